@@ -1,0 +1,81 @@
+"""What an engine is. There are two kinds, IBM's Batch and the embedded one, behind one face."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from qexp.core.model import JobOutcome, JobRequest, JobState, PrimitiveSpec
+
+if TYPE_CHECKING:
+    from qiskit.providers import BackendV2
+
+    from qexp.core.model import Pub
+
+
+@runtime_checkable
+class Batch(Protocol):
+    """One open batch. `close` is idempotent and is called on every way out."""
+
+    @property
+    def id(self) -> str:
+        """The batch's id: known from the moment it is open."""
+        ...
+
+    def details(self) -> dict[str, Any]:
+        """All fields of `qiskit_ibm_runtime.Batch.details()`, fresh at every call."""
+        ...
+
+    def submit(self, request: JobRequest) -> str:
+        """Submit one job and return its id."""
+        ...
+
+    def close(self) -> None:
+        """Accept no more jobs; what is submitted still runs."""
+        ...
+
+    def states(self) -> Mapping[str, JobState]:
+        """The state of every submitted job, by id, at the cost of at most one request."""
+        ...
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when a state may have changed, at the latest after `timeout_s`."""
+        ...
+
+    def collect(self, job_id: str) -> JobOutcome:
+        """Fetch a job that is in a final state. A failed job is an outcome, not an exception."""
+        ...
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Runs jobs in a batch.
+
+    An engine is constructed from its config node (`conf/engine`), without importing Qiskit.
+    """
+
+    @property
+    def name(self) -> str:
+        """`"local"`, `"runtime_local"` or `"ibm"`."""
+        ...
+
+    @property
+    def allow_ignored_options(self) -> bool:
+        """Whether a declared option that this engine does not honour is tolerated."""
+        ...
+
+    def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:
+        """Declared options (dotted path -> value) that would have no effect on this engine."""
+        ...
+
+    def check_backend(self, backend: BackendV2) -> None:
+        """Raise `ConfigError` if this engine cannot run on `backend`."""
+        ...
+
+    def payload_bytes(self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2) -> int:
+        """Size of one encoded ISA PUB on the wire, measured, in bytes."""
+        ...
+
+    def open_batch(self, backend: BackendV2, *, max_time_s: int | None, run_id: str) -> Batch:
+        """Open the one batch of a run."""
+        ...

@@ -1,0 +1,48 @@
+"""One seed decides circuits, transpilation and simulation.
+
+Streams are spawned by name, so that adding a workload or a job never shifts another's draws.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+import numpy as np
+
+
+def stream(
+    seed: int, workload: str, purpose: Literal["circuits", "transpile", "simulate"]
+) -> np.random.SeedSequence:
+    """The `SeedSequence` of one purpose within one workload.
+
+    Args:
+        seed: The experiment's seed, `>= 0`.
+        workload: Name of the workload.
+        purpose: What the stream is for.
+    """
+    name = hashlib.sha256(f"{workload}/{purpose}".encode()).digest()
+    key = tuple(int.from_bytes(name[i : i + 4], "big") for i in range(0, 16, 4))
+    return np.random.SeedSequence(entropy=seed, spawn_key=key)
+
+
+def child(sequence: np.random.SeedSequence, index: int) -> np.random.SeedSequence:
+    """The `index`-th child of a sequence, without spawning the ones before it."""
+    return np.random.SeedSequence(entropy=sequence.entropy, spawn_key=(*sequence.spawn_key, index))
+
+
+def as_int(sequence: np.random.SeedSequence) -> int:
+    """A 31-bit positive integer for APIs (Qiskit, Aer) that take a plain seed."""
+    return int(sequence.generate_state(1, np.uint32)[0] >> 1) or 1
+
+
+def of_sweep_point(seed: int, overrides: list[str]) -> int:
+    """The seed of one point of a sweep: distinct per point, whatever the order of the points.
+
+    Args:
+        seed: The declared seed of the sweep.
+        overrides: The point's overrides (`key=value`).
+    """
+    text = "\n".join(sorted(overrides))
+    digest = hashlib.sha256(f"{seed}\n{text}".encode()).digest()
+    return int.from_bytes(digest[:6], "big")
