@@ -1,0 +1,1 @@
+"""One HDF5 file per run: written part by part, sealed, read back."""

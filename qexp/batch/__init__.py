@@ -1,0 +1,1 @@
+"""Submit every partition in one batch, and collect the jobs as they finish."""

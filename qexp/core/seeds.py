@@ -6,14 +6,17 @@ Streams are spawned by name, so that adding a workload or a job never shifts ano
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+Purpose: TypeAlias = Literal["circuits", "transpile", "simulate"]
 
-def stream(
-    seed: int, workload: str, purpose: Literal["circuits", "transpile", "simulate"]
-) -> np.random.SeedSequence:
+_PURPOSES: tuple[Purpose, ...] = ("circuits", "transpile", "simulate")
+
+
+def stream(seed: int, workload: str, purpose: Purpose) -> np.random.SeedSequence:
     """The `SeedSequence` of one purpose within one workload.
 
     Args:
@@ -34,6 +37,19 @@ def child(sequence: np.random.SeedSequence, index: int) -> np.random.SeedSequenc
 def as_int(sequence: np.random.SeedSequence) -> int:
     """A 31-bit positive integer for APIs (Qiskit, Aer) that take a plain seed."""
     return int(sequence.generate_state(1, np.uint32)[0] >> 1) or 1
+
+
+def describe(seed: int, workloads: Iterable[str]) -> dict[str, Any]:
+    """What was derived from the seed, so that a reader can spawn the same streams with NumPy."""
+    return {
+        "seed": seed,
+        "algorithm": "numpy.random.SeedSequence(entropy=seed, spawn_key=(*stream, index))",
+        "streams": {
+            f"{workload}/{purpose}": list(stream(seed, workload, purpose).spawn_key)
+            for workload in workloads
+            for purpose in _PURPOSES
+        },
+    }
 
 
 def of_sweep_point(seed: int, overrides: list[str]) -> int:

@@ -1,0 +1,1 @@
+"""Generate, transpile, check and partition: everything before the batch opens."""

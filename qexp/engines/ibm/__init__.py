@@ -1,0 +1,1 @@
+"""IBM's service: backend selection, the engine and its batch."""

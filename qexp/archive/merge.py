@@ -1,0 +1,322 @@
+"""Merge the parts of a run into one archive, in memory that does not grow with their number."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from qexp.archive.results import Signature, decode_field
+from qexp.archive.schema import SNAPSHOTS, header_tables, root_attributes
+from qexp.archive.tables import Column, Table, copy_rows, numbers, read_part, storage, texts
+from qexp.core.digest import data_digest, pub_digest
+from qexp.errors import ArchiveError
+
+if TYPE_CHECKING:
+    import h5py
+
+
+@dataclass(frozen=True)
+class PartFiles:
+    """The parts of a run on disk.
+
+    Attributes:
+        header: `RunHeader` as plain JSON.
+        batch: Both `batch.details()`.
+        partitions: Partition index -> its part.
+        jobs: Partition index -> the part of its job.
+    """
+
+    header: Mapping[str, Any]
+    batch: Mapping[str, Any]
+    partitions: Mapping[int, Path]
+    jobs: Mapping[int, Path]
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> PartFiles:
+        """Find the parts in `parts/`.
+
+        Raises:
+            ArchiveError: The run has no header.
+        """
+        header, batch = folder / "header.json", folder / "batch.json"
+        if not header.exists():
+            msg = f"{folder} holds no header.json: there is no run to seal in it."
+            raise ArchiveError(msg)
+        return cls(
+            json.loads(header.read_text(encoding="utf-8")),
+            json.loads(batch.read_text(encoding="utf-8")) if batch.exists() else {},
+            {int(path.stem[-6:]): path for path in sorted(folder.glob("partition-*.h5"))},
+            {int(path.stem[-6:]): path for path in sorted(folder.glob("job-*.h5"))},
+        )
+
+    def sources(self) -> Iterator[dict[str, Table]]:
+        """The tables of the header, then of each partition with its job; open one at a time."""
+        header = header_tables(self.header, self.batch)
+        yield header
+        for index, path in sorted(self.partitions.items()):
+            with _open(path) as partition:
+                job_path = self.jobs.get(index)
+                if job_path is None:
+                    yield _joined(read_part(partition), {})
+                else:
+                    with _open(job_path) as job:
+                        yield _joined(read_part(partition), read_part(job))
+
+
+def _joined(partition: dict[str, Table], job: dict[str, Table]) -> dict[str, Table]:
+    """Tables of a partition and its job, with where the results are beside each PUB."""
+    tables = partition | {
+        path: table for path, table in job.items() if not path.startswith("result_index/")
+    }
+    (path,) = [path for path in partition if path.startswith("pubs/")]
+    workload = path.removeprefix("pubs/")
+    count = partition[path].columns["pub"].shape[0]
+    index = job.get(f"result_index/{workload}")
+    found = index.columns["row"].shape[0] if index else 0
+    missing = count - found
+
+    def column(name: str, default: str) -> list[str]:
+        known = index.columns[name].as_texts() if index else []
+        return [*known, *[default] * missing]
+
+    groups = column("group", "")
+    rows = [*(index.columns["row"].values[:] if index else []), *[-1] * missing]
+    added = {
+        "job": Column(
+            np.full(count, 0 if job else -1, dtype="<i4"), ("pub",), base="jobs#job" if job else ""
+        ),
+        "result_group": texts(groups, "pub"),
+        "result_row": numbers(rows, "pub", "<i8"),
+        "result_sha256": texts(column("sha256", ""), "pub"),
+        "result_metadata_json": texts(column("metadata_json", ""), "pub"),
+    }
+    tables[path] = Table({**partition[path].columns, **added}, partition[path].attrs)
+    return tables
+
+
+class _Shape(NamedTuple):
+    dims: tuple[str, ...]
+    row: tuple[int, ...]
+    dtype: np.dtype[Any] | None
+    attrs: Mapping[str, Any]
+
+
+@dataclass
+class _Layout:
+    """What the first pass learns: shapes, totals, snapshots."""
+
+    columns: dict[str, dict[str, _Shape]] = field(default_factory=dict)
+    attrs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    totals: dict[str, int] = field(default_factory=dict)
+    snapshots: dict[str, int] = field(default_factory=dict)
+    digests: list[tuple[str, int, str]] = field(default_factory=list)
+    finished: str = ""
+
+
+def merge(parts: PartFiles, status: str, target: Path) -> None:
+    """Write the archive and verify it by reading it back.
+
+    Args:
+        parts: The parts.
+        status: How the run ended.
+        target: Path of the file to write.
+
+    Raises:
+        ArchiveError: A part is damaged, or the archive does not verify.
+    """
+    import h5py
+
+    layout = _Layout()
+    for tables in parts.sources():
+        _learn(layout, tables)
+    digest = data_digest(layout.digests)
+    attrs = root_attributes(parts.header, status, layout.finished, digest)
+    _create(layout, attrs, target)
+    with h5py.File(target, "r+") as file:
+        done: dict[str, int] = {}
+        written: set[str] = set()
+        for tables in parts.sources():
+            _append(file, layout, tables, done, written)
+    _verify(target, digest)
+
+
+def _learn(layout: _Layout, tables: Mapping[str, Table]) -> None:
+    for path, table in _final(layout, tables, learn=True):
+        if path in layout.columns and path.startswith(SNAPSHOTS):
+            continue
+        known = layout.columns.setdefault(path, {})
+        layout.attrs.setdefault(path, table.attrs)
+        counted: dict[str, int] = {}
+        for name, column in table.columns.items():
+            dtype = None if column.is_text else np.dtype(column.values.dtype)  # type: ignore[union-attr]
+            shape = _Shape(column.dims, column.shape[1:], dtype, column.attrs)
+            if 0 in column.shape:
+                continue
+            known.setdefault(name, shape)
+            if column.dims:
+                counted[column.dims[0]] = column.shape[0]
+        for dim, count in counted.items():
+            layout.totals[f"{path}#{dim}"] = layout.totals.get(f"{path}#{dim}", 0) + count
+        if path.startswith("pubs/"):
+            _learn_digests(layout, path.removeprefix("pubs/"), table)
+        if path == "jobs":
+            finished = table.columns["finished"].as_texts()[0]
+            layout.finished = max(layout.finished, finished)
+
+
+def _learn_digests(layout: _Layout, workload: str, table: Table) -> None:
+    digests = table.columns["result_sha256"].as_texts()
+    for index, digest in zip(table.columns["pub"].values, digests, strict=True):
+        if digest:
+            layout.digests.append((workload, int(index), digest))
+
+
+def _final(
+    layout: _Layout, tables: Mapping[str, Table], *, learn: bool = False
+) -> Iterator[tuple[str, Table]]:
+    """The tables under their final names: snapshots numbered in order of first appearance."""
+    if learn:
+        for path in sorted(tables):
+            if path.startswith(f"{SNAPSHOTS}/"):
+                layout.snapshots.setdefault(path.rpartition("/")[2], len(layout.snapshots))
+    for path, table in tables.items():
+        group, _, name = path.rpartition("/")
+        if group == SNAPSHOTS:
+            yield f"{SNAPSHOTS}/s{layout.snapshots[name]}", table
+        elif path == "jobs":
+            sha256 = table.columns["snapshot_sha256"].as_texts()[0]
+            snapshot = numbers([layout.snapshots.get(sha256, -1)], "job", "<i4")
+            columns = {k: v for k, v in table.columns.items() if k != "snapshot_sha256"}
+            yield path, Table({**columns, "snapshot": snapshot}, table.attrs)
+        elif path == "backend":
+            attrs = {k: v for k, v in table.attrs.items() if k != "snapshot_sha256"}
+            sha256 = table.attrs.get("snapshot_sha256", "")
+            attrs["snapshot"] = layout.snapshots.get(sha256, -1)
+            yield path, Table(table.columns, attrs)
+        else:
+            yield path, table
+
+
+def _create(layout: _Layout, attrs: Mapping[str, Any], target: Path) -> None:
+    """Create every group and dataset, empty, as netCDF: named dimensions, types, filters."""
+    import h5netcdf
+    import h5py
+
+    text_type = h5py.string_dtype("utf-8")
+
+    with h5netcdf.File(target, "w") as file:
+        file.attrs.update(attrs)
+        for path, columns in sorted(layout.columns.items()):
+            group = file.create_group(path) if path not in file.groups else file[path]
+            group.attrs.update(layout.attrs[path])
+            known: dict[str, int] = {}
+            for name, shape in columns.items():
+                sizes = (layout.totals[f"{path}#{shape.dims[0]}"], *shape.row) if shape.dims else ()
+                for dim, size in zip(shape.dims, sizes, strict=True):
+                    if dim not in known:
+                        known[dim] = group.dimensions[dim] = size
+                if shape.dtype is None:
+                    variable = group.create_variable(name, shape.dims, text_type)
+                else:
+                    options = storage(sizes, shape.dtype)
+                    variable = group.create_variable(name, shape.dims, shape.dtype, **options)
+                variable.attrs.update(shape.attrs)
+
+
+def _append(
+    file: h5py.File,
+    layout: _Layout,
+    tables: Mapping[str, Table],
+    done: dict[str, int],
+    written: set[str],
+) -> None:
+    counted: dict[str, int] = {}
+    bases = {path: _result_bases(tables, path, done) for path in tables if path.startswith("pubs/")}
+    for path, table in _final(layout, tables):
+        if path.startswith(SNAPSHOTS) and path in written:
+            continue
+        written.add(path)
+        for name, column in table.columns.items():
+            if 0 in column.shape:
+                continue
+            if not column.dims:
+                file[path][name][()] = column.as_texts()[0]
+                continue
+            key = f"{path}#{column.dims[0]}"
+            counted[key] = column.shape[0]
+            source = column
+            if name == "result_row" and path in bases:
+                source = Column(column.values + bases[path], column.dims)
+            shift = done.get(column.base, 0) if column.base else 0
+            copy_rows(source, file[path][name], done.get(key, 0), shift)
+    for key, count in counted.items():
+        done[key] = done.get(key, 0) + count
+
+
+def _result_bases(tables: Mapping[str, Table], path: str, done: Mapping[str, int]) -> Any:
+    """What earlier parts hold of the group in which each PUB's result is."""
+    workload = path.removeprefix("pubs/")
+    groups = tables[path].columns["result_group"].as_texts()
+    keys = [f"results/{workload}/{group}#pub" if group else "" for group in groups]
+    return np.array([done.get(key, 0) for key in keys], dtype="<i8")
+
+
+def _verify(target: Path, expected: str) -> None:
+    """Read every result back and compare the digests.
+
+    Raises:
+        ArchiveError: A result is not what the job returned.
+    """
+    import h5py
+
+    digests = []
+    with h5py.File(target, "r") as file:
+        for workload, pubs in file.get("pubs", {}).items():
+            index = pubs["pub"][:]
+            rows, groups = pubs["result_row"][:], pubs["result_group"].asstr()[:]
+            shas = pubs["result_sha256"].asstr()[:]
+            signatures: dict[str, Signature] = {}
+            for k in np.flatnonzero(rows >= 0):
+                group = file[f"results/{workload}/{groups[k]}"]
+                if groups[k] not in signatures:
+                    signatures[groups[k]] = Signature.from_json(group.attrs["signature_json"])
+                values = read_row(group, signatures[groups[k]], int(rows[k]))
+                if pub_digest(values) != shas[k]:
+                    msg = f"PUB {index[k]} of {workload!r} in {target} is not what was returned."
+                    raise ArchiveError(msg)
+                digests.append((workload, int(index[k]), shas[k]))
+    if data_digest(digests) != expected:
+        msg = f"Data digest of {target} is not that of its parts; the parts are kept."
+        raise ArchiveError(msg)
+
+
+def read_row(group: h5py.Group, signature: Signature, row: int) -> dict[str, Any]:
+    """One PUB's fields from its results group."""
+    values = {}
+    for entry in signature.fields:
+        stored = None
+        if entry.kind == "json":
+            stored = group[entry.variable].asstr()[row]
+        elif entry.variable in group:
+            stored = group[entry.variable][row]
+        values[entry.name] = decode_field(entry, stored)
+    return values
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[h5py.File]:
+    import h5py
+
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        msg = f"Part {path} cannot be read ({' '.join(str(error).split())}): it is damaged."
+        raise ArchiveError(msg) from error
+    with file:
+        yield file

@@ -1,0 +1,395 @@
+"""The read side: open an archive and get Qiskit's own objects out of it, one at a time."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from functools import cached_property, partial
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from qexp.archive.circuits import load_circuit
+from qexp.archive.file import ArchiveFile, locate
+from qexp.archive.merge import read_row
+from qexp.archive.pubs import load_pub
+from qexp.archive.records import JobRecord, LazySequence, Results
+from qexp.archive.results import Signature, decode_result
+from qexp.archive.schema import SNAPSHOTS
+from qexp.core.model import Partition, RunStatus, SourceFile, Span
+from qexp.errors import ArchiveError
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from qiskit import QuantumCircuit
+    from qiskit.primitives import PubResult
+
+    from qexp.core.model import Pub
+
+
+def open_archive(path: str | Path) -> Archive:
+    """Open the archive of a run.
+
+    Args:
+        path: The file `run.h5`, or the run's folder.
+
+    Returns:
+        The archive; nothing but its identity has been read. Close it, or use it in `with`.
+
+    Raises:
+        ArchiveError: There is no such file, or it is no qexp archive that this version reads.
+    """
+    return Archive(locate(Path(path)))
+
+
+class Archive:
+    """One run: everything is read when asked for. See `docs/archive-format.md`.
+
+    Args:
+        path: Path of the file.
+
+    Raises:
+        ArchiveError: It is no archive that this version reads. All properties and methods raise
+            it as well, where the file is damaged or closed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = ArchiveFile(path)
+        self._signatures: dict[str, Signature] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = f"{self.run_id!r} {self.status}" if self._file.is_open else "closed"
+        return f"<Archive {state}: {self.path}>"
+
+    def close(self) -> None:
+        """Close the file; harmless when closed already."""
+        self._file.close()
+
+    @property
+    def schema(self) -> str:
+        """Version of the archive's schema."""
+        return self._file.attribute("/", "qexp_schema")
+
+    @property
+    def status(self) -> RunStatus:
+        """`"planned"`, `"complete"`, `"partial"` or `"failed"`."""
+        return self._file.attribute("/", "status")
+
+    @property
+    def run_id(self) -> str:
+        """Unique id of the run."""
+        return self._file.attribute("/", "run_id")
+
+    @property
+    def experiment(self) -> str:
+        """Name of the experiment."""
+        return self._file.attribute("/", "experiment")
+
+    @property
+    def engine(self) -> str:
+        """Name of the engine."""
+        return self._file.attribute("/", "engine")
+
+    @property
+    def created(self) -> str:
+        """When the run was started, ISO 8601 UTC."""
+        return self._file.attribute("/", "date_created")
+
+    @property
+    def data_sha256(self) -> str:
+        """Digest of all result data, see `qexp.core.digest`."""
+        return self._file.attribute("/", "data_sha256")
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run."""
+        return int(self._file.attribute("config", "seed"))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved config."""
+        import yaml  # type: ignore[import-untyped]
+
+        loaded = yaml.safe_load(self.config_yaml)
+        return loaded if isinstance(loaded, dict) else {}
+
+    @property
+    def config_yaml(self) -> str:
+        """The resolved config as text."""
+        return self._file.text("config/resolved_yaml")
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """The command line's overrides."""
+        return tuple(self._file.texts("config/overrides"))
+
+    @property
+    def sources(self) -> tuple[SourceFile, ...]:
+        """The files that declare the experiment, verbatim."""
+        names, texts = (
+            self._file.texts("config/source_name"),
+            self._file.texts("config/source_text"),
+        )
+        return tuple(map(SourceFile, names, texts))
+
+    @property
+    def seeds(self) -> dict[str, Any]:
+        """What was derived from the seed."""
+        return self._file.document("config/seeds_json") or {}
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """The limits that were in force, with source and date."""
+        return self._file.document("config/limits_json") or {}
+
+    @property
+    def not_honoured(self) -> dict[str, Any]:
+        """Workload -> declared options that had no effect on the engine."""
+        return self._file.document("config/not_honoured_json") or {}
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Title, description, creators, license, keywords, where declared."""
+        return self._file.document("config/metadata_json") or {}
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Python, platform, distributions, git commit, dirtiness and diff."""
+        names = ("python", "platform", "git_commit")
+        return {
+            **(self._file.document("environment/other_json") or {}),
+            **{name: self._file.attribute("environment", name) for name in names},
+            "git_dirty": bool(self._file.attribute("environment", "git_dirty")),
+            "git_diff": self._file.text("environment/git_diff"),
+            "distributions": self._file.texts("environment/distributions"),
+        }
+
+    @property
+    def backend(self) -> dict[str, Any]:
+        """`name`, `num_qubits`, `target`, `configuration`, `properties` as of the start."""
+        described: dict[str, Any] = {
+            "name": self._file.attribute("backend", "name"),
+            "num_qubits": int(self._file.attribute("backend", "num_qubits")),
+        }
+        for name in self._file.columns("backend"):
+            described[name.removesuffix("_json")] = self._file.document(f"backend/{name}")
+        snapshot = int(self._file.attribute("backend", "snapshot"))
+        described["properties"] = self.snapshots[snapshot] if snapshot >= 0 else None
+        return described
+
+    @property
+    def snapshots(self) -> LazySequence[dict[str, Any]]:
+        """Calibrations (`BackendProperties.to_dict()`), each once; `JobRecord.snapshot` indexes."""
+        return LazySequence(len(self._file.groups(SNAPSHOTS)), self._snapshot, "snapshots")
+
+    @property
+    def details(self) -> dict[str, Any] | None:
+        """`batch.details()` at the end, None where no batch was opened or it was not read."""
+        return self._file.document("batch/final_json")
+
+    @property
+    def details_opened(self) -> dict[str, Any] | None:
+        """`batch.details()` right after the batch was opened."""
+        return self._file.document("batch/opened_json")
+
+    @cached_property
+    def partitions(self) -> tuple[Partition, ...]:
+        """The plan: one partition per job, with what was predicted."""
+        names = self._file.columns("partitions")
+        columns = {name: self._file.column(f"partitions/{name}") for name in names}
+        count = self._file.count("partitions/workload")
+        return tuple(_partition({n: c[k] for n, c in columns.items()}) for k in range(count))
+
+    @property
+    def workloads(self) -> tuple[str, ...]:
+        """Names of the workloads, in the order in which they were planned."""
+        return tuple(dict.fromkeys(partition.workload for partition in self.partitions))
+
+    @property
+    def jobs(self) -> LazySequence[JobRecord]:
+        """The jobs that reached a final state, in the order of their partitions."""
+        return LazySequence(self._file.count("jobs/partition"), self._job, "jobs")
+
+    @property
+    def results(self) -> Mapping[str, Results[PubResult]]:
+        """Workload -> results by PUB index: `run.results["main"][3].data.meas.get_counts()`."""
+        return MappingProxyType({name: self._results(name) for name in self.workloads})
+
+    def circuits(
+        self, workload: str = "main", *, isa: bool = False
+    ) -> LazySequence[QuantumCircuit]:
+        """The circuits of a workload, by PUB index.
+
+        Args:
+            workload: Name of the workload.
+            isa: Whether as transpiled, rather than as generated.
+
+        Raises:
+            ArchiveError: There is no such workload, or QPY is older than version 13.
+        """
+        self._check(workload)
+        read = partial(self._circuit, workload, isa)
+        return LazySequence(
+            self._file.count(f"pubs/{workload}/pub"), read, f"circuits of {workload!r}"
+        )
+
+    def pubs(self, workload: str = "main", *, isa: bool = False) -> LazySequence[Pub]:
+        """The PUBs of a workload: circuit, parameter values, observables, shots or precision.
+
+        Args:
+            workload: Name of the workload.
+            isa: Whether as submitted, rather than as generated.
+
+        Raises:
+            ArchiveError: There is no such workload, or QPY is older than version 13.
+        """
+        self._check(workload)
+        read = partial(self._pub, workload, isa)
+        return LazySequence(self._file.count(f"pubs/{workload}/pub"), read, f"PUBs of {workload!r}")
+
+    def to_datatree(self) -> xr.DataTree:
+        """The whole file as a lazily read `xarray.DataTree`, to be closed by the caller."""
+        import xarray as xr
+
+        with self._file.reading():
+            return xr.open_datatree(self.path, engine="h5netcdf")
+
+    def _check(self, workload: str) -> None:
+        if workload not in self.workloads:
+            known = ", ".join(self.workloads) or "none"
+            msg = f"{self.path} has no workload {workload!r}; it has: {known}."
+            raise ArchiveError(msg)
+
+    def _snapshot(self, index: int) -> dict[str, Any]:
+        return dict(self._file.document(f"{SNAPSHOTS}/s{index}/properties_json"))
+
+    def _job(self, index: int) -> JobRecord:
+        row = {
+            name: self._file.column(f"jobs/{name}")[index] for name in self._file.columns("jobs")
+        }
+        names = [name for name in row if name.endswith("_json")]
+        with self._file.reading():
+            documents = {n.removesuffix("_json"): json.loads(row.pop(n)) for n in names}
+        usage, snapshot = float(row.pop("usage_s")), int(row.pop("snapshot"))
+        return JobRecord(
+            index=index,
+            error=row.pop("error") or None,
+            error_code=int(row.pop("error_code")) or None,
+            usage_s=None if math.isnan(usage) else usage,
+            snapshot=snapshot if snapshot >= 0 else None,
+            spans=self._spans(index),
+            **{name: _plain(value) for name, value in row.items()},
+            **documents,
+        )
+
+    def _spans(self, job: int) -> tuple[Span, ...]:
+        if not self._file.count("spans/job"):
+            return ()
+        columns = {
+            name: self._file.column(f"spans/{name}") for name in ("start", "stop", "pub", "size")
+        }
+        rows = np.flatnonzero(self._file.column("spans/job") == job)
+        return tuple(
+            Span(**{name: _plain(column[row]) for name, column in columns.items()}) for row in rows
+        )
+
+    def _results(self, workload: str) -> Results[PubResult]:
+        rows = self._file.column(f"pubs/{workload}/result_row")
+        available = [int(index) for index in np.flatnonzero(rows >= 0)]
+        read = partial(self._result, workload)
+        return Results(available, len(rows), read, f"results of {workload!r}")
+
+    def _result(self, workload: str, index: int) -> PubResult:
+        table = f"pubs/{workload}"
+        row = int(self._file.column(f"{table}/result_row")[index])
+        if row < 0:
+            raise ArchiveError(self._why_missing(workload, index))
+        path = f"results/{workload}/{self._file.column(f'{table}/result_group')[index]}"
+        metadata = self._file.cell(f"{table}/result_metadata_json", index)
+        with self._file.reading():
+            group = self._file.group(path)
+            if path not in self._signatures:
+                self._signatures[path] = Signature.from_json(group.attrs["signature_json"])
+            signature = self._signatures[path]
+            return decode_result(signature, read_row(group, signature, row), json.loads(metadata))
+
+    def _why_missing(self, workload: str, index: int) -> str:
+        job = int(self._file.column(f"pubs/{workload}/job")[index])
+        if job < 0:
+            return (
+                f"PUB {index} of {workload!r} has no result: no job has run it "
+                f"(the run is {self.status!r})."
+            )
+        record = self.jobs[job]
+        code = f" (code {record.error_code})" if record.error_code is not None else ""
+        reason = " ".join((record.error or "no reason given").split())
+        return (
+            f"PUB {index} of {workload!r} has no result: job {record.job_id} ended as "
+            f"{record.state}{code}: {reason}"
+        )
+
+    def _qpy(self, workload: str, isa: bool, index: int) -> tuple[bytes, str]:
+        table = f"circuits/{workload}/{'isa' if isa else 'logical'}"
+        start = int(self._file.column(f"{table}/qpy_start")[index])
+        size = int(self._file.column(f"{table}/qpy_size")[index])
+        raw = self._file.rows(f"{table}/qpy", start, start + size).tobytes()
+        return raw, f"{table}[{index}] in {self.path}"
+
+    def _circuit(self, workload: str, isa: bool, index: int) -> QuantumCircuit:
+        return load_circuit(*self._qpy(workload, isa, index))
+
+    def _pub(self, workload: str, isa: bool, index: int) -> Pub:
+        table = f"pubs/{workload}"
+        names = (
+            "kind",
+            "shots",
+            "precision",
+            "parameter_names_json",
+            "parameter_shape_json",
+            "parameter_group",
+            "isa_observables_json" if isa else "observables_json",
+        )
+        row = {name: self._file.cell(f"{table}/{name}", index) for name in names}
+        values = None
+        if row["parameter_group"]:
+            group = f"parameters/{workload}/{row['parameter_group']}"
+            position = int(np.searchsorted(self._file.column(f"{group}/pub"), index))
+            values = self._file.cell(f"{group}/values", position)
+        raw, where = self._qpy(workload, isa, index)
+        return load_pub(row, raw, values, isa=isa, where=where)
+
+
+def _partition(row: Mapping[str, Any]) -> Partition:
+    plain = {name: _plain(value) for name, value in row.items()}
+    shots, precision = plain.pop("shots"), plain.pop("precision")
+    return Partition(
+        index=plain["partition"],
+        workload=plain["workload"],
+        first=plain["first"],
+        stop=plain["stop"],
+        shots=shots if shots >= 0 else None,
+        precision=None if math.isnan(precision) else precision,
+        executions=plain["predicted_executions"],
+        payload_bytes=plain["payload_bytes"],
+        qpu_s=plain["predicted_qpu_s"],
+        closed_by=plain["closed_by"],
+    )
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

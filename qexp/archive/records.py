@@ -1,0 +1,129 @@
+"""What reading an archive returns besides Qiskit's own objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, overload
+
+from qexp.core.model import JobState, Span
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """One job: what was predicted, what happened, what it returned besides data.
+
+    Attributes:
+        index: Row in `/jobs`.
+        job_id: The service's id (or the engine's own, locally).
+        workload: Name of the workload.
+        partition: Index of the partition it ran.
+        first: Index of its first PUB within the workload.
+        stop: One past the index of its last PUB.
+        num_results: Number of PUBs that have a result.
+        state: `"DONE"`, `"ERROR"` or `"CANCELLED"`.
+        error: Reason of the failure, or None.
+        error_code: The service's reason code, or None.
+        created: ISO 8601 UTC, `""` where not reported; so are `running` and `finished`.
+        running: When it started to run.
+        finished: When it ended.
+        usage_s: QPU seconds that were charged, or None where not reported.
+        predicted_qpu_s: QPU seconds that were predicted, with the per-job overhead.
+        predicted_executions: Circuit executions that were predicted.
+        payload_bytes: Size of its PUBs on the wire, measured before submission.
+        closed_by: What ended its partition: a limit's name, `"shots"`, `"precision"` or `"end"`.
+        options: The primitive's options as finalised.
+        metrics: As `job.metrics()` returned.
+        info: Anything else that the engine kept: tags, primitive id, logs.
+        result_metadata: Metadata of the job's `PrimitiveResult`, or None without result.
+        spans: Execution spans; `Span.pub` counts from `first`.
+        snapshot: Index of the calibration (`Archive.snapshots`) when it ran, or None.
+    """
+
+    index: int
+    job_id: str
+    workload: str
+    partition: int
+    first: int
+    stop: int
+    num_results: int
+    state: JobState
+    error: str | None
+    error_code: int | None
+    created: str
+    running: str
+    finished: str
+    usage_s: float | None
+    predicted_qpu_s: float
+    predicted_executions: int
+    payload_bytes: int
+    closed_by: str
+    options: dict[str, Any]
+    metrics: dict[str, Any]
+    info: dict[str, Any]
+    result_metadata: dict[str, Any] | None
+    spans: tuple[Span, ...]
+    snapshot: int | None
+
+
+class LazySequence(Sequence[T_co], Generic[T_co]):
+    """A sequence whose items are read when they are asked for. Slices are lists.
+
+    Args:
+        length: Number of items.
+        read: Reads one item by its index, `0 <= index < length`.
+        name: For `repr`.
+    """
+
+    def __init__(self, length: int, read: Callable[[int], T_co], name: str) -> None:
+        self._length = length
+        self._read = read
+        self._name = name
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> T_co: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[T_co]: ...
+
+    def __getitem__(self, index: int | slice) -> T_co | list[T_co]:
+        if isinstance(index, slice):
+            return [self._read(k) for k in range(*index.indices(self._length))]
+        position = index + self._length if index < 0 else index
+        if not 0 <= position < self._length:
+            msg = f"{self._name} has {self._length} items, there is no item {index}"
+            raise IndexError(msg)
+        return self._read(position)
+
+    def __iter__(self) -> Iterator[T_co]:
+        return (self._read(k) for k in range(self._length))
+
+    def __repr__(self) -> str:
+        return f"<{self._name}: {self._length} items>"
+
+
+class Results(LazySequence[T_co], Generic[T_co]):
+    """The results of one workload, by PUB index. A PUB without result raises `ArchiveError`.
+
+    Args:
+        available: Indices of the PUBs that have a result.
+        length: Number of PUBs.
+        read: Reads one result.
+        name: For `repr`.
+    """
+
+    def __init__(
+        self, available: Sequence[int], length: int, read: Callable[[int], T_co], name: str
+    ) -> None:
+        super().__init__(length, read, name)
+        self._available = tuple(available)
+
+    @property
+    def available(self) -> tuple[int, ...]:
+        """Indices of the PUBs that have a result; all of them in a complete run."""
+        return self._available

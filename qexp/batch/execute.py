@@ -1,0 +1,137 @@
+"""One batch: open, submit every partition, close, collect each job as it finishes.
+
+Each outcome is handed on the moment it is known, so that what was measured is kept whatever
+comes after. The batch is closed on every way out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from qexp.core.model import FINAL_STATES, JobOutcome, JobRequest, JobState
+from qexp.core.observer import Observer
+from qexp.core.protocols import Batch, Engine
+from qexp.errors import EngineError
+
+if TYPE_CHECKING:
+    from qiskit.providers import BackendV2
+
+_log = logging.getLogger(__name__)
+
+_LONGEST_WAIT_S = 60.0
+
+
+@dataclass
+class BatchReport:
+    """What became of a batch.
+
+    Attributes:
+        batch_id: The batch's id.
+        opened: `details()` after opening.
+        final: `details()` after the last job, or None where it could not be read.
+        states: Final state of each collected job, by partition index.
+        failure: Why submission or collection ended early, or None.
+    """
+
+    batch_id: str
+    opened: Mapping[str, Any]
+    final: Mapping[str, Any] | None = None
+    states: dict[int, JobState] = field(default_factory=dict)
+    failure: BaseException | None = None
+
+
+def execute(
+    engine: Engine,
+    backend: BackendV2,
+    requests: Iterable[JobRequest],
+    *,
+    max_time_s: int | None,
+    run_id: str,
+    on_details: Callable[[Mapping[str, Any], Mapping[str, Any] | None], None],
+    on_outcome: Callable[[JobOutcome], None],
+    observer: Observer,
+) -> BatchReport:
+    """Run all requests in one batch.
+
+    Args:
+        engine: Opens the batch.
+        backend: Where it runs.
+        requests: One per partition, in order of submission.
+        max_time_s: The batch's `max_time` in seconds, or None.
+        run_id: Goes into the batch's own records where it has some.
+        on_details: Stores `details()`: after opening (with None) and at the end.
+        on_outcome: Stores a job's outcome; it is on disk when this returns.
+        observer: Watches.
+
+    Returns:
+        The report. An error or interruption after the batch was opened is in `failure`; what
+        was collected until then has been handed to `on_outcome`.
+    """
+    batch = engine.open_batch(backend, max_time_s=max_time_s, run_id=run_id)
+    report = BatchReport(batch.id, opened={})
+    try:
+        report.opened = batch.details()
+        on_details(report.opened, None)
+        observer.batch_opened(batch.id)
+        submitted = _submit(batch, requests, report, observer)
+        batch.close()
+        _collect(batch, submitted, report, on_outcome, observer)
+        report.final = batch.details()
+        on_details(report.opened, report.final)
+    except (Exception, KeyboardInterrupt) as error:
+        _log.error("batch %s ended early", batch.id, exc_info=True)
+        report.failure = report.failure or error
+    finally:
+        _close(batch, report)
+    return report
+
+
+def _submit(
+    batch: Batch, requests: Iterable[JobRequest], report: BatchReport, observer: Observer
+) -> dict[str, int]:
+    """Submit until done or refused; jobs that are already submitted are still collected."""
+    submitted: dict[str, int] = {}
+    for request in requests:
+        try:
+            job_id = batch.submit(request)
+        except EngineError as error:
+            _log.error("partition %d was not submitted", request.partition.index, exc_info=True)
+            report.failure = error
+            break
+        submitted[job_id] = request.partition.index
+        _log.info("partition %d is job %s", request.partition.index, job_id)
+        observer.job_submitted(request.partition, job_id)
+    return submitted
+
+
+def _collect(
+    batch: Batch,
+    submitted: Mapping[str, int],
+    report: BatchReport,
+    on_outcome: Callable[[JobOutcome], None],
+    observer: Observer,
+) -> None:
+    pending = dict(submitted)
+    while pending:
+        states = batch.states()
+        observer.jobs_moved(Counter(states.values()))
+        finished = [job_id for job_id in pending if states.get(job_id) in FINAL_STATES]
+        for job_id in finished:
+            outcome = batch.collect(job_id)
+            on_outcome(outcome)
+            report.states[pending.pop(job_id)] = outcome.state
+            observer.job_collected(outcome)
+        if pending and not finished:
+            batch.wait(_LONGEST_WAIT_S)
+
+
+def _close(batch: Batch, report: BatchReport) -> None:
+    try:
+        batch.close()
+    except EngineError as error:
+        _log.error("batch %s could not be closed", batch.id, exc_info=True)
+        report.failure = report.failure or error

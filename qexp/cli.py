@@ -1,0 +1,121 @@
+"""The command line: compose, check, run, and one line for whatever went wrong."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from qexp.config import problems
+from qexp.config.hydra_setup import open_nodes, register, shipped_root
+from qexp.errors import ConfigError, PlanError, QexpError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+_log = logging.getLogger("qexp")
+
+_INTERRUPTED = 130
+_INTERNAL_ERROR = 70
+
+
+def main() -> None:
+    """Run `qexp`; exits with 0 only if everything that was asked for was done."""
+    register()
+    sys.argv[1:] = open_nodes(sys.argv[1:])
+    # Makes Hydra raise instead of printing, so that every error is printed here, in one way.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        _app()
+    except QexpError as error:
+        _exit(error, error.exit_code)
+    except (HydraException, OmegaConfBaseException) as error:
+        _exit(ConfigError(_compose_problem(error)), ConfigError.exit_code)
+    except KeyboardInterrupt:
+        _exit(None, _INTERRUPTED)
+    except Exception as error:
+        _exit(error, _INTERNAL_ERROR)
+
+
+@hydra.main(version_base="1.3", config_path=str(shipped_root() / "conf"), config_name="qexp")
+def _app(config: DictConfig) -> None:
+    """One run: in a multirun, one point."""
+    run_dir = Path(HydraConfig.get().runtime.output_dir).resolve()
+    try:
+        _run(config, run_dir)
+    except Exception as error:
+        _log.error("the run ended with an error", exc_info=True)
+        if isinstance(error, ConfigError | PlanError):
+            _remove_empty(run_dir)
+        if HydraConfig.get().mode is hydra.types.RunMode.MULTIRUN:
+            # The sweep goes on; its own message comes at the end.
+            _print(_line(error, run_dir))
+        raise
+
+
+def _run(config: DictConfig, run_dir: Path) -> None:
+    from qexp.config.load import load
+
+    logging.captureWarnings(True)
+    spec = load(config)
+
+    from qexp.run import run
+    from qexp.terminal import Terminal
+
+    with Terminal(spec) as terminal:
+        run(spec, run_dir, terminal)
+
+
+def _remove_empty(run_dir: Path) -> None:
+    """Remove the folder of a run that never started: it holds a log and perhaps a plan."""
+    if not (run_dir / "run.h5").exists() and not (run_dir / "parts" / "batch.json").exists():
+        logging.shutdown()
+        shutil.rmtree(run_dir, ignore_errors=True)
+
+
+def _exit(error: BaseException | None, code: int) -> None:
+    message = "interrupted; what was measured is kept" if error is None else _line(error, None)
+    _print(message)
+    sys.exit(code)
+
+
+def _line(error: BaseException, run_dir: Path | None) -> str:
+    from qexp.redact import redact
+
+    text = " ".join(str(error).split())
+    if not isinstance(error, QexpError):
+        where = f"; the traceback is in {run_dir / 'run.log'}" if run_dir is not None else ""
+        text = f"internal error, please report it: {type(error).__name__}: {text}{where}"
+    return redact(text)
+
+
+def _print(message: str) -> None:
+    sys.stderr.write(f"qexp: {message}\n")
+    sys.stderr.flush()
+
+
+def _compose_problem(error: Exception) -> str:
+    """Hydra's multi-line messages, as one line that names the key and what is allowed."""
+    cause = error.__cause__
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
+        node = cause.parent_node
+        allowed = [str(key) for key in node] if node is not None and hasattr(node, "keys") else []
+        return problems.unknown_key(str(cause.full_key), allowed)
+    text = str(error)
+    choice = re.search(r"Could not find '([^']+)'", text)
+    if choice is not None:
+        group, _, name = choice.group(1).rpartition("/")
+        offered = text.partition("Config search path")[0]
+        options = re.findall(r"^\t(.+)$", offered, flags=re.MULTILINE)
+        listed = ", ".join(sorted(option.strip() for option in options)) or "nothing"
+        return f"{group}={name}: no such choice; allowed: {listed}"
+    return " ".join(text.split())

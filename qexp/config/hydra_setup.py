@@ -1,0 +1,86 @@
+"""What qexp adds to Hydra: where configs are found, how folders are named, checked sweeps."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import OmegaConf
+
+from qexp.config.sweep import CheckedSweeper
+
+
+def shipped_root() -> Path:
+    """The folder that holds qexp's own `conf/` and `experiments/`: in the wheel or the checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "_shipped"
+    return inside if inside.is_dir() else package.parent
+
+
+def register() -> None:
+    """Teach Hydra qexp's search path, resolvers and sweeper; idempotent."""
+    plugins = Plugins.instance()
+    plugins.register(UserConfigs)
+    plugins.register(CheckedSweeper)
+    OmegaConf.register_new_resolver("qexp.run_id", new_run_id, replace=True)
+    # Cached, so that all points of a sweep share one id.
+    OmegaConf.register_new_resolver("qexp.sweep_id", _new_sweep_id, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("qexp.name", _experiment_name, replace=True)
+    make_experiments_importable()
+
+
+def make_experiments_importable() -> None:
+    """Put the current folder first and the worked examples last on the import path.
+
+    A console script does not have the current folder on its path, as `python -m` does. Neither
+    `experiments/` has an `__init__.py`, so that the user's and the shipped one coexist.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+    shipped = str(shipped_root())
+    if shipped not in sys.path:
+        sys.path.append(shipped)
+
+
+def open_nodes(arguments: list[str]) -> list[str]:
+    """Let overrides name keys that no YAML file lists, because qexp itself checks every key.
+
+    What a node may hold is said by the schema, by its target's signature or by IBM's option
+    models. They refuse a typo more helpfully than Hydra does, and
+    `primitive.options.twirling.enable_gates=true` needs no `+`.
+    """
+    return [f"++{item}" if _DOTTED_KEY.match(item) else item for item in arguments]
+
+
+_DOTTED_KEY = re.compile(r"(?!hydra\.)\w+\.[\w.]+=")
+
+
+class UserConfigs(SearchPathPlugin):
+    """Puts `conf/` of the current folder before qexp's own, so that a user's files win."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Prepend the user's `conf/` where there is one."""
+        user = Path.cwd() / "conf"
+        if user.is_dir() and user.resolve() != (shipped_root() / "conf").resolve():
+            search_path.prepend(provider="user", path=f"file://{user}", anchor="main")
+
+
+def new_run_id() -> str:
+    """A unique id that sorts by time: `20261122T091500Z-3f9a2c`."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def _new_sweep_id() -> str:
+    return f"sweep-{new_run_id()}"
+
+
+def _experiment_name(choice: str | None) -> str:
+    # An experiment may live in a sub-folder of conf/experiment.
+    return str(choice).replace("/", "-") if choice else "adhoc"

@@ -1,0 +1,249 @@
+"""The composed config, checked as a whole, becomes a frozen `RunSpec`.
+
+Nothing here asks a service or builds a circuit; Qiskit is imported only to validate primitive
+options that the config sets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qexp.config import problems, targets
+from qexp.config.schema import PrimitiveNode, RootNode, TranspileNode, WorkloadNode
+from qexp.config.sources import source_files
+from qexp.core.duration import parse_duration_s
+from qexp.core.model import (
+    Limit,
+    PartitionLimits,
+    PrimitiveSpec,
+    TranspileSpec,
+    WorkloadSpec,
+)
+from qexp.core.protocols import Engine
+from qexp.core.spec import RunSpec
+from qexp.engines.options import check_options
+from qexp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+DEFAULT_SHOTS = 4096
+"""What both of IBM's Samplers use when nothing is said (`SamplerOptions.default_shots`)."""
+
+DEFAULT_PRECISION = 1 / 64
+"""What both of IBM's Estimators use when nothing is said (`EstimatorOptions.default_precision`)."""
+
+
+def load(config: DictConfig) -> RunSpec:
+    """Validate a composed config and freeze it.
+
+    Raises:
+        ConfigError: One line for everything that is wrong with a section.
+    """
+    plain, yaml_text = _plain(config)
+    root = _validated(plain)
+    engine = _engine(root.engine)
+    workloads = tuple(
+        _workload(name, circuits, primitive, transpile, path)
+        for name, circuits, primitive, transpile, path in _declared_workloads(root)
+    )
+    _refuse_unhonoured(engine, workloads)
+    return RunSpec(
+        experiment=root.name,
+        seed=root.seed,
+        stop_after=root.stop_after,
+        max_time_s=_max_time_s(root.batch.max_time),
+        workloads=workloads,
+        engine=engine,
+        select_backend=targets.bind(root.backend, "backend"),
+        partition=PartitionLimits(**root.partition.model_dump()),
+        limits={name: Limit(**node.model_dump()) for name, node in root.limits.items()},
+        config_yaml=yaml_text,
+        overrides=_overrides(),
+        sources=source_files(root),
+        metadata=root.metadata.model_dump(),
+    )
+
+
+def _plain(config: DictConfig) -> tuple[dict[str, Any], str]:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if "hydra" in config:
+        config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        listed = ", ".join(missing)
+        raise ConfigError(
+            f"{listed}: a value is needed; set it on the command line ({missing[0]}=...) "
+            f"or in the experiment's file"
+        )
+    try:
+        plain = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"{getattr(error, 'full_key', None) or 'config'}: {reason}") from None
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}, OmegaConf.to_yaml(
+        OmegaConf.create(plain)
+    )
+
+
+def _validated(plain: dict[str, Any]) -> RootNode:
+    from pydantic import ValidationError
+
+    try:
+        return RootNode.model_validate(plain)
+    except ValidationError as error:
+        raise ConfigError(problems.of_validation(error, RootNode)) from None
+
+
+def _engine(node: Mapping[str, Any]) -> Engine:
+    engine = targets.bind(node, "engine")()
+    if not isinstance(engine, Engine):
+        raise ConfigError(
+            f"engine._target_: {node['_target_']} is no engine; it must have the members of "
+            f"qexp.core.protocols.Engine"
+        )
+    return engine
+
+
+_Declared = tuple[str, dict[str, Any], PrimitiveNode, TranspileNode, str]
+
+
+def _declared_workloads(root: RootNode) -> Iterable[_Declared]:
+    """Each workload with the top level filled in, and the prefix of its keys."""
+    nodes = root.workloads or {"main": WorkloadNode()}
+    for part in ("circuits", "primitive", "transpile"):
+        unused = all(getattr(node, part) is not None for node in nodes.values())
+        if unused and part != "transpile" and getattr(root, part) is not None:
+            names = ", ".join(f"workloads.{name}.{part}" for name in nodes)
+            raise ConfigError(
+                f"{part}: would have no effect, because every workload declares its own; "
+                f"set {names} instead"
+            )
+    for name, node in nodes.items():
+        prefix = f"workloads.{name}." if root.workloads else ""
+        circuits = node.circuits or root.circuits
+        primitive = node.primitive or root.primitive
+        if circuits is None or primitive is None:
+            part = "circuits" if circuits is None else "primitive"
+            raise ConfigError(
+                f"{prefix}{part}: nothing is declared to run; choose an experiment "
+                f"(experiment=random_sampling) or a choice ({part}=...); "
+                f"'python -m qexp --help' lists them"
+            )
+        yield name, circuits, primitive, node.transpile or root.transpile or TranspileNode(), prefix
+
+
+def _workload(
+    name: str,
+    circuits: dict[str, Any],
+    primitive: PrimitiveNode,
+    transpile: TranspileNode,
+    prefix: str,
+) -> WorkloadSpec:
+    layout = transpile.initial_layout
+    return WorkloadSpec(
+        name=name,
+        generate=_generator(circuits, f"{prefix}circuits"),
+        primitive=_primitive(primitive, f"{prefix}primitive"),
+        transpile=TranspileSpec(
+            **transpile.model_dump(exclude={"initial_layout"}),
+            initial_layout=tuple(layout) if layout is not None else None,
+        ),
+    )
+
+
+def _generator(node: Mapping[str, Any], path: str) -> Callable[[Any], Iterable[Any]]:
+    bound = targets.bind(node, path)
+    return partial(
+        _generate,
+        bound,
+        takes_sequence=targets.accepts(bound, "seed_sequence"),
+        takes_rng=targets.accepts(bound, "rng"),
+    )
+
+
+def _generate(
+    bound: Callable[..., Iterable[Any]],
+    sequence: np.random.SeedSequence,
+    *,
+    takes_sequence: bool,
+    takes_rng: bool,
+) -> Iterable[Any]:
+    supplied: dict[str, Any] = {}
+    if takes_sequence:
+        supplied["seed_sequence"] = sequence
+    if takes_rng:
+        supplied["rng"] = np.random.default_rng(sequence)
+    return bound(**supplied)
+
+
+def _primitive(node: PrimitiveNode, path: str) -> PrimitiveSpec:
+    """Settle shots and precision, which may be declared here or among IBM's options."""
+    check_options(node.kind, node.implementation, node.options, f"{path}.options")
+    shots, precision = node.shots, node.precision
+    declared_shots = node.options.get("default_shots")
+    declared_precision = node.options.get("default_precision")
+    if node.kind == "sampler":
+        if precision is not None:
+            raise ConfigError(
+                f"{path}.precision: got {precision}, but a sampler takes shots; "
+                f"set {path}.shots instead"
+            )
+        _refuse_twice(path, "shots", shots, declared_shots)
+        shots = shots or declared_shots or DEFAULT_SHOTS
+    else:
+        if shots is not None:
+            raise ConfigError(
+                f"{path}.shots: got {shots}, but an estimator takes a precision; "
+                f"set {path}.precision (4096 shots give {DEFAULT_PRECISION})"
+            )
+        _refuse_twice(path, "precision", precision, declared_precision)
+        if precision is None and declared_precision is None and declared_shots:
+            precision = 1 / math.sqrt(declared_shots)
+        precision = precision or declared_precision or DEFAULT_PRECISION
+    return PrimitiveSpec(node.kind, node.implementation, shots, precision, node.options)
+
+
+def _refuse_twice(path: str, what: str, value: float | None, declared: float | None) -> None:
+    if value is not None and declared is not None:
+        raise ConfigError(
+            f"{path}.{what}: got {value}, but {path}.options.default_{what} says {declared}; "
+            f"keep one of them (null in the other)"
+        )
+
+
+def _refuse_unhonoured(engine: Engine, workloads: Iterable[WorkloadSpec]) -> None:
+    if engine.allow_ignored_options:
+        return
+    for workload in workloads:
+        ignored = engine.unhonoured(workload.primitive)
+        if ignored:
+            listed = ", ".join(f"{key}={value}" for key, value in ignored.items())
+            raise ConfigError(
+                f"primitive.options of workload '{workload.name}': the engine '{engine.name}' "
+                f"does not honour {listed}; remove it, choose another engine, or set "
+                f"engine.allow_ignored_options=true to run without it"
+            )
+
+
+def _max_time_s(value: str | int | None) -> int | None:
+    try:
+        return parse_duration_s(value)
+    except ValueError as error:
+        raise ConfigError(f"batch.max_time: {error}") from None
+
+
+def _overrides() -> tuple[str, ...]:
+    from hydra.core.hydra_config import HydraConfig
+
+    if not HydraConfig.initialized():
+        return ()
+    return tuple(HydraConfig.get().overrides.task)

@@ -1,0 +1,92 @@
+"""One line for each thing that is wrong with a config."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+
+
+def unknown_key(path: str, allowed: Iterable[str]) -> str:
+    """The message for a key that does not exist.
+
+    Args:
+        path: Full path of the key.
+        allowed: The keys that exist beside it.
+    """
+    parent, _, key = path.rpartition(".")
+    names = sorted(allowed)
+    close = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    where = f"'{parent}'" if parent else "the config"
+    listed = ", ".join(names) if names else "nothing"
+    return f"{path}: unknown key; {hint}allowed in {where}: {listed}"
+
+
+def of_validation(error: ValidationError, model: type[BaseModel], path: str = "") -> str:
+    """All problems that pydantic found, on one line.
+
+    Args:
+        error: What `model_validate` raised.
+        model: The model that raised it.
+        path: Path of the validated node within the config.
+    """
+    seen: dict[str, str] = {}
+    # Unknown keys first: a missing value is often the other half of a misspelt key.
+    found = sorted(
+        error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden"
+    )
+    for problem in found:
+        location = [part for part in problem["loc"] if _is_key(part)]
+        full = ".".join([path, *map(str, location)]) if path else ".".join(map(str, location))
+        if problem["type"] == "extra_forbidden":
+            message = unknown_key(full, _keys_at(model, [str(part) for part in location[:-1]]))
+        elif problem["type"] == "missing":
+            message = f"{full}: a value is needed"
+        else:
+            message = f"{full}: got {_short(problem['input'])}; {_lower(problem['msg'])}"
+        seen.setdefault(full, message)
+    return " | ".join(seen.values())
+
+
+def _is_key(part: int | str) -> bool:
+    # In a union pydantic appends the member that it tried ("int", "constrained-int"): no key.
+    if isinstance(part, int):
+        return True
+    no_key = {"int", "str", "float", "bool", "none", "list", "dict", "[key]"}
+    made_up = ("constrained-", "function-", "literal[", "list[", "dict[")
+    return part not in no_key and not part.startswith(made_up)
+
+
+def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
+    for key in location:
+        field = model.model_fields.get(key)
+        nested = _model_in(field.annotation) if field is not None else None
+        if nested is None:
+            continue
+        model = nested
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    from typing import get_args
+
+    from pydantic import BaseModel
+
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (_model_in(argument) for argument in get_args(annotation))
+    return next((model for model in found if model is not None), None)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _lower(message: str) -> str:
+    message = message.replace("Input should be", "it must be")
+    return message[:1].lower() + message[1:]

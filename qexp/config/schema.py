@@ -1,0 +1,98 @@
+"""The config's shape: every key that exists, its type and its range. Anything else is refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Target = dict[str, Any]
+"""A node with `_target_`; its own keys are checked against the target's signature."""
+
+
+class Node(BaseModel):
+    """Base of all nodes: unknown keys are refused and values are never converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class BatchNode(Node):
+    """The one batch."""
+
+    max_time: str | int | None = None
+
+
+class PrimitiveNode(Node):
+    """A primitive, its options and the default shots or precision of its PUBs."""
+
+    kind: Literal["sampler", "estimator"]
+    implementation: Literal["client", "legacy"] = "client"
+    shots: Annotated[int, Field(gt=0)] | None = None
+    precision: Annotated[float, Field(gt=0)] | None = None
+    options: dict[str, Any] = {}
+
+
+class TranspileNode(Node):
+    """Arguments of `generate_preset_pass_manager`."""
+
+    optimization_level: Annotated[int, Field(ge=0, le=3)] = 1
+    layout_method: str | None = None
+    routing_method: str | None = None
+    translation_method: str | None = None
+    scheduling_method: str | None = None
+    approximation_degree: Annotated[float, Field(ge=0, le=1)] | None = 1.0
+    initial_layout: list[Annotated[int, Field(ge=0)]] | None = None
+    seed: Annotated[int, Field(ge=0)] | None = None
+
+
+class PartitionNode(Node):
+    """The user's bounds of one job; null means the service's documented limit."""
+
+    max_circuits: Annotated[int, Field(gt=0)] | None = 100
+    max_executions: Annotated[int, Field(gt=0)] | None = None
+    max_payload_bytes: Annotated[int, Field(gt=0)] | None = None
+    max_qpu_s: Annotated[float, Field(gt=0)] | None = None
+
+
+class LimitNode(Node):
+    """A documented limit of the service."""
+
+    value: Annotated[float, Field(gt=0)]
+    source: str
+    checked: str
+
+
+class WorkloadNode(Node):
+    """One of several workloads; what it leaves null is taken from the top level."""
+
+    circuits: Target | None = None
+    primitive: PrimitiveNode | None = None
+    transpile: TranspileNode | None = None
+
+
+class MetadataNode(Node):
+    """What a reader of the archive should know; copied into its root attributes."""
+
+    title: str | None = None
+    description: str | None = None
+    creators: list[dict[str, str]] = []
+    license: str | None = None
+    keywords: list[str] = []
+
+
+class RootNode(Node):
+    """The whole config, without Hydra's own node."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
+    seed: Annotated[int, Field(ge=0)]
+    stop_after: Literal["plan"] | None
+    backend: Target
+    engine: Target
+    batch: BatchNode
+    circuits: Target | None = None
+    primitive: PrimitiveNode | None = None
+    transpile: TranspileNode | None = None
+    workloads: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")], WorkloadNode] = {}
+    partition: PartitionNode
+    limits: dict[str, LimitNode]
+    metadata: MetadataNode

@@ -1,0 +1,92 @@
+"""Multirun: every point is checked before the first runs, and gets a seed of its own.
+
+A point becomes an ordinary run whose derived seed is one of its overrides, so it can be repeated
+alone by the command line that its archive holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
+
+from qexp.core.seeds import of_sweep_point
+from qexp.errors import ConfigError, QexpError
+
+
+class CheckedSweeper(BasicSweeper):
+    """Hydra's basic sweeper, with all points validated before the first is launched."""
+
+    def sweep(self, arguments: list[str]) -> list[JobReturn]:
+        """Compose and check all points, launch them, and tell which failed.
+
+        Raises:
+            ConfigError: A point is not valid; nothing was launched.
+            SweepFailedError: At least one point failed; the others ran.
+        """
+        assert self.hydra_context is not None
+        assert self.launcher is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        batches = self.split_arguments(overrides, self.max_batch_size)
+        points = [point for batch in batches for point in batch]
+        swept = {item.get_key_element() for item in overrides if item.is_sweep_override()}
+        seeded = [self._checked(point, swept) for point in points]
+        returns: list[JobReturn] = []
+        for batch in self.split_overrides_to_chunks(seeded, self.max_batch_size):
+            returns.extend(self.launcher.launch(batch, initial_job_idx=len(returns)))
+        _raise_failures(returns)
+        return returns
+
+    def _checked(self, point: list[str], swept: set[str]) -> list[str]:
+        from qexp.config.load import load
+
+        assert self.hydra_context is not None
+        assert self.config is not None
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, point)
+        # As Hydra does before it runs a job: `${hydra:...}` is resolved from this global.
+        HydraConfig.instance().set_config(config)
+        try:
+            spec = load(config)
+        except ConfigError as error:
+            shown = " ".join(item for item in point if item.partition("=")[0] in swept)
+            raise ConfigError(f"sweep point '{shown}': {error} (no point was run)") from error
+        if "seed" in swept:
+            return point
+        draws = [item for item in point if item.partition("=")[0] in swept]
+        others = [item for item in point if item.partition("=")[0] != "seed"]
+        return [*others, f"seed={of_sweep_point(spec.seed, draws)}"]
+
+
+class SweepFailedError(QexpError):
+    """At least one point of a sweep failed."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def _raise_failures(returns: Sequence[JobReturn]) -> None:
+    failed = {" ".join(item.overrides or []): _error(item) for item in returns}
+    failed = {point: error for point, error in failed.items() if error is not None}
+    if not failed:
+        return
+    codes = [error.exit_code for error in failed.values() if isinstance(error, QexpError)]
+    raise SweepFailedError(
+        f"{len(failed)} of {len(returns)} points failed, their messages are above: "
+        f"{'; '.join(failed)}",
+        max(codes, default=1),
+    )
+
+
+def _error(result: JobReturn) -> BaseException | None:
+    if result.status is JobStatus.COMPLETED:
+        return None
+    try:
+        _ = result.return_value
+    except Exception as error:
+        return error
+    return None

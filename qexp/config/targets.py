@@ -1,0 +1,150 @@
+"""`_target_`: import what it names, and check a node's keys against the target's signature.
+
+The signature is the schema: annotated parameters (pydantic constraints included) say what a node
+may hold. So a user's own function is checked as strictly as qexp's.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from qexp.config import problems
+from qexp.errors import ConfigError
+
+SUPPLIED = frozenset({"seed_sequence", "rng"})
+"""Parameters that qexp itself supplies to a circuit generator."""
+
+
+def bind(node: Mapping[str, Any], path: str) -> Callable[..., Any]:
+    """The target with its declared arguments bound, ready to be called.
+
+    Args:
+        node: A resolved node with `_target_`.
+        path: The node's path in the config, for messages.
+
+    Raises:
+        ConfigError: No or bad `_target_`, unknown key, wrong type, out of range, missing value.
+    """
+    if "_target_" not in node:
+        choice = path.rpartition(".")[2]
+        raise ConfigError(
+            f"{path}: nothing is chosen that could take {', '.join(node)}; choose {choice}=NAME "
+            f"or an experiment first ('python -m qexp --help' lists them)"
+        )
+    target = locate(node["_target_"], path)
+    declared = {key: value for key, value in node.items() if key != "_target_"}
+    arguments = _check(target, declared, path)
+    nested = {
+        key: bind(value, f"{path}.{key}")() for key, value in arguments.items() if _is_target(value)
+    }
+    return partial(target, **{**arguments, **nested})
+
+
+def locate(name: Any, path: str) -> Callable[..., Any]:
+    """Import the callable that a `_target_` names.
+
+    Raises:
+        ConfigError: It is not a dotted name, cannot be imported, or is not callable.
+    """
+    key = f"{path}._target_"
+    if not isinstance(name, str) or "." not in name:
+        raise ConfigError(
+            f"{key}: got {name!r}; it must be the dotted name of a function or class, "
+            f"such as qexp.circuits.random.random_circuits"
+        )
+    module_name, _, attribute = name.rpartition(".")
+    if module_name.split(".")[0] in {"builtins", "os", "subprocess", "sys", "shutil"}:
+        raise ConfigError(f"{key}: '{name}' is not allowed as a target; name your own function")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(
+            f"{key}: cannot import '{module_name}': {reason}; it is looked up in the current "
+            f"folder and in the installed packages"
+        ) from error
+    target = getattr(module, attribute, None)
+    if not callable(target):
+        public = [
+            item
+            for item, value in vars(module).items()
+            if callable(value) and getattr(value, "__module__", None) == module_name
+            if not item.startswith("_")
+        ]
+        raise ConfigError(
+            problems.unknown_key(f"{module_name}.{attribute}", public).replace(
+                "unknown key", f"named by {key}, does not exist", 1
+            )
+        )
+    return target
+
+
+def accepts(target: Callable[..., Any], parameter: str) -> bool:
+    """Whether a (bound) target has a parameter of that name."""
+    function = target.func if isinstance(target, partial) else target
+    return parameter in inspect.signature(function).parameters
+
+
+def _check(target: Callable[..., Any], declared: dict[str, Any], path: str) -> dict[str, Any]:
+    from pydantic import ConfigDict, Field, ValidationError, create_model
+
+    parameters = _parameters(target, path)
+    takes_any = any(item.kind is item.VAR_KEYWORD for item in parameters.values())
+    fields: dict[str, Any] = {}
+    for name, parameter in parameters.items():
+        if name in SUPPLIED or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            continue
+        annotation = Any if _is_target(declared.get(name)) else _annotation(target, parameter)
+        default = ... if parameter.default is parameter.empty else parameter.default
+        # Aliased, because a parameter may be called as a method of pydantic's model is ("copy").
+        fields[f"p_{name}"] = (annotation, Field(default, alias=name))
+    extra: typing.Literal["allow", "forbid"] = "allow" if takes_any else "forbid"
+    model = create_model(
+        "Arguments",
+        __config__=ConfigDict(
+            extra=extra, strict=True, arbitrary_types_allowed=True, protected_namespaces=()
+        ),
+        **fields,
+    )
+    try:
+        checked = model.model_validate(declared)
+    except ValidationError as error:
+        raise ConfigError(problems.of_validation(error, model, path)) from None
+    extras = checked.model_extra or {}
+    return {
+        name: extras[name] if name in extras else getattr(checked, f"p_{name}") for name in declared
+    }
+
+
+def _parameters(target: Callable[..., Any], path: str) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(target).parameters
+    except ValueError:
+        raise ConfigError(
+            f"{path}._target_: '{target.__module__}.{target.__qualname__}' has no signature to "
+            f"check against; name a Python function or class"
+        ) from None
+
+
+def _annotation(target: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    if parameter.annotation is parameter.empty:
+        return Any
+    owner = target.__init__ if inspect.isclass(target) else target
+    holder = type("Holder", (), {"__annotations__": {"value": parameter.annotation}})
+    try:
+        hints = typing.get_type_hints(
+            holder, globalns=getattr(owner, "__globals__", {}), include_extras=True
+        )
+    except NameError:
+        # A name that exists for type checkers only cannot be the type of a value from YAML.
+        return Any
+    return hints["value"]
+
+
+def _is_target(value: Any) -> bool:
+    return isinstance(value, Mapping) and "_target_" in value

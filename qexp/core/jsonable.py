@@ -1,0 +1,160 @@
+"""Turn anything that a primitive, a backend or a client returns into plain JSON values.
+
+`to_jsonable` never fails: what it does not know becomes a short text. Plain JSON passes unchanged.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from enum import Enum
+from pathlib import PurePath
+from typing import Any, Final
+
+import numpy as np
+
+_ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
+_MAX_REPR: Final = 2000
+
+
+def to_jsonable(obj: Any) -> Any:
+    """Convert `obj` to `None`, `bool`, `int`, finite `float`, `str`, `list` and `dict` of these.
+
+    Plain JSON values come back equal. Otherwise: tuples, sets (sorted) and arrays become lists;
+    NumPy scalars Python numbers; complex numbers `{"real", "imag"}`; non-finite floats `"NaN"`,
+    `"Infinity"`, `"-Infinity"`; datetimes ISO 8601 in UTC (naive ones are taken as UTC);
+    timedeltas seconds; enums their value; bytes base64; slices `{"start", "stop", "step"}`;
+    dataclasses, pydantic models and IBM's execution spans objects with their fields; keys text.
+    Anything else becomes its `repr` without memory addresses.
+
+    Args:
+        obj: Any object.
+    """
+    return _convert(obj, frozenset())
+
+
+def dumps(obj: Any, redact: Callable[[str], str] | None = None, *, sort_keys: bool = False) -> str:
+    """Compact, strictly valid JSON text of any object.
+
+    Args:
+        obj: Any object; converted by `to_jsonable`.
+        redact: Applied to every text in it, keys included.
+        sort_keys: Whether mappings are ordered by key, for a text that is to be hashed.
+    """
+    plain = to_jsonable(obj)
+    if redact is not None:
+        plain = map_text(plain, redact)
+    return json.dumps(
+        plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=sort_keys
+    )
+
+
+def map_text(plain: Any, function: Callable[[str], str]) -> Any:
+    """Apply `function` to every text in a plain JSON value, keys included."""
+    if isinstance(plain, str):
+        return function(plain)
+    if isinstance(plain, list):
+        return [map_text(item, function) for item in plain]
+    if isinstance(plain, dict):
+        return {function(key): map_text(value, function) for key, value in plain.items()}
+    return plain
+
+
+def _convert(obj: Any, parents: frozenset[int]) -> Any:
+    known, value = _leaf(obj)
+    if known:
+        return value
+    if id(obj) in parents:
+        return f"<recursive {type(obj).__name__}>"
+    try:
+        return _container(obj, parents | {id(obj)})
+    except Exception:
+        # A third-party object may raise anything while it is read; the record goes on without it.
+        return _text(obj)
+
+
+def _leaf(obj: Any) -> tuple[bool, Any]:  # noqa: PLR0911
+    if isinstance(obj, Enum):
+        return _leaf(obj.value)
+    if obj is None or isinstance(obj, bool | np.bool_):
+        return True, None if obj is None else bool(obj)
+    if isinstance(obj, str):
+        return True, str(obj)
+    if isinstance(obj, int | np.integer):
+        return True, int(obj)
+    if isinstance(obj, float | np.floating):
+        return True, _float(float(obj))
+    if isinstance(obj, complex | np.complexfloating):
+        return True, {"real": _float(float(obj.real)), "imag": _float(float(obj.imag))}
+    if isinstance(obj, datetime):
+        aware = obj if obj.tzinfo is not None else obj.replace(tzinfo=UTC)
+        return True, aware.astimezone(UTC).isoformat()
+    if isinstance(obj, date | time):
+        return True, obj.isoformat()
+    if isinstance(obj, timedelta):
+        return True, obj.total_seconds()
+    if isinstance(obj, bytes | bytearray | memoryview):
+        return True, base64.b64encode(bytes(obj)).decode("ascii")
+    if isinstance(obj, PurePath):
+        return True, str(obj)
+    if isinstance(obj, type) or (callable(obj) and hasattr(obj, "__qualname__")):
+        return True, f"{obj.__module__}.{obj.__qualname__}"
+    return False, None
+
+
+def _float(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _container(obj: Any, parents: frozenset[int]) -> Any:  # noqa: PLR0911
+    if isinstance(obj, Enum):
+        return _convert(obj.value, parents)
+    if isinstance(obj, np.ndarray):
+        return _convert(obj.tolist(), parents)
+    if isinstance(obj, Mapping):
+        return {_key(key): _convert(value, parents) for key, value in obj.items()}
+    if isinstance(obj, set | frozenset):
+        return sorted((_convert(item, parents) for item in obj), key=json.dumps)
+    if isinstance(obj, slice):
+        return {name: _convert(getattr(obj, name), parents) for name in ("start", "stop", "step")}
+    if dataclasses.is_dataclass(obj):
+        names = [field.name for field in dataclasses.fields(obj)]
+        return {name: _convert(getattr(obj, name), parents) for name in names}
+    if callable(getattr(obj, "model_dump", None)):
+        return _convert(obj.model_dump(), parents)
+    if hasattr(obj, "pub_idxs") and hasattr(obj, "start") and not hasattr(obj, "__iter__"):
+        return _execution_span(obj, parents)
+    if isinstance(obj, Iterable) and hasattr(obj, "__len__"):
+        return [_convert(item, parents) for item in obj]
+    return _text(obj)
+
+
+def _execution_span(span: Any, parents: frozenset[int]) -> dict[str, Any]:
+    """IBM's `ExecutionSpan`: which part of which PUB was executed between `start` and `stop`."""
+    plain = {"type": type(span).__name__}
+    for name in ("start", "stop", "pub_idxs", "size"):
+        plain[name] = _convert(getattr(span, name), parents)
+    plain["data_slices"] = _convert(getattr(span, "_data_slices", {}), parents)
+    return plain
+
+
+def _key(key: Any) -> str:
+    known, value = _leaf(key)
+    if isinstance(value, str):
+        return value
+    return json.dumps(value) if known else _text(key)
+
+
+def _text(obj: Any) -> str:
+    try:
+        text = repr(obj)
+    except Exception:
+        text = f"<{type(obj).__module__}.{type(obj).__qualname__}>"
+    return _ADDRESS.sub("", text)[:_MAX_REPR]

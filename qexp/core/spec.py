@@ -1,0 +1,48 @@
+"""The declared run, validated: what the config stage hands to `qexp.run.run`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from qexp.core.model import Limit, PartitionLimits, SourceFile, WorkloadSpec
+from qexp.core.protocols import Engine
+
+if TYPE_CHECKING:
+    from qiskit.providers import BackendV2
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """A frozen run: everything that decides its data, and nothing that depends on the clock.
+
+    Attributes:
+        experiment: Name of the experiment.
+        seed: Decides circuits, transpilation and simulation.
+        stop_after: `"plan"`: print the plan and submit nothing. None: run.
+        max_time_s: The batch's `max_time` in seconds, or None for the service's own limit.
+        workloads: In the order of submission.
+        engine: The engine that runs the batch.
+        select_backend: Resolves the backend; may ask the service.
+        partition: The user's bounds of one job.
+        limits: The service's documented limits by name, see `conf/limits`.
+        config_yaml: The resolved config.
+        overrides: The command line's overrides.
+        sources: Files that declare the experiment.
+        metadata: Title, description, creators, license, keywords.
+    """
+
+    experiment: str
+    seed: int
+    stop_after: Literal["plan"] | None
+    max_time_s: int | None
+    workloads: tuple[WorkloadSpec, ...]
+    engine: Engine
+    select_backend: Callable[[], BackendV2]
+    partition: PartitionLimits
+    limits: Mapping[str, Limit]
+    config_yaml: str
+    overrides: tuple[str, ...]
+    sources: tuple[SourceFile, ...]
+    metadata: Mapping[str, Any]

@@ -1,0 +1,223 @@
+"""Choose a backend of IBM's service: the least busy one, or one by name.
+
+The account is what IBM's client already knows: a saved account, or environment variables. A
+config never holds a token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from qexp.engines.ibm.client import one_line, redact, service_call
+from qexp.errors import ConfigError, EngineError
+
+if TYPE_CHECKING:
+    from qiskit.providers import BackendV2
+
+Channel = Literal["ibm_quantum_platform", "ibm_cloud"]
+Name = Annotated[str, Field(min_length=1)]
+
+_NO_ACCOUNT = (
+    "no IBM account found: save one once with "
+    'python -c "from qiskit_ibm_runtime import QiskitRuntimeService as Q; '
+    "Q.save_account(token='<API key>', instance='<instance>', set_as_default=True)\" "
+    "or set QISKIT_IBM_TOKEN; backend=local needs none"
+)
+_NO_BACKENDS = (
+    "IBM's service lists no backend for this account: the instance has none, the API key was "
+    "refused, or the service cannot be reached (IBM's client does not say which); "
+    "see https://quantum.cloud.ibm.com, set backend.instance, or use backend=local"
+)
+
+
+def least_busy(
+    *,
+    min_num_qubits: Annotated[int, Field(gt=0)] | None = None,
+    operational: bool | None = True,
+    simulator: bool | None = False,
+    instance: Name | None = None,
+    use_fractional_gates: bool | None = False,
+    filters: dict[str, Any] | None = None,
+    channel: Channel | None = None,
+    account: Name | None = None,
+) -> BackendV2:
+    """Select the backend with the shortest queue by `QiskitRuntimeService.least_busy`.
+
+    Args:
+        min_num_qubits: At least this many qubits.
+        operational: Only backends that are (or are not) operational; None asks for either.
+        simulator: Only simulators (or devices); None asks for either.
+        instance: Instance name or CRN; None uses the account's.
+        use_fractional_gates: Include `rx` and `rzz` of any angle, without dynamic circuits and
+            twirling; None includes everything (see IBM's documentation).
+        filters: Attributes of the backend or its configuration and the value each must have,
+            such as `{processor_type.family: Heron}`.
+        channel: IBM's channel; None uses the account's.
+        account: Name of a saved account; None uses the default one.
+
+    Returns:
+        An `IBMBackend`.
+
+    Raises:
+        ConfigError: No account, no backend that matches, or an unknown attribute in `filters`.
+        EngineError: The service refused or could not be reached.
+    """
+    from qiskit.providers.exceptions import QiskitBackendNotFoundError
+
+    service = _connect(instance=instance, channel=channel, account=account)
+    wanted = {"operational": operational, "simulator": simulator}
+    criteria: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
+    attributes = _Attributes(filters or {})
+    try:
+        with service_call("selecting the least busy backend"):
+            # The instance is the service's already: least_busy takes only CRNs.
+            return service.least_busy(
+                min_num_qubits=min_num_qubits,
+                filters=attributes.match if attributes.wanted else None,
+                use_fractional_gates=use_fractional_gates,
+                **criteria,
+            )
+    except QiskitBackendNotFoundError:
+        attributes.refuse_unknown()
+        asked = {
+            "min_num_qubits": min_num_qubits,
+            **criteria,
+            **attributes.wanted,
+            "use_fractional_gates": use_fractional_gates or None,
+        }
+        conditions = ", ".join(f"{k}={v}" for k, v in asked.items() if v is not None)
+        raise ConfigError(
+            f"backend: none that is online matches {conditions}; "
+            f"available: {_available(service)}; relax a condition"
+        ) from None
+
+
+def named(
+    *,
+    name: Name,
+    instance: Name | None = None,
+    use_fractional_gates: bool | None = False,
+    calibration_id: Name | None = None,
+    channel: Channel | None = None,
+    account: Name | None = None,
+) -> BackendV2:
+    """Select a backend by name.
+
+    Args:
+        name: The backend's name, such as `ibm_torino`.
+        instance: Instance name or CRN; None uses the account's.
+        use_fractional_gates: See `least_busy`.
+        calibration_id: Calibration to run with; None is the current one.
+        channel: IBM's channel; None uses the account's.
+        account: Name of a saved account; None uses the default one.
+
+    Returns:
+        An `IBMBackend`.
+
+    Raises:
+        ConfigError: No account, or no such backend: the message lists those available.
+        EngineError: The service refused or could not be reached.
+    """
+    from qiskit.providers.exceptions import QiskitBackendNotFoundError
+    from qiskit_ibm_runtime.exceptions import IBMInputValueError
+
+    service = _connect(instance=instance, channel=channel, account=account)
+    try:
+        with service_call(f"selecting backend {name!r}"):
+            try:
+                return service.backend(
+                    name, use_fractional_gates=use_fractional_gates, calibration_id=calibration_id
+                )
+            except IBMInputValueError as error:
+                raise ConfigError(f"backend.use_fractional_gates: {one_line(error)}") from None
+    except QiskitBackendNotFoundError:
+        raise ConfigError(
+            f"backend.name={name!r} is not available to this account; "
+            f"available: {_available(service)}"
+        ) from None
+
+
+def _connect(*, instance: str | None, channel: str | None, account: str | None) -> Any:
+    from qiskit_ibm_runtime import QiskitRuntimeService
+    from qiskit_ibm_runtime.accounts import AccountNotFoundError
+    from qiskit_ibm_runtime.exceptions import IBMInputValueError
+
+    with service_call("connecting to IBM's service"):
+        try:
+            return QiskitRuntimeService(channel=channel, name=account, instance=instance)
+        except AccountNotFoundError:
+            raise ConfigError(_unknown_account(account) if account else _NO_ACCOUNT) from None
+        except IBMInputValueError as error:
+            where = f"backend.instance={redact(instance)!r}" if instance else "the IBM account"
+            raise ConfigError(f"{where}: {one_line(error)}") from None
+
+
+def _unknown_account(name: str) -> str:
+    from qiskit_ibm_runtime import QiskitRuntimeService
+
+    saved = ", ".join(sorted(QiskitRuntimeService.saved_accounts())) or "none"
+    return f"backend.account={name!r} is not a saved IBM account; saved: {saved}"
+
+
+def _available(service: Any) -> str:
+    with service_call("listing the backends"):
+        configurations = [backend.configuration() for backend in service.backends()]
+    if not configurations:
+        raise EngineError(_NO_BACKENDS)
+    return ", ".join(f"{each.backend_name} ({each.n_qubits} qubits)" for each in configurations)
+
+
+class _Attributes:
+    """Plain attribute filters, which remember the attributes that no backend has."""
+
+    def __init__(self, filters: Mapping[str, Any]) -> None:
+        self.wanted = dict(_flat(filters))
+        self._unseen = set(self.wanted)
+        self._known: set[str] = set()
+
+    def match(self, backend: Any) -> bool:
+        """Whether a backend has every attribute with the value wanted."""
+        configuration = backend.configuration()
+        self._known.update(configuration.to_dict())
+        # Every attribute is looked up, also after the first that differs.
+        matches = [self._matches(configuration, backend, path) for path in self.wanted]
+        return all(matches)
+
+    def refuse_unknown(self) -> None:
+        """Raise `ConfigError` if backends were asked and none has one of the attributes."""
+        if self._known and self._unseen:
+            raise ConfigError(
+                f"backend.filters: no backend has the attribute {', '.join(sorted(self._unseen))}; "
+                f"known: {', '.join(sorted(self._known))}"
+            )
+
+    def _matches(self, configuration: Any, backend: Any, path: str) -> bool:
+        first, *rest = path.split(".")
+        value = getattr(configuration, first, _ABSENT)
+        if value is _ABSENT and first in dir(backend):
+            # Asking IBMBackend for an attribute that it lacks would cost a request.
+            value = getattr(backend, first)
+        for name in rest:
+            value = (
+                value.get(name, _ABSENT)
+                if isinstance(value, Mapping)
+                else getattr(value, name, _ABSENT)
+            )
+        if value is _ABSENT:
+            return False
+        self._unseen.discard(path)
+        return bool(value == self.wanted[path])
+
+
+_ABSENT = object()
+
+
+def _flat(filters: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in filters.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

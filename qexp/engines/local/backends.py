@@ -1,0 +1,66 @@
+"""Selectors of backends that need no account, named by `_target_` in `conf/backend`."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from qexp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from qiskit.providers import BackendV2
+
+
+def fake(name: str = "FakeManilaV2") -> BackendV2:
+    """A snapshot of a real device, from `qiskit_ibm_runtime.fake_provider`.
+
+    Args:
+        name: Name of the class (`FakeManilaV2`) or of the backend (`fake_manila`).
+
+    Raises:
+        ConfigError: If there is no such fake backend.
+    """
+    from qiskit_ibm_runtime import fake_provider
+    from qiskit_ibm_runtime.fake_provider.fake_backend import FakeBackendV2
+
+    classes: list[Any] = [
+        value
+        for value in vars(fake_provider).values()
+        if isinstance(value, type) and issubclass(value, FakeBackendV2)
+    ]
+    by_name = {cls.__name__: cls for cls in classes} | {cls.backend_name: cls for cls in classes}
+    if name in by_name:
+        backend: BackendV2 = by_name[name]()
+        return backend
+    close = get_close_matches(name, by_name, n=3)
+    hint = f"did you mean {', '.join(close)}?" if close else "for example FakeManilaV2."
+    raise ConfigError(
+        f"backend.name={name!r} is none of the {len(classes)} fake backends "
+        f"in qiskit_ibm_runtime.fake_provider; {hint}"
+    )
+
+
+def aer(
+    num_qubits: Annotated[int, Field(gt=0)] | None = None,
+    method: Literal[
+        "automatic",
+        "statevector",
+        "density_matrix",
+        "stabilizer",
+        "extended_stabilizer",
+        "matrix_product_state",
+    ] = "automatic",
+) -> BackendV2:
+    """The ideal `AerSimulator`: no noise, every pair of qubits coupled.
+
+    Args:
+        num_qubits: Number of qubits; None means as many as the machine's memory allows.
+        method: Aer's simulation method.
+    """
+    from qiskit_aer import AerSimulator
+
+    if num_qubits is None:
+        return AerSimulator(method=method)
+    return AerSimulator(method=method, n_qubits=num_qubits)

@@ -1,0 +1,106 @@
+"""The embedded engine: a noisy simulation of a batch on this machine, without an account."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from qexp.core.model import PrimitiveSpec
+from qexp.engines.local.batch import LocalBatch
+from qexp.engines.local.honoured import unhonoured
+from qexp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from qiskit.providers import BackendV2
+
+    from qexp.core.model import Pub
+
+
+class LocalEngine:
+    """Runs jobs on an embedded simulator of the backend.
+
+    The primitive's implementation (client or legacy) is recorded, it changes nothing here.
+
+    Args:
+        allow_ignored_options: Whether declared options that have no effect here are tolerated.
+    """
+
+    def __init__(self, allow_ignored_options: bool = False) -> None:
+        self._allow_ignored_options = allow_ignored_options
+
+    @property
+    def name(self) -> str:
+        """`"local"`."""
+        return "local"
+
+    @property
+    def allow_ignored_options(self) -> bool:
+        """Whether a declared option that this engine does not honour is tolerated."""
+        return self._allow_ignored_options
+
+    def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:
+        """Declared options (dotted path -> value) that would have no effect on this engine."""
+        return unhonoured(primitive)
+
+    def check_backend(self, backend: BackendV2) -> None:
+        """Accept every Qiskit `BackendV2`.
+
+        Raises:
+            ConfigError: If it is anything else.
+        """
+        from qiskit.providers import BackendV2
+
+        if not isinstance(backend, BackendV2):
+            raise ConfigError(
+                f"backend is a {type(backend).__name__}, which engine=local cannot simulate; its "
+                "_target_ must return a qiskit.providers.BackendV2."
+            )
+
+    def payload_bytes(
+        self,
+        primitive: PrimitiveSpec,
+        pub: Pub,
+        backend: BackendV2,  # noqa: ARG002 - part of the protocol
+    ) -> int:
+        """Size that one ISA PUB would have on the wire to IBM's service, in bytes.
+
+        The legacy primitives' encoding: the circuit as base64 of compressed QPY, the parameter
+        values as base64 of a compressed `.npy` file, observables as JSON.
+        """
+        import numpy as np
+        from qiskit import qpy
+
+        circuit, values = io.BytesIO(), io.BytesIO()
+        qpy.dump(pub.circuit, circuit)
+        np.save(values, pub.parameter_values.as_array(pub.circuit.parameters))
+        size = _encoded_bytes(circuit) + _encoded_bytes(values)
+        if primitive.kind == "estimator":
+            size += len(json.dumps(pub.observables.tolist()))
+        return size
+
+    def open_batch(
+        self,
+        backend: BackendV2,
+        *,
+        max_time_s: int | None,
+        run_id: str,  # noqa: ARG002 - part of the protocol
+    ) -> LocalBatch:
+        """Open the one batch of a run.
+
+        Args:
+            backend: What is simulated.
+            max_time_s: Honoured as on the service, see `LocalBatch`.
+            run_id: Not needed here: a batch on this machine is nobody else's.
+        """
+        from qexp.engines.local.simulation import Simulation
+
+        return LocalBatch(
+            backend_name=backend.name, simulate=Simulation(backend).run, max_time_s=max_time_s
+        )
+
+
+def _encoded_bytes(data: io.BytesIO) -> int:
+    return len(base64.standard_b64encode(zlib.compress(data.getvalue())))

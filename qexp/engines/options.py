@@ -1,0 +1,252 @@
+"""The options of a primitive, checked and finalised by IBM's own option models.
+
+The models decide what exists and what is in range. What they would quietly convert (`"yes"` to
+true, `4096.0` to 4096, true to 1) is refused here first, by the types that they declare: an
+archived config must say what was run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from qexp.core.model import Implementation, PrimitiveKind
+from qexp.engines.option_types import mismatches
+from qexp.errors import ConfigError
+
+MAX_TAGS = 8
+"""Tags of one job (IBM's published API schema)."""
+
+MAX_DECLARED_TAGS = 4
+"""Tags that a config may declare; the others name the run."""
+
+MAX_TAG_LENGTH = 86
+"""Characters of one tag (IBM's published API schema)."""
+
+_DEPRECATIONS = (
+    "The SamplerV2 class is deprecated",
+    "The EstimatorV2 class is deprecated",
+    "Setting `max_execution_time` via `EnvironmentOptions` is deprecated",
+    "Specifying 'measure_noise_learning.shots_per_randomization' as an integer is deprecated",
+)
+
+
+def check_options(
+    kind: PrimitiveKind, implementation: Implementation, options: Mapping[str, Any], path: str
+) -> None:
+    """Check declared options against IBM's models; no import when there are none.
+
+    Args:
+        kind: `"sampler"` or `"estimator"`.
+        implementation: `"client"` or `"legacy"`.
+        options: The options as declared: a nested plain mapping.
+        path: Dotted path of the options in the config, for messages.
+
+    Raises:
+        ConfigError: An option is unknown, has the wrong type, is out of range, contradicts
+            another one, or holds what YAML cannot express. One line that names every problem.
+    """
+    if not options:
+        return
+    model = _options_class(kind, implementation)
+    problems = list(mismatches(options, model, path)) or list(
+        _objections(kind, implementation, options, path)
+    )
+    if problems:
+        raise ConfigError("; ".join(problems))
+
+
+def build_options(
+    kind: PrimitiveKind, implementation: Implementation, options: Mapping[str, Any]
+) -> Any:
+    """IBM's options object, made of declared options.
+
+    Args:
+        kind: `"sampler"` or `"estimator"`.
+        implementation: `"client"` or `"legacy"`.
+        options: The options as declared.
+
+    Returns:
+        `SamplerOptions` or `EstimatorOptions`, of the client-side or of the legacy kind.
+    """
+    silence_deprecations()
+    model = _options_class(kind, implementation)
+    if implementation == "client":
+        return model.model_validate(_plain(options))
+    from qiskit_ibm_runtime.options.utils import merge_options_v2
+
+    return model(**merge_options_v2(model(), _plain(options)))
+
+
+def finalised_options(
+    kind: PrimitiveKind, implementation: Implementation, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The options as the primitive will use them, defaults filled in.
+
+    Args:
+        kind: `"sampler"` or `"estimator"`.
+        implementation: `"client"` or `"legacy"`.
+        options: The options as declared.
+
+    Returns:
+        A JSON-able dict. The legacy primitives leave what was not declared to the server, so
+        their dict holds only what is set.
+    """
+    return dump_options(implementation, build_options(kind, implementation, options))
+
+
+def dump_options(implementation: Implementation, options: Any) -> dict[str, Any]:
+    """The finalised form of IBM's options object, JSON-able.
+
+    Args:
+        implementation: `"client"` or `"legacy"`.
+        options: What `build_options` returned.
+    """
+    if implementation == "client":
+        dumped: dict[str, Any] = _finalise(options).model_dump(mode="json")
+        return dumped
+    return _without_unset(dataclasses.asdict(options))
+
+
+def declared_leaves(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The declared options that are not None, as (dotted path, value), in order."""
+    for key, value in options.items():
+        if isinstance(value, Mapping) and value:
+            yield from declared_leaves(value, f"{prefix}{key}.")
+        elif value is not None:
+            yield f"{prefix}{key}", value
+
+
+def silence_deprecations() -> None:
+    """Silence what IBM's client says of a declared choice: legacy primitive, deprecated option.
+
+    Exactly these messages, and for good: `warnings.catch_warnings` would change the filters of
+    all threads, and jobs run in one while their results are written in another.
+    """
+    for what in _DEPRECATIONS:
+        warnings.filterwarnings("ignore", what, DeprecationWarning)
+
+
+def _options_class(kind: PrimitiveKind, implementation: Implementation) -> Any:
+    if implementation == "client":
+        from qiskit_ibm_runtime import options_models as module
+    else:
+        from qiskit_ibm_runtime import options as module
+    return module.SamplerOptions if kind == "sampler" else module.EstimatorOptions
+
+
+def _finalise(options: Any) -> Any:
+    from qiskit_ibm_runtime.options_models import SamplerOptions
+
+    if isinstance(options, SamplerOptions):
+        from qiskit_ibm_runtime.executor_sampler.finalize_options import finalize_sampler_options
+
+        return finalize_sampler_options(options)
+    from qiskit_ibm_runtime.executor_estimator.finalize_options import finalize_estimator_options
+
+    return finalize_estimator_options(options)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _without_unset(value: Any) -> Any:
+    from qiskit_ibm_runtime.options.utils import UnsetType
+
+    if isinstance(value, dict):
+        kept = {
+            key: _without_unset(item)
+            for key, item in value.items()
+            if key != "_VERSION" and not isinstance(item, UnsetType)
+        }
+        return {key: item for key, item in kept.items() if item != {}}
+    if isinstance(value, list | tuple):
+        return [_without_unset(item) for item in value]
+    return value
+
+
+def _objections(
+    kind: PrimitiveKind, implementation: Implementation, options: Mapping[str, Any], path: str
+) -> Iterator[str]:
+    from pydantic import ValidationError
+
+    try:
+        built = build_options(kind, implementation, options)
+    except ValidationError as error:
+        yield from _validation_messages(error, options, path)
+        return
+    tags = _tag_problem((options.get("environment") or {}).get("job_tags"))
+    if tags:
+        yield f"{path}.environment.job_tags: {tags}"
+    objection = _rehearsal(kind, built) if implementation == "client" else None
+    if objection:
+        yield f"{path}: {objection}"
+
+
+def _tag_problem(tags: Any) -> str | None:
+    if any(not isinstance(tag, str) or not 0 < len(tag) <= MAX_TAG_LENGTH for tag in tags or ()):
+        return (
+            f"{list(tags)!r} is not allowed, a tag is a string of 1 to {MAX_TAG_LENGTH} characters"
+        )
+    if len(tags or ()) > MAX_DECLARED_TAGS:
+        return (
+            f"{len(tags)} tags are not allowed, at most {MAX_DECLARED_TAGS} "
+            f"(a job has at most {MAX_TAGS}, the others name the run)"
+        )
+    return None
+
+
+def _validation_messages(error: Any, options: Mapping[str, Any], path: str) -> Iterator[str]:
+    placeholders = ("Dict", "UnsetType")
+    seen = set()
+    for problem in error.errors(include_url=False):
+        if (problem.get("ctx") or {}).get("class") in placeholders:
+            continue
+        where, value = path, options
+        for part in problem["loc"]:
+            if isinstance(value, Mapping) and part in value:
+                where, value = f"{where}.{part}", value[part]
+        reason = " ".join(problem["msg"].removeprefix("Value error, ").split())
+        line = f"{where}: {value!r} is not allowed, {reason}"
+        if line not in seen:
+            seen.add(line)
+            yield line
+
+
+def _rehearsal(kind: PrimitiveKind, options: Any) -> str | None:
+    """Let the client-side primitive prepare one trivial PUB: its own checks come only then."""
+    from qiskit import QuantumCircuit
+    from qiskit_ibm_runtime.exceptions import IBMInputValueError
+
+    trial = options.model_copy(deep=True)
+    trial.dynamical_decoupling.enable = False  # needs the backend
+    circuit = QuantumCircuit(1, 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            # IBM warns where it would override what was declared.
+            warnings.simplefilter("error", UserWarning)
+            if kind == "sampler":
+                from qiskit_ibm_runtime.executor_sampler.prepare import prepare
+
+                circuit.measure(0, 0)
+                prepare([(circuit, None, 1)], trial)
+            else:
+                from qiskit_ibm_runtime.executor_estimator.prepare import prepare
+
+                prepare([(circuit, "Z")], trial)
+    except (IBMInputValueError, UserWarning) as error:
+        reason = " ".join(getattr(error, "message", str(error)).split())
+        if "layer_noise_model" in reason:
+            reason += (
+                " YAML cannot express one: use primitive.implementation=legacy, which learns it."
+            )
+        return reason
+    return None

@@ -1,0 +1,177 @@
+"""The rehearsal engine: IBM's client in its own local mode, without an account.
+
+Slower than the embedded engine, but the PUBs pass through the client's full processing: twirling,
+dynamical decoupling, error mitigation, post-processing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from qexp.core.jsonable import to_jsonable
+from qexp.core.model import JobRequest, PrimitiveSpec
+from qexp.engines.local.batch import LocalBatch, Simulated
+from qexp.engines.local.honoured import unhonoured as unhonoured_by_simulator
+from qexp.engines.options import declared_leaves, silence_deprecations
+from qexp.engines.primitives import encoded_bytes, make_primitive
+from qexp.errors import ConfigError, EngineError
+
+if TYPE_CHECKING:
+    from qiskit.primitives import PrimitiveResult
+    from qiskit.providers import BackendV2
+
+    from qexp.core.model import Pub
+
+# What the client-side primitives honour in local mode beyond what the embedded simulator does
+# (qiskit-ibm-runtime 0.51: executor_*/prepare.py, fake_provider/local_service.py).
+_CLIENT_HONOURS = ("twirling.", "dynamical_decoupling.", "resilience", "simulator.")
+
+# All that the legacy primitives honour in local mode; they warn about anything else.
+_LEGACY_HONOURS = ("default_shots", "default_precision", "simulator.seed_simulator")
+
+
+class RuntimeLocalEngine:
+    """Runs jobs by IBM's primitives in the client's local mode.
+
+    One seed per job. IBM's client gives equal circuits of a client-side job equal shots then,
+    and rounds parameter values to multiples of pi/2 x 1e-5 (`simulator.angle_decimals`).
+
+    Args:
+        allow_ignored_options: Whether declared options that have no effect here are tolerated.
+    """
+
+    def __init__(self, allow_ignored_options: bool = False) -> None:
+        self._allow_ignored_options = allow_ignored_options
+
+    @property
+    def name(self) -> str:
+        """`"runtime_local"`."""
+        return "runtime_local"
+
+    @property
+    def allow_ignored_options(self) -> bool:
+        """Whether a declared option that this engine does not honour is tolerated."""
+        return self._allow_ignored_options
+
+    def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:
+        """Declared options (dotted path -> value) that would have no effect on this engine."""
+        found = unhonoured_by_simulator(primitive)
+        if primitive.implementation == "client":
+            return {k: v for k, v in found.items() if not k.startswith(_CLIENT_HONOURS)}
+        declared = dict(declared_leaves(primitive.options))
+        if "seed_estimator" in declared:
+            found["seed_estimator"] = declared["seed_estimator"]
+        if declared.get("simulator.seed_simulator") == 0:
+            # IBM's legacy local mode takes 0 for "no seed".
+            found["simulator.seed_simulator"] = 0
+        return found
+
+    def check_backend(self, backend: BackendV2) -> None:
+        """Accept every Qiskit `BackendV2` but those of IBM's service.
+
+        Raises:
+            ConfigError: If it is anything else.
+        """
+        from qiskit.providers import BackendV2
+        from qiskit_ibm_runtime import IBMBackend
+
+        if isinstance(backend, IBMBackend):
+            raise ConfigError(
+                f"engine=runtime_local would submit to {backend.name!r}, which is a device of "
+                "IBM's service: use engine=ibm for it, or backend=local, fake or aer"
+            )
+        if not isinstance(backend, BackendV2):
+            raise ConfigError(
+                f"backend is a {type(backend).__name__}, which engine=runtime_local cannot "
+                "simulate; its _target_ must return a qiskit.providers.BackendV2"
+            )
+
+    def payload_bytes(self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2) -> int:
+        """Size that one ISA PUB would have on the wire, in bytes; see `encoded_bytes`."""
+        return encoded_bytes(primitive, pub, backend)
+
+    def open_batch(
+        self,
+        backend: BackendV2,
+        *,
+        max_time_s: int | None,
+        run_id: str,  # noqa: ARG002 - part of the protocol
+    ) -> LocalBatch:
+        """Open the one batch of a run; IBM's local `Batch` has no id, times or usage of its own."""
+        silence_deprecations()
+        return LocalBatch(
+            backend_name=backend.name,
+            simulate=_Rehearsal(self, backend).run,
+            max_time_s=max_time_s,
+        )
+
+
+class _Rehearsal:
+    def __init__(self, engine: RuntimeLocalEngine, backend: BackendV2) -> None:
+        from qiskit_ibm_runtime import Batch
+
+        self._engine = engine
+        self._batch = Batch(backend=backend)
+        properties = getattr(backend, "properties", None)
+        known = properties() if callable(properties) else None
+        self._properties = None if known is None else to_jsonable(known.to_dict())
+
+    def run(self, request: JobRequest, pubs: Sequence[Pub]) -> Simulated:
+        """Run one job, seeded by the job's seed."""
+        from qiskit_ibm_runtime import __version__
+
+        spec = self._effective(request.primitive)
+        primitive = make_primitive(spec, self._batch, request.tags, seed=request.seed)
+        result = primitive.run(pubs).result()
+        _check(result, len(pubs))
+        return Simulated(
+            result=result,
+            executions=tuple(
+                _executions(pub, spec, result, index) for index, pub in enumerate(pubs)
+            ),
+            options=primitive.options,
+            backend_properties=self._properties,
+            info={"client": f"qiskit-ibm-runtime {__version__}"},
+        )
+
+    def _effective(self, spec: PrimitiveSpec) -> PrimitiveSpec:
+        """Without what would have no effect, or worse, since it was allowed to be ignored."""
+        ignored = self._engine.unhonoured(spec)
+        if spec.implementation == "client":
+            kept = {k: v for k, v in declared_leaves(spec.options) if k not in ignored}
+        else:
+            kept = {k: v for k, v in declared_leaves(spec.options) if k in _LEGACY_HONOURS}
+        tags = (spec.options.get("environment") or {}).get("job_tags") or []
+        return replace(spec, options=_nested({**kept, "environment.job_tags": list(tags)}))
+
+
+def _check(result: PrimitiveResult[Any], num_pubs: int) -> None:
+    if len(result) != num_pubs:
+        raise EngineError(f"the client returned {len(result)} PUB results instead of {num_pubs}")
+
+
+def _executions(pub: Pub, spec: PrimitiveSpec, result: PrimitiveResult[Any], index: int) -> int:
+    """Parameter sets x shots; an Estimator's measurement bases are not known from its result."""
+    if spec.kind == "sampler":
+        # Twirling rounds the shots up to whole randomizations.
+        taken = (getattr(bits, "num_shots", None) for bits in result[index].data.values())
+        return int(pub.size * (next(taken, None) or pub.shots or spec.shots or 1))
+    shots = result.metadata.get("shots")
+    precision = pub.precision or spec.precision
+    if shots is None and precision:
+        shots = math.ceil(1 / precision**2)
+    return int(pub.parameter_values.size * (shots or 1))
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for path, value in flat.items():
+        *parents, leaf = path.split(".")
+        node = nested
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = value
+    return nested

@@ -1,0 +1,153 @@
+"""The plan stage: what will run, cut into jobs, before anything is submitted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from qexp.core.duration import format_duration
+from qexp.core.model import Limit, Partition, PartitionLimits, Plan, PlannedPub, WorkloadSpec
+from qexp.core.partition import partition as cut
+from qexp.core.protocols import Engine
+from qexp.core.seeds import stream
+from qexp.errors import PlanError, QexpError
+from qexp.plan.checks import Hardware, check_pub
+from qexp.plan.footprint import footprint
+from qexp.plan.limits import effective_limits
+from qexp.plan.transpile import build_pass_manager, one_line, transpile_pub
+
+if TYPE_CHECKING:
+    from qiskit.providers import BackendV2
+
+
+def build_plan(
+    workloads: Sequence[WorkloadSpec],
+    *,
+    seed: int,
+    backend: BackendV2,
+    engine: Engine,
+    partition: PartitionLimits,
+    limits: Mapping[str, Limit],
+    on_partition: Callable[[Partition, list[PlannedPub]], None],
+    on_pub: Callable[[str, int], None],
+) -> Plan:
+    """Generate, transpile, check, measure and partition all workloads, one PUB at a time.
+
+    Args:
+        workloads: In the order of submission.
+        seed: The experiment's seed.
+        backend: What the circuits are transpiled for.
+        engine: Measures the payload.
+        partition: The user's bounds of one job.
+        limits: The service's documented limits by name; one that is missing does not bind.
+        on_partition: Takes each partition with its PUBs, as soon as it is full; afterwards
+            they are forgotten here.
+        on_pub: Called with the workload's name and how many of its PUBs are transpiled and
+            checked.
+
+    Returns:
+        The partitions in the order of submission.
+
+    Raises:
+        PlanError: A generator fails or yields nothing, a circuit cannot run on the backend, or
+            a single PUB exceeds a limit.
+    """
+    hardware = Hardware.of(backend)
+    partitions: list[Partition] = []
+    for workload in workloads:
+        bounds, origins = effective_limits(workload.primitive, partition, limits)
+        pubs = _planned_pubs(
+            workload, seed, backend, hardware=hardware, limits=limits, on_pub=on_pub
+        )
+        measured = ((pub, footprint(pub, workload.primitive, backend, engine)) for pub in pubs)
+        before = len(partitions)
+        for job, members in cut(measured, workload.name, bounds, before, origins):
+            on_partition(job, members)
+            del members  # or two jobs' circuits would be held while the next one fills up
+            partitions.append(job)
+        if len(partitions) == before:
+            raise PlanError(
+                f"workload '{workload.name}': its generator yielded no circuits; "
+                f"check the circuits' config"
+            )
+    return Plan(tuple(partitions))
+
+
+def _planned_pubs(
+    workload: WorkloadSpec,
+    seed: int,
+    backend: BackendV2,
+    *,
+    hardware: Hardware,
+    limits: Mapping[str, Limit],
+    on_pub: Callable[[str, int], None],
+) -> Iterator[PlannedPub]:
+    pass_manager = build_pass_manager(workload, seed=seed, backend=backend)
+    for index, pub_like in enumerate(_generated(workload, seed)):
+        pub = transpile_pub(pub_like, workload, backend, pass_manager, index=index)
+        check_pub(pub, hardware, limits)
+        on_pub(workload.name, index + 1)
+        yield pub
+
+
+def _generated(workload: WorkloadSpec, seed: int) -> Iterator[Any]:
+    """The generator's PUB-likes, its own errors told as what they are."""
+    index = 0
+    try:
+        for pub_like in workload.generate(stream(seed, workload.name, "circuits")):
+            yield pub_like
+            index += 1
+    except QexpError:
+        raise
+    except Exception as error:
+        raise PlanError(
+            f"workload '{workload.name}': its circuit generator failed at PUB {index}: "
+            f"{one_line(error)}; correct the generator or its config (the log has the traceback)"
+        ) from error
+
+
+def check_max_time(plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit]) -> list[str]:
+    """Compare the prediction with the batch's time to live.
+
+    Args:
+        plan: The plan.
+        max_time_s: The declared `batch.max_time` in seconds, or None.
+        limits: The service's limits; `batch_max_time_s` and `open_plan_batch_max_time_s`.
+
+    Returns:
+        Warnings, one line each: the batch may end before its last job.
+
+    Raises:
+        PlanError: `max_time_s` cannot even hold the longest job, or is more than the service
+            allows.
+    """
+    longest = max(plan.partitions, key=lambda job: job.qpu_s)
+    allowed = limits.get("batch_max_time_s")
+    if max_time_s is not None and max_time_s < longest.qpu_s:
+        raise PlanError(
+            f"batch.max_time is {format_duration(max_time_s)}, but job {longest.index} "
+            f"(workload '{longest.workload}', PUBs {longest.first} to {longest.stop - 1}) is "
+            f"predicted to take {longest.qpu_s:.1f} QPU seconds; raise batch.max_time or lower "
+            f"partition.max_qpu_s"
+        )
+    if max_time_s is not None and allowed is not None and max_time_s > allowed.value:
+        raise PlanError(
+            f"batch.max_time is {format_duration(max_time_s)}, more than the "
+            f"{format_duration(allowed.value)} that limits.batch_max_time_s allows; lower it or "
+            f"set it to null"
+        )
+    bounds = {
+        "batch.max_time": max_time_s,
+        "the service's longest batch": allowed.value if allowed else None,
+        "the Open plan's longest batch": _value(limits, "open_plan_batch_max_time_s"),
+    }
+    return [
+        f"all jobs together are predicted to take {format_duration(plan.qpu_s)} of QPU time, more "
+        f"than {what} of {format_duration(bound)}: jobs still queued at its end will not run"
+        for what, bound in bounds.items()
+        if bound is not None and plan.qpu_s > bound
+    ]
+
+
+def _value(limits: Mapping[str, Limit], name: str) -> float | None:
+    return limits[name].value if name in limits else None

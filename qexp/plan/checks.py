@@ -1,0 +1,265 @@
+"""What is checked of every ISA PUB before the batch opens.
+
+IBM's client-side primitives leave most of this to the service, where a job fails only after it
+has waited in the queue.
+"""
+
+from __future__ import annotations
+
+import keyword
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qexp.core.estimate import instructions
+from qexp.core.model import Limit, PlannedPub
+from qexp.errors import PlanError
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+    from qiskit.primitives.containers.bindings_array import BindingsArray
+    from qiskit.primitives.containers.estimator_pub import EstimatorPub
+    from qiskit.providers import BackendV2
+    from qiskit.transpiler import Target
+
+# Not instructions of the processor, and no target lists them.
+_DIRECTIVES = frozenset({"barrier", "store"})
+
+# Names that `qiskit.primitives.DataBin` refuses for its fields.
+RESERVED_REGISTER_NAMES = frozenset(
+    {
+        "_RESTRICTED_NAMES",
+        "_SHAPE",
+        "_FIELDS",
+        "_FIELD_TYPES",
+        "_data",
+        "_shape",
+        "keys",
+        "values",
+        "items",
+        "shape",
+        "ndim",
+        "size",
+    }
+)
+
+# `rzz` is calibrated from 0 to pi/2, with IBM's allowance for rounding:
+# https://quantum.cloud.ibm.com/docs/guides/fractional-gates
+_RZZ_MAX = math.pi / 2 + 1e-10
+
+# A billion billion shots: beyond any job, and still finite arithmetic.
+_MIN_PRECISION = 1e-9
+
+_GATE_LIMITS: Mapping[str, tuple[str, Callable[[str, int], bool]]] = {
+    "circuit_rz_gates": ("rz gates", lambda name, _: name == "rz"),
+    "circuit_sx_gates": ("sx gates", lambda name, _: name == "sx"),
+    "circuit_two_qubit_gates": ("two-qubit gates", lambda _, qubits: qubits == 2),
+}
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a backend can run, read once.
+
+    Attributes:
+        name: The backend's name.
+        target: Its instruction set.
+        is_simulator: Whether angles of `rzz` are unrestricted.
+        faulty_qubits: Qubits that its calibration reports as not operational.
+        faulty_edges: Pairs of qubits whose gate it reports as not operational.
+        supported: Answers of the target so far, by instruction and qubits.
+    """
+
+    name: str
+    target: Target
+    is_simulator: bool
+    faulty_qubits: frozenset[int]
+    faulty_edges: frozenset[tuple[int, ...]]
+    supported: dict[tuple[str, tuple[int, ...]], bool] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, backend: BackendV2) -> Hardware:
+        """Read a backend's target, and its calibration where it has one."""
+        read = getattr(backend, "properties", None)
+        properties = read() if callable(read) else None
+        qubits = properties.faulty_qubits() if properties else ()
+        gates = properties.faulty_gates() if properties else ()
+        return cls(
+            name=backend.name,
+            target=backend.target,
+            is_simulator=_is_simulator(backend),
+            faulty_qubits=frozenset(qubits),
+            faulty_edges=frozenset(tuple(gate.qubits) for gate in gates if len(gate.qubits) > 1),
+        )
+
+    @property
+    def has_rzz(self) -> bool:
+        """Whether the backend has fractional two-qubit gates."""
+        return "rzz" in self.target.operation_names
+
+    def supports(self, name: str, qubits: tuple[int, ...]) -> bool:
+        """Whether an instruction is in the target, on these qubits in this order."""
+        if (name, qubits) not in self.supported:
+            self.supported[name, qubits] = self.target.instruction_supported(name, qubits)
+        return self.supported[name, qubits]
+
+
+def check_pub(pub: PlannedPub, hardware: Hardware, limits: Mapping[str, Limit]) -> None:
+    """Refuse a PUB that the service would refuse, or whose results would be lost.
+
+    Args:
+        pub: The PUB, transpiled.
+        hardware: What the backend can run.
+        limits: The service's limits; `circuit_rz_gates`, `circuit_sx_gates` and
+            `circuit_two_qubit_gates` are checked here, as far as they are given.
+
+    Raises:
+        PlanError: The first thing that is wrong.
+    """
+    for problem in _problems(pub, hardware, limits):
+        raise PlanError(
+            f"PUB {pub.index} of workload '{pub.workload}': circuit "
+            f"'{pub.logical.circuit.name}': {problem}"
+        )
+
+
+def _problems(pub: PlannedPub, hardware: Hardware, limits: Mapping[str, Limit]) -> Iterator[str]:
+    from qiskit.primitives.containers.sampler_pub import SamplerPub
+
+    isa = pub.isa
+    if isinstance(isa, SamplerPub):
+        yield from _registers(isa.circuit)
+    else:
+        yield from _observables(isa)
+    if isa.parameter_values.size == 0:
+        yield "its array of parameter values is empty; give at least one parameter set"
+    yield from _instructions(isa.circuit, hardware, limits)
+    if not hardware.is_simulator and hardware.has_rzz:
+        yield from _rzz_angles(isa.circuit, isa.parameter_values)
+
+
+def _registers(circuit: QuantumCircuit) -> Iterator[str]:
+    for register in circuit.cregs:
+        name = register.name
+        if register.size == 0:
+            yield f"classical register '{name}' has no bits; remove it"
+        if not name.isidentifier() or keyword.iskeyword(name):
+            yield (
+                f"classical register '{name}' cannot be read back as data.{name}; rename it to "
+                f"letters, digits and underscores that are no Python keyword"
+            )
+        if name in RESERVED_REGISTER_NAMES:
+            yield (
+                f"classical register '{name}' has the name of an attribute of Qiskit's DataBin; "
+                f"rename it, for instance to '{name.strip('_').lower()}_bits'"
+            )
+    if not _measures_into_register(circuit):
+        yield (
+            "it measures no bit of a classical register, so that a Sampler would return "
+            "nothing; add measurements (circuit.measure_all())"
+        )
+
+
+def _measures_into_register(circuit: QuantumCircuit) -> bool:
+    kept = {bit for register in circuit.cregs for bit in register}
+    return any(
+        # Control flow names the bits that its blocks write to.
+        (instruction.name.startswith("measure") or instruction.is_control_flow())
+        and not kept.isdisjoint(instruction.clbits)
+        for instruction in reversed(circuit.data)
+    )
+
+
+def _observables(pub: EstimatorPub) -> Iterator[str]:
+    if not pub.precision >= _MIN_PRECISION:
+        yield (
+            f"precision {pub.precision} is below {_MIN_PRECISION}; set a larger one in the PUB or "
+            f"as primitive.precision"
+        )
+    if pub.observables.size == 0:
+        yield "its array of observables is empty; give at least one observable"
+    if _ends_in_measurement(pub.circuit):
+        yield (
+            "it ends in a measurement, but an Estimator measures its observables itself; remove "
+            "it (circuit.remove_final_measurements())"
+        )
+
+
+def _ends_in_measurement(circuit: QuantumCircuit) -> bool:
+    last = {
+        qubit: instruction.name
+        for instruction in circuit.data
+        if instruction.name not in {"barrier", "delay"}
+        for qubit in instruction.qubits
+    }
+    # In a dynamic circuit such a measurement may have been acted upon.
+    return not circuit.has_control_flow_op() and any(
+        name.startswith("measure") for name in last.values()
+    )
+
+
+def _instructions(
+    circuit: QuantumCircuit, hardware: Hardware, limits: Mapping[str, Limit]
+) -> Iterator[str]:
+    counts: Counter[tuple[str, int]] = Counter()
+    for instruction, qubits in instructions(circuit):
+        name = instruction.name
+        if name in _DIRECTIVES:
+            continue
+        counts[name, len(qubits)] += 1
+        if not hardware.supports(name, qubits):
+            yield (
+                f"instruction '{name}' on qubits {list(qubits)} is not in the instruction set of "
+                f"backend {hardware.name}; check the transpile keys of the config"
+            )
+        if not hardware.faulty_qubits.isdisjoint(qubits) or qubits in hardware.faulty_edges:
+            yield (
+                f"instruction '{name}' uses qubits {list(qubits)}, which the calibration of "
+                f"backend {hardware.name} reports as faulty; set transpile.initial_layout to "
+                f"others or choose another backend"
+            )
+    for limit, (what, matches) in _GATE_LIMITS.items():
+        total = sum(count for key, count in counts.items() if matches(*key))
+        if limit in limits and total > limits[limit].value:
+            yield (
+                f"it has {total} {what}, more than the {limits[limit].value:.10g} that "
+                f"limits.{limit} allows in one circuit; use a shallower circuit"
+            )
+
+
+def _rzz_angles(circuit: QuantumCircuit, values: BindingsArray) -> Iterator[str]:
+    for instruction, qubits in instructions(circuit):
+        if instruction.name != "rzz":
+            continue
+        for angle in _angles(instruction.params[0], values):
+            if not 0 <= angle <= _RZZ_MAX:
+                yield (
+                    f"rzz on qubits {list(qubits)} has the angle {angle:.6g}, but only 0 to pi/2 "
+                    f"is calibrated; keep its parameter values in this range, or turn "
+                    f"use_fractional_gates off in the backend's config"
+                )
+
+
+def _angles(angle: Any, values: BindingsArray) -> Iterator[float]:
+    """The smallest and the largest angle over all parameter sets."""
+    parameters = getattr(angle, "parameters", ())
+    if not parameters:
+        yield float(angle)
+        return
+    columns = [name for names in values.data for name in names]
+    used = {parameter: columns.index(parameter.name) for parameter in parameters}
+    flat = np.unique(values.ravel().as_array()[:, list(used.values())], axis=0)
+    bound = [float(angle.bind(dict(zip(used, row, strict=True)))) for row in flat.tolist()]
+    yield min(bound)
+    yield max(bound)
+
+
+def _is_simulator(backend: Any) -> bool:
+    configuration = getattr(backend, "configuration", None)
+    if callable(configuration):
+        return bool(getattr(configuration(), "simulator", False))
+    return bool(getattr(backend, "simulator", False))

@@ -1,0 +1,164 @@
+"""From a generator's PUB-like to an ISA PUB."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from qexp.core.model import PlannedPub, PrimitiveSpec, WorkloadSpec
+from qexp.core.seeds import as_int, stream
+from qexp.errors import PlanError
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+    from qiskit.primitives.containers.bindings_array import BindingsArray
+    from qiskit.providers import BackendV2
+    from qiskit.transpiler import PassManager
+
+    from qexp.core.model import Pub
+
+
+def transpile_seed(workload: WorkloadSpec, seed: int) -> int:
+    """The seed of a workload's transpilation: the declared one, else derived from `seed`."""
+    declared = workload.transpile.seed
+    return as_int(stream(seed, workload.name, "transpile")) if declared is None else declared
+
+
+def build_pass_manager(workload: WorkloadSpec, *, seed: int, backend: BackendV2) -> PassManager:
+    """The preset pass manager of a workload, to be built once and run on all its circuits.
+
+    All circuits of a workload share one transpiler seed. Qiskit fixes the seed when a pass
+    manager is built, and building one costs as much as a small circuit's transpilation. A
+    circuit's ISA form then depends on itself and the workload's seed alone, not on its position.
+
+    Args:
+        workload: The workload; its `transpile` names the passes.
+        seed: The experiment's seed.
+        backend: What to transpile for.
+
+    Raises:
+        PlanError: Qiskit refuses the arguments, say an unknown `layout_method`.
+    """
+    from qiskit.transpiler import generate_preset_pass_manager
+
+    spec = workload.transpile
+    layout = spec.initial_layout
+    try:
+        return generate_preset_pass_manager(
+            optimization_level=spec.optimization_level,
+            backend=backend,
+            initial_layout=None if layout is None else list(layout),
+            layout_method=spec.layout_method,
+            routing_method=spec.routing_method,
+            translation_method=spec.translation_method,
+            scheduling_method=spec.scheduling_method,
+            approximation_degree=spec.approximation_degree,
+            seed_transpiler=transpile_seed(workload, seed),
+        )
+    except Exception as error:
+        raise PlanError(
+            f"transpile of workload '{workload.name}': Qiskit refuses it for backend "
+            f"{backend.name}: {one_line(error)}; correct the transpile keys of the config"
+        ) from error
+
+
+def transpile_pub(
+    pub_like: Any,
+    workload: WorkloadSpec,
+    backend: BackendV2,
+    pass_manager: PassManager,
+    *,
+    index: int,
+) -> PlannedPub:
+    """Turn what a generator yielded into a PUB that the backend can run.
+
+    Shots or precision are the PUB-like's own where it has them, else the workload's. Observables
+    are laid out as the circuit was; a parameter that the transpiler found to have no effect is
+    dropped from the ISA PUB, whose shape stays.
+
+    Args:
+        pub_like: A circuit, or a tuple in the order of `SamplerPub` or `EstimatorPub`.
+        workload: The workload it belongs to.
+        backend: What to transpile for.
+        pass_manager: From `build_pass_manager`.
+        index: Index of the PUB within the workload.
+
+    Raises:
+        PlanError: It is no PUB, it has more qubits than the backend, or transpiling it failed.
+    """
+    where = f"PUB {index} of workload '{workload.name}'"
+    try:
+        logical = _coerce(pub_like, workload.primitive)
+    except Exception as error:
+        raise PlanError(
+            f"{where}: the generator did not yield {_expected(workload.primitive)}: "
+            f"{one_line(error)}"
+        ) from error
+    available, needed = backend.num_qubits, logical.circuit.num_qubits
+    if available is not None and needed > available:
+        raise PlanError(
+            f"{where}: circuit '{logical.circuit.name}' has {needed} qubits, but backend "
+            f"{backend.name} has {available}; use fewer qubits in the circuits' config or choose "
+            f"a larger backend"
+        )
+    try:
+        circuit = pass_manager.run(logical.circuit)
+        isa = _lay_out(logical, circuit)
+    except Exception as error:
+        raise PlanError(
+            f"{where}: transpiling circuit '{logical.circuit.name}' for backend {backend.name} "
+            f"failed: {one_line(error)}; change the circuit or the transpile keys of the config"
+        ) from error
+    return PlannedPub(workload.name, index, logical, isa)
+
+
+def one_line(error: BaseException) -> str:
+    """An exception's type and message on one line of bounded length."""
+    text = " ".join(str(error).split())
+    text = text if len(text) <= 300 else text[:299] + "…"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _coerce(pub_like: Any, primitive: PrimitiveSpec) -> Pub:
+    from qiskit.primitives.containers.estimator_pub import EstimatorPub
+    from qiskit.primitives.containers.sampler_pub import SamplerPub
+
+    if primitive.kind == "sampler":
+        sampler_pub = SamplerPub.coerce(pub_like, primitive.shots)
+        if sampler_pub.shots is None:
+            raise ValueError("neither the PUB nor primitive.shots says how many shots")
+        return sampler_pub
+    pub = EstimatorPub.coerce(pub_like, primitive.precision)
+    if pub.precision is None:
+        raise ValueError("neither the PUB nor primitive.precision says how precise")
+    return pub
+
+
+def _expected(primitive: PrimitiveSpec) -> str:
+    if primitive.kind == "sampler":
+        return "a Sampler PUB (a circuit, or (circuit, parameter values, shots))"
+    return "an Estimator PUB (circuit, observables, parameter values, precision)"
+
+
+def _lay_out(logical: Pub, circuit: QuantumCircuit) -> Pub:
+    from qiskit.primitives.containers.sampler_pub import SamplerPub
+
+    values = _rebind(logical.parameter_values, circuit)
+    if isinstance(logical, SamplerPub):
+        return SamplerPub(circuit, values, logical.shots)
+    observables = logical.observables.apply_layout(circuit.layout, circuit.num_qubits)
+    return type(logical)(circuit, observables, values, logical.precision)
+
+
+def _rebind(values: BindingsArray, circuit: QuantumCircuit) -> BindingsArray:
+    from qiskit.primitives.containers.bindings_array import BindingsArray
+
+    columns: Mapping[str, int] = {
+        name: column for column, name in enumerate(chain.from_iterable(values.data))
+    }
+    names = [parameter.name for parameter in circuit.parameters]
+    if not names:
+        return BindingsArray({}, shape=values.shape)
+    array = values.as_array()[..., [columns[name] for name in names]]
+    return BindingsArray({tuple(names): array}, shape=values.shape)

@@ -1,0 +1,94 @@
+"""What a run depended on besides its config: software, repository, backend."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qiskit.providers import BackendV2
+
+_GIT_TIMEOUT_S = 20
+
+
+def describe_environment(folder: Path) -> dict[str, Any]:
+    """Python, platform, every installed distribution, and the repository around `folder`.
+
+    The fields are those of `RunHeader.environment`; the git ones are empty outside a repository
+    or where git is not installed.
+    """
+    distributions = {
+        f"{item.metadata['Name']}=={item.version}"
+        for item in importlib.metadata.distributions()
+        if item.metadata["Name"]
+    }
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "distributions": sorted(distributions, key=str.lower),
+        **_describe_repository(folder),
+    }
+
+
+def _describe_repository(folder: Path) -> dict[str, Any]:
+    commit = _git(folder, "rev-parse", "HEAD").strip()
+    status = _git(folder, "status", "--porcelain") if commit else ""
+    return {
+        "git_commit": commit,
+        "git_dirty": bool(status),
+        "git_diff": _git(folder, "diff", "HEAD") if status else "",
+    }
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            timeout=_GIT_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
+
+
+def describe_backend(backend: BackendV2) -> dict[str, Any]:
+    """Name, size, calibration, configuration and target of a backend, as plain data.
+
+    `properties` and `configuration` are None where a backend has none (an ideal simulator).
+    """
+    return {
+        "name": backend.name,
+        "version": str(getattr(backend, "backend_version", "") or ""),
+        "num_qubits": backend.num_qubits,
+        "properties": _as_dict(backend, "properties"),
+        "configuration": _as_dict(backend, "configuration"),
+        "target": _describe_target(backend),
+    }
+
+
+def _as_dict(backend: BackendV2, name: str) -> dict[str, Any] | None:
+    method = getattr(backend, name, None)
+    value = method() if callable(method) else None
+    to_dict = getattr(value, "to_dict", None)
+    return to_dict() if callable(to_dict) else None
+
+
+def _describe_target(backend: BackendV2) -> dict[str, Any]:
+    target = backend.target
+    instructions: list[dict[str, Any]] = []
+    for name in sorted(target.operation_names):
+        for qubits, properties in (target[name] or {}).items():
+            instructions.append(
+                {
+                    "name": name,
+                    "qubits": list(qubits) if qubits is not None else None,
+                    "duration_s": getattr(properties, "duration", None),
+                    "error": getattr(properties, "error", None),
+                }
+            )
+    return {"num_qubits": target.num_qubits, "dt_s": target.dt, "instructions": instructions}

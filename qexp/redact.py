@@ -1,0 +1,75 @@
+"""Keep secrets out of every file, log and message.
+
+A secret is known by its value (what the environment or the saved account holds) or by its form
+(an IBM Cloud CRN, a bearer token).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+MASK = "[redacted]"
+
+_FORMS = re.compile(
+    r"crn:v1:[^\s\"'\\,;)\]}]+"
+    r"|(?i:bearer)\s+[A-Za-z0-9._~+/=-]{8,}"
+    r"|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
+)
+_SECRET_VARIABLES = ("QISKIT_IBM_TOKEN", "QISKIT_IBM_RUNTIME_API_TOKEN", "IBMCLOUD_API_KEY")
+_SECRET_KEYS = ("token", "apikey", "api_key", "private_endpoint_token")
+_SHORTEST = 6
+
+
+def redact(text: str) -> str:
+    """`text` without any secret that this process could know."""
+    for secret in _known_secrets():
+        text = text.replace(secret, MASK)
+    return _FORMS.sub(MASK, text)
+
+
+def _known_secrets() -> Iterable[str]:
+    found = {os.environ.get(name, "") for name in _SECRET_VARIABLES}
+    found.update(_saved_secrets())
+    return sorted((item for item in found if len(item) >= _SHORTEST), key=len, reverse=True)
+
+
+def _saved_secrets() -> frozenset[str]:
+    path = Path.home() / ".qiskit" / "qiskit-ibm.json"
+    try:
+        return _secrets_in(path, path.stat().st_mtime_ns)
+    except OSError:
+        return frozenset()
+
+
+@lru_cache(maxsize=1)
+def _secrets_in(path: Path, _modified_ns: int) -> frozenset[str]:
+    """Tokens in the file where IBM's client saves accounts; read again when it changes."""
+    try:
+        accounts = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return frozenset()
+    return frozenset(
+        str(account[key])
+        for account in accounts.values()
+        if isinstance(account, dict)
+        for key in _SECRET_KEYS
+        if account.get(key)
+    )
+
+
+class RedactingFilter(logging.Filter):
+    """Redacts a log record's message and traceback before any handler formats it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrite the record; always lets it through."""
+        record.msg, record.args = redact(record.getMessage()), None
+        if record.exc_info:
+            record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
+            record.exc_info = None
+        return True

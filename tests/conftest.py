@@ -1,0 +1,34 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.emulator import IBMEmulator
+
+
+@pytest.fixture
+def ibm_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[IBMEmulator]:
+    """IBM's service on the loopback interface, which `QiskitRuntimeService()` finds.
+
+    The environment is set for this process (and those it starts) until the test ends.
+    """
+    from qiskit_ibm_runtime.accounts import management
+
+    from tests.emulator import IBMEmulator
+
+    with IBMEmulator() as emulator:
+        for name, value in emulator.env.items():
+            monkeypatch.setenv(name, value)
+        # The client looked up the home folder when it was imported.
+        monkeypatch.setattr(
+            management,
+            "_DEFAULT_ACCOUNT_CONFIG_JSON_FILE",
+            f"{emulator.env['HOME']}/.qiskit/qiskit-ibm.json",
+        )
+        yield emulator

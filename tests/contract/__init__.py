@@ -1,0 +1,1 @@
+"""One suite for every engine: what the rest of qexp relies on."""

@@ -1,0 +1,392 @@
+"""What every engine promises, for both primitives and both implementations.
+
+Written against `qexp.core.protocols` only; the states are chosen asymmetric, as bits have come
+out in the wrong order before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
+from qiskit.circuit import Parameter
+from qiskit.primitives import PrimitiveResult, PubResult, SamplerPubResult
+from qiskit.primitives.containers.estimator_pub import EstimatorPub
+from qiskit.primitives.containers.sampler_pub import SamplerPub
+from qiskit.quantum_info import SparsePauliOp
+from qiskit.transpiler import generate_preset_pass_manager
+
+from qexp.core.model import (
+    FINAL_STATES,
+    Implementation,
+    JobOutcome,
+    JobRequest,
+    Partition,
+    PrimitiveKind,
+    PrimitiveSpec,
+)
+from qexp.core.protocols import Batch, Engine
+from qexp.errors import ConfigError, EngineError
+from tests.contract.engine_cases import ENGINE_CASES, FAILURE, EngineCase
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qiskit.providers import BackendV2
+
+    from qexp.core.model import Pub
+
+SHOTS = 300
+PRECISION = 0.05
+MAX_TIME_S = 600
+TIMEOUT_S = 120.0
+
+DETAILS = {
+    "id",
+    "backend_name",
+    "interactive_timeout",
+    "max_time",
+    "active_timeout",
+    "state",
+    "accepting_jobs",
+    "last_job_started",
+    "last_job_completed",
+    "started_at",
+    "closed_at",
+    "activated_at",
+    "mode",
+    "usage_time",
+    "timestamps",
+}
+
+
+@dataclass
+class Bench:
+    """An engine with its backend, and the primitive under test."""
+
+    case: EngineCase
+    engine: Engine
+    backend: BackendV2
+    primitive: PrimitiveSpec
+    fixtures: pytest.FixtureRequest
+    loads: Counter[int] = field(default_factory=Counter)
+
+    def open_batch(self) -> Batch:
+        return self.engine.open_batch(self.backend, max_time_s=MAX_TIME_S, run_id="contract")
+
+    def isa(self, circuit: QuantumCircuit) -> QuantumCircuit:
+        passes = generate_preset_pass_manager(1, backend=self.backend, seed_transpiler=1)
+        return passes.run(circuit)
+
+    def pub(self) -> Pub:
+        """A PUB of the primitive under test: qubit 0 of 2 is flipped."""
+        flipped = QuantumCircuit(2)
+        flipped.x(0)
+        if self.primitive.kind == "sampler":
+            flipped.measure_all()
+            return SamplerPub.coerce((self.isa(flipped),), SHOTS)
+        isa = self.isa(flipped)
+        observable = SparsePauliOp("IZ").apply_layout(isa.layout)
+        return EstimatorPub.coerce((isa, observable), PRECISION)
+
+    def job(self, index: int, pubs: Sequence[Pub], tags: tuple[str, ...] = ()) -> JobRequest:
+        """One job; `loads` counts how often its circuits were asked for."""
+
+        def load_pubs() -> Sequence[Pub]:
+            self.loads[index] += 1
+            return pubs
+
+        sampler = self.primitive.kind == "sampler"
+        partition = Partition(
+            index=index,
+            workload="main",
+            first=0,
+            stop=len(pubs),
+            shots=SHOTS if sampler else None,
+            precision=None if sampler else PRECISION,
+            executions=0,
+            payload_bytes=0,
+            qpu_s=0.0,
+            closed_by="end",
+        )
+        return JobRequest(partition, self.primitive, load_pubs, tags, seed=11 + index)
+
+    def run(self, pubs: Sequence[Pub]) -> JobOutcome:
+        """One job in a batch of its own, from open to collected."""
+        batch = self.open_batch()
+        job_id = batch.submit(self.job(0, pubs))
+        batch.close()
+        wait_for(batch, job_id)
+        return batch.collect(job_id)
+
+
+def wait_for(batch: Batch, *job_ids: str) -> None:
+    """Wait until the jobs are final, as qexp's own loop does."""
+    rounds = 0
+    while not {batch.states()[job_id] for job_id in job_ids} <= FINAL_STATES:
+        batch.wait(TIMEOUT_S)
+        rounds += 1
+        assert rounds < 1000, "the batch keeps waking up without an end"
+
+
+@pytest.fixture(params=ENGINE_CASES, ids=lambda case: case.name)
+def case(request: pytest.FixtureRequest) -> EngineCase:
+    found: EngineCase = request.param
+    for name in found.fixtures:
+        request.getfixturevalue(name)
+    return found
+
+
+@pytest.fixture(params=["client", "legacy"])
+def implementation(request: pytest.FixtureRequest) -> Implementation:
+    chosen: Implementation = request.param
+    return chosen
+
+
+def bench_of(
+    case: EngineCase,
+    kind: PrimitiveKind,
+    implementation: Implementation,
+    fixtures: pytest.FixtureRequest,
+) -> Bench:
+    primitive = PrimitiveSpec(
+        kind=kind,
+        implementation=implementation,
+        shots=SHOTS if kind == "sampler" else None,
+        precision=PRECISION if kind == "estimator" else None,
+        options={} if kind == "sampler" else {"resilience_level": 0},
+    )
+    return Bench(case, case.make_engine(), case.make_backend(), primitive, fixtures)
+
+
+@pytest.fixture
+def sampler(
+    case: EngineCase, implementation: Implementation, request: pytest.FixtureRequest
+) -> Bench:
+    return bench_of(case, "sampler", implementation, request)
+
+
+@pytest.fixture
+def estimator(
+    case: EngineCase, implementation: Implementation, request: pytest.FixtureRequest
+) -> Bench:
+    return bench_of(case, "estimator", implementation, request)
+
+
+@pytest.fixture(params=["sampler", "estimator"])
+def bench(
+    case: EngineCase, implementation: Implementation, request: pytest.FixtureRequest
+) -> Bench:
+    return bench_of(case, request.param, implementation, request)
+
+
+def test_engine_and_batch_have_the_protocols_face(bench: Bench) -> None:
+    assert isinstance(bench.engine, Engine)
+    assert bench.engine.name == bench.case.name
+    assert bench.engine.allow_ignored_options is False
+    bench.engine.check_backend(bench.backend)
+    batch = bench.open_batch()
+    try:
+        assert isinstance(batch, Batch)
+    finally:
+        batch.close()
+
+
+def test_what_is_no_backend_is_refused(bench: Bench) -> None:
+    with pytest.raises(ConfigError, match="backend"):
+        bench.engine.check_backend(object())  # type: ignore[arg-type]
+
+
+def test_payload_is_measured_and_grows_with_the_circuit(bench: Bench) -> None:
+    small = bench.engine.payload_bytes(bench.primitive, bench.pub(), bench.backend)
+    deep = QuantumCircuit(4)
+    for angle in np.linspace(0.1, 3.0, 40):
+        deep.rx(angle, range(4))
+        deep.cx(0, 1)
+    isa = bench.isa(deep)
+    pub: Pub
+    if bench.primitive.kind == "sampler":
+        isa.measure_all()
+        pub = SamplerPub.coerce((isa,), SHOTS)
+    else:
+        pub = EstimatorPub.coerce((isa, SparsePauliOp("I" * isa.num_qubits)), PRECISION)
+    assert 100 < small < bench.engine.payload_bytes(bench.primitive, pub, bench.backend)
+
+
+def test_a_batch_from_open_to_closed(bench: Bench) -> None:
+    batch = bench.open_batch()
+    opened = batch.details()
+    assert set(opened) == DETAILS
+    assert opened["id"] == batch.id
+    assert opened["state"] == "open"
+    assert opened["accepting_jobs"] is True
+    assert opened["max_time"] == MAX_TIME_S
+    assert opened["started_at"] is None
+
+    tags = ("qexp", "contract:1")
+    job_ids = [batch.submit(bench.job(index, [bench.pub()], tags)) for index in range(2)]
+    assert len({batch.id, *job_ids}) == 3
+    batch.close()
+    batch.close()
+    with pytest.raises(EngineError, match="closed"):
+        batch.submit(bench.job(2, [bench.pub()]))
+    wait_for(batch, *job_ids)
+    assert dict(batch.states()) == dict.fromkeys(job_ids, "DONE")
+
+    for index, job_id in enumerate(job_ids):
+        outcome = batch.collect(job_id)
+        assert (outcome.job_id, outcome.partition, outcome.state) == (job_id, index, "DONE")
+        assert outcome.error is None
+        assert list(outcome.info["tags"]) == list(tags)
+        assert outcome.options
+        assert outcome.backend_properties
+        assert set(outcome.backend_properties) >= {"qubits", "gates"}
+    assert (bench.loads[0], bench.loads[1]) == (1, 1)
+
+    closed = batch.details()
+    assert set(closed) == DETAILS
+    assert (closed["id"], closed["backend_name"]) == (batch.id, bench.backend.name)
+    assert closed["state"] == "closed"
+    assert closed["accepting_jobs"] is False
+    assert closed["usage_time"] > 0
+    moments = [when(step["timestamp"]) for step in closed["timestamps"]]
+    assert moments == sorted(moments)
+    assert closed["timestamps"][0]["status"] == "open"
+    assert when(closed["started_at"]) <= when(closed["last_job_completed"])
+    assert when(closed["last_job_completed"]) <= when(closed["closed_at"])
+
+
+def test_an_empty_batch_closes(bench: Bench) -> None:
+    batch = bench.open_batch()
+    assert dict(batch.states()) == {}
+    batch.close()
+    assert batch.details()["accepting_jobs"] is False
+
+
+def test_a_job_of_no_batch_is_not_collected(bench: Bench) -> None:
+    batch = bench.open_batch()
+    batch.close()
+    with pytest.raises(EngineError, match="no-such-job"):
+        batch.collect("no-such-job")
+
+
+def test_metrics_and_spans_tell_when_what_ran(bench: Bench) -> None:
+    outcome = bench.run([bench.pub(), bench.pub(), bench.pub()])
+    stamps = outcome.metrics["timestamps"]
+    moments = [when(stamps[name]) for name in ("created", "running", "finished")]
+    assert moments == sorted(moments)
+    assert all(moment.utcoffset() == timedelta(0) for moment in moments)
+    assert outcome.metrics["usage"]["qpu_charge_time_seconds"] > 0
+    assert outcome.metrics["usage"]["status"] == "complete"
+
+    sizes: Counter[int] = Counter()
+    for span in outcome.spans:
+        assert when(span.start) <= when(span.stop)
+        sizes[span.pub] += span.size
+    shots = SHOTS if bench.primitive.kind == "sampler" else math.ceil(1 / PRECISION**2)
+    assert sizes == {0: shots, 1: shots, 2: shots}
+
+
+def test_a_failed_job_is_an_outcome_and_spoils_no_other(bench: Bench) -> None:
+    batch = bench.open_batch()
+    doomed = batch.submit(bench.case.doom(bench.job(0, [bench.pub()]), bench.fixtures))
+    sound = batch.submit(bench.job(1, [bench.pub()]))
+    batch.close()
+    wait_for(batch, doomed, sound)
+    failed = batch.collect(doomed)
+    assert (failed.state, failed.result) == ("ERROR", None)
+    assert failed.error is not None
+    assert FAILURE in failed.error
+    assert "\n" not in failed.error
+    assert when(failed.metrics["timestamps"]["created"])
+    assert batch.collect(sound).state == "DONE"
+
+
+def test_sampler_bits_are_in_qiskits_order(sampler: Bench) -> None:
+    outcome = sampler.run([sampler.pub()])
+    assert isinstance(outcome.result, PrimitiveResult)
+    (result,) = outcome.result
+    assert isinstance(result, SamplerPubResult)
+    assert (result.data.meas.num_shots, result.data.meas.num_bits) == (SHOTS, 2)
+    assert most_frequent(result.data.meas) == "01"
+
+
+def test_sampler_keeps_registers_apart(sampler: Bench) -> None:
+    qubits = QuantumRegister(4)
+    low, high = ClassicalRegister(1, "low"), ClassicalRegister(3, "high")
+    circuit = QuantumCircuit(qubits, low, high)
+    circuit.x([0, 3])
+    circuit.measure(qubits[0], low[0])
+    circuit.measure(qubits[1:], high)
+    outcome = sampler.run([SamplerPub.coerce((sampler.isa(circuit),), SHOTS)])
+    assert outcome.result is not None
+    data = outcome.result[0].data
+    assert set(data) == {"low", "high"}
+    assert most_frequent(data.low) == "1"
+    assert most_frequent(data.high) == "100"
+
+
+def test_sampler_broadcasts_parameters(sampler: Bench) -> None:
+    first, second = Parameter("a"), Parameter("b")
+    circuit = QuantumCircuit(2)
+    circuit.rx(first, 0)
+    circuit.rx(second, 1)
+    circuit.measure_all()
+    # rx(pi) flips; the last axis holds the values of one set.
+    flips = np.array([[(0, 0), (0, 1)], [(1, 0), (1, 1)], [(0, 1), (0, 0)]])
+    pub = SamplerPub.coerce((sampler.isa(circuit), flips * np.pi), SHOTS)
+    outcome = sampler.run([pub])
+    assert outcome.result is not None
+    bits = outcome.result[0].data.meas
+    assert bits.shape == (3, 2)
+    assert bits.num_shots == SHOTS
+    for position in np.ndindex(3, 2):
+        a, b = flips[position]
+        assert most_frequent(bits[position]) == f"{b}{a}"
+
+
+def test_estimator_broadcasts_parameters_against_observables(estimator: Bench) -> None:
+    angle = Parameter("angle")
+    circuit = QuantumCircuit(2)
+    circuit.ry(angle, 0)
+    isa = estimator.isa(circuit)
+    observables = [SparsePauliOp(label).apply_layout(isa.layout) for label in ("IZ", "IX")]
+    angles = np.array([0.0, np.pi / 2, np.pi]).reshape(3, 1, 1)
+    outcome = estimator.run([EstimatorPub.coerce((isa, observables, angles), PRECISION)])
+    assert isinstance(outcome.result, PrimitiveResult)
+    (result,) = outcome.result
+    assert isinstance(result, PubResult)
+    assert result.data.evs.shape == result.data.stds.shape == (3, 2)
+    # Of ry(t)|0>, <Z> = cos t and <X> = sin t; the device's noise costs less than 0.15 of it.
+    expected = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    assert np.abs(result.data.evs - expected).max() < 0.15 + 3 * PRECISION
+    assert (result.data.stds <= 2 * PRECISION).all()
+
+
+def test_estimator_qubits_are_in_qiskits_order(estimator: Bench) -> None:
+    flipped = QuantumCircuit(2)
+    flipped.x(0)
+    isa = estimator.isa(flipped)
+    observables = [SparsePauliOp(label).apply_layout(isa.layout) for label in ("IZ", "ZI", "ZZ")]
+    outcome = estimator.run([EstimatorPub.coerce((isa, observables), PRECISION)])
+    assert outcome.result is not None
+    assert np.sign(outcome.result[0].data.evs).tolist() == [-1.0, 1.0, -1.0]
+
+
+def test_options_that_do_nothing_are_not_reported(bench: Bench) -> None:
+    assert bench.engine.unhonoured(bench.primitive) == {}
+
+
+def most_frequent(bits: Any) -> str:
+    counts = bits.get_counts()
+    return str(max(counts, key=counts.get))
+
+
+def when(timestamp: str) -> datetime:
+    return datetime.fromisoformat(timestamp)

@@ -1,0 +1,167 @@
+"""What the README says a researcher without an account can type."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+from qiskit.quantum_info import Statevector
+
+import qexp
+from tests.e2e.conftest import Cli
+
+SMALL = ("experiment=random_sampling", "circuits.num_circuits=6", "partition.max_circuits=4")
+
+
+def test_random_sampling_leaves_one_complete_archive(cli: Cli):
+    done = cli(*SMALL, "circuits.depth=3", "seed=7")
+    assert done.code == 0, done.err
+    assert done.err == ""
+    with done.archive() as run:
+        assert run.status == "complete"
+        assert run.experiment == "random_sampling"
+        assert run.config["circuits"]["depth"] == 3
+        assert run.config["seed"] == 7
+        assert [job.state for job in run.jobs] == ["DONE", "DONE"]
+        assert len(run.results["main"]) == 6
+        for index, result in enumerate(run.results["main"]):
+            circuit = run.circuits("main")[index]
+            (register,) = circuit.cregs
+            counts = getattr(result.data, register.name).get_counts()
+            assert sum(counts.values()) == 4096
+            # The most likely outcome is likely in theory too: noise is small, bits are in order.
+            ideal = Statevector(circuit.remove_final_measurements(inplace=False))
+            likeliest = max(counts, key=lambda bits: counts[bits])
+            active = [circuit.find_bit(item.qubits[0]).index for item in circuit.data
+                      if item.operation.name == "measure"]
+            expected = ideal.probabilities_dict(active)
+            assert expected[likeliest] > 0.5 * max(expected.values())
+        assert run.details["mode"] == "local"
+        assert run.details["state"] == "closed"
+        batch_id, path = run.details["id"], done.archives()[0]
+    for shown in (batch_id, "fake_manila", "2 of 2 done", str(path.relative_to(done.folder))):
+        assert shown in done.out
+    # The parts were merged: beside the archive there is at most the log.
+    assert {item.name for item in path.parent.iterdir()} <= {"run.h5", "run.log"}
+
+
+def test_the_same_config_gives_the_same_data_and_another_seed_does_not(cli: Cli):
+    for seed in ("1", "1", "2"):
+        assert cli(*SMALL, "primitive.shots=100", f"seed={seed}").code == 0
+    digests = {}
+    for path in sorted(cli("--help").folder.rglob("run.h5")):
+        with qexp.open_archive(path) as run:
+            digests.setdefault(run.config["seed"], set()).add(run.data_sha256)
+    assert len(digests[1]) == 1
+    assert digests[1] != digests[2]
+
+
+@pytest.mark.parametrize("implementation", ["client", "legacy"])
+@pytest.mark.parametrize("engine", ["local", "runtime_local"])
+def test_estimator_and_sampler_in_one_batch(cli: Cli, engine: str, implementation: str):
+    both = [
+        f"workloads.{name}.primitive.implementation={implementation}"
+        for name in ("estimator", "sampler")
+    ]
+    done = cli("experiment=estimator_and_sampler", f"engine={engine}", *both)
+    assert done.code == 0, done.err
+    with done.archive() as run:
+        assert run.status == "complete"
+        assert len(run.jobs) == 2
+        assert run.results["estimator"][0].data.evs.shape == (3, 2)
+        sampled = run.results["sampler"][0].data
+        assert len(list(sampled)) == 2
+        assert all(array.shape == (3, 2) for array in sampled.values())
+
+
+def test_stop_after_plan_submits_nothing_and_prints_the_plan(cli: Cli):
+    done = cli(*SMALL, "stop_after=plan", "batch.max_time=25m")
+    assert done.code == 0, done.err
+    assert re.search(r"main\s.*\b2\b.*\b6\b", done.out)
+    assert "25m" in done.out
+    with done.archive() as run:
+        assert run.status == "planned"
+        assert len(run.circuits("main", isa=True)) == 6
+
+
+@pytest.mark.parametrize("experiment", ["chsh", "relaxation"])
+def test_the_worked_examples(cli: Cli, experiment: str):
+    size = {"chsh": "circuits.num_angles=5", "relaxation": "circuits.num_delays=5"}[experiment]
+    done = cli(f"experiment={experiment}", size)
+    assert done.code == 0, done.err
+    with done.archive() as run:
+        assert run.status == "complete"
+        if experiment == "chsh":
+            evs = run.results["main"][0].data.evs
+            assert evs.shape == (2, 5)
+            assert 2.0 < abs(evs).max() < 3.0
+        else:
+            alive = [
+                result.data.meas.get_counts().get("1", 0) / 4096 for result in run.results["main"]
+            ]
+            assert alive[0] > 0.9
+            assert alive == sorted(alive, reverse=True)
+
+
+MINE = """
+from collections.abc import Iterator
+
+from qiskit import QuantumCircuit
+
+
+def circuits(num_circuits: int, *, rng) -> Iterator[QuantumCircuit]:
+    for _ in range(num_circuits):
+        circuit = QuantumCircuit(2)
+        circuit.rx(rng.uniform(0, 3), 0)
+        circuit.cx(0, 1)
+        circuit.measure_all()
+        yield circuit
+"""
+
+MINE_YAML = """
+# @package _global_
+defaults:
+  - override /primitive: sampler
+circuits:
+  _target_: experiments.mine.circuits
+  num_circuits: 3
+"""
+
+
+def write_mine(cli: Cli, yaml: str = MINE_YAML) -> None:
+    folder = cli("--help").folder
+    (folder / "conf" / "experiment").mkdir(parents=True)
+    (folder / "conf" / "experiment" / "mine.yaml").write_text(yaml)
+    (folder / "experiments").mkdir()
+    (folder / "experiments" / "mine.py").write_text(MINE)
+
+
+def test_a_users_own_experiment_in_the_current_folder(cli: Cli):
+    write_mine(cli)
+    done = cli("experiment=mine", "primitive.shots=50")
+    assert done.code == 0, done.err
+    with done.archive() as run:
+        assert len(run.results["main"]) == 3
+    # The shipped examples are still there beside it.
+    assert cli("experiment=relaxation", "circuits.num_delays=2", "stop_after=plan").code == 0
+
+
+def test_a_typo_in_the_users_experiment_file_is_refused(cli: Cli):
+    write_mine(cli, MINE_YAML + "  num_circuit: 4\npartitions:\n  max_circuits: 2\n")
+    done = cli("experiment=mine")
+    assert done.code == 2
+    assert "partitions: unknown key; did you mean 'partition'?" in done.err
+    assert done.archives() == []
+
+
+def test_the_console_script_is_the_same_program(cli: Cli):
+    write_mine(cli)
+    folder = cli("--help").folder
+    script = [sys.executable, "-c", "from qexp.cli import main; main()"]
+    done = subprocess.run(
+        [*script, "experiment=mine", "stop_after=plan"],
+        cwd=folder, capture_output=True, text=True, check=False, timeout=300,
+    )
+    assert done.returncode == 0, done.stderr

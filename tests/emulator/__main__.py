@@ -1,0 +1,25 @@
+"""Run the emulator by hand: prints the environment to set in another shell, ends with Ctrl-C."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+
+from tests.emulator.emulator import IBMEmulator
+
+
+def main() -> None:
+    """Serve until interrupted."""
+    with IBMEmulator() as emulator:
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in emulator.env.items()]
+        sys.stdout.write("\n".join([*lines, ""]))
+        sys.stdout.flush()
+        try:
+            signal.pause()
+        except KeyboardInterrupt:
+            sys.stderr.write(f"{len(emulator.journal)} requests\n")
+
+
+if __name__ == "__main__":
+    main()

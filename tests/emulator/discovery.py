@@ -1,0 +1,114 @@
+"""Who may enter, and what there is: IAM, global search, global catalog, instances."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from typing import Any
+
+from tests.emulator.errors import RefusedError
+
+TOKEN = "emulated-api-key-6f0c2f4d"  # the key the emulator's IAM knows; it opens nothing else
+ACCOUNT = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
+INSTANCE_NAME = "my-instance"
+OTHER_INSTANCE_NAME = "my-premium-instance"
+
+
+def crn(guid: str) -> str:
+    """A Cloud Resource Name as the service has them."""
+    return f"crn:v1:bluemix:public:quantum-computing:us-east:a/{ACCOUNT}:{guid}::"
+
+
+INSTANCE = crn("0c9d5c1e-3f0b-4a0e-9a39-2f7d1c6a5b40")
+OTHER_INSTANCE = crn("7be2a1f0-8c1d-45a6-b2de-94f3e5d6c7a8")
+PLANS = {
+    INSTANCE: (INSTANCE_NAME, "plan-open", "Open", "Free"),
+    OTHER_INSTANCE: (OTHER_INSTANCE_NAME, "plan-premium", "Premium", "Subscription"),
+}
+TOKEN_LIFETIME_S = 3600
+
+
+def access_token() -> str:
+    """A signed token (JWT) of the kind IAM hands out."""
+    issued = int(time.time())
+    claims = {"sub": "IBMid-emulated", "iat": issued, "exp": issued + TOKEN_LIFETIME_S}
+    body = ".".join(_plain64(json.dumps(part)) for part in ({"alg": "HS256", "typ": "JWT"}, claims))
+    return f"{body}.{_signature(body)}"
+
+
+def is_access_token(token: str) -> bool:
+    """Whether `access_token()` made it."""
+    body, _, signature = token.rpartition(".")
+    return hmac.compare_digest(signature, _signature(body))
+
+
+def grant(form: dict[str, list[str]]) -> dict[str, Any]:
+    """`POST /identity/token`: an API key for an access token.
+
+    Raises:
+        RefusedError: If the key is another than `TOKEN`.
+    """
+    if form.get("apikey") != [TOKEN]:
+        refused = RefusedError(400, 0, "Provided API key could not be found.")
+        refused.body = {"errorCode": "BXNIM0415E", "errorMessage": str(refused)}
+        raise refused
+    return {
+        "access_token": access_token(),
+        "refresh_token": "not_supported",
+        "token_type": "Bearer",
+        "expires_in": TOKEN_LIFETIME_S,
+        "expiration": int(time.time()) + TOKEN_LIFETIME_S,
+        "scope": "ibm openid",
+    }
+
+
+def search() -> dict[str, Any]:
+    """`POST /v3/resources/search`: all instances of the account."""
+    return {
+        "items": [
+            {
+                "crn": resource,
+                "name": name,
+                "service_plan_unique_id": plan_id,
+                "doc": {"extensions": [{"backends": "all"}]},
+                "tags": [],
+            }
+            for resource, (name, plan_id, _, _) in PLANS.items()
+        ],
+        "limit": 100,
+    }
+
+
+def plan(plan_id: str) -> dict[str, Any]:
+    """`GET /api/v1/{id}` of the global catalog: what an instance's plan is called and costs."""
+    for _, known, title, pricing in PLANS.values():
+        if known == plan_id:
+            return {
+                "overview_ui": {"en": {"display_name": title}},
+                "metadata": {"pricing": {"type": pricing}},
+            }
+    raise RefusedError(404, 0, f"Catalog entry not found: {plan_id}")
+
+
+def usage(instance: str, consumed_s: float) -> dict[str, Any]:
+    """`GET /instances/usage`."""
+    _, plan_id, _, _ = PLANS[instance]
+    return {
+        "instance_id": instance,
+        "plan_id": plan_id,
+        "usage_consumed_seconds": consumed_s,
+        "usage_limit_seconds": 600 * 60,
+        "usage_limit_reached": False,
+    }
+
+
+def _plain64(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _signature(body: str) -> str:
+    digest = hmac.new(b"emulated", body.encode(), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")

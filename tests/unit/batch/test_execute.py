@@ -1,0 +1,144 @@
+"""The batch stage against an engine that does exactly what a test says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from qexp.batch.execute import execute
+from qexp.core.model import JobOutcome, JobRequest, Partition, PrimitiveSpec
+from qexp.core.observer import Observer
+from qexp.errors import EngineError
+
+
+def request(index: int) -> JobRequest:
+    partition = Partition(index, "main", index, index + 1, 10, None, 10, 100, 2.0, "end")
+    return JobRequest(partition, PrimitiveSpec("sampler"), list, (), 1)
+
+
+@dataclass
+class ScriptedBatch:
+    """States come from `script`, one mapping a poll; the last one stays."""
+
+    script: list[dict[str, str]]
+    refuse_from: int | None = None
+    collect_error: BaseException | None = None
+    id: str = "b1"
+    log: list[Any] = field(default_factory=list)
+
+    def details(self):
+        self.log.append("details")
+        return {"id": self.id, "closed": "close" in self.log}
+
+    def submit(self, job):
+        if self.refuse_from is not None and job.partition.index >= self.refuse_from:
+            raise EngineError("refused")
+        self.log.append(f"submit {job.partition.index}")
+        return f"j{job.partition.index}"
+
+    def close(self):
+        self.log.append("close")
+
+    def states(self):
+        self.log.append("states")
+        return self.script.pop(0) if len(self.script) > 1 else self.script[0]
+
+    def wait(self, timeout_s):
+        self.log.append("wait")
+
+    def collect(self, job_id):
+        if self.collect_error is not None:
+            raise self.collect_error
+        self.log.append(f"collect {job_id}")
+        state = self.script[0][job_id]
+        return JobOutcome(job_id, int(job_id[1:]), state, result=None)
+
+
+class ScriptedEngine:
+    name = "scripted"
+
+    def __init__(self, batch: ScriptedBatch) -> None:
+        self.batch = batch
+
+    def open_batch(self, backend, *, max_time_s, run_id):
+        self.opened_with = (backend, max_time_s, run_id)
+        return self.batch
+
+
+def run(batch: ScriptedBatch, num_jobs: int = 2):
+    details: list[Any] = []
+    outcomes: list[JobOutcome] = []
+    report = execute(
+        ScriptedEngine(batch),
+        "backend",
+        (request(index) for index in range(num_jobs)),
+        max_time_s=60,
+        run_id="r1",
+        on_details=lambda opened, final: details.append((opened, final)),
+        on_outcome=outcomes.append,
+        observer=Observer(),
+    )
+    return report, details, outcomes
+
+
+def test_everything_is_submitted_then_closed_then_collected_as_jobs_finish():
+    batch = ScriptedBatch(
+        [
+            {"j0": "QUEUED", "j1": "RUNNING"},
+            {"j0": "QUEUED", "j1": "DONE"},
+            {"j0": "DONE", "j1": "DONE"},
+        ]
+    )
+    report, details, outcomes = run(batch)
+    assert report.failure is None
+    assert report.states == {0: "DONE", 1: "DONE"}
+    assert [outcome.job_id for outcome in outcomes] == ["j1", "j0"]
+    log = [item for item in batch.log if item not in {"states", "wait"}]
+    assert log == [
+        "details",
+        "submit 0",
+        "submit 1",
+        "close",
+        "collect j1",
+        "collect j0",
+        "details",
+        "close",
+    ]
+    opened, final = details[-1]
+    assert opened["closed"] is False
+    assert final["closed"] is True
+
+
+def test_there_is_one_poll_for_each_wait():
+    batch = ScriptedBatch([{"j0": "QUEUED"}, {"j0": "QUEUED"}, {"j0": "DONE"}])
+    run(batch, 1)
+    assert Counter(batch.log)["states"] == 3
+    assert Counter(batch.log)["wait"] == 2
+
+
+def test_a_refused_submission_closes_the_batch_and_keeps_what_was_submitted():
+    batch = ScriptedBatch([{"j0": "DONE"}], refuse_from=1)
+    report, _, outcomes = run(batch, 3)
+    assert isinstance(report.failure, EngineError)
+    assert [outcome.partition for outcome in outcomes] == [0]
+    assert batch.log.index("close") < batch.log.index("collect j0")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("x"), EngineError("x")])
+def test_the_batch_is_closed_on_every_way_out(error):
+    batch = ScriptedBatch([{"j0": "DONE", "j1": "DONE"}], collect_error=error)
+    report, details, _ = run(batch)
+    assert report.failure is error
+    assert batch.log[-1] == "close"
+    assert details[0][0]["id"] == "b1"
+
+
+def test_failed_jobs_are_outcomes():
+    batch = ScriptedBatch([{"j0": "ERROR", "j1": "CANCELLED"}])
+    report, _, outcomes = run(batch)
+    assert report.failure is None
+    assert report.states == {0: "ERROR", 1: "CANCELLED"}
+    assert len(outcomes) == 2

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from qiskit import ClassicalRegister, QuantumCircuit
+from qiskit.circuit import Clbit, Parameter
+
+from qexp.circuits.files import find, read, sampled
+from qexp.errors import ConfigError
+
+
+def prepared(circuit: QuantumCircuit) -> QuantumCircuit:
+    return sampled(circuit, family="qasm", path=Path("circuits/a.qasm"), content=b"text")
+
+
+def test_files_are_sorted_and_folders_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deep" / "folder.qasm").mkdir(parents=True)
+    for name in ("b.qasm", "deep/a.qasm", "a.qasm", "a.txt"):
+        (tmp_path / name).touch()
+    assert find("*.qasm") == [Path("a.qasm"), Path("b.qasm")]
+    assert find("**/*.qasm") == [Path("a.qasm"), Path("b.qasm"), Path("deep/a.qasm")]
+    assert find(str(tmp_path / "b.qasm")) == [tmp_path / "b.qasm"]
+
+
+def test_a_glob_without_match_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        ConfigError, match=r"circuits\.files: 'no/\*\.qasm' matches no file"
+    ) as info:
+        find("no/*.qasm")
+    assert str(tmp_path) in str(info.value)
+    assert "\n" not in str(info.value)
+
+
+def test_a_file_that_vanished_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        read(tmp_path / "gone.qasm")
+
+
+def test_a_circuit_without_classical_bits_is_measured() -> None:
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    assert [register.name for register in prepared(circuit).cregs] == ["meas"]
+    assert circuit.metadata == {
+        "family": "qasm",
+        "file": "circuits/a.qasm",
+        "sha256": "982d9e3eb996f559e633f4d194def3761d909f5a3b647d1a851fead67c32c9d1",
+    }
+
+
+def test_a_measured_circuit_is_left_alone() -> None:
+    circuit = QuantumCircuit(2, 1, metadata={"own": 1})
+    circuit.measure(1, 0)
+    assert prepared(circuit).count_ops() == {"measure": 1}
+    assert circuit.metadata["own"] == 1
+
+
+def test_a_measurement_within_control_flow_counts() -> None:
+    circuit = QuantumCircuit(1, 1)
+    with circuit.for_loop(range(2)):
+        circuit.measure(0, 0)
+    assert prepared(circuit).count_ops() == {"for_loop": 1}
+
+
+def test_unbound_parameters_are_refused() -> None:
+    circuit = QuantumCircuit(1, name="ansatz")
+    circuit.rx(Parameter("a"), 0)
+    with pytest.raises(ConfigError, match=r"'circuits/a\.qasm', circuit 'ansatz': unbound"):
+        prepared(circuit)
+
+
+@pytest.mark.parametrize("classical", [[ClassicalRegister(1, "c")], [[Clbit()]]])
+def test_classical_bits_that_hold_no_result_are_refused(classical: list[object]) -> None:
+    circuit = QuantumCircuit(1)
+    for item in classical:
+        (circuit.add_bits if isinstance(item, list) else circuit.add_register)(item)
+    if not circuit.cregs:
+        circuit.measure(0, 0)
+    with pytest.raises(ConfigError, match="no measurement into a classical register"):
+        prepared(circuit)

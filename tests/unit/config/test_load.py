@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from qexp.errors import ConfigError
+
+
+def test_a_simple_experiment_has_one_workload_named_main(load_spec):
+    spec = load_spec("experiment=random_sampling", "circuits.depth=8", "seed=7")
+    (workload,) = spec.workloads
+    assert workload.name == "main"
+    assert workload.primitive.kind == "sampler"
+    assert workload.primitive.implementation == "client"
+    assert workload.primitive.shots == 4096
+    assert spec.seed == 7
+    assert spec.experiment == "random_sampling"
+    assert spec.partition.max_circuits == 100
+    assert "depth: 8" in spec.config_yaml
+
+
+def test_the_guides_case_has_two_workloads_in_one_run(load_spec):
+    spec = load_spec("experiment=estimator_and_sampler")
+    assert [(w.name, w.primitive.kind) for w in spec.workloads] == [
+        ("estimator", "estimator"),
+        ("sampler", "sampler"),
+    ]
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("25m", 1500), ("90", None), ("1h30m", 5400)])
+def test_max_time(load_spec, text, seconds):
+    if seconds is None:
+        assert load_spec("experiment=random_sampling", f"batch.max_time={text}").max_time_s == 90
+    else:
+        spec = load_spec("experiment=random_sampling", f"batch.max_time={text}")
+        assert spec.max_time_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["circuits.dept=8"],
+            r"^circuits\.dept: unknown key; did you mean 'depth'\? allowed in 'circuits': .*depth",
+        ),
+        (["circuits.depth=abc"], r"^circuits\.depth: got 'abc'; it must be a valid integer"),
+        (["circuits.depth=-1"], r"^circuits\.depth: got -1; it must be greater than"),
+        (["circuits.num_circuits=true"], r"^circuits\.num_circuits: got True; .*integer"),
+        (["seed=-1"], r"^seed: got -1; it must be greater than or equal to 0"),
+        (["+sede=1"], r"^sede: unknown key; did you mean 'seed'\?"),
+        (["backend=ibm"], r"^backend\.name: a value is needed; set it on the command line"),
+        (["stop_after=never"], r"^stop_after: got 'never'; it must be 'plan'"),
+        (["batch.max_time=soon"], r"^batch\.max_time: "),
+        (["primitive.kind=samplr"], r"^primitive\.kind: got 'samplr'; it must be 'sampler' or"),
+        (["primitive.shots=0"], r"^primitive\.shots: got 0; it must be greater than 0"),
+        (["primitive.precision=0.1"], r"^primitive\.precision: got 0\.1, but a sampler takes"),
+        (
+            ["primitive.shots=4096", "primitive.options.default_shots=10"],
+            r"^primitive\.shots: got 4096, but primitive\.options\.default_shots says 10",
+        ),
+        (
+            ["primitive.options.dynamical_decoupling.enabel=true"],
+            r"^primitive\.options\.dynamical_decoupling\.enabel: .*enable",
+        ),
+        (
+            ["primitive.options.dynamical_decoupling.enable=true"],
+            r"does not honour dynamical_decoupling\.enable=True; .*allow_ignored_options=true",
+        ),
+        (["circuits._target_=nowhere.circuits"], r"^circuits\._target_: cannot import 'nowhere'"),
+        (
+            ["circuits._target_=qexp.circuits.random.randm_circuits"],
+            r"circuits\._target_, does not exist; did you mean 'random_circuits'\?",
+        ),
+        (["circuits._target_=builtins.eval"], r"^circuits\._target_: 'builtins.eval' is not all"),
+        (["circuits._target_=3"], r"^circuits\._target_: got 3; it must be the dotted name"),
+        (["name=../up"], r"^name: got '\.\./up'; "),
+        (["+partition.max_circuit=5"], r"^partition\.max_circuit: unknown key; did you mean"),
+        (["partition.max_circuits=0"], r"^partition\.max_circuits: got 0; it must be greater"),
+        (["+workloads.a.circuit.depth=5"], r"^workloads\.a\.circuit: unknown key; did you mean"),
+        (["engine._target_=builtins.object"], r"^engine\._target_: 'builtins.object' is not allowed"),
+        (["engine._target_=qexp.errors.QexpError"], r"^engine\._target_: .* has no signature"),
+        (["engine._target_=pathlib.PurePath"], r"^engine\.allow_ignored_options: unknown key"),
+        (["transpile.optimization_level=4"], r"^transpile\.optimization_level: got 4; .*3"),
+        (["backend.nam=x"], r"^backend\.nam: unknown key; did you mean 'name'\?"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_key_value_and_what_is_allowed(
+    load_spec, overrides, message
+):
+    with pytest.raises(ConfigError) as caught:
+        load_spec("experiment=random_sampling", *overrides)
+    assert "\n" not in str(caught.value)
+    assert re.search(message, str(caught.value)), str(caught.value)
+
+
+def test_nothing_to_run(load_spec):
+    with pytest.raises(ConfigError, match=r"^circuits: nothing is declared to run; choose an exp"):
+        load_spec()
+
+
+def test_a_top_level_part_that_no_workload_uses_is_refused(load_spec):
+    with pytest.raises(ConfigError, match=r"^circuits: would have no effect"):
+        load_spec("experiment=estimator_and_sampler", "circuits=random")
+
+
+def test_all_mistakes_are_told_at_once(load_spec):
+    with pytest.raises(ConfigError) as caught:
+        load_spec("experiment=random_sampling", "seed=-1", "partition.max_circuits=0")
+    assert "seed: got -1" in str(caught.value)
+    assert "partition.max_circuits: got 0" in str(caught.value)
+
+
+def test_an_option_that_is_not_honoured_can_be_allowed(load_spec):
+    spec = load_spec(
+        "experiment=random_sampling",
+        "primitive.options.dynamical_decoupling.enable=true",
+        "engine.allow_ignored_options=true",
+    )
+    ignored = spec.engine.unhonoured(spec.workloads[0].primitive)
+    assert ignored == {"dynamical_decoupling.enable": True}
+
+
+def test_sources_hold_the_files_that_declare_the_experiment(load_spec):
+    spec = load_spec("experiment=chsh")
+    names = [source.name for source in spec.sources]
+    assert "conf/experiment/chsh.yaml" in names
+    assert "conf/qexp.yaml" in names
+    assert "experiments/chsh.py" in names
