@@ -17,7 +17,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from qexp.config import problems
 from qexp.config.hydra_setup import open_nodes, register, shipped_root
-from qexp.errors import ConfigError, PlanError, QexpError
+from qexp.errors import ConfigError, Failed, PlanError, QexpError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -36,19 +36,21 @@ def main() -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
         _app()
-    except QexpError as error:
-        _exit(error, error.exit_code)
     except (HydraException, OmegaConfBaseException) as error:
-        _exit(ConfigError(_compose_problem(error)), ConfigError.exit_code)
-    except KeyboardInterrupt:
-        _exit(None, _INTERRUPTED)
-    except Exception as error:
-        _exit(error, _INTERNAL_ERROR)
+        _exit(ConfigError(_compose_problem(error)))
+    except (Exception, KeyboardInterrupt) as error:
+        _exit(error)
+    if _failures:
+        sys.exit(_failures[-1].exit_code)
+
+
+_failures: list[Failed] = []
+"""How runs in this process failed; a sweep's own error tells the points of all processes."""
 
 
 @hydra.main(version_base="1.3", config_path=str(shipped_root() / "conf"), config_name="qexp")
-def _app(config: DictConfig) -> None:
-    """One run: in a multirun, one point."""
+def _app(config: DictConfig) -> Failed | None:
+    """One run: in a multirun, one point. A failed point does not stop the others."""
     run_dir = Path(HydraConfig.get().runtime.output_dir).resolve()
     try:
         _run(config, run_dir)
@@ -56,10 +58,11 @@ def _app(config: DictConfig) -> None:
         _log.error("the run ended with an error", exc_info=True)
         if isinstance(error, ConfigError | PlanError):
             _remove_empty(run_dir)
-        if HydraConfig.get().mode is hydra.types.RunMode.MULTIRUN:
-            # The sweep goes on; its own message comes at the end.
-            _print(_line(error, run_dir))
-        raise
+        failed = Failed(_line(error, run_dir), getattr(error, "exit_code", _INTERNAL_ERROR))
+        _failures.append(failed)
+        _print(failed.message)
+        return failed
+    return None
 
 
 def _run(config: DictConfig, run_dir: Path) -> None:
@@ -82,10 +85,10 @@ def _remove_empty(run_dir: Path) -> None:
         shutil.rmtree(run_dir, ignore_errors=True)
 
 
-def _exit(error: BaseException | None, code: int) -> None:
-    message = "interrupted; what was measured is kept" if error is None else _line(error, None)
-    _print(message)
-    sys.exit(code)
+def _exit(error: BaseException) -> None:
+    interrupted = isinstance(error, KeyboardInterrupt)
+    _print("interrupted; what was measured is kept" if interrupted else _line(error, None))
+    sys.exit(_INTERRUPTED if interrupted else getattr(error, "exit_code", _INTERNAL_ERROR))
 
 
 def _line(error: BaseException, run_dir: Path | None) -> str:

@@ -6,6 +6,8 @@ point prints it without a traceback and exits with the error's `exit_code`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 
 class QexpError(Exception):
     """Base of every error that is meant for the user."""
@@ -41,3 +43,16 @@ class ArchiveError(QexpError):
     """An archive cannot be written or read."""
 
     exit_code = 5
+
+
+@dataclass(frozen=True)
+class Failed:
+    """What a run that failed returns to Hydra, which would print more than one line of an error.
+
+    Attributes:
+        message: One line, without secrets.
+        exit_code: The process's exit code if this is all that ran.
+    """
+
+    message: str
+    exit_code: int

@@ -112,9 +112,11 @@ def _rows(circuit: QuantumCircuit) -> list[list[Any]]:
         operation = item.operation
         blocks = [p for p in operation.params if isinstance(p, QuantumCircuit)]
         params = [_parameter(p) for p in operation.params if not isinstance(p, QuantumCircuit)]
-        condition = getattr(operation, "condition", None) or getattr(operation, "target", None)
-        if condition is not None and operation.name in ("if_else", "while_loop", "switch_case"):
-            params.append(_parameter(condition))
+        if operation.name in ("if_else", "while_loop"):
+            params.append(_condition(operation.condition, clbits))
+        elif operation.name == "switch_case":
+            params.append(_condition(operation.target, clbits))
+            params.append([str(label) for label, _ in operation.cases_specifier()])
         row = [
             operation.name,
             params,
@@ -123,6 +125,19 @@ def _rows(circuit: QuantumCircuit) -> list[list[Any]]:
         ]
         rows.append([*row, [_rows(block) for block in blocks]] if blocks else row)
     return rows
+
+
+def _condition(condition: Any, clbits: dict[Any, int]) -> Any:
+    """What decides: `[clbits, value]`, `[clbits]`, or the text of a classical expression."""
+    from qiskit.circuit import ClassicalRegister, Clbit
+
+    if isinstance(condition, tuple):
+        return [*_condition(condition[0], clbits), int(condition[1])]
+    if isinstance(condition, Clbit):
+        return [[clbits[condition]]]
+    if isinstance(condition, ClassicalRegister):
+        return [[clbits[bit] for bit in condition]]
+    return str(condition)
 
 
 def _parameter(value: Any) -> Any:

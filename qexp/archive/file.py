@@ -152,8 +152,7 @@ def _open_file(path: Path) -> h5py.File:
     import h5py
 
     try:
-        # A sealed archive never changes; locks fail on some read-only and network file systems.
-        file = h5py.File(path, "r", locking=False)
+        file = h5py.File(path, "r")
     except OSError as error:
         kind = "cannot be opened" if h5py.is_hdf5(path) else "is not an HDF5 file"
         msg = f"{path} {kind} ({' '.join(str(error).split())})."

@@ -164,13 +164,23 @@ def _learn(layout: _Layout, tables: Mapping[str, Table]) -> None:
         for dim, count in counted.items():
             layout.totals[f"{path}#{dim}"] = layout.totals.get(f"{path}#{dim}", 0) + count
         if path.startswith("pubs/"):
-            _learn_digests(layout, path.removeprefix("pubs/"), table)
+            _learn_pubs(layout, path.removeprefix("pubs/"), table)
         if path == "jobs":
             finished = table.columns["finished"].as_texts()[0]
             layout.finished = max(layout.finished, finished)
 
 
-def _learn_digests(layout: _Layout, workload: str, table: Table) -> None:
+def _learn_pubs(layout: _Layout, workload: str, table: Table) -> None:
+    """Check that a PUB's row is its index, and note its digest.
+
+    Raises:
+        ArchiveError: A partition is missing.
+    """
+    count = table.columns["pub"].shape[0]
+    expected = layout.totals[f"pubs/{workload}#pub"] - count
+    if int(table.columns["pub"].values[0]) != expected:
+        msg = f"The part with PUB {expected} of {workload!r} is missing; plan the run again."
+        raise ArchiveError(msg)
     digests = table.columns["result_sha256"].as_texts()
     for index, digest in zip(table.columns["pub"].values, digests, strict=True):
         if digest:

@@ -13,8 +13,6 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-from qexp.config.sweep import CheckedSweeper
-
 
 def shipped_root() -> Path:
     """The folder that holds qexp's own `conf/` and `experiments/`: in the wheel or the checkout."""
@@ -26,13 +24,23 @@ def shipped_root() -> Path:
 def register() -> None:
     """Teach Hydra qexp's search path, resolvers and sweeper; idempotent."""
     plugins = Plugins.instance()
+    # Only now: Hydra's scan for plugins executes the module of our base class once more.
+    from qexp.config.sweep import CheckedSweeper
+
     plugins.register(UserConfigs)
     plugins.register(CheckedSweeper)
+    # Hydra instantiates sweepers from the namespace package `hydra_plugins` only. Ours belongs to
+    # this application and is registered by hand, so a top-level package would serve nothing else.
+    Plugins.is_in_toplevel_plugins_module = staticmethod(_is_plugin)  # type: ignore[assignment]
     OmegaConf.register_new_resolver("qexp.run_id", new_run_id, replace=True)
     # Cached, so that all points of a sweep share one id.
     OmegaConf.register_new_resolver("qexp.sweep_id", _new_sweep_id, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("qexp.name", _experiment_name, replace=True)
     make_experiments_importable()
+
+
+def _is_plugin(class_name: str) -> bool:
+    return class_name.startswith(("hydra_plugins.", "hydra._internal.core_plugins.", "qexp."))
 
 
 def make_experiments_importable() -> None:

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 
 from qexp.core.seeds import of_sweep_point
-from qexp.errors import ConfigError, QexpError
+from qexp.errors import ConfigError, Failed, QexpError
 
 
 class CheckedSweeper(BasicSweeper):
@@ -70,23 +70,14 @@ class SweepFailedError(QexpError):
 
 
 def _raise_failures(returns: Sequence[JobReturn]) -> None:
-    failed = {" ".join(item.overrides or []): _error(item) for item in returns}
-    failed = {point: error for point, error in failed.items() if error is not None}
-    if not failed:
-        return
-    codes = [error.exit_code for error in failed.values() if isinstance(error, QexpError)]
-    raise SweepFailedError(
-        f"{len(failed)} of {len(returns)} points failed, their messages are above: "
-        f"{'; '.join(failed)}",
-        max(codes, default=1),
-    )
-
-
-def _error(result: JobReturn) -> BaseException | None:
-    if result.status is JobStatus.COMPLETED:
-        return None
-    try:
-        _ = result.return_value
-    except Exception as error:
-        return error
-    return None
+    failed: dict[str, Failed] = {}
+    for item in returns:
+        value = item.return_value
+        if isinstance(value, Failed):
+            failed[" ".join(item.overrides or [])] = value
+    if failed:
+        raise SweepFailedError(
+            f"{len(failed)} of {len(returns)} points failed, their messages are above: "
+            f"{'; '.join(failed)}",
+            max(value.exit_code for value in failed.values()),
+        )

@@ -101,7 +101,10 @@ class RuntimeLocalEngine:
         run_id: str,  # noqa: ARG002 - part of the protocol
     ) -> LocalBatch:
         """Open the one batch of a run; IBM's local `Batch` has no id, times or usage of its own."""
+        from qexp.engines.ibm.client import quiet_client_log
+
         silence_deprecations()
+        quiet_client_log()
         return LocalBatch(
             backend_name=backend.name,
             simulate=_Rehearsal(self, backend).run,

@@ -34,8 +34,11 @@ def test_random_sampling_leaves_one_complete_archive(cli: Cli):
             # The most likely outcome is likely in theory too: noise is small, bits are in order.
             ideal = Statevector(circuit.remove_final_measurements(inplace=False))
             likeliest = max(counts, key=lambda bits: counts[bits])
-            active = [circuit.find_bit(item.qubits[0]).index for item in circuit.data
-                      if item.operation.name == "measure"]
+            active = [
+                circuit.find_bit(item.qubits[0]).index
+                for item in circuit.data
+                if item.operation.name == "measure"
+            ]
             expected = ideal.probabilities_dict(active)
             assert expected[likeliest] > 0.5 * max(expected.values())
         assert run.details["mode"] == "local"
@@ -162,6 +165,10 @@ def test_the_console_script_is_the_same_program(cli: Cli):
     script = [sys.executable, "-c", "from qexp.cli import main; main()"]
     done = subprocess.run(
         [*script, "experiment=mine", "stop_after=plan"],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=300,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr

@@ -6,7 +6,10 @@ import qexp
 from tests.e2e.conftest import Cli
 
 SMALL = (
-    "-m", "experiment=random_sampling", "circuits.num_circuits=2", "primitive.shots=64",
+    "-m",
+    "experiment=random_sampling",
+    "circuits.num_circuits=2",
+    "primitive.shots=64",
 )
 
 

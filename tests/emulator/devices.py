@@ -107,7 +107,7 @@ class Device:
         """
         from qiskit_aer import AerSimulator
 
-        return AerSimulator.from_backend(device_slice(self.target, qubits), method=METHOD)
+        return AerSimulator.from_backend(device_slice(self.target, qubits))
 
     def _fake_backend(self) -> Any:
         provider = importlib.import_module("qiskit_ibm_runtime.fake_provider")
@@ -164,4 +164,3 @@ def devices() -> dict[str, Device]:
         Device(OFFLINE, "FakeBrisbane", 127, 0, "offline"),
     )
     return {device.name: device for device in fleet}
-METHOD='density_matrix'

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 BLOCK_QUBITS = 8
+Part = tuple[set[int], set[int]]
 
 
 def used_qubits(circuits: Iterable[QuantumCircuit]) -> set[int]:
@@ -37,34 +38,34 @@ def observed_qubits(observables: Iterable[Mapping[str, float]]) -> set[int]:
     }
 
 
-def blocks(circuit: QuantumCircuit) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Parts of a circuit that do not interact, several small ones taken together.
-
-    Returns:
-        Qubits and classical bits of each part; qubits that reach no classical bit are left out.
-    """
-    joined: list[tuple[set[int], set[int]]] = []
+def components(circuit: QuantumCircuit) -> list[Part]:
+    """Qubits and classical bits of the parts of a circuit that do not interact."""
+    joined: list[Part] = []
     for instruction in circuit.data:
         if instruction.operation.name == "barrier":
             continue
         qubits = {circuit.find_bit(qubit).index for qubit in instruction.qubits}
         clbits = {circuit.find_bit(clbit).index for clbit in instruction.clbits}
         touched = [part for part in joined if part[0] & qubits or part[1] & clbits]
-        joined = [part for part in joined if not (part[0] & qubits or part[1] & clbits)]
-        joined.append(
-            (qubits.union(*(part[0] for part in touched)), clbits.union(*(p[1] for p in touched)))
-        )
-    packed: list[tuple[set[int], set[int]]] = []
-    for qubits, clbits in sorted(joined, key=lambda part: (-len(part[0]), min(part[0]))):
+        joined = [part for part in joined if part not in touched]
+        for part in touched:
+            qubits |= part[0]
+            clbits |= part[1]
+        joined.append((qubits, clbits))
+    return joined
+
+
+def blocks(parts: list[Part]) -> list[Part]:
+    """The same parts with several small ones taken together."""
+    packed: list[Part] = []
+    for qubits, clbits in sorted(parts, key=lambda part: (-len(part[0]), min(part[0]))):
         room = next((part for part in packed if len(part[0] | qubits) <= BLOCK_QUBITS), None)
-        if not clbits:
-            continue
         if room is None:
-            packed.append((qubits, clbits))
+            packed.append((set(qubits), set(clbits)))
         else:
             room[0].update(qubits)
             room[1].update(clbits)
-    return [(tuple(sorted(qubits)), tuple(sorted(clbits))) for qubits, clbits in packed]
+    return packed
 
 
 def narrow_circuit(

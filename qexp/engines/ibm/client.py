@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import warnings
@@ -16,6 +17,7 @@ from qexp.errors import EngineError, QexpError
 _log = logging.getLogger(__name__)
 
 _ENCODED_CRN = re.compile(r"crn%3a[^\s\"'<>]+", re.IGNORECASE)
+_REPLY = re.compile(r"\{\s*\"errors\".*\}", re.DOTALL)
 _MAX_MESSAGE = 400
 
 
@@ -31,17 +33,56 @@ def redacted(value: Any) -> Any:
 
 def one_line(error: BaseException) -> str:
     """What an exception says, redacted, on one line of bounded length."""
-    text = " ".join(redact(str(getattr(error, "message", None) or error)).split())
-    text = text or type(error).__name__
+    text = str(getattr(error, "message", None) or error)
+    text = " ".join(redact(_REPLY.sub(_errors_of, text)).split()) or type(error).__name__
     return text if len(text) <= _MAX_MESSAGE else f"{text[: _MAX_MESSAGE - 3]}..."
 
 
+def _errors_of(reply: re.Match[str]) -> str:
+    """The messages in the JSON body of a refusal, which the client quotes as it is."""
+    try:
+        errors = json.loads(reply.group())["errors"]
+        return "; ".join(f"{each['message']} (code {each['code']})" for each in errors)
+    except (ValueError, TypeError, KeyError):
+        return reply.group()
+
+
+class _Redactor(logging.Handler):
+    """Writes nothing; redacts each record before the handlers that come after it see it."""
+
+    _filter = qexp.redact.RedactingFilter()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        record.msg, record.args = redact(record.getMessage()), None
+        self._filter.filter(record)
+
+
+def quiet_client_log() -> None:
+    """Send what IBM's client logs (CRNs among it) up to the program's log, redacted.
+
+    The client sets up a handler of its own that writes to the terminal; a log file that the user
+    asked for by `QISKIT_IBM_RUNTIME_LOG_FILE` stays, redacted too.
+    """
+    import qiskit_ibm_runtime  # noqa: F401 - adds the handler
+
+    logger = logging.getLogger("qiskit_ibm_runtime")
+    logger.propagate = True
+    for handler in list(logger.handlers):
+        if type(handler) is logging.StreamHandler:
+            logger.removeHandler(handler)
+    if not any(isinstance(handler, _Redactor) for handler in logger.handlers):
+        logger.handlers.insert(0, _Redactor())
+
+
 @contextmanager
-def service_call(doing: str) -> Iterator[None]:
+def service_call(doing: str) -> Iterator[list[warnings.WarningMessage]]:
     """Call IBM's client: its errors become `EngineError`, its warnings go to the log, redacted.
 
     Args:
         doing: What is being done, as in "opening the batch on ibm_torino".
+
+    Yields:
+        The warnings of the client so far.
 
     Raises:
         EngineError: The service refused or could not be reached. The original exception is not
@@ -53,10 +94,11 @@ def service_call(doing: str) -> Iterator[None]:
     from qiskit_ibm_runtime.exceptions import IBMNotAuthorizedError
     from requests import RequestException
 
+    quiet_client_log()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            yield
+            yield caught
         except (QexpError, QiskitBackendNotFoundError):
             raise
         except IBMNotAuthorizedError as error:

@@ -26,6 +26,7 @@ _NO_ACCOUNT = (
     "Q.save_account(token='<API key>', instance='<instance>', set_as_default=True)\" "
     "or set QISKIT_IBM_TOKEN; backend=local needs none"
 )
+_TOKENLESS = "Unable to retrieve IBM Cloud access token"
 _NO_BACKENDS = (
     "IBM's service lists no backend for this account: the instance has none, the API key was "
     "refused, or the service cannot be reached (IBM's client does not say which); "
@@ -145,14 +146,27 @@ def _connect(*, instance: str | None, channel: str | None, account: str | None) 
     from qiskit_ibm_runtime.accounts import AccountNotFoundError
     from qiskit_ibm_runtime.exceptions import IBMInputValueError
 
-    with service_call("connecting to IBM's service"):
+    with service_call("connecting to IBM's service") as warned:
         try:
-            return QiskitRuntimeService(channel=channel, name=account, instance=instance)
+            service = QiskitRuntimeService(channel=channel, name=account, instance=instance)
         except AccountNotFoundError:
             raise ConfigError(_unknown_account(account) if account else _NO_ACCOUNT) from None
         except IBMInputValueError as error:
             where = f"backend.instance={redact(instance)!r}" if instance else "the IBM account"
             raise ConfigError(f"{where}: {one_line(error)}") from None
+        for warning in warned:
+            # The client goes on without an access token, and waits a minute per request then.
+            if _TOKENLESS in str(warning.message):
+                raise EngineError(
+                    f"IBM's identity service gave no access token: {_reason(warning.message)}; "
+                    "check the connection and the API key (QiskitRuntimeService.save_account)"
+                )
+    return service
+
+
+def _reason(warning: Warning | str) -> str:
+    text = one_line(Exception(str(warning)))
+    return text.partition("used instead.")[2].strip().removeprefix("Error: ") or text
 
 
 def _unknown_account(name: str) -> str:

@@ -1,0 +1,286 @@
+"""Parts are written atomically and become one archive, the same whatever came first."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+from qiskit.transpiler import CouplingMap, generate_preset_pass_manager
+
+import qexp
+from qexp.archive import merge as merge_module
+from qexp.archive.store import RunStore
+from qexp.core.model import Partition, PlannedPub
+from qexp.errors import ArchiveError
+from tests.unit.archive.samples import (
+    estimator_pub,
+    header,
+    outcome,
+    sampler_circuit,
+    sampler_jobs,
+    sampler_pub,
+    sampler_result,
+    write_partition,
+    write_run,
+)
+
+
+def contents(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_equal_parts_give_equal_bytes_in_any_order_of_completion(tmp_path: Path) -> None:
+    jobs = sampler_jobs([2, 3, 1])
+    first = write_run(tmp_path / "a", jobs).seal("complete").read_bytes()
+    second = write_run(tmp_path / "b", jobs, order=[2, 0, 1]).seal("complete").read_bytes()
+    # QPY of parameterised circuits holds UUIDs, so that only the parts can be compared bytewise.
+    with qexp.open_archive(tmp_path / "a") as a, qexp.open_archive(tmp_path / "b") as b:
+        assert a.data_sha256 == b.data_sha256
+    shutil.copytree(write_run(tmp_path / "c", jobs)._parts, tmp_path / "d" / "parts")
+    sealed = [RunStore(tmp_path / name).seal("complete").read_bytes() for name in "cd"]
+    assert sealed[0] == sealed[1]
+    assert len(first) == len(second)
+
+
+def test_data_digest_tells_data_apart(tmp_path: Path) -> None:
+    digests = set()
+    for seed in (1, 2):
+        with qexp.open_archive(
+            write_run(tmp_path / str(seed), sampler_jobs([2], seed)).seal("complete")
+        ) as run:
+            digests.add(run.data_sha256)
+    assert len(digests) == 2
+
+
+def test_seal_leaves_the_archive_alone_and_may_be_repeated(tmp_path: Path) -> None:
+    store = write_run(tmp_path, sampler_jobs([1]))
+    before = store.seal("complete").read_bytes()
+    assert contents(tmp_path) == {"run.h5"}
+    assert RunStore(tmp_path).seal("complete").read_bytes() == before
+    assert contents(tmp_path) == {"run.h5"}
+
+
+def test_writing_a_job_again_replaces_it(tmp_path: Path) -> None:
+    store = write_run(tmp_path, [None])
+    (results,) = sampler_jobs([2])
+    store.write_job(outcome(0, results))
+    with qexp.open_archive(store.seal("complete")) as run:
+        assert len(run.jobs) == 1
+        assert run.results["main"].available == (0, 1)
+
+
+def test_isa_pubs_are_loaded_as_written(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    pubs = [sampler_pub(k, points=1 + k % 2, shots=None if k else 10) for k in range(4)]
+    circuit = sampler_circuit(3)
+    pubs.insert(2, type(pubs[0]).coerce(circuit))
+    partition = write_partition(store, 3, 5, pubs)
+    for loaded, written in zip(store.load_isa_pubs(partition), pubs, strict=True):
+        assert loaded.circuit == written.circuit
+        assert loaded.shots == written.shots
+        assert loaded.shape == written.shape
+        names = written.circuit.parameters
+        found = loaded.parameter_values.as_array(names)
+        assert np.array_equal(found, written.parameter_values.as_array(names))
+
+
+def test_laid_out_observables_are_loaded_term_by_term(tmp_path: Path) -> None:
+    store, logical = RunStore(tmp_path), estimator_pub()
+    manager = generate_preset_pass_manager(
+        1, coupling_map=CouplingMap.from_line(5), initial_layout=[3, 1], seed_transpiler=1
+    )
+    circuit = manager.run(logical.circuit)
+    observables = logical.observables.apply_layout(circuit.layout)
+    isa = type(logical)(circuit, observables, logical.parameter_values, logical.precision)
+    partition = Partition(0, "main", 0, 1, None, 0.01, 1, 1, 1.0, "end")
+    store.write_partition(partition, [PlannedPub("main", 0, logical, isa)])
+    (loaded,) = store.load_isa_pubs(partition)
+    assert loaded.precision == 0.01
+    assert loaded.observables.tolist() == observables.tolist()
+    assert np.array_equal(
+        loaded.observables.sparse_observables_array(), observables.sparse_observables_array()
+    )
+    store.write_header(header())
+    with qexp.open_archive(store.seal("planned")) as run:
+        assert run.pubs("main")[0].observables.tolist() == logical.observables.tolist()
+        assert run.pubs("main", isa=True)[0].observables.tolist() == observables.tolist()
+        with h5py.File(run.path) as file:
+            layouts = file["circuits/main/isa/initial_layout_json"].asstr()[:]
+            assert list(layouts) == ["[3,1]"]
+
+
+def test_no_temporary_file_is_left_after_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = write_run(tmp_path, sampler_jobs([1, 2]))
+    before = contents(tmp_path)
+    monkeypatch.setattr(merge_module, "copy_rows", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        store.seal("complete")
+    assert contents(tmp_path) == before
+    monkeypatch.undo()
+    broken = sampler_result(np.random.default_rng(0), {"c": 1}, 1)
+    monkeypatch.setattr("qexp.archive.store.write_part", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        store.write_job(outcome(0, [broken]))
+    assert contents(tmp_path) == before
+    monkeypatch.undo()
+    with qexp.open_archive(store.seal("complete")) as run:
+        assert len(run.results["main"]) == 3
+
+
+def test_data_changed_while_merging_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = write_run(tmp_path, sampler_jobs([1]))
+
+    def copy_zeros(source, target, start, shift=0):  # type: ignore[no-untyped-def]
+        copy_rows(source, target, start, shift)
+        if target.name.endswith("reg0"):
+            target[:] = 0
+
+    copy_rows = merge_module.copy_rows
+    monkeypatch.setattr(merge_module, "copy_rows", copy_zeros)
+    with pytest.raises(ArchiveError, match="not what was returned"):
+        store.seal("complete")
+    assert not (tmp_path / "run.h5").exists()
+
+
+def test_a_damaged_part_is_named(tmp_path: Path) -> None:
+    store = write_run(tmp_path, sampler_jobs([1]))
+    part = tmp_path / "parts" / "job-000000.h5"
+    part.write_bytes(part.read_bytes()[:100])
+    with pytest.raises(ArchiveError, match=r"job-000000\.h5"):
+        store.seal("complete")
+
+
+def test_a_missing_partition_is_noticed(tmp_path: Path) -> None:
+    store = write_run(tmp_path, sampler_jobs([1, 1]))
+    (tmp_path / "parts" / "partition-000000.h5").unlink()
+    with pytest.raises(ArchiveError, match="PUB 0 of 'main'"):
+        store.seal("complete")
+
+
+def test_a_job_needs_its_partition(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match="Partition 4"):
+        RunStore(tmp_path).write_job(outcome(4, None))
+
+
+def test_too_many_results_are_refused_and_too_few_are_kept(tmp_path: Path) -> None:
+    store = write_run(tmp_path, [None])
+    (results,) = sampler_jobs([3])
+    with pytest.raises(ArchiveError, match="3 results for 2 PUBs"):
+        store.write_job(outcome(0, results))
+    store.write_job(outcome(0, results[:1]))
+    with qexp.open_archive(store.seal("partial")) as run:
+        assert run.results["main"].available == (0,)
+        with pytest.raises(ArchiveError, match="job-0"):
+            run.results["main"][1]
+
+
+def test_pubs_must_be_those_of_the_partition(tmp_path: Path) -> None:
+    partition = Partition(0, "main", 0, 2, 1, None, 1, 1, 1.0, "end")
+    pub = sampler_pub()
+    with pytest.raises(ArchiveError, match="PUBs 0 to 1"):
+        RunStore(tmp_path).write_partition(partition, [PlannedPub("main", 0, pub, pub)])
+
+
+def test_workload_names_that_are_paths_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match="'a/b'"):
+        write_partition(RunStore(tmp_path), 0, 0, [sampler_pub()], "a/b")
+
+
+def test_a_run_without_header_is_not_sealed(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=r"header\.json"):
+        RunStore(tmp_path).seal("failed")
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArchiveError, match="Cannot create") as caught:
+        RunStore(tmp_path / "file" / "run")
+    assert "\n" not in str(caught.value)
+
+
+def test_no_text_escapes_redaction(tmp_path: Path) -> None:
+    store = RunStore(tmp_path, redact=lambda text: text.replace("s3cret", "***"))
+    store.write_header(
+        header(
+            config_yaml="token: s3cret\n",
+            overrides=("x=s3cret",),
+            environment={"git_diff": "s3cret", "s3cret": 1},
+            metadata={"title": "s3cret"},
+            backend={"name": "s3cret", "target": {"a": ["s3cret"]}},
+        )
+    )
+    store.write_batch({"id": "s3cret"}, None)
+    circuit = QuantumCircuit(1, 1)
+    circuit.measure(0, 0)
+    write_partition(store, 0, 0, [type(sampler_pub()).coerce(circuit)])
+    result = sampler_result(np.random.default_rng(0), {"c": 1}, 5)
+    result.metadata["who"] = "s3cret"
+    store.write_job(
+        outcome(
+            0,
+            [result],
+            error="s3cret",
+            job_id="s3cret",
+            info={"logs": "s3cret"},
+            backend_properties={"s3cret": "s3cret"},
+        )
+    )
+    for path in (tmp_path / "parts").iterdir():
+        assert b"s3cret" not in path.read_bytes()
+    path = store.seal("complete")
+    with h5py.File(path) as file:
+        names: list[str] = []
+        file.visititems(lambda name, item: names.append(name) if hasattr(item, "shape") else None)
+        for name in names:
+            values = file[name][()]
+            assert "s3cret" not in str(values.tolist() if hasattr(values, "tolist") else values)
+            assert b"s3cret" not in (values.tobytes() if hasattr(values, "tobytes") else b"")
+
+
+def test_seal_reads_one_job_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = write_run(tmp_path, sampler_jobs([1] * 6))
+    opened, most = set(), [0]
+    original = merge_module._open
+
+    class Watched:
+        def __init__(self, path: Path) -> None:
+            self.path, self.manager = path, original(path)
+
+        def __enter__(self) -> h5py.File:
+            opened.add(self.path)
+            most[0] = max(most[0], len(opened))
+            return self.manager.__enter__()
+
+        def __exit__(self, *args: object) -> None:
+            opened.discard(self.path)
+            self.manager.__exit__(*args)
+
+    monkeypatch.setattr(merge_module, "_open", Watched)
+    store.seal("complete")
+    assert most == [2]
+    assert not opened
+
+
+def test_large_rows_are_copied_without_decoding(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    jobs = [[sampler_result(rng, {"c": 8}, 5000) for _ in range(2)] for _ in range(2)]
+    store = write_run(tmp_path, jobs)
+    raw = []
+    for index in range(2):
+        with h5py.File(tmp_path / "parts" / f"job-{index:06d}.h5") as part:
+            dataset = part["results/main/c-8b-5000/c"]
+            raw += [dataset.id.read_direct_chunk((row, 0, 0)) for row in range(2)]
+    with h5py.File(store.seal("complete")) as file:
+        dataset = file["results/main/c-8b-5000/c"]
+        assert dataset.chunks == (1, 5000, 1)
+        assert dataset.compression == "gzip"
+        assert dataset.fletcher32
+        assert [dataset.id.read_direct_chunk((row, 0, 0)) for row in range(4)] == raw
