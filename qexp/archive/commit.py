@@ -27,7 +27,9 @@ def replacing(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
-        msg = f"Cannot write {path}: {reason}. Free space or permissions, then run again."
+        # HDF5 reports a checksum that does not match without an errno.
+        advice = "A part is damaged" if error.errno is None else "Check free space and permissions"
+        msg = f"Cannot write {path}: {reason}. {advice}; what was written before is kept."
         raise ArchiveError(msg) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -106,7 +106,8 @@ def _is_plain(value: Any, hint: Any) -> bool:
         return isinstance(value, wanted) and not isinstance(value, bool) and math.isfinite(value)
     if hint is dict:
         return isinstance(value, Mapping)
-    return hint is Any or isinstance(value, hint or type(None))
+    base = typing.get_origin(hint) or hint or type(None)
+    return hint is Any or (isinstance(base, type) and isinstance(value, base))
 
 
 def _bounds(metadata: tuple[Any, ...]) -> Iterator[tuple[str, Any, Any]]:

@@ -91,14 +91,14 @@ def test_stop_after_plan_submits_nothing_and_prints_the_plan(cli: Cli):
 
 @pytest.mark.parametrize("experiment", ["chsh", "relaxation"])
 def test_the_worked_examples(cli: Cli, experiment: str):
-    size = {"chsh": "circuits.num_angles=5", "relaxation": "circuits.num_delays=5"}[experiment]
+    size = {"chsh": "circuits.num_angles=9", "relaxation": "circuits.num_delays=5"}[experiment]
     done = cli(f"experiment={experiment}", size)
     assert done.code == 0, done.err
     with done.archive() as run:
         assert run.status == "complete"
         if experiment == "chsh":
             evs = run.results["main"][0].data.evs
-            assert evs.shape == (2, 5)
+            assert evs.shape == (2, 9)
             assert 2.0 < abs(evs).max() < 3.0
         else:
             alive = [

@@ -5,20 +5,18 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
+from contextlib import suppress
 
 from tests.emulator.emulator import IBMEmulator
 
 
 def main() -> None:
     """Serve until interrupted."""
-    with IBMEmulator() as emulator:
+    with suppress(KeyboardInterrupt), IBMEmulator() as emulator:
         lines = [f"export {name}={shlex.quote(value)}" for name, value in emulator.env.items()]
         sys.stdout.write("\n".join([*lines, ""]))
         sys.stdout.flush()
-        try:
-            signal.pause()
-        except KeyboardInterrupt:
-            sys.stderr.write(f"{len(emulator.journal)} requests\n")
+        signal.pause()
 
 
 if __name__ == "__main__":

@@ -107,7 +107,10 @@ class Device:
         """
         from qiskit_aer import AerSimulator
 
-        return AerSimulator.from_backend(device_slice(self.target, qubits))
+        simulator = AerSimulator.from_backend(device_slice(self.target, qubits))
+        # Aer cuts off the qubits that a circuit leaves idle before it counts them.
+        simulator.set_max_qubits(self.num_qubits)
+        return simulator
 
     def _fake_backend(self) -> Any:
         provider = importlib.import_module("qiskit_ibm_runtime.fake_provider")

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 Truth = list[dict[str, np.ndarray]]
 Pub = tuple["QuantumCircuit", np.ndarray, int]
 SMALL_DEVICE_QUBITS = 7
-TOGETHER_QUBITS = 12
+WIDEST_QUBITS = 12
+TOGETHER_QUBITS = 40
 MAX_QUBITS = 24
 
 
@@ -37,7 +38,8 @@ def sample(device: Device, pubs: list[Pub], options: Any) -> Truth:
     check_circuits(circuits, device)
     qubits = simulated_qubits(device, used_qubits(circuits))
     seed = seed_of(circuits, device.name, [[v.tolist(), n] for _, v, n in pubs], options)
-    if len(qubits) > TOGETHER_QUBITS:
+    widest = max(len(used_qubits([circuit])) for circuit in circuits)
+    if widest > WIDEST_QUBITS or len(qubits) > TOGETHER_QUBITS:
         return [sample_wide(device, pub, seed + index) for index, pub in enumerate(pubs)]
     return _sample(
         device,

@@ -19,7 +19,6 @@ JOB_NOT_FOUND = 1291
 SESSION_NOT_FOUND = 1210
 BACKEND_NOT_FOUND = 1007
 TOO_MANY_TAGS = 1204
-SESSION_ENDED = 1217
 MAX_TAGS = 8
 
 
@@ -75,7 +74,9 @@ class Queue:
             self._session(session_id).enter("closed")
             for job in self._pending_of(session_id):
                 if job.status == "Queued":
-                    self._end(job, "Failed", "Session has reached its maximum time.", SESSION_ENDED)
+                    self._end(
+                        job, "Failed", "Session has reached its maximum time.", SESSION_CLOSED
+                    )
 
     def wait_until_idle(self, timeout_s: float = 120.0) -> None:
         """Return when no job is queued or running.
@@ -186,7 +187,8 @@ class Queue:
     def _end(
         self, job: Job, status: JobStatus, reason: str | None = None, code: int | None = None
     ) -> None:
-        job.status, job.reason, job.reason_code, job.finished = status, reason, code, now()
+        # The status comes last: whoever reads it without the lock finds the rest in place.
+        job.reason, job.reason_code, job.finished, job.status = reason, code, now(), status
         if job.session_id is not None:
             session = self._session(job.session_id)
             if job.started is not None:

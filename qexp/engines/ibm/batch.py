@@ -189,7 +189,10 @@ class IBMBatch:
             from qiskit_ibm_runtime.exceptions import IBMError
 
             try:
-                reason = reason or job.handle.error_message()
+                if reason:
+                    _tell_state(job)
+                else:
+                    reason = job.handle.error_message()
                 info["logs"] = redact(job.handle.logs())
             except IBMError as error:
                 _log.warning("job %s: its log cannot be read: %s", outcome.job_id, one_line(error))
@@ -230,15 +233,19 @@ def _state_of(entry: Mapping[str, Any]) -> JobState:
     return cast(JobState, API_TO_JOB_STATUS.get(status, "INITIALIZING"))
 
 
+def _tell_state(job: _Job) -> None:
+    """Tell IBM's job object what the list request said; it would ask for it once more."""
+    if isinstance(job.seen.get("state"), Mapping):
+        job.handle._set_status(job.seen)
+
+
 def _fetch_result(job: _Job) -> tuple[Any, str | None]:
     """The decoded result, or what is wrong with it. Errors of the service pass."""
     from qiskit.primitives import PrimitiveResult
     from qiskit_ibm_runtime.exceptions import IBMError
     from requests import RequestException
 
-    # The list request said that it is done; the client would ask once more per job.
-    if isinstance(job.seen.get("state"), Mapping):
-        job.handle._set_status(job.seen)
+    _tell_state(job)
     try:
         result = job.handle.result()
     except (IBMError, RequestException, OSError):

@@ -324,3 +324,35 @@ def test_public_names_are_those_announced() -> None:
     with pytest.raises(AttributeError):
         _ = qexp.nothing
     assert bit_array(np.random.default_rng(0), 3, 2, ()).num_bits == 3
+
+
+def test_the_documented_snippet_reads_it_without_qexp(
+    two_workloads: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "archive-format.md").read_text("utf-8")
+    snippet = text.partition("```python\n")[2].partition("```")[0]
+    monkeypatch.chdir(two_workloads.parent)
+    exec(compile(snippet, "archive-format.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert "partial {'id': 'b', 'state': 'closed'}" in printed
+    assert "beta (3, 8, 9) shots x bits" in printed
+    assert "OPENQASM 3" in printed
+
+
+def test_every_dataset_and_attribute_is_documented(two_workloads: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "archive-format.md").read_text("utf-8")
+    missing = set()
+
+    def check(path: str, item: h5py.Dataset | h5py.Group) -> None:
+        names = [path.rpartition("/")[2]] if isinstance(item, h5py.Dataset) else []
+        if isinstance(item, h5py.Dataset) and item.attrs.get("NAME", b"").startswith(b"This is"):
+            names = []
+        own = {"CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST", "units"}
+        names += [name for name in item.attrs if name not in own and not name.startswith("_")]
+        data = {"alpha", "beta"}
+        missing.update(n for n in names if n not in data and n not in text)
+
+    with h5py.File(two_workloads) as file:
+        check("", file)
+        file.visititems(check)
+    assert not missing

@@ -1,0 +1,169 @@
+"""The command line on IBM's service, through the unmodified client, against the emulator."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.e2e.conftest import Cli, Finished
+from tests.emulator import (
+    INSTANCE,
+    INSTANCE_NAME,
+    LEAST_BUSY,
+    MANILA,
+    TOKEN,
+    IBMEmulator,
+)
+
+SMALL = (
+    "experiment=random_sampling",
+    "circuits.num_circuits=5",
+    "partition.max_circuits=2",
+    "primitive.shots=200",
+    "engine.poll_interval_s=0.1",
+)
+IMPLEMENTATIONS = pytest.mark.parametrize("implementation", ["client", "legacy"])
+
+
+@pytest.fixture
+def emulator():
+    with IBMEmulator() as running:
+        yield running
+
+
+def environment(emulator: IBMEmulator) -> dict[str, str]:
+    return {name: value for name, value in emulator.env.items() if name != "HOME"}
+
+
+def assert_one_batch(emulator: IBMEmulator, num_jobs: int, max_ttl: int | None) -> str:
+    """Exactly one session was opened, it got every job, and the program closed it."""
+    (opened,) = emulator.journal.find("POST", "/sessions")
+    assert opened.body["mode"] == "batch"
+    assert opened.body.get("max_ttl") == max_ttl
+    (session_id,) = emulator.session_ids
+    jobs = emulator.journal.find("POST", "/jobs")
+    assert len(jobs) == num_jobs
+    assert {job.body["session_id"] for job in jobs} == {session_id}
+    closed = emulator.journal.find("PATCH", f"/sessions/{session_id}")
+    assert [record.body for record in closed] == [{"accepting_jobs": False}]
+    assert max(job.index for job in jobs) < closed[0].index
+    return session_id
+
+
+def assert_no_secret(done: Finished) -> None:
+    for path in (done.folder / "outputs").rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            for secret in (TOKEN, INSTANCE, "eyJ"):
+                assert secret.encode() not in content, (path, secret)
+    for secret in (TOKEN, INSTANCE):
+        assert secret not in done.out + done.err
+
+
+@IMPLEMENTATIONS
+def test_random_sampling_on_the_least_busy_qpu(
+    cli: Cli, emulator: IBMEmulator, implementation: str
+):
+    done = cli(
+        *SMALL,
+        "backend=least_busy",
+        "batch.max_time=25m",
+        f"primitive.implementation={implementation}",
+        env=environment(emulator),
+    )
+    assert done.code == 0, done.err
+    session_id = assert_one_batch(emulator, num_jobs=3, max_ttl=1500)
+    with done.archive() as run:
+        assert run.status == "complete"
+        assert run.details["id"] == session_id
+        assert run.details["backend_name"] == LEAST_BUSY
+        assert run.details["state"] == "closed"
+        assert run.details_opened["state"] == "open"
+        assert [job.job_id for job in run.jobs] == emulator.job_ids
+        assert all(job.usage_s is not None for job in run.jobs)
+        assert all(job.spans for job in run.jobs)
+        for job, record in zip(
+            run.jobs, emulator.journal.find("POST", "/jobs"), strict=True
+        ):
+            assert f"qexp-run:{run.run_id}" in record.body["tags"]
+            for offset, truth in enumerate(emulator.results[job.job_id]):
+                data = run.results["main"][job.first + offset].data
+                for register, bits in truth.items():
+                    # The archive's bits are in Qiskit's order, most significant first.
+                    stored = np.unpackbits(data[register].array, axis=-1)[..., ::-1]
+                    np.testing.assert_array_equal(stored[..., : bits.shape[-1]], bits)
+    assert_no_secret(done)
+
+
+@IMPLEMENTATIONS
+def test_estimator_and_sampler_in_one_batch(cli: Cli, emulator: IBMEmulator, implementation: str):
+    done = cli(
+        "experiment=estimator_and_sampler",
+        "backend=ibm",
+        f"backend.name={MANILA}",
+        "engine.poll_interval_s=0.1",
+        "workloads.sampler.primitive.shots=100",
+        "workloads.estimator.primitive.precision=0.1",
+        *(
+            f"workloads.{name}.primitive.implementation={implementation}"
+            for name in ("estimator", "sampler")
+        ),
+        env=environment(emulator),
+    )
+    assert done.code == 0, done.err
+    assert_one_batch(emulator, num_jobs=2, max_ttl=None)
+    with done.archive() as run:
+        assert run.status == "complete"
+        assert run.results["estimator"][0].data.evs.shape == (3, 2)
+        assert run.results["sampler"][0].data.shape == (3, 2)
+    assert_no_secret(done)
+
+
+def test_an_instance_by_name(cli: Cli, emulator: IBMEmulator):
+    env = {name: value for name, value in emulator.proxy_env.items() if name != "HOME"}
+    done = cli(
+        *SMALL, "backend=ibm", f"backend.name={MANILA}", f"backend.instance={INSTANCE_NAME}",
+        env=env,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert_no_secret(done)
+
+
+def test_a_backend_that_does_not_exist_lists_those_that_do(cli: Cli, emulator: IBMEmulator):
+    done = cli(*SMALL, "backend=ibm", "backend.name=ibm_atlantis", env=environment(emulator))
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+    assert "backend.name" in done.err
+    assert MANILA in done.err
+    assert emulator.session_ids == []
+
+
+def test_a_plan_asks_but_submits_nothing(cli: Cli, emulator: IBMEmulator):
+    done = cli(*SMALL, "backend=least_busy", "stop_after=plan", env=environment(emulator))
+    assert done.code == 0, done.err
+    assert LEAST_BUSY in done.out
+    assert emulator.session_ids == []
+    assert emulator.job_ids == []
+
+
+def test_a_failed_job_leaves_a_partial_archive_and_says_so(cli: Cli, emulator: IBMEmulator):
+    emulator.fail_next_job("the fridge is warm", 9999)
+    done = cli(*SMALL, "backend=least_busy", env=environment(emulator))
+    assert done.code == 4
+    assert "1 of 3 jobs have no result" in done.err
+    assert_one_batch(emulator, num_jobs=3, max_ttl=None)
+    with done.archive() as run:
+        assert run.status == "partial"
+        failed = [job for job in run.jobs if job.state != "DONE"]
+        assert len(failed) == 1
+        assert "the fridge is warm" in failed[0].error
+        kept = sum(job.stop - job.first for job in run.jobs if job.state == "DONE")
+        assert kept >= 3
+
+
+def test_a_wrong_token_is_one_line_without_the_token(cli: Cli, emulator: IBMEmulator):
+    env = {**environment(emulator), "QISKIT_IBM_TOKEN": "not-the-right-token-42"}
+    done = cli(*SMALL, "backend=least_busy", env=env)
+    assert done.code in {2, 3}
+    assert done.err.count("\n") == 1
+    assert "not-the-right-token-42" not in done.err

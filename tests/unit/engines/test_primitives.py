@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from qexp.core.model import Implementation, PrimitiveKind, PrimitiveSpec
+from qexp.engines.primitives import encoded_bytes, make_primitive
+from qexp.errors import EngineError, PlanError
+from tests.unit.engines.jobs import isa_pub
+
+VARIANTS = [
+    (kind, implementation)
+    for kind in ("sampler", "estimator")
+    for implementation in ("client", "legacy")
+]
+
+
+@pytest.fixture(scope="module")
+def backend() -> Any:
+    from qiskit_ibm_runtime.fake_provider import FakeManilaV2
+
+    return FakeManilaV2()
+
+
+@pytest.fixture(scope="module")
+def batch(backend: Any) -> Any:
+    from qiskit_ibm_runtime import Batch
+
+    return Batch(backend)
+
+
+@pytest.mark.parametrize(("kind", "implementation"), VARIANTS)
+def test_runs_in_the_batch_it_is_given(
+    batch: Any, backend: Any, kind: PrimitiveKind, implementation: Implementation
+) -> None:
+    pub = isa_pub(kind, backend)
+    primitive = make_primitive(PrimitiveSpec(kind, implementation), batch, seed=5)
+    assert primitive.inner.mode is batch
+    assert primitive.options["simulator"]["seed_simulator"] == 5
+    first = primitive.run([pub]).result()[0].data
+    second = make_primitive(PrimitiveSpec(kind, implementation), batch, seed=5).run([pub])
+    if kind == "sampler":
+        assert first.meas == second.result()[0].data.meas
+        assert max(first.meas.get_counts().items(), key=lambda item: item[1])[0] == "01"
+    else:
+        assert first.evs == second.result()[0].data.evs
+        assert first.evs < 0
+
+
+@pytest.mark.parametrize(("kind", "implementation"), VARIANTS)
+def test_tags_are_merged(batch: Any, kind: PrimitiveKind, implementation: Implementation) -> None:
+    spec = PrimitiveSpec(
+        kind, implementation, options={"environment": {"job_tags": ["mine", "run"]}}
+    )
+    primitive = make_primitive(spec, batch, ["run", "partition"])
+    assert primitive.inner.options.environment.job_tags == ["run", "partition", "mine"]
+
+
+def test_too_many_tags(batch: Any) -> None:
+    spec = PrimitiveSpec("sampler", options={"environment": {"job_tags": list("abcd")}})
+    with pytest.raises(EngineError, match=r"cannot have 9 tags .* at most 8"):
+        make_primitive(spec, batch, list("12345"))
+
+
+@pytest.mark.parametrize("implementation", ["client", "legacy"])
+def test_a_declared_seed_prevails(batch: Any, implementation: Implementation) -> None:
+    spec = PrimitiveSpec("sampler", implementation, options={"simulator": {"seed_simulator": 3}})
+    assert make_primitive(spec, batch, seed=5).inner.options.simulator.seed_simulator == 3
+
+
+@pytest.mark.parametrize("kind", ["sampler", "estimator"])
+def test_legacy_size_is_that_of_the_clients_encoding(backend: Any, kind: PrimitiveKind) -> None:
+    from qiskit_ibm_runtime.json import RuntimeEncoder
+
+    pub = isa_pub(kind, backend)
+    size = encoded_bytes(PrimitiveSpec(kind, "legacy"), pub, backend)
+    assert size == len(json.dumps(pub, cls=RuntimeEncoder))
+
+
+@pytest.mark.parametrize("kind", ["sampler", "estimator"])
+def test_client_size_is_what_is_sent_without_the_options(backend: Any, kind: PrimitiveKind) -> None:
+    from qiskit_ibm_runtime.quantum_program.params_converters import (
+        QUANTUM_PROGRAM_PARAMS_CONVERTERS,
+    )
+
+    from qexp.engines import primitives
+
+    spec = PrimitiveSpec(kind)
+    pub = isa_pub(kind, backend)
+    size = encoded_bytes(spec, pub, backend)
+    program, options = primitives._prepare(spec, pub, backend)
+    program._semantic_role = f"{kind}_v2"
+    encoded = QUANTUM_PROGRAM_PARAMS_CONVERTERS["v2.0"].encoder(program, options)
+    sent = len(json.dumps(encoded.model_dump(mode="json")))
+    dumped = len(json.dumps(primitives.dump_options("client", options_of(kind))))
+    assert size <= sent <= size + dumped + 600
+
+
+def options_of(kind: PrimitiveKind) -> Any:
+    from qexp.engines.options import build_options
+
+    return build_options(kind, "client", {})
+
+
+def test_twirling_inflates_the_payload(backend: Any) -> None:
+    pub = isa_pub("sampler", backend)
+    plain = encoded_bytes(PrimitiveSpec("sampler"), pub, backend)
+    twirled = PrimitiveSpec(
+        "sampler", options={"twirling": {"enable_gates": True, "enable_measure": True}}
+    )
+    assert encoded_bytes(twirled, pub, backend) > 5 * plain
+
+
+def test_a_circuit_the_client_cannot_run(backend: Any) -> None:
+    from qiskit import QuantumCircuit
+    from qiskit.primitives.containers.sampler_pub import SamplerPub
+
+    circuit = QuantumCircuit(1, 1, name="boxed")
+    with circuit.box():
+        circuit.x(0)
+    circuit.measure(0, 0)
+    with pytest.raises(PlanError, match=r"^circuit 'boxed': the client-side sampler cannot run it"):
+        encoded_bytes(PrimitiveSpec("sampler"), SamplerPub.coerce(circuit, 10), backend)
