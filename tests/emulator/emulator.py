@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import tempfile
 from typing import TYPE_CHECKING, Any, Self
@@ -30,6 +31,9 @@ class IBMEmulator:
     """
 
     def __init__(self) -> None:
+        # The allocator in Qiskit 2.6 takes the thread that first imports Qiskit for the main one,
+        # and once that has ended, the process crashes. So not first in one of our own threads.
+        importlib.import_module("qiskit")
         self.journal = Journal()
         self.faults: list[Fault] = []
         self._queue = Queue()

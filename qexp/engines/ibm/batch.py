@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from qexp.core.model import FINAL_STATES, JobOutcome, JobRequest, JobState
+from qexp.core.model import FINAL_STATES, JobOutcome, JobRequest, JobState, Span
 from qexp.engines.ibm.calibration import Calibrations
 from qexp.engines.ibm.client import one_line, redact, redacted, service_call
 from qexp.engines.ibm.spans import spans_of
@@ -177,13 +177,11 @@ class IBMBatch:
                 error=f"the result was not delivered: {problem}",
                 info={**outcome.info, "service_state": "DONE"},
             )
-        return replace(outcome, result=result, spans=spans_of(result))
+        return replace(outcome, result=result, spans=_spans(result, outcome.job_id))
 
     def _with_error(self, outcome: JobOutcome, job: _Job) -> JobOutcome:
-        state = job.seen.get("state")
-        state = state if isinstance(state, Mapping) else {}
-        code = state.get("reason_code") or state.get("reasonCode")
-        reason = state.get("reason")
+        state = _state_entry(job.seen)
+        code, reason = _reason_code(state), state.get("reason")
         info = dict(outcome.info)
         with service_call(f"fetching the log of job {outcome.job_id}"):
             from qiskit_ibm_runtime.exceptions import IBMError
@@ -197,15 +195,13 @@ class IBMBatch:
             except IBMError as error:
                 _log.warning("job %s: its log cannot be read: %s", outcome.job_id, one_line(error))
         default = "cancelled" if outcome.state == "CANCELLED" else "the service gave no reason"
-        return replace(
-            outcome, error=redact(str(reason or default)), error_code=_as_int(code), info=info
-        )
+        return replace(outcome, error=redact(str(reason or default)), error_code=code, info=info)
 
     def _info(self, job: _Job) -> dict[str, Any]:
         from qiskit_ibm_runtime import __version__
 
         estimate = job.seen.get("estimated_running_time_seconds")
-        solution = (job.seen.get("state") or {}).get("reason_solution")
+        solution = _state_entry(job.seen).get("reason_solution")
         known = {
             "tags": list(job.handle.tags or ()),
             "primitive_id": job.handle.primitive_id,
@@ -224,13 +220,25 @@ def _state_of(entry: Mapping[str, Any]) -> JobState:
     """The state of a job as the client would map it."""
     from qiskit_ibm_runtime.runtime_job_v2 import API_TO_JOB_STATUS
 
-    state = entry.get("state")
-    state = state if isinstance(state, Mapping) else {"status": state or entry.get("status")}
+    state = _state_entry(entry)
     status = str(state.get("status") or "").upper()
-    code = _as_int(state.get("reason_code") or state.get("reasonCode"))
     if status.startswith("CANCELLED"):
-        return "ERROR" if code == _RAN_TOO_LONG or "TOO LONG" in status else "CANCELLED"
+        too_long = _reason_code(state) == _RAN_TOO_LONG or "TOO LONG" in status
+        return "ERROR" if too_long else "CANCELLED"
     return cast(JobState, API_TO_JOB_STATUS.get(status, "INITIALIZING"))
+
+
+def _state_entry(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The `state` of a listed job; older replies have only a status."""
+    state = entry.get("state")
+    return state if isinstance(state, Mapping) else {"status": state or entry.get("status")}
+
+
+def _reason_code(state: Mapping[str, Any]) -> int | None:
+    try:
+        return int(state.get("reason_code") or state["reasonCode"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _tell_state(job: _Job) -> None:
@@ -259,8 +267,9 @@ def _fetch_result(job: _Job) -> tuple[Any, str | None]:
     return result, None
 
 
-def _as_int(code: Any) -> int | None:
+def _spans(result: Any, job_id: str) -> tuple[Span, ...]:
     try:
-        return int(code)
-    except (TypeError, ValueError):
-        return None
+        return spans_of(result)
+    except Exception as error:  # A result must not be lost for its timing.
+        _log.warning("job %s: its execution spans cannot be read: %s", job_id, one_line(error))
+        return ()

@@ -230,6 +230,25 @@ def test_damaged_results_are_not_delivered(
     assert batch.collect(job_id).state == "DONE"
 
 
+def test_strange_spans_lose_no_result(
+    ibm_emulator: IBMEmulator,
+    backend: Any,
+    batch: IBMBatch,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(result: Any) -> None:
+        raise IndexError("tuple index out of range")
+
+    monkeypatch.setattr("qexp.engines.ibm.batch.spans_of", fail)
+    job_id = batch.submit(job(backend))
+    finish(ibm_emulator, batch)
+    outcome = batch.collect(job_id)
+    assert (outcome.state, outcome.spans) == ("DONE", ())
+    assert outcome.result is not None
+    assert "its execution spans cannot be read: tuple index" in caplog.text
+
+
 def test_an_error_of_the_service_can_be_repeated(
     ibm_emulator: IBMEmulator, backend: Any, batch: IBMBatch
 ) -> None:
