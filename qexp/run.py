@@ -93,8 +93,9 @@ def _plan(spec: RunSpec, backend: BackendV2, store: RunStore, observer: Observer
     )
     warnings = check_max_time(plan, spec.max_time_s, spec.limits)
     observer.planned(plan, spec.max_time_s, spec.limits)
-    for message in warnings:
-        observer.warned(message)
+    if spec.engine.uses_qpu:
+        for message in warnings:
+            observer.warned(message)
     return plan
 
 

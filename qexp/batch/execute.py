@@ -73,11 +73,12 @@ def execute(
     """
     batch = engine.open_batch(backend, max_time_s=max_time_s, run_id=run_id)
     report = BatchReport(batch.id, opened={})
+    submitted: dict[str, int] = {}
     try:
         report.opened = batch.details()
         on_details(report.opened, None)
         observer.batch_opened(batch.id)
-        submitted = _submit(batch, requests, report, observer)
+        _submit(batch, requests, submitted, report, observer)
         batch.close()
         _collect(batch, submitted, report, on_outcome, observer)
         report.final = batch.details()
@@ -85,16 +86,23 @@ def execute(
     except (Exception, KeyboardInterrupt) as error:
         _log.error("batch %s ended early", batch.id, exc_info=True)
         report.failure = report.failure or error
+        _keep_ids(submitted, report, on_outcome)
     finally:
         _close(batch, report)
     return report
 
 
 def _submit(
-    batch: Batch, requests: Iterable[JobRequest], report: BatchReport, observer: Observer
-) -> dict[str, int]:
-    """Submit until done or refused; jobs that are already submitted are still collected."""
-    submitted: dict[str, int] = {}
+    batch: Batch,
+    requests: Iterable[JobRequest],
+    submitted: dict[str, int],
+    report: BatchReport,
+    observer: Observer,
+) -> None:
+    """Submit until done or refused, noting each job's partition by its id in `submitted`.
+
+    Jobs that are already submitted when one is refused are still collected.
+    """
     for request in requests:
         try:
             job_id = batch.submit(request)
@@ -105,7 +113,6 @@ def _submit(
         submitted[job_id] = request.partition.index
         _log.info("partition %d is job %s", request.partition.index, job_id)
         observer.job_submitted(request.partition, job_id)
-    return submitted
 
 
 def _collect(
@@ -127,6 +134,17 @@ def _collect(
             observer.job_collected(outcome)
         if pending and not finished:
             batch.wait(_LONGEST_WAIT_S)
+
+
+def _keep_ids(
+    submitted: Mapping[str, int], report: BatchReport, on_outcome: Callable[[JobOutcome], None]
+) -> None:
+    """Record the jobs that were not collected: what they measured is fetched by their ids."""
+    for job_id, partition in submitted.items():
+        if partition not in report.states:
+            report.states[partition] = "QUEUED"
+            reason = "not collected, because the run ended early; the job may still have run"
+            on_outcome(JobOutcome(job_id, partition, "QUEUED", result=None, error=reason))
 
 
 def _close(batch: Batch, report: BatchReport) -> None:

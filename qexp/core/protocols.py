@@ -64,6 +64,11 @@ class Engine(Protocol):
         """Whether a declared option that this engine does not honour is tolerated."""
         ...
 
+    @property
+    def uses_qpu(self) -> bool:
+        """Whether a job costs time on a QPU, so that limits of a plan or account matter."""
+        ...
+
     def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:
         """Declared options (dotted path -> value) that would have no effect on this engine."""
         ...

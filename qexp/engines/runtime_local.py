@@ -56,6 +56,11 @@ class RuntimeLocalEngine:
         """Whether a declared option that this engine does not honour is tolerated."""
         return self._allow_ignored_options
 
+    @property
+    def uses_qpu(self) -> bool:
+        """A simulator runs the jobs."""
+        return False
+
     def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:
         """Declared options (dotted path -> value) that would have no effect on this engine."""
         found = unhonoured_by_simulator(primitive)

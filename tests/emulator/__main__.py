@@ -11,7 +11,8 @@ from tests.emulator.emulator import IBMEmulator
 
 
 def main() -> None:
-    """Serve until interrupted."""
+    """Serve until interrupted or terminated."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt), IBMEmulator() as emulator:
         lines = [f"export {name}={shlex.quote(value)}" for name, value in emulator.env.items()]
         sys.stdout.write("\n".join([*lines, ""]))

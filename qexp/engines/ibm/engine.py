@@ -45,6 +45,11 @@ class IBMEngine:
         """Whether a declared option that this engine does not honour is tolerated."""
         return self._allow_ignored_options
 
+    @property
+    def uses_qpu(self) -> bool:
+        """A QPU runs the jobs."""
+        return True
+
     def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:
         """Options of the simulator: a QPU has no use for them, and IBM's client drops them."""
         simulator = primitive.options.get("simulator") or {}

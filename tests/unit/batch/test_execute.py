@@ -130,8 +130,13 @@ def test_a_refused_submission_closes_the_batch_and_keeps_what_was_submitted():
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("x"), EngineError("x")])
 def test_the_batch_is_closed_on_every_way_out(error):
     batch = ScriptedBatch([{"j0": "DONE", "j1": "DONE"}], collect_error=error)
-    report, details, _ = run(batch)
+    report, details, outcomes = run(batch)
     assert report.failure is error
+    # What was submitted can still be found: no job id is lost.
+    assert [(outcome.job_id, outcome.result) for outcome in outcomes] == [
+        ("j0", None),
+        ("j1", None),
+    ]
     assert batch.log[-1] == "close"
     assert details[0][0]["id"] == "b1"
 

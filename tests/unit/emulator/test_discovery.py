@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -145,6 +144,6 @@ def test_runs_by_hand() -> None:
     ) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
-        process.send_signal(signal.SIGINT)
+        process.terminate()
     assert first.startswith("export QISKIT_IBM_TOKEN=")
     assert process.returncode == 0
