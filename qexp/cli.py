@@ -14,6 +14,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from qexp.config import problems
 from qexp.config.hydra_setup import open_nodes, register, shipped_root
@@ -33,12 +34,13 @@ def main() -> None:
     register()
     sys.argv[1:] = open_nodes(sys.argv[1:])
     # Makes Hydra raise instead of printing, so that every error is printed here, in one way.
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         _app()
-    except (HydraException, OmegaConfBaseException) as error:
-        _exit(ConfigError(_compose_problem(error)))
-    except (Exception, KeyboardInterrupt) as error:
+    except Exception as error:
+        problem = _compose_problem(error)
+        _exit(error if problem is None else ConfigError(problem))
+    except KeyboardInterrupt as error:
         _exit(error)
     if _failures:
         sys.exit(_failures[-1].exit_code)
@@ -56,7 +58,8 @@ def _app(config: DictConfig) -> Failed | None:
         _run(config, run_dir)
     except Exception as error:
         _log.error("the run ended with an error", exc_info=True)
-        if isinstance(error, ConfigError | PlanError):
+        # A plan error with a cause comes from the user's own code: the log has its traceback.
+        if isinstance(error, ConfigError) or (isinstance(error, PlanError) and not error.__cause__):
             _remove_empty(run_dir)
         failed = Failed(_line(error, run_dir), getattr(error, "exit_code", _INTERNAL_ERROR))
         _failures.append(failed)
@@ -79,8 +82,12 @@ def _run(config: DictConfig, run_dir: Path) -> None:
 
 
 def _remove_empty(run_dir: Path) -> None:
-    """Remove the folder of a run that never started: it holds a log and perhaps a plan."""
-    if not (run_dir / "run.h5").exists() and not (run_dir / "parts" / "batch.json").exists():
+    """Remove the folder of a run that never started: it holds a log and perhaps a plan.
+
+    A folder that holds anything else (`hydra.run.dir` may name any) is left as it is.
+    """
+    others = {item.name for item in run_dir.iterdir()} - {"run.log", "parts"}
+    if not others and not (run_dir / "parts" / "batch.json").exists():
         logging.shutdown()
         shutil.rmtree(run_dir, ignore_errors=True)
 
@@ -106,14 +113,28 @@ def _print(message: str) -> None:
     sys.stderr.flush()
 
 
-def _compose_problem(error: Exception) -> str:
-    """Hydra's multi-line messages, as one line that names the key and what is allowed."""
+def _compose_problem(error: Exception) -> str | None:
+    """What is wrong with a config, as one line that names the key or file and what is allowed.
+
+    Hydra lets some errors of its files pass as they are. None: it is no mistake in a config.
+    """
     cause = error.__cause__
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
-        node = cause.parent_node
-        allowed = [str(key) for key in node] if node is not None and hasattr(node, "keys") else []
-        return problems.unknown_key(str(cause.full_key), allowed)
-    text = str(error)
+        return problems.unknown_key(str(cause.full_key), _keys_beside(cause))
+    text = " ".join(str(error).split())
+    match error:
+        case OmegaConfBaseException():
+            return problems.of_interpolation(error)
+        case YAMLError() | UnicodeDecodeError():
+            return f"a config file is not valid YAML in UTF-8: {text}"
+        case OSError(filename=str(path)):
+            return f"{path}: {error.strerror}; choose a folder that you can write to"
+        case HydraException():
+            return _hydra_problem(str(error))
+    return text if "defaults list" in text else None
+
+
+def _hydra_problem(text: str) -> str:
     choice = re.search(r"Could not find '([^']+)'", text)
     if choice is not None:
         group, _, name = choice.group(1).rpartition("/")
@@ -121,4 +142,15 @@ def _compose_problem(error: Exception) -> str:
         options = re.findall(r"^\t(.+)$", offered, flags=re.MULTILINE)
         listed = ", ".join(sorted(option.strip() for option in options)) or "nothing"
         return f"{group}={name}: no such choice; allowed: {listed}"
-    return " ".join(text.split())
+    hint = f"; {problems.PACKAGE_HINT}" if "@experiment." in text else ""
+    return " ".join(text.split()) + hint
+
+
+def _keys_beside(error: ConfigAttributeError | ConfigKeyError) -> list[str]:
+    """The keys that exist where an unknown one was named; at the top, config groups as well."""
+    node = error.parent_node
+    keys = {str(key) for key in node} if node is not None and hasattr(node, "keys") else set()
+    if "." not in str(error.full_key):
+        groups = (shipped_root() / "conf").iterdir()
+        keys = keys - {"hydra"} | {item.name for item in groups if item.is_dir()}
+    return sorted(keys)

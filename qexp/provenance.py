@@ -23,7 +23,7 @@ def describe_environment(folder: Path) -> dict[str, Any]:
     distributions = {
         f"{item.metadata['Name']}=={item.version}"
         for item in importlib.metadata.distributions()
-        if item.metadata["Name"]
+        if "Name" in item.metadata
     }
     return {
         "python": platform.python_version(),
@@ -39,7 +39,7 @@ def _describe_repository(folder: Path) -> dict[str, Any]:
     return {
         "git_commit": commit,
         "git_dirty": bool(status),
-        "git_diff": _git(folder, "diff", "HEAD") if status else "",
+        "git_diff": _git(folder, "diff", "--no-color", "--no-ext-diff", "HEAD") if status else "",
     }
 
 

@@ -54,6 +54,8 @@ def _secrets_in(path: Path, _modified_ns: int) -> frozenset[str]:
         accounts = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return frozenset()
+    if not isinstance(accounts, dict):
+        return frozenset()
     return frozenset(
         str(account[key])
         for account in accounts.values()

@@ -54,11 +54,12 @@ class Terminal(Observer):
             TextColumn("{task.description:<12}"),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=err,
-            disable=not err.is_terminal,
+            # Not `err.is_terminal`, which FORCE_COLOR makes true of a file, too.
+            disable=not sys.stderr.isatty(),
             transient=True,
         )
         self._tasks: dict[str, TaskID] = {}
@@ -116,11 +117,11 @@ class Terminal(Observer):
         """Advance the bar of submissions."""
         self._progress.update(self._tasks["submitting"], advance=1)
 
-    def queue_seen(self, pending_jobs: int) -> None:
+    def queue_seen(self, length: int) -> None:
         """Show how long the backend's queue is."""
         self._progress.update(
             self._tasks["submitting"],
-            note=f"batch {self._batch_id}, {pending_jobs} jobs in the backend's queue",
+            note=f"batch {self._batch_id}, {length} jobs in the backend's queue",
         )
 
     def jobs_moved(self, states: Counter[JobState]) -> None:

@@ -80,12 +80,14 @@ def execute(
         observer.batch_opened(batch.id)
         _submit(batch, requests, submitted, report, observer)
         batch.close()
+        _see_queue(batch, observer)
         _collect(batch, submitted, report, on_outcome, observer)
         report.final = batch.details()
         on_details(report.opened, report.final)
     except (Exception, KeyboardInterrupt) as error:
         _log.error("batch %s ended early", batch.id, exc_info=True)
         report.failure = report.failure or error
+        batch.abandon()
         _keep_ids(submitted, report, on_outcome)
     finally:
         _close(batch, report)
@@ -113,6 +115,16 @@ def _submit(
         submitted[job_id] = request.partition.index
         _log.info("partition %d is job %s", request.partition.index, job_id)
         observer.job_submitted(request.partition, job_id)
+
+
+def _see_queue(batch: Batch, observer: Observer) -> None:
+    try:
+        length = batch.queue_length()
+    except EngineError:
+        _log.warning("the length of the backend's queue is not known", exc_info=True)
+        return
+    if length is not None:
+        observer.queue_seen(length)
 
 
 def _collect(

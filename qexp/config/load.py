@@ -74,29 +74,29 @@ def _plain(config: DictConfig) -> tuple[dict[str, Any], str]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    if "hydra" in config:
-        config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    missing = sorted(OmegaConf.missing_keys(config))
+    try:
+        if "hydra" in config:
+            config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        missing = sorted(OmegaConf.missing_keys(config))
+        plain = {} if missing else OmegaConf.to_container(config, resolve=True)
+        yaml_text = "" if missing else OmegaConf.to_yaml(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(problems.of_interpolation(error)) from None
     if missing:
         listed = ", ".join(missing)
         raise ConfigError(
             f"{listed}: a value is needed; set it on the command line ({missing[0]}=...) "
             f"or in the experiment's file"
         )
-    try:
-        plain = OmegaConf.to_container(config, resolve=True)
-    except OmegaConfBaseException as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"{getattr(error, 'full_key', None) or 'config'}: {reason}") from None
     assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}, OmegaConf.to_yaml(
-        OmegaConf.create(plain)
-    )
+    return {str(key): value for key, value in plain.items()}, yaml_text
 
 
 def _validated(plain: dict[str, Any]) -> RootNode:
     from pydantic import ValidationError
 
+    if "experiment" in plain:
+        raise ConfigError(f"experiment: unknown key; {problems.PACKAGE_HINT}")
     try:
         return RootNode.model_validate(plain)
     except ValidationError as error:

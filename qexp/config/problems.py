@@ -6,8 +6,14 @@ import difflib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from qexp.redact import redact
+
 if TYPE_CHECKING:
+    from omegaconf.errors import OmegaConfBaseException
     from pydantic import BaseModel, ValidationError
+
+PACKAGE_HINT = "begin the experiment's file with the line '# @package _global_'"
+"""Without that line Hydra puts all keys of `conf/experiment/NAME.yaml` under `experiment`."""
 
 
 def unknown_key(path: str, allowed: Iterable[str]) -> str:
@@ -52,6 +58,13 @@ def of_validation(error: ValidationError, model: type[BaseModel], path: str = ""
     return " | ".join(seen.values())
 
 
+def of_interpolation(error: OmegaConfBaseException) -> str:
+    """The message for a `${...}` that cannot be resolved."""
+    reason = str(error).splitlines()[0]
+    hint = "; write the full path of a key that exists" if "key" in reason else ""
+    return f"{getattr(error, 'full_key', None) or 'config'}: {reason}{hint}"
+
+
 def _is_key(part: int | str) -> bool:
     # In a union pydantic appends the member that it tried ("int", "constrained-int"): no key.
     if isinstance(part, int):
@@ -83,7 +96,8 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    # Before it is cut: the beginning of a secret would not be known as one.
+    text = redact(repr(value))
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

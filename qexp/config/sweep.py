@@ -33,7 +33,7 @@ class CheckedSweeper(BasicSweeper):
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         batches = self.split_arguments(overrides, self.max_batch_size)
         points = [point for batch in batches for point in batch]
-        swept = {item.get_key_element() for item in overrides if item.is_sweep_override()}
+        swept = {_key(item.get_key_element()) for item in overrides if item.is_sweep_override()}
         seeded = [self._checked(point, swept) for point in points]
         returns: list[JobReturn] = []
         for batch in self.split_overrides_to_chunks(seeded, self.max_batch_size):
@@ -49,16 +49,20 @@ class CheckedSweeper(BasicSweeper):
         config = self.hydra_context.config_loader.load_sweep_config(self.config, point)
         # As Hydra does before it runs a job: `${hydra:...}` is resolved from this global.
         HydraConfig.instance().set_config(config)
+        draws = [item.lstrip("+") for item in point if _key(item) in swept]
         try:
             spec = load(config)
         except ConfigError as error:
-            shown = " ".join(item for item in point if item.partition("=")[0] in swept)
-            raise ConfigError(f"sweep point '{shown}': {error} (no point was run)") from error
-        if "seed" in swept:
+            where = f"sweep point '{' '.join(draws)}': " if draws else ""
+            raise ConfigError(f"{where}{error} (no point was run)") from error
+        if "seed" in swept or not draws:
             return point
-        draws = [item for item in point if item.partition("=")[0] in swept]
-        others = [item for item in point if item.partition("=")[0] != "seed"]
+        others = [item for item in point if _key(item) != "seed"]
         return [*others, f"seed={of_sweep_point(spec.seed, draws)}"]
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+")
 
 
 class SweepFailedError(QexpError):
@@ -70,14 +74,14 @@ class SweepFailedError(QexpError):
 
 
 def _raise_failures(returns: Sequence[JobReturn]) -> None:
-    failed: dict[str, Failed] = {}
+    failed: list[tuple[str, Failed]] = []
     for item in returns:
         value = item.return_value
         if isinstance(value, Failed):
-            failed[" ".join(item.overrides or [])] = value
+            failed.append((" ".join(item.overrides or []), value))
     if failed:
         raise SweepFailedError(
             f"{len(failed)} of {len(returns)} points failed, their messages are above: "
-            f"{'; '.join(failed)}",
-            max(value.exit_code for value in failed.values()),
+            f"{'; '.join(point for point, _ in failed)}",
+            max(value.exit_code for _, value in failed),
         )

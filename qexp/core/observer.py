@@ -33,6 +33,9 @@ class Observer:
     def job_submitted(self, partition: Partition, job_id: str) -> None:
         """One job is submitted."""
 
+    def queue_seen(self, length: int) -> None:
+        """Jobs of all users that wait for the backend."""
+
     def jobs_moved(self, states: Counter[JobState]) -> None:
         """Number of jobs in each state."""
 

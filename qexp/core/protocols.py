@@ -34,6 +34,14 @@ class Batch(Protocol):
         """Accept no more jobs; what is submitted still runs."""
         ...
 
+    def abandon(self) -> None:
+        """Close, and stop what would end with this process; a service's jobs are left alone."""
+        ...
+
+    def queue_length(self) -> int | None:
+        """Jobs of all users that wait for the backend, by one request; None: it has no queue."""
+        ...
+
     def states(self) -> Mapping[str, JobState]:
         """The state of every submitted job, by id, at the cost of at most one request."""
         ...

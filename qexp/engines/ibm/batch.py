@@ -113,6 +113,16 @@ class IBMBatch:
                 self._batch.close()
             self._closed = True
 
+    def abandon(self) -> None:
+        """Close; the service runs what is queued, and it can be fetched later by its ids."""
+        self.close()
+
+    def queue_length(self) -> int | None:
+        """Jobs of all users that wait for the backend, by one request."""
+        with service_call(f"reading the status of {self._backend.name}"):
+            pending: int = self._backend.status().pending_jobs
+        return pending
+
     def states(self) -> Mapping[str, JobState]:
         """The state of every submitted job, by one list request (per 200 unfinished jobs)."""
         pending = {key for key, job in self._jobs.items() if job.state not in FINAL_STATES}

@@ -161,12 +161,15 @@ class LocalBatch:
                 self._closed = self._clock()
                 self._changed()
 
-    def cancel(self) -> None:
+    def queue_length(self) -> None:
+        """None: a simulator has no queue."""
+
+    def abandon(self) -> None:
         """Close, and cancel every queued job; the one that is running finishes."""
         self.close()
         with self._condition:
             while self._queue:
-                self._finish(self._queue.popleft(), "CANCELLED", error="Cancelled by the user.")
+                self._finish(self._queue.popleft(), "CANCELLED", error="Abandoned before it ran.")
 
     def states(self) -> Mapping[str, JobState]:
         """The state of every submitted job, by id, in the order of submission."""

@@ -27,6 +27,7 @@ class ScriptedBatch:
     refuse_from: int | None = None
     collect_error: BaseException | None = None
     id: str = "b1"
+    queue: int | None = None
     log: list[Any] = field(default_factory=list)
 
     def details(self):
@@ -41,6 +42,12 @@ class ScriptedBatch:
 
     def close(self):
         self.log.append("close")
+
+    def queue_length(self):
+        return self.queue
+
+    def abandon(self):
+        self.log.append("abandon")
 
     def states(self):
         self.log.append("states")
@@ -137,7 +144,7 @@ def test_the_batch_is_closed_on_every_way_out(error):
         ("j0", None),
         ("j1", None),
     ]
-    assert batch.log[-1] == "close"
+    assert batch.log[-2:] == ["abandon", "close"]
     assert details[0][0]["id"] == "b1"
 
 

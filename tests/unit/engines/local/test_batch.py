@@ -240,11 +240,11 @@ def test_a_job_that_raises_is_an_outcome_on_one_line(simulator: Simulator) -> No
     assert batch.collect(sound).state == "DONE"
 
 
-def test_cancel_drops_the_queue_and_lets_the_running_job_finish(simulator: Simulator) -> None:
+def test_abandon_drops_the_queue_and_lets_the_running_job_finish(simulator: Simulator) -> None:
     batch = LocalBatch(backend_name="b", simulate=simulator)
     running, queued = (batch.submit(job(index)) for index in range(2))
     simulator.wait_until_running()
-    batch.cancel()
+    batch.abandon()
     assert batch.states()[queued] == "CANCELLED"
     with pytest.raises(EngineError, match="closed"):
         batch.submit(job(2))
@@ -331,6 +331,6 @@ partition = Partition(0, "main", 0, 1, 1, None, 1, 0, 0.0, "end")
 for _ in range(2):
     batch.submit(JobRequest(partition, PrimitiveSpec("sampler"), list, (), 1))
 started.wait()
-batch.cancel()
+batch.abandon()
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=TIMEOUT_S)
