@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from qexp.core.jsonable import to_jsonable
@@ -33,6 +33,7 @@ _CLIENT_HONOURS = ("twirling.", "dynamical_decoupling.", "resilience", "simulato
 _LEGACY_HONOURS = ("default_shots", "default_precision", "simulator.seed_simulator")
 
 
+@dataclass(frozen=True)
 class RuntimeLocalEngine:
     """Runs jobs by IBM's primitives in the client's local mode.
 
@@ -43,23 +44,9 @@ class RuntimeLocalEngine:
         allow_ignored_options: Whether declared options that have no effect here are tolerated.
     """
 
-    def __init__(self, allow_ignored_options: bool = False) -> None:
-        self._allow_ignored_options = allow_ignored_options
-
-    @property
-    def name(self) -> str:
-        """`"runtime_local"`."""
-        return "runtime_local"
-
-    @property
-    def allow_ignored_options(self) -> bool:
-        """Whether a declared option that this engine does not honour is tolerated."""
-        return self._allow_ignored_options
-
-    @property
-    def uses_qpu(self) -> bool:
-        """A simulator runs the jobs."""
-        return False
+    allow_ignored_options: bool = False
+    name: str = field(default="runtime_local", init=False)
+    uses_qpu: bool = field(default=False, init=False)
 
     def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:
         """Declared options (dotted path -> value) that would have no effect on this engine."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from qexp.core.model import Pub
 
 
+@dataclass(frozen=True)
 class IBMEngine:
     """Runs jobs in one batch of IBM's service.
 
@@ -27,28 +29,10 @@ class IBMEngine:
             2 to 5 s are plenty.
     """
 
-    def __init__(
-        self,
-        allow_ignored_options: bool = False,
-        poll_interval_s: Annotated[float, Field(gt=0, le=600)] = 3.0,
-    ) -> None:
-        self._allow_ignored_options = allow_ignored_options
-        self._poll_interval_s = poll_interval_s
-
-    @property
-    def name(self) -> str:
-        """`"ibm"`."""
-        return "ibm"
-
-    @property
-    def allow_ignored_options(self) -> bool:
-        """Whether a declared option that this engine does not honour is tolerated."""
-        return self._allow_ignored_options
-
-    @property
-    def uses_qpu(self) -> bool:
-        """A QPU runs the jobs."""
-        return True
+    allow_ignored_options: bool = False
+    poll_interval_s: Annotated[float, Field(gt=0, le=600)] = 3.0
+    name: str = field(default="ibm", init=False)
+    uses_qpu: bool = field(default=True, init=False)
 
     def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:
         """Options of the simulator: a QPU has no use for them, and IBM's client drops them."""
@@ -88,4 +72,4 @@ class IBMEngine:
         Raises:
             EngineError: The service refused the batch or could not be reached.
         """
-        return IBMBatch(backend, max_time_s=max_time_s, poll_interval_s=self._poll_interval_s)
+        return IBMBatch(backend, max_time_s=max_time_s, poll_interval_s=self.poll_interval_s)

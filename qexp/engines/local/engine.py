@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import zlib
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from qexp.core.model import PrimitiveSpec
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from qexp.core.model import Pub
 
 
+@dataclass(frozen=True)
 class LocalEngine:
     """Runs jobs on an embedded simulator of the backend.
 
@@ -28,23 +30,9 @@ class LocalEngine:
         allow_ignored_options: Whether declared options that have no effect here are tolerated.
     """
 
-    def __init__(self, allow_ignored_options: bool = False) -> None:
-        self._allow_ignored_options = allow_ignored_options
-
-    @property
-    def name(self) -> str:
-        """`"local"`."""
-        return "local"
-
-    @property
-    def allow_ignored_options(self) -> bool:
-        """Whether a declared option that this engine does not honour is tolerated."""
-        return self._allow_ignored_options
-
-    @property
-    def uses_qpu(self) -> bool:
-        """A simulator runs the jobs."""
-        return False
+    allow_ignored_options: bool = False
+    name: str = field(default="local", init=False)
+    uses_qpu: bool = field(default=False, init=False)
 
     def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:
         """Declared options (dotted path -> value) that would have no effect on this engine."""
