@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from qexp.archive.read import Archive, open_archive
     from qexp.errors import ArchiveError, QexpError
 
+    __version__: str
+
 __all__ = ["Archive", "ArchiveError", "QexpError", "open_archive"]
 
 _HOMES = {
@@ -20,6 +22,10 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for, so that `import qexp` itself costs nothing."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("qexp")
     if name not in _HOMES:
         msg = f"module 'qexp' has no attribute {name!r}"
         raise AttributeError(msg)

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
@@ -31,7 +33,11 @@ _INTERNAL_ERROR = 70
 
 def main() -> None:
     """Run `qexp`; exits with 0 only if everything that was asked for was done."""
+    if sys.argv[1:] == ["--version"]:
+        _print_version()
+        return
     register()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.argv[1:] = open_nodes(sys.argv[1:])
     # Makes Hydra raise instead of printing, so that every error is printed here, in one way.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -77,7 +83,10 @@ def _run(config: DictConfig, run_dir: Path) -> None:
     from qexp.run import run
     from qexp.terminal import Terminal
 
-    with Terminal(spec) as terminal:
+    hydra_config = HydraConfig.get()
+    is_point = hydra_config.mode is RunMode.MULTIRUN
+    point = " ".join(spec.overrides) if is_point else None
+    with Terminal(spec, point) as terminal:
         run(spec, run_dir, terminal)
 
 
@@ -90,6 +99,17 @@ def _remove_empty(run_dir: Path) -> None:
     if not others and not (run_dir / "parts" / "batch.json").exists():
         logging.shutdown()
         shutil.rmtree(run_dir, ignore_errors=True)
+        for parent in run_dir.parents[:2]:
+            # outputs/<experiment>[/<sweep>], unless another run is in it
+            if parent.name == "outputs" or any(parent.iterdir()):
+                break
+            parent.rmdir()
+
+
+def _print_version() -> None:
+    from qexp import __version__
+
+    sys.stdout.write(f"qexp {__version__}\n")
 
 
 def _exit(error: BaseException) -> None:

@@ -67,17 +67,31 @@ def run(spec: RunSpec, run_dir: Path, observer: Observer | None = None) -> RunRe
     backend = spec.select_backend()
     spec.engine.check_backend(backend)
     observer.backend_selected(backend.name, backend.num_qubits, spec.engine.name)
+    for message in _ignored(spec):
+        observer.warned(message)
     store = RunStore(run_dir, redact)
     store.write_header(_header(spec, backend, run_dir.name))
     plan = _plan(spec, backend, store, observer)
     if spec.stop_after == "plan":
-        return RunReport(store.seal("planned"), "planned", plan, None)
+        archive = store.seal("planned")
+        observer.sealed(archive, [])
+        return RunReport(archive, "planned", plan, None)
     report, outcomes = _execute(spec, backend, plan, store, run_dir.name, observer)
     status = _status(plan, report)
     archive = store.seal(status)
     observer.sealed(archive, outcomes)
     _raise_unless_complete(status, report, archive)
     return RunReport(archive, status, plan, report)
+
+
+def _ignored(spec: RunSpec) -> Iterator[str]:
+    """What `engine.allow_ignored_options` lets pass; without it the config was refused."""
+    for workload in spec.workloads:
+        for option, value in spec.engine.unhonoured(workload.primitive).items():
+            yield (
+                f"workload '{workload.name}': the engine '{spec.engine.name}' does not honour "
+                f"{option}={value}"
+            )
 
 
 def _plan(spec: RunSpec, backend: BackendV2, store: RunStore, observer: Observer) -> Plan:

@@ -41,10 +41,16 @@ _SHOWN_STATES: tuple[JobState, ...] = ("QUEUED", "RUNNING", "DONE", "ERROR", "CA
 
 
 class Terminal(Observer):
-    """Shows a run on the terminal; a context manager around it."""
+    """Shows a run on the terminal; a context manager around it.
 
-    def __init__(self, spec: RunSpec) -> None:
+    Args:
+        spec: The run.
+        point: What tells this run from the others of a sweep, or None.
+    """
+
+    def __init__(self, spec: RunSpec, point: str | None = None) -> None:
         self._spec = spec
+        self._point = point
         # Not cut to a terminal's width when the output goes to a file.
         width = None if sys.stdout.isatty() else 120
         self._out = Console(highlight=False, soft_wrap=True, width=width)
@@ -138,6 +144,9 @@ class Terminal(Observer):
     def sealed(self, archive: Path, outcomes: Sequence[JobOutcome]) -> None:
         """Print the summary."""
         self._progress.stop()
+        if self._spec.stop_after == "plan":
+            self._print_lines({"plan": _relative(archive), "next": "the same without stop_after"})
+            return
         done = sum(outcome.state == "DONE" for outcome in outcomes)
         planned = len(self._plan.partitions) if self._plan else 0
         pubs = sum(p.num_pubs for p in self._plan.partitions) if self._plan else 0
@@ -153,12 +162,16 @@ class Terminal(Observer):
             "archive": shown,
             "next": f"python -c \"import qexp; print(qexp.open_archive('{shown}'))\"",
         }
-        for name, value in lines.items():
-            self._out.print(f"[bold]{name:<9}[/bold]{escape(value)}")
+        self._print_lines(lines)
+
+    def _print_lines(self, lines: Mapping[str, str]) -> None:
+        named = {"point": self._point, **lines} if self._point else lines
+        for name, value in named.items():
+            self._out.print(f"[bold]{name:<9}[/bold]{escape(str(value))}")
 
     def _print_plan(self, plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit]) -> None:
         self._progress.stop()
-        summary = plan_table(plan, max_time_s, limits)
+        summary = plan_table(plan, max_time_s, limits, self._spec.partition)
         table = Table(*summary.headers, box=SIMPLE, show_footer=False)
         for column in table.columns[1:]:
             column.justify = "right"

@@ -1,13 +1,12 @@
-"""Circuits as tables: QPY to load them, OpenQASM 3 to read and to identify them."""
+"""Circuits as tables: QPY to load them, OpenQASM 3 to read, a digest to identify them."""
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from qexp.archive.identity import circuit_sha256
 from qexp.archive.tables import Column, Table, long_text, numbers, texts
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 #: Loading older QPY can execute code that is hidden in it (CVE-2025-2000).
 MIN_QPY_VERSION: Final = 13
 _QPY_MAGIC: Final = b"QISKIT"
+_DELAY: Final = "delay_"
 
 
 def circuit_table(
@@ -41,8 +41,7 @@ def circuit_table(
         ArchiveError: A circuit cannot be serialised as QPY.
     """
     blobs = [_to_qpy(circuit, path, first + k) for k, circuit in enumerate(circuits)]
-    identities = [_identity(circuit) for circuit in circuits]
-    qasm3 = [redact(text) if kind == "openqasm3" else "" for kind, text in identities]
+    qasm3 = [redact(_to_qasm3(circuit)) for circuit in circuits]
     dim = "pub"
     columns: dict[str, Column] = {
         "pub": numbers(range(first, first + len(circuits)), dim, "<i8"),
@@ -51,8 +50,7 @@ def circuit_table(
         "num_clbits": numbers([circuit.num_clbits for circuit in circuits], dim, "<i4"),
         "depth": numbers([circuit.depth() for circuit in circuits], dim, "<i8"),
         "size": numbers([circuit.size() for circuit in circuits], dim, "<i8"),
-        "identity": texts([kind for kind, _ in identities], dim),
-        "sha256": texts([hashlib.sha256(t.encode()).hexdigest() for _, t in identities], dim),
+        "sha256": texts([circuit_sha256(circuit) for circuit in circuits], dim),
         **_blob_columns("qasm3", [t.encode("utf-8", "backslashreplace") for t in qasm3], path),
         **_blob_columns("qpy", blobs, path),
     }
@@ -90,68 +88,17 @@ def load_circuit(raw: bytes, where: str) -> QuantumCircuit:
         # The reader raises struct, unicode, key and its own errors for the same damage.
         msg = f"Circuit {where} cannot be loaded: {type(error).__name__}: {_one_line(error)}."
         raise ArchiveError(msg) from error
-    return circuit
+    return _mapped(circuit, _to_delay)
 
 
-def listing(circuit: QuantumCircuit) -> str:
-    """A stable text of any circuit, also of those that OpenQASM 3 cannot express.
-
-    One line per instruction: operation, parameters, qubit indices, clbit indices, as compact
-    JSON; the blocks of control flow and boxes follow their instruction as nested lists.
-    """
-    return "\n".join(json.dumps(row, separators=(",", ":")) for row in _rows(circuit))
-
-
-def _rows(circuit: QuantumCircuit) -> list[list[Any]]:
-    from qiskit import QuantumCircuit
-
-    qubits = {bit: index for index, bit in enumerate(circuit.qubits)}
-    clbits = {bit: index for index, bit in enumerate(circuit.clbits)}
-    rows: list[list[Any]] = [["circuit", circuit.num_qubits, circuit.num_clbits]]
-    for item in circuit.data:
-        operation = item.operation
-        blocks = [p for p in operation.params if isinstance(p, QuantumCircuit)]
-        params = [_parameter(p) for p in operation.params if not isinstance(p, QuantumCircuit)]
-        if operation.name in ("if_else", "while_loop"):
-            params.append(_condition(operation.condition, clbits))
-        elif operation.name == "switch_case":
-            params.append(_condition(operation.target, clbits))
-            params.append([str(label) for label, _ in operation.cases_specifier()])
-        row = [
-            operation.name,
-            params,
-            [qubits[bit] for bit in item.qubits],
-            [clbits[bit] for bit in item.clbits],
-        ]
-        rows.append([*row, [_rows(block) for block in blocks]] if blocks else row)
-    return rows
-
-
-def _condition(condition: Any, clbits: dict[Any, int]) -> Any:
-    """What decides: `[clbits, value]`, `[clbits]`, or the text of a classical expression."""
-    from qiskit.circuit import ClassicalRegister, Clbit
-
-    if isinstance(condition, tuple):
-        return [*_condition(condition[0], clbits), int(condition[1])]
-    if isinstance(condition, Clbit):
-        return [[clbits[condition]]]
-    if isinstance(condition, ClassicalRegister):
-        return [[clbits[bit] for bit in condition]]
-    return str(condition)
-
-
-def _parameter(value: Any) -> Any:
-    return json.loads(dumps(value if isinstance(value, int | float | complex) else str(value)))
-
-
-def _identity(circuit: QuantumCircuit) -> tuple[str, str]:
+def _to_qasm3(circuit: QuantumCircuit) -> str:
     from qiskit import qasm3
 
     try:
-        return "openqasm3", qasm3.dumps(circuit)
+        return qasm3.dumps(circuit)
     except Exception:
         # The exporter raises various errors for boxes, annotations, switch and loose types.
-        return "listing", listing(circuit)
+        return ""
 
 
 def _to_qpy(circuit: QuantumCircuit, path: str, pub: int) -> bytes:
@@ -159,7 +106,7 @@ def _to_qpy(circuit: QuantumCircuit, path: str, pub: int) -> bytes:
 
     stream = io.BytesIO()
     try:
-        qpy.dump(circuit, stream)
+        qpy.dump(_mapped(circuit, _from_delay), stream)
     except Exception as error:
         msg = (
             f"Circuit {pub} ({circuit.name!r}) of {path} cannot be serialised as QPY: "
@@ -167,6 +114,54 @@ def _to_qpy(circuit: QuantumCircuit, path: str, pub: int) -> bytes:
         )
         raise ArchiveError(msg) from error
     return stream.getvalue()
+
+
+def _mapped(circuit: QuantumCircuit, change: Callable[[Any], Any]) -> QuantumCircuit:
+    """The circuit with some operations changed, in blocks too; itself where there are none."""
+    from qiskit.circuit import CONTROL_FLOW_OP_NAMES, ControlFlowOp
+
+    names = circuit.count_ops()
+    if not any(name.startswith("delay") or name in CONTROL_FLOW_OP_NAMES for name in names):
+        return circuit
+
+    def mapped(operation: Any) -> Any:
+        if not isinstance(operation, ControlFlowOp):
+            return change(operation)
+        blocks = [_mapped(block, change) for block in operation.blocks]
+        same = all(new is old for new, old in zip(blocks, operation.blocks, strict=True))
+        return operation if same else operation.replace_blocks(blocks)
+
+    operations = [item.operation for item in circuit.data]
+    changed = [mapped(operation) for operation in operations]
+    if all(new is old for new, old in zip(changed, operations, strict=True)):
+        return circuit
+    copy = circuit.copy_empty_like()
+    copy._layout = circuit._layout
+    for item, operation in zip(circuit.data, changed, strict=True):
+        copy._append(item.replace(operation=operation))
+    return copy
+
+
+def _from_delay(operation: Any) -> Any:
+    """A delay that QPY would turn into one of so many dt, as an opaque `delay_<unit>`.
+
+    https://github.com/Qiskit/qiskit/issues/10662: QPY drops the unit; it fails for parameters.
+    """
+    from qiskit.circuit import Delay, Instruction
+
+    if not isinstance(operation, Delay):
+        return operation
+    if operation.unit == "dt" and isinstance(operation.duration, int):
+        return operation
+    return Instruction(f"{_DELAY}{operation.unit}", 1, 0, [operation.duration])
+
+
+def _to_delay(operation: Any) -> Any:
+    from qiskit.circuit import Delay
+
+    if not operation.name.startswith(_DELAY):
+        return operation
+    return Delay(operation.params[0], operation.name.removeprefix(_DELAY))
 
 
 def _layouts(circuit: QuantumCircuit) -> tuple[str, str]:

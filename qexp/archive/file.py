@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from qexp.errors import ArchiveError
 if TYPE_CHECKING:
     import h5py
     from numpy.typing import NDArray
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class ArchiveFile:
@@ -48,13 +52,26 @@ class ArchiveFile:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Turn what h5py raises on damaged files into `ArchiveError`."""
+        """Turn what h5py and its callers raise on damaged files into `ArchiveError`."""
         try:
             yield
-        except (OSError, LookupError, ValueError, TypeError, RuntimeError) as error:
+        except ArchiveError:
+            raise
+        except Exception as error:
+            # A flipped bit makes any name, type, shape or value, and so any exception.
             reason = " ".join(str(error).split())
             msg = f"{self.path} is damaged ({reason}): restore it from a copy."
             raise ArchiveError(msg) from error
+
+    def guarded(self, read: Callable[P, T]) -> Callable[P, T]:
+        """`read`, called within `reading`."""
+
+        @wraps(read)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+            with self.reading():
+                return read(*args, **kwargs)
+
+        return guarded
 
     def attribute(self, group: str, name: str) -> Any:
         """An attribute: text, or a NumPy scalar."""
@@ -157,7 +174,12 @@ def _open_file(path: Path) -> h5py.File:
         kind = "cannot be opened" if h5py.is_hdf5(path) else "is not an HDF5 file"
         msg = f"{path} {kind} ({' '.join(str(error).split())})."
         raise ArchiveError(msg) from error
-    schema = file.attrs.get("qexp_schema")
+    try:
+        schema = file.attrs.get("qexp_schema")
+    except Exception as error:
+        file.close()
+        msg = f"{path} is damaged ({' '.join(str(error).split())}): restore it from a copy."
+        raise ArchiveError(msg) from error
     if not isinstance(schema, str):
         file.close()
         msg = f"{path} is an HDF5 file but not a qexp archive (no attribute 'qexp_schema')."

@@ -19,6 +19,7 @@ from qexp.archive.pubs import load_pub
 from qexp.archive.records import JobRecord, LazySequence, Results
 from qexp.archive.results import Signature, decode_result
 from qexp.archive.schema import SNAPSHOTS
+from qexp.core.digest import pub_digest
 from qexp.core.model import Partition, RunStatus, SourceFile, Span
 from qexp.errors import ArchiveError
 
@@ -125,7 +126,8 @@ class Archive:
         """The resolved config."""
         import yaml  # type: ignore[import-untyped]
 
-        loaded = yaml.safe_load(self.config_yaml)
+        with self._file.reading():
+            loaded = yaml.safe_load(self.config_yaml)
         return loaded if isinstance(loaded, dict) else {}
 
     @property
@@ -189,13 +191,14 @@ class Archive:
         for name in self._file.columns("backend"):
             described[name.removesuffix("_json")] = self._file.document(f"backend/{name}")
         snapshot = int(self._file.attribute("backend", "snapshot"))
-        described["properties"] = self.snapshots[snapshot] if snapshot >= 0 else None
+        described["properties"] = self._snapshot(snapshot) if snapshot >= 0 else None
         return described
 
     @property
     def snapshots(self) -> LazySequence[dict[str, Any]]:
         """Calibrations (`BackendProperties.to_dict()`), each once; `JobRecord.snapshot` indexes."""
-        return LazySequence(len(self._file.groups(SNAPSHOTS)), self._snapshot, "snapshots")
+        count = len(self._file.groups(SNAPSHOTS))
+        return LazySequence(count, self._file.guarded(self._snapshot), "snapshots")
 
     @property
     def details(self) -> dict[str, Any] | None:
@@ -213,7 +216,8 @@ class Archive:
         names = self._file.columns("partitions")
         columns = {name: self._file.column(f"partitions/{name}") for name in names}
         count = self._file.count("partitions/workload")
-        return tuple(_partition({n: c[k] for n, c in columns.items()}) for k in range(count))
+        with self._file.reading():
+            return tuple(_partition({n: c[k] for n, c in columns.items()}) for k in range(count))
 
     @property
     def workloads(self) -> tuple[str, ...]:
@@ -223,7 +227,8 @@ class Archive:
     @property
     def jobs(self) -> LazySequence[JobRecord]:
         """The jobs that reached a final state, in the order of their partitions."""
-        return LazySequence(self._file.count("jobs/partition"), self._job, "jobs")
+        count = self._file.count("jobs/partition")
+        return LazySequence(count, self._file.guarded(self._job), "jobs")
 
     @property
     def results(self) -> Mapping[str, Results[PubResult]]:
@@ -243,7 +248,7 @@ class Archive:
             ArchiveError: There is no such workload, or QPY is older than version 13.
         """
         self._check(workload)
-        read = partial(self._circuit, workload, isa)
+        read = self._file.guarded(partial(self._circuit, workload, isa))
         return LazySequence(
             self._file.count(f"pubs/{workload}/pub"), read, f"circuits of {workload!r}"
         )
@@ -259,7 +264,7 @@ class Archive:
             ArchiveError: There is no such workload, or QPY is older than version 13.
         """
         self._check(workload)
-        read = partial(self._pub, workload, isa)
+        read = self._file.guarded(partial(self._pub, workload, isa))
         return LazySequence(self._file.count(f"pubs/{workload}/pub"), read, f"PUBs of {workload!r}")
 
     def to_datatree(self) -> xr.DataTree:
@@ -283,8 +288,7 @@ class Archive:
             name: self._file.column(f"jobs/{name}")[index] for name in self._file.columns("jobs")
         }
         names = [name for name in row if name.endswith("_json")]
-        with self._file.reading():
-            documents = {n.removesuffix("_json"): json.loads(row.pop(n)) for n in names}
+        documents = {n.removesuffix("_json"): json.loads(row.pop(n)) for n in names}
         usage, snapshot = float(row.pop("usage_s")), int(row.pop("snapshot"))
         return JobRecord(
             index=index,
@@ -311,7 +315,7 @@ class Archive:
     def _results(self, workload: str) -> Results[PubResult]:
         rows = self._file.column(f"pubs/{workload}/result_row")
         available = [int(index) for index in np.flatnonzero(rows >= 0)]
-        read = partial(self._result, workload)
+        read = self._file.guarded(partial(self._result, workload))
         return Results(available, len(rows), read, f"results of {workload!r}")
 
     def _result(self, workload: str, index: int) -> PubResult:
@@ -321,12 +325,17 @@ class Archive:
             raise ArchiveError(self._why_missing(workload, index))
         path = f"results/{workload}/{self._file.column(f'{table}/result_group')[index]}"
         metadata = self._file.cell(f"{table}/result_metadata_json", index)
-        with self._file.reading():
-            group = self._file.group(path)
-            if path not in self._signatures:
-                self._signatures[path] = Signature.from_json(group.attrs["signature_json"])
-            signature = self._signatures[path]
-            return decode_result(signature, read_row(group, signature, row), json.loads(metadata))
+        group = self._file.group(path)
+        if path not in self._signatures:
+            self._signatures[path] = Signature.from_json(group.attrs["signature_json"])
+        signature = self._signatures[path]
+        values = read_row(group, signature, row)
+        if pub_digest(values) != self._file.column(f"{table}/result_sha256")[index]:
+            msg = (
+                f"PUB {index} of {workload!r} in {self.path} does not have its digest: restore it."
+            )
+            raise ArchiveError(msg)
+        return decode_result(signature, values, json.loads(metadata))
 
     def _why_missing(self, workload: str, index: int) -> str:
         job = int(self._file.column(f"pubs/{workload}/job")[index])

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
         RunStatus,
     )
 
+#: The archive holds the seed as int64, which netCDF and all languages have.
+_SEEDS = 2**63
+
 
 def _unchanged(text: str) -> str:
     return text
@@ -62,7 +65,14 @@ class RunStore:
             raise ArchiveError(msg) from error
 
     def write_header(self, header: RunHeader) -> None:
-        """Write what is known of the run before its first job."""
+        """Write what is known of the run before its first job.
+
+        Raises:
+            ArchiveError: The seed cannot be stored; nothing has run yet.
+        """
+        if not 0 <= header.seed < _SEEDS:
+            msg = f"seed={header.seed} cannot be stored: choose one from 0 to 2**63 - 1."
+            raise ArchiveError(msg)
         write_text(self._parts / "header.json", dumps(header, self._redact))
 
     def write_batch(

@@ -74,23 +74,26 @@ def execute(
     batch = engine.open_batch(backend, max_time_s=max_time_s, run_id=run_id)
     report = BatchReport(batch.id, opened={})
     submitted: dict[str, int] = {}
+    unsaved: dict[int, JobOutcome] = {}
     try:
         report.opened = batch.details()
         on_details(report.opened, None)
         observer.batch_opened(batch.id)
         _submit(batch, requests, submitted, report, observer)
-        batch.close()
+        _close(batch.close, batch.id)
         _see_queue(batch, observer)
-        _collect(batch, submitted, report, on_outcome, observer)
+        _collect(batch, submitted, report, unsaved, on_outcome, observer)
         report.final = batch.details()
         on_details(report.opened, report.final)
     except (Exception, KeyboardInterrupt) as error:
         _log.error("batch %s ended early", batch.id, exc_info=True)
         report.failure = report.failure or error
-        batch.abandon()
-        _keep_ids(submitted, report, on_outcome)
+        _close(batch.abandon, batch.id)
+        _save_the_rest(submitted, report, unsaved, on_outcome)
     finally:
-        _close(batch, report)
+        # Again, because it may have failed above, where jobs still had to be collected.
+        failure = _close(batch.close, batch.id)
+        report.failure = report.failure or failure
     return report
 
 
@@ -108,7 +111,7 @@ def _submit(
     for request in requests:
         try:
             job_id = batch.submit(request)
-        except EngineError as error:
+        except Exception as error:
             _log.error("partition %d was not submitted", request.partition.index, exc_info=True)
             report.failure = error
             break
@@ -131,37 +134,69 @@ def _collect(
     batch: Batch,
     submitted: Mapping[str, int],
     report: BatchReport,
+    unsaved: dict[int, JobOutcome],
     on_outcome: Callable[[JobOutcome], None],
     observer: Observer,
 ) -> None:
+    """Collect each job as it finishes; one that cannot be fetched does not cost the others.
+
+    `unsaved` holds an outcome, by partition, while it is written: an interruption may come then.
+    """
     pending = dict(submitted)
+    failure: Exception | None = None
     while pending:
         states = batch.states()
         observer.jobs_moved(Counter(states.values()))
         finished = [job_id for job_id in pending if states.get(job_id) in FINAL_STATES]
         for job_id in finished:
-            outcome = batch.collect(job_id)
+            partition = pending.pop(job_id)
+            try:
+                outcome = batch.collect(job_id)
+            except Exception as error:
+                _log.error("job %s could not be collected", job_id, exc_info=True)
+                failure = failure or error
+                continue
+            unsaved[partition] = outcome
             on_outcome(outcome)
-            report.states[pending.pop(job_id)] = outcome.state
+            report.states[partition] = outcome.state
+            del unsaved[partition]
             observer.job_collected(outcome)
         if pending and not finished:
             batch.wait(_LONGEST_WAIT_S)
+    if failure is not None:
+        raise failure
 
 
-def _keep_ids(
-    submitted: Mapping[str, int], report: BatchReport, on_outcome: Callable[[JobOutcome], None]
+def _save_the_rest(
+    submitted: Mapping[str, int],
+    report: BatchReport,
+    unsaved: Mapping[int, JobOutcome],
+    on_outcome: Callable[[JobOutcome], None],
 ) -> None:
-    """Record the jobs that were not collected: what they measured is fetched by their ids."""
+    """Save what was collected but not written, and the ids of the jobs that were not collected.
+
+    What those measured is fetched by their ids.
+    """
     for job_id, partition in submitted.items():
-        if partition not in report.states:
+        if partition in report.states:
+            continue
+        reason = "not collected, because the run ended early; the job may still have run"
+        outcome = unsaved.get(partition) or JobOutcome(
+            job_id, partition, "QUEUED", result=None, error=reason
+        )
+        report.states[partition] = outcome.state
+        try:
+            on_outcome(outcome)
+        except Exception:
+            # The failure that ended the run is told; the log has the ids.
+            _log.error("job %s of partition %d is not saved", job_id, partition, exc_info=True)
             report.states[partition] = "QUEUED"
-            reason = "not collected, because the run ended early; the job may still have run"
-            on_outcome(JobOutcome(job_id, partition, "QUEUED", result=None, error=reason))
 
 
-def _close(batch: Batch, report: BatchReport) -> None:
+def _close(how: Callable[[], None], batch_id: str) -> Exception | None:
     try:
-        batch.close()
-    except EngineError as error:
-        _log.error("batch %s could not be closed", batch.id, exc_info=True)
-        report.failure = report.failure or error
+        how()
+    except Exception as error:
+        _log.error("batch %s could not be closed", batch_id, exc_info=True)
+        return error
+    return None

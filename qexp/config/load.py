@@ -48,6 +48,7 @@ def load(config: DictConfig) -> RunSpec:
     plain, yaml_text = _plain(config)
     root = _validated(plain)
     engine = _engine(root.engine)
+    targets.bind(root.backend, "backend")
     workloads = tuple(
         _workload(name, circuits, primitive, transpile, path)
         for name, circuits, primitive, transpile, path in _declared_workloads(root)
@@ -60,9 +61,9 @@ def load(config: DictConfig) -> RunSpec:
         max_time_s=_max_time_s(root.batch.max_time),
         workloads=workloads,
         engine=engine,
-        select_backend=targets.bind(root.backend, "backend"),
+        select_backend=partial(targets.build, root.backend, "backend"),
         partition=PartitionLimits(**root.partition.model_dump()),
-        limits={name: Limit(**node.model_dump()) for name, node in root.limits.items()},
+        limits={name: Limit(**limit) for name, limit in root.limits.model_dump().items()},
         config_yaml=yaml_text,
         overrides=_overrides(),
         sources=source_files(root),
@@ -104,7 +105,7 @@ def _validated(plain: dict[str, Any]) -> RootNode:
 
 
 def _engine(node: Mapping[str, Any]) -> Engine:
-    engine = targets.bind(node, "engine")()
+    engine = targets.build(node, "engine")
     if not isinstance(engine, Engine):
         raise ConfigError(
             f"engine._target_: {node['_target_']} is no engine; it must have the members of "
@@ -246,4 +247,4 @@ def _overrides() -> tuple[str, ...]:
 
     if not HydraConfig.initialized():
         return ()
-    return tuple(HydraConfig.get().overrides.task)
+    return tuple(item.lstrip("+") for item in HydraConfig.get().overrides.task)

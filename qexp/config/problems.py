@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 PACKAGE_HINT = "begin the experiment's file with the line '# @package _global_'"
 """Without that line Hydra puts all keys of `conf/experiment/NAME.yaml` under `experiment`."""
 
+_NAME_RULE = "a name begins with a letter and has letters, digits, '_', '-', '.' only"
+
 
 def unknown_key(path: str, allowed: Iterable[str]) -> str:
     """The message for a key that does not exist.
@@ -52,6 +54,8 @@ def of_validation(error: ValidationError, model: type[BaseModel], path: str = ""
             message = unknown_key(full, _keys_at(model, [str(part) for part in location[:-1]]))
         elif problem["type"] == "missing":
             message = f"{full}: a value is needed"
+        elif problem["type"] == "string_pattern_mismatch":
+            message = f"{full}: got {_short(problem['input'])}; {_NAME_RULE}"
         else:
             message = f"{full}: got {_short(problem['input'])}; {_lower(problem['msg'])}"
         seen.setdefault(full, message)

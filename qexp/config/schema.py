@@ -70,6 +70,21 @@ class WorkloadNode(Node):
     transpile: TranspileNode | None = None
 
 
+class LimitsNode(Node):
+    """The limits that planning keeps to; their units are in their names."""
+
+    sampler_executions_per_job: LimitNode
+    payload_bytes_per_job: LimitNode
+    control_instructions_per_qubit_and_job: LimitNode
+    circuit_rz_gates: LimitNode
+    circuit_sx_gates: LimitNode
+    circuit_two_qubit_gates: LimitNode
+    job_qpu_s: LimitNode
+    job_overhead_s: LimitNode
+    batch_max_time_s: LimitNode
+    open_plan_batch_max_time_s: LimitNode
+
+
 class MetadataNode(Node):
     """What a reader of the archive should know; copied into its root attributes."""
 
@@ -83,7 +98,7 @@ class MetadataNode(Node):
 class RootNode(Node):
     """The whole config, without Hydra's own node."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", max_length=60)]
     seed: Annotated[int, Field(ge=0)]
     stop_after: Literal["plan"] | None
     backend: Target
@@ -94,5 +109,5 @@ class RootNode(Node):
     transpile: TranspileNode | None = None
     workloads: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")], WorkloadNode] = {}
     partition: PartitionNode
-    limits: dict[str, LimitNode]
+    limits: LimitsNode
     metadata: MetadataNode

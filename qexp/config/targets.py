@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from qexp.config import problems
-from qexp.errors import ConfigError
+from qexp.errors import ConfigError, QexpError
 
 SUPPLIED = frozenset({"seed_sequence", "rng"})
 """Parameters that qexp itself supplies to a circuit generator."""
@@ -40,9 +40,27 @@ def bind(node: Mapping[str, Any], path: str) -> Callable[..., Any]:
     declared = {key: value for key, value in node.items() if key != "_target_"}
     arguments = _check(target, declared, path)
     nested = {
-        key: bind(value, f"{path}.{key}")() for key, value in arguments.items() if _is_target(value)
+        key: build(value, f"{path}.{key}") for key, value in arguments.items() if _is_target(value)
     }
     return partial(target, **{**arguments, **nested})
+
+
+def build(node: Mapping[str, Any], path: str) -> Any:
+    """What the target makes of its declared arguments.
+
+    Raises:
+        ConfigError: As `bind`, or the target itself refuses.
+    """
+    bound = bind(node, path)
+    try:
+        return bound()
+    except QexpError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"{path}: {node['_target_']} refuses its arguments: {type(error).__name__}: {reason}"
+        ) from error
 
 
 def locate(name: Any, path: str) -> Callable[..., Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from qexp.core.duration import format_duration
-from qexp.core.model import Limit, Partition, Plan
+from qexp.core.model import Limit, Partition, PartitionLimits, Plan
 
 HEADERS = ("workload", "jobs", "circuits", "executions", "payload", "predicted QPU time")
 
@@ -83,13 +83,19 @@ class PlanTable:
     limits: tuple[LimitRow, ...]
 
 
-def plan_table(plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit]) -> PlanTable:
+def plan_table(
+    plan: Plan,
+    max_time_s: int | None,
+    limits: Mapping[str, Limit],
+    partition: PartitionLimits | None = None,
+) -> PlanTable:
     """Summarise a plan.
 
     Args:
         plan: The plan.
         max_time_s: The declared `batch.max_time` in seconds, or None.
         limits: The service's limits by name.
+        partition: The user's bounds of one job, or None.
     """
     names = dict.fromkeys(job.workload for job in plan.partitions)
     return PlanTable(
@@ -100,7 +106,7 @@ def plan_table(plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit]) 
         ),
         total=_summed("total", plan.partitions),
         jobs=tuple(_of_job(job) for job in plan.partitions),
-        limits=tuple(_limit_rows(plan, max_time_s, limits)),
+        limits=tuple(_limit_rows(plan, max_time_s, limits, partition or PartitionLimits())),
     )
 
 
@@ -139,7 +145,7 @@ def _of_job(job: Partition) -> PlanRow:
 
 
 def _limit_rows(
-    plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit]
+    plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit], partition: PartitionLimits
 ) -> Iterable[LimitRow]:
     yield _time_row("all jobs, declared", plan.qpu_s, max_time_s, "batch.max_time")
     for what, name in (
@@ -149,18 +155,30 @@ def _limit_rows(
         if name in limits:
             yield _time_row(what, plan.qpu_s, limits[name].value, f"limits.{name}")
     longest = max(job.qpu_s for job in plan.partitions)
-    if "job_qpu_s" in limits:
-        yield _time_row("longest job", longest, limits["job_qpu_s"].value, "limits.job_qpu_s")
+    bound, source = _tighter("max_qpu_s", partition, "job_qpu_s", limits)
+    if bound is not None:
+        yield _time_row("longest job", longest, bound, source)
     largest = max(job.payload_bytes for job in plan.partitions)
-    if "payload_bytes_per_job" in limits:
-        bound = limits["payload_bytes_per_job"].value
+    bound, source = _tighter("max_payload_bytes", partition, "payload_bytes_per_job", limits)
+    if bound is not None:
         yield LimitRow(
             what="largest payload of a job",
             planned=format_bytes(largest),
             bound=format_bytes(int(bound)),
             is_within=largest <= bound,
-            source="limits.payload_bytes_per_job",
+            source=source,
         )
+
+
+def _tighter(
+    knob: str, partition: PartitionLimits, name: str, limits: Mapping[str, Limit]
+) -> tuple[float | None, str]:
+    """The smaller of the user's bound and the service's, and the config key that sets it."""
+    declared: float | None = getattr(partition, knob)
+    allowed = limits[name].value if name in limits else None
+    if declared is None or (allowed is not None and allowed <= declared):
+        return allowed, f"limits.{name}"
+    return declared, f"partition.{knob}"
 
 
 def _time_row(what: str, planned_s: float, bound_s: float | None, source: str) -> LimitRow:

@@ -82,9 +82,7 @@ def test_random_sampling_on_the_least_busy_qpu(
         assert [job.job_id for job in run.jobs] == emulator.job_ids
         assert all(job.usage_s is not None for job in run.jobs)
         assert all(job.spans for job in run.jobs)
-        for job, record in zip(
-            run.jobs, emulator.journal.find("POST", "/jobs"), strict=True
-        ):
+        for job, record in zip(run.jobs, emulator.journal.find("POST", "/jobs"), strict=True):
             assert f"qexp-run:{run.run_id}" in record.body["tags"]
             for offset, truth in enumerate(emulator.results[job.job_id]):
                 data = run.results["main"][job.first + offset].data

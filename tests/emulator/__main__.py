@@ -14,7 +14,9 @@ def main() -> None:
     """Serve until interrupted or terminated."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt), IBMEmulator() as emulator:
-        lines = [f"export {name}={shlex.quote(value)}" for name, value in emulator.env.items()]
+        lines = [
+            f"export {name}={shlex.quote(value)}" for name, value in emulator.proxy_env.items()
+        ]
         sys.stdout.write("\n".join([*lines, ""]))
         sys.stdout.flush()
         signal.pause()

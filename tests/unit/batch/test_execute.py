@@ -154,3 +154,55 @@ def test_failed_jobs_are_outcomes():
     assert report.failure is None
     assert report.states == {0: "ERROR", 1: "CANCELLED"}
     assert len(outcomes) == 2
+
+
+def execute_with(batch: ScriptedBatch, on_outcome, num_jobs: int = 2):
+    return execute(
+        ScriptedEngine(batch),
+        "backend",
+        (request(index) for index in range(num_jobs)),
+        max_time_s=60,
+        run_id="r1",
+        on_details=lambda opened, final: None,
+        on_outcome=on_outcome,
+        observer=Observer(),
+    )
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("disk full")])
+def test_an_outcome_whose_writing_was_interrupted_is_written_again(error):
+    saved: dict[str, JobOutcome] = {}
+    errors = [error]
+
+    def save(outcome: JobOutcome) -> None:
+        # As when the interruption comes after the file was renamed: writing again replaces it.
+        saved[outcome.job_id] = outcome
+        if errors:
+            raise errors.pop()
+
+    report = execute_with(ScriptedBatch([{"j0": "DONE", "j1": "QUEUED"}]), save)
+    assert report.failure is error
+    assert {key: outcome.state for key, outcome in saved.items()} == {"j0": "DONE", "j1": "QUEUED"}
+    assert report.states == {0: "DONE", 1: "QUEUED"}
+
+
+def test_when_nothing_can_be_written_the_first_failure_is_reported():
+    def full(outcome: JobOutcome) -> None:
+        raise OSError(f"disk full at {outcome.job_id}")
+
+    report = execute_with(ScriptedBatch([{"j0": "DONE", "j1": "DONE"}]), full)
+    assert str(report.failure) == "disk full at j0"
+    assert report.states == {0: "QUEUED", 1: "QUEUED"}
+
+
+def test_a_job_that_cannot_be_fetched_does_not_cost_the_others():
+    class Damaged(ScriptedBatch):
+        def collect(self, job_id):
+            if job_id == "j0":
+                raise EngineError("the service does not answer")
+            return super().collect(job_id)
+
+    outcomes: list[JobOutcome] = []
+    report = execute_with(Damaged([{"j0": "DONE", "j1": "DONE"}]), outcomes.append)
+    assert isinstance(report.failure, EngineError)
+    assert [(o.job_id, o.state) for o in outcomes] == [("j1", "DONE"), ("j0", "QUEUED")]

@@ -20,7 +20,9 @@ def load_spec() -> Callable[..., RunSpec]:
         register()
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(shipped_root() / "conf"), version_base="1.3"):
-            config = compose("qexp", overrides=open_nodes(list(overrides)), return_hydra_config=True)
+            config = compose(
+                "qexp", overrides=open_nodes(list(overrides)), return_hydra_config=True
+            )
             HydraConfig.instance().set_config(config)
             return load(config)
 

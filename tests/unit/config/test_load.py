@@ -78,7 +78,10 @@ def test_max_time(load_spec, text, seconds):
         (["+partition.max_circuit=5"], r"^partition\.max_circuit: unknown key; did you mean"),
         (["partition.max_circuits=0"], r"^partition\.max_circuits: got 0; it must be greater"),
         (["+workloads.a.circuit.depth=5"], r"^workloads\.a\.circuit: unknown key; did you mean"),
-        (["engine._target_=builtins.object"], r"^engine\._target_: 'builtins.object' is not allowed"),
+        (
+            ["engine._target_=builtins.object"],
+            r"^engine\._target_: 'builtins.object' is not allowed",
+        ),
         (["engine._target_=qexp.errors.QexpError"], r"^engine\._target_: .* has no signature"),
         (["engine._target_=pathlib.PurePath"], r"^engine\.allow_ignored_options: unknown key"),
         (["transpile.optimization_level=4"], r"^transpile\.optimization_level: got 4; .*3"),

@@ -79,3 +79,13 @@ def test_a_module_that_fails_to_import_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"cannot import 'broken_module': first; it is") as caught:
         targets.bind({"_target_": "broken_module.circuits"}, "circuits")
     assert "\n" not in str(caught.value)
+
+
+def refusing(size: int):
+    raise ValueError("too\nlarge")
+
+
+def test_a_target_that_refuses_its_arguments_is_a_mistake_in_the_config():
+    node = {"_target_": f"{HERE}.refusing", "size": 3}
+    with pytest.raises(ConfigError, match=r"^engine: .*refusing refuses its arguments: ValueError"):
+        targets.build(node, "engine")

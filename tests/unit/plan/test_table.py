@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from qexp.core.model import Limit, Partition, Plan
+from qexp.core.model import Limit, Partition, PartitionLimits, Plan
 from qexp.plan.table import HEADERS, format_bytes, plan_table
 
 PLAN = Plan(
@@ -41,6 +41,17 @@ def test_the_plan_against_max_time_and_the_service(service_limits: dict[str, Lim
         "limits.job_qpu_s": ("1m 44s", "3h 0m 0s", True),
         "limits.payload_bytes_per_job": ("1.5 MB", "50.0 MB", True),
     }
+
+
+def test_the_users_own_bound_is_shown_where_it_is_the_smaller_one() -> None:
+    limits = {
+        "job_qpu_s": Limit(10_800, "docs", "2026-11-22"),
+        "payload_bytes_per_job": Limit(50_000_000, "docs", "2026-11-22"),
+    }
+    table = plan_table(PLAN, None, limits, PartitionLimits(max_qpu_s=200, max_payload_bytes=10**9))
+    shown = {row.what: (row.source, row.bound) for row in table.limits}
+    assert shown["longest job"] == ("partition.max_qpu_s", "3m 20s")
+    assert shown["largest payload of a job"] == ("limits.payload_bytes_per_job", "50.0 MB")
 
 
 def test_without_limits_only_max_time_is_left() -> None:

@@ -1,0 +1,168 @@
+"""What identifies a circuit: a listing of its instructions that is the same in every process.
+
+QPY bytes hold random ids, and Qiskit's OpenQASM 3 exporter writes some gate definitions in an
+order that varies with the process, so that neither can be hashed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from qexp.core.jsonable import to_jsonable
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+#: Names that Qiskit gives to what has none; they count up in the process.
+_AUTOMATIC_NAME: Final = re.compile(r"(?<=circuit-)\d+(-\d+)?")
+_EXACT_INTEGERS: Final = 2**53
+
+
+def circuit_sha256(circuit: QuantumCircuit) -> str:
+    """SHA-256 of the circuit's `listing`."""
+    return hashlib.sha256(listing(circuit).encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def listing(circuit: QuantumCircuit) -> str:
+    """A text that is equal for equal circuits, in every process; see `docs/archive-format.md`.
+
+    The name and metadata of the circuit, names of quantum registers, labels and the layout do not
+    count.
+
+    Args:
+        circuit: Any circuit; parameters, control flow and gates of the user's own included.
+
+    Returns:
+        One line of compact JSON per instruction, after one line for the circuit itself.
+    """
+    return "\n".join(json.dumps(row, separators=(",", ":")) for row in _rows(circuit))
+
+
+def _rows(circuit: QuantumCircuit) -> list[list[Any]]:
+    qubits = {bit: index for index, bit in enumerate(circuit.qubits)}
+    clbits = {bit: index for index, bit in enumerate(circuit.clbits)}
+    variables = {
+        kind: [[var.name, str(var.type)] for var in getattr(circuit, f"iter_{kind}")()]
+        for kind in (
+            "input_vars",
+            "captured_vars",
+            "declared_vars",
+            "captured_stretches",
+            "declared_stretches",
+        )
+    }
+    head = [
+        "circuit",
+        [circuit.num_qubits, circuit.num_clbits],
+        _value(circuit.global_phase, clbits),
+        [[qubits[bit] for bit in register] for register in circuit.qregs],
+        [[register.name, [clbits[bit] for bit in register]] for register in circuit.cregs],
+        {kind: found for kind, found in variables.items() if found},
+    ]
+    return [head, *(_instruction(item, qubits, clbits) for item in circuit.data)]
+
+
+def _instruction(item: Any, qubits: Mapping[Any, int], clbits: Mapping[Any, int]) -> list[Any]:
+    return [
+        *_operation(item.operation, clbits),
+        [qubits[bit] for bit in item.qubits],
+        [clbits[bit] for bit in item.clbits],
+    ]
+
+
+def _operation(operation: Any, clbits: Mapping[Any, int]) -> list[Any]:
+    """`[name, parameters, what else decides it]`."""
+    params = list(getattr(operation, "params", ()))
+    more: dict[str, Any] = {}
+    if operation.name in ("if_else", "while_loop"):
+        more["condition"] = _value(operation.condition, clbits)
+    elif operation.name == "switch_case":
+        more["target"] = _value(operation.target, clbits)
+        more["cases"] = [str(labels) for labels, _ in operation.cases_specifier()]
+    elif operation.name in ("delay", "box"):
+        more = {name: _value(getattr(operation, name), clbits) for name in ("duration", "unit")}
+        more["annotations"] = to_jsonable([repr(a) for a in getattr(operation, "annotations", ())])
+    elif hasattr(operation, "base_op"):
+        more["modifiers"] = [repr(modifier) for modifier in operation.modifiers]
+        more["base"] = _operation(operation.base_op, clbits)
+    elif hasattr(operation, "tableau"):
+        more["tableau"] = _value(operation.tableau, clbits)
+    elif _is_defined_by_its_definition(operation, params):
+        more["definition"] = _rows(operation.definition)
+    name = _AUTOMATIC_NAME.sub("", operation.name)
+    return [name, [_value(param, clbits) for param in params], more]
+
+
+def _is_defined_by_its_definition(operation: Any, params: list[Any]) -> bool:
+    """Not by its name (Qiskit's standard gates), nor by a matrix, which would be synthesised."""
+    from qiskit.circuit import ControlFlowOp
+
+    return (
+        getattr(operation, "_standard_gate", None) is None
+        and not isinstance(operation, ControlFlowOp)
+        and not any(isinstance(param, np.ndarray) for param in params)
+        and getattr(operation, "definition", None) is not None
+    )
+
+
+def _value(value: Any, clbits: Mapping[Any, int]) -> Any:  # noqa: PLR0911
+    """A parameter, condition or operand as JSON; numbers exactly."""
+    from qiskit import QuantumCircuit
+    from qiskit.circuit import Clbit, Parameter, ParameterExpression, Register
+    from qiskit.circuit.classical.expr import Expr
+
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int | float | complex | np.number):
+        return _number(value)
+    if isinstance(value, np.ndarray):
+        exact = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<"))
+        digest = hashlib.sha256(exact.tobytes()).hexdigest()
+        return [exact.dtype.str, list(exact.shape), digest]
+    if isinstance(value, QuantumCircuit):
+        return _rows(value)
+    if isinstance(value, Parameter):
+        return {"parameter": value.name}
+    if isinstance(value, ParameterExpression):
+        return {"expression": str(value)}
+    if isinstance(value, Clbit):
+        return {"clbits": [clbits[value]]}
+    if isinstance(value, Register):
+        return {"clbits": [clbits[bit] for bit in value]}
+    if isinstance(value, Expr):
+        return _classical(value, clbits)
+    if isinstance(value, tuple | list):
+        return [_value(item, clbits) for item in value]
+    return to_jsonable(value if isinstance(value, range) else repr(value))
+
+
+def _number(value: Any) -> Any:
+    """The exact hexadecimal form of a real number, or two of a complex one.
+
+    Integers too, since Qiskit and QPY turn some into real numbers; as they are above 2^53.
+    """
+    if isinstance(value, complex | np.complexfloating):
+        return [float(value.real).hex(), float(value.imag).hex()]
+    if isinstance(value, int | np.integer) and abs(int(value)) > _EXACT_INTEGERS:
+        return int(value)
+    return float(value).hex()
+
+
+def _classical(node: Any, clbits: Mapping[Any, int]) -> list[Any]:
+    """A classical expression as nested lists: `[class, type, operation, operands]`."""
+    operation = getattr(node, "op", None)
+    operands = [
+        _value(getattr(node, name), clbits)
+        for name in ("left", "right", "operand", "target", "index", "value")
+        if hasattr(node, name)
+    ]
+    if hasattr(node, "var"):
+        operands.append(node.name if node.name is not None else _value(node.var, clbits))
+    name = None if operation is None else operation.name
+    return [type(node).__name__, str(node.type), name, operands]

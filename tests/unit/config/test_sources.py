@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+MODULE = """
+# {name}, with a comment: kept verbatim.
+def circuits(size: int = 1):
+    return []
+
+
+def backend():
+    return None
+"""
+
+MINE = """
+# @package _global_
+defaults:
+  - override /primitive: sampler
+  - override /circuits: {choice}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's folder, with a name that a URL would have to escape."""
+    path = tmp_path / "my work #1%20"
+    (path / "conf" / "experiment").mkdir(parents=True)
+    (path / "conf" / "circuits").mkdir()
+    monkeypatch.chdir(path)
+    # As a script has it: the folder of the script, not the current one.
+    monkeypatch.setattr(sys, "path", [item for item in sys.path if item not in {"", "."}])
+    return path
+
+
+def test_a_users_own_files_and_modules(load_spec, folder: Path):
+    files = {
+        "conf/experiment/mine.yaml": MINE.format(choice="own"),
+        "conf/circuits/own.yaml": "_target_: users_circuits_7f3a.circuits\nsize: 2\n",
+        "users_circuits_7f3a.py": MODULE.format(name="circuits"),
+        "users_backends_7f3a.py": MODULE.format(name="backends"),
+        "unused.py": "",
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    overrides = ["~backend.name", "backend._target_=users_backends_7f3a.backend"]
+    spec = load_spec("experiment=mine", *overrides)
+    kept = {source.name: source.text for source in spec.sources}
+    del files["unused.py"]
+    assert files.items() <= kept.items()
+    assert [name for name in kept if name.endswith(".py")] == [
+        "users_backends_7f3a.py",
+        "users_circuits_7f3a.py",
+    ]
+    # What qexp ships is kept as well, where it was composed.
+    assert {"conf/qexp.yaml", "conf/primitive/sampler.yaml", "conf/engine/local.yaml"} <= set(kept)
+    assert "conf/circuits/random.yaml" not in kept
+
+
+def test_the_users_file_is_kept_where_it_hides_a_shipped_one(load_spec, folder: Path):
+    own = folder / "conf" / "circuits" / "random.yaml"
+    own.write_text("_target_: qexp.circuits.random.random_circuits\nnum_circuits: 3\n")
+    spec = load_spec("experiment=random_sampling")
+    kept = {source.name: source.text for source in spec.sources}
+    assert kept["conf/circuits/random.yaml"] == own.read_text()
+    assert "num_circuits: 3" in spec.config_yaml
+
+
+def test_the_files_of_every_workload(load_spec):
+    names = {source.name for source in load_spec("experiment=estimator_and_sampler").sources}
+    assert {
+        "conf/experiment/estimator_and_sampler.yaml",
+        "conf/circuits/broadcast_estimator.yaml",
+        "conf/circuits/broadcast_sampler.yaml",
+        "conf/primitive/estimator.yaml",
+        "conf/primitive/sampler.yaml",
+        "conf/limits/ibm.yaml",
+    } <= names
+    assert not any(name.endswith(".py") for name in names)

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from qiskit.providers.fake_provider import GenericBackendV2
+from qiskit_aer import AerSimulator
+from qiskit_ibm_runtime.fake_provider import FakeManilaV2
+
+from qexp.core.jsonable import dumps
+from qexp.provenance import describe_backend, describe_environment
+
+NOTHING = {"git_commit": "", "git_dirty": False, "git_diff": ""}
+
+
+@pytest.fixture(autouse=True)
+def _no_git_hook(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit hook that runs the tests sets these for its own repository."""
+    for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with one committed file, untouched by the machine's own git settings."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+    folder = tmp_path / "repository"
+    (folder / "below").mkdir(parents=True)
+    (folder / "circuits.py").write_text("depth = 3\n")
+    git(folder, "init", "--quiet")
+    git(folder, "add", ".")
+    git(folder, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "first")
+    return folder
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True
+    )
+    return done.stdout
+
+
+def described(folder: Path) -> dict[str, object]:
+    found = describe_environment(folder)
+    return {name: found[name] for name in NOTHING}
+
+
+def test_a_clean_repository(repository: Path):
+    commit = git(repository, "rev-parse", "HEAD").strip()
+    assert len(commit) == 40
+    assert described(repository) == {**NOTHING, "git_commit": commit}
+
+
+def test_the_diff_of_a_dirty_repository_can_be_applied(repository: Path):
+    # Settings that are for eyes.
+    git(repository, "config", "color.ui", "always")
+    git(repository, "config", "diff.external", "echo")
+    (repository / "circuits.py").write_text("depth = 4  # µ\n")
+    git(repository, "add", ".")
+    found = described(repository / "below")
+    assert found["git_dirty"] is True
+    git(repository, "reset", "--hard", "--quiet")
+    (repository / "change.diff").write_text(str(found["git_diff"]))
+    git(repository, "apply", "change.diff")
+    assert (repository / "circuits.py").read_text() == "depth = 4  # µ\n"
+
+
+def test_a_file_that_is_not_tracked_makes_it_dirty(repository: Path):
+    (repository / "new.py").write_text("")
+    found = described(repository)
+    assert found["git_dirty"] is True
+    assert found["git_diff"] == ""
+
+
+def test_a_repository_without_a_commit(tmp_path: Path):
+    git(tmp_path, "init", "--quiet")
+    assert described(tmp_path) == NOTHING
+
+
+def test_no_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert described(tmp_path) == NOTHING
+
+
+def test_no_git(repository: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", str(repository))
+    assert shutil.which("git") is None
+    assert described(repository) == NOTHING
+
+
+def test_the_software(tmp_path: Path):
+    found = describe_environment(tmp_path)
+    assert found["python"] == platform.python_version()
+    listed = found["distributions"]
+    assert listed == sorted(listed, key=str.lower)
+    assert {"qiskit", "qiskit-aer", "qiskit-ibm-runtime", "h5py", "hydra-core"} <= {
+        item.partition("==")[0] for item in listed
+    }
+    assert all(item.partition("==")[2] for item in listed)
+
+
+def test_a_device_is_described_with_its_calibration():
+    backend = FakeManilaV2()
+    found = describe_backend(backend)
+    assert (found["name"], found["num_qubits"]) == ("fake_manila", 5)
+    assert found["properties"] == backend.properties().to_dict()
+    assert found["configuration"]["backend_name"] == "fake_manila"
+    (cx,) = (
+        item
+        for item in found["target"]["instructions"]
+        if item["name"] == "cx" and item["qubits"] == [0, 1]
+    )
+    assert cx["error"] == backend.target["cx"][(0, 1)].error
+    assert cx["duration_s"] == backend.target["cx"][(0, 1)].duration
+    assert found["target"]["dt_s"] == backend.dt
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: GenericBackendV2(2, seed=1), lambda: AerSimulator(n_qubits=2)]
+)
+def test_a_backend_without_properties(make):
+    found = describe_backend(make())
+    assert found["properties"] is None
+    assert found["num_qubits"] == 2
+    assert found["target"]["instructions"]
+    assert '"properties":null' in dumps(found).replace(" ", "")

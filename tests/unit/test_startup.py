@@ -1,0 +1,100 @@
+"""What is imported to answer: a typo must not cost the seconds that importing Qiskit takes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = (
+    "qiskit",
+    "qiskit_aer",
+    "qiskit_ibm_runtime",
+    "h5netcdf",
+    "h5py",
+    "matplotlib",
+    "netCDF4",
+    "pandas",
+    "rich",
+    "scipy",
+    "xarray",
+)
+
+PROBE = """
+import atexit, sys
+atexit.register(lambda: print("IMPORTED", *sorted(set(sys.modules) & set({names!r}))))
+{code}
+"""
+
+RANDOM = "experiment=random_sampling"
+
+
+def imported(code: str, folder: Path, *arguments: str, names: tuple[str, ...] = HEAVY):
+    """Run code in a fresh interpreter: the listed modules that it imported, what it printed."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("HYDRA_")}
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE.format(names=names, code=code), *arguments],
+        cwd=folder,
+        env=clean,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    *printed, last = done.stdout.splitlines()
+    assert last.startswith("IMPORTED"), done.stderr
+    return last.split()[1:], "\n".join(printed) + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (["--help"], "experiment=random_sampling"),
+        ([RANDOM, "--cfg", "job"], "num_circuits: 500"),
+        ([RANDOM, "circuits.dept=8"], "did you mean 'depth'?"),
+        ([RANDOM, "sede=8"], "did you mean 'seed'?"),
+        ([RANDOM, "backend=lest_busy"], "backend=lest_busy: no such choice"),
+        ([RANDOM, "circuits.depth=abc"], "circuits.depth: got 'abc'"),
+        ([RANDOM, "circuits.depth=-1"], "circuits.depth: got -1"),
+        ([RANDOM, "backend=ibm"], "backend.name: a value is needed"),
+        ([RANDOM, "batch.max_time=soon"], "batch.max_time: "),
+        (["-m", RANDOM, "circuits.depth=2,-1"], "sweep point 'circuits.depth=-1'"),
+    ],
+)
+def test_an_answer_about_the_config_imports_nothing_heavy(
+    tmp_path: Path, arguments: list[str], answer: str
+):
+    modules, output = imported("from qexp.cli import main; main()", tmp_path, *arguments)
+    assert answer in output
+    assert modules == []
+
+
+def test_importing_qexp_imports_nothing_but_itself(tmp_path: Path):
+    others = (*HEAVY, "hydra", "numpy", "omegaconf", "pydantic")
+    modules, _ = imported("import qexp; dir(qexp); qexp.QexpError", tmp_path, names=others)
+    assert modules == []
+
+
+def test_opening_an_archive_needs_no_hydra(tmp_path: Path):
+    names = ("hydra", "omegaconf", "pydantic", "qiskit_aer", "qiskit_ibm_runtime", "rich")
+    modules, _ = imported("import qexp; qexp.open_archive", tmp_path, names=names)
+    assert modules == []
+
+
+EVERY_MODULE = """
+import importlib, pkgutil, qexp
+found = {item.name for item in pkgutil.walk_packages(qexp.__path__, "qexp.")}
+for name in found - {"qexp.__main__"}:
+    importlib.import_module(name)
+print(*found)
+"""
+
+
+def test_heavy_imports_happen_where_they_are_used(tmp_path: Path):
+    modules, printed = imported(EVERY_MODULE, tmp_path)
+    assert {"qexp.run", "qexp.plan.transpile", "qexp.archive.read"} <= set(printed.split())
+    # The terminal is itself imported only when a run begins.
+    assert modules == ["rich"]
