@@ -69,9 +69,18 @@ def _app(config: DictConfig) -> Failed | None:
             _remove_empty(run_dir)
         failed = Failed(_line(error, run_dir), getattr(error, "exit_code", _INTERNAL_ERROR))
         _failures.append(failed)
-        _print(failed.message)
+        point = _sweep_point()
+        _print(f"{point}: {failed.message}" if point else failed.message)
         return failed
     return None
+
+
+def _sweep_point() -> str | None:
+    """What tells this run from the others of a sweep; None outside of one."""
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode is not RunMode.MULTIRUN:
+        return None
+    return " ".join(item.lstrip("+") for item in hydra_config.overrides.task)
 
 
 def _run(config: DictConfig, run_dir: Path) -> None:
@@ -83,10 +92,7 @@ def _run(config: DictConfig, run_dir: Path) -> None:
     from qexp.run import run
     from qexp.terminal import Terminal
 
-    hydra_config = HydraConfig.get()
-    is_point = hydra_config.mode is RunMode.MULTIRUN
-    point = " ".join(spec.overrides) if is_point else None
-    with Terminal(spec, point) as terminal:
+    with Terminal(spec, _sweep_point()) as terminal:
         run(spec, run_dir, terminal)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from qiskit.primitives import PubResult
 
     from qexp.core.model import Pub
+
+T = TypeVar("T")
 
 
 def open_archive(path: str | Path) -> Archive:
@@ -247,11 +249,7 @@ class Archive:
         Raises:
             ArchiveError: There is no such workload, or QPY is older than version 13.
         """
-        self._check(workload)
-        read = self._file.guarded(partial(self._circuit, workload, isa))
-        return LazySequence(
-            self._file.count(f"pubs/{workload}/pub"), read, f"circuits of {workload!r}"
-        )
+        return self._per_pub(self._circuit, workload, isa, "circuits")
 
     def pubs(self, workload: str = "main", *, isa: bool = False) -> LazySequence[Pub]:
         """The PUBs of a workload: circuit, parameter values, observables, shots or precision.
@@ -263,9 +261,7 @@ class Archive:
         Raises:
             ArchiveError: There is no such workload, or QPY is older than version 13.
         """
-        self._check(workload)
-        read = self._file.guarded(partial(self._pub, workload, isa))
-        return LazySequence(self._file.count(f"pubs/{workload}/pub"), read, f"PUBs of {workload!r}")
+        return self._per_pub(self._pub, workload, isa, "PUBs")
 
     def to_datatree(self) -> xr.DataTree:
         """The whole file as a lazily read `xarray.DataTree`, to be closed by the caller."""
@@ -274,11 +270,16 @@ class Archive:
         with self._file.reading():
             return xr.open_datatree(self.path, engine="h5netcdf")
 
-    def _check(self, workload: str) -> None:
+    def _per_pub(
+        self, read: Callable[[str, bool, int], T], workload: str, isa: bool, what: str
+    ) -> LazySequence[T]:
         if workload not in self.workloads:
             known = ", ".join(self.workloads) or "none"
             msg = f"{self.path} has no workload {workload!r}; it has: {known}."
             raise ArchiveError(msg)
+        count = self._file.count(f"pubs/{workload}/pub")
+        guarded = self._file.guarded(partial(read, workload, isa))
+        return LazySequence(count, guarded, f"{what} of {workload!r}")
 
     def _snapshot(self, index: int) -> dict[str, Any]:
         return dict(self._file.document(f"{SNAPSHOTS}/s{index}/properties_json"))

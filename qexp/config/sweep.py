@@ -74,14 +74,11 @@ class SweepFailedError(QexpError):
 
 
 def _raise_failures(returns: Sequence[JobReturn]) -> None:
-    failed: list[tuple[str, Failed]] = []
-    for item in returns:
-        value = item.return_value
-        if isinstance(value, Failed):
-            failed.append((" ".join(item.overrides or []), value))
+    values = [item.return_value for item in returns]
+    failed = [value for value in values if isinstance(value, Failed)]
     if failed:
         raise SweepFailedError(
-            f"{len(failed)} of {len(returns)} points failed, their messages are above: "
-            f"{'; '.join(point for point, _ in failed)}",
-            max(value.exit_code for _, value in failed),
+            f"{len(failed)} of {len(returns)} points failed; their messages are above, "
+            f"the others have their archives",
+            max(value.exit_code for value in failed),
         )

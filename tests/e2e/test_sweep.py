@@ -51,5 +51,6 @@ def test_a_failed_point_does_not_stop_the_others_and_the_exit_code_tells(cli: Cl
     assert done.code == 2
     assert len(done.archives()) == 2
     lines = done.err.strip().splitlines()
-    assert "9" in lines[0]
+    assert "circuits.num_qubits=9" in lines[0]
+    assert "has 9 qubits, but backend fake_manila has 5" in lines[0]
     assert "1 of 3 points failed" in lines[-1]

@@ -136,7 +136,7 @@ def test_failed_points_are_counted_and_the_worst_exit_code_tells(
     sweep: Sweep, launcher: StubLauncher
 ):
     launcher.ends = {0: Failed("too large", 2), 2: Failed("too warm", 4), 3: Failed("x", 2)}
-    with pytest.raises(QexpError, match=r"^3 of 5 points failed, .*\+\+circuits\.depth=4 "):
+    with pytest.raises(QexpError, match=r"^3 of 5 points failed; "):
         # Two points may be equal.
         sweep(RANDOM, "circuits.depth=2,3,4,2,5")
     assert sum(map(len, launcher.batches)) == 5
