@@ -17,7 +17,8 @@ from pathlib import Path
 MASK = "[redacted]"
 
 _FORMS = re.compile(
-    r"crn:v1:[^\s\"'\\,;)\]}]+"
+    # As it is, and percent-encoded, as the client's warnings link it.
+    r"(?i:crn(?::|%3a)v1(?::|%3a))[^\s\"'\\,;)\]}]+"
     r"|(?i:bearer)\s+[A-Za-z0-9._~+/=-]{8,}"
     r"|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
 )

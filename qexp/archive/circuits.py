@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qexp.archive.identity import circuit_sha256
 from qexp.archive.tables import Column, Table, long_text, numbers, texts
-from qexp.core.jsonable import dumps
+from qexp.core.jsonable import dumps, map_text
 from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ def circuit_table(
         path: Path of the table in the archive.
         first: PUB index of the first circuit within its workload.
         isa: Whether the layouts are stored too.
-        redact: Applied to every text.
+        redact: Applied to every text, and to the name and metadata in QPY.
 
     Raises:
         ArchiveError: A circuit cannot be serialised as QPY.
     """
-    blobs = [_to_qpy(circuit, path, first + k) for k, circuit in enumerate(circuits)]
+    blobs = [_to_qpy(circuit, path, first + k, redact) for k, circuit in enumerate(circuits)]
     qasm3 = [redact(_to_qasm3(circuit)) for circuit in circuits]
     dim = "pub"
     columns: dict[str, Column] = {
@@ -101,12 +101,12 @@ def _to_qasm3(circuit: QuantumCircuit) -> str:
         return ""
 
 
-def _to_qpy(circuit: QuantumCircuit, path: str, pub: int) -> bytes:
+def _to_qpy(circuit: QuantumCircuit, path: str, pub: int, redact: Callable[[str], str]) -> bytes:
     from qiskit import qpy
 
     stream = io.BytesIO()
     try:
-        qpy.dump(_mapped(circuit, _from_delay), stream)
+        qpy.dump(_redacted(_mapped(circuit, _from_delay), redact), stream)
     except Exception as error:
         msg = (
             f"Circuit {pub} ({circuit.name!r}) of {path} cannot be serialised as QPY: "
@@ -114,6 +114,16 @@ def _to_qpy(circuit: QuantumCircuit, path: str, pub: int) -> bytes:
         )
         raise ArchiveError(msg) from error
     return stream.getvalue()
+
+
+def _redacted(circuit: QuantumCircuit, redact: Callable[[str], str]) -> QuantumCircuit:
+    """The circuit without secrets in its name and metadata; itself where there are none."""
+    name, metadata = redact(circuit.name or ""), map_text(circuit.metadata, redact)
+    if (name, metadata) == (circuit.name or "", circuit.metadata):
+        return circuit
+    copy = circuit.copy(name)
+    copy.metadata = metadata
+    return copy
 
 
 def _mapped(circuit: QuantumCircuit, change: Callable[[Any], Any]) -> QuantumCircuit:

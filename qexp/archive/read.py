@@ -16,7 +16,7 @@ from qexp.archive.circuits import load_circuit
 from qexp.archive.file import ArchiveFile, locate
 from qexp.archive.merge import read_row
 from qexp.archive.pubs import load_pub
-from qexp.archive.records import JobRecord, LazySequence, Results
+from qexp.archive.records import JobRecord, LazySequence, Results, partition_of, plain
 from qexp.archive.results import Signature, decode_result
 from qexp.archive.schema import SNAPSHOTS
 from qexp.core.digest import pub_digest
@@ -219,7 +219,7 @@ class Archive:
         columns = {name: self._file.column(f"partitions/{name}") for name in names}
         count = self._file.count("partitions/workload")
         with self._file.reading():
-            return tuple(_partition({n: c[k] for n, c in columns.items()}) for k in range(count))
+            return tuple(partition_of({n: c[k] for n, c in columns.items()}) for k in range(count))
 
     @property
     def workloads(self) -> tuple[str, ...]:
@@ -228,7 +228,7 @@ class Archive:
 
     @property
     def jobs(self) -> LazySequence[JobRecord]:
-        """The jobs that reached a final state, in the order of their partitions."""
+        """The jobs that were submitted, in the order of their partitions."""
         count = self._file.count("jobs/partition")
         return LazySequence(count, self._file.guarded(self._job), "jobs")
 
@@ -298,7 +298,7 @@ class Archive:
             usage_s=None if math.isnan(usage) else usage,
             snapshot=snapshot if snapshot >= 0 else None,
             spans=self._spans(index),
-            **{name: _plain(value) for name, value in row.items()},
+            **{name: plain(value) for name, value in row.items()},
             **documents,
         )
 
@@ -310,7 +310,7 @@ class Archive:
         }
         rows = np.flatnonzero(self._file.column("spans/job") == job)
         return tuple(
-            Span(**{name: _plain(column[row]) for name, column in columns.items()}) for row in rows
+            Span(**{name: plain(column[row]) for name, column in columns.items()}) for row in rows
         )
 
     def _results(self, workload: str) -> Results[PubResult]:
@@ -382,24 +382,3 @@ class Archive:
             values = self._file.cell(f"{group}/values", position)
         raw, where = self._qpy(workload, isa, index)
         return load_pub(row, raw, values, isa=isa, where=where)
-
-
-def _partition(row: Mapping[str, Any]) -> Partition:
-    plain = {name: _plain(value) for name, value in row.items()}
-    shots, precision = plain.pop("shots"), plain.pop("precision")
-    return Partition(
-        index=plain["partition"],
-        workload=plain["workload"],
-        first=plain["first"],
-        stop=plain["stop"],
-        shots=shots if shots >= 0 else None,
-        precision=None if math.isnan(precision) else precision,
-        executions=plain["predicted_executions"],
-        payload_bytes=plain["payload_bytes"],
-        qpu_s=plain["predicted_qpu_s"],
-        closed_by=plain["closed_by"],
-    )
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value

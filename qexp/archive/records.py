@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, overload
 
-from qexp.core.model import JobState, Span
+import numpy as np
+
+from qexp.core.model import JobState, Partition, Span
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -23,7 +26,7 @@ class JobRecord:
         first: Index of its first PUB within the workload.
         stop: One past the index of its last PUB.
         num_results: Number of PUBs that have a result.
-        state: `"DONE"`, `"ERROR"` or `"CANCELLED"`.
+        state: `"DONE"`, `"ERROR"` or `"CANCELLED"`; `"QUEUED"` where it was not collected.
         error: Reason of the failure, or None.
         error_code: The service's reason code, or None.
         created: ISO 8601 UTC, `""` where not reported; so are `running` and `finished`.
@@ -127,3 +130,26 @@ class Results(LazySequence[T_co], Generic[T_co]):
     def available(self) -> tuple[int, ...]:
         """Indices of the PUBs that have a result; all of them in a complete run."""
         return self._available
+
+
+def partition_of(row: Mapping[str, Any]) -> Partition:
+    """A row of `/partitions`."""
+    values = {name: plain(value) for name, value in row.items()}
+    shots, precision = values["shots"], values["precision"]
+    return Partition(
+        index=values["partition"],
+        workload=values["workload"],
+        first=values["first"],
+        stop=values["stop"],
+        shots=shots if shots >= 0 else None,
+        precision=None if math.isnan(precision) else precision,
+        executions=values["predicted_executions"],
+        payload_bytes=values["payload_bytes"],
+        qpu_s=values["predicted_qpu_s"],
+        closed_by=values["closed_by"],
+    )
+
+
+def plain(value: Any) -> Any:
+    """A cell as a Python value."""
+    return value.item() if isinstance(value, np.generic) else value

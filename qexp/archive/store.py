@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qexp.archive.commit import replacing, sync_directory, write_text
+from qexp.archive.commit import replacing, require_space, sync_directory, write_text
 from qexp.archive.merge import PartFiles, merge
 from qexp.archive.pubs import load_pub, pub_tables
 from qexp.archive.results import result_tables
@@ -47,7 +47,7 @@ class RunStore:
 
     Args:
         run_dir: Folder of the run; `parts/` is created in it.
-        redact: Applied to every text that is written (not to QPY, which is binary).
+        redact: Applied to every text that is written, in QPY to names and metadata of circuits.
 
     Raises:
         ArchiveError: The folder cannot be written; so do all methods.
@@ -193,6 +193,7 @@ class RunStore:
             shutil.rmtree(self._parts, ignore_errors=True)
             return target
         parts = PartFiles.in_folder(self._parts)
+        require_space(target, sum(path.stat().st_size for path in self._parts.iterdir()))
         with replacing(target) as temporary:
             merge(parts, status, temporary)
         # Renamed first: a crash while deleting must not leave some parts that look like a run.
@@ -213,8 +214,15 @@ class RunStore:
     def _write(self, path: Path, tables: Mapping[str, Table]) -> None:
         import h5py
 
-        with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        # Built in memory: where HDF5 itself meets a full disk, it ends the process later on.
+        with h5py.File(
+            path.name, "w", driver="core", backing_store=False, block_size=2**20
+        ) as file:
             write_part(file, tables)
+            file.flush()
+            image = file.id.get_file_image()
+        with replacing(path) as temporary:
+            temporary.write_bytes(image)
 
 
 def _partition_table(partition: Partition) -> Table:

@@ -42,7 +42,7 @@ class TranspileNode(Node):
     scheduling_method: str | None = None
     approximation_degree: Annotated[float, Field(ge=0, le=1)] | None = 1.0
     initial_layout: list[Annotated[int, Field(ge=0)]] | None = None
-    seed: Annotated[int, Field(ge=0)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
 
 
 class PartitionNode(Node):
@@ -99,7 +99,7 @@ class RootNode(Node):
     """The whole config, without Hydra's own node."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", max_length=60)]
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
     stop_after: Literal["plan"] | None
     backend: Target
     engine: Target

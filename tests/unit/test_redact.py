@@ -34,6 +34,7 @@ def test_a_damaged_account_file_is_no_error(monkeypatch, tmp_path):
     "text",
     [
         "crn:v1:bluemix:public:quantum-computing:us-east:a/0123456789abcdef:1234-5678::",
+        "crn%3Av1%3Abluemix%3Apublic%3Aquantum-computing%3Aus-east%3Aa%2F0123%3A456%3A%3A",
         "Authorization: Bearer abcdefgh.ijkl",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl",
     ],

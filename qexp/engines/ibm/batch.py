@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from qexp.core.model import FINAL_STATES, JobOutcome, JobRequest, JobState, Span
 from qexp.engines.ibm.calibration import Calibrations
-from qexp.engines.ibm.client import one_line, redact, redacted, service_call
+from qexp.engines.ibm.client import one_line, redacted, service_call
 from qexp.engines.ibm.spans import spans_of
 from qexp.engines.primitives import make_primitive
 from qexp.errors import EngineError
+from qexp.redact import redact
 
 if TYPE_CHECKING:
     from qiskit_ibm_runtime import IBMBackend

@@ -63,7 +63,11 @@ class Calibrations:
         if properties is None:
             return None
         found = cast(dict[str, Any], redacted(properties.to_dict()))
-        since = _utc(str(found["last_update_date"]))
+        try:
+            since = _utc(str(found["last_update_date"]))
+        except (KeyError, ValueError):
+            # Kept for this job; when it began to hold is not known, so it serves no other.
+            return found
         self._known.append(_Known(min(since, when), when, found))
         return found
 

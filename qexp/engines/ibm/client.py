@@ -10,20 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import qexp.redact
 from qexp.core.jsonable import map_text, to_jsonable
 from qexp.errors import EngineError, QexpError
+from qexp.redact import RedactingFilter, redact
 
 _log = logging.getLogger(__name__)
 
-_ENCODED_CRN = re.compile(r"crn%3a[^\s\"'<>]+", re.IGNORECASE)
 _REPLY = re.compile(r"\{\s*\"errors\".*\}", re.DOTALL)
 _MAX_MESSAGE = 400
-
-
-def redact(text: str) -> str:
-    """Remove secrets from a text, also the CRNs in links that the client's warnings name."""
-    return qexp.redact.redact(_ENCODED_CRN.sub(qexp.redact.MASK, text))
 
 
 def redacted(value: Any) -> Any:
@@ -50,10 +44,9 @@ def _errors_of(reply: re.Match[str]) -> str:
 class _Redactor(logging.Handler):
     """Writes nothing; redacts each record before the handlers that come after it see it."""
 
-    _filter = qexp.redact.RedactingFilter()
+    _filter = RedactingFilter()
 
     def emit(self, record: logging.LogRecord) -> None:
-        record.msg, record.args = redact(record.getMessage()), None
         self._filter.filter(record)
 
 

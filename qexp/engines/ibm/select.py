@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from qexp.engines.ibm.client import one_line, redact, service_call
+from qexp.engines.ibm.client import one_line, service_call
 from qexp.errors import ConfigError, EngineError
+from qexp.redact import redact
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2

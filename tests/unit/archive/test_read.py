@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -353,3 +354,27 @@ def test_every_dataset_and_attribute_is_documented(two_workloads: Path) -> None:
         check("", file)
         file.visititems(check)
     assert not missing
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_flipped_bits_and_cut_files_are_one_line(seed: int, tmp_path: Path) -> None:
+    path = write_run(tmp_path, sampler_jobs([1])).seal("complete")
+    rng, raw = np.random.default_rng(seed), bytearray(path.read_bytes())
+    for position in rng.integers(0, len(raw), 20):
+        raw[position] ^= 1 << int(rng.integers(8))
+    path.write_bytes(raw if seed % 3 else raw[: rng.integers(1, len(raw))])
+    with contextlib.suppress(ArchiveError), qexp.open_archive(path) as run:
+        repr(run)
+        _ = run.config, run.backend, run.partitions, run.environment
+        _ = list(run.jobs), list(run.snapshots), list(run.pubs()), list(run.circuits(isa=True))
+        _ = list(run.results["main"])
+        run.to_datatree().close()
+
+
+def test_a_result_that_is_not_what_was_stored_is_refused(tmp_path: Path) -> None:
+    path = write_run(tmp_path, sampler_jobs([1])).seal("complete")
+    with h5py.File(path, "r+") as file:
+        (group,) = file["results/main"].values()
+        group["reg0"][0, 0, 0, 0] ^= 1
+    with qexp.open_archive(path) as run, pytest.raises(ArchiveError, match="digest"):
+        run.results["main"][0]

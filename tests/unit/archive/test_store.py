@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -321,3 +324,76 @@ def test_large_rows_are_copied_without_decoding(tmp_path: Path) -> None:
         assert dataset.compression == "gzip"
         assert dataset.fletcher32
         assert [dataset.id.read_direct_chunk((row, 0, 0)) for row in range(4)] == raw
+
+
+LIMITED = """
+import os, resource, sys
+from pathlib import Path
+import numpy as np
+from qiskit.primitives import BitArray, DataBin, SamplerPubResult
+from qexp.errors import ArchiveError
+from tests.unit.archive.samples import header, outcome, sampler_pub, write_partition
+from qexp.archive.store import RunStore
+store = RunStore(Path(sys.argv[1]))
+store.write_header(header())
+for k in range(2):
+    write_partition(store, k, k, [sampler_pub(k)])
+def results(shots):
+    array = np.frombuffer(os.urandom(shots), "u1").reshape(shots, 1)
+    return [SamplerPubResult(DataBin(c=BitArray(array, 8)), {})]
+resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))
+try:
+    store.write_job(outcome(0, results(3 * 10**6)))
+except ArchiveError as error:
+    print(error)
+store.write_job(outcome(1, results(10)))
+print(store.seal("partial"))
+"""
+
+
+def test_a_part_that_cannot_be_written_is_one_line_and_harms_nothing_else(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[3],
+    )
+    assert done.stderr == ""
+    refused, sealed = done.stdout.splitlines()
+    assert "job-000000.h5: File too large. Check free space" in refused
+    with qexp.open_archive(sealed) as run:
+        assert run.results["main"].available == (1,)
+
+
+def test_an_archive_that_does_not_fit_on_the_disk_is_refused_and_its_parts_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = write_run(tmp_path, sampler_jobs([1]))
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+        with pytest.raises(ArchiveError, match=r"0\.0 MB are free"):
+            store.seal("complete")
+    assert store.seal("complete").exists()
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 2**70])
+def test_a_seed_that_cannot_be_stored_is_refused_before_anything_runs(
+    seed: int, tmp_path: Path
+) -> None:
+    with pytest.raises(ArchiveError, match="cannot be stored"):
+        RunStore(tmp_path).write_header(header(seed=seed))
+
+
+def test_circuits_keep_no_secret_in_qpy(tmp_path: Path) -> None:
+    circuit = sampler_circuit(2)
+    circuit.name, circuit.metadata = "with s3cret", {"key": ["s3cret", 1], "s3cret": None}
+    store = RunStore(tmp_path, redact=lambda text: text.replace("s3cret", "***"))
+    store.write_header(header())
+    write_partition(store, 0, 0, [type(sampler_pub()).coerce(circuit)])
+    path = store.seal("planned")
+    assert b"s3cret" not in path.read_bytes()
+    with qexp.open_archive(path) as run:
+        assert run.circuits()[0].name == "with ***"
+        assert run.circuits()[0].metadata == {"key": ["***", 1], "***": None}
+    assert circuit.name == "with s3cret"

@@ -48,6 +48,7 @@ def test_max_time(load_spec, text, seconds):
         (["circuits.depth=-1"], r"^circuits\.depth: got -1; it must be greater than"),
         (["circuits.num_circuits=true"], r"^circuits\.num_circuits: got True; .*integer"),
         (["seed=-1"], r"^seed: got -1; it must be greater than or equal to 0"),
+        (["seed=9223372036854775808"], r"^seed: got 9223372036854775808; it must be less than"),
         (["+sede=1"], r"^sede: unknown key; did you mean 'seed'\?"),
         (["backend=ibm"], r"^backend\.name: a value is needed; set it on the command line"),
         (["stop_after=never"], r"^stop_after: got 'never'; it must be 'plan'"),

@@ -69,3 +69,23 @@ def test_none_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
     backend.fails = True
     assert calibrations.at("2026-05-01T09:00:00Z") is None
     assert "retired" in caplog.text
+
+
+@pytest.mark.parametrize("date", [None, "yesterday"])
+def test_a_calibration_without_a_sound_date_is_kept_for_its_own_job_only(date: str | None) -> None:
+    class Undated(Properties):
+        def to_dict(self) -> dict[str, Any]:
+            return {"backend_name": "ibm_x"} | ({"last_update_date": date} if date else {})
+
+    class Careless(Backend):
+        def properties(self, datetime: datetime) -> Properties:
+            self.asked.append(datetime)
+            return Undated(datetime)
+
+    backend = Careless()
+    calibrations = Calibrations(backend)  # type: ignore[arg-type]
+    for _ in range(2):
+        found = calibrations.at("2026-05-01T09:00:00Z")
+        assert found is not None
+        assert found["backend_name"] == "ibm_x"
+    assert len(backend.asked) == 2
