@@ -20,7 +20,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from qexp.config import problems
 from qexp.config.hydra_setup import open_nodes, register, shipped_root
-from qexp.errors import ConfigError, Failed, PlanError, QexpError
+from qexp.errors import ConfigError, Failed, GeneratorError, QexpError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -38,7 +38,9 @@ def main() -> None:
         return
     register()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.argv[1:] = open_nodes(sys.argv[1:])
+    sys.argv[1:] = _flags_first(open_nodes(sys.argv[1:]))
+    # A log that cannot be written (a full disk) is no reason for a traceback on the terminal.
+    logging.raiseExceptions = False
     # Makes Hydra raise instead of printing, so that every error is printed here, in one way.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -52,6 +54,12 @@ def main() -> None:
         sys.exit(_failures[-1].exit_code)
 
 
+def _flags_first(arguments: list[str]) -> list[str]:
+    """Hydra's parser wants all overrides together; people put `-m` and `--cfg job` anywhere."""
+    overrides = [item for item in arguments if "=" in item and not item.startswith("-")]
+    return [item for item in arguments if item not in overrides] + overrides
+
+
 _failures: list[Failed] = []
 """How runs in this process failed; a sweep's own error tells the points of all processes."""
 
@@ -60,14 +68,20 @@ _failures: list[Failed] = []
 def _app(config: DictConfig) -> Failed | None:
     """One run: in a multirun, one point. A failed point does not stop the others."""
     run_dir = Path(HydraConfig.get().runtime.output_dir).resolve()
+    # Nothing that was there before is ever removed; `hydra.run.dir` may name any folder.
+    is_new = not any(run_dir.iterdir())
     try:
         _run(config, run_dir)
-    except Exception as error:
+    except KeyboardInterrupt:
+        if is_new and not _was_opened(run_dir):
+            _remove(run_dir)
+            raise KeyboardInterrupt("interrupted before anything was submitted") from None
+        raise
+    except (Exception, SystemExit) as error:
         _log.error("the run ended with an error", exc_info=True)
-        # A plan error with a cause comes from the user's own code: the log has its traceback.
-        if isinstance(error, ConfigError) or (isinstance(error, PlanError) and not error.__cause__):
-            _remove_empty(run_dir)
         failed = Failed(_line(error, run_dir), getattr(error, "exit_code", _INTERNAL_ERROR))
+        if is_new and not _was_opened(run_dir):
+            _remove(run_dir, keep_log=_is_explained_by_log(error))
         _failures.append(failed)
         point = _sweep_point()
         _print(f"{point}: {failed.message}" if point else failed.message)
@@ -87,6 +101,7 @@ def _run(config: DictConfig, run_dir: Path) -> None:
     from qexp.config.load import load
 
     logging.captureWarnings(True)
+    _refuse_ignored_sweep()
     spec = load(config)
 
     from qexp.run import run
@@ -96,20 +111,38 @@ def _run(config: DictConfig, run_dir: Path) -> None:
         run(spec, run_dir, terminal)
 
 
-def _remove_empty(run_dir: Path) -> None:
-    """Remove the folder of a run that never started: it holds a log and perhaps a plan.
+def _refuse_ignored_sweep() -> None:
+    hydra_config = HydraConfig.get()
+    params = hydra_config.sweeper.get("params")
+    if params and hydra_config.mode is not RunMode.MULTIRUN:
+        raise ConfigError(
+            f"hydra.sweeper.params: a sweep over {', '.join(map(str, params))} is declared, but "
+            f"this is a single run; add -m, or set hydra.sweeper.params=null"
+        )
 
-    A folder that holds anything else (`hydra.run.dir` may name any) is left as it is.
-    """
-    others = {item.name for item in run_dir.iterdir()} - {"run.log", "parts"}
-    if not others and not (run_dir / "parts" / "batch.json").exists():
-        logging.shutdown()
-        shutil.rmtree(run_dir, ignore_errors=True)
-        for parent in run_dir.parents[:2]:
-            # outputs/<experiment>[/<sweep>], unless another run is in it
-            if parent.name == "outputs" or any(parent.iterdir()):
-                break
-            parent.rmdir()
+
+def _was_opened(run_dir: Path) -> bool:
+    """Whether the run got as far as a batch, so that something may have been measured."""
+    return (run_dir / "run.h5").exists() or (run_dir / "parts" / "batch.json").exists()
+
+
+def _remove(run_dir: Path, *, keep_log: bool = False) -> None:
+    """Remove what a run left that never came to a batch, and the folders made for it."""
+    shutil.rmtree(run_dir / "parts", ignore_errors=True)
+    if keep_log:
+        return
+    logging.shutdown()
+    shutil.rmtree(run_dir, ignore_errors=True)
+    for parent in run_dir.parents[:2]:
+        # outputs/<experiment>[/<sweep>], unless another run is in it
+        if parent.name == "outputs" or any(parent.iterdir()):
+            break
+        parent.rmdir()
+
+
+def _is_explained_by_log(error: BaseException) -> bool:
+    """Whether the error is of the user's own code or of ours, so that a traceback is of use."""
+    return isinstance(error, GeneratorError) or not isinstance(error, QexpError)
 
 
 def _print_version() -> None:
@@ -120,7 +153,8 @@ def _print_version() -> None:
 
 def _exit(error: BaseException) -> None:
     interrupted = isinstance(error, KeyboardInterrupt)
-    _print("interrupted; what was measured is kept" if interrupted else _line(error, None))
+    kept = str(error) or "interrupted; what was measured is kept"
+    _print(kept if interrupted else _line(error, None))
     sys.exit(_INTERRUPTED if interrupted else getattr(error, "exit_code", _INTERNAL_ERROR))
 
 
@@ -129,8 +163,9 @@ def _line(error: BaseException, run_dir: Path | None) -> str:
 
     text = " ".join(str(error).split())
     if not isinstance(error, QexpError):
-        where = f"; the traceback is in {run_dir / 'run.log'}" if run_dir is not None else ""
-        text = f"internal error, please report it: {type(error).__name__}: {text}{where}"
+        text = f"internal error, please report it: {type(error).__name__}: {text}"
+    if run_dir is not None and _is_explained_by_log(error):
+        text = f"{text}; the traceback is in {run_dir / 'run.log'}"
     return redact(text)
 
 
@@ -157,10 +192,18 @@ def _compose_problem(error: Exception) -> str | None:
             return f"{path}: {error.strerror}; choose a folder that you can write to"
         case HydraException():
             return _hydra_problem(str(error))
-    return text if "defaults list" in text else None
+    told = {"Config group override must be": _GROUP_RULE, "defaults list": text}
+    return next((message for sign, message in told.items() if sign in text), None)
+
+
+_GROUP_RULE = (
+    "a config group takes the name of a choice, not null or a number; leave the override out to "
+    "choose nothing ('python -m qexp --help' lists the choices)"
+)
 
 
 def _hydra_problem(text: str) -> str:
+    text = text.replace("++", "")
     choice = re.search(r"Could not find '([^']+)'", text)
     if choice is not None:
         group, _, name = choice.group(1).rpartition("/")

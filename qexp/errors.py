@@ -27,6 +27,10 @@ class PlanError(QexpError):
     exit_code = 2
 
 
+class GeneratorError(PlanError):
+    """A circuit generator failed in its own code; the run's log has the traceback."""
+
+
 class EngineError(QexpError):
     """The service or the simulator did not do what was asked of it."""
 

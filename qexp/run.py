@@ -20,7 +20,7 @@ from qexp.core.model import JobOutcome, JobRequest, Partition, Plan, RunHeader, 
 from qexp.core.observer import Observer
 from qexp.core.seeds import as_int, child, describe, stream
 from qexp.core.spec import RunSpec
-from qexp.errors import EngineError, JobsFailedError, QexpError
+from qexp.errors import ConfigError, EngineError, JobsFailedError, QexpError
 from qexp.plan.build import build_plan, check_max_time
 from qexp.provenance import describe_backend, describe_environment
 from qexp.redact import redact
@@ -57,13 +57,15 @@ def run(spec: RunSpec, run_dir: Path, observer: Observer | None = None) -> RunRe
         observer: Is told about progress; None: silent.
 
     Raises:
-        ConfigError: The backend does not exist or does not suit the engine.
+        ConfigError: The backend does not exist or does not suit the engine, or `run_dir` already
+            holds a run.
         PlanError: The circuits cannot run as declared; nothing was submitted.
         EngineError: The batch could not be opened.
         JobsFailedError: The archive is sealed, but jobs are missing in it.
         KeyboardInterrupt: Interrupted; the archive is sealed with what was collected.
     """
     observer = observer or Observer()
+    _refuse_used(run_dir)
     backend = spec.select_backend()
     spec.engine.check_backend(backend)
     observer.backend_selected(backend.name, backend.num_qubits, spec.engine.name)
@@ -82,6 +84,14 @@ def run(spec: RunSpec, run_dir: Path, observer: Observer | None = None) -> RunRe
     observer.sealed(archive, outcomes)
     _raise_unless_complete(status, report, archive)
     return RunReport(archive, status, plan, report)
+
+
+def _refuse_used(run_dir: Path) -> None:
+    if (run_dir / "run.h5").exists() or (run_dir / "parts").exists():
+        raise ConfigError(
+            f"hydra.run.dir: {run_dir} already holds a run, which is never overwritten; name "
+            f"another folder or leave hydra.run.dir and hydra.sweep.subdir as they are"
+        )
 
 
 def _ignored(spec: RunSpec) -> Iterator[str]:

@@ -5,6 +5,7 @@ Progress goes to stderr and only when that is a terminal; the table and the summ
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections import Counter
@@ -145,7 +146,9 @@ class Terminal(Observer):
         """Print the summary."""
         self._progress.stop()
         if self._spec.stop_after == "plan":
-            self._print_lines({"plan": _relative(archive), "next": "the same without stop_after"})
+            rerun = [o for o in self._spec.overrides if not o.startswith("stop_after=")]
+            again = shlex.join(["python", "-m", "qexp", *rerun])
+            self._print_lines({"plan": _relative(archive), "next": again})
             return
         done = sum(outcome.state == "DONE" for outcome in outcomes)
         planned = len(self._plan.partitions) if self._plan else 0

@@ -98,10 +98,27 @@ def _validated(plain: dict[str, Any]) -> RootNode:
 
     if "experiment" in plain:
         raise ConfigError(f"experiment: unknown key; {problems.PACKAGE_HINT}")
+    _refuse_unchosen(plain)
     try:
         return RootNode.model_validate(plain)
     except ValidationError as error:
         raise ConfigError(problems.of_validation(error, RootNode)) from None
+
+
+def _refuse_unchosen(plain: dict[str, Any]) -> None:
+    """Overrides of circuits or a primitive where none was chosen, a misspelt workload included."""
+    workloads = plain.get("workloads")
+    named = workloads if isinstance(workloads, dict) else {}
+    places = {"": plain, **{f"workloads.{name}.": node for name, node in named.items()}}
+    for prefix, place in places.items():
+        for part, key in (("circuits", "_target_"), ("primitive", "kind")):
+            node = place.get(part) if isinstance(place, dict) else None
+            if isinstance(node, dict) and node and key not in node:
+                listed = f"; the workloads are: {', '.join(map(str, named))}" if named else ""
+                raise ConfigError(
+                    f"{prefix}{part}: nothing is chosen that could take {', '.join(node)}; choose "
+                    f"{part}=NAME or an experiment first, or correct the key{listed}"
+                )
 
 
 def _engine(node: Mapping[str, Any]) -> Engine:

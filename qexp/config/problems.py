@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -53,13 +54,22 @@ def of_validation(error: ValidationError, model: type[BaseModel], path: str = ""
         if problem["type"] == "extra_forbidden":
             message = unknown_key(full, _keys_at(model, [str(part) for part in location[:-1]]))
         elif problem["type"] == "missing":
-            message = f"{full}: a value is needed"
+            message = f"{full}: a value is needed; {_where_to_set(full)}"
         elif problem["type"] == "string_pattern_mismatch":
             message = f"{full}: got {_short(problem['input'])}; {_NAME_RULE}"
         else:
             message = f"{full}: got {_short(problem['input'])}; {_lower(problem['msg'])}"
         seen.setdefault(full, message)
     return " | ".join(seen.values())
+
+
+def _where_to_set(path: str) -> str:
+    if path == "engine":
+        return (
+            "begin the backend's file with 'defaults: [/engine@_global_.engine: local, _self_]' "
+            "or set engine=local"
+        )
+    return f"set it on the command line ({path}=...) or in the experiment's file"
 
 
 def of_interpolation(error: OmegaConfBaseException) -> str:
@@ -107,4 +117,5 @@ def _short(value: Any) -> str:
 
 def _lower(message: str) -> str:
     message = message.replace("Input should be", "it must be")
+    message = re.sub(r"valid dictionary( or instance of \w+)?", "mapping of keys", message)
     return message[:1].lower() + message[1:]

@@ -85,12 +85,20 @@ class LimitsNode(Node):
     open_plan_batch_max_time_s: LimitNode
 
 
+class CreatorNode(Node):
+    """A person who made the data."""
+
+    name: str
+    orcid: str | None = None
+    affiliation: str | None = None
+
+
 class MetadataNode(Node):
     """What a reader of the archive should know; copied into its root attributes."""
 
     title: str | None = None
     description: str | None = None
-    creators: list[dict[str, str]] = []
+    creators: list[CreatorNode] = []
     license: str | None = None
     keywords: list[str] = []
 

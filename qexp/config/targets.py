@@ -59,7 +59,7 @@ def build(node: Mapping[str, Any], path: str) -> Any:
     except Exception as error:
         reason = " ".join(str(error).split())
         raise ConfigError(
-            f"{path}: {node['_target_']} refuses its arguments: {type(error).__name__}: {reason}"
+            f"{path}: {node['_target_']} failed: {type(error).__name__}: {reason}"
         ) from error
 
 
@@ -80,12 +80,8 @@ def locate(name: Any, path: str) -> Callable[..., Any]:
         raise ConfigError(f"{key}: '{name}' is not allowed as a target; name your own function")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(
-            f"{key}: cannot import '{module_name}': {reason}; it is looked up in the current "
-            f"folder and in the installed packages"
-        ) from error
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{key}: {_import_problem(module_name, error)}") from error
     target = getattr(module, attribute, None)
     if not callable(target):
         public = [
@@ -100,6 +96,17 @@ def locate(name: Any, path: str) -> Callable[..., Any]:
             )
         )
     return target
+
+
+def _import_problem(module_name: str, error: BaseException) -> str:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+    if missing and f"{module_name}.".startswith(f"{missing}."):
+        return (
+            f"cannot import '{module_name}': {reason}; it is looked up in the current folder and "
+            f"in the installed packages"
+        )
+    return f"cannot import '{module_name}', it fails with {type(error).__name__}: {reason}"
 
 
 def accepts(target: Callable[..., Any], parameter: str) -> bool:

@@ -51,11 +51,23 @@ def check_options(
     if not options:
         return
     model = _options_class(kind, implementation)
-    problems = list(mismatches(options, model, path)) or list(
-        _objections(kind, implementation, options, path)
+    problems = (
+        list(mismatches(options, model, path))
+        or list(_not_positive(options, path))
+        or list(_objections(kind, implementation, options, path))
     )
     if problems:
         raise ConfigError("; ".join(problems))
+
+
+def _not_positive(options: Mapping[str, Any], path: str) -> Iterator[str]:
+    """Values that no job can have, although IBM's models leave their range open."""
+    for key, value in declared_leaves(options):
+        name = key.rpartition(".")[2]
+        if name in {"default_shots", "max_execution_time"} and value < 1:
+            yield f"{path}.{key}: got {value}; it must be at least 1"
+        elif name == "rep_delay" and value < 0:
+            yield f"{path}.{key}: got {value}; it must not be negative (seconds)"
 
 
 def build_options(

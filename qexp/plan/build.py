@@ -10,7 +10,7 @@ from qexp.core.model import Limit, Partition, PartitionLimits, Plan, PlannedPub,
 from qexp.core.partition import partition as cut
 from qexp.core.protocols import Engine
 from qexp.core.seeds import stream
-from qexp.errors import PlanError, QexpError
+from qexp.errors import GeneratorError, PlanError, QexpError
 from qexp.plan.checks import Hardware, check_pub
 from qexp.plan.footprint import footprint
 from qexp.plan.limits import effective_limits
@@ -99,10 +99,10 @@ def _generated(workload: WorkloadSpec, seed: int) -> Iterator[Any]:
             index += 1
     except QexpError:
         raise
-    except Exception as error:
-        raise PlanError(
+    except (Exception, SystemExit) as error:
+        raise GeneratorError(
             f"workload '{workload.name}': its circuit generator failed at PUB {index}: "
-            f"{one_line(error)}; correct the generator or its config (the log has the traceback)"
+            f"{one_line(error)}; correct the generator or its config"
         ) from error
 
 

@@ -124,6 +124,7 @@ def _coerce(pub_like: Any, primitive: PrimitiveSpec) -> Pub:
     from qiskit.primitives.containers.estimator_pub import EstimatorPub
     from qiskit.primitives.containers.sampler_pub import SamplerPub
 
+    _refuse_other_kind(pub_like, primitive)
     if primitive.kind == "sampler":
         sampler_pub = SamplerPub.coerce(pub_like, primitive.shots)
         if sampler_pub.shots is None:
@@ -133,6 +134,21 @@ def _coerce(pub_like: Any, primitive: PrimitiveSpec) -> Pub:
     if pub.precision is None:
         raise ValueError("neither the PUB nor primitive.precision says how precise")
     return pub
+
+
+def _refuse_other_kind(pub_like: Any, primitive: PrimitiveSpec) -> None:
+    """Say so where the circuits are for the other primitive; Qiskit's own words do not."""
+    from qiskit import QuantumCircuit
+    from qiskit.primitives.containers.observables_array import ObservablesArray
+    from qiskit.quantum_info import SparsePauliOp
+
+    second = pub_like[1] if isinstance(pub_like, tuple) and len(pub_like) > 1 else None
+    while isinstance(second, list | tuple) and second:
+        second = second[0]
+    if primitive.kind == "estimator" and isinstance(pub_like, QuantumCircuit):
+        raise ValueError("the circuit comes without observables; it is for primitive=sampler")
+    if primitive.kind == "sampler" and isinstance(second, ObservablesArray | SparsePauliOp | str):
+        raise ValueError("the circuit comes with observables; it is for primitive=estimator")
 
 
 def _expected(primitive: PrimitiveSpec) -> str:

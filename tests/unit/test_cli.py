@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,14 @@ from omegaconf import DictConfig
 from qexp import cli
 from qexp.config.hydra_setup import open_nodes, register, shipped_root
 from qexp.config.load import load
-from qexp.errors import ConfigError, EngineError, Failed, JobsFailedError, PlanError
+from qexp.errors import (
+    ConfigError,
+    EngineError,
+    Failed,
+    GeneratorError,
+    JobsFailedError,
+    PlanError,
+)
 
 TOKEN = "s3cr3t-token-of-the-tests"
 RANDOM = "experiment=random_sampling"
@@ -138,23 +145,25 @@ def test_what_is_no_mistake_in_a_config_is_no_compose_problem():
     assert cli._compose_problem(EngineError("x")) is None
 
 
-Fail = Callable[[BaseException], Failed | None]
+Fail = Callable[..., Failed | None]
 
 
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
     path = tmp_path / "outputs" / "random_sampling" / "r1"
     path.mkdir(parents=True)
-    (path / "run.log").write_text("")
     return path
 
 
 @pytest.fixture
 def fail(monkeypatch: pytest.MonkeyPatch, run_dir: Path) -> Fail:
-    """One run, of which everything after composing is `raise error`."""
+    """One run, of which everything after composing is to write files and `raise error`."""
 
-    def _fail(error: BaseException) -> Failed | None:
+    def _fail(error: BaseException, made: Sequence[str] = ()) -> Failed | None:
         def _raise(*_: object) -> None:
+            for name in made:
+                (run_dir / name).parent.mkdir(parents=True, exist_ok=True)
+                (run_dir / name).write_text("x")
             raise error
 
         monkeypatch.setattr(cli, "_run", _raise)
@@ -192,36 +201,63 @@ def test_an_interruption_is_left_to_stop_a_sweep(fail: Fail):
         fail(KeyboardInterrupt())
 
 
-def with_cause(error: Exception) -> Exception:
-    error.__cause__ = ZeroDivisionError()
-    return error
+EVERYTHING = ["run.log", "parts/header.json"]
 
 
 @pytest.mark.parametrize(
-    ("error", "files", "is_kept"),
+    ("error", "made", "kept"),
     [
-        (ConfigError("x"), [], False),
-        (with_cause(ConfigError("x")), [], False),
-        (PlanError("x"), ["parts/header.json"], False),
-        # The user's generator failed: its traceback is in the log.
-        (with_cause(PlanError("x")), ["parts/header.json"], True),
-        (PlanError("x"), ["parts/header.json", "parts/batch.json"], True),
-        (ConfigError("x"), ["run.h5"], True),
-        (EngineError("x"), ["parts/header.json"], True),
-        # hydra.run.dir=outputs, say.
-        (ConfigError("x"), ["other_experiment/r0/run.h5"], True),
-        (ConfigError("x"), ["notes.txt"], True),
+        (ConfigError("x"), ["run.log"], []),
+        (PlanError("x"), EVERYTHING, []),
+        (EngineError("x"), EVERYTHING, []),
+        # The user's generator failed, or qexp did: the traceback is in the log.
+        (GeneratorError("x"), EVERYTHING, ["run.log"]),
+        (ZeroDivisionError("x"), EVERYTHING, ["run.log"]),
+        (SystemExit(0), EVERYTHING, ["run.log"]),
+        # A batch was opened: something may have been measured.
+        (EngineError("x"), [*EVERYTHING, "parts/batch.json"], [*EVERYTHING, "parts/batch.json"]),
+        (JobsFailedError("x"), ["run.log", "run.h5"], ["run.log", "run.h5"]),
     ],
 )
-def test_only_the_folder_of_a_run_that_never_started_is_removed(
-    fail: Fail, run_dir: Path, error: Exception, files: list[str], is_kept: bool
+def test_what_a_run_that_never_came_to_a_batch_leaves(
+    fail: Fail, run_dir: Path, error: BaseException, made: list[str], kept: list[str]
 ):
-    for name in files:
-        (run_dir / name).parent.mkdir(parents=True, exist_ok=True)
-        (run_dir / name).write_text("x")
-    fail(error)
-    assert run_dir.exists() is is_kept
-    assert all((run_dir / name).exists() is is_kept for name in files)
+    assert fail(error, made) is not None
+    left = [str(path.relative_to(run_dir)) for path in run_dir.rglob("*") if path.is_file()]
+    assert sorted(left) == sorted(kept)
+    assert run_dir.parent.exists() is bool(kept)
+    assert run_dir.parents[1].exists()
+
+
+@pytest.mark.parametrize("before", ["other/r0/run.h5", "notes.txt", "parts/job-000000.h5"])
+def test_nothing_that_was_there_before_is_removed(fail: Fail, run_dir: Path, before: str):
+    path = run_dir / before
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("x")
+    fail(ConfigError("x"))
+    assert path.read_text() == "x"
+
+
+def test_an_interruption_before_the_batch_says_so_and_leaves_nothing(fail: Fail, run_dir: Path):
+    with pytest.raises(KeyboardInterrupt, match="before anything was submitted"):
+        fail(KeyboardInterrupt(), EVERYTHING)
+    assert not run_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ordered"),
+    [
+        (["experiment=ghz", "-m", "seed=1,2"], ["-m", "experiment=ghz", "seed=1,2"]),
+        (
+            ["experiment=ghz", "--cfg", "job", "seed=1"],
+            ["--cfg", "job", "experiment=ghz", "seed=1"],
+        ),
+        (["-sc", "install=bash"], ["-sc", "install=bash"]),
+        (["~circuits", "seed=1"], ["~circuits", "seed=1"]),
+    ],
+)
+def test_flags_may_stand_anywhere(arguments: list[str], ordered: list[str]):
+    assert cli._flags_first(arguments) == ordered
 
 
 def exit_of_main(monkeypatch: pytest.MonkeyPatch, app: Callable[[], None]) -> int:

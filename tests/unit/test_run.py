@@ -30,7 +30,7 @@ from qexp.core.observer import Observer
 from qexp.core.seeds import child
 from qexp.core.spec import RunSpec
 from qexp.engines.local.engine import LocalEngine
-from qexp.errors import EngineError, JobsFailedError, PlanError
+from qexp.errors import ConfigError, EngineError, JobsFailedError, PlanError
 from qexp.run import run
 
 TOKEN = "s3cr3t-token-of-the-tests"
@@ -285,11 +285,22 @@ def test_a_batch_that_cannot_be_closed_is_told_and_loses_nothing(spec: RunSpec, 
         run(replace(spec, engine=engine), run_dir)
     with qexp.open_archive(run_dir) as archive:
         assert [job.job_id for job in archive.jobs] == ["j0"]
-    complete = StubEngine(run_dir=run_dir, close_errors=[EngineError("still open")] * 9)
+
+
+def test_a_complete_run_whose_batch_stays_open_says_so(spec: RunSpec, run_dir: Path):
+    engine = StubEngine(run_dir=run_dir, close_errors=[EngineError("still open")] * 9)
     with pytest.raises(EngineError, match=r"^still open; what was measured is in"):
-        run(replace(spec, engine=complete), run_dir)
+        run(replace(spec, engine=engine), run_dir)
     with qexp.open_archive(run_dir) as archive:
         assert archive.status == "complete"
+
+
+def test_a_folder_that_holds_a_run_is_never_overwritten(spec: RunSpec, run_dir: Path):
+    run(replace(spec, stop_after="plan"), run_dir)
+    before = (run_dir / "run.h5").read_bytes()
+    with pytest.raises(ConfigError, match=r"already holds a run, which is never overwritten"):
+        run(spec, run_dir)
+    assert (run_dir / "run.h5").read_bytes() == before
 
 
 def test_an_interruption_of_the_plan_opens_no_batch(spec: RunSpec, run_dir: Path):

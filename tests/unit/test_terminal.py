@@ -137,10 +137,12 @@ def test_an_error_stops_the_bars(monkeypatch):
 
 
 def test_a_plan_says_where_it_is_and_a_point_of_a_sweep_which_it_is(capsys, tmp_path):
-    spec = SimpleNamespace(stop_after="plan", partition=PartitionLimits())
+    overrides = ("experiment=ghz", "stop_after=plan", "metadata.title=a b")
+    spec = SimpleNamespace(stop_after="plan", partition=PartitionLimits(), overrides=overrides)
     with Terminal(spec, "circuits.depth=[2]") as terminal:
         terminal.sealed(tmp_path / "run.h5", [])
-    assert capsys.readouterr().out.splitlines()[:2] == [
+    assert capsys.readouterr().out.splitlines() == [
         "point    circuits.depth=[2]",
         f"plan     {tmp_path / 'run.h5'}",
+        "next     python -m qexp experiment=ghz 'metadata.title=a b'",
     ]

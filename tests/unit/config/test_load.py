@@ -55,6 +55,21 @@ def test_max_time(load_spec, text, seconds):
         (["batch.max_time=soon"], r"^batch\.max_time: "),
         (["primitive.kind=samplr"], r"^primitive\.kind: got 'samplr'; it must be 'sampler' or"),
         (["primitive.shots=0"], r"^primitive\.shots: got 0; it must be greater than 0"),
+        (
+            ["primitive.shots=null", "primitive.options.default_shots=0"],
+            r"^primitive\.options\.default_shots: got 0; it must be at least 1",
+        ),
+        (
+            ["primitive.options.max_execution_time=-4"],
+            r"^primitive\.options\.max_execution_time: got -4; it must be at least 1",
+        ),
+        (
+            ["primitive.options.execution.rep_delay=-1.0"],
+            r"^primitive\.options\.execution\.rep_delay: got -1\.0; it must not be negative",
+        ),
+        (["metadata.creators=[{nam: Ada}]"], r"^metadata\.creators\.0\.nam: unknown key; did you"),
+        (["batch=3"], r"^batch: got 3; it must be a mapping of keys"),
+        (["~engine"], r"^engine: a value is needed; begin the backend's file with"),
         (["primitive.precision=0.1"], r"^primitive\.precision: got 0\.1, but a sampler takes"),
         (
             ["primitive.shots=4096", "primitive.options.default_shots=10"],
@@ -106,6 +121,24 @@ def test_nothing_to_run(load_spec):
 def test_a_top_level_part_that_no_workload_uses_is_refused(load_spec):
     with pytest.raises(ConfigError, match=r"^circuits: would have no effect"):
         load_spec("experiment=estimator_and_sampler", "circuits=random")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "primitive.shots=3",
+            r"^primitive: nothing is chosen .*workloads are: estimator, sampler$",
+        ),
+        (
+            "workloads.samler.primitive.shots=3",
+            r"^workloads\.samler\.primitive: nothing is chosen .*are: estimator, sampler, samler$",
+        ),
+    ],
+)
+def test_a_misspelt_workload_lists_those_that_exist(load_spec, override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_spec("experiment=estimator_and_sampler", override)
 
 
 def test_all_mistakes_are_told_at_once(load_spec):

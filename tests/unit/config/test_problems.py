@@ -67,7 +67,11 @@ def test_unknown_key(path: str, allowed: list[str], message: str):
         ({"row": [0, -1]}, "row.1: got -1; it must be greater than or equal to 0"),
         ({"one": {"size": "2"}}, "one.size: got '2'; it must be a valid integer"),
         ({"one": {"size": True}}, "one.size: got True; it must be a valid integer"),
-        ({"one": {}}, "one.size: a value is needed"),
+        (
+            {"one": {}},
+            "one.size: a value is needed; set it on the command line (one.size=...) or in the "
+            "experiment's file",
+        ),
         # A union is tried member by member, but told once.
         ({"time": 1.5}, "time: got 1.5; it must be a valid string"),
         (
@@ -85,7 +89,8 @@ def test_all_problems_are_told_and_a_misspelt_key_before_what_it_leaves_missing(
     first, *others = message.split(" | ")
     assert first.startswith("top.one.sise: unknown key; did you mean 'size'?")
     assert others == [
-        "top.one.size: a value is needed",
+        "top.one.size: a value is needed; set it on the command line (top.one.size=...) or in the "
+        "experiment's file",
         "top.row.0: got -1; it must be greater than or equal to 0",
     ]
 

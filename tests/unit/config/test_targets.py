@@ -59,7 +59,7 @@ def test_a_nested_target_is_built():
 
 
 def test_missing_value():
-    with pytest.raises(ConfigError, match=r"^circuits\.size: a value is needed$"):
+    with pytest.raises(ConfigError, match=r"^circuits\.size: a value is needed; set it on"):
         bind("generator")
 
 
@@ -76,7 +76,9 @@ def test_nothing_is_converted():
 def test_a_module_that_fails_to_import_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "broken_module.py").write_text("raise RuntimeError('first\\nsecond')\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ConfigError, match=r"cannot import 'broken_module': first; it is") as caught:
+    with pytest.raises(
+        ConfigError, match=r"cannot import 'broken_module', it fails with RuntimeError: first$"
+    ) as caught:
         targets.bind({"_target_": "broken_module.circuits"}, "circuits")
     assert "\n" not in str(caught.value)
 
@@ -87,5 +89,5 @@ def refusing(size: int):
 
 def test_a_target_that_refuses_its_arguments_is_a_mistake_in_the_config():
     node = {"_target_": f"{HERE}.refusing", "size": 3}
-    with pytest.raises(ConfigError, match=r"^engine: .*refusing refuses its arguments: ValueError"):
+    with pytest.raises(ConfigError, match=r"^engine: .*refusing failed: ValueError: too large$"):
         targets.build(node, "engine")

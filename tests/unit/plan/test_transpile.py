@@ -212,3 +212,18 @@ def test_one_line_is_one_line_of_bounded_length() -> None:
     assert one_line(ValueError("a\n  b")) == "ValueError: a b"
     assert one_line(KeyError()) == "KeyError"
     assert len(one_line(ValueError("x" * 5000))) < 350
+
+
+@pytest.mark.parametrize(
+    ("pub_like", "spec", "message"),
+    [
+        (ghz(2), ESTIMATOR, "it is for primitive=sampler"),
+        ((ghz(2), "ZZ"), SAMPLER, "it is for primitive=estimator"),
+        ((ghz(2), [["ZZ"], ["XX"]], [], 0.1), SAMPLER, "it is for primitive=estimator"),
+    ],
+)
+def test_circuits_for_the_other_primitive_are_told_as_such(
+    manila: BackendV2, pub_like: Any, spec: WorkloadSpec, message: str
+) -> None:
+    with pytest.raises(PlanError, match=message):
+        planned(pub_like, spec, manila)
