@@ -23,7 +23,7 @@ from qexp.core.spec import RunSpec
 from qexp.errors import ConfigError, EngineError, JobsFailedError, QexpError
 from qexp.plan.build import build_plan, check_max_time
 from qexp.provenance import describe_backend, describe_environment
-from qexp.redact import redact
+from qexp.redact import redact, redactor
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
@@ -71,7 +71,7 @@ def run(spec: RunSpec, run_dir: Path, observer: Observer | None = None) -> RunRe
     observer.backend_selected(backend.name, backend.num_qubits, spec.engine.name)
     for message in _ignored(spec):
         observer.warned(message)
-    store = RunStore(run_dir, redact)
+    store = RunStore(run_dir, redactor())
     store.write_header(_header(spec, backend, run_dir.name))
     plan = _plan(spec, backend, store, observer)
     if spec.stop_after == "plan":
