@@ -142,7 +142,6 @@ def _execute(
         backend,
         _requests(spec, plan, store.load_isa_pubs, run_id),
         max_time_s=spec.max_time_s,
-        run_id=run_id,
         on_details=store.write_batch,
         on_outcome=keep,
         observer=observer,

@@ -50,7 +50,6 @@ def execute(
     requests: Iterable[JobRequest],
     *,
     max_time_s: int | None,
-    run_id: str,
     on_details: Callable[[Mapping[str, Any], Mapping[str, Any] | None], None],
     on_outcome: Callable[[JobOutcome], None],
     observer: Observer,
@@ -62,7 +61,6 @@ def execute(
         backend: Where it runs.
         requests: One per partition, in order of submission.
         max_time_s: The batch's `max_time` in seconds, or None.
-        run_id: Goes into the batch's own records where it has some.
         on_details: Stores `details()`: after opening (with None) and at the end.
         on_outcome: Stores a job's outcome; it is on disk when this returns.
         observer: Watches.
@@ -71,7 +69,7 @@ def execute(
         The report. An error or interruption after the batch was opened is in `failure`; what
         was collected until then has been handed to `on_outcome`.
     """
-    batch = engine.open_batch(backend, max_time_s=max_time_s, run_id=run_id)
+    batch = engine.open_batch(backend, max_time_s=max_time_s)
     report = BatchReport(batch.id, opened={})
     submitted: dict[str, int] = {}
     unsaved: dict[int, JobOutcome] = {}

@@ -89,6 +89,6 @@ class Engine(Protocol):
         """Size of one encoded ISA PUB on the wire, measured, in bytes."""
         ...
 
-    def open_batch(self, backend: BackendV2, *, max_time_s: int | None, run_id: str) -> Batch:
+    def open_batch(self, backend: BackendV2, *, max_time_s: int | None) -> Batch:
         """Open the one batch of a run."""
         ...

@@ -90,7 +90,6 @@ class RuntimeLocalEngine:
         backend: BackendV2,
         *,
         max_time_s: int | None,
-        run_id: str,  # noqa: ARG002 - part of the protocol
     ) -> LocalBatch:
         """Open the one batch of a run; IBM's local `Batch` has no id, times or usage of its own."""
         from qexp.engines.ibm.client import quiet_client_log

@@ -78,7 +78,7 @@ class Bench:
     loads: Counter[int] = field(default_factory=Counter)
 
     def open_batch(self) -> Batch:
-        return self.engine.open_batch(self.backend, max_time_s=MAX_TIME_S, run_id="contract")
+        return self.engine.open_batch(self.backend, max_time_s=MAX_TIME_S)
 
     def isa(self, circuit: QuantumCircuit) -> QuantumCircuit:
         passes = generate_preset_pass_manager(1, backend=self.backend, seed_transpiler=1)

@@ -65,7 +65,6 @@ class IBMEngine:
         backend: BackendV2,
         *,
         max_time_s: int | None,
-        run_id: str,  # noqa: ARG002 - the run is found by its jobs' tags
     ) -> IBMBatch:
         """Open the one batch of a run.
 

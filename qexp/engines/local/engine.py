@@ -79,14 +79,12 @@ class LocalEngine:
         backend: BackendV2,
         *,
         max_time_s: int | None,
-        run_id: str,  # noqa: ARG002 - part of the protocol
     ) -> LocalBatch:
         """Open the one batch of a run.
 
         Args:
             backend: What is simulated.
             max_time_s: Honoured as on the service, see `LocalBatch`.
-            run_id: Not needed here: a batch on this machine is nobody else's.
         """
         from qexp.engines.local.simulation import Simulation
 

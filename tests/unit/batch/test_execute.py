@@ -70,8 +70,8 @@ class ScriptedEngine:
     def __init__(self, batch: ScriptedBatch) -> None:
         self.batch = batch
 
-    def open_batch(self, backend, *, max_time_s, run_id):
-        self.opened_with = (backend, max_time_s, run_id)
+    def open_batch(self, backend, *, max_time_s):
+        self.opened_with = (backend, max_time_s)
         return self.batch
 
 
@@ -83,7 +83,6 @@ def run(batch: ScriptedBatch, num_jobs: int = 2):
         "backend",
         (request(index) for index in range(num_jobs)),
         max_time_s=60,
-        run_id="r1",
         on_details=lambda opened, final: details.append((opened, final)),
         on_outcome=outcomes.append,
         observer=Observer(),
@@ -162,7 +161,6 @@ def execute_with(batch: ScriptedBatch, on_outcome, num_jobs: int = 2):
         "backend",
         (request(index) for index in range(num_jobs)),
         max_time_s=60,
-        run_id="r1",
         on_details=lambda opened, final: None,
         on_outcome=on_outcome,
         observer=Observer(),

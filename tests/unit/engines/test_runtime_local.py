@@ -20,7 +20,7 @@ def backend() -> Any:
 
 
 def run(engine: RuntimeLocalEngine, backend: Any, spec: PrimitiveSpec, pubs: list[Any]) -> Any:
-    batch = engine.open_batch(backend, max_time_s=None, run_id="run")
+    batch = engine.open_batch(backend, max_time_s=None)
     job_id = batch.submit(request(spec, pubs))
     batch.close()
     while batch.states()[job_id] not in FINAL_STATES:
@@ -49,7 +49,7 @@ def test_a_job(backend: Any, kind: PrimitiveKind, implementation: Implementation
 
 
 def test_details_have_all_fields(backend: Any) -> None:
-    batch = ENGINE.open_batch(backend, max_time_s=600, run_id="run")
+    batch = ENGINE.open_batch(backend, max_time_s=600)
     details = batch.details()
     batch.close()
     assert len(details) == 15

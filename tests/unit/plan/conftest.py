@@ -39,7 +39,7 @@ class StubEngine:
     def payload_bytes(self, primitive: PrimitiveSpec, pub: Any, backend: BackendV2) -> int:
         return self.size
 
-    def open_batch(self, backend: BackendV2, *, max_time_s: int | None, run_id: str) -> Any:
+    def open_batch(self, backend: BackendV2, *, max_time_s: int | None) -> Any:
         raise AssertionError("the plan opens no batch")
 
 

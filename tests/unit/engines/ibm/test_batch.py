@@ -35,7 +35,7 @@ def backend(ibm_emulator: IBMEmulator) -> Any:
 
 @pytest.fixture
 def batch(backend: Any) -> IBMBatch:
-    return IBMEngine(poll_interval_s=0.01).open_batch(backend, max_time_s=1500, run_id="run")
+    return IBMEngine(poll_interval_s=0.01).open_batch(backend, max_time_s=1500)
 
 
 def job(backend: Any, kind: PrimitiveKind = "sampler", **changes: Any) -> JobRequest:
@@ -287,7 +287,7 @@ def test_a_refused_batch(ibm_emulator: IBMEmulator, backend: Any) -> None:
     refusal = Response(400, {"errors": [{"code": 1217, "message": "max_ttl is too long."}]})
     ibm_emulator.faults.append(lambda _, path: refusal if path == "/sessions" else None)
     with pytest.raises(EngineError, match=f"opening the batch on {MANILA}: .*max_ttl is too long"):
-        IBMEngine().open_batch(backend, max_time_s=10**6, run_id="run")
+        IBMEngine().open_batch(backend, max_time_s=10**6)
 
 
 def test_closing_can_be_repeated(ibm_emulator: IBMEmulator, batch: IBMBatch) -> None:

@@ -38,7 +38,7 @@ def test_payload_is_about_what_the_legacy_client_sends(kind: PrimitiveKind) -> N
 
 def test_batches_have_ids_of_their_own() -> None:
     backend = aer(1)
-    batches = [LocalEngine().open_batch(backend, max_time_s=None, run_id="same") for _ in range(2)]
+    batches = [LocalEngine().open_batch(backend, max_time_s=None) for _ in range(2)]
     assert batches[0].id != batches[1].id
 
 
