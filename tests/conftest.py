@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.emulator import IBMEmulator
+
+# Nothing is asserted about time. The gate draws the same examples at every run; by hand, new ones.
+settings.register_profile(
+    "qexp",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
+)
+settings.load_profile("qexp")
 
 
 @pytest.fixture

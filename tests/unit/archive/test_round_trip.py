@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from qiskit.primitives import (
     BitArray,
@@ -68,7 +68,7 @@ def any_result(draw: st.DrawFn) -> PubResult:
     return PubResult(DataBin(shape=sweep, **fields), {})
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15)
 @given(st.lists(any_result(), min_size=1, max_size=4))
 def test_any_result_comes_back_equal(results: list[PubResult]) -> None:
     with tempfile.TemporaryDirectory() as folder:

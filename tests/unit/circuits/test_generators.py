@@ -145,7 +145,7 @@ def test_names_are_distinct_and_metadata_survives_json(
 
 
 @pytest.mark.parametrize("family", REPEATABLE)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 2**64), short=st.integers(1, 4), more=st.integers(1, 4))
 def test_fewer_circuits_are_the_prefix_of_more(
     family: str, seed: int, short: int, more: int

@@ -10,7 +10,7 @@ from qexp.circuits.mirror import _COSETS, mirror_circuits
 from qexp.core.seeds import stream
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     num_qubits=st.integers(1, 5),
     depth=st.integers(0, 6),

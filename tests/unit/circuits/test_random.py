@@ -23,7 +23,7 @@ def active(circuit: QuantumCircuit) -> set[Any]:
     return {qubit for item in gates for qubit in item.qubits}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     num_qubits=st.integers(1, 6),
     depth=st.integers(1, 3),

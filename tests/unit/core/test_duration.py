@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qexp.core.duration import format_duration, parse_duration_s
@@ -60,7 +60,6 @@ def test_refuses_the_rest_in_one_line_that_says_what_is_allowed(value: str | flo
     assert "\n" not in str(caught.value)
 
 
-@settings(deadline=None)
 @given(st.integers(min_value=10, max_value=10**7))
 def test_reads_back_what_it_formats(seconds: int) -> None:
     assert parse_duration_s(format_duration(seconds)) == seconds

@@ -39,7 +39,6 @@ def test_twirling_divides_shots_as_documented(
     assert estimate.twirling_shots(shots, randomizations, each) == expected
 
 
-@settings(deadline=None)
 @given(st.integers(1, 10**6), st.integers(1, 1000) | st.just("auto"))
 def test_twirling_never_executes_fewer_shots_than_asked(
     shots: int, randomizations: int | str
@@ -47,7 +46,6 @@ def test_twirling_never_executes_fewer_shots_than_asked(
     assert math.prod(estimate.twirling_shots(shots, randomizations, "auto")) >= shots
 
 
-@settings(deadline=None)
 @given(
     st.integers(1, 10**6),
     st.integers(1, 1000) | st.just("auto"),
@@ -137,7 +135,7 @@ def test_configurations_of_an_estimator(
     assert estimate.estimator_configurations(pub) == configurations
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(st.text("IXYZ", min_size=2, max_size=2), min_size=1, max_size=6),
     st.integers(1, 3),

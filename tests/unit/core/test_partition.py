@@ -7,7 +7,7 @@ from itertools import count, pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qexp.core.model import Footprint, Partition, PartitionLimits
@@ -65,7 +65,6 @@ def amounts(members: list[Footprint], limits: PartitionLimits) -> dict[str, floa
     }
 
 
-@settings(deadline=None)
 @given(st.lists(FOOTPRINTS, max_size=40), LIMITS, st.integers(0, 5))
 def test_every_pub_is_in_exactly_one_job_and_in_order(
     footprints: list[Footprint], limits: PartitionLimits, first_index: int
@@ -77,7 +76,6 @@ def test_every_pub_is_in_exactly_one_job_and_in_order(
     assert all(job.num_pubs >= 1 for job, _ in jobs)
 
 
-@settings(deadline=None)
 @given(st.lists(FOOTPRINTS, max_size=40), LIMITS)
 def test_no_job_is_over_a_limit_and_its_sums_are_right(
     footprints: list[Footprint], limits: PartitionLimits
@@ -96,7 +94,6 @@ def test_no_job_is_over_a_limit_and_its_sums_are_right(
             assert bound is None or amount <= bound
 
 
-@settings(deadline=None)
 @given(st.lists(FOOTPRINTS, min_size=1, max_size=40), LIMITS)
 def test_a_job_ends_only_where_the_next_pub_does_not_fit(
     footprints: list[Footprint], limits: PartitionLimits

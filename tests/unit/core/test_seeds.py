@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qexp.core.seeds import as_int, child, of_sweep_point, stream
@@ -14,7 +14,6 @@ def draws(sequence: np.random.SeedSequence) -> list[int]:
     return [int(word) for word in sequence.generate_state(4)]
 
 
-@settings(deadline=None)
 @given(SEEDS)
 def test_a_stream_is_decided_by_seed_workload_and_purpose(seed: int) -> None:
     assert draws(stream(seed, "main", "circuits")) == draws(stream(seed, "main", "circuits"))
@@ -27,7 +26,6 @@ def test_a_stream_is_decided_by_seed_workload_and_purpose(seed: int) -> None:
     assert all(draws(other) != draws(stream(seed, "main", "circuits")) for other in others)
 
 
-@settings(deadline=None)
 @given(SEEDS, st.integers(min_value=0, max_value=10**6))
 def test_a_child_does_not_depend_on_the_ones_before_it(seed: int, index: int) -> None:
     parent = stream(seed, "main", "circuits")
@@ -44,7 +42,6 @@ def test_children_are_numpys_own() -> None:
     assert [draws(one) for one in spawned] == [draws(child(parent, k)) for k in range(3)]
 
 
-@settings(deadline=None)
 @given(SEEDS)
 def test_an_integer_seed_fits_31_bits_and_is_positive(seed: int) -> None:
     # Qiskit's local mode takes a seed of 0 for no seed at all.

@@ -218,7 +218,7 @@ def test_declared_leaves() -> None:
 scalars = st.none() | st.booleans() | st.integers(-5, 5000) | st.floats() | st.text(max_size=5)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     implementation=st.sampled_from(["client", "legacy"]),
     enable=scalars,

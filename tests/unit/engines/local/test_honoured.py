@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qexp.core.model import PrimitiveKind, PrimitiveSpec
@@ -123,7 +123,6 @@ OPTIONS = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(OPTIONS)
 def test_only_declared_options_are_reported(options: dict[str, Any]) -> None:
     for path, value in lost("sampler", options).items():
