@@ -19,7 +19,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from qexp.config import problems
-from qexp.config.hydra_setup import open_nodes, register, shipped_root
+from qexp.config.hydra_setup import open_nodes, register, shipped_root, typed_overrides
 from qexp.errors import ConfigError, Failed, GeneratorError, QexpError
 
 if TYPE_CHECKING:
@@ -91,10 +91,8 @@ def _app(config: DictConfig) -> Failed | None:
 
 def _sweep_point() -> str | None:
     """What tells this run from the others of a sweep; None outside of one."""
-    hydra_config = HydraConfig.get()
-    if hydra_config.mode is not RunMode.MULTIRUN:
-        return None
-    return " ".join(item.lstrip("+") for item in hydra_config.overrides.task)
+    is_point = HydraConfig.get().mode is RunMode.MULTIRUN
+    return " ".join(typed_overrides()) if is_point else None
 
 
 def _run(config: DictConfig, run_dir: Path) -> None:

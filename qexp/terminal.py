@@ -153,7 +153,7 @@ class Terminal(Observer):
         done = sum(outcome.state == "DONE" for outcome in outcomes)
         planned = len(self._plan.partitions) if self._plan else 0
         pubs = sum(p.num_pubs for p in self._plan.partitions) if self._plan else 0
-        used_s = sum(_usage_s(outcome) for outcome in outcomes)
+        used_s = sum(outcome.usage_s or 0.0 for outcome in outcomes)
         predicted_s = self._plan.qpu_s if self._plan else 0.0
         shown = _relative(archive)
         lines = {
@@ -194,10 +194,6 @@ class Terminal(Observer):
 
     def _progress_task(self, name: str) -> Task:
         return next(task for task in self._progress.tasks if task.id == self._tasks[name])
-
-
-def _usage_s(outcome: JobOutcome) -> float:
-    return float(outcome.metrics.get("usage", {}).get("qpu_charge_time_seconds") or 0.0)
 
 
 def _relative(path: Path) -> str:

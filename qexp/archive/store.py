@@ -253,13 +253,14 @@ def _job_table(
 ) -> Table:
     dim = "job"
     times = outcome.metrics.get("timestamps") or {}
+    usage_s = math.nan if outcome.usage_s is None else outcome.usage_s
     columns: dict[str, Column] = {
         "partition": numbers([outcome.partition], dim, "<i4"),
         "first": numbers([planned["first"]], dim, "<i8"),
         "stop": numbers([planned["stop"]], dim, "<i8"),
         "num_results": numbers([len(outcome.result or ())], dim, "<i8"),
         "error_code": numbers([outcome.error_code or 0], dim, "<i8"),
-        "usage_s": numbers([_usage_s(outcome.metrics)], dim, "<f8", "s"),
+        "usage_s": numbers([usage_s], dim, "<f8", "s"),
         "predicted_qpu_s": numbers([planned["predicted_qpu_s"]], dim, "<f8", "s"),
         "predicted_executions": numbers([planned["predicted_executions"]], dim, "<i8"),
         "payload_bytes": numbers([planned["payload_bytes"]], dim, "<i8", "byte"),
@@ -283,15 +284,6 @@ def _job_table(
     columns |= {name: texts([redact(value)], dim) for name, value in plain.items()}
     columns |= {name: texts([dumps(value, redact)], dim) for name, value in documents.items()}
     return Table(columns)
-
-
-def _usage_s(metrics: Mapping[str, Any]) -> float:
-    usage = metrics.get("usage") or {}
-    for name in ("qpu_charge_time_seconds", "quantum_seconds", "seconds"):
-        value = usage.get(name)
-        if isinstance(value, int | float):
-            return float(value)
-    return math.nan
 
 
 def _span_table(outcome: JobOutcome) -> Table:

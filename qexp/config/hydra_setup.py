@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
@@ -65,6 +66,13 @@ def open_nodes(arguments: list[str]) -> list[str]:
     `primitive.options.twirling.enable_gates=true` needs no `+`.
     """
     return [f"++{item}" if _DOTTED_KEY.match(item) else item for item in arguments]
+
+
+def typed_overrides() -> tuple[str, ...]:
+    """The overrides of the current run as its user typed them, without what `open_nodes` added."""
+    if not HydraConfig.initialized():
+        return ()
+    return tuple(item.lstrip("+") for item in HydraConfig.get().overrides.task)
 
 
 _DOTTED_KEY = re.compile(r"(?!hydra\.)\w+\.[\w.]+=")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qexp.config import problems, targets
+from qexp.config.hydra_setup import typed_overrides
 from qexp.config.schema import PrimitiveNode, RootNode, TranspileNode, WorkloadNode
 from qexp.config.sources import source_files
 from qexp.core.duration import parse_duration_s
@@ -65,7 +66,7 @@ def load(config: DictConfig) -> RunSpec:
         partition=PartitionLimits(**root.partition.model_dump()),
         limits={name: Limit(**limit) for name, limit in root.limits.model_dump().items()},
         config_yaml=yaml_text,
-        overrides=_overrides(),
+        overrides=typed_overrides(),
         sources=source_files(root),
         metadata=root.metadata.model_dump(),
     )
@@ -84,11 +85,7 @@ def _plain(config: DictConfig) -> tuple[dict[str, Any], str]:
     except OmegaConfBaseException as error:
         raise ConfigError(problems.of_interpolation(error)) from None
     if missing:
-        listed = ", ".join(missing)
-        raise ConfigError(
-            f"{listed}: a value is needed; set it on the command line ({missing[0]}=...) "
-            f"or in the experiment's file"
-        )
+        raise ConfigError(problems.missing(*missing))
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}, yaml_text
 
@@ -115,10 +112,7 @@ def _refuse_unchosen(plain: dict[str, Any]) -> None:
             node = place.get(part) if isinstance(place, dict) else None
             if isinstance(node, dict) and node and key not in node:
                 listed = f"; the workloads are: {', '.join(map(str, named))}" if named else ""
-                raise ConfigError(
-                    f"{prefix}{part}: nothing is chosen that could take {', '.join(node)}; choose "
-                    f"{part}=NAME or an experiment first, or correct the key{listed}"
-                )
+                raise ConfigError(problems.nothing_chosen(f"{prefix}{part}", node) + listed)
 
 
 def _engine(node: Mapping[str, Any]) -> Engine:
@@ -137,9 +131,9 @@ _Declared = tuple[str, dict[str, Any], PrimitiveNode, TranspileNode, str]
 def _declared_workloads(root: RootNode) -> Iterable[_Declared]:
     """Each workload with the top level filled in, and the prefix of its keys."""
     nodes = root.workloads or {"main": WorkloadNode()}
-    for part in ("circuits", "primitive", "transpile"):
+    for part, unset in (("circuits", None), ("primitive", None), ("transpile", TranspileNode())):
         unused = all(getattr(node, part) is not None for node in nodes.values())
-        if unused and part != "transpile" and getattr(root, part) is not None:
+        if unused and getattr(root, part) not in (None, unset):
             names = ", ".join(f"workloads.{name}.{part}" for name in nodes)
             raise ConfigError(
                 f"{part}: would have no effect, because every workload declares its own; "
@@ -257,11 +251,3 @@ def _max_time_s(value: str | int | None) -> int | None:
         return parse_duration_s(value)
     except ValueError as error:
         raise ConfigError(f"batch.max_time: {error}") from None
-
-
-def _overrides() -> tuple[str, ...]:
-    from hydra.core.hydra_config import HydraConfig
-
-    if not HydraConfig.initialized():
-        return ()
-    return tuple(item.lstrip("+") for item in HydraConfig.get().overrides.task)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from qexp.redact import redact
@@ -54,7 +54,7 @@ def of_validation(error: ValidationError, model: type[BaseModel], path: str = ""
         if problem["type"] == "extra_forbidden":
             message = unknown_key(full, _keys_at(model, [str(part) for part in location[:-1]]))
         elif problem["type"] == "missing":
-            message = f"{full}: a value is needed; {_where_to_set(full)}"
+            message = missing(full)
         elif problem["type"] == "string_pattern_mismatch":
             message = f"{full}: got {_short(problem['input'])}; {_NAME_RULE}"
         else:
@@ -63,13 +63,24 @@ def of_validation(error: ValidationError, model: type[BaseModel], path: str = ""
     return " | ".join(seen.values())
 
 
-def _where_to_set(path: str) -> str:
-    if path == "engine":
-        return (
+def missing(*paths: str) -> str:
+    """The message for keys that have no value."""
+    where = f"set it on the command line ({paths[0]}=...) or in the experiment's file"
+    if paths == ("engine",):
+        where = (
             "begin the backend's file with 'defaults: [/engine@_global_.engine: local, _self_]' "
             "or set engine=local"
         )
-    return f"set it on the command line ({path}=...) or in the experiment's file"
+    return f"{', '.join(paths)}: a value is needed; {where}"
+
+
+def nothing_chosen(path: str, node: Mapping[str, Any]) -> str:
+    """The message for keys below a group of which no choice was made."""
+    group = path.rpartition(".")[2]
+    return (
+        f"{path}: nothing is chosen that could take {', '.join(node)}; choose {group}=NAME or an "
+        f"experiment first ('python -m qexp --help' lists them), or correct the key"
+    )
 
 
 def of_interpolation(error: OmegaConfBaseException) -> str:

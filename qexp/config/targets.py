@@ -31,11 +31,7 @@ def bind(node: Mapping[str, Any], path: str) -> Callable[..., Any]:
         ConfigError: No or bad `_target_`, unknown key, wrong type, out of range, missing value.
     """
     if "_target_" not in node:
-        choice = path.rpartition(".")[2]
-        raise ConfigError(
-            f"{path}: nothing is chosen that could take {', '.join(node)}; choose {choice}=NAME "
-            f"or an experiment first ('python -m qexp --help' lists them)"
-        )
+        raise ConfigError(problems.nothing_chosen(path, node))
     target = locate(node["_target_"], path)
     declared = {key: value for key, value in node.items() if key != "_target_"}
     arguments = _check(target, declared, path)

@@ -200,7 +200,7 @@ class JobOutcome:
     Attributes:
         job_id: The service's id (or the engine's own, locally).
         partition: Index of the partition it ran.
-        state: A final state.
+        state: A final state, or `"QUEUED"` for a job that was not collected.
         result: The result, or None when the job failed or was cancelled.
         error: Reason of the failure, or None.
         error_code: The service's reason code, or None.
@@ -223,6 +223,19 @@ class JobOutcome:
     spans: tuple[Span, ...] = ()
     backend_properties: Mapping[str, Any] | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def usage_s(self) -> float | None:
+        """QPU seconds that were charged, or None where they are not reported.
+
+        Older services name them `quantum_seconds` or `seconds`.
+        """
+        usage = self.metrics.get("usage") or {}
+        for name in ("qpu_charge_time_seconds", "quantum_seconds", "seconds"):
+            value = usage.get(name)
+            if isinstance(value, int | float):
+                return float(value)
+        return None
 
 
 @dataclass(frozen=True)

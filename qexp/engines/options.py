@@ -92,23 +92,6 @@ def build_options(
     return model(**merge_options_v2(model(), _plain(options)))
 
 
-def finalised_options(
-    kind: PrimitiveKind, implementation: Implementation, options: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The options as the primitive will use them, defaults filled in.
-
-    Args:
-        kind: `"sampler"` or `"estimator"`.
-        implementation: `"client"` or `"legacy"`.
-        options: The options as declared.
-
-    Returns:
-        A JSON-able dict. The legacy primitives leave what was not declared to the server, so
-        their dict holds only what is set.
-    """
-    return dump_options(implementation, build_options(kind, implementation, options))
-
-
 def dump_options(implementation: Implementation, options: Any) -> dict[str, Any]:
     """The finalised form of IBM's options object, JSON-able.
 

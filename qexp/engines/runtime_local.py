@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from qexp.core.jsonable import to_jsonable
 from qexp.core.model import JobRequest, PrimitiveSpec
+from qexp.engines.local.backends import calibration, require_backend
 from qexp.engines.local.batch import LocalBatch, Simulated
 from qexp.engines.local.honoured import unhonoured as unhonoured_by_simulator
 from qexp.engines.options import declared_leaves, silence_deprecations
@@ -67,7 +67,6 @@ class RuntimeLocalEngine:
         Raises:
             ConfigError: If it is anything else.
         """
-        from qiskit.providers import BackendV2
         from qiskit_ibm_runtime import IBMBackend
 
         if isinstance(backend, IBMBackend):
@@ -75,11 +74,7 @@ class RuntimeLocalEngine:
                 f"engine=runtime_local would submit to {backend.name!r}, which is a device of "
                 "IBM's service: use engine=ibm for it, or backend=local, fake or aer"
             )
-        if not isinstance(backend, BackendV2):
-            raise ConfigError(
-                f"backend is a {type(backend).__name__}, which engine=runtime_local cannot "
-                "simulate; its _target_ must return a qiskit.providers.BackendV2"
-            )
+        require_backend(backend, self.name)
 
     def payload_bytes(self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2) -> int:
         """Size that one ISA PUB would have on the wire, in bytes; see `encoded_bytes`."""
@@ -109,9 +104,7 @@ class _Rehearsal:
 
         self._engine = engine
         self._batch = Batch(backend=backend)
-        properties = getattr(backend, "properties", None)
-        known = properties() if callable(properties) else None
-        self._properties = None if known is None else to_jsonable(known.to_dict())
+        self._properties = calibration(backend)
 
     def run(self, request: JobRequest, pubs: Sequence[Pub]) -> Simulated:
         """Run one job, seeded by the job's seed."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from qexp.core.jsonable import to_jsonable
 from qexp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -64,3 +65,25 @@ def aer(
     if num_qubits is None:
         return AerSimulator(method=method)
     return AerSimulator(method=method, n_qubits=num_qubits)
+
+
+def require_backend(backend: Any, engine: str) -> None:
+    """Refuse what is no Qiskit `BackendV2`.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    from qiskit.providers import BackendV2
+
+    if not isinstance(backend, BackendV2):
+        raise ConfigError(
+            f"backend is a {type(backend).__name__}, which engine={engine} cannot simulate; its "
+            "_target_ must return a qiskit.providers.BackendV2"
+        )
+
+
+def calibration(backend: BackendV2) -> dict[str, Any] | None:
+    """The backend's properties, JSON-able, or None where it has none."""
+    properties = getattr(backend, "properties", None)
+    known = properties() if callable(properties) else None
+    return None if known is None else to_jsonable(known.to_dict())

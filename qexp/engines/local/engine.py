@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from qexp.core.model import PrimitiveSpec
+from qexp.engines.local.backends import require_backend
 from qexp.engines.local.batch import LocalBatch
 from qexp.engines.local.honoured import unhonoured
-from qexp.errors import ConfigError
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
@@ -44,13 +44,7 @@ class LocalEngine:
         Raises:
             ConfigError: If it is anything else.
         """
-        from qiskit.providers import BackendV2
-
-        if not isinstance(backend, BackendV2):
-            raise ConfigError(
-                f"backend is a {type(backend).__name__}, which engine=local cannot simulate; its "
-                "_target_ must return a qiskit.providers.BackendV2."
-            )
+        require_backend(backend, self.name)
 
     def payload_bytes(
         self,

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qexp.core.jsonable import to_jsonable
 from qexp.core.model import JobRequest, PrimitiveSpec
 from qexp.core.seeds import as_int, child
+from qexp.engines.local.backends import calibration
 from qexp.engines.local.batch import Simulated
 from qexp.errors import EngineError
 
@@ -84,9 +84,7 @@ class Simulation:
 
     @cached_property
     def _properties(self) -> Mapping[str, Any] | None:
-        properties = getattr(self._backend, "properties", None)
-        calibration = properties() if callable(properties) else None
-        return None if calibration is None else to_jsonable(calibration.to_dict())
+        return calibration(self._backend)
 
     @cached_property
     def _info(self) -> Mapping[str, Any]:

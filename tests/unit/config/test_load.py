@@ -141,6 +141,13 @@ def test_a_misspelt_workload_lists_those_that_exist(load_spec, override, message
         load_spec("experiment=estimator_and_sampler", override)
 
 
+def test_a_transpile_node_that_no_workload_uses_is_refused(load_spec):
+    own = [f"workloads.{name}.transpile.optimization_level=2" for name in ("estimator", "sampler")]
+    assert load_spec("experiment=estimator_and_sampler", *own).workloads[0].transpile
+    with pytest.raises(ConfigError, match=r"^transpile: would have no effect, because every"):
+        load_spec("experiment=estimator_and_sampler", *own, "transpile.optimization_level=3")
+
+
 def test_all_mistakes_are_told_at_once(load_spec):
     with pytest.raises(ConfigError) as caught:
         load_spec("experiment=random_sampling", "seed=-1", "partition.max_circuits=0")

@@ -10,8 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qexp.core.model import Implementation, PrimitiveKind
-from qexp.engines.options import build_options, check_options, declared_leaves, finalised_options
+from qexp.engines.options import build_options, check_options, declared_leaves, dump_options
 from qexp.errors import ConfigError
+
+
+def _finalised(
+    kind: PrimitiveKind, implementation: Implementation, options: dict[str, Any]
+) -> dict[str, Any]:
+    return dump_options(implementation, build_options(kind, implementation, options))
+
 
 BOTH = pytest.mark.parametrize("implementation", ["client", "legacy"])
 
@@ -54,7 +61,7 @@ def test_accepts_what_ibm_offers(
     kind: PrimitiveKind, implementation: Implementation, options: dict[str, Any]
 ) -> None:
     check_options(kind, implementation, options, "primitive.options")
-    finalised = finalised_options(kind, implementation, options)
+    finalised = _finalised(kind, implementation, options)
     assert json.loads(json.dumps(finalised)) == finalised
 
 
@@ -198,14 +205,14 @@ def test_no_import_without_options() -> None:
 
 
 def test_finalised_client_options_have_the_defaults_filled_in() -> None:
-    finalised = finalised_options("estimator", "client", {"resilience_level": 2})
+    finalised = _finalised("estimator", "client", {"resilience_level": 2})
     assert finalised["twirling"]["enable_gates"] is True
     assert finalised["resilience"]["zne_mitigation"] is True
     assert finalised["default_precision"] == 0.015625
 
 
 def test_finalised_legacy_options_hold_what_is_set() -> None:
-    finalised = finalised_options("sampler", "legacy", {"twirling": {"enable_gates": False}})
+    finalised = _finalised("sampler", "legacy", {"twirling": {"enable_gates": False}})
     assert finalised["twirling"] == {"enable_gates": False}
     assert "dynamical_decoupling" not in finalised
 
