@@ -37,6 +37,62 @@ class EngineError(QexpError):
     exit_code = 3
 
 
+class RefusedError(EngineError):
+    """A job can never run as it is; it was not created.
+
+    Attributes:
+        code: The service's code, or None.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class BusyError(EngineError):
+    """The service takes no job now, and may later; none was created.
+
+    Attributes:
+        retry_after_s: After how many seconds, where the service says so.
+        needs_slot: Whether one of the account's jobs has to end first.
+    """
+
+    def __init__(
+        self, message: str, retry_after_s: float | None = None, *, needs_slot: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        self.needs_slot = needs_slot
+
+
+class BatchOverError(EngineError):
+    """The batch takes no more jobs; none was created."""
+
+
+class UnclearError(EngineError):
+    """It is not known whether the job was created."""
+
+
+class UndeliveredError(EngineError):
+    """A job has run, but what was delivered is not its result."""
+
+
+class LostJobError(EngineError):
+    """The service does not know a job."""
+
+
+class UnfinishedError(QexpError):
+    """The run stopped with jobs still out or still to be submitted; it can be resumed."""
+
+    exit_code = 6
+
+
+class RunLockedError(QexpError):
+    """Another process works on the run."""
+
+    exit_code = 7
+
+
 class JobsFailedError(QexpError):
     """The run ended and its archive is sealed, but at least one job has no result."""
 

@@ -22,6 +22,18 @@ Implementation: TypeAlias = Literal["client", "legacy"]
 JobState: TypeAlias = Literal["INITIALIZING", "QUEUED", "RUNNING", "DONE", "ERROR", "CANCELLED"]
 RunStatus: TypeAlias = Literal["planned", "complete", "partial", "failed"]
 
+FailureKind: TypeAlias = Literal[
+    "refused",  # it can never run as it is: validation
+    "denied",  # the account may not: quota, authorisation
+    "cancelled",  # by someone
+    "expired",  # the batch's max_time was reached before it ran
+    "too_long",  # ended at its time limit
+    "transient",  # an error on the service's side
+    "undelivered",  # it ran, but its result could not be had
+    "lost",  # nothing knows it any more
+    "internal",  # an error that trying again would only repeat
+]
+
 FINAL_STATES: frozenset[JobState] = frozenset({"DONE", "ERROR", "CANCELLED"})
 
 
@@ -167,6 +179,8 @@ class JobRequest:
             memory does not grow with the number of queued jobs.
         tags: Job tags (at most 8 of 86 characters).
         seed: Seed of the simulation of this job; a QPU ignores it.
+        attempt: Number of the attempt to run this partition, from 1.
+        tag: That of the tags which only this attempt has.
     """
 
     partition: Partition
@@ -174,6 +188,25 @@ class JobRequest:
     load_pubs: Callable[[], Sequence[Pub]]
     tags: tuple[str, ...]
     seed: int
+    attempt: int = 1
+    tag: str = ""
+
+
+@dataclass(frozen=True)
+class FoundJob:
+    """A job that the service has, whether or not this process submitted it.
+
+    Attributes:
+        job_id: Its id.
+        tags: Its tags.
+        state: Its state.
+        created: ISO 8601 UTC, `""` where not reported.
+    """
+
+    job_id: str
+    tags: tuple[str, ...]
+    state: JobState
+    created: str = ""
 
 
 @dataclass(frozen=True)
@@ -200,7 +233,7 @@ class JobOutcome:
     Attributes:
         job_id: The service's id (or the engine's own, locally).
         partition: Index of the partition it ran.
-        state: A final state, or `"QUEUED"` for a job that was not collected.
+        state: A final state.
         result: The result, or None when the job failed or was cancelled.
         error: Reason of the failure, or None.
         error_code: The service's reason code, or None.
@@ -210,6 +243,9 @@ class JobOutcome:
         spans: Execution or chunk spans, normalised.
         backend_properties: The calibration at the time the job ran (`to_dict()`), or None.
         info: Anything else worth keeping: tags, primitive id, usage estimation, logs.
+        failure: What kind of failure it was; None for a job that is DONE.
+        attempt: Number of the attempt to run the partition, from 1.
+        batch_id: The batch it ran in.
     """
 
     job_id: str
@@ -223,6 +259,9 @@ class JobOutcome:
     spans: tuple[Span, ...] = ()
     backend_properties: Mapping[str, Any] | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
+    failure: FailureKind | None = None
+    attempt: int = 1
+    batch_id: str = ""
 
     @property
     def usage_s(self) -> float | None:
@@ -263,6 +302,29 @@ class Plan:
     def qpu_s(self) -> float:
         """Predicted QPU seconds of all jobs together."""
         return sum(partition.qpu_s for partition in self.partitions)
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """How a run stands when its archive is sealed.
+
+    Attributes:
+        status: As in the archive.
+        done: Jobs (partitions) that have a result.
+        planned: Jobs that were planned.
+        num_pubs: PUBs that were planned.
+        usage_s: QPU seconds charged for all attempts, where reported.
+        predicted_s: QPU seconds predicted for the plan.
+        batch_ids: Every batch, in order.
+    """
+
+    status: RunStatus
+    done: int
+    planned: int
+    num_pubs: int
+    usage_s: float
+    predicted_s: float
+    batch_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)

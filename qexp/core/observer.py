@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from qexp.core.model import JobOutcome, JobState, Limit, Partition, Plan
+from qexp.core.model import JobOutcome, JobState, Limit, Partition, Plan, RunSummary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,11 +27,26 @@ class Observer:
     def warned(self, message: str) -> None:
         """Something that a researcher should know, but no error."""
 
+    def resumed(self, plan: Plan, done: int, out: int, missing: int) -> None:
+        """A run goes on: partitions with a result, with a job that is out, with neither."""
+
     def batch_opened(self, batch_id: str) -> None:
         """The batch exists."""
 
     def job_submitted(self, partition: Partition, job_id: str) -> None:
         """One job is submitted."""
+
+    def submission_paused(self, reason: str, seconds: float) -> None:
+        """The service takes no job now; the next attempt is at the latest in so many seconds."""
+
+    def job_adopted(self, partition: int, job_id: str) -> None:
+        """A job that was submitted earlier is found again."""
+
+    def attempt_failed(self, outcome: JobOutcome) -> None:
+        """A job failed, and is going to be submitted again."""
+
+    def service_lost(self, reason: str, seconds: float) -> None:
+        """The service cannot be reached; asked again in so many seconds."""
 
     def queue_seen(self, length: int) -> None:
         """Jobs of all users that wait for the backend."""
@@ -42,5 +57,5 @@ class Observer:
     def job_collected(self, outcome: JobOutcome) -> None:
         """A job's outcome is on disk."""
 
-    def sealed(self, archive: Path, outcomes: Sequence[JobOutcome]) -> None:
+    def sealed(self, archive: Path, summary: RunSummary) -> None:
         """The archive is complete and final."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from qexp.core.model import JobOutcome, JobRequest, JobState, PrimitiveSpec
+from qexp.core.model import FoundJob, JobOutcome, JobRequest, JobState, PrimitiveSpec
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
@@ -27,7 +27,48 @@ class Batch(Protocol):
         ...
 
     def submit(self, request: JobRequest) -> str:
-        """Submit one job and return its id."""
+        """Submit one job and return its id.
+
+        Raises:
+            RefusedError: The job can never run as it is. It does not exist.
+            BusyError: Not now; later perhaps. It does not exist.
+            BatchOverError: This batch takes no more jobs. It does not exist.
+            UnclearError: It may exist: look it up with `find` before sending it again.
+            EngineError: It does not exist, and neither would any other (quota, authorisation).
+        """
+        ...
+
+    def find(self, tag: str) -> Sequence[FoundJob]:
+        """Every job of this account that carries `tag`, oldest first.
+
+        Raises:
+            EngineError: The service could not be asked.
+        """
+        ...
+
+    def adopt(self, job_id: str, request: JobRequest) -> None:
+        """Take a job of this batch that was submitted earlier as if it had been submitted now.
+
+        Raises:
+            LostJobError: The service does not know it.
+            EngineError: The service could not be asked.
+        """
+        ...
+
+    def strays(self) -> Sequence[FoundJob]:
+        """Jobs of this batch in the last listing that were neither submitted nor adopted here."""
+        ...
+
+    def cancel_job(self, job_id: str) -> None:
+        """Cancel one job; harmless when it has ended.
+
+        Raises:
+            EngineError: The service could not be asked.
+        """
+        ...
+
+    def cancel(self) -> None:
+        """Close, and cancel every job that has not started to run."""
         ...
 
     def close(self) -> None:
@@ -43,15 +84,25 @@ class Batch(Protocol):
         ...
 
     def states(self) -> Mapping[str, JobState]:
-        """The state of every submitted job, by id, at the cost of at most one request."""
+        """The state of every submitted or adopted job, by id, at the cost of one request."""
         ...
 
-    def wait(self, timeout_s: float) -> None:
-        """Return when a state may have changed, at the latest after `timeout_s`."""
+    def wait(self, timeout_s: float, is_stopped: Callable[[], bool]) -> None:
+        """Return when a state may have changed, at the latest after `timeout_s`.
+
+        Args:
+            timeout_s: Seconds.
+            is_stopped: Asked several times a second; returns as soon as it says True.
+        """
         ...
 
     def collect(self, job_id: str) -> JobOutcome:
-        """Fetch a job that is in a final state. A failed job is an outcome, not an exception."""
+        """Fetch a job that is in a final state. A failed job is an outcome, not an exception.
+
+        Raises:
+            UndeliveredError: The job is DONE, but what was delivered is not its result.
+            EngineError: The service could not be asked. Both times it can be repeated.
+        """
         ...
 
 
@@ -77,6 +128,11 @@ class Engine(Protocol):
         """Whether a job costs time on a QPU, so that limits of a plan or account matter."""
         ...
 
+    @property
+    def jobs_outlive_process(self) -> bool:
+        """Whether submitted jobs go on when this process ends, so that they can be adopted."""
+        ...
+
     def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:
         """Declared options (dotted path -> value) that would have no effect on this engine."""
         ...
@@ -90,5 +146,12 @@ class Engine(Protocol):
         ...
 
     def open_batch(self, backend: BackendV2, *, max_time_s: int | None) -> Batch:
-        """Open the one batch of a run."""
+        """Open a batch: the one of a run, or one that follows it."""
+        ...
+
+    def attach_batch(self, backend: BackendV2, batch_id: str) -> Batch:
+        """An earlier batch, to adopt and collect its jobs; it takes no new ones.
+
+        Asks nothing of the service.
+        """
         ...

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from qexp.core.model import Limit, PartitionLimits, SourceFile, WorkloadSpec
+from qexp.core.policy import ExecutionPolicy
 from qexp.core.protocols import Engine
 
 if TYPE_CHECKING:
@@ -20,11 +21,14 @@ class RunSpec:
     Attributes:
         experiment: Name of the experiment.
         seed: Decides circuits, transpilation and simulation.
-        stop_after: `"plan"`: print the plan and submit nothing. None: run.
+        stop_after: `"plan"`: print the plan and submit nothing. `"submit"`: return once every job
+            is submitted. None: run.
         max_time_s: The batch's `max_time` in seconds, or None for the service's own limit.
         workloads: In the order of submission.
         engine: The engine that runs the batch.
-        select_backend: Resolves the backend; may ask the service.
+        policy: How jobs are driven; decides no data.
+        select_backend: Resolves the backend; may ask the service. Called with the name of the
+            backend that was selected before, or None for a new run.
         partition: The user's bounds of one job.
         limits: The service's documented limits by name, see `conf/limits`.
         config_yaml: The resolved config.
@@ -35,11 +39,12 @@ class RunSpec:
 
     experiment: str
     seed: int
-    stop_after: Literal["plan"] | None
+    stop_after: Literal["plan", "submit"] | None
     max_time_s: int | None
     workloads: tuple[WorkloadSpec, ...]
     engine: Engine
-    select_backend: Callable[[], BackendV2]
+    policy: ExecutionPolicy
+    select_backend: Callable[[str | None], BackendV2]
     partition: PartitionLimits
     limits: Mapping[str, Limit]
     config_yaml: str

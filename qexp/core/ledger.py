@@ -1,0 +1,304 @@
+"""What a run's journal says: its events, and the state of every partition that follows from them.
+
+Pure: the journal's file is written and read by `qexp.batch.journal`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from qexp.core.model import FailureKind, JobState, RunStatus
+from qexp.core.policy import ExecutionPolicy
+
+
+@dataclass(frozen=True)
+class Started:
+    """A run begins; nothing is planned yet."""
+
+    host: str
+    pid: int
+    version: str
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The plan is complete and on disk.
+
+    Attributes:
+        token: Random, so that no other run has this run's job tags.
+        parts: SHA-256 of the part of each partition, by index.
+    """
+
+    token: str
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """Another process (`pid` on `host`) goes on with the run."""
+
+    host: str
+    pid: int
+    version: str
+
+
+@dataclass(frozen=True)
+class BatchOpened:
+    """A batch exists; `follows` is the id of the one before it, or None."""
+
+    batch: str
+    follows: str | None = None
+    max_time_s: int | None = None
+
+
+@dataclass(frozen=True)
+class Submitting:
+    """A job is about to be submitted: from now on it may exist, and carries `tag` if it does."""
+
+    partition: int
+    attempt: int
+    batch: str
+    tag: str
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The job exists; `adopted` if it was found by its tag."""
+
+    partition: int
+    attempt: int
+    batch: str
+    job: str
+    adopted: bool = False
+
+
+@dataclass(frozen=True)
+class NotSubmitted:
+    """The job does not exist and this attempt to submit it is over."""
+
+    partition: int
+    attempt: int
+    reason: str
+    failure: FailureKind
+
+
+@dataclass(frozen=True)
+class Collected:
+    """The attempt's outcome is on disk."""
+
+    partition: int
+    attempt: int
+    job: str
+    state: JobState
+    failure: FailureKind | None = None
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """A second job of an attempt that has one; `action` says what was done with it."""
+
+    partition: int
+    attempt: int
+    job: str
+    kept: str
+    action: str
+
+
+@dataclass(frozen=True)
+class BatchClosed:
+    """The batch takes no more jobs."""
+
+    batch: str
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """The run stopped before its end, for `reason`."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Nothing is left to submit or to collect."""
+
+    status: RunStatus
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """The archive is complete and durable."""
+
+    status: RunStatus
+
+
+Event: TypeAlias = (
+    Started
+    | Planned
+    | Resumed
+    | BatchOpened
+    | Submitting
+    | Submitted
+    | NotSubmitted
+    | Collected
+    | Duplicate
+    | BatchClosed
+    | Interrupted
+    | Ended
+    | Sealed
+)
+
+
+@dataclass
+class Attempt:
+    """One attempt to run a partition.
+
+    Attributes:
+        session: 0 for the process that started the run, counted up by each that resumed it.
+        job: The job's id; None while it is not known whether there is one.
+        state: Final state, or None.
+        failure: Why it has no result, or None.
+    """
+
+    partition: int
+    number: int
+    batch: str
+    tag: str
+    session: int
+    job: str | None = None
+    state: JobState | None = None
+    failure: FailureKind | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its outcome is known and on disk."""
+        return self.state is not None or self.failure is not None
+
+
+@dataclass
+class Ledger:
+    """The state of a run, as its events say.
+
+    Attributes:
+        plan: The committed plan, or None.
+        batches: Every batch that was opened, in order.
+        attempts: Partition index -> its attempts, in order.
+        session: Number of times that the run was resumed.
+        ended: The status with which it ended, or None while something is left to do.
+        sealed: The status of the archive, or None.
+    """
+
+    plan: Planned | None = None
+    batches: list[BatchOpened] = field(default_factory=list)
+    attempts: dict[int, list[Attempt]] = field(default_factory=dict)
+    session: int = 0
+    ended: RunStatus | None = None
+    sealed: RunStatus | None = None
+
+    @classmethod
+    def of(cls, events: Iterable[Event]) -> Ledger:
+        """The ledger after these events.
+
+        Raises:
+            ValueError: An event tells of an attempt that was never begun.
+        """
+        ledger = cls()
+        for event in events:
+            ledger.apply(event)
+        return ledger
+
+    def apply(self, event: Event) -> None:
+        """Take one event into account.
+
+        Raises:
+            ValueError: It tells of an attempt that was never begun.
+        """
+        match event:
+            case Planned():
+                self.plan = event
+            case Resumed():
+                self.session += 1
+                self.ended = None
+            case BatchOpened():
+                self.batches.append(event)
+            case Submitting():
+                self._begin(event)
+            case Submitted():
+                self._attempt(event.partition, event.attempt).job = event.job
+            case NotSubmitted():
+                self._attempt(event.partition, event.attempt).failure = event.failure
+            case Collected():
+                attempt = self._attempt(event.partition, event.attempt)
+                attempt.state, attempt.failure = event.state, event.failure
+            case Ended():
+                self.ended = event.status
+            case Sealed():
+                self.sealed = event.status
+            case Started() | Duplicate() | BatchClosed() | Interrupted():
+                pass
+
+    @property
+    def num_partitions(self) -> int:
+        """Number of partitions of the committed plan."""
+        return len(self.plan.parts) if self.plan else 0
+
+    @property
+    def done(self) -> set[int]:
+        """Partitions that have a result."""
+        return {
+            index
+            for index, attempts in self.attempts.items()
+            if any(attempt.state == "DONE" for attempt in attempts)
+        }
+
+    def open(self) -> list[Attempt]:
+        """Attempts whose outcome is not known: a job is out, or there may be one."""
+        return [
+            attempt
+            for attempts in self.attempts.values()
+            for attempt in attempts
+            if not attempt.is_over
+        ]
+
+    def next_number(self, partition: int) -> int:
+        """Number of a partition's next attempt, from 1."""
+        return len(self.attempts.get(partition, ())) + 1
+
+    def wanted(self, policy: ExecutionPolicy) -> list[int]:
+        """Partitions to be submitted now, in order.
+
+        A partition that failed before the run was resumed is tried again, unless the service
+        refused it as it is: the plan does not change, and so would the refusal not.
+        """
+        return [index for index in range(self.num_partitions) if self._is_wanted(index, policy)]
+
+    def _is_wanted(self, partition: int, policy: ExecutionPolicy) -> bool:
+        attempts = self.attempts.get(partition, [])
+        if not attempts:
+            return True
+        last = attempts[-1]
+        if partition in self.done or not last.is_over:
+            return False
+        if last.session < self.session:
+            return last.failure != "refused"
+        failures = tuple(
+            attempt.failure or "internal" for attempt in attempts if attempt.session == self.session
+        )
+        return policy.allows_again(failures)
+
+    def _begin(self, event: Submitting) -> None:
+        attempts = self.attempts.setdefault(event.partition, [])
+        if event.attempt <= len(attempts):
+            # The same attempt, sent again after the service was asked whether it has the job.
+            return
+        attempts.append(
+            Attempt(event.partition, event.attempt, event.batch, event.tag, self.session)
+        )
+
+    def _attempt(self, partition: int, number: int) -> Attempt:
+        attempts = self.attempts.get(partition, [])
+        if not 1 <= number <= len(attempts):
+            raise ValueError(f"attempt {number} of partition {partition} was never begun")
+        return attempts[number - 1]
