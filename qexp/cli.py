@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
 import signal
 import sys
@@ -13,22 +12,18 @@ from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
 
-from qexp.config import problems
+from qexp.config import hydra_problems, problems
 from qexp.config.hydra_setup import open_nodes, register, shipped_root, typed_overrides
-from qexp.errors import ConfigError, Failed, GeneratorError, QexpError
+from qexp.errors import ArchiveError, ConfigError, Failed, RunLockedError, UnfinishedError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-_log = logging.getLogger("qexp")
+    from qexp.core.spec import RunSpec
 
-_INTERRUPTED = 130
-_INTERNAL_ERROR = 70
+_log = logging.getLogger("qexp")
 
 
 def main() -> None:
@@ -37,6 +32,7 @@ def main() -> None:
         _print_version()
         return
     register()
+    # Until jobs are out, which `qexp.interrupts` takes over.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.argv[1:] = _flags_first(open_nodes(sys.argv[1:]))
     # A log that cannot be written (a full disk) is no reason for a traceback on the terminal.
@@ -46,10 +42,13 @@ def main() -> None:
     try:
         _app()
     except Exception as error:
-        problem = _compose_problem(error)
-        _exit(error if problem is None else ConfigError(problem))
+        problem = hydra_problems.of_composing(error)
+        told = error if problem is None else ConfigError(problem)
+        _print(problems.of_error(told))
+        sys.exit(problems.exit_code(told))
     except KeyboardInterrupt as error:
-        _exit(error)
+        _print(str(error) or "interrupted; what was measured is kept")
+        sys.exit(problems.INTERRUPTED)
     if _failures:
         sys.exit(_failures[-1].exit_code)
 
@@ -69,19 +68,21 @@ def _app(config: DictConfig) -> Failed | None:
     """One run: in a multirun, one point. A failed point does not stop the others."""
     run_dir = Path(HydraConfig.get().runtime.output_dir).resolve()
     # Nothing that was there before is ever removed; `hydra.run.dir` may name any folder.
-    is_new = not any(run_dir.iterdir())
+    is_new = config.get("run_dir") is None and not any(run_dir.iterdir())
     try:
         _run(config, run_dir)
-    except KeyboardInterrupt:
-        if is_new and not _was_opened(run_dir):
+    except KeyboardInterrupt as error:
+        if is_new and not _is_worth_keeping(run_dir, error):
             _remove(run_dir)
             raise KeyboardInterrupt("interrupted before anything was submitted") from None
         raise
     except (Exception, SystemExit) as error:
-        _log.error("the run ended with an error", exc_info=True)
-        failed = Failed(_line(error, run_dir), getattr(error, "exit_code", _INTERNAL_ERROR))
-        if is_new and not _was_opened(run_dir):
-            _remove(run_dir, keep_log=_is_explained_by_log(error))
+        if not isinstance(error, ConfigError):
+            _log.error("the run ended with an error", exc_info=True)
+        log = run_dir / "run.log"
+        failed = Failed(problems.of_error(error, log), problems.exit_code(error))
+        if is_new and not _is_worth_keeping(run_dir, error):
+            _remove(run_dir, keep_log=problems.is_explained_by_log(error))
         _failures.append(failed)
         point = _sweep_point()
         _print(f"{point}: {failed.message}" if point else failed.message)
@@ -101,12 +102,15 @@ def _run(config: DictConfig, run_dir: Path) -> None:
     logging.captureWarnings(True)
     _refuse_ignored_sweep()
     spec = load(config)
+    is_resumed = config.run_dir is not None
+    if is_resumed and _is_done(run_dir, config.run_dir, spec):
+        return
 
-    from qexp.run import run
+    from qexp.run import resume, run
     from qexp.terminal import Terminal
 
-    with Terminal(spec, _sweep_point()) as terminal:
-        run(spec, run_dir, terminal)
+    with Terminal(spec, run_dir, _sweep_point()) as terminal:
+        (resume if is_resumed else run)(spec, run_dir, terminal)
 
 
 def _refuse_ignored_sweep() -> None:
@@ -119,14 +123,50 @@ def _refuse_ignored_sweep() -> None:
         )
 
 
-def _was_opened(run_dir: Path) -> bool:
-    """Whether the run got as far as a batch, so that something may have been measured."""
-    return (run_dir / "run.h5").exists() or (run_dir / "parts" / "batch.json").exists()
+def _is_done(run_dir: Path, named: str, spec: RunSpec) -> bool:
+    """Whether nothing is left to do for the run that the config names; it is said, if so."""
+    from qexp.config.runs import finished_archive, finished_line, refuse_other_config, run_folder
+
+    if run_folder(named) != run_dir:
+        raise ConfigError(
+            f"hydra.run.dir: {run_dir} is not the folder of the run that run_dir={named} goes on "
+            f"with; leave hydra.run.dir as it is"
+        )
+    refuse_other_config(run_dir, spec)
+    archive = finished_archive(run_dir)
+    if archive is not None:
+        sys.stdout.write(f"{finished_line(archive)}\n")
+    return archive is not None
+
+
+def _is_worth_keeping(run_dir: Path, error: BaseException) -> bool:
+    """Whether something may have been measured, can be resumed, or is another process's."""
+    from qexp.batch.journal import JOURNAL_NAME, read_ledger
+
+    if isinstance(error, RunLockedError | UnfinishedError) or (run_dir / "run.h5").exists():
+        return True
+    if not (run_dir / JOURNAL_NAME).exists():
+        return False
+    try:
+        return bool(read_ledger(run_dir).batches)
+    except ArchiveError:
+        return True
 
 
 def _remove(run_dir: Path, *, keep_log: bool = False) -> None:
     """Remove what a run left that never came to a batch, and the folders made for it."""
-    shutil.rmtree(run_dir / "parts", ignore_errors=True)
+    from qexp.batch.lock import run_lock
+
+    try:
+        with run_lock(run_dir):
+            for path in run_dir.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                elif not (keep_log and path.name == "run.log"):
+                    path.unlink(missing_ok=True)
+    except (ArchiveError, OSError, RunLockedError):
+        # Another process may have begun in the same folder.
+        return
     if keep_log:
         return
     logging.shutdown()
@@ -138,86 +178,12 @@ def _remove(run_dir: Path, *, keep_log: bool = False) -> None:
         parent.rmdir()
 
 
-def _is_explained_by_log(error: BaseException) -> bool:
-    """Whether the error is of the user's own code or of ours, so that a traceback is of use."""
-    return isinstance(error, GeneratorError) or not isinstance(error, QexpError)
-
-
 def _print_version() -> None:
     from qexp import __version__
 
     sys.stdout.write(f"qexp {__version__}\n")
 
 
-def _exit(error: BaseException) -> None:
-    interrupted = isinstance(error, KeyboardInterrupt)
-    kept = str(error) or "interrupted; what was measured is kept"
-    _print(kept if interrupted else _line(error, None))
-    sys.exit(_INTERRUPTED if interrupted else getattr(error, "exit_code", _INTERNAL_ERROR))
-
-
-def _line(error: BaseException, run_dir: Path | None) -> str:
-    from qexp.redact import redact
-
-    text = " ".join(str(error).split())
-    if not isinstance(error, QexpError):
-        text = f"internal error, please report it: {type(error).__name__}: {text}"
-    if run_dir is not None and _is_explained_by_log(error):
-        text = f"{text}; the traceback is in {run_dir / 'run.log'}"
-    return redact(text)
-
-
 def _print(message: str) -> None:
     sys.stderr.write(f"qexp: {message}\n")
     sys.stderr.flush()
-
-
-def _compose_problem(error: Exception) -> str | None:
-    """What is wrong with a config, as one line that names the key or file and what is allowed.
-
-    Hydra lets some errors of its files pass as they are. None: it is no mistake in a config.
-    """
-    cause = error.__cause__
-    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
-        return problems.unknown_key(str(cause.full_key), _keys_beside(cause))
-    text = " ".join(str(error).split())
-    match error:
-        case OmegaConfBaseException():
-            return problems.of_interpolation(error)
-        case YAMLError() | UnicodeDecodeError():
-            return f"a config file is not valid YAML in UTF-8: {text}"
-        case OSError(filename=str(path)):
-            return f"{path}: {error.strerror}; choose a folder that you can write to"
-        case HydraException():
-            return _hydra_problem(str(error))
-    told = {"Config group override must be": _GROUP_RULE, "defaults list": text}
-    return next((message for sign, message in told.items() if sign in text), None)
-
-
-_GROUP_RULE = (
-    "a config group takes the name of a choice, not null or a number; leave the override out to "
-    "choose nothing ('python -m qexp --help' lists the choices)"
-)
-
-
-def _hydra_problem(text: str) -> str:
-    text = text.replace("++", "")
-    choice = re.search(r"Could not find '([^']+)'", text)
-    if choice is not None:
-        group, _, name = choice.group(1).rpartition("/")
-        offered = text.partition("Config search path")[0]
-        options = re.findall(r"^\t(.+)$", offered, flags=re.MULTILINE)
-        listed = ", ".join(sorted(option.strip() for option in options)) or "nothing"
-        return f"{group}={name}: no such choice; allowed: {listed}"
-    hint = f"; {problems.PACKAGE_HINT}" if "@experiment." in text else ""
-    return " ".join(text.split()) + hint
-
-
-def _keys_beside(error: ConfigAttributeError | ConfigKeyError) -> list[str]:
-    """The keys that exist where an unknown one was named; at the top, config groups as well."""
-    node = error.parent_node
-    keys = {str(key) for key in node} if node is not None and hasattr(node, "keys") else set()
-    if "." not in str(error.full_key):
-        groups = (shipped_root() / "conf").iterdir()
-        keys = keys - {"hydra"} | {item.name for item in groups if item.is_dir()}
-    return sorted(keys)

@@ -5,13 +5,42 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import subprocess
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from qexp.core.model import RunHeader
+from qexp.core.seeds import describe
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
 
+    from qexp.core.spec import RunSpec
+
 _GIT_TIMEOUT_S = 20
+
+
+def run_header(spec: RunSpec, backend: BackendV2, run_id: str) -> RunHeader:
+    """All that is known of a run before its plan."""
+    return RunHeader(
+        run_id=run_id,
+        experiment=spec.experiment,
+        engine=spec.engine.name,
+        created=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        config_yaml=spec.config_yaml,
+        overrides=spec.overrides,
+        sources=spec.sources,
+        seed=spec.seed,
+        seeds=describe(spec.seed, [workload.name for workload in spec.workloads]),
+        environment=describe_environment(Path.cwd()),
+        backend=describe_backend(backend),
+        limits={name: asdict(limit) for name, limit in spec.limits.items()},
+        not_honoured={
+            workload.name: spec.engine.unhonoured(workload.primitive) for workload in spec.workloads
+        },
+        metadata=spec.metadata,
+    )
 
 
 def describe_environment(folder: Path) -> dict[str, Any]:

@@ -1,96 +1,280 @@
-"""A run, top-down: select the backend, plan, run the batch, seal the archive.
+"""A run, top-down: lock its folder, plan, run the batch, seal the archive; and go on with one.
 
-What is on disk after each step: the header and the plan before the first submission, each job's
-part as soon as it is collected, the sealed `run.h5` at the end. So a run that stops anywhere
-leaves everything it had.
+What is on disk after each step: the journal's first line, the header and the plan before the first
+submission, each job's part as soon as it is collected, the sealed `run.h5` at the end. A run that
+stops anywhere leaves all that `resume` needs; `qexp.batch.execute` says how.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
-from functools import partial
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qexp import __version__
+from qexp.archive.read import open_archive
+from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
 from qexp.archive.store import RunStore
-from qexp.batch.execute import BatchReport, execute
-from qexp.core.model import JobOutcome, JobRequest, Partition, Plan, RunHeader, RunStatus
-from qexp.core.observer import Observer
-from qexp.core.seeds import as_int, child, describe, stream
+from qexp.batch.context import Clock, RunContext, Stopped
+from qexp.batch.execute import execute
+from qexp.batch.journal import JOURNAL_NAME, Journal
+from qexp.batch.lock import run_lock
+from qexp.batch.recover import note_what_is_on_disk
+from qexp.batch.requests import Requests, run_tag
+from qexp.core.ledger import Ended, Ledger, Planned, Resumed, Started
+from qexp.core.model import Partition, Plan, PlannedPub
+from qexp.core.observer import Guarded, Observer
 from qexp.core.spec import RunSpec
-from qexp.errors import ConfigError, EngineError, JobsFailedError, QexpError
+from qexp.ending import Ending, RunReport
+from qexp.errors import ArchiveError, ConfigError
+from qexp.interrupts import Interrupts
 from qexp.plan.build import build_plan, check_max_time
-from qexp.provenance import describe_backend, describe_environment
-from qexp.redact import redact, redactor
+from qexp.provenance import run_header
+from qexp.redact import redactor
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
 
     from qexp.core.model import Pub
 
-
-@dataclass(frozen=True)
-class RunReport:
-    """How a run ended.
-
-    Attributes:
-        archive: Path of the sealed `run.h5`.
-        status: As in the archive.
-        plan: What was planned.
-        batch: What became of the batch; None when only planned.
-    """
-
-    archive: Path
-    status: RunStatus
-    plan: Plan
-    batch: BatchReport | None
+_log = logging.getLogger(__name__)
 
 
-def run(spec: RunSpec, run_dir: Path, observer: Observer | None = None) -> RunReport:
+def run(
+    spec: RunSpec, run_dir: Path, observer: Observer | None = None, *, clock: Clock | None = None
+) -> RunReport:
     """Run a declared experiment and leave its archive in `run_dir`.
 
     Args:
         spec: The validated experiment.
         run_dir: The run's own folder; its name is the run id.
         observer: Is told about progress; None: silent.
+        clock: For tests; None: real time.
 
     Raises:
         ConfigError: The backend does not exist or does not suit the engine, or `run_dir` already
             holds a run.
         PlanError: The circuits cannot run as declared; nothing was submitted.
         EngineError: The batch could not be opened.
-        JobsFailedError: The archive is sealed, but jobs are missing in it.
+        UnfinishedError: Jobs are still out or to be submitted; `resume` goes on.
+        JobsFailedError: Everything was tried, but jobs have no result; the archive says why.
+        ArchiveError: Something could not be written.
+        RunLockedError: Another process works on the run.
         KeyboardInterrupt: Interrupted; the archive is sealed with what was collected.
     """
-    observer = observer or Observer()
     _refuse_used(run_dir)
-    backend = spec.select_backend()
-    spec.engine.check_backend(backend)
-    observer.backend_selected(backend.name, backend.num_qubits, spec.engine.name)
-    for message in _ignored(spec):
-        observer.warned(message)
-    store = RunStore(run_dir, redactor())
-    store.write_header(_header(spec, backend, run_dir.name))
-    plan = _plan(spec, backend, store, observer)
-    if spec.stop_after == "plan":
-        archive = store.seal("planned")
-        observer.sealed(archive, [])
-        return RunReport(archive, "planned", plan, None)
-    report, outcomes = _execute(spec, backend, plan, store, run_dir.name, observer)
-    status = _status(plan, report)
-    archive = store.seal(status)
-    observer.sealed(archive, outcomes)
-    _raise_unless_complete(status, report, archive)
-    return RunReport(archive, status, plan, report)
+    with _at_work(run_dir) as journal:
+        journal.append(Started(socket.gethostname(), os.getpid(), __version__))
+        work = _Work(spec, run_dir, journal, Guarded(observer or Observer()), clock or Clock())
+        return work.plan_and_carry_out()
+
+
+def resume(
+    spec: RunSpec, run_dir: Path, observer: Observer | None = None, *, clock: Clock | None = None
+) -> RunReport:
+    """Go on with a run from wherever it stopped. Harmless on one that is complete.
+
+    Nothing is generated or transpiled again once the plan was committed, and no job is submitted
+    whose partition has a result or a job that may still give one.
+
+    Args:
+        spec: The same experiment; its `policy` and `stop_after` may differ.
+        run_dir: The run's folder, which may have been copied from elsewhere.
+        observer: Is told about progress; None: silent.
+        clock: For tests; None: real time.
+
+    Raises:
+        As `run`.
+    """
+    if not (run_dir / JOURNAL_NAME).exists() and not (run_dir / ARCHIVE_NAME).exists():
+        raise ConfigError(f"{run_dir} holds no run: name the folder of one, as in outputs/NAME/ID")
+    if is_sealed(run_dir):
+        return _as_sealed(run_dir)
+    with _at_work(run_dir) as journal:
+        work = _Work(spec, run_dir, journal, Guarded(observer or Observer()), clock or Clock())
+        if (run_dir / ARCHIVE_NAME).exists() and not work.store.has_parts:
+            # A process was killed while it removed what the archive already holds.
+            work.store.seal("complete", keep_parts=False)
+            return _as_sealed(run_dir)
+        journal.append(Resumed(socket.gethostname(), os.getpid(), __version__))
+        if journal.ledger.plan is None:
+            # Nothing was submitted on the strength of a plan that is not complete.
+            work.store.discard_plan()
+            return work.plan_and_carry_out()
+        return work.carry_out_recorded()
+
+
+def is_sealed(run_dir: Path) -> bool:
+    """Whether a run has its archive, and no parts from which it could go on."""
+    return (run_dir / ARCHIVE_NAME).exists() and not any(
+        PARTS_NAME in name for name in os.listdir(run_dir)
+    )
+
+
+def _as_sealed(run_dir: Path) -> RunReport:
+    archive = run_dir / ARCHIVE_NAME
+    with open_archive(archive) as sealed:
+        status = sealed.status
+    if status != "complete":
+        raise ArchiveError(
+            f"{archive} is {status}, and the parts that a run goes on from are not beside it; "
+            f"run it again with the overrides that it records"
+        )
+    return RunReport(archive, status, None)
 
 
 def _refuse_used(run_dir: Path) -> None:
-    if (run_dir / "run.h5").exists() or (run_dir / "parts").exists():
+    used = [name for name in (ARCHIVE_NAME, PARTS_NAME, JOURNAL_NAME) if (run_dir / name).exists()]
+    if used:
         raise ConfigError(
             f"hydra.run.dir: {run_dir} already holds a run, which is never overwritten; name "
-            f"another folder or leave hydra.run.dir and hydra.sweep.subdir as they are"
+            f"another folder or leave hydra.run.dir and hydra.sweep.subdir as they are "
+            f"(to go on with that run: run_dir={run_dir})"
+        )
+
+
+@contextmanager
+def _at_work(run_dir: Path) -> Iterator[Journal]:
+    """Hold the run's lock, with its journal open."""
+    with run_lock(run_dir), Journal(run_dir) as journal:
+        yield journal
+
+
+@dataclass
+class _Work:
+    """One process's work on one run."""
+
+    spec: RunSpec
+    run_dir: Path
+    journal: Journal
+    observer: Observer
+    clock: Clock
+
+    def __post_init__(self) -> None:
+        self.store = RunStore(self.run_dir, redactor())
+        self._ending = Ending(self.run_dir, self.store, self.journal, self.observer)
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.journal.ledger
+
+    def plan_and_carry_out(self) -> RunReport:
+        """Select the backend, plan, and run the plan."""
+        backend = self._select(None)
+        header = run_header(self.spec, backend, self.run_dir.name)
+        self.store.write_header(header)
+        plan = self._plan(backend)
+        if self.spec.stop_after == "plan":
+            self.journal.append(Ended("planned"))
+            return self._ending.sealed(plan, "planned")
+        return self._carry_out(backend, plan, header.run_id)
+
+    def carry_out_recorded(self) -> RunReport:
+        """Run what is left of the recorded plan."""
+        header, plan = self.store.read_header(), Plan(self.store.read_partitions())
+        ledger, policy = self.ledger, self.spec.policy
+        if len(plan.partitions) != ledger.num_partitions:
+            raise ArchiveError(
+                f"{self.run_dir} has parts of {len(plan.partitions)} partitions, but "
+                f"{ledger.num_partitions} were planned; restore them from a copy"
+            )
+        note_what_is_on_disk(self.journal, self.store)
+        out, done = len(ledger.open()), len(ledger.done)
+        self.observer.resumed(plan, done, out, ledger.num_partitions - done - out)
+        if not ledger.open() and not ledger.wanted(policy):
+            return self._ending.finished(plan, None)
+        backend = self._select(header["backend"]["name"])
+        return self._carry_out(backend, plan, header["run_id"])
+
+    def _select(self, recorded: str | None) -> BackendV2:
+        backend = self.spec.select_backend(recorded)
+        self.spec.engine.check_backend(backend)
+        if recorded is not None and backend.name != recorded:
+            raise ConfigError(
+                f"backend: the run's circuits are for {recorded!r}, and the config selects "
+                f"{backend.name!r}; select the former"
+            )
+        self.observer.backend_selected(backend.name, backend.num_qubits, self.spec.engine.name)
+        for message in _ignored(self.spec):
+            self.observer.warned(message)
+        return backend
+
+    def _plan(self, backend: BackendV2) -> Plan:
+        """Plan; every part is on disk, and then in the journal, when this returns."""
+        spec, parts = self.spec, list[str]()
+
+        def keep(partition: Partition, pubs: list[PlannedPub]) -> None:
+            parts.append(self.store.write_partition(partition, pubs))
+
+        plan = build_plan(
+            spec.workloads,
+            seed=spec.seed,
+            backend=backend,
+            engine=spec.engine,
+            partition=spec.partition,
+            limits=spec.limits,
+            on_partition=keep,
+            on_pub=self.observer.pub_planned,
+        )
+        warnings = check_max_time(plan, spec.max_time_s, spec.limits)
+        self.journal.append(Planned(secrets.token_hex(8), tuple(parts)))
+        self.observer.planned(plan, spec.max_time_s, spec.limits)
+        for message in warnings if spec.engine.uses_qpu else ():
+            self.observer.warned(message)
+        return plan
+
+    def _carry_out(self, backend: BackendV2, plan: Plan, run_id: str) -> RunReport:
+        """Submit and collect until nothing is left, or until it cannot go on."""
+        failure: Exception | None = None
+        with Interrupts() as interrupts:
+            context = self._context(backend, plan, run_id, interrupts)
+            try:
+                execute(context, stop_after_submit=self.spec.stop_after == "submit")
+            except Exception as error:
+                if not self.ledger.batches:
+                    raise
+                _log.error("the run stopped", exc_info=not isinstance(error, Stopped))
+                failure = error
+            if self.spec.stop_after == "submit" and failure is None and self.ledger.open():
+                return self._ending.detached(plan)
+            return self._ending.finished(plan, failure)
+
+    def _context(
+        self, backend: BackendV2, plan: Plan, run_id: str, interrupts: Interrupts
+    ) -> RunContext:
+        spec, committed = self.spec, self.ledger.plan
+        assert committed is not None
+
+        def load_pubs(partition: Partition) -> list[Pub]:
+            # A circuit that is not what was planned must never be paid for.
+            self.store.check_part(partition.index, committed.parts[partition.index])
+            return self.store.load_isa_pubs(partition)
+
+        return RunContext(
+            engine=spec.engine,
+            backend=backend,
+            run_tag=run_tag(run_id),
+            request=Requests(
+                run_id=run_id,
+                seed=spec.seed,
+                plan=plan,
+                committed=committed,
+                primitives={workload.name: workload.primitive for workload in spec.workloads},
+                load_pubs=load_pubs,
+            ),
+            journal=self.journal,
+            store=self.store,
+            policy=spec.policy,
+            max_time_s=spec.max_time_s,
+            observer=self.observer,
+            is_stopped=interrupts.is_set,
+            clock=self.clock,
         )
 
 
@@ -102,124 +286,3 @@ def _ignored(spec: RunSpec) -> Iterator[str]:
                 f"workload '{workload.name}': the engine '{spec.engine.name}' does not honour "
                 f"{option}={value}"
             )
-
-
-def _plan(spec: RunSpec, backend: BackendV2, store: RunStore, observer: Observer) -> Plan:
-    plan = build_plan(
-        spec.workloads,
-        seed=spec.seed,
-        backend=backend,
-        engine=spec.engine,
-        partition=spec.partition,
-        limits=spec.limits,
-        on_partition=store.write_partition,
-        on_pub=observer.pub_planned,
-    )
-    warnings = check_max_time(plan, spec.max_time_s, spec.limits)
-    observer.planned(plan, spec.max_time_s, spec.limits)
-    if spec.engine.uses_qpu:
-        for message in warnings:
-            observer.warned(message)
-    return plan
-
-
-def _execute(
-    spec: RunSpec,
-    backend: BackendV2,
-    plan: Plan,
-    store: RunStore,
-    run_id: str,
-    observer: Observer,
-) -> tuple[BatchReport, list[JobOutcome]]:
-    outcomes: list[JobOutcome] = []
-
-    def keep(outcome: JobOutcome) -> None:
-        store.write_job(outcome)
-        outcomes.append(_without_result(outcome))
-
-    report = execute(
-        spec.engine,
-        backend,
-        _requests(spec, plan, store.load_isa_pubs, run_id),
-        max_time_s=spec.max_time_s,
-        on_details=store.write_batch,
-        on_outcome=keep,
-        observer=observer,
-    )
-    return report, outcomes
-
-
-def _requests(
-    spec: RunSpec,
-    plan: Plan,
-    load_isa_pubs: Callable[[Partition], list[Pub]],
-    run_id: str,
-) -> Iterator[JobRequest]:
-    primitives = {workload.name: workload.primitive for workload in spec.workloads}
-    for partition in plan.partitions:
-        sequence = stream(spec.seed, partition.workload, "simulate")
-        yield JobRequest(
-            partition=partition,
-            primitive=primitives[partition.workload],
-            load_pubs=partial(load_isa_pubs, partition),
-            tags=("qexp", f"qexp-run:{run_id}"[:86], f"qexp-partition:{partition.index}"),
-            # Counted from the workload's first PUB, so that another workload shifts nothing.
-            seed=as_int(child(sequence, partition.first)),
-        )
-
-
-def _without_result(outcome: JobOutcome) -> JobOutcome:
-    # The result is on disk; keeping it would make memory grow with the number of jobs.
-    return replace(outcome, result=None)
-
-
-def _status(plan: Plan, report: BatchReport) -> RunStatus:
-    done = sum(state == "DONE" for state in report.states.values())
-    if done == len(plan.partitions):
-        return "complete"
-    return "partial" if done else "failed"
-
-
-def _raise_unless_complete(status: RunStatus, report: BatchReport, archive: Path) -> None:
-    if isinstance(report.failure, KeyboardInterrupt):
-        raise report.failure
-    if isinstance(report.failure, QexpError):
-        raise type(report.failure)(f"{report.failure}; what was measured is in {archive}")
-    if report.failure is not None:
-        raise EngineError(
-            f"batch {report.batch_id} ended early: {_one_line(report.failure)}; "
-            f"what was measured is in {archive}"
-        ) from report.failure
-    if status != "complete":
-        failed = sorted(index for index, state in report.states.items() if state != "DONE")
-        raise JobsFailedError(
-            f"{len(failed)} of {len(report.states)} jobs have no result (partitions "
-            f"{', '.join(map(str, failed[:10]))}{'...' if len(failed) > 10 else ''}); the others "
-            f"and the reasons are in {archive}"
-        )
-
-
-def _one_line(error: BaseException) -> str:
-    text = redact(str(error)).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}"
-
-
-def _header(spec: RunSpec, backend: BackendV2, run_id: str) -> RunHeader:
-    return RunHeader(
-        run_id=run_id,
-        experiment=spec.experiment,
-        engine=spec.engine.name,
-        created=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        config_yaml=spec.config_yaml,
-        overrides=spec.overrides,
-        sources=spec.sources,
-        seed=spec.seed,
-        seeds=describe(spec.seed, [workload.name for workload in spec.workloads]),
-        environment=describe_environment(Path.cwd()),
-        backend=describe_backend(backend),
-        limits={name: asdict(limit) for name, limit in spec.limits.items()},
-        not_honoured={
-            workload.name: spec.engine.unhonoured(workload.primitive) for workload in spec.workloads
-        },
-        metadata=spec.metadata,
-    )

@@ -30,15 +30,17 @@ from rich.progress import (
 from rich.table import Table
 
 from qexp.core.duration import format_duration
-from qexp.core.model import JobOutcome, JobState, Limit, Partition, Plan
+from qexp.core.model import JobOutcome, JobState, Limit, Partition, Plan, RunSummary
 from qexp.core.observer import Observer
 from qexp.core.spec import RunSpec
+from qexp.ending import resume_command, shown_path
 from qexp.plan.table import plan_table
 
 if TYPE_CHECKING:
     from rich.progress import Task
 
 _SHOWN_STATES: tuple[JobState, ...] = ("QUEUED", "RUNNING", "DONE", "ERROR", "CANCELLED")
+_LONGEST_NOTE = 160
 
 
 class Terminal(Observer):
@@ -46,11 +48,13 @@ class Terminal(Observer):
 
     Args:
         spec: The run.
+        run_dir: Its folder.
         point: What tells this run from the others of a sweep, or None.
     """
 
-    def __init__(self, spec: RunSpec, point: str | None = None) -> None:
+    def __init__(self, spec: RunSpec, run_dir: Path, point: str | None = None) -> None:
         self._spec = spec
+        self._run_dir = run_dir
         self._point = point
         # Not cut to a terminal's width when the output goes to a file.
         width = None if sys.stdout.isatty() else 120
@@ -72,8 +76,7 @@ class Terminal(Observer):
         self._tasks: dict[str, TaskID] = {}
         self._started_s = time.monotonic()
         self._backend = ""
-        self._batch_id = ""
-        self._plan: Plan | None = None
+        self._batch_ids: list[str] = []
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -90,7 +93,8 @@ class Terminal(Observer):
     def backend_selected(self, name: str, num_qubits: int, engine: str) -> None:
         """Remember the backend's name for the summary."""
         self._backend = f"{name} ({num_qubits} qubits, engine {engine})"
-        self._task("transpiling", None, self._backend)
+        if "submitting" not in self._tasks:
+            self._task("transpiling", None, self._backend)
 
     def pub_planned(self, workload: str, count: int) -> None:
         """Advance the first bar; a generator does not say how many PUBs are to come."""
@@ -100,76 +104,105 @@ class Terminal(Observer):
 
     def planned(self, plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit]) -> None:
         """Print the plan when it is all that was asked for."""
-        self._plan = plan
         bar = self._progress_task("transpiling")
         self._progress.update(self._tasks["transpiling"], total=bar.completed)
         if self._spec.stop_after == "plan":
             self._print_plan(plan, max_time_s, limits)
             return
-        jobs = len(plan.partitions)
-        self._task("submitting", jobs, "")
-        self._task("running", jobs, f"predicted {format_duration(plan.qpu_s)} of QPU time")
-        self._task("collecting", jobs, "")
+        self._add_bars(plan, len(plan.partitions), 0)
+
+    def resumed(self, plan: Plan, done: int, out: int, missing: int) -> None:
+        """Show what is left; jobs that are out count as submitted once they are found again."""
+        self._add_bars(plan, out + missing, done)
+        self._note("collecting", f"{done} had a result before")
 
     def warned(self, message: str) -> None:
         """Print a warning."""
         self._progress.console.print(f"qexp: warning: {message}", markup=False, soft_wrap=True)
 
     def batch_opened(self, batch_id: str) -> None:
-        """Remember the batch id for the summary."""
-        self._batch_id = batch_id
-        self._progress.update(self._tasks["submitting"], note=f"batch {batch_id}")
+        """Show the batch that jobs are submitted to."""
+        self._batch_ids.append(batch_id)
+        self._note("submitting", self._batch_note())
 
     def job_submitted(self, partition: Partition, job_id: str) -> None:
         """Advance the bar of submissions."""
-        self._progress.update(self._tasks["submitting"], advance=1)
+        self._progress.update(self._tasks["submitting"], advance=1, note=self._batch_note())
+
+    def submission_paused(self, reason: str, seconds: float) -> None:
+        """Say that submission slows down, and why."""
+        again = f", again within {format_duration(seconds)}" if seconds else ""
+        self._note("submitting", f"waiting{again}: {reason}")
+
+    def job_adopted(self, partition: int, job_id: str) -> None:
+        """Advance the bar of submissions: the job was submitted before."""
+        self._progress.update(
+            self._tasks["submitting"], advance=1, note=f"job {job_id} was submitted before"
+        )
+
+    def attempt_failed(self, outcome: JobOutcome) -> None:
+        """One more job is to be submitted."""
+        bar = self._progress_task("submitting")
+        self._progress.update(bar.id, total=(bar.total or 0) + 1)
+        self._note("collecting", f"job {outcome.job_id} failed and is run again: {outcome.error}")
+
+    def service_lost(self, reason: str, seconds: float) -> None:
+        """Say that the service is out of reach, and why."""
+        self._note("running", f"out of reach, asked in {format_duration(seconds)}: {reason}")
 
     def queue_seen(self, length: int) -> None:
         """Show how long the backend's queue is."""
-        self._progress.update(
-            self._tasks["submitting"],
-            note=f"batch {self._batch_id}, {length} jobs in the backend's queue",
-        )
+        self._note("submitting", f"{self._batch_note()}, {length} jobs in the backend's queue")
 
     def jobs_moved(self, states: Counter[JobState]) -> None:
         """Show how many jobs are in each state."""
         shown = [f"{states[state]} {state.lower()}" for state in _SHOWN_STATES if states[state]]
         final = states["DONE"] + states["ERROR"] + states["CANCELLED"]
-        self._progress.update(self._tasks["running"], completed=final, note=", ".join(shown))
+        # Of the batches that still have jobs out, while the bar is of all of them.
+        known = max(final, int(self._progress_task("running").completed))
+        self._progress.update(self._tasks["running"], completed=known, note=", ".join(shown))
 
     def job_collected(self, outcome: JobOutcome) -> None:
         """Advance the bar of collected jobs."""
         note = "" if outcome.error is None else f"job {outcome.job_id} failed"
         self._progress.update(self._tasks["collecting"], advance=1, note=note)
 
-    def sealed(self, archive: Path, outcomes: Sequence[JobOutcome]) -> None:
-        """Print the summary."""
+    def detached(self, plan: Plan, batch_ids: Sequence[str]) -> None:
+        """Print what is out, and the command that collects it."""
         self._progress.stop()
-        if self._spec.stop_after == "plan":
-            rerun = [o for o in self._spec.overrides if not o.startswith("stop_after=")]
-            again = shlex.join(["python", "-m", "qexp", *rerun])
-            self._print_lines({"plan": _relative(archive), "next": again})
-            return
-        done = sum(outcome.state == "DONE" for outcome in outcomes)
-        planned = len(self._plan.partitions) if self._plan else 0
-        pubs = sum(p.num_pubs for p in self._plan.partitions) if self._plan else 0
-        used_s = sum(outcome.usage_s or 0.0 for outcome in outcomes)
-        predicted_s = self._plan.qpu_s if self._plan else 0.0
-        shown = _relative(archive)
         lines = {
-            "batch": self._batch_id,
+            **_batches(batch_ids),
             "backend": self._backend,
-            "jobs": f"{done} of {planned} done, {pubs} PUBs",
-            "usage": f"{used_s:.1f} s (predicted for a QPU: {predicted_s:.1f} s)",
-            "elapsed": format_duration(time.monotonic() - self._started_s),
-            "archive": shown,
-            "next": f"python -c \"import qexp; print(qexp.open_archive('{shown}'))\"",
+            "jobs": f"{len(plan.partitions)} submitted, none is waited for",
+            "next": resume_command(self._run_dir),
         }
         self._print_lines(lines)
 
+    def sealed(self, archive: Path, summary: RunSummary) -> None:
+        """Print the summary, and the command that goes on if anything is left to do."""
+        self._progress.stop()
+        shown = shown_path(archive)
+        resume = resume_command(self._run_dir)
+        if summary.status == "planned":
+            # What a resumed run was started with, its folder knows.
+            rerun = [o for o in self._spec.overrides if not o.startswith("stop_after=")]
+            again = {"or": shlex.join(["python", "-m", "qexp", *rerun])} if rerun else {}
+            self._print_lines({"plan": shown, "next": resume, **again})
+            return
+        lines = {
+            **_batches(summary.batch_ids),
+            "backend": self._backend,
+            "jobs": f"{summary.done} of {summary.planned} done, {summary.num_pubs} PUBs",
+            "usage": f"{summary.usage_s:.1f} s (predicted for a QPU: {summary.predicted_s:.1f} s)",
+            "elapsed": format_duration(time.monotonic() - self._started_s),
+            "archive": shown,
+        }
+        opened = f"python -c \"import qexp; print(qexp.open_archive('{shown}'))\""
+        self._print_lines(lines | {"next": opened if summary.status == "complete" else resume})
+
     def _print_lines(self, lines: Mapping[str, str]) -> None:
-        named = {"point": self._point, **lines} if self._point else lines
-        for name, value in named.items():
+        named = {"point": self._point or "", **lines}
+        for name, value in ((name, value) for name, value in named.items() if value):
             self._out.print(f"[bold]{name:<9}[/bold]{escape(str(value))}")
 
     def _print_plan(self, plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit]) -> None:
@@ -189,6 +222,21 @@ class Terminal(Observer):
             bounds.add_row(limit.what, limit.planned, limit.bound, verdict, limit.source)
         self._out.print(table, bounds, f"Nothing was submitted. Backend: {escape(self._backend)}")
 
+    def _add_bars(self, plan: Plan, to_submit: int, done: int) -> None:
+        self._task("submitting", to_submit, "")
+        self._task("running", to_submit, f"predicted {format_duration(plan.qpu_s)} of QPU time")
+        self._task("collecting", len(plan.partitions), "")
+        self._progress.update(self._tasks["collecting"], completed=done)
+
+    def _batch_note(self) -> str:
+        number = f" (number {len(self._batch_ids)})" if len(self._batch_ids) > 1 else ""
+        return f"batch {self._batch_ids[-1]}{number}" if self._batch_ids else ""
+
+    def _note(self, name: str, note: str) -> None:
+        # One line, however long the service's reason is.
+        if name in self._tasks:
+            self._progress.update(self._tasks[name], note=" ".join(note.split())[:_LONGEST_NOTE])
+
     def _task(self, name: str, total: int | None, note: str) -> None:
         self._tasks[name] = self._progress.add_task(name, total=total, note=note)
 
@@ -196,8 +244,5 @@ class Terminal(Observer):
         return next(task for task in self._progress.tasks if task.id == self._tasks[name])
 
 
-def _relative(path: Path) -> str:
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+def _batches(batch_ids: Sequence[str]) -> dict[str, str]:
+    return {"batch" if len(batch_ids) <= 1 else "batches": ", ".join(batch_ids)}

@@ -1,16 +1,28 @@
-"""Files appear completely or not at all, and survive a power cut once they have appeared."""
+"""Files appear completely or not at all, and survive a power cut once they have appeared.
+
+A part ends with the SHA-256 of what precedes it, so that a damaged one is known before anything
+in it is believed. HDF5 takes no notice of bytes after its own.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, Final
 
+from qexp.core.digest import NUM_DIGITS
 from qexp.errors import ArchiveError
 
-_MARGIN_BYTES = 2**20
+BLOCK_BYTES: Final = 2**20
+_MARGIN_BYTES: Final = 2**20
+
+
+class DamagedPartError(ArchiveError):
+    """A part does not hold what was written to it."""
 
 
 @contextmanager
@@ -24,6 +36,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
+        # A process that was killed may have left one.
+        temporary.unlink(missing_ok=True)
         yield temporary
         _sync(temporary)
         os.replace(temporary, path)
@@ -58,10 +72,77 @@ def require_space(path: Path, num_bytes: int) -> None:
         raise ArchiveError(msg)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file atomically and durably."""
+def write_part_file(path: Path, data: bytes) -> str:
+    """Write a part atomically and durably, creating its folder.
+
+    Returns:
+        SHA-256 of the file's bytes, in hexadecimal.
+
+    Raises:
+        ArchiveError: It cannot be written.
+    """
+    _make_folder(path.parent)
+    whole = data + hashlib.sha256(data).hexdigest().encode("ascii")
     with replacing(path) as temporary:
-        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
+        temporary.write_bytes(whole)
+    return hashlib.sha256(whole).hexdigest()
+
+
+def read_part_file(path: Path) -> bytes:
+    """What was written to a part.
+
+    Raises:
+        ArchiveError: As `check_part_file`.
+    """
+    check_part_file(path)
+    with _reading(path) as stream:
+        return stream.read()[:-NUM_DIGITS]
+
+
+def check_part_file(path: Path) -> str:
+    """SHA-256 of a part's bytes, in hexadecimal, as `write_part_file` returned it.
+
+    Raises:
+        DamagedPartError: Its bytes are not those that were written.
+        ArchiveError: There is no such part, or it cannot be read.
+    """
+    whole, data, last = hashlib.sha256(), hashlib.sha256(), b""
+    with _reading(path) as stream:
+        while block := stream.read(BLOCK_BYTES):
+            whole.update(block)
+            known = last + block
+            data.update(known[:-NUM_DIGITS])
+            last = known[-NUM_DIGITS:]
+    if data.hexdigest().encode("ascii") != last:
+        msg = f"Part {path} is damaged: it is not what was written. Restore it from a copy."
+        raise DamagedPartError(msg)
+    return whole.hexdigest()
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with path.open("rb") as stream:
+            yield stream
+    except FileNotFoundError as error:
+        msg = f"Part {path} is missing: restore the run's folder from a copy."
+        raise ArchiveError(msg) from error
+    except OSError as error:
+        msg = f"Part {path} cannot be read: {error.strerror}. Check the disk and permissions."
+        raise ArchiveError(msg) from error
+
+
+def _make_folder(folder: Path) -> None:
+    """Create a folder durably, with its parent; nothing where it exists."""
+    if folder.is_dir():
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _sync(folder.parent)
+        _sync(folder.parent.parent)
+    except OSError as error:
+        msg = f"Cannot create {folder}: {error.strerror}. Choose a writable run folder."
+        raise ArchiveError(msg) from error
 
 
 def sync_directory(path: Path) -> None:

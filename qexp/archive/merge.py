@@ -2,102 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from qexp.archive.results import Signature, decode_field
-from qexp.archive.schema import SNAPSHOTS, header_tables, root_attributes
-from qexp.archive.tables import Column, Table, copy_rows, numbers, read_part, storage, texts
-from qexp.core.digest import data_digest, pub_digest
+from qexp.archive.schema import SNAPSHOTS, root_attributes
+from qexp.archive.sources import PartFiles
+from qexp.archive.stamp import create_stamp, stamp
+from qexp.archive.tables import Column, Table, copy_rows, numbers, storage
+from qexp.archive.verify import check_pubs
+from qexp.core.digest import data_digest
 from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
     import h5py
-
-
-@dataclass(frozen=True)
-class PartFiles:
-    """The parts of a run on disk.
-
-    Attributes:
-        header: `RunHeader` as plain JSON.
-        batch: Both `batch.details()`.
-        partitions: Partition index -> its part.
-        jobs: Partition index -> the part of its job.
-    """
-
-    header: Mapping[str, Any]
-    batch: Mapping[str, Any]
-    partitions: Mapping[int, Path]
-    jobs: Mapping[int, Path]
-
-    @classmethod
-    def in_folder(cls, folder: Path) -> PartFiles:
-        """Find the parts in `parts/`.
-
-        Raises:
-            ArchiveError: The run has no header.
-        """
-        header, batch = folder / "header.json", folder / "batch.json"
-        if not header.exists():
-            msg = f"{folder} holds no header.json: there is no run to seal in it."
-            raise ArchiveError(msg)
-        return cls(
-            json.loads(header.read_text(encoding="utf-8")),
-            json.loads(batch.read_text(encoding="utf-8")) if batch.exists() else {},
-            {int(path.stem[-6:]): path for path in sorted(folder.glob("partition-*.h5"))},
-            {int(path.stem[-6:]): path for path in sorted(folder.glob("job-*.h5"))},
-        )
-
-    def sources(self) -> Iterator[dict[str, Table]]:
-        """The tables of the header, then of each partition with its job; open one at a time."""
-        header = header_tables(self.header, self.batch)
-        yield header
-        for index, path in sorted(self.partitions.items()):
-            with _open(path) as partition:
-                job_path = self.jobs.get(index)
-                if job_path is None:
-                    yield _joined(read_part(partition), {})
-                else:
-                    with _open(job_path) as job:
-                        yield _joined(read_part(partition), read_part(job))
-
-
-def _joined(partition: dict[str, Table], job: dict[str, Table]) -> dict[str, Table]:
-    """Tables of a partition and its job, with where the results are beside each PUB."""
-    tables = partition | {
-        path: table for path, table in job.items() if not path.startswith("result_index/")
-    }
-    (path,) = [path for path in partition if path.startswith("pubs/")]
-    workload = path.removeprefix("pubs/")
-    count = partition[path].columns["pub"].shape[0]
-    index = job.get(f"result_index/{workload}")
-    found = index.columns["row"].shape[0] if index else 0
-    missing = count - found
-
-    def column(name: str, default: str) -> list[str]:
-        known = index.columns[name].as_texts() if index else []
-        return [*known, *[default] * missing]
-
-    groups = column("group", "")
-    rows = [*(index.columns["row"].values[:] if index else []), *[-1] * missing]
-    added = {
-        "job": Column(
-            np.full(count, 0 if job else -1, dtype="<i4"), ("pub",), base="jobs#job" if job else ""
-        ),
-        "result_group": texts(groups, "pub"),
-        "result_row": numbers(rows, "pub", "<i8"),
-        "result_sha256": texts(column("sha256", ""), "pub"),
-        "result_metadata_json": texts(column("metadata_json", ""), "pub"),
-    }
-    tables[path] = Table({**partition[path].columns, **added}, partition[path].attrs)
-    return tables
 
 
 class _Shape(NamedTuple):
@@ -109,8 +30,9 @@ class _Shape(NamedTuple):
 
 @dataclass
 class _Layout:
-    """What the first pass learns: shapes, totals, snapshots."""
+    """What the first pass learns: shapes, totals, snapshots. Batches: id -> row."""
 
+    batches: Mapping[str, int]
     columns: dict[str, dict[str, _Shape]] = field(default_factory=dict)
     attrs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     totals: dict[str, int] = field(default_factory=dict)
@@ -132,7 +54,7 @@ def merge(parts: PartFiles, status: str, target: Path) -> None:
     """
     import h5py
 
-    layout = _Layout()
+    layout = _Layout(batches=parts.batch_rows())
     for tables in parts.sources():
         _learn(layout, tables)
     digest = data_digest(layout.digests)
@@ -144,6 +66,7 @@ def merge(parts: PartFiles, status: str, target: Path) -> None:
         for tables in parts.sources():
             _append(file, layout, tables, done, written)
     _verify(target, digest)
+    stamp(target)
 
 
 def _learn(layout: _Layout, tables: Mapping[str, Table]) -> None:
@@ -200,10 +123,12 @@ def _final(
         if group == SNAPSHOTS:
             yield f"{SNAPSHOTS}/s{layout.snapshots[name]}", table
         elif path == "jobs":
-            sha256 = table.columns["snapshot_sha256"].as_texts()[0]
-            snapshot = numbers([layout.snapshots.get(sha256, -1)], "job", "<i4")
-            columns = {k: v for k, v in table.columns.items() if k != "snapshot_sha256"}
-            yield path, Table({**columns, "snapshot": snapshot}, table.attrs)
+            columns = dict(table.columns)
+            sha256 = columns.pop("snapshot_sha256").as_texts()[0]
+            batch = columns.pop("batch_id").as_texts()[0]
+            columns["snapshot"] = numbers([layout.snapshots.get(sha256, -1)], "job", "<i4")
+            columns["batch"] = numbers([layout.batches.get(batch, -1)], "job", "<i4")
+            yield path, Table(columns, table.attrs)
         elif path == "backend":
             attrs = {k: v for k, v in table.attrs.items() if k != "snapshot_sha256"}
             sha256 = table.attrs.get("snapshot_sha256", "")
@@ -222,6 +147,7 @@ def _create(layout: _Layout, attrs: Mapping[str, Any], target: Path) -> None:
 
     with h5netcdf.File(target, "w") as file:
         file.attrs.update(attrs)
+        create_stamp(file)
         for path, columns in sorted(layout.columns.items()):
             group = file.create_group(path) if path not in file.groups else file[path]
             group.attrs.update(layout.attrs[path])
@@ -287,46 +213,14 @@ def _verify(target: Path, expected: str) -> None:
 
     digests = []
     with h5py.File(target, "r") as file:
-        for workload, pubs in file.get("pubs", {}).items():
-            index = pubs["pub"][:]
-            rows, groups = pubs["result_row"][:], pubs["result_group"].asstr()[:]
-            shas = pubs["result_sha256"].asstr()[:]
-            signatures: dict[str, Signature] = {}
-            for k in np.flatnonzero(rows >= 0):
-                group = file[f"results/{workload}/{groups[k]}"]
-                if groups[k] not in signatures:
-                    signatures[groups[k]] = Signature.from_json(group.attrs["signature_json"])
-                values = read_row(group, signatures[groups[k]], int(rows[k]))
-                if pub_digest(values) != shas[k]:
-                    msg = f"PUB {index[k]} of {workload!r} in {target} is not what was returned."
-                    raise ArchiveError(msg)
-                digests.append((workload, int(index[k]), shas[k]))
+        for check in check_pubs(file):
+            if check.problem:
+                msg = (
+                    f"PUB {check.index} of {check.workload!r} in {target} is not what was returned "
+                    f"({check.problem}); the parts are kept."
+                )
+                raise ArchiveError(msg)
+            digests.append(check.digest)
     if data_digest(digests) != expected:
         msg = f"Data digest of {target} is not that of its parts; the parts are kept."
         raise ArchiveError(msg)
-
-
-def read_row(group: h5py.Group, signature: Signature, row: int) -> dict[str, Any]:
-    """One PUB's fields from its results group."""
-    values = {}
-    for entry in signature.fields:
-        stored = None
-        if entry.kind == "json":
-            stored = group[entry.variable].asstr()[row]
-        elif entry.variable in group:
-            stored = group[entry.variable][row]
-        values[entry.name] = decode_field(entry, stored)
-    return values
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[h5py.File]:
-    import h5py
-
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        msg = f"Part {path} cannot be read ({' '.join(str(error).split())}): it is damaged."
-        raise ArchiveError(msg) from error
-    with file:
-        yield file

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,13 +13,13 @@ import numpy as np
 
 from qexp.archive.circuits import load_circuit
 from qexp.archive.file import ArchiveFile, locate
-from qexp.archive.merge import read_row
+from qexp.archive.happened import read_batches, read_job, read_journal
 from qexp.archive.pubs import load_pub
-from qexp.archive.records import JobRecord, LazySequence, Results, partition_of, plain
-from qexp.archive.results import Signature, decode_result
+from qexp.archive.records import BatchRecord, JobRecord, LazySequence, Results, partition_of
+from qexp.archive.results import Signature, decode_result, read_row
 from qexp.archive.schema import SNAPSHOTS
 from qexp.core.digest import pub_digest
-from qexp.core.model import Partition, RunStatus, SourceFile, Span
+from qexp.core.model import Partition, RunStatus, SourceFile
 from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -204,13 +203,23 @@ class Archive:
 
     @property
     def details(self) -> dict[str, Any] | None:
-        """`batch.details()` at the end, None where no batch was opened or it was not read."""
+        """The first batch's `details()` at the end, None where it was not opened or not read."""
         return self._file.document("batch/final_json")
 
     @property
     def details_opened(self) -> dict[str, Any] | None:
-        """`batch.details()` right after the batch was opened."""
+        """The first batch's `details()` right after it was opened."""
         return self._file.document("batch/opened_json")
+
+    @property
+    def batches(self) -> tuple[BatchRecord, ...]:
+        """Every batch, in order: the first, then those that followed it."""
+        return read_batches(self._file)
+
+    @property
+    def journal(self) -> list[dict[str, Any]]:
+        """What happened, event by event; empty where no journal was kept."""
+        return read_journal(self._file)
 
     @cached_property
     def partitions(self) -> tuple[Partition, ...]:
@@ -228,9 +237,9 @@ class Archive:
 
     @property
     def jobs(self) -> LazySequence[JobRecord]:
-        """The jobs that were submitted, in the order of their partitions."""
+        """Every attempt to run a partition, by partition, then by number of the attempt."""
         count = self._file.count("jobs/partition")
-        return LazySequence(count, self._file.guarded(self._job), "jobs")
+        return LazySequence(count, self._file.guarded(partial(read_job, self._file)), "jobs")
 
     @property
     def results(self) -> Mapping[str, Results[PubResult]]:
@@ -270,6 +279,12 @@ class Archive:
         with self._file.reading():
             return xr.open_datatree(self.path, engine="h5netcdf")
 
+    def verify(self) -> list[str]:
+        """Check the file: every problem in one line, none if it is what was sealed."""
+        from qexp.archive.verify import verify
+
+        return verify(self.path)
+
     def _per_pub(
         self, read: Callable[[str, bool, int], T], workload: str, isa: bool, what: str
     ) -> LazySequence[T]:
@@ -283,35 +298,6 @@ class Archive:
 
     def _snapshot(self, index: int) -> dict[str, Any]:
         return dict(self._file.document(f"{SNAPSHOTS}/s{index}/properties_json"))
-
-    def _job(self, index: int) -> JobRecord:
-        row = {
-            name: self._file.column(f"jobs/{name}")[index] for name in self._file.columns("jobs")
-        }
-        names = [name for name in row if name.endswith("_json")]
-        documents = {n.removesuffix("_json"): json.loads(row.pop(n)) for n in names}
-        usage, snapshot = float(row.pop("usage_s")), int(row.pop("snapshot"))
-        return JobRecord(
-            index=index,
-            error=row.pop("error") or None,
-            error_code=int(row.pop("error_code")) or None,
-            usage_s=None if math.isnan(usage) else usage,
-            snapshot=snapshot if snapshot >= 0 else None,
-            spans=self._spans(index),
-            **{name: plain(value) for name, value in row.items()},
-            **documents,
-        )
-
-    def _spans(self, job: int) -> tuple[Span, ...]:
-        if not self._file.count("spans/job"):
-            return ()
-        columns = {
-            name: self._file.column(f"spans/{name}") for name in ("start", "stop", "pub", "size")
-        }
-        rows = np.flatnonzero(self._file.column("spans/job") == job)
-        return tuple(
-            Span(**{name: plain(column[row]) for name, column in columns.items()}) for row in rows
-        )
 
     def _results(self, workload: str) -> Results[PubResult]:
         rows = self._file.column(f"pubs/{workload}/result_row")

@@ -9,24 +9,45 @@ from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
 
-from qexp.core.model import JobState, Partition, Span
+from qexp.core.model import FailureKind, JobState, Partition, Span
 
 T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True)
+class BatchRecord:
+    """One batch of the run.
+
+    Attributes:
+        id: The service's id (or the engine's own, locally).
+        follows: Id of the batch before it, or None.
+        opened: `batch.details()` right after it was opened, or None where not read.
+        final: `batch.details()` at the end, or None where not read.
+    """
+
+    id: str
+    follows: str | None
+    opened: dict[str, Any] | None
+    final: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
 class JobRecord:
-    """One job: what was predicted, what happened, what it returned besides data.
+    """One attempt to run a partition: what was predicted, what happened, what it returned.
 
     Attributes:
         index: Row in `/jobs`.
-        job_id: The service's id (or the engine's own, locally).
+        job_id: The service's id (or the engine's own, locally); `""`: the service refused it.
         workload: Name of the workload.
         partition: Index of the partition it ran.
+        attempt: Number of the attempt to run that partition, from 1.
+        batch: Index of its batch (`Archive.batches`), or None where not known.
         first: Index of its first PUB within the workload.
         stop: One past the index of its last PUB.
-        num_results: Number of PUBs that have a result.
+        num_results: Number of PUBs for which it has a result; those of a second job that ran the
+            same partition are not in the archive.
         state: `"DONE"`, `"ERROR"` or `"CANCELLED"`; `"QUEUED"` where it was not collected.
+        failure: What kind of failure it was, or None.
         error: Reason of the failure, or None.
         error_code: The service's reason code, or None.
         created: ISO 8601 UTC, `""` where not reported; so are `running` and `finished`.
@@ -49,10 +70,13 @@ class JobRecord:
     job_id: str
     workload: str
     partition: int
+    attempt: int
+    batch: int | None
     first: int
     stop: int
     num_results: int
     state: JobState
+    failure: FailureKind | None
     error: str | None
     error_code: int | None
     created: str

@@ -16,6 +16,7 @@ from qexp.core.digest import is_array, pub_digest
 from qexp.core.jsonable import dumps
 
 if TYPE_CHECKING:
+    import h5py
     from numpy.typing import NDArray
     from qiskit.primitives import BitArray, PubResult
 
@@ -244,6 +245,19 @@ def decode_field(field: Field, stored: Any) -> BitArray | NDArray[Any] | Any:
 
         return BitArray(array, field.num_bits)
     return array[()] if field.kind == "scalar" else array
+
+
+def read_row(group: h5py.Group, signature: Signature, row: int) -> dict[str, Any]:
+    """One PUB's fields from its results group."""
+    values = {}
+    for entry in signature.fields:
+        stored = None
+        if entry.kind == "json":
+            stored = group[entry.variable].asstr()[row]
+        elif entry.variable in group:
+            stored = group[entry.variable][row]
+        values[entry.name] = decode_field(entry, stored)
+    return values
 
 
 def decode_result(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from qexp.archive.tables import Column, Table, clean_text, long_text, numbers, scalar_text, texts
@@ -12,8 +12,9 @@ from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
 
 #: Files with another major version are not read; a minor version only adds.
-SCHEMA: Final = "1.0"
+SCHEMA: Final = "1.1"
 ARCHIVE_NAME: Final = "run.h5"
+JOURNAL_NAME: Final = "journal.jsonl"
 PARTS_NAME: Final = "parts"
 WORKLOAD: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 SNAPSHOTS: Final = "backend/snapshots"
@@ -35,13 +36,17 @@ def check_workload(name: str) -> str:
     return name
 
 
-def header_tables(header: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[str, Table]:
-    """The tables that come from `header.json` and `batch.json`.
+def header_tables(
+    header: Mapping[str, Any], batches: Sequence[Mapping[str, Any]], journal: str
+) -> dict[str, Table]:
+    """The tables of what belongs to the run as a whole.
 
     Args:
         header: `RunHeader` as plain JSON.
-        batch: `{"opened": ..., "final": ...}` as plain JSON.
+        batches: Every batch, in order: `id`, `follows`, `opened`, `final`, as plain JSON.
+        journal: A JSON document per line.
     """
+    first = batches[0] if batches else {}
     sources = header["sources"]
     config: dict[str, Column] = {
         "resolved_yaml": scalar_text(header["config_yaml"]),
@@ -58,11 +63,22 @@ def header_tables(header: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[s
         "environment": _environment(header["environment"]),
         "batch": Table(
             {
-                "opened_json": scalar_text(dumps(batch.get("opened"))),
-                "final_json": scalar_text(dumps(batch.get("final"))),
+                "opened_json": scalar_text(dumps(first.get("opened"))),
+                "final_json": scalar_text(dumps(first.get("final"))),
             }
         ),
     }
+    if batches:
+        tables["batches"] = Table(
+            {
+                "batch_id": texts([batch["id"] for batch in batches], "batch"),
+                "follows": texts([batch["follows"] or "" for batch in batches], "batch"),
+                "opened_json": texts([dumps(batch["opened"]) for batch in batches], "batch"),
+                "final_json": texts([dumps(batch["final"]) for batch in batches], "batch"),
+            }
+        )
+    if journal:
+        tables["journal"] = Table({"text": long_text(journal, "text_byte")})
     backend = header["backend"]
     columns = {
         f"{name}_json": long_text(dumps(backend[name]), f"{name}_byte")

@@ -5,32 +5,32 @@ Nothing is kept in memory: whatever is on disk when `seal` is called is what the
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from qexp.archive.commit import replacing, require_space, sync_directory, write_text
-from qexp.archive.merge import PartFiles, merge
-from qexp.archive.pubs import load_pub, pub_tables
+from qexp.archive.commit import replacing, require_space, sync_directory, write_part_file
+from qexp.archive.job_tables import job_table, partition_table, span_table
+from qexp.archive.merge import merge
+from qexp.archive.parts import HEADER, StoredParts, cells, open_part, read_json
+from qexp.archive.pubs import pub_tables
 from qexp.archive.results import result_tables
-from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME, check_workload, snapshot_table
-from qexp.archive.tables import Column, Table, numbers, read_part, texts, write_part
+from qexp.archive.schema import (
+    ARCHIVE_NAME,
+    JOURNAL_NAME,
+    PARTS_NAME,
+    check_workload,
+    snapshot_table,
+)
+from qexp.archive.sources import PartFiles
+from qexp.archive.tables import Table, write_part
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
-    from qexp.core.model import (
-        JobOutcome,
-        Partition,
-        PlannedPub,
-        Pub,
-        RunHeader,
-        RunStatus,
-    )
+    from qexp.core.model import JobOutcome, Partition, PlannedPub, RunHeader, RunStatus
 
 #: The archive holds the seed as int64, which netCDF and all languages have.
 _SEEDS = 2**63
@@ -40,29 +40,22 @@ def _unchanged(text: str) -> str:
     return text
 
 
-class RunStore:
-    """Writes the archive of one run into its folder.
+class RunStore(StoredParts):
+    """Writes the archive of one run into its folder, and reads what was written so far.
 
-    Every method returns once what it wrote is durable on disk. Writing again replaces.
+    Every method that writes returns once what it wrote is durable on disk. Writing again replaces.
 
     Args:
-        run_dir: Folder of the run; `parts/` is created in it.
+        run_dir: Folder of the run; it and `parts/` in it are created by the first write.
         redact: Applied to every text that is written, in QPY to names and metadata of circuits.
 
     Raises:
-        ArchiveError: The folder cannot be written; so do all methods.
+        ArchiveError: The folder cannot be written; so does every method that writes.
     """
 
     def __init__(self, run_dir: Path, redact: Callable[[str], str] = _unchanged) -> None:
-        self._run_dir = Path(run_dir)
+        super().__init__(run_dir)
         self._redact = redact
-        self._parts = self._run_dir / PARTS_NAME
-        try:
-            self._parts.mkdir(parents=True, exist_ok=True)
-            sync_directory(self._run_dir)
-        except OSError as error:
-            msg = f"Cannot create {self._parts}: {error.strerror}. Choose a writable run folder."
-            raise ArchiveError(msg) from error
 
     def write_header(self, header: RunHeader) -> None:
         """Write what is known of the run before its first job.
@@ -73,22 +66,48 @@ class RunStore:
         if not 0 <= header.seed < _SEEDS:
             msg = f"seed={header.seed} cannot be stored: choose one from 0 to 2**63 - 1."
             raise ArchiveError(msg)
-        write_text(self._parts / "header.json", dumps(header, self._redact))
+        self._write_json(self._parts / HEADER, header)
 
     def write_batch(
-        self, opened: Mapping[str, Any] | None, final: Mapping[str, Any] | None
+        self,
+        number: int,
+        opened: Mapping[str, Any] | None,
+        final: Mapping[str, Any] | None,
+        *,
+        batch_id: str,
+        follows: str | None,
     ) -> None:
-        """Write both `batch.details()`, None where not known yet."""
-        write_text(
-            self._parts / "batch.json", dumps({"opened": opened, "final": final}, self._redact)
-        )
+        """Write what is known of a batch.
 
-    def write_partition(self, partition: Partition, pubs: Sequence[PlannedPub]) -> None:
+        Args:
+            number: Number of the batch in the run, from 0.
+            opened: `batch.details()` after opening; None keeps what was written before.
+            final: `batch.details()` at the end; None keeps what was written before.
+            batch_id: Id of the batch.
+            follows: Id of the batch before it, or None.
+        """
+        path, known = self.batch_path(number), {}
+        if path.exists():
+            # Details are for the record: a damaged one must not stop a run.
+            with suppress(ArchiveError):
+                known = read_json(path)
+        batch = {
+            "id": batch_id,
+            "follows": follows,
+            "opened": known.get("opened") if opened is None else opened,
+            "final": known.get("final") if final is None else final,
+        }
+        self._write_json(path, batch)
+
+    def write_partition(self, partition: Partition, pubs: Sequence[PlannedPub]) -> str:
         """Write a partition with its PUBs, logical and ISA.
 
         Args:
             partition: The partition.
             pubs: Its PUBs, in order.
+
+        Returns:
+            SHA-256 of the part's bytes, in hexadecimal; see `check_part`.
 
         Raises:
             ArchiveError: The PUBs are not those of the partition, or a circuit has no QPY form.
@@ -102,57 +121,34 @@ class RunStore:
             )
             raise ArchiveError(msg)
         tables = pub_tables(workload, partition.first, partition.index, pubs, self._redact)
-        tables["partitions"] = _partition_table(partition)
-        self._write(self._path("partition", partition.index), tables)
+        tables["partitions"] = partition_table(partition)
+        return self._write(self.partition_path(partition.index), tables)
 
-    def load_isa_pubs(self, partition: Partition) -> list[Pub]:
-        """The PUBs of a partition as they are to be submitted, equal to what was written.
+    def discard_plan(self) -> None:
+        """Remove the parts of a plan that was never committed; the header stays.
 
         Raises:
-            ArchiveError: The partition was not written, or is damaged.
+            ArchiveError: A job's outcome is among them, so that the plan was; nothing is removed.
         """
-        import h5py
-
-        path, workload = self._path("partition", partition.index), partition.workload
-        self._require(path, partition.index)
-        with h5py.File(path, "r") as file:
-            rows = file[f"pubs/{workload}"]
-            names = ("kind", "shots", "precision", "parameter_names_json", "parameter_shape_json")
-            columns = {
-                name: (rows[name].asstr() if rows[name].dtype.kind == "O" else rows[name])[:]
-                for name in (*names, "isa_observables_json", "parameter_group")
-            }
-            isa = file[f"circuits/{workload}/isa"]
-            start, size = isa["qpy_start"][:], isa["qpy_size"][:]
-            seen: dict[str, int] = {}
-            pubs = []
-            for k in range(len(start)):
-                group, values = columns["parameter_group"][k], None
-                if group:
-                    row = seen[group] = seen.get(group, -1) + 1
-                    values = file[f"parameters/{workload}/{group}/values"][row]
-                raw = isa["qpy"][start[k] : start[k] + size[k]].tobytes()
-                where = f"{workload}[{partition.first + k}] in {path}"
-                fields = {name: column[k] for name, column in columns.items()}
-                pubs.append(load_pub(fields, raw, values, isa=True, where=where))
-        return pubs
+        if self.job_paths():
+            msg = f"{self._parts} holds outcomes of jobs: their plan is not discarded."
+            raise ArchiveError(msg)
+        if not self._parts.is_dir():
+            return
+        for path in self._parts.iterdir():
+            if path.name != HEADER:
+                path.unlink(missing_ok=True)
+        sync_directory(self._parts)
 
     def write_job(self, outcome: JobOutcome) -> None:
-        """Write a job that reached a final state, with its result.
+        """Write an attempt to run a partition that came to its end, with its result.
 
         Raises:
-            ArchiveError: Its partition was not written, or it has more results than PUBs.
+            ArchiveError: Its partition was not written or is damaged, or it has more results than
+                PUBs.
         """
-        import h5py
-
-        path = self._path("partition", outcome.partition)
-        self._require(path, outcome.partition)
-        with h5py.File(path, "r") as file:
-            partition = read_part(file)["partitions"]
-            planned: dict[str, Any] = {
-                name: column.as_texts()[0] if column.is_text else column.values[0]
-                for name, column in partition.columns.items()
-            }
+        with open_part(self.partition_path(outcome.partition)) as part:
+            planned = cells(part["partitions"])
         num_pubs = int(planned["stop"] - planned["first"])
         results = [] if outcome.result is None else list(outcome.result)
         if len(results) > num_pubs:
@@ -168,17 +164,20 @@ class RunStore:
             key, tables_of_snapshot = snapshot_table(outcome.backend_properties, self._redact)
             tables[key] = tables_of_snapshot
             snapshot = key.rpartition("/")[2]
-        tables["jobs"] = _job_table(outcome, planned, snapshot, self._redact)
-        tables["spans"] = _span_table(outcome)
-        self._write(self._path("job", outcome.partition), tables)
+        tables["jobs"] = job_table(outcome, planned, snapshot, self._redact)
+        tables["spans"] = span_table(outcome)
+        self._write(self.job_path(outcome.partition, outcome.attempt), tables)
 
-    def seal(self, status: RunStatus) -> Path:
-        """Merge the parts into `run.h5`, verify it, make it durable, then delete the parts.
+    def seal(self, status: RunStatus, *, keep_parts: bool) -> Path:
+        """Merge the parts and the journal into `run.h5`, verify it, make it durable.
 
-        The same parts give the same bytes. Calling it again on a sealed run changes nothing.
+        The same parts and journal give the same bytes. It may be called again at any time, also
+        after a crash within it: with parts, `run.h5` is replaced; without, it is left alone.
 
         Args:
             status: How the run ended.
+            keep_parts: Whether the run may go on, so that the parts stay; otherwise they are
+                deleted, last of all.
 
         Returns:
             Path of the archive.
@@ -187,31 +186,39 @@ class RunStore:
             ArchiveError: There is no header, or a part is damaged; the parts are kept.
         """
         target = self._run_dir / ARCHIVE_NAME
-        sealed = self._run_dir / f".{PARTS_NAME}-sealed"
-        if not (self._parts / "header.json").exists() and target.exists():
-            shutil.rmtree(sealed, ignore_errors=True)
-            shutil.rmtree(self._parts, ignore_errors=True)
-            return target
-        parts = PartFiles.in_folder(self._parts)
-        require_space(target, sum(path.stat().st_size for path in self._parts.iterdir()))
-        with replacing(target) as temporary:
-            merge(parts, status, temporary)
-        # Renamed first: a crash while deleting must not leave some parts that look like a run.
-        shutil.rmtree(sealed, ignore_errors=True)
-        self._parts.rename(sealed)
-        sync_directory(self._run_dir)
-        shutil.rmtree(sealed, ignore_errors=True)
+        if self.has_parts or not target.exists():
+            parts = PartFiles.of(self, self._journal())
+            with replacing(target) as temporary:
+                require_space(target, sum(path.stat().st_size for path in self._parts.iterdir()))
+                merge(parts, status, temporary)
+            if keep_parts:
+                return target
+        self._delete_parts()
         return target
 
-    def _path(self, kind: str, index: int) -> Path:
-        return self._parts / f"{kind}-{index:06d}.h5"
+    def _delete_parts(self) -> None:
+        # Renamed first: a crash while deleting must not leave some parts that look like a run.
+        sealed = self._run_dir / f".{PARTS_NAME}-sealed"
+        shutil.rmtree(sealed, ignore_errors=True)
+        if self._parts.is_dir():
+            self._parts.rename(sealed)
+            sync_directory(self._run_dir)
+            shutil.rmtree(sealed, ignore_errors=True)
 
-    def _require(self, path: Path, index: int) -> None:
+    def _journal(self) -> str:
+        """The complete lines of the run's journal; what is no UTF-8 is escaped."""
+        path = self._run_dir / JOURNAL_NAME
         if not path.exists():
-            msg = f"Partition {index} is not in {self._parts}: write it before its job."
-            raise ArchiveError(msg)
+            return ""
+        lines, _, _torn = path.read_bytes().rpartition(b"\n")
+        text = lines.decode("utf-8", "backslashreplace")
+        return self._redact(text + "\n") if text else ""
 
-    def _write(self, path: Path, tables: Mapping[str, Table]) -> None:
+    def _write_json(self, path: Path, content: Any) -> None:
+        text = dumps(content, self._redact)
+        write_part_file(path, text.encode("utf-8", "backslashreplace"))
+
+    def _write(self, path: Path, tables: Mapping[str, Table]) -> str:
         import h5py
 
         # Built in memory: where HDF5 itself meets a full disk, it ends the process later on.
@@ -221,80 +228,4 @@ class RunStore:
             write_part(file, tables)
             file.flush()
             image = file.id.get_file_image()
-        with replacing(path) as temporary:
-            temporary.write_bytes(image)
-
-
-def _partition_table(partition: Partition) -> Table:
-    dim = "partition"
-    shots = -1 if partition.shots is None else partition.shots
-    precision = math.nan if partition.precision is None else partition.precision
-    return Table(
-        {
-            "partition": numbers([partition.index], dim, "<i4"),
-            "workload": texts([partition.workload], dim),
-            "first": numbers([partition.first], dim, "<i8"),
-            "stop": numbers([partition.stop], dim, "<i8"),
-            "shots": numbers([shots], dim, "<i8"),
-            "precision": numbers([precision], dim, "<f8", "1"),
-            "predicted_executions": numbers([partition.executions], dim, "<i8"),
-            "payload_bytes": numbers([partition.payload_bytes], dim, "<i8", "byte"),
-            "predicted_qpu_s": numbers([partition.qpu_s], dim, "<f8", "s"),
-            "closed_by": texts([partition.closed_by], dim),
-        }
-    )
-
-
-def _job_table(
-    outcome: JobOutcome,
-    planned: Mapping[str, Any],
-    snapshot: str,
-    redact: Callable[[str], str],
-) -> Table:
-    dim = "job"
-    times = outcome.metrics.get("timestamps") or {}
-    usage_s = math.nan if outcome.usage_s is None else outcome.usage_s
-    columns: dict[str, Column] = {
-        "partition": numbers([outcome.partition], dim, "<i4"),
-        "first": numbers([planned["first"]], dim, "<i8"),
-        "stop": numbers([planned["stop"]], dim, "<i8"),
-        "num_results": numbers([len(outcome.result or ())], dim, "<i8"),
-        "error_code": numbers([outcome.error_code or 0], dim, "<i8"),
-        "usage_s": numbers([usage_s], dim, "<f8", "s"),
-        "predicted_qpu_s": numbers([planned["predicted_qpu_s"]], dim, "<f8", "s"),
-        "predicted_executions": numbers([planned["predicted_executions"]], dim, "<i8"),
-        "payload_bytes": numbers([planned["payload_bytes"]], dim, "<i8", "byte"),
-    }
-    plain = {
-        "job_id": outcome.job_id,
-        "workload": planned["workload"],
-        "state": outcome.state,
-        "error": outcome.error or "",
-        "closed_by": planned["closed_by"],
-        "snapshot_sha256": snapshot,
-        **{name: str(times.get(name) or "") for name in ("created", "running", "finished")},
-    }
-    metadata = outcome.result.metadata if outcome.result is not None else None
-    documents = {
-        "options_json": outcome.options,
-        "metrics_json": outcome.metrics,
-        "info_json": outcome.info,
-        "result_metadata_json": metadata,
-    }
-    columns |= {name: texts([redact(value)], dim) for name, value in plain.items()}
-    columns |= {name: texts([dumps(value, redact)], dim) for name, value in documents.items()}
-    return Table(columns)
-
-
-def _span_table(outcome: JobOutcome) -> Table:
-    dim, spans = "span", outcome.spans
-    job = Column(np.zeros(len(spans), dtype="<i4"), (dim,), base="jobs#job")
-    return Table(
-        {
-            "job": job,
-            "pub": numbers([span.pub for span in spans], dim, "<i8"),
-            "start": texts([span.start for span in spans], dim),
-            "stop": texts([span.stop for span in spans], dim),
-            "size": numbers([span.size for span in spans], dim, "<i8"),
-        }
-    )
+        return write_part_file(path, image)

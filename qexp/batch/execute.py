@@ -1,200 +1,171 @@
-"""One batch: open, submit every partition, close, collect each job as it finishes.
+"""Run everything that has no result yet.
 
-Each outcome is handed on the moment it is known, so that what was measured is kept whatever
-comes after. The batch is closed on every way out.
+The crash protocol, in the order in which it happens:
+
+1. What earlier processes left: outcomes on disk are noted, jobs on the service are found again by
+   id or tag, attempts that have no job end (`recover`).
+2. A batch is opened; its id is in the journal before its first job.
+3. Each partition without result and without a job that is out: its unique tag is in the journal
+   before the job is submitted, the job's id right after (`submit`).
+4. The batch is closed; what is submitted still runs.
+5. Each job that ends: its outcome is on disk before the journal says so (`collect`).
+6. What failed and may be tried again goes through 2 to 5 once more, in a batch that is linked to
+   the one before.
+
+A process that is killed between any two of these steps leaves what the next one needs in 1.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from qexp.core.model import FINAL_STATES, JobOutcome, JobRequest, JobState
-from qexp.core.observer import Observer
-from qexp.core.protocols import Batch, Engine
+from qexp.batch.collect import Collector
+from qexp.batch.context import RunContext, Stopped
+from qexp.batch.recover import reattach
+from qexp.batch.submit import Submitter
+from qexp.core.ledger import BatchClosed, BatchOpened
+from qexp.core.protocols import Batch
 from qexp.errors import EngineError
-
-if TYPE_CHECKING:
-    from qiskit.providers import BackendV2
 
 _log = logging.getLogger(__name__)
 
-_LONGEST_WAIT_S = 60.0
-
 
 @dataclass
-class BatchReport:
-    """What became of a batch.
+class _Batches:
+    """The batches that this process has to do with, and what they said when they were opened."""
 
-    Attributes:
-        batch_id: The batch's id.
-        opened: `details()` after opening.
-        final: `details()` after the last job, or None where it could not be read.
-        states: Final state of each collected job, by partition index.
-        failure: Why submission or collection ended early, or None.
-    """
+    context: RunContext
+    held: list[Batch] = field(default_factory=list)
+    opened: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    batch_id: str
-    opened: Mapping[str, Any]
-    final: Mapping[str, Any] | None = None
-    states: dict[int, JobState] = field(default_factory=dict)
-    failure: BaseException | None = None
+    def open(self) -> Batch:
+        """Open the next batch; it is in the journal when this returns."""
+        context = self.context
+        follows = context.ledger.batches[-1].batch if context.ledger.batches else None
+        batch = context.engine.open_batch(context.backend, max_time_s=context.max_time_s)
+        self.held.append(batch)
+        context.journal.append(BatchOpened(batch.id, follows, context.max_time_s))
+        context.observer.batch_opened(batch.id)
+        with _told("the details of the batch are not known"):
+            self.opened[batch.id] = batch.details()
+        self._store(batch, None)
+        return batch
+
+    def close(self, batch: Batch) -> None:
+        """Close a batch, and say so in the journal. That it fails is no reason to lose a job."""
+        if batch.id in self.context.ledger.closed:
+            return
+        try:
+            batch.close()
+        except EngineError as error:
+            self.context.observer.warned(
+                f"batch {batch.id} could not be closed, it ends by itself at its max_time: {error}"
+            )
+            return
+        self.context.journal.append(BatchClosed(batch.id))
+
+    def finish(self) -> None:
+        """Close what could not be closed before, and store what each batch says of itself now."""
+        for batch in self.held:
+            self.close(batch)
+            with _told(f"the final details of batch {batch.id} are not known"):
+                self._store(batch, batch.details())
+
+    def abandon(self) -> None:
+        """Close what is open, and stop what would end with this process."""
+        for batch in self.held:
+            with _told(f"batch {batch.id} could not be closed"):
+                batch.abandon()
+
+    def _store(self, batch: Batch, final: Mapping[str, Any] | None) -> None:
+        ids = [opened.batch for opened in self.context.ledger.batches]
+        number = ids.index(batch.id)
+        self.context.store.write_batch(
+            number,
+            self.opened.get(batch.id),
+            final,
+            batch_id=batch.id,
+            follows=self.context.ledger.batches[number].follows,
+        )
 
 
-def execute(
-    engine: Engine,
-    backend: BackendV2,
-    requests: Iterable[JobRequest],
-    *,
-    max_time_s: int | None,
-    on_details: Callable[[Mapping[str, Any], Mapping[str, Any] | None], None],
-    on_outcome: Callable[[JobOutcome], None],
-    observer: Observer,
-) -> BatchReport:
-    """Run all requests in one batch.
+def execute(context: RunContext, *, stop_after_submit: bool = False) -> None:
+    """Go on with a run until nothing is left that may be submitted or collected.
 
     Args:
-        engine: Opens the batch.
-        backend: Where it runs.
-        requests: One per partition, in order of submission.
-        max_time_s: The batch's `max_time` in seconds, or None.
-        on_details: Stores `details()`: after opening (with None) and at the end.
-        on_outcome: Stores a job's outcome; it is on disk when this returns.
-        observer: Watches.
+        context: The run.
+        stop_after_submit: Return once everything is submitted.
 
-    Returns:
-        The report. An error or interruption after the batch was opened is in `failure`; what
-        was collected until then has been handed to `on_outcome`.
+    Raises:
+        Stopped: The run was asked to stop, and has.
+        UnfinishedError: The deadline is reached; jobs are still out.
+        EngineError: The service was out of reach for too long, or takes no more jobs.
+        ArchiveError: Something cannot be written, or a part is damaged.
     """
-    batch = engine.open_batch(backend, max_time_s=max_time_s)
-    report = BatchReport(batch.id, opened={})
-    submitted: dict[str, int] = {}
-    unsaved: dict[int, JobOutcome] = {}
+    collector, batches = Collector(context), _Batches(context)
     try:
-        report.opened = batch.details()
-        on_details(report.opened, None)
-        observer.batch_opened(batch.id)
-        _submit(batch, requests, submitted, report, observer)
-        _close(batch.close, batch.id)
-        _see_queue(batch, observer)
-        _collect(batch, submitted, report, unsaved, on_outcome, observer)
-        report.final = batch.details()
-        on_details(report.opened, report.final)
-    except (Exception, KeyboardInterrupt) as error:
-        _log.error("batch %s ended early", batch.id, exc_info=True)
-        report.failure = report.failure or error
-        _close(batch.abandon, batch.id)
-        _save_the_rest(submitted, report, unsaved, on_outcome)
+        batches.held.extend(reattach(context, collector))
+        while True:
+            denied = _submit_wanted(context, collector, batches)
+            if stop_after_submit and denied is None:
+                return
+            collector.collect_all()
+            if denied is not None:
+                raise denied
+            if not context.ledger.wanted(context.policy):
+                break
+        batches.finish()
+    except Stopped:
+        _stop(context, collector, batches)
+        raise
+    except Exception:
+        batches.abandon()
+        raise
+
+
+def _submit_wanted(
+    context: RunContext, collector: Collector, batches: _Batches
+) -> EngineError | None:
+    """Submit what is wanted in one batch, and close it. Returns why no more jobs are taken."""
+    wanted = context.ledger.wanted(context.policy)
+    if not wanted:
+        return None
+    batch = batches.open()
+    try:
+        denied = Submitter(context, batch, collector).submit_all(wanted)
     finally:
-        # Again, because it may have failed above, where jobs still had to be collected.
-        failure = _close(batch.close, batch.id)
-        report.failure = report.failure or failure
-    return report
-
-
-def _submit(
-    batch: Batch,
-    requests: Iterable[JobRequest],
-    submitted: dict[str, int],
-    report: BatchReport,
-    observer: Observer,
-) -> None:
-    """Submit until done or refused, noting each job's partition by its id in `submitted`.
-
-    Jobs that are already submitted when one is refused are still collected.
-    """
-    for request in requests:
-        try:
-            job_id = batch.submit(request)
-        except Exception as error:
-            _log.error("partition %d was not submitted", request.partition.index, exc_info=True)
-            report.failure = error
-            break
-        submitted[job_id] = request.partition.index
-        _log.info("partition %d is job %s", request.partition.index, job_id)
-        observer.job_submitted(request.partition, job_id)
-
-
-def _see_queue(batch: Batch, observer: Observer) -> None:
-    try:
+        batches.close(batch)
+    with _told("the length of the backend's queue is not known"):
         length = batch.queue_length()
-    except EngineError:
-        _log.warning("the length of the backend's queue is not known", exc_info=True)
-        return
-    if length is not None:
-        observer.queue_seen(length)
+        if length is not None:
+            context.observer.queue_seen(length)
+    return denied
 
 
-def _collect(
-    batch: Batch,
-    submitted: Mapping[str, int],
-    report: BatchReport,
-    unsaved: dict[int, JobOutcome],
-    on_outcome: Callable[[JobOutcome], None],
-    observer: Observer,
-) -> None:
-    """Collect each job as it finishes; one that cannot be fetched does not cost the others.
-
-    `unsaved` holds an outcome, by partition, while it is written: an interruption may come then.
-    """
-    pending = dict(submitted)
-    failure: Exception | None = None
-    while pending:
-        states = batch.states()
-        observer.jobs_moved(Counter(states.values()))
-        finished = [job_id for job_id in pending if states.get(job_id) in FINAL_STATES]
-        for job_id in finished:
-            partition = pending.pop(job_id)
-            try:
-                outcome = batch.collect(job_id)
-            except Exception as error:
-                _log.error("job %s could not be collected", job_id, exc_info=True)
-                failure = failure or error
-                continue
-            unsaved[partition] = outcome
-            on_outcome(outcome)
-            report.states[partition] = outcome.state
-            del unsaved[partition]
-            observer.job_collected(outcome)
-        if pending and not finished:
-            batch.wait(_LONGEST_WAIT_S)
-    if failure is not None:
-        raise failure
+def _stop(context: RunContext, collector: Collector, batches: _Batches) -> None:
+    """As `execution.on_interrupt` says; what has ended here is kept in any case."""
+    if context.policy.on_interrupt == "cancel":
+        for batch in batches.held:
+            with _told(f"the jobs of batch {batch.id} could not be cancelled"):
+                batch.cancel()
+    if context.policy.on_interrupt == "cancel" or not context.engine.jobs_outlive_process:
+        with _told("what has ended could not be collected"):
+            collector.sweep()
+    batches.abandon()
 
 
-def _save_the_rest(
-    submitted: Mapping[str, int],
-    report: BatchReport,
-    unsaved: Mapping[int, JobOutcome],
-    on_outcome: Callable[[JobOutcome], None],
-) -> None:
-    """Save what was collected but not written, and the ids of the jobs that were not collected.
+class _told(suppress):  # noqa: N801 - reads as a statement
+    """Go on in spite of an error of the service, which the log tells."""
 
-    What those measured is fetched by their ids.
-    """
-    for job_id, partition in submitted.items():
-        if partition in report.states:
-            continue
-        reason = "not collected, because the run ended early; the job may still have run"
-        outcome = unsaved.get(partition) or JobOutcome(
-            job_id, partition, "QUEUED", result=None, error=reason
-        )
-        report.states[partition] = outcome.state
-        try:
-            on_outcome(outcome)
-        except Exception:
-            # The failure that ended the run is told; the log has the ids.
-            _log.error("job %s of partition %d is not saved", job_id, partition, exc_info=True)
-            report.states[partition] = "QUEUED"
+    def __init__(self, what: str) -> None:
+        super().__init__(EngineError)
+        self._what = what
 
-
-def _close(how: Callable[[], None], batch_id: str) -> Exception | None:
-    try:
-        how()
-    except Exception as error:
-        _log.error("batch %s could not be closed", batch_id, exc_info=True)
-        return error
-    return None
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
+        if isinstance(error, EngineError):
+            _log.warning("%s: %s", self._what, error)
+        return super().__exit__(kind, error, trace)

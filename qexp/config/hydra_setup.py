@@ -14,6 +14,8 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
+from qexp.errors import ConfigError
+
 
 def shipped_root() -> Path:
     """The folder that holds qexp's own `conf/` and `experiments/`: in the wheel or the checkout."""
@@ -34,6 +36,7 @@ def register() -> None:
     # this application and is registered by hand, so a top-level package would serve nothing else.
     Plugins.is_in_toplevel_plugins_module = staticmethod(_is_plugin)  # type: ignore[assignment]
     OmegaConf.register_new_resolver("qexp.run_id", new_run_id, replace=True)
+    OmegaConf.register_new_resolver("qexp.run_dir", _run_dir, replace=True)
     # Cached, so that all points of a sweep share one id.
     OmegaConf.register_new_resolver("qexp.sweep_id", _new_sweep_id, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("qexp.name", _experiment_name, replace=True)
@@ -91,6 +94,21 @@ class UserConfigs(SearchPathPlugin):
 def new_run_id() -> str:
     """A unique id that sorts by time: `20261122T091500Z-3f9a2c`."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def _run_dir(resumed: str | None, name: str) -> str:
+    """Folder of a single run: a new one, or that of the run to go on with.
+
+    Hydra creates whatever folder it is told, so a mistyped one is refused here.
+    """
+    if resumed is None:
+        return f"outputs/{name}/{new_run_id()}"
+    from qexp.config.runs import run_folder
+
+    try:
+        return str(run_folder(resumed))
+    except ConfigError as error:
+        raise ConfigError(f"run_dir: {error}") from None
 
 
 def _new_sweep_id() -> str:

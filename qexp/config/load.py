@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,13 @@ import numpy as np
 
 from qexp.config import problems, targets
 from qexp.config.hydra_setup import typed_overrides
-from qexp.config.schema import PrimitiveNode, RootNode, TranspileNode, WorkloadNode
+from qexp.config.schema import (
+    ExecutionNode,
+    PrimitiveNode,
+    RootNode,
+    TranspileNode,
+    WorkloadNode,
+)
 from qexp.config.sources import source_files
 from qexp.core.duration import parse_duration_s
 from qexp.core.model import (
@@ -25,6 +32,7 @@ from qexp.core.model import (
     TranspileSpec,
     WorkloadSpec,
 )
+from qexp.core.policy import ExecutionPolicy
 from qexp.core.protocols import Engine
 from qexp.core.spec import RunSpec
 from qexp.engines.options import check_options
@@ -32,12 +40,17 @@ from qexp.errors import ConfigError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+    from qiskit.providers import BackendV2
 
 DEFAULT_SHOTS = 4096
 """What both of IBM's Samplers use when nothing is said (`SamplerOptions.default_shots`)."""
 
 DEFAULT_PRECISION = 1 / 64
 """What both of IBM's Estimators use when nothing is said (`EstimatorOptions.default_precision`)."""
+
+
+Generator = Callable[[Any], Iterable[Any]]
+"""Makes PUB-likes of a workload's `SeedSequence`."""
 
 
 def load(config: DictConfig) -> RunSpec:
@@ -47,28 +60,77 @@ def load(config: DictConfig) -> RunSpec:
         ConfigError: One line for everything that is wrong with a section.
     """
     plain, yaml_text = _plain(config)
-    root = _validated(plain)
+    root = validated(plain)
+    if root.run_dir is not None and _is_sweep():
+        raise ConfigError("run_dir: names one run, which a sweep cannot go on with; leave out -m")
+    spec = freeze(root, yaml_text, generator)
+    return replace(spec, overrides=typed_overrides(), sources=source_files(root))
+
+
+def freeze(
+    root: RootNode,
+    config_yaml: str,
+    generator_of: Callable[[Mapping[str, Any], str], Generator],
+) -> RunSpec:
+    """Bind every target of a validated config; nothing of it is called but the engine's.
+
+    Args:
+        root: The config.
+        config_yaml: Its text, for the archive.
+        generator_of: Binds the generator that a `circuits` node (and its path) declares.
+
+    Raises:
+        ConfigError: One line for what is wrong with a section.
+    """
     engine = _engine(root.engine)
     targets.bind(root.backend, "backend")
     workloads = tuple(
-        _workload(name, circuits, primitive, transpile, path)
+        _workload(name, generator_of(circuits, f"{path}circuits"), primitive, transpile, path)
         for name, circuits, primitive, transpile, path in _declared_workloads(root)
     )
     _refuse_unhonoured(engine, workloads)
+    if root.stop_after == "submit" and not engine.jobs_outlive_process:
+        raise ConfigError(
+            f"stop_after=submit: the jobs of engine '{engine.name}' run in this process and would "
+            f"end with it; choose a backend of IBM's service or leave stop_after out"
+        )
     return RunSpec(
         experiment=root.name,
         seed=root.seed,
         stop_after=root.stop_after,
-        max_time_s=_max_time_s(root.batch.max_time),
+        max_time_s=_duration_s(root.batch.max_time, "batch.max_time"),
         workloads=workloads,
         engine=engine,
-        select_backend=partial(targets.build, root.backend, "backend"),
+        policy=_policy(root.execution),
+        select_backend=partial(_select_backend, root.backend),
         partition=PartitionLimits(**root.partition.model_dump()),
         limits={name: Limit(**limit) for name, limit in root.limits.model_dump().items()},
-        config_yaml=yaml_text,
-        overrides=typed_overrides(),
-        sources=source_files(root),
+        config_yaml=config_yaml,
+        overrides=(),
+        sources=(),
         metadata=root.metadata.model_dump(),
+    )
+
+
+def _is_sweep() -> bool:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
+
+
+def _select_backend(node: Mapping[str, Any], pinned: str | None) -> BackendV2:
+    backend: BackendV2 = targets.build(node, "backend", {"pinned": pinned})
+    return backend
+
+
+def _policy(node: ExecutionNode) -> ExecutionPolicy:
+    outage_s = _duration_s(node.outage, "execution.outage")
+    assert outage_s is not None
+    return ExecutionPolicy(
+        **node.model_dump(exclude={"deadline", "outage"}),
+        deadline_s=_duration_s(node.deadline, "execution.deadline"),
+        outage_s=outage_s,
     )
 
 
@@ -90,7 +152,12 @@ def _plain(config: DictConfig) -> tuple[dict[str, Any], str]:
     return {str(key): value for key, value in plain.items()}, yaml_text
 
 
-def _validated(plain: dict[str, Any]) -> RootNode:
+def validated(plain: dict[str, Any]) -> RootNode:
+    """The config's shape, checked.
+
+    Raises:
+        ConfigError: One line for everything that is wrong with it.
+    """
     from pydantic import ValidationError
 
     if "experiment" in plain:
@@ -155,7 +222,7 @@ def _declared_workloads(root: RootNode) -> Iterable[_Declared]:
 
 def _workload(
     name: str,
-    circuits: dict[str, Any],
+    generate: Generator,
     primitive: PrimitiveNode,
     transpile: TranspileNode,
     prefix: str,
@@ -163,7 +230,7 @@ def _workload(
     layout = transpile.initial_layout
     return WorkloadSpec(
         name=name,
-        generate=_generator(circuits, f"{prefix}circuits"),
+        generate=generate,
         primitive=_primitive(primitive, f"{prefix}primitive"),
         transpile=TranspileSpec(
             **transpile.model_dump(exclude={"initial_layout"}),
@@ -172,7 +239,12 @@ def _workload(
     )
 
 
-def _generator(node: Mapping[str, Any], path: str) -> Callable[[Any], Iterable[Any]]:
+def generator(node: Mapping[str, Any], path: str) -> Generator:
+    """The generator that a `circuits` node declares.
+
+    Raises:
+        ConfigError: As `targets.bind`.
+    """
     bound = targets.bind(node, path)
     return partial(
         _generate,
@@ -246,8 +318,8 @@ def _refuse_unhonoured(engine: Engine, workloads: Iterable[WorkloadSpec]) -> Non
             )
 
 
-def _max_time_s(value: str | int | None) -> int | None:
+def _duration_s(value: str | int | None, key: str) -> int | None:
     try:
         return parse_duration_s(value)
     except ValueError as error:
-        raise ConfigError(f"batch.max_time: {error}") from None
+        raise ConfigError(f"{key}: {error}") from None

@@ -7,11 +7,17 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from qexp.errors import GeneratorError, QexpError
 from qexp.redact import redact
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from omegaconf.errors import OmegaConfBaseException
     from pydantic import BaseModel, ValidationError
+
+INTERRUPTED = 130
+INTERNAL_ERROR = 70
 
 PACKAGE_HINT = "begin the experiment's file with the line '# @package _global_'"
 """Without that line Hydra puts all keys of `conf/experiment/NAME.yaml` under `experiment`."""
@@ -85,9 +91,40 @@ def nothing_chosen(path: str, node: Mapping[str, Any]) -> str:
 
 def of_interpolation(error: OmegaConfBaseException) -> str:
     """The message for a `${...}` that cannot be resolved."""
+    told = error.__cause__ or error.__context__
+    while told is not None:
+        if isinstance(told, QexpError):
+            # One of qexp's own resolvers refused.
+            return str(told)
+        told = told.__cause__ or told.__context__
     reason = str(error).splitlines()[0]
     hint = "; write the full path of a key that exists" if "key" in reason else ""
     return f"{getattr(error, 'full_key', None) or 'config'}: {reason}{hint}"
+
+
+def of_error(error: BaseException, log: Path | None = None) -> str:
+    """Whatever ended a run, as one line without secrets.
+
+    Args:
+        error: The error.
+        log: The file that has the traceback of an error that is explained by one, or None.
+    """
+    text = " ".join(str(error).split())
+    if not isinstance(error, QexpError):
+        text = f"internal error, please report it: {type(error).__name__}: {text}"
+    if log is not None and is_explained_by_log(error):
+        text = f"{text}; the traceback is in {log}"
+    return redact(text)
+
+
+def is_explained_by_log(error: BaseException) -> bool:
+    """Whether the error is of the user's own code or of ours, so that a traceback is of use."""
+    return isinstance(error, GeneratorError) or not isinstance(error, QexpError)
+
+
+def exit_code(error: BaseException) -> int:
+    """The process's exit code if this error is all that there was."""
+    return error.exit_code if isinstance(error, QexpError) else INTERNAL_ERROR
 
 
 def _is_key(part: int | str) -> bool:

@@ -22,6 +22,19 @@ class BatchNode(Node):
     max_time: str | int | None = None
 
 
+class ExecutionNode(Node):
+    """How jobs are driven; nothing in here decides data."""
+
+    on_interrupt: Literal["leave", "cancel"] = "leave"
+    retries: Annotated[int, Field(ge=0, le=100)] = 2
+    retry_too_long: bool = False
+    follow_ups: Annotated[int, Field(ge=0, le=100)] = 3
+    max_pending: Annotated[int, Field(gt=0)] | None = None
+    submit_interval_s: Annotated[float, Field(gt=0, le=3600)] | None = None
+    deadline: str | int | None = None
+    outage: str | int = "15m"
+
+
 class PrimitiveNode(Node):
     """A primitive, its options and the default shots or precision of its PUBs."""
 
@@ -108,10 +121,12 @@ class RootNode(Node):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", max_length=60)]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
-    stop_after: Literal["plan"] | None
+    stop_after: Literal["plan", "submit"] | None
+    run_dir: Annotated[str, Field(min_length=1)] | None = None
     backend: Target
     engine: Target
     batch: BatchNode
+    execution: ExecutionNode = ExecutionNode()
     circuits: Target | None = None
     primitive: PrimitiveNode | None = None
     transpile: TranspileNode | None = None

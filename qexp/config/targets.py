@@ -11,13 +11,14 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from qexp.config import problems
 from qexp.errors import ConfigError, QexpError
 
-SUPPLIED = frozenset({"seed_sequence", "rng"})
-"""Parameters that qexp itself supplies to a circuit generator."""
+SUPPLIED = frozenset({"seed_sequence", "rng", "pinned"})
+"""Parameters that qexp itself supplies: to a circuit generator, and to a backend's selector."""
 
 
 def bind(node: Mapping[str, Any], path: str) -> Callable[..., Any]:
@@ -41,15 +42,22 @@ def bind(node: Mapping[str, Any], path: str) -> Callable[..., Any]:
     return partial(target, **{**arguments, **nested})
 
 
-def build(node: Mapping[str, Any], path: str) -> Any:
+def build(
+    node: Mapping[str, Any], path: str, supplied: Mapping[str, Any] = MappingProxyType({})
+) -> Any:
     """What the target makes of its declared arguments.
+
+    Args:
+        node: A resolved node with `_target_`.
+        path: The node's path in the config, for messages.
+        supplied: What qexp supplies, as far as the target has parameters for it.
 
     Raises:
         ConfigError: As `bind`, or the target itself refuses.
     """
     bound = bind(node, path)
     try:
-        return bound()
+        return bound(**{name: value for name, value in supplied.items() if accepts(bound, name)})
     except QexpError:
         raise
     except Exception as error:

@@ -15,6 +15,9 @@ Headers are compact ASCII JSON (no spaces).
 PUB that has a result, compact ASCII JSON, ordered by workload name, then by index.
 
 Neither depends on times, ids, metadata, the order in which jobs finished, or QPY bytes.
+
+*File digest* (`file_sha256`): SHA-256 of all bytes of the archive's file, in which the 64 bytes
+that state this digest count as the digit `0`.
 """
 
 from __future__ import annotations
@@ -22,11 +25,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from qexp.core.jsonable import dumps
+
+#: Hexadecimal digits of a SHA-256.
+NUM_DIGITS: Final = 64
 
 
 def pub_digest(fields: Mapping[str, Any]) -> str:
@@ -70,6 +76,27 @@ def data_digest(pubs: Iterable[tuple[str, int, str]]) -> str:
     sha = hashlib.sha256()
     for workload, index, digest in sorted(pubs):
         sha.update(_line([workload, int(index), digest]))
+    return sha.hexdigest()
+
+
+def file_digest(blocks: Iterable[bytes], start: int) -> str:
+    """Digest of a file that states its own digest.
+
+    Args:
+        blocks: The bytes of the file, in order, cut anywhere.
+        start: Offset of the first of the digits that state it.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    sha, position = hashlib.sha256(), 0
+    for block in blocks:
+        first = min(max(start - position, 0), len(block))
+        stop = min(max(start + NUM_DIGITS - position, 0), len(block))
+        sha.update(block[:first])
+        sha.update(b"0" * (stop - first))
+        sha.update(block[stop:])
+        position += len(block)
     return sha.hexdigest()
 
 

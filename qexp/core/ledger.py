@@ -65,7 +65,7 @@ class Submitting:
 
 @dataclass(frozen=True)
 class Submitted:
-    """The job exists; `adopted` if it was found by its tag."""
+    """The job exists; `adopted` if it was found again, and its outcome is not on disk any more."""
 
     partition: int
     attempt: int
@@ -76,7 +76,7 @@ class Submitted:
 
 @dataclass(frozen=True)
 class NotSubmitted:
-    """The job does not exist and this attempt to submit it is over."""
+    """The attempt is over without an outcome: there is no job, or none any more."""
 
     partition: int
     attempt: int
@@ -184,6 +184,8 @@ class Ledger:
     Attributes:
         plan: The committed plan, or None.
         batches: Every batch that was opened, in order.
+        closed: Ids of those that were closed.
+        duplicates: Ids of jobs that an attempt had besides its own.
         attempts: Partition index -> its attempts, in order.
         session: Number of times that the run was resumed.
         ended: The status with which it ended, or None while something is left to do.
@@ -192,6 +194,8 @@ class Ledger:
 
     plan: Planned | None = None
     batches: list[BatchOpened] = field(default_factory=list)
+    closed: set[str] = field(default_factory=set)
+    duplicates: set[str] = field(default_factory=set)
     attempts: dict[int, list[Attempt]] = field(default_factory=dict)
     session: int = 0
     ended: RunStatus | None = None
@@ -226,17 +230,22 @@ class Ledger:
             case Submitting():
                 self._begin(event)
             case Submitted():
-                self._attempt(event.partition, event.attempt).job = event.job
+                attempt = self._attempt(event.partition, event.attempt)
+                attempt.job, attempt.state, attempt.failure = event.job, None, None
             case NotSubmitted():
                 self._attempt(event.partition, event.attempt).failure = event.failure
             case Collected():
                 attempt = self._attempt(event.partition, event.attempt)
                 attempt.state, attempt.failure = event.state, event.failure
+            case BatchClosed():
+                self.closed.add(event.batch)
+            case Duplicate():
+                self.duplicates.add(event.job)
             case Ended():
                 self.ended = event.status
             case Sealed():
                 self.sealed = event.status
-            case Started() | Duplicate() | BatchClosed() | Interrupted():
+            case Started() | Interrupted():
                 pass
 
     @property
@@ -272,14 +281,15 @@ class Ledger:
         A partition that failed before the run was resumed is tried again, unless the service
         refused it as it is: the plan does not change, and so would the refusal not.
         """
-        return [index for index in range(self.num_partitions) if self._is_wanted(index, policy)]
+        return [index for index in range(self.num_partitions) if self.is_wanted(index, policy)]
 
-    def _is_wanted(self, partition: int, policy: ExecutionPolicy) -> bool:
+    def is_wanted(self, partition: int, policy: ExecutionPolicy) -> bool:
+        """Whether a partition is to be submitted now, see `wanted`."""
         attempts = self.attempts.get(partition, [])
         if not attempts:
             return True
         last = attempts[-1]
-        if partition in self.done or not last.is_over:
+        if not last.is_over or any(attempt.state == "DONE" for attempt in attempts):
             return False
         if last.session < self.session:
             return last.failure != "refused"

@@ -34,6 +34,9 @@ FailureKind: TypeAlias = Literal[
     "internal",  # an error that trying again would only repeat
 ]
 
+JOB_TAG = "qexp-job:"
+"""What the tag begins with that only one attempt's job has."""
+
 FINAL_STATES: frozenset[JobState] = frozenset({"DONE", "ERROR", "CANCELLED"})
 
 

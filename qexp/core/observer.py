@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from qexp.core.model import JobOutcome, JobState, Limit, Partition, Plan, RunSummary
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+_log = logging.getLogger(__name__)
 
 
 class Observer:
@@ -57,5 +61,32 @@ class Observer:
     def job_collected(self, outcome: JobOutcome) -> None:
         """A job's outcome is on disk."""
 
+    def detached(self, plan: Plan, batch_ids: Sequence[str]) -> None:
+        """Everything is submitted, and the run is left to be collected later."""
+
     def sealed(self, archive: Path, summary: RunSummary) -> None:
         """The archive is complete and final."""
+
+
+class Guarded(Observer):
+    """Passes everything on; what the other raises is logged, because it must not cost a result.
+
+    Args:
+        inner: Who watches.
+    """
+
+    def __init__(self, inner: Observer) -> None:
+        self._inner = inner
+
+    def __getattribute__(self, name: str) -> Any:
+        if name.startswith("_"):
+            return object.__getattribute__(self, name)
+        told = getattr(object.__getattribute__(self, "_inner"), name)
+
+        def tell(*arguments: Any) -> None:
+            try:
+                told(*arguments)
+            except Exception:
+                _log.warning("%s could not be shown", name, exc_info=True)
+
+        return tell

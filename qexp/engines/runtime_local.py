@@ -12,9 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from qexp.core.model import JobRequest, PrimitiveSpec
+from qexp.engines.local.attached import AttachedBatch
 from qexp.engines.local.backends import calibration, require_backend
-from qexp.engines.local.batch import LocalBatch, Simulated
+from qexp.engines.local.batch import LocalBatch
 from qexp.engines.local.honoured import unhonoured as unhonoured_by_simulator
+from qexp.engines.local.job import Simulated
 from qexp.engines.options import declared_leaves, silence_deprecations
 from qexp.engines.primitives import encoded_bytes, make_primitive
 from qexp.errors import ConfigError, EngineError
@@ -47,6 +49,7 @@ class RuntimeLocalEngine:
     allow_ignored_options: bool = False
     name: str = field(default="runtime_local", init=False)
     uses_qpu: bool = field(default=False, init=False)
+    jobs_outlive_process: bool = field(default=False, init=False)
 
     def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:
         """Declared options (dotted path -> value) that would have no effect on this engine."""
@@ -86,7 +89,7 @@ class RuntimeLocalEngine:
         *,
         max_time_s: int | None,
     ) -> LocalBatch:
-        """Open the one batch of a run; IBM's local `Batch` has no id, times or usage of its own."""
+        """Open a batch; IBM's local `Batch` has no id, times or usage of its own."""
         from qexp.engines.ibm.client import quiet_client_log
 
         silence_deprecations()
@@ -96,6 +99,10 @@ class RuntimeLocalEngine:
             simulate=_Rehearsal(self, backend).run,
             max_time_s=max_time_s,
         )
+
+    def attach_batch(self, backend: BackendV2, batch_id: str) -> AttachedBatch:
+        """An earlier batch, which ended with its process; see `AttachedBatch`."""
+        return AttachedBatch(backend_name=backend.name, batch_id=batch_id)
 
 
 class _Rehearsal:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     import pytest
     from qiskit.providers import BackendV2
 
-    from qexp.core.model import JobRequest
-    from qexp.core.protocols import Engine
+    from qexp.core.model import FailureKind, JobRequest
+    from qexp.core.protocols import Batch, Engine
+    from tests.contract.bench import Bench
 
 FAILURE = "the fridge is warm"
 
@@ -21,6 +24,35 @@ def _fail_while_loading(job: JobRequest, fixtures: pytest.FixtureRequest) -> Job
         raise RuntimeError(FAILURE)
 
     return replace(job, load_pubs=load_pubs)
+
+
+@contextmanager
+def _occupy(bench: Bench, batch: Batch) -> Iterator[None]:
+    """One job at a time runs here: let that be one that waits."""
+    running, go_on = threading.Event(), threading.Event()
+    job = bench.job(1000)
+
+    def load_pubs() -> Any:
+        running.set()
+        go_on.wait()
+        return job.load_pubs()
+
+    batch.submit(replace(job, load_pubs=load_pubs))
+    running.wait()
+    try:
+        yield
+    finally:
+        go_on.set()
+
+
+def _put_clock_forward(batch: Batch, fixtures: pytest.FixtureRequest) -> None:
+    local = cast("Any", batch)
+    now = local._clock
+    local._clock = lambda: now() + 1e6
+
+
+def _as_it_is(engine: Engine) -> Engine:
+    return engine
 
 
 @dataclass(frozen=True)
@@ -34,6 +66,10 @@ class EngineCase:
         fixtures: Pytest fixtures that it needs.
         doom: Sees to it that this job fails with a reason that contains `FAILURE`, and returns
             the job to submit.
+        doomed: The kind of that failure.
+        hold: While it lasts, no job of the batch starts.
+        expire: Lets `max_time` of a batch pass; called while it is held.
+        patient: The engine, if need be with a `wait` that does not end early of its own accord.
     """
 
     name: str
@@ -41,11 +77,33 @@ class EngineCase:
     make_backend: Callable[[], BackendV2]
     fixtures: tuple[str, ...] = ()
     doom: Callable[[JobRequest, pytest.FixtureRequest], JobRequest] = _fail_while_loading
+    doomed: FailureKind = "internal"
+    hold: Callable[[Bench, Batch], AbstractContextManager[None]] = _occupy
+    expire: Callable[[Batch, pytest.FixtureRequest], None] = _put_clock_forward
+    patient: Callable[[Engine], Engine] = _as_it_is
 
 
 def _fail_on_the_service(job: JobRequest, fixtures: pytest.FixtureRequest) -> JobRequest:
     fixtures.getfixturevalue("ibm_emulator").fail_next_job(FAILURE, 1500)
     return job
+
+
+@contextmanager
+def _hold_the_queue(bench: Bench, batch: Batch) -> Iterator[None]:
+    emulator = bench.fixtures.getfixturevalue("ibm_emulator")
+    emulator.hold()
+    try:
+        yield
+    finally:
+        emulator.release()
+
+
+def _expire_session(batch: Batch, fixtures: pytest.FixtureRequest) -> None:
+    fixtures.getfixturevalue("ibm_emulator").expire_session(batch.id)
+
+
+def _poll_rarely(engine: Engine) -> Engine:
+    return cast("Engine", replace(cast("Any", engine), poll_interval_s=600.0))
 
 
 def _local() -> Engine:
@@ -82,5 +140,15 @@ def _emulated() -> BackendV2:
 ENGINE_CASES = (
     EngineCase("local", _local, _fake),
     EngineCase("runtime_local", _runtime_local, _fake),
-    EngineCase("ibm", _ibm, _emulated, ("ibm_emulator",), _fail_on_the_service),
+    EngineCase(
+        name="ibm",
+        make_engine=_ibm,
+        make_backend=_emulated,
+        fixtures=("ibm_emulator",),
+        doom=_fail_on_the_service,
+        doomed="transient",
+        hold=_hold_the_queue,
+        expire=_expire_session,
+        patient=_poll_rarely,
+    ),
 )

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,32 +19,14 @@ from qiskit.primitives import PrimitiveResult, PubResult, SamplerPubResult
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.quantum_info import SparsePauliOp
-from qiskit.transpiler import generate_preset_pass_manager
 
-from qexp.core.model import (
-    FINAL_STATES,
-    Implementation,
-    JobOutcome,
-    JobRequest,
-    Partition,
-    PrimitiveKind,
-    PrimitiveSpec,
-)
 from qexp.core.protocols import Batch, Engine
-from qexp.errors import ConfigError, EngineError
-from tests.contract.engine_cases import ENGINE_CASES, FAILURE, EngineCase
+from qexp.errors import BatchOverError, ConfigError, EngineError
+from tests.contract.bench import MAX_TIME_S, PRECISION, SHOTS, Bench, wait_for, when
+from tests.contract.engine_cases import FAILURE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qiskit.providers import BackendV2
-
     from qexp.core.model import Pub
-
-SHOTS = 300
-PRECISION = 0.05
-MAX_TIME_S = 600
-TIMEOUT_S = 120.0
 
 DETAILS = {
     "id",
@@ -64,126 +45,6 @@ DETAILS = {
     "usage_time",
     "timestamps",
 }
-
-
-@dataclass
-class Bench:
-    """An engine with its backend, and the primitive under test."""
-
-    case: EngineCase
-    engine: Engine
-    backend: BackendV2
-    primitive: PrimitiveSpec
-    fixtures: pytest.FixtureRequest
-    loads: Counter[int] = field(default_factory=Counter)
-
-    def open_batch(self) -> Batch:
-        return self.engine.open_batch(self.backend, max_time_s=MAX_TIME_S)
-
-    def isa(self, circuit: QuantumCircuit) -> QuantumCircuit:
-        passes = generate_preset_pass_manager(1, backend=self.backend, seed_transpiler=1)
-        return passes.run(circuit)
-
-    def pub(self) -> Pub:
-        """A PUB of the primitive under test: qubit 0 of 2 is flipped."""
-        flipped = QuantumCircuit(2)
-        flipped.x(0)
-        if self.primitive.kind == "sampler":
-            flipped.measure_all()
-            return SamplerPub.coerce((self.isa(flipped),), SHOTS)
-        isa = self.isa(flipped)
-        observable = SparsePauliOp("IZ").apply_layout(isa.layout)
-        return EstimatorPub.coerce((isa, observable), PRECISION)
-
-    def job(self, index: int, pubs: Sequence[Pub], tags: tuple[str, ...] = ()) -> JobRequest:
-        """One job; `loads` counts how often its circuits were asked for."""
-
-        def load_pubs() -> Sequence[Pub]:
-            self.loads[index] += 1
-            return pubs
-
-        sampler = self.primitive.kind == "sampler"
-        partition = Partition(
-            index=index,
-            workload="main",
-            first=0,
-            stop=len(pubs),
-            shots=SHOTS if sampler else None,
-            precision=None if sampler else PRECISION,
-            executions=0,
-            payload_bytes=0,
-            qpu_s=0.0,
-            closed_by="end",
-        )
-        return JobRequest(partition, self.primitive, load_pubs, tags, seed=11 + index)
-
-    def run(self, pubs: Sequence[Pub]) -> JobOutcome:
-        """One job in a batch of its own, from open to collected."""
-        batch = self.open_batch()
-        job_id = batch.submit(self.job(0, pubs))
-        batch.close()
-        wait_for(batch, job_id)
-        return batch.collect(job_id)
-
-
-def wait_for(batch: Batch, *job_ids: str) -> None:
-    """Wait until the jobs are final, as qexp's own loop does."""
-    rounds = 0
-    while not {batch.states()[job_id] for job_id in job_ids} <= FINAL_STATES:
-        batch.wait(TIMEOUT_S)
-        rounds += 1
-        assert rounds < 1000, "the batch keeps waking up without an end"
-
-
-@pytest.fixture(params=ENGINE_CASES, ids=lambda case: case.name)
-def case(request: pytest.FixtureRequest) -> EngineCase:
-    found: EngineCase = request.param
-    for name in found.fixtures:
-        request.getfixturevalue(name)
-    return found
-
-
-@pytest.fixture(params=["client", "legacy"])
-def implementation(request: pytest.FixtureRequest) -> Implementation:
-    chosen: Implementation = request.param
-    return chosen
-
-
-def bench_of(
-    case: EngineCase,
-    kind: PrimitiveKind,
-    implementation: Implementation,
-    fixtures: pytest.FixtureRequest,
-) -> Bench:
-    primitive = PrimitiveSpec(
-        kind=kind,
-        implementation=implementation,
-        shots=SHOTS if kind == "sampler" else None,
-        precision=PRECISION if kind == "estimator" else None,
-        options={} if kind == "sampler" else {"resilience_level": 0},
-    )
-    return Bench(case, case.make_engine(), case.make_backend(), primitive, fixtures)
-
-
-@pytest.fixture
-def sampler(
-    case: EngineCase, implementation: Implementation, request: pytest.FixtureRequest
-) -> Bench:
-    return bench_of(case, "sampler", implementation, request)
-
-
-@pytest.fixture
-def estimator(
-    case: EngineCase, implementation: Implementation, request: pytest.FixtureRequest
-) -> Bench:
-    return bench_of(case, "estimator", implementation, request)
-
-
-@pytest.fixture(params=["sampler", "estimator"])
-def bench(
-    case: EngineCase, implementation: Implementation, request: pytest.FixtureRequest
-) -> Bench:
-    return bench_of(case, request.param, implementation, request)
 
 
 def test_engine_and_batch_have_the_protocols_face(bench: Bench) -> None:
@@ -230,19 +91,20 @@ def test_a_batch_from_open_to_closed(bench: Bench) -> None:
     assert opened["started_at"] is None
 
     tags = ("qexp", "contract:1")
-    job_ids = [batch.submit(bench.job(index, [bench.pub()], tags)) for index in range(2)]
+    job_ids = [batch.submit(bench.job(index, tags=tags, attempt=1 + index)) for index in range(2)]
     assert len({batch.id, *job_ids}) == 3
     batch.close()
     batch.close()
-    with pytest.raises(EngineError, match="closed"):
-        batch.submit(bench.job(2, [bench.pub()]))
+    with pytest.raises(BatchOverError, match="closed"):
+        batch.submit(bench.job(2))
     wait_for(batch, *job_ids)
     assert dict(batch.states()) == dict.fromkeys(job_ids, "DONE")
 
     for index, job_id in enumerate(job_ids):
         outcome = batch.collect(job_id)
         assert (outcome.job_id, outcome.partition, outcome.state) == (job_id, index, "DONE")
-        assert outcome.error is None
+        assert (outcome.error, outcome.failure) == (None, None)
+        assert (outcome.attempt, outcome.batch_id) == (1 + index, batch.id)
         assert list(outcome.info["tags"]) == list(tags)
         assert outcome.options
         assert outcome.backend_properties
@@ -295,12 +157,14 @@ def test_metrics_and_spans_tell_when_what_ran(bench: Bench) -> None:
 
 def test_a_failed_job_is_an_outcome_and_spoils_no_other(bench: Bench) -> None:
     batch = bench.open_batch()
-    doomed = batch.submit(bench.case.doom(bench.job(0, [bench.pub()]), bench.fixtures))
-    sound = batch.submit(bench.job(1, [bench.pub()]))
+    doomed = batch.submit(bench.case.doom(bench.job(0), bench.fixtures))
+    sound = batch.submit(bench.job(1))
     batch.close()
     wait_for(batch, doomed, sound)
     failed = batch.collect(doomed)
     assert (failed.state, failed.result) == ("ERROR", None)
+    assert failed.failure == bench.case.doomed
+    assert (failed.attempt, failed.batch_id) == (1, batch.id)
     assert failed.error is not None
     assert FAILURE in failed.error
     assert "\n" not in failed.error
@@ -386,7 +250,3 @@ def test_options_that_do_nothing_are_not_reported(bench: Bench) -> None:
 def most_frequent(bits: Any) -> str:
     counts = bits.get_counts()
     return str(max(counts, key=counts.get))
-
-
-def when(timestamp: str) -> datetime:
-    return datetime.fromisoformat(timestamp)

@@ -38,8 +38,19 @@ Cli = Callable[..., Finished]
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
     """Run `python -m qexp ...`; `env` is added to an environment without any account."""
+    return _command("qexp", tmp_path)
 
-    def _cli(*arguments: str, env: Mapping[str, str] | None = None) -> Finished:
+
+@pytest.fixture
+def resume(tmp_path: Path) -> Cli:
+    """Run `python -m qexp.resume ...` as `cli` runs the other, by default in the same folder."""
+    return _command("qexp.resume", tmp_path)
+
+
+def _command(module: str, tmp_path: Path) -> Cli:
+    def run(
+        *arguments: str, env: Mapping[str, str] | None = None, folder: Path | None = None
+    ) -> Finished:
         clean = {
             key: value
             for key, value in os.environ.items()
@@ -47,10 +58,10 @@ def cli(tmp_path: Path) -> Cli:
         }
         home = tmp_path / "home"
         home.mkdir(exist_ok=True)
-        folder = tmp_path / "work"
+        folder = folder or tmp_path / "work"
         folder.mkdir(exist_ok=True)
         done = subprocess.run(
-            [sys.executable, "-m", "qexp", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=folder,
             env={**clean, "HOME": str(home), "OMP_NUM_THREADS": "1", **(env or {})},
             capture_output=True,
@@ -60,4 +71,4 @@ def cli(tmp_path: Path) -> Cli:
         )
         return Finished(done.returncode, done.stdout, done.stderr, folder)
 
-    return _cli
+    return run

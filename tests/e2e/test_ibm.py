@@ -144,9 +144,22 @@ def test_a_plan_asks_but_submits_nothing(cli: Cli, emulator: IBMEmulator):
     assert emulator.job_ids == []
 
 
-def test_a_failed_job_leaves_a_partial_archive_and_says_so(cli: Cli, emulator: IBMEmulator):
+def test_a_failed_job_is_tried_again_in_a_linked_batch(cli: Cli, emulator: IBMEmulator):
     emulator.fail_next_job("the fridge is warm", 9999)
     done = cli(*SMALL, "backend=least_busy", env=environment(emulator))
+    assert done.code == 0, done.err
+    first, second = emulator.session_ids
+    with done.archive() as run:
+        assert run.status == "complete"
+        assert [batch.id for batch in run.batches] == [first, second]
+        assert run.batches[1].follows == first
+        assert [job.attempt for job in run.jobs if job.failure] == [1]
+        assert len(run.jobs) == 4
+
+
+def test_a_failed_job_leaves_a_partial_archive_and_says_so(cli: Cli, emulator: IBMEmulator):
+    emulator.fail_next_job("the fridge is warm", 9999)
+    done = cli(*SMALL, "backend=least_busy", "execution.retries=0", env=environment(emulator))
     assert done.code == 4
     assert "1 of 3 jobs have no result" in done.err
     assert_one_batch(emulator, num_jobs=3, max_ttl=None)

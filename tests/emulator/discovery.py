@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import time
+import uuid
 from typing import Any
 
 from tests.emulator.errors import RefusedError
@@ -29,23 +30,45 @@ PLANS = {
     OTHER_INSTANCE: (OTHER_INSTANCE_NAME, "plan-premium", "Premium", "Subscription"),
 }
 TOKEN_LIFETIME_S = 3600
+DEFAULT_QUOTA_S = 600 * 60
 
 
-def access_token() -> str:
-    """A signed token (JWT) of the kind IAM hands out."""
-    issued = int(time.time())
-    claims = {"sub": "IBMid-emulated", "iat": issued, "exp": issued + TOKEN_LIFETIME_S}
-    body = ".".join(_plain64(json.dumps(part)) for part in ({"alg": "HS256", "typ": "JWT"}, claims))
-    return f"{body}.{_signature(body)}"
+class Tokens:
+    """The access tokens that are valid: signed (JWT), of the kind IAM hands out.
+
+    Attributes:
+        lifetime_s: What new tokens say of themselves. The client fetches another one 10 s before.
+    """
+
+    def __init__(self) -> None:
+        self.lifetime_s = TOKEN_LIFETIME_S
+        self._valid: set[str] = set()
+
+    def issue(self) -> str:
+        """A new one."""
+        issued = int(time.time())
+        claims = {
+            "sub": "IBMid-emulated",
+            "jti": str(uuid.uuid4()),
+            "iat": issued,
+            "exp": issued + self.lifetime_s,
+        }
+        parts = ({"alg": "HS256", "typ": "JWT"}, claims)
+        body = ".".join(_plain64(json.dumps(part)) for part in parts)
+        token = f"{body}.{_signature(body)}"
+        self._valid.add(token)
+        return token
+
+    def is_valid(self, token: str) -> bool:
+        """Whether it was issued here and has not expired."""
+        return token in self._valid
+
+    def expire(self) -> None:
+        """Let every token that was issued expire now, whatever is written in it."""
+        self._valid.clear()
 
 
-def is_access_token(token: str) -> bool:
-    """Whether `access_token()` made it."""
-    body, _, signature = token.rpartition(".")
-    return hmac.compare_digest(signature, _signature(body))
-
-
-def grant(form: dict[str, list[str]]) -> dict[str, Any]:
+def grant(form: dict[str, list[str]], tokens: Tokens) -> dict[str, Any]:
     """`POST /identity/token`: an API key for an access token.
 
     Raises:
@@ -56,11 +79,11 @@ def grant(form: dict[str, list[str]]) -> dict[str, Any]:
         refused.body = {"errorCode": "BXNIM0415E", "errorMessage": str(refused)}
         raise refused
     return {
-        "access_token": access_token(),
+        "access_token": tokens.issue(),
         "refresh_token": "not_supported",
         "token_type": "Bearer",
-        "expires_in": TOKEN_LIFETIME_S,
-        "expiration": int(time.time()) + TOKEN_LIFETIME_S,
+        "expires_in": tokens.lifetime_s,
+        "expiration": int(time.time()) + tokens.lifetime_s,
         "scope": "ibm openid",
     }
 
@@ -93,15 +116,16 @@ def plan(plan_id: str) -> dict[str, Any]:
     raise RefusedError(404, 0, f"Catalog entry not found: {plan_id}")
 
 
-def usage(instance: str, consumed_s: float) -> dict[str, Any]:
+def usage(instance: str, consumed_s: float, quota_s: float | None) -> dict[str, Any]:
     """`GET /instances/usage`."""
     _, plan_id, _, _ = PLANS[instance]
+    limit_s = DEFAULT_QUOTA_S if quota_s is None else quota_s
     return {
         "instance_id": instance,
         "plan_id": plan_id,
         "usage_consumed_seconds": consumed_s,
-        "usage_limit_seconds": 600 * 60,
-        "usage_limit_reached": False,
+        "usage_limit_seconds": limit_s,
+        "usage_limit_reached": consumed_s >= limit_s,
     }
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import tempfile
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
 from unittest import mock
 
-from tests.emulator.discovery import INSTANCE, TOKEN
-from tests.emulator.server import Fault, Journal, Server
+from tests.emulator.discovery import INSTANCE, TOKEN, Tokens
+from tests.emulator.limits import Limits
+from tests.emulator.server import Fault, Intercept, Journal, Server
 from tests.emulator.worker import Queue
 
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 EVERY_PROXY_VARIABLE = (*PROXY_VARIABLES, *(name.lower() for name in PROXY_VARIABLES))
+JOB_TAG = re.compile(r"qexp-job:(?P<partition>\d+)\.(?P<attempt>\d+):[0-9a-f]+")
 
 
 class IBMEmulator:
@@ -27,7 +31,8 @@ class IBMEmulator:
     Attributes:
         journal: Every request, in order.
         faults: Callables `(method, path) -> Response | None`, asked before the routes in this
-            order; the first reply is sent instead of the real one.
+            order; the first reply is sent instead of the real one. Or what
+            `tests.emulator.faults` makes, which also sees the request and the real reply.
     """
 
     def __init__(self) -> None:
@@ -35,14 +40,20 @@ class IBMEmulator:
         # and once that has ended, the process crashes. So not first in one of our own threads.
         importlib.import_module("qiskit")
         self.journal = Journal()
-        self.faults: list[Fault] = []
+        self.faults: list[Fault | Intercept] = []
         self._queue = Queue()
         self._server = Server(self._queue, self.journal, self.faults)
         self._home = tempfile.TemporaryDirectory(prefix="emulated-home-")
         self.hold = self._queue.hold
         self.release = self._queue.release
         self.fail_next_job = self._queue.fail_next_job
+        self.stall_next_job = self._queue.stall_next_job
+        self.end_stall = self._queue.end_stall
+        self.cancel_job = self._queue.cancel
+        self.cancel_session = self._queue.cancel_session
+        self.delete_job = self._queue.delete
         self.expire_session = self._queue.expire_session
+        self.wait_until_running = self._queue.wait_until_running
         self.wait_until_idle = self._queue.wait_until_idle
 
     def __enter__(self) -> Self:
@@ -66,6 +77,16 @@ class IBMEmulator:
         return self._queue.results
 
     @property
+    def limits(self) -> Limits:
+        """What the service allows; unlimited until it is changed."""
+        return self._queue.limits
+
+    @property
+    def tokens(self) -> Tokens:
+        """The access tokens that open it."""
+        return self._queue.tokens
+
+    @property
     def job_ids(self) -> list[str]:
         """Ids of all jobs in order of submission."""
         return [job.id for job in self._queue.all_jobs()]
@@ -74,6 +95,33 @@ class IBMEmulator:
     def session_ids(self) -> list[str]:
         """Ids of all sessions in order of opening."""
         return list(self._queue.sessions)
+
+    def job_states(self) -> dict[str, str]:
+        """State of each job, such as `"Queued"`, by id, in order of submission."""
+        return {job.id: job.status for job in self._queue.all_jobs()}
+
+    def jobs_of(self, partition: int) -> list[str]:
+        """Ids of all jobs of a partition, by their tags, in order of submission."""
+        return [
+            job.id
+            for job in self._queue.taken
+            if any(_partition_of(tag) == partition for tag in job.tags)
+        ]
+
+    def jobs_by_tag(self) -> Counter[str]:
+        """How many jobs there ever were per `qexp-job:` tag; more than one are duplicates."""
+        return Counter(
+            tag for job in self._queue.taken for tag in job.tags if JOB_TAG.fullmatch(tag)
+        )
+
+    def runs_per_partition(self) -> Counter[int]:
+        """How many jobs were executed to their end, by the partition that their tag names.
+
+        What failed when it started, or in the queue, was not executed; what was executed and then
+        failed, was cancelled or never fetched, was.
+        """
+        found = (_partition_of(tag) for job in self._queue.taken if job.ran for tag in job.tags)
+        return Counter(partition for partition in found if partition is not None)
 
     @property
     def env(self) -> dict[str, str]:
@@ -123,3 +171,8 @@ class IBMEmulator:
 
         with mock.patch.dict(os.environ, self.env):
             return QiskitRuntimeService(**arguments)
+
+
+def _partition_of(tag: str) -> int | None:
+    match = JOB_TAG.fullmatch(tag)
+    return None if match is None else int(match["partition"])

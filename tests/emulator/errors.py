@@ -12,11 +12,19 @@ class RefusedError(Exception):
         status: HTTP status code.
         code: The service's own error code.
         message: What is wrong.
+        headers: More headers of the reply.
     """
 
-    def __init__(self, status: int, code: int, message: str) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: int,
+        message: str,
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.headers = headers
         self.body: dict[str, Any] = {
             "errors": [{"code": code, "message": message, "more_info": "", "solution": ""}],
             "trace": "emulated",

@@ -13,8 +13,8 @@ from urllib.parse import parse_qs
 from tests.emulator import discovery
 from tests.emulator.devices import devices
 from tests.emulator.errors import RefusedError
+from tests.emulator.limits import check_tags
 from tests.emulator.state import PENDING, Job
-from tests.emulator.worker import check_tags
 
 if TYPE_CHECKING:
     from tests.emulator.worker import Queue
@@ -73,6 +73,13 @@ class Response:
     after: bool = False
     drop: bool = False
 
+    @property
+    def text(self) -> str:
+        """The body as it is sent."""
+        if self.body is None:
+            return ""
+        return self.body if isinstance(self.body, str) else json.dumps(self.body)
+
 
 Handler = Callable[["Queue", Request, str], Response]
 
@@ -86,28 +93,28 @@ def respond(queue: Queue, request: Request) -> Response:
             match = re.fullmatch(pattern, request.path)
             if match is not None and method == request.method:
                 if handler not in OPEN_TO_ALL:
-                    authorise(request)
+                    authorise(queue, request)
                 return handler(queue, request, match.group(1) if match.groups() else "")
         raise RefusedError(404, 1000, f"No such path: {request.method} {request.path}")
     except RefusedError as refused:
-        return Response(refused.status, refused.body)
+        return Response(refused.status, refused.body, refused.headers)
 
 
-def authorise(request: Request) -> None:
+def authorise(queue: Queue, request: Request) -> None:
     """Check the access token and the instance.
 
     Raises:
         RefusedError: If either is not known here.
     """
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme != "Bearer" or not discovery.is_access_token(token):
+    if scheme != "Bearer" or not queue.tokens.is_valid(token):
         raise RefusedError(401, 1200, "You are not authorized to perform this action.")
     if request.instance not in discovery.PLANS:
         raise RefusedError(403, 1200, f"No access to instance {request.instance}")
 
 
 def get_token(queue: Queue, request: Request, _: str) -> Response:
-    return Response(body=discovery.grant(request.body))
+    return Response(body=discovery.grant(request.body, queue.tokens))
 
 
 def get_instances(queue: Queue, request: Request, _: str) -> Response:
@@ -115,8 +122,8 @@ def get_instances(queue: Queue, request: Request, _: str) -> Response:
 
 
 def get_usage(queue: Queue, request: Request, _: str) -> Response:
-    consumed_s = sum(job.usage_s for job in queue.all_jobs() if job.instance == request.instance)
-    return Response(body=discovery.usage(request.instance, consumed_s))
+    used_s = queue.used_s(request.instance)
+    return Response(body=discovery.usage(request.instance, used_s, queue.limits.quota_s))
 
 
 def get_backends(queue: Queue, request: Request, _: str) -> Response:

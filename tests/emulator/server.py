@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import parse_qs, urlsplit
 
 from tests.emulator.routes import Request, Response, respond
@@ -20,6 +20,20 @@ if TYPE_CHECKING:
 
 BASE_PATHS = ("/experimental", "/api/v1")
 Fault = Callable[[str, str], Response | None]
+
+
+@runtime_checkable
+class Intercept(Protocol):
+    """A fault that sees the request and what the reply would have been."""
+
+    def intercept(self, request: Request, proceed: Callable[[], Response]) -> Response:
+        """The reply to a request.
+
+        Args:
+            request: The request.
+            proceed: Does what is asked, with what the other faults make of it, and replies.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -83,7 +97,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, queue: Queue, journal: Journal, faults: list[Fault]) -> None:
+    def __init__(self, queue: Queue, journal: Journal, faults: list[Fault | Intercept]) -> None:
         super().__init__(("127.0.0.1", 0), _Connection)
         self.queue = queue
         self.journal = journal
@@ -123,11 +137,17 @@ class Server(ThreadingHTTPServer):
 
     def answer(self, request: Request) -> Response:
         """The reply to a request, from the first fault that wants it or from the routes."""
-        for fault in list(self.faults):
+        return self._answer(request, list(self.faults))
+
+    def _answer(self, request: Request, faults: list[Fault | Intercept]) -> Response:
+        for index, fault in enumerate(faults):
+            proceed = partial(self._answer, request, faults[index + 1 :])
+            if isinstance(fault, Intercept):
+                return fault.intercept(request, proceed)
             reply = fault(request.method, request.path)
             if reply is not None:
                 if reply.after:
-                    respond(self.queue, request)
+                    proceed()
                 return reply
         return respond(self.queue, request)
 
@@ -141,7 +161,12 @@ class _Connection(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         parts = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
-        text = self.rfile.read(int(headers.get("content-length", 0))).decode()
+        size = int(headers.get("content-length", 0))
+        body = self.rfile.read(size)
+        if len(body) < size:
+            # The client died while it was sending: it has asked for nothing.
+            self.close_connection = True
+            return
         path = parts.path
         for base in BASE_PATHS:
             path = path.removeprefix(base)
@@ -150,7 +175,7 @@ class _Connection(BaseHTTPRequestHandler):
             path=path,
             query=parse_qs(parts.query, keep_blank_values=True),
             headers=headers,
-            text=text,
+            text=body.decode(),
             host=parts.netloc or headers.get("host", ""),
         )
         try:
@@ -165,10 +190,7 @@ class _Connection(BaseHTTPRequestHandler):
         self._send(response)
 
     def _send(self, response: Response) -> None:
-        body = response.body
-        payload = b""
-        if body is not None:
-            payload = (body if isinstance(body, str) else json.dumps(body)).encode()
+        payload = response.text.encode()
         self.send_response(response.status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(payload)))

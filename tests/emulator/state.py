@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 JobStatus = Literal["Queued", "Running", "Completed", "Cancelled", "Failed"]
@@ -38,6 +38,7 @@ class Job:
         result: The encoded result, or the traceback of a failed job.
         usage_s: QPU seconds that are charged.
         reads: How often the result was read; a private one is there once.
+        ran: Whether it was executed to its end, whatever became of what it measured.
     """
 
     instance: str
@@ -53,6 +54,7 @@ class Job:
     result: str | None = None
     usage_s: float = 0.0
     reads: int = 0
+    ran: bool = False
     tags: list[str] = field(default_factory=list)
 
     @property
@@ -112,6 +114,21 @@ class Job:
         }
 
 
+@dataclass(frozen=True)
+class Failure:
+    """What is to go wrong with a job.
+
+    Attributes:
+        reason: As the service tells it.
+        code: The service's reason code.
+        at: In the queue, before it starts; when it starts to run; or after it was executed.
+    """
+
+    reason: str
+    code: int
+    at: Literal["queue", "start", "end"] = "start"
+
+
 @dataclass
 class Session:
     """One session; `mode` is `batch` for a batch."""
@@ -138,6 +155,14 @@ class Session:
             self.timestamps.append((state, now()))
         if state == "closed":
             self.accepting_jobs = False
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Seconds until `max_ttl` has passed; None before the first job and after the end."""
+        started = dict(self.timestamps).get("active")
+        if started is None or self.state == "closed":
+            return None
+        return (started + timedelta(seconds=self.max_ttl_s) - now()).total_seconds()
 
     def view(self) -> dict[str, Any]:
         """The reply to `POST /sessions` and `GET /sessions/{id}`."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import traceback
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from typing import TYPE_CHECKING, Any, Literal
 
 from tests.emulator.devices import devices
+from tests.emulator.discovery import Tokens
 from tests.emulator.errors import InvalidJobError, RefusedError
+from tests.emulator.limits import Limits, check_tags
 from tests.emulator.programs import run_program
-from tests.emulator.state import BATCH_MAX_TTL_S, PENDING, Job, JobStatus, Session, now
+from tests.emulator.state import BATCH_MAX_TTL_S, PENDING, Failure, Job, JobStatus, Session, now
 
 if TYPE_CHECKING:
     from tests.emulator.simulate import Truth
@@ -18,8 +21,6 @@ SESSION_CLOSED = 1217
 JOB_NOT_FOUND = 1291
 SESSION_NOT_FOUND = 1210
 BACKEND_NOT_FOUND = 1007
-TOO_MANY_TAGS = 1204
-MAX_TAGS = 8
 
 
 class Queue:
@@ -29,16 +30,23 @@ class Queue:
         jobs: By id, in order of submission.
         sessions: By id.
         results: What each completed job measured, by job id.
+        taken: All jobs there ever were, deleted ones too, in order of submission.
+        limits: What it allows.
+        tokens: Who may enter.
     """
 
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
         self.sessions: dict[str, Session] = {}
         self.results: dict[str, Truth] = {}
+        self.taken: list[Job] = []
+        self.limits = Limits()
+        self.tokens = Tokens()
         self._changed = threading.Condition(threading.RLock())
         self._held = False
         self._stopping = False
-        self._failure: tuple[str, int] | None = None
+        self._stalls: Literal["no", "next", "now"] = "no"
+        self._failures: deque[Failure] = deque()
         self._thread = threading.Thread(target=self._work, name="emulated-qpu", daemon=True)
 
     def start(self) -> None:
@@ -63,20 +71,50 @@ class Queue:
             self._held = False
             self._changed.notify_all()
 
-    def fail_next_job(self, reason: str, code: int) -> None:
-        """The next job that starts fails, with this reason and reason code."""
+    def fail_next_job(
+        self, reason: str, code: int, *, at: Literal["queue", "start", "end"] = "start"
+    ) -> None:
+        """The next job whose turn it is fails; called twice, the one after it too.
+
+        Args:
+            reason: As the service tells it.
+            code: The service's reason code.
+            at: In the queue, before it starts; when it starts to run; or after it was executed.
+        """
         with self._changed:
-            self._failure = (reason, code)
+            self._failures.append(Failure(reason, code, at))
+
+    def stall_next_job(self) -> None:
+        """The next job that starts keeps running until `end_stall()`, or until it is cancelled."""
+        with self._changed:
+            self._stalls = "next"
+
+    def end_stall(self) -> None:
+        """Let the job that stalls go on."""
+        with self._changed:
+            self._stalls = "no"
+            self._changed.notify_all()
+
+    def wait_until_running(self, timeout_s: float = 60.0) -> str:
+        """Return the id of the job that runs, as soon as one does.
+
+        Raises:
+            TimeoutError: If none does after `timeout_s`.
+        """
+
+        def running() -> str | None:
+            return next((key for key, job in self.jobs.items() if job.status == "Running"), None)
+
+        with self._changed:
+            job_id = self._changed.wait_for(running, timeout_s)
+        if job_id is None:
+            raise TimeoutError(f"no job runs after {timeout_s} s")
+        return job_id
 
     def expire_session(self, session_id: str) -> None:
-        """Let a session's `max_ttl` pass now: its queued jobs fail, it takes no more."""
+        """Let a session's `max_ttl` pass now: it takes no more jobs, and none of its queue runs."""
         with self._changed:
-            self._session(session_id).enter("closed")
-            for job in self._pending_of(session_id):
-                if job.status == "Queued":
-                    self._end(
-                        job, "Failed", "Session has reached its maximum time.", SESSION_CLOSED
-                    )
+            self._expire(self._session(session_id))
 
     def wait_until_idle(self, timeout_s: float = 120.0) -> None:
         """Return when no job is queued or running.
@@ -103,6 +141,7 @@ class Queue:
     def session_view(self, session_id: str) -> dict[str, Any]:
         """`GET /sessions/{id}`."""
         with self._changed:
+            self._expire_due()
             return self._session(session_id).view()
 
     def stop_accepting(self, session_id: str) -> None:
@@ -127,11 +166,18 @@ class Queue:
         self._device(job.body.get("backend"))
         job.tags = check_tags(job.body.get("tags", []))
         with self._changed:
+            self._expire_due()
+            pending = sum(
+                other.status in PENDING and other.instance == job.instance
+                for other in self.jobs.values()
+            )
+            self.limits.admit(len(job.raw.encode()), pending, self.used_s(job.instance))
             if job.session_id is not None:
                 session = self._session(job.session_id)
                 if not session.accepting_jobs:
                     raise RefusedError(400, SESSION_CLOSED, f"Session {session.id} is closed.")
             self.jobs[job.id] = job
+            self.taken.append(job)
             self._changed.notify_all()
 
     def job(self, job_id: str) -> Job:
@@ -141,6 +187,7 @@ class Queue:
             RefusedError: If there is none of this id.
         """
         with self._changed:
+            self._expire_due()
             if job_id not in self.jobs:
                 raise RefusedError(404, JOB_NOT_FOUND, f"Job not found. Job ID: {job_id}")
             return self.jobs[job_id]
@@ -148,7 +195,13 @@ class Queue:
     def all_jobs(self) -> list[Job]:
         """All jobs in order of submission."""
         with self._changed:
+            self._expire_due()
             return list(self.jobs.values())
+
+    def used_s(self, instance: str) -> float:
+        """QPU seconds that an instance was charged."""
+        with self._changed:
+            return sum(job.usage_s for job in self.taken if job.instance == instance)
 
     def cancel(self, job_id: str) -> None:
         """`POST /jobs/{id}/cancel`."""
@@ -184,6 +237,24 @@ class Queue:
         if not session.accepting_jobs and not self._pending_of(session.id):
             session.enter("closed")
 
+    def _expire_due(self) -> None:
+        for session in self.sessions.values():
+            remaining_s = session.remaining_s
+            if remaining_s is not None and remaining_s <= 0:
+                self._expire(session)
+
+    def _expire(self, session: Session) -> None:
+        session.enter("closed")
+        for job in self._pending_of(session.id):
+            if job.status == "Queued" and self.limits.at_max_ttl == "cancel":
+                self._end(job, "Cancelled")
+            elif job.status == "Queued":
+                self._end(job, "Failed", "Session has reached its maximum time.", SESSION_CLOSED)
+
+    def _until_expiry_s(self) -> float | None:
+        remaining = (session.remaining_s for session in self.sessions.values())
+        return min((max(0.0, each) for each in remaining if each is not None), default=None)
+
     def _end(
         self, job: Job, status: JobStatus, reason: str | None = None, code: int | None = None
     ) -> None:
@@ -198,6 +269,7 @@ class Queue:
         self._changed.notify_all()
 
     def _next(self) -> Job | None:
+        self._expire_due()
         if self._held:
             return None
         return next(
@@ -212,23 +284,45 @@ class Queue:
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._stopping or self._next() is not None)
-                job = self._next()
+                while (job := self._next()) is None and not self._stopping:
+                    self._changed.wait(self._until_expiry_s())
                 if self._stopping or job is None:
                     return
-                job.status, job.started = "Running", now()
-                if job.session_id is not None:
-                    session = self._session(job.session_id)
-                    session.enter("active")
-                    session.last_job_started = job.started
-                failure, self._failure = self._failure, None
-            self._run(job, failure)
+                failure = self._failures.popleft() if self._failures else None
+                if failure is not None and failure.at == "queue":
+                    self._end(job, "Failed", failure.reason, failure.code)
+                    continue
+                self._begin(job)
+                self._stall(job)
+            if job.status == "Running":
+                self._run(job, failure)
 
-    def _run(self, job: Job, failure: tuple[str, int] | None) -> None:
+    def _begin(self, job: Job) -> None:
+        job.status, job.started = "Running", now()
+        if job.session_id is not None:
+            session = self._session(job.session_id)
+            session.enter("active")
+            session.last_job_started = job.started
+        self._changed.notify_all()
+
+    def _stall(self, job: Job) -> None:
+        if self._stalls == "no":
+            return
+        self._stalls = "now"
+        self._changed.wait_for(
+            lambda: self._stopping or self._stalls != "now" or job.status != "Running"
+        )
+        if self._stalls == "now":
+            self._stalls = "no"
+
+    def _run(self, job: Job, failure: Failure | None) -> None:
         try:
-            if failure is not None:
-                raise InvalidJobError(*failure)
+            if failure is not None and failure.at == "start":
+                raise InvalidJobError(failure.reason, failure.code)
             outcome = run_program(job)
+            self._charge(job, outcome.usage_s)
+            if failure is not None:
+                raise InvalidJobError(failure.reason, failure.code)
         except Exception as error:
             reason, code = f"Internal error: {error}", 1000
             if isinstance(error, InvalidJobError):
@@ -240,15 +334,12 @@ class Queue:
             return
         with self._changed:
             if job.status == "Running":
-                job.result, job.usage_s = outcome.text, outcome.usage_s
+                job.result = outcome.text
                 self.results[job.id] = outcome.truth
                 self._end(job, "Completed")
 
-
-def check_tags(tags: list[str]) -> list[str]:
-    """The tags, if the service would take them."""
-    if len(tags) > MAX_TAGS:
-        raise RefusedError(
-            400, TOO_MANY_TAGS, f"{len(tags)} tags exceed the maximum of {MAX_TAGS}."
-        )
-    return list(tags)
+    def _charge(self, job: Job, usage_s: float) -> None:
+        with self._changed:
+            job.ran = True
+            if job.status == "Running":
+                job.usage_s = usage_s

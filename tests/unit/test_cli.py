@@ -6,14 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
 
 from qexp import cli
-from qexp.config.hydra_setup import open_nodes, register, shipped_root
-from qexp.config.load import load
+from qexp.batch.journal import Journal
+from qexp.batch.lock import run_lock
+from qexp.core.ledger import BatchOpened, Event, Started
 from qexp.errors import (
     ConfigError,
     EngineError,
@@ -21,12 +18,13 @@ from qexp.errors import (
     GeneratorError,
     JobsFailedError,
     PlanError,
+    RunLockedError,
+    UnfinishedError,
 )
+from tests.unit.config.conftest import composed
 
 TOKEN = "s3cr3t-token-of-the-tests"
 RANDOM = "experiment=random_sampling"
-MINE = "experiment=mine"
-HEAD = "# @package _global_\ndefaults:\n  - override /circuits: random\n"
 
 
 @pytest.fixture(autouse=True)
@@ -37,112 +35,6 @@ def _quiet_main(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     monkeypatch.setenv("QISKIT_IBM_TOKEN", TOKEN)
-
-
-def composed(*overrides: str) -> DictConfig:
-    register()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(shipped_root() / "conf"), version_base="1.3"):
-        config = compose("qexp", overrides=open_nodes(list(overrides)), return_hydra_config=True)
-        HydraConfig.instance().set_config(config)
-        return config
-
-
-def message(*overrides: str) -> str | None:
-    """What the command line says of a config that cannot be composed or is not valid."""
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - of many kinds, from Hydra to YAML
-        load(composed(*overrides))
-    if isinstance(caught.value, ConfigError):
-        return str(caught.value)
-    return cli._compose_problem(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("overrides", "expected"),
-    [
-        (
-            [RANDOM, "sed=1"],
-            "sed: unknown key; did you mean 'seed'? allowed in the config: backend, batch, "
-            "circuits, engine, experiment, limits,",
-        ),
-        # A group is no key of the config, but what one types at the top.
-        (["experimnt=x"], "experimnt: unknown key; did you mean 'experiment'? allowed in the con"),
-        (["hydra.rum.dir=x"], "hydra.rum: unknown key; did you mean 'run'? allowed in 'hydra': c"),
-        (["experiment=nope"], "experiment=nope: no such choice; allowed: chsh, "),
-        (["circuits=randm"], "circuits=randm: no such choice; allowed: broadcast_estimator, "),
-        ([RANDOM, "seed"], "Error parsing override 'seed' missing EQUAL at '<EOF>'"),
-        ([RANDOM, "circuits.depth=["], "no viable alternative at input '['"),
-        ([RANDOM, "~nothing"], "Could not delete from config. 'nothing' does not exist."),
-        ([RANDOM, "circuits=random,ghz"], "Ambiguous value for argument 'circuits=random,ghz'"),
-        (
-            [RANDOM, "backend=ibm"],
-            "backend.name: a value is needed; set it on the command line (backend.name=...) or in",
-        ),
-        (
-            [RANDOM, "circuits.depth=${circuits.dept}"],
-            "circuits.depth: Interpolation key 'circuits.dept' not found; write the full path",
-        ),
-        ([RANDOM, "seed=${oc.env:QEXP_NOT_SET}"], "seed: KeyError raised while resolving"),
-    ],
-)
-def test_a_mistake_on_the_command_line(overrides: list[str], expected: str):
-    found = message(*overrides)
-    assert found is not None
-    assert found.startswith(expected)
-    assert "\n" not in found
-
-
-@pytest.mark.parametrize(
-    ("yaml", "expected"),
-    [
-        ("seed: [1\n", "a config file is not valid YAML in UTF-8: while parsing a flow sequence"),
-        ("seed: 1\nseed: 2\n", "found duplicate key seed in"),
-        (b"\xff\xfe", "a config file is not valid YAML in UTF-8: 'utf-8' codec"),
-        ("defaults: random\n", "Invalid defaults list in 'experiment/mine', defaults must be a l"),
-        (HEAD.replace("random", "randm"), "circuits=randm: no such choice; allowed: broadcast_"),
-        (HEAD.replace("circuits", "circuit"), "In 'experiment/mine': Could not override 'circuit'"),
-        # Both for the forgotten "# @package _global_".
-        (
-            HEAD.partition("\n")[2],
-            "begin the experiment's file with the line '# @package _global_'",
-        ),
-        ("seed: 3\n", "experiment: unknown key; begin the experiment's file with the line"),
-        (HEAD + "circuit:\n  depth: 3\n", "circuit: unknown key; did you mean 'circuits'?"),
-        (
-            HEAD + "  - override /primitive: sampler\ncircuits:\n  dept: 3\n",
-            "circuits.dept: unknown key; did you mean 'depth'? allowed in 'circuits': ",
-        ),
-        (
-            HEAD + "circuits:\n  depth: ${dept}\n",
-            "circuits.depth: Interpolation key 'dept' not found; write the full path of a key",
-        ),
-        (HEAD + "seed: ${seed}\n", "seed: Recursive interpolation detected"),
-        (HEAD + "seed: ${sed:1}\n", "seed: Unsupported interpolation type sed"),
-        (HEAD + "name: ${title}\n", "Interpolation key 'title' not found"),
-    ],
-)
-def test_a_mistake_in_an_experiments_file(tmp_path: Path, yaml: str | bytes, expected: str):
-    folder = tmp_path / "conf" / "experiment"
-    folder.mkdir(parents=True)
-    (folder / "mine.yaml").write_bytes(yaml if isinstance(yaml, bytes) else yaml.encode())
-    found = message(MINE)
-    assert found is not None
-    assert expected in found
-    assert "\n" not in found
-    if "YAML" in found and isinstance(yaml, str):
-        assert str(folder / "mine.yaml") in found
-
-
-def test_an_interpolation_may_be_escaped():
-    spec = load(composed(RANDOM, r"metadata.description='costs \${{'"))
-    assert spec.metadata["description"] == "costs ${{"
-    assert "description: costs ${{" in spec.config_yaml
-
-
-def test_what_is_no_mistake_in_a_config_is_no_compose_problem():
-    assert cli._compose_problem(RuntimeError("x")) is None
-    assert cli._compose_problem(ValueError("x")) is None
-    assert cli._compose_problem(EngineError("x")) is None
 
 
 Fail = Callable[..., Failed | None]
@@ -202,6 +94,8 @@ def test_an_interruption_is_left_to_stop_a_sweep(fail: Fail):
 
 
 EVERYTHING = ["run.log", "parts/header.json"]
+STARTED = Started("host", 1, "0.1")
+OPENED = BatchOpened("b1")
 
 
 @pytest.mark.parametrize(
@@ -214,9 +108,10 @@ EVERYTHING = ["run.log", "parts/header.json"]
         (GeneratorError("x"), EVERYTHING, ["run.log"]),
         (ZeroDivisionError("x"), EVERYTHING, ["run.log"]),
         (SystemExit(0), EVERYTHING, ["run.log"]),
-        # A batch was opened: something may have been measured.
-        (EngineError("x"), [*EVERYTHING, "parts/batch.json"], [*EVERYTHING, "parts/batch.json"]),
         (JobsFailedError("x"), ["run.log", "run.h5"], ["run.log", "run.h5"]),
+        # It can be resumed, or is another process's.
+        (UnfinishedError("x"), EVERYTHING, EVERYTHING),
+        (RunLockedError("x"), EVERYTHING, EVERYTHING),
     ],
 )
 def test_what_a_run_that_never_came_to_a_batch_leaves(
@@ -227,6 +122,53 @@ def test_what_a_run_that_never_came_to_a_batch_leaves(
     assert sorted(left) == sorted(kept)
     assert run_dir.parent.exists() is bool(kept)
     assert run_dir.parents[1].exists()
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_kept"), [([], False), ([STARTED], False), ([STARTED, OPENED], True)]
+)
+def test_a_run_that_opened_a_batch_is_kept(run_dir: Path, lines: list[Event], is_kept: bool):
+    with Journal(run_dir) as journal:
+        for line in lines:
+            journal.append(line)
+    assert cli._is_worth_keeping(run_dir, EngineError("x")) is is_kept
+
+
+def test_a_damaged_journal_may_tell_of_a_batch(run_dir: Path):
+    (run_dir / "journal.jsonl").write_text("rubbish\n")
+    assert cli._is_worth_keeping(run_dir, EngineError("x"))
+
+
+def test_nothing_of_a_run_in_which_another_process_began_is_removed(run_dir: Path):
+    (run_dir / "parts").mkdir()
+    with run_lock(run_dir):
+        cli._remove(run_dir)
+        assert (run_dir / "parts").exists()
+    cli._remove(run_dir)
+    assert not run_dir.exists()
+
+
+def test_nothing_of_a_run_that_is_gone_on_with_is_removed(run_dir: Path, monkeypatch):
+    (run_dir / "journal.jsonl").touch()
+    before = sorted(run_dir.iterdir())
+    other = run_dir.parent / "r2"
+    other.mkdir()
+    for output_dir in (run_dir, other):
+        config = composed(
+            RANDOM, f"run_dir={run_dir}", "+sede=3", f"++hydra.runtime.output_dir={output_dir}"
+        )
+        assert cli._app.__wrapped__(config).exit_code == 2
+    assert sorted(run_dir.iterdir()) == before
+
+
+def test_only_the_folder_of_the_run_is_gone_on_in(run_dir: Path):
+    (run_dir / "journal.jsonl").touch()
+    other = run_dir.parent / "r2"
+    other.mkdir()
+    config = composed(RANDOM, f"run_dir={run_dir}", f"++hydra.runtime.output_dir={other}")
+    failed = cli._app.__wrapped__(config)
+    assert failed.exit_code == 2
+    assert failed.message.startswith(f"hydra.run.dir: {other} is not the folder of the run that ")
 
 
 @pytest.mark.parametrize("before", ["other/r0/run.h5", "notes.txt", "parts/job-000000.h5"])

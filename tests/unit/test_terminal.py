@@ -6,10 +6,20 @@ import sys
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from qexp.core.model import JobOutcome, Limit, Partition, PartitionLimits, Plan
+from qexp.core.model import (
+    JobOutcome,
+    Limit,
+    Partition,
+    PartitionLimits,
+    Plan,
+    RunStatus,
+    RunSummary,
+)
+from qexp.core.spec import RunSpec
 from qexp.terminal import Terminal
 
 HOSTILE = "[bold]x[/nope]"
@@ -30,9 +40,19 @@ def outcome(index: int, state: str = "DONE", usage_s: float | None = 1.5) -> Job
     return JobOutcome(f"j{index}", index, state, None, error=error, metrics=usage)
 
 
+def spec_of(stop_after: str | None = None, overrides: tuple[str, ...] = ()) -> RunSpec:
+    spec = SimpleNamespace(stop_after=stop_after, partition=PartitionLimits(), overrides=overrides)
+    return cast("RunSpec", spec)
+
+
+def summary(status: RunStatus = "complete", batch_ids: tuple[str, ...] = ("b1",)) -> RunSummary:
+    return RunSummary(status, 2, 3, 4, 3.0, 60.0, batch_ids)
+
+
 def watch(*, stop_after: str | None = None, backend: str = HOSTILE, archive: Path | None = None):
     """Tell a terminal all stages of a run with three jobs, of which one fails."""
-    with Terminal(SimpleNamespace(stop_after=stop_after, partition=PartitionLimits())) as terminal:
+    archive = archive or Path.cwd() / "outputs" / "run.h5"
+    with Terminal(spec_of(stop_after), archive.parent) as terminal:
         terminal.backend_selected(backend, 5, "local")
         for count in (1, 2, 3):
             terminal.pub_planned("main", count)
@@ -49,7 +69,7 @@ def watch(*, stop_after: str | None = None, backend: str = HOSTILE, archive: Pat
         outcomes = [outcome(0), outcome(1, "ERROR", None), outcome(2)]
         for item in outcomes:
             terminal.job_collected(item)
-        terminal.sealed(archive or Path.cwd() / "outputs" / "run.h5", outcomes)
+        terminal.sealed(archive, summary("partial"))
 
 
 def terminal_as_stderr(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
@@ -83,7 +103,8 @@ def test_the_summary(capsys, tmp_path):
     assert lines["usage"] == "3.0 s (predicted for a QPU: 60.0 s)"
     # Whole, however long it is: it is there to be copied.
     assert lines["archive"] == str(archive)
-    assert lines["next"] == f"python -c \"import qexp; print(qexp.open_archive('{archive}'))\""
+    # A job has no result.
+    assert lines["next"] == f"python -m qexp.resume {archive.parent}"
 
 
 def test_paths_below_the_current_folder_are_short(capsys, monkeypatch, tmp_path):
@@ -107,9 +128,7 @@ def test_the_plan_as_a_table(capsys):
 def test_a_bar_per_stage_on_a_terminal(monkeypatch):
     tty = terminal_as_stderr(monkeypatch)
     watch()
-    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", tty.getvalue())
-    bars = re.findall(rf"({'|'.join(STAGES)}) .*?(\d+/\d+) ?([^\r\n]*)", shown)
-    last = {name: (count, note) for name, count, note in bars}
+    last = {name: seen[-1] for name, seen in bars(tty.getvalue()).items()}
     assert {name: count for name, (count, _) in last.items()} == {
         "transpiling": "3/3",
         "submitting": "3/3",
@@ -124,7 +143,7 @@ def test_a_bar_per_stage_on_a_terminal(monkeypatch):
 
 def test_an_error_stops_the_bars(monkeypatch):
     terminal_as_stderr(monkeypatch)
-    terminal = Terminal(SimpleNamespace(stop_after=None))
+    terminal = Terminal(spec_of(), Path("r1"))
 
     def failing() -> None:
         with terminal:
@@ -137,12 +156,120 @@ def test_an_error_stops_the_bars(monkeypatch):
 
 
 def test_a_plan_says_where_it_is_and_a_point_of_a_sweep_which_it_is(capsys, tmp_path):
-    overrides = ("experiment=ghz", "stop_after=plan", "metadata.title=a b")
-    spec = SimpleNamespace(stop_after="plan", partition=PartitionLimits(), overrides=overrides)
-    with Terminal(spec, "circuits.depth=[2]") as terminal:
-        terminal.sealed(tmp_path / "run.h5", [])
+    spec = spec_of("plan", ("experiment=ghz", "stop_after=plan", "metadata.title=a b"))
+    with Terminal(spec, tmp_path / "r 1", "circuits.depth=[2]") as terminal:
+        terminal.sealed(tmp_path / "r 1" / "run.h5", summary("planned", ()))
     assert capsys.readouterr().out.splitlines() == [
         "point    circuits.depth=[2]",
-        f"plan     {tmp_path / 'run.h5'}",
-        "next     python -m qexp experiment=ghz 'metadata.title=a b'",
+        f"plan     {tmp_path / 'r 1' / 'run.h5'}",
+        f"next     python -m qexp.resume '{tmp_path / 'r 1'}'",
+        "or       python -m qexp experiment=ghz 'metadata.title=a b'",
     ]
+
+
+def test_a_complete_run_is_to_be_read(capsys, tmp_path):
+    with Terminal(spec_of(), tmp_path) as terminal:
+        terminal.sealed(tmp_path / "run.h5", summary(batch_ids=("b1", "b2")))
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["batches"] == "b1, b2"
+    # It was not needed.
+    assert "backend" not in lines
+    assert lines["next"] == (
+        f"python -c \"import qexp; print(qexp.open_archive('{tmp_path / 'run.h5'}'))\""
+    )
+
+
+def test_a_run_that_is_left_to_itself_says_how_to_collect_it(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with Terminal(spec_of("submit"), tmp_path / "r1") as terminal:
+        terminal.backend_selected("ibm_x", 5, "ibm")
+        terminal.planned(PLAN, None, LIMITS)
+        terminal.detached(PLAN, ("b1",))
+    assert capsys.readouterr().out.splitlines() == [
+        "batch    b1",
+        "backend  ibm_x (5 qubits, engine ibm)",
+        "jobs     3 submitted, none is waited for",
+        "next     python -m qexp.resume r1",
+    ]
+
+
+def bars(shown: str) -> dict[str, list[tuple[str, str]]]:
+    """Stage -> every count and note that its bar showed."""
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    found: dict[str, list[tuple[str, str]]] = {}
+    for name, count, note in re.findall(rf"({'|'.join(STAGES)}) .*?(\d+/\d+) ?([^\r\n]*)", plain):
+        found.setdefault(name, []).append((count, note))
+    return found
+
+
+def test_the_bars_of_a_resumed_run_show_what_is_left(monkeypatch):
+    tty = terminal_as_stderr(monkeypatch)
+    with Terminal(spec_of(), Path("r1")) as terminal:
+        terminal.resumed(PLAN, 1, 1, 1)
+        terminal.backend_selected("x", 5, "ibm")
+        terminal.job_adopted(1, "j1")
+        terminal.batch_opened("b2")
+        terminal.job_submitted(PLAN.partitions[2], "j2")
+        terminal.jobs_moved(Counter({"DONE": 2}))
+        terminal.job_collected(outcome(1))
+        terminal.job_collected(outcome(2))
+        terminal._progress.refresh()
+        terminal.sealed(Path("r1/run.h5"), summary())
+    last = {name: seen[-1][0] for name, seen in bars(tty.getvalue()).items()}
+    assert last == {"submitting": "2/2", "running": "2/2", "collecting": "3/3"}
+
+
+@pytest.mark.parametrize(
+    ("stage", "told", "note"),
+    [
+        (
+            "submitting",
+            lambda terminal: terminal.submission_paused(f"429 {HOSTILE}\nslow down", 12.0),
+            f"waiting, again within 12s: 429 {HOSTILE} slow down",
+        ),
+        (
+            "submitting",
+            lambda terminal: terminal.submission_paused("execution.max_pending=3 jobs are out", 0),
+            "waiting: execution.max_pending=3 jobs are out",
+        ),
+        ("submitting", lambda terminal: terminal.job_adopted(0, "j9"), "job j9 was submitted bef"),
+        (
+            "running",
+            lambda terminal: terminal.service_lost("503 " * 100, 4.0),
+            "out of reach, asked in 4.0s: 503 503",
+        ),
+        (
+            "collecting",
+            lambda terminal: terminal.attempt_failed(outcome(0, "ERROR")),
+            "job j0 failed and is run again: too warm",
+        ),
+    ],
+)
+def test_what_holds_a_run_up_is_said(monkeypatch, stage, told, note):
+    tty = terminal_as_stderr(monkeypatch)
+    with Terminal(spec_of(), Path("r1")) as terminal:
+        terminal.backend_selected("x", 5, "ibm")
+        # Before there is a bar to say it in, nothing is said.
+        terminal.service_lost("503", 1.0)
+        terminal.planned(PLAN, None, LIMITS)
+        terminal.batch_opened("b1")
+        told(terminal)
+        terminal._progress.refresh()
+    assert note in bars(tty.getvalue())[stage][-1][1]
+
+
+def test_a_job_that_is_run_again_is_one_more_to_submit(monkeypatch):
+    tty = terminal_as_stderr(monkeypatch)
+    with Terminal(spec_of(), Path("r1")) as terminal:
+        terminal.backend_selected("x", 5, "ibm")
+        terminal.planned(PLAN, None, LIMITS)
+        for batch_id, jobs in (("b1", PLAN.partitions), ("b2", PLAN.partitions[:1])):
+            terminal.batch_opened(batch_id)
+            for job in jobs:
+                terminal.job_submitted(job, "j")
+            if batch_id == "b1":
+                terminal.attempt_failed(outcome(0, "ERROR"))
+        terminal._progress.refresh()
+    count, note = bars(tty.getvalue())["submitting"][-1]
+    assert count == "4/4"
+    assert "batch b2 (number 2)" in note

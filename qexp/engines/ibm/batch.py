@@ -1,79 +1,99 @@
-"""One batch of IBM's service: jobs are submitted to it, polled together and collected."""
+"""One batch of IBM's service: jobs are submitted or adopted, polled together and collected."""
 
 from __future__ import annotations
 
-import logging
+import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
-from qexp.core.model import FINAL_STATES, JobOutcome, JobRequest, JobState, Span
+from qexp.core.model import FINAL_STATES, JOB_TAG, FoundJob, JobOutcome, JobRequest, JobState
 from qexp.engines.ibm.calibration import Calibrations
-from qexp.engines.ibm.client import one_line, redacted, service_call
-from qexp.engines.ibm.spans import spans_of
+from qexp.engines.ibm.client import (
+    one_line,
+    reading,
+    redacted,
+    renew_token_on_refusal,
+    service_call,
+)
+from qexp.engines.ibm.collect import Collector
+from qexp.engines.ibm.failures import Expiry
+from qexp.engines.ibm.jobs import Job, entries_of, found
+from qexp.engines.ibm.refusals import is_batch_over, reply_of, submission_error
+from qexp.engines.options import build_options, dump_options
 from qexp.engines.primitives import make_primitive
-from qexp.errors import EngineError
-from qexp.redact import redact
+from qexp.errors import BatchOverError, EngineError, LostJobError, QexpError, UnclearError
 
 if TYPE_CHECKING:
-    from qiskit_ibm_runtime import IBMBackend
-
-_log = logging.getLogger(__name__)
+    from qiskit_ibm_runtime import Batch, IBMBackend
 
 _PAGE = 200
 """Jobs in one reply to a list request (the service's maximum)."""
 
-_RAN_TOO_LONG = 1305
-"""Reason code of a job that was ended at its time limit; the service may call it cancelled."""
+_SLICE_S = 0.1
+"""How long `wait` sleeps without asking whether it should stop."""
 
 
-@dataclass
-class _Job:
-    """A submitted job; `seen` is what the last list request said of it."""
-
-    handle: Any
-    partition: int
-    num_pubs: int
-    options: Mapping[str, Any]
-    state: JobState = "QUEUED"
-    seen: dict[str, Any] = field(default_factory=dict)
-
-
-class IBMBatch:
-    """A `qiskit_ibm_runtime.Batch`, opened at construction.
+def open_session(backend: IBMBackend, max_time_s: int | None) -> Batch:
+    """Open a batch on the service.
 
     Args:
         backend: The backend.
         max_time_s: Time to live, from the start of the first job on; None is the service's.
-        poll_interval_s: The longest that `wait` sleeps.
-        sleep: Sleeps for some seconds.
 
     Raises:
         EngineError: The service refused the batch or could not be reached.
     """
+    from qiskit_ibm_runtime import Batch
+
+    with reading(f"opening the batch on {backend.name}"):
+        session = Batch(backend, max_time=max_time_s)
+    if not isinstance(session.session_id, str):
+        raise EngineError(f"opening the batch on {backend.name}: the service gave it no id")
+    return session
+
+
+def attached_session(backend: IBMBackend, batch_id: str) -> Batch:
+    """An existing batch, without a request: `Batch.from_id` makes three and may refuse."""
+    from qiskit_ibm_runtime import Batch
+
+    session = Batch(backend, create_new=False)
+    session._session_id = batch_id
+    return session
+
+
+class IBMBatch:
+    """The jobs of one `qiskit_ibm_runtime.Batch`.
+
+    Args:
+        session: The client's batch, opened or attached.
+        attached: Whether it is an earlier one, which takes no more jobs.
+        poll_interval_s: The longest that `wait` sleeps.
+        sleep: Sleeps for some seconds.
+    """
 
     def __init__(
         self,
-        backend: IBMBackend,
+        session: Batch,
         *,
-        max_time_s: int | None,
+        attached: bool = False,
         poll_interval_s: float,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        from qiskit_ibm_runtime import Batch
-
-        self._backend = backend
+        self._session = session
+        self._backend = cast("IBMBackend", session._backend)
+        self._id = cast(str, session.session_id)
+        self._attached = attached
         self._poll_interval_s = poll_interval_s
         self._sleep = sleep
-        self._jobs: dict[str, _Job] = {}
-        self._calibrations = Calibrations(backend)
+        self._jobs: dict[str, Job] = {}
+        self._others: dict[str, FoundJob] = {}
         self._closed = False
-        with service_call(f"opening the batch on {backend.name}"):
-            self._batch = Batch(backend, max_time=max_time_s)
-        if self._batch.session_id is None:
-            raise EngineError(f"opening the batch on {backend.name}: the service gave it no id")
-        self._id: str = self._batch.session_id
+        calibrations, expiry = Calibrations(self._backend), Expiry(self._read_details)
+        self._collector = Collector(self._backend.name, self._id, calibrations, expiry)
+        for client in self._clients():
+            renew_token_on_refusal(client)
 
     @property
     def id(self) -> str:
@@ -82,205 +102,246 @@ class IBMBatch:
 
     def details(self) -> dict[str, Any]:
         """All fields of `Batch.details()`, by one request."""
-        with service_call(f"reading the details of batch {self._id}"):
-            details = self._batch.details()
-        if not details:
+        details = self._read_details()
+        if details is None:
             raise EngineError(f"the service knows nothing of batch {self._id}")
+        return details
+
+    def _read_details(self) -> dict[str, Any] | None:
+        from qiskit_ibm_runtime.api.exceptions import RequestsApiError
+
+        with reading(f"reading the details of batch {self._id}"):
+            try:
+                details = self._session.details()
+            except RequestsApiError as error:
+                if error.status_code != HTTPStatus.NOT_FOUND:
+                    raise
+                return None
+            if not details:
+                raise TypeError("it is empty")
         return cast(dict[str, Any], redacted(details))
 
     def submit(self, request: JobRequest) -> str:
-        """Submit one job by the client's own three requests and return its id."""
-        index = request.partition.index
-        pubs = request.load_pubs()
-        primitive = make_primitive(request.primitive, self._batch, request.tags)
-        with service_call(f"submitting partition {index} to batch {self._id}"):
-            from requests import RequestException
+        """Submit one job by the client's own three requests and return its id.
 
+        Raises:
+            ArchiveError: The PUBs cannot be loaded.
+            EngineError: One of the five kinds that the protocol names.
+        """
+        doing = f"submitting partition {request.partition.index} to batch {self._id}"
+        if self._attached or self._closed:
+            raise BatchOverError(f"{doing}: it is closed")
+        pubs = request.load_pubs()
+        primitive = make_primitive(request.primitive, self._session, request.tags)
+        outer = sys.exception()
+        with service_call(doing):
             try:
                 handle = primitive.run(pubs)
-            except RequestException:
-                raise  # Some of these are ValueErrors too.
-            except ValueError as error:
-                # Checks of IBM's client: not ISA, a faulty qubit, an angle out of range.
-                raise EngineError(f"partition {index} was refused: {one_line(error)}") from None
-        job_id: str = handle.job_id()
-        self._jobs[job_id] = _Job(handle, index, len(pubs), primitive.options)
+                job_id = handle.job_id()
+            except QexpError:
+                raise
+            except Exception as error:  # Also what the client trips over in a garbled reply.
+                raise submission_error(error, doing, outer) from None
+        if not isinstance(job_id, str) or not job_id:
+            raise UnclearError(f"{doing}: the reply has no job id")
+        self._jobs[job_id] = Job(handle, request, primitive.options)
         return job_id
+
+    def find(self, tag: str) -> Sequence[FoundJob]:
+        """Every job that carries `tag`, oldest first; one request per 200 of them.
+
+        The tag alone decides, not the batch. Where the account has several instances and the
+        batch is an earlier one, all instances are asked.
+        """
+        doing = f"looking for jobs tagged {tag}"
+        jobs = [
+            found(entry)
+            for client in self._clients()
+            for entries, _ in _pages(client, doing, job_tags=[tag], descending=False)
+            for entry in entries
+        ]
+        # A service that does not know the filter would list everything.
+        return sorted((job for job in jobs if tag in job.tags), key=lambda job: job.created)
+
+    def adopt(self, job_id: str, request: JobRequest) -> None:
+        """Take a job of this batch that was submitted earlier, by one request.
+
+        Can be repeated: asks whether the service still knows the job.
+        """
+        from qiskit_ibm_runtime import RuntimeJobV2
+
+        client, entry = self._look_up(job_id)
+        # Its instance is the batch's: the client may have chosen another one.
+        self._session._instance = client._instance
+        program = entry.get("program")
+        handle = RuntimeJobV2(
+            backend=self._backend,
+            api_client=client,
+            job_id=job_id,
+            program_id=str(program.get("id") or "") if isinstance(program, Mapping) else "",
+            service=self._session.service,
+            creation_date=entry.get("created"),
+            session_id=self._id,
+            tags=list(found(entry).tags),
+            private=bool(entry.get("private")),
+        )
+        job = Job(handle, request, _finalised_options(request))
+        job.see(entry)
+        self._jobs[job_id] = job
+
+    def strays(self) -> Sequence[FoundJob]:
+        """Jobs of qexp in this batch that a listing showed and that are not known here."""
+        return [
+            job
+            for job_id, job in self._others.items()
+            if job_id not in self._jobs and any(tag.startswith(JOB_TAG) for tag in job.tags)
+        ]
+
+    def cancel_job(self, job_id: str) -> None:
+        """Cancel one job; harmless when it has ended or is not known."""
+        from qiskit_ibm_runtime.api.exceptions import RequestsApiError
+
+        with service_call(f"cancelling job {job_id}"):
+            for client in self._clients():
+                try:
+                    client.job_cancel(job_id)
+                except RequestsApiError as error:
+                    if error.status_code == HTTPStatus.NOT_FOUND:
+                        continue
+                    if error.status_code != HTTPStatus.CONFLICT:
+                        raise
+                return
+
+    def cancel(self) -> None:
+        """Close, and cancel every job that waits, by one request."""
+        self._end("cancelling", self._session.cancel)
 
     def close(self) -> None:
         """Accept no more jobs; what is submitted still runs. Can be repeated until it succeeds."""
         if not self._closed:
-            with service_call(f"closing batch {self._id}"):
-                self._batch.close()
-            self._closed = True
+            self._end("closing", self._session.close)
 
     def abandon(self) -> None:
         """Close; the service runs what is queued, and it can be fetched later by its ids."""
         self.close()
 
+    def _end(self, doing: str, end: Callable[[], None]) -> None:
+        from qiskit_ibm_runtime.exceptions import IBMError
+
+        with service_call(f"{doing} batch {self._id}"):
+            try:
+                end()
+            except IBMError as error:
+                reply = reply_of(error)
+                gone = reply is not None and reply.status == HTTPStatus.NOT_FOUND
+                if not gone and not is_batch_over(reply):
+                    raise
+        self._closed = True
+
     def queue_length(self) -> int | None:
         """Jobs of all users that wait for the backend, by one request."""
-        with service_call(f"reading the status of {self._backend.name}"):
+        with reading(f"reading the status of {self._backend.name}"):
             pending: int = self._backend.status().pending_jobs
         return pending
 
     def states(self) -> Mapping[str, JobState]:
-        """The state of every submitted job, by one list request (per 200 unfinished jobs)."""
+        """The state of every known job, by one list request.
+
+        More pages (of 200 jobs) follow only while an unfinished job, or a job that no listing
+        has shown yet, may be on them. A job that a listing lacks keeps its state.
+        """
         pending = {key for key, job in self._jobs.items() if job.state not in FINAL_STATES}
-        offset = 0
-        while pending:
-            with service_call(f"listing the jobs of batch {self._id}"):
-                # service.jobs() would throw the states away and ask for each job again.
-                client = self._batch.service._get_api_client(self._backend._instance)
-                reply = client.jobs_get(limit=_PAGE, skip=offset, session_id=self._id)
-            # Newest first, so that what is unfinished is on the first page.
-            page = reply.get("jobs", ())
-            for entry in page:
-                if entry["id"] in pending:
-                    job = self._jobs[entry["id"]]
-                    job.seen, job.state = entry, _state_of(entry)
-                    pending.discard(entry["id"])
-            offset += len(page)
-            if not page or offset >= reply.get("count", 0):
-                break
+        if pending:
+            doing = f"listing the jobs of batch {self._id}"
+            # Newest first, so that what is unfinished is on the first page. service.jobs() would
+            # throw the states away and ask for each job again.
+            for entries, count in _pages(self._client(), doing, session_id=self._id):
+                for entry in entries:
+                    self._see(entry, pending)
+                if not pending and count <= len(self._jobs.keys() | self._others.keys()):
+                    break
         return {job_id: job.state for job_id, job in self._jobs.items()}
 
-    def wait(self, timeout_s: float) -> None:
-        """Sleep for the poll interval, or `timeout_s` if that is shorter."""
-        self._sleep(max(0.0, min(timeout_s, self._poll_interval_s)))
+    def _see(self, entry: dict[str, Any], pending: set[str]) -> None:
+        job = self._jobs.get(entry["id"])
+        if job is None:
+            self._others[entry["id"]] = found(entry)
+        elif entry["id"] in pending:
+            job.see(entry)
+            pending.discard(entry["id"])
+
+    def wait(self, timeout_s: float, is_stopped: Callable[[], bool]) -> None:
+        """Sleep for the poll interval, or `timeout_s` if that is shorter, unless stopped."""
+        left_s = min(timeout_s, self._poll_interval_s)
+        while left_s > 0 and not is_stopped():
+            slice_s = min(left_s, _SLICE_S)
+            self._sleep(slice_s)
+            left_s -= slice_s
 
     def collect(self, job_id: str) -> JobOutcome:
-        """Fetch a finished job by at most three requests: result, metrics, calibration.
-
-        A failed job costs its metrics and its log. A result that is not what the job promised is
-        an outcome in state ERROR whose `info["service_state"]` says DONE.
+        """Fetch a finished job; see `Collector.collect`.
 
         Raises:
+            UndeliveredError: It is DONE, but what came is not its result.
             EngineError: The job is unknown or unfinished, or the service could not be reached;
                 collecting can be repeated then.
         """
         job = self._jobs.get(job_id)
         if job is None:
-            raise EngineError(f"job {job_id} was not submitted to batch {self._id}")
+            raise EngineError(f"job {job_id} is not one of those known in batch {self._id}")
         if job.state not in FINAL_STATES:
             self.states()
         if job.state not in FINAL_STATES:
             raise EngineError(f"job {job_id} is {job.state}: it has nothing to collect yet")
-        with service_call(f"fetching the metrics of job {job_id}"):
-            metrics = redacted(job.handle.metrics())
-        info = self._info(job)
-        outcome = JobOutcome(
-            job_id, job.partition, job.state, None, metrics=metrics, options=job.options, info=info
-        )
-        if job.state == "DONE":
-            return self._with_result(outcome, job)
-        return self._with_error(outcome, job)
+        return self._collector.collect(job_id, job)
 
-    def _with_result(self, outcome: JobOutcome, job: _Job) -> JobOutcome:
-        started = (outcome.metrics.get("timestamps") or {}).get("running")
-        outcome = replace(outcome, backend_properties=self._calibrations.at(started))
-        with service_call(f"fetching the result of job {outcome.job_id}"):
-            result, problem = _fetch_result(job)
-        if problem:
-            return replace(
-                outcome,
-                state="ERROR",
-                error=f"the result was not delivered: {problem}",
-                info={**outcome.info, "service_state": "DONE"},
-            )
-        return replace(outcome, result=result, spans=_spans(result, outcome.job_id))
+    def _client(self) -> Any:
+        """The client of the batch's instance."""
+        return self._session.service._get_api_client(self._session._instance)
 
-    def _with_error(self, outcome: JobOutcome, job: _Job) -> JobOutcome:
-        state = _state_entry(job.seen)
-        code, reason = _reason_code(state), state.get("reason")
-        info = dict(outcome.info)
-        with service_call(f"fetching the log of job {outcome.job_id}"):
-            from qiskit_ibm_runtime.exceptions import IBMError
+    def _clients(self) -> Iterator[Any]:
+        own = self._client()
+        yield own
+        if self._attached:
+            for instance, client in self._session.service._get_api_clients().items():
+                if instance is not None and client is not own:
+                    yield client
 
-            try:
-                if reason:
-                    _tell_state(job)
-                else:
-                    reason = job.handle.error_message()
-                info["logs"] = redact(job.handle.logs())
-            except IBMError as error:
-                _log.warning("job %s: its log cannot be read: %s", outcome.job_id, one_line(error))
-        default = "cancelled" if outcome.state == "CANCELLED" else "the service gave no reason"
-        return replace(outcome, error=redact(str(reason or default)), error_code=code, info=info)
+    def _look_up(self, job_id: str) -> tuple[Any, dict[str, Any]]:
+        from qiskit_ibm_runtime.api.exceptions import RequestsApiError
 
-    def _info(self, job: _Job) -> dict[str, Any]:
-        from qiskit_ibm_runtime import __version__
-
-        estimate = job.seen.get("estimated_running_time_seconds")
-        solution = _state_entry(job.seen).get("reason_solution")
-        known = {
-            "tags": list(job.handle.tags or ()),
-            "primitive_id": job.handle.primitive_id,
-            "session_id": self._id,
-            "backend": self._backend.name,
-            "created": job.seen.get("created"),
-            "private": bool(job.handle.private),
-            "usage_estimation": {"quantum_seconds": estimate},
-            "reason_solution": solution,
-            "client": f"qiskit-ibm-runtime {__version__}",
-        }
-        return cast(dict[str, Any], redacted({k: v for k, v in known.items() if v is not None}))
+        said = ""
+        with reading(f"looking for job {job_id}"):
+            for client in self._clients():
+                try:
+                    entry = client.job_get(job_id, exclude_params=True)
+                except RequestsApiError as error:
+                    if error.status_code != HTTPStatus.NOT_FOUND:
+                        raise
+                    said = one_line(error)
+                    continue
+                if not isinstance(entry, dict) or entry.get("id") != job_id:
+                    raise TypeError("it is not about this job")
+                return client, entry
+        raise LostJobError(f"the service does not know job {job_id}: {said}")
 
 
-def _state_of(entry: Mapping[str, Any]) -> JobState:
-    """The state of a job as the client would map it."""
-    from qiskit_ibm_runtime.runtime_job_v2 import API_TO_JOB_STATUS
-
-    state = _state_entry(entry)
-    status = str(state.get("status") or "").upper()
-    if status.startswith("CANCELLED"):
-        too_long = _reason_code(state) == _RAN_TOO_LONG or "TOO LONG" in status
-        return "ERROR" if too_long else "CANCELLED"
-    return cast(JobState, API_TO_JOB_STATUS.get(status, "INITIALIZING"))
-
-
-def _state_entry(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The `state` of a listed job; older replies have only a status."""
-    state = entry.get("state")
-    return state if isinstance(state, Mapping) else {"status": state or entry.get("status")}
+def _pages(client: Any, doing: str, **criteria: Any) -> Iterator[tuple[list[dict[str, Any]], int]]:
+    """Jobs by page, as the service lists them, and how many there are on all pages."""
+    offset = 0
+    while True:
+        with reading(doing):
+            entries, count = entries_of(client.jobs_get(limit=_PAGE, skip=offset, **criteria))
+        yield entries, count
+        offset += len(entries)
+        if not entries or offset >= count:
+            return
 
 
-def _reason_code(state: Mapping[str, Any]) -> int | None:
-    try:
-        return int(state.get("reason_code") or state["reasonCode"])
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def _tell_state(job: _Job) -> None:
-    """Tell IBM's job object what the list request said; it would ask for it once more."""
-    if isinstance(job.seen.get("state"), Mapping):
-        job.handle._set_status(job.seen)
-
-
-def _fetch_result(job: _Job) -> tuple[Any, str | None]:
-    """The decoded result, or what is wrong with it. Errors of the service pass."""
-    from qiskit.primitives import PrimitiveResult
-    from qiskit_ibm_runtime.exceptions import IBMError
-    from requests import RequestException
-
-    _tell_state(job)
-    try:
-        result = job.handle.result()
-    except (IBMError, RequestException, OSError):
-        raise
-    except Exception as error:  # Whatever a decoder trips over in a damaged reply.
-        return None, f"it cannot be decoded ({type(error).__name__}: {one_line(error)})"
-    if not isinstance(result, PrimitiveResult):
-        return None, f"the client returned {type(result).__name__} instead of a PrimitiveResult"
-    if len(result) != job.num_pubs:
-        return None, f"it holds {len(result)} PUB results instead of {job.num_pubs}"
-    return result, None
-
-
-def _spans(result: Any, job_id: str) -> tuple[Span, ...]:
-    try:
-        return spans_of(result)
-    except Exception as error:  # A result must not be lost for its timing.
-        _log.warning("job %s: its execution spans cannot be read: %s", job_id, one_line(error))
-        return ()
+def _finalised_options(request: JobRequest) -> dict[str, Any]:
+    """The options of a job that another process submitted: they follow from the request."""
+    spec = request.primitive
+    options = build_options(spec.kind, spec.implementation, spec.options)
+    declared = options.environment.job_tags or ()
+    options.environment.job_tags = list(dict.fromkeys([*request.tags, *declared]))
+    return dump_options(spec.implementation, options)

@@ -47,7 +47,11 @@ class Calibrations:
         """
         if not moment:
             return None
-        when = _utc(moment)
+        try:
+            when = _utc(moment)
+        except (TypeError, ValueError):
+            _log.warning("%r is no time for which a calibration can be had", moment)
+            return None
         for known in self._known:
             if known.since <= when <= known.until:
                 return known.properties
@@ -59,6 +63,12 @@ class Calibrations:
                 properties = self._backend.properties(datetime=when)
         except EngineError as error:
             _log.warning("%s", one_line(error))
+            return None
+        except Exception as error:  # Whatever the client trips over in a damaged reply.
+            name, kind = self._backend.name, type(error).__name__
+            _log.warning(
+                "the calibration of %s cannot be read: %s: %s", name, kind, one_line(error)
+            )
             return None
         if properties is None:
             return None

@@ -8,6 +8,8 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from qexp.core.jsonable import map_text, to_jsonable
@@ -67,6 +69,25 @@ def quiet_client_log() -> None:
         logger.handlers.insert(0, _Redactor())
 
 
+def renew_token_on_refusal(api_client: Any) -> None:
+    """Let IBM's client fetch another access token after the service has refused one (401).
+
+    By itself it sends the same token until the hour that is written in it has passed.
+    """
+    session = getattr(api_client, "_session", None)
+    tokens = getattr(getattr(session, "auth", None), "tm", None)
+    if session is None or tokens is None:
+        return
+    hooks = session.hooks["response"]
+    if not any(isinstance(hook, partial) and hook.func is _forget_token for hook in hooks):
+        hooks.append(partial(_forget_token, tokens))
+
+
+def _forget_token(tokens: Any, response: Any, *_: Any, **__: Any) -> None:
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
+        tokens.expire_time = 0
+
+
 @contextmanager
 def service_call(doing: str) -> Iterator[list[warnings.WarningMessage]]:
     """Call IBM's client: its errors become `EngineError`, its warnings go to the log, redacted.
@@ -104,3 +125,24 @@ def service_call(doing: str) -> Iterator[list[warnings.WarningMessage]]:
         finally:
             for warning in caught:
                 _log.warning("%s", redact(str(warning.message)))
+
+
+@contextmanager
+def reading(doing: str) -> Iterator[None]:
+    """As `service_call`, for a reply that may not be what it should be.
+
+    Raises:
+        EngineError: As for `service_call`, or the reply is garbled or incomplete.
+    """
+    from qiskit.exceptions import QiskitError
+    from requests import RequestException
+
+    with service_call(doing):
+        try:
+            yield
+        except (QiskitError, RequestException):
+            raise
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise EngineError(
+                f"{doing}: the reply cannot be read ({type(error).__name__}: {one_line(error)})"
+            ) from None

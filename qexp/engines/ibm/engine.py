@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import Field
 
 from qexp.core.model import PrimitiveSpec
-from qexp.engines.ibm.batch import IBMBatch
+from qexp.engines.ibm.batch import IBMBatch, attached_session, open_session
 from qexp.engines.options import declared_leaves
-from qexp.errors import ConfigError
+from qexp.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
+    from qiskit_ibm_runtime import IBMBackend
 
     from qexp.core.model import Pub
 
@@ -33,6 +34,7 @@ class IBMEngine:
     poll_interval_s: Annotated[float, Field(gt=0, le=600)] = 3.0
     name: str = field(default="ibm", init=False)
     uses_qpu: bool = field(default=True, init=False)
+    jobs_outlive_process: bool = field(default=True, init=False)
 
     def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:
         """Options of the simulator: a QPU has no use for them, and IBM's client drops them."""
@@ -40,7 +42,7 @@ class IBMEngine:
         return dict(declared_leaves(simulator, "simulator."))
 
     def check_backend(self, backend: BackendV2) -> None:
-        """Accept the backends of `QiskitRuntimeService`.
+        """Accept the backends of `QiskitRuntimeService`, retired ones too.
 
         Raises:
             ConfigError: Any other backend.
@@ -60,15 +62,24 @@ class IBMEngine:
 
         return encoded_bytes(primitive, pub, backend)
 
-    def open_batch(
-        self,
-        backend: BackendV2,
-        *,
-        max_time_s: int | None,
-    ) -> IBMBatch:
-        """Open the one batch of a run.
+    def open_batch(self, backend: BackendV2, *, max_time_s: int | None) -> IBMBatch:
+        """Open a batch.
 
         Raises:
-            EngineError: The service refused the batch or could not be reached.
+            EngineError: The backend is retired, or the service refused the batch or could not be
+                reached.
         """
-        return IBMBatch(backend, max_time_s=max_time_s, poll_interval_s=self.poll_interval_s)
+        from qiskit_ibm_runtime.ibm_backend import IBMRetiredBackend
+
+        if isinstance(backend, IBMRetiredBackend):
+            raise EngineError(
+                f"backend {backend.name!r} is no longer available to this account: the jobs that "
+                "it has run can be collected, but those that are still missing cannot be submitted"
+            )
+        session = open_session(cast("IBMBackend", backend), max_time_s)
+        return IBMBatch(session, poll_interval_s=self.poll_interval_s)
+
+    def attach_batch(self, backend: BackendV2, batch_id: str) -> IBMBatch:
+        """An earlier batch, to adopt and collect its jobs. Asks nothing of the service."""
+        session = attached_session(cast("IBMBackend", backend), batch_id)
+        return IBMBatch(session, attached=True, poll_interval_s=self.poll_interval_s)

@@ -45,6 +45,7 @@ def least_busy(
     filters: dict[str, Any] | None = None,
     channel: Channel | None = None,
     account: Name | None = None,
+    pinned: str | None = None,
 ) -> BackendV2:
     """Select the backend with the shortest queue by `QiskitRuntimeService.least_busy`.
 
@@ -59,9 +60,11 @@ def least_busy(
             such as `{processor_type.family: Heron}`.
         channel: IBM's channel; None uses the account's.
         account: Name of a saved account; None uses the default one.
+        pinned: Supplied by qexp when a run is resumed: the backend that it began on.
 
     Returns:
-        An `IBMBackend`.
+        An `IBMBackend`; exactly the pinned one, or an `IBMRetiredBackend` in its place if it is
+        no longer available.
 
     Raises:
         ConfigError: No account, no backend that matches, or an unknown attribute in `filters`.
@@ -70,6 +73,8 @@ def least_busy(
     from qiskit.providers.exceptions import QiskitBackendNotFoundError
 
     service = _connect(instance=instance, channel=channel, account=account)
+    if pinned is not None:
+        return _pinned(service, pinned, use_fractional_gates=use_fractional_gates)
     wanted = {"operational": operational, "simulator": simulator}
     criteria: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
     attributes = _Attributes(filters or {})
@@ -105,6 +110,7 @@ def named(
     calibration_id: Name | None = None,
     channel: Channel | None = None,
     account: Name | None = None,
+    pinned: str | None = None,
 ) -> BackendV2:
     """Select a backend by name.
 
@@ -115,31 +121,60 @@ def named(
         calibration_id: Calibration to run with; None is the current one.
         channel: IBM's channel; None uses the account's.
         account: Name of a saved account; None uses the default one.
+        pinned: See `least_busy`.
 
     Returns:
-        An `IBMBackend`.
+        See `least_busy`.
 
     Raises:
         ConfigError: No account, or no such backend: the message lists those available.
         EngineError: The service refused or could not be reached.
     """
     from qiskit.providers.exceptions import QiskitBackendNotFoundError
-    from qiskit_ibm_runtime.exceptions import IBMInputValueError
 
     service = _connect(instance=instance, channel=channel, account=account)
+    how = {"use_fractional_gates": use_fractional_gates, "calibration_id": calibration_id}
+    if pinned is not None:
+        return _pinned(service, pinned, **how)
     try:
-        with service_call(f"selecting backend {name!r}"):
-            try:
-                return service.backend(
-                    name, use_fractional_gates=use_fractional_gates, calibration_id=calibration_id
-                )
-            except IBMInputValueError as error:
-                raise ConfigError(f"backend.use_fractional_gates: {one_line(error)}") from None
+        return _by_name(service, name, **how)
     except QiskitBackendNotFoundError:
         raise ConfigError(
             f"backend.name={name!r} is not available to this account; "
             f"available: {_available(service)}"
         ) from None
+
+
+def _by_name(service: Any, name: str, **how: Any) -> BackendV2:
+    from qiskit_ibm_runtime.exceptions import IBMInputValueError
+
+    with service_call(f"selecting backend {name!r}"):
+        try:
+            backend: BackendV2 = service.backend(name, **how)
+        except IBMInputValueError as error:
+            raise ConfigError(f"backend.use_fractional_gates: {one_line(error)}") from None
+    return backend
+
+
+def _pinned(service: Any, name: str, **how: Any) -> BackendV2:
+    """The backend that a run began on, or what stands in for it once it is gone.
+
+    Raises:
+        EngineError: The service could not be reached, which the client does not tell from an
+            empty list.
+    """
+    from qiskit.providers.exceptions import QiskitBackendNotFoundError
+    from qiskit_ibm_runtime.ibm_backend import IBMRetiredBackend
+
+    try:
+        return _by_name(service, name, **how)
+    except QiskitBackendNotFoundError:
+        _available(service)
+    retired = IBMRetiredBackend.from_name(name)
+    # What the client leaves out, and all that collecting needs.
+    retired._service = service
+    retired._instance = service.active_instance()
+    return retired
 
 
 def _connect(*, instance: str | None, channel: str | None, account: str | None) -> Any:

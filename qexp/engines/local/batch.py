@@ -5,53 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any
 from uuid import uuid4
 
-from qexp.core.model import FINAL_STATES, JobOutcome, JobRequest, JobState, Span
-from qexp.errors import EngineError
+from qexp.core.model import FINAL_STATES, FailureKind, FoundJob, JobOutcome, JobRequest, JobState
+from qexp.engines.local.job import LocalJob, Simulate, Simulated, timestamp, timestamp_or_none
+from qexp.errors import BatchOverError, EngineError, LostJobError
 
-if TYPE_CHECKING:
-    from qiskit.primitives import PrimitiveResult
-
-    from qexp.core.model import Pub
-
-
-@dataclass(frozen=True)
-class Simulated:
-    """What the simulation of one job gives.
-
-    Attributes:
-        result: The job's result.
-        executions: Circuit executions of each PUB.
-        options: The primitive's options in force.
-        backend_properties: The calibration that was simulated, or None.
-        info: How it was simulated.
-    """
-
-    result: PrimitiveResult[Any]
-    executions: tuple[int, ...]
-    options: Mapping[str, Any]
-    backend_properties: Mapping[str, Any] | None = None
-    info: Mapping[str, Any] = field(default_factory=dict)
-
-
-Simulate: TypeAlias = "Callable[[JobRequest, Sequence[Pub]], Simulated]"
-
-
-@dataclass
-class _Job:
-    id: str
-    partition: int
-    created: float
-    request: JobRequest | None
-    state: JobState = "QUEUED"
-    running: float | None = None
-    finished: float | None = None
-    outcome: JobOutcome | None = None
+# A signal's handler can do no more than set a flag: how long until that is looked at.
+_SLICE_S = 0.05
 
 
 class LocalBatch:
@@ -79,8 +42,8 @@ class LocalBatch:
         self._max_time_s = max_time_s
         self._clock = clock or _steady_clock()
         self._condition = threading.Condition()
-        self._jobs: dict[str, _Job] = {}
-        self._queue: deque[_Job] = deque()
+        self._jobs: dict[str, LocalJob] = {}
+        self._queue: deque[LocalJob] = deque()
         self._worker: threading.Thread | None = None
         self._changes = 0
         self._changes_seen = 0
@@ -118,33 +81,40 @@ class LocalBatch:
             "active_timeout": None,
             "state": reached[-1][0],
             "accepting_jobs": ended is None,
-            "last_job_started": _iso(last_started),
-            "last_job_completed": _iso(last_completed),
-            "started_at": _iso(started),
-            "closed_at": _iso(closed_at),
-            "activated_at": _iso(started),
+            "last_job_started": timestamp_or_none(last_started),
+            "last_job_completed": timestamp_or_none(last_completed),
+            "started_at": timestamp_or_none(started),
+            "closed_at": timestamp_or_none(closed_at),
+            "activated_at": timestamp_or_none(started),
             "mode": "local",
             "usage_time": usage_s,
-            "timestamps": [{"status": state, "timestamp": _iso(at)} for state, at in reached],
+            "timestamps": [{"status": state, "timestamp": timestamp(at)} for state, at in reached],
         }
 
     def submit(self, request: JobRequest) -> str:
         """Queue one job and return its id.
 
         Raises:
-            EngineError: If the batch is closed or its `max_time` is over.
+            BatchOverError: The batch is closed or its `max_time` is over.
         """
         with self._condition:
             if self._closed is not None:
-                raise EngineError(
+                raise BatchOverError(
                     f"Partition {request.partition.index} was not submitted: batch {self._id} is "
                     "closed; open a new batch."
                 )
             if self._expired():
-                raise EngineError(
+                raise BatchOverError(
                     f"Partition {request.partition.index} was not submitted: {self._over()}"
                 )
-            job = _Job(str(uuid4()), request.partition.index, self._clock(), request)
+            job = LocalJob(
+                id=str(uuid4()),
+                batch_id=self._id,
+                request=request,
+                partition=request.partition.index,
+                tags=request.tags,
+                created=self._clock(),
+            )
             self._jobs[job.id] = job
             self._queue.append(job)
             if self._worker is None:
@@ -154,6 +124,36 @@ class LocalBatch:
             self._changed()
         return job.id
 
+    def find(self, tag: str) -> tuple[FoundJob, ...]:
+        """Every job of this batch that carries `tag`, oldest first: no others are left anywhere."""
+        with self._condition:
+            return tuple(job.found() for job in self._jobs.values() if tag in job.tags)
+
+    def adopt(self, job_id: str, request: JobRequest) -> None:  # noqa: ARG002 - of the protocol
+        """Nothing for a job of this batch, which was submitted here.
+
+        Raises:
+            LostJobError: Any other job: none outlives its process.
+        """
+        with self._condition:
+            self._known(job_id)
+
+    def strays(self) -> tuple[FoundJob, ...]:
+        """None: every job of this batch was submitted here."""
+        return ()
+
+    def cancel_job(self, job_id: str) -> None:
+        """Cancel one job if it is queued; one that is running finishes."""
+        with self._condition:
+            job = self._jobs.get(job_id)
+            if job is not None and job in self._queue:
+                self._queue.remove(job)
+                self._drop(job, "Cancelled before it ran.")
+
+    def cancel(self) -> None:
+        """Close, and cancel every queued job; the one that is running finishes."""
+        self._close_and_drop("Cancelled before it ran.")
+
     def close(self) -> None:
         """Accept no more jobs; what is submitted still runs. Idempotent."""
         with self._condition:
@@ -161,15 +161,12 @@ class LocalBatch:
                 self._closed = self._clock()
                 self._changed()
 
+    def abandon(self) -> None:
+        """The same as `cancel`: queued jobs would end with this process."""
+        self._close_and_drop("Abandoned before it ran.")
+
     def queue_length(self) -> None:
         """None: a simulator has no queue."""
-
-    def abandon(self) -> None:
-        """Close, and cancel every queued job; the one that is running finishes."""
-        self.close()
-        with self._condition:
-            while self._queue:
-                self._finish(self._queue.popleft(), "CANCELLED", error="Abandoned before it ran.")
 
     def states(self) -> Mapping[str, JobState]:
         """The state of every submitted job, by id, in the order of submission."""
@@ -177,28 +174,30 @@ class LocalBatch:
             self._changes_seen = self._changes
             return {job.id: job.state for job in self._jobs.values()}
 
-    def wait(self, timeout_s: float) -> None:
+    def wait(self, timeout_s: float, is_stopped: Callable[[], bool]) -> None:
         """Return once a state differs from what `states` last said, or after `timeout_s`.
 
-        Returns at once when no job is left that could change.
+        Returns at once when no job is left that could change, or when `is_stopped` says True.
         """
-        with self._condition:
-            self._condition.wait_for(
-                lambda: self._changes != self._changes_seen or self._all_final(),
-                timeout=timeout_s,
-            )
-            self._changes_seen = self._changes
+        deadline = time.monotonic() + timeout_s
+        while not is_stopped():
+            left = deadline - time.monotonic()
+            with self._condition:
+                if self._condition.wait_for(self._has_news, timeout=max(0.0, min(left, _SLICE_S))):
+                    self._changes_seen = self._changes
+                    return
+            if left <= _SLICE_S:
+                return
 
     def collect(self, job_id: str) -> JobOutcome:
         """The outcome of a finished job. It is handed over once: the batch does not keep it.
 
         Raises:
-            EngineError: If the job is unknown, not finished, or was collected before.
+            LostJobError: The job is not one of this batch.
+            EngineError: It has not finished, or was collected before.
         """
         with self._condition:
-            job = self._jobs.get(job_id)
-            if job is None:
-                raise EngineError(f"Job {job_id} is not one of batch {self._id}.")
+            job = self._known(job_id)
             if job.state not in FINAL_STATES:
                 raise EngineError(f"Job {job_id} is {job.state}: wait for a final state first.")
             if job.outcome is None:
@@ -210,7 +209,7 @@ class LocalBatch:
         while (job := self._next_job()) is not None:
             self._run(job)
 
-    def _next_job(self) -> _Job | None:
+    def _next_job(self) -> LocalJob | None:
         with self._condition:
             while True:
                 self._condition.wait_for(lambda: self._queue or self._closed is not None)
@@ -224,9 +223,9 @@ class LocalBatch:
                         self._started = job.running
                     self._changed()
                     return job
-                self._finish(job, "ERROR", error=f"The job did not start: {self._over()}")
+                self._finish(job, failure="expired", error=f"The job did not start: {self._over()}")
 
-    def _run(self, job: _Job) -> None:
+    def _run(self, job: LocalJob) -> None:
         request = job.request
         assert request is not None
         start = self._clock()
@@ -237,61 +236,49 @@ class LocalBatch:
         except Exception as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             with self._condition:
-                self._finish(job, "ERROR", error=reason, usage_s=self._clock() - start)
+                usage_s = self._clock() - start
+                self._finish(job, failure="internal", error=reason, usage_s=usage_s)
             return
         stop = self._clock()
         with self._condition:
-            self._finish(job, "DONE", simulated=simulated, usage_s=stop - start, span=(start, stop))
+            self._finish(job, simulated=simulated, usage_s=stop - start, span=(start, stop))
 
     def _finish(
         self,
-        job: _Job,
-        state: JobState,
+        job: LocalJob,
         *,
+        failure: FailureKind | None = None,
         error: str | None = None,
         simulated: Simulated | None = None,
         usage_s: float = 0.0,
         span: tuple[float, float] = (0.0, 0.0),
     ) -> None:
-        request = job.request
-        assert request is not None
-        # The request holds on to the loader of the circuits.
-        job.request = None
-        job.finished = self._clock()
+        now = self._clock()
         if job.running is not None:
-            self._last_completed = job.finished
-        job.state = state
+            self._last_completed = now
         self._usage_s += usage_s
-        start, stop = (_timestamp(seconds) for seconds in span)
-        job.outcome = JobOutcome(
-            job_id=job.id,
-            partition=job.partition,
-            state=state,
-            result=simulated.result if simulated else None,
-            error=error,
-            metrics={
-                "timestamps": {
-                    "created": _iso(job.created),
-                    "running": _iso(job.running),
-                    "finished": _iso(job.finished),
-                },
-                "usage": {"qpu_charge_time_seconds": usage_s, "status": "complete"},
-            },
-            options=simulated.options if simulated else request.primitive.options,
-            spans=tuple(
-                Span(start, stop, pub, size)
-                for pub, size in enumerate(simulated.executions if simulated else ())
-            ),
-            backend_properties=simulated.backend_properties if simulated else None,
-            info={
-                "primitive": request.primitive.kind,
-                "implementation": request.primitive.implementation,
-                "tags": list(request.tags),
-                "seed": request.seed,
-                **(simulated.info if simulated else {}),
-            },
+        job.finish(
+            now, failure=failure, error=error, simulated=simulated, usage_s=usage_s, span=span
         )
         self._changed()
+
+    def _close_and_drop(self, reason: str) -> None:
+        with self._condition:
+            self.close()
+            while self._queue:
+                self._drop(self._queue.popleft(), reason)
+
+    def _drop(self, job: LocalJob, reason: str) -> None:
+        self._finish(job, failure="cancelled", error=reason)
+
+    def _known(self, job_id: str) -> LocalJob:
+        job = self._jobs.get(job_id)
+        if job is None:
+            raise LostJobError(f"Job {job_id} is not one of batch {self._id}.")
+        return job
+
+    def _has_news(self) -> bool:
+        return self._changes != self._changes_seen or self._all_final()
 
     def _changed(self) -> None:
         self._changes += 1
@@ -325,12 +312,3 @@ def _steady_clock() -> Callable[[], float]:
     """The time of day, immune to adjustments of the system's clock after the first reading."""
     offset = time.time() - time.monotonic()
     return lambda: offset + time.monotonic()
-
-
-def _timestamp(seconds: float) -> str:
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _iso(seconds: float | None) -> str | None:
-    return None if seconds is None else _timestamp(seconds)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from qexp.core.model import PrimitiveSpec
+from qexp.engines.local.attached import AttachedBatch
 from qexp.engines.local.backends import require_backend
 from qexp.engines.local.batch import LocalBatch
 from qexp.engines.local.honoured import unhonoured
@@ -33,6 +34,7 @@ class LocalEngine:
     allow_ignored_options: bool = False
     name: str = field(default="local", init=False)
     uses_qpu: bool = field(default=False, init=False)
+    jobs_outlive_process: bool = field(default=False, init=False)
 
     def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:
         """Declared options (dotted path -> value) that would have no effect on this engine."""
@@ -74,7 +76,7 @@ class LocalEngine:
         *,
         max_time_s: int | None,
     ) -> LocalBatch:
-        """Open the one batch of a run.
+        """Open a batch.
 
         Args:
             backend: What is simulated.
@@ -85,6 +87,10 @@ class LocalEngine:
         return LocalBatch(
             backend_name=backend.name, simulate=Simulation(backend).run, max_time_s=max_time_s
         )
+
+    def attach_batch(self, backend: BackendV2, batch_id: str) -> AttachedBatch:
+        """An earlier batch, which ended with its process; see `AttachedBatch`."""
+        return AttachedBatch(backend_name=backend.name, batch_id=batch_id)
 
 
 def _encoded_bytes(data: io.BytesIO) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from qexp.core.model import JobRequest, PrimitiveSpec
 from qexp.core.seeds import as_int, child
 from qexp.engines.local.backends import calibration
-from qexp.engines.local.batch import Simulated
+from qexp.engines.local.job import Simulated
 from qexp.errors import EngineError
 
 if TYPE_CHECKING:

@@ -135,8 +135,16 @@ def outcome(index: int, results: Sequence[Any] | None, **changes: Any) -> JobOut
         "spans": (Span("2026-01-01T00:00:02+00:00", "2026-01-01T00:00:03+00:00", 0, 100),),
         "backend_properties": properties(float(index // 2)),
         "info": {"tags": ["qexp"]},
+        "failure": "transient" if results is None else None,
+        "batch_id": "batch-1",
     }
     return JobOutcome(**(fields | changes))
+
+
+def write_batch(store: RunStore, number: int = 0) -> None:
+    batch_id, follows = f"batch-{number + 1}", f"batch-{number}" if number else None
+    opened, final = ({"id": batch_id, "state": state} for state in ("open", "closed"))
+    store.write_batch(number, opened, final, batch_id=batch_id, follows=follows)
 
 
 def write_run(
@@ -145,7 +153,7 @@ def write_run(
     """A run of one workload, one job per entry; None is a failed job of two PUBs."""
     store = RunStore(run_dir)
     store.write_header(header())
-    store.write_batch({"id": "batch-1", "state": "open"}, {"id": "batch-1", "state": "closed"})
+    write_batch(store)
     first, outcomes = 0, []
     for index, job in enumerate(results):
         pubs = [sampler_pub(first + k) for k in range(2 if job is None else len(job))]

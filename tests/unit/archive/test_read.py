@@ -30,6 +30,7 @@ from tests.unit.archive.samples import (
     sampler_jobs,
     sampler_pub,
     sampler_result,
+    write_batch,
     write_partition,
     write_run,
 )
@@ -41,7 +42,7 @@ def two_workloads(tmp_path: Path) -> Path:
     rng = np.random.default_rng(3)
     store = RunStore(tmp_path)
     store.write_header(header())
-    store.write_batch({"id": "b", "state": "open"}, {"id": "b", "state": "closed"})
+    write_batch(store)
     write_partition(store, 0, 0, [estimator_pub(), estimator_pub(3)], "evs-of")
     write_partition(store, 1, 0, [sampler_pub(k) for k in range(2)], "counts")
     write_partition(store, 2, 2, [sampler_pub(k) for k in range(2)], "counts")
@@ -50,12 +51,14 @@ def two_workloads(tmp_path: Path) -> Path:
     )
     store.write_job(outcome(2, None, error="Too long", error_code=1305, state="CANCELLED"))
     store.write_job(outcome(0, [estimator_result(rng, (2, 2)), estimator_result(rng, (3, 2))]))
-    return store.seal("partial")
+    return store.seal("partial", keep_parts=False)
 
 
 def test_identity_config_and_provenance(tmp_path: Path) -> None:
-    with qexp.open_archive(write_run(tmp_path, sampler_jobs([2])).seal("complete")) as run:
-        assert (run.status, run.run_id, run.schema) == ("complete", "20260101-abc", "1.0")
+    with qexp.open_archive(
+        write_run(tmp_path, sampler_jobs([2])).seal("complete", keep_parts=False)
+    ) as run:
+        assert (run.status, run.run_id, run.schema) == ("complete", "20260101-abc", "1.1")
         assert (run.experiment, run.engine, run.seed) == ("random_sampling", "local", 7)
         assert run.created == "2026-01-01T00:00:00+00:00"
         assert run.config == {"seed": 7, "circuits": {"depth": 5}}
@@ -75,7 +78,7 @@ def test_identity_config_and_provenance(tmp_path: Path) -> None:
 
 def test_jobs_show_prediction_beside_usage(tmp_path: Path) -> None:
     with qexp.open_archive(
-        write_run(tmp_path, [*sampler_jobs([2, 1]), None]).seal("partial")
+        write_run(tmp_path, [*sampler_jobs([2, 1]), None]).seal("partial", keep_parts=False)
     ) as run:
         first, second, failed = run.jobs
         assert (first.job_id, first.state, first.workload) == ("job-0", "DONE", "main")
@@ -97,7 +100,9 @@ def test_jobs_show_prediction_beside_usage(tmp_path: Path) -> None:
 
 
 def test_equal_calibrations_are_stored_once(tmp_path: Path) -> None:
-    with qexp.open_archive(write_run(tmp_path, sampler_jobs([1, 1, 1])).seal("complete")) as run:
+    with qexp.open_archive(
+        write_run(tmp_path, sampler_jobs([1, 1, 1])).seal("complete", keep_parts=False)
+    ) as run:
         assert [job.snapshot for job in run.jobs] == [0, 0, 1]
         assert list(run.snapshots) == [properties(0.0), properties(1.0)]
         with h5py.File(run.path) as file:
@@ -135,7 +140,7 @@ def test_a_planned_run_has_circuits_but_no_results(tmp_path: Path) -> None:
     store.write_header(header())
     pub = sampler_pub()
     write_partition(store, 0, 0, [pub])
-    with qexp.open_archive(store.seal("planned")) as run:
+    with qexp.open_archive(store.seal("planned", keep_parts=False)) as run:
         assert len(run.jobs) == 0
         assert run.details is None
         assert run.circuits("main")[0] == pub.circuit
@@ -147,7 +152,7 @@ def test_a_planned_run_has_circuits_but_no_results(tmp_path: Path) -> None:
 def test_a_run_that_failed_before_planning_is_readable(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     store.write_header(header(backend={}, environment={}, metadata={}, overrides=(), sources=()))
-    with qexp.open_archive(store.seal("failed")) as run:
+    with qexp.open_archive(store.seal("failed", keep_parts=False)) as run:
         assert (run.status, run.workloads, list(run.jobs)) == ("failed", (), [])
         assert dict(run.results) == {}
         assert run.backend["properties"] is None
@@ -156,7 +161,9 @@ def test_a_run_that_failed_before_planning_is_readable(tmp_path: Path) -> None:
 
 
 def test_circuits_load_lazily_and_unknown_workloads_are_named(tmp_path: Path) -> None:
-    with qexp.open_archive(write_run(tmp_path, sampler_jobs([2, 2])).seal("complete")) as run:
+    with qexp.open_archive(
+        write_run(tmp_path, sampler_jobs([2, 2])).seal("complete", keep_parts=False)
+    ) as run:
         assert run.circuits("main", isa=True)[-1] == run.circuits()[3]
         assert len(run.circuits("main")) == 4
         with pytest.raises(ArchiveError, match="'other'; it has: main"):
@@ -164,7 +171,7 @@ def test_circuits_load_lazily_and_unknown_workloads_are_named(tmp_path: Path) ->
 
 
 def test_old_qpy_is_refused(tmp_path: Path) -> None:
-    path = write_run(tmp_path, sampler_jobs([2])).seal("complete")
+    path = write_run(tmp_path, sampler_jobs([2])).seal("complete", keep_parts=False)
     with h5py.File(path, "r+") as file:
         blob = file["circuits/main/logical/qpy"]
         values = blob[:]
@@ -191,7 +198,7 @@ def test_any_circuit_has_an_identity(tmp_path: Path) -> None:
     write_partition(
         store, 0, 0, [type(sampler_pub()).coerce(c) for c in (circuit, sampler_circuit(2))]
     )
-    with h5py.File(store.seal("planned")) as file:
+    with h5py.File(store.seal("planned", keep_parts=False)) as file:
         table = file["circuits/main/logical"]
         assert list(table["sha256"].asstr()[:]) == [
             circuit_sha256(circuit),
@@ -216,7 +223,7 @@ def test_xarray_opens_it_without_qexp(two_workloads: Path, engine: str) -> None:
 
 def test_netcdf4_opens_it(two_workloads: Path) -> None:
     with netCDF4.Dataset(two_workloads) as file:
-        assert file.qexp_schema == "1.0"
+        assert file.qexp_schema == "1.1"
         evs = file["results/evs-of/evs-stds-2x2"]["evs"]
         assert evs.dimensions == ("pub", "sweep_0", "sweep_1")
         assert str(file["config"]["resolved_yaml"][...]).startswith("seed: 7")
@@ -259,7 +266,9 @@ def test_no_bool_and_no_reference_outside_netcdfs_own(two_workloads: Path) -> No
 
 
 def test_a_closed_archive_says_so(tmp_path: Path) -> None:
-    run = qexp.open_archive(write_run(tmp_path, sampler_jobs([1])).seal("complete"))
+    run = qexp.open_archive(
+        write_run(tmp_path, sampler_jobs([1])).seal("complete", keep_parts=False)
+    )
     run.close()
     run.close()
     assert "closed" in repr(run)
@@ -271,7 +280,7 @@ def test_a_run_folder_is_opened_too(tmp_path: Path) -> None:
     store = write_run(tmp_path, sampler_jobs([1]))
     with pytest.raises(ArchiveError, match="not sealed yet"):
         qexp.open_archive(tmp_path)
-    store.seal("complete")
+    store.seal("complete", keep_parts=False)
     with qexp.open_archive(str(tmp_path)) as run:
         assert run.path == tmp_path / "run.h5"
 
@@ -298,7 +307,7 @@ def test_what_is_no_archive_is_refused_in_one_line(tmp_path: Path) -> None:
 def test_flipped_data_is_an_archive_error(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     job = [sampler_result(rng, {"c": 8}, 5000)]
-    path = write_run(tmp_path, [job]).seal("complete")
+    path = write_run(tmp_path, [job]).seal("complete", keep_parts=False)
     with h5py.File(path) as file:
         chunk = file["results/main/c-8b-5000/c"].id.get_chunk_info(0)
     raw = bytearray(path.read_bytes())
@@ -328,11 +337,12 @@ def test_the_documented_snippet_reads_it_without_qexp(
     two_workloads: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = (Path(__file__).parents[3] / "docs" / "archive-format.md").read_text("utf-8")
-    snippet = text.partition("```python\n")[2].partition("```")[0]
+    section = text.partition("## Read it without qexp")[2]
+    snippet = section.partition("```python\n")[2].partition("```")[0]
     monkeypatch.chdir(two_workloads.parent)
     exec(compile(snippet, "archive-format.md", "exec"), {})
     printed = capsys.readouterr().out
-    assert "partial {'id': 'b', 'state': 'closed'}" in printed
+    assert "partial {'id': 'batch-1', 'state': 'closed'}" in printed
     assert "beta (3, 8, 9) shots x bits" in printed
     assert "OPENQASM 3" in printed
 
@@ -358,7 +368,7 @@ def test_every_dataset_and_attribute_is_documented(two_workloads: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_flipped_bits_and_cut_files_are_one_line(seed: int, tmp_path: Path) -> None:
-    path = write_run(tmp_path, sampler_jobs([1])).seal("complete")
+    path = write_run(tmp_path, sampler_jobs([1])).seal("complete", keep_parts=False)
     rng, raw = np.random.default_rng(seed), bytearray(path.read_bytes())
     for position in rng.integers(0, len(raw), 20):
         raw[position] ^= 1 << int(rng.integers(8))
@@ -372,7 +382,7 @@ def test_flipped_bits_and_cut_files_are_one_line(seed: int, tmp_path: Path) -> N
 
 
 def test_a_result_that_is_not_what_was_stored_is_refused(tmp_path: Path) -> None:
-    path = write_run(tmp_path, sampler_jobs([1])).seal("complete")
+    path = write_run(tmp_path, sampler_jobs([1])).seal("complete", keep_parts=False)
     with h5py.File(path, "r+") as file:
         (group,) = file["results/main"].values()
         group["reg0"][0, 0, 0, 0] ^= 1

@@ -6,6 +6,8 @@ import errno
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +19,9 @@ from qiskit.transpiler import CouplingMap, generate_preset_pass_manager
 
 import qexp
 from qexp.archive import merge as merge_module
+from qexp.archive import sources as sources_module
 from qexp.archive.store import RunStore
+from qexp.archive.tables import Table
 from qexp.core.model import Partition, PlannedPub
 from qexp.errors import ArchiveError
 from tests.unit.archive.samples import (
@@ -40,14 +44,16 @@ def contents(folder: Path) -> set[str]:
 def test_equal_parts_give_equal_bytes(tmp_path: Path) -> None:
     write_run(tmp_path / "a", [*sampler_jobs([2, 1]), None])
     shutil.copytree(tmp_path / "a", tmp_path / "b")
-    sealed = [RunStore(tmp_path / name).seal("partial").read_bytes() for name in "ab"]
+    sealed = [
+        RunStore(tmp_path / name).seal("partial", keep_parts=False).read_bytes() for name in "ab"
+    ]
     assert sealed[0] == sealed[1]
 
 
 def test_order_of_completion_does_not_change_the_data(tmp_path: Path) -> None:
     jobs, digests = sampler_jobs([2, 3, 1]), set()
     for name, order in {"a": [0, 1, 2], "b": [2, 0, 1]}.items():
-        path = write_run(tmp_path / name, jobs, order).seal("complete")
+        path = write_run(tmp_path / name, jobs, order).seal("complete", keep_parts=False)
         with qexp.open_archive(path) as run:
             digests.add(run.data_sha256)
             assert [job.partition for job in run.jobs] == [0, 1, 2]
@@ -58,25 +64,19 @@ def test_data_digest_tells_data_apart(tmp_path: Path) -> None:
     digests = set()
     for seed in (1, 2):
         with qexp.open_archive(
-            write_run(tmp_path / str(seed), sampler_jobs([2], seed)).seal("complete")
+            write_run(tmp_path / str(seed), sampler_jobs([2], seed)).seal(
+                "complete", keep_parts=False
+            )
         ) as run:
             digests.add(run.data_sha256)
     assert len(digests) == 2
-
-
-def test_seal_leaves_the_archive_alone_and_may_be_repeated(tmp_path: Path) -> None:
-    store = write_run(tmp_path, sampler_jobs([1]))
-    before = store.seal("complete").read_bytes()
-    assert contents(tmp_path) == {"run.h5"}
-    assert RunStore(tmp_path).seal("complete").read_bytes() == before
-    assert contents(tmp_path) == {"run.h5"}
 
 
 def test_writing_a_job_again_replaces_it(tmp_path: Path) -> None:
     store = write_run(tmp_path, [None])
     (results,) = sampler_jobs([2])
     store.write_job(outcome(0, results))
-    with qexp.open_archive(store.seal("complete")) as run:
+    with qexp.open_archive(store.seal("complete", keep_parts=False)) as run:
         assert len(run.jobs) == 1
         assert run.results["main"].available == (0, 1)
 
@@ -113,7 +113,7 @@ def test_laid_out_observables_are_loaded_term_by_term(tmp_path: Path) -> None:
         loaded.observables.sparse_observables_array(), observables.sparse_observables_array()
     )
     store.write_header(header())
-    with qexp.open_archive(store.seal("planned")) as run:
+    with qexp.open_archive(store.seal("planned", keep_parts=False)) as run:
         assert run.pubs("main")[0].observables.tolist() == logical.observables.tolist()
         assert run.pubs("main", isa=True)[0].observables.tolist() == observables.tolist()
         with h5py.File(run.path) as file:
@@ -128,7 +128,7 @@ def test_no_temporary_file_is_left_after_an_error(
     before = contents(tmp_path)
     monkeypatch.setattr(merge_module, "copy_rows", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        store.seal("complete")
+        store.seal("complete", keep_parts=False)
     assert contents(tmp_path) == before
     monkeypatch.undo()
     broken = sampler_result(np.random.default_rng(0), {"c": 1}, 1)
@@ -137,7 +137,7 @@ def test_no_temporary_file_is_left_after_an_error(
         store.write_job(outcome(0, [broken]))
     assert contents(tmp_path) == before
     monkeypatch.undo()
-    with qexp.open_archive(store.seal("complete")) as run:
+    with qexp.open_archive(store.seal("complete", keep_parts=False)) as run:
         assert len(run.results["main"]) == 3
 
 
@@ -154,7 +154,7 @@ def test_data_changed_while_merging_is_noticed(
     copy_rows = merge_module.copy_rows
     monkeypatch.setattr(merge_module, "copy_rows", copy_zeros)
     with pytest.raises(ArchiveError, match="not what was returned"):
-        store.seal("complete")
+        store.seal("complete", keep_parts=False)
     assert not (tmp_path / "run.h5").exists()
 
 
@@ -169,44 +169,44 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_there(
 
     monkeypatch.setattr("qexp.archive.commit.os.replace", full)
     with pytest.raises(ArchiveError, match=r"No space left on device\. Check free space") as caught:
-        store.write_batch(None, None)
+        store.write_batch(0, None, None, batch_id="b", follows=None)
     assert "\n" not in str(caught.value)
     with pytest.raises(ArchiveError, match="No space left"):
-        store.seal("complete")
+        store.seal("complete", keep_parts=False)
     assert contents(tmp_path) == before
 
 
 def test_a_bit_flip_in_a_part_stops_the_merge(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     store = write_run(tmp_path, [[sampler_result(rng, {"c": 8}, 5000)]])
-    part = tmp_path / "parts" / "job-000000.h5"
+    part = tmp_path / "parts" / "job-000000-01.h5"
     with h5py.File(part) as file:
         chunk = file["results/main/c-8b-5000/c"].id.get_chunk_info(0)
     raw = bytearray(part.read_bytes())
     raw[chunk.byte_offset + chunk.size // 2] ^= 1
     part.write_bytes(raw)
     with pytest.raises(ArchiveError, match="damaged"):
-        store.seal("complete")
+        store.seal("complete", keep_parts=False)
     assert part.exists()
 
 
 def test_a_damaged_part_is_named(tmp_path: Path) -> None:
     store = write_run(tmp_path, sampler_jobs([1]))
-    part = tmp_path / "parts" / "job-000000.h5"
+    part = tmp_path / "parts" / "job-000000-01.h5"
     part.write_bytes(part.read_bytes()[:100])
-    with pytest.raises(ArchiveError, match=r"job-000000\.h5"):
-        store.seal("complete")
+    with pytest.raises(ArchiveError, match=r"job-000000-01\.h5"):
+        store.seal("complete", keep_parts=False)
 
 
 def test_a_missing_partition_is_noticed(tmp_path: Path) -> None:
     store = write_run(tmp_path, sampler_jobs([1, 1]))
     (tmp_path / "parts" / "partition-000000.h5").unlink()
     with pytest.raises(ArchiveError, match="PUB 0 of 'main'"):
-        store.seal("complete")
+        store.seal("complete", keep_parts=False)
 
 
 def test_a_job_needs_its_partition(tmp_path: Path) -> None:
-    with pytest.raises(ArchiveError, match="Partition 4"):
+    with pytest.raises(ArchiveError, match=r"partition-000004\.h5 is missing"):
         RunStore(tmp_path).write_job(outcome(4, None))
 
 
@@ -216,7 +216,7 @@ def test_too_many_results_are_refused_and_too_few_are_kept(tmp_path: Path) -> No
     with pytest.raises(ArchiveError, match="3 results for 2 PUBs"):
         store.write_job(outcome(0, results))
     store.write_job(outcome(0, results[:1]))
-    with qexp.open_archive(store.seal("partial")) as run:
+    with qexp.open_archive(store.seal("partial", keep_parts=False)) as run:
         assert run.results["main"].available == (0,)
         with pytest.raises(ArchiveError, match="job-0"):
             run.results["main"][1]
@@ -236,13 +236,13 @@ def test_workload_names_that_are_paths_are_refused(tmp_path: Path) -> None:
 
 def test_a_run_without_header_is_not_sealed(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match=r"header\.json"):
-        RunStore(tmp_path).seal("failed")
+        RunStore(tmp_path).seal("failed", keep_parts=False)
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ArchiveError, match="Cannot create") as caught:
-        RunStore(tmp_path / "file" / "run")
+        RunStore(tmp_path / "file" / "run").write_header(header())
     assert "\n" not in str(caught.value)
 
 
@@ -257,7 +257,7 @@ def test_no_text_escapes_redaction(tmp_path: Path) -> None:
             backend={"name": "s3cret", "target": {"a": ["s3cret"]}},
         )
     )
-    store.write_batch({"id": "s3cret"}, None)
+    store.write_batch(0, {"id": "s3cret"}, None, batch_id="s3cret", follows="s3cret")
     circuit = QuantumCircuit(1, 1)
     circuit.measure(0, 0)
     write_partition(store, 0, 0, [type(sampler_pub()).coerce(circuit)])
@@ -275,7 +275,7 @@ def test_no_text_escapes_redaction(tmp_path: Path) -> None:
     )
     for path in (tmp_path / "parts").iterdir():
         assert b"s3cret" not in path.read_bytes()
-    path = store.seal("complete")
+    path = store.seal("complete", keep_parts=False)
     with h5py.File(path) as file:
         names: list[str] = []
         file.visititems(lambda name, item: names.append(name) if hasattr(item, "shape") else None)
@@ -288,23 +288,18 @@ def test_no_text_escapes_redaction(tmp_path: Path) -> None:
 def test_seal_reads_one_job_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = write_run(tmp_path, sampler_jobs([1] * 6))
     opened, most = set(), [0]
-    original = merge_module._open
+    original = sources_module.open_part
 
-    class Watched:
-        def __init__(self, path: Path) -> None:
-            self.path, self.manager = path, original(path)
+    @contextmanager
+    def watched(path: Path, *, checked: bool = False) -> Iterator[dict[str, Table]]:
+        opened.add(path)
+        most[0] = max(most[0], len(opened))
+        with original(path, checked=checked) as tables:
+            yield tables
+        opened.discard(path)
 
-        def __enter__(self) -> h5py.File:
-            opened.add(self.path)
-            most[0] = max(most[0], len(opened))
-            return self.manager.__enter__()
-
-        def __exit__(self, *args: object) -> None:
-            opened.discard(self.path)
-            self.manager.__exit__(*args)
-
-    monkeypatch.setattr(merge_module, "_open", Watched)
-    store.seal("complete")
+    monkeypatch.setattr(sources_module, "open_part", watched)
+    store.seal("complete", keep_parts=False)
     assert most == [2]
     assert not opened
 
@@ -315,10 +310,10 @@ def test_large_rows_are_copied_without_decoding(tmp_path: Path) -> None:
     store = write_run(tmp_path, jobs)
     raw = []
     for index in range(2):
-        with h5py.File(tmp_path / "parts" / f"job-{index:06d}.h5") as part:
+        with h5py.File(tmp_path / "parts" / f"job-{index:06d}-01.h5") as part:
             dataset = part["results/main/c-8b-5000/c"]
             raw += [dataset.id.read_direct_chunk((row, 0, 0)) for row in range(2)]
-    with h5py.File(store.seal("complete")) as file:
+    with h5py.File(store.seal("complete", keep_parts=False)) as file:
         dataset = file["results/main/c-8b-5000/c"]
         assert dataset.chunks == (1, 5000, 1)
         assert dataset.compression == "gzip"
@@ -347,7 +342,7 @@ try:
 except ArchiveError as error:
     print(error)
 store.write_job(outcome(1, results(10)))
-print(store.seal("partial"))
+print(store.seal("partial", keep_parts=False))
 """
 
 
@@ -361,7 +356,7 @@ def test_a_part_that_cannot_be_written_is_one_line_and_harms_nothing_else(tmp_pa
     )
     assert done.stderr == ""
     refused, sealed = done.stdout.splitlines()
-    assert "job-000000.h5: File too large. Check free space" in refused
+    assert "job-000000-01.h5: File too large. Check free space" in refused
     with qexp.open_archive(sealed) as run:
         assert run.results["main"].available == (1,)
 
@@ -373,8 +368,8 @@ def test_an_archive_that_does_not_fit_on_the_disk_is_refused_and_its_parts_are_k
     with monkeypatch.context() as patch:
         patch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
         with pytest.raises(ArchiveError, match=r"0\.0 MB are free"):
-            store.seal("complete")
-    assert store.seal("complete").exists()
+            store.seal("complete", keep_parts=False)
+    assert store.seal("complete", keep_parts=False).exists()
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 2**70])
@@ -391,7 +386,7 @@ def test_circuits_keep_no_secret_in_qpy(tmp_path: Path) -> None:
     store = RunStore(tmp_path, redact=lambda text: text.replace("s3cret", "***"))
     store.write_header(header())
     write_partition(store, 0, 0, [type(sampler_pub()).coerce(circuit)])
-    path = store.seal("planned")
+    path = store.seal("planned", keep_parts=False)
     assert b"s3cret" not in path.read_bytes()
     with qexp.open_archive(path) as run:
         assert run.circuits()[0].name == "with ***"

@@ -1,206 +1,467 @@
-"""The batch stage against an engine that does exactly what a test says."""
+"""The batch stage against a service that does exactly what a test says."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from qexp.batch.context import Stopped
 from qexp.batch.execute import execute
-from qexp.core.model import JobOutcome, JobRequest, Partition, PrimitiveSpec
+from qexp.batch.journal import JOURNAL_NAME, read_ledger
+from qexp.batch.recover import note_what_is_on_disk
+from qexp.core.ledger import Ended, Resumed
 from qexp.core.observer import Observer
-from qexp.errors import EngineError
+from qexp.core.policy import ExecutionPolicy
+from qexp.errors import (
+    ArchiveError,
+    BusyError,
+    EngineError,
+    RefusedError,
+    UnclearError,
+    UnfinishedError,
+)
+from tests.unit.batch.service import (
+    FakeTime,
+    Killed,
+    Life,
+    MemoryStore,
+    Process,
+    Service,
+)
 
 
-def request(index: int) -> JobRequest:
-    partition = Partition(index, "main", index, index + 1, 10, None, 10, 100, 2.0, "end")
-    return JobRequest(partition, PrimitiveSpec("sampler"), list, (), 1)
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
 
 
-@dataclass
-class ScriptedBatch:
-    """States come from `script`, one mapping a poll; the last one stays."""
-
-    script: list[dict[str, str]]
-    refuse_from: int | None = None
-    collect_error: BaseException | None = None
-    id: str = "b1"
-    queue: int | None = None
-    log: list[Any] = field(default_factory=list)
-
-    def details(self):
-        self.log.append("details")
-        return {"id": self.id, "closed": "close" in self.log}
-
-    def submit(self, job):
-        if self.refuse_from is not None and job.partition.index >= self.refuse_from:
-            raise EngineError("refused")
-        self.log.append(f"submit {job.partition.index}")
-        return f"j{job.partition.index}"
-
-    def close(self):
-        self.log.append("close")
-
-    def queue_length(self):
-        return self.queue
-
-    def abandon(self):
-        self.log.append("abandon")
-
-    def states(self):
-        self.log.append("states")
-        return self.script.pop(0) if len(self.script) > 1 else self.script[0]
-
-    def wait(self, timeout_s):
-        self.log.append("wait")
-
-    def collect(self, job_id):
-        if self.collect_error is not None:
-            raise self.collect_error
-        self.log.append(f"collect {job_id}")
-        state = self.script[0][job_id]
-        return JobOutcome(job_id, int(job_id[1:]), state, result=None)
+def go(run_dir: Path, service: Service, store: MemoryStore, **settings: Any) -> Process:
+    process = Process(run_dir, service, store, **settings)
+    context = process.context()
+    if context.ledger.batches:
+        context.journal.append(Resumed("host", 1, "0"))
+    with context.journal:
+        note_what_is_on_disk(context.journal, store)
+        execute(context)
+    return process
 
 
-class ScriptedEngine:
-    name = "scripted"
-
-    def __init__(self, batch: ScriptedBatch) -> None:
-        self.batch = batch
-
-    def open_batch(self, backend, *, max_time_s):
-        self.opened_with = (backend, max_time_s)
-        return self.batch
+def events(run_dir: Path) -> list[str]:
+    lines = (run_dir / JOURNAL_NAME).read_text().splitlines()
+    return [json.loads(line)["event"] for line in lines]
 
 
-def run(batch: ScriptedBatch, num_jobs: int = 2):
-    details: list[Any] = []
-    outcomes: list[JobOutcome] = []
-    report = execute(
-        ScriptedEngine(batch),
-        "backend",
-        (request(index) for index in range(num_jobs)),
-        max_time_s=60,
-        on_details=lambda opened, final: details.append((opened, final)),
-        on_outcome=outcomes.append,
-        observer=Observer(),
+def done(store: MemoryStore) -> list[int]:
+    return sorted(key[0] for key, outcome in store.outcomes.items() if outcome.state == "DONE")
+
+
+def test_everything_is_written_down_before_it_is_done(tmp_path: Path, store: MemoryStore):
+    service = Service()
+    go(tmp_path, service, store, num_partitions=2)
+    assert events(tmp_path) == [
+        "planned",
+        "batch_opened",
+        "submitting",
+        "submitted",
+        "submitting",
+        "submitted",
+        "batch_closed",
+        "collected",
+        "collected",
+    ]
+    calls = [call for call in service.calls if call not in {"states", "wait"}]
+    assert calls == [
+        "open", "details", "submit", "submit", "close", "collect", "collect", "details",
+    ]  # fmt: skip
+    assert done(store) == [0, 1]
+    opened, final, batch_id, follows = store.details[0]
+    assert (opened["state"], final["state"], batch_id, follows) == (
+        "open",
+        "closed",
+        "batch0",
+        None,
     )
-    return report, details, outcomes
 
 
-def test_everything_is_submitted_then_closed_then_collected_as_jobs_finish():
-    batch = ScriptedBatch(
+def test_a_transient_failure_is_tried_again_in_a_linked_batch(tmp_path: Path, store: MemoryStore):
+    service = Service(ends={1: ["transient", None]})
+    go(tmp_path, service, store)
+    assert done(store) == [0, 1, 2]
+    assert store.outcomes[1, 1].failure == "transient"
+    assert store.outcomes[1, 2].batch_id == "batch1"
+    assert store.details[1][2:] == ("batch1", "batch0")
+    assert service.runs == {0: 1, 1: 1, 2: 1}
+
+
+@pytest.mark.parametrize(
+    ("failure", "policy", "attempts"),
+    [
+        ("transient", ExecutionPolicy(retries=2), 3),
+        ("transient", ExecutionPolicy(retries=0), 1),
+        ("undelivered", ExecutionPolicy(retries=1), 2),
+        ("refused", ExecutionPolicy(), 1),
+        ("cancelled", ExecutionPolicy(), 1),
+        ("internal", ExecutionPolicy(), 1),
+        ("too_long", ExecutionPolicy(), 1),
+        ("too_long", ExecutionPolicy(retry_too_long=True, retries=1), 2),
+        ("expired", ExecutionPolicy(follow_ups=3, retries=0), 4),
+        ("expired", ExecutionPolicy(follow_ups=0), 1),
+    ],
+)
+def test_how_often_a_failure_is_tried(
+    tmp_path: Path, store: MemoryStore, failure: Any, policy: ExecutionPolicy, attempts: int
+):
+    service = Service(ends={1: [failure]})
+    go(tmp_path, service, store, policy=policy)
+    assert done(store) == [0, 2]
+    assert len([key for key in store.outcomes if key[0] == 1]) == attempts
+    assert store.outcomes[1, attempts].failure == failure
+
+
+def test_a_result_that_is_not_one_is_fetched_again_before_it_counts(
+    tmp_path: Path, store: MemoryStore
+):
+    service = Service(ends={0: ["undelivered"]})
+    go(tmp_path, service, store, num_partitions=1, policy=ExecutionPolicy(retries=0))
+    assert service.calls.count("collect") == 4
+    assert store.outcomes[0, 1].info == {"service_state": "DONE"}
+
+
+def test_a_refused_job_is_recorded_and_costs_the_others_nothing(tmp_path: Path, store: MemoryStore):
+    service = Service(on_submit=[RefusedError("too many qubits", 1002)])
+    go(tmp_path, service, store)
+    assert done(store) == [1, 2]
+    refused = store.outcomes[0, 1]
+    assert (refused.job_id, refused.error_code, refused.failure) == ("", 1002, "refused")
+    assert "too many qubits" in refused.error
+
+
+def test_a_refused_job_is_not_sent_again_when_the_run_is_resumed(
+    tmp_path: Path, store: MemoryStore
+):
+    service = Service(on_submit=[RefusedError("no", 1002)])
+    go(tmp_path, service, store)
+    go(tmp_path, service, store)
+    assert service.calls.count("submit") == 3
+
+
+def test_when_no_more_jobs_are_taken_the_submitted_ones_are_collected(
+    tmp_path: Path, store: MemoryStore
+):
+    def nothing(*_: object) -> None:
+        return
+
+    service = Service(on_submit=[nothing, EngineError("your quota is used up")])
+    with pytest.raises(EngineError, match="quota"):
+        go(tmp_path, service, store)
+    assert done(store) == [0]
+    assert service.calls.count("submit") == 2
+    go(tmp_path, service, store)
+    assert done(store) == [0, 1, 2]
+    assert service.runs == {0: 1, 1: 1, 2: 1}
+
+
+def create_first(service: Service, request: Any, batch: str) -> None:
+    """The server acts, and its reply is lost."""
+    service.create(request, batch)
+    raise UnclearError("the connection was dropped")
+
+
+def create_never(service: Service, request: Any, batch: str) -> None:
+    raise UnclearError("the connection was dropped")
+
+
+def create_twice(service: Service, request: Any, batch: str) -> None:
+    """What the client's own retry of a POST does."""
+    service.create(request, batch)
+
+
+def test_a_lost_reply_is_looked_up_before_anything_is_sent_again(
+    tmp_path: Path, store: MemoryStore
+):
+    service = Service(on_submit=[create_first])
+    go(tmp_path, service, store)
+    assert service.runs == {0: 1, 1: 1, 2: 1}
+    assert service.calls[: service.calls.index("find") + 2][-3:] == ["submit", "find", "adopt"]
+
+
+def test_a_request_that_never_arrived_is_sent_again_with_the_same_tag(
+    tmp_path: Path, store: MemoryStore
+):
+    service = Service(on_submit=[create_never])
+    go(tmp_path, service, store)
+    assert service.runs == {0: 1, 1: 1, 2: 1}
+    assert service.calls.count("find") == 2
+    assert store.outcomes[0, 1].state == "DONE"
+
+
+def test_a_duplicate_is_cancelled_and_recorded(tmp_path: Path, store: MemoryStore):
+    service = Service(on_submit=[create_twice])
+    go(tmp_path, service, store)
+    assert service.runs == {0: 1, 1: 1, 2: 1}
+    ledger = read_ledger(tmp_path)
+    assert ledger.duplicates == {"job0"}
+    assert service.jobs["job0"].state == "CANCELLED"
+
+
+def test_a_busy_service_slows_the_submission_down(tmp_path: Path, store: MemoryStore):
+    told: list[tuple[str, float]] = []
+
+    class Watching(Observer):
+        def submission_paused(self, reason: str, seconds: float) -> None:
+            told.append((reason, seconds))
+
+    time = FakeTime()
+    service = Service(on_submit=[BusyError("429", 7.0), BusyError("429")], time=time)
+    go(tmp_path, service, store, observer=Watching())
+    assert done(store) == [0, 1, 2]
+    assert told[0] == ("429", 7.0)
+    assert time.now_s >= 7.0
+    assert events(tmp_path).count("submitting") == 3
+
+
+def test_a_full_queue_waits_for_a_job_to_end(tmp_path: Path, store: MemoryStore):
+    def nothing(*_: object) -> None:
+        return
+
+    service = Service(on_submit=[nothing, BusyError("3 jobs are pending", needs_slot=True)])
+    go(tmp_path, service, store)
+    assert done(store) == [0, 1, 2]
+    assert service.calls.count("submit") == 4
+    refused = [k for k, call in enumerate(service.calls) if call == "submit"][1]
+    assert service.calls[refused + 1 : refused + 3] == ["states", "wait"]
+
+
+def test_no_more_jobs_are_out_than_allowed(tmp_path: Path, store: MemoryStore):
+    most: list[int] = []
+
+    class Counting(Service):
+        def create(self, request: Any, batch: str) -> str:
+            job_id = super().create(request, batch)
+            most.append(sum(job.state == "QUEUED" for job in self.jobs.values()))
+            return job_id
+
+    go(tmp_path, Counting(), store, num_partitions=5, policy=ExecutionPolicy(max_pending=2))
+    assert done(store) == [0, 1, 2, 3, 4]
+    assert max(most) == 2
+
+
+def test_a_batch_that_is_over_is_followed_by_another(tmp_path: Path, store: MemoryStore):
+    def end_of_batch(service: Service, request: Any, batch: str) -> None:
+        service.over.add(batch)
+
+    service = Service(on_submit=[end_of_batch])
+    go(tmp_path, service, store)
+    assert done(store) == [0, 1, 2]
+    assert service.batches == ["batch0", "batch1"]
+
+
+def test_an_outage_while_watching_is_waited_out(tmp_path: Path, store: MemoryStore):
+    service = Service(on_call={"states": [EngineError("503")] * 5, "collect": [EngineError("503")]})
+    go(tmp_path, service, store)
+    assert done(store) == [0, 1, 2]
+
+
+def test_a_service_that_is_gone_for_good_is_left_with_the_state_kept(
+    tmp_path: Path, store: MemoryStore
+):
+    time = FakeTime()
+    service = Service(on_call={"states": [EngineError("gone")] * 1000}, time=time)
+    with pytest.raises(EngineError, match="gone"):
+        go(tmp_path, service, store, policy=ExecutionPolicy(outage_s=100))
+    assert 100 <= time.now_s < 300
+    service.on_call.clear()
+    go(tmp_path, service, store)
+    assert done(store) == [0, 1, 2]
+    assert service.runs == {0: 1, 1: 1, 2: 1}
+
+
+def test_one_job_that_cannot_be_fetched_does_not_cost_the_others(
+    tmp_path: Path, store: MemoryStore
+):
+    service = Service()
+    process = Process(tmp_path, service, store, policy=ExecutionPolicy(outage_s=30))
+    context = process.context()
+    original = context.engine.open_batch
+
+    def open_batch(backend: Any, *, max_time_s: Any) -> Any:
+        batch = original(backend, max_time_s=max_time_s)
+        collect = batch.collect
+
+        def broken(job_id: str) -> Any:
+            if job_id == "job1":
+                service.time.now_s += 5
+                raise EngineError("500 for job1")
+            return collect(job_id)
+
+        batch.collect = broken
+        return batch
+
+    context.engine.open_batch = open_batch
+    with context.journal, pytest.raises(EngineError, match="job1"):
+        execute(context)
+    assert done(store) == [0, 2]
+
+
+def test_a_deadline_leaves_a_stuck_job_out(tmp_path: Path, store: MemoryStore):
+    service = Service(held=True)
+    with pytest.raises(UnfinishedError, match=r"execution\.deadline"):
+        go(tmp_path, service, store, policy=ExecutionPolicy(deadline_s=60))
+    assert 60 <= service.time.now_s < 65
+    assert len(read_ledger(tmp_path).open()) == 3
+
+
+@pytest.mark.parametrize("on_interrupt", ["leave", "cancel"])
+def test_stopping_leaves_or_cancels_and_can_be_resumed(
+    tmp_path: Path, store: MemoryStore, on_interrupt: Any
+):
+    service = Service(held=True)
+    with pytest.raises(Stopped):
+        go(
+            tmp_path, service, store,
+            policy=ExecutionPolicy(on_interrupt=on_interrupt),
+            is_stopped=lambda: service.calls.count("states") > 0,
+        )  # fmt: skip
+    assert service.closed == {"batch0"}
+    cancelled = [job for job in service.jobs.values() if job.state == "CANCELLED"]
+    assert len(cancelled) == (3 if on_interrupt == "cancel" else 0)
+    service.held = False
+    go(tmp_path, service, store)
+    assert done(store) == [0, 1, 2]
+    assert service.runs == {0: 1, 1: 1, 2: 1}
+    assert len(service.batches) == (2 if on_interrupt == "cancel" else 1)
+
+
+def test_an_outcome_that_cannot_be_stored_is_fetched_again_on_resuming(
+    tmp_path: Path, store: MemoryStore
+):
+    service = Service()
+    store.errors = [ArchiveError("no space left")]
+    with pytest.raises(ArchiveError, match="space"):
+        go(tmp_path, service, store)
+    go(tmp_path, service, store)
+    assert done(store) == [0, 1, 2]
+    assert service.runs == {0: 1, 1: 1, 2: 1}
+
+
+def test_jobs_that_end_with_their_process_are_run_again(tmp_path: Path, store: MemoryStore):
+    service = Service()
+    life = Life(dies_at=14)
+    with pytest.raises(Killed):
+        go(tmp_path, service, store, life=life, jobs_outlive_process=False)
+    service.jobs.clear()
+    go(tmp_path, service, store, jobs_outlive_process=False)
+    assert done(store) == [0, 1, 2]
+
+
+def test_stopping_after_submission_leaves_everything_out(tmp_path: Path, store: MemoryStore):
+    service = Service()
+    context = Process(tmp_path, service, store).context()
+    with context.journal:
+        execute(context, stop_after_submit=True)
+    assert len(context.ledger.open()) == 3
+    assert "collect" not in service.calls
+    go(tmp_path, service, store)
+    assert done(store) == [0, 1, 2]
+    assert service.batches == ["batch0"]
+
+
+def test_a_job_that_the_service_lost_is_submitted_again(tmp_path: Path, store: MemoryStore):
+    service = Service(held=True)
+    context = Process(tmp_path, service, store).context()
+    with context.journal:
+        execute(context, stop_after_submit=True)
+    del service.jobs["job1"]
+    service.held = False
+    go(tmp_path, service, store)
+    assert done(store) == [0, 1, 2]
+    assert service.runs == {0: 1, 1: 1, 2: 1}
+
+
+def test_a_result_that_was_damaged_on_disk_is_fetched_again(tmp_path: Path, store: MemoryStore):
+    service = Service()
+    go(tmp_path, service, store)
+    del store.outcomes[1, 1]
+    go(tmp_path, service, store)
+    assert done(store) == [0, 1, 2]
+    assert service.runs == {0: 1, 1: 1, 2: 1}
+
+
+SUBMISSIONS = st.lists(
+    st.sampled_from(
         [
-            {"j0": "QUEUED", "j1": "RUNNING"},
-            {"j0": "QUEUED", "j1": "DONE"},
-            {"j0": "DONE", "j1": "DONE"},
+            create_first,
+            create_never,
+            create_twice,
+            BusyError("429", 1.0),
+            BusyError("slots", needs_slot=True),
         ]
-    )
-    report, details, outcomes = run(batch)
-    assert report.failure is None
-    assert report.states == {0: "DONE", 1: "DONE"}
-    assert [outcome.job_id for outcome in outcomes] == ["j1", "j0"]
-    log = [item for item in batch.log if item not in {"states", "wait"}]
-    assert log == [
-        "details",
-        "submit 0",
-        "submit 1",
-        "close",
-        "collect j1",
-        "collect j0",
-        "details",
-        "close",
-    ]
-    opened, final = details[-1]
-    assert opened["closed"] is False
-    assert final["closed"] is True
+    ),
+    max_size=4,
+)
+FAILURES = st.dictionaries(
+    st.integers(0, 3),
+    st.lists(st.sampled_from(["transient", "expired", "lost"]), max_size=2).map(
+        lambda failures: [*failures, None]
+    ),
+    max_size=3,
+)
 
 
-def test_there_is_one_poll_for_each_wait():
-    batch = ScriptedBatch([{"j0": "QUEUED"}, {"j0": "QUEUED"}, {"j0": "DONE"}])
-    run(batch, 1)
-    assert Counter(batch.log)["states"] == 3
-    assert Counter(batch.log)["wait"] == 2
+@settings(max_examples=80)
+@given(
+    kills=st.lists(st.integers(1, 60), max_size=4),
+    on_submit=SUBMISSIONS,
+    ends=FAILURES,
+    torn=st.integers(0, 40),
+)
+def test_wherever_it_is_killed_nothing_is_lost_and_nothing_runs_twice(
+    tmp_path_factory: pytest.TempPathFactory,
+    kills: list[int],
+    on_submit: list[Any],
+    ends: dict[int, list[Any]],
+    torn: int,
+):
+    run_dir = tmp_path_factory.mktemp("run")
+    service, store = Service(ends=dict(ends), on_submit=list(on_submit)), MemoryStore()
+    for dies_at in kills:
+        try:
+            go(run_dir, service, store, num_partitions=4, life=Life(dies_at))
+        except Killed:
+            with (run_dir / JOURNAL_NAME).open("ab") as file:
+                file.write(b'{"time":"2026-11-22T12:00:00Z","event":"submi'[:torn])
+    go(run_dir, service, store, num_partitions=4, policy=ExecutionPolicy(retries=9, follow_ups=9))
+    ledger = read_ledger(run_dir)
+    assert ledger.done == {0, 1, 2, 3}
+    assert not ledger.open()
+    assert set(done(store)) == {0, 1, 2, 3}
+    # What ran and was paid for is in the store, and nothing was paid for twice, but for those
+    # that the service itself had run before they could be cancelled.
+    for index in range(4):
+        kept = [key for key, outcome in store.outcomes.items() if key[0] == index]
+        assert sum(store.outcomes[key].state == "DONE" for key in kept) == 1
+        doubled = sum(
+            job.id in ledger.duplicates
+            for job in service.jobs.values()
+            if job.partition == index and job.state == "DONE"
+        )
+        assert service.runs[index] == 1 + doubled
+    # Harmless once more.
+    before = len(service.jobs)
+    go(run_dir, service, store, num_partitions=4)
+    assert len(service.jobs) == before
 
 
-def test_a_refused_submission_closes_the_batch_and_keeps_what_was_submitted():
-    batch = ScriptedBatch([{"j0": "DONE"}], refuse_from=1)
-    report, _, outcomes = run(batch, 3)
-    assert isinstance(report.failure, EngineError)
-    assert [outcome.partition for outcome in outcomes] == [0]
-    assert batch.log.index("close") < batch.log.index("collect j0")
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("x"), EngineError("x")])
-def test_the_batch_is_closed_on_every_way_out(error):
-    batch = ScriptedBatch([{"j0": "DONE", "j1": "DONE"}], collect_error=error)
-    report, details, outcomes = run(batch)
-    assert report.failure is error
-    # What was submitted can still be found: no job id is lost.
-    assert [(outcome.job_id, outcome.result) for outcome in outcomes] == [
-        ("j0", None),
-        ("j1", None),
-    ]
-    assert batch.log[-2:] == ["abandon", "close"]
-    assert details[0][0]["id"] == "b1"
-
-
-def test_failed_jobs_are_outcomes():
-    batch = ScriptedBatch([{"j0": "ERROR", "j1": "CANCELLED"}])
-    report, _, outcomes = run(batch)
-    assert report.failure is None
-    assert report.states == {0: "ERROR", 1: "CANCELLED"}
-    assert len(outcomes) == 2
-
-
-def execute_with(batch: ScriptedBatch, on_outcome, num_jobs: int = 2):
-    return execute(
-        ScriptedEngine(batch),
-        "backend",
-        (request(index) for index in range(num_jobs)),
-        max_time_s=60,
-        on_details=lambda opened, final: None,
-        on_outcome=on_outcome,
-        observer=Observer(),
-    )
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("disk full")])
-def test_an_outcome_whose_writing_was_interrupted_is_written_again(error):
-    saved: dict[str, JobOutcome] = {}
-    errors = [error]
-
-    def save(outcome: JobOutcome) -> None:
-        # As when the interruption comes after the file was renamed: writing again replaces it.
-        saved[outcome.job_id] = outcome
-        if errors:
-            raise errors.pop()
-
-    report = execute_with(ScriptedBatch([{"j0": "DONE", "j1": "QUEUED"}]), save)
-    assert report.failure is error
-    assert {key: outcome.state for key, outcome in saved.items()} == {"j0": "DONE", "j1": "QUEUED"}
-    assert report.states == {0: "DONE", 1: "QUEUED"}
-
-
-def test_when_nothing_can_be_written_the_first_failure_is_reported():
-    def full(outcome: JobOutcome) -> None:
-        raise OSError(f"disk full at {outcome.job_id}")
-
-    report = execute_with(ScriptedBatch([{"j0": "DONE", "j1": "DONE"}]), full)
-    assert str(report.failure) == "disk full at j0"
-    assert report.states == {0: "QUEUED", 1: "QUEUED"}
-
-
-def test_a_job_that_cannot_be_fetched_does_not_cost_the_others():
-    class Damaged(ScriptedBatch):
-        def collect(self, job_id):
-            if job_id == "j0":
-                raise EngineError("the service does not answer")
-            return super().collect(job_id)
-
-    outcomes: list[JobOutcome] = []
-    report = execute_with(Damaged([{"j0": "DONE", "j1": "DONE"}]), outcomes.append)
-    assert isinstance(report.failure, EngineError)
-    assert [(o.job_id, o.state) for o in outcomes] == [("j1", "DONE"), ("j0", "QUEUED")]
+def test_ended_is_no_state_that_a_resumed_run_keeps(tmp_path: Path, store: MemoryStore):
+    process = go(tmp_path, Service(), store)
+    context = process.context()
+    with context.journal:
+        context.journal.append(Ended("complete"))
+        assert context.ledger.ended == "complete"
+        context.journal.append(Resumed("host", 1, "0"))
+        assert context.ledger.ended is None

@@ -6,24 +6,24 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
 
 from qexp.config.hydra_setup import open_nodes, register, shipped_root
 from qexp.config.load import load
 from qexp.core.spec import RunSpec
 
 
+def composed(*overrides: str) -> DictConfig:
+    """What the command line composes, Hydra's own node included."""
+    register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(shipped_root() / "conf"), version_base="1.3"):
+        config = compose("qexp", overrides=open_nodes(list(overrides)), return_hydra_config=True)
+        HydraConfig.instance().set_config(config)
+        return config
+
+
 @pytest.fixture
 def load_spec() -> Callable[..., RunSpec]:
     """Compose as the command line does, then validate."""
-
-    def _load(*overrides: str) -> RunSpec:
-        register()
-        GlobalHydra.instance().clear()
-        with initialize_config_dir(str(shipped_root() / "conf"), version_base="1.3"):
-            config = compose(
-                "qexp", overrides=open_nodes(list(overrides)), return_hydra_config=True
-            )
-            HydraConfig.instance().set_config(config)
-            return load(config)
-
-    return _load
+    return lambda *overrides: load(composed(*overrides))

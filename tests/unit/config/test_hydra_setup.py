@@ -9,6 +9,7 @@ from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 
 from qexp.config import hydra_setup
 from qexp.config.hydra_setup import UserConfigs, new_run_id, open_nodes, shipped_root
+from qexp.errors import ConfigError
 
 
 def search_path() -> list[tuple[str, str]]:
@@ -64,6 +65,17 @@ def test_run_ids_are_unique_sort_by_time_and_fit_into_a_folders_name():
     stamps = [item.partition("-")[0] for item in ids]
     assert stamps == sorted(stamps)
     assert all(re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{6}", item) for item in ids)
+
+
+def test_a_run_gets_a_new_folder_or_that_of_the_run_it_goes_on_with(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert re.fullmatch(r"outputs/ghz/\d{8}T\d{6}Z-[0-9a-f]{6}", hydra_setup._run_dir(None, "ghz"))
+    folder = tmp_path / "outputs" / "other" / "r1"
+    folder.mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"^run_dir: outputs/other/r1 holds no run"):
+        hydra_setup._run_dir("outputs/other/r1", "ghz")
+    (folder / "journal.jsonl").touch()
+    assert hydra_setup._run_dir("outputs/other/r1", "ghz") == str(folder)
 
 
 @pytest.mark.parametrize(

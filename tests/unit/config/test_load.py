@@ -4,7 +4,10 @@ import re
 
 import pytest
 
+from qexp.config.load import load
+from qexp.core.policy import ExecutionPolicy
 from qexp.errors import ConfigError
+from tests.unit.config.conftest import composed
 
 
 def test_a_simple_experiment_has_one_workload_named_main(load_spec):
@@ -51,7 +54,17 @@ def test_max_time(load_spec, text, seconds):
         (["seed=9223372036854775808"], r"^seed: got 9223372036854775808; it must be less than"),
         (["+sede=1"], r"^sede: unknown key; did you mean 'seed'\?"),
         (["backend=ibm"], r"^backend\.name: a value is needed; set it on the command line"),
-        (["stop_after=never"], r"^stop_after: got 'never'; it must be 'plan'"),
+        (["stop_after=never"], r"^stop_after: got 'never'; it must be 'plan' or 'submit'"),
+        (["stop_after=submit"], r"^stop_after=submit: the jobs of engine 'local' run in this proc"),
+        (["run_dir=3"], r"^run_dir: got 3; it must be a valid string"),
+        (["execution.retry=3"], r"^execution\.retry: unknown key; did you mean 'retries'\?"),
+        (["execution.retries=-1"], r"^execution\.retries: got -1; it must be greater than or eq"),
+        (["execution.on_interrupt=stop"], r"^execution\.on_interrupt: got 'stop'; it must be 'le"),
+        (["execution.max_pending=0"], r"^execution\.max_pending: got 0; it must be greater than"),
+        (["execution.submit_interval_s=0"], r"^execution\.submit_interval_s: got 0; it must be gr"),
+        (["execution.deadline=soon"], r"^execution\.deadline: 'soon' is not a duration; "),
+        (["execution.outage=0"], r"^execution\.outage: 0 is not a duration; "),
+        (["execution.outage=null"], r"^execution\.outage: got None; "),
         (["batch.max_time=soon"], r"^batch\.max_time: "),
         (["primitive.kind=samplr"], r"^primitive\.kind: got 'samplr'; it must be 'sampler' or"),
         (["primitive.shots=0"], r"^primitive\.shots: got 0; it must be greater than 0"),
@@ -111,6 +124,45 @@ def test_a_mistake_is_one_line_that_names_key_value_and_what_is_allowed(
         load_spec("experiment=random_sampling", *overrides)
     assert "\n" not in str(caught.value)
     assert re.search(message, str(caught.value)), str(caught.value)
+
+
+def test_how_jobs_are_driven(load_spec):
+    assert load_spec("experiment=ghz").policy == ExecutionPolicy()
+    spec = load_spec(
+        "experiment=ghz",
+        "execution.on_interrupt=cancel",
+        "execution.retries=0",
+        "execution.retry_too_long=true",
+        "execution.follow_ups=1",
+        "execution.max_pending=3",
+        "execution.submit_interval_s=0.5",
+        "execution.deadline=12h",
+        "execution.outage=20",
+    )
+    assert spec.policy == ExecutionPolicy("cancel", 0, True, 1, 3, 0.5, 43200, 20.0)
+
+
+def test_stop_after_submit_is_for_jobs_that_outlive_this_process(load_spec):
+    spec = load_spec("experiment=ghz", "backend=least_busy", "stop_after=submit")
+    assert spec.stop_after == "submit"
+
+
+def select_named(pinned: str | None = None):
+    return pinned
+
+
+def test_a_selector_is_told_which_backend_was_selected_before(load_spec):
+    selector = f"backend._target_={__name__}.select_named"
+    spec = load_spec("experiment=ghz", "~backend.name", selector)
+    assert spec.select_backend(None) is None
+    assert spec.select_backend("ibm_x") == "ibm_x"
+
+
+def test_a_sweep_goes_on_with_no_run(tmp_path):
+    (tmp_path / "journal.jsonl").touch()
+    config = composed("experiment=ghz", f"run_dir={tmp_path}", "hydra.mode=MULTIRUN")
+    with pytest.raises(ConfigError, match=r"^run_dir: names one run, which a sweep cannot go on"):
+        load(config)
 
 
 def test_nothing_to_run(load_spec):

@@ -26,6 +26,10 @@ def only_for_type_checkers(thing: Something = None):
     return thing
 
 
+def selector(name: str = "a", *, pinned: str | None = None):
+    return name, pinned
+
+
 class Engine:
     def __init__(self, pace_s: float = 1.0) -> None:
         self.pace_s = pace_s
@@ -66,6 +70,16 @@ def test_missing_value():
 def test_what_qexp_supplies_cannot_be_declared():
     with pytest.raises(ConfigError, match=r"^circuits\.rng: unknown key; .*: names, size$"):
         bind("generator", size=1, rng=3)
+
+
+def test_what_qexp_supplies_is_passed_to_a_target_that_takes_it():
+    def build(name: str):
+        return targets.build({"_target_": f"{HERE}.{name}"}, "backend", {"pinned": "ibm_x"})
+
+    assert build("selector") == ("a", "ibm_x")
+    assert build("Engine").pace_s == 1.0
+    with pytest.raises(ConfigError, match=r"^circuits\.pinned: unknown key; allowed in .*: name$"):
+        bind("selector", pinned="ibm_x")
 
 
 def test_nothing_is_converted():

@@ -7,7 +7,7 @@ import pytest
 from qexp.core.model import FINAL_STATES, Implementation, JobOutcome, PrimitiveKind, PrimitiveSpec
 from qexp.engines.runtime_local import RuntimeLocalEngine
 from qexp.errors import ConfigError
-from tests.unit.engines.jobs import isa_pub, request
+from tests.unit.engines.jobs import go_on, isa_pub, request
 
 ENGINE = RuntimeLocalEngine()
 
@@ -24,7 +24,7 @@ def run(engine: RuntimeLocalEngine, backend: Any, spec: PrimitiveSpec, pubs: lis
     job_id = batch.submit(request(spec, pubs))
     batch.close()
     while batch.states()[job_id] not in FINAL_STATES:
-        batch.wait(60)
+        batch.wait(60, go_on)
     outcome = batch.collect(job_id)
     assert outcome.error is None
     return outcome

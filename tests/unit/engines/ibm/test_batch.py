@@ -7,10 +7,11 @@ import pytest
 
 from qexp.core.model import FINAL_STATES, Implementation, JobRequest, PrimitiveKind, PrimitiveSpec
 from qexp.core.protocols import Batch, Engine
-from qexp.engines.ibm.batch import IBMBatch, _state_of
+from qexp.engines.ibm.batch import IBMBatch
 from qexp.engines.ibm.engine import IBMEngine
+from qexp.engines.ibm.jobs import state_of
 from qexp.engines.ibm.select import named
-from qexp.errors import ConfigError, EngineError
+from qexp.errors import ConfigError, EngineError, UndeliveredError
 from tests.emulator import INSTANCE, MANILA, TOKEN, IBMEmulator, Response
 from tests.unit.engines.jobs import isa_pub, request
 
@@ -172,6 +173,7 @@ def test_a_failed_job_is_an_outcome(
         ("GET", f"/jobs/{job_id}/logs"),
     ]
     assert (outcome.state, outcome.result, outcome.error_code) == ("ERROR", None, 1517)
+    assert (outcome.failure, outcome.attempt, outcome.batch_id) == ("transient", 1, batch.id)
     assert outcome.error == "The backend [redacted] broke."
     assert outcome.info["logs"].startswith("Emulated run")
     assert outcome.info["reason_solution"] == "Check the job that was sent."
@@ -185,6 +187,7 @@ def test_a_cancelled_job_is_an_outcome(
     ibm_emulator.service().job(job_id).cancel()
     outcome = batch.collect(job_id)
     assert (outcome.state, outcome.result) == ("CANCELLED", None)
+    assert outcome.failure == "cancelled"
     assert outcome.error
 
 
@@ -195,10 +198,8 @@ def test_jobs_of_an_expired_batch_fail(
     job_id = batch.submit(job(backend))
     ibm_emulator.expire_session(batch.id)
     outcome = batch.collect(job_id)
-    assert outcome.state == "ERROR"
+    assert (outcome.state, outcome.failure) == ("ERROR", "expired")
     assert "maximum time" in str(outcome.error)
-    with pytest.raises(EngineError, match="submitting partition 0 to batch"):
-        batch.submit(job(backend))
 
 
 @pytest.mark.parametrize("implementation", ["client", "legacy"])
@@ -222,12 +223,16 @@ def test_damaged_results_are_not_delivered(
     body = {"truncated": text[:-200], "empty": "", "rubbish": "<html>", "short": text}[damage]
     path = f"/jobs/{job_id}/results"
     ibm_emulator.faults.append(lambda _, asked: Response(body=body) if asked == path else None)
-    outcome = batch.collect(job_id)
-    assert (outcome.state, outcome.result) == ("ERROR", None)
-    assert str(outcome.error).startswith("the result was not delivered: ")
-    assert outcome.info["service_state"] == "DONE"
+    since = len(ibm_emulator.journal)
+    for _ in range(2):
+        with pytest.raises(UndeliveredError, match=f"result of job {job_id} did not arrive: "):
+            batch.collect(job_id)
     ibm_emulator.faults.clear()
-    assert batch.collect(job_id).state == "DONE"
+    outcome = batch.collect(job_id)
+    assert (outcome.state, outcome.failure) == ("DONE", None)
+    assert outcome.result is not None
+    assert len(outcome.result) == 2
+    assert asked(ibm_emulator, since).count(("GET", path)) == 3
 
 
 def test_strange_spans_lose_no_result(
@@ -240,7 +245,7 @@ def test_strange_spans_lose_no_result(
     def fail(result: Any) -> None:
         raise IndexError("tuple index out of range")
 
-    monkeypatch.setattr("qexp.engines.ibm.batch.spans_of", fail)
+    monkeypatch.setattr("qexp.engines.ibm.collect.spans_of", fail)
     job_id = batch.submit(job(backend))
     finish(ibm_emulator, batch)
     outcome = batch.collect(job_id)
@@ -262,27 +267,6 @@ def test_an_error_of_the_service_can_be_repeated(
     assert batch.collect(job_id).state == "DONE"
 
 
-def test_a_refused_submission(ibm_emulator: IBMEmulator, backend: Any, batch: IBMBatch) -> None:
-    refusal = Response(400, {"errors": [{"code": 1233, "message": "Payload too large."}]})
-    ibm_emulator.faults.append(lambda method, _: refusal if method == "POST" else None)
-    with pytest.raises(EngineError, match=r"submitting partition 0 .*Payload too large.*1233"):
-        batch.submit(job(backend))
-    assert batch.states() == {}
-
-
-def test_a_job_that_the_client_refuses(backend: Any, batch: IBMBatch) -> None:
-    from qiskit import QuantumCircuit
-    from qiskit.primitives.containers.sampler_pub import SamplerPub
-
-    circuit = QuantumCircuit(2, 2)
-    circuit.h(0)
-    circuit.measure([0, 1], [0, 1])
-    pubs = [SamplerPub.coerce(circuit, 10)]
-    spec = PrimitiveSpec("sampler", "legacy")
-    with pytest.raises(EngineError, match=r"partition 0 was refused: .*instruction h"):
-        batch.submit(request(spec, pubs))
-
-
 def test_a_refused_batch(ibm_emulator: IBMEmulator, backend: Any) -> None:
     refusal = Response(400, {"errors": [{"code": 1217, "message": "max_ttl is too long."}]})
     ibm_emulator.faults.append(lambda _, path: refusal if path == "/sessions" else None)
@@ -301,12 +285,23 @@ def test_closing_can_be_repeated(ibm_emulator: IBMEmulator, batch: IBMBatch) -> 
     assert batch.details()["accepting_jobs"] is False
 
 
-def test_wait_sleeps_no_longer_than_asked(backend: Any) -> None:
+def test_wait_sleeps_no_longer_than_asked(batch: IBMBatch) -> None:
     slept: list[float] = []
-    batch = IBMBatch(backend, max_time_s=None, poll_interval_s=3.0, sleep=slept.append)
-    for timeout_s in (60.0, 0.5, -1.0):
-        batch.wait(timeout_s)
-    assert slept == [3.0, 0.5, 0.0]
+    waiting = IBMBatch(batch._session, poll_interval_s=3.0, sleep=slept.append)
+    for timeout_s, expected in ((60.0, 3.0), (0.25, 0.25), (-1.0, 0.0)):
+        slept.clear()
+        waiting.wait(timeout_s, lambda: False)
+        assert sum(slept) == pytest.approx(expected)
+        assert max(slept, default=0.0) <= 0.1
+
+
+def test_wait_stops_when_told(batch: IBMBatch) -> None:
+    slept: list[float] = []
+    waiting = IBMBatch(batch._session, poll_interval_s=3.0, sleep=slept.append)
+    waiting.wait(60.0, lambda: len(slept) == 2)
+    assert len(slept) == 2
+    waiting.wait(60.0, lambda: True)
+    assert len(slept) == 2
 
 
 @pytest.mark.parametrize(
@@ -326,7 +321,7 @@ def test_wait_sleeps_no_longer_than_asked(backend: Any) -> None:
     ],
 )
 def test_states_are_mapped_as_by_the_client(entry: dict[str, Any], state: str) -> None:
-    assert _state_of(entry) == state
+    assert state_of(entry) == state
 
 
 def test_only_the_simulators_options_mean_nothing_to_a_qpu() -> None:

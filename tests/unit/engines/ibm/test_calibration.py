@@ -66,6 +66,7 @@ def test_none_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
     calibrations = Calibrations(backend)  # type: ignore[arg-type]
     assert calibrations.at(None) is None
     assert calibrations.at("2026-05-01T07:00:00Z") is None
+    assert calibrations.at("at noon") is None
     backend.fails = True
     assert calibrations.at("2026-05-01T09:00:00Z") is None
     assert "retired" in caplog.text
@@ -89,3 +90,12 @@ def test_a_calibration_without_a_sound_date_is_kept_for_its_own_job_only(date: s
         assert found is not None
         assert found["backend_name"] == "ibm_x"
     assert len(backend.asked) == 2
+
+
+def test_a_damaged_calibration_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    class Damaged(Backend):
+        def properties(self, datetime: datetime) -> Properties:
+            raise KeyError("qubits")
+
+    assert Calibrations(Damaged()).at("2026-05-01T09:00:00Z") is None  # type: ignore[arg-type]
+    assert "the calibration of ibm_x cannot be read: KeyError" in caplog.text

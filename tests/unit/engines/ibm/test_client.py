@@ -10,7 +10,15 @@ from qiskit_ibm_runtime.api.exceptions import RequestsApiError
 from qiskit_ibm_runtime.exceptions import IBMNotAuthorizedError, IBMRuntimeError
 from requests import ConnectionError as RequestsConnectionError
 
-from qexp.engines.ibm.client import one_line, quiet_client_log, redact, redacted, service_call
+from qexp.engines.ibm.client import (
+    one_line,
+    quiet_client_log,
+    reading,
+    redact,
+    redacted,
+    renew_token_on_refusal,
+    service_call,
+)
 from qexp.errors import ConfigError, EngineError
 
 CRN = "crn:v1:bluemix:public:quantum-computing:us-east:a/0123456789abcdef:0c9d5c1e::"
@@ -81,6 +89,30 @@ def test_refused_credentials_say_what_to_do() -> None:
 def test_other_errors_pass(error: Exception) -> None:
     with pytest.raises(type(error)), service_call("asking"):
         raise error
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("id"), TypeError(CRN), AttributeError("get"), IndexError(), ValueError("x")]
+)
+def test_a_reply_that_cannot_be_read_is_an_error_of_the_service(error: Exception) -> None:
+    with (
+        pytest.raises(EngineError, match=r"^asking: the reply cannot be read \(") as caught,
+        reading("asking"),
+    ):
+        raise error
+    assert CRN not in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [RequestsApiError("503", 503), RequestsConnectionError("reset")])
+def test_what_is_no_reply_is_named_as_it_is(error: Exception) -> None:
+    with pytest.raises(EngineError, match=r"^asking: (503|reset)$"), reading("asking"):
+        raise error
+    with pytest.raises(ConfigError, match="mine"), reading("asking"):
+        raise ConfigError("mine")
+
+
+def test_a_client_without_tokens_has_none_to_renew() -> None:
+    renew_token_on_refusal(object())
 
 
 def test_warnings_of_the_client_go_to_the_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,11 +10,13 @@ from qexp.errors import ConfigError, EngineError
 from tests.emulator import (
     INSTANCE,
     INSTANCE_NAME,
+    JAKARTA,
     LEAST_BUSY,
     LEAST_BUSY_100Q,
     MANILA,
     OTHER_INSTANCE,
     OTHER_INSTANCE_NAME,
+    PAUSED,
     TOKEN,
     IBMEmulator,
     Response,
@@ -155,3 +158,25 @@ def test_an_outage_is_not_a_wrong_name(ibm_emulator: IBMEmulator) -> None:
         named(name=MANILA)
     with pytest.raises(EngineError, match="lists no backend for this account"):
         least_busy()
+    for select in (least_busy, partial(named, name=MANILA)):
+        with pytest.raises(EngineError, match="lists no backend for this account"):
+            select(pinned=MANILA)
+
+
+@pytest.mark.parametrize("name", [MANILA, LEAST_BUSY_100Q, PAUSED])
+def test_a_pinned_backend_is_that_one_whatever_else_is_asked(
+    ibm_emulator: IBMEmulator, name: str
+) -> None:
+    assert least_busy(pinned=name, min_num_qubits=1000, filters={"no": "such"}).name == name
+    assert named(name=JAKARTA, pinned=name).name == name
+
+
+def test_a_pinned_backend_that_is_gone(ibm_emulator: IBMEmulator) -> None:
+    from qiskit_ibm_runtime.ibm_backend import IBMRetiredBackend
+
+    for select in (least_busy, partial(named, name=MANILA)):
+        backend = select(pinned="ibm_gone")
+        assert isinstance(backend, IBMRetiredBackend)
+        assert backend.name == "ibm_gone"
+        assert isinstance(backend.num_qubits, int)
+        assert backend.service.active_instance() == INSTANCE

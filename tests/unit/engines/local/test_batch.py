@@ -3,77 +3,17 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
-import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from qexp.core.model import FINAL_STATES, JobRequest, Partition, PrimitiveSpec
-from qexp.engines.local.batch import LocalBatch, Simulated
-from qexp.errors import EngineError
-
-START = 1_700_000_000.0
-TIMEOUT_S = 60.0
-
-
-class Clock:
-    """A clock that only the test moves."""
-
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Simulator:
-    """Simulates by waiting: each job runs until the test lets it go."""
-
-    def __init__(self) -> None:
-        self.started: list[int] = []
-        self.arrived = threading.Semaphore(0)
-        self.gate = threading.Semaphore(0)
-
-    def __call__(self, request: JobRequest, pubs: Sequence[Any]) -> Simulated:
-        self.started.append(request.partition.index)
-        self.arrived.release()
-        assert self.gate.acquire(timeout=TIMEOUT_S)
-        return Simulated(
-            result=f"result of {len(pubs)}",  # type: ignore[arg-type]
-            executions=tuple(10 for _ in pubs),
-            options={"default_shots": 10},
-            info={"simulator": "none"},
-        )
-
-    def wait_until_running(self) -> None:
-        assert self.arrived.acquire(timeout=TIMEOUT_S)
-
-    def finish_one(self) -> None:
-        self.gate.release()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def simulator() -> Iterator[Simulator]:
-    simulator = Simulator()
-    yield simulator
-    simulator.gate.release(1000)
-
-
-def job(index: int, load_pubs: Callable[[], Sequence[Any]] = lambda: ["a", "b"]) -> JobRequest:
-    partition = Partition(index, "main", 0, 2, 10, None, 20, 0, 0.0, "end")
-    return JobRequest(partition, PrimitiveSpec("sampler"), load_pubs, ("t",), seed=1)
-
-
-def wait_for(batch: LocalBatch, *job_ids: str) -> None:
-    while not {batch.states()[job_id] for job_id in job_ids} <= FINAL_STATES:
-        batch.wait(TIMEOUT_S)
+from qexp.core.model import JobRequest
+from qexp.engines.local.batch import LocalBatch
+from qexp.engines.local.job import Simulated
+from qexp.errors import BatchOverError, EngineError, LostJobError
+from tests.unit.engines.local.stand_ins import TIMEOUT_S, Clock, Simulator, job, wait_for
 
 
 def test_jobs_run_one_after_the_other_in_order_of_submission(simulator: Simulator) -> None:
@@ -181,7 +121,7 @@ def test_after_max_time_the_running_job_finishes_and_queued_ones_fail(
     clock.now += 59
     last = batch.submit(job(2))
     clock.now += 1
-    with pytest.raises(EngineError, match=r"Partition 3 .* max_time of 60 s"):
+    with pytest.raises(BatchOverError, match=r"Partition 3 .* max_time of 60 s"):
         batch.submit(job(3))
     assert batch.details()["accepting_jobs"] is False
     clock.now += 5
@@ -190,7 +130,7 @@ def test_after_max_time_the_running_job_finishes_and_queued_ones_fail(
     assert batch.collect(running).state == "DONE"
     for job_id in (queued, last):
         outcome = batch.collect(job_id)
-        assert outcome.state == "ERROR"
+        assert (outcome.state, outcome.failure) == ("ERROR", "expired")
         assert outcome.error is not None
         assert "max_time of 60 s" in outcome.error
         assert outcome.metrics["timestamps"]["running"] is None
@@ -235,52 +175,102 @@ def test_a_job_that_raises_is_an_outcome_on_one_line(simulator: Simulator) -> No
     wait_for(batch, failed, sound)
     outcome = batch.collect(failed)
     assert (outcome.state, outcome.error) == ("ERROR", "ValueError: no such file")
+    assert outcome.failure == "internal"
     assert outcome.result is None
     assert outcome.spans == ()
     assert batch.collect(sound).state == "DONE"
 
 
-def test_abandon_drops_the_queue_and_lets_the_running_job_finish(simulator: Simulator) -> None:
+def test_a_simulation_that_raises_is_an_internal_failure() -> None:
+    def broken(request: JobRequest, pubs: Sequence[Any]) -> Simulated:
+        raise EngineError("no such gate")
+
+    batch = LocalBatch(backend_name="b", simulate=broken)
+    job_id = batch.submit(job(0))
+    wait_for(batch, job_id)
+    outcome = batch.collect(job_id)
+    assert (outcome.state, outcome.failure) == ("ERROR", "internal")
+    assert outcome.error == "EngineError: no such gate"
+
+
+@pytest.mark.parametrize(
+    ("way_out", "reason"),
+    [
+        (LocalBatch.abandon, "Abandoned before it ran."),
+        (LocalBatch.cancel, "Cancelled before it ran."),
+    ],
+)
+def test_the_queue_is_dropped_and_the_running_job_finishes(
+    simulator: Simulator, way_out: Callable[[LocalBatch], None], reason: str
+) -> None:
     batch = LocalBatch(backend_name="b", simulate=simulator)
     running, queued = (batch.submit(job(index)) for index in range(2))
     simulator.wait_until_running()
-    batch.abandon()
+    way_out(batch)
+    way_out(batch)
     assert batch.states()[queued] == "CANCELLED"
-    with pytest.raises(EngineError, match="closed"):
+    with pytest.raises(BatchOverError, match="closed"):
         batch.submit(job(2))
     simulator.finish_one()
     wait_for(batch, running)
     assert batch.collect(running).state == "DONE"
-    assert batch.collect(queued).state == "CANCELLED"
+    outcome = batch.collect(queued)
+    assert (outcome.state, outcome.failure) == ("CANCELLED", "cancelled")
+    assert outcome.error == reason
     assert simulator.started == [0]
 
 
-def test_wait_returns_at_once_for_a_change_that_was_not_seen(simulator: Simulator) -> None:
+def test_cancelling_a_job_takes_it_out_of_the_queue_only(simulator: Simulator) -> None:
     batch = LocalBatch(backend_name="b", simulate=simulator)
-    batch.submit(job(0))
-    batch.states()
+    running, queued, last = (batch.submit(job(index)) for index in range(3))
     simulator.wait_until_running()
-    finished = threading.Event()
-    # Without a timeout of its own, a missed change would hang here.
-    threading.Thread(target=lambda: (batch.wait(1e6), finished.set()), daemon=True).start()
+    for job_id in (running, queued, queued, "nobody"):
+        batch.cancel_job(job_id)
+    assert list(batch.states().values()) == ["RUNNING", "CANCELLED", "QUEUED"]
+    for _ in range(2):
+        simulator.finish_one()
+    wait_for(batch, running, queued, last)
+    assert simulator.started == [0, 2]
+    batch.cancel_job(last)
+    assert [batch.collect(job_id).failure for job_id in (running, queued, last)] == [
+        None,
+        "cancelled",
+        None,
+    ]
+
+
+def test_jobs_are_found_by_their_tags_after_they_ended_too(
+    clock: Clock, simulator: Simulator
+) -> None:
+    batch = LocalBatch(backend_name="b", simulate=simulator, clock=clock)
+    first = batch.submit(job(0, tags=("one", "all")))
+    simulator.wait_until_running()
+    second = batch.submit(job(1, tags=("two", "all")))
+    assert [found.job_id for found in batch.find("all")] == [first, second]
+    (found,) = batch.find("one")
+    assert (found.tags, found.state) == (("one", "all"), "RUNNING")
+    assert found.created == "2023-11-14T22:13:20.000000Z"
+    assert batch.find("on") == ()
+    for _ in range(2):
+        simulator.finish_one()
+    wait_for(batch, first, second)
+    batch.collect(second)
+    assert [(found.job_id, found.state) for found in batch.find("two")] == [(second, "DONE")]
+
+
+def test_only_a_job_of_this_batch_is_adopted(simulator: Simulator) -> None:
+    batch = LocalBatch(backend_name="b", simulate=simulator)
+    request = job(0, attempt=3)
+    job_id = batch.submit(request)
+    batch.adopt(job_id, request)
+    assert list(batch.states()) == [job_id]
+    assert batch.strays() == ()
+    with pytest.raises(LostJobError, match="nobody"):
+        batch.adopt("nobody", request)
     simulator.finish_one()
-    assert finished.wait(TIMEOUT_S)
-
-
-def test_wait_returns_at_once_when_nothing_can_change(simulator: Simulator) -> None:
-    batch = LocalBatch(backend_name="b", simulate=simulator)
-    finished = threading.Event()
-    threading.Thread(target=lambda: (batch.wait(1e6), finished.set()), daemon=True).start()
-    assert finished.wait(TIMEOUT_S)
-
-
-def test_wait_gives_up_after_its_timeout(simulator: Simulator) -> None:
-    batch = LocalBatch(backend_name="b", simulate=simulator)
-    batch.submit(job(0))
-    simulator.wait_until_running()
-    batch.states()
-    batch.wait(0.001)
-    assert set(batch.states().values()) == {"RUNNING"}
+    wait_for(batch, job_id)
+    outcome = batch.collect(job_id)
+    assert (outcome.attempt, outcome.batch_id, outcome.failure) == (3, batch.id, None)
 
 
 def test_a_job_is_collected_once_when_it_is_finished(simulator: Simulator) -> None:
@@ -294,7 +284,7 @@ def test_a_job_is_collected_once_when_it_is_finished(simulator: Simulator) -> No
     batch.collect(job_id)
     with pytest.raises(EngineError, match="collected before"):
         batch.collect(job_id)
-    with pytest.raises(EngineError, match="not one of batch"):
+    with pytest.raises(LostJobError, match="not one of batch"):
         batch.collect("nobody")
 
 

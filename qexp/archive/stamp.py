@@ -1,0 +1,72 @@
+"""The file's own SHA-256 inside it, so that any changed bit is noticed: `/file_sha256`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from qexp.archive.commit import BLOCK_BYTES
+from qexp.core.digest import NUM_DIGITS, file_digest
+from qexp.errors import ArchiveError
+
+if TYPE_CHECKING:
+    import h5netcdf
+    import h5py
+
+STAMP: Final = "file_sha256"
+_DIMENSION: Final = "hex_digit"
+
+
+def create_stamp(file: h5netcdf.File) -> None:
+    """Make room for the digest in a file that is being written."""
+    import numpy as np
+
+    file.dimensions[_DIMENSION] = NUM_DIGITS
+    # Contiguous, so that the digits have one place in the file.
+    zeros = np.full(NUM_DIGITS, b"0", dtype="S1")
+    variable = file.create_variable(STAMP, (_DIMENSION,), "S1", data=zeros)
+    variable.attrs["_Encoding"] = "ascii"
+
+
+def stamp(path: Path) -> None:
+    """Write the digest of a finished file into it, in place; nothing may change it afterwards.
+
+    Raises:
+        ArchiveError: There is no room for it.
+    """
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        start = _start(file)
+    with path.open("r+b") as stream:
+        digest = file_digest(_blocks(stream), start)
+        stream.seek(start)
+        stream.write(digest.encode("ascii"))
+
+
+def stated_and_found(path: Path, root: h5py.Group) -> tuple[str, str]:
+    """The digest that a file states, and that which its bytes have.
+
+    Raises:
+        ArchiveError: It states none.
+    """
+    start = _start(root)
+    with path.open("rb") as stream:
+        found = file_digest(_blocks(stream), start)
+        stream.seek(start)
+        return stream.read(NUM_DIGITS).decode("ascii", "replace"), found
+
+
+def _start(root: h5py.Group) -> int:
+    dataset = root.get(STAMP)
+    start = None if dataset is None else dataset.id.get_offset()
+    if start is None:
+        msg = f"{root.file.filename} does not state its SHA-256 ({STAMP}): restore it from a copy."
+        raise ArchiveError(msg)
+    return int(start)
+
+
+def _blocks(stream: BinaryIO) -> Iterator[bytes]:
+    while block := stream.read(BLOCK_BYTES):
+        yield block

@@ -1,0 +1,231 @@
+"""Watch the jobs that are out, in however many batches, and keep each outcome as it comes."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from qexp.batch.context import Patience, RunContext
+from qexp.core.ledger import Attempt, Collected, Duplicate
+from qexp.core.model import FINAL_STATES, FailureKind, FoundJob, JobOutcome, JobState
+from qexp.core.protocols import Batch
+from qexp.errors import ArchiveError, EngineError, LostJobError, UndeliveredError, UnfinishedError
+
+_log = logging.getLogger(__name__)
+
+_LONGEST_WAIT_S = 60.0
+_REFETCH_SLICE_S = 5.0
+_FETCHES = 4
+"""How often a result that is not one is fetched before the job counts as failed."""
+
+T = TypeVar("T")
+
+
+@dataclass
+class _Out:
+    """A job that is out."""
+
+    batch: Batch
+    attempt: Attempt
+    fetches: int = 0
+    not_before_s: float = 0.0
+    patience: Patience | None = None
+
+
+@dataclass
+class Collector:
+    """The jobs that are out.
+
+    Args:
+        context: The run.
+    """
+
+    context: RunContext
+    _out: dict[str, _Out] = field(default_factory=dict)
+    _left: list[Exception] = field(default_factory=list)
+    _strays: set[str] = field(default_factory=set)
+    _deadline_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.context.policy.deadline_s is not None:
+            self._deadline_s = self.context.clock.now_s() + self.context.policy.deadline_s
+
+    @property
+    def pending(self) -> int:
+        """Number of jobs whose outcome is not on disk."""
+        return len(self._out)
+
+    def watch(self, batch: Batch, attempt: Attempt) -> None:
+        """From now on, look after the job of an attempt."""
+        assert attempt.job is not None
+        self._out[attempt.job] = _Out(batch, attempt)
+
+    def collect_all(self) -> None:
+        """Return when the outcome of every job is on disk.
+
+        Raises:
+            Stopped: The run was asked to stop.
+            UnfinishedError: The deadline is reached.
+            EngineError: The service was out of reach for too long, or one job's outcome was; the
+                others have been collected.
+            ArchiveError: An outcome cannot be stored.
+        """
+        while self._out:
+            self.step(_LONGEST_WAIT_S)
+        if self._left:
+            raise self._left[0]
+
+    def step(self, timeout_s: float) -> None:
+        """Ask once how the jobs are, collect what is final, else wait for at most `timeout_s`.
+
+        Raises:
+            Stopped, UnfinishedError, EngineError, ArchiveError: As `collect_all`.
+        """
+        self.context.raise_if_stopped()
+        states = self._states()
+        self.context.observer.jobs_moved(Counter(states.values()))
+        final = [job_id for job_id in self._out if states.get(job_id) in FINAL_STATES]
+        now_s = self.context.clock.now_s()
+        delays_s = {job_id: self._out[job_id].not_before_s - now_s for job_id in final}
+        ready = [job_id for job_id in final if delays_s[job_id] <= 0]
+        for job_id in ready:
+            self.context.raise_if_stopped()
+            self._collect(job_id)
+        if self._out and not ready:
+            self._check_deadline()
+            if final:
+                self.context.pause(min(timeout_s, _REFETCH_SLICE_S, *delays_s.values()))
+                return
+            # All batches are of one engine: waiting on one is waiting on the others.
+            batch = next(iter(self._out.values())).batch
+            batch.wait(timeout_s, self.context.is_stopped)
+
+    def sweep(self) -> None:
+        """Collect what is final now, even though the run was asked to stop.
+
+        Raises:
+            EngineError, ArchiveError: As `collect_all`.
+        """
+        states = {job: state for batch in self._batches() for job, state in batch.states().items()}
+        for job_id in [job for job in self._out if states.get(job) in FINAL_STATES]:
+            self._collect(job_id)
+
+    def _batches(self) -> list[Batch]:
+        return list({id(out.batch): out.batch for out in self._out.values()}.values())
+
+    def _states(self) -> dict[str, JobState]:
+        states: dict[str, JobState] = {}
+        for batch in self._batches():
+            states.update(self._insist(batch.states))
+            for stray in batch.strays():
+                if stray.job_id not in self._strays:
+                    self._strays.add(stray.job_id)
+                    self._drop_stray(batch, stray)
+        return states
+
+    def _insist(self, ask: Callable[[], T]) -> T:
+        patience = Patience(self.context)
+        while True:
+            try:
+                return ask()
+            except EngineError as error:
+                _log.warning("%s", error)
+                self.context.pause(patience.failed(error))
+                self._check_deadline()
+
+    def _check_deadline(self) -> None:
+        if self._deadline_s is not None and self.context.clock.now_s() >= self._deadline_s:
+            raise UnfinishedError(
+                f"execution.deadline is reached and {len(self._out)} jobs are still out "
+                f"({', '.join(list(self._out)[:3])}{', ...' if len(self._out) > 3 else ''})"
+            )
+
+    def _collect(self, job_id: str) -> None:
+        out = self._out[job_id]
+        try:
+            outcome = out.batch.collect(job_id)
+        except UndeliveredError as error:
+            out.fetches += 1
+            if out.fetches < _FETCHES:
+                _log.warning("job %s is fetched again: %s", job_id, error)
+                self._later(out, error)
+                return
+            outcome = replace(
+                _failed(job_id, out.attempt, error, "undelivered"), info={"service_state": "DONE"}
+            )
+        except LostJobError as error:
+            outcome = _failed(job_id, out.attempt, error, "lost")
+        except EngineError as error:
+            _log.warning("%s", error)
+            self._later(out, error)
+            return
+        self._keep(job_id, outcome)
+
+    def _later(self, out: _Out, error: EngineError) -> None:
+        """Fetch a job again later; the others go first. After too long it is left out."""
+        out.patience = out.patience or Patience(self.context)
+        try:
+            out.not_before_s = self.context.clock.now_s() + out.patience.failed(error)
+        except EngineError:
+            assert out.attempt.job is not None
+            del self._out[out.attempt.job]
+            self._left.append(error)
+
+    def _keep(self, job_id: str, outcome: JobOutcome) -> None:
+        attempt = self._out[job_id].attempt
+        outcome = replace(outcome, attempt=attempt.number, batch_id=attempt.batch)
+        try:
+            self.context.store.write_job(outcome)
+        except ArchiveError:
+            _log.error("job %s was not stored", job_id, exc_info=True)
+            raise
+        self.context.journal.append(
+            Collected(attempt.partition, attempt.number, job_id, outcome.state, outcome.failure)
+        )
+        del self._out[job_id]
+        # The result is on disk; who watches must not keep it in memory.
+        told = replace(outcome, result=None)
+        if self.context.ledger.is_wanted(attempt.partition, self.context.policy):
+            self.context.observer.attempt_failed(told)
+        else:
+            self.context.observer.job_collected(told)
+
+    def _drop_stray(self, batch: Batch, stray: FoundJob) -> None:
+        """A job of ours that we did not submit: the client sent one twice."""
+        for attempts in self.context.ledger.attempts.values():
+            for attempt in attempts:
+                if attempt.tag in stray.tags and attempt.job not in (None, stray.job_id):
+                    drop_duplicate(self.context, batch, attempt, stray)
+                    return
+
+
+def drop_duplicate(
+    context: RunContext, batch: Batch, attempt: Attempt, duplicate: FoundJob
+) -> None:
+    """Cancel a second job of an attempt, or leave its result alone if it has run; record it."""
+    if duplicate.job_id in context.ledger.duplicates:
+        return
+    action = "dropped: it had ended"
+    if duplicate.state not in FINAL_STATES:
+        try:
+            batch.cancel_job(duplicate.job_id)
+            action = "cancelled"
+        except EngineError as error:
+            action = f"dropped: it could not be cancelled ({error})"
+    assert attempt.job is not None
+    context.journal.append(
+        Duplicate(attempt.partition, attempt.number, duplicate.job_id, attempt.job, action)
+    )
+    context.observer.warned(
+        f"partition {attempt.partition} exists twice on the service: job {attempt.job} is kept, "
+        f"job {duplicate.job_id} is {action}"
+    )
+
+
+def _failed(job_id: str, attempt: Attempt, error: EngineError, failure: FailureKind) -> JobOutcome:
+    return JobOutcome(
+        job_id, attempt.partition, "ERROR", result=None, error=str(error), failure=failure
+    )

@@ -1,0 +1,144 @@
+"""The config that a run's folder or archive holds, as input that anyone may have written.
+
+It is plain YAML, validated like any other config; what its `_target_`s name is imported only if it
+is qexp's own or the user trusts it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+from qexp.config import targets
+from qexp.config.load import Generator, freeze, generator, validated
+from qexp.core.spec import RunSpec
+from qexp.errors import ConfigError
+from qexp.redact import MASK
+
+_OWN = ("qexp.circuits.", "qexp.engines.")
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+
+Path = tuple[str, ...]
+
+
+def load_recorded(config_yaml: str, trust: Sequence[str], *, needs_circuits: bool) -> RunSpec:
+    """Validate a recorded config and freeze it. Nothing is imported before every target is allowed.
+
+    Args:
+        config_yaml: The text, as `qexp.archive.parts.recorded_config` returns it.
+        trust: Dotted prefixes of targets that the user allows beside qexp's own.
+        needs_circuits: Whether the circuits are to be generated. If not, their targets are neither
+            checked nor imported, and the workloads' `generate` raises.
+
+    Raises:
+        ConfigError: It is no config, names a target that is not allowed, or lacks a value that was
+            not recorded because it is a secret.
+    """
+    plain = parse(config_yaml)
+    used = {
+        path: value
+        for path, value in leaves(plain)
+        if needs_circuits or not _declares_circuits(path)
+    }
+    _refuse_unlisted_targets(used, trust)
+    _refuse_masked(used)
+    return freeze(validated(plain), config_yaml, generator if needs_circuits else _no_generator)
+
+
+def parse(config_yaml: str) -> dict[str, Any]:
+    """Read a config's YAML: plain values only, nothing is constructed and nothing interpolated.
+
+    Raises:
+        ConfigError: It is no mapping of names in valid YAML.
+    """
+    import yaml  # type: ignore[import-untyped]
+
+    class _NoAliases(yaml.SafeLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            # qexp writes none, and a few of them can stand for more than fits into memory.
+            if self.check_event(yaml.events.AliasEvent):
+                raise yaml.YAMLError("aliases are not allowed")
+            return super().compose_node(parent, index)
+
+    try:
+        plain = yaml.load(config_yaml, Loader=_NoAliases)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"the recorded config is not valid YAML: {reason[:200]}") from None
+    if not isinstance(plain, dict) or not all(isinstance(key, str) for key in plain):
+        raise ConfigError("the recorded config is not valid: it must be a mapping of keys")
+    return plain
+
+
+def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every value that is no map with keys and no list of maps, and the path of its key."""
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from leaves(item, (*path, str(key)))
+    elif isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
+        for index, item in enumerate(value):
+            yield from leaves(item, (*path, str(index)))
+    else:
+        yield path, value
+
+
+def is_masked(value: Any) -> bool:
+    """Whether a recorded value had a secret in it."""
+    # Without quotes around it the mask is YAML for a list of one text.
+    return value == [MASK.strip("[]")] or MASK in (value if isinstance(value, str) else ())
+
+
+def _declares_circuits(path: Path) -> bool:
+    return path[:1] == ("circuits",) or (path[:1] == ("workloads",) and path[2:3] == ("circuits",))
+
+
+def _refuse_unlisted_targets(used: Mapping[Path, Any], trust: Sequence[str]) -> None:
+    found = {".".join(path): name for path, name in used.items() if path[-1:] == ("_target_",)}
+    own = {key: name for key, name in found.items() if not _is_trusted(name, trust)}
+    for key, name in own.items():
+        if not isinstance(name, str) or not _DOTTED.fullmatch(name) or not name.startswith(_OWN):
+            _refuse(key, name)
+    # Only now, when nothing but qexp's own modules is left to be imported.
+    for key, name in own.items():
+        target = targets.locate(name, key.removesuffix("._target_"))
+        module, _, attribute = name.rpartition(".")
+        if attribute.startswith("_") or getattr(target, "__module__", None) != module:
+            _refuse(key, name)
+
+
+def _is_trusted(name: Any, trust: Iterable[str]) -> bool:
+    prefixes = [prefix.rstrip(".") for prefix in trust]
+    return isinstance(name, str) and any(f"{name}.".startswith(f"{each}.") for each in prefixes)
+
+
+def _refuse(key: str, name: Any) -> NoReturn:
+    text = name if isinstance(name, str) else repr(name)
+    shown = text if len(text) <= 100 else f"{text[:97]}..."
+    prefix = shown.rpartition(".")[0] or shown
+    raise ConfigError(
+        f"{key}: the run's recorded config names '{shown}', which is no circuit generator, backend "
+        f"or engine of qexp; it is imported only if you say so: --trust {prefix}"
+    )
+
+
+def _refuse_masked(used: Mapping[Path, Any]) -> None:
+    masked = [
+        ".".join(path)
+        for path, value in used.items()
+        if path[:1] != ("metadata",) and is_masked(value)
+    ]
+    if masked:
+        raise ConfigError(
+            f"{', '.join(masked)}: recorded as {MASK}, because secrets are never written; go on "
+            f"with the original command line and run_dir=RUN_DIR added to it"
+        )
+
+
+def _no_generator(node: Mapping[str, Any], path: str) -> Generator:
+    def generate(_sequence: Any) -> NoReturn:
+        raise ConfigError(
+            f"{path}: {node.get('_target_')} is not needed, because the plan is on disk"
+        )
+
+    return generate

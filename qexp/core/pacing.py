@@ -1,0 +1,91 @@
+"""How fast to submit, and how long to wait before asking again. Told the time, never waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_LONGEST_S = 60.0
+_NEGLIGIBLE_S = 0.05
+
+
+@dataclass
+class Backoff:
+    """Growing delays with jitter, so that many clients do not ask again at the same moment.
+
+    Attributes:
+        jitter: Gives a number in [0, 1).
+        first_s: The first delay is at most this long, each further one twice as long.
+        longest_s: No delay is longer.
+    """
+
+    jitter: Callable[[], float]
+    first_s: float = 1.0
+    longest_s: float = _LONGEST_S
+    _count: int = 0
+
+    def next_s(self) -> float:
+        """Seconds to wait now: between half of the current bound and all of it."""
+        # Doubled no further than it matters, or days of trying would overflow.
+        bound = min(self.longest_s, self.first_s * 2.0 ** min(self._count, 30))
+        self._count += 1
+        return bound * (0.5 + 0.5 * self.jitter())
+
+    def reset(self) -> None:
+        """Start again with the first delay."""
+        self._count = 0
+
+
+class Pace:
+    """When the next job may be submitted.
+
+    Without a fixed pace, jobs go as fast as they are taken. After the service has refused one for
+    coming too fast, the time that it then took to accept the next is the pace, and that is
+    halved with every job until it is refused again.
+
+    Args:
+        jitter: Gives a number in [0, 1).
+        fixed_s: Fixed time between two submissions in seconds, or None.
+    """
+
+    def __init__(self, jitter: Callable[[], float], fixed_s: float | None = None) -> None:
+        self._fixed_s = fixed_s
+        self._backoff = Backoff(jitter)
+        self._interval_s = 0.0
+        self._not_before_s = 0.0
+        self._accepted_s: float | None = None
+        self._refused = False
+
+    def delay_s(self, now_s: float) -> float:
+        """Seconds until the next submission, 0 if it may be made now."""
+        return max(0.0, self._not_before_s - now_s)
+
+    def accepted(self, now_s: float) -> None:
+        """A job was taken."""
+        if self._fixed_s is not None:
+            self._interval_s = self._fixed_s
+        elif self._refused and self._accepted_s is not None:
+            self._interval_s = now_s - self._accepted_s
+        else:
+            self._interval_s /= 2
+            if self._interval_s < _NEGLIGIBLE_S:
+                self._interval_s = 0.0
+        self._refused = False
+        self._backoff.reset()
+        self._accepted_s = now_s
+        self._not_before_s = now_s + self._interval_s
+
+    def refused(self, now_s: float, retry_after_s: float | None = None) -> float:
+        """A job was not taken now.
+
+        Args:
+            now_s: The time.
+            retry_after_s: What the service said to wait, or None.
+
+        Returns:
+            Seconds until the next attempt.
+        """
+        self._refused = True
+        delay_s = self._backoff.next_s() if retry_after_s is None else max(0.0, retry_after_s)
+        self._not_before_s = now_s + delay_s
+        return delay_s

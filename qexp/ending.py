@@ -1,0 +1,156 @@
+"""How a run ends: the archive is sealed with what there is, and what is missing is told."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from qexp.archive.read import open_archive
+from qexp.archive.store import RunStore
+from qexp.batch.context import Stopped
+from qexp.batch.journal import Journal
+from qexp.core.ledger import Ended, Interrupted, Ledger, Sealed
+from qexp.core.model import Plan, RunStatus, RunSummary
+from qexp.core.observer import Observer
+from qexp.errors import ArchiveError, EngineError, JobsFailedError, QexpError, UnfinishedError
+from qexp.redact import redact
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """How a run stands.
+
+    Attributes:
+        archive: Path of `run.h5`, or None where nothing was collected yet.
+        status: As in the archive; None where there is none.
+        plan: What was planned, or None for a run that had been complete before.
+    """
+
+    archive: Path | None
+    status: RunStatus | None
+    plan: Plan | None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Ends one process's work on a run.
+
+    Attributes:
+        run_dir: The run's folder.
+        store: Its parts.
+        journal: Its journal.
+        observer: Watches.
+    """
+
+    run_dir: Path
+    store: RunStore
+    journal: Journal
+    observer: Observer
+
+    @property
+    def _ledger(self) -> Ledger:
+        return self.journal.ledger
+
+    def detached(self, plan: Plan) -> RunReport:
+        """Everything is submitted, and nothing is waited for."""
+        self.observer.detached(plan, tuple(opened.batch for opened in self._ledger.batches))
+        return RunReport(None, None, plan)
+
+    def finished(self, plan: Plan, failure: Exception | None) -> RunReport:
+        """Seal what there is, and raise what is wrong.
+
+        Args:
+            plan: The plan.
+            failure: Why the run stopped before its end, or None.
+
+        Raises:
+            KeyboardInterrupt: It was asked to stop.
+            UnfinishedError: Jobs are still out or to be submitted.
+            JobsFailedError: Everything was tried, but jobs have no result.
+            ArchiveError: The archive cannot be written, or this is what stopped the run.
+        """
+        status = _status(self._ledger)
+        try:
+            if failure is None or status == "complete":
+                self.journal.append(Ended(status))
+            else:
+                self.journal.append(Interrupted(_one_line(failure)))
+            report = self.sealed(plan, status)
+        except ArchiveError:
+            if failure is None:
+                raise
+            _log.error("the archive could not be sealed; its parts are kept", exc_info=True)
+            report = RunReport(None, None, plan)
+        self._raise_unless_complete(report, failure)
+        return report
+
+    def sealed(self, plan: Plan, status: RunStatus) -> RunReport:
+        """Seal the archive. The parts stay, unless nothing can be added to a complete run."""
+        archive = self.store.seal(status, keep_parts=status != "complete")
+        self.journal.append(Sealed(status))
+        self.observer.sealed(archive, self._summary(plan, status, archive))
+        return RunReport(archive, status, plan)
+
+    def _summary(self, plan: Plan, status: RunStatus, archive: Path) -> RunSummary:
+        with open_archive(archive) as sealed:
+            usage_s = sum(job.usage_s or 0.0 for job in sealed.jobs)
+        return RunSummary(
+            status=status,
+            done=len(self._ledger.done),
+            planned=len(plan.partitions),
+            num_pubs=sum(partition.num_pubs for partition in plan.partitions),
+            usage_s=usage_s,
+            predicted_s=plan.qpu_s,
+            batch_ids=tuple(opened.batch for opened in self._ledger.batches),
+        )
+
+    def _raise_unless_complete(self, report: RunReport, failure: Exception | None) -> None:
+        done, planned = len(self._ledger.done), self._ledger.num_partitions
+        resume = resume_command(self.run_dir)
+        go_on = f"{done} of {planned} jobs are kept; go on with: {resume}"
+        if isinstance(failure, Stopped):
+            raise KeyboardInterrupt(f"interrupted; {go_on}")
+        if isinstance(failure, EngineError | UnfinishedError):
+            raise UnfinishedError(f"{_one_line(failure)}; {go_on}")
+        if isinstance(failure, QexpError):
+            raise type(failure)(f"{_one_line(failure)}; {go_on}")
+        if failure is not None:
+            raise UnfinishedError(f"{_one_line(failure)}; {go_on}") from failure
+        if report.status != "complete":
+            failed = sorted(set(range(planned)) - self._ledger.done)
+            raise JobsFailedError(
+                f"{len(failed)} of {planned} jobs have no result (partitions "
+                f"{', '.join(map(str, failed[:10]))}{'...' if len(failed) > 10 else ''}); the "
+                f"others and the reasons are in {report.archive}; to try them again: {resume}"
+            )
+
+
+def _status(ledger: Ledger) -> RunStatus:
+    done = len(ledger.done)
+    if done == ledger.num_partitions:
+        return "complete"
+    return "partial" if done else "failed"
+
+
+def resume_command(run_dir: Path) -> str:
+    """The command that goes on with a run, to be copied into a shell."""
+    return shlex.join(["python", "-m", "qexp.resume", shown_path(run_dir)])
+
+
+def shown_path(path: Path) -> str:
+    """A path as a person would type it here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(redact(str(error)).split()).rstrip(".")
+    if isinstance(error, Stopped):
+        return "interrupted"
+    return text if isinstance(error, QexpError) else f"{type(error).__name__}: {text}"

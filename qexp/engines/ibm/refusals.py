@@ -1,0 +1,187 @@
+"""What became of a submission that failed: refused, not now, batch over, or not known.
+
+IBM's client turns every failure into one of few exceptions and drops the reply's status on the
+way, but the chain of exceptions still leads to what `requests` raised.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
+
+from qexp.engines.ibm.client import one_line
+from qexp.engines.ibm.codes import BATCH_OVER, PENDING_LIMIT, QUOTA, RATE_LIMIT, as_code
+from qexp.errors import BatchOverError, BusyError, EngineError, RefusedError, UnclearError
+
+_PENDING_LIMIT = re.compile(r"(?=.*\bjobs?\b)(?:limit|maximum).*\b(?:pending|concurrent)", re.I)
+_BATCH_OVER = re.compile(
+    r"\b(?:session|batch)\b.*(?:closed|expired|terminated|not accept|no longer accept)", re.I
+)
+_QUOTA = re.compile(r"\bquota\b|usage limit", re.I)
+_THROTTLED = "too many 429 error responses"
+"""urllib3 gave up on a GET: a POST with 429 is not repeated."""
+
+_AMBIGUOUS = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY}
+_SERVICE = ("qiskit_ibm_runtime.qiskit_runtime_service", "qiskit_ibm_runtime.api.")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The service's reply to a request that failed.
+
+    Attributes:
+        method: The request's HTTP method.
+        status: HTTP status.
+        code: The service's code, or None.
+        message: What it says, `""` if nothing that can be read.
+        retry_after_s: The header `Retry-After`, in seconds from now, or None.
+    """
+
+    method: str
+    status: int
+    code: int | None
+    message: str
+    retry_after_s: float | None
+
+
+def reply_of(error: BaseException, outer: BaseException | None = None) -> Reply | None:
+    """The reply behind an exception of IBM's client, or None if there was none.
+
+    Args:
+        error: What was raised.
+        outer: What was being handled when the call began; it has nothing to do with the call.
+    """
+    from requests import RequestException
+
+    for each in _chain(error, outer):
+        if isinstance(each, RequestException) and each.response is not None:
+            return _read(each.response)
+    return None
+
+
+def is_batch_over(reply: Reply | None) -> bool:
+    """Whether the service says that the session takes no more jobs."""
+    return reply is not None and (
+        reply.code in BATCH_OVER or _BATCH_OVER.search(reply.message) is not None
+    )
+
+
+def submission_error(
+    error: Exception, doing: str, outer: BaseException | None = None
+) -> EngineError:
+    """What a failed submission means.
+
+    Args:
+        error: What IBM's client raised.
+        doing: As in "submitting partition 3 to batch x".
+        outer: As for `reply_of`.
+    """
+    reply = reply_of(error, outer)
+    if reply is not None:
+        return _answered(reply, f"{doing}: {one_line(error)}", _unclear(error, doing))
+    if any(_THROTTLED in str(each) for each in _chain(error, outer)):
+        return BusyError(f"{doing}: the service takes no more requests for now")
+    if any(_reached_service(each) for each in _chain(error, outer)):
+        return _unclear(error, doing)
+    return _local(error, doing)
+
+
+def _answered(reply: Reply, text: str, unclear: UnclearError) -> EngineError:  # noqa: PLR0911
+    status, code = reply.status, reply.code
+    if not 400 <= status < 500 or status in _AMBIGUOUS:
+        return unclear
+    if code in PENDING_LIMIT or _PENDING_LIMIT.search(reply.message):
+        return BusyError(text, reply.retry_after_s, needs_slot=True)
+    if is_batch_over(reply):
+        return BatchOverError(text)
+    if status == HTTPStatus.TOO_MANY_REQUESTS or code in RATE_LIMIT:
+        return BusyError(text, reply.retry_after_s)
+    if status == HTTPStatus.UNAUTHORIZED:
+        # An access token expires every hour; the client gets another one at the next request.
+        return BusyError(text)
+    if status == HTTPStatus.FORBIDDEN or code in QUOTA or _QUOTA.search(reply.message):
+        return EngineError(text)
+    if reply.method != "POST":
+        # One of the client's questions about instance and backend: it is not about this job.
+        return EngineError(text)
+    return RefusedError(text, code)
+
+
+def _local(error: Exception, doing: str) -> EngineError:
+    """Nothing was sent."""
+    if "session is closed" in str(error).lower():
+        return BatchOverError(f"{doing}: {one_line(error)}")
+    if isinstance(error, OSError | MemoryError):
+        return EngineError(f"{doing}: {type(error).__name__}: {one_line(error)}")
+    return RefusedError(f"{doing}: it was refused by IBM's client: {one_line(error)}")
+
+
+def _unclear(error: Exception, doing: str) -> UnclearError:
+    from qiskit.exceptions import QiskitError
+    from requests import RequestException
+
+    reason = one_line(error)
+    if not isinstance(error, QiskitError | RequestException):
+        reason = f"the reply cannot be read ({type(error).__name__}: {reason})"
+    return UnclearError(f"{doing}: it is not known whether the job was created: {reason}")
+
+
+def _chain(error: BaseException, outer: BaseException | None) -> Iterator[BaseException]:
+    """The exception and those that led to it, also where the client raised `from None`."""
+    seen: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following is not outer and following not in seen:
+        yield following
+        seen.append(following)
+        following = following.__cause__ or following.__context__
+
+
+def _reached_service(error: BaseException) -> bool:
+    traceback = error.__traceback__
+    while traceback is not None:
+        if str(traceback.tb_frame.f_globals.get("__name__")).startswith(_SERVICE):
+            return True
+        traceback = traceback.tb_next
+    return False
+
+
+def _read(response: Any) -> Reply:
+    errors = list(_errors_in(response))
+    return Reply(
+        method=str(getattr(response.request, "method", None) or ""),
+        status=response.status_code,
+        code=next((code for code, _ in errors if code is not None), None),
+        message=" ".join("; ".join(message for _, message in errors).split()),
+        retry_after_s=_retry_after_s(response.headers.get("Retry-After")),
+    )
+
+
+def _errors_in(response: Any) -> Iterator[tuple[int | None, str]]:
+    try:
+        body = response.json()
+    except ValueError:
+        return
+    errors = body.get("errors") if isinstance(body, Mapping) else None
+    for each in errors if isinstance(errors, list) else ():
+        if isinstance(each, Mapping):
+            yield as_code(each.get("code")), str(each.get("message") or "")
+
+
+def _retry_after_s(header: str | None) -> float | None:
+    """Seconds, or a date (RFC 9110, section 10.2.3)."""
+    if header is None:
+        return None
+    if header.strip().isdecimal():
+        return float(header)
+    try:
+        moment = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())

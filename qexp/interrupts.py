@@ -1,0 +1,65 @@
+"""Ctrl-C and SIGTERM while jobs are out: once to stop in order, twice to leave at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_INTERRUPTED = 130
+_SHOW_CURSOR = "\x1b[?25h"
+
+
+class Interrupts:
+    """Notes signals instead of raising, so that no result is lost between two lines of code.
+
+    A context manager; outside of the main thread it leaves signals alone.
+    """
+
+    def __init__(self) -> None:
+        self._name = ""
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, previous in self._previous.items():
+            signal.signal(number, previous)
+
+    def is_set(self) -> bool:
+        """Whether there was a signal."""
+        return bool(self._name)
+
+    @property
+    def reason(self) -> str:
+        """The signal's name, or `""`."""
+        return self._name
+
+    def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        # Neither locks nor buffers here: the signal may have come while one of them was held.
+        if self._name:
+            _say(f"{_SHOW_CURSOR if sys.stderr.isatty() else ''}qexp: left at once\n")
+            # What is on disk is always whole, so that nothing has to be done any more.
+            os._exit(_INTERRUPTED)
+        self._name = signal.Signals(number).name
+        _say("\nqexp: stopping, what is measured is kept; once more to leave at once\n")
+
+
+def _say(text: str) -> None:
+    try:
+        os.write(2, text.encode())
+    except OSError:
+        return

@@ -1,0 +1,165 @@
+"""The long form: kill at every step, in a run and in the resume after it, and print the counts."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.crash.cases import drawn, kills_at, kind_of
+from tests.crash.processes import Forks, Processes, Subprocesses
+from tests.crash.steps import JOURNAL, Kill
+from tests.crash.storm import Case, EngineName, Found, Scene
+
+HALFWAY = {
+    "local": (
+        Kill("fsync journal.jsonl submitted", 1, "after"),
+        Kill("fsync journal.jsonl collected", 1, "after"),
+        Kill("replace run.h5", 1, "after"),
+    ),
+    "ibm": (
+        Kill("reply POST /jobs", 1, "after"),
+        Kill("fsync journal.jsonl submitted", 2, "after"),
+        Kill("fsync journal.jsonl collected", 1, "after"),
+        Kill("replace run.h5", 1, "after"),
+    ),
+}
+"""After these the resume is killed at each of its own steps."""
+
+
+def main() -> None:
+    """Exits with 1 if anything was lost, executed twice or left wrong."""
+    options = _options()
+    engines: list[EngineName] = ["local", "ibm"]
+    if options.engine != "both":
+        engines = [options.engine]
+    folder = Path(tempfile.mkdtemp(prefix="qexp-crash-"))
+    print(f"runs are in {folder}; those without a problem are removed", flush=True)
+    good = [_play_engine(engine, folder, options) for engine in engines]
+    sys.exit(0 if all(good) else 1)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
+    parser.add_argument("--engine", choices=["local", "ibm", "both"], default="both")
+    parser.add_argument(
+        "--every", type=int, default=1, metavar="N",
+        help="of the steps outside of the journal only each N-th (default: 1)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--storms", type=int, default=20, metavar="N",
+        help="runs that are killed up to four times at random (default: 20)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="of the random ones (default: 0)")
+    parser.add_argument(
+        "--strace", action="store_true",
+        help="also kill at every system call that writes the journal or the archive",
+    )  # fmt: skip
+    parser.add_argument(
+        "--fork", action="store_true",
+        help="fork commands from one process that has imported everything: quicker",
+    )  # fmt: skip
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, metavar="N",
+        help="runs at once (default: number of CPUs)",
+    )  # fmt: skip
+    return parser.parse_args()
+
+
+def _play_engine(engine: EngineName, folder: Path, options: argparse.Namespace) -> bool:
+    pool = _Pool(engine, folder, options.jobs, fork=options.fork)
+    try:
+        found = list(pool.play(_cases(engine, pool, options)))
+    finally:
+        pool.close()
+    _print_table(engine, found)
+    return not any(one.problems for one in found)
+
+
+def _cases(engine: EngineName, pool: _Pool, options: argparse.Namespace) -> Iterator[Case]:
+    scene = pool.scenes[0]
+    for kill in kills_at(scene.steps, options.every):
+        yield Case((kill,))
+    for first in HALFWAY[engine]:
+        resume = pool.scenes[0].play(Case((first,)))
+        for kill in kills_at(resume.steps, options.every):
+            yield Case((first, kill), same_command=options.every == 1 and kill.moment == "torn")
+    rng = random.Random(options.seed)
+    for _ in range(options.storms):
+        yield Case(drawn(rng, scene.steps, rng.randint(2, 4)))
+    if options.strace:
+        for kill in scene.system_calls():
+            if JOURNAL in kill.place or kill.occurrence % options.every == 0:
+                yield Case((kill,))
+
+
+class _Pool:
+    """Several scenes of one engine side by side."""
+
+    def __init__(self, engine: EngineName, folder: Path, jobs: int, *, fork: bool) -> None:
+        self._processes: list[Processes] = []
+        self.scenes: list[Scene] = []
+        for number in range(jobs):
+            place = folder / str(number)
+            place.mkdir(exist_ok=True)
+            self._processes.append(Forks(place) if fork else Subprocesses())
+            self.scenes.append(Scene(engine, self._processes[-1], place))
+
+    def play(self, cases: Iterable[Case]) -> Iterator[Found]:
+        """Play all cases; those with a problem are told at once."""
+        idle = list(self.scenes)
+
+        def play(case: Case) -> Found:
+            scene = idle.pop()
+            try:
+                return scene.play(case)
+            finally:
+                idle.append(scene)
+
+        known = list(cases)
+        with ThreadPoolExecutor(len(self.scenes)) as executor:
+            for number, found in enumerate(executor.map(play, known), start=1):
+                if found.problems:
+                    print(f"\n{found.case}\n  " + "\n  ".join(found.problems), flush=True)
+                if number % 50 == 0:
+                    print(f"{number} of {len(known)}", flush=True)
+                yield found
+
+    def close(self) -> None:
+        for processes in self._processes:
+            processes.close()
+
+
+def _print_table(engine: EngineName, found: list[Found]) -> None:
+    kills: Counter[str] = Counter()
+    bad: defaultdict[str, int] = defaultdict(int)
+    for one in found:
+        for place in one.places:
+            kills[kind_of(place)] += 1
+        if one.places:
+            bad[kind_of(one.places[-1])] += bool(one.problems)
+    print(f"\n| {engine}: killed at | kills | runs with a problem |\n| --- | ---: | ---: |")
+    for kind, count in sorted(kills.items()):
+        print(f"| {kind} | {count} | {bad[kind]} |")
+    digests = {one.digest for one in found if one.digest is not None}
+    for label, value in (
+        ("runs", len(found)),
+        ("kills", kills.total()),
+        ("runs killed more than once", sum(len(one.places) > 1 for one in found)),
+        ("resumes", sum(one.resumes for one in found)),
+        ("shots lost", sum(one.shots_lost for one in found)),
+        ("partitions executed twice", sum(one.twice for one in found)),
+        ("distinct data digests", len(digests)),
+        ("runs with a problem", sum(bool(one.problems) for one in found)),
+    ):
+        print(f"| **{label}** | **{value}** | |")
+
+
+if __name__ == "__main__":
+    main()

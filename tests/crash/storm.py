@@ -1,0 +1,331 @@
+"""Kill a run, resume it until it is done, and look for what was lost or done twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+import qexp
+from qexp.archive.verify import verify
+from qexp.errors import QexpError
+from tests.crash.launcher import NOWHERE
+from tests.crash.processes import Ended, Processes, environment
+from tests.crash.steps import JOURNAL, Kill
+from tests.crash.strace import calls_in, injection, is_system_call, run_traced, watching
+from tests.emulator import MANILA, IBMEmulator
+
+if TYPE_CHECKING:
+    from qexp.archive.read import Archive
+    from tests.emulator.faults import Scripted
+
+EngineName = Literal["local", "ibm"]
+NUM_PUBS, SHOTS, NUM_PARTITIONS = 4, 50, 2
+EXPERIMENT = (
+    "experiment=random_sampling",
+    f"circuits.num_circuits={NUM_PUBS}",
+    "circuits.num_qubits=2",
+    "circuits.depth=2",
+    f"partition.max_circuits={NUM_PUBS // NUM_PARTITIONS}",
+    f"primitive.shots={SHOTS}",
+    "seed=1",
+)
+WHERE = {
+    "local": (),
+    "ibm": ("backend=ibm", f"backend.name={MANILA}", "engine.poll_interval_s=0.05"),
+}
+# `.holder.json` says who held the lock; a kill after the end leaves it, and nothing relies on it.
+LEFT = {"run.h5", "run.log", JOURNAL, ".lock", ".holder.json"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is done to one run.
+
+    Attributes:
+        kills: The first one is for `python -m qexp`, each other one for the resume after it.
+        same_command: Resume by the same command line with `run_dir=` instead of `qexp.resume`.
+    """
+
+    kills: tuple[Kill, ...]
+    same_command: bool = False
+
+    def __str__(self) -> str:
+        then = " then ".join(str(kill) for kill in self.kills)
+        return f"{then}{' (same command)' if self.same_command else ''}"
+
+
+@dataclass
+class Found:
+    """What became of one case.
+
+    Attributes:
+        places: Where the processes were killed; fewer than kills if a process ended before.
+        resumes: Processes that were started to go on with the run.
+        shots_lost: Shots of the plan that the archive does not have.
+        twice: Partitions that were executed twice.
+        digest: The archive's `data_sha256`.
+        problems: Everything that is not as promised, one line each.
+        steps: The trace of the last resume.
+    """
+
+    case: Case
+    places: list[str] = field(default_factory=list)
+    resumes: int = 0
+    shots_lost: int = 0
+    twice: int = 0
+    digest: str | None = None
+    problems: list[str] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
+
+    def check(self, is_so: object, problem: str) -> None:
+        """Note a problem unless something is so."""
+        if not is_so:
+            self.problems.append(problem)
+
+
+class Scene:
+    """Plays cases on one engine.
+
+    Args:
+        engine: Where the run runs.
+        processes: Starts the command line.
+        folder: For the runs; those without a problem are removed.
+    """
+
+    def __init__(self, engine: EngineName, processes: Processes, folder: Path) -> None:
+        self.engine = engine
+        self._processes = processes
+        self._folder = folder / engine
+        self._count = 0
+        (self._folder / "home").mkdir(parents=True, exist_ok=True)
+        self.steps, self.digest = self._undisturbed()
+
+    def play(self, case: Case, faults: Sequence[Scripted] = ()) -> Found:
+        """Run, kill, resume until it ends by itself, and check.
+
+        Args:
+            case: What is done.
+            faults: What else goes wrong on the service.
+        """
+        found = Found(case)
+        with self._service() as emulator:
+            if emulator is not None:
+                emulator.faults.extend(faults)
+            run = _Run(self, emulator)
+            ended = run.start(case.kills[0])
+            found.check(ended.was_killed or ended.code == 0, f"the run ended with {_told(ended)}")
+            for kill in (*case.kills[1:], None):
+                if ended.was_killed:
+                    found.places.append(run.killed_at)
+                known = run.done()
+                ended = run.resume(kill, same_command=case.same_command)
+                found.resumes += 1
+                found.check(
+                    ended.was_killed or ended.code == 0, f"resume ended with {_told(ended)}"
+                )
+                found.check(
+                    not (known & run.submitted_since()), "a partition with a result was submitted"
+                )
+            found.steps = run.trace.read_text().splitlines()
+            self._inspect(found, run)
+        if not found.problems:
+            shutil.rmtree(run.folder.parent)
+        return found
+
+    def _undisturbed(self) -> tuple[list[str], str]:
+        """The steps of a run that nothing disturbs, and its digest; both engines are exact."""
+        with self._service() as emulator:
+            run = _Run(self, emulator)
+            ended = run.start(None)
+            if ended.code != 0:
+                raise RuntimeError(f"the undisturbed run ended with {_told(ended)}")
+            with run.archive() as archive:
+                return run.trace.read_text().splitlines(), archive.data_sha256
+
+    def _inspect(self, found: Found, run: _Run) -> None:
+        path = run.folder / "run.h5"
+        found.check(path.exists(), "there is no run.h5")
+        if not path.exists():
+            found.shots_lost = NUM_PUBS * SHOTS
+            return
+        found.problems.extend(f"verify: {problem}" for problem in verify(path))
+        with run.archive() as archive:
+            found.check(archive.status == "complete", f"status is {archive.status}")
+            found.shots_lost = NUM_PUBS * SHOTS - _num_shots(archive)
+            found.digest = archive.data_sha256
+            if run.emulator is not None:
+                run.emulator.wait_until_idle()
+                found.problems.extend(_differences(archive, run.emulator))
+                jobs = run.emulator.jobs_by_tag()
+                found.check(set(jobs.values()) == {1}, f"jobs by tag: {dict(jobs)}")
+                found.check(len(jobs) == NUM_PARTITIONS, f"{len(jobs)} attempts were submitted")
+        found.check(found.shots_lost == 0, f"{found.shots_lost} shots are lost")
+        found.check(found.digest == self.digest, f"the digest is {found.digest}")
+        found.twice = sum(count > 1 for count in run.executions().values())
+        found.check(found.twice == 0, f"executions per partition: {run.executions()}")
+        left = {item.name for item in run.folder.iterdir()}
+        found.check(left <= LEFT, f"left behind: {sorted(left - LEFT)}")
+        self._resume_again(found, run, path)
+
+    def _resume_again(self, found: Found, run: _Run, path: Path) -> None:
+        before = (_sha256(path), run.executions())
+        ended = run.resume(None)
+        found.check(ended.code == 0, f"resuming a finished run ended with {_told(ended)}")
+        found.check(
+            (_sha256(path), run.executions()) == before, "resuming a finished run changed something"
+        )
+
+    @contextmanager
+    def _service(self) -> Iterator[IBMEmulator | None]:
+        if self.engine == "local":
+            yield None
+            return
+        with IBMEmulator() as emulator:
+            yield emulator
+
+    def launch(self, run: _Run, kill: Kill | None, *command: str) -> Ended:
+        """Start a command of a run, to be killed or not."""
+        run.trace.write_text("")
+        more = run.emulator.env if run.emulator is not None else {}
+        cwd, env = run.folder.parent, environment(self._folder / "home", more)
+        if kill is not None and is_system_call(kill):
+            return run_traced(command, cwd, env, injection(kill, run.folder))
+        arguments = [str(kill or NOWHERE), str(run.folder), str(run.trace), *command]
+        return self._processes.run(arguments, cwd, env)
+
+    def system_calls(self) -> list[Kill]:
+        """A kill at each system call by which an undisturbed run writes what `strace` watches."""
+        with self._service() as emulator:
+            run = _Run(self, emulator)
+            log = run.folder.parent / "strace.txt"
+            more = emulator.env if emulator is not None else {}
+            env = environment(self._folder / "home", more)
+            ended = run_traced(run.command(), run.folder.parent, env, watching(run.folder, log))
+            if ended.code != 0:
+                raise RuntimeError(f"the traced run ended with {_told(ended)}")
+            return calls_in(log.read_text())
+
+    def new_folder(self) -> Path:
+        """A folder for one run and what belongs to it."""
+        self._count += 1
+        folder = self._folder / f"{self._count:05d}"
+        folder.mkdir()
+        return folder
+
+
+class _Run:
+    """One run, from the outside."""
+
+    def __init__(self, scene: Scene, emulator: IBMEmulator | None) -> None:
+        base = scene.new_folder()
+        self.scene = scene
+        self.emulator = emulator
+        self.folder = base / "run"
+        self.trace = base / "trace.txt"
+        self.killed_at = ""
+        self._known = 0
+
+    def command(self) -> tuple[str, ...]:
+        return ("qexp", *self._overrides(), f"hydra.run.dir={self.folder}")
+
+    def start(self, kill: Kill | None) -> Ended:
+        return self._launch(kill, *self.command())
+
+    def resume(self, kill: Kill | None, *, same_command: bool = False) -> Ended:
+        self._known = len(self.events())
+        if not (self.folder / JOURNAL).exists():
+            # Nothing has begun, and nothing says that it had.
+            return self.start(kill)
+        if same_command or not self._has_config():
+            # Without the config on disk only who has it can go on.
+            return self._launch(kill, "qexp", *self._overrides(), f"run_dir={self.folder}")
+        return self._launch(kill, "qexp.resume", str(self.folder))
+
+    def _overrides(self) -> tuple[str, ...]:
+        return (*EXPERIMENT, *WHERE[self.scene.engine])
+
+    def _launch(self, kill: Kill | None, *command: str) -> Ended:
+        ended = self.scene.launch(self, kill, *command)
+        traced = self.trace.read_text().splitlines()
+        if traced:
+            self.killed_at = traced[-1].removesuffix("~")
+        else:
+            self.killed_at = kill.place if kill is not None else ""
+        return ended
+
+    def _has_config(self) -> bool:
+        return (self.folder / "parts" / "header.json").exists() or any(
+            event["event"] == "planned" for event in self.events()
+        )
+
+    def archive(self) -> Archive:
+        return qexp.open_archive(self.folder)
+
+    def events(self) -> list[dict[str, Any]]:
+        """The journal's whole lines."""
+        path = self.folder / JOURNAL
+        text = path.read_text() if path.exists() else ""
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+    def done(self) -> set[int]:
+        """Partitions that have a result, as the journal says."""
+        return {
+            event["partition"]
+            for event in self.events()
+            if event["event"] == "collected" and event["state"] == "DONE"
+        }
+
+    def submitted_since(self) -> set[int]:
+        """Partitions that the last resume has submitted."""
+        new = self.events()[self._known :]
+        return {event["partition"] for event in new if event["event"] == "submitting"}
+
+    def executions(self) -> dict[int, int]:
+        """How often each partition was executed: as the service says, or as far as results tell."""
+        if self.emulator is not None:
+            return dict(sorted(self.emulator.runs_per_partition().items()))
+        results = [
+            event["partition"]
+            for event in self.events()
+            if event["event"] == "collected" and event["state"] == "DONE"
+        ]
+        return dict(sorted(Counter(results).items()))
+
+
+def _num_shots(archive: Archive) -> int:
+    results, found = archive.results["main"], 0
+    for index in range(len(results)):
+        with suppress(QexpError, LookupError):
+            found += sum(register.num_shots for register in results[index].data.values())
+    return found
+
+
+def _differences(archive: Archive, emulator: IBMEmulator) -> Iterator[str]:
+    """Bits in the archive that are not those that the service has measured."""
+    for job in archive.jobs:
+        if job.state != "DONE":
+            continue
+        for offset, truth in enumerate(emulator.results[job.job_id]):
+            data = archive.results["main"][job.first + offset].data
+            for register, bits in truth.items():
+                # The archive's bits are in Qiskit's order, most significant first.
+                stored = np.unpackbits(data[register].array, axis=-1)[..., ::-1]
+                if not np.array_equal(stored[..., : bits.shape[-1]], bits):
+                    yield f"PUB {job.first + offset} is not what job {job.job_id} measured"
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _told(ended: Ended) -> str:
+    return f"{ended.code}: {' '.join((ended.err or ended.out)[-600:].split())}"

@@ -1,0 +1,90 @@
+"""The short form: each kind of journal event, of request and of write is hit once.
+
+`python -m tests.crash` hits all of them, also while resuming.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from tests.crash.processes import Forks
+from tests.crash.steps import Kill
+from tests.crash.storm import Case, Scene
+from tests.emulator.faults import LIST_JOBS, LONGEST_DELAY_S, POST_JOB, first, then
+
+JOURNAL = (
+    "write journal.jsonl started@1:torn",
+    "write journal.jsonl planned@1:torn",
+    "fsync journal.jsonl planned@1:after",
+    "write journal.jsonl batch_opened@1:before",
+    "fsync journal.jsonl submitting@2:after",
+    "write journal.jsonl submitted@2:torn",
+    "write journal.jsonl batch_closed@1:torn",
+    "write journal.jsonl collected@1:before",
+    "fsync journal.jsonl collected@1:after",
+    "write journal.jsonl ended@1:before",
+    "write journal.jsonl sealed@1:torn",
+)
+ARCHIVE = (
+    "fill .run.h5.tmp@50:before",
+    "copy to .run.h5.tmp@100:after",
+    "close .run.h5.tmp@2:before",
+    "replace run.h5@1:before",
+    "replace run.h5@1:after",
+    "unlink .parts-sealed/partition-N.h5@2:before",
+)
+REQUESTS = (
+    "reply POST /sessions@1:after",
+    "reply POST /jobs@1:before",
+    "reply POST /jobs@2:after",
+)
+TWICE = (
+    ("write parts/.partition-N.h5.tmp@2:torn", "write journal.jsonl planned@1:before"),
+    ("fsync journal.jsonl submitted@1:after", "write journal.jsonl resumed@1:torn"),
+    ("write parts/.job-N-N.h5.tmp@1:torn", "fill .run.h5.tmp@60:before"),
+    ("replace run.h5@1:before", "replace run.h5@1:after"),
+)
+
+
+def cases(engine: str) -> list:
+    """One group for each engine, so that its undisturbed run is made once."""
+    single = (*JOURNAL, *(ARCHIVE if engine == "local" else REQUESTS))
+    kills = [(kill,) for kill in single]
+    kills += TWICE if engine == "local" else TWICE[1:2]
+    mark = pytest.mark.xdist_group(f"crash-{engine}")
+    return [pytest.param(engine, one, marks=mark, id=f"{engine} {' '.join(one)}") for one in kills]
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory):
+    """Makes or returns the one scene of an engine."""
+    folder = tmp_path_factory.mktemp("crash")
+    made: dict[str, Scene] = {}
+    with Forks(folder) as processes:
+
+        def get(engine: str) -> Scene:
+            if engine not in made:
+                made[engine] = Scene(engine, processes, folder)
+            return made[engine]
+
+        yield get
+
+
+@pytest.mark.parametrize(("engine", "kills"), [*cases("local"), *cases("ibm")])
+def test_nothing_is_lost_and_nothing_is_done_twice(scene, engine: str, kills: tuple[str, ...]):
+    found = scene(engine).play(Case(tuple(Kill.parse(kill) for kill in kills)))
+    assert not found.problems, "\n".join(found.problems)
+    assert len(found.places) == len(kills), f"killed only at {found.places}"
+
+
+@pytest.mark.xdist_group("crash-ibm")
+def test_a_job_that_appears_only_when_its_sender_is_dead_is_found(scene):
+    asked = threading.Event()
+    late = first(POST_JOB, lambda: asked.wait(LONGEST_DELAY_S), nth=2)
+    missed = then(LIST_JOBS.tagged("qexp-job:.*"), asked.set)
+    kill = Kill("reply POST /jobs", 2, "before")
+    found = scene("ibm").play(Case((kill,)), [late, missed])
+    assert not found.problems, "\n".join(found.problems)
+    assert late.done == missed.done == 1

@@ -1,0 +1,169 @@
+"""It is not known whether a job was created, or there is one too many."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from qexp.errors import UnfinishedError
+from tests.emulator import faults
+from tests.faults.conftest import PARTITIONS, TRIES_OF_THE_CLIENT, Scenario
+
+SECOND = faults.POST_JOB.tagged(r"qexp-job:1\.1:.*")
+
+
+def test_a_second_job_that_the_client_made_is_cancelled(either: Scenario) -> None:
+    emulator = either.emulator
+    emulator.hold()
+    either.inject(
+        faults.status(SECOND, 503, after=True), faults.then(faults.CANCEL_JOB, emulator.release)
+    )
+    either.run()
+    either.assert_complete()
+    kept, dropped = twins(either, 2)
+    (event,) = either.events("duplicate")
+    assert (event["partition"], event["attempt"]) == (1, 1)
+    assert {event["kept"], event["job"]} == {kept, dropped}
+    assert event["action"] == "cancelled"
+    assert emulator.job_states()[event["job"]] == "Cancelled"
+    assert any("exists twice" in warning for warning in either.watcher.warnings)
+    (row,) = [job for job in either.jobs() if job.partition == 1]
+    assert row.job_id == event["kept"]
+
+
+def test_a_second_job_that_has_run_is_not_in_the_data(scenario: Scenario) -> None:
+    emulator = scenario.emulator
+    scenario.inject(
+        faults.status(SECOND, 503, after=True),
+        faults.then(faults.CLOSE_SESSION, emulator.wait_until_idle),
+    )
+    scenario.run()
+    # That both ran was the client's doing: the second was there before anyone could know.
+    scenario.assert_complete(executed_again=Counter({1: 1}))
+    (event,) = scenario.events("duplicate")
+    assert {event["kept"], event["job"]} == set(twins(scenario, 2))
+    assert event["action"].startswith("dropped")
+    assert len(scenario.jobs()) == PARTITIONS
+
+
+def test_all_the_jobs_that_the_client_may_make(scenario: Scenario) -> None:
+    """It gives up in the end, so that qexp has no id either."""
+    emulator = scenario.emulator
+    emulator.hold()
+    scenario.inject(
+        faults.status(SECOND, 503, after=True, times=TRIES_OF_THE_CLIENT),
+        faults.then(faults.CLOSE_SESSION, emulator.release),
+    )
+    scenario.run()
+    scenario.assert_complete()
+    jobs = twins(scenario, TRIES_OF_THE_CLIENT)
+    events = scenario.events("duplicate")
+    assert {event["job"] for event in events} == set(jobs[1:])
+    assert {event["kept"] for event in events} == {jobs[0]}
+    assert Counter(emulator.job_states().values()) == {
+        "Completed": PARTITIONS,
+        "Cancelled": TRIES_OF_THE_CLIENT - 1,
+    }
+
+
+def test_a_second_job_that_cannot_be_cancelled(scenario: Scenario) -> None:
+    emulator = scenario.emulator
+    emulator.hold()
+    scenario.inject(
+        faults.status(SECOND, 503, after=True),
+        faults.status(faults.CANCEL_JOB, 500, times=None),
+        faults.first(faults.LIST_JOBS, release_when_told(scenario), times=None),
+    )
+    scenario.run()
+    scenario.assert_complete(executed_again=Counter({1: 1}))
+    (event,) = scenario.events("duplicate")
+    assert event["action"].startswith("dropped: it could not be cancelled")
+
+
+def test_an_orphan_is_adopted_by_its_tag(either: Scenario) -> None:
+    """The job was created, then nobody was there to hear of it."""
+    either.allow(outage_s=0.3)
+    gone = faults.gone_after(SECOND)
+    either.inject(gone)
+    with pytest.raises(UnfinishedError, match=r"qexp-job:1\.1:.*qexp\.resume"):
+        either.run()
+    assert len(either.emulator.job_ids) == 2
+    (left,) = [event for event in either.events("submitting") if event["partition"] == 1]
+    assert 1 not in {event["partition"] for event in either.events("submitted")}
+    gone.stop()
+    either.resume()
+    either.assert_complete()
+    assert either.emulator.jobs_by_tag()[left["tag"]] == 1
+    (adopted,) = [event for event in either.events("submitted") if event["partition"] == 1]
+    assert adopted["adopted"]
+    assert adopted["job"] == either.emulator.jobs_of(1)[0]
+    assert len(either.emulator.job_ids) == PARTITIONS
+
+
+def test_a_job_that_never_was_is_submitted_again(scenario: Scenario) -> None:
+    scenario.allow(outage_s=0.3)
+    gone = faults.gone_at(SECOND)
+    scenario.inject(gone)
+    with pytest.raises(UnfinishedError):
+        scenario.run()
+    gone.stop()
+    scenario.resume()
+    scenario.assert_complete()
+    (missing,) = scenario.events("not_submitted")
+    assert (missing["partition"], missing["failure"]) == (1, "lost")
+    assert len(scenario.emulator.job_ids) == PARTITIONS
+
+
+def test_twin_orphans(scenario: Scenario) -> None:
+    """The client made two, and then the process was gone before it knew of either."""
+    emulator = scenario.emulator
+    emulator.hold()
+    scenario.allow(outage_s=0.3)
+    gone = faults.gone_at(SECOND, nth=3)
+    scenario.inject(gone, faults.status(SECOND, 503, after=True, times=2))
+    with pytest.raises(UnfinishedError):
+        scenario.run()
+    jobs = twins(scenario, 2)
+    gone.stop()
+    scenario.inject(faults.first(faults.LIST_JOBS, release_when_told(scenario), times=None))
+    scenario.resume()
+    scenario.assert_complete()
+    (event,) = scenario.events("duplicate")
+    assert {event["kept"], event["job"]} == set(jobs)
+    assert event["action"] == "cancelled"
+
+
+def test_a_job_that_is_listed_late(scenario: Scenario) -> None:
+    """The reply was lost, and the first listing does not have the job yet."""
+    scenario.inject(
+        faults.drop(SECOND, after=True),
+        faults.edited(faults.LIST_JOBS, without_jobs, nth=1),
+    )
+    scenario.run()
+    scenario.assert_complete()
+    assert len(scenario.emulator.job_ids) == PARTITIONS
+
+
+def twins(scenario: Scenario, number: int) -> list[str]:
+    """Ids of the jobs of partition 1, which all have the same tag."""
+    jobs = scenario.emulator.jobs_of(1)
+    assert len(jobs) == number
+    counts = scenario.emulator.jobs_by_tag()
+    assert sorted(counts.values()) == sorted([number, *[1] * (len(counts) - 1)])
+    return jobs
+
+
+def release_when_told(scenario: Scenario) -> Callable[[], None]:
+    """Jobs start once the journal has the duplicate."""
+
+    def release() -> None:
+        if scenario.events("duplicate"):
+            scenario.emulator.release()
+
+    return release
+
+
+def without_jobs(text: str) -> str:
+    return '{"jobs": [], "count": 0, "limit": 200, "offset": 0}'

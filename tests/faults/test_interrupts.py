@@ -1,0 +1,54 @@
+"""Ctrl-C and SIGTERM while jobs are out."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.emulator import faults
+from tests.faults.conftest import PARTITIONS, Scenario
+
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
+
+
+@SIGNALS
+def test_jobs_are_left_to_be_collected_later(scenario: Scenario, number: signal.Signals) -> None:
+    emulator = scenario.emulator
+    emulator.hold()
+    scenario.inject(interrupting(faults.POST_JOB, number, nth=2))
+    with pytest.raises(KeyboardInterrupt, match=r"qexp\.resume"):
+        scenario.run()
+    assert list(emulator.job_states().values()) == ["Queued", "Queued"]
+    assert scenario.counts()["interrupted"] == 1
+    assert len(emulator.journal.find("PATCH", f"/sessions/{emulator.session_ids[0]}")) == 1
+    emulator.release()
+    scenario.resume()
+    scenario.assert_complete()
+    assert scenario.posts() == PARTITIONS
+
+
+@SIGNALS
+def test_jobs_are_cancelled(scenario: Scenario, number: signal.Signals) -> None:
+    emulator = scenario.emulator
+    emulator.stall_next_job()
+    scenario.allow(on_interrupt="cancel")
+    scenario.inject(
+        faults.then(faults.CLOSE_SESSION, emulator.wait_until_running),
+        interrupting(faults.LIST_JOBS, number),
+    )
+    with pytest.raises(KeyboardInterrupt, match=r"qexp\.resume"):
+        scenario.run()
+    assert list(emulator.job_states().values()) == ["Running", "Cancelled", "Cancelled"]
+    emulator.end_stall()
+    scenario.resume()
+    scenario.assert_complete()
+    assert scenario.posts() == PARTITIONS + 2
+
+
+def interrupting(
+    endpoint: faults.Endpoint, number: signal.Signals, *, nth: int = 1
+) -> faults.Scripted:
+    """The process gets a signal while it waits for a reply."""
+    return faults.then(endpoint, lambda: os.kill(os.getpid(), number), nth=nth)

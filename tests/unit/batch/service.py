@@ -1,0 +1,345 @@
+"""A service that does what a test says, survives the process that used it, and counts what it ran.
+
+`Mortal` things die together: once one is killed, every call of any of them raises `Killed`, as
+nothing of a process runs after SIGKILL.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qexp.batch.context import Clock, RunContext
+from qexp.batch.journal import Journal
+from qexp.batch.requests import Requests, run_tag
+from qexp.core.ledger import Planned
+from qexp.core.model import (
+    FINAL_STATES,
+    FailureKind,
+    FoundJob,
+    JobOutcome,
+    JobRequest,
+    JobState,
+    Partition,
+    Plan,
+    PrimitiveSpec,
+)
+from qexp.core.observer import Observer
+from qexp.core.policy import ExecutionPolicy
+from qexp.errors import (
+    BatchOverError,
+    EngineError,
+    LostJobError,
+    UndeliveredError,
+)
+
+RUN_ID = "20261122T120000Z-abcdef"
+
+
+class Killed(BaseException):
+    """SIGKILL."""
+
+
+@dataclass
+class Life:
+    """Counts the steps of one process, and ends it at the n-th."""
+
+    dies_at: int | None = None
+    steps: int = 0
+    is_dead: bool = False
+
+    def step(self) -> None:
+        if self.is_dead:
+            raise Killed
+        self.steps += 1
+        if self.steps == self.dies_at:
+            self.is_dead = True
+            raise Killed
+
+
+@dataclass
+class FakeTime:
+    """Passes only when somebody sleeps."""
+
+    now_s: float = 0.0
+    slept_s: list[float] = field(default_factory=list)
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+        self.slept_s.append(seconds)
+
+    def clock(self) -> Clock:
+        return Clock(lambda: self.now_s, self.sleep, lambda: 0.5, settle_s=2.0)
+
+
+@dataclass
+class ServiceJob:
+    id: str
+    partition: int
+    batch: str
+    tags: tuple[str, ...]
+    state: JobState = "QUEUED"
+    failure: FailureKind | None = None
+
+
+@dataclass
+class Service:
+    """The other side. `ends` says how the jobs of a partition end, attempt by attempt."""
+
+    ends: dict[int, list[FailureKind | None]] = field(default_factory=dict)
+    on_submit: list[Callable[[Service, JobRequest, str], None] | Exception] = field(
+        default_factory=list
+    )
+    on_call: dict[str, list[Exception]] = field(default_factory=dict)
+    polls_needed: int = 1
+    jobs: dict[str, ServiceJob] = field(default_factory=dict)
+    batches: list[str] = field(default_factory=list)
+    closed: set[str] = field(default_factory=set)
+    over: set[str] = field(default_factory=set)
+    runs: Counter[int] = field(default_factory=Counter)
+    calls: list[str] = field(default_factory=list)
+    held: bool = False
+    created: int = 0
+    time: FakeTime = field(default_factory=FakeTime)
+
+    def call(self, name: str) -> None:
+        self.calls.append(name)
+        if self.on_call.get(name):
+            raise self.on_call[name].pop(0)
+
+    def create(self, request: JobRequest, batch: str) -> str:
+        job_id = f"job{self.created}"
+        self.created += 1
+        self.jobs[job_id] = ServiceJob(job_id, request.partition.index, batch, request.tags)
+        return job_id
+
+    def run_some(self) -> None:
+        """Every job that is queued ends."""
+        if self.held:
+            return
+        for job in self.jobs.values():
+            if job.state == "QUEUED":
+                ends = self.ends.get(job.partition) or [None]
+                job.failure = ends.pop(0) if len(ends) > 1 else ends[0]
+                if job.failure is None:
+                    self.runs[job.partition] += 1
+                job.state = "DONE" if job.failure is None else "ERROR"
+
+
+@dataclass
+class FakeBatch:
+    service: Service
+    life: Life
+    id: str
+    is_attached: bool = False
+    mine: dict[str, JobRequest] = field(default_factory=dict)
+    undelivered: Counter[str] = field(default_factory=Counter)
+
+    def details(self) -> dict[str, Any]:
+        self.life.step()
+        self.service.call("details")
+        return {"id": self.id, "state": "closed" if self.id in self.service.closed else "open"}
+
+    def submit(self, request: JobRequest) -> str:
+        self.life.step()
+        self.service.call("submit")
+        if self.is_attached or self.id in self.service.closed | self.service.over:
+            raise BatchOverError("closed")
+        action = self.service.on_submit.pop(0) if self.service.on_submit else None
+        if isinstance(action, Exception):
+            raise action
+        if action is not None:
+            action(self.service, request, self.id)
+        job_id = self.service.create(request, self.id)
+        # The job exists, and its id may never arrive.
+        self.life.step()
+        self.mine[job_id] = request
+        return job_id
+
+    def find(self, tag: str) -> list[FoundJob]:
+        self.life.step()
+        self.service.call("find")
+        return [
+            FoundJob(job.id, job.tags, job.state)
+            for job in self.service.jobs.values()
+            if tag in job.tags
+        ]
+
+    def adopt(self, job_id: str, request: JobRequest) -> None:
+        self.life.step()
+        self.service.call("adopt")
+        if job_id not in self.service.jobs:
+            raise LostJobError(f"no job {job_id}")
+        self.mine[job_id] = request
+
+    def strays(self) -> list[FoundJob]:
+        return [
+            FoundJob(job.id, job.tags, job.state)
+            for job in self.service.jobs.values()
+            if job.batch == self.id and job.id not in self.mine
+        ]
+
+    def cancel_job(self, job_id: str) -> None:
+        self.life.step()
+        self.service.call("cancel_job")
+        job = self.service.jobs[job_id]
+        if job.state not in FINAL_STATES:
+            job.state, job.failure = "CANCELLED", "cancelled"
+
+    def cancel(self) -> None:
+        self.life.step()
+        self.service.call("cancel")
+        for job in self.service.jobs.values():
+            if job.batch == self.id and job.state == "QUEUED":
+                job.state, job.failure = "CANCELLED", "cancelled"
+
+    def close(self) -> None:
+        self.life.step()
+        self.service.call("close")
+        self.service.closed.add(self.id)
+
+    def abandon(self) -> None:
+        self.close()
+
+    def queue_length(self) -> int | None:
+        return None
+
+    def states(self) -> Mapping[str, JobState]:
+        self.life.step()
+        self.service.call("states")
+        return {job_id: self.service.jobs[job_id].state for job_id in self.mine}
+
+    def wait(self, timeout_s: float, is_stopped: Callable[[], bool]) -> None:
+        self.life.step()
+        self.service.call("wait")
+        self.service.time.now_s += min(timeout_s, 1.0)
+        self.service.run_some()
+
+    def collect(self, job_id: str) -> JobOutcome:
+        self.life.step()
+        self.service.call("collect")
+        job = self.service.jobs[job_id]
+        if job.failure == "undelivered":
+            raise UndeliveredError("half a result")
+        return JobOutcome(
+            job_id,
+            job.partition,
+            job.state,
+            result=None,
+            error=job.failure,
+            failure=job.failure,
+        )
+
+
+@dataclass
+class FakeEngine:
+    service: Service
+    life: Life
+    jobs_outlive_process: bool = True
+    name: str = "scripted"
+
+    def open_batch(self, backend: object, *, max_time_s: int | None) -> FakeBatch:
+        self.life.step()
+        self.service.call("open")
+        batch_id = f"batch{len(self.service.batches)}"
+        self.service.batches.append(batch_id)
+        return FakeBatch(self.service, self.life, batch_id)
+
+    def attach_batch(self, backend: object, batch_id: str) -> FakeBatch:
+        return FakeBatch(self.service, self.life, batch_id, is_attached=True)
+
+
+@dataclass
+class MemoryStore:
+    """What is on disk; it survives."""
+
+    outcomes: dict[tuple[int, int], JobOutcome] = field(default_factory=dict)
+    details: dict[int, tuple[Any, Any, str, str | None]] = field(default_factory=dict)
+    life: Life = field(default_factory=Life)
+    errors: list[Exception] = field(default_factory=list)
+
+    def write_batch(self, number, opened, final, *, batch_id, follows) -> None:
+        self.life.step()
+        kept = self.details.get(number, (None, None))
+        self.details[number] = (opened or kept[0], final or kept[1], batch_id, follows)
+
+    def write_job(self, outcome: JobOutcome) -> None:
+        self.life.step()
+        if self.errors:
+            raise self.errors.pop(0)
+        self.outcomes[outcome.partition, outcome.attempt] = outcome
+        self.life.step()
+
+    def job_states(self):
+        return {
+            key: (outcome.job_id, outcome.state, outcome.failure)
+            for key, outcome in self.outcomes.items()
+        }
+
+
+class MortalJournal(Journal):
+    """Dies before, or right after, a line is written."""
+
+    def __init__(self, run_dir: Path, life: Life) -> None:
+        super().__init__(run_dir)
+        self._life = life
+
+    def append(self, event: Any) -> None:
+        self._life.step()
+        super().append(event)
+        self._life.step()
+
+
+def partition(index: int) -> Partition:
+    return Partition(index, "main", index, index + 1, 10, None, 10, 100, 2.0, "end")
+
+
+@dataclass
+class Process:
+    """One process's view of a run in `run_dir`."""
+
+    run_dir: Path
+    service: Service
+    store: MemoryStore
+    num_partitions: int = 3
+    policy: ExecutionPolicy = field(default_factory=ExecutionPolicy)
+    observer: Observer = field(default_factory=Observer)
+    life: Life = field(default_factory=Life)
+    jobs_outlive_process: bool = True
+    is_stopped: Callable[[], bool] = lambda: False
+
+    def context(self) -> RunContext:
+        journal = MortalJournal(self.run_dir, self.life)
+        self.store.life = self.life
+        if journal.ledger.plan is None:
+            planned = Planned(
+                "token", tuple(f"{index:064x}" for index in range(self.num_partitions))
+            )
+            Journal.append(journal, planned)
+        plan = Plan(tuple(partition(index) for index in range(self.num_partitions)))
+        return RunContext(
+            engine=FakeEngine(self.service, self.life, self.jobs_outlive_process),
+            backend=None,
+            run_tag=run_tag(RUN_ID),
+            request=Requests(
+                RUN_ID,
+                0,
+                plan,
+                journal.ledger.plan,
+                {"main": PrimitiveSpec("sampler")},
+                lambda _: [],
+            ),
+            journal=journal,
+            store=self.store,
+            policy=self.policy,
+            max_time_s=None,
+            observer=self.observer,
+            is_stopped=self.is_stopped,
+            clock=self.service.time.clock(),
+        )
+
+
+__all__ = ["EngineError", "FakeEngine", "Life", "MemoryStore", "Process", "Service"]

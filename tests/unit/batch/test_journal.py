@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qexp.batch.journal import JOURNAL_NAME, Journal, read_ledger
+from qexp.core.ledger import BatchOpened, Collected, Planned, Started, Submitted, Submitting
+from qexp.errors import ArchiveError
+
+EVENTS = [
+    Started("host", 42, "0.1"),
+    Planned("token", ("aa", "bb")),
+    BatchOpened("b0", None, 1500),
+    Submitting(0, 1, "b0", "tag"),
+    Submitted(0, 1, "b0", "job0"),
+    Collected(0, 1, "job0", "ERROR", "transient"),
+]
+
+
+def write(run_dir: Path) -> Path:
+    with Journal(run_dir) as journal:
+        for event in EVENTS:
+            journal.append(event)
+    return run_dir / JOURNAL_NAME
+
+
+def test_what_is_appended_is_read_back(tmp_path: Path):
+    write(tmp_path)
+    ledger = read_ledger(tmp_path)
+    assert ledger.plan == EVENTS[1]
+    assert ledger.batches == [EVENTS[2]]
+    (attempt,) = ledger.attempts[0]
+    assert (attempt.job, attempt.state, attempt.failure) == ("job0", "ERROR", "transient")
+
+
+def test_each_line_can_be_checked_without_qexp(tmp_path: Path):
+    for line in write(tmp_path).read_bytes().splitlines():
+        body, _, _ = line.rpartition(b',"crc32"')
+        assert int(json.loads(line)["crc32"], 16) == zlib.crc32(body)
+
+
+@given(cut=st.integers(1, 60))
+def test_a_torn_last_line_is_repaired(tmp_path_factory: pytest.TempPathFactory, cut: int):
+    run_dir = tmp_path_factory.mktemp("run")
+    path = write(run_dir)
+    whole = path.read_bytes()
+    last = whole.splitlines(keepends=True)[-1]
+    path.write_bytes(whole[: len(whole) - min(cut, len(last))])
+    expected = whole[: len(whole) - len(last)]
+    assert read_ledger(run_dir).open()
+    with Journal(run_dir) as journal:
+        journal.append(EVENTS[-1])
+    assert path.read_bytes()[: len(expected)] == expected
+    assert not read_ledger(run_dir).open()
+
+
+def test_zeros_that_a_power_cut_left_are_cut_off(tmp_path: Path):
+    path = write(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"\0" * 512)
+    with Journal(tmp_path):
+        assert path.read_bytes() == whole
+
+
+@given(data=st.data())
+def test_any_flipped_bit_is_reported_with_its_line_or_only_cuts_the_last_line(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+):
+    run_dir = tmp_path_factory.mktemp("run")
+    path = write(run_dir)
+    raw = bytearray(path.read_bytes())
+    position = data.draw(st.integers(0, len(raw) - 2))
+    bit = data.draw(st.integers(0, 7))
+    raw[position] ^= 1 << bit
+    path.write_bytes(raw)
+    line = bytes(raw[:position]).count(b"\n") + 1
+    with pytest.raises(ArchiveError, match=rf"journal\.jsonl, line {line}: "):
+        read_ledger(run_dir)
+
+
+@pytest.mark.parametrize("rubbish", [b"rubbish\n", b"{}\n", b"\n", b'{"event":"planned"}\n'])
+def test_rubbish_is_reported_with_its_line(tmp_path: Path, rubbish: bytes):
+    path = write(tmp_path)
+    path.write_bytes(path.read_bytes() + rubbish)
+    with pytest.raises(ArchiveError, match="line 7") as caught:
+        Journal(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_event_of_a_newer_version_is_reported(tmp_path: Path):
+    path = write(tmp_path)
+    body = b'{"time":"2030-01-01T00:00:00Z","event":"teleported"'
+    path.write_bytes(path.read_bytes() + body + f',"crc32":"{zlib.crc32(body):08x}"}}\n'.encode())
+    with pytest.raises(ArchiveError, match="line 7: no event that this version"):
+        read_ledger(tmp_path)
+
+
+def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path: Path, monkeypatch):
+    path = write(tmp_path)
+    before = path.read_bytes()
+    write_all = os.write
+
+    def write_some(descriptor: int, data: bytes) -> int:
+        return write_all(descriptor, data[:7])
+
+    with Journal(tmp_path) as journal:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", write_some)
+            with pytest.raises(ArchiveError, match="No space left"):
+                journal.append(Submitting(1, 1, "b0", "tag"))
+        assert path.read_bytes() == before
+        journal.append(Submitting(1, 1, "b0", "tag"))
+    assert len(read_ledger(tmp_path).open()) == 1
+
+
+def test_a_folder_without_a_journal_holds_no_run(tmp_path: Path):
+    with pytest.raises(ArchiveError, match="holds no run"):
+        read_ledger(tmp_path)
+
+
+def test_a_journal_that_cannot_be_opened_is_one_line(tmp_path: Path):
+    (tmp_path / JOURNAL_NAME).mkdir()
+    with pytest.raises(ArchiveError, match=JOURNAL_NAME):
+        Journal(tmp_path)
+
+
+def test_secrets_do_not_reach_the_journal(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("QISKIT_IBM_TOKEN", "s3cr3t-t0ken")
+    with Journal(tmp_path) as journal:
+        journal.append(BatchOpened("s3cr3t-t0ken"))
+    assert b"s3cr3t" not in (tmp_path / JOURNAL_NAME).read_bytes()
