@@ -24,12 +24,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qexp.batch.collect import Collector
-from qexp.batch.context import RunContext, Stopped
+from qexp.batch.context import Patience, RunContext, Stopped
 from qexp.batch.recover import reattach
 from qexp.batch.submit import Submitter
 from qexp.core.ledger import BatchClosed, BatchOpened
 from qexp.core.protocols import Batch
-from qexp.errors import EngineError
+from qexp.errors import BusyError, EngineError, UnclearError
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class _Batches:
         """Open the next batch; it is in the journal when this returns."""
         context = self.context
         follows = context.ledger.batches[-1].batch if context.ledger.batches else None
-        batch = context.engine.open_batch(context.backend, max_time_s=context.max_time_s)
+        batch = self._insist_on_opening()
         self.held.append(batch)
         context.journal.append(BatchOpened(batch.id, follows, context.max_time_s))
         context.observer.batch_opened(batch.id)
@@ -54,6 +54,16 @@ class _Batches:
             self.opened[batch.id] = batch.details()
         self._store(batch, None)
         return batch
+
+    def _insist_on_opening(self) -> Batch:
+        context, patience = self.context, Patience(self.context)
+        while True:
+            context.raise_if_stopped()
+            try:
+                return context.engine.open_batch(context.backend, max_time_s=context.max_time_s)
+            except (BusyError, UnclearError) as error:
+                # A batch that was opened without our knowing it stays empty and costs nothing.
+                context.pause(patience.failed(error))
 
     def close(self, batch: Batch) -> None:
         """Close a batch, and say so in the journal. That it fails is no reason to lose a job."""

@@ -22,7 +22,7 @@ from typing import Any, get_args
 from qexp.core.jsonable import dumps
 from qexp.core.ledger import Event, Ledger
 from qexp.errors import ArchiveError
-from qexp.redact import redact
+from qexp.redact import redactor
 
 JOURNAL_NAME = "journal.jsonl"
 
@@ -114,7 +114,7 @@ def read_ledger(run_dir: Path) -> Ledger:
 def _line(event: Event) -> bytes:
     now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     fields = {"time": now, "event": _NAMES[type(event)], **dataclasses.asdict(event)}
-    body = dumps(fields, redact).encode("utf-8", "backslashreplace")[:-1]
+    body = dumps(fields, redactor()).encode("utf-8", "backslashreplace")[:-1]
     return body + f',"crc32":"{zlib.crc32(body):08x}"}}\n'.encode()
 
 

@@ -87,9 +87,14 @@ def _cases(engine: EngineName, pool: _Pool, options: argparse.Namespace) -> Iter
     for kill in kills_at(scene.steps, options.every):
         yield Case((kill,))
     for first in HALFWAY[engine]:
-        resume = pool.scenes[0].play(Case((first,)))
+        resume = scene.play(Case((first,)))
         for kill in kills_at(resume.steps, options.every):
             yield Case((first, kill), same_command=options.every == 1 and kill.moment == "torn")
+    if engine == "ibm":
+        # The archive is sealed twice: in the end `run.h5` is replaced by another one.
+        resume = scene.play(Case((), is_partial=True))
+        for kill in kills_at(resume.steps, options.every):
+            yield Case((kill,), is_partial=True)
     rng = random.Random(options.seed)
     for _ in range(options.storms):
         yield Case(drawn(rng, scene.steps, rng.randint(2, 4)))

@@ -3,6 +3,7 @@
 Patched into the command line's own process, which otherwise runs as it is. A step is named by what
 it does to which file (`write journal.jsonl Submitted`, `replace parts/job-N-N.h5`), and numbered
 by how often that was done. It can be killed before it, after it, and, where it writes, halfway.
+Descriptors are named by `/proc`, so this is for Linux.
 """
 
 from __future__ import annotations

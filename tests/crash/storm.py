@@ -53,14 +53,18 @@ class Case:
     Attributes:
         kills: The first one is for `python -m qexp`, each other one for the resume after it.
         same_command: Resume by the same command line with `run_dir=` instead of `qexp.resume`.
+        is_partial: Before all that, a job fails and the run is sealed without its result; the
+            first kill is for the resume after it. Only where there is a service.
     """
 
     kills: tuple[Kill, ...]
     same_command: bool = False
+    is_partial: bool = False
 
     def __str__(self) -> str:
         then = " then ".join(str(kill) for kill in self.kills)
-        return f"{then}{' (same command)' if self.same_command else ''}"
+        told = {" (same command)": self.same_command, " (partial before)": self.is_partial}
+        return then + "".join(text for text, is_so in told.items() if is_so)
 
 
 @dataclass
@@ -121,9 +125,15 @@ class Scene:
             if emulator is not None:
                 emulator.faults.extend(faults)
             run = _Run(self, emulator)
-            ended = run.start(case.kills[0])
-            found.check(ended.was_killed or ended.code == 0, f"the run ended with {_told(ended)}")
-            for kill in (*case.kills[1:], None):
+            kills = list(case.kills)
+            if case.is_partial:
+                ended = run.start_partial()
+                found.check(ended.code == 4, f"the partial run ended with {_told(ended)}")
+                found.check(verify(run.folder / "run.h5") == [], "the partial archive is damaged")
+            else:
+                ended = run.start(kills.pop(0))
+                found.check(ended.was_killed or not ended.code, f"the run ended: {_told(ended)}")
+            for kill in (*kills, None):
                 if ended.was_killed:
                     found.places.append(run.killed_at)
                 known = run.done()
@@ -167,7 +177,8 @@ class Scene:
                 found.problems.extend(_differences(archive, run.emulator))
                 jobs = run.emulator.jobs_by_tag()
                 found.check(set(jobs.values()) == {1}, f"jobs by tag: {dict(jobs)}")
-                found.check(len(jobs) == NUM_PARTITIONS, f"{len(jobs)} attempts were submitted")
+                expected = NUM_PARTITIONS + found.case.is_partial
+                found.check(len(jobs) == expected, f"{len(jobs)} attempts were submitted")
         found.check(found.shots_lost == 0, f"{found.shots_lost} shots are lost")
         found.check(found.digest == self.digest, f"the digest is {found.digest}")
         found.twice = sum(count > 1 for count in run.executions().values())
@@ -239,6 +250,12 @@ class _Run:
 
     def start(self, kill: Kill | None) -> Ended:
         return self._launch(kill, *self.command())
+
+    def start_partial(self) -> Ended:
+        """The first job fails, and is not tried again."""
+        assert self.emulator is not None
+        self.emulator.fail_next_job("The cryostat is warm.", 9999)
+        return self._launch(None, *self.command(), "execution.retries=0")
 
     def resume(self, kill: Kill | None, *, same_command: bool = False) -> Ended:
         self._known = len(self.events())

@@ -6,14 +6,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import pytest
 
 from tests.crash.processes import Forks
 from tests.crash.steps import Kill
-from tests.crash.storm import Case, Scene
+from tests.crash.storm import Case, EngineName, Scene
 from tests.emulator.faults import LIST_JOBS, LONGEST_DELAY_S, POST_JOB, first, then
 
+Scenes: TypeAlias = Callable[[EngineName], Scene]
 JOURNAL = (
     "write journal.jsonl started@1:torn",
     "write journal.jsonl planned@1:torn",
@@ -48,23 +51,23 @@ TWICE = (
 )
 
 
-def cases(engine: str) -> list:
+def cases(engine: EngineName) -> list[Any]:
     """One group for each engine, so that its undisturbed run is made once."""
     single = (*JOURNAL, *(ARCHIVE if engine == "local" else REQUESTS))
-    kills = [(kill,) for kill in single]
+    kills: list[tuple[str, ...]] = [(kill,) for kill in single]
     kills += TWICE if engine == "local" else TWICE[1:2]
     mark = pytest.mark.xdist_group(f"crash-{engine}")
     return [pytest.param(engine, one, marks=mark, id=f"{engine} {' '.join(one)}") for one in kills]
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory):
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenes]:
     """Makes or returns the one scene of an engine."""
     folder = tmp_path_factory.mktemp("crash")
-    made: dict[str, Scene] = {}
+    made: dict[EngineName, Scene] = {}
     with Forks(folder) as processes:
 
-        def get(engine: str) -> Scene:
+        def get(engine: EngineName) -> Scene:
             if engine not in made:
                 made[engine] = Scene(engine, processes, folder)
             return made[engine]
@@ -73,14 +76,16 @@ def scene(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.mark.parametrize(("engine", "kills"), [*cases("local"), *cases("ibm")])
-def test_nothing_is_lost_and_nothing_is_done_twice(scene, engine: str, kills: tuple[str, ...]):
+def test_nothing_is_lost_and_nothing_is_done_twice(
+    scene: Scenes, engine: EngineName, kills: tuple[str, ...]
+) -> None:
     found = scene(engine).play(Case(tuple(Kill.parse(kill) for kill in kills)))
     assert not found.problems, "\n".join(found.problems)
     assert len(found.places) == len(kills), f"killed only at {found.places}"
 
 
 @pytest.mark.xdist_group("crash-ibm")
-def test_a_job_that_appears_only_when_its_sender_is_dead_is_found(scene):
+def test_a_job_that_appears_only_when_its_sender_is_dead_is_found(scene: Scenes) -> None:
     asked = threading.Event()
     late = first(POST_JOB, lambda: asked.wait(LONGEST_DELAY_S), nth=2)
     missed = then(LIST_JOBS.tagged("qexp-job:.*"), asked.set)
@@ -88,3 +93,15 @@ def test_a_job_that_appears_only_when_its_sender_is_dead_is_found(scene):
     found = scene("ibm").play(Case((kill,)), [late, missed])
     assert not found.problems, "\n".join(found.problems)
     assert late.done == missed.done == 1
+
+
+@pytest.mark.xdist_group("crash-ibm")
+@pytest.mark.parametrize(
+    "kill", ["replace run.h5@1:before", "unlink .parts-sealed/header.json@1:before"]
+)
+def test_an_archive_is_sealed_again_when_a_partial_run_is_completed(
+    scene: Scenes, kill: str
+) -> None:
+    found = scene("ibm").play(Case((Kill.parse(kill),), is_partial=True))
+    assert not found.problems, "\n".join(found.problems)
+    assert len(found.places) == 1

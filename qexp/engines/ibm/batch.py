@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _PAGE = 200
 """Jobs in one reply to a list request (the service's maximum)."""
 
+_MISSED_IN_A_ROW = 3
+"""Listings that may lack a job before it is asked for by its id."""
+
 _SLICE_S = 0.1
 """How long `wait` sleeps without asking whether it should stop."""
 
@@ -43,14 +46,21 @@ def open_session(backend: IBMBackend, max_time_s: int | None) -> Batch:
         max_time_s: Time to live, from the start of the first job on; None is the service's.
 
     Raises:
-        EngineError: The service refused the batch or could not be reached.
+        RefusedError: The service takes no such batch.
+        BusyError, UnclearError: Not now, or the service could not be reached; trying again can at
+            worst leave a batch without jobs, whose clock never starts.
+        EngineError: The account may not.
     """
     from qiskit_ibm_runtime import Batch
 
-    with reading(f"opening the batch on {backend.name}"):
-        session = Batch(backend, max_time=max_time_s)
+    doing, outer = f"opening the batch on {backend.name}", sys.exception()
+    with service_call(doing):
+        try:
+            session = Batch(backend, max_time=max_time_s)
+        except Exception as error:  # Also what the client trips over in a garbled reply.
+            raise submission_error(error, doing, outer) from None
     if not isinstance(session.session_id, str):
-        raise EngineError(f"opening the batch on {backend.name}: the service gave it no id")
+        raise UnclearError(f"{doing}: the service gave it no id")
     return session
 
 
@@ -248,7 +258,8 @@ class IBMBatch:
         """The state of every known job, by one list request.
 
         More pages (of 200 jobs) follow only while an unfinished job, or a job that no listing
-        has shown yet, may be on them. A job that a listing lacks keeps its state.
+        has shown yet, may be on them. A job that a listing lacks keeps its state; one that
+        several lack in a row is asked for by its id.
         """
         pending = {key for key, job in self._jobs.items() if job.state not in FINAL_STATES}
         if pending:
@@ -260,7 +271,19 @@ class IBMBatch:
                     self._see(entry, pending)
                 if not pending and count <= len(self._jobs.keys() | self._others.keys()):
                     break
+            for job_id in pending:
+                self._missed(job_id)
         return {job_id: job.state for job_id, job in self._jobs.items()}
+
+    def _missed(self, job_id: str) -> None:
+        job = self._jobs[job_id]
+        job.missed += 1
+        if job.missed % _MISSED_IN_A_ROW == 0:
+            try:
+                _, entry = self._look_up(job_id)
+                job.see(entry)
+            except LostJobError as error:
+                job.state, job.lost = "ERROR", str(error)
 
     def _see(self, entry: dict[str, Any], pending: set[str]) -> None:
         job = self._jobs.get(entry["id"])
@@ -293,6 +316,8 @@ class IBMBatch:
             self.states()
         if job.state not in FINAL_STATES:
             raise EngineError(f"job {job_id} is {job.state}: it has nothing to collect yet")
+        if job.lost:
+            raise LostJobError(job.lost)
         return self._collector.collect(job_id, job)
 
     def _client(self) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 from qexp.core.jsonable import map_text, to_jsonable
 from qexp.errors import EngineError, QexpError
-from qexp.redact import RedactingFilter, redact
+from qexp.redact import RedactingFilter, redact, redactor
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ _MAX_MESSAGE = 400
 
 def redacted(value: Any) -> Any:
     """Any value of the service as plain JSON, with `redact` applied to every string."""
-    return map_text(to_jsonable(value), redact)
+    return map_text(to_jsonable(value), redactor())
 
 
 def one_line(error: BaseException) -> str:
@@ -86,6 +86,8 @@ def renew_token_on_refusal(api_client: Any) -> None:
 def _forget_token(tokens: Any, response: Any, *_: Any, **__: Any) -> None:
     if response.status_code == HTTPStatus.UNAUTHORIZED:
         tokens.expire_time = 0
+        # Or IBM's SDK takes a request that failed for one under way, and waits a minute for it.
+        tokens.request_time = 0
 
 
 @contextmanager

@@ -69,6 +69,8 @@ class Collector:
     def _with_result(self, outcome: JobOutcome, job: Job) -> JobOutcome:
         properties = self._calibrations.at(_timestamps(outcome).get("running"))
         result, problem = _fetch_result(outcome.job_id, job)
+        if problem and not outcome.metrics:
+            raise LostJobError(f"the service knows job {outcome.job_id} no more: {problem}")
         if problem:
             raise UndeliveredError(f"the result of job {outcome.job_id} did not arrive: {problem}")
         return replace(
@@ -123,6 +125,9 @@ def _metrics(job_id: str, job: Job) -> dict[str, Any]:
         except IBMError as error:
             reply = reply_of(error)
             if reply is not None and reply.status == HTTPStatus.NOT_FOUND:
+                if job.state == "DONE":
+                    _log.warning("job %s has no metrics: %s", job_id, one_line(error))
+                    return {}
                 raise LostJobError(
                     f"the service knows job {job_id} no more: {one_line(error)}"
                 ) from None

@@ -20,6 +20,8 @@ class Job:
         options: The primitive's options as finalised.
         state: The last state that was seen.
         seen: What the last listing said of it.
+        missed: Number of whole listings in a row that lacked it.
+        lost: Why it counts as gone, or `""`.
     """
 
     handle: Any
@@ -27,10 +29,12 @@ class Job:
     options: Mapping[str, Any]
     state: JobState = "QUEUED"
     seen: dict[str, Any] = field(default_factory=dict)
+    missed: int = 0
+    lost: str = ""
 
     def see(self, entry: dict[str, Any]) -> None:
         """Take note of what the service says."""
-        self.seen, self.state = entry, state_of(entry)
+        self.seen, self.state, self.missed = entry, state_of(entry), 0
 
     def tell_handle(self) -> None:
         """Tell IBM's job object what is known; it would ask for it once more."""

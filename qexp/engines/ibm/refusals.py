@@ -128,7 +128,7 @@ def _unclear(error: Exception, doing: str) -> UnclearError:
     reason = one_line(error)
     if not isinstance(error, QiskitError | RequestException):
         reason = f"the reply cannot be read ({type(error).__name__}: {reason})"
-    return UnclearError(f"{doing}: it is not known whether the job was created: {reason}")
+    return UnclearError(f"{doing}: it is not known whether it was done: {reason}")
 
 
 def _chain(error: BaseException, outer: BaseException | None) -> Iterator[BaseException]:

@@ -81,12 +81,13 @@ def least_busy(
     try:
         with service_call("selecting the least busy backend"):
             # The instance is the service's already: least_busy takes only CRNs.
-            return service.least_busy(
+            backend: BackendV2 = service.least_busy(
                 min_num_qubits=min_num_qubits,
                 filters=attributes.match if attributes.wanted else None,
                 use_fractional_gates=use_fractional_gates,
                 **criteria,
             )
+            return _loaded(backend)
     except QiskitBackendNotFoundError:
         attributes.refuse_unknown()
         asked = {
@@ -150,9 +151,15 @@ def _by_name(service: Any, name: str, **how: Any) -> BackendV2:
 
     with service_call(f"selecting backend {name!r}"):
         try:
-            backend: BackendV2 = service.backend(name, **how)
+            backend = _loaded(service.backend(name, **how))
         except IBMInputValueError as error:
             raise ConfigError(f"backend.use_fractional_gates: {one_line(error)}") from None
+    return backend
+
+
+def _loaded(backend: BackendV2) -> BackendV2:
+    """The same, its properties fetched: the client does so at the first use, wherever that is."""
+    assert backend.target is not None
     return backend
 
 

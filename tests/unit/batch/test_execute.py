@@ -261,6 +261,19 @@ def test_a_batch_that_is_over_is_followed_by_another(tmp_path: Path, store: Memo
     assert service.batches == ["batch0", "batch1"]
 
 
+def test_opening_a_batch_is_tried_again(tmp_path: Path, store: MemoryStore):
+    service = Service(on_call={"open": [BusyError("429"), UnclearError("dropped")]})
+    go(tmp_path, service, store)
+    assert done(store) == [0, 1, 2]
+
+
+def test_a_batch_that_is_refused_is_not_asked_for_again(tmp_path: Path, store: MemoryStore):
+    service = Service(on_call={"open": [RefusedError("no such plan")]})
+    with pytest.raises(RefusedError):
+        go(tmp_path, service, store)
+    assert service.calls == ["open"]
+
+
 def test_an_outage_while_watching_is_waited_out(tmp_path: Path, store: MemoryStore):
     service = Service(on_call={"states": [EngineError("503")] * 5, "collect": [EngineError("503")]})
     go(tmp_path, service, store)
