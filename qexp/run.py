@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qexp import __version__
+from qexp.archive.parts import StoredParts
 from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
 from qexp.archive.store import RunStore
@@ -26,7 +27,7 @@ from qexp.batch.execute import execute
 from qexp.batch.journal import JOURNAL_NAME, Journal
 from qexp.batch.lock import run_lock
 from qexp.batch.recover import note_what_is_on_disk
-from qexp.batch.requests import Requests, run_tag
+from qexp.batch.requests import CommittedPubs, Requests, run_tag
 from qexp.core.ledger import Ended, Ledger, Planned, Resumed, Started
 from qexp.core.model import Partition, Plan, PlannedPub
 from qexp.core.observer import Guarded, Observer
@@ -37,13 +38,16 @@ from qexp.interrupts import Interrupts
 from qexp.plan.build import build_plan, check_max_time
 from qexp.provenance import run_header
 from qexp.redact import redactor
+from qexp.workers import available_cores, start_server
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
 
-    from qexp.core.model import Pub
 
 _log = logging.getLogger(__name__)
+
+_WORTH_WORKERS = 64
+"""Circuits from which on worker processes are started before it is known that they are needed."""
 
 
 def run(
@@ -166,6 +170,7 @@ class _Work:
 
     def plan_and_carry_out(self) -> RunReport:
         """Select the backend, plan, and run the plan."""
+        self._start_early()
         backend = self._select(None)
         header = run_header(self.spec, backend, self.run_dir.name)
         self.store.write_header(header)
@@ -191,6 +196,14 @@ class _Work:
             return self._ending.finished(plan, None)
         backend = self._select(header["backend"]["name"])
         return self._carry_out(backend, plan, header["run_id"])
+
+    def _start_early(self) -> None:
+        """Let worker processes import while this one does, if there is enough for them to do."""
+        count = self.spec.engine.workers or available_cores()
+        asked = [workload.num_circuits for workload in self.spec.workloads]
+        known = sum(number for number in asked if isinstance(number, int))
+        if count > 1 and known >= _WORTH_WORKERS:
+            start_server()
 
     def _select(self, recorded: str | None) -> BackendV2:
         backend = self.spec.select_backend(recorded)
@@ -251,11 +264,6 @@ class _Work:
         spec, committed = self.spec, self.ledger.plan
         assert committed is not None
 
-        def load_pubs(partition: Partition) -> list[Pub]:
-            # A circuit that is not what was planned must never be paid for.
-            self.store.check_part(partition.index, committed.parts[partition.index])
-            return self.store.load_isa_pubs(partition)
-
         return RunContext(
             engine=spec.engine,
             backend=backend,
@@ -266,7 +274,7 @@ class _Work:
                 plan=plan,
                 committed=committed,
                 primitives={workload.name: workload.primitive for workload in spec.workloads},
-                load_pubs=load_pubs,
+                load_pubs=CommittedPubs(StoredParts(self.run_dir), committed),
             ),
             journal=self.journal,
             store=self.store,

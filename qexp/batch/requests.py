@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from qexp.archive.parts import StoredParts
 from qexp.core.ledger import Planned
 from qexp.core.model import JOB_TAG, JobRequest, Partition, Plan, PrimitiveSpec
 from qexp.core.seeds import as_int, child, stream
@@ -37,6 +39,26 @@ def attempt_tag(partition: int, attempt: int, committed: Planned) -> str:
 
 
 @dataclass(frozen=True)
+class CommittedPubs:
+    """Loads the ISA PUBs of a partition, if they are those that were planned; picklable.
+
+    A circuit that is not what was planned must never be paid for.
+    """
+
+    parts: StoredParts
+    committed: Planned
+
+    def __call__(self, partition: Partition) -> list[Pub]:
+        """The PUBs, in order.
+
+        Raises:
+            ArchiveError: The partition's part is missing or damaged.
+        """
+        self.parts.check_part(partition.index, self.committed.parts[partition.index])
+        return self.parts.load_isa_pubs(partition)
+
+
+@dataclass(frozen=True)
 class Requests:
     """Makes requests.
 
@@ -64,7 +86,7 @@ class Requests:
         return JobRequest(
             partition=partition,
             primitive=self.primitives[partition.workload],
-            load_pubs=lambda: self.load_pubs(partition),
+            load_pubs=partial(self.load_pubs, partition),
             tags=("qexp", run_tag(self.run_id), tag),
             # Counted from the workload's first PUB, so that another workload shifts nothing; the
             # same for all attempts, so that a second one gives the same data.

@@ -85,7 +85,10 @@ def freeze(
     engine = _engine(root.engine)
     targets.bind(root.backend, "backend")
     workloads = tuple(
-        _workload(name, generator_of(circuits, f"{path}circuits"), primitive, transpile, path)
+        replace(
+            _workload(name, generator_of(circuits, f"{path}circuits"), primitive, transpile, path),
+            num_circuits=circuits.get("num_circuits"),
+        )
         for name, circuits, primitive, transpile, path in _declared_workloads(root)
     )
     _refuse_unhonoured(engine, workloads)

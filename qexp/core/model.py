@@ -85,12 +85,15 @@ class WorkloadSpec:
             of Qiskit's `SamplerPub` or `EstimatorPub`), lazily.
         primitive: The primitive that runs the workload.
         transpile: How its circuits become ISA circuits.
+        num_circuits: How many circuits the config asks for, where it says so. Only the moment at
+            which worker processes are started depends on it.
     """
 
     name: str
     generate: Callable[[Any], Iterable[Any]]
     primitive: PrimitiveSpec
     transpile: TranspileSpec
+    num_circuits: int | None = None
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def workers(self) -> int | None:
+        """Worker processes for planning and simulation; 1: none; None: as many as cores."""
+        ...
+
+    @property
     def jobs_outlive_process(self) -> bool:
         """Whether submitted jobs go on when this process ends, so that they can be adopted."""
         ...

@@ -7,7 +7,7 @@ dynamical decoupling, error mitigation, post-processing.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,7 @@ class RuntimeLocalEngine:
     name: str = field(default="runtime_local", init=False)
     uses_qpu: bool = field(default=False, init=False)
     jobs_outlive_process: bool = field(default=False, init=False)
+    workers: int | None = field(default=1, init=False)
 
     def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:
         """Declared options (dotted path -> value) that would have no effect on this engine."""
@@ -113,10 +114,11 @@ class _Rehearsal:
         self._batch = Batch(backend=backend)
         self._properties = calibration(backend)
 
-    def run(self, request: JobRequest, pubs: Sequence[Pub]) -> Simulated:
+    def run(self, request: JobRequest) -> Simulated:
         """Run one job, seeded by the job's seed."""
         from qiskit_ibm_runtime import __version__
 
+        pubs = request.load_pubs()
         spec = self._effective(request.primitive)
         primitive = make_primitive(spec, self._batch, request.tags, seed=request.seed)
         result = primitive.run(pubs).result()

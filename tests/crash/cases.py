@@ -18,7 +18,7 @@ _KINDS = (
     (r"\w+ (?:parts/\.?(?:header|partition).*|parts|\.)", "plan on disk"),
     (r"\w+ parts/.*", "outcomes on disk"),
     (r"(?:call )?(?:fill|copy to|close|flush|pwrite64|write) .*run\.h5.*", "merge"),
-    (r"(?:\w+) \.holder\.json", "lock"),
+    (r"\w+ \.holder\.json", "lock"),
     (r"\w+ \.?(?:run\.h5|parts-).*", "sealing"),
 )
 

@@ -35,6 +35,7 @@ class IBMEngine:
     name: str = field(default="ibm", init=False)
     uses_qpu: bool = field(default=True, init=False)
     jobs_outlive_process: bool = field(default=True, init=False)
+    workers: int | None = field(default=1, init=False)
 
     def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:
         """Options of the simulator: a QPU has no use for them, and IBM's client drops them."""

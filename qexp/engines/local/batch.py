@@ -22,7 +22,8 @@ class LocalBatch:
 
     Args:
         backend_name: Name of the backend, for `details()`.
-        simulate: Simulates one job.
+        simulate: Loads and simulates the PUBs of one job.
+        release: Called when nothing is left to simulate, or when it is to end.
         max_time_s: As on the service: from this long after the start of the first job on, the
             running job finishes, queued jobs fail and no job is accepted. None means no limit.
         clock: Seconds since the epoch, never decreasing.
@@ -33,12 +34,14 @@ class LocalBatch:
         *,
         backend_name: str,
         simulate: Simulate,
+        release: Callable[[], None] = lambda: None,
         max_time_s: int | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self._id = f"local-{uuid4()}"
         self._backend_name = backend_name
         self._simulate = simulate
+        self._release = release
         self._max_time_s = max_time_s
         self._clock = clock or _steady_clock()
         self._condition = threading.Condition()
@@ -162,8 +165,9 @@ class LocalBatch:
                 self._changed()
 
     def abandon(self) -> None:
-        """The same as `cancel`: queued jobs would end with this process."""
+        """As `cancel`, and the running job ends too: all would end with this process."""
         self._close_and_drop("Abandoned before it ran.")
+        self._release()
 
     def queue_length(self) -> None:
         """None: a simulator has no queue."""
@@ -208,6 +212,7 @@ class LocalBatch:
     def _work(self) -> None:
         while (job := self._next_job()) is not None:
             self._run(job)
+        self._release()
 
     def _next_job(self) -> LocalJob | None:
         with self._condition:
@@ -230,9 +235,7 @@ class LocalBatch:
         assert request is not None
         start = self._clock()
         try:
-            pubs = request.load_pubs()
-            start = self._clock()
-            simulated = self._simulate(request, pubs)
+            simulated = self._simulate(request)
         except Exception as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             with self._condition:

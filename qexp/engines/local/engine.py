@@ -7,13 +7,17 @@ import io
 import json
 import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from qexp.core.model import PrimitiveSpec
 from qexp.engines.local.attached import AttachedBatch
 from qexp.engines.local.backends import require_backend
 from qexp.engines.local.batch import LocalBatch
 from qexp.engines.local.honoured import unhonoured
+from qexp.workers import available_cores
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
@@ -29,9 +33,12 @@ class LocalEngine:
 
     Args:
         allow_ignored_options: Whether declared options that have no effect here are tolerated.
+        workers: Worker processes; None: as many as there are cores. The data are the same for any
+            number.
     """
 
     allow_ignored_options: bool = False
+    workers: Annotated[int, Field(gt=0)] | None = None
     name: str = field(default="local", init=False)
     uses_qpu: bool = field(default=False, init=False)
     jobs_outlive_process: bool = field(default=False, init=False)
@@ -82,10 +89,17 @@ class LocalEngine:
             backend: What is simulated.
             max_time_s: Honoured as on the service, see `LocalBatch`.
         """
+        from qexp.engines.local.chunks import ChunkedSimulation
         from qexp.engines.local.simulation import Simulation
 
+        simulation = ChunkedSimulation(
+            partial(Simulation, backend), self.workers or available_cores()
+        )
         return LocalBatch(
-            backend_name=backend.name, simulate=Simulation(backend).run, max_time_s=max_time_s
+            backend_name=backend.name,
+            simulate=simulation.run,
+            release=simulation.close,
+            max_time_s=max_time_s,
         )
 
     def attach_batch(self, backend: BackendV2, batch_id: str) -> AttachedBatch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -11,8 +11,6 @@ from qexp.core.model import FailureKind, FoundJob, JobOutcome, JobRequest, JobSt
 
 if TYPE_CHECKING:
     from qiskit.primitives import PrimitiveResult
-
-    from qexp.core.model import Pub
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Simulated:
     info: Mapping[str, Any] = field(default_factory=dict)
 
 
-Simulate: TypeAlias = "Callable[[JobRequest, Sequence[Pub]], Simulated]"
+Simulate: TypeAlias = "Callable[[JobRequest], Simulated]"
 
 
 @dataclass(eq=False)

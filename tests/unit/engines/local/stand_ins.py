@@ -33,7 +33,8 @@ class Simulator:
         self.arrived = threading.Semaphore(0)
         self.gate = threading.Semaphore(0)
 
-    def __call__(self, request: JobRequest, pubs: Sequence[Any]) -> Simulated:
+    def __call__(self, request: JobRequest) -> Simulated:
+        pubs = request.load_pubs()
         self.started.append(request.partition.index)
         self.arrived.release()
         assert self.gate.acquire(timeout=TIMEOUT_S)

@@ -182,7 +182,7 @@ def test_a_job_that_raises_is_an_outcome_on_one_line(simulator: Simulator) -> No
 
 
 def test_a_simulation_that_raises_is_an_internal_failure() -> None:
-    def broken(request: JobRequest, pubs: Sequence[Any]) -> Simulated:
+    def broken(request: JobRequest) -> Simulated:
         raise EngineError("no such gate")
 
     batch = LocalBatch(backend_name="b", simulate=broken)
@@ -313,7 +313,7 @@ import threading
 from qexp.core.model import JobRequest, Partition, PrimitiveSpec
 from qexp.engines.local.batch import LocalBatch
 started = threading.Event()
-def simulate(request, pubs):
+def simulate(request):
     started.set()
     threading.Event().wait()
 batch = LocalBatch(backend_name="b", simulate=simulate)
