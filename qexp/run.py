@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qexp import __version__
+from qexp.archive.encoded import EncodedPub
 from qexp.archive.parts import StoredParts
 from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
@@ -29,7 +30,7 @@ from qexp.batch.lock import run_lock
 from qexp.batch.recover import note_what_is_on_disk
 from qexp.batch.requests import CommittedPubs, Requests, run_tag
 from qexp.core.ledger import Ended, Ledger, Planned, Resumed, Started
-from qexp.core.model import Partition, Plan, PlannedPub
+from qexp.core.model import Partition, Plan
 from qexp.core.observer import Guarded, Observer
 from qexp.core.spec import RunSpec
 from qexp.ending import Ending, RunReport
@@ -199,11 +200,15 @@ class _Work:
 
     def _start_early(self) -> None:
         """Let worker processes import while this one does, if there is enough for them to do."""
-        count = self.spec.engine.workers or available_cores()
+        if self._num_workers() > 1:
+            start_server()
+
+    def _num_workers(self) -> int:
         asked = [workload.num_circuits for workload in self.spec.workloads]
         known = sum(number for number in asked if isinstance(number, int))
-        if count > 1 and known >= _WORTH_WORKERS:
-            start_server()
+        if known < _WORTH_WORKERS:
+            return 1
+        return self.spec.engine.workers or available_cores()
 
     def _select(self, recorded: str | None) -> BackendV2:
         backend = self.spec.select_backend(recorded)
@@ -222,7 +227,7 @@ class _Work:
         """Plan; every part is on disk, and then in the journal, when this returns."""
         spec, parts = self.spec, list[str]()
 
-        def keep(partition: Partition, pubs: list[PlannedPub]) -> None:
+        def keep(partition: Partition, pubs: list[EncodedPub]) -> None:
             parts.append(self.store.write_partition(partition, pubs))
 
         plan = build_plan(
@@ -234,6 +239,7 @@ class _Work:
             limits=spec.limits,
             on_partition=keep,
             on_pub=self.observer.pub_planned,
+            num_workers=self._num_workers(),
         )
         warnings = check_max_time(plan, spec.max_time_s, spec.limits)
         self.journal.append(Planned(secrets.token_hex(8), tuple(parts)))

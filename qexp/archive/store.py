@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qexp.archive.commit import replacing, require_space, sync_directory, write_part_file
+from qexp.archive.encoded import EncodedPub, encode, partition_tables
 from qexp.archive.job_tables import job_table, partition_table, span_table
 from qexp.archive.merge import merge
 from qexp.archive.parts import HEADER, StoredParts, cells, open_part, read_json
-from qexp.archive.pubs import pub_tables
 from qexp.archive.results import result_tables
 from qexp.archive.schema import (
     ARCHIVE_NAME,
@@ -27,10 +27,11 @@ from qexp.archive.schema import (
 from qexp.archive.sources import PartFiles
 from qexp.archive.tables import Table, write_part
 from qexp.core.jsonable import dumps
+from qexp.core.model import PlannedPub
 from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
-    from qexp.core.model import JobOutcome, Partition, PlannedPub, RunHeader, RunStatus
+    from qexp.core.model import JobOutcome, Partition, RunHeader, RunStatus
 
 #: The archive holds the seed as int64, which netCDF and all languages have.
 _SEEDS = 2**63
@@ -99,12 +100,14 @@ class RunStore(StoredParts):
         }
         self._write_json(path, batch)
 
-    def write_partition(self, partition: Partition, pubs: Sequence[PlannedPub]) -> str:
+    def write_partition(
+        self, partition: Partition, pubs: Sequence[PlannedPub] | Sequence[EncodedPub]
+    ) -> str:
         """Write a partition with its PUBs, logical and ISA.
 
         Args:
             partition: The partition.
-            pubs: Its PUBs, in order.
+            pubs: Its PUBs, in order, encoded or not.
 
         Returns:
             SHA-256 of the part's bytes, in hexadecimal; see `check_part`.
@@ -120,7 +123,12 @@ class RunStore(StoredParts):
                 f"{partition.stop - 1}, but {len(indices)} other PUBs were given."
             )
             raise ArchiveError(msg)
-        tables = pub_tables(workload, partition.first, partition.index, pubs, self._redact)
+        encoded = [pub for pub in pubs if isinstance(pub, EncodedPub)]
+        if not encoded:
+            planned = [pub for pub in pubs if isinstance(pub, PlannedPub)]
+            run = encode(workload, partition.first, planned, self._redact)
+            encoded = [EncodedPub(run, index) for index in indices]
+        tables = partition_tables(encoded, partition.index)
         tables["partitions"] = partition_table(partition)
         return self._write(self.partition_path(partition.index), tables)
 

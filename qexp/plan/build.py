@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from qexp.archive.encoded import EncodedPub
 from qexp.core.duration import format_duration
-from qexp.core.model import Limit, Partition, PartitionLimits, Plan, PlannedPub, WorkloadSpec
+from qexp.core.model import Footprint, Limit, Partition, PartitionLimits, Plan, WorkloadSpec
 from qexp.core.partition import partition as cut
 from qexp.core.protocols import Engine
 from qexp.core.seeds import stream
 from qexp.errors import GeneratorError, PlanError, QexpError
-from qexp.plan.checks import Hardware, check_pub
-from qexp.plan.footprint import footprint
+from qexp.plan.chunks import Planner, planned_pubs, unused_planner
 from qexp.plan.limits import effective_limits
-from qexp.plan.transpile import build_pass_manager, one_line, transpile_pub
+from qexp.plan.transpile import one_line
+from qexp.workers import Workers
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
+
+_log = logging.getLogger(__name__)
 
 
 def build_plan(
@@ -28,10 +33,11 @@ def build_plan(
     engine: Engine,
     partition: PartitionLimits,
     limits: Mapping[str, Limit],
-    on_partition: Callable[[Partition, list[PlannedPub]], None],
+    on_partition: Callable[[Partition, list[EncodedPub]], None],
     on_pub: Callable[[str, int], None],
+    num_workers: int = 1,
 ) -> Plan:
-    """Generate, transpile, check, measure and partition all workloads, one PUB at a time.
+    """Generate, transpile, check, measure, encode and partition all workloads.
 
     Args:
         workloads: In the order of submission.
@@ -44,6 +50,8 @@ def build_plan(
             they are forgotten here.
         on_pub: Called with the workload's name and how many of its PUBs are transpiled and
             checked.
+        num_workers: Worker processes that may do all of it but generate; the plan is the same for
+            any number.
 
     Returns:
         The partitions in the order of submission.
@@ -51,43 +59,51 @@ def build_plan(
     Raises:
         PlanError: A generator fails or yields nothing, a circuit cannot run on the backend, or
             a single PUB exceeds a limit.
+        EngineError: A worker process died.
     """
-    hardware = Hardware.of(backend)
+    specs = {workload.name: workload for workload in workloads}
+    planner = Planner(specs, seed, backend, engine, limits)
     partitions: list[Partition] = []
-    for workload in workloads:
-        bounds, origins = effective_limits(workload.primitive, partition, limits)
-        pubs = _planned_pubs(
-            workload, seed, backend, hardware=hardware, limits=limits, on_pub=on_pub
-        )
-        measured = ((pub, footprint(pub, workload.primitive, backend, engine)) for pub in pubs)
-        before = len(partitions)
-        for job, members in cut(measured, workload.name, bounds, before, origins):
-            on_partition(job, members)
-            del members  # or two jobs' circuits would be held while the next one fills up
-            partitions.append(job)
-        if len(partitions) == before:
-            raise PlanError(
-                f"workload '{workload.name}': its generator yielded no circuits; "
-                f"check the circuits' config"
-            )
+    with _pool(planner, num_workers) as pool:
+        for workload in workloads:
+            bounds, origins = effective_limits(workload.primitive, partition, limits)
+            generated = _generated(workload, seed)
+            pubs = _told(planned_pubs(planner, workload.name, generated, pool), on_pub)
+            before = len(partitions)
+            for job, members in cut(pubs, workload.name, bounds, before, origins):
+                on_partition(job, members)
+                del members  # or two jobs' circuits would be held while the next one fills up
+                partitions.append(job)
+            if len(partitions) == before:
+                raise PlanError(
+                    f"workload '{workload.name}': its generator yielded no circuits; "
+                    f"check the circuits' config"
+                )
     return Plan(tuple(partitions))
 
 
-def _planned_pubs(
-    workload: WorkloadSpec,
-    seed: int,
-    backend: BackendV2,
-    *,
-    hardware: Hardware,
-    limits: Mapping[str, Limit],
-    on_pub: Callable[[str, int], None],
-) -> Iterator[PlannedPub]:
-    pass_manager = build_pass_manager(workload, seed=seed, backend=backend)
-    for index, pub_like in enumerate(_generated(workload, seed)):
-        pub = transpile_pub(pub_like, workload, backend, pass_manager, index=index)
-        check_pub(pub, hardware, limits)
-        on_pub(workload.name, index + 1)
-        yield pub
+@contextmanager
+def _pool(planner: Planner, num_workers: int) -> Iterator[Workers | None]:
+    pool = None
+    if num_workers > 1:
+        try:
+            pool = Workers(num_workers, unused_planner(planner))
+        except Exception:
+            # A backend or engine of the user's own need not be picklable.
+            _log.warning("the plan is made without worker processes", exc_info=True)
+    try:
+        yield pool
+    finally:
+        if pool is not None:
+            pool.close()
+
+
+def _told(
+    pubs: Iterable[tuple[EncodedPub, Footprint]], on_pub: Callable[[str, int], None]
+) -> Iterator[tuple[EncodedPub, Footprint]]:
+    for pub, footprint in pubs:
+        on_pub(pub.run.workload, pub.index + 1)
+        yield pub, footprint
 
 
 def _generated(workload: WorkloadSpec, seed: int) -> Iterator[Any]:

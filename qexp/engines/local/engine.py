@@ -20,6 +20,7 @@ from qexp.engines.local.honoured import unhonoured
 from qexp.workers import available_cores
 
 if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
     from qiskit.providers import BackendV2
 
     from qexp.core.model import Pub
@@ -64,15 +65,14 @@ class LocalEngine:
         """Size that one ISA PUB would have on the wire to IBM's service, in bytes.
 
         The legacy primitives' encoding: the circuit as base64 of compressed QPY, the parameter
-        values as base64 of a compressed `.npy` file, observables as JSON.
+        values as base64 of a compressed `.npy` file, observables as JSON. The same in every
+        process, because jobs are cut by it and their data must not differ.
         """
         import numpy as np
-        from qiskit import qpy
 
-        circuit, values = io.BytesIO(), io.BytesIO()
-        qpy.dump(pub.circuit, circuit)
+        values = io.BytesIO()
         np.save(values, pub.parameter_values.as_array(pub.circuit.parameters))
-        size = _encoded_bytes(circuit) + _encoded_bytes(values)
+        size = _encoded_bytes(_steady_qpy(pub.circuit)) + _encoded_bytes(values.getvalue())
         if primitive.kind == "estimator":
             size += len(json.dumps(pub.observables.tolist()))
         return size
@@ -107,5 +107,18 @@ class LocalEngine:
         return AttachedBatch(backend_name=backend.name, batch_id=batch_id)
 
 
-def _encoded_bytes(data: io.BytesIO) -> int:
-    return len(base64.standard_b64encode(zlib.compress(data.getvalue())))
+def _steady_qpy(circuit: QuantumCircuit) -> bytes:
+    """QPY without what differs between processes: the order in the layout, ids of parameters."""
+    from qiskit import qpy
+
+    bare, stream = circuit.copy(name="circuit"), io.BytesIO()
+    bare._layout = None
+    qpy.dump(bare, stream)
+    raw = stream.getvalue()
+    for parameter in circuit.parameters:
+        raw = raw.replace(parameter.uuid.bytes, bytes(16))
+    return raw
+
+
+def _encoded_bytes(data: bytes) -> int:
+    return len(base64.standard_b64encode(zlib.compress(data)))

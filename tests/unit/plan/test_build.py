@@ -8,23 +8,25 @@ from typing import Any
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
-from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.providers import BackendV2
 
+from qexp.archive.circuits import load_circuit
+from qexp.archive.encoded import EncodedPub, EncodedRun, partition_tables
 from qexp.core import estimate
 from qexp.core.model import (
     Limit,
     Partition,
     PartitionLimits,
     Plan,
-    PlannedPub,
     PrimitiveSpec,
     WorkloadSpec,
 )
 from qexp.core.protocols import Engine
 from qexp.core.seeds import child, stream
+from qexp.engines.local.engine import LocalEngine
 from qexp.errors import ConfigError, PlanError
 from qexp.plan.build import build_plan, check_max_time
+from qexp.plan.chunks import CHUNK_PUBS
 from qexp.plan.limits import effective_limits
 from tests.unit.plan.conftest import StubEngine, workload
 
@@ -50,7 +52,7 @@ def observables(_: np.random.SeedSequence) -> Iterator[tuple[Any, ...]]:
 @dataclass
 class Built:
     plan: Plan
-    jobs: list[tuple[Partition, list[PlannedPub]]]
+    jobs: list[tuple[Partition, list[EncodedPub]]]
     seen: list[tuple[str, int]]
 
 
@@ -75,6 +77,13 @@ def build(
         on_pub=lambda name, count: built.seen.append((name, count)),
     )
     return built
+
+
+def circuit_of(pub: EncodedPub, *, isa: bool = True) -> QuantumCircuit:
+    table = pub.run.tables[f"circuits/{pub.run.workload}/{'isa' if isa else 'logical'}"].columns
+    row = pub.index - pub.run.first
+    start, size = table["qpy_start"].values[row], table["qpy_size"].values[row]
+    return load_circuit(table["qpy"].values[start : start + size].tobytes(), "here")
 
 
 def limit(value: float) -> Limit:
@@ -105,7 +114,7 @@ def test_workloads_become_jobs_in_order(
         (4, "energy", 1, 2, "end"),
     ]
     assert [job for job, _ in built.jobs] == list(built.plan.partitions)
-    taken = [(pub.workload, pub.index) for _, pubs in built.jobs for pub in pubs]
+    taken = [(pub.run.workload, pub.index) for _, pubs in built.jobs for pub in pubs]
     assert taken == [("main", k) for k in range(5)] + [("energy", 0), ("energy", 1)]
     assert built.seen == [(name, index + 1) for name, index in taken]
 
@@ -115,7 +124,7 @@ def test_a_jobs_prediction_follows_the_documented_formula(manila: BackendV2) -> 
     [job] = built.plan.partitions
     assert (job.shots, job.executions, job.payload_bytes) == (100, 300, 3000)
     [(_, pubs)] = built.jobs
-    durations = [pub.isa.circuit.estimate_duration(manila.target) for pub in pubs]
+    durations = [circuit_of(pub).estimate_duration(manila.target) for pub in pubs]
     assert job.qpu_s == pytest.approx(5 + sum(100 * (250e-6 + one) for one in durations))
     assert built.plan.qpu_s == job.qpu_s
 
@@ -129,7 +138,8 @@ def test_executions_of_an_estimator_count_bases_and_precision(manila: BackendV2)
 
 def test_the_seed_decides_the_circuits_whatever_else_runs(manila: BackendV2) -> None:
     def circuits(built: Built) -> list[QuantumCircuit]:
-        return [pub.isa.circuit for _, pubs in built.jobs for pub in pubs if pub.workload == "main"]
+        main = [pub for _, pubs in built.jobs for pub in pubs if pub.run.workload == "main"]
+        return [circuit_of(pub) for pub in main]
 
     alone = circuits(build([workload(random_angles(3))], manila))
     first = workload(random_angles(1), name="first")
@@ -138,31 +148,84 @@ def test_the_seed_decides_the_circuits_whatever_else_runs(manila: BackendV2) -> 
     assert circuits(build([workload(random_angles(3))], manila, seed=8)) != alone
     [(_, pubs)] = build([workload(random_angles(1))], manila).jobs
     [expected] = random_angles(1)(stream(7, "main", "circuits"))
-    assert isinstance(pubs[0].logical, SamplerPub)
-    assert pubs[0].logical.circuit == expected
+    assert circuit_of(pubs[0], isa=False) == expected
 
 
 def test_circuits_are_forgotten_once_their_job_is_handed_over(manila: BackendV2) -> None:
-    alive: weakref.WeakSet[PlannedPub] = weakref.WeakSet()
+    alive: weakref.WeakSet[EncodedRun] = weakref.WeakSet()
     held: list[int] = []
 
-    def take(_: Partition, pubs: list[PlannedPub]) -> None:
-        held.append(len(alive))
+    def take(_: Partition, pubs: list[EncodedPub]) -> None:
         for pub in pubs:
-            alive.add(pub)
+            alive.add(pub.run)
+        held.append(len(alive))
 
     plan = build_plan(
-        [workload(random_angles(12))],
+        [workload(random_angles(4 * CHUNK_PUBS))],
         seed=7,
         backend=manila,
         engine=StubEngine(),
-        partition=PartitionLimits(max_circuits=3),
+        partition=PartitionLimits(max_circuits=CHUNK_PUBS),
         limits={},
         on_partition=take,
         on_pub=lambda name, count: None,
     )
     assert len(plan.partitions) == 4
-    assert held == [0, 0, 0, 0]
+    # A job ends when the PUB after it is known, which is in the next run of some.
+    assert max(held) <= 2
+
+
+def test_workers_make_the_same_plan(manila: BackendV2) -> None:
+    def contents(num_workers: int) -> list[Any]:
+        found: list[Any] = []
+
+        def take(job: Partition, pubs: list[EncodedPub]) -> None:
+            tables = partition_tables(pubs, job.index)
+            columns = tables["circuits/main/isa"].columns
+            found.append((job, columns["sha256"].as_texts()))
+
+        build_plan(
+            [workload(random_angles(50))],
+            seed=7,
+            backend=manila,
+            engine=LocalEngine(),
+            partition=PartitionLimits(max_circuits=17),
+            limits={},
+            on_partition=take,
+            on_pub=lambda name, count: None,
+            num_workers=num_workers,
+        )
+        return found
+
+    alone = contents(1)
+    assert [job.num_pubs for job, _ in alone] == [17, 17, 16]
+    assert contents(2) == alone
+
+
+def test_a_circuit_that_a_worker_refuses_is_named(manila: BackendV2) -> None:
+    def too_wide(_: np.random.SeedSequence) -> Iterator[QuantumCircuit]:
+        for width in (2, 2, 9):
+            circuit = QuantumCircuit(width, name="wide")
+            circuit.measure_all()
+            yield circuit
+
+    def refusal(num_workers: int) -> str:
+        with pytest.raises(PlanError) as caught:
+            build_plan(
+                [workload(too_wide)],
+                seed=7,
+                backend=manila,
+                engine=LocalEngine(),
+                partition=PartitionLimits(),
+                limits={},
+                on_partition=lambda job, pubs: None,
+                on_pub=lambda name, count: None,
+                num_workers=num_workers,
+            )
+        return str(caught.value)
+
+    assert "PUB 2" in refusal(1)
+    assert refusal(2) == refusal(1)
 
 
 def test_a_workload_without_circuits_is_refused(manila: BackendV2) -> None:
