@@ -17,6 +17,7 @@ from hydra.types import RunMode
 from qexp.config import hydra_problems, problems
 from qexp.config.hydra_setup import open_nodes, register, shipped_root, typed_overrides
 from qexp.errors import ArchiveError, ConfigError, Failed, RunLockedError, UnfinishedError
+from qexp.runlog import keep_standard_streams
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -28,6 +29,7 @@ _log = logging.getLogger("qexp")
 
 def main() -> None:
     """Run `qexp`; exits with 0 only if everything that was asked for was done."""
+    keep_standard_streams()
     if sys.argv[1:] == ["--version"]:
         _print_version()
         return
@@ -172,10 +174,13 @@ def _remove(run_dir: Path, *, keep_log: bool = False) -> None:
     logging.shutdown()
     shutil.rmtree(run_dir, ignore_errors=True)
     for parent in run_dir.parents[:2]:
-        # outputs/<experiment>[/<sweep>], unless another run is in it
-        if parent.name == "outputs" or any(parent.iterdir()):
+        # outputs/<experiment>[/<sweep>], unless another run is in it; no folder of the user's own
+        if "outputs" not in {above.name for above in parent.parents}:
             break
-        parent.rmdir()
+        try:
+            parent.rmdir()
+        except OSError:
+            break
 
 
 def _print_version() -> None:

@@ -57,7 +57,8 @@ class Ending:
 
     def detached(self, plan: Plan) -> RunReport:
         """Everything is submitted, and nothing is waited for."""
-        self.observer.detached(plan, tuple(opened.batch for opened in self._ledger.batches))
+        batch_ids = tuple(opened.batch for opened in self._ledger.batches)
+        self.observer.detached(plan, len(self._ledger.open()), batch_ids)
         return RunReport(None, None, plan)
 
     def finished(self, plan: Plan, failure: Exception | None) -> RunReport:
@@ -122,10 +123,13 @@ class Ending:
             raise UnfinishedError(f"{_one_line(failure)}; {go_on}") from failure
         if report.status != "complete":
             failed = sorted(set(range(planned)) - self._ledger.done)
+            last = (self._ledger.attempts[index][-1] for index in failed)
+            refused = all(attempt.failure == "refused" for attempt in last)
+            again = "they would be refused again" if refused else f"to try them again: {resume}"
             raise JobsFailedError(
                 f"{len(failed)} of {planned} jobs have no result (partitions "
                 f"{', '.join(map(str, failed[:10]))}{'...' if len(failed) > 10 else ''}); the "
-                f"others and the reasons are in {report.archive}; to try them again: {resume}"
+                f"others and the reasons are in {report.archive}; {again}"
             )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from qexp.errors import ArchiveError, ConfigError
+from qexp.runlog import keep_standard_streams
 
 if TYPE_CHECKING:
     from qexp.core.spec import RunSpec
@@ -31,6 +32,7 @@ examples:
 
 def main() -> None:
     """Resume the runs that the command line names; exits with the worst of their exit codes."""
+    keep_standard_streams()
     given = _parser().parse_args()
     if not given.runs and given.all is None:
         _parser().error("name the folder of a run, or --all and a folder with runs in it")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -242,7 +241,7 @@ class _Work:
             num_workers=self._num_workers(),
         )
         warnings = check_max_time(plan, spec.max_time_s, spec.limits)
-        self.journal.append(Planned(secrets.token_hex(8), tuple(parts)))
+        self.journal.append(Planned(tuple(parts)))
         self.observer.planned(plan, spec.max_time_s, spec.limits)
         for message in warnings if spec.engine.uses_qpu else ():
             self.observer.warned(message)
@@ -278,7 +277,7 @@ class _Work:
                 run_id=run_id,
                 seed=spec.seed,
                 plan=plan,
-                committed=committed,
+                ledger=self.ledger,
                 primitives={workload.name: workload.primitive for workload in spec.workloads},
                 load_pubs=CommittedPubs(StoredParts(self.run_dir), committed),
             ),

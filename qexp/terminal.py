@@ -167,13 +167,13 @@ class Terminal(Observer):
         note = "" if outcome.error is None else f"job {outcome.job_id} failed"
         self._progress.update(self._tasks["collecting"], advance=1, note=note)
 
-    def detached(self, plan: Plan, batch_ids: Sequence[str]) -> None:
+    def detached(self, plan: Plan, out: int, batch_ids: Sequence[str]) -> None:
         """Print what is out, and the command that collects it."""
         self._progress.stop()
         lines = {
             **_batches(batch_ids),
             "backend": self._backend,
-            "jobs": f"{len(plan.partitions)} submitted, none is waited for",
+            "jobs": f"{out} of {len(plan.partitions)} are out, none is waited for",
             "next": resume_command(self._run_dir),
         }
         self._print_lines(lines)

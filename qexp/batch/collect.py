@@ -18,8 +18,6 @@ _log = logging.getLogger(__name__)
 
 _LONGEST_WAIT_S = 60.0
 _REFETCH_SLICE_S = 5.0
-_FETCHES = 4
-"""How often a result that is not one is fetched before the job counts as failed."""
 
 T = TypeVar("T")
 
@@ -30,7 +28,6 @@ class _Out:
 
     batch: Batch
     attempt: Attempt
-    fetches: int = 0
     not_before_s: float = 0.0
     patience: Patience | None = None
 
@@ -95,7 +92,7 @@ class Collector:
             self.context.raise_if_stopped()
             self._collect(job_id)
         if self._out and not ready:
-            self._check_deadline()
+            self.check_deadline()
             if final:
                 self.context.pause(min(timeout_s, _REFETCH_SLICE_S, *delays_s.values()))
                 return
@@ -134,9 +131,10 @@ class Collector:
             except EngineError as error:
                 _log.warning("%s", error)
                 self.context.pause(patience.failed(error))
-                self._check_deadline()
+                self.check_deadline()
 
-    def _check_deadline(self) -> None:
+    def check_deadline(self) -> None:
+        """Raise `UnfinishedError` if the run has waited for as long as it may."""
         if self._deadline_s is not None and self.context.clock.now_s() >= self._deadline_s:
             raise UnfinishedError(
                 f"execution.deadline is reached and {len(self._out)} jobs are still out "
@@ -148,31 +146,31 @@ class Collector:
         try:
             outcome = out.batch.collect(job_id)
         except UndeliveredError as error:
-            out.fetches += 1
-            if out.fetches < _FETCHES:
-                _log.warning("job %s is fetched again: %s", job_id, error)
-                self._later(out, error)
+            _log.warning("job %s is fetched again: %s", job_id, error)
+            if self._later(out, error):
                 return
             outcome = replace(
                 _failed(job_id, out.attempt, error, "undelivered"), info={"service_state": "DONE"}
             )
         except LostJobError as error:
             outcome = _failed(job_id, out.attempt, error, "lost")
-        except EngineError as error:
-            _log.warning("%s", error)
-            self._later(out, error)
+        except Exception as error:
+            # Of the service, or what a reply does to code that did not expect it.
+            _log.warning("job %s is left for later", job_id, exc_info=True)
+            if not self._later(out, error):
+                del self._out[job_id]
+                self._left.append(error)
             return
         self._keep(job_id, outcome)
 
-    def _later(self, out: _Out, error: EngineError) -> None:
-        """Fetch a job again later; the others go first. After too long it is left out."""
+    def _later(self, out: _Out, error: Exception) -> bool:
+        """Fetch a job again later, the others first; False if that has gone on for too long."""
         out.patience = out.patience or Patience(self.context)
         try:
             out.not_before_s = self.context.clock.now_s() + out.patience.failed(error)
-        except EngineError:
-            assert out.attempt.job is not None
-            del self._out[out.attempt.job]
-            self._left.append(error)
+        except type(error):
+            return False
+        return True
 
     def _keep(self, job_id: str, outcome: JobOutcome) -> None:
         attempt = self._out[job_id].attempt
@@ -194,33 +192,37 @@ class Collector:
             self.context.observer.job_collected(told)
 
     def _drop_stray(self, batch: Batch, stray: FoundJob) -> None:
-        """A job of ours that we did not submit: the client sent one twice."""
-        for attempts in self.context.ledger.attempts.values():
-            for attempt in attempts:
-                if attempt.tag in stray.tags and attempt.job not in (None, stray.job_id):
-                    drop_duplicate(self.context, batch, attempt, stray)
-                    return
+        """A job of ours that we did not submit: the client sent one twice, or it is listed late."""
+        for attempt in self.context.ledger.all_attempts():
+            if attempt.tag in stray.tags:
+                drop_duplicate(self.context, batch, attempt, stray)
+                return
 
 
 def drop_duplicate(
     context: RunContext, batch: Batch, attempt: Attempt, duplicate: FoundJob
 ) -> None:
     """Cancel a second job of an attempt, or leave its result alone if it has run; record it."""
-    if duplicate.job_id in context.ledger.duplicates:
+    ledger = context.ledger
+    kept = attempt.job or ledger.job_of(attempt.partition)
+    if duplicate.job_id in ledger.duplicates or kept in (None, duplicate.job_id):
         return
+    assert kept is not None
+    own = {opened.batch for opened in ledger.batches}
     action = "dropped: it had ended"
-    if duplicate.state not in FINAL_STATES:
+    if duplicate.batch_id and duplicate.batch_id not in own:
+        action = "left alone: it belongs to a batch that another copy of the run opened"
+    elif duplicate.state not in FINAL_STATES:
         try:
             batch.cancel_job(duplicate.job_id)
             action = "cancelled"
         except EngineError as error:
             action = f"dropped: it could not be cancelled ({error})"
-    assert attempt.job is not None
     context.journal.append(
-        Duplicate(attempt.partition, attempt.number, duplicate.job_id, attempt.job, action)
+        Duplicate(attempt.partition, attempt.number, duplicate.job_id, kept, action)
     )
     context.observer.warned(
-        f"partition {attempt.partition} exists twice on the service: job {attempt.job} is kept, "
+        f"partition {attempt.partition} exists twice on the service: job {kept} is kept, "
         f"job {duplicate.job_id} is {action}"
     )
 

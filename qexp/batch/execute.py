@@ -18,6 +18,7 @@ A process that is killed between any two of these steps leaves what the next one
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -42,20 +43,22 @@ class _Batches:
     held: list[Batch] = field(default_factory=list)
     opened: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def open(self) -> Batch:
+    def open(self, collector: Collector) -> Batch:
         """Open the next batch; it is in the journal when this returns."""
         context = self.context
         follows = context.ledger.batches[-1].batch if context.ledger.batches else None
-        batch = self._insist_on_opening()
+        batch = self._insist_on_opening(collector)
         self.held.append(batch)
-        context.journal.append(BatchOpened(batch.id, follows, context.max_time_s))
+        context.journal.append(
+            BatchOpened(batch.id, secrets.token_hex(8), follows, context.max_time_s)
+        )
         context.observer.batch_opened(batch.id)
         with _told("the details of the batch are not known"):
             self.opened[batch.id] = batch.details()
         self._store(batch, None)
         return batch
 
-    def _insist_on_opening(self) -> Batch:
+    def _insist_on_opening(self, collector: Collector) -> Batch:
         context, patience = self.context, Patience(self.context)
         while True:
             context.raise_if_stopped()
@@ -63,6 +66,7 @@ class _Batches:
                 return context.engine.open_batch(context.backend, max_time_s=context.max_time_s)
             except (BusyError, UnclearError) as error:
                 # A batch that was opened without our knowing it stays empty and costs nothing.
+                collector.check_deadline()
                 context.pause(patience.failed(error))
 
     def close(self, batch: Batch) -> None:
@@ -119,15 +123,20 @@ def execute(context: RunContext, *, stop_after_submit: bool = False) -> None:
     collector, batches = Collector(context), _Batches(context)
     try:
         batches.held.extend(reattach(context, collector))
+        if collector.pending:
+            # What was paid for comes before what is to be paid for.
+            with _told("what has ended could not be collected yet"):
+                collector.sweep()
         while True:
             denied = _submit_wanted(context, collector, batches)
-            if stop_after_submit and denied is None:
-                return
-            collector.collect_all()
+            if not stop_after_submit:
+                collector.collect_all()
             if denied is not None:
                 raise denied
-            if not context.ledger.wanted(context.policy):
+            if not _may_go_on(context):
                 break
+        if stop_after_submit:
+            return
         batches.finish()
     except Stopped:
         _stop(context, collector, batches)
@@ -137,6 +146,13 @@ def execute(context: RunContext, *, stop_after_submit: bool = False) -> None:
         raise
 
 
+def _may_go_on(context: RunContext) -> bool:
+    """Whether something is still wanted, and another batch is allowed for it."""
+    policy = context.policy
+    most = 1 + policy.follow_ups + policy.retries
+    return bool(context.ledger.wanted(policy)) and context.ledger.batches_of_session < most
+
+
 def _submit_wanted(
     context: RunContext, collector: Collector, batches: _Batches
 ) -> EngineError | None:
@@ -144,7 +160,12 @@ def _submit_wanted(
     wanted = context.ledger.wanted(context.policy)
     if not wanted:
         return None
-    batch = batches.open()
+    try:
+        batch = batches.open(collector)
+    except EngineError as error:
+        if not collector.pending:
+            raise
+        return error
     try:
         denied = Submitter(context, batch, collector).submit_all(wanted)
     finally:

@@ -27,7 +27,7 @@ def note_what_is_on_disk(journal: Journal, store: Store) -> None:
     the journal knows may have been damaged since: its job is open again then.
     """
     stored = store.job_states()
-    for attempt in [item for items in journal.ledger.attempts.values() for item in items]:
+    for attempt in journal.ledger.all_attempts():
         partition, number = attempt.partition, attempt.number
         known = stored.get((partition, number))
         if known is None and attempt.state == "DONE" and attempt.job is not None:
@@ -69,7 +69,9 @@ def reattach(context: RunContext, collector: Collector) -> list[Batch]:
         for opened in ledger.batches
     }
     found = _jobs_by_tag(look_up(context, _last(batches), context.run_tag, Patience(context)))
+    _refuse_other_account(context, batches, found)
     _begin_forgotten(context, found)
+    _reopen_listed_late(context, found)
     for attempt in ledger.open():
         _recover(context, batches[attempt.batch], attempt, found.get(attempt.tag, []), collector)
     _drop_duplicates(context, batches, found)
@@ -103,6 +105,40 @@ def _begin_forgotten(context: RunContext, found: Mapping[str, Sequence[FoundJob]
         if context.request(partition, number).tag == tag:
             batch_id = ledger.batches[-1].batch
             context.journal.append(Submitting(partition, number, batch_id, tag))
+
+
+def _refuse_other_account(
+    context: RunContext, batches: Mapping[str, Batch], found: Mapping[str, Sequence[FoundJob]]
+) -> None:
+    """An account that knows nothing of the run must not be taken for one that lost its jobs.
+
+    Raises:
+        EngineError: It knows neither a job nor the batch of one that is out.
+    """
+    out = [attempt for attempt in context.ledger.open() if attempt.job is not None]
+    if not out or found:
+        return
+    try:
+        batches[out[-1].batch].details()
+    except EngineError as error:
+        raise EngineError(
+            f"the account or instance in use knows none of this run's jobs ({error}); use the one "
+            f"that they were submitted with (backend.instance, QISKIT_IBM_INSTANCE)"
+        ) from None
+
+
+def _reopen_listed_late(context: RunContext, found: Mapping[str, Sequence[FoundJob]]) -> None:
+    """Jobs that were not listed yet when their attempt was given up."""
+    ledger = context.ledger
+    for attempt in ledger.all_attempts():
+        jobs = found.get(attempt.tag, ())
+        given_up = attempt.is_over and attempt.job is None and attempt.state is None
+        if jobs and given_up and ledger.job_of(attempt.partition) is None:
+            context.journal.append(
+                Submitted(
+                    attempt.partition, attempt.number, attempt.batch, jobs[0].job_id, adopted=True
+                )
+            )
 
 
 def _recover(
@@ -139,11 +175,9 @@ def _recover(
 def _drop_duplicates(
     context: RunContext, batches: Mapping[str, Batch], found: Mapping[str, Sequence[FoundJob]]
 ) -> None:
-    for attempts in context.ledger.attempts.values():
-        for attempt in attempts:
-            for job in found.get(attempt.tag, ()):
-                if attempt.job not in (None, job.job_id):
-                    drop_duplicate(context, batches[attempt.batch], attempt, job)
+    for attempt in context.ledger.all_attempts():
+        for job in found.get(attempt.tag, ()):
+            drop_duplicate(context, batches[attempt.batch], attempt, job)
 
 
 def _close_left_open(context: RunContext, batches: Mapping[str, Batch]) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from qexp.archive.parts import StoredParts
-from qexp.core.ledger import Planned
+from qexp.core.ledger import Ledger, Planned
 from qexp.core.model import JOB_TAG, JobRequest, Partition, Plan, PrimitiveSpec
 from qexp.core.seeds import as_int, child, stream
 
@@ -27,13 +27,14 @@ def run_tag(run_id: str) -> str:
     return f"qexp-run:{run_id}"[:_MAX_TAG_LENGTH]
 
 
-def attempt_tag(partition: int, attempt: int, committed: Planned) -> str:
+def attempt_tag(partition: int, attempt: int, ledger: Ledger) -> str:
     """The tag that only the job of this attempt has.
 
     Its digest is of the partition's content and of the run's token, so that neither another run of
     the same name nor a partition with other circuits can be taken for it.
     """
-    content = f"{committed.token}:{committed.parts[partition]}"
+    assert ledger.plan is not None
+    content = f"{ledger.token}:{ledger.plan.parts[partition]}"
     digest = hashlib.sha256(content.encode("ascii")).hexdigest()[:_DIGEST_LENGTH]
     return f"{JOB_TAG}{partition}.{attempt}:{digest}"
 
@@ -66,7 +67,7 @@ class Requests:
         run_id: The run's id.
         seed: The experiment's seed.
         plan: The plan.
-        committed: The plan as the journal has it.
+        ledger: The plan and the run's token as the journal has them.
         primitives: Workload -> its primitive.
         load_pubs: Loads and checks the ISA PUBs of a partition.
     """
@@ -74,14 +75,14 @@ class Requests:
     run_id: str
     seed: int
     plan: Plan
-    committed: Planned
+    ledger: Ledger
     primitives: Mapping[str, PrimitiveSpec]
     load_pubs: Callable[[Partition], list[Pub]]
 
     def __call__(self, index: int, attempt: int) -> JobRequest:
         """The request of attempt number `attempt` of partition `index`."""
         partition = self.plan.partitions[index]
-        tag = attempt_tag(index, attempt, self.committed)
+        tag = attempt_tag(index, attempt, self.ledger)
         sequence = stream(self.seed, partition.workload, "simulate")
         return JobRequest(
             partition=partition,

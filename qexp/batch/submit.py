@@ -117,6 +117,7 @@ class Submitter:
 
     def _wait_until_taken(self, error: BusyError, patience: Patience) -> None:
         if error.needs_slot:
+            patience.reset()
             # Other jobs of the account may hold the slots for as long as they like.
             delay_s = self._slot_backoff.next_s()
         else:
@@ -130,9 +131,10 @@ class Submitter:
         until_s = self._context.clock.now_s() + seconds
         before = self._collector.pending
         while (left_s := until_s - self._context.clock.now_s()) > 0:
+            self._collector.check_deadline()
             if not self._collector.pending:
-                self._context.pause(left_s)
-                return
+                self._context.pause(min(left_s, _LONGEST_PAUSE_S))
+                continue
             self._collector.step(left_s)
             if for_slot and self._collector.pending < before:
                 return
@@ -162,6 +164,7 @@ class Submitter:
 
 
 _LONGEST_STEP_S = 60.0
+_LONGEST_PAUSE_S = 5.0
 _LOOK_UPS = 2
 
 

@@ -24,14 +24,8 @@ class Started:
 
 @dataclass(frozen=True)
 class Planned:
-    """The plan is complete and on disk.
+    """The plan is complete and on disk; `parts` is the SHA-256 of each partition's part."""
 
-    Attributes:
-        token: Random, so that no other run has this run's job tags.
-        parts: SHA-256 of the part of each partition, by index.
-    """
-
-    token: str
     parts: tuple[str, ...]
 
 
@@ -46,9 +40,18 @@ class Resumed:
 
 @dataclass(frozen=True)
 class BatchOpened:
-    """A batch exists; `follows` is the id of the one before it, or None."""
+    """A batch exists.
+
+    Attributes:
+        batch: Its id.
+        token: Random. That of the first batch is in the tags of all jobs of the run, so that no
+            other run has them, not even one that goes on from a copy of the same plan.
+        follows: Id of the batch before it, or None.
+        max_time_s: Its `max_time`.
+    """
 
     batch: str
+    token: str
     follows: str | None = None
     max_time_s: int | None = None
 
@@ -188,6 +191,7 @@ class Ledger:
         duplicates: Ids of jobs that an attempt had besides its own.
         attempts: Partition index -> its attempts, in order.
         session: Number of times that the run was resumed.
+        batches_of_session: Number of batches that the present process opened.
         ended: The status with which it ended, or None while something is left to do.
         sealed: The status of the archive, or None.
     """
@@ -198,6 +202,7 @@ class Ledger:
     duplicates: set[str] = field(default_factory=set)
     attempts: dict[int, list[Attempt]] = field(default_factory=dict)
     session: int = 0
+    batches_of_session: int = 0
     ended: RunStatus | None = None
     sealed: RunStatus | None = None
 
@@ -224,9 +229,11 @@ class Ledger:
                 self.plan = event
             case Resumed():
                 self.session += 1
+                self.batches_of_session = 0
                 self.ended = None
             case BatchOpened():
                 self.batches.append(event)
+                self.batches_of_session += 1
             case Submitting():
                 self._begin(event)
             case Submitted():
@@ -249,6 +256,11 @@ class Ledger:
                 pass
 
     @property
+    def token(self) -> str:
+        """What makes the tags of this run's jobs its own; `""` before the first batch."""
+        return self.batches[0].token if self.batches else ""
+
+    @property
     def num_partitions(self) -> int:
         """Number of partitions of the committed plan."""
         return len(self.plan.parts) if self.plan else 0
@@ -264,12 +276,18 @@ class Ledger:
 
     def open(self) -> list[Attempt]:
         """Attempts whose outcome is not known: a job is out, or there may be one."""
-        return [
-            attempt
-            for attempts in self.attempts.values()
-            for attempt in attempts
-            if not attempt.is_over
-        ]
+        return [attempt for attempt in self.all_attempts() if not attempt.is_over]
+
+    def all_attempts(self) -> list[Attempt]:
+        """Every attempt, by partition."""
+        return [attempt for attempts in self.attempts.values() for attempt in attempts]
+
+    def job_of(self, partition: int) -> str | None:
+        """The job that has given a partition's result, or may still do so, or None."""
+        for attempt in self.attempts.get(partition, ()):
+            if attempt.job is not None and (attempt.state == "DONE" or not attempt.is_over):
+                return attempt.job
+        return None
 
     def next_number(self, partition: int) -> int:
         """Number of a partition's next attempt, from 1."""
@@ -288,9 +306,9 @@ class Ledger:
         attempts = self.attempts.get(partition, [])
         if not attempts:
             return True
-        last = attempts[-1]
-        if not last.is_over or any(attempt.state == "DONE" for attempt in attempts):
+        if any(not attempt.is_over or attempt.state == "DONE" for attempt in attempts):
             return False
+        last = attempts[-1]
         if last.session < self.session:
             return last.failure != "refused"
         failures = tuple(

@@ -207,12 +207,14 @@ class FoundJob:
         tags: Its tags.
         state: Its state.
         created: ISO 8601 UTC, `""` where not reported.
+        batch_id: The batch it belongs to, `""` where not reported.
     """
 
     job_id: str
     tags: tuple[str, ...]
     state: JobState
     created: str = ""
+    batch_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -275,7 +277,9 @@ class JobOutcome:
 
         Older services name them `quantum_seconds` or `seconds`.
         """
-        usage = self.metrics.get("usage") or {}
+        usage = self.metrics.get("usage")
+        if not isinstance(usage, Mapping):
+            return None
         for name in ("qpu_charge_time_seconds", "quantum_seconds", "seconds"):
             value = usage.get(name)
             if isinstance(value, int | float):

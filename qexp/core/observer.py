@@ -61,8 +61,8 @@ class Observer:
     def job_collected(self, outcome: JobOutcome) -> None:
         """A job's outcome is on disk."""
 
-    def detached(self, plan: Plan, batch_ids: Sequence[str]) -> None:
-        """Everything is submitted, and the run is left to be collected later."""
+    def detached(self, plan: Plan, out: int, batch_ids: Sequence[str]) -> None:
+        """Everything is submitted, and the run is left with `out` jobs to be collected later."""
 
     def sealed(self, archive: Path, summary: RunSummary) -> None:
         """The archive is complete and final."""
@@ -86,7 +86,8 @@ class Guarded(Observer):
         def tell(*arguments: Any) -> None:
             try:
                 told(*arguments)
-            except Exception:
+            except (Exception, SystemExit):
+                # Rich ends the process when the reader of its output has gone.
                 _log.warning("%s could not be shown", name, exc_info=True)
 
         return tell

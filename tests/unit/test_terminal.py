@@ -184,7 +184,7 @@ def test_a_run_that_is_left_to_itself_says_how_to_collect_it(capsys, monkeypatch
     with Terminal(spec_of("submit"), tmp_path / "r1") as terminal:
         terminal.backend_selected("ibm_x", 5, "ibm")
         terminal.planned(PLAN, None, LIMITS)
-        terminal.detached(PLAN, ("b1",))
+        terminal.detached(PLAN, len(PLAN.partitions), ("b1",))
     assert capsys.readouterr().out.splitlines() == [
         "batch    b1",
         "backend  ibm_x (5 qubits, engine ibm)",

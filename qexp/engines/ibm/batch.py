@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from qexp.core.model import FINAL_STATES, JOB_TAG, FoundJob, JobOutcome, JobRequest, JobState
 from qexp.engines.ibm.calibration import Calibrations
 from qexp.engines.ibm.client import (
+    limit_waiting,
     one_line,
     reading,
     redacted,
@@ -104,6 +105,7 @@ class IBMBatch:
         self._collector = Collector(self._backend.name, self._id, calibrations, expiry)
         for client in self._clients():
             renew_token_on_refusal(client)
+            limit_waiting(client)
 
     @property
     def id(self) -> str:

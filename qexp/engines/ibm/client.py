@@ -69,6 +69,20 @@ def quiet_client_log() -> None:
         logger.handlers.insert(0, _Redactor())
 
 
+_CONNECT_S, _READ_S = 5.0, 30.0
+"""How long a request waits; the client itself waits for a reply for ever."""
+
+
+def limit_waiting(api_client: Any) -> None:
+    """Let no request of IBM's client wait for ever: a reply may be lost while a laptop sleeps.
+
+    A submission that was not answered in time is looked up, as after any other lost reply.
+    """
+    session = getattr(api_client, "_session", None)
+    if session is not None and not isinstance(session.request, partial):
+        session.request = partial(session.request, timeout=(_CONNECT_S, _READ_S))
+
+
 def renew_token_on_refusal(api_client: Any) -> None:
     """Let IBM's client fetch another access token after the service has refused one (401).
 

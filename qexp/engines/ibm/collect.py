@@ -139,7 +139,7 @@ def _metrics(job_id: str, job: Job) -> dict[str, Any]:
 
 def _fetch_result(job_id: str, job: Job) -> tuple[Any, str | None]:
     """What came as the result, and what is wrong with it. Errors of the service pass."""
-    from qiskit.primitives import PrimitiveResult
+    from qiskit.primitives import PrimitiveResult, PubResult
     from qiskit_ibm_runtime.api.exceptions import RequestsApiError
     from qiskit_ibm_runtime.exceptions import IBMError
     from requests import RequestException
@@ -156,7 +156,9 @@ def _fetch_result(job_id: str, job: Job) -> tuple[Any, str | None]:
             raise
         except Exception as error:  # Whatever a decoder trips over in a damaged reply.
             return None, f"it cannot be decoded ({type(error).__name__}: {one_line(error)})"
-    if not isinstance(result, PrimitiveResult):
+    if not isinstance(result, PrimitiveResult) or not all(
+        isinstance(pub, PubResult) for pub in result
+    ):
         return None, f"the client returned {type(result).__name__} instead of a PrimitiveResult"
     if len(result) != job.request.partition.num_pubs:
         return None, f"{len(result)} PUB results instead of {job.request.partition.num_pubs}"

@@ -65,6 +65,7 @@ def found(entry: Mapping[str, Any]) -> FoundJob:
         tags=tuple(str(tag) for tag in tags) if isinstance(tags, list) else (),
         state=state_of(entry),
         created=str(entry.get("created") or ""),
+        batch_id=str(entry.get("session_id") or ""),
     )
 
 

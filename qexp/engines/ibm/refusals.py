@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import Any
 
 from qexp.engines.ibm.client import one_line
-from qexp.engines.ibm.codes import BATCH_OVER, PENDING_LIMIT, QUOTA, RATE_LIMIT, as_code
+from qexp.engines.ibm.codes import BATCH_OVER, INVALID, PENDING_LIMIT, QUOTA, RATE_LIMIT, as_code
 from qexp.errors import BatchOverError, BusyError, EngineError, RefusedError, UnclearError
 
 _PENDING_LIMIT = re.compile(r"(?=.*\bjobs?\b)(?:limit|maximum).*\b(?:pending|concurrent)", re.I)
@@ -27,6 +27,7 @@ _THROTTLED = "too many 429 error responses"
 """urllib3 gave up on a GET: a POST with 429 is not repeated."""
 
 _AMBIGUOUS = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY}
+_REFUSALS = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY}
 _SERVICE = ("qiskit_ibm_runtime.qiskit_runtime_service", "qiskit_ibm_runtime.api.")
 
 
@@ -109,7 +110,10 @@ def _answered(reply: Reply, text: str, unclear: UnclearError) -> EngineError:  #
     if reply.method != "POST":
         # One of the client's questions about instance and backend: it is not about this job.
         return EngineError(text)
-    return RefusedError(text, code)
+    if status in _REFUSALS or code in INVALID or (status == HTTPStatus.BAD_REQUEST and not code):
+        return RefusedError(text, code)
+    # Perhaps a gateway, or maintenance: not about this job, as far as anybody knows.
+    return EngineError(text)
 
 
 def _local(error: Exception, doing: str) -> EngineError:

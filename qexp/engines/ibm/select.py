@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from qexp.engines.ibm.client import one_line, service_call
+from qexp.engines.ibm.client import limit_waiting, one_line, service_call
 from qexp.errors import ConfigError, EngineError
 from qexp.redact import redact
 
@@ -197,6 +197,9 @@ def _connect(*, instance: str | None, channel: str | None, account: str | None) 
         except IBMInputValueError as error:
             where = f"backend.instance={redact(instance)!r}" if instance else "the IBM account"
             raise ConfigError(f"{where}: {one_line(error)}") from None
+        for client in service._api_clients.values():
+            if client is not None:
+                limit_waiting(client)
         for warning in warned:
             # The client goes on without an access token, and waits a minute per request then.
             if _TOKENLESS in str(warning.message):

@@ -163,7 +163,7 @@ class FakeBatch:
         self.life.step()
         self.service.call("find")
         return [
-            FoundJob(job.id, job.tags, job.state)
+            FoundJob(job.id, job.tags, job.state, batch_id=job.batch)
             for job in self.service.jobs.values()
             if tag in job.tags
         ]
@@ -177,7 +177,7 @@ class FakeBatch:
 
     def strays(self) -> list[FoundJob]:
         return [
-            FoundJob(job.id, job.tags, job.state)
+            FoundJob(job.id, job.tags, job.state, batch_id=job.batch)
             for job in self.service.jobs.values()
             if job.batch == self.id and job.id not in self.mine
         ]
@@ -315,9 +315,7 @@ class Process:
         journal = MortalJournal(self.run_dir, self.life)
         self.store.life = self.life
         if journal.ledger.plan is None:
-            planned = Planned(
-                "token", tuple(f"{index:064x}" for index in range(self.num_partitions))
-            )
+            planned = Planned(tuple(f"{index:064x}" for index in range(self.num_partitions)))
             Journal.append(journal, planned)
         plan = Plan(tuple(partition(index) for index in range(self.num_partitions)))
         return RunContext(
@@ -328,7 +326,7 @@ class Process:
                 RUN_ID,
                 0,
                 plan,
-                journal.ledger.plan,
+                journal.ledger,
                 {"main": PrimitiveSpec("sampler")},
                 lambda _: [],
             ),

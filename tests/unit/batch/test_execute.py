@@ -127,8 +127,10 @@ def test_a_result_that_is_not_one_is_fetched_again_before_it_counts(
     tmp_path: Path, store: MemoryStore
 ):
     service = Service(ends={0: ["undelivered"]})
-    go(tmp_path, service, store, num_partitions=1, policy=ExecutionPolicy(retries=0))
-    assert service.calls.count("collect") == 4
+    policy = ExecutionPolicy(retries=0, outage_s=60)
+    go(tmp_path, service, store, num_partitions=1, policy=policy)
+    assert service.calls.count("collect") > 4
+    assert 60 <= service.time.now_s < 180
     assert store.outcomes[0, 1].info == {"service_state": "DONE"}
 
 
@@ -249,6 +251,100 @@ def test_no_more_jobs_are_out_than_allowed(tmp_path: Path, store: MemoryStore):
     go(tmp_path, Counting(), store, num_partitions=5, policy=ExecutionPolicy(max_pending=2))
     assert done(store) == [0, 1, 2, 3, 4]
     assert max(most) == 2
+
+
+def test_what_is_out_is_collected_although_no_more_batch_can_be_opened(
+    tmp_path: Path, store: MemoryStore
+):
+    def over(service: Service, request: Any, batch: str) -> None:
+        service.over.add(batch)
+
+    def nothing(*_: object) -> None:
+        return
+
+    service = Service(held=True, on_submit=[nothing, over])
+    context = Process(tmp_path, service, store, policy=ExecutionPolicy(follow_ups=0)).context()
+    with context.journal:
+        execute(context, stop_after_submit=True)
+    service.held = False
+    service.on_call["open"] = [EngineError("403 not any more")] * 9
+    with pytest.raises(EngineError, match="403"):
+        go(tmp_path, service, store)
+    assert 0 in done(store)
+
+
+def test_another_account_is_not_taken_for_one_that_lost_the_jobs(
+    tmp_path: Path, store: MemoryStore
+):
+    service = Service(held=True)
+    context = Process(tmp_path, service, store).context()
+    with context.journal:
+        execute(context, stop_after_submit=True)
+    other = Service(on_call={"details": [EngineError("no such batch")]})
+    with pytest.raises(EngineError, match="the account or instance in use knows none"):
+        go(tmp_path, other, store)
+    assert other.jobs == {}
+    service.held = False
+    go(tmp_path, service, store)
+    assert service.runs == {0: 1, 1: 1, 2: 1}
+
+
+def test_a_job_that_is_listed_late_is_adopted_when_the_run_goes_on(
+    tmp_path: Path, store: MemoryStore
+):
+    service = Service()
+    life = Life(dies_at=9)
+    with pytest.raises(Killed):
+        go(tmp_path, service, store, life=life)
+    (hidden,) = service.jobs.values()
+    service.jobs.clear()
+    service.on_call["submit"] = [EngineError("the quota is used up")]
+    with pytest.raises(EngineError):
+        go(tmp_path, service, store)
+    service.jobs[hidden.id] = hidden
+    go(tmp_path, service, store)
+    assert done(store) == [0, 1, 2]
+    assert service.runs == {0: 1, 1: 1, 2: 1}
+
+
+def test_copies_of_a_plan_are_different_runs(tmp_path: Path):
+    service = Service(held=True)
+    for name in ("one", "copy"):
+        (tmp_path / name).mkdir()
+        context = Process(tmp_path / name, service, MemoryStore()).context()
+        with context.journal:
+            execute(context, stop_after_submit=True)
+    service.held = False
+    for name in ("one", "copy"):
+        go(tmp_path / name, service, MemoryStore())
+        assert read_ledger(tmp_path / name).duplicates == set()
+    assert service.runs == {0: 2, 1: 2, 2: 2}
+
+
+def test_batches_that_are_over_at_once_are_not_opened_for_ever(tmp_path: Path, store: MemoryStore):
+    class AlwaysOver(Service):
+        def call(self, name: str) -> None:
+            super().call(name)
+            self.over.update(self.batches)
+
+    service = AlwaysOver()
+    go(tmp_path, service, store, policy=ExecutionPolicy(follow_ups=2, retries=1))
+    assert len(service.batches) == 4
+
+
+def test_a_deadline_holds_while_a_slot_is_waited_for(tmp_path: Path, store: MemoryStore):
+    service = Service(on_submit=[BusyError("slots", needs_slot=True)] * 1000)
+    with pytest.raises(UnfinishedError, match="deadline"):
+        go(tmp_path, service, store, policy=ExecutionPolicy(deadline_s=100))
+    assert service.time.now_s < 200
+
+
+def test_a_reply_that_trips_the_code_up_costs_the_others_nothing(
+    tmp_path: Path, store: MemoryStore
+):
+    service = Service(on_call={"collect": [AttributeError("int has no data")]})  # type: ignore[list-item]
+    go(tmp_path, service, store)
+    assert done(store) == [0, 1, 2]
 
 
 def test_a_batch_that_is_over_is_followed_by_another(tmp_path: Path, store: MemoryStore):

@@ -15,8 +15,8 @@ from qexp.errors import ArchiveError
 
 EVENTS = [
     Started("host", 42, "0.1"),
-    Planned("token", ("aa", "bb")),
-    BatchOpened("b0", None, 1500),
+    Planned(("aa", "bb")),
+    BatchOpened("b0", "t", None, 1500),
     Submitting(0, 1, "b0", "tag"),
     Submitted(0, 1, "b0", "job0"),
     Collected(0, 1, "job0", "ERROR", "transient"),
@@ -133,5 +133,5 @@ def test_a_journal_that_cannot_be_opened_is_one_line(tmp_path: Path):
 def test_secrets_do_not_reach_the_journal(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("QISKIT_IBM_TOKEN", "s3cr3t-t0ken")
     with Journal(tmp_path) as journal:
-        journal.append(BatchOpened("s3cr3t-t0ken"))
+        journal.append(BatchOpened("s3cr3t-t0ken", "t"))
     assert b"s3cr3t" not in (tmp_path / JOURNAL_NAME).read_bytes()

@@ -15,12 +15,12 @@ from qexp.core.ledger import (
 )
 from qexp.core.policy import ExecutionPolicy
 
-PLANNED = Planned("t", ("a", "b", "c"))
+PLANNED = Planned(("a", "b", "c"))
 POLICY = ExecutionPolicy(retries=1)
 
 
 def ledger(*events: object) -> Ledger:
-    return Ledger.of([PLANNED, BatchOpened("b0"), *events])  # type: ignore[list-item]
+    return Ledger.of([PLANNED, BatchOpened("b0", "t"), *events])  # type: ignore[list-item]
 
 
 def attempt(partition: int, number: int = 1) -> tuple[Submitting, Submitted]:
