@@ -32,6 +32,8 @@ _PRELOADED = (
     "qiskit.qpy",
     "qiskit.transpiler.preset_passmanagers",
     "qiskit_aer",
+    # The default backend comes from it, and every worker would import it by itself.
+    "qiskit_ibm_runtime.fake_provider",
     "h5py",
 )
 T = TypeVar("T")
@@ -96,7 +98,8 @@ class Workers:
         except BrokenProcessPool:
             raise EngineError(
                 f"a worker process died, most likely for lack of memory; lower engine.workers "
-                f"(now {self.count}) or the size of the circuits"
+                f"(now {self.count}) or the size of the circuits (a script of your own that calls "
+                f"qexp also needs 'if __name__ == \"__main__\":')"
             ) from None
 
     def close(self) -> None:

@@ -95,7 +95,7 @@ def test_an_interruption_is_left_to_stop_a_sweep(fail: Fail):
 
 EVERYTHING = ["run.log", "parts/header.json"]
 STARTED = Started("host", 1, "0.1")
-OPENED = BatchOpened("b1")
+OPENED = BatchOpened("b1", "t0k3n")
 
 
 @pytest.mark.parametrize(

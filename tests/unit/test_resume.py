@@ -21,8 +21,8 @@ from tests.unit.config.conftest import composed
 TOKEN = "s3cr3t-token-of-the-tests"
 RANDOM = ("experiment=random_sampling",)
 STARTED = Started("host", 1, "0.1")
-PLANNED = Planned("t0k3n", ("0" * 64,))
-OPENED = BatchOpened("b1")
+PLANNED = Planned(("0" * 64,))
+OPENED = BatchOpened("b1", "t0k3n")
 
 
 @pytest.fixture(autouse=True)

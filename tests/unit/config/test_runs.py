@@ -11,7 +11,7 @@ from qexp.config.runs import finished_archive, refuse_other_config, run_folder
 from qexp.core.ledger import Event, Planned, Started
 from qexp.errors import ArchiveError, ConfigError
 
-PLANNED = Planned("t0k3n", ("0" * 64,))
+PLANNED = Planned(("0" * 64,))
 RANDOM = "experiment=random_sampling"
 
 

@@ -124,6 +124,8 @@ def test_what_a_refusal_means(
         (format_datetime(datetime.now(UTC) + timedelta(hours=10), usegmt=True), 30_000, 36_000),
         (format_datetime(datetime.now(UTC) - timedelta(hours=10), usegmt=True), 0.0, 0.0),
     ],
+    # The dates differ where tests are collected in several processes.
+    ids=["seconds", "to come", "past"],
 )
 def test_retry_after(
     ibm_emulator: IBMEmulator,
