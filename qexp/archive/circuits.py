@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from qexp.archive.identity import circuit_sha256
+from qexp.archive.describe import Description, describe
 from qexp.archive.tables import Column, Table, long_text, numbers, texts
 from qexp.core.jsonable import dumps, map_text
 from qexp.errors import ArchiveError
@@ -40,18 +40,25 @@ def circuit_table(
     Raises:
         ArchiveError: A circuit cannot be serialised as QPY.
     """
-    blobs = [_to_qpy(circuit, path, first + k, redact) for k, circuit in enumerate(circuits)]
-    qasm3 = [redact(_to_qasm3(circuit)) for circuit in circuits]
+    # Many PUBs may have one circuit, each with parameter values of its own.
+    encoded: dict[int, tuple[bytes, Description]] = {}
+    for k, circuit in enumerate(circuits):
+        if id(circuit) not in encoded:
+            blob = _to_qpy(circuit, path, first + k, redact)
+            encoded[id(circuit)] = blob, describe(circuit, redact)
+    blobs = [encoded[id(circuit)][0] for circuit in circuits]
+    described = [encoded[id(circuit)][1] for circuit in circuits]
+    qasm3 = [each.qasm3.encode("utf-8", "backslashreplace") for each in described]
     dim = "pub"
     columns: dict[str, Column] = {
         "pub": numbers(range(first, first + len(circuits)), dim, "<i8"),
         "name": texts([redact(circuit.name or "") for circuit in circuits], dim),
         "num_qubits": numbers([circuit.num_qubits for circuit in circuits], dim, "<i4"),
         "num_clbits": numbers([circuit.num_clbits for circuit in circuits], dim, "<i4"),
-        "depth": numbers([circuit.depth() for circuit in circuits], dim, "<i8"),
-        "size": numbers([circuit.size() for circuit in circuits], dim, "<i8"),
-        "sha256": texts([circuit_sha256(circuit) for circuit in circuits], dim),
-        **_blob_columns("qasm3", [t.encode("utf-8", "backslashreplace") for t in qasm3], path),
+        "depth": numbers([each.depth for each in described], dim, "<i8"),
+        "size": numbers([each.size for each in described], dim, "<i8"),
+        "sha256": texts([each.sha256 for each in described], dim),
+        **_blob_columns("qasm3", qasm3, path),
         **_blob_columns("qpy", blobs, path),
     }
     if isa:
@@ -89,16 +96,6 @@ def load_circuit(raw: bytes, where: str) -> QuantumCircuit:
         msg = f"Circuit {where} cannot be loaded: {type(error).__name__}: {_one_line(error)}."
         raise ArchiveError(msg) from error
     return _mapped(circuit, _to_delay)
-
-
-def _to_qasm3(circuit: QuantumCircuit) -> str:
-    from qiskit import qasm3
-
-    try:
-        return qasm3.dumps(circuit)
-    except Exception:
-        # The exporter raises various errors for boxes, annotations, switch and loose types.
-        return ""
 
 
 def _to_qpy(circuit: QuantumCircuit, path: str, pub: int, redact: Callable[[str], str]) -> bytes:

@@ -82,10 +82,12 @@ def write_part_file(path: Path, data: bytes) -> str:
         ArchiveError: It cannot be written.
     """
     _make_folder(path.parent)
-    whole = data + hashlib.sha256(data).hexdigest().encode("ascii")
+    sha = hashlib.sha256(data)
+    digits = sha.hexdigest().encode("ascii")
     with replacing(path) as temporary:
-        temporary.write_bytes(whole)
-    return hashlib.sha256(whole).hexdigest()
+        temporary.write_bytes(data + digits)
+    sha.update(digits)
+    return sha.hexdigest()
 
 
 def read_part_file(path: Path) -> bytes:
@@ -106,17 +108,17 @@ def check_part_file(path: Path) -> str:
         DamagedPartError: Its bytes are not those that were written.
         ArchiveError: There is no such part, or it cannot be read.
     """
-    whole, data, last = hashlib.sha256(), hashlib.sha256(), b""
+    sha, last = hashlib.sha256(), b""
     with _reading(path) as stream:
         while block := stream.read(BLOCK_BYTES):
-            whole.update(block)
-            known = last + block
-            data.update(known[:-NUM_DIGITS])
-            last = known[-NUM_DIGITS:]
-    if data.hexdigest().encode("ascii") != last:
+            known = memoryview(last + block)
+            sha.update(known[:-NUM_DIGITS])
+            last = bytes(known[-NUM_DIGITS:])
+    if sha.hexdigest().encode("ascii") != last:
         msg = f"Part {path} is damaged: it is not what was written. Restore it from a copy."
         raise DamagedPartError(msg)
-    return whole.hexdigest()
+    sha.update(last)
+    return sha.hexdigest()
 
 
 @contextmanager

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from qexp.errors import ArchiveError
 if TYPE_CHECKING:
     import h5py
     from numpy.typing import NDArray
+
+#: Reading a column costs about as much as so many of its values one by one.
+_FEW: Final = 16
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,6 +37,7 @@ class ArchiveFile:
         self.path = path
         self._h5 = _open_file(path)
         self._columns: dict[str, Any] = {}
+        self._single_reads: Counter[str] = Counter()
 
     @property
     def is_open(self) -> bool:
@@ -117,6 +122,13 @@ class ArchiveFile:
         with self.reading():
             dataset = self._open[path]
             return dataset.asstr()[row] if dataset.dtype.kind == "O" else dataset[row]
+
+    def value(self, path: str, row: int) -> Any:
+        """As `cell`, of a column that is small enough to be read once several were asked for."""
+        self._single_reads[path] += 1
+        if path in self._columns or self._single_reads[path] > _FEW:
+            return self.column(path)[row]
+        return self.cell(path, row)
 
     def rows(self, path: str, start: int, stop: int) -> NDArray[Any]:
         """Part of a numeric column, empty where the column was left out."""

@@ -64,6 +64,18 @@ def read_journal(file: ArchiveFile) -> list[dict[str, Any]]:
         return [json.loads(line) for line in text.split("\n") if line]
 
 
+def why_missing(file: ArchiveFile, workload: str, index: int) -> str:
+    """Why a PUB has no result, in one line."""
+    where = f"PUB {index} of {workload!r} has no result"
+    job = int(file.cell(f"pubs/{workload}/job", index))
+    if job < 0:
+        return f"{where}: no job has run it (the run is {file.attribute('/', 'status')!r})."
+    record = read_job(file, job)
+    code = f" (code {record.error_code})" if record.error_code is not None else ""
+    reason = " ".join((record.error or "no reason given").split())
+    return f"{where}: job {record.job_id} ended as {record.state}{code}: {reason}"
+
+
 def _read_spans(file: ArchiveFile, job: int) -> tuple[Span, ...]:
     if not file.count("spans/job"):
         return ()

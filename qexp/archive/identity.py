@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 #: Names that Qiskit gives to what has none; they count up in the process.
 _AUTOMATIC_NAME: Final = re.compile(r"(?<=circuit-)\d+(-\d+)?")
 _EXACT_INTEGERS: Final = 2**53
+_COMPACT: Final = json.JSONEncoder(separators=(",", ":"))
 
 
 def circuit_sha256(circuit: QuantumCircuit) -> str:
@@ -41,12 +42,31 @@ def listing(circuit: QuantumCircuit) -> str:
     Returns:
         One line of compact JSON per instruction, after one line for the circuit itself.
     """
-    return "\n".join(json.dumps(row, separators=(",", ":")) for row in _rows(circuit))
+    return "\n".join(map(compact, _rows(circuit)))
+
+
+def compact(row: Any) -> str:
+    """A row of a listing, or a part of one, as a line."""
+    return _COMPACT.encode(row)
 
 
 def _rows(circuit: QuantumCircuit) -> list[list[Any]]:
     qubits = {bit: index for index, bit in enumerate(circuit.qubits)}
     clbits = {bit: index for index, bit in enumerate(circuit.clbits)}
+    rows = [instruction(item, qubits, clbits) for item in circuit.data]
+    return [head(circuit, qubits, clbits), *rows]
+
+
+def head(
+    circuit: QuantumCircuit, qubits: Mapping[Any, int], clbits: Mapping[Any, int]
+) -> list[Any]:
+    """The first row of a listing.
+
+    Args:
+        circuit: The circuit.
+        qubits: Index of each qubit.
+        clbits: Index of each classical bit.
+    """
     variables = {
         kind: [[var.name, str(var.type)] for var in getattr(circuit, f"iter_{kind}")()]
         for kind in (
@@ -57,18 +77,18 @@ def _rows(circuit: QuantumCircuit) -> list[list[Any]]:
             "declared_stretches",
         )
     }
-    head = [
+    return [
         "circuit",
         [circuit.num_qubits, circuit.num_clbits],
-        _value(circuit.global_phase, clbits),
+        parameter(circuit.global_phase, clbits),
         [[qubits[bit] for bit in register] for register in circuit.qregs],
         [[register.name, [clbits[bit] for bit in register]] for register in circuit.cregs],
         {kind: found for kind, found in variables.items() if found},
     ]
-    return [head, *(_instruction(item, qubits, clbits) for item in circuit.data)]
 
 
-def _instruction(item: Any, qubits: Mapping[Any, int], clbits: Mapping[Any, int]) -> list[Any]:
+def instruction(item: Any, qubits: Mapping[Any, int], clbits: Mapping[Any, int]) -> list[Any]:
+    """The row of one instruction (`CircuitInstruction`) of a circuit."""
     return [
         *_operation(item.operation, clbits),
         [qubits[bit] for bit in item.qubits],
@@ -81,22 +101,22 @@ def _operation(operation: Any, clbits: Mapping[Any, int]) -> list[Any]:
     params = list(getattr(operation, "params", ()))
     more: dict[str, Any] = {}
     if operation.name in ("if_else", "while_loop"):
-        more["condition"] = _value(operation.condition, clbits)
+        more["condition"] = parameter(operation.condition, clbits)
     elif operation.name == "switch_case":
-        more["target"] = _value(operation.target, clbits)
+        more["target"] = parameter(operation.target, clbits)
         more["cases"] = [str(labels) for labels, _ in operation.cases_specifier()]
     elif operation.name in ("delay", "box"):
-        more = {name: _value(getattr(operation, name), clbits) for name in ("duration", "unit")}
+        more = {name: parameter(getattr(operation, name), clbits) for name in ("duration", "unit")}
         more["annotations"] = to_jsonable([repr(a) for a in getattr(operation, "annotations", ())])
     elif hasattr(operation, "base_op"):
         more["modifiers"] = [repr(modifier) for modifier in operation.modifiers]
         more["base"] = _operation(operation.base_op, clbits)
     elif hasattr(operation, "tableau"):
-        more["tableau"] = _value(operation.tableau, clbits)
+        more["tableau"] = parameter(operation.tableau, clbits)
     elif _is_defined_by_its_definition(operation, params):
         more["definition"] = _rows(operation.definition)
     name = _AUTOMATIC_NAME.sub("", operation.name)
-    return [name, [_value(param, clbits) for param in params], more]
+    return [name, [parameter(param, clbits) for param in params], more]
 
 
 def _is_defined_by_its_definition(operation: Any, params: list[Any]) -> bool:
@@ -111,16 +131,18 @@ def _is_defined_by_its_definition(operation: Any, params: list[Any]) -> bool:
     )
 
 
-def _value(value: Any, clbits: Mapping[Any, int]) -> Any:  # noqa: PLR0911
+def parameter(value: Any, clbits: Mapping[Any, int]) -> Any:  # noqa: PLR0911
     """A parameter, condition or operand as JSON; numbers exactly."""
-    from qiskit import QuantumCircuit
-    from qiskit.circuit import Clbit, Parameter, ParameterExpression, Register
-    from qiskit.circuit.classical.expr import Expr
-
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, int | float | complex | np.number):
         return _number(value)
+
+    # Not for numbers: an import costs more than they do.
+    from qiskit import QuantumCircuit
+    from qiskit.circuit import Clbit, Parameter, ParameterExpression, Register
+    from qiskit.circuit.classical.expr import Expr
+
     if isinstance(value, np.ndarray):
         exact = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<"))
         digest = hashlib.sha256(exact.tobytes()).hexdigest()
@@ -138,7 +160,7 @@ def _value(value: Any, clbits: Mapping[Any, int]) -> Any:  # noqa: PLR0911
     if isinstance(value, Expr):
         return _classical(value, clbits)
     if isinstance(value, tuple | list):
-        return [_value(item, clbits) for item in value]
+        return [parameter(item, clbits) for item in value]
     return to_jsonable(value if isinstance(value, range) else repr(value))
 
 
@@ -158,11 +180,11 @@ def _classical(node: Any, clbits: Mapping[Any, int]) -> list[Any]:
     """A classical expression as nested lists: `[class, type, operation, operands]`."""
     operation = getattr(node, "op", None)
     operands = [
-        _value(getattr(node, name), clbits)
+        parameter(getattr(node, name), clbits)
         for name in ("left", "right", "operand", "target", "index", "value")
         if hasattr(node, name)
     ]
     if hasattr(node, "var"):
-        operands.append(node.name if node.name is not None else _value(node.var, clbits))
+        operands.append(node.name if node.name is not None else parameter(node.var, clbits))
     name = None if operation is None else operation.name
     return [type(node).__name__, str(node.type), name, operands]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,10 @@ from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
     import h5py
+
+
+#: Of each dataset: its last chunks, as rows are appended.
+_CACHE_BYTES: Final = 2**20
 
 
 class _Shape(NamedTuple):
@@ -60,11 +64,11 @@ def merge(parts: PartFiles, status: str, target: Path) -> None:
     digest = data_digest(layout.digests)
     attrs = root_attributes(parts.header, status, layout.finished, digest)
     _create(layout, attrs, target)
-    with h5py.File(target, "r+") as file:
+    with h5py.File(target, "r+", rdcc_nbytes=_CACHE_BYTES) as file:
+        targets = _Targets(file)
         done: dict[str, int] = {}
-        written: set[str] = set()
         for tables in parts.sources():
-            _append(file, layout, tables, done, written)
+            _append(targets, layout, tables, done)
     _verify(target, digest)
     stamp(target)
 
@@ -165,24 +169,37 @@ def _create(layout: _Layout, attrs: Mapping[str, Any], target: Path) -> None:
                 variable.attrs.update(shape.attrs)
 
 
+class _Targets(dict[tuple[str, str], Any]):
+    """(table, column) -> its dataset, which stays open.
+
+    HDF5 compresses a chunk when its dataset is closed, and would do it again for every part.
+    """
+
+    def __init__(self, file: h5py.File) -> None:
+        super().__init__()
+        self._file = file
+
+    def __missing__(self, key: tuple[str, str]) -> Any:
+        self[key] = found = self._file["/".join(key)]
+        return found
+
+
 def _append(
-    file: h5py.File,
+    targets: _Targets,
     layout: _Layout,
     tables: Mapping[str, Table],
     done: dict[str, int],
-    written: set[str],
 ) -> None:
     counted: dict[str, int] = {}
     bases = {path: _result_bases(tables, path, done) for path in tables if path.startswith("pubs/")}
     for path, table in _final(layout, tables):
-        if path.startswith(SNAPSHOTS) and path in written:
+        if path.startswith(SNAPSHOTS) and any(known == path for known, _ in targets):
             continue
-        written.add(path)
         for name, column in table.columns.items():
             if 0 in column.shape:
                 continue
             if not column.dims:
-                file[path][name][()] = column.as_texts()[0]
+                targets[path, name][()] = column.as_texts()[0]
                 continue
             key = f"{path}#{column.dims[0]}"
             counted[key] = column.shape[0]
@@ -190,7 +207,7 @@ def _append(
             if name == "result_row" and path in bases:
                 source = Column(column.values + bases[path], column.dims)
             shift = done.get(column.base, 0) if column.base else 0
-            copy_rows(source, file[path][name], done.get(key, 0), shift)
+            copy_rows(source, targets[path, name], done.get(key, 0), shift)
     for key, count in counted.items():
         done[key] = done.get(key, 0) + count
 

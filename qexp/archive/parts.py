@@ -67,7 +67,7 @@ class StoredParts:
         """
         found = []
         for (_index,), path in numbered(self._parts, _PARTITION):
-            with open_part(path) as tables:
+            with open_part(path, "partitions") as tables:
                 found.append(partition_of(cells(tables["partitions"])))
         return tuple(found)
 
@@ -109,7 +109,7 @@ class StoredParts:
         states = {}
         for (partition, attempt), path in numbered(self._parts, _JOB):
             try:
-                with open_part(path) as tables:
+                with open_part(path, "jobs") as tables:
                     row = cells(tables["jobs"])
             except ArchiveError as error:
                 _log.warning("%s It counts as if its job had not been collected.", error)
@@ -178,11 +178,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def open_part(path: Path, *, checked: bool = False) -> Iterator[dict[str, Table]]:
+def open_part(path: Path, *only: str, checked: bool = False) -> Iterator[dict[str, Table]]:
     """The tables of a part, with open datasets as values.
 
     Args:
         path: Path of the part.
+        only: The tables that are wanted; all of them where none is named.
         checked: Whether its bytes are known to be those that were written.
 
     Raises:
@@ -193,7 +194,7 @@ def open_part(path: Path, *, checked: bool = False) -> Iterator[dict[str, Table]
     if not checked:
         check_part_file(path)
     with h5py.File(path, "r") as file:
-        yield read_part(file)
+        yield read_part(file, only)
 
 
 def cells(table: Table) -> dict[str, Any]:

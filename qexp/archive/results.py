@@ -247,17 +247,32 @@ def decode_field(field: Field, stored: Any) -> BitArray | NDArray[Any] | Any:
     return array[()] if field.kind == "scalar" else array
 
 
-def read_row(group: h5py.Group, signature: Signature, row: int) -> dict[str, Any]:
-    """One PUB's fields from its results group."""
-    values = {}
-    for entry in signature.fields:
-        stored = None
-        if entry.kind == "json":
-            stored = group[entry.variable].asstr()[row]
-        elif entry.variable in group:
-            stored = group[entry.variable][row]
-        values[entry.name] = decode_field(entry, stored)
-    return values
+class ResultGroup:
+    """The results of PUBs with one signature, as stored.
+
+    Args:
+        group: The group, open.
+    """
+
+    def __init__(self, group: h5py.Group) -> None:
+        self.signature = Signature.from_json(group.attrs["signature_json"])
+        self._datasets = {
+            entry.variable: group[entry.variable]
+            for entry in self.signature.fields
+            if entry.kind == "json" or entry.variable in group
+        }
+
+    def row(self, row: int) -> dict[str, Any]:
+        """The fields of one PUB."""
+        values = {}
+        for entry in self.signature.fields:
+            stored = None
+            if entry.kind == "json":
+                stored = self._datasets[entry.variable].asstr()[row]
+            elif entry.variable in self._datasets:
+                stored = self._datasets[entry.variable][row]
+            values[entry.name] = decode_field(entry, stored)
+        return values
 
 
 def decode_result(

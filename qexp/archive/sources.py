@@ -76,8 +76,8 @@ class PartFiles:
                     yield _of_attempt(job, has_results=position == winner)
 
     @contextmanager
-    def _open(self, path: Path) -> Iterator[dict[str, Table]]:
-        with open_part(path, checked=path in self._checked) as tables:
+    def _open(self, path: Path, *only: str) -> Iterator[dict[str, Table]]:
+        with open_part(path, *only, checked=path in self._checked) as tables:
             self._checked.add(path)
             yield tables
 
@@ -86,7 +86,7 @@ class PartFiles:
         if index not in self._winners:
             candidates = []
             for position, path in enumerate(self.jobs.get(index, ())):
-                with self._open(path) as job:
+                with self._open(path, "jobs") as job:
                     row = cells(job["jobs"])
                 if row["num_results"]:
                     candidates.append((row["state"] != "DONE", position))

@@ -155,7 +155,7 @@ class RunStore(StoredParts):
             ArchiveError: Its partition was not written or is damaged, or it has more results than
                 PUBs.
         """
-        with open_part(self.partition_path(outcome.partition)) as part:
+        with open_part(self.partition_path(outcome.partition), "partitions") as part:
             planned = cells(part["partitions"])
         num_pubs = int(planned["stop"] - planned["first"])
         results = [] if outcome.result is None else list(outcome.result)

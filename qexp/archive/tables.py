@@ -136,6 +136,12 @@ def storage(shape: Sequence[int], dtype: np.dtype[Any]) -> dict[str, Any]:
     }
 
 
+def _part_storage(shape: Sequence[int], dtype: np.dtype[Any]) -> dict[str, Any]:
+    """As `storage`, but only what merging copies as it is: the rest would be compressed twice."""
+    options = storage(shape, dtype)
+    return options if options.get("chunks", (0,))[0] == 1 else {}
+
+
 def write_part(file: h5py.File, tables: Mapping[str, Table]) -> None:
     """Write tables to a part. Columns without elements are left out."""
     import h5py
@@ -150,7 +156,7 @@ def write_part(file: h5py.File, tables: Mapping[str, Table]) -> None:
                 group.create_dataset(name, data=column.as_texts(), dtype=text_type)
             else:
                 data = np.asarray(column.values)
-                group.create_dataset(name, data=data, **storage(data.shape, data.dtype))
+                group.create_dataset(name, data=data, **_part_storage(data.shape, data.dtype))
         contents[path] = [
             dict(table.attrs),
             {name: [col.dims, dict(col.attrs), col.base] for name, col in present.items()},
@@ -158,10 +164,12 @@ def write_part(file: h5py.File, tables: Mapping[str, Table]) -> None:
     file[_CONTENTS] = json.dumps(contents)
 
 
-def read_part(file: h5py.File) -> dict[str, Table]:
-    """The tables of a part, with open datasets as values."""
+def read_part(file: h5py.File, only: Sequence[str] = ()) -> dict[str, Table]:
+    """The tables of a part, or some of them, with open datasets as values."""
     tables: dict[str, Table] = {}
     for path, (attrs, columns) in json.loads(file[_CONTENTS].asstr()[()]).items():
+        if only and path not in only:
+            continue
         group = file[path]
         tables[path] = Table(
             {

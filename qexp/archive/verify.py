@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from qexp.archive.file import ArchiveFile, locate
-from qexp.archive.results import Signature, read_row
+from qexp.archive.results import ResultGroup
 from qexp.archive.stamp import STAMP, stated_and_found
 from qexp.core.digest import data_digest, pub_digest
 from qexp.errors import ArchiveError
@@ -111,10 +111,10 @@ def check_pubs(file: h5py.Group) -> Iterator[PubCheck]:
             continue  # The scale of a dimension, as netCDF stores it.
         index, rows = pubs["pub"][:], pubs["result_row"][:]
         groups, shas = pubs["result_group"].asstr()[:], pubs["result_sha256"].asstr()[:]
-        signatures: dict[str, Signature] = {}
+        opened: dict[str, ResultGroup] = {}
         for k in np.flatnonzero(rows >= 0):
             path = f"results/{workload}/{groups[k]}"
-            problem = _pub_problem(file, path, int(rows[k]), shas[k], signatures)
+            problem = _pub_problem(file, path, int(rows[k]), shas[k], opened)
             if not problem and index[k] != k:
                 problem = f"it is in row {k}"
             yield PubCheck(workload, int(index[k]), shas[k], problem)
@@ -166,13 +166,12 @@ def _result_problems_apart(path: Path) -> tuple[list[str], bool]:
 
 
 def _pub_problem(
-    file: h5py.Group, path: str, row: int, sha256: str, signatures: dict[str, Signature]
+    file: h5py.Group, path: str, row: int, sha256: str, opened: dict[str, ResultGroup]
 ) -> str:
     try:
-        group = file[path]
-        if path not in signatures:
-            signatures[path] = Signature.from_json(group.attrs["signature_json"])
-        digest = pub_digest(read_row(group, signatures[path], row))
+        if path not in opened:
+            opened[path] = ResultGroup(file[path])
+        digest = pub_digest(opened[path].row(row))
     except Exception as error:
         return f"it cannot be read ({_one_line(error)})"
     return "" if digest == sha256 else "its data does not have its digest"

@@ -29,19 +29,6 @@ class Basis:
     terms: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Observable:
-    """A real combination of products of single-qubit operators.
-
-    Attributes:
-        terms: The products: a letter per qubit, qubit 0 first.
-        coefficients: Shape `(terms,)`, float64.
-    """
-
-    terms: tuple[str, ...]
-    coefficients: NDArray[np.float64]
-
-
 def support(pub: EstimatorPub) -> set[int]:
     """The qubits on which an observable of the PUB acts."""
     return {
@@ -53,13 +40,21 @@ def support(pub: EstimatorPub) -> set[int]:
     }
 
 
-def restricted(pub: EstimatorPub, qubits: Sequence[int]) -> list[Observable]:
-    """The PUB's observables, in flat order, on some of its qubits; on others they do nothing."""
+def restricted(pub: EstimatorPub, qubits: Sequence[int]) -> list[dict[str, float]]:
+    """The PUB's observables in flat order, on the qubits where they act.
+
+    Args:
+        pub: The PUB.
+        qubits: These qubits, and perhaps others.
+
+    Returns:
+        The coefficients of each observable's terms; terms have a letter for each of `qubits`.
+    """
     return [
-        Observable(
-            tuple("".join(label[-1 - qubit] for qubit in qubits) for label in observable),
-            np.array(list(observable.values()), dtype=np.float64),
-        )
+        {
+            "".join(label[-1 - qubit] for qubit in qubits): float(coefficient)
+            for label, coefficient in observable.items()
+        }
         for observable in pub.observables.ravel().tolist()
     ]
 

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from qexp.errors import EngineError
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from qiskit.transpiler import Target
     from qiskit_aer import AerSimulator
     from qiskit_aer.noise import NoiseModel
-
-    # An error and the same as JSON-able dict.
-    KnownError: TypeAlias = tuple[Any, dict[str, Any]]
 
 # A qubit that takes part in nothing else is idle. A delay relaxes it towards |0>, where it is.
 _IDLE = frozenset({"barrier", "delay", "break_loop", "continue_loop"})
@@ -69,13 +66,16 @@ def reduce_circuit(circuit: QuantumCircuit, keep: Iterable[int] = ()) -> Reduced
 
 def active_qubits(circuit: QuantumCircuit) -> set[Qubit]:
     """The qubits on which anything but barriers and delays acts, in blocks of control flow too."""
+    from qiskit.circuit.controlflow import CONTROL_FLOW_OP_NAMES
+
     active: set[Qubit] = set()
     for instruction in circuit.data:
-        if instruction.is_control_flow():
+        name = instruction.name
+        if name in CONTROL_FLOW_OP_NAMES:
             for block in instruction.operation.blocks:
                 outer = dict(zip(block.qubits, instruction.qubits, strict=True))
                 active.update(outer[qubit] for qubit in active_qubits(block))
-        elif instruction.name not in _IDLE:
+        elif name not in _IDLE:
             active.update(instruction.qubits)
     return active
 
@@ -83,6 +83,7 @@ def active_qubits(circuit: QuantumCircuit) -> set[Qubit]:
 def _narrowed(circuit: QuantumCircuit, qubits: Sequence[Qubit]) -> QuantumCircuit:
     """The circuit on some of its qubits, among them every active one."""
     from qiskit import QuantumCircuit
+    from qiskit.circuit.controlflow import CONTROL_FLOW_OP_NAMES
 
     narrowed = QuantumCircuit(
         list(qubits),
@@ -99,17 +100,14 @@ def _narrowed(circuit: QuantumCircuit, qubits: Sequence[Qubit]) -> QuantumCircui
     for stretch in circuit.iter_declared_stretches():
         narrowed.add_stretch(stretch)
     kept = set(qubits)
-    instructions = []
     for instruction in circuit.data:
-        if instruction.name in _LOOP_EXITS:
-            instructions.append(_narrowed_exit(instruction, kept))
-        elif instruction.is_control_flow():
-            instructions.append(_narrowed_blocks(instruction, kept))
-        elif instruction.name == "barrier":
-            continue
-        elif instruction.name != "delay" or kept.issuperset(instruction.qubits):
-            instructions.append(instruction)
-    narrowed.data = instructions
+        name = instruction.name
+        if name in _LOOP_EXITS:
+            narrowed._append(_narrowed_exit(instruction, kept))
+        elif name in CONTROL_FLOW_OP_NAMES:
+            narrowed._append(_narrowed_blocks(instruction, kept))
+        elif name != "barrier" and (name != "delay" or kept.issuperset(instruction.qubits)):
+            narrowed._append(instruction)
     return narrowed
 
 
@@ -131,6 +129,38 @@ def _narrowed_blocks(instruction: CircuitInstruction, kept: set[Qubit]) -> Circu
     )
 
 
+@dataclass(frozen=True)
+class Error:
+    """One error of a device.
+
+    Attributes:
+        inner: Aer's `QuantumError` or `ReadoutError`.
+        qubits: The physical qubits that it acts on.
+        name: The instruction after which it happens; None: it is a readout error.
+    """
+
+    inner: Any
+    qubits: tuple[int, ...]
+    name: str | None = None
+
+    def add_to(self, model: NoiseModel, qubits: Sequence[int]) -> None:
+        """Give a noise model this error, on qubits of that model."""
+        if self.name is None:
+            model.add_readout_error(self.inner, qubits)
+        else:
+            model.add_quantum_error(self.inner, self.name, qubits)
+
+    @cached_property
+    def as_dict(self) -> Mapping[str, Any]:
+        """It as Aer's C++ code reads it: JSON-able, but for the qubits."""
+        from qiskit_aer.noise import NoiseModel
+
+        alone = NoiseModel()
+        self.add_to(alone, self.qubits)
+        (error,) = alone.to_dict(serializable=True)["errors"]
+        return error
+
+
 class ReducedDevice:
     """Simulates circuits with the noise of some qubits of a device.
 
@@ -143,9 +173,8 @@ class ReducedDevice:
     """
 
     def __init__(self, backend: BackendV2) -> None:
-        self._target: Target = backend.target
-        self._gate_errors: dict[tuple[str, tuple[int, ...]], KnownError | None] = {}
-        self._readout_errors: dict[int, KnownError | None] = {}
+        self.target: Target = backend.target
+        self._errors: dict[tuple[str | None, tuple[int, ...]], Error | None] = {}
         self._models: OrderedDict[tuple[int, ...], NoiseModel] = OrderedDict()
 
     def run(
@@ -177,6 +206,20 @@ class ReducedDevice:
             self._models.popitem(last=False)
         return model
 
+    def gate_error(self, name: str, qubits: tuple[int, ...]) -> Error | None:
+        """What happens after an instruction on these physical qubits, in this order."""
+        key = (name, qubits)
+        if key not in self._errors:
+            self._errors[key] = self._make_gate_error(name, qubits)
+        return self._errors[key]
+
+    def readout_error(self, qubit: int) -> Error | None:
+        """What happens when this physical qubit is read."""
+        key = (None, (qubit,))
+        if key not in self._errors:
+            self._errors[key] = self._make_readout_error(qubit)
+        return self._errors[key]
+
     @cached_property
     def _simulator(self) -> AerSimulator:
         from qiskit_aer import AerSimulator
@@ -184,20 +227,15 @@ class ReducedDevice:
         return AerSimulator()
 
     def _build(self, qubits: tuple[int, ...]) -> NoiseModel:
-        self._learn(qubits)
         number = {qubit: index for index, qubit in enumerate(qubits)}
-        model = _serialised_class()(basis_gates=self._target.operation_names)
-        for key in self._gates_on(qubits):
-            known = self._gate_errors[key]
-            if known is not None:
-                name, where = key
-                model.add_known(known, [number[qubit] for qubit in where], name)
-        for qubit in qubits:
-            known = self._readout_errors[qubit]
-            if known is not None:
-                model.add_known(known, [number[qubit]])
+        model = _serialised_class()(basis_gates=list(self.target.operation_names))
+        known = [self.gate_error(name, where) for name, where in self._gates_on(qubits)]
+        known += [self.readout_error(qubit) for qubit in qubits]
+        for error in known:
+            if error is not None:
+                model.add_known(error, [number[qubit] for qubit in error.qubits])
         # There is no public way to give a noise model the pass that adds noise to delays.
-        model._custom_noise_passes.extend(_delay_noise(self._target, qubits)._custom_noise_passes)
+        model._custom_noise_passes.extend(_delay_noise(self.target, qubits)._custom_noise_passes)
         return model
 
     def _gates_on(self, qubits: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:
@@ -205,45 +243,37 @@ class ReducedDevice:
         among = set(qubits)
         return [
             (name, where)
-            for name in self._target.operation_names
-            for where in self._target[name] or ()
+            for name in self.target.operation_names
+            for where in self.target[name] or ()
             if where is not None and among.issuperset(where)
         ]
 
-    def _learn(self, qubits: tuple[int, ...]) -> None:
-        """Make the errors that are not known yet, all with Aer's own functions."""
-        from qiskit.transpiler import Target
-        from qiskit_aer.noise import NoiseModel
-        from qiskit_aer.noise.device import (
-            basic_device_gate_errors,
-            basic_device_readout_errors,
-        )
+    def _make_gate_error(self, name: str, qubits: tuple[int, ...]) -> Error | None:
+        from qiskit_aer.noise.device import basic_device_gate_errors
 
-        unknown = [key for key in self._gates_on(qubits) if key not in self._gate_errors]
-        if not unknown and self._readout_errors.keys() >= set(qubits):
-            return
-        target = Target(
-            num_qubits=self._target.num_qubits, qubit_properties=self._target.qubit_properties
+        alone = self._target_of(name, qubits)
+        errors = [] if alone is None else basic_device_gate_errors(target=alone)
+        return Error(errors[0][2], qubits, name) if errors and not errors[0][2].ideal() else None
+
+    def _make_readout_error(self, qubit: int) -> Error | None:
+        from qiskit_aer.noise.device import basic_device_readout_errors
+
+        alone = self._target_of("measure", (qubit,))
+        errors = [] if alone is None else basic_device_readout_errors(target=alone)
+        return Error(errors[0][1], (qubit,)) if errors and not errors[0][1].ideal() else None
+
+    def _target_of(self, name: str, qubits: tuple[int, ...]) -> Target | None:
+        """A target with only this instruction on these qubits, or None where it has no error."""
+        from qiskit.transpiler import Target
+
+        if name not in self.target or (self.target[name] or {}).get(qubits) is None:
+            return None
+        alone = Target(
+            num_qubits=self.target.num_qubits, qubit_properties=self.target.qubit_properties
         )
-        for name in dict.fromkeys(name for name, _ in unknown):
-            target.add_instruction(
-                self._target.operation_from_name(name),
-                {where: self._target[name][where] for key, where in unknown if key == name},
-                name=name,
-            )
-        self._gate_errors.update(dict.fromkeys(unknown))
-        for name, where, error in basic_device_gate_errors(target=target):
-            if not error.ideal():
-                alone = NoiseModel()
-                alone.add_quantum_error(error, name, where)
-                self._gate_errors[name, tuple(where)] = error, _as_dict(alone)
-        for qubit in qubits:
-            self._readout_errors.setdefault(qubit, None)
-        for (qubit,), error in basic_device_readout_errors(target=target):
-            if not error.ideal():
-                alone = NoiseModel()
-                alone.add_readout_error(error, [qubit])
-                self._readout_errors[qubit] = error, _as_dict(alone)
+        operation = self.target.operation_from_name(name)
+        alone.add_instruction(operation, {qubits: self.target[name][qubits]}, name=name)
+        return alone
 
 
 def run_aer(simulator: BackendV2, circuits: Sequence[QuantumCircuit], **options: Any) -> Result:
@@ -252,16 +282,16 @@ def run_aer(simulator: BackendV2, circuits: Sequence[QuantumCircuit], **options:
     Raises:
         EngineError: The simulator reports a failure.
     """
-    result = simulator.run(list(circuits), **options).result()
+    from qiskit.exceptions import QiskitError
+
+    try:
+        result = simulator.run(list(circuits), **options).result()
+    except QiskitError as error:
+        raise EngineError(f"Simulation failed: {' '.join(error.message.split())}") from error
     if not result.success:
         failed = [str(one.status) for one in result.results if not one.success]
         raise EngineError(f"Simulation failed: {'; '.join(failed) or result.status}")
     return result
-
-
-def _as_dict(alone: NoiseModel) -> dict[str, Any]:
-    (error,) = alone.to_dict(serializable=True)["errors"]
-    return error
 
 
 def _delay_noise(target: Target, qubits: tuple[int, ...]) -> NoiseModel:
@@ -297,22 +327,16 @@ def _serialised_class() -> Any:
     from qiskit_aer.noise import NoiseModel
 
     class Serialised(NoiseModel):
-        """A noise model that knows its errors as dict; making these takes 1 ms per error and run."""
+        """A noise model that has its errors as dict; Aer would make them again for each run."""
 
         def __init__(self, basis_gates: Sequence[str]) -> None:
             super().__init__(basis_gates=basis_gates)
             self._known: list[Mapping[str, Any]] | None = []
 
-        def add_known(
-            self, known: KnownError, qubits: Sequence[int], name: str | None = None
-        ) -> None:
-            error, as_dict = known
-            if name is None:
-                self.add_readout_error(error, qubits)
-            else:
-                self.add_quantum_error(error, name, qubits)
+        def add_known(self, error: Error, qubits: Sequence[int]) -> None:
+            error.add_to(self, qubits)
             assert self._known is not None
-            self._known.append(as_dict | {"gate_qubits": [list(qubits)]})
+            self._known.append({**error.as_dict, "gate_qubits": [list(qubits)]})
 
         def add_all_qubit_quantum_error(self, *args: Any, **options: Any) -> None:
             # Aer adds errors to a copy of the model: those of delays.

@@ -1,4 +1,4 @@
-"""Simulation of jobs with Qiskit's backend primitives on one `AerSimulator`."""
+"""Simulation of jobs: which simulator, which seed, and what is told of it."""
 
 from __future__ import annotations
 
@@ -15,53 +15,45 @@ from qexp.core.model import JobRequest, PrimitiveSpec
 from qexp.core.seeds import as_int, child
 from qexp.engines.local.backends import calibration
 from qexp.engines.local.job import Simulated
-from qexp.errors import EngineError
 
 if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
     from qiskit.primitives.containers.estimator_pub import EstimatorPub
     from qiskit.providers import BackendV2
 
     from qexp.core.model import Pub
-
-# Aer seeds circuit k of a run with seed + 2113 k and, where it simulates shot by shot, shot j of
-# that circuit with seed + 2113 k + j (src/controllers/controller_execute.hpp of Qiskit Aer).
-_AER_SEED_STRIDE = 2113
+    from qexp.engines.local.estimation import Estimation
+    from qexp.engines.local.reduced import ReducedDevice
+    from qexp.engines.local.sampling import Sampling
 
 _DEFAULT_SHOTS = 4096
 
 
 class Simulation:
-    """Runs jobs on a backend; the simulator and its noise model are made once.
+    """Runs jobs on a backend; what it learns of the backend's noise is kept.
 
     Args:
-        backend: An Aer simulator, which is used as it is; a backend with calibration data, which
-            is simulated with the noise that they tell; or any other backend, which runs itself.
+        backend: An Aer simulator, which is used as it is; a backend with calibration data, whose
+            qubits are simulated with the noise that they tell; or any other backend, which runs
+            itself.
     """
 
     def __init__(self, backend: BackendV2) -> None:
         self._backend = backend
 
     def run(self, request: JobRequest, pubs: Sequence[Pub]) -> Simulated:
-        """Simulate one job: all circuits with equal shots in one call, seeded by the job's seed.
+        """Simulate one job, seeded by the job's seed.
 
         Raises:
             EngineError: If the simulator reports a failure.
         """
-        from qiskit.primitives import BackendEstimatorV2, BackendSamplerV2
-
-        options = options_in_force(request)
-        backend = seeded(self._simulator, _seed(request))
+        options, seed = options_in_force(request), _seed(request)
+        result: Any
         if request.primitive.kind == "sampler":
-            sampler = BackendSamplerV2(
-                backend=backend, options={"default_shots": options["default_shots"]}
-            )
-            result: Any = sampler.run(pubs).result()
+            result = self._sample(pubs, options["default_shots"], seed)
             executions: Callable[[Any], int] = _sampler_circuits
         else:
-            estimator = BackendEstimatorV2(
-                backend=backend, options={"default_precision": options["default_precision"]}
-            )
-            result = estimator.run(pubs).result()
+            result = self._estimate(pubs, options["default_precision"], seed)
             executions = _estimator_circuits
         return Simulated(
             result=result,
@@ -74,13 +66,47 @@ class Simulation:
             info=self._info,
         )
 
-    @cached_property
-    def _simulator(self) -> BackendV2:
-        from qiskit_aer import AerSimulator
+    def _sample(self, pubs: Sequence[Pub], default_shots: int, seed: int) -> Any:
+        from qiskit.primitives import BackendSamplerV2
+        from qiskit.primitives.containers.sampler_pub import SamplerPub
 
-        if _is_aer(self._backend) or self._properties is None:
+        if self._sampling is not None:
+            return self._sampling.run([SamplerPub.coerce(pub, default_shots) for pub in pubs], seed)
+        sampler = BackendSamplerV2(
+            backend=seeded(self._backend, seed), options={"default_shots": default_shots}
+        )
+        return sampler.run(pubs).result()
+
+    def _estimate(self, pubs: Sequence[Pub], default_precision: float, seed: int) -> Any:
+        from qiskit.primitives import BackendEstimatorV2
+
+        if self._estimation is not None:
+            return self._estimation.run(pubs, precision=default_precision, seed=seed)
+        estimator = BackendEstimatorV2(
+            backend=seeded(self._backend, seed), options={"default_precision": default_precision}
+        )
+        return estimator.run(pubs).result()
+
+    @cached_property
+    def _simulator(self) -> ReducedDevice | BackendV2 | None:
+        """What Aer simulates, or None where the backend runs itself."""
+        from qexp.engines.local.reduced import ReducedDevice
+
+        if _is_aer(self._backend):
             return self._backend
-        return AerSimulator.from_backend(self._backend)
+        return None if self._properties is None else ReducedDevice(self._backend)
+
+    @cached_property
+    def _sampling(self) -> Sampling | None:
+        from qexp.engines.local.sampling import Sampling
+
+        return None if self._simulator is None else Sampling(self._simulator)
+
+    @cached_property
+    def _estimation(self) -> Estimation | None:
+        from qexp.engines.local.estimation import Estimation
+
+        return None if self._simulator is None else Estimation(self._simulator)
 
     @cached_property
     def _properties(self) -> Mapping[str, Any] | None:
@@ -88,15 +114,15 @@ class Simulation:
 
     @cached_property
     def _info(self) -> Mapping[str, Any]:
-        if not _is_aer(self._simulator):
-            return {"simulator": self._simulator.name}
+        if self._simulator is None:
+            return {"simulator": self._backend.name}
         from qiskit_aer import __version__
 
-        return {
-            "simulator": self._simulator.name,
-            "simulator_method": self._simulator.options.method,
-            "aer_version": __version__,
-        }
+        if _is_aer(self._backend):
+            name, method = self._backend.name, self._backend.options.method
+        else:
+            name, method = f"aer_simulator_from({self._backend.name})", "automatic"
+        return {"simulator": name, "simulator_method": method, "aer_version": __version__}
 
 
 def options_in_force(request: JobRequest) -> dict[str, Any]:
@@ -128,22 +154,18 @@ def options_in_force(request: JobRequest) -> dict[str, Any]:
 
 
 def seeded(simulator: BackendV2, seed: int) -> BackendV2:
-    """A view of a simulator whose runs are decided by one seed and never share random numbers.
+    """A view of a backend that runs itself, whose runs are decided by one seed.
 
     Every run gets a seed of its own: Qiskit's primitives make one run per value of shots, all
-    with the same seed. Within a run on Aer, empty circuits are put between the circuits, so
-    that the seeds of the shots of two circuits do not overlap: without them, shot 2113 of a
-    circuit equals shot 0 of the next one, where both are the same circuit and Aer simulates
-    shot by shot. The empty circuits cost next to nothing.
-
-    A run that fails raises `EngineError`; the primitives would return zeros for it.
+    with the same seed. A run that fails raises `EngineError`; the primitives would return zeros
+    for it.
     """
-    from qiskit import QuantumCircuit
     from qiskit.providers import BackendV2, Options
+
+    from qexp.engines.local.reduced import run_aer
 
     sequence = np.random.SeedSequence(seed)
     runs = count()
-    aer = _is_aer(simulator)
 
     class Seeded(BackendV2):
         @cached_property
@@ -152,7 +174,7 @@ def seeded(simulator: BackendV2, seed: int) -> BackendV2:
 
         @property
         def max_circuits(self) -> int | None:
-            return None if aer else simulator.max_circuits
+            return simulator.max_circuits
 
         @classmethod
         def _default_options(cls) -> Options:
@@ -160,14 +182,7 @@ def seeded(simulator: BackendV2, seed: int) -> BackendV2:
 
         def run(self, run_input: list[QuantumCircuit], **options: Any) -> Any:
             options["seed_simulator"] = as_int(child(sequence, next(runs)))
-            stride = math.ceil(options["shots"] / _AER_SEED_STRIDE) if aer else 1
-            spacing = [QuantumCircuit(1)] * (stride - 1)
-            spaced = [circuit for real in run_input for circuit in (real, *spacing)]
-            result = simulator.run(spaced, **options).result()
-            if not result.success:
-                failed = [str(one.status) for one in result.results if not one.success]
-                raise EngineError(f"Simulation failed: {'; '.join(failed) or result.status}")
-            result.results = result.results[::stride]
+            result = run_aer(simulator, run_input, **options)
             return SimpleNamespace(result=lambda: result)
 
     return Seeded(name=simulator.name)

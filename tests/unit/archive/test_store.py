@@ -291,10 +291,10 @@ def test_seal_reads_one_job_at_a_time(tmp_path: Path, monkeypatch: pytest.Monkey
     original = sources_module.open_part
 
     @contextmanager
-    def watched(path: Path, *, checked: bool = False) -> Iterator[dict[str, Table]]:
+    def watched(path: Path, *only: str, checked: bool = False) -> Iterator[dict[str, Table]]:
         opened.add(path)
         most[0] = max(most[0], len(opened))
-        with original(path, checked=checked) as tables:
+        with original(path, *only, checked=checked) as tables:
             yield tables
         opened.discard(path)
 

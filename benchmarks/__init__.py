@@ -1,0 +1,1 @@
+"""What qexp costs, beside what a researcher would do instead: `python -m benchmarks.main_job`."""

@@ -1,0 +1,191 @@
+"""CPU time to write, seal and read an archive: `python -m benchmarks.archive [PUBS ...]`.
+
+The runs are those of the main job: `random_circuit(5, 5)` for FakeSherbrooke, 100 PUBs a job, 4096
+shots of 5 bits. A hundred circuits are made; larger runs repeat them, for which `write` and
+`seal` do the same work again.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qexp.archive.read import open_archive
+from qexp.archive.store import RunStore
+from qexp.core.model import JobOutcome, Partition, PlannedPub, RunHeader
+from qexp.redact import redactor
+
+if TYPE_CHECKING:
+    from qiskit.primitives import PubResult
+    from qiskit.primitives.containers.sampler_pub import SamplerPub
+
+NUM_PUBS = (500, 5_000)
+PUBS_PER_JOB = 100
+SHOTS = 4096
+NUM_QUBITS = 5
+REPEATS = 5
+
+
+def main(sizes: list[int]) -> None:
+    """Print a row per size."""
+    circuits = make_pubs(PUBS_PER_JOB)
+    columns = (
+        "PUBs",
+        "write ms/PUB",
+        "outcome ms/PUB",
+        "seal ms/PUB",
+        "MB",
+        "open ms",
+        "one result ms",
+        "one ISA circuit ms",
+        "all counts s",
+    )
+    sys.stdout.write(row(columns) + row(["---"] * len(columns)))
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            cells = measure(Path(folder), circuits, size)
+        sys.stdout.write(row([str(size), *(f"{cell:.3g}" for cell in cells)]))
+        sys.stdout.flush()
+
+
+def row(cells: Sequence[str]) -> str:
+    """A row of a Markdown table."""
+    return "| " + " | ".join(cells) + " |\n"
+
+
+def measure(folder: Path, circuits: list[tuple[SamplerPub, SamplerPub]], size: int) -> list[float]:
+    """CPU times of one archive, in the order of the columns."""
+    write, outcome, seal = write_run(folder, circuits, size)
+    megabytes = (folder / "run.h5").stat().st_size / 1e6
+    open_archive(folder).close()  # Imports h5py.
+    opened = best(lambda: open_archive(folder).close())
+    with open_archive(folder) as run:
+        run.results["main"][0], run.circuits(isa=True)[0]  # Imports Qiskit's containers.
+    result = best(lambda: read_one(folder, lambda run: run.results["main"][size // 2])) - opened
+    circuit = best(lambda: read_one(folder, lambda run: run.circuits(isa=True)[size // 2])) - opened
+    counts = best(lambda: read_one(folder, all_counts), repeats=1)
+    times = [1e3 * value / size for value in (write, outcome, seal)]
+    return [*times, megabytes, *(1e3 * value for value in (opened, result, circuit)), counts]
+
+
+def read_one(folder: Path, read: Callable[[Any], Any]) -> None:
+    """Open an archive and read something from it."""
+    with open_archive(folder) as run:
+        read(run)
+
+
+def all_counts(run: Any) -> list[dict[str, int]]:
+    """The counts of every PUB."""
+    return list(run.counts())
+
+
+def write_run(
+    folder: Path, circuits: list[tuple[SamplerPub, SamplerPub]], size: int
+) -> tuple[float, float, float]:
+    """Write and seal a run.
+
+    Returns:
+        CPU seconds of all partitions, of all outcomes, of sealing.
+    """
+    store, rng = RunStore(folder, redactor()), np.random.default_rng(0)
+    store.write_header(header())
+    spent = {"write": 0.0, "outcome": 0.0, "seal": 0.0}
+    for index, first in enumerate(range(0, size, PUBS_PER_JOB)):
+        stop = min(first + PUBS_PER_JOB, size)
+        job = Partition(index, "main", first, stop, SHOTS, None, SHOTS, 1000, 1.0, "end")
+        members = zip(range(first, stop), circuits, strict=False)
+        pubs = [PlannedPub("main", k, logical, isa) for k, (logical, isa) in members]
+        results = [make_result(rng) for _ in pubs]
+        with timed(spent, "write"):
+            store.write_partition(job, pubs)
+        with timed(spent, "outcome"):
+            store.write_job(make_outcome(index, results))
+    with timed(spent, "seal"):
+        store.seal("complete", keep_parts=False)
+    return spent["write"], spent["outcome"], spent["seal"]
+
+
+def make_pubs(count: int) -> list[tuple[SamplerPub, SamplerPub]]:
+    """Circuits of the main job, as generated and as transpiled."""
+    from qiskit import generate_preset_pass_manager
+    from qiskit.circuit.random import random_circuit
+    from qiskit.primitives.containers.sampler_pub import SamplerPub
+    from qiskit_ibm_runtime.fake_provider import FakeSherbrooke
+
+    passes = generate_preset_pass_manager(1, backend=FakeSherbrooke(), seed_transpiler=0)
+    pubs = []
+    for seed in range(count):
+        circuit = random_circuit(NUM_QUBITS, NUM_QUBITS, seed=seed)
+        circuit.measure_active()
+        isa = passes.run(circuit)
+        pubs.append((SamplerPub(circuit, shots=SHOTS), SamplerPub(isa, shots=SHOTS)))
+    return pubs
+
+
+def make_result(rng: np.random.Generator) -> PubResult:
+    """The result of a PUB whose bits are as uneven as those of a random circuit."""
+    from qiskit.primitives import BitArray, DataBin, SamplerPubResult
+
+    weights = rng.dirichlet(np.full(2**NUM_QUBITS, 0.3))
+    bits = rng.choice(2**NUM_QUBITS, size=(SHOTS, 1), p=weights).astype(np.uint8)
+    return SamplerPubResult(DataBin(shape=(), meas=BitArray(bits, NUM_QUBITS)), {"shots": SHOTS})
+
+
+def make_outcome(index: int, results: list[PubResult]) -> JobOutcome:
+    """A job that is done."""
+    from qiskit.primitives import PrimitiveResult
+
+    times = dict.fromkeys(("created", "running", "finished"), "2026-01-01T00:00:00+00:00")
+    metrics = {"timestamps": times, "usage": {"qpu_charge_time_seconds": 1.0}}
+    return JobOutcome(
+        f"job-{index}", index, "DONE", PrimitiveResult(results, {"version": 2}), metrics=metrics
+    )
+
+
+def header() -> RunHeader:
+    """The header of a run without anything particular in it."""
+    return RunHeader(
+        run_id="benchmark",
+        experiment="benchmark",
+        engine="local",
+        created="2026-01-01T00:00:00+00:00",
+        config_yaml="",
+        overrides=(),
+        sources=(),
+        seed=0,
+        seeds={},
+        environment={},
+        backend={"name": "fake_sherbrooke", "num_qubits": 127},
+        limits={},
+        not_honoured={},
+        metadata={},
+    )
+
+
+@contextmanager
+def timed(spent: dict[str, float], name: str) -> Iterator[None]:
+    """Add the CPU seconds of the block to `spent[name]`."""
+    start = time.process_time()
+    yield
+    spent[name] += time.process_time() - start
+
+
+def best(call: Callable[[], Any], repeats: int = REPEATS) -> float:
+    """The least CPU seconds of some calls."""
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        call()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+if __name__ == "__main__":
+    main([int(size) for size in sys.argv[1:]] or list(NUM_PUBS))
