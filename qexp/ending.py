@@ -98,7 +98,7 @@ class Ending:
 
     def _summary(self, plan: Plan, status: RunStatus, archive: Path) -> RunSummary:
         with open_archive(archive) as sealed:
-            usage_s = sum(job.usage_s or 0.0 for job in sealed.jobs)
+            usage_s = sealed.usage_s
         return RunSummary(
             status=status,
             done=len(self._ledger.done),

@@ -220,7 +220,7 @@ def test_a_run_that_is_left_to_itself_is_collected_elsewhere(
     assert done.code == 0, done.err
     folder = run_dir_of(done)
     assert not (folder / "run.h5").exists()
-    assert "2 submitted, none is waited for" in done.out
+    assert "2 of 2 are out, none is waited for" in done.out
     assert f"python -m qexp.resume {folder.relative_to(done.folder)}" in done.out
     (session_id,) = emulator.session_ids
     assert session_id in done.out

@@ -33,6 +33,7 @@ def test_it_is_fetched_again(either: Scenario, edit: faults.Edit) -> None:
 
 @EDITS
 def test_a_result_that_never_comes_is_measured_again(scenario: Scenario, edit: faults.Edit) -> None:
+    scenario.allow(outage_s=0.3)
     scenario.inject(of_partition(scenario, 1, edit))
     scenario.run()
     scenario.assert_complete(executed_again=Counter({1: 1}))
@@ -45,7 +46,7 @@ def test_a_result_that_never_comes_is_measured_again(scenario: Scenario, edit: f
 
 
 def test_when_it_does_not_come_for_any_attempt_the_run_is_partial(scenario: Scenario) -> None:
-    scenario.allow(retries=1)
+    scenario.allow(retries=1, outage_s=0.3)
     scenario.inject(of_partition(scenario, 1, faults.empty, attempts=9))
     with pytest.raises(JobsFailedError, match="1 of 3 jobs have no result"):
         scenario.run()
@@ -60,6 +61,7 @@ def test_when_it_does_not_come_for_any_attempt_the_run_is_partial(scenario: Scen
 
 def test_a_private_result_that_is_lost_on_the_way_is_measured_again(scenario: Scenario) -> None:
     """It can be read once; nothing else would bring it back."""
+    scenario.allow(outage_s=0.3)
     scenario.options = {"environment": {"private": True}}
     scenario.inject(faults.edited(faults.RESULTS, faults.truncated))
     scenario.run()

@@ -188,7 +188,7 @@ def test_a_run_that_is_left_to_itself_says_how_to_collect_it(capsys, monkeypatch
     assert capsys.readouterr().out.splitlines() == [
         "batch    b1",
         "backend  ibm_x (5 qubits, engine ibm)",
-        "jobs     3 submitted, none is waited for",
+        "jobs     3 of 3 are out, none is waited for",
         "next     python -m qexp.resume r1",
     ]
 

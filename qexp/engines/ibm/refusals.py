@@ -23,6 +23,7 @@ _BATCH_OVER = re.compile(
     r"\b(?:session|batch)\b.*(?:closed|expired|terminated|not accept|no longer accept)", re.I
 )
 _QUOTA = re.compile(r"\bquota\b|usage limit", re.I)
+_TOO_LARGE = re.compile(r"too large|exceeds", re.I)
 _THROTTLED = "too many 429 error responses"
 """urllib3 gave up on a GET: a POST with 429 is not repeated."""
 
@@ -110,7 +111,8 @@ def _answered(reply: Reply, text: str, unclear: UnclearError) -> EngineError:  #
     if reply.method != "POST":
         # One of the client's questions about instance and backend: it is not about this job.
         return EngineError(text)
-    if status in _REFUSALS or code in INVALID or (status == HTTPStatus.BAD_REQUEST and not code):
+    plain = status == HTTPStatus.BAD_REQUEST and not code
+    if status in _REFUSALS or code in INVALID or plain or _TOO_LARGE.search(reply.message):
         return RefusedError(text, code)
     # Perhaps a gateway, or maintenance: not about this job, as far as anybody knows.
     return EngineError(text)

@@ -77,7 +77,7 @@ def failure(emulator: IBMEmulator, batch: IBMBatch, backend: Any, *replies: Resp
     ("status", "code", "message", "expected"),
     [
         (400, 1233, "Payload too large.", RefusedError),
-        (404, 1211, "Program not found.", RefusedError),
+        (404, 1211, "Program not found.", EngineError),
         (413, None, "", RefusedError),
         (422, "bad_request", f"It is wrong at {INSTANCE}.", RefusedError),
         (400, 3458, "Too much.", BusyError),
@@ -169,7 +169,7 @@ def test_what_may_have_created_the_job_is_unclear(
     ibm_emulator: IBMEmulator, backend: Any, batch: IBMBatch, reply: Response
 ) -> None:
     error = failure(ibm_emulator, batch, backend, reply)
-    assert type(error) is (RefusedError if reply.status == 418 else UnclearError)
+    assert type(error) is (EngineError if reply.status == 418 else UnclearError)
     if reply.after:
         assert len(ibm_emulator.job_ids) == 1
         assert [each.job_id for each in batch.find("t")] == ibm_emulator.job_ids
