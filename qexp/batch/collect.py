@@ -71,11 +71,11 @@ class Collector:
             ArchiveError: An outcome cannot be stored.
         """
         while self._out:
-            self.step(_LONGEST_WAIT_S)
+            self.step()
         if self._left:
             raise self._left[0]
 
-    def step(self, timeout_s: float) -> None:
+    def step(self, timeout_s: float = _LONGEST_WAIT_S) -> None:
         """Ask once how the jobs are, collect what is final, else wait for at most `timeout_s`.
 
         Raises:

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
+from qexp.archive.commit import sync_directory
 from qexp.core.jsonable import dumps
 from qexp.core.ledger import Event, Ledger
 from qexp.errors import ArchiveError
@@ -63,7 +64,7 @@ class Journal:
                 os.ftruncate(self._file, len(whole))
                 os.fsync(self._file)
             if is_new:
-                _sync_folder(run_dir)
+                sync_directory(run_dir)
         except OSError as error:
             os.close(self._file)
             raise ArchiveError(_cannot(self._path, error)) from error
@@ -160,11 +161,3 @@ def _cannot(path: Path, error: OSError) -> str:
         f"{path}: {error.strerror}. Check free space and permissions; what was "
         "written before is kept."
     )
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -112,7 +112,7 @@ class Submitter:
         context.raise_if_stopped()
         while most is not None and self._collector.pending >= most:
             context.observer.submission_paused(f"execution.max_pending={most} jobs are out", 0.0)
-            self._collector.step(_LONGEST_STEP_S)
+            self._collector.step()
         self._wait_s(self._pace.delay_s(context.clock.now_s()))
 
     def _wait_until_taken(self, error: BusyError, patience: Patience) -> None:
@@ -163,7 +163,6 @@ class Submitter:
         self._context.observer.warned(f"partition {request.partition.index} is {reason}")
 
 
-_LONGEST_STEP_S = 60.0
 _LONGEST_PAUSE_S = 5.0
 _LOOK_UPS = 2
 
