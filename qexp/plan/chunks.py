@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from qexp.archive.encoded import EncodedPub, EncodedRun, encode
 from qexp.core.model import Footprint, Limit, WorkloadSpec
@@ -15,11 +15,15 @@ from qexp.plan.checks import Hardware, check_pub
 from qexp.plan.footprint import footprint
 from qexp.plan.transpile import build_pass_manager, transpile_pub
 from qexp.redact import redactor
-from qexp.workers import Workers, shared
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
     from qiskit.transpiler import PassManager
+
+Chunk: TypeAlias = tuple[str, int, list[Any]]
+"""Arguments of `Planner.plan`."""
+
+PlanChunks: TypeAlias = Callable[[Iterable[Chunk]], Iterator[tuple[EncodedRun, list[Footprint]]]]
 
 CHUNK_PUBS = 20
 """Few, so that all workers end at about the same time."""
@@ -96,35 +100,29 @@ def unused_planner(planner: Planner) -> Planner:
 
 
 def planned_pubs(
-    planner: Planner, workload: str, pub_likes: Iterable[Any], pool: Workers | None
+    workload: str, pub_likes: Iterable[Any], plan_chunks: PlanChunks
 ) -> Iterator[tuple[EncodedPub, Footprint]]:
-    """Plan what a generator yields, in order; some chunks ahead where there are workers.
+    """Plan what a generator yields, in order.
+
+    Args:
+        workload: Name of the workload.
+        pub_likes: What its generator yields.
+        plan_chunks: Plans chunks, of which it may take some ahead.
 
     Raises:
         PlanError, ArchiveError: As `Planner.plan`, or the generator's own.
         EngineError: A worker process died.
     """
-    # Refused before the first circuit is generated.
-    planner.pass_manager(workload)
-    tasks = _tasks(workload, pub_likes)
-    done = (planner.plan(*task) for task in tasks) if pool is None else pool.map(_plan, tasks)
-    for run, footprints in done:
+    for run, footprints in plan_chunks(_tasks(workload, pub_likes)):
         for offset, each in enumerate(footprints):
             yield EncodedPub(run, run.first + offset), each
 
 
-def _tasks(workload: str, pub_likes: Iterable[Any]) -> Iterator[tuple[str, int, list[Any]]]:
+def _tasks(workload: str, pub_likes: Iterable[Any]) -> Iterator[Chunk]:
     upcoming, first = iter(pub_likes), 0
     while chunk := list(islice(upcoming, CHUNK_PUBS)):
         yield workload, first, chunk
         first += len(chunk)
-
-
-def _plan(
-    workload: str, first: int, pub_likes: Sequence[Any]
-) -> tuple[EncodedRun, list[Footprint]]:
-    planner: Planner = shared()
-    return planner.plan(workload, first, pub_likes)
 
 
 def _no_generator(_sequence: Any) -> Iterable[Any]:

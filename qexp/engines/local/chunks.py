@@ -16,7 +16,7 @@ from qexp.core.model import JobRequest
 from qexp.core.seeds import as_int, child
 from qexp.engines.local.job import Simulated
 from qexp.engines.local.simulation import Simulation, options_in_force
-from qexp.workers import Workers, shared
+from qexp.workers import Shared, end_workers, workers
 
 CHUNK_PUBS = 25
 
@@ -42,17 +42,19 @@ class ChunkedSimulation:
     def __init__(self, make: Callable[[], Simulation], num_workers: int = 1) -> None:
         self._make = make
         self._num_workers = num_workers
-        self._pool: Workers | None = None
 
     @cached_property
     def _simulation(self) -> Simulation:
         return self._make()
 
+    @cached_property
+    def _shared(self) -> Shared:
+        # Made afresh, because what was used here already may not be picklable.
+        return Shared.of(self._make())
+
     def close(self) -> None:
-        """End the worker processes."""
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
+        """End the worker processes, whatever they are simulating."""
+        end_workers()
 
     def run(self, request: JobRequest) -> Simulated:
         """Simulate one job.
@@ -63,19 +65,34 @@ class ChunkedSimulation:
         """
         chunks = _chunks(request)
         if self._num_workers > 1 and len(chunks) >= _WORTH_A_POOL:
-            # Made afresh, because what was used here already may not be picklable.
-            self._pool = self._pool or Workers(self._num_workers, self._make())
-            parts = list(self._pool.map(_simulate, ((request, chunk) for chunk in chunks)))
+            tasks = ((request, chunk) for chunk in chunks)
+            parts = list(workers(self._num_workers).map(_simulate, self._shared, tasks))
         else:
             pubs = request.load_pubs()
             parts = [self._simulation.run(*_part(request, pubs, chunk)) for chunk in chunks]
-        return replace(_joined(parts), options=options_in_force(request))
+        return replace(
+            _joined(parts),
+            options=options_in_force(request),
+            # One object for all jobs, so that it is neither sent nor written down many times.
+            backend_properties=self._simulation.properties,
+        )
 
 
-def _simulate(request: JobRequest, chunk: _Chunk) -> Simulated:
+def _simulate(simulation: Simulation, request: JobRequest, chunk: _Chunk) -> Simulated:
     """In a worker: its part of a job."""
-    simulation: Simulation = shared()
-    return simulation.run(*_part(request, request.load_pubs(), chunk))
+    simulated = simulation.run(*_part(request, _pubs(request), chunk))
+    return replace(simulated, backend_properties=None)
+
+
+_loaded: dict[str, Sequence[Any]] = {}
+
+
+def _pubs(request: JobRequest) -> Sequence[Any]:
+    """In a worker: the PUBs of a job. Those of the newest are kept for its other chunks."""
+    if request.tag not in _loaded or not request.tag:
+        _loaded.clear()
+        _loaded[request.tag] = request.load_pubs()
+    return _loaded[request.tag]
 
 
 def _chunks(request: JobRequest) -> list[_Chunk]:

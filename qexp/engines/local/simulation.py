@@ -62,8 +62,8 @@ class Simulation:
                 for pub, pub_result in zip(pubs, result, strict=True)
             ),
             options=options,
-            backend_properties=self._properties,
-            info=self._info,
+            backend_properties=self.properties,
+            info=self.info,
         )
 
     def _sample(self, pubs: Sequence[Pub], default_shots: int, seed: int) -> Any:
@@ -94,7 +94,7 @@ class Simulation:
 
         if _is_aer(self._backend):
             return self._backend
-        return None if self._properties is None else ReducedDevice(self._backend)
+        return None if self.properties is None else ReducedDevice(self._backend)
 
     @cached_property
     def _sampling(self) -> Sampling | None:
@@ -109,11 +109,13 @@ class Simulation:
         return None if self._simulator is None else Estimation(self._simulator)
 
     @cached_property
-    def _properties(self) -> Mapping[str, Any] | None:
+    def properties(self) -> Mapping[str, Any] | None:
+        """The calibration that is simulated, JSON-able, or None."""
         return calibration(self._backend)
 
     @cached_property
-    def _info(self) -> Mapping[str, Any]:
+    def info(self) -> Mapping[str, Any]:
+        """Which simulator is used, and how."""
         if self._simulator is None:
             return {"simulator": self._backend.name}
         from qiskit_aer import __version__
