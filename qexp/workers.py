@@ -36,8 +36,10 @@ _PRELOADED = (
     "qiskit_aer",
     "qexp.engines.local.preload",
     "h5netcdf",
+    "qexp.batch.requests",
     "qexp.plan.chunks",
     "qexp.engines.local.chunks",
+    "qexp.engines.local.engine",
     "qexp.engines.local.sampling",
     "qexp.engines.local.estimation",
 )

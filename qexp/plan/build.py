@@ -67,8 +67,6 @@ def build_plan(
     partitions: list[Partition] = []
     plan_chunks = _plan_chunks(planner, num_workers)
     for workload in workloads:
-        # Refused before the first circuit is generated.
-        planner.pass_manager(workload.name)
         bounds, origins = effective_limits(workload.primitive, partition, limits)
         generated = _generated(workload, seed)
         pubs = _told(planned_pubs(workload.name, generated, plan_chunks), on_pub)

@@ -7,4 +7,7 @@ from qexp.engines.local.deferred import defer_client
 defer_client()
 
 # The default backend comes from it, and every worker would import it by itself.
-import qiskit_ibm_runtime.fake_provider  # noqa: E402, F401
+import qiskit_ibm_runtime.fake_provider  # noqa: E402
+
+# What IBM's backends plug into Qiskit's transpiler.
+import qiskit_ibm_runtime.transpiler.plugin  # noqa: E402, F401
