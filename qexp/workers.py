@@ -114,13 +114,24 @@ class Workers:
         """
         ahead: deque[Future[T]] = deque()
         for task in tasks:
-            ahead.append(self._pool.submit(_call, function, shared, task))
+            ahead.append(self.begin(function, shared, *task))
             if len(ahead) > 2 * self.count:
-                yield self._result(ahead.popleft())
+                yield self.result(ahead.popleft())
         while ahead:
-            yield self._result(ahead.popleft())
+            yield self.result(ahead.popleft())
 
-    def _result(self, future: Future[T]) -> T:
+    def begin(self, function: Callable[..., T], shared: Shared, *arguments: Any) -> Future[T]:
+        """Let a worker call `function(value, *arguments)`, as soon as one has nothing else to do.
+
+        Raises:
+            EngineError: A worker process died, or the pool was ended.
+        """
+        try:
+            return self._pool.submit(_call, function, shared, arguments)
+        except (BrokenProcessPool, RuntimeError) as error:
+            raise self._died() from error
+
+    def result(self, future: Future[T]) -> T:
         """What a task returned.
 
         Raises:
@@ -129,11 +140,16 @@ class Workers:
         try:
             return future.result()
         except BrokenProcessPool:
-            raise EngineError(
-                f"a worker process died, most likely for lack of memory; lower engine.workers "
-                f"(now {self.count}) or the size of the circuits (a script of your own that calls "
-                f"qexp also needs 'if __name__ == \"__main__\":')"
-            ) from None
+            raise self._died() from None
+
+    def _died(self) -> EngineError:
+        # The next stage, or the next attempt, gets new ones.
+        self.close()
+        return EngineError(
+            f"a worker process died, most likely for lack of memory; lower engine.workers "
+            f"(now {self.count}) or the size of the circuits (a script of your own that calls "
+            f"qexp also needs 'if __name__ == \"__main__\":')"
+        )
 
     def close(self) -> None:
         """End the processes, whatever they are doing."""

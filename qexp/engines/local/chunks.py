@@ -6,6 +6,7 @@ The chunks depend on the job alone. So does the data, however many workers there
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -16,7 +17,7 @@ from qexp.core.model import JobRequest
 from qexp.core.seeds import as_int, child
 from qexp.engines.local.job import Simulated
 from qexp.engines.local.simulation import Simulation, options_in_force
-from qexp.workers import Shared, end_workers, workers
+from qexp.workers import Shared, Workers, end_workers, workers
 
 CHUNK_PUBS = 25
 
@@ -42,6 +43,7 @@ class ChunkedSimulation:
     def __init__(self, make: Callable[[], Simulation], num_workers: int = 1) -> None:
         self._make = make
         self._num_workers = num_workers
+        self._begun: dict[int, tuple[JobRequest, Workers, list[Future[Simulated]]]] = {}
 
     @cached_property
     def _simulation(self) -> Simulation:
@@ -56,6 +58,20 @@ class ChunkedSimulation:
         """End the worker processes, whatever they are simulating."""
         end_workers()
 
+    def prepare(self, request: JobRequest) -> None:
+        """Let the worker processes begin with a job that is to be run soon, where it is for them.
+
+        Raises:
+            EngineError: A worker process died.
+        """
+        chunks = _chunks(request)
+        if id(request) in self._begun or self._num_workers == 1 or len(chunks) < _WORTH_A_POOL:
+            return
+        pool = workers(self._num_workers)
+        futures = [pool.begin(_simulate, self._shared, request, chunk) for chunk in chunks]
+        # With the request itself, so that its id stays its own.
+        self._begun[id(request)] = (request, pool, futures)
+
     def run(self, request: JobRequest) -> Simulated:
         """Simulate one job.
 
@@ -63,13 +79,15 @@ class ChunkedSimulation:
             EngineError: The simulator reports a failure, or a worker process died.
             ArchiveError: The PUBs cannot be loaded.
         """
-        chunks = _chunks(request)
-        if self._num_workers > 1 and len(chunks) >= _WORTH_A_POOL:
-            tasks = ((request, chunk) for chunk in chunks)
-            parts = list(workers(self._num_workers).map(_simulate, self._shared, tasks))
+        self.prepare(request)
+        if id(request) in self._begun:
+            _, pool, futures = self._begun.pop(id(request))
+            parts = [pool.result(future) for future in futures]
         else:
             pubs = request.load_pubs()
-            parts = [self._simulation.run(*_part(request, pubs, chunk)) for chunk in chunks]
+            parts = [
+                self._simulation.run(*_part(request, pubs, chunk)) for chunk in _chunks(request)
+            ]
         return replace(
             _joined(parts),
             options=options_in_force(request),

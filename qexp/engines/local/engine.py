@@ -98,6 +98,7 @@ class LocalEngine:
         return LocalBatch(
             backend_name=backend.name,
             simulate=simulation.run,
+            prepare=simulation.prepare,
             release=simulation.close,
             max_time_s=max_time_s,
         )
