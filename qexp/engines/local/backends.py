@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -17,12 +18,19 @@ if TYPE_CHECKING:
 def fake(name: str = "FakeManilaV2") -> BackendV2:
     """A snapshot of a real device, from `qiskit_ibm_runtime.fake_provider`.
 
+    Asked again for the same, it gives the same object: the points of a sweep share it.
+
     Args:
         name: Name of the class (`FakeManilaV2`) or of the backend (`fake_manila`).
 
     Raises:
         ConfigError: If there is no such fake backend.
     """
+    return _fake(name)
+
+
+@lru_cache(maxsize=1)
+def _fake(name: str) -> BackendV2:
     from qiskit_ibm_runtime import fake_provider
     from qiskit_ibm_runtime.fake_provider.fake_backend import FakeBackendV2
 

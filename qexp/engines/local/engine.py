@@ -90,10 +90,10 @@ class LocalEngine:
             max_time_s: Honoured as on the service, see `LocalBatch`.
         """
         from qexp.engines.local.chunks import ChunkedSimulation
-        from qexp.engines.local.simulation import Simulation
+        from qexp.engines.local.simulation import simulation_of
 
         simulation = ChunkedSimulation(
-            partial(Simulation, backend), self.workers or available_cores()
+            partial(simulation_of, backend), self.workers or available_cores()
         )
         return LocalBatch(
             backend_name=backend.name,
