@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from qexp.core.jsonable import to_jsonable
 from qexp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -92,6 +91,8 @@ def require_backend(backend: Any, engine: str) -> None:
 
 def calibration(backend: BackendV2) -> dict[str, Any] | None:
     """The backend's properties, JSON-able, or None where it has none."""
+    from qexp.core.jsonable import to_jsonable
+
     properties = getattr(backend, "properties", None)
     known = properties() if callable(properties) else None
     return None if known is None else to_jsonable(known.to_dict())
