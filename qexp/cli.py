@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
@@ -29,6 +30,17 @@ _log = logging.getLogger("qexp")
 
 def main() -> None:
     """Run `qexp`; exits with 0 only if everything that was asked for was done."""
+    # Until a run begins: imports and configs leave no garbage worth looking for.
+    gc.disable()
+    try:
+        _main()
+    finally:
+        gc.enable()
+        # What is left ends with the process; Python would look through all of it once more.
+        gc.freeze()
+
+
+def _main() -> None:
     keep_standard_streams()
     if sys.argv[1:] == ["--version"]:
         _print_version()
@@ -104,6 +116,7 @@ def _run(config: DictConfig, run_dir: Path) -> None:
     logging.captureWarnings(True)
     _refuse_ignored_sweep()
     spec = load(config)
+    gc.enable()
     is_resumed = config.run_dir is not None
     if is_resumed and _is_done(run_dir, config.run_dir, spec):
         return
@@ -143,10 +156,12 @@ def _is_done(run_dir: Path, named: str, spec: RunSpec) -> bool:
 
 def _is_worth_keeping(run_dir: Path, error: BaseException) -> bool:
     """Whether something may have been measured, can be resumed, or is another process's."""
-    from qexp.batch.journal import JOURNAL_NAME, read_ledger
-
     if isinstance(error, RunLockedError | UnfinishedError) or (run_dir / "run.h5").exists():
         return True
+    if not run_dir.is_dir() or not any(run_dir.iterdir()):
+        return False
+    from qexp.batch.journal import JOURNAL_NAME, read_ledger
+
     if not (run_dir / JOURNAL_NAME).exists():
         return False
     try:
@@ -157,6 +172,21 @@ def _is_worth_keeping(run_dir: Path, error: BaseException) -> bool:
 
 def _remove(run_dir: Path, *, keep_log: bool = False) -> None:
     """Remove what a run left that never came to a batch, and the folders made for it."""
+    if not _removed_empty(run_dir):
+        if not _emptied(run_dir, keep_log=keep_log) or keep_log:
+            return
+        logging.shutdown()
+        shutil.rmtree(run_dir, ignore_errors=True)
+    for parent in run_dir.parents[:2]:
+        # outputs/<experiment>[/<sweep>], unless another run is in it; no folder of the user's own
+        if "outputs" not in {above.name for above in parent.parents}:
+            break
+        if not _removed_empty(parent):
+            break
+
+
+def _emptied(run_dir: Path, *, keep_log: bool) -> bool:
+    """Remove what is in the folder; False where it may be another process's."""
     from qexp.batch.lock import run_lock
 
     try:
@@ -168,19 +198,16 @@ def _remove(run_dir: Path, *, keep_log: bool = False) -> None:
                     path.unlink(missing_ok=True)
     except (ArchiveError, OSError, RunLockedError):
         # Another process may have begun in the same folder.
-        return
-    if keep_log:
-        return
-    logging.shutdown()
-    shutil.rmtree(run_dir, ignore_errors=True)
-    for parent in run_dir.parents[:2]:
-        # outputs/<experiment>[/<sweep>], unless another run is in it; no folder of the user's own
-        if "outputs" not in {above.name for above in parent.parents}:
-            break
-        try:
-            parent.rmdir()
-        except OSError:
-            break
+        return False
+    return True
+
+
+def _removed_empty(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except OSError:
+        return False
+    return True
 
 
 def _print_version() -> None:

@@ -12,8 +12,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from qexp.config import problems, targets
 from qexp.config.hydra_setup import typed_overrides
 from qexp.config.schema import (
@@ -39,6 +37,7 @@ from qexp.engines.options import check_options
 from qexp.errors import ConfigError
 
 if TYPE_CHECKING:
+    import numpy as np
     from omegaconf import DictConfig
     from qiskit.providers import BackendV2
 
@@ -268,6 +267,8 @@ def _generate(
     if takes_sequence:
         supplied["seed_sequence"] = sequence
     if takes_rng:
+        import numpy as np
+
         supplied["rng"] = np.random.default_rng(sequence)
     return bound(**supplied)
 

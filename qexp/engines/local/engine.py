@@ -13,17 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from qexp.core.model import PrimitiveSpec
-from qexp.engines.local.attached import AttachedBatch
 from qexp.engines.local.backends import require_backend
-from qexp.engines.local.batch import LocalBatch
 from qexp.engines.local.honoured import unhonoured
-from qexp.workers import available_cores
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit.providers import BackendV2
 
     from qexp.core.model import Pub
+    from qexp.engines.local.attached import AttachedBatch
+    from qexp.engines.local.batch import LocalBatch
 
 
 @dataclass(frozen=True)
@@ -89,11 +88,13 @@ class LocalEngine:
             backend: What is simulated.
             max_time_s: Honoured as on the service, see `LocalBatch`.
         """
+        from qexp.engines.local.batch import LocalBatch
         from qexp.engines.local.chunks import ChunkedSimulation
-        from qexp.engines.local.simulation import Simulation
+        from qexp.engines.local.simulation import simulation_of
+        from qexp.workers import available_cores
 
         simulation = ChunkedSimulation(
-            partial(Simulation, backend), self.workers or available_cores()
+            partial(simulation_of, backend), self.workers or available_cores()
         )
         return LocalBatch(
             backend_name=backend.name,
@@ -105,6 +106,8 @@ class LocalEngine:
 
     def attach_batch(self, backend: BackendV2, batch_id: str) -> AttachedBatch:
         """An earlier batch, which ended with its process; see `AttachedBatch`."""
+        from qexp.engines.local.attached import AttachedBatch
+
         return AttachedBatch(backend_name=backend.name, batch_id=batch_id)
 
 

@@ -41,6 +41,10 @@ class Simulation:
     def __init__(self, backend: BackendV2) -> None:
         self._backend = backend
 
+    def __reduce__(self) -> tuple[type[Simulation], tuple[BackendV2]]:
+        # For a worker process; what was learnt may not be picklable.
+        return type(self), (self._backend,)
+
     def run(self, request: JobRequest, pubs: Sequence[Pub]) -> Simulated:
         """Simulate one job, seeded by the job's seed.
 
@@ -125,6 +129,16 @@ class Simulation:
         else:
             name, method = f"aer_simulator_from({self._backend.name})", "automatic"
         return {"simulator": name, "simulator_method": method, "aer_version": __version__}
+
+
+@lru_cache(maxsize=1)
+def simulation_of(backend: BackendV2) -> Simulation:
+    """The simulation of this very backend, kept for the next run: the points of a sweep share it.
+
+    Args:
+        backend: See `Simulation`. It must not be changed afterwards.
+    """
+    return Simulation(backend)
 
 
 def options_in_force(request: JobRequest) -> dict[str, Any]:
