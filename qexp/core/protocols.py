@@ -115,7 +115,7 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """`"local"`, `"runtime_local"` or `"ibm"`."""
+        """`"local"`, `"runtime-local"` or `"ibm"`."""
         ...
 
     @property

@@ -47,7 +47,7 @@ class RuntimeLocalEngine:
     """
 
     allow_ignored_options: bool = False
-    name: str = field(default="runtime_local", init=False)
+    name: str = field(default="runtime-local", init=False)
     uses_qpu: bool = field(default=False, init=False)
     jobs_outlive_process: bool = field(default=False, init=False)
     workers: int | None = field(default=1, init=False)
@@ -75,7 +75,7 @@ class RuntimeLocalEngine:
 
         if isinstance(backend, IBMBackend):
             raise ConfigError(
-                f"engine=runtime_local would submit to {backend.name!r}, which is a device of "
+                f"engine=runtime-local would submit to {backend.name!r}, which is a device of "
                 "IBM's service: use engine=ibm for it, or backend=local, fake or aer"
             )
         require_backend(backend, self.name)

@@ -63,7 +63,7 @@ def test_the_same_config_gives_the_same_data_and_another_seed_does_not(cli: Cli)
 
 
 @pytest.mark.parametrize("implementation", ["client", "legacy"])
-@pytest.mark.parametrize("engine", ["local", "runtime_local"])
+@pytest.mark.parametrize("engine", ["local", "runtime-local"])
 def test_estimator_and_sampler_in_one_batch(cli: Cli, engine: str, implementation: str):
     both = [
         f"workloads.{name}.primitive.implementation={implementation}"
@@ -78,6 +78,26 @@ def test_estimator_and_sampler_in_one_batch(cli: Cli, engine: str, implementatio
         sampled = run.results["sampler"][0].data
         assert len(list(sampled)) == 2
         assert all(array.shape == (3, 2) for array in sampled.values())
+
+
+def test_the_rehearsal_twirls_and_decouples(cli: Cli):
+    done = cli(
+        "experiment=ghz",
+        "engine=runtime-local",
+        "primitive.shots=256",
+        "primitive.options.twirling.enable_gates=true",
+        "primitive.options.dynamical_decoupling.enable=true",
+    )
+    assert done.code == 0, done.err
+    with done.archive() as run:
+        assert (run.status, run.verify()) == ("complete", [])
+        (job,) = run.jobs
+        assert job.options["twirling"]["enable_gates"] is True
+        assert job.options["dynamical_decoupling"]["enable"] is True
+        result = run.results["main"][0]
+        assert result.metadata["num_randomizations"] > 1
+        counts = result.data.meas.get_counts()
+        assert counts["00000"] + counts["11111"] > 128
 
 
 def test_stop_after_plan_submits_nothing_and_prints_the_plan(cli: Cli):

@@ -39,7 +39,7 @@ def test_nothing_differs_from_itself(config):
     ],
 )
 def test_what_decides_data_counts(override: str, expected: str):
-    base = ("experiment=random_sampling", "engine=runtime_local")
+    base = ("experiment=random_sampling", "engine=runtime-local")
     old, new = recorded(*base), recorded(*base, override)
     assert differences(old, new)[0].startswith(expected)
     assert differences(new, old)
