@@ -146,6 +146,13 @@ class Engine(Protocol):
         """Raise `ConfigError` if this engine cannot run on `backend`."""
         ...
 
+    def objection(self, pub: Pub) -> str | None:
+        """Why this engine cannot run an ISA PUB, said of its circuit; None if it can.
+
+        For what neither the backend's target nor IBM's limits tell.
+        """
+        ...
+
     def payload_bytes(self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2) -> int:
         """Size of one encoded ISA PUB on the wire, measured, in bytes."""
         ...

@@ -15,6 +15,7 @@ from qexp.core.model import JobRequest, PrimitiveSpec
 from qexp.engines.local.attached import AttachedBatch
 from qexp.engines.local.backends import calibration, require_backend
 from qexp.engines.local.batch import LocalBatch
+from qexp.engines.local.classical import aer_objection
 from qexp.engines.local.honoured import unhonoured as unhonoured_by_simulator
 from qexp.engines.local.job import Simulated
 from qexp.engines.options import declared_leaves, silence_deprecations
@@ -79,6 +80,10 @@ class RuntimeLocalEngine:
                 "IBM's service: use engine=ibm for it, or backend=local, fake or aer"
             )
         require_backend(backend, self.name)
+
+    def objection(self, pub: Pub) -> str | None:
+        """Why Aer cannot simulate an ISA PUB, or None; see `aer_objection`."""
+        return aer_objection(pub.circuit)
 
     def payload_bytes(self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2) -> int:
         """Size that one ISA PUB would have on the wire, in bytes; see `encoded_bytes`."""

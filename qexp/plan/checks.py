@@ -17,6 +17,7 @@ import numpy as np
 
 from qexp.core.estimate import instructions
 from qexp.core.model import Limit, PlannedPub
+from qexp.core.protocols import Engine
 from qexp.errors import PlanError
 
 if TYPE_CHECKING:
@@ -108,26 +109,31 @@ class Hardware:
         return self.supported[name, qubits]
 
 
-def check_pub(pub: PlannedPub, hardware: Hardware, limits: Mapping[str, Limit]) -> None:
-    """Refuse a PUB that the service would refuse, or whose results would be lost.
+def check_pub(
+    pub: PlannedPub, hardware: Hardware, limits: Mapping[str, Limit], engine: Engine
+) -> None:
+    """Refuse a PUB that the service or the engine would refuse, or whose results would be lost.
 
     Args:
         pub: The PUB, transpiled.
         hardware: What the backend can run.
         limits: The service's limits; `circuit_rz_gates`, `circuit_sx_gates` and
             `circuit_two_qubit_gates` are checked here, as far as they are given.
+        engine: What will run it; its objection is the last that is looked for.
 
     Raises:
         PlanError: The first thing that is wrong.
     """
-    for problem in _problems(pub, hardware, limits):
+    for problem in _problems(pub, hardware, limits, engine):
         raise PlanError(
             f"PUB {pub.index} of workload '{pub.workload}': circuit "
             f"'{pub.logical.circuit.name}': {problem}"
         )
 
 
-def _problems(pub: PlannedPub, hardware: Hardware, limits: Mapping[str, Limit]) -> Iterator[str]:
+def _problems(
+    pub: PlannedPub, hardware: Hardware, limits: Mapping[str, Limit], engine: Engine
+) -> Iterator[str]:
     from qiskit.primitives.containers.sampler_pub import SamplerPub
 
     isa = pub.isa
@@ -140,6 +146,9 @@ def _problems(pub: PlannedPub, hardware: Hardware, limits: Mapping[str, Limit]) 
     yield from _instructions(isa.circuit, hardware, limits)
     if not hardware.is_simulator and hardware.has_rzz:
         yield from _rzz_angles(isa.circuit, isa.parameter_values)
+    objection = engine.objection(isa)
+    if objection:
+        yield objection
 
 
 def _registers(circuit: QuantumCircuit) -> Iterator[str]:

@@ -64,7 +64,7 @@ class Planner:
             pub = transpile_pub(
                 pub_like, spec, self.backend, self.pass_manager(workload), index=index
             )
-            check_pub(pub, self._hardware, self.limits)
+            check_pub(pub, self._hardware, self.limits, self.engine)
             planned.append(pub)
         footprints = [footprint(pub, spec.primitive, self.backend, self.engine) for pub in planned]
         return encode(workload, first, planned, redactor()), footprints

@@ -57,6 +57,9 @@ class IBMEngine:
                 "not one of IBM's service: use backend=least_busy or backend=ibm, or engine=local"
             )
 
+    def objection(self, pub: Pub) -> None:
+        """None: what the service runs is in the backend's target."""
+
     def payload_bytes(self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2) -> int:
         """Size of one encoded ISA PUB on the wire, in bytes; see `encoded_bytes`."""
         from qexp.engines.primitives import encoded_bytes

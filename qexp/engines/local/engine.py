@@ -16,6 +16,7 @@ from qexp.core.model import PrimitiveSpec
 from qexp.engines.local.attached import AttachedBatch
 from qexp.engines.local.backends import require_backend
 from qexp.engines.local.batch import LocalBatch
+from qexp.engines.local.classical import aer_objection
 from qexp.engines.local.honoured import unhonoured
 from qexp.workers import available_cores
 
@@ -55,6 +56,10 @@ class LocalEngine:
             ConfigError: If it is anything else.
         """
         require_backend(backend, self.name)
+
+    def objection(self, pub: Pub) -> str | None:
+        """Why Aer cannot simulate an ISA PUB, or None; see `aer_objection`."""
+        return aer_objection(pub.circuit)
 
     def payload_bytes(
         self,

@@ -36,6 +36,9 @@ class StubEngine:
     def check_backend(self, backend: BackendV2) -> None:
         return None
 
+    def objection(self, pub: Any) -> str | None:
+        return None
+
     def payload_bytes(self, primitive: PrimitiveSpec, pub: Any, backend: BackendV2) -> int:
         return self.size
 
