@@ -146,10 +146,11 @@ class Engine(Protocol):
         """Raise `ConfigError` if this engine cannot run on `backend`."""
         ...
 
-    def objection(self, pub: Pub) -> str | None:
-        """Why this engine cannot run an ISA PUB, said of its circuit; None if it can.
+    def pub_objection(self, backend: BackendV2) -> Callable[[Pub], str | None]:
+        """What says why this engine cannot run an ISA PUB on `backend`; None if it can.
 
-        For what neither the backend's target nor IBM's limits tell.
+        For what neither the backend's target nor IBM's limits tell. It is said of the circuit, as
+        in "it has a switch", and made once for all PUBs of a plan.
         """
         ...
 

@@ -7,7 +7,7 @@ dynamical decoupling, error mitigation, post-processing.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -81,9 +81,12 @@ class RuntimeLocalEngine:
             )
         require_backend(backend, self.name)
 
-    def objection(self, pub: Pub) -> str | None:
-        """Why Aer cannot simulate an ISA PUB, or None; see `aer_objection`."""
-        return aer_objection(pub.circuit)
+    def pub_objection(
+        self,
+        backend: BackendV2,  # noqa: ARG002 - part of the protocol
+    ) -> Callable[[Pub], str | None]:
+        """What says why Aer cannot simulate an ISA PUB; see `aer_objection`."""
+        return lambda pub: aer_objection(pub.circuit)
 
     def payload_bytes(self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2) -> int:
         """Size that one ISA PUB would have on the wire, in bytes; see `encoded_bytes`."""

@@ -17,7 +17,6 @@ import numpy as np
 
 from qexp.core.estimate import instructions
 from qexp.core.model import Limit, PlannedPub
-from qexp.core.protocols import Engine
 from qexp.errors import PlanError
 
 if TYPE_CHECKING:
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from qiskit.primitives.containers.estimator_pub import EstimatorPub
     from qiskit.providers import BackendV2
     from qiskit.transpiler import Target
+
+    from qexp.core.model import Pub
 
 # Not instructions of the processor, and no target lists them.
 _DIRECTIVES = frozenset({"barrier", "store"})
@@ -110,7 +111,10 @@ class Hardware:
 
 
 def check_pub(
-    pub: PlannedPub, hardware: Hardware, limits: Mapping[str, Limit], engine: Engine
+    pub: PlannedPub,
+    hardware: Hardware,
+    limits: Mapping[str, Limit],
+    objection: Callable[[Pub], str | None],
 ) -> None:
     """Refuse a PUB that the service or the engine would refuse, or whose results would be lost.
 
@@ -119,12 +123,12 @@ def check_pub(
         hardware: What the backend can run.
         limits: The service's limits; `circuit_rz_gates`, `circuit_sx_gates` and
             `circuit_two_qubit_gates` are checked here, as far as they are given.
-        engine: What will run it; its objection is the last that is looked for.
+        objection: The engine's, see `Engine.pub_objection`.
 
     Raises:
         PlanError: The first thing that is wrong.
     """
-    for problem in _problems(pub, hardware, limits, engine):
+    for problem in _problems(pub, hardware, limits, objection):
         raise PlanError(
             f"PUB {pub.index} of workload '{pub.workload}': circuit "
             f"'{pub.logical.circuit.name}': {problem}"
@@ -132,7 +136,10 @@ def check_pub(
 
 
 def _problems(
-    pub: PlannedPub, hardware: Hardware, limits: Mapping[str, Limit], engine: Engine
+    pub: PlannedPub,
+    hardware: Hardware,
+    limits: Mapping[str, Limit],
+    objection: Callable[[Pub], str | None],
 ) -> Iterator[str]:
     from qiskit.primitives.containers.sampler_pub import SamplerPub
 
@@ -146,9 +153,9 @@ def _problems(
     yield from _instructions(isa.circuit, hardware, limits)
     if not hardware.is_simulator and hardware.has_rzz:
         yield from _rzz_angles(isa.circuit, isa.parameter_values)
-    objection = engine.objection(isa)
-    if objection:
-        yield objection
+    objected = objection(isa)
+    if objected:
+        yield objected
 
 
 def _registers(circuit: QuantumCircuit) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
@@ -20,6 +20,8 @@ from qexp.workers import Workers, shared
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
     from qiskit.transpiler import PassManager
+
+    from qexp.core.model import Pub
 
 CHUNK_PUBS = 20
 """Few, so that all workers end at about the same time."""
@@ -64,7 +66,7 @@ class Planner:
             pub = transpile_pub(
                 pub_like, spec, self.backend, self.pass_manager(workload), index=index
             )
-            check_pub(pub, self._hardware, self.limits, self.engine)
+            check_pub(pub, self._hardware, self.limits, self._objection)
             planned.append(pub)
         footprints = [footprint(pub, spec.primitive, self.backend, self.engine) for pub in planned]
         return encode(workload, first, planned, redactor()), footprints
@@ -84,6 +86,10 @@ class Planner:
     @cached_property
     def _hardware(self) -> Hardware:
         return Hardware.of(self.backend)
+
+    @cached_property
+    def _objection(self) -> Callable[[Pub], str | None]:
+        return self.engine.pub_objection(self.backend)
 
 
 def unused_planner(planner: Planner) -> Planner:

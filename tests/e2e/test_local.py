@@ -100,6 +100,47 @@ def test_the_rehearsal_twirls_and_decouples(cli: Cli):
         assert counts["00000"] + counts["11111"] > 128
 
 
+EXACT = (
+    "experiment=efficient_su2",
+    "circuits.num_circuits=2",
+    "engine.exact_expectation_values=true",
+)
+
+
+def test_exact_expectation_values(cli: Cli, resume: Cli):
+    assert cli(*EXACT, "seed=1", "engine.workers=1").code == 0
+    planned = cli(*EXACT, "seed=1", "stop_after=plan").archives()[-1]
+    done = resume(str(planned.parent))
+    assert done.code == 0, done.err
+    digests = set()
+    for path in done.archives():
+        with qexp.open_archive(path) as run:
+            assert run.status == "complete"
+            assert run.config["engine"]["exact_expectation_values"] is True
+            assert run.jobs[0].options["default_precision"] == 0
+            for one in run.results["main"]:
+                assert not one.data.stds.any()
+                assert one.metadata["target_precision"] == 0
+            digests.add(run.data_sha256)
+    assert len(done.archives()) == 2
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("engine", ["runtime-local", "ibm"])
+def test_exact_expectation_values_are_the_local_engines(cli: Cli, engine: str):
+    done = cli(*EXACT, f"engine={engine}")
+    assert done.code == 2
+    assert "engine.exact_expectation_values: unknown key" in done.err
+
+
+def test_a_circuit_without_exact_expectation_values_is_refused(cli: Cli):
+    done = cli(*EXACT, "backend=fake", "backend.name=FakeSherbrooke", "circuits.num_qubits=12")
+    assert done.code == 2
+    assert "PUB 0 of workload 'main'" in done.err
+    assert "at most 11 qubits have exact expectation values" in done.err
+    assert done.archives() == []
+
+
 def test_stop_after_plan_submits_nothing_and_prints_the_plan(cli: Cli):
     done = cli(*SMALL, "stop_after=plan", "batch.max_time=25m")
     assert done.code == 0, done.err

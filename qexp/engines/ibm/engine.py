@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -57,8 +58,12 @@ class IBMEngine:
                 "not one of IBM's service: use backend=least_busy or backend=ibm, or engine=local"
             )
 
-    def objection(self, pub: Pub) -> None:
-        """None: what the service runs is in the backend's target."""
+    def pub_objection(
+        self,
+        backend: BackendV2,  # noqa: ARG002 - part of the protocol
+    ) -> Callable[[Pub], None]:
+        """There is none: what the service runs is in the backend's target."""
+        return lambda _pub: None
 
     def payload_bytes(self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2) -> int:
         """Size of one encoded ISA PUB on the wire, in bytes; see `encoded_bytes`."""

@@ -15,7 +15,7 @@ import numpy as np
 from qexp.core.model import JobRequest
 from qexp.core.seeds import as_int, child
 from qexp.engines.local.job import Simulated
-from qexp.engines.local.simulation import Simulation, options_in_force
+from qexp.engines.local.simulation import Simulation
 from qexp.workers import Workers, shared
 
 CHUNK_PUBS = 25
@@ -69,7 +69,7 @@ class ChunkedSimulation:
         else:
             pubs = request.load_pubs()
             parts = [self._simulation.run(*_part(request, pubs, chunk)) for chunk in chunks]
-        return replace(_joined(parts), options=options_in_force(request))
+        return replace(_joined(parts), options=self._simulation.options_in_force(request))
 
 
 def _simulate(request: JobRequest, chunk: _Chunk) -> Simulated:

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from qiskit.providers import BackendV2
 
     from qexp.core.model import Pub
+    from qexp.engines.local.simulation import Simulation
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,14 @@ class LocalEngine:
         allow_ignored_options: Whether declared options that have no effect here are tolerated.
         workers: Worker processes; None: as many as there are cores. The data are the same for any
             number.
+        exact_expectation_values: Whether Estimators give expectation values without the noise of
+            sampling, but with the noise of the device; standard errors are 0 then, and precisions
+            are ignored.
     """
 
     allow_ignored_options: bool = False
     workers: Annotated[int, Field(gt=0)] | None = None
+    exact_expectation_values: bool = False
     name: str = field(default="local", init=False)
     uses_qpu: bool = field(default=False, init=False)
     jobs_outlive_process: bool = field(default=False, init=False)
@@ -57,9 +63,19 @@ class LocalEngine:
         """
         require_backend(backend, self.name)
 
-    def objection(self, pub: Pub) -> str | None:
-        """Why Aer cannot simulate an ISA PUB, or None; see `aer_objection`."""
-        return aer_objection(pub.circuit)
+    def pub_objection(self, backend: BackendV2) -> Callable[[Pub], str | None]:
+        """What says why an ISA PUB cannot be simulated, or not exactly if that is asked for."""
+        from qiskit.primitives.containers.estimator_pub import EstimatorPub
+
+        simulation = self._simulation(backend)
+
+        def objection(pub: Pub) -> str | None:
+            problem = aer_objection(pub.circuit)
+            if problem is None and isinstance(pub, EstimatorPub):
+                return simulation.objection(pub)
+            return problem
+
+        return objection
 
     def payload_bytes(
         self,
@@ -95,10 +111,9 @@ class LocalEngine:
             max_time_s: Honoured as on the service, see `LocalBatch`.
         """
         from qexp.engines.local.chunks import ChunkedSimulation
-        from qexp.engines.local.simulation import Simulation
 
         simulation = ChunkedSimulation(
-            partial(Simulation, backend), self.workers or available_cores()
+            partial(self._simulation, backend), self.workers or available_cores()
         )
         return LocalBatch(
             backend_name=backend.name,
@@ -110,6 +125,11 @@ class LocalEngine:
     def attach_batch(self, backend: BackendV2, batch_id: str) -> AttachedBatch:
         """An earlier batch, which ended with its process; see `AttachedBatch`."""
         return AttachedBatch(backend_name=backend.name, batch_id=batch_id)
+
+    def _simulation(self, backend: BackendV2) -> Simulation:
+        from qexp.engines.local.simulation import Simulation
+
+        return Simulation(backend, exact=self.exact_expectation_values)
 
 
 def _steady_qpy(circuit: QuantumCircuit) -> bytes:

@@ -65,6 +65,13 @@ def test_what_decides_no_data_does_not(override: str):
     assert differences(yaml.safe_dump(without), new) == []
 
 
+def test_of_the_local_engine_only_the_number_of_workers_decides_no_data():
+    old = recorded("experiment=random_sampling")
+    assert differences(old, recorded("experiment=random_sampling", "engine.workers=3")) == []
+    exact = recorded("experiment=random_sampling", "engine.exact_expectation_values=true")
+    assert differences(old, exact) == ["engine.exact_expectation_values: recorded False, now True"]
+
+
 def test_a_secret_is_compared_by_its_mask(monkeypatch):
     monkeypatch.setenv("QISKIT_IBM_TOKEN", TOKEN)
     base = ("experiment=random_sampling", "backend=least_busy")

@@ -36,8 +36,8 @@ class StubEngine:
     def check_backend(self, backend: BackendV2) -> None:
         return None
 
-    def objection(self, pub: Any) -> str | None:
-        return None
+    def pub_objection(self, backend: BackendV2) -> Callable[[Any], str | None]:
+        return lambda _pub: None
 
     def payload_bytes(self, primitive: PrimitiveSpec, pub: Any, backend: BackendV2) -> int:
         return self.size
