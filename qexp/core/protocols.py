@@ -154,8 +154,13 @@ class Engine(Protocol):
         """
         ...
 
-    def payload_bytes(self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2) -> int:
-        """Size of one encoded ISA PUB on the wire, measured, in bytes."""
+    def payload_bytes(
+        self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: bytes
+    ) -> int:
+        """Size of one encoded ISA PUB on the wire, measured, in bytes.
+
+        `qpy` is the PUB's circuit as the archive has it, so that it need not be encoded again.
+        """
         ...
 
     def open_batch(self, backend: BackendV2, *, max_time_s: int | None) -> Batch:

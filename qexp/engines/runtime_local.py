@@ -88,9 +88,11 @@ class RuntimeLocalEngine:
         """What says why Aer cannot simulate an ISA PUB; see `aer_objection`."""
         return lambda pub: aer_objection(pub.circuit)
 
-    def payload_bytes(self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2) -> int:
+    def payload_bytes(
+        self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: bytes
+    ) -> int:
         """Size that one ISA PUB would have on the wire, in bytes; see `encoded_bytes`."""
-        return encoded_bytes(primitive, pub, backend)
+        return encoded_bytes(primitive, pub, backend, qpy)
 
     def open_batch(
         self,

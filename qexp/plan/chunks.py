@@ -68,8 +68,12 @@ class Planner:
             )
             check_pub(pub, self._hardware, self.limits, self._objection)
             planned.append(pub)
-        footprints = [footprint(pub, spec.primitive, self.backend, self.engine) for pub in planned]
-        return encode(workload, first, planned, redactor()), footprints
+        run = encode(workload, first, planned, redactor())
+        footprints = [
+            footprint(pub, spec.primitive, self.backend, self.engine, run.isa_qpy(pub.index))
+            for pub in planned
+        ]
+        return run, footprints
 
     def pass_manager(self, workload: str) -> PassManager:
         """The pass manager of a workload, made once.

@@ -65,11 +65,13 @@ class IBMEngine:
         """There is none: what the service runs is in the backend's target."""
         return lambda _pub: None
 
-    def payload_bytes(self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2) -> int:
+    def payload_bytes(
+        self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: bytes
+    ) -> int:
         """Size of one encoded ISA PUB on the wire, in bytes; see `encoded_bytes`."""
         from qexp.engines.primitives import encoded_bytes
 
-        return encoded_bytes(primitive, pub, backend)
+        return encoded_bytes(primitive, pub, backend, qpy)
 
     def open_batch(self, backend: BackendV2, *, max_time_s: int | None) -> IBMBatch:
         """Open a batch.

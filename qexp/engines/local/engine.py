@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import io
-import json
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +16,7 @@ from qexp.engines.local.backends import require_backend
 from qexp.engines.local.batch import LocalBatch
 from qexp.engines.local.classical import aer_objection
 from qexp.engines.local.honoured import unhonoured
+from qexp.engines.payload import wire_bytes
 from qexp.workers import available_cores
 
 if TYPE_CHECKING:
@@ -82,21 +80,13 @@ class LocalEngine:
         primitive: PrimitiveSpec,
         pub: Pub,
         backend: BackendV2,  # noqa: ARG002 - part of the protocol
+        qpy: bytes,  # noqa: ARG002 - differs between processes
     ) -> int:
         """Size that one ISA PUB would have on the wire to IBM's service, in bytes.
 
-        The legacy primitives' encoding: the circuit as base64 of compressed QPY, the parameter
-        values as base64 of a compressed `.npy` file, observables as JSON. The same in every
-        process, because jobs are cut by it and their data must not differ.
+        The same in every process, because jobs are cut by it and their data must not differ.
         """
-        import numpy as np
-
-        values = io.BytesIO()
-        np.save(values, pub.parameter_values.as_array(pub.circuit.parameters))
-        size = _encoded_bytes(_steady_qpy(pub.circuit)) + _encoded_bytes(values.getvalue())
-        if primitive.kind == "estimator":
-            size += len(json.dumps(pub.observables.tolist()))
-        return size
+        return wire_bytes(primitive, pub, _steady_qpy(pub.circuit))
 
     def open_batch(
         self,
@@ -143,7 +133,3 @@ def _steady_qpy(circuit: QuantumCircuit) -> bytes:
     for parameter in circuit.parameters:
         raw = raw.replace(parameter.uuid.bytes, bytes(16))
     return raw
-
-
-def _encoded_bytes(data: bytes) -> int:
-    return len(base64.standard_b64encode(zlib.compress(data)))

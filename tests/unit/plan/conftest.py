@@ -39,7 +39,9 @@ class StubEngine:
     def pub_objection(self, backend: BackendV2) -> Callable[[Any], str | None]:
         return lambda _pub: None
 
-    def payload_bytes(self, primitive: PrimitiveSpec, pub: Any, backend: BackendV2) -> int:
+    def payload_bytes(
+        self, primitive: PrimitiveSpec, pub: Any, backend: BackendV2, qpy: bytes
+    ) -> int:
         return self.size
 
     def open_batch(self, backend: BackendV2, *, max_time_s: int | None) -> Any:
