@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from qiskit.providers import BackendV2
     from qiskit.transpiler import PassManager
 
+    from qexp.core.model import Pub
+
 Chunk: TypeAlias = tuple[str, int, list[Any]]
 """Arguments of `Planner.plan`."""
 
@@ -68,10 +70,14 @@ class Planner:
             pub = transpile_pub(
                 pub_like, spec, self.backend, self.pass_manager(workload), index=index
             )
-            check_pub(pub, self._hardware, self.limits)
+            check_pub(pub, self._hardware, self.limits, self._objection)
             planned.append(pub)
-        footprints = [footprint(pub, spec.primitive, self.backend, self.engine) for pub in planned]
-        return encode(workload, first, planned, redactor()), footprints
+        run = encode(workload, first, planned, redactor())
+        footprints = [
+            footprint(pub, spec.primitive, self.backend, self.engine, run.isa_qpy(pub.index))
+            for pub in planned
+        ]
+        return run, footprints
 
     def pass_manager(self, workload: str) -> PassManager:
         """The pass manager of a workload, made once.
@@ -88,6 +94,10 @@ class Planner:
     @cached_property
     def _hardware(self) -> Hardware:
         return Hardware.of(self.backend)
+
+    @cached_property
+    def _objection(self) -> Callable[[Pub], str | None]:
+        return self.engine.pub_objection(self.backend)
 
 
 def unused_planner(planner: Planner) -> Planner:

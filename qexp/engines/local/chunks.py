@@ -16,7 +16,7 @@ import numpy as np
 from qexp.core.model import JobRequest
 from qexp.core.seeds import as_int, child
 from qexp.engines.local.job import Simulated
-from qexp.engines.local.simulation import Simulation, options_in_force
+from qexp.engines.local.simulation import Simulation
 from qexp.workers import Shared, Workers, end_workers, workers
 
 CHUNK_PUBS = 25
@@ -51,8 +51,7 @@ class ChunkedSimulation:
 
     @cached_property
     def _shared(self) -> Shared:
-        # Made afresh, because what was used here already may not be picklable.
-        return Shared.of(self._make())
+        return Shared.of(self._simulation)
 
     def close(self) -> None:
         """End the worker processes, whatever they are simulating."""
@@ -90,7 +89,7 @@ class ChunkedSimulation:
             ]
         return replace(
             _joined(parts),
-            options=options_in_force(request),
+            options=self._simulation.options_in_force(request),
             # One object for all jobs, so that it is neither sent nor written down many times.
             backend_properties=self._simulation.properties,
         )
