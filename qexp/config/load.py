@@ -145,13 +145,26 @@ def _plain(config: DictConfig) -> tuple[dict[str, Any], str]:
             config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         missing = sorted(OmegaConf.missing_keys(config))
         plain = {} if missing else OmegaConf.to_container(config, resolve=True)
-        yaml_text = "" if missing else OmegaConf.to_yaml(config, resolve=True)
+        yaml_text = "" if missing else as_yaml(config)
     except OmegaConfBaseException as error:
         raise ConfigError(problems.of_interpolation(error)) from None
     if missing:
         raise ConfigError(problems.missing(*missing))
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}, yaml_text
+
+
+def as_yaml(config: DictConfig) -> str:
+    """A config as the text that is recorded; `qexp.config.recorded.parse` gives it back."""
+    import yaml  # type: ignore[import-untyped]
+    from omegaconf import OmegaConf
+
+    text = OmegaConf.to_yaml(config, resolve=True)
+    if not any(separator in text for separator in "\x85\u2028\u2029"):
+        return text
+    # PyYAML writes these as they are, and reads them as line breaks.
+    plain = OmegaConf.to_container(config, resolve=True)
+    return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=False))
 
 
 def validated(plain: dict[str, Any]) -> RootNode:
