@@ -38,7 +38,7 @@ from qexp.interrupts import Interrupts
 from qexp.plan.build import build_plan, check_max_time
 from qexp.provenance import run_header
 from qexp.redact import redactor
-from qexp.workers import available_cores, start_server
+from qexp.workers import available_cores, end_workers, start_server
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
@@ -145,9 +145,12 @@ def _refuse_used(run_dir: Path) -> None:
 
 @contextmanager
 def _at_work(run_dir: Path) -> Iterator[Journal]:
-    """Hold the run's lock, with its journal open."""
+    """Hold the run's lock, with its journal open; no worker process stays behind."""
     with run_lock(run_dir), Journal(run_dir) as journal:
-        yield journal
+        try:
+            yield journal
+        finally:
+            end_workers()
 
 
 @dataclass

@@ -30,7 +30,10 @@ def fake(name: str = "FakeManilaV2") -> BackendV2:
 
 @lru_cache(maxsize=1)
 def _fake(name: str) -> BackendV2:
-    from qiskit_ibm_runtime import fake_provider
+    from qexp.engines.local.deferred import defer_client
+
+    defer_client()
+    import qiskit_ibm_runtime.fake_provider as fake_provider  # noqa: PLR0402 - nothing else of it
     from qiskit_ibm_runtime.fake_provider.fake_backend import FakeBackendV2
 
     classes: list[Any] = [
