@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from qexp.archive.tables import Column, Table, clean_text, long_text, numbers, scalar_text, texts
-from qexp.core.jsonable import dumps
+from qexp.core.jsonable import dumps, with_sorted_keys
 from qexp.errors import ArchiveError
 
 #: Files with another major version are not read; a minor version only adds.
@@ -123,7 +123,7 @@ def snapshot_table(
         redact: Applied to every text.
     """
     text = dumps(properties, redact)
-    sha256 = hashlib.sha256(dumps(properties, redact, sort_keys=True).encode("utf-8", "replace"))
+    sha256 = hashlib.sha256(with_sorted_keys(text).encode("utf-8", "replace"))
     columns = {"properties_json": long_text(text, "properties_byte")}
     qubits = properties.get("qubits")
     if isinstance(qubits, list) and all(isinstance(qubit, list) for qubit in qubits) and qubits:

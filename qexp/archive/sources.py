@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,7 @@ class PartFiles:
 
     def sources(self) -> Iterator[dict[str, Table]]:
         """The tables of the header, then of each partition followed by those of its attempts."""
-        yield header_tables(self.header, self.batches, self.journal)
+        yield self._header_tables
         for index, path in sorted(self.partitions.items()):
             attempts = self.jobs.get(index, ())
             winner = self._winner(index)
@@ -77,6 +78,10 @@ class PartFiles:
                         continue
                     with self._open(job_path) as other:
                         yield _of_attempt(other, has_results=False)
+
+    @cached_property
+    def _header_tables(self) -> dict[str, Table]:
+        return header_tables(self.header, self.batches, self.journal)
 
     @contextmanager
     def _open(self, path: Path, *only: str) -> Iterator[dict[str, Table]]:

@@ -58,12 +58,30 @@ def load(config: DictConfig) -> RunSpec:
     Raises:
         ConfigError: One line for everything that is wrong with a section.
     """
-    plain, yaml_text = _plain(config)
+    plain, config = _plain(config)
+    root = _checked_root(plain)
+    spec = freeze(root, as_yaml(config), generator)
+    return replace(spec, overrides=typed_overrides(), sources=source_files(root))
+
+
+def check(config: DictConfig) -> int:
+    """Validate a composed config as `load` does, for a run that begins later.
+
+    Returns:
+        Its seed.
+
+    Raises:
+        ConfigError: One line for everything that is wrong with a section.
+    """
+    plain, _ = _plain(config)
+    return freeze(_checked_root(plain), "", generator).seed
+
+
+def _checked_root(plain: dict[str, Any]) -> RootNode:
     root = validated(plain)
     if root.run_dir is not None and _is_sweep():
         raise ConfigError("run_dir: names one run, which a sweep cannot go on with; leave out -m")
-    spec = freeze(root, yaml_text, generator)
-    return replace(spec, overrides=typed_overrides(), sources=source_files(root))
+    return root
 
 
 def freeze(
@@ -136,7 +154,8 @@ def _policy(node: ExecutionNode) -> ExecutionPolicy:
     )
 
 
-def _plain(config: DictConfig) -> tuple[dict[str, Any], str]:
+def _plain(config: DictConfig) -> tuple[dict[str, Any], DictConfig]:
+    """The config without Hydra's own node: as plain values, and as it is."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -145,13 +164,12 @@ def _plain(config: DictConfig) -> tuple[dict[str, Any], str]:
             config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         missing = sorted(OmegaConf.missing_keys(config))
         plain = {} if missing else OmegaConf.to_container(config, resolve=True)
-        yaml_text = "" if missing else as_yaml(config)
     except OmegaConfBaseException as error:
         raise ConfigError(problems.of_interpolation(error)) from None
     if missing:
         raise ConfigError(problems.missing(*missing))
     assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}, yaml_text
+    return {str(key): value for key, value in plain.items()}, config
 
 
 def as_yaml(config: DictConfig) -> str:

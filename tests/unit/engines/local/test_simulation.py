@@ -27,7 +27,7 @@ from qexp.engines.local import sampling
 from qexp.engines.local.backends import aer, fake
 from qexp.engines.local.engine import LocalEngine
 from qexp.engines.local.reduced import ReducedDevice
-from qexp.engines.local.simulation import Simulation
+from qexp.engines.local.simulation import Simulation, simulation_of
 from qexp.errors import EngineError
 
 SAMPLER = PrimitiveSpec("sampler")
@@ -231,9 +231,33 @@ def test_each_error_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(made) == len(set(made)) > 0
 
 
-def test_a_simulation_can_be_sent_to_a_worker_before_it_is_used() -> None:
-    simulation = pickle.loads(pickle.dumps(Simulation(aer(2))))
-    assert simulation.run(job(), [coin_flips(2)]).executions == (100,)
+def test_the_runs_of_a_process_share_the_simulation_of_a_backend() -> None:
+    backend = fake()
+    other = type(backend)()
+    simulation = simulation_of(backend)
+    assert simulation_of(fake()) is simulation
+    # Alike, but not the same: its noise may have been changed.
+    assert simulation_of(other) is not simulation
+
+
+def test_what_was_learnt_changes_no_data() -> None:
+    backend = fake()
+    pubs = [SamplerPub.coerce((isa(backend, coin_flips(n).circuit),), 50) for n in (2, 3)]
+    used = Simulation(backend)
+    used.run(job(seed=1), pubs[1:])
+    (first,), (again,) = (sample(backend, pubs[:1]), used.run(job(), pubs[:1]).result)
+    assert np.array_equal(first, again.data.meas.array)
+
+
+@pytest.mark.parametrize("is_used", [False, True])
+def test_a_simulation_can_be_sent_to_a_worker(is_used: bool) -> None:
+    backend = fake()
+    pub = SamplerPub.coerce((isa(backend, coin_flips(2).circuit),), 100)
+    simulation = Simulation(backend)
+    if is_used:
+        simulation.run(job(), [pub])
+    sent = pickle.loads(pickle.dumps(simulation))
+    assert sent.run(job(), [pub]).executions == (100,)
 
 
 def test_circuits_are_sampled_alike_however_they_are_simulated(
