@@ -7,19 +7,18 @@ is qexp's own or the user trusts it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from qexp.config import targets
 from qexp.config.load import Generator, freeze, generator, validated
+from qexp.core.dotted import Path, leaves
 from qexp.core.spec import RunSpec
 from qexp.errors import ConfigError
 from qexp.redact import MASK
 
 _OWN = ("qexp.circuits.", "qexp.engines.")
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
-
-Path = tuple[str, ...]
 
 
 def load_recorded(config_yaml: str, trust: Sequence[str], *, needs_circuits: bool) -> RunSpec:
@@ -69,18 +68,6 @@ def parse(config_yaml: str) -> dict[str, Any]:
     if not isinstance(plain, dict) or not all(isinstance(key, str) for key in plain):
         raise ConfigError("the recorded config is not valid: it must be a mapping of keys")
     return plain
-
-
-def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Every value that is no map with keys and no list of maps, and the path of its key."""
-    if isinstance(value, Mapping) and value:
-        for key, item in value.items():
-            yield from leaves(item, (*path, str(key)))
-    elif isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
-        for index, item in enumerate(value):
-            yield from leaves(item, (*path, str(index)))
-    else:
-        yield path, value
 
 
 def is_masked(value: Any) -> bool:

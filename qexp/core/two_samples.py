@@ -1,27 +1,27 @@
 r"""Whether two samples are of one distribution: tests that hold for rare outcomes and many PUBs.
 
-*Counts of outcomes*: Pearson's chi-square test of homogeneity (`homogeneity`). What is rarely seen is
-pooled, since the distribution of the statistic is that of chi-square only for cells with at least
+*Counts of outcomes*: Pearson's chi-square test of homogeneity (`homogeneity`). What is rarely seen
+is pooled, since the distribution of the statistic is that of chi-square only for cells with at least
 about 5 expected counts (Cochran, Biometrics 10, 417 (1954)). Which outcomes are pooled depends on
 the two samples together only, so that the test stays one at its level.
 
-*Many outcomes, each seen a few times*: pooling would leave little to compare, so that single bits and
-products of two bits (`parities`) are compared as well, by Fisher's exact test with Bonferroni's
-correction, which holds however the bits are correlated.
+*Many outcomes, each seen a few times*: pooling would leave little to compare, so that single bits
+and products of two bits (`parities`) are compared as well, by Fisher's exact test with
+Bonferroni's correction, which holds however the bits are correlated.
 
 *Expectation values*: differences in units of their standard errors (`expectations`), Bonferroni
 within a PUB, because values of one PUB may be estimated from the same shots.
 
-*Many PUBs* (`jointly`): half of the level goes to single PUBs, corrected by Holm, half to the sum of all
-statistics, which finds what is a little different everywhere. Holm (Scand. J. Statist. 6, 65 (1979)),
-not Benjamini and Hochberg: that any PUB is called different although none is, is then as improbable as
-the level says; theirs bounds the share of such PUBs among those that are called so.
+*Many PUBs* (`jointly`): half of the level goes to single PUBs, corrected by Holm, half to the sum of
+all statistics, which finds what is a little different everywhere. Holm (Scand. J. Statist. 6, 65
+(1979)), not Benjamini and Hochberg: that any PUB is called different although none is, is then as
+improbable as the level says; theirs bounds the share of such PUBs among those that are called so.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -96,7 +96,9 @@ def aligned_counts(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[Counts, 
     else:
         found, labels = np.unique(outcomes, return_inverse=True)
         size = len(found)
-    of_a, of_b = (np.bincount(part, minlength=size) for part in (labels[: len(a)], labels[len(a) :]))
+    of_a, of_b = (
+        np.bincount(part, minlength=size) for part in (labels[: len(a)], labels[len(a) :])
+    )
     seen = (of_a + of_b) > 0
     return of_a[seen], of_b[seen]
 
@@ -142,7 +144,7 @@ def _pooled(a: Counts, b: Counts, smaller: float) -> tuple[tuple[Counts, Counts]
 
 
 def parities(points: Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]]) -> float:
-    """Fisher's exact test of every bit and of every product of two bits, corrected for their number.
+    """Fisher's exact test of every bit and every product of two bits, corrected for their number.
 
     Args:
         points: For each point the bits of both samples, shape (shots, bits).
@@ -188,18 +190,18 @@ def _parity_counts(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> tuple[NDArray[
 
 def sampled(
     points: Sequence[tuple[Counts, Counts]],
-    bits: Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]],
+    bits: Callable[[], Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]]],
 ) -> TestResult:
     """The test of one Sampler PUB: `homogeneity`, and `parities` where much had to be pooled.
 
     Args:
         points: For each point of the PUB the counts of both samples.
-        bits: For each point their bits, shape (shots, bits); read only if needed.
+        bits: Returns for each point their bits, shape (shots, bits); called only if needed.
     """
     found, pooled = homogeneity(points)
     if pooled <= MAX_POOLED:
         return found
-    p_value = min(1.0, 2 * min(found.p_value, parities(bits)))
+    p_value = min(1.0, 2 * min(found.p_value, parities(bits())))
     return TestResult(found.chi2, found.dof, p_value)
 
 
