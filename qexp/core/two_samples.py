@@ -1,8 +1,8 @@
 r"""Whether two samples are of one distribution: tests that hold for rare outcomes and many PUBs.
 
 *Counts of outcomes*: Pearson's chi-square test of homogeneity (`homogeneity`). What is rarely seen
-is pooled, since the distribution of the statistic is that of chi-square only for cells with at least
-about 5 expected counts (Cochran, Biometrics 10, 417 (1954)). Which outcomes are pooled depends on
+is pooled, since the distribution of the statistic is that of chi-square only for cells with about
+5 expected counts or more (Cochran, Biometrics 10, 417 (1954)). Which outcomes are pooled depends on
 the two samples together only, so that the test stays one at its level.
 
 *Many outcomes, each seen a few times*: pooling would leave little to compare, so that single bits
@@ -12,8 +12,8 @@ Bonferroni's correction, which holds however the bits are correlated.
 *Expectation values*: differences in units of their standard errors (`expectations`), Bonferroni
 within a PUB, because values of one PUB may be estimated from the same shots.
 
-*Many PUBs* (`jointly`): half of the level goes to single PUBs, corrected by Holm, half to the sum of
-all statistics, which finds what is a little different everywhere. Holm (Scand. J. Statist. 6, 65
+*Many PUBs* (`jointly`): half of the level goes to single PUBs, corrected by Holm, half to the sum
+of all statistics, which finds what is a little different everywhere. Holm (Scand. J. Statist. 6, 65
 (1979)), not Benjamini and Hochberg: that any PUB is called different although none is, is then as
 improbable as the level says; theirs bounds the share of such PUBs among those that are called so.
 """
