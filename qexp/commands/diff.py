@@ -70,7 +70,6 @@ def level(text: str) -> float:
 
 
 def _rows(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"got {text}; it must be 0 or more")
-    return value
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"got {text}; it must be a whole number, 0 or more")
+    return int(text)

@@ -64,14 +64,20 @@ class Printer:
         self.line("")
         self._changes("run", "same experiment, status, engine, backend and seed", found.run)
         self._changes("config", "the same", found.config)
-        self._circuits(found)
+        self.circuits(found)
         self.software(found.software)
         self._calibration(found.calibration)
         self.data(found.data)
 
-    def software(self, changes: Sequence[Change]) -> None:
-        """Print what differs in the software."""
-        self._changes("software", "the same Python, platform, packages and repository", changes)
+    def software(self, changes: Sequence[Change], sides: tuple[str, str] = ("A", "B")) -> None:
+        """Print what differs in the software.
+
+        Args:
+            changes: The differences.
+            sides: Heads of the columns.
+        """
+        same = "the same Python, platform, packages and repository"
+        self._changes("software", same, changes, sides)
 
     def data(self, found: DataComparison) -> None:
         """Print the verdict, and the PUBs that differ most."""
@@ -97,15 +103,22 @@ class Printer:
 
         self._console.print(Text.assemble((name, "bold"), f": {self._shown(summary)}"))
 
-    def _changes(self, name: str, same: str, changes: Sequence[Change]) -> None:
+    def _changes(
+        self,
+        name: str,
+        same: str,
+        changes: Sequence[Change],
+        sides: tuple[str, str] = ("A", "B"),
+    ) -> None:
         if not changes:
             self._section(name, same)
             return
         self._section(name, _counted(len(changes), "difference"))
         rows = [(change.key, _value(change, "a"), _value(change, "b")) for change in changes]
-        self._table(("", "A", "B"), rows)
+        self._table(("", *sides), rows)
 
-    def _circuits(self, found: Comparison) -> None:
+    def circuits(self, found: Comparison) -> None:
+        """Print which PUBs both runs have."""
         if found.same_circuits:
             total = sum(len(match.pairs) for match in found.circuits)
             self._section("circuits", f"the same, {_counted(total, 'PUB')}")

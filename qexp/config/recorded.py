@@ -14,7 +14,7 @@ from qexp.config import targets
 from qexp.config.load import Generator, freeze, generator, validated
 from qexp.core.dotted import Path, leaves
 from qexp.core.spec import RunSpec
-from qexp.errors import ConfigError
+from qexp.errors import ConfigError, UntrustedError
 from qexp.redact import MASK
 
 _OWN = ("qexp.circuits.", "qexp.engines.")
@@ -103,9 +103,10 @@ def _refuse(key: str, name: Any) -> NoReturn:
     text = name if isinstance(name, str) else repr(name)
     shown = text if len(text) <= 100 else f"{text[:97]}..."
     prefix = shown.rpartition(".")[0] or shown
-    raise ConfigError(
+    raise UntrustedError(
         f"{key}: the run's recorded config names '{shown}', which is no circuit generator, backend "
-        f"or engine of qexp; it is imported only if you say so: --trust {prefix}"
+        f"or engine of qexp; it is imported only if you say so: --trust {prefix}",
+        text,
     )
 
 
@@ -117,8 +118,8 @@ def _refuse_masked(used: Mapping[Path, Any]) -> None:
     ]
     if masked:
         raise ConfigError(
-            f"{', '.join(masked)}: recorded as {MASK}, because secrets are never written; go on "
-            f"with the original command line and run_dir=RUN_DIR added to it"
+            f"{', '.join(masked)}: recorded as {MASK}, because secrets are never written; use "
+            f"the original command line (to go on with a run: with run_dir=RUN_DIR added to it)"
         )
 
 

@@ -10,6 +10,7 @@ import pytest
 from qexp import cli
 from qexp.batch.journal import Journal
 from qexp.batch.lock import run_lock
+from qexp.config.leftovers import is_worth_keeping, remove
 from qexp.core.ledger import BatchOpened, Event, Started
 from qexp.errors import (
     ConfigError,
@@ -131,20 +132,20 @@ def test_a_run_that_opened_a_batch_is_kept(run_dir: Path, lines: list[Event], is
     with Journal(run_dir) as journal:
         for line in lines:
             journal.append(line)
-    assert cli._is_worth_keeping(run_dir, EngineError("x")) is is_kept
+    assert is_worth_keeping(run_dir, EngineError("x")) is is_kept
 
 
 def test_a_damaged_journal_may_tell_of_a_batch(run_dir: Path):
     (run_dir / "journal.jsonl").write_text("rubbish\n")
-    assert cli._is_worth_keeping(run_dir, EngineError("x"))
+    assert is_worth_keeping(run_dir, EngineError("x"))
 
 
 def test_nothing_of_a_run_in_which_another_process_began_is_removed(run_dir: Path):
     (run_dir / "parts").mkdir()
     with run_lock(run_dir):
-        cli._remove(run_dir)
+        remove(run_dir)
         assert (run_dir / "parts").exists()
-    cli._remove(run_dir)
+    remove(run_dir)
     assert not run_dir.exists()
 
 
