@@ -258,13 +258,12 @@ def repeat(repetition: Repetition, spec: RunSpec, run_dir: Path) -> Path:
     Args:
         repetition: How it is repeated.
         spec: What `Repetition.spec` returned.
-        run_dir: Folder of the new run: none yet, or an empty one.
+        run_dir: What `new_folder` returned.
 
     Returns:
         The new archive.
 
     Raises:
-        ConfigError: The folder is not empty.
         As `qexp.run.run`. What never came to a batch leaves nothing behind.
     """
     from qexp.config.leftovers import is_worth_keeping, remove
@@ -273,8 +272,6 @@ def repeat(repetition: Repetition, spec: RunSpec, run_dir: Path) -> Path:
     from qexp.run import run
     from qexp.terminal import Terminal
 
-    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
-        raise ConfigError(f"--into: {run_dir} is not empty; name a folder that does not exist yet")
     run_dir.mkdir(parents=True, exist_ok=True)
     log_into(run_dir)
     try:
@@ -290,11 +287,20 @@ def repeat(repetition: Repetition, spec: RunSpec, run_dir: Path) -> Path:
     return report.archive
 
 
-def new_folder(spec: RunSpec) -> Path:
-    """Where a run goes if nothing is said: as that of the runner, in the current folder."""
-    from qexp.config.hydra_setup import new_run_id
+def new_folder(spec: RunSpec, into: str | None) -> Path:
+    """Where the new run goes: as that of the runner, in the current folder, if nothing is said.
 
-    return Path.cwd() / "outputs" / spec.experiment / new_run_id()
+    Raises:
+        ConfigError: There is something in the folder that was named.
+    """
+    if into is None:
+        from qexp.config.hydra_setup import new_run_id
+
+        return Path.cwd() / "outputs" / spec.experiment / new_run_id()
+    folder = Path(into).absolute()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"--into: {into} is not empty; name a folder that does not exist yet")
+    return folder
 
 
 def judge(found: Comparison) -> str:

@@ -79,11 +79,11 @@ def run(given: argparse.Namespace) -> int:
     printer = Printer(sys.stdout)
     repetition = Repetition(archive, tuple(given.trust), given.circuits, given.submit)
     spec, notes = repetition.spec()
+    folder = new_folder(spec, given.into)
     _say_software(printer, archive)
     for note in notes:
         printer.line(f"note: {note}")
     sys.stdout.flush()
-    folder = Path(given.into).absolute() if given.into is not None else new_folder(spec)
     found = compare_runs(archive, repeat(repetition, spec, folder), alpha=given.alpha)
     printer.circuits(found)
     printer.data(found.data)
@@ -111,5 +111,7 @@ def _write_requirements(archive: Path, path: Path) -> int:
             file.write(text)
     except FileExistsError:
         raise ConfigError(f"--requirements: {path} exists; name a new file") from None
+    except OSError as error:
+        raise ConfigError(f"--requirements: cannot write {path}: {error.strerror}") from None
     sys.stdout.write(f"{path}: install it in a fresh environment: pip install -r {path}\n")
     return 0

@@ -67,10 +67,10 @@ def intact(path: str | Path) -> Path:
     # None: schema 1.0, whose results have digests, which are compared as they are read.
     if is_as_sealed(file) is not False:
         return file
-    first, *more = verify(file)
-    others = f" (and {len(more)} more problems)" if more else ""
+    problems = [" ".join(problem.split()).rstrip(".") for problem in verify(file)]
+    more = f", and {len(problems) - 2} more" if len(problems) > 2 else ""
     raise ArchiveError(
-        f"{' '.join(first.split())}{others}; 'python -m qexp.archive verify {file}' lists all"
+        f"{'; '.join(problems[:2])}{more}; all: python -m qexp.archive verify {file}"
     )
 
 
