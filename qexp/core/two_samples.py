@@ -132,7 +132,7 @@ def homogeneity(points: Sequence[tuple[Counts, Counts]]) -> tuple[TestResult, fl
 
 def _pooled(a: Counts, b: Counts, smaller: float) -> tuple[tuple[Counts, Counts], int]:
     """Pool outcomes until all have the expected counts; how many counts were in rare ones."""
-    order = np.argsort(-(a + b), kind="stable")
+    order = np.argsort(-(a + b), kind="stable")[: np.count_nonzero(a + b)]
     a, b = a[order], b[order]
     kept = int(np.count_nonzero((a + b) * smaller >= MIN_EXPECTED))
     rare = int((a[kept:] + b[kept:]).sum())
@@ -174,14 +174,15 @@ def parities(points: Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]]) -> f
 
 def _parity_counts(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> tuple[NDArray[Any], ...]:
     """Of each parity that is not constant: how often it is 1 in `a` and in both; shots of each."""
+    first, second = np.triu_indices(a.shape[1], 1)
     ones = []
     for sample in (a, b):
-        # Exact: whole numbers below 2^24 in single precision.
-        signs = 1.0 - 2.0 * sample.astype(np.float32)
-        pairs = signs.T @ signs
-        upper = np.triu_indices(sample.shape[1], 1)
-        sums = np.concatenate([signs.sum(axis=0), pairs[upper]])
-        ones.append(np.rint((len(sample) - sums) / 2).astype(np.int64))
+        padded = np.pad(sample, ((0, -len(sample) % 64), (0, 0)))
+        words = np.packbits(np.ascontiguousarray(padded.T), axis=1).view(np.uint64)
+        columns = (words, words[first] ^ words[second])
+        ones.append(
+            np.concatenate([np.bitwise_count(c).sum(axis=1, dtype=np.int64) for c in columns])
+        )
     together, total = ones[0] + ones[1], len(a) + len(b)
     varies = (together > 0) & (together < total)
     count = int(np.count_nonzero(varies))
