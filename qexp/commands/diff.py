@@ -61,11 +61,12 @@ def run(given: argparse.Namespace) -> int:
 
 def level(text: str) -> float:
     """A level of significance, for `argparse`."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(
-            f"got {text}; it must be above 0 and below 1, such as 0.01"
-        )
+        raise argparse.ArgumentTypeError(f"got {text}; it must be between 0 and 1, as 0.01 is")
     return value
 
 

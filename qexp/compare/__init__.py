@@ -32,7 +32,7 @@ def compare_runs(a: str | Path, b: str | Path, *, alpha: float = ALPHA) -> Compa
     """
     of_a, of_b = pub_identities(intact(a)), pub_identities(intact(b))
     with open_archive(a) as run_a, open_archive(b) as run_b:
-        # Before the backends are read: their JSON is most of a small archive.
+        # Read once: its JSON is most of a small archive.
         backend_a, backend_b = run_a.backend, run_b.backend
         side_a = _side(run_a, str(backend_a["name"]), of_a)
         side_b = _side(run_b, str(backend_b["name"]), of_b)
