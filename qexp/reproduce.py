@@ -315,8 +315,8 @@ def judge(found: Comparison) -> str:
     data, missing = found.data, found.a.num_results - found.data.num_common
     if missing:
         raise NotReproducedError(
-            f"not reproduced: of {missing} of {found.a.num_results} PUBs the new run has other "
-            f"circuits or no result; other software or another generator may be the reason; "
+            f"not reproduced: for {missing} of {found.a.num_results} PUBs the new run has another "
+            f"circuit or no result; other software or another generator may be the reason; "
             f"{_ARCHIVED}"
         )
     if data.verdict == "identical":

@@ -114,7 +114,7 @@ class Printer:
             self._section(name, same)
             return
         self._section(name, _counted(len(changes), "difference"))
-        rows = [(change.key, _value(change, "a"), _value(change, "b")) for change in changes]
+        rows = [(each.key, self._value(each, "a"), self._value(each, "b")) for each in changes]
         self._table(("", *sides), rows)
 
     def circuits(self, found: Comparison) -> None:
@@ -182,6 +182,14 @@ class Printer:
         for row in rows:
             table.add_row(*(Text(self._shown(row[k])) for k in used))
         self._console.print(Padding(table, (0, 0, 0, 2), expand=False))
+
+    def _value(self, change: Change, side: str) -> str:
+        if change.kind == {"a": "added", "b": "removed"}[side]:
+            return "-"
+        value = getattr(change, side)
+        # Before it is cut: the beginning of a secret would not be known as one.
+        text = self._redact(value if isinstance(value, str) and value else dumps(value))
+        return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
 
     def _shown(self, text: str) -> str:
         """Without secrets, and without characters that would steer a terminal."""
@@ -253,14 +261,6 @@ def ranges(indices: Iterable[int], most: int = 8) -> str:
     listed = [str(a) if a == b else f"{a}-{b}" for a, b in runs[:most]]
     more = f", ... ({len(ordered)} in all)" if len(runs) > most else ""
     return ", ".join(listed) + more
-
-
-def _value(change: Change, side: str) -> str:
-    if change.kind == {"a": "added", "b": "removed"}[side]:
-        return "-"
-    value = getattr(change, side)
-    text = value if isinstance(value, str) and value else dumps(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
 
 
 def _moved_row(moved: Moved) -> tuple[str, ...]:

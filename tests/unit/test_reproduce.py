@@ -236,7 +236,7 @@ def test_the_verdict(tmp_path: Path) -> None:
     for changes, told in (
         ({"verdict": "different"}, "the data are not compatible"),
         ({"verdict": "untested"}, "no test for their kind"),
-        ({"num_common": 1}, "of 1 of 2 PUBs the new run has other circuits or no result"),
+        ({"num_common": 1}, "for 1 of 2 PUBs the new run has another circuit or no result"),
     ):
         with pytest.raises(NotReproducedError, match=told) as error:
             judge(compared(same, **changes))

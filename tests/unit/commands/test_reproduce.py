@@ -55,7 +55,9 @@ def test_a_run_and_one_that_cannot_be_reproduced(
     write(tmp_path / "third", [sampled(1)], config_yaml=recorded(*GHZ))
     assert ended("third", "--into", "fourth") == 1
     printed = capsys.readouterr().err
-    assert printed.startswith("qexp: not reproduced: of 1 of 1 PUBs the new run has other circuits")
+    assert printed.startswith(
+        "qexp: not reproduced: for 1 of 1 PUBs the new run has another circuit"
+    )
     assert printed.count("\n") == 1
     assert (tmp_path / "fourth" / "run.h5").exists()
 
