@@ -6,6 +6,7 @@ user. The archive is only read; all that is written goes into the folder of the 
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     from qexp.archive.read import Archive
     from qexp.core.spec import RunSpec
+
+_log = logging.getLogger("qexp")
 
 Circuits: TypeAlias = Literal["generated", "archived"]
 
@@ -273,15 +276,18 @@ def repeat(repetition: Repetition, spec: RunSpec, run_dir: Path) -> Path:
     from qexp.terminal import Terminal
 
     run_dir.mkdir(parents=True, exist_ok=True)
-    log_into(run_dir)
+    log = log_into(run_dir)
     try:
         with Terminal(spec, run_dir) as terminal:
             report = run(spec, run_dir, terminal)
     except (Exception, SystemExit, KeyboardInterrupt) as error:
+        keep_log = is_explained_by_log(error) and not isinstance(error, KeyboardInterrupt)
+        if keep_log:
+            _log.error("the run ended with an error", exc_info=True)
         if not is_worth_keeping(run_dir, error):
-            remove(run_dir, keep_log=is_explained_by_log(error))
+            remove(run_dir, keep_log=keep_log)
         if isinstance(error, GeneratorError) and repetition.circuits == "generated":
-            raise GeneratorError(f"{error}; {_ARCHIVED}") from error
+            raise GeneratorError(f"{error}; the traceback is in {log}; {_ARCHIVED}") from error
         raise
     assert report.archive is not None
     return report.archive

@@ -180,10 +180,23 @@ def test_a_generator_that_fails_leaves_its_log_and_a_way_out(ghz: Path, tmp_path
         raise ZeroDivisionError("no such file")
 
     failing = replace(spec, workloads=(replace(spec.workloads[0], generate=fails),))
-    with pytest.raises(GeneratorError, match="--circuits archived"):
-        repeat(repetition, failing, tmp_path / "outputs" / "ghz" / "r2")
-    left = [path.name for path in (tmp_path / "outputs").rglob("*") if path.is_file()]
-    assert left in ([], ["run.log"])
+    folder = tmp_path / "outputs" / "ghz" / "r2"
+    with pytest.raises(GeneratorError, match=r"the traceback is in .*run\.log; .*--circuits arch"):
+        repeat(repetition, failing, folder)
+    assert [path.name for path in folder.iterdir()] == ["run.log"]
+    assert "ZeroDivisionError: no such file" in (folder / "run.log").read_text()
+
+
+def test_a_run_that_cannot_begin_leaves_nothing(ghz: Path, tmp_path: Path) -> None:
+    repetition = Repetition(ghz)
+    spec, _ = repetition.spec()
+
+    def gone(_name: str | None) -> Any:
+        raise ConfigError("backend: there is none of that name")
+
+    with pytest.raises(ConfigError, match="none of that name"):
+        repeat(repetition, replace(spec, select_backend=gone), tmp_path / "outputs" / "ghz" / "r3")
+    assert not (tmp_path / "outputs" / "ghz").exists()
 
 
 def test_requirements_hold_nothing_but_versions(tmp_path: Path) -> None:
