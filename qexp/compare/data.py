@@ -52,7 +52,7 @@ def compare_data(
         ArchiveError: A result cannot be read.
     """
     common = [
-        PubComparison(name, i, j, x.kind, identical=x.result == y.result)
+        PubComparison(name, i, j, x.kind, identical=x.result == y.result, same_isa=x.isa == y.isa)
         for match in matches
         for name in (match.workload,)
         for i, j in match.pairs

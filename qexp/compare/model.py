@@ -187,6 +187,8 @@ class PubComparison:
         b: Its index in B.
         kind: `"sampler"` or `"estimator"`.
         identical: Whether the data are bit-identical.
+        same_isa: Whether the circuits as transpiled are the same, too; if not, their noise may
+            differ.
         num_points: Number of distributions, or of expectation values.
         total_variation: Largest over its points; None for an estimator.
         expected_total_variation: About what it would be by chance, at the same point.
@@ -205,6 +207,7 @@ class PubComparison:
     b: int
     kind: str
     identical: bool
+    same_isa: bool
     num_points: int = 0
     total_variation: float | None = None
     expected_total_variation: float | None = None

@@ -82,6 +82,13 @@ class Printer:
     def data(self, found: DataComparison) -> None:
         """Print the verdict, and the PUBs that differ most."""
         self._section("data", verdict(found))
+        others = [pub for pub in found.pubs if not pub.same_isa]
+        if found.verdict == "different" and others:
+            apart = sum(pub.same_isa for pub in found.different)
+            self.line(
+                f"  {len(others)} of them were transpiled to other circuits, with other noise; of "
+                f"the {len(found.pubs) - len(others)} that were not, {apart} differ by themselves"
+            )
         rows = [
             row
             for pub in sorted(found.pubs, key=_by_difference)[: self._top]

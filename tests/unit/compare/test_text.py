@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,18 @@ def test_runs_of_other_devices_and_of_none(tmp_path: Path) -> None:
     assert "of different devices, so that only medians are compared" in printed(a, other)
     none = write(tmp_path / "c", [sampled(1)], backend=backend | {"properties": None})
     assert "calibration: B has none recorded" in printed(a, none)
+
+
+def test_other_transpiled_circuits_are_a_reason(tmp_path: Path) -> None:
+    path = write(tmp_path / "a", [sampled(1), sampled(2)])
+    found = compare_runs(path, write(tmp_path / "b", [sampled(3), sampled(4, bias=0.7)]))
+    assert [pub.a for pub in found.data.different] == [1]
+    told = [replace(pub, same_isa=pub.a == 0) for pub in found.data.pubs]
+    out = io.StringIO()
+    Printer(out).data(replace(found.data, pubs=tuple(told)))
+    text = " ".join(out.getvalue().split())
+    assert "1 of them were transpiled to other circuits, with other noise" in text
+    assert "of the 1 that were not, 0 differ by themselves" in text
 
 
 @pytest.mark.parametrize(
