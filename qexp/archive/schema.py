@@ -128,7 +128,7 @@ def snapshot_table(
     qubits = properties.get("qubits")
     if isinstance(qubits, list) and all(isinstance(qubit, list) for qubit in qubits) and qubits:
         for name, column in _PER_QUBIT.items():
-            values = [_qubit_value(qubit, name) for qubit in qubits]
+            values = [qubit_value(qubit, name) for qubit in qubits]
             if any(value == value for value in values):  # noqa: PLR0124 - not all NaN
                 units = "s" if column.endswith("_s") else "1"
                 columns[column] = numbers(values, "qubit", "<f8", units)
@@ -140,7 +140,13 @@ def _date(properties: Mapping[str, Any]) -> str:
     return clean_text(str(dumps(properties.get("last_update_date") or "")).strip('"'))
 
 
-def _qubit_value(qubit: list[Any], name: str) -> float:
+def qubit_value(qubit: list[Any], name: str) -> float:
+    """One property of a qubit in a calibration, NaN where it is not known.
+
+    Args:
+        qubit: The qubit's entry in `BackendProperties.to_dict()["qubits"]`.
+        name: `"T1"` or `"T2"`, returned in seconds; or one without a unit, `"readout_error"`.
+    """
     for item in qubit:
         if isinstance(item, Mapping) and item.get("name") == name:
             try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from qexp.config.recorded import is_masked, leaves, parse
+from qexp.config.recorded import is_masked, parse
+from qexp.core.dotted import leaves
 from qexp.redact import MASK, redactor
 
 _UNSET = "nothing"

@@ -7,19 +7,18 @@ is qexp's own or the user trusts it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from qexp.config import targets
 from qexp.config.load import Generator, freeze, generator, validated
+from qexp.core.dotted import Path, leaves
 from qexp.core.spec import RunSpec
-from qexp.errors import ConfigError
+from qexp.errors import ConfigError, UntrustedError
 from qexp.redact import MASK
 
 _OWN = ("qexp.circuits.", "qexp.engines.")
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
-
-Path = tuple[str, ...]
 
 
 def load_recorded(config_yaml: str, trust: Sequence[str], *, needs_circuits: bool) -> RunSpec:
@@ -71,18 +70,6 @@ def parse(config_yaml: str) -> dict[str, Any]:
     return plain
 
 
-def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Every value that is no map with keys and no list of maps, and the path of its key."""
-    if isinstance(value, Mapping) and value:
-        for key, item in value.items():
-            yield from leaves(item, (*path, str(key)))
-    elif isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
-        for index, item in enumerate(value):
-            yield from leaves(item, (*path, str(index)))
-    else:
-        yield path, value
-
-
 def is_masked(value: Any) -> bool:
     """Whether a recorded value had a secret in it."""
     # Without quotes around it the mask is YAML for a list of one text.
@@ -116,9 +103,10 @@ def _refuse(key: str, name: Any) -> NoReturn:
     text = name if isinstance(name, str) else repr(name)
     shown = text if len(text) <= 100 else f"{text[:97]}..."
     prefix = shown.rpartition(".")[0] or shown
-    raise ConfigError(
+    raise UntrustedError(
         f"{key}: the run's recorded config names '{shown}', which is no circuit generator, backend "
-        f"or engine of qexp; it is imported only if you say so: --trust {prefix}"
+        f"or engine of qexp; it is imported only if you say so: --trust {prefix}",
+        text,
     )
 
 
@@ -130,8 +118,8 @@ def _refuse_masked(used: Mapping[Path, Any]) -> None:
     ]
     if masked:
         raise ConfigError(
-            f"{', '.join(masked)}: recorded as {MASK}, because secrets are never written; go on "
-            f"with the original command line and run_dir=RUN_DIR added to it"
+            f"{', '.join(masked)}: recorded as {MASK}, because secrets are never written; use "
+            f"the original command line (to go on with a run: with run_dir=RUN_DIR added to it)"
         )
 
 
