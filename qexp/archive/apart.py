@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib import import_module
 from threading import Event, Timer
 from types import TracebackType
@@ -26,7 +27,7 @@ class Apart:
     """Calls a function of one text in another process. A context manager.
 
     Args:
-        function: `"module:name"` of a function of this package. It takes a text and returns plain
+        function: `"module:name"` of a function of this package. It takes a text and yields plain
             JSON; an `ArchiveError` that it raises is raised here.
     """
 
@@ -45,8 +46,8 @@ class Apart:
     ) -> None:
         self._end()
 
-    def call(self, argument: str, patience_s: float) -> Any:
-        """What the function returns.
+    def each(self, argument: str, patience_s: float) -> Iterator[Any]:
+        """What the function yields, as soon as it does.
 
         Args:
             argument: What it is called with.
@@ -67,17 +68,17 @@ class Apart:
         timer.daemon = True
         timer.start()
         try:
-            answer = self._asked(process, argument)
+            for kind, value in _answers(process, argument):
+                if kind == "end":
+                    return
+                if kind == "error":
+                    raise ArchiveError(value)
+                yield value
         finally:
             timer.cancel()
-        if not answer.endswith(b"\n"):
-            self._end()
-            how = f"took more than {patience_s:.0f} s" if is_over.is_set() else "ended the process"
-            raise ApartError(f"{argument} cannot be read: reading it {how}.")
-        kind, value = json.loads(answer)
-        if kind == "error":
-            raise ArchiveError(value)
-        return value
+        self._end()
+        how = f"took more than {patience_s:.0f} s" if is_over.is_set() else "ended the process"
+        raise ApartError(f"{argument} cannot be read: reading it {how}.")
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None:
@@ -90,17 +91,6 @@ class Apart:
             )
         return self._process
 
-    @staticmethod
-    def _asked(process: subprocess.Popen[bytes], argument: str) -> bytes:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            process.stdin.write(json.dumps(argument).encode("ascii") + b"\n")
-            process.stdin.flush()
-            return process.stdout.readline()
-        except OSError:
-            return b""
-
     def _end(self) -> None:
         process, self._process = self._process, None
         if process is not None:
@@ -109,27 +99,48 @@ class Apart:
 
 
 def call_apart(function: str, argument: str, patience_s: float) -> Any:
-    """`Apart.call` in a process for this one call.
+    """The one value that a function yields in a process for this one call.
 
     Raises:
-        ArchiveError: As `Apart.call`.
+        ArchiveError: As `Apart.each`.
     """
     with Apart(function) as apart:
-        return apart.call(argument, patience_s)
+        (value,) = apart.each(argument, patience_s)
+        return value
 
 
-def _serve(function: Callable[[str], Any]) -> None:
-    """Answer each line of the standard input with one line."""
+def _answers(process: subprocess.Popen[bytes], argument: str) -> Iterator[tuple[str, Any]]:
+    """What the process says to one argument, until it ends."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with suppress(OSError):
+        process.stdin.write(json.dumps(argument).encode("ascii") + b"\n")
+        process.stdin.flush()
+        while (line := process.stdout.readline()).endswith(b"\n"):
+            kind, value = json.loads(line)
+            yield kind, value
+
+
+def _serve(function: Callable[[str], Iterator[Any]]) -> None:
+    """Answer each line of the standard input."""
     for line in sys.stdin.buffer:
+        argument = json.loads(line)
         try:
-            answer = ["value", function(json.loads(line))]
+            for value in function(argument):
+                _say("value", value)
         except ArchiveError as error:
-            answer = ["error", str(error)]
+            _say("error", str(error))
         except Exception as error:
             # A flipped bit makes any name, type, shape or value, and so any exception.
-            answer = ["error", f"It cannot be read ({' '.join(str(error).split())})."]
-        sys.stdout.buffer.write(json.dumps(answer).encode("ascii") + b"\n")
-        sys.stdout.buffer.flush()
+            reason = " ".join(str(error).split()) or type(error).__name__
+            _say("error", f"{argument} is damaged ({reason}): restore it from a copy.")
+        else:
+            _say("end", None)
+
+
+def _say(kind: str, value: Any) -> None:
+    sys.stdout.buffer.write(json.dumps([kind, value]).encode("ascii") + b"\n")
+    sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":

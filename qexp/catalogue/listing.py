@@ -17,7 +17,7 @@ from qexp.catalogue.find import Found, runs_below
 from qexp.catalogue.index import Index
 from qexp.errors import ConfigError
 
-_READ: Final = "qexp.catalogue.entry:read_entry"
+_READ: Final = "qexp.catalogue.reading:read_entry"
 #: For one file. Reading takes some milliseconds, and the digest of 16 MiB some tens of them.
 _PATIENCE_S: Final = 20.0
 _MAX_READERS: Final = 4
@@ -88,7 +88,7 @@ def _read_all(runs: Sequence[Found], progress: Progress) -> dict[Found, dict[str
 
 def _read_one(apart: Apart, run: Found) -> dict[str, Any]:
     try:
-        fields: dict[str, Any] = apart.call(str(run.path), _PATIENCE_S)
+        (fields,) = apart.each(str(run.path), _PATIENCE_S)
     except ApartError as error:
         fields = as_fields(not_read(run.path, "unreadable", str(error)))
-    return fields
+    return dict(fields)

@@ -65,7 +65,7 @@ def print_table(
 
 
 def _table(entries: Sequence[Entry], root: Path, keys: Sequence[str]) -> list[str]:
-    """Right-aligned where the values are numbers; the run last, so that a long path hurts no one."""
+    """Numbers are right-aligned; the run is last, so that long paths do not spoil the columns."""
     names = ["status", "backend", "results", "usage", *map(printable, keys), "run"]
     rows = [[printable(cell) for cell in _cells(entry, root, keys)] for entry in entries]
     columns = list(zip(names, *rows, strict=True))
