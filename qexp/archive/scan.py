@@ -35,23 +35,30 @@ def damages(file: h5py.Group) -> Iterator[str]:
     Args:
         file: The root of an archive.
     """
-    yield from _below(file, "", 0)
+    is_told = False
+    for clause in _below(file, "", 0):
+        is_told = True
+        yield clause
     for look in (_journal, _calibrations, _circuits, _jobs):
         try:
             yield from look(file)
         except Exception as error:
-            # What cannot be read has been told; this may be all that is known of what it led to.
-            yield f"{look.__name__.strip('_')} cannot be compared ({_one_line(error)})"
+            # Mostly what has been told already.
+            if not is_told:
+                yield f"{look.__name__.strip('_')} cannot be compared ({_one_line(error)})"
 
 
 def _below(group: h5py.Group, path: str, depth: int) -> Iterator[str]:
-    """Go through groups, datasets and their attributes, whatever of them cannot be opened."""
+    """Go through groups and datasets, whatever of them cannot be opened."""
     try:
         names = list(group)
     except Exception as error:
         yield f"group {path or '/'} cannot be listed ({_one_line(error)})"
         return
-    yield from _attributes(group, path or "/")
+    try:
+        list(group.attrs.items())
+    except Exception as error:
+        yield f"attributes of {path or '/'} cannot be read ({_one_line(error)})"
     for name in names if depth < _DEPTH else ():
         below = f"{path}/{name}".removeprefix("/")
         try:
@@ -63,15 +70,7 @@ def _below(group: h5py.Group, path: str, depth: int) -> Iterator[str]:
             yield from _below(item, below, depth + 1)
         elif not below.startswith("results/"):
             # Damage there is told by PUB.
-            yield from _attributes(item, below)
             yield from _dataset(group, item, below)
-
-
-def _attributes(item: Any, path: str) -> Iterator[str]:
-    try:
-        list(item.attrs.items())
-    except Exception as error:
-        yield f"attributes of {path} cannot be read ({_one_line(error)})"
 
 
 def _dataset(table: h5py.Group, dataset: h5py.Dataset, path: str) -> Iterator[str]:

@@ -59,29 +59,37 @@ def summarise(path: str) -> Iterator[dict[str, Any]]:
     is_intact = is_as_sealed(where)
     file = ArchiveFile(where)
     try:
-        jobs = [read_job(file, index) for index in range(file.count("jobs/partition"))]
-        stopped, submitted = _course(read_journal(file))
-        known = {
-            "path": path,
-            "size_bytes": where.stat().st_size,
-            "is_intact": is_intact,
-            "can_resume": (where.parent / PARTS_NAME).is_dir(),
-            "schema": str(file.attribute("/", "qexp_schema")),
-            **overview(file),
-            "metadata": file.document("config/metadata_json") or {},
-            "not_honoured": file.document("config/not_honoured_json") or {},
-            "workloads": [_workload(file, name) for name in file.groups("pubs")],
-            "jobs_run": [_job(job) for job in jobs],
-            "batches": [_batch(batch) for batch in read_batches(file)],
-            "calibrations": list(_calibrations(file, jobs)),
-            "software": _software(file),
-            "stopped": stopped,
-            "missing": list(_missing(file, jobs, submitted)),
-        }
-        known["took_s"] = seconds_between(known["date"], known["finished"])
+        with file.reading():
+            known = {
+                "path": path,
+                "size_bytes": where.stat().st_size,
+                "is_intact": is_intact,
+                "can_resume": (where.parent / PARTS_NAME).is_dir(),
+                **_known(file),
+            }
         yield dict(to_jsonable(known))
     finally:
         file.close()
+
+
+def _known(file: ArchiveFile) -> dict[str, Any]:
+    identity = overview(file)
+    jobs = [read_job(file, index) for index in range(file.count("jobs/partition"))]
+    stopped, submitted = _course(read_journal(file))
+    return {
+        "schema": str(file.attribute("/", "qexp_schema")),
+        **identity,
+        "took_s": seconds_between(identity["date"], identity["finished"]),
+        "metadata": file.document("config/metadata_json") or {},
+        "not_honoured": file.document("config/not_honoured_json") or {},
+        "workloads": [_workload(file, name) for name in file.groups("pubs")],
+        "jobs_run": [_job(job) for job in jobs],
+        "batches": [_batch(batch) for batch in read_batches(file)],
+        "calibrations": list(_calibrations(file, jobs)),
+        "software": _software(file),
+        "stopped": stopped,
+        "missing": list(_missing(file, jobs, submitted)),
+    }
 
 
 def seconds_between(start: str | None, end: str | None) -> float | None:

@@ -141,9 +141,8 @@ def require_key(entries: Sequence[Entry], key: str, option: str) -> None:
     if key in LISTED or not entries or any(values_of(entry, key) for entry in entries):
         return
     keys = sorted({path for entry in entries for path in _paths(entry.config)})
-    close = difflib.get_close_matches(key, [*LISTED, *keys], n=1, cutoff=0.6)
-    if not close:
-        close = [path for path in keys if path.rpartition(".")[2] == key.rpartition(".")[2]][:1]
+    close = [path for path in keys if path.endswith(f".{key}")]
+    close = close or difflib.get_close_matches(key, [*LISTED, *keys], n=1, cutoff=0.6)
     hint = f"did you mean '{printable(close[0])}'? " if close else ""
     beside = [path for path in keys if path.startswith(key.partition(".")[0] + ".")]
     listed = ", ".join(map(printable, [*LISTED, *beside[:20]]))
