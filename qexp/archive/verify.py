@@ -104,7 +104,9 @@ def is_as_sealed(path: Path) -> bool | None:
                 return None
             stated, found = stated_and_found(path, file)
     except Exception as error:
-        msg = f"{path} cannot be opened ({_one_line(error)}): restore it from a copy."
+        is_hdf5 = h5py.is_hdf5(path)
+        reason = _one_line(error) if is_hdf5 else "no HDF5 file, or its beginning is damaged"
+        msg = f"{path} cannot be opened ({reason}): restore it from a copy."
         raise ArchiveError(msg) from error
     return stated == found
 

@@ -42,7 +42,7 @@ def list_runs(
         ConfigError: There is no such folder.
     """
     if not root.exists():
-        raise ConfigError(f"{root} does not exist; name a folder with runs in it, such as outputs")
+        raise ConfigError(f"{root} does not exist; name the folder that your runs are in")
     runs = sorted(runs_below(root), key=lambda run: run.path)
     known = {} if is_fresh else index.read(root, runs)
     missing = [run for run in runs if run not in known]

@@ -184,7 +184,8 @@ def _require_order(entries: Sequence[Entry], condition: Condition) -> None:
     if condition.operation not in _ORDERS:
         return
     (value,) = condition.values
-    found = [one for entry in entries for one in values_of(entry, condition.key)]
+    values = (one for entry in entries for one in values_of(entry, condition.key))
+    found = [one for one in values if one is not None]
     if found and not any(_comparable(one, value) for one in found):
         example = printable(_text(found[0]))
         raise ConfigError(

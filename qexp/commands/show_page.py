@@ -115,8 +115,8 @@ class _Page:
         if known["can_resume"]:
             path = Path(known["path"])
             folder = path.parent if "jobs_run" in known else path
-            line = self._text(f"to go on: python -m qexp.resume {shlex.quote(str(folder))}")
-            self._out.print(Padding(line, _INDENT, expand=False))
+            line = f"  to go on: python -m qexp.resume {shlex.quote(str(folder))}"
+            self._out.print(self._text(line), soft_wrap=True)
 
     def _jobs(self, jobs: Sequence[Mapping[str, Any]]) -> None:
         if not jobs:
@@ -176,19 +176,19 @@ class _Page:
     def _calibrations(self, calibrations: Sequence[Mapping[str, Any]]) -> None:
         if not calibrations:
             return
-        self._heading("calibration")
+        self._heading("calibration (medians over the qubits)")
         rows = [
             (
-                _moment(item["date"]),
+                _moment(item["date"])[:16],
                 _age(item["age_s"]),
                 _scaled(item["median_t1_s"], 1e6, "µs"),
                 _scaled(item["median_t2_s"], 1e6, "µs"),
                 _scaled(item["median_readout_error"], 100, "%"),
-                f"{item['jobs']} jobs" + (", start of the run" if item["is_at_start"] else ""),
+                ("start, " if item["is_at_start"] else "") + f"{item['jobs']} jobs",
             )
             for item in calibrations
         ]
-        headers = ("date", "age at start", "median T1", "median T2", "readout error", "of")
+        headers = ("date", "age at start", "T1", "T2", "readout error", "used by")
         self._table(headers, rows)
 
     def _software(self, software: Mapping[str, Any] | None) -> None:

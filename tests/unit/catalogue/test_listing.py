@@ -143,7 +143,7 @@ def test_one_archive_or_one_runs_folder_can_be_listed(runs: Path, index: Index) 
 
 
 def test_a_folder_that_does_not_exist_is_refused(index: Index, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="absent does not exist; name a folder"):
+    with pytest.raises(ConfigError, match="absent does not exist; name the folder"):
         list_runs(tmp_path / "absent", index)
 
 

@@ -56,7 +56,7 @@ def test_json_has_the_documented_fields(command: Command, runs: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("absent",), 2, "absent does not exist; name a folder with runs in it"),
+        (("absent",), 2, "absent does not exist; name the folder"),
         (("--where", "circuits.depth"), 2, "not understood; allowed is KEY OP VALUE"),
         (("--where", "circuits.dept>1"), 2, "did you mean 'circuits.depth'?"),
         (("--sort", "dat"), 2, "did you mean 'date'?"),
