@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from importlib import import_module
 from threading import Event, Timer
@@ -46,7 +46,7 @@ class Apart:
     ) -> None:
         self._end()
 
-    def each(self, argument: str, patience_s: float) -> Iterator[Any]:
+    def each(self, argument: str, patience_s: float) -> Generator[Any, None, None]:
         """What the function yields, as soon as it does.
 
         Args:
@@ -58,10 +58,10 @@ class Apart:
             ApartError: It did not end in time, or ended its process.
         """
         process = self._started()
-        is_over = Event()
+        is_late, is_answered = Event(), False
 
         def stop() -> None:
-            is_over.set()
+            is_late.set()
             process.kill()
 
         timer = Timer(patience_s, stop)
@@ -69,16 +69,19 @@ class Apart:
         timer.start()
         try:
             for kind, value in _answers(process, argument):
-                if kind == "end":
-                    return
+                is_answered = kind != "value"
                 if kind == "error":
                     raise ArchiveError(value)
-                yield value
+                if kind == "value":
+                    yield value
         finally:
             timer.cancel()
-        self._end()
-        how = f"took more than {patience_s:.0f} s" if is_over.is_set() else "ended the process"
-        raise ApartError(f"{argument} cannot be read: reading it {how}.")
+            # Also where nobody took all that it said: the next answer must be to the next call.
+            if is_late.is_set() or not is_answered:
+                self._end()
+        if not is_answered:
+            how = f"took more than {patience_s:.0f} s" if is_late.is_set() else "ended the process"
+            raise ApartError(f"{argument} cannot be read: reading it {how}.")
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None:
@@ -110,7 +113,7 @@ def call_apart(function: str, argument: str, patience_s: float) -> Any:
 
 
 def _answers(process: subprocess.Popen[bytes], argument: str) -> Iterator[tuple[str, Any]]:
-    """What the process says to one argument, until it ends."""
+    """What the process says to one argument: values, then `end` or `error`, unless it dies."""
     assert process.stdin is not None
     assert process.stdout is not None
     with suppress(OSError):
@@ -119,6 +122,8 @@ def _answers(process: subprocess.Popen[bytes], argument: str) -> Iterator[tuple[
         while (line := process.stdout.readline()).endswith(b"\n"):
             kind, value = json.loads(line)
             yield kind, value
+            if kind != "value":
+                return
 
 
 def _serve(function: Callable[[str], Iterator[Any]]) -> None:

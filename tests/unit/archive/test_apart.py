@@ -64,3 +64,11 @@ def test_a_process_that_dies_is_told_and_replaced(monkeypatch: pytest.MonkeyPatc
             list(apart.each("/", 60))
     with apart:
         assert list(apart.each("/", 60)) == ["/"]
+
+
+def test_an_answer_that_was_not_heard_to_its_end_is_not_that_to_the_next_call() -> None:
+    with Apart(GLOB) as apart:
+        answer = apart.each("/*", 60)
+        assert next(answer)
+        answer.close()
+        assert list(apart.each("/", 60)) == ["/"]
