@@ -143,6 +143,15 @@ class StoredParts:
         """Where the details of a batch are, or would be."""
         return self._parts / f"batch-{number:03d}.json"
 
+    def paths(self) -> list[Path]:
+        """Every part; what a crash left half-written is none."""
+        found = [
+            path
+            for pattern in (_BATCH, _PARTITION, _JOB)
+            for _, path in numbered(self._parts, pattern)
+        ]
+        return [self._parts / HEADER, *found] if self.has_parts else found
+
     def read_batches(self) -> list[dict[str, Any]]:
         """Every batch, in order: `id`, `follows`, `opened`, `final`.
 

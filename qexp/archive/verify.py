@@ -1,9 +1,7 @@
-"""Whether an archive is what was sealed, and if not, which results are damaged."""
+"""Whether an archive is what was sealed, and if not, what in it is damaged."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from qexp.archive.apart import Apart
 from qexp.archive.file import ArchiveFile, locate
+from qexp.archive.required import schema_problems
 from qexp.archive.results import ResultGroup
+from qexp.archive.scan import damages
 from qexp.archive.stamp import STAMP, stated_and_found
 from qexp.core.digest import data_digest, pub_digest
 from qexp.errors import ArchiveError
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 #: The minor version of the schema in which a file does not state its own SHA-256.
 _UNSTAMPED: Final = "0"
+#: What `Apart` calls to look for damage.
+PROBLEMS: Final = f"{__name__}:problems"
+#: What a line tells of.
+_RESULT: Final = "result"
+_OTHER: Final = "other"
 _PATIENCE_S: Final = 60.0
 _BYTES_PER_S: Final = 5e6
 
@@ -48,14 +54,16 @@ class PubCheck:
         return self.workload, self.index, self.sha256
 
 
-def verify(path: str | Path) -> list[str]:
-    """Check an archive: the digest of the file, of every PUB and of all data.
+def verify(path: str | Path, apart: Apart | None = None) -> list[str]:
+    """Check an archive: the digest of the file, of every PUB and of all data, and the schema.
 
     Reads the whole file, one PUB at a time. Archives of schema 1.0 state no digest of the file,
-    so that only their results are checked.
+    so that only their results are checked. Of a file that is not what was sealed, everything is
+    read, to name what is damaged.
 
     Args:
         path: The file `run.h5`, or the run's folder.
+        apart: `Apart(PROBLEMS)`, where several files are verified; None: one for this file.
 
     Returns:
         Every problem, one line each; empty if the archive is what was sealed.
@@ -66,12 +74,15 @@ def verify(path: str | Path) -> list[str]:
     except ArchiveError as error:
         return [str(error)]
     if is_intact:
-        return list(_result_problems(located))
-    found, is_known = _result_problems_apart(located)
+        return [line for _, line in _problems(located, is_damaged=False)]
+    with Apart(PROBLEMS) as own:
+        found, is_known = _problems_apart(located, apart or own)
+    lines = [line for _, line in found]
     if is_intact is None:
-        return found
+        return lines
     whole = f"{located} is not what was sealed: restore it from a copy."
-    return [whole, *found] if found or not is_known else [f"{whole} Its results are intact."]
+    has_results = is_known and not any(kind == _RESULT for kind, _ in found)
+    return [f"{whole} Its results are intact." if has_results else whole, *lines]
 
 
 def is_as_sealed(path: Path) -> bool | None:
@@ -93,9 +104,16 @@ def is_as_sealed(path: Path) -> bool | None:
                 return None
             stated, found = stated_and_found(path, file)
     except Exception as error:
-        msg = f"{path} cannot be opened ({_one_line(error)}): restore it from a copy."
+        is_hdf5 = h5py.is_hdf5(path)
+        reason = _one_line(error) if is_hdf5 else "no HDF5 file, or its beginning is damaged"
+        msg = f"{path} cannot be opened ({reason}): restore it from a copy."
         raise ArchiveError(msg) from error
     return stated == found
+
+
+def must_be_stamped(schema: str) -> bool:
+    """Whether a file of this schema states its own SHA-256."""
+    return schema.partition(".")[2] != _UNSTAMPED
 
 
 def check_pubs(file: h5py.Group) -> Iterator[PubCheck]:
@@ -120,49 +138,80 @@ def check_pubs(file: h5py.Group) -> Iterator[PubCheck]:
             yield PubCheck(workload, int(index[k]), shas[k], problem)
 
 
-def _result_problems(path: Path) -> Iterator[str]:
-    """What is wrong with the results, one line each."""
+def _problems(path: Path, *, is_damaged: bool) -> Iterator[tuple[str, str]]:
+    """What is wrong, one line each, and whether with a result or with what is beside it.
+
+    Args:
+        path: Path of the file.
+        is_damaged: Whether it is known to be, so that everything in it is read.
+    """
     try:
         file = ArchiveFile(path)
     except ArchiveError as error:
-        yield str(error)
+        yield _RESULT, str(error)
         return
-    digests = []
     try:
-        minor = str(file.attribute("/", "qexp_schema")).partition(".")[2]
-        if STAMP not in file.group("/") and minor != _UNSTAMPED:
-            yield f"{path} does not state its SHA-256 ({STAMP}): restore it from a copy."
-        for check in check_pubs(file.group("/")):
-            digests.append(check.digest)
-            if check.problem:
-                where = f"PUB {check.index} of {check.workload!r} in {path}"
-                yield f"{where} is damaged: {check.problem}."
-        if data_digest(digests) != file.attribute("/", "data_sha256"):
-            yield f"The data digest of {path} is not that of its results."
-    except Exception as error:
-        yield f"{path} is damaged ({_one_line(error)}): restore it from a copy."
+        yield from _guarded(_result_problems(file), path, _RESULT)
+        if is_damaged:
+            found = (f"In {path}: {clause}." for clause in damages(file.group("/")))
+            yield from _guarded(found, path, _OTHER)
+        yield from _guarded(_schema_problems(file), path, _OTHER)
     finally:
         file.close()
 
 
-def _result_problems_apart(path: Path) -> tuple[list[str], bool]:
+def _guarded(lines: Iterator[str], path: Path, kind: str) -> Iterator[tuple[str, str]]:
+    """Each line with its kind; an error ends them with one more."""
+    try:
+        for line in lines:
+            yield kind, line
+    except Exception as error:
+        yield kind, f"{path} is damaged ({_one_line(error)}): restore it from a copy."
+
+
+def _result_problems(file: ArchiveFile) -> Iterator[str]:
+    digests = []
+    for check in check_pubs(file.group("/")):
+        digests.append(check.digest)
+        if check.problem:
+            where = f"PUB {check.index} of {check.workload!r} in {file.path}"
+            yield f"{where} is damaged: {check.problem}."
+    if data_digest(digests) != file.attribute("/", "data_sha256"):
+        yield f"The data digest of {file.path} is not that of its results."
+
+
+def _schema_problems(file: ArchiveFile) -> Iterator[str]:
+    schema = str(file.attribute("/", "qexp_schema"))
+    if STAMP not in file.group("/") and must_be_stamped(schema):
+        yield f"{file.path} does not state its SHA-256 ({STAMP}): restore it from a copy."
+    for clause in schema_problems(file.group("/"), schema.partition(".")[2]):
+        yield f"{file.path} lacks what its schema requires: {clause}."
+
+
+def problems(path: str) -> Iterator[tuple[str, str]]:
+    """What is wrong with a file that is not known to be intact, one line each; see `Apart`.
+
+    Args:
+        path: Path of the file.
+    """
+    for kind, line in _problems(Path(path), is_damaged=True):
+        yield kind, " ".join(line.split())
+
+
+def _problems_apart(path: Path, apart: Apart) -> tuple[list[tuple[str, str]], bool]:
     """The same in a process of its own: HDF5 never comes back from some damaged files.
 
     Returns:
         The lines, and whether they are all.
     """
-    command = [sys.executable, "-P", "-m", __name__, str(path)]
     patience_s = _PATIENCE_S + path.stat().st_size / _BYTES_PER_S
+    found: list[tuple[str, str]] = []
     try:
-        done = subprocess.run(command, capture_output=True, timeout=patience_s, check=False)
-    except subprocess.TimeoutExpired as error:
-        printed, ending = error.stdout or b"", "does not end"
-    else:
-        printed, ending = done.stdout, "ends the process" if done.returncode else ""
-    lines = printed.decode("utf-8", "replace").splitlines()
-    if ending:
-        lines.append(f"Which results of {path} are damaged is not known: reading it {ending}.")
-    return lines, not ending
+        found.extend((kind, line) for kind, line in apart.each(str(path), patience_s))
+    except ArchiveError as error:
+        found.append((_RESULT, f"Not everything in it could be checked: {error}"))
+        return found, False
+    return found, True
 
 
 def _pub_problem(
@@ -179,9 +228,3 @@ def _pub_problem(
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
-
-
-if __name__ == "__main__":
-    for line in _result_problems(Path(sys.argv[1])):
-        sys.stdout.buffer.write(line.encode("utf-8", "backslashreplace") + b"\n")
-        sys.stdout.flush()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
+from qexp.core.printable import printable
 from qexp.errors import ArchiveError, ConfigError
 from qexp.runlog import keep_standard_streams
 
@@ -77,8 +78,8 @@ def told(error: BaseException) -> int:
 
 
 def say_error(message: str) -> None:
-    """Print one line on the standard error."""
-    sys.stderr.write(f"qexp: {message}\n")
+    """Print one line on the standard error, without what would steer the terminal."""
+    sys.stderr.write(f"qexp: {printable(message)}\n")
     sys.stderr.flush()
 
 

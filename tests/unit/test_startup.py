@@ -114,6 +114,16 @@ def test_opening_an_archive_needs_no_hydra(tmp_path: Path):
     assert modules == []
 
 
+def test_a_listing_reads_archives_in_another_process(tmp_path: Path):
+    (tmp_path / "outputs" / "run").mkdir(parents=True)
+    (tmp_path / "outputs" / "run" / "run.h5").write_bytes(b"")
+    code = f"import os; os.environ['XDG_CACHE_HOME'] = {str(tmp_path / 'cache')!r}"
+    code += "; from qexp.commands.main import main; main()"
+    modules, output = imported(code, tmp_path, "ls")
+    assert "1 run in outputs: 1 damaged" in output
+    assert modules == ["rich"]
+
+
 EVERY_MODULE = """
 import importlib, pkgutil, qexp
 found = {item.name for item in pkgutil.walk_packages(qexp.__path__, "qexp.")}

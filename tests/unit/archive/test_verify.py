@@ -30,7 +30,7 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     large = [sampler_result(rng, {"c": 8}, 5000) for _ in range(2)]
     folder = tmp_path_factory.mktemp("run")
     store = write_run(folder, [*sampler_jobs([1]), large, None])
-    (folder / "journal.jsonl").write_text('{"event":"Started"}\n' * 9)
+    (folder / "journal.jsonl").write_text('{"event":"started"}\n' * 9)
     return store.seal("partial", keep_parts=False)
 
 
@@ -136,31 +136,36 @@ def test_results_that_were_replaced_with_their_digests_are_noticed(
     assert any("data digest" in line for line in found)
 
 
+def answering(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    """Another process than the real one reads the damaged file."""
+    start = subprocess.Popen
+
+    def other(command: list[str], **options: object) -> object:
+        program = f"import os, sys; sys.stdin.readline(); {code}"
+        return start([sys.executable, "-S", "-c", program], **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr("subprocess.Popen", other)
+
+
 def test_a_file_whose_reading_never_ends_is_reported(
     sealed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stuck(command: list[str], timeout: float, **options: object) -> None:
-        assert command[-1].endswith("damaged.h5")
-        raise subprocess.TimeoutExpired(command, timeout, output=b"PUB 0 is damaged\n")
-
-    monkeypatch.setattr("subprocess.run", stuck)
+    said = '["value", ["result", "PUB 0 is damaged"]]'
+    answering(monkeypatch, f"print('{said}', flush=True); sys.stdin.readline()")
+    monkeypatch.setattr("qexp.archive.verify._PATIENCE_S", 0.5)
     (found,) = survey(sealed, [flip(regions(sealed)["digest"][0], 0)], verify)
     assert len(found) == 3
     assert found[1] == "PUB 0 is damaged"
-    assert "reading it does not end" in found[2]
+    assert "Not everything in it could be checked" in found[2]
+    assert "reading it took more than" in found[2]
 
 
 def test_a_process_that_dies_of_a_file_is_reported(
     sealed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = subprocess.run
-
-    def dying(command: list[str], **options: object) -> object:
-        return run([sys.executable, "-S", "-c", "import os; os.abort()"], **options)  # type: ignore[call-overload]
-
-    monkeypatch.setattr("subprocess.run", dying)
+    answering(monkeypatch, "os.abort()")
     (found,) = survey(sealed, [flip(regions(sealed)["digest"][0], 0)], verify)
-    assert "reading it ends the process" in found[1]
+    assert "reading it ended the process" in found[1]
 
 
 @given(st.binary(min_size=64, max_size=300), st.integers(0, 236), st.integers(1, 400))

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import pytest
+
+from qexp.archive.required import schema_problems
+from qexp.archive.stamp import stamp
+from qexp.archive.store import RunStore
+from qexp.archive.verify import verify
+from tests.unit.archive.samples import header, sampler_jobs, sampler_pub, write_partition, write_run
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = write_run(tmp_path_factory.mktemp("run"), [*sampler_jobs([1, 2]), None])
+    return store.seal("partial", keep_parts=False)
+
+
+@pytest.fixture
+def changed(sealed: Path, tmp_path: Path) -> Callable[[Callable[[h5py.File], None]], list[str]]:
+    """What `verify` says of a copy that was changed, and stamped as if it had been sealed so."""
+
+    def verified(change: Callable[[h5py.File], None]) -> list[str]:
+        path = tmp_path / "run.h5"
+        shutil.copy(sealed, path)
+        with h5py.File(path, "r+") as file:
+            change(file)
+        with h5py.File(path, "r") as file:
+            start = file["file_sha256"].id.get_offset()
+        with path.open("r+b") as stream:
+            stream.seek(start)
+            stream.write(b"0" * 64)
+        stamp(path)
+        return verify(path)
+
+    return verified
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        "config/resolved_yaml",
+        "environment",
+        "batch/final_json",
+        "partitions",
+        "partitions/closed_by",
+        "jobs/usage_s",
+        "jobs/attempt",
+        "spans/size",
+        "batches/follows",
+        "circuits/main/logical",
+        "circuits/main/isa/qpy",
+        "circuits/main/isa/final_layout_json",
+        "pubs/main/shots",
+        "backend/snapshots/s0/properties_json",
+    ],
+)
+def test_what_the_schema_requires_is_missed(changed, gone: str) -> None:
+    found = changed(lambda file: file.__delitem__(gone))
+    assert any(f"{gone} is missing" in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [("/", "engine"), ("config", "seed"), ("backend/snapshots/s0", "sha256")]
+)
+def test_a_missing_attribute_is_named(changed, path: str, name: str) -> None:
+    found = changed(lambda file: file[path].attrs.__delitem__(name))
+    assert any(f"{path}@{name} is missing" in line for line in found)
+
+
+def test_a_column_of_another_length_is_named(changed) -> None:
+    def shorten(file: h5py.File) -> None:
+        values = file["jobs/attempt"][:1]
+        del file["jobs/attempt"]
+        file["jobs/attempt"] = values
+
+    assert any("jobs/attempt has 1 rows, the table has 3" in line for line in changed(shorten))
+
+
+def test_circuits_are_as_many_as_pubs(changed) -> None:
+    def shorten(file: h5py.File) -> None:
+        table = file["circuits/main/isa"]
+        for name in list(table):
+            if table[name].shape[:1] == (5,):
+                values = table[name][:4]
+                del table[name]
+                table[name] = values
+
+    found = changed(shorten)
+    assert any("circuits/main/isa has another number of rows than pubs/main" in x for x in found)
+
+
+def test_every_kind_of_run_has_what_is_required(sealed: Path, tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    store.write_header(header(backend={"name": "aer", "num_qubits": 0}))
+    write_partition(store, 0, 0, [sampler_pub()])
+    planned = store.seal("planned", keep_parts=True)
+    for path in (sealed, planned):
+        with h5py.File(path) as file:
+            assert list(schema_problems(file, "1")) == []
+        assert verify(path) == []
