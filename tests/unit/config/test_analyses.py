@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from qexp.config.analyses import chosen_analyses, declared_analysis
 from qexp.config.compare import differences
 from qexp.config.recorded import load_recorded, recorded_analyses
+from qexp.config.targets import locate
 from qexp.core.spec import RunSpec
 from qexp.errors import ConfigError
 
@@ -65,6 +67,14 @@ def test_experiments_have_their_analyses(
     load_spec: LoadSpec, experiment: str, names: list[str]
 ) -> None:
     assert [spec.name for spec in load_spec(f"experiment={experiment}").analyses] == names
+
+
+@pytest.mark.parametrize("name", ["exact_evs", "ghz", "heavy_output", "ideal", "survival"])
+def test_files_list_every_setting_with_its_default(name: str) -> None:
+    (spec,) = chosen_analyses(name, [])
+    parameters = list(signature(locate(spec.target, "")).parameters.values())[1:]
+    assert spec.name == name
+    assert spec.arguments == {each.name: each.default for each in parameters}
 
 
 def test_analyses_are_chosen_and_changed_on_the_command_line(load_spec: LoadSpec) -> None:
