@@ -121,6 +121,16 @@ class NotReproducedError(QexpError):
     """A run was repeated to its end, and its data are not those of the first, or cannot be told."""
 
 
+class AnalysisError(QexpError):
+    """An analysis cannot be made of this run, whose data are as before."""
+
+    exit_code = 2
+
+
+class AnalysisFailedError(AnalysisError):
+    """An analysis failed in its own code; the run's log has the traceback."""
+
+
 @dataclass(frozen=True)
 class Failed:
     """What a run that failed returns to Hydra, which would print more than one line of an error.

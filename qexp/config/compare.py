@@ -14,6 +14,7 @@ _DECIDES_NO_DATA = (
     ("stop_after",),
     ("execution",),
     ("engine", "workers"),
+    ("analysis",),
     ("engine", "poll_interval_s"),
 )
 

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qexp.config import problems, targets
+from qexp.config.analyses import declared_analysis, refuse_nameless
 from qexp.config.hydra_setup import typed_overrides
 from qexp.config.schema import (
     ExecutionNode,
@@ -32,7 +33,7 @@ from qexp.core.model import (
 )
 from qexp.core.policy import ExecutionPolicy
 from qexp.core.protocols import Engine
-from qexp.core.spec import RunSpec
+from qexp.core.spec import AnalysisSpec, RunSpec
 from qexp.engines.options import check_options
 from qexp.errors import ConfigError
 
@@ -60,7 +61,7 @@ def load(config: DictConfig) -> RunSpec:
     """
     plain, config = _plain(config)
     root = _checked_root(plain)
-    spec = freeze(root, as_yaml(config), generator)
+    spec = freeze(root, as_yaml(config), generator, declared_analysis)
     return replace(spec, overrides=typed_overrides(), sources=source_files(root))
 
 
@@ -74,7 +75,7 @@ def check(config: DictConfig) -> int:
         ConfigError: One line for everything that is wrong with a section.
     """
     plain, _ = _plain(config)
-    return freeze(_checked_root(plain), "", generator).seed
+    return freeze(_checked_root(plain), "", generator, declared_analysis).seed
 
 
 def _checked_root(plain: dict[str, Any]) -> RootNode:
@@ -88,6 +89,7 @@ def freeze(
     root: RootNode,
     config_yaml: str,
     generator_of: Callable[[Mapping[str, Any], str], Generator],
+    analysis_of: Callable[[str, Mapping[str, Any]], AnalysisSpec],
 ) -> RunSpec:
     """Bind every target of a validated config; nothing of it is called but the engine's.
 
@@ -95,6 +97,7 @@ def freeze(
         root: The config.
         config_yaml: Its text, for the archive.
         generator_of: Binds the generator that a `circuits` node (and its path) declares.
+        analysis_of: Binds the analysis that a name and its node declare.
 
     Raises:
         ConfigError: One line for what is wrong with a section.
@@ -129,6 +132,7 @@ def freeze(
         overrides=(),
         sources=(),
         metadata=root.metadata.model_dump(),
+        analyses=tuple(analysis_of(name, node) for name, node in root.analysis.items()),
     )
 
 
@@ -196,6 +200,7 @@ def validated(plain: dict[str, Any]) -> RootNode:
     if "experiment" in plain:
         raise ConfigError(f"experiment: unknown key; {problems.PACKAGE_HINT}")
     _refuse_unchosen(plain)
+    refuse_nameless(plain)
     try:
         return RootNode.model_validate(plain)
     except ValidationError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging.config
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,6 +120,8 @@ def log_into(folder: Path) -> Path:
     Returns:
         Path of that file.
     """
+    import logging.config
+
     import yaml  # type: ignore[import-untyped]
 
     from qexp.config.hydra_setup import shipped_root
