@@ -37,6 +37,8 @@ class PubSummary:
         isa_depth: Depth of the ISA circuit.
         isa_size: Size of the ISA circuit.
         parameter_names: Names of the parameters, in the order of the values.
+        group: Group of its result: PUBs whose data have the same fields, types and shapes share
+            one; `""` without result.
         metadata_json: Metadata of its result, `""` without result.
     """
 
@@ -51,6 +53,7 @@ class PubSummary:
     isa_depth: int
     isa_size: int
     parameter_names: tuple[str, ...]
+    group: str
     metadata_json: str
 
 
@@ -87,6 +90,7 @@ class PubTable:
                 isa_depth=int(self._circuit("isa", "depth", index)),
                 isa_size=int(self._circuit("isa", "size", index)),
                 parameter_names=tuple(json.loads(self._pub("parameter_names_json", index))),
+                group=self._pub("result_group", index),
                 metadata_json=self._pub("result_metadata_json", index),
             )
 
@@ -119,7 +123,8 @@ class PubTable:
             text = self._pub("observables_json", index)
             if text not in self._observables:
                 # The last one: PUBs that follow each other often share their observables.
-                self._observables = {text: _as_texts(json.loads(text) if text else {"": 1.0})}
+                texts = _as_texts(json.loads(text) if text else {"": 1.0})
+                self._observables = {text: np.array(texts, dtype=object)}
             return np.broadcast_to(self._observables[text], shape)
 
     def _pub(self, name: str, index: int) -> Any:
@@ -129,13 +134,12 @@ class PubTable:
         return self._file.column(f"circuits/{self._workload}/{form}/{name}")[index]
 
 
-def _as_texts(nested: Any) -> NDArray[Any]:
-    """Nested lists of `{Pauli string: coefficient}` as an array of texts."""
+def _as_texts(nested: Any) -> Any:
+    """Nested lists of `{Pauli string: coefficient}` as nested lists of texts."""
     if isinstance(nested, list):
-        return np.array([_as_texts(item) for item in nested], dtype=object)
+        return [_as_texts(item) for item in nested]
     (first, *others) = nested.items() if nested else [("", 0.0)]
-    text = first[0] if first[1] == 1 and not others else dumps(nested)
-    return np.array(text, dtype=object)
+    return first[0] if first[1] == 1 and not others else dumps(nested)
 
 
 def read_parameter_values(file: ArchiveFile, workload: str, index: int) -> NDArray[Any] | None:

@@ -54,5 +54,6 @@ def test_the_table_of_pubs_agrees_with_the_pubs(two_workloads: Path) -> None:
         both = ['{"ZZ":0.5,"XI":-1.25}', '{"IY":0.3333333333333333}']
         assert estimated.observables(0).tolist() == [both, both]
         assert estimated.observables(1).shape == (3, 2)
+        assert type(estimated.observables(1)[2, 1]) is str
         with pytest.raises(ArchiveError, match="no workload"):
             run.pub_table("other")
