@@ -24,7 +24,7 @@ def declared(file: Path | None, settings: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if file is not None:
         try:
-            loaded = _yaml(file.read_text(encoding="utf-8"), str(file))
+            loaded = _yaml(file.read_text(encoding="utf-8"), f"--metadata {file}")
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8"
             raise ConfigError(f"--metadata {file}: cannot be read: {reason}") from None

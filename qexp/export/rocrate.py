@@ -281,8 +281,11 @@ def _add(crate: ROCrate, identifier: str, about: Entity) -> Any:
 
 
 def _time(text: str) -> str:
-    """ISO 8601 with milliseconds and an offset, as the profile asks for."""
-    moment = datetime.fromisoformat(text)
+    """ISO 8601 with milliseconds and an offset, as the profile asks for, where it is a time."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return text
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return aware.astimezone(UTC).isoformat(timespec="milliseconds")
 
