@@ -83,9 +83,9 @@ def export(
         force: Whether an earlier export may be replaced.
 
     Raises:
-        ConfigError: There is no such format, or it takes no metadata, or the metadata are wrong.
-        ArchiveError: The archive is damaged or holds only a plan, or the output exists already or
-            cannot be written.
+        ConfigError: There is no such format, it takes no metadata, or the metadata are wrong; the
+            output exists already; the run was only planned.
+        ArchiveError: The archive is damaged, or the output cannot be written.
     """
     form = find(name)
     if metadata and not form.takes_metadata:
@@ -125,10 +125,10 @@ def _gaps(run: Archive) -> list[str]:
     """What of the run is not there.
 
     Raises:
-        ArchiveError: The run was only planned.
+        ConfigError: The run was only planned.
     """
     if run.status == "planned":
-        raise ArchiveError(f"{run.path} holds only a plan: there are no results to export.")
+        raise ConfigError(f"{run.path} holds only a plan: there are no results to export.")
     return [
         f"the run is {run.status}: {len(results.available)} of {len(results)} PUBs of {name!r} "
         "have a result; the others are left out"

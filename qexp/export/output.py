@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from qexp.archive import commit
-from qexp.errors import ArchiveError
+from qexp.errors import ArchiveError, ConfigError
 
 
 def refuse_existing(path: Path, archive: Path, *, is_file: bool, force: bool) -> None:
@@ -22,20 +22,20 @@ def refuse_existing(path: Path, archive: Path, *, is_file: bool, force: bool) ->
         force: Whether an earlier output may be replaced.
 
     Raises:
-        ArchiveError: It exists, and is not to be replaced or cannot be.
+        ConfigError: It exists, and is not to be replaced or cannot be.
     """
     if not os.path.lexists(path):
         return
     inside = path.resolve()
     if archive.resolve() == inside or inside in archive.resolve().parents:
         msg = f"{path} is or holds the archive itself: choose another --output."
-        raise ArchiveError(msg)
+        raise ConfigError(msg)
     if path.is_symlink() or path.is_dir() == is_file:
         wanted = "file" if is_file else "folder"
-        raise ArchiveError(f"{path} exists and is no {wanted}: choose another --output.")
+        raise ConfigError(f"{path} exists and is no {wanted}: choose another --output.")
     if not force:
         msg = f"{path} exists already: choose another --output, or replace it with --force."
-        raise ArchiveError(msg)
+        raise ConfigError(msg)
 
 
 def replacing(path: Path, *, is_file: bool) -> AbstractContextManager[Path]:
@@ -45,7 +45,8 @@ def replacing(path: Path, *, is_file: bool) -> AbstractContextManager[Path]:
     replaced where it holds files that the new one does not.
 
     Raises:
-        ArchiveError: The output cannot be written, or the folder holds other files.
+        ArchiveError: The output cannot be written.
+        ConfigError: The folder holds other files.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,4 +83,4 @@ def _refuse_other_files(folder: Path, new: Path) -> None:
                 f"{item} would be lost: {folder} holds more than this export writes. Remove it "
                 "yourself, or choose another --output."
             )
-            raise ArchiveError(msg)
+            raise ConfigError(msg)

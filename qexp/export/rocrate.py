@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from qexp.archive.read import Archive
 from qexp.config.recorded import leaves, parse
@@ -41,6 +42,7 @@ _TYPES: Final = {
     ".md": "text/markdown",
 }
 _BLOCK_BYTES: Final = 2**20
+_IRI: Final = ":/?#[]@!$&'()*+,;=%"
 
 Entity = dict[str, Any]
 
@@ -276,8 +278,9 @@ def _add(crate: ROCrate, identifier: str, about: Entity) -> Any:
     """Add an entity, or find the one that has this identifier."""
     from rocrate.model.contextentity import ContextEntity
 
-    found = crate.dereference(identifier)
-    return found or crate.add(ContextEntity(crate, identifier, properties=about))
+    # Names of organisations and keys of the config are no IRIs as they are.
+    iri = quote(identifier, safe=_IRI)
+    return crate.dereference(iri) or crate.add(ContextEntity(crate, iri, properties=about))
 
 
 def _time(text: str) -> str:

@@ -40,7 +40,7 @@ def test_the_output_is_beside_the_archive_and_never_replaced_unasked(
     path = run_export(complete.parent, name)
     assert path.parent == complete.parent
     assert path.name.startswith("run")
-    with pytest.raises(ArchiveError, match=r"exists already: .* replace it with --force"):
+    with pytest.raises(ConfigError, match=r"exists already: .* replace it with --force"):
         run_export(complete, name)
     assert run_export(complete, name, force=True) == path
     assert complete.read_bytes() == before
@@ -74,7 +74,7 @@ def test_a_damaged_archive_is_refused_before_anything_is_written(
 
 
 def test_a_plan_is_refused(planned: Path) -> None:
-    with pytest.raises(ArchiveError, match="holds only a plan"):
+    with pytest.raises(ConfigError, match="holds only a plan"):
         export(planned, "csv")
 
 
@@ -85,7 +85,7 @@ def test_metadata_are_refused_where_they_would_have_no_effect(complete: Path) ->
 
 def test_the_archive_itself_is_never_the_output(complete: Path) -> None:
     for name, output in (("netcdf", complete), ("csv", complete.parent), ("csv", complete)):
-        with pytest.raises(ArchiveError, match=r"archive itself|is no folder"):
+        with pytest.raises(ConfigError, match=r"archive itself|is no folder"):
             export(complete, name, output, force=True)
     assert qexp.open_archive(complete).verify() == []
 
@@ -94,7 +94,7 @@ def test_a_folder_with_other_files_is_not_replaced(complete: Path, tmp_path: Pat
     mine = tmp_path / "thesis"
     mine.mkdir()
     (mine / "chapter.tex").write_text("mine")
-    with pytest.raises(ArchiveError, match=r"chapter\.tex would be lost"):
+    with pytest.raises(ConfigError, match=r"chapter\.tex would be lost"):
         export(complete, "csv", mine, force=True)
     assert (mine / "chapter.tex").read_text() == "mine"
     assert [path.name for path in mine.iterdir()] == ["chapter.tex"]
@@ -107,14 +107,14 @@ def test_an_output_of_another_kind_is_not_replaced(
     output, target = tmp_path / "out", tmp_path / "target"
     target.mkdir()
     output.symlink_to(target)
-    with pytest.raises(ArchiveError, match="exists and is no"):
+    with pytest.raises(ConfigError, match="exists and is no"):
         export(complete, name, output, force=True)
     output.unlink()
     if name == "csv":
         output.write_text("mine")
     else:
         output.mkdir()
-    with pytest.raises(ArchiveError, match="exists and is no"):
+    with pytest.raises(ConfigError, match="exists and is no"):
         export(complete, name, output, force=True)
 
 

@@ -138,7 +138,7 @@ def test_what_is_recommended_and_missing_is_said_in_one_line(partial: Path) -> N
         metadata={
             "license": "https://lab.example/terms",
             "creators": [{"name": "Ada"}, {"name": "Bob", "affiliation": "Lab"}],
-            "publisher": {"name": "Lab"},
+            "publisher": {"name": 'The "Lab" of <ü>'},
             "funding": [{"funder": "Agency"}],
         },
     )
@@ -146,7 +146,11 @@ def test_what_is_recommended_and_missing_is_said_in_one_line(partial: Path) -> N
         "creators[].affiliation, creators[].affiliation_url, creators[].orcid, publisher.url, "
         "funding[].funder_url;"
     ) in more.notes[1]
-    assert ids(entities(more.path)["./"]["author"]) == ["#creator-0", "#creator-1"]
+    about = entities(more.path)
+    assert ids(about["./"]["author"]) == ["#creator-0", "#creator-1"]
+    (publisher,) = ids(about["./"]["publisher"])
+    assert publisher == "#organisation-The%20%22Lab%22%20of%20%3C%C3%BC%3E"
+    assert about[publisher]["name"] == 'The "Lab" of <ü>'
 
 
 def test_names_from_the_archive_lead_nowhere_else(tmp_path: Path) -> None:
