@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from qexp.archive.netcdf import Group, Variable, lay_out
+from qexp.archive.layout import Group, Variable, lay_out
 from qexp.archive.schema import SNAPSHOTS, root_attributes
 from qexp.archive.sources import PartFiles
 from qexp.archive.stamp import STAMP, make_room, stamp, stamp_variable

@@ -12,7 +12,7 @@ from qexp.core.jsonable import dumps, with_sorted_keys
 from qexp.errors import ArchiveError
 
 #: Files with another major version are not read; a minor version only adds.
-SCHEMA: Final = "1.1"
+SCHEMA: Final = "1.2"
 ARCHIVE_NAME: Final = "run.h5"
 JOURNAL_NAME: Final = "journal.jsonl"
 PARTS_NAME: Final = "parts"
@@ -173,6 +173,8 @@ def root_attributes(
         "title": metadata.get("title") or header["experiment"],
         "description": metadata.get("description") or "",
         "creators_json": dumps(metadata.get("creators") or []),
+        "publisher_json": dumps(metadata.get("publisher")),
+        "funding_json": dumps(metadata.get("funding") or []),
         "license": metadata.get("license") or "",
         "keywords": ", ".join(keywords) if isinstance(keywords, list) else str(keywords),
         "date_created": header["created"],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import numpy as np
 
 from qexp.archive.commit import BLOCK_BYTES
-from qexp.archive.netcdf import Variable
+from qexp.archive.layout import Variable
 from qexp.core.digest import NUM_DIGITS, file_digest
 from qexp.errors import ArchiveError
 

@@ -52,7 +52,7 @@ class RunSpec:
         config_yaml: The resolved config.
         overrides: The command line's overrides.
         sources: Files that declare the experiment.
-        metadata: Title, description, creators, license, keywords.
+        metadata: Title, description, creators, publisher, funding, license, keywords.
         analyses: What is made of the data once they are sealed; decides none of them.
     """
 

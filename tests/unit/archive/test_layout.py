@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from qexp.archive.netcdf import Group, Variable, lay_out
+from qexp.archive.layout import Group, Variable, lay_out
 from qexp.archive.tables import storage
 
 INT, BYTE = np.dtype("<i8"), np.dtype("u1")
