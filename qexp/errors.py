@@ -105,6 +105,12 @@ class ArchiveError(QexpError):
     exit_code = 5
 
 
+class AnalysisError(QexpError):
+    """An analysis cannot be made of this run, or failed in its own code; the data are as before."""
+
+    exit_code = 2
+
+
 @dataclass(frozen=True)
 class Failed:
     """What a run that failed returns to Hydra, which would print more than one line of an error.
