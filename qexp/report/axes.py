@@ -74,7 +74,9 @@ def round_ticks(low: float, high: float, count: int) -> list[float]:
     """Multiples of 1, 2 or 5 times a power of ten between two values, about `count` of them."""
     rough = (high - low) / max(count, 1)
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
+    # Halves would be odd where only whole numbers are meant.
+    factors = (1, 2, 5, 10) if power == 1 else (1, 2, 2.5, 5, 10)
+    step = next(power * factor for factor in factors if power * factor >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [float(f"{k * step:.12g}") for k in range(first, last + 1)]
@@ -117,7 +119,7 @@ class Plot:
 
     def __post_init__(self) -> None:
         self.drawing = Drawing(self.width, self.height, self.label, "plot")
-        y_ticks = self.y_axis.marked(int((self.height - self.top - self.bottom) / 38))
+        y_ticks = self.y_axis.marked(int((self.height - self.top - self.bottom) / 32))
         if not self.left:
             widest = max((text_width(text, 10.5) for _, text in y_ticks), default=0)
             self.left = (20 if self.y_axis.label else 4) + widest + 8

@@ -54,7 +54,9 @@ def _in_rows(num_qubits: int, pairs: Sequence[Pair]) -> NDArray[np.float64] | No
         start = stop
     if len(set(places.values())) < num_qubits:
         return None
-    if any(abs(places[a][0] - places[b][0]) + abs(places[a][1] - places[b][1]) != 1 for a, b in pairs):
+    if any(
+        abs(places[a][0] - places[b][0]) + abs(places[a][1] - places[b][1]) != 1 for a, b in pairs
+    ):
         return None
     return np.array([places[q] for q in range(num_qubits)], dtype=np.float64)
 

@@ -100,7 +100,9 @@ class Measured:
         num_pubs: PUBs that it has.
         num_available: Those with a result.
         shown: Indices of the PUBs of which anything below is.
-        damaged: Why some could not be read, in one line, or "".
+        shapes: Shapes of their ISA circuits.
+        used_qubits: Physical qubits that these act on.
+        used_pairs: Pairs of them, the lower first, with the number of gates on them.
     """
 
     workload: str
@@ -108,11 +110,11 @@ class Measured:
     num_pubs: int
     num_available: int
     shown: tuple[int, ...]
+    shapes: tuple[Shape, ...] = ()
     samples: tuple[Sample, ...] = ()
     estimates: tuple[Estimate, ...] = ()
     used_qubits: frozenset[int] = frozenset()
     used_pairs: Mapping[tuple[int, int], int] = field(default_factory=dict)
-    damaged: str = ""
 
     @cached_property
     def judged(self) -> tuple[Sample, ...]:
@@ -166,11 +168,13 @@ class _Reader:
         shown = evenly(available or range(len(self._pubs)), max_pubs)
         samples: list[Sample] = []
         estimates: list[Estimate] = []
+        shapes: list[Shape] = []
         kind = "sampler"
         for index in shown:
             pub = self._pubs[index]
             kind = "estimator" if hasattr(pub, "observables") else "sampler"
             shape = self._shape(self._isa[index])
+            shapes.append(shape)
             if not available or self._points >= MAX_POINTS:
                 continue
             if kind == "sampler":
@@ -183,6 +187,7 @@ class _Reader:
             len(self._pubs),
             len(available),
             shown,
+            tuple(shapes),
             tuple(samples),
             tuple(estimates),
             frozenset(self._used_qubits),
@@ -221,13 +226,19 @@ class _Reader:
         if "evs" not in data:
             return
         evs = np.asarray(data["evs"], dtype=float)
-        stds = np.asarray(data["stds"], dtype=float) if "stds" in data else np.full(evs.shape, np.nan)
+        stds = (
+            np.asarray(data["stds"], dtype=float) if "stds" in data else np.full(evs.shape, np.nan)
+        )
         sets = np.arange(pub.parameter_values.size).reshape(pub.parameter_values.shape)
         which = np.arange(pub.observables.size).reshape(pub.observables.shape)
         sets, which = np.broadcast_arrays(sets, which)
         observables = pub.observables.ravel().tolist()
         exact = _ExactValues(pub, self._affords)
-        settings = pub.parameter_values.as_array().ravel() if pub.parameter_values.num_parameters == 1 else ()
+        settings = (
+            pub.parameter_values.as_array().ravel()
+            if pub.parameter_values.num_parameters == 1
+            else ()
+        )
         for point in self._some_points(evs.shape):
             terms = observables[int(which[point])]
             yield Estimate(

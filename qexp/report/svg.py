@@ -44,7 +44,9 @@ class Drawing:
         where = f'x1="{_n(x1)}" y1="{_n(y1)}" x2="{_n(x2)}" y2="{_n(y2)}"'
         self._parts.append(f'<line class="{name}" {where}/>')
 
-    def path(self, points: Sequence[tuple[float, float]], name: str, *, closed: bool = False) -> None:
+    def path(
+        self, points: Sequence[tuple[float, float]], name: str, *, closed: bool = False
+    ) -> None:
         """Straight lines from point to point."""
         steps = "L".join(f"{_n(x)} {_n(y)}" for x, y in points)
         self._parts.append(f'<path class="{name}" d="M{steps}{"Z" if closed else ""}"/>')
@@ -59,7 +61,14 @@ class Drawing:
         self._parts.append(f'<path class="{name}" d="{commands}"/>')
 
     def rect(
-        self, x: float, y: float, width: float, height: float, name: str, tip: str = "", r: float = 0
+        self,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        name: str,
+        tip: str = "",
+        r: float = 0,
     ) -> None:
         """A rectangle; `tip` is shown when it is pointed at, `r` rounds its corners."""
         where = f'x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}"'

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
 MAX_QUBITS = 24
-MAX_INSTRUCTIONS = 260
+MAX_INSTRUCTIONS = 400
+MAX_LINES = 5
 _WIRE = 34.0
 _BOX = 24.0
 _GAP = 8.0
@@ -88,10 +89,13 @@ def draw_circuit(circuit: QuantumCircuit, label: str) -> tuple[Drawing, str]:
     Returns:
         The drawing, and what it leaves out, `""` for nothing.
     """
-    gates, wires, note = _gates(circuit)
+    gates, wires, notes = _gates(circuit)
     layers = _layers(gates, len(wires))
     left = max((text_width(wire, 11) for wire in wires), default=0) + 16
-    lines = _lines(layers, _FOLD - left - 10)
+    lines = _lines(layers, _FOLD - left - 10)[:MAX_LINES]
+    drawn = sum(len(layer.gates) for line in lines for layer in line)
+    if drawn < len(gates) or len(circuit.data) > MAX_INSTRUCTIONS:
+        notes.insert(0, f"the first {drawn:,} of {len(circuit.data):,} instructions")
     width = max((sum(layer.width for layer in line) for line in lines), default=0) + left + 14
     high = len(wires) * _WIRE + _LINE_GAP
     draw = Drawing(width, max(1, len(lines)) * high - _LINE_GAP + 8, label, "circuit")
@@ -107,16 +111,13 @@ def draw_circuit(circuit: QuantumCircuit, label: str) -> tuple[Drawing, str]:
             for gate in layer.gates:
                 _draw(draw, gate, x + (layer.width - _GAP) / 2 + _GAP / 2, top)
             x += layer.width
-    return draw, note
+    return draw, "; ".join(notes)
 
 
-def _gates(circuit: QuantumCircuit) -> tuple[list[Gate], list[str], str]:
+def _gates(circuit: QuantumCircuit) -> tuple[list[Gate], list[str], list[str]]:
     """The gates, the names of the rows, and what was left out."""
     notes = []
-    data = list(circuit.data)
-    if len(data) > MAX_INSTRUCTIONS:
-        notes.append(f"the first {MAX_INSTRUCTIONS} of {len(data):,} instructions")
-        data = data[:MAX_INSTRUCTIONS]
+    data = circuit.data[:MAX_INSTRUCTIONS]
     position = {qubit: k for k, qubit in enumerate(circuit.qubits)}
     acting = sorted({position[q] for item in data if item.name != "barrier" for q in item.qubits})
     if len(acting) > MAX_QUBITS:
@@ -132,8 +133,8 @@ def _gates(circuit: QuantumCircuit) -> tuple[list[Gate], list[str], str]:
         if rows and (len(rows) == len(operands) or item.name == "barrier"):
             gates.append(_gate(item, rows, [bits[bit] for bit in item.clbits]))
     is_physical = circuit.layout is not None
-    wires = [f"{qubit}" if is_physical else f"q{qubit}" for qubit in acting]
-    return gates, wires, "; ".join(notes)
+    wires = [f"Q{qubit}" if is_physical else f"q{qubit}" for qubit in acting]
+    return gates, wires, notes
 
 
 def _gate(item: Any, rows: tuple[int, ...], bits: Sequence[int]) -> Gate:
@@ -233,23 +234,35 @@ def _draw_targets(draw: Drawing, gate: Gate, x: float, targets: Sequence[float])
 def _box(draw: Drawing, gate: Gate, x: float, targets: Sequence[float]) -> None:
     low, high = min(targets), max(targets)
     wide, numbered = gate.width, len(targets) > 1
+    if len(targets) == 2 and high - low > _WIRE * 1.5:
+        # Wires between the two stay visible.
+        draw.line(x, low, x, high, "link")
+        for number, y in enumerate(targets):
+            draw.rect(x - wide / 2, y - _BOX / 2, wide, _BOX, "gate", gate.tip, 3)
+            draw.text(x - wide / 2 + 3, y + 3, str(number), "operand")
+            _name(draw, gate, x + 4, y)
+        return
     draw.rect(x - wide / 2, low - _BOX / 2, wide, high - low + _BOX, "gate", gate.tip, 3)
     if numbered:
         for number, y in enumerate(targets):
             draw.text(x - wide / 2 + 3, y + 3, str(number), "operand")
-    middle = (low + high) / 2
-    centre = x + (4.0 if numbered else 0.0)
+    _name(draw, gate, x + (4.0 if numbered else 0.0), (low + high) / 2)
+
+
+def _name(draw: Drawing, gate: Gate, x: float, y: float) -> None:
     if gate.values:
-        draw.text(centre, middle - 0.5, gate.name, "gate-name", "middle", tip=gate.tip)
-        draw.text(centre, middle + 9, gate.values, "gate-value", "middle", tip=gate.tip)
+        draw.text(x, y - 0.5, gate.name, "gate-name", "middle")
+        draw.text(x, y + 9, gate.values, "gate-value", "middle")
     else:
-        draw.text(centre, middle + 4.2, gate.name, "gate-name", "middle", tip=gate.tip)
+        draw.text(x, y + 4.2, gate.name, "gate-name", "middle")
 
 
 def _meter(draw: Drawing, gate: Gate, x: float, y: float) -> None:
     left = x - gate.width / 2
     middle = left + 12
     draw.rect(left, y - 11, 24, 22, "meter", gate.tip, 3)
-    draw.curve(f"M{middle - 7:.1f} {y + 5:.1f}A7 7 0 0 1 {middle + 7:.1f} {y + 5:.1f}", "meter-line")
+    draw.curve(
+        f"M{middle - 7:.1f} {y + 5:.1f}A7 7 0 0 1 {middle + 7:.1f} {y + 5:.1f}", "meter-line"
+    )
     draw.line(middle, y + 5, middle + 5, y - 5, "meter-line")
     draw.text(left + 26, y - 4, gate.target, "bit-name")

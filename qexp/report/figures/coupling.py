@@ -12,7 +12,7 @@ from qexp.report.svg import Drawing
 from qexp.report.text import percent
 
 NUM_COLOURS = 9
-_MARGIN = 24.0
+_MARGIN = 26.0
 _LEGEND = 46.0
 _MOST_HEIGHT = 560.0
 
@@ -76,10 +76,10 @@ def coupling_map(
     """
     places = positions(device.num_qubits, device.pairs)
     extent = places.max(axis=0)
-    scale = min((width - 2 * _MARGIN) / max(extent[0], 1), 64.0)
+    scale = min((width - 2 * _MARGIN) / max(extent[0], 1), 96.0 if device.num_qubits <= 8 else 64.0)
     if extent[1] * scale > _MOST_HEIGHT:
         scale = _MOST_HEIGHT / extent[1]
-    radius = min(scale * 0.31, 15.0)
+    radius = min(scale * 0.31, 20.0 if device.num_qubits <= 8 else 15.0)
     shift = (width - extent[0] * scale) / 2
     height = extent[1] * scale + 2 * _MARGIN + _LEGEND
     draw = Drawing(width, height, label, "device")
@@ -97,9 +97,18 @@ def coupling_map(
         draw.circle(x, y, radius, f"qubit {name}", tip)
         if radius >= 5.5:
             size = "big" if radius >= 11 else "small"
-            draw.text(x, y + (4 if size == "big" else 2.5), str(qubit), f"on-{name} {size}", "middle", tip=tip)
+            draw.text(
+                x,
+                y + (4 if size == "big" else 2.5),
+                str(qubit),
+                f"on-{name} {size}",
+                "middle",
+                tip=tip,
+            )
     half = width / 2
     _legend(draw, readout, "readout error", 10, height - 26, half - 30)
+    if any(error >= 0.5 for error in (*device.gate.values(), *device.readout.values())):
+        draw.text(width - 10, height - 32, "dashed: out of order", "tick", "end")
     _legend(draw, gates, "two-qubit gate error", half + 10, height - 26, half - 30)
     return draw
 

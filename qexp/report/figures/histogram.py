@@ -68,9 +68,7 @@ def outcome_histogram(
     return draw
 
 
-def _chosen(
-    measured: Mapping[str, float], ideal: Mapping[str, float]
-) -> tuple[list[str], int]:
+def _chosen(measured: Mapping[str, float], ideal: Mapping[str, float]) -> tuple[list[str], int]:
     """The outcomes to show in ascending order, and how many others there are."""
     bits = len(next(iter(measured)))
     if bits <= int(math.log2(MAX_OUTCOMES)) and set(next(iter(measured))) <= {"0", "1"}:

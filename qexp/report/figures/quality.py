@@ -49,15 +49,14 @@ def quality_by(marks: Sequence[Mark], x_label: str, y_label: str, label: str) ->
 
 
 def _bins(xs: np.ndarray, ys: np.ndarray) -> list[tuple[float, float, float, float]]:
-    """(x, median, quartiles) of as many circuits each; none where there are few circuits."""
-    different = np.unique(xs)
-    if len(xs) < 12 or len(different) < 2:
+    """(x, median, quartiles) of about as many circuits each; none where there are few."""
+    if len(xs) < 12:
         return []
-    if len(different) <= _NUM_BINS:
-        groups = [np.flatnonzero(xs == x) for x in different]
-    else:
-        order = np.argsort(xs, kind="stable")
-        groups = np.array_split(order, min(_NUM_BINS, len(xs) // 6))
+    count = min(_NUM_BINS, len(xs) // 5)
+    # Circuits of equal cost are never in different groups.
+    edges = np.unique(np.quantile(xs, np.linspace(0, 1, count + 1)))
+    number = np.clip(np.searchsorted(edges, xs, side="right") - 1, 0, max(0, len(edges) - 2))
+    groups = [np.flatnonzero(number == k) for k in np.unique(number)]
     return [
         (float(np.median(xs[group])), *map(float, np.percentile(ys[group], (50, 25, 75))))  # type: ignore[misc]
         for group in groups

@@ -22,8 +22,10 @@ class Value:
     tip: str
 
 
-def values_along(values: Sequence[Value], x_label: str, label: str) -> Drawing:
-    """Measured values with error bars over a line through the exact ones."""
+def values_along(
+    values: Sequence[Value], x_label: str, label: str, *, is_curve: bool = True
+) -> Drawing:
+    """Measured values with error bars over the exact ones, which a line joins if `is_curve`."""
     held = [value.ev + sign * _finite(value.std) for value in values for sign in (-1, 1)]
     held += [value.exact for value in values if value.exact is not None]
     y_axis = Axis.around("expectation value", held)
@@ -33,7 +35,7 @@ def values_along(values: Sequence[Value], x_label: str, label: str) -> Drawing:
         plot.drawing.line(plot.left, plot.y(0), plot.width - plot.right, plot.y(0), "zero")
     ordered = sorted(values, key=lambda value: value.x)
     exact = [(plot.x(v.x), plot.y(v.exact)) for v in ordered if v.exact is not None]
-    if len({x for x, _ in exact}) > 1 and len({x for x, _ in exact}) == len(exact):
+    if is_curve and 1 < len(exact) == len({x for x, _ in exact}):
         plot.drawing.path(exact, "exact-line")
     for x, y in exact:
         plot.drawing.circle(x, y, 3.6, "exact")
@@ -51,7 +53,6 @@ def values_against_exact(values: Sequence[Value], label: str) -> Drawing:
         label,
         Axis.around("exact value", held),
         Axis.around("measured value", held),
-        height=300,
         x_grid=True,
     )
     low, high = plot.x_axis.low, plot.x_axis.high
