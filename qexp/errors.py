@@ -106,9 +106,13 @@ class ArchiveError(QexpError):
 
 
 class AnalysisError(QexpError):
-    """An analysis cannot be made of this run, or failed in its own code; the data are as before."""
+    """An analysis cannot be made of this run, whose data are as before."""
 
     exit_code = 2
+
+
+class AnalysisFailedError(AnalysisError):
+    """An analysis failed in its own code; the run's log has the traceback."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 MAX_QUBITS = 16
 """A statevector of so many qubits takes 1 MiB and about a millisecond per gate."""
 
-_ROUNDING = 1e-16
+ROUNDING = 1e-16
+"""Probabilities up to this are 0 but for rounding."""
 
 
 class NotExactError(Exception):
@@ -34,11 +35,13 @@ class Distribution:
         bits: For each of them its positions in the outcome: several, where a qubit was measured
             into several bits. All others are 0.
         num_bits: Number of bits of an outcome, those of all registers.
+        num_measured: Number of qubits that are measured, those that no gate acts on included.
     """
 
     probabilities: NDArray[np.float64]
     bits: tuple[tuple[int, ...], ...]
     num_bits: int
+    num_measured: int
 
     def outcome(self, index: int) -> str:
         """The key of `get_counts()` to which `probabilities[index]` belongs."""
@@ -52,7 +55,7 @@ class Distribution:
 
     def as_dict(self) -> dict[str, float]:
         """Outcome -> probability, without those that are 0 but for rounding."""
-        possible = np.flatnonzero(self.probabilities > _ROUNDING).tolist()
+        possible = np.flatnonzero(self.probabilities > ROUNDING).tolist()
         return {self.outcome(index): float(self.probabilities[index]) for index in possible}
 
 
@@ -100,6 +103,7 @@ def distribution(circuit: QuantumCircuit, max_qubits: int = MAX_QUBITS) -> Distr
         np.asarray(probabilities, dtype=np.float64),
         tuple(tuple(sorted(positions[qubit])) for qubit in order),
         len(joined),
+        len({qubit for bit, qubit in measured.items() if bit in joined}),
     )
 
 

@@ -8,7 +8,13 @@ from qexp.config.recorded import is_masked, leaves, parse
 from qexp.redact import MASK, redactor
 
 _UNSET = "nothing"
-_DECIDES_NO_DATA = (("run_dir",), ("stop_after",), ("execution",), ("engine", "poll_interval_s"))
+_DECIDES_NO_DATA = (
+    ("run_dir",),
+    ("stop_after",),
+    ("execution",),
+    ("analysis",),
+    ("engine", "poll_interval_s"),
+)
 
 
 def differences(recorded_yaml: str, new_yaml: str) -> list[str]:

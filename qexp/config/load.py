@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qexp.config import problems, targets
+from qexp.config.analyses import declared_analysis, refuse_nameless
 from qexp.config.hydra_setup import typed_overrides
 from qexp.config.schema import (
     ExecutionNode,
@@ -34,7 +35,7 @@ from qexp.core.model import (
 )
 from qexp.core.policy import ExecutionPolicy
 from qexp.core.protocols import Engine
-from qexp.core.spec import RunSpec
+from qexp.core.spec import AnalysisSpec, RunSpec
 from qexp.engines.options import check_options
 from qexp.errors import ConfigError
 
@@ -63,7 +64,7 @@ def load(config: DictConfig) -> RunSpec:
     root = validated(plain)
     if root.run_dir is not None and _is_sweep():
         raise ConfigError("run_dir: names one run, which a sweep cannot go on with; leave out -m")
-    spec = freeze(root, yaml_text, generator)
+    spec = freeze(root, yaml_text, generator, declared_analysis)
     return replace(spec, overrides=typed_overrides(), sources=source_files(root))
 
 
@@ -71,6 +72,7 @@ def freeze(
     root: RootNode,
     config_yaml: str,
     generator_of: Callable[[Mapping[str, Any], str], Generator],
+    analysis_of: Callable[[str, Mapping[str, Any]], AnalysisSpec],
 ) -> RunSpec:
     """Bind every target of a validated config; nothing of it is called but the engine's.
 
@@ -78,6 +80,7 @@ def freeze(
         root: The config.
         config_yaml: Its text, for the archive.
         generator_of: Binds the generator that a `circuits` node (and its path) declares.
+        analysis_of: Binds the analysis that a name and its node declare.
 
     Raises:
         ConfigError: One line for what is wrong with a section.
@@ -112,6 +115,7 @@ def freeze(
         overrides=(),
         sources=(),
         metadata=root.metadata.model_dump(),
+        analyses=tuple(analysis_of(name, node) for name, node in root.analysis.items()),
     )
 
 
@@ -166,6 +170,7 @@ def validated(plain: dict[str, Any]) -> RootNode:
     if "experiment" in plain:
         raise ConfigError(f"experiment: unknown key; {problems.PACKAGE_HINT}")
     _refuse_unchosen(plain)
+    refuse_nameless(plain)
     try:
         return RootNode.model_validate(plain)
     except ValidationError as error:

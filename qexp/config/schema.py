@@ -116,7 +116,13 @@ class MetadataNode(Node):
     keywords: list[str] = []
 
 
-class RootNode(Node):
+class AnalysesNode(Node):
+    """What is made of the data once they are sealed; the names are those of files."""
+
+    analysis: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")], Target] = {}
+
+
+class RootNode(AnalysesNode):
     """The whole config, without Hydra's own node."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", max_length=60)]

@@ -31,7 +31,8 @@ def _config_files() -> Iterator[SourceFile]:
     for place, choice in runtime.choices.items():
         group = place.partition("@")[0]
         if choice is not None and not group.startswith("hydra"):
-            names.append(f"{group}/{choice}")
+            chosen = choice if isinstance(choice, list) else [choice]
+            names += [f"{group}/{name}" for name in chosen]
     for name in names:
         # The first folder on the search path wins, as it does for Hydra.
         path = next((p for f in folders if (p := f / f"{name}.yaml").is_file()), None)
