@@ -52,25 +52,17 @@ def device_section(
     if not device.pairs or device.num_qubits > _MAX_DRAWN:
         return DeviceSection(f"{summary} It has no coupling map that could be drawn.")
     label = f"Coupling map of {backend['name']}, {len(used)} qubits used"
-    key = (
-        [Key(sign(("dot", "used-ring"), ("pip", "unknown")), "used by the circuits")]
-        if used
-        else []
+    ring = Key(sign(("dot", "used-ring"), ("pip", "unknown")), "used by the circuits")
+    picture = Picture(
+        coupling_map(device, used, used_pairs, label),
+        "Coupling map",
+        "Qubits by readout error, couplings by gate error; thick where used.",
+        "two",
+        coupling_map(device, used, used_pairs, label, WIDTH),
+        (ring,) if used else (),
     )
-    return DeviceSection(
-        summary,
-        (
-            Picture(
-                coupling_map(device, used, used_pairs, label),
-                "Coupling map",
-                "Qubits by readout error, couplings by the error of their two-qubit gate; thick where used.",
-                "two",
-                coupling_map(device, used, used_pairs, label, WIDTH),
-                tuple(key),
-            ),
-        ),
-        _calibration(device, times, used, used_pairs, backend),
-    )
+    calibration = _calibration(device, times, used, used_pairs, backend)
+    return DeviceSection(summary, (picture,), calibration)
 
 
 def _device(backend: Mapping[str, Any], times: Mapping[str, Mapping[int, float]]) -> Device:
@@ -79,7 +71,10 @@ def _device(backend: Mapping[str, Any], times: Mapping[str, Mapping[int, float]]
     gates: dict[tuple[int, int], float] = {}
     pairs: set[tuple[int, int]] = set()
     for item in target.get("instructions") or ():
-        qubits, error = item.get("qubits") or (), item.get("error")
+        qubits = list(item.get("qubits") or ())
+        error = item.get("error")
+        if not all(0 <= qubit < backend["num_qubits"] for qubit in qubits):
+            continue
         if len(qubits) == 2:
             pair = (min(qubits), max(qubits))
             pairs.add(pair)
@@ -91,7 +86,7 @@ def _device(backend: Mapping[str, Any], times: Mapping[str, Mapping[int, float]]
         qubit: ", ".join(
             f"{name} {seconds(of[qubit])}" for name, of in times.items() if qubit in of
         )
-        for qubit in set().union(*times.values())
+        for qubit in set[int]().union(*times.values())
     }
     return Device(int(backend["num_qubits"]), tuple(sorted(pairs)), readout, gates, notes)
 

@@ -98,7 +98,7 @@ def _by_scaling(wanted: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _distances(num_qubits: int, pairs: Sequence[Pair]) -> NDArray[np.float64]:
-    """Couplings between any two qubits; unconnected parts are a little further than the farthest."""
+    """Couplings between any two qubits; parts that are not connected are 2 beyond the farthest."""
     neighbours: list[set[int]] = [set() for _ in range(num_qubits)]
     for a, b in pairs:
         neighbours[a].add(b)

@@ -117,7 +117,12 @@ def _cell(value: Any) -> str | Link:
 
 
 def sign(*shapes: tuple[str, str], width: float = 16) -> Drawing:
-    """A legend's sign: shapes `(kind, CSS class)` of `bar`, `slim`, `dot`, `pip`, `line` on top of each other."""
+    """A legend's sign: shapes on top of each other.
+
+    Args:
+        shapes: Each `(kind, CSS class)`; kinds are `bar`, `slim`, `dot`, `pip` and `line`.
+        width: Width in pixels.
+    """
     draw = Drawing(width, 14, "", "sign")
     for kind, name in shapes:
         if kind == "bar":

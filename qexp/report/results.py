@@ -75,7 +75,10 @@ def _sampled(measured: Measured) -> Section:
         )
     if len(judged) < len(measured.samples):
         summary += f" The ideal distribution of {len(judged):,} of these is known."
-    summary += " Fidelity is the Hellinger fidelity of the measured to the ideal distribution, 1 for equal ones."
+    summary += (
+        " Fidelity is the Hellinger fidelity of the measured to the ideal distribution, 1 for "
+        "equal ones."
+    )
     return Section(
         measured.workload,
         summary,
@@ -115,14 +118,11 @@ def _quality(judged: Sequence[Sample]) -> tuple[Picture, ...]:
         ("entangling", "gates on two or more qubits", "Fidelity by size"),
     )
     for name, axis, title in costs:
-        marks = [
-            Mark(
-                getattr(sample.shape, name),
-                sample.fidelity or 0.0,
-                f"{sample.label}: fidelity {number(sample.fidelity or 0.0)}, {axis} {getattr(sample.shape, name)}",
-            )
-            for sample in judged
-        ]
+        marks = []
+        for sample, fidelity in zip(judged, values, strict=True):
+            cost = getattr(sample.shape, name)
+            tip = f"{sample.label}: fidelity {number(fidelity)}, {axis} {cost:,}"
+            marks.append(Mark(cost, fidelity, tip))
         if len({mark.x for mark in marks}) < 3:
             continue
         pictures.append(
@@ -165,7 +165,7 @@ def _estimated(measured: Measured) -> Section:
     if len(compared) > 2:
         values = [_value(each, 0.0) for each in compared]
         label = f"{len(values)} measured expectation values against exact ones"
-        caption = "What a perfect device would give lies on the diagonal."
+        caption = "A perfect device is on the diagonal."
         pictures.insert(
             0, Picture(values_against_exact(values, label), "Measured against exact", caption)
         )
@@ -182,7 +182,7 @@ def _panels(estimates: Sequence[Estimate]) -> list[tuple[str, list[Estimate]]]:
         groups[estimate.observable].append(estimate)
     if max(map(len, groups.values())) < 3:
         return [("All expectation values", list(estimates))]
-    return [(name, group) for name, group in groups.items()]
+    return list(groups.items())
 
 
 def _panel(observable: str, group: Sequence[Estimate]) -> Picture:
@@ -199,8 +199,9 @@ def _panel(observable: str, group: Sequence[Estimate]) -> Picture:
         is_curve = False
     values = [_value(estimate, x) for estimate, x in zip(group, xs, strict=True)]
     title = observable if len(observable) <= 40 else f"{' '.join(observable.split()[:3])} …"
+    terms = group[0].terms if is_curve or group[0].observable == observable else ""
     drawing = values_along(values, axis, f"{observable} by {axis}", is_curve=is_curve)
-    caption = "" if title == observable else observable
+    caption = "" if title == terms else terms
     return Picture(drawing, title, caption if len(caption) <= 160 else f"{caption[:158]}…")
 
 

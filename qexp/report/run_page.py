@@ -109,10 +109,10 @@ def run_page(archive: Archive) -> RunPage:
         alerts=_alerts(archive, jobs),
         tiles=_tiles(archive, jobs, measured),
         workloads=tuple(map(section, measured)) if jobs else (),
-        analyses=analysis_sections(archive.path.parent),
+        analyses=analysis_sections(archive.path.parent, archive.data_sha256),
         execution=execution(archive, jobs),
         device=device_section(archive, used, pairs),
-        circuit_table=_circuit_table(measured, archive),
+        circuit_table=_circuit_table(measured),
         circuits=tuple(view for each in measured for view in _circuits(archive, each)),
         identity=identity(archive),
         folds=folds(archive),
@@ -233,7 +233,7 @@ def _quality_tiles(measured: Sequence[Measured]) -> list[Tile]:
     return tiles
 
 
-def _circuit_table(measured: Sequence[Measured], archive: Archive) -> Table:
+def _circuit_table(measured: Sequence[Measured]) -> Table:
     rows = []
     for each in measured:
         shapes = each.shapes

@@ -1,4 +1,4 @@
-"""What was sampled and estimated, beside what an ideal device gives: a bounded part of each workload."""
+"""What was sampled and estimated beside what an ideal device gives, of a part of each workload."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qexp.archive.counts import counts_of
 from qexp.core.distances import hellinger_fidelity
@@ -68,6 +69,8 @@ class Estimate:
     """One expectation value.
 
     Attributes:
+        observable: Its name, or its terms if it has none.
+        terms: Its Pauli strings and their weights.
         ev: As measured.
         std: Its standard error, NaN where the primitive gave none.
         exact: What an ideal device gives, None where it is not known.
@@ -79,6 +82,7 @@ class Estimate:
     circuit: str
     shape: Shape
     observable: str
+    terms: str
     ev: float
     std: float
     exact: float | None
@@ -226,31 +230,33 @@ class _Reader:
         if "evs" not in data:
             return
         evs = np.asarray(data["evs"], dtype=float)
-        stds = (
-            np.asarray(data["stds"], dtype=float) if "stds" in data else np.full(evs.shape, np.nan)
+        unknown = np.full(evs.shape, np.nan)
+        stds = np.asarray(data["stds"], dtype=float) if "stds" in data else unknown
+        values, observables = pub.parameter_values, pub.observables
+        sets, which = np.broadcast_arrays(
+            np.arange(values.size).reshape(values.shape),
+            np.arange(observables.size).reshape(observables.shape),
         )
-        sets = np.arange(pub.parameter_values.size).reshape(pub.parameter_values.shape)
-        which = np.arange(pub.observables.size).reshape(pub.observables.shape)
-        sets, which = np.broadcast_arrays(sets, which)
-        observables = pub.observables.ravel().tolist()
-        exact = _ExactValues(pub, self._affords)
-        settings = (
-            pub.parameter_values.as_array().ravel()
-            if pub.parameter_values.num_parameters == 1
-            else ()
-        )
+        settings = values.as_array().ravel() if values.num_parameters == 1 else None
+        labels = [_observable_label(terms) for terms in observables.ravel().tolist()]
+        named = (pub.circuit.metadata or {}).get("observables")
+        names = labels
+        if isinstance(named, list) and observables.shape == (len(named),):
+            names = [str(name) for name in named]
+        exact = self._exact_values(pub)
         for point in self._some_points(evs.shape):
-            terms = observables[int(which[point])]
+            observable = int(which[point])
             yield Estimate(
                 index,
                 point,
                 pub.circuit.name,
                 shape,
-                _observable_label(terms),
+                names[observable],
+                labels[observable],
                 float(evs[point]),
                 float(stds[point]),
-                exact.of(int(sets[point]), terms),
-                settings[int(sets[point])] if len(settings) else None,
+                None if exact is None else float(exact[point]),
+                None if settings is None else float(settings[int(sets[point])]),
             )
 
     def _some_points(self, shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
@@ -260,12 +266,23 @@ class _Reader:
             self._points += 1
             yield point
 
-    def _affords(self, circuit: QuantumCircuit) -> bool:
-        """Whether the ideal state of a circuit is within what is left of the budget."""
+    def _affords(self, circuit: QuantumCircuit, times: int = 1) -> bool:
+        """Whether so many ideal states of a circuit are within what is left of the budget."""
         if circuit.num_qubits > MAX_IDEAL_QUBITS:
             return False
-        self._amplitudes += (circuit.size() + 16) << circuit.num_qubits
+        self._amplitudes += times * (circuit.size() + 16) << circuit.num_qubits
         return self._amplitudes <= MAX_AMPLITUDES
+
+    def _exact_values(self, pub: Any) -> NDArray[np.float64] | None:
+        from qexp.analysis.exact import NotExactError
+        from qexp.analysis.exact_evs import exact_values
+
+        if not self._affords(pub.circuit, pub.parameter_values.size):
+            return None
+        try:
+            return exact_values(pub, MAX_IDEAL_QUBITS)
+        except NotExactError:
+            return None
 
     def _ideal(self, pub: Any, point: tuple[int, ...]) -> Mapping[str, float] | None:
         from qexp.analysis.exact import ideal_probabilities
@@ -273,44 +290,6 @@ class _Reader:
         if not self._affords(pub.circuit):
             return None
         return ideal_probabilities(_bound(pub, point), MAX_IDEAL_QUBITS) or None
-
-
-class _ExactValues:
-    """Exact expectation values of one PUB; each parameter set is evolved once."""
-
-    def __init__(self, pub: Any, affords: Any) -> None:
-        self._pub = pub
-        self._affords = affords
-        self._states: dict[int, Any] = {}
-
-    def of(self, parameter_set: int, terms: Mapping[str, float]) -> float | None:
-        from qiskit.exceptions import QiskitError
-        from qiskit.quantum_info import SparsePauliOp
-
-        state = self._state(parameter_set)
-        if state is None:
-            return None
-        try:
-            value = state.expectation_value(SparsePauliOp.from_list(list(terms.items())))
-        except QiskitError:
-            # Projectors ("0", "+") are no Paulis.
-            return None
-        return float(value.real)
-
-    def _state(self, parameter_set: int) -> Any:
-        from qexp.analysis.exact import NotExactError, statevector
-
-        if parameter_set not in self._states:
-            state = None
-            if self._affords(self._pub.circuit):
-                values = self._pub.parameter_values
-                point = tuple(map(int, np.unravel_index(parameter_set, values.shape)))
-                try:
-                    state = statevector(_bound(self._pub, point), MAX_IDEAL_QUBITS)
-                except NotExactError:
-                    state = None
-            self._states[parameter_set] = state
-        return self._states[parameter_set]
 
 
 def _bound(pub: Any, point: tuple[int, ...]) -> QuantumCircuit:

@@ -77,12 +77,13 @@ def read_sweep(folder: Path) -> tuple[Point, ...]:
     folders = sorted({path.parent for path in _files_of_runs(folder)})
     if not folders:
         raise ConfigError(
-            f"{folder} holds no run: there is no {ARCHIVE_NAME} in it; name a run, or a folder with "
-            f"runs, such as outputs/EXPERIMENT/SWEEP_ID"
+            f"{folder} holds no run: there is no {ARCHIVE_NAME} in it; name a run, or a folder "
+            f"with runs, such as outputs/EXPERIMENT/SWEEP_ID"
         )
     if len(folders) > MAX_RUNS:
         raise ConfigError(
-            f"{folder} holds {len(folders):,} runs; a page compares at most {MAX_RUNS}: name one sweep"
+            f"{folder} holds {len(folders):,} runs, a page compares at most {MAX_RUNS}: name a "
+            f"folder with fewer, such as one sweep"
         )
     most = max(_LEAST_PUBS, min(MAX_PUBS, _ALL_PUBS // len(folders)))
     return tuple(_read(run, most) for run in folders)

@@ -102,7 +102,8 @@ def _alerts(points: Sequence[Point]) -> tuple[Alert, ...]:
             )
     if not lines:
         return ()
-    title = f"{len(lines)} of {plural(len(points), 'run')} {'is' if len(lines) == 1 else 'are'} not complete."
+    are = "is" if len(lines) == 1 else "are"
+    title = f"{len(lines)} of {plural(len(points), 'run')} {are} not complete."
     if len(lines) > _MAX_LISTED:
         lines = [*lines[:_MAX_LISTED], f"{len(lines) - _MAX_LISTED} more: see the table."]
     return (

@@ -69,14 +69,8 @@ def seconds(value: float) -> str:
     """A duration: `420 ms`, `4.1 s`, `1 min 57 s`, `3 h 2 min`."""
     if value < 0:
         return f"{_MINUS}{seconds(-value)}"
-    if value == 0:
-        return "0 s"
-    if value < 1e-3:
-        return f"{number(value * 1e6)} µs"
-    if value < 0.9995:
-        return f"{number(value * 1e3)} ms"
     if value < 59.95:
-        return f"{number(value)} s"
+        return _short_time(value)
     whole = round(value)
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     if hours:
@@ -84,12 +78,11 @@ def seconds(value: float) -> str:
     return f"{minutes} min {rest} s" if rest else f"{minutes} min"
 
 
-def size_bytes(value: float) -> str:
-    """A size: `102 kB`."""
-    for factor, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if value >= factor:
-            return f"{number(value / factor)} {unit}"
-    return f"{value:.0f} B"
+def _short_time(value: float) -> str:
+    for least, factor, unit in ((0.9995, 1.0, "s"), (1e-3, 1e3, "ms"), (0.0, 1e6, "µs")):
+        if value >= least and value:
+            return f"{number(value * factor)} {unit}"
+    return "0 s"
 
 
 def plural(count: int, noun: str) -> str:

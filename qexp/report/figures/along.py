@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from qexp.report.axes import Axis, Plot
 from qexp.report.svg import Drawing
@@ -93,10 +94,7 @@ def swept_axis(label: str, values: Sequence[float], names: Sequence[str] | None)
     if low > 0 and high / low > _LOG_FROM:
         return Axis(label, low / 1.3, high * 1.3, is_log=True, ticks=_apart(ticks_there))
     gap = (high - low) * 0.08 or 0.5
-    close = (
-        len(different) > 7
-        or min(b - a for a, b in zip(different, different[1:], strict=False)) < (high - low) / 9
-    )
+    close = len(different) > 7 or min(b - a for a, b in pairwise(different)) < (high - low) / 9
     return Axis(label, low - gap, high + gap, ticks=None if close else ticks_there)
 
 

@@ -22,11 +22,35 @@ _FOLD = 1080.0
 _LINE_GAP = 22.0
 
 _NAMES = {
-    "id": "I", "sx": "√X", "sxdg": "√X†", "sdg": "S†", "tdg": "T†", "measure": "", "u1": "U₁", "u2": "U₂",
-    "u3": "U₃", "rx": "Rx", "ry": "Ry", "rz": "Rz", "rxx": "Rxx", "ryy": "Ryy", "rzz": "Rzz", "rzx": "Rzx",
-    "p": "P", "u": "U", "r": "R", "ecr": "ECR", "iswap": "iSWAP", "dcx": "DCX", "unitary": "U", "reset": "|0⟩",
-    "if_else": "if", "while_loop": "while", "for_loop": "for", "switch_case": "switch", "PauliEvolution": "exp",
-}  # fmt: skip
+    "id": "I",
+    "sx": "√X",
+    "sxdg": "√X†",
+    "sdg": "S†",
+    "tdg": "T†",
+    "u1": "U₁",
+    "u2": "U₂",
+    "u3": "U₃",
+    "rx": "Rx",
+    "ry": "Ry",
+    "rz": "Rz",
+    "rxx": "Rxx",
+    "ryy": "Ryy",
+    "rzz": "Rzz",
+    "rzx": "Rzx",
+    "p": "P",
+    "u": "U",
+    "r": "R",
+    "ecr": "ECR",
+    "iswap": "iSWAP",
+    "dcx": "DCX",
+    "unitary": "U",
+    "reset": "|0⟩",
+    "if_else": "if",
+    "while_loop": "while",
+    "for_loop": "for",
+    "switch_case": "switch",
+    "PauliEvolution": "exp",
+}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A device: its qubits coloured by readout error, its couplings by gate error, those used marked."""
+"""A device: qubits coloured by readout error, couplings by gate error, those used marked."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Device:
 
 
 class _Colours:
-    """Errors -> classes `e0` (least) to `e8`, on a logarithmic scale; `out` where it does not work."""
+    """Errors -> classes `e0` (least) to `e8`, on a logarithmic scale; `out` if out of order."""
 
     def __init__(self, errors: Collection[float]) -> None:
         usable = sorted(error for error in errors if 0 < error < 0.5)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from qexp.core.distances import normalised
 from qexp.report.axes import HEIGHT, Axis, Plot
-from qexp.report.svg import Drawing
+from qexp.report.svg import Anchor, Drawing
 from qexp.report.text import number, percent, plain_number
 
 MAX_OUTCOMES = 32
@@ -119,7 +119,7 @@ def fidelity_distribution(values: Sequence[float], label: str, axis: str) -> Dra
     median = (ordered[len(values) // 2] + ordered[(len(values) - 1) // 2]) / 2
     x = plot.x(median)
     draw.line(x, plot.top - 2, x, plot.y(0), "median")
-    anchor = "end" if x > plot.width / 2 else "start"
+    anchor: Anchor = "end" if x > plot.width / 2 else "start"
     draw.text(x + (-5 if anchor == "end" else 5), 12, f"median {number(median)}", "note", anchor)
     return draw
 

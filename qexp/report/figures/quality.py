@@ -29,7 +29,7 @@ def quality_by(marks: Sequence[Mark], x_label: str, y_label: str, label: str) ->
     plot = Plot(
         label,
         Axis.around(x_label, xs, least=0.0),
-        Axis.around(y_label, ys, margin=0.08, most=max(1.0, max(ys))),
+        Axis.around(y_label, ys, margin=0.08, most=max(1.0, *ys)),
     )
     draw = plot.drawing
     many = len(marks) > 120
