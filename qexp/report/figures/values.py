@@ -72,7 +72,7 @@ def _mark(plot: Plot, at: float, value: Value) -> None:
         if low - high > 7:
             for end in (low, high):
                 plot.drawing.line(x - 2.5, end, x + 2.5, end, "error")
-    tip = f"{value.tip}: {number(value.ev, 4)} ± {number(error, 2)}"
+    tip = f"{value.tip}: {number(value.ev, 4)}" + (f" ± {number(error, 2)}" if error else "")
     if value.exact is not None:
         tip += f", exact {number(value.exact, 4)}"
         if error:
