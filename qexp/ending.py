@@ -153,39 +153,36 @@ def analyse(
     """
     if report.archive is None or report.status != "complete" or not specs:
         return
-    again = analyse_command(run_dir)
+    again = f"the run is complete; to analyse it again: {_analyse_command(specs, run_dir)}"
     try:
         with open_archive(report.archive) as run:
             for spec in specs:
-                _analyse(spec, run, run_dir, observer)
+                _analyse(spec, run, again, observer)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"interrupted; the run is complete; analyse it with: {again}"
-        ) from None
+        raise KeyboardInterrupt(f"interrupted; {again}") from None
     except ArchiveError as error:
-        observer.warned(f"no analysis was made: {_one_line(error)}; again with: {again}")
+        observer.warned(f"no analysis was made: {_one_line(error)}; {again}")
 
 
-def _analyse(spec: AnalysisSpec, run: Archive, run_dir: Path, observer: Observer) -> None:
+def _analyse(spec: AnalysisSpec, run: Archive, again: str, observer: Observer) -> None:
     try:
         made = evaluate(spec, run)
     except Exception as error:
-        if not isinstance(error, QexpError):
+        is_bug = not isinstance(error, QexpError)
+        if is_bug:
             _log.error("analysis '%s' was not made", spec.name, exc_info=True)
-        trust = None if spec.target.startswith("qexp.") else spec.target.rpartition(".")[0]
-        is_bug = isinstance(error, AnalysisFailedError) or not isinstance(error, QexpError)
-        traceback = "; the traceback is in run.log" if is_bug else ""
-        observer.warned(
-            f"{_one_line(error)}{traceback}; the run is complete; to analyse it again: "
-            f"{analyse_command(run_dir, trust)}"
-        )
+        has_traceback = is_bug or isinstance(error, AnalysisFailedError)
+        where = "; the traceback is in run.log" if has_traceback else ""
+        observer.warned(f"{_one_line(error)}{where}; {again}")
     else:
         observer.analysed(made.name, made.summary)
 
 
-def analyse_command(run_dir: Path, trust: str | None = None) -> str:
+def _analyse_command(specs: Sequence[AnalysisSpec], run_dir: Path) -> str:
     """The command that makes a run's analyses again, to be copied into a shell."""
-    trusted = ["--trust", trust] if trust else []
+    modules = {spec.target.rpartition(".")[0] for spec in specs}
+    foreign = sorted(name for name in modules if not name.startswith("qexp."))
+    trusted = [part for name in foreign for part in ("--trust", name)]
     command = ["python", "-m", "qexp.archive", "analyse", shown_path(run_dir), *trusted]
     return shlex.join(command)
 

@@ -61,6 +61,8 @@ def _made(spec: AnalysisSpec, run: Archive) -> xr.Dataset | None:
 
     try:
         made = spec.evaluate(run)
+    except AnalysisError as error:
+        raise AnalysisError(f"analysis '{spec.name}': {error}") from None
     except QexpError:
         raise
     except (Exception, SystemExit) as error:
@@ -71,7 +73,7 @@ def _made(spec: AnalysisSpec, run: Archive) -> xr.Dataset | None:
         ) from error
     if made is not None and not isinstance(made, xr.Dataset):
         raise AnalysisError(
-            f"analysis '{spec.name}': {spec.target} returned a {type(made).__name__}; it must "
+            f"analysis '{spec.name}': {spec.target} returned {type(made).__name__}; it must "
             f"return an xarray.Dataset, or None where it has nothing to say"
         )
     return made

@@ -73,22 +73,21 @@ def exact_values(pub: Any, max_qubits: int = MAX_QUBITS) -> Reals:
     """
     from qiskit.quantum_info import SparsePauliOp
 
-    operators: dict[tuple[int, ...], SparsePauliOp] = {
-        index: SparsePauliOp.from_sparse_observable(operator)
-        for index, operator in np.ndenumerate(pub.observables.sparse_observables_array())
-    }
-    keys = np.empty(pub.observables.shape, dtype=object)
-    for index in operators:
-        keys[index] = index
-    circuits = np.asarray(pub.parameter_values.bind_all(pub.circuit), dtype=object)
-    numbers = np.arange(circuits.size).reshape(circuits.shape)
-    numbers, keys = np.broadcast_arrays(numbers, keys)
-    exact = np.empty(numbers.shape)
-    for number, circuit in enumerate(circuits.flat):
+    observables = np.ravel(pub.observables.sparse_observables_array())
+    operators = [SparsePauliOp.from_sparse_observable(each) for each in observables]
+    circuits = np.ravel(pub.parameter_values.bind_all(pub.circuit))
+    # The number of the circuit and of the operator at each position of the PUB's shape.
+    places = np.broadcast_arrays(
+        np.arange(len(circuits)).reshape(pub.parameter_values.shape),
+        np.arange(len(operators)).reshape(pub.observables.shape),
+    )
+    of_circuit, of_operator = (np.ravel(each) for each in places)
+    exact = np.empty(of_circuit.size)
+    for number, circuit in enumerate(circuits):
         state = statevector(circuit, max_qubits)
-        for index in zip(*np.nonzero(numbers == number), strict=True):
-            exact[index] = state.expectation_value(operators[keys.item(*index)]).real
-    return exact
+        for place in np.flatnonzero(of_circuit == number):
+            exact[place] = state.expectation_value(operators[of_operator[place]]).real
+    return exact.reshape(pub.shape)
 
 
 _Value = tuple[str, int, str, str, float, float, float]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from qexp.analysis.rows import Row, pub_coordinates, rows, suitable, variable
+from qexp.analysis.rows import Place, Row, pub_coordinates, rows, suitable, variable
 from qexp.archive.read import Archive
 from qexp.errors import AnalysisError
 
@@ -57,11 +57,11 @@ def ghz(run: Archive, *, workload: str | None = None) -> xr.Dataset:
         AnalysisError: The run has no such workload.
     """
     found = [
-        (row, *_counted(row))
+        (row.place, *_counted(row))
         for row in rows(run, suitable(run, workload, "sampler", "ghz"))
         if row.result is not None
     ]
-    return _dataset([row for row, *_ in found], np.array([counted for _, *counted in found]))
+    return _dataset([place for place, *_ in found], np.array([counted for _, *counted in found]))
 
 
 def fidelity_bounds(zeros: float, ones: float) -> tuple[float, float]:
@@ -80,7 +80,7 @@ def _counted(row: Row) -> tuple[int, int, int, int]:
     return size, sum(counts.values()), counts.get("0" * size, 0), counts.get("1" * size, 0)
 
 
-def _dataset(found: list[Row], table: NDArray[np.int64]) -> xr.Dataset:
+def _dataset(places: list[Place], table: NDArray[np.int64]) -> xr.Dataset:
     import xarray as xr
 
     sizes = np.unique(table[:, 0])
@@ -108,7 +108,7 @@ def _dataset(found: list[Row], table: NDArray[np.int64]) -> xr.Dataset:
         "summary": "; ".join(lines) + " (populations alone show no entanglement)",
     }
     coordinates = {"size": variable(sizes, "qubits of the state", dim="size")}
-    return xr.Dataset(variables, pub_coordinates(found) | coordinates, attrs)
+    return xr.Dataset(variables, pub_coordinates(places) | coordinates, attrs)
 
 
 def _quantities(table: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:

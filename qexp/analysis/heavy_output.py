@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from qexp.analysis.exact import MAX_QUBITS, ROUNDING, Distribution, NotExactError, distribution
-from qexp.analysis.rows import Counts, Row, pub_coordinates, rows, scalar, suitable, variable
+from qexp.analysis.rows import Counts, Place, Row, pub_coordinates, rows, scalar, suitable, variable
 from qexp.archive.read import Archive
 from qexp.errors import AnalysisError
 
@@ -54,11 +54,11 @@ def heavy_output(
         AnalysisError: The run has no such workload, or a circuit cannot be simulated exactly.
     """
     found = [
-        (row, *_of_circuit(row, max_qubits))
+        (row.place, *_of_circuit(row, max_qubits))
         for row in rows(run, suitable(run, workload, "sampler", "quantum_volume"))
         if row.result is not None
     ]
-    return _dataset([row for row, *_ in found], np.array([values for _, *values in found]))
+    return _dataset([place for place, *_ in found], np.array([values for _, *values in found]))
 
 
 def heavy_fraction(counts: Counts, exact: Distribution) -> tuple[float, float]:
@@ -96,7 +96,7 @@ def _of_circuit(row: Row, max_qubits: int) -> tuple[float, float, int, int, bool
     return fraction, perfect, sum(counts.values()), width, is_square
 
 
-def _dataset(found: list[Row], table: NDArray[np.float64]) -> xr.Dataset:
+def _dataset(places: list[Place], table: NDArray[np.float64]) -> xr.Dataset:
     import xarray as xr
 
     fraction, perfect, shots, widths, is_square = table.T
@@ -138,7 +138,7 @@ def _dataset(found: list[Row], table: NDArray[np.float64]) -> xr.Dataset:
         "title": "Heavy outputs",
         "summary": "; ".join([*lines, *([f"quantum volume {volume}"] if volume else [])]),
     }
-    return xr.Dataset(variables, {**pub_coordinates(found), "width": width}, attrs)
+    return xr.Dataset(variables, {**pub_coordinates(places), "width": width}, attrs)
 
 
 def _reservation(number: int, above: bool, is_square: bool) -> str:

@@ -12,6 +12,7 @@ from pydantic import Field
 from qexp.analysis.exact import MAX_QUBITS, Distribution, NotExactError, distribution
 from qexp.analysis.rows import (
     Counts,
+    Place,
     Row,
     mean_and_error,
     pub_coordinates,
@@ -98,7 +99,7 @@ def ideal(
     return _dataset(found)
 
 
-_Found = tuple[tuple[str, int], dict[str, float], str]
+_Found = tuple[Place, dict[str, float], str]
 """Workload and index of a PUB, its values, and why there are none."""
 
 
@@ -112,7 +113,7 @@ def _evaluated(
             values = _of_pub(row, max_qubits, resamples, rng)
         except NotExactError as error:
             reason = str(error)
-        yield (row.workload, row.index), values, reason
+        yield row.place, values, reason
 
 
 def _of_pub(
@@ -230,8 +231,9 @@ def _summary(
     perfect = {name: np.nanmean(table[f"{name}_perfect"]) for name in _MEASURES}
     number = len(table["xeb"]) - len(reasons)
     left_out = f"; {len(reasons)} left out ({', '.join(sorted(set(reasons)))})" if reasons else ""
+    circuits = "1 circuit" if number == 1 else f"mean of {number} circuits"
     return (
-        f"mean of {number} circuits: Hellinger fidelity {shown(*means['hellinger_fidelity'])} (a "
+        f"{circuits}: Hellinger fidelity {shown(*means['hellinger_fidelity'])} (a "
         f"perfect device with these shots: {perfect['hellinger_fidelity']:.4f}), TVD "
         f"{shown(*means['tvd'])} ({perfect['tvd']:.4f}), normalised linear XEB "
         f"{shown(*means['xeb_normalised'])}{left_out}"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from qexp.core.model import Pub
 
 Counts = dict[str, int]
+Place = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class Row:
     circuit: QuantumCircuit
     result: PubResult | None
     read_pub: Callable[[], Pub]
+
+    @property
+    def place(self) -> Place:
+        """Workload and index, which say where a value belongs; a row itself is not to be kept."""
+        return self.workload, self.index
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -107,16 +113,14 @@ def suitable(
     named = run.workloads if workload is None else (workload,)
     found = tuple(name for name in named if _suits(run, name, kind, family if not workload else ""))
     if not found:
-        circuits = f" of {family} circuits (by their metadata)" if family and not workload else ""
-        of_run = ", ".join(f"'{name}'" for name in run.workloads) or "none"
-        raise AnalysisError(
-            f"the analysis needs a {kind.capitalize()} workload{circuits}; "
-            + (
-                f"'{workload}' is none"
-                if workload
-                else f"the run has none, its workloads: {of_run}"
-            )
+        needed = f"a {kind} workload" if kind == "sampler" else f"an {kind} workload"
+        if family and not workload:
+            needed += f" of {family} circuits (by the family in their metadata)"
+        listed = ", ".join(f"'{name}'" for name in run.workloads) or "none"
+        other = (
+            f"'{workload}' is none" if workload else f"the run has none; its workloads: {listed}"
         )
+        raise AnalysisError(f"it needs {needed}, and {other}")
     if not any(run.results[name].available for name in found):
         raise AnalysisError(
             f"the run has no results of {', '.join(found)}: there is nothing to analyse"
@@ -140,9 +144,8 @@ def _suits(run: Archive, name: str, kind: PrimitiveKind, family: str | None) -> 
     return not family or (first.circuit.metadata or {}).get("family") == family
 
 
-def pub_coordinates(found: Sequence[Row] | Sequence[tuple[str, int]]) -> dict[str, Any]:
+def pub_coordinates(places: Sequence[Place]) -> dict[str, xr.Variable]:
     """Coordinates of the dimension `pub`: `pub`, the index within its workload, and `workload`."""
-    places = [(row.workload, row.index) if isinstance(row, Row) else row for row in found]
     return {
         "pub": variable([index for _, index in places], "index of the PUB in its workload"),
         "workload": variable([name for name, _ in places], "name of the workload"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from qexp.analysis.rows import Row, pub_coordinates, rows, scalar, shown, suitable, variable
+from qexp.analysis.rows import Place, Row, pub_coordinates, rows, scalar, shown, suitable, variable
 from qexp.archive.read import Archive
 from qexp.errors import AnalysisError
 
@@ -65,15 +65,15 @@ def survival(run: Archive, *, workload: str | None = None, floor: Floor = "unifo
     Returns:
         By `pub`: `survival`, `survival_std` (binomial), `layers`, `depth`. By `layers_mean`:
         `mean_survival`, `mean_survival_std`, `fitted`. Without dimension: `p`, `amplitude`,
-        `floor`, `error_per_layer` with standard errors (`*_std`), `reduced_chi2`; NaN where there are fewer
-        different depths than parameters.
+        `floor`, `error_per_layer` with standard errors (`*_std`), `reduced_chi2`; NaN where
+        there are fewer different depths than parameters.
 
     Raises:
         AnalysisError: The run has no such workload, circuits do not say their ideal outcome, or
             they differ in their number of qubits.
     """
     found = [
-        (row, *_counted(row))
+        (row.place, *_counted(row))
         for row in rows(run, suitable(run, workload, "sampler", "mirror"))
         if row.result is not None
     ]
@@ -84,7 +84,7 @@ def survival(run: Archive, *, workload: str | None = None, floor: Floor = "unifo
             f"circuits of {', '.join(map(str, widths))} qubits do not decay alike; name one "
             f"workload: workload=NAME"
         )
-    return _dataset([row for row, *_ in found], table, floor)
+    return _dataset([place for place, *_ in found], table, floor)
 
 
 def fit(layers: Reals, mean: Reals, error: Reals, num_qubits: int, floor: Floor) -> Decay:
@@ -167,7 +167,7 @@ def _counted(row: Row) -> tuple[int, int, int, int]:
     return len(ideal), depth, sum(counts.values()), counts.get(ideal, 0)
 
 
-def _dataset(found: list[Row], table: NDArray[np.int64], floor: Floor) -> xr.Dataset:
+def _dataset(places: list[Place], table: NDArray[np.int64], floor: Floor) -> xr.Dataset:
     import xarray as xr
 
     depth, shots, hits = table[:, 1], table[:, 2], table[:, 3]
@@ -204,7 +204,7 @@ def _dataset(found: list[Row], table: NDArray[np.int64], floor: Floor) -> xr.Dat
     }
     coordinates = {"layers_mean": variable(number.astype(int), "layers", dim="layers_mean")}
     attrs = {"title": "Decay of the survival probability", "summary": _summary(decay, scale)}
-    return xr.Dataset(variables, pub_coordinates(found) | coordinates, attrs)
+    return xr.Dataset(variables, pub_coordinates(places) | coordinates, attrs)
 
 
 def _summary(decay: Decay, scale: float) -> str:

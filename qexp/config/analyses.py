@@ -22,6 +22,11 @@ def declared_analysis(name: str, node: Mapping[str, Any]) -> AnalysisSpec:
         ConfigError: As `targets.bind`.
     """
     path = f"analysis.{name}"
+    if "_target_" not in node:
+        raise ConfigError(
+            f"{path}: nothing is chosen that could take {', '.join(node)}; choose analysis={name} "
+            f"('python -m qexp --help' lists the choices), or correct the key"
+        )
     evaluate = targets.bind(node, path, positional=1)
     arguments = {key: value for key, value in node.items() if key != "_target_"}
     return AnalysisSpec(name, node["_target_"], arguments, evaluate)
