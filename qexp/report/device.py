@@ -9,7 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from qexp.report.axes import WIDTH
-from qexp.report.figures.coupling import Device, coupling_map
+from qexp.report.figures.coupling import Device, coupling_map, is_out_of_order
 from qexp.report.parts import Key, Picture, Table, sign, table
 from qexp.report.text import date, number, percent, plural, seconds
 
@@ -52,14 +52,19 @@ def device_section(
     if not device.pairs or device.num_qubits > _MAX_DRAWN:
         return DeviceSection(f"{summary} It has no coupling map that could be drawn.")
     label = f"Coupling map of {backend['name']}, {len(used)} qubits used"
-    ring = Key(sign(("dot", "used-ring"), ("pip", "unknown")), "used by the circuits")
+    key = []
+    if used:
+        ring = sign(("dot", "used-ring"), ("pip", "unknown"))
+        key.append(Key(ring, "used by the circuits"))
+    if any(map(is_out_of_order, (*device.gate.values(), *device.readout.values()))):
+        key.append(Key(sign(("bar", "out")), "out of order"))
     picture = Picture(
         coupling_map(device, used, used_pairs, label),
         "Coupling map",
         "Qubits by readout error, couplings by gate error; thick where used.",
         "two",
         coupling_map(device, used, used_pairs, label, WIDTH),
-        (ring,) if used else (),
+        tuple(key),
     )
     calibration = _calibration(device, times, used, used_pairs, backend)
     return DeviceSection(summary, (picture,), calibration)

@@ -61,8 +61,8 @@ def _sampled(measured: Measured) -> Section:
     summary = f"{_scope(measured)}, {_points(measured)}{each} shots each."
     if not judged:
         summary += (
-            " No ideal distribution: the circuits are too wide for an exact simulation, or measure "
-            "before their end."
+            " Without an ideal distribution: the circuits are too wide for an exact simulation, or "
+            "hold something that it does not know, such as measurements before their end."
         )
         shown = [("First", measured.samples[0]), ("Last", measured.samples[-1])]
         return Section(

@@ -24,13 +24,13 @@ def write_report(given: Path, output: Path | None = None) -> Path:
         ArchiveError: There is no run, its archive is damaged, or the page cannot be written.
         ConfigError: `output` is not a place for a page.
     """
-    from qexp.archive.read import open_archive
+    from qexp.report.opening import open_sealed
     from qexp.report.render import render
 
     if given.is_file() or (given / ARCHIVE_NAME).is_file():
         from qexp.report.run_page import run_page
 
-        with open_archive(given) as archive:
+        with open_sealed(given) as archive:
             folder = archive.path.parent
             text = render("run.html", page=run_page(archive))
     else:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from qexp.report.write import write_report
 from tests.e2e.conftest import _command
 from tests.unit.report.hostile import write_hostile
 
@@ -67,9 +68,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     write_hostile(folder / "hostile")
     given = {"run": next(path.parent for path in sweep.rglob("run.h5")), "estimator": ising}
     given |= {"hostile": folder / "hostile", "sweep": sweep}
-    for path in given.values():
-        done = companion("report", str(path))
-        assert done.code == 0, done.err
+    done = companion("report", str(given["run"]))
+    assert done.code == 0, done.err
+    for name in ("estimator", "hostile", "sweep"):
+        write_report(given[name])
     return {name: path / "report.html" for name, path in given.items()}
 
 
@@ -107,7 +109,7 @@ OUTSIDE = """() => [...document.querySelectorAll('svg text')].flatMap(text => {
                        frame.top - box.top, box.bottom - frame.bottom);
   return out > 2 ? [`${text.textContent} by ${out.toFixed(1)} px`] : [];
 })"""
-COVERED = """() => [...document.querySelectorAll('svg.plot')].flatMap(svg => {
+COVERED = """() => [...document.querySelectorAll('svg.plot, svg.device')].flatMap(svg => {
   const seen = [];
   for (const kind of ['.tick', '.axis']) {
     const boxes = [...svg.querySelectorAll(kind)]

@@ -36,11 +36,16 @@ class Device:
     notes: Mapping[int, str]
 
 
+def is_out_of_order(error: float) -> bool:
+    """Whether an error is that of a coin, or of a gate that IBM marks by the error 1."""
+    return error >= 0.5
+
+
 class _Colours:
     """Errors -> classes `e0` (least) to `e8`, on a logarithmic scale; `out` if out of order."""
 
     def __init__(self, errors: Collection[float]) -> None:
-        usable = sorted(error for error in errors if 0 < error < 0.5)
+        usable = sorted(e for e in errors if e > 0 and not is_out_of_order(e))
         self.low = usable[0] if usable else 1e-3
         self.high = usable[-1] if usable else 1e-1
         if self.high / self.low < 1.05:
@@ -50,7 +55,7 @@ class _Colours:
         """CSS class of an error."""
         if error is None or math.isnan(error):
             return "unknown"
-        if error >= 0.5:
+        if is_out_of_order(error):
             return "out"
         if error <= self.low:
             return "e0"
@@ -107,8 +112,6 @@ def coupling_map(
             )
     half = width / 2
     _legend(draw, readout, "readout error", 10, height - 26, half - 30)
-    if any(error >= 0.5 for error in (*device.gate.values(), *device.readout.values())):
-        draw.text(width - 10, height - 32, "dashed: out of order", "tick", "end")
     _legend(draw, gates, "two-qubit gate error", half + 10, height - 26, half - 30)
     return draw
 

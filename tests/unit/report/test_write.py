@@ -8,6 +8,7 @@ import pytest
 from qexp.commands.main import main
 from qexp.errors import ArchiveError, ConfigError
 from qexp.report.write import write_report
+from tests.unit.archive.flips import flip
 from tests.unit.archive.samples import sampler_jobs, write_run
 from tests.unit.report.hostile import LINK, SCRIPT, write_hostile
 from tests.unit.report.pages import Page, assert_inert, has_hidden_characters
@@ -113,7 +114,9 @@ def test_the_command_says_where_the_page_is(tmp_path: Path, capsys: pytest.Captu
     assert out.endswith(" kB)\n")
 
 
-@pytest.mark.parametrize(("damage", "code"), [("cut", 5), ("gone", 2), ("no archive", 2)])
+@pytest.mark.parametrize(
+    ("damage", "code"), [("cut", 5), ("flipped", 5), ("gone", 2), ("no archive", 2)]
+)
 def test_what_cannot_be_read_is_refused_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str, code: int
 ):
@@ -121,6 +124,8 @@ def test_what_cannot_be_read_is_refused_in_one_line(
     given = tmp_path
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:3000])
+    elif damage == "flipped":
+        path.write_bytes(flip(path.stat().st_size // 2, 3)(bytearray(path.read_bytes())))
     elif damage == "gone":
         given = tmp_path / "other"
     else:

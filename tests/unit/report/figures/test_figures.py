@@ -107,4 +107,3 @@ def test_the_coupling_map_marks_what_is_used_and_what_is_out_of_order():
     assert 'class="pair out"' in svg
     assert "0–1, gate error 2.00 %, used by 7 gates" in svg
     assert "qubit 0, readout error 1.00 %, T1 10 µs" in svg
-    assert "dashed: out of order" in svg
