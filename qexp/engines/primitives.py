@@ -14,6 +14,7 @@ from qexp.engines.payload import wire_bytes
 from qexp.errors import EngineError, PlanError
 
 if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
     from qiskit.providers import BackendV2
 
     from qexp.core.model import Pub
@@ -89,10 +90,10 @@ def encoded_bytes(spec: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: bytes)
 
     Where the circuit is sent as it is, by the legacy primitives and by the client-side Sampler
     without twirling and dynamical decoupling, it follows from the circuit's QPY. Elsewhere the PUB
-    is prepared and encoded as the client does it. That takes tens of milliseconds, because the
-    client compiles the circuit and, for twirling and the Estimator, builds a samplex of it, which
-    makes the payload up to 200 times larger. Circuits of one job are compressed together, so that
-    the sum over its PUBs is an upper bound.
+    is prepared and encoded as the client does it. For twirling, dynamical decoupling and the
+    client-side Estimator that takes tens of milliseconds, because the client compiles the
+    circuit; twirling makes the payload up to 200 times larger. Circuits of one job are compressed
+    together, so that the sum over its PUBs is an upper bound.
 
     Args:
         spec: The primitive as declared.
@@ -106,13 +107,12 @@ def encoded_bytes(spec: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: bytes)
     Raises:
         PlanError: The primitive cannot run this PUB.
     """
+    if _sends_circuit(spec) and _is_stored_as_sent(pub.circuit):
+        return wire_bytes(spec, pub, qpy) + _JSON_BYTES
     if spec.implementation == "legacy":
-        return wire_bytes(spec, pub, qpy) + _JSON_BYTES
-    if _sends_circuit(spec):
-        if pub.circuit.has_control_flow_op():
-            # Boxes are all that the client has against a circuit then.
-            _prepared(spec, pub, backend)
-        return wire_bytes(spec, pub, qpy) + _JSON_BYTES
+        from qiskit_ibm_runtime.json import RuntimeEncoder
+
+        return len(json.dumps(pub, cls=RuntimeEncoder))
     fields = _encoded(*_prepared(spec, pub, backend), spec.kind)["quantum_program"]
     # Options are passed through too, once per job: they are not this PUB's share.
     (fields["passthrough_data"] or {}).get("post_processor", {}).pop("options", None)
@@ -133,9 +133,19 @@ def _encoded(program: Any, options: Any, kind: PrimitiveKind) -> dict[str, Any]:
 
 
 def _sends_circuit(spec: PrimitiveSpec) -> bool:
-    """Whether a client-side primitive sends the circuit of a PUB unchanged."""
+    """Whether a primitive sends the circuit of a PUB unchanged."""
+    if spec.implementation == "legacy":
+        return True
     decoupling = (spec.options.get("dynamical_decoupling") or {}).get("enable")
     return spec.kind == "sampler" and not is_twirled(spec) and not decoupling
+
+
+def _is_stored_as_sent(circuit: QuantumCircuit) -> bool:
+    """Whether the client can send whatever the archive can store of a circuit.
+
+    The archive has a form of its own for delays, and the client refuses boxes.
+    """
+    return not circuit.has_control_flow_op() and "delay" not in circuit.count_ops()
 
 
 def _prepared(spec: PrimitiveSpec, pub: Pub, backend: BackendV2) -> tuple[Any, Any]:

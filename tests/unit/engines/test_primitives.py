@@ -138,6 +138,27 @@ def test_a_circuit_that_is_sent_as_it_is_is_not_encoded_again(
     assert encoded_bytes(spec, pub, backend, raw) > 100
 
 
+@pytest.mark.parametrize("implementation", ["client", "legacy"])
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_what_may_be_stored_in_another_form_is_measured_as_the_client_sends_it(
+    backend: Any, implementation: Implementation, dynamic: bool
+) -> None:
+    from qiskit import QuantumCircuit
+    from qiskit.primitives.containers.sampler_pub import SamplerPub
+
+    circuit = QuantumCircuit(5, 1)
+    circuit.measure(0, 0)
+    if dynamic:
+        with circuit.if_test((circuit.clbits[0], 1)):
+            circuit.x(0)
+    else:
+        circuit.delay(16, 0, "ns")
+    pub = SamplerPub.coerce((circuit,), 10)
+    spec = PrimitiveSpec("sampler", implementation)
+    sizes = {encoded_bytes(spec, pub, backend, qpy) for qpy in (b"", bytes(range(256)) * 99)}
+    assert len(sizes) == 1
+
+
 def options_of(kind: PrimitiveKind) -> Any:
     from qexp.engines.options import build_options
 

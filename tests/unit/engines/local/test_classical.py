@@ -129,6 +129,17 @@ def test_what_aer_knows_is_right_for_all_values() -> None:
     assert [int(data.c.get_bitstrings()[0]) for data in simulated(circuits)] == expected
 
 
+def test_aer_still_takes_a_register_for_its_opposite() -> None:
+    """Once it does not, the objection can go."""
+    circuit = measured(1, 0)
+    with circuit.if_test(expr.logic_not(circuit.cregs[0])):
+        circuit.x(2)
+    circuit.measure(2, 2)
+    assert aer_objection(circuit) is not None
+    (data,) = simulated([circuit])
+    assert data.b.get_bitstrings() == ["01"]
+
+
 def test_what_aer_stores_and_switches_on_is_right() -> None:
     stored, chosen = measured(2, 0), measured(2, 0)
     a, b = stored.cregs

@@ -284,6 +284,13 @@ def test_a_simulator_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert simulated.backend_properties is None
 
 
+def test_an_ideal_simulator_takes_the_stabilizer_method_for_wide_clifford_circuits() -> None:
+    wide = ghz(60)
+    wide.measure_all()
+    (bits,) = sample(aer(60), [SamplerPub.coerce((wide,), 200)])
+    assert {row.tobytes().hex() for row in bits} == {"0" * 16, "0" + "f" * 15}
+
+
 def test_a_backend_without_calibration_runs_itself() -> None:
     backend = GenericBackendV2(2, seed=3)
     flipped = QuantumCircuit(2)
