@@ -11,10 +11,13 @@ Tried with every operation of `qiskit.circuit.classical.expr` and all values of 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
+
+_Problem: TypeAlias = tuple[str, str]
+"""What a circuit has, and what to do instead."""
 
 _UNKNOWN = frozenset({"SHIFT_LEFT", "SHIFT_RIGHT", "ADD", "SUB", "MUL", "DIV", "NEGATE"})
 
@@ -24,15 +27,14 @@ def aer_objection(circuit: QuantumCircuit) -> str | None:
     problem = next(_problems(circuit), None)
     if problem is None:
         return None
-    return f"it has {problem}; change it, or run it on IBM's service"
+    what, instead = problem
+    return f"it has {what}; {instead}, or run it on IBM's service"
 
 
-def _problems(circuit: QuantumCircuit) -> Iterator[str]:
+def _problems(circuit: QuantumCircuit) -> Iterator[_Problem]:
     for var in circuit.iter_vars():
-        yield (
-            f"the classical variable '{var.name}', which Aer cannot simulate (keep the value in a "
-            f"classical register)"
-        )
+        what = f"the classical variable '{var.name}', which Aer cannot simulate"
+        yield what, "keep its value in a classical register"
     if not circuit.has_control_flow_op() and "store" not in circuit.count_ops():
         return
     for instruction in circuit.data:
@@ -47,33 +49,35 @@ def _problems(circuit: QuantumCircuit) -> Iterator[str]:
                 yield from _problems(block)
 
 
-def _of_switch(target: Any) -> Iterator[str]:
+def _of_switch(target: Any) -> Iterator[_Problem]:
     from qiskit.circuit.classical import expr
 
     if isinstance(target, expr.Expr) and not isinstance(target, expr.Var):
-        yield "a switch on an expression, which Aer does not know (use if_test)"
+        yield "a switch on an expression, which Aer does not know", "use if_test"
 
 
-def _of(node: Any) -> Iterator[str]:
+def _of(node: Any) -> Iterator[_Problem]:
     """What is wrong with an expression; conditions of the older form are none."""
     from qiskit.circuit.classical import expr, types
 
     if not isinstance(node, expr.Expr):
         return
     if not isinstance(node.type, types.Bool | types.Uint):
-        yield f"a classical value of type {type(node.type).__name__}, which Aer does not know"
+        yield _unknown(f"a classical value of type {type(node.type).__name__}")
     if isinstance(node, expr.Cast):
         if isinstance(node.type, types.Bool) and not isinstance(node.operand.type, types.Bool):
-            yield (
-                "a register that is taken as true or false, which Aer takes for its opposite "
-                "(write expr.not_equal(register, 0))"
-            )
+            what = "a register that is taken as true or false, which Aer takes for its opposite"
+            yield what, "write expr.not_equal(register, 0)"
         yield from _of(node.operand)
     elif isinstance(node, expr.Unary | expr.Binary):
         if node.op.name in _UNKNOWN:
-            yield f"the classical operation {node.op.name}, which Aer does not know"
+            yield _unknown(f"the classical operation {node.op.name}")
         operands = (node.operand,) if isinstance(node, expr.Unary) else (node.left, node.right)
         for operand in operands:
             yield from _of(operand)
     elif not isinstance(node, expr.Var | expr.Value):
-        yield f"the classical expression {type(node).__name__}, which Aer does not know"
+        yield _unknown(f"the classical expression {type(node).__name__}")
+
+
+def _unknown(what: str) -> _Problem:
+    return f"{what}, which Aer does not know", "compare or combine bits and registers"
