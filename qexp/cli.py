@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
-import shutil
 import signal
 import sys
 from pathlib import Path
@@ -16,7 +16,7 @@ from hydra.types import RunMode
 
 from qexp.config import hydra_problems, problems
 from qexp.config.hydra_setup import open_nodes, register, shipped_root, typed_overrides
-from qexp.errors import ArchiveError, ConfigError, Failed, RunLockedError, UnfinishedError
+from qexp.errors import ConfigError, Failed
 from qexp.runlog import keep_standard_streams
 
 if TYPE_CHECKING:
@@ -29,6 +29,17 @@ _log = logging.getLogger("qexp")
 
 def main() -> None:
     """Run `qexp`; exits with 0 only if everything that was asked for was done."""
+    # Until a run begins: imports and configs leave no garbage worth looking for.
+    gc.disable()
+    try:
+        _main()
+    finally:
+        gc.enable()
+        # What is left ends with the process; Python would look through all of it once more.
+        gc.freeze()
+
+
+def _main() -> None:
     keep_standard_streams()
     if sys.argv[1:] == ["--version"]:
         _print_version()
@@ -74,17 +85,21 @@ def _app(config: DictConfig) -> Failed | None:
     try:
         _run(config, run_dir)
     except KeyboardInterrupt as error:
-        if is_new and not _is_worth_keeping(run_dir, error):
-            _remove(run_dir)
+        from qexp.config.leftovers import is_worth_keeping, remove
+
+        if is_new and not is_worth_keeping(run_dir, error):
+            remove(run_dir)
             raise KeyboardInterrupt("interrupted before anything was submitted") from None
         raise
     except (Exception, SystemExit) as error:
+        from qexp.config.leftovers import is_worth_keeping, remove
+
         if not isinstance(error, ConfigError):
             _log.error("the run ended with an error", exc_info=True)
         log = run_dir / "run.log"
         failed = Failed(problems.of_error(error, log), problems.exit_code(error))
-        if is_new and not _is_worth_keeping(run_dir, error):
-            _remove(run_dir, keep_log=problems.is_explained_by_log(error))
+        if is_new and not is_worth_keeping(run_dir, error):
+            remove(run_dir, keep_log=problems.is_explained_by_log(error))
         _failures.append(failed)
         point = _sweep_point()
         _print(f"{point}: {failed.message}" if point else failed.message)
@@ -104,6 +119,7 @@ def _run(config: DictConfig, run_dir: Path) -> None:
     logging.captureWarnings(True)
     _refuse_ignored_sweep()
     spec = load(config)
+    gc.enable()
     is_resumed = config.run_dir is not None
     if is_resumed and _is_done(run_dir, config.run_dir, spec):
         return
@@ -139,48 +155,6 @@ def _is_done(run_dir: Path, named: str, spec: RunSpec) -> bool:
     if archive is not None:
         sys.stdout.write(f"{finished_line(archive)}\n")
     return archive is not None
-
-
-def _is_worth_keeping(run_dir: Path, error: BaseException) -> bool:
-    """Whether something may have been measured, can be resumed, or is another process's."""
-    from qexp.batch.journal import JOURNAL_NAME, read_ledger
-
-    if isinstance(error, RunLockedError | UnfinishedError) or (run_dir / "run.h5").exists():
-        return True
-    if not (run_dir / JOURNAL_NAME).exists():
-        return False
-    try:
-        return bool(read_ledger(run_dir).batches)
-    except ArchiveError:
-        return True
-
-
-def _remove(run_dir: Path, *, keep_log: bool = False) -> None:
-    """Remove what a run left that never came to a batch, and the folders made for it."""
-    from qexp.batch.lock import run_lock
-
-    try:
-        with run_lock(run_dir):
-            for path in run_dir.iterdir():
-                if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
-                elif not (keep_log and path.name == "run.log"):
-                    path.unlink(missing_ok=True)
-    except (ArchiveError, OSError, RunLockedError):
-        # Another process may have begun in the same folder.
-        return
-    if keep_log:
-        return
-    logging.shutdown()
-    shutil.rmtree(run_dir, ignore_errors=True)
-    for parent in run_dir.parents[:2]:
-        # outputs/<experiment>[/<sweep>], unless another run is in it; no folder of the user's own
-        if "outputs" not in {above.name for above in parent.parents}:
-            break
-        try:
-            parent.rmdir()
-        except OSError:
-            break
 
 
 def _print_version() -> None:

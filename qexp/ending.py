@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import logging
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qexp.archive.read import open_archive
+from qexp.analysis.evaluate import evaluate
+from qexp.archive.read import Archive, open_archive
 from qexp.archive.store import RunStore
 from qexp.batch.context import Stopped
 from qexp.batch.journal import Journal
 from qexp.core.ledger import Ended, Interrupted, Ledger, Sealed
 from qexp.core.model import Plan, RunStatus, RunSummary
 from qexp.core.observer import Observer
-from qexp.errors import ArchiveError, EngineError, JobsFailedError, QexpError, UnfinishedError
+from qexp.core.spec import AnalysisSpec
+from qexp.errors import (
+    AnalysisFailedError,
+    ArchiveError,
+    EngineError,
+    JobsFailedError,
+    QexpError,
+    UnfinishedError,
+)
 from qexp.redact import redact
 
 _log = logging.getLogger(__name__)
@@ -131,6 +141,50 @@ class Ending:
                 f"{', '.join(map(str, failed[:10]))}{'...' if len(failed) > 10 else ''}); the "
                 f"others and the reasons are in {report.archive}; {again}"
             )
+
+
+def analyse(
+    specs: Sequence[AnalysisSpec], report: RunReport, run_dir: Path, observer: Observer
+) -> None:
+    """Make the declared analyses of a run that has just become complete; none of them can fail it.
+
+    Raises:
+        KeyboardInterrupt: Interrupted; the run is complete.
+    """
+    if report.archive is None or report.status != "complete" or not specs:
+        return
+    again = f"the run is complete; to analyse it again: {_analyse_command(specs, run_dir)}"
+    try:
+        with open_archive(report.archive) as run:
+            for spec in specs:
+                _analyse(spec, run, again, observer)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; {again}") from None
+    except ArchiveError as error:
+        observer.warned(f"no analysis was made: {_one_line(error)}; {again}")
+
+
+def _analyse(spec: AnalysisSpec, run: Archive, again: str, observer: Observer) -> None:
+    try:
+        made = evaluate(spec, run)
+    except Exception as error:
+        is_bug = not isinstance(error, QexpError)
+        if is_bug:
+            _log.error("analysis '%s' was not made", spec.name, exc_info=True)
+        has_traceback = is_bug or isinstance(error, AnalysisFailedError)
+        where = "; the traceback is in run.log" if has_traceback else ""
+        observer.warned(f"{_one_line(error)}{where}; {again}")
+    else:
+        observer.analysed(made.name, made.summary)
+
+
+def _analyse_command(specs: Sequence[AnalysisSpec], run_dir: Path) -> str:
+    """The command that makes a run's analyses again, to be copied into a shell."""
+    modules = {spec.target.rpartition(".")[0] for spec in specs}
+    foreign = sorted(name for name in modules if not name.startswith("qexp."))
+    trusted = [part for name in foreign for part in ("--trust", name)]
+    command = ["python", "-m", "qexp.archive", "analyse", shown_path(run_dir), *trusted]
+    return shlex.join(command)
 
 
 def _status(ledger: Ledger) -> RunStatus:

@@ -21,6 +21,18 @@ class ConfigError(QexpError):
     exit_code = 2
 
 
+class UntrustedError(ConfigError):
+    """A recorded config names code that is imported only if the user says so.
+
+    Attributes:
+        target: What it names.
+    """
+
+    def __init__(self, message: str, target: str) -> None:
+        super().__init__(message)
+        self.target = target
+
+
 class PlanError(QexpError):
     """The circuits cannot be run as declared: not ISA, over a limit, unusable qubits."""
 
@@ -103,6 +115,20 @@ class ArchiveError(QexpError):
     """An archive cannot be written or read."""
 
     exit_code = 5
+
+
+class NotReproducedError(QexpError):
+    """A run was repeated to its end, and its data are not those of the first, or cannot be told."""
+
+
+class AnalysisError(QexpError):
+    """An analysis cannot be made of this run, whose data are as before."""
+
+    exit_code = 2
+
+
+class AnalysisFailedError(AnalysisError):
+    """An analysis failed in its own code; the run's log has the traceback."""
 
 
 @dataclass(frozen=True)

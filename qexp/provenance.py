@@ -7,6 +7,7 @@ import platform
 import subprocess
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,17 +50,20 @@ def describe_environment(folder: Path) -> dict[str, Any]:
     The fields are those of `RunHeader.environment`; the git ones are empty outside a repository
     or where git is not installed.
     """
-    distributions = {
-        f"{item.metadata['Name']}=={item.version}"
-        for item in importlib.metadata.distributions()
-        if "Name" in item.metadata
-    }
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "distributions": sorted(distributions, key=str.lower),
+        "distributions": list(_distributions()),
         **_describe_repository(folder),
     }
+
+
+@cache
+def _distributions() -> tuple[str, ...]:
+    """What was installed when this process first asked, which is what it imports from."""
+    found = (item.metadata for item in importlib.metadata.distributions())
+    named = {f"{known['Name']}=={known['Version']}" for known in found if "Name" in known}
+    return tuple(sorted(named, key=str.lower))
 
 
 def _describe_repository(folder: Path) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import logging.config
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -83,12 +82,12 @@ def _parser() -> argparse.ArgumentParser:
 def _guarded(path: Path, trust: Sequence[str]) -> int:
     """Resume one run; the exit code. Whatever goes wrong is one line and stops no other run."""
     from qexp.config import problems
-    from qexp.config.runs import run_folder
+    from qexp.config.runs import log_into, run_folder
 
     log = None
     try:
         folder = run_folder(path)
-        log = _log_into(folder)
+        log = log_into(folder)
         _resume(folder, trust)
     except (Exception, SystemExit) as error:
         if log is not None and not isinstance(error, ConfigError):
@@ -200,20 +199,6 @@ def _reason_to_leave(folder: Path) -> str | None:
     if ledger.ended == "planned" or parse(config_yaml).get("stop_after") == "plan":
         return f"planned, and nothing is submitted; to run it: {command}"
     return None
-
-
-def _log_into(folder: Path) -> Path:
-    """Send the log into the run's `run.log`, set up as for a run that Hydra starts."""
-    import yaml  # type: ignore[import-untyped]
-
-    from qexp.config.hydra_setup import shipped_root
-
-    text = (shipped_root() / "conf" / "qexp.yaml").read_text(encoding="utf-8")
-    declared = yaml.safe_load(text)["hydra"]["job_logging"]
-    path = folder / "run.log"
-    declared["handlers"]["file"]["filename"] = str(path)
-    logging.config.dictConfig(declared)
-    return path
 
 
 def _say(line: str) -> None:

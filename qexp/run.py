@@ -32,13 +32,13 @@ from qexp.core.ledger import Ended, Ledger, Planned, Resumed, Started
 from qexp.core.model import Partition, Plan
 from qexp.core.observer import Guarded, Observer
 from qexp.core.spec import RunSpec
-from qexp.ending import Ending, RunReport
+from qexp.ending import Ending, RunReport, analyse
 from qexp.errors import ArchiveError, ConfigError
 from qexp.interrupts import Interrupts
 from qexp.plan.build import build_plan, check_max_time
 from qexp.provenance import run_header
 from qexp.redact import redactor
-from qexp.workers import available_cores, start_server
+from qexp.workers import available_cores, end_workers, start_server
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
@@ -73,10 +73,12 @@ def run(
         KeyboardInterrupt: Interrupted; the archive is sealed with what was collected.
     """
     _refuse_used(run_dir)
+    told = Guarded(observer or Observer())
     with _at_work(run_dir) as journal:
         journal.append(Started(socket.gethostname(), os.getpid(), __version__))
-        work = _Work(spec, run_dir, journal, Guarded(observer or Observer()), clock or Clock())
-        return work.plan_and_carry_out()
+        report = _Work(spec, run_dir, journal, told, clock or Clock()).plan_and_carry_out()
+    analyse(spec.analyses, report, run_dir, told)
+    return report
 
 
 def resume(
@@ -100,8 +102,15 @@ def resume(
         raise ConfigError(f"{run_dir} holds no run: name the folder of one, as in outputs/NAME/ID")
     if is_sealed(run_dir):
         return _as_sealed(run_dir)
+    told = Guarded(observer or Observer())
+    report = _go_on(spec, run_dir, told, clock or Clock())
+    analyse(spec.analyses, report, run_dir, told)
+    return report
+
+
+def _go_on(spec: RunSpec, run_dir: Path, observer: Observer, clock: Clock) -> RunReport:
     with _at_work(run_dir) as journal:
-        work = _Work(spec, run_dir, journal, Guarded(observer or Observer()), clock or Clock())
+        work = _Work(spec, run_dir, journal, observer, clock)
         if (run_dir / ARCHIVE_NAME).exists() and not work.store.has_parts:
             # A process was killed while it removed what the archive already holds.
             work.store.seal("complete", keep_parts=False)
@@ -145,9 +154,12 @@ def _refuse_used(run_dir: Path) -> None:
 
 @contextmanager
 def _at_work(run_dir: Path) -> Iterator[Journal]:
-    """Hold the run's lock, with its journal open."""
+    """Hold the run's lock, with its journal open; no worker process stays behind."""
     with run_lock(run_dir), Journal(run_dir) as journal:
-        yield journal
+        try:
+            yield journal
+        finally:
+            end_workers()
 
 
 @dataclass

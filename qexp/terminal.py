@@ -200,6 +200,10 @@ class Terminal(Observer):
         opened = f"python -c \"import qexp; print(qexp.open_archive('{shown}'))\""
         self._print_lines(lines | {"next": opened if summary.status == "complete" else resume})
 
+    def analysed(self, name: str, summary: str) -> None:
+        """Print what an analysis says in one line."""
+        self._out.print(f"[bold]analysis [/bold]{escape(f'{name}: {summary}')}")
+
     def _print_lines(self, lines: Mapping[str, str]) -> None:
         named = {"point": self._point or "", **lines}
         for name, value in ((name, value) for name, value in named.items() if value):

@@ -13,13 +13,15 @@ import os
 import pickle
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
+from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from qexp.errors import EngineError
 
@@ -32,13 +34,16 @@ _PRELOADED = (
     "qiskit.qpy",
     "qiskit.transpiler.preset_passmanagers",
     "qiskit_aer",
-    # The default backend comes from it, and every worker would import it by itself.
-    "qiskit_ibm_runtime.fake_provider",
-    "h5py",
+    "qexp.engines.local.preload",
+    "h5netcdf",
+    "qexp.batch.requests",
+    "qexp.plan.chunks",
+    "qexp.engines.local.chunks",
+    "qexp.engines.local.engine",
+    "qexp.engines.local.sampling",
+    "qexp.engines.local.estimation",
 )
 T = TypeVar("T")
-
-_shared: Any = None
 
 
 def available_cores() -> int:
@@ -48,44 +53,83 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def shared() -> Any:
-    """In a worker: what the pool was made with."""
-    return _shared
+@dataclass(frozen=True)
+class Shared:
+    """A value that many tasks use; pickled once here, unpickled once in each worker."""
+
+    key: str
+    pickled: bytes
+
+    @classmethod
+    def of(cls, value: Any) -> Shared:
+        """Pickle a value.
+
+        Raises:
+            TypeError, AttributeError, pickle.PicklingError: It is not picklable.
+        """
+        return cls(uuid4().hex, pickle.dumps(value))
+
+    def value(self) -> Any:
+        """In a worker: the value. Only the newest two are kept, a plan's and its simulation's."""
+        if self.key not in _unpickled:
+            _unpickled[self.key] = pickle.loads(self.pickled)  # noqa: S301 - written by the parent
+            for key in list(_unpickled)[:-2]:
+                del _unpickled[key]
+        return _unpickled[self.key]
+
+
+_unpickled: dict[str, Any] = {}
 
 
 class Workers:
-    """A pool of worker processes that all hold one value.
+    """A pool of worker processes.
 
     Args:
         count: Number of processes.
-        value: What `shared()` gives in each of them; it must be picklable.
-
-    Raises:
-        TypeError, AttributeError, pickle.PicklingError: It is not.
     """
 
-    def __init__(self, count: int, value: Any) -> None:
+    def __init__(self, count: int) -> None:
         self.count = count
+        self.is_open = True
         start_server()
         self._pool = ProcessPoolExecutor(
-            count, multiprocessing.get_context("forkserver"), _begin, (pickle.dumps(value),)
+            count, multiprocessing.get_context("forkserver"), _begin, ()
         )
 
-    def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
-        """Run a module's function in a worker."""
-        return self._pool.submit(function, *arguments)
+    def map(
+        self, function: Callable[..., T], shared: Shared, tasks: Iterable[tuple[Any, ...]]
+    ) -> Iterator[T]:
+        """Call a module's function in the workers, with a value and the arguments of each task.
 
-    def map(self, function: Callable[..., T], tasks: Iterable[tuple[Any, ...]]) -> Iterator[T]:
-        """Results in the order of the tasks, of which a few are taken ahead.
+        Args:
+            function: Called as `function(value, *task)`.
+            shared: The value; a worker keeps it, and what it has learnt, from task to task.
+            tasks: Some are taken ahead, so that no worker waits.
+
+        Returns:
+            The results in the order of the tasks.
 
         Raises:
             EngineError: A worker process died.
         """
-        upcoming = iter(tasks)
-        ahead = [self.submit(function, *task) for task in islice(upcoming, 2 * self.count)]
+        ahead: deque[Future[T]] = deque()
+        for task in tasks:
+            ahead.append(self.begin(function, shared, *task))
+            if len(ahead) > 2 * self.count:
+                yield self.result(ahead.popleft())
         while ahead:
-            yield self.result(ahead.pop(0))
-            ahead.extend(self.submit(function, *task) for task in islice(upcoming, 1))
+            yield self.result(ahead.popleft())
+
+    def begin(self, function: Callable[..., T], shared: Shared, *arguments: Any) -> Future[T]:
+        """Let a worker call `function(value, *arguments)`, as soon as one has nothing else to do.
+
+        Raises:
+            EngineError: A worker process died, or the pool was ended.
+        """
+        try:
+            return self._pool.submit(_call, function, shared, arguments)
+        except (BrokenProcessPool, RuntimeError) as error:
+            raise self._died() from error
 
     def result(self, future: Future[T]) -> T:
         """What a task returned.
@@ -96,14 +140,20 @@ class Workers:
         try:
             return future.result()
         except BrokenProcessPool:
-            raise EngineError(
-                f"a worker process died, most likely for lack of memory; lower engine.workers "
-                f"(now {self.count}) or the size of the circuits (a script of your own that calls "
-                f"qexp also needs 'if __name__ == \"__main__\":')"
-            ) from None
+            raise self._died() from None
+
+    def _died(self) -> EngineError:
+        # The next stage, or the next attempt, gets new ones.
+        self.close()
+        return EngineError(
+            f"a worker process died, most likely for lack of memory; lower engine.workers "
+            f"(now {self.count}) or the size of the circuits (a script of your own that calls "
+            f"qexp also needs 'if __name__ == \"__main__\":')"
+        )
 
     def close(self) -> None:
         """End the processes, whatever they are doing."""
+        self.is_open = False
         processes = list((getattr(self._pool, "_processes", None) or {}).values())
         self._pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
@@ -117,15 +167,39 @@ def start_server() -> None:
     forkserver.ensure_running()
 
 
-def _begin(pickled: bytes) -> None:
-    global _shared  # noqa: PLW0603 - a worker has one
+def workers(count: int) -> Workers:
+    """The pool of this process: started when first asked for, shared by a run's stages.
+
+    Args:
+        count: Number of processes; a pool of another size is replaced.
+    """
+    global _pool  # noqa: PLW0603 - a process has one
+    if _pool is None or not _pool.is_open or _pool.count != count:
+        end_workers()
+        _pool = Workers(count)
+    return _pool
+
+
+def end_workers() -> None:
+    """End the pool of this process, if there is one, whatever it is doing."""
+    if _pool is not None:
+        _pool.close()
+
+
+_pool: Workers | None = None
+
+
+def _begin() -> None:
     # Ctrl-C reaches the whole process group; what it means is decided by the parent.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # One core each: their threads would only wait for one another.
     os.environ["RAYON_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
-    _shared = pickle.loads(pickled)  # noqa: S301 - written by the parent
+
+
+def _call(function: Callable[..., T], shared: Shared, task: tuple[Any, ...]) -> T:
+    return function(shared.value(), *task)
 
 
 def _end_with_parent() -> None:

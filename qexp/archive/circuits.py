@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from qexp.archive.describe import Description, describe
 from qexp.archive.tables import Column, Table, long_text, numbers, texts
@@ -96,6 +96,26 @@ def load_circuit(raw: bytes, where: str) -> QuantumCircuit:
         msg = f"Circuit {where} cannot be loaded: {type(error).__name__}: {_one_line(error)}."
         raise ArchiveError(msg) from error
     return _mapped(circuit, _to_delay)
+
+
+def write_circuits(circuits: Sequence[QuantumCircuit], stream: BinaryIO) -> bool:
+    """Write circuits to one QPY file, in order.
+
+    Returns:
+        Whether there are delays that QPY cannot hold; they are opaque instructions there.
+
+    Raises:
+        ArchiveError: A circuit cannot be serialised as QPY.
+    """
+    from qiskit import qpy
+
+    mapped = [_mapped(circuit, _from_delay) for circuit in circuits]
+    try:
+        qpy.dump(mapped, stream)
+    except Exception as error:
+        msg = f"The circuits cannot be serialised as QPY: {_one_line(error)}."
+        raise ArchiveError(msg) from error
+    return any(new is not old for new, old in zip(mapped, circuits, strict=True))
 
 
 def _to_qpy(circuit: QuantumCircuit, path: str, pub: int, redact: Callable[[str], str]) -> bytes:

@@ -32,6 +32,15 @@ class EncodedRun:
     count: int
     tables: Mapping[str, Table]
 
+    def isa_qpy(self, index: int) -> bytes:
+        """QPY of the ISA circuit of one PUB; `index` counts within the workload."""
+        columns = self.tables[f"circuits/{self.workload}/isa"].columns
+        row = index - self.first
+        start, size, qpy = (
+            np.asarray(columns[name].values) for name in ("qpy_start", "qpy_size", "qpy")
+        )
+        return qpy[start[row] : start[row] + size[row]].tobytes()
+
 
 @dataclass(frozen=True)
 class EncodedPub:

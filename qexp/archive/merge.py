@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from qexp.archive.layout import Group, Variable, lay_out
 from qexp.archive.schema import SNAPSHOTS, root_attributes
 from qexp.archive.sources import PartFiles
-from qexp.archive.stamp import create_stamp, stamp
-from qexp.archive.tables import Column, Table, copy_rows, numbers, storage
+from qexp.archive.stamp import STAMP, make_room, stamp, stamp_variable
+from qexp.archive.tables import Column, Table, copy_rows, numbers
 from qexp.archive.verify import check_pubs
 from qexp.core.digest import data_digest
 from qexp.errors import ArchiveError
@@ -65,6 +66,7 @@ def merge(parts: PartFiles, status: str, target: Path) -> None:
     attrs = root_attributes(parts.header, status, layout.finished, digest)
     _create(layout, attrs, target)
     with h5py.File(target, "r+", rdcc_nbytes=_CACHE_BYTES) as file:
+        make_room(file)
         targets = _Targets(file)
         done: dict[str, int] = {}
         for tables in parts.sources():
@@ -144,29 +146,14 @@ def _final(
 
 def _create(layout: _Layout, attrs: Mapping[str, Any], target: Path) -> None:
     """Create every group and dataset, empty, as netCDF: named dimensions, types, filters."""
-    import h5netcdf
-    import h5py
-
-    text_type = h5py.string_dtype("utf-8")
-
-    with h5netcdf.File(target, "w") as file:
-        file.attrs.update(attrs)
-        create_stamp(file)
-        for path, columns in sorted(layout.columns.items()):
-            group = file.create_group(path) if path not in file.groups else file[path]
-            group.attrs.update(layout.attrs[path])
-            known: dict[str, int] = {}
-            for name, shape in columns.items():
-                sizes = (layout.totals[f"{path}#{shape.dims[0]}"], *shape.row) if shape.dims else ()
-                for dim, size in zip(shape.dims, sizes, strict=True):
-                    if dim not in known:
-                        known[dim] = group.dimensions[dim] = size
-                if shape.dtype is None:
-                    variable = group.create_variable(name, shape.dims, text_type)
-                else:
-                    options = storage(sizes, shape.dtype)
-                    variable = group.create_variable(name, shape.dims, shape.dtype, **options)
-                variable.attrs.update(shape.attrs)
+    groups = {"": Group({STAMP: stamp_variable()}, attrs)}
+    for path, columns in sorted(layout.columns.items()):
+        variables = {}
+        for name, shape in columns.items():
+            sizes = (layout.totals[f"{path}#{shape.dims[0]}"], *shape.row) if shape.dims else ()
+            variables[name] = Variable(shape.dims, sizes, shape.dtype, shape.attrs)
+        groups[path] = Group(variables, layout.attrs[path])
+    lay_out(target, groups)
 
 
 class _Targets(dict[tuple[str, str], Any]):
@@ -180,7 +167,10 @@ class _Targets(dict[tuple[str, str], Any]):
         self._file = file
 
     def __missing__(self, key: tuple[str, str]) -> Any:
-        self[key] = found = self._file["/".join(key)]
+        import h5py
+
+        found = h5py.Dataset(h5py.h5d.open(self._file.id, "/".join(key).encode()))
+        self[key] = found
         return found
 
 

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
-from qexp.archive.circuits import load_circuit
 from qexp.archive.counts import counts_in
 from qexp.archive.file import ArchiveFile, locate
 from qexp.archive.happened import read_batches, read_job, read_journal, why_missing
-from qexp.archive.pubs import load_pub
+from qexp.archive.planned import PubTable, read_circuit, read_pub
 from qexp.archive.records import BatchRecord, JobRecord, LazySequence, Results, partition_of
 from qexp.archive.results import ResultGroup, decode_result
 from qexp.archive.schema import SNAPSHOTS
@@ -26,7 +25,7 @@ from qexp.errors import ArchiveError
 if TYPE_CHECKING:
     import xarray as xr
     from qiskit import QuantumCircuit
-    from qiskit.primitives import PubResult
+    from qiskit.primitives import PrimitiveResult, PubResult
 
     from qexp.core.model import Pub
 
@@ -168,7 +167,7 @@ class Archive:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Title, description, creators, license, keywords, where declared."""
+        """Title, description, creators, publisher, funding, license, keywords, if declared."""
         return self._file.document("config/metadata_json") or {}
 
     @property
@@ -290,7 +289,7 @@ class Archive:
         Raises:
             ArchiveError: There is no such workload, or QPY is older than version 13.
         """
-        return self._per_pub(self._circuit, workload, isa, "circuits")
+        return self._per_pub(read_circuit, workload, isa, "circuits")
 
     def pubs(self, workload: str = "main", *, isa: bool = False) -> LazySequence[Pub]:
         """The PUBs of a workload: circuit, parameter values, observables, shots or precision.
@@ -302,7 +301,33 @@ class Archive:
         Raises:
             ArchiveError: There is no such workload, or QPY is older than version 13.
         """
-        return self._per_pub(self._pub, workload, isa, "PUBs")
+        return self._per_pub(read_pub, workload, isa, "PUBs")
+
+    def pub_table(self, workload: str = "main") -> PubTable:
+        """The PUBs of a workload without their circuits: names, sizes, parameters, observables.
+
+        Raises:
+            ArchiveError: There is no such workload.
+        """
+        self._require(workload)
+        return PubTable(self._file, workload)
+
+    def primitive_result(
+        self, workload: str = "main", *, partial: bool = False
+    ) -> PrimitiveResult[PubResult]:
+        """Qiskit's own `PrimitiveResult` of a workload, all of it in memory.
+
+        Args:
+            workload: Name of the workload.
+            partial: Whether PUBs without result may be left out; `metadata["qexp"]["pub"]` has the
+                index of the PUB of each result.
+
+        Raises:
+            ArchiveError: There is no such workload, or PUBs without result are not left out.
+        """
+        from qexp.archive.primitive_result import primitive_result
+
+        return primitive_result(self, workload, partial=partial)
 
     def to_datatree(self) -> xr.DataTree:
         """The whole file as a lazily read `xarray.DataTree`, to be closed by the caller."""
@@ -324,11 +349,11 @@ class Archive:
             raise ArchiveError(msg)
 
     def _per_pub(
-        self, read: Callable[[str, bool, int], T], workload: str, isa: bool, what: str
+        self, read: Callable[[ArchiveFile, str, bool, int], T], workload: str, isa: bool, what: str
     ) -> LazySequence[T]:
         self._require(workload)
         count = self._file.count(f"pubs/{workload}/pub")
-        guarded = self._file.guarded(partial(read, workload, isa))
+        guarded = self._file.guarded(partial(read, self._file, workload, isa))
         return LazySequence(count, guarded, f"{what} of {workload!r}")
 
     def _snapshot(self, index: int) -> dict[str, Any]:
@@ -360,33 +385,3 @@ class Archive:
             raise ArchiveError(msg)
         metadata = self._file.cell(f"{table}/result_metadata_json", index)
         return decode_result(group.signature, values, json.loads(metadata))
-
-    def _qpy(self, workload: str, isa: bool, index: int) -> tuple[bytes, str]:
-        table = f"circuits/{workload}/{'isa' if isa else 'logical'}"
-        start = int(self._file.value(f"{table}/qpy_start", index))
-        size = int(self._file.value(f"{table}/qpy_size", index))
-        raw = self._file.rows(f"{table}/qpy", start, start + size).tobytes()
-        return raw, f"{table}[{index}] in {self.path}"
-
-    def _circuit(self, workload: str, isa: bool, index: int) -> QuantumCircuit:
-        return load_circuit(*self._qpy(workload, isa, index))
-
-    def _pub(self, workload: str, isa: bool, index: int) -> Pub:
-        table = f"pubs/{workload}"
-        names = (
-            "kind",
-            "shots",
-            "precision",
-            "parameter_names_json",
-            "parameter_shape_json",
-            "parameter_group",
-            "isa_observables_json" if isa else "observables_json",
-        )
-        row = {name: self._file.cell(f"{table}/{name}", index) for name in names}
-        values = None
-        if row["parameter_group"]:
-            group = f"parameters/{workload}/{row['parameter_group']}"
-            position = int(np.searchsorted(self._file.column(f"{group}/pub"), index))
-            values = self._file.cell(f"{group}/values", position)
-        raw, where = self._qpy(workload, isa, index)
-        return load_pub(row, raw, values, isa=isa, where=where)

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from qexp.archive.tables import Column, Table, clean_text, long_text, numbers, scalar_text, texts
-from qexp.core.jsonable import dumps
+from qexp.core.jsonable import dumps, with_sorted_keys
 from qexp.errors import ArchiveError
 
 #: Files with another major version are not read; a minor version only adds.
-SCHEMA: Final = "1.1"
+SCHEMA: Final = "1.2"
 ARCHIVE_NAME: Final = "run.h5"
 JOURNAL_NAME: Final = "journal.jsonl"
 PARTS_NAME: Final = "parts"
@@ -123,12 +123,12 @@ def snapshot_table(
         redact: Applied to every text.
     """
     text = dumps(properties, redact)
-    sha256 = hashlib.sha256(dumps(properties, redact, sort_keys=True).encode("utf-8", "replace"))
+    sha256 = hashlib.sha256(with_sorted_keys(text).encode("utf-8", "replace"))
     columns = {"properties_json": long_text(text, "properties_byte")}
     qubits = properties.get("qubits")
     if isinstance(qubits, list) and all(isinstance(qubit, list) for qubit in qubits) and qubits:
         for name, column in _PER_QUBIT.items():
-            values = [_qubit_value(qubit, name) for qubit in qubits]
+            values = [qubit_value(qubit, name) for qubit in qubits]
             if any(value == value for value in values):  # noqa: PLR0124 - not all NaN
                 units = "s" if column.endswith("_s") else "1"
                 columns[column] = numbers(values, "qubit", "<f8", units)
@@ -140,7 +140,13 @@ def _date(properties: Mapping[str, Any]) -> str:
     return clean_text(str(dumps(properties.get("last_update_date") or "")).strip('"'))
 
 
-def _qubit_value(qubit: list[Any], name: str) -> float:
+def qubit_value(qubit: list[Any], name: str) -> float:
+    """One property of a qubit in a calibration, NaN where it is not known.
+
+    Args:
+        qubit: The qubit's entry in `BackendProperties.to_dict()["qubits"]`.
+        name: `"T1"` or `"T2"`, returned in seconds; or one without a unit, `"readout_error"`.
+    """
     for item in qubit:
         if isinstance(item, Mapping) and item.get("name") == name:
             try:
@@ -167,6 +173,8 @@ def root_attributes(
         "title": metadata.get("title") or header["experiment"],
         "description": metadata.get("description") or "",
         "creators_json": dumps(metadata.get("creators") or []),
+        "publisher_json": dumps(metadata.get("publisher")),
+        "funding_json": dumps(metadata.get("funding") or []),
         "license": metadata.get("license") or "",
         "keywords": ", ".join(keywords) if isinstance(keywords, list) else str(keywords),
         "date_created": header["created"],

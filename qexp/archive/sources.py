@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,19 +62,26 @@ class PartFiles:
 
     def sources(self) -> Iterator[dict[str, Table]]:
         """The tables of the header, then of each partition followed by those of its attempts."""
-        yield header_tables(self.header, self.batches, self.journal)
+        yield self._header_tables
         for index, path in sorted(self.partitions.items()):
             attempts = self.jobs.get(index, ())
             winner = self._winner(index)
-            with self._open(path) as partition:
-                if winner is None:
-                    yield _joined(partition, {}, len(attempts) - 1, len(attempts) - 1)
-                else:
-                    with self._open(attempts[winner]) as job:
-                        yield _joined(partition, job, winner, len(attempts) - 1)
-            for position, job_path in enumerate(attempts):
-                with self._open(job_path) as job:
-                    yield _of_attempt(job, has_results=position == winner)
+            with self._open(path) as partition, ExitStack() as opened:
+                job: dict[str, Table] = {}
+                if winner is not None:
+                    job = opened.enter_context(self._open(attempts[winner]))
+                last = len(attempts) - 1
+                yield _joined(partition, job, last if winner is None else winner, last)
+                for position, job_path in enumerate(attempts):
+                    if position == winner:
+                        yield _of_attempt(job, has_results=True)
+                        continue
+                    with self._open(job_path) as other:
+                        yield _of_attempt(other, has_results=False)
+
+    @cached_property
+    def _header_tables(self) -> dict[str, Table]:
+        return header_tables(self.header, self.batches, self.journal)
 
     @contextmanager
     def _open(self, path: Path, *only: str) -> Iterator[dict[str, Table]]:

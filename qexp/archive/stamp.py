@@ -6,27 +6,29 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+import numpy as np
+
 from qexp.archive.commit import BLOCK_BYTES
+from qexp.archive.layout import Variable
 from qexp.core.digest import NUM_DIGITS, file_digest
 from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
-    import h5netcdf
     import h5py
 
 STAMP: Final = "file_sha256"
 _DIMENSION: Final = "hex_digit"
 
 
-def create_stamp(file: h5netcdf.File) -> None:
-    """Make room for the digest in a file that is being written."""
-    import numpy as np
+def stamp_variable() -> Variable:
+    """The variable that is to hold the digest."""
+    # So small that it is contiguous: the digits have one place in the file.
+    return Variable((_DIMENSION,), (NUM_DIGITS,), np.dtype("S1"), {"_Encoding": "ascii"})
 
-    file.dimensions[_DIMENSION] = NUM_DIGITS
-    # Contiguous, so that the digits have one place in the file.
-    zeros = np.full(NUM_DIGITS, b"0", dtype="S1")
-    variable = file.create_variable(STAMP, (_DIMENSION,), "S1", data=zeros)
-    variable.attrs["_Encoding"] = "ascii"
+
+def make_room(file: h5py.File) -> None:
+    """Give the digest its place in a file that is being written."""
+    file[STAMP][...] = np.full(NUM_DIGITS, b"0", dtype="S1")
 
 
 def stamp(path: Path) -> None:

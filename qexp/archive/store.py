@@ -57,6 +57,7 @@ class RunStore(StoredParts):
     def __init__(self, run_dir: Path, redact: Callable[[str], str] = _unchanged) -> None:
         super().__init__(run_dir)
         self._redact = redact
+        self._newest_snapshot: tuple[Mapping[str, Any], tuple[str, Table]] | None = None
 
     def write_header(self, header: RunHeader) -> None:
         """Write what is known of the run before its first job.
@@ -169,12 +170,18 @@ class RunStore(StoredParts):
         tables = result_tables(workload, first, results, self._redact)
         snapshot = ""
         if outcome.backend_properties:
-            key, tables_of_snapshot = snapshot_table(outcome.backend_properties, self._redact)
+            key, tables_of_snapshot = self._snapshot(outcome.backend_properties)
             tables[key] = tables_of_snapshot
             snapshot = key.rpartition("/")[2]
         tables["jobs"] = job_table(outcome, planned, snapshot, self._redact)
         tables["spans"] = span_table(outcome)
         self._write(self.job_path(outcome.partition, outcome.attempt), tables)
+
+    def _snapshot(self, properties: Mapping[str, Any]) -> tuple[str, Table]:
+        """As `snapshot_table`, once for an object that several outcomes have in common."""
+        if self._newest_snapshot is None or self._newest_snapshot[0] is not properties:
+            self._newest_snapshot = (properties, snapshot_table(properties, self._redact))
+        return self._newest_snapshot[1]
 
     def seal(self, status: RunStatus, *, keep_parts: bool) -> Path:
         """Merge the parts and the journal into `run.h5`, verify it, make it durable.

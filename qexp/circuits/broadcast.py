@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 from pydantic import Field
 
 from qexp.core.seeds import child
 from qexp.errors import ConfigError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
     from qiskit import QuantumCircuit
 
@@ -43,6 +43,7 @@ def estimator_pubs(
     Raises:
         ConfigError: `parameter_sets` does not broadcast with (3, 1).
     """
+    import numpy as np
     from qiskit.quantum_info import SparsePauliOp
 
     try:
@@ -111,5 +112,7 @@ def _circuit(name: str, parameter_sets: list[int]) -> QuantumCircuit:
 def _values(
     parameter_sets: list[int], seed_sequence: np.random.SeedSequence, index: int
 ) -> NDArray[np.float64]:
+    import numpy as np
+
     rng = np.random.default_rng(child(seed_sequence, index))
     return rng.uniform(size=(*parameter_sets, 1))

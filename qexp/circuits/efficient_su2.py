@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
 from pydantic import Field
 
 from qexp.core.seeds import child
 from qexp.errors import ConfigError
 
 if TYPE_CHECKING:
+    import numpy as np
     from qiskit.primitives.containers.observables_array import ObservablesArray
     from qiskit.quantum_info import SparsePauliOp
 
@@ -57,6 +57,7 @@ def efficient_su2_pubs(
         ConfigError: An observable is not one of this many qubits, or there is nothing to observe
             because `measure` is set too.
     """
+    import numpy as np
     from qiskit.circuit.library import efficient_su2
 
     if measure and observables is not None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
 from pydantic import Field
 
 if TYPE_CHECKING:
+    import numpy as np
     from qiskit import QuantumCircuit
     from qiskit.quantum_info import SparsePauliOp
 

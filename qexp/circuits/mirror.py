@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 from pydantic import Field
 
 from qexp.core.seeds import child
 
 if TYPE_CHECKING:
+    import numpy as np
     from qiskit import QuantumCircuit
 
 _COSETS = ((), ("h",), ("s",), ("s", "h"), ("h", "s"), ("h", "s", "h"))
@@ -56,6 +56,8 @@ def mirror_circuits(
     Yields:
         Sampler PUBs: measured circuits.
     """
+    import numpy as np
+
     for index in range(num_circuits * len(depths)):
         repetition, position = divmod(index, len(depths))
         depth = depths[position]

@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from qexp.circuits import files as circuit_files
 from qexp.errors import ConfigError
 
 if TYPE_CHECKING:
+    import numpy as np
     from qiskit import QuantumCircuit
 
 _VERSION = re.compile(r"^\s*OPENQASM\s+(\d+)(?:\.\d+)?\s*;", re.MULTILINE)

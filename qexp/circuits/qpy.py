@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from qexp.circuits import files as circuit_files
 from qexp.errors import ConfigError
 
 if TYPE_CHECKING:
+    import numpy as np
     from qiskit import QuantumCircuit
 
 _MAGIC = b"QISKIT"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
 from pydantic import Field
 
 from qexp.core.seeds import as_int, child
 
 if TYPE_CHECKING:
+    import numpy as np
     from qiskit import QuantumCircuit
 
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from qexp.config.recorded import is_masked, leaves, parse
+from qexp.config.recorded import is_masked, parse
+from qexp.core.dotted import leaves
 from qexp.redact import MASK, redactor
 
 _UNSET = "nothing"
-_DECIDES_NO_DATA = (("run_dir",), ("stop_after",), ("execution",), ("engine", "poll_interval_s"))
+_DECIDES_NO_DATA = (
+    ("run_dir",),
+    ("stop_after",),
+    ("execution",),
+    ("engine", "workers"),
+    ("analysis",),
+    ("engine", "poll_interval_s"),
+)
 
 
 def differences(recorded_yaml: str, new_yaml: str) -> list[str]:

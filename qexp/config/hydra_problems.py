@@ -36,7 +36,8 @@ def of_composing(error: Exception) -> str | None:
 
 _GROUP_RULE = (
     "a config group takes the name of a choice, not null or a number; leave the override out to "
-    "choose nothing ('python -m qexp --help' lists the choices)"
+    "choose nothing, or write analysis=[] for no analysis ('python -m qexp --help' lists the "
+    "choices)"
 )
 
 
@@ -49,6 +50,10 @@ def _hydra_problem(text: str) -> str:
         options = re.findall(r"^\t(.+)$", offered, flags=re.MULTILINE)
         listed = ", ".join(sorted(option.strip() for option in options)) or "nothing"
         return f"{group}={name}: no such choice; allowed: {listed}"
+    twice = re.match(r"Multiple values for (\w+)\.", text)
+    if twice is not None:
+        group = twice.group(1)
+        return f"{group}: is chosen already; leave out the '+' to choose another: {group}=NAME"
     hint = f"; {problems.PACKAGE_HINT}" if "@experiment." in text else ""
     return " ".join(text.split()) + hint
 

@@ -8,12 +8,14 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hydra._internal import hydra as hydra_module
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
+from qexp.config.composing import CachingLoader
 from qexp.errors import ConfigError
 
 
@@ -25,11 +27,13 @@ def shipped_root() -> Path:
 
 
 def register() -> None:
-    """Teach Hydra qexp's search path, resolvers and sweeper; idempotent."""
+    """Teach Hydra qexp's search path, loader, resolvers and sweeper; idempotent."""
     plugins = Plugins.instance()
     # Only now: Hydra's scan for plugins executes the module of our base class once more.
     from qexp.config.sweep import CheckedSweeper
 
+    # What `hydra.main` composes with; there is no setting for it.
+    hydra_module.ConfigLoaderImpl = CachingLoader  # type: ignore[attr-defined]
     plugins.register(UserConfigs)
     plugins.register(CheckedSweeper)
     # Hydra instantiates sweepers from the namespace package `hydra_plugins` only. Ours belongs to

@@ -12,9 +12,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from qexp.config import problems, targets
+from qexp.config.analyses import declared_analysis, refuse_nameless
 from qexp.config.hydra_setup import typed_overrides
 from qexp.config.schema import (
     ExecutionNode,
@@ -34,11 +33,12 @@ from qexp.core.model import (
 )
 from qexp.core.policy import ExecutionPolicy
 from qexp.core.protocols import Engine
-from qexp.core.spec import RunSpec
+from qexp.core.spec import AnalysisSpec, RunSpec
 from qexp.engines.options import check_options
 from qexp.errors import ConfigError
 
 if TYPE_CHECKING:
+    import numpy as np
     from omegaconf import DictConfig
     from qiskit.providers import BackendV2
 
@@ -59,18 +59,37 @@ def load(config: DictConfig) -> RunSpec:
     Raises:
         ConfigError: One line for everything that is wrong with a section.
     """
-    plain, yaml_text = _plain(config)
+    plain, config = _plain(config)
+    root = _checked_root(plain)
+    spec = freeze(root, as_yaml(config), generator, declared_analysis)
+    return replace(spec, overrides=typed_overrides(), sources=source_files(root))
+
+
+def check(config: DictConfig) -> int:
+    """Validate a composed config as `load` does, for a run that begins later.
+
+    Returns:
+        Its seed.
+
+    Raises:
+        ConfigError: One line for everything that is wrong with a section.
+    """
+    plain, _ = _plain(config)
+    return freeze(_checked_root(plain), "", generator, declared_analysis).seed
+
+
+def _checked_root(plain: dict[str, Any]) -> RootNode:
     root = validated(plain)
     if root.run_dir is not None and _is_sweep():
         raise ConfigError("run_dir: names one run, which a sweep cannot go on with; leave out -m")
-    spec = freeze(root, yaml_text, generator)
-    return replace(spec, overrides=typed_overrides(), sources=source_files(root))
+    return root
 
 
 def freeze(
     root: RootNode,
     config_yaml: str,
     generator_of: Callable[[Mapping[str, Any], str], Generator],
+    analysis_of: Callable[[str, Mapping[str, Any]], AnalysisSpec],
 ) -> RunSpec:
     """Bind every target of a validated config; nothing of it is called but the engine's.
 
@@ -78,6 +97,7 @@ def freeze(
         root: The config.
         config_yaml: Its text, for the archive.
         generator_of: Binds the generator that a `circuits` node (and its path) declares.
+        analysis_of: Binds the analysis that a name and its node declare.
 
     Raises:
         ConfigError: One line for what is wrong with a section.
@@ -112,6 +132,7 @@ def freeze(
         overrides=(),
         sources=(),
         metadata=root.metadata.model_dump(),
+        analyses=tuple(analysis_of(name, node) for name, node in root.analysis.items()),
     )
 
 
@@ -137,7 +158,8 @@ def _policy(node: ExecutionNode) -> ExecutionPolicy:
     )
 
 
-def _plain(config: DictConfig) -> tuple[dict[str, Any], str]:
+def _plain(config: DictConfig) -> tuple[dict[str, Any], DictConfig]:
+    """The config without Hydra's own node: as plain values, and as it is."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -146,13 +168,25 @@ def _plain(config: DictConfig) -> tuple[dict[str, Any], str]:
             config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         missing = sorted(OmegaConf.missing_keys(config))
         plain = {} if missing else OmegaConf.to_container(config, resolve=True)
-        yaml_text = "" if missing else OmegaConf.to_yaml(config, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(problems.of_interpolation(error)) from None
     if missing:
         raise ConfigError(problems.missing(*missing))
     assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}, yaml_text
+    return {str(key): value for key, value in plain.items()}, config
+
+
+def as_yaml(config: DictConfig) -> str:
+    """A config as the text that is recorded; `qexp.config.recorded.parse` gives it back."""
+    import yaml  # type: ignore[import-untyped]
+    from omegaconf import OmegaConf
+
+    text = OmegaConf.to_yaml(config, resolve=True)
+    if not any(separator in text for separator in "\x85\u2028\u2029"):
+        return text
+    # PyYAML writes these as they are, and reads them as line breaks.
+    plain = OmegaConf.to_container(config, resolve=True)
+    return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=False))
 
 
 def validated(plain: dict[str, Any]) -> RootNode:
@@ -166,6 +200,7 @@ def validated(plain: dict[str, Any]) -> RootNode:
     if "experiment" in plain:
         raise ConfigError(f"experiment: unknown key; {problems.PACKAGE_HINT}")
     _refuse_unchosen(plain)
+    refuse_nameless(plain)
     try:
         return RootNode.model_validate(plain)
     except ValidationError as error:
@@ -268,6 +303,8 @@ def _generate(
     if takes_sequence:
         supplied["seed_sequence"] = sequence
     if takes_rng:
+        import numpy as np
+
         supplied["rng"] = np.random.default_rng(sequence)
     return bound(**supplied)
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from qexp.errors import GeneratorError, QexpError
+from qexp.errors import AnalysisFailedError, GeneratorError, QexpError
 from qexp.redact import redact
 
 if TYPE_CHECKING:
@@ -119,7 +119,8 @@ def of_error(error: BaseException, log: Path | None = None) -> str:
 
 def is_explained_by_log(error: BaseException) -> bool:
     """Whether the error is of the user's own code or of ours, so that a traceback is of use."""
-    return isinstance(error, GeneratorError) or not isinstance(error, QexpError)
+    of_users_code = isinstance(error, GeneratorError | AnalysisFailedError)
+    return of_users_code or not isinstance(error, QexpError)
 
 
 def exit_code(error: BaseException) -> int:

@@ -7,19 +7,22 @@ is qexp's own or the user trusts it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from qexp.config import targets
+from qexp.config.analyses import declared_analysis, validated_analyses
 from qexp.config.load import Generator, freeze, generator, validated
-from qexp.core.spec import RunSpec
-from qexp.errors import ConfigError
+from qexp.core.dotted import Path, leaves
+from qexp.core.spec import AnalysisSpec, RunSpec
+from qexp.errors import ConfigError, UntrustedError
 from qexp.redact import MASK
 
 _OWN = ("qexp.circuits.", "qexp.engines.")
+_OWN_ANALYSES = ("qexp.analysis.",)
+_NONE_OF = {_OWN: "no circuit generator, backend or engine", _OWN_ANALYSES: "no analysis"}
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
-
-Path = tuple[str, ...]
 
 
 def load_recorded(config_yaml: str, trust: Sequence[str], *, needs_circuits: bool) -> RunSpec:
@@ -39,11 +42,46 @@ def load_recorded(config_yaml: str, trust: Sequence[str], *, needs_circuits: boo
     used = {
         path: value
         for path, value in leaves(plain)
-        if needs_circuits or not _declares_circuits(path)
+        if path[:1] != ("analysis",) and (needs_circuits or not _declares_circuits(path))
     }
-    _refuse_unlisted_targets(used, trust)
+    _refuse_unlisted_targets(used, trust, _OWN)
     _refuse_masked(used)
-    return freeze(validated(plain), config_yaml, generator if needs_circuits else _no_generator)
+    return freeze(
+        validated(plain),
+        config_yaml,
+        generator if needs_circuits else _no_generator,
+        # No analysis that is not trusted, or is none any more, keeps anyone from their data.
+        partial(recorded_analysis, trust=trust),
+    )
+
+
+def recorded_analyses(config_yaml: str, trust: Sequence[str]) -> tuple[AnalysisSpec, ...]:
+    """The analyses that a recorded config declares; see `recorded_analysis`.
+
+    Raises:
+        ConfigError: It is no config, or declares them in no way that this version knows.
+    """
+    declared = {name: node for name, node in parse(config_yaml).items() if name == "analysis"}
+    nodes = validated_analyses(declared)
+    return tuple(recorded_analysis(name, node, trust) for name, node in nodes.items())
+
+
+def recorded_analysis(name: str, node: Mapping[str, Any], trust: Sequence[str]) -> AnalysisSpec:
+    """An analysis as recorded. It is checked, and then imported, when it is evaluated only.
+
+    Evaluating it raises:
+        ConfigError: It is not one of qexp's own and not trusted, was recorded without a secret that
+            is an argument, or its declaration does not fit the function.
+    """
+
+    def evaluate(run: Any) -> Any:
+        used = {("analysis", name, *path): value for path, value in leaves(node)}
+        _refuse_unlisted_targets(used, trust, _OWN_ANALYSES)
+        _refuse_masked(used)
+        return declared_analysis(name, node).evaluate(run)
+
+    arguments = {key: value for key, value in node.items() if key != "_target_"}
+    return AnalysisSpec(name, str(node.get("_target_")), arguments, evaluate)
 
 
 def parse(config_yaml: str) -> dict[str, Any]:
@@ -71,18 +109,6 @@ def parse(config_yaml: str) -> dict[str, Any]:
     return plain
 
 
-def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Every value that is no map with keys and no list of maps, and the path of its key."""
-    if isinstance(value, Mapping) and value:
-        for key, item in value.items():
-            yield from leaves(item, (*path, str(key)))
-    elif isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
-        for index, item in enumerate(value):
-            yield from leaves(item, (*path, str(index)))
-    else:
-        yield path, value
-
-
 def is_masked(value: Any) -> bool:
     """Whether a recorded value had a secret in it."""
     # Without quotes around it the mask is YAML for a list of one text.
@@ -93,18 +119,30 @@ def _declares_circuits(path: Path) -> bool:
     return path[:1] == ("circuits",) or (path[:1] == ("workloads",) and path[2:3] == ("circuits",))
 
 
-def _refuse_unlisted_targets(used: Mapping[Path, Any], trust: Sequence[str]) -> None:
+def _refuse_unlisted_targets(
+    used: Mapping[Path, Any], trust: Sequence[str], allowed: tuple[str, ...]
+) -> None:
+    """Refuse targets that are neither qexp's own nor trusted; import nothing before that is known.
+
+    Args:
+        used: Path -> value of every leaf of a config.
+        trust: Dotted prefixes of targets that the user allows.
+        allowed: Those of qexp's own that fit.
+
+    Raises:
+        ConfigError: There is one.
+    """
     found = {".".join(path): name for path, name in used.items() if path[-1:] == ("_target_",)}
     own = {key: name for key, name in found.items() if not _is_trusted(name, trust)}
     for key, name in own.items():
-        if not isinstance(name, str) or not _DOTTED.fullmatch(name) or not name.startswith(_OWN):
-            _refuse(key, name)
+        if not isinstance(name, str) or not _DOTTED.fullmatch(name) or not name.startswith(allowed):
+            _refuse(key, name, allowed)
     # Only now, when nothing but qexp's own modules is left to be imported.
     for key, name in own.items():
         target = targets.locate(name, key.removesuffix("._target_"))
         module, _, attribute = name.rpartition(".")
         if attribute.startswith("_") or getattr(target, "__module__", None) != module:
-            _refuse(key, name)
+            _refuse(key, name, allowed)
 
 
 def _is_trusted(name: Any, trust: Iterable[str]) -> bool:
@@ -112,17 +150,23 @@ def _is_trusted(name: Any, trust: Iterable[str]) -> bool:
     return isinstance(name, str) and any(f"{name}.".startswith(f"{each}.") for each in prefixes)
 
 
-def _refuse(key: str, name: Any) -> NoReturn:
+def _refuse(key: str, name: Any, allowed: tuple[str, ...]) -> NoReturn:
     text = name if isinstance(name, str) else repr(name)
     shown = text if len(text) <= 100 else f"{text[:97]}..."
     prefix = shown.rpartition(".")[0] or shown
-    raise ConfigError(
-        f"{key}: the run's recorded config names '{shown}', which is no circuit generator, backend "
-        f"or engine of qexp; it is imported only if you say so: --trust {prefix}"
+    raise UntrustedError(
+        f"{key}: the run's recorded config names '{shown}', which is {_NONE_OF[allowed]} of qexp; "
+        f"it is imported only if you say so: --trust {prefix}",
+        text,
     )
 
 
 def _refuse_masked(used: Mapping[Path, Any]) -> None:
+    """Refuse values that were not recorded because they are secrets.
+
+    Raises:
+        ConfigError: There is one.
+    """
     masked = [
         ".".join(path)
         for path, value in used.items()
@@ -130,8 +174,8 @@ def _refuse_masked(used: Mapping[Path, Any]) -> None:
     ]
     if masked:
         raise ConfigError(
-            f"{', '.join(masked)}: recorded as {MASK}, because secrets are never written; go on "
-            f"with the original command line and run_dir=RUN_DIR added to it"
+            f"{', '.join(masked)}: recorded as {MASK}, because secrets are never written; use "
+            f"the original command line (to go on with a run: with run_dir=RUN_DIR added to it)"
         )
 
 

@@ -112,3 +112,23 @@ def refuse_other_config(folder: Path, spec: RunSpec) -> None:
 def finished_line(archive: Path) -> str:
     """What is said when nothing is left to do."""
     return f"complete, nothing is left to do: {archive}"
+
+
+def log_into(folder: Path) -> Path:
+    """Send the log into the run's `run.log`, set up as for a run that Hydra starts.
+
+    Returns:
+        Path of that file.
+    """
+    import logging.config
+
+    import yaml  # type: ignore[import-untyped]
+
+    from qexp.config.hydra_setup import shipped_root
+
+    text = (shipped_root() / "conf" / "qexp.yaml").read_text(encoding="utf-8")
+    declared = yaml.safe_load(text)["hydra"]["job_logging"]
+    path = folder / "run.log"
+    declared["handlers"]["file"]["filename"] = str(path)
+    logging.config.dictConfig(declared)
+    return path

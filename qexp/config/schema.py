@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from qexp.config.identifiers import check_license, check_orcid, check_url
 
 Target = dict[str, Any]
 """A node with `_target_`; its own keys are checked against the target's signature."""
@@ -98,12 +100,34 @@ class LimitsNode(Node):
     open_plan_batch_max_time_s: LimitNode
 
 
-class CreatorNode(Node):
-    """A person who made the data."""
+Name = Annotated[str, Field(min_length=1)]
+Url = Annotated[str, AfterValidator(check_url)]
 
-    name: str
-    orcid: str | None = None
+
+class CreatorNode(Node):
+    """A person who made the data, and the organisation that they belong to."""
+
+    name: Name
+    orcid: Annotated[str, AfterValidator(check_orcid)] | None = None
     affiliation: str | None = None
+    affiliation_url: Url | None = None
+
+
+class PublisherNode(Node):
+    """The organisation that publishes the data."""
+
+    name: Name
+    url: Url | None = None
+
+
+class FundingNode(Node):
+    """A grant, and the organisation that gave it."""
+
+    funder: Name
+    funder_url: Url | None = None
+    grant: str | None = None
+    name: str | None = None
+    url: Url | None = None
 
 
 class MetadataNode(Node):
@@ -112,11 +136,19 @@ class MetadataNode(Node):
     title: str | None = None
     description: str | None = None
     creators: list[CreatorNode] = []
-    license: str | None = None
+    publisher: PublisherNode | None = None
+    funding: list[FundingNode] = []
+    license: Annotated[str, AfterValidator(check_license)] | None = None
     keywords: list[str] = []
 
 
-class RootNode(Node):
+class AnalysesNode(Node):
+    """What is made of the data once they are sealed; the names are those of files."""
+
+    analysis: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")], Target] = {}
+
+
+class RootNode(AnalysesNode):
     """The whole config, without Hydra's own node."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", max_length=60)]

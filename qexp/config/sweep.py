@@ -42,7 +42,7 @@ class CheckedSweeper(BasicSweeper):
         return returns
 
     def _checked(self, point: list[str], swept: set[str]) -> list[str]:
-        from qexp.config.load import load
+        from qexp.config.load import check
 
         assert self.hydra_context is not None
         assert self.config is not None
@@ -51,14 +51,14 @@ class CheckedSweeper(BasicSweeper):
         HydraConfig.instance().set_config(config)
         draws = [item.lstrip("+") for item in point if _key(item) in swept]
         try:
-            spec = load(config)
+            seed = check(config)
         except ConfigError as error:
             where = f"sweep point '{' '.join(draws)}': " if draws else ""
             raise ConfigError(f"{where}{error} (no point was run)") from error
         if "seed" in swept or not draws:
             return point
         others = [item for item in point if _key(item) != "seed"]
-        return [*others, f"seed={of_sweep_point(spec.seed, draws)}"]
+        return [*others, f"seed={of_sweep_point(seed, draws)}"]
 
 
 def _key(override: str) -> str:

@@ -21,12 +21,13 @@ SUPPLIED = frozenset({"seed_sequence", "rng", "pinned"})
 """Parameters that qexp itself supplies: to a circuit generator, and to a backend's selector."""
 
 
-def bind(node: Mapping[str, Any], path: str) -> Callable[..., Any]:
+def bind(node: Mapping[str, Any], path: str, *, positional: int = 0) -> Callable[..., Any]:
     """The target with its declared arguments bound, ready to be called.
 
     Args:
         node: A resolved node with `_target_`.
         path: The node's path in the config, for messages.
+        positional: Number of leading parameters, whatever their names, that qexp itself supplies.
 
     Raises:
         ConfigError: No or bad `_target_`, unknown key, wrong type, out of range, missing value.
@@ -35,7 +36,7 @@ def bind(node: Mapping[str, Any], path: str) -> Callable[..., Any]:
         raise ConfigError(problems.nothing_chosen(path, node))
     target = locate(node["_target_"], path)
     declared = {key: value for key, value in node.items() if key != "_target_"}
-    arguments = _check(target, declared, path)
+    arguments = _check(target, declared, path, positional)
     nested = {
         key: build(value, f"{path}.{key}") for key, value in arguments.items() if _is_target(value)
     }
@@ -119,10 +120,12 @@ def accepts(target: Callable[..., Any], parameter: str) -> bool:
     return parameter in inspect.signature(function).parameters
 
 
-def _check(target: Callable[..., Any], declared: dict[str, Any], path: str) -> dict[str, Any]:
+def _check(
+    target: Callable[..., Any], declared: dict[str, Any], path: str, positional: int
+) -> dict[str, Any]:
     from pydantic import ConfigDict, Field, ValidationError, create_model
 
-    parameters = _parameters(target, path)
+    parameters = _without_positional(target, path, positional)
     takes_any = any(item.kind is item.VAR_KEYWORD for item in parameters.values())
     fields: dict[str, Any] = {}
     for name, parameter in parameters.items():
@@ -158,6 +161,20 @@ def _parameters(target: Callable[..., Any], path: str) -> Mapping[str, inspect.P
             f"{path}._target_: '{target.__module__}.{target.__qualname__}' has no signature to "
             f"check against; name a Python function or class"
         ) from None
+
+
+def _without_positional(
+    target: Callable[..., Any], path: str, number: int
+) -> Mapping[str, inspect.Parameter]:
+    parameters = _parameters(target, path)
+    leading = list(parameters)[:number]
+    taken = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    if len(leading) < number or any(parameters[name].kind not in taken for name in leading):
+        raise ConfigError(
+            f"{path}._target_: '{target.__module__}.{target.__qualname__}' must take {number} "
+            f"positional argument{'s' if number > 1 else ''} before its settings"
+        )
+    return {name: item for name, item in parameters.items() if name not in leading}
 
 
 def _annotation(target: Callable[..., Any], parameter: inspect.Parameter) -> Any:

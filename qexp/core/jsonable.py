@@ -20,6 +20,7 @@ import numpy as np
 
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
 _MAX_REPR: Final = 2000
+_PLAIN: Final = frozenset({str, int, bool, type(None)})
 
 
 def to_jsonable(obj: Any) -> Any:
@@ -49,6 +50,15 @@ def dumps(obj: Any, redact: Callable[[str], str] | None = None, *, sort_keys: bo
     plain = to_jsonable(obj)
     if redact is not None:
         plain = map_text(plain, redact)
+    return _text_of(plain, sort_keys=sort_keys)
+
+
+def with_sorted_keys(text: str) -> str:
+    """A text that `dumps` made, as it makes it with `sort_keys`."""
+    return _text_of(json.loads(text), sort_keys=True)
+
+
+def _text_of(plain: Any, *, sort_keys: bool) -> str:
     return json.dumps(
         plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=sort_keys
     )
@@ -66,6 +76,10 @@ def map_text(plain: Any, function: Callable[[str], str]) -> Any:
 
 
 def _convert(obj: Any, parents: frozenset[int]) -> Any:
+    # Most of what there is to convert; no subclass, which may have another value or text.
+    kind = type(obj)
+    if kind in _PLAIN or (kind is float and math.isfinite(obj)):
+        return obj
     known, value = _leaf(obj)
     if known:
         return value
@@ -146,6 +160,8 @@ def _execution_span(span: Any, parents: frozenset[int]) -> dict[str, Any]:
 
 
 def _key(key: Any) -> str:
+    if type(key) is str:
+        return key
     known, value = _leaf(key)
     if isinstance(value, str):
         return value

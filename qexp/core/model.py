@@ -364,7 +364,8 @@ class RunHeader:
         backend: `name`, `num_qubits`, `properties`, `configuration`, `target`: JSON-able.
         limits: The limits in force, with source and date, JSON-able.
         not_honoured: workload -> declared options that the engine does not honour.
-        metadata: `title`, `description`, `creators`, `license`, `keywords` where declared.
+        metadata: `title`, `description`, `creators`, `publisher`, `funding`, `license`, `keywords`
+            where declared.
     """
 
     run_id: str

@@ -67,6 +67,9 @@ class Observer:
     def sealed(self, archive: Path, summary: RunSummary) -> None:
         """The archive is complete and final."""
 
+    def analysed(self, name: str, summary: str) -> None:
+        """An analysis of the sealed data is made, and stored if there was anything to say."""
+
 
 class Guarded(Observer):
     """Passes everything on; what the other raises is logged, because it must not cost a result.

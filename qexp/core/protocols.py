@@ -115,7 +115,7 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """`"local"`, `"runtime_local"` or `"ibm"`."""
+        """`"local"`, `"runtime-local"` or `"ibm"`."""
         ...
 
     @property
@@ -146,8 +146,21 @@ class Engine(Protocol):
         """Raise `ConfigError` if this engine cannot run on `backend`."""
         ...
 
-    def payload_bytes(self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2) -> int:
-        """Size of one encoded ISA PUB on the wire, measured, in bytes."""
+    def pub_objection(self, backend: BackendV2) -> Callable[[Pub], str | None]:
+        """What says why this engine cannot run an ISA PUB on `backend`; None if it can.
+
+        For what neither the backend's target nor IBM's limits tell. It is said of the circuit, as
+        in "it has a switch", and made once for all PUBs of a plan.
+        """
+        ...
+
+    def payload_bytes(
+        self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: bytes
+    ) -> int:
+        """Size of one encoded ISA PUB on the wire, measured, in bytes.
+
+        `qpy` is the PUB's circuit as the archive has it, so that it need not be encoded again.
+        """
         ...
 
     def open_batch(self, backend: BackendV2, *, max_time_s: int | None) -> Batch:

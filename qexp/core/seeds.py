@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 Purpose: TypeAlias = Literal["circuits", "transpile", "simulate"]
 
@@ -24,6 +25,8 @@ def stream(seed: int, workload: str, purpose: Purpose) -> np.random.SeedSequence
         workload: Name of the workload.
         purpose: What the stream is for.
     """
+    import numpy as np
+
     name = hashlib.sha256(f"{workload}/{purpose}".encode()).digest()
     key = tuple(int.from_bytes(name[i : i + 4], "big") for i in range(0, 16, 4))
     return np.random.SeedSequence(entropy=seed, spawn_key=key)
@@ -31,11 +34,15 @@ def stream(seed: int, workload: str, purpose: Purpose) -> np.random.SeedSequence
 
 def child(sequence: np.random.SeedSequence, index: int) -> np.random.SeedSequence:
     """The `index`-th child of a sequence, without spawning the ones before it."""
+    import numpy as np
+
     return np.random.SeedSequence(entropy=sequence.entropy, spawn_key=(*sequence.spawn_key, index))
 
 
 def as_int(sequence: np.random.SeedSequence) -> int:
     """A 31-bit positive integer for APIs (Qiskit, Aer) that take a plain seed."""
+    import numpy as np
+
     return int(sequence.generate_state(1, np.uint32)[0] >> 1) or 1
 
 

@@ -15,6 +15,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class AnalysisSpec:
+    """One declared analysis, which is made of a run's sealed archive.
+
+    Attributes:
+        name: Its name in the config, and that of its result.
+        target: Dotted name of the function.
+        arguments: The function's declared settings.
+        evaluate: Makes an `xarray.Dataset` of an open `qexp.archive.read.Archive`; None where it
+            has nothing to say of the run.
+    """
+
+    name: str
+    target: str
+    arguments: Mapping[str, Any]
+    evaluate: Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
 class RunSpec:
     """A frozen run: everything that decides its data, and nothing that depends on the clock.
 
@@ -34,7 +52,8 @@ class RunSpec:
         config_yaml: The resolved config.
         overrides: The command line's overrides.
         sources: Files that declare the experiment.
-        metadata: Title, description, creators, license, keywords.
+        metadata: Title, description, creators, publisher, funding, license, keywords.
+        analyses: What is made of the data once they are sealed; decides none of them.
     """
 
     experiment: str
@@ -51,3 +70,4 @@ class RunSpec:
     overrides: tuple[str, ...]
     sources: tuple[SourceFile, ...]
     metadata: Mapping[str, Any]
+    analyses: tuple[AnalysisSpec, ...] = ()

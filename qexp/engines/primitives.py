@@ -7,16 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qexp.core.model import PrimitiveSpec
+from qexp.core.estimate import is_twirled
+from qexp.core.model import PrimitiveKind, PrimitiveSpec
 from qexp.engines.options import MAX_TAGS, build_options, dump_options, silence_deprecations
+from qexp.engines.payload import wire_bytes
 from qexp.errors import EngineError, PlanError
 
 if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
     from qiskit.providers import BackendV2
 
     from qexp.core.model import Pub
 
 _EXECUTOR_SCHEMA = "v2.0"
+
+# Of one PUB: names of types and fields, the shots.
+_JSON_BYTES = 100
 
 
 @dataclass(frozen=True)
@@ -79,18 +85,21 @@ def make_primitive(
     return Primitive(spec, _class_of(spec)(mode=mode, options=options))
 
 
-def encoded_bytes(spec: PrimitiveSpec, pub: Pub, backend: BackendV2) -> int:
-    """Size of one PUB on the wire, measured by encoding it as the client does.
+def encoded_bytes(spec: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: bytes) -> int:
+    """Size of one PUB on the wire.
 
-    A client-side primitive compiles the PUB first. That takes a few milliseconds for a Sampler
-    without twirling; twirling and the Estimator build a samplex, which takes tens of
-    milliseconds and makes the payload some 200 times larger. Circuits of one job are compressed
+    Where the circuit is sent as it is, by the legacy primitives and by the client-side Sampler
+    without twirling and dynamical decoupling, it follows from the circuit's QPY. Elsewhere the PUB
+    is prepared and encoded as the client does it. For twirling, dynamical decoupling and the
+    client-side Estimator that takes tens of milliseconds, because the client compiles the
+    circuit; twirling makes the payload up to 200 times larger. Circuits of one job are compressed
     together, so that the sum over its PUBs is an upper bound.
 
     Args:
         spec: The primitive as declared.
         pub: The ISA PUB.
         backend: The backend that it will run on.
+        qpy: Its circuit in QPY, as the archive has it.
 
     Returns:
         Bytes of JSON.
@@ -98,40 +107,77 @@ def encoded_bytes(spec: PrimitiveSpec, pub: Pub, backend: BackendV2) -> int:
     Raises:
         PlanError: The primitive cannot run this PUB.
     """
+    if _sends_circuit(spec) and _is_stored_as_sent(pub.circuit):
+        return wire_bytes(spec, pub, qpy) + _JSON_BYTES
     if spec.implementation == "legacy":
         from qiskit_ibm_runtime.json import RuntimeEncoder
 
         return len(json.dumps(pub, cls=RuntimeEncoder))
-    from qiskit_ibm_runtime.exceptions import IBMInputValueError
-    from qiskit_ibm_runtime.quantum_program.params_converters import (
-        QUANTUM_PROGRAM_PARAMS_CONVERTERS,
-    )
-
-    try:
-        program, options = _prepare(spec, pub, backend)
-    except IBMInputValueError as error:
-        raise PlanError(
-            f"circuit {pub.circuit.name!r}: the client-side {spec.kind} cannot run it: "
-            f"{' '.join(error.message.split())}"
-        ) from None
-    # The executor wants to know which post-processing its result is for.
-    program._semantic_role = f"{spec.kind}_v2"
-    encoded = QUANTUM_PROGRAM_PARAMS_CONVERTERS[_EXECUTOR_SCHEMA].encoder(program, options)
-    fields = encoded.model_dump(mode="json")["quantum_program"]
+    fields = _encoded(*_prepared(spec, pub, backend), spec.kind)["quantum_program"]
     # Options are passed through too, once per job: they are not this PUB's share.
     (fields["passthrough_data"] or {}).get("post_processor", {}).pop("options", None)
     return sum(len(json.dumps(fields[name])) for name in ("circuits", "items", "passthrough_data"))
 
 
-def _prepare(spec: PrimitiveSpec, pub: Pub, backend: BackendV2) -> tuple[Any, Any]:
+def _encoded(program: Any, options: Any, kind: PrimitiveKind) -> dict[str, Any]:
+    """What the client's executor would send."""
+    from qiskit_ibm_runtime.quantum_program.params_converters import (
+        QUANTUM_PROGRAM_PARAMS_CONVERTERS,
+    )
+
+    # The executor wants to know which post-processing its result is for.
+    program._semantic_role = f"{kind}_v2"
+    encoded = QUANTUM_PROGRAM_PARAMS_CONVERTERS[_EXECUTOR_SCHEMA].encoder(program, options)
+    fields: dict[str, Any] = encoded.model_dump(mode="json")
+    return fields
+
+
+def _sends_circuit(spec: PrimitiveSpec) -> bool:
+    """Whether a primitive sends the circuit of a PUB unchanged."""
+    if spec.implementation == "legacy":
+        return True
+    decoupling = (spec.options.get("dynamical_decoupling") or {}).get("enable")
+    return spec.kind == "sampler" and not is_twirled(spec) and not decoupling
+
+
+def _is_stored_as_sent(circuit: QuantumCircuit) -> bool:
+    """Whether the client can send whatever the archive can store of a circuit.
+
+    The archive has a form of its own for delays, and the client refuses boxes.
+    """
+    return not circuit.has_control_flow_op() and "delay" not in circuit.count_ops()
+
+
+def _prepared(spec: PrimitiveSpec, pub: Pub, backend: BackendV2) -> tuple[Any, Any]:
+    """The client's program and options for one PUB.
+
+    Raises:
+        PlanError: The primitive cannot run this PUB.
+    """
+    from qiskit_ibm_runtime.exceptions import IBMInputValueError
+
     options = build_options(spec.kind, spec.implementation, spec.options)
-    if spec.kind == "sampler":
-        from qiskit_ibm_runtime.executor_sampler.prepare import prepare
+    default = spec.shots if spec.kind == "sampler" else spec.precision
+    try:
+        prepared: tuple[Any, Any] = _client_prepare(spec.kind)(
+            [pub], options, default, backend=backend
+        )
+    except IBMInputValueError as error:
+        raise PlanError(
+            f"circuit {pub.circuit.name!r}: the client-side {spec.kind} cannot run it: "
+            f"{' '.join(error.message.split())}"
+        ) from None
+    return prepared
 
-        return prepare([pub], options, spec.shots, backend=backend)
-    from qiskit_ibm_runtime.executor_estimator.prepare import prepare
 
-    return prepare([pub], options, spec.precision, backend=backend)
+def _client_prepare(kind: PrimitiveKind) -> Any:
+    if kind == "sampler":
+        from qiskit_ibm_runtime.executor_sampler.prepare import prepare as prepare_samples
+
+        return prepare_samples
+    from qiskit_ibm_runtime.executor_estimator.prepare import prepare as prepare_estimates
+
+    return prepare_estimates
 
 
 def _class_of(spec: PrimitiveSpec) -> Any:

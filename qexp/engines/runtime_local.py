@@ -7,7 +7,7 @@ dynamical decoupling, error mitigation, post-processing.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from qexp.core.model import JobRequest, PrimitiveSpec
 from qexp.engines.local.attached import AttachedBatch
 from qexp.engines.local.backends import calibration, require_backend
 from qexp.engines.local.batch import LocalBatch
+from qexp.engines.local.classical import aer_objection
 from qexp.engines.local.honoured import unhonoured as unhonoured_by_simulator
 from qexp.engines.local.job import Simulated
 from qexp.engines.options import declared_leaves, silence_deprecations
@@ -47,7 +48,7 @@ class RuntimeLocalEngine:
     """
 
     allow_ignored_options: bool = False
-    name: str = field(default="runtime_local", init=False)
+    name: str = field(default="runtime-local", init=False)
     uses_qpu: bool = field(default=False, init=False)
     jobs_outlive_process: bool = field(default=False, init=False)
     workers: int | None = field(default=1, init=False)
@@ -75,14 +76,23 @@ class RuntimeLocalEngine:
 
         if isinstance(backend, IBMBackend):
             raise ConfigError(
-                f"engine=runtime_local would submit to {backend.name!r}, which is a device of "
+                f"engine=runtime-local would submit to {backend.name!r}, which is a device of "
                 "IBM's service: use engine=ibm for it, or backend=local, fake or aer"
             )
         require_backend(backend, self.name)
 
-    def payload_bytes(self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2) -> int:
+    def pub_objection(
+        self,
+        backend: BackendV2,  # noqa: ARG002 - part of the protocol
+    ) -> Callable[[Pub], str | None]:
+        """What says why Aer cannot simulate an ISA PUB; see `aer_objection`."""
+        return lambda pub: aer_objection(pub.circuit)
+
+    def payload_bytes(
+        self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: bytes
+    ) -> int:
         """Size that one ISA PUB would have on the wire, in bytes; see `encoded_bytes`."""
-        return encoded_bytes(primitive, pub, backend)
+        return encoded_bytes(primitive, pub, backend, qpy)
 
     def open_batch(
         self,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from functools import partial
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 from qexp.archive.encoded import EncodedPub
@@ -14,10 +15,10 @@ from qexp.core.partition import partition as cut
 from qexp.core.protocols import Engine
 from qexp.core.seeds import stream
 from qexp.errors import GeneratorError, PlanError, QexpError
-from qexp.plan.chunks import Planner, planned_pubs, unused_planner
+from qexp.plan.chunks import PlanChunks, Planner, planned_pubs, unused_planner
 from qexp.plan.limits import effective_limits
 from qexp.plan.transpile import one_line
-from qexp.workers import Workers
+from qexp.workers import Shared, workers
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
@@ -64,38 +65,35 @@ def build_plan(
     specs = {workload.name: workload for workload in workloads}
     planner = Planner(specs, seed, backend, engine, limits)
     partitions: list[Partition] = []
-    with _pool(planner, num_workers) as pool:
-        for workload in workloads:
-            bounds, origins = effective_limits(workload.primitive, partition, limits)
-            generated = _generated(workload, seed)
-            pubs = _told(planned_pubs(planner, workload.name, generated, pool), on_pub)
-            before = len(partitions)
-            for job, members in cut(pubs, workload.name, bounds, before, origins):
-                on_partition(job, members)
-                del members  # or two jobs' circuits would be held while the next one fills up
-                partitions.append(job)
-            if len(partitions) == before:
-                raise PlanError(
-                    f"workload '{workload.name}': its generator yielded no circuits; "
-                    f"check the circuits' config"
-                )
+    plan_chunks = _plan_chunks(planner, num_workers)
+    for workload in workloads:
+        bounds, origins = effective_limits(workload.primitive, partition, limits)
+        generated = _generated(workload, seed)
+        pubs = _told(planned_pubs(workload.name, generated, plan_chunks), on_pub)
+        before = len(partitions)
+        for job, members in cut(pubs, workload.name, bounds, before, origins):
+            on_partition(job, members)
+            del members  # or two jobs' circuits would be held while the next one fills up
+            partitions.append(job)
+        if len(partitions) == before:
+            raise PlanError(
+                f"workload '{workload.name}': its generator yielded no circuits; "
+                f"check the circuits' config"
+            )
     return Plan(tuple(partitions))
 
 
-@contextmanager
-def _pool(planner: Planner, num_workers: int) -> Iterator[Workers | None]:
-    pool = None
+def _plan_chunks(planner: Planner, num_workers: int) -> PlanChunks:
+    """Who plans: worker processes, or this one."""
     if num_workers > 1:
         try:
-            pool = Workers(num_workers, unused_planner(planner))
+            shared = Shared.of(unused_planner(planner))
         except Exception:
             # A backend or engine of the user's own need not be picklable.
             _log.warning("the plan is made without worker processes", exc_info=True)
-    try:
-        yield pool
-    finally:
-        if pool is not None:
-            pool.close()
+        else:
+            return partial(workers(num_workers).map, Planner.plan, shared)
+    return partial(starmap, planner.plan)
 
 
 def _told(

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from qiskit.providers import BackendV2
     from qiskit.transpiler import Target
 
+    from qexp.core.model import Pub
+
 # Not instructions of the processor, and no target lists them.
 _DIRECTIVES = frozenset({"barrier", "store"})
 
@@ -108,26 +110,37 @@ class Hardware:
         return self.supported[name, qubits]
 
 
-def check_pub(pub: PlannedPub, hardware: Hardware, limits: Mapping[str, Limit]) -> None:
-    """Refuse a PUB that the service would refuse, or whose results would be lost.
+def check_pub(
+    pub: PlannedPub,
+    hardware: Hardware,
+    limits: Mapping[str, Limit],
+    objection: Callable[[Pub], str | None],
+) -> None:
+    """Refuse a PUB that the service or the engine would refuse, or whose results would be lost.
 
     Args:
         pub: The PUB, transpiled.
         hardware: What the backend can run.
         limits: The service's limits; `circuit_rz_gates`, `circuit_sx_gates` and
             `circuit_two_qubit_gates` are checked here, as far as they are given.
+        objection: The engine's, see `Engine.pub_objection`.
 
     Raises:
         PlanError: The first thing that is wrong.
     """
-    for problem in _problems(pub, hardware, limits):
+    for problem in _problems(pub, hardware, limits, objection):
         raise PlanError(
             f"PUB {pub.index} of workload '{pub.workload}': circuit "
             f"'{pub.logical.circuit.name}': {problem}"
         )
 
 
-def _problems(pub: PlannedPub, hardware: Hardware, limits: Mapping[str, Limit]) -> Iterator[str]:
+def _problems(
+    pub: PlannedPub,
+    hardware: Hardware,
+    limits: Mapping[str, Limit],
+    objection: Callable[[Pub], str | None],
+) -> Iterator[str]:
     from qiskit.primitives.containers.sampler_pub import SamplerPub
 
     isa = pub.isa
@@ -140,6 +153,9 @@ def _problems(pub: PlannedPub, hardware: Hardware, limits: Mapping[str, Limit]) 
     yield from _instructions(isa.circuit, hardware, limits)
     if not hardware.is_simulator and hardware.has_rzz:
         yield from _rzz_angles(isa.circuit, isa.parameter_values)
+    objected = objection(isa)
+    if objected:
+        yield objected
 
 
 def _registers(circuit: QuantumCircuit) -> Iterator[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from qexp.archive.encoded import EncodedPub, EncodedRun, encode
 from qexp.core.model import Footprint, Limit, WorkloadSpec
@@ -15,11 +15,17 @@ from qexp.plan.checks import Hardware, check_pub
 from qexp.plan.footprint import footprint
 from qexp.plan.transpile import build_pass_manager, transpile_pub
 from qexp.redact import redactor
-from qexp.workers import Workers, shared
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
     from qiskit.transpiler import PassManager
+
+    from qexp.core.model import Pub
+
+Chunk: TypeAlias = tuple[str, int, list[Any]]
+"""Arguments of `Planner.plan`."""
+
+PlanChunks: TypeAlias = Callable[[Iterable[Chunk]], Iterator[tuple[EncodedRun, list[Footprint]]]]
 
 CHUNK_PUBS = 20
 """Few, so that all workers end at about the same time."""
@@ -64,10 +70,14 @@ class Planner:
             pub = transpile_pub(
                 pub_like, spec, self.backend, self.pass_manager(workload), index=index
             )
-            check_pub(pub, self._hardware, self.limits)
+            check_pub(pub, self._hardware, self.limits, self._objection)
             planned.append(pub)
-        footprints = [footprint(pub, spec.primitive, self.backend, self.engine) for pub in planned]
-        return encode(workload, first, planned, redactor()), footprints
+        run = encode(workload, first, planned, redactor())
+        footprints = [
+            footprint(pub, spec.primitive, self.backend, self.engine, run.isa_qpy(pub.index))
+            for pub in planned
+        ]
+        return run, footprints
 
     def pass_manager(self, workload: str) -> PassManager:
         """The pass manager of a workload, made once.
@@ -85,6 +95,10 @@ class Planner:
     def _hardware(self) -> Hardware:
         return Hardware.of(self.backend)
 
+    @cached_property
+    def _objection(self) -> Callable[[Pub], str | None]:
+        return self.engine.pub_objection(self.backend)
+
 
 def unused_planner(planner: Planner) -> Planner:
     """A planner for other processes: without generators, and without what cannot be pickled."""
@@ -96,35 +110,29 @@ def unused_planner(planner: Planner) -> Planner:
 
 
 def planned_pubs(
-    planner: Planner, workload: str, pub_likes: Iterable[Any], pool: Workers | None
+    workload: str, pub_likes: Iterable[Any], plan_chunks: PlanChunks
 ) -> Iterator[tuple[EncodedPub, Footprint]]:
-    """Plan what a generator yields, in order; some chunks ahead where there are workers.
+    """Plan what a generator yields, in order.
+
+    Args:
+        workload: Name of the workload.
+        pub_likes: What its generator yields.
+        plan_chunks: Plans chunks, of which it may take some ahead.
 
     Raises:
         PlanError, ArchiveError: As `Planner.plan`, or the generator's own.
         EngineError: A worker process died.
     """
-    # Refused before the first circuit is generated.
-    planner.pass_manager(workload)
-    tasks = _tasks(workload, pub_likes)
-    done = (planner.plan(*task) for task in tasks) if pool is None else pool.map(_plan, tasks)
-    for run, footprints in done:
+    for run, footprints in plan_chunks(_tasks(workload, pub_likes)):
         for offset, each in enumerate(footprints):
             yield EncodedPub(run, run.first + offset), each
 
 
-def _tasks(workload: str, pub_likes: Iterable[Any]) -> Iterator[tuple[str, int, list[Any]]]:
+def _tasks(workload: str, pub_likes: Iterable[Any]) -> Iterator[Chunk]:
     upcoming, first = iter(pub_likes), 0
     while chunk := list(islice(upcoming, CHUNK_PUBS)):
         yield workload, first, chunk
         first += len(chunk)
-
-
-def _plan(
-    workload: str, first: int, pub_likes: Sequence[Any]
-) -> tuple[EncodedRun, list[Footprint]]:
-    planner: Planner = shared()
-    return planner.plan(workload, first, pub_likes)
 
 
 def _no_generator(_sequence: Any) -> Iterable[Any]:

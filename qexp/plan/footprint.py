@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def footprint(
-    planned: PlannedPub, primitive: PrimitiveSpec, backend: BackendV2, engine: Engine
+    planned: PlannedPub, primitive: PrimitiveSpec, backend: BackendV2, engine: Engine, qpy: bytes
 ) -> Footprint:
     """What one ISA PUB costs in each dimension that bounds a job.
 
@@ -24,6 +24,7 @@ def footprint(
         primitive: The primitive that will run it, with its options.
         backend: The backend; it gives the gate durations and the repetition delay.
         engine: Measures the encoded payload.
+        qpy: The ISA circuit in QPY.
 
     Raises:
         PlanError: The primitive's client refuses the PUB with these options.
@@ -42,7 +43,7 @@ def footprint(
         shots=shots,
         precision=precision,
         executions=executions,
-        payload_bytes=_payload_bytes(planned, primitive, backend, engine),
+        payload_bytes=_payload_bytes(planned, primitive, backend, engine, qpy),
         qpu_s=estimate.qpu_s(
             executions,
             estimate.rep_delay_s(primitive, backend),
@@ -53,10 +54,10 @@ def footprint(
 
 
 def _payload_bytes(
-    planned: PlannedPub, primitive: PrimitiveSpec, backend: BackendV2, engine: Engine
+    planned: PlannedPub, primitive: PrimitiveSpec, backend: BackendV2, engine: Engine, qpy: bytes
 ) -> int:
     try:
-        return engine.payload_bytes(primitive, planned.isa, backend)
+        return engine.payload_bytes(primitive, planned.isa, backend, qpy)
     except QexpError:
         raise
     except Exception as error:

@@ -139,7 +139,7 @@ def _emulated() -> BackendV2:
 
 ENGINE_CASES = (
     EngineCase("local", _local, _fake),
-    EngineCase("runtime_local", _runtime_local, _fake),
+    EngineCase("runtime-local", _runtime_local, _fake),
     EngineCase(
         name="ibm",
         make_engine=_ibm,

@@ -24,6 +24,7 @@ from qexp.core.protocols import Batch, Engine
 from qexp.errors import BatchOverError, ConfigError, EngineError
 from tests.contract.bench import MAX_TIME_S, PRECISION, SHOTS, Bench, wait_for, when
 from tests.contract.engine_cases import FAILURE
+from tests.unit.engines.jobs import qpy_of
 
 if TYPE_CHECKING:
     from qexp.core.model import Pub
@@ -65,7 +66,7 @@ def test_what_is_no_backend_is_refused(bench: Bench) -> None:
 
 
 def test_payload_is_measured_and_grows_with_the_circuit(bench: Bench) -> None:
-    small = bench.engine.payload_bytes(bench.primitive, bench.pub(), bench.backend)
+    small = payload_bytes(bench, bench.pub())
     deep = QuantumCircuit(4)
     for angle in np.linspace(0.1, 3.0, 40):
         deep.rx(angle, range(4))
@@ -77,7 +78,11 @@ def test_payload_is_measured_and_grows_with_the_circuit(bench: Bench) -> None:
         pub = SamplerPub.coerce((isa,), SHOTS)
     else:
         pub = EstimatorPub.coerce((isa, SparsePauliOp("I" * isa.num_qubits)), PRECISION)
-    assert 100 < small < bench.engine.payload_bytes(bench.primitive, pub, bench.backend)
+    assert 100 < small < payload_bytes(bench, pub)
+
+
+def payload_bytes(bench: Bench, pub: Pub) -> int:
+    return bench.engine.payload_bytes(bench.primitive, pub, bench.backend, qpy_of(pub))
 
 
 def test_a_batch_from_open_to_closed(bench: Bench) -> None:

@@ -117,6 +117,55 @@ def test_estimator_and_sampler_in_one_batch(cli: Cli, emulator: IBMEmulator, imp
     assert_no_secret(done)
 
 
+@IMPLEMENTATIONS
+def test_what_is_asked_of_the_service(cli: Cli, emulator: IBMEmulator, implementation: str):
+    """Each submission takes the client's three requests, a poll one, a finished job three."""
+    jobs, polls = 6, 4
+    listings: list[str] = []
+
+    def run_after_some_polls(method: str, path: str) -> None:
+        if (method, path) == ("GET", "/jobs"):
+            listings.append(path)
+            if len(listings) == polls:
+                emulator.release()
+
+    emulator.hold()
+    emulator.faults.append(run_after_some_polls)
+    done = cli(
+        *SMALL,
+        f"circuits.num_circuits={2 * jobs}",
+        f"primitive.implementation={implementation}",
+        "backend=ibm",
+        f"backend.name={MANILA}",
+        env=environment(emulator),
+    )
+    assert done.code == 0, done.err
+    asked = [f"{record.method} {record.path}" for record in emulator.journal]
+    (session_id,) = emulator.session_ids
+    session, status = f"/sessions/{session_id}", f"GET /backends/{MANILA}/status"
+    until_polled = [
+        "POST /sessions",
+        f"GET {session}",
+        *["GET /instances/usage", status, "POST /jobs"] * jobs,
+        f"PATCH {session}",
+        status,
+        *["GET /jobs"] * polls,
+    ]
+    start = asked.index("POST /sessions")
+    rest = start + len(until_polled)
+    assert asked[start:rest] == until_polled
+    calibration = f"GET /backends/{MANILA}/properties"
+    collected = [
+        request
+        for job_id in emulator.job_ids
+        for request in (f"GET /jobs/{job_id}/metrics", calibration, f"GET /jobs/{job_id}/results")
+    ]
+    assert [one for one in asked[rest:] if one != "GET /jobs"] == [*collected, f"GET {session}"]
+    for listing in emulator.journal.find("GET", "/jobs"):
+        assert listing.query["session_id"] == [session_id]
+        assert listing.query["exclude_params"] == ["true"]
+
+
 def test_an_instance_by_name(cli: Cli, emulator: IBMEmulator):
     env = {name: value for name, value in emulator.proxy_env.items() if name != "HOME"}
     done = cli(

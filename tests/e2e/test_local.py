@@ -63,7 +63,7 @@ def test_the_same_config_gives_the_same_data_and_another_seed_does_not(cli: Cli)
 
 
 @pytest.mark.parametrize("implementation", ["client", "legacy"])
-@pytest.mark.parametrize("engine", ["local", "runtime_local"])
+@pytest.mark.parametrize("engine", ["local", "runtime-local"])
 def test_estimator_and_sampler_in_one_batch(cli: Cli, engine: str, implementation: str):
     both = [
         f"workloads.{name}.primitive.implementation={implementation}"
@@ -78,6 +78,67 @@ def test_estimator_and_sampler_in_one_batch(cli: Cli, engine: str, implementatio
         sampled = run.results["sampler"][0].data
         assert len(list(sampled)) == 2
         assert all(array.shape == (3, 2) for array in sampled.values())
+
+
+def test_the_rehearsal_twirls_and_decouples(cli: Cli):
+    done = cli(
+        "experiment=ghz",
+        "engine=runtime-local",
+        "primitive.shots=256",
+        "primitive.options.twirling.enable_gates=true",
+        "primitive.options.dynamical_decoupling.enable=true",
+    )
+    assert done.code == 0, done.err
+    with done.archive() as run:
+        assert (run.status, run.verify()) == ("complete", [])
+        (job,) = run.jobs
+        assert job.options["twirling"]["enable_gates"] is True
+        assert job.options["dynamical_decoupling"]["enable"] is True
+        result = run.results["main"][0]
+        assert result.metadata["num_randomizations"] > 1
+        counts = result.data.meas.get_counts()
+        assert counts["00000"] + counts["11111"] > 128
+
+
+EXACT = (
+    "experiment=efficient_su2",
+    "circuits.num_circuits=2",
+    "engine.exact_expectation_values=true",
+)
+
+
+def test_exact_expectation_values(cli: Cli, resume: Cli):
+    assert cli(*EXACT, "seed=1", "engine.workers=1").code == 0
+    planned = cli(*EXACT, "seed=1", "stop_after=plan").archives()[-1]
+    done = resume(str(planned.parent))
+    assert done.code == 0, done.err
+    digests = set()
+    for path in done.archives():
+        with qexp.open_archive(path) as run:
+            assert run.status == "complete"
+            assert run.config["engine"]["exact_expectation_values"] is True
+            assert run.jobs[0].options["default_precision"] == 0
+            for one in run.results["main"]:
+                assert not one.data.stds.any()
+                assert one.metadata["target_precision"] == 0
+            digests.add(run.data_sha256)
+    assert len(done.archives()) == 2
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("engine", ["runtime-local", "ibm"])
+def test_exact_expectation_values_are_the_local_engines(cli: Cli, engine: str):
+    done = cli(*EXACT, f"engine={engine}")
+    assert done.code == 2
+    assert "engine.exact_expectation_values: unknown key" in done.err
+
+
+def test_a_circuit_without_exact_expectation_values_is_refused(cli: Cli):
+    done = cli(*EXACT, "backend=fake", "backend.name=FakeSherbrooke", "circuits.num_qubits=12")
+    assert done.code == 2
+    assert "PUB 0 of workload 'main'" in done.err
+    assert "at most 11 qubits have exact expectation values" in done.err
+    assert done.archives() == []
 
 
 def test_stop_after_plan_submits_nothing_and_prints_the_plan(cli: Cli):

@@ -8,9 +8,6 @@ from pathlib import Path
 import pytest
 
 from qexp import cli
-from qexp.batch.journal import Journal
-from qexp.batch.lock import run_lock
-from qexp.core.ledger import BatchOpened, Event, Started
 from qexp.errors import (
     ConfigError,
     EngineError,
@@ -94,8 +91,6 @@ def test_an_interruption_is_left_to_stop_a_sweep(fail: Fail):
 
 
 EVERYTHING = ["run.log", "parts/header.json"]
-STARTED = Started("host", 1, "0.1")
-OPENED = BatchOpened("b1", "t0k3n")
 
 
 @pytest.mark.parametrize(
@@ -122,30 +117,6 @@ def test_what_a_run_that_never_came_to_a_batch_leaves(
     assert sorted(left) == sorted(kept)
     assert run_dir.parent.exists() is bool(kept)
     assert run_dir.parents[1].exists()
-
-
-@pytest.mark.parametrize(
-    ("lines", "is_kept"), [([], False), ([STARTED], False), ([STARTED, OPENED], True)]
-)
-def test_a_run_that_opened_a_batch_is_kept(run_dir: Path, lines: list[Event], is_kept: bool):
-    with Journal(run_dir) as journal:
-        for line in lines:
-            journal.append(line)
-    assert cli._is_worth_keeping(run_dir, EngineError("x")) is is_kept
-
-
-def test_a_damaged_journal_may_tell_of_a_batch(run_dir: Path):
-    (run_dir / "journal.jsonl").write_text("rubbish\n")
-    assert cli._is_worth_keeping(run_dir, EngineError("x"))
-
-
-def test_nothing_of_a_run_in_which_another_process_began_is_removed(run_dir: Path):
-    (run_dir / "parts").mkdir()
-    with run_lock(run_dir):
-        cli._remove(run_dir)
-        assert (run_dir / "parts").exists()
-    cli._remove(run_dir)
-    assert not run_dir.exists()
 
 
 def test_nothing_of_a_run_that_is_gone_on_with_is_removed(run_dir: Path, monkeypatch):

@@ -23,6 +23,16 @@ HEAVY = (
     "xarray",
 )
 
+NOT_TO_ANSWER = (
+    *HEAVY,
+    "concurrent.futures",
+    "filelock",
+    "multiprocessing",
+    "numpy",
+    "qexp.batch.journal",
+    "qexp.run",
+)
+
 PROBE = """
 import atexit, sys
 atexit.register(lambda: print("IMPORTED", *sorted(set(sys.modules) & set({names!r}))))
@@ -62,14 +72,34 @@ def imported(code: str, folder: Path, *arguments: str, names: tuple[str, ...] = 
         ([RANDOM, "backend=ibm"], "backend.name: a value is needed"),
         ([RANDOM, "batch.max_time=soon"], "batch.max_time: "),
         (["-m", RANDOM, "circuits.depth=2,-1"], "sweep point 'circuits.depth=-1'"),
+        (["experiment=efficient_su2", "primitive.shots=3"], "primitive.shots: got 3"),
+        (["experiment=ghz", "backend=ibm", "backend.name=x", "backend.instanc=y"], "'instance'"),
+        (["experiment=ghz", "engine.worker=2"], "did you mean 'workers'?"),
+        ([RANDOM, "partition.max_circuits=0"], "partition.max_circuits: got 0"),
     ],
 )
 def test_an_answer_about_the_config_imports_nothing_heavy(
     tmp_path: Path, arguments: list[str], answer: str
 ):
-    modules, output = imported("from qexp.cli import main; main()", tmp_path, *arguments)
+    code = "from qexp.cli import main; main()"
+    modules, output = imported(code, tmp_path, *arguments, names=NOT_TO_ANSWER)
     assert answer in output
     assert modules == []
+
+
+@pytest.mark.parametrize("module", ["qexp.commands.main", "qexp.resume"])
+def test_the_other_commands_explain_themselves_with_next_to_nothing(tmp_path: Path, module: str):
+    names = (*NOT_TO_ANSWER, "hydra", "omegaconf", "pydantic", "yaml")
+    code = f"from {module} import main; main()"
+    modules, output = imported(code, tmp_path, "--help", names=names)
+    assert output.startswith("usage: python -m qexp.")
+    assert modules == []
+
+
+def test_a_refused_config_leaves_no_folder(tmp_path: Path):
+    imported("from qexp.cli import main; main()", tmp_path, RANDOM, "circuits.depth=-1")
+    assert list(tmp_path.iterdir()) in ([], [tmp_path / "outputs"])
+    assert not list(tmp_path.glob("outputs/*"))
 
 
 def test_importing_qexp_imports_nothing_but_itself(tmp_path: Path):
@@ -97,7 +127,7 @@ def test_a_listing_reads_archives_in_another_process(tmp_path: Path):
 EVERY_MODULE = """
 import importlib, pkgutil, qexp
 found = {item.name for item in pkgutil.walk_packages(qexp.__path__, "qexp.")}
-for name in found - {"qexp.__main__"}:
+for name in found - {"qexp.__main__", "qexp.engines.local.preload"}:
     importlib.import_module(name)
 print(*found)
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -57,11 +58,20 @@ class IBMEngine:
                 "not one of IBM's service: use backend=least_busy or backend=ibm, or engine=local"
             )
 
-    def payload_bytes(self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2) -> int:
+    def pub_objection(
+        self,
+        backend: BackendV2,  # noqa: ARG002 - part of the protocol
+    ) -> Callable[[Pub], None]:
+        """There is none: what the service runs is in the backend's target."""
+        return lambda _pub: None
+
+    def payload_bytes(
+        self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: bytes
+    ) -> int:
         """Size of one encoded ISA PUB on the wire, in bytes; see `encoded_bytes`."""
         from qexp.engines.primitives import encoded_bytes
 
-        return encoded_bytes(primitive, pub, backend)
+        return encoded_bytes(primitive, pub, backend, qpy)
 
     def open_batch(self, backend: BackendV2, *, max_time_s: int | None) -> IBMBatch:
         """Open a batch.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from qexp.core.jsonable import to_jsonable
 from qexp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,13 +17,23 @@ if TYPE_CHECKING:
 def fake(name: str = "FakeManilaV2") -> BackendV2:
     """A snapshot of a real device, from `qiskit_ibm_runtime.fake_provider`.
 
+    Asked again for the same, it gives the same object: the points of a sweep share it.
+
     Args:
         name: Name of the class (`FakeManilaV2`) or of the backend (`fake_manila`).
 
     Raises:
         ConfigError: If there is no such fake backend.
     """
-    from qiskit_ibm_runtime import fake_provider
+    return _fake(name)
+
+
+@lru_cache(maxsize=1)
+def _fake(name: str) -> BackendV2:
+    from qexp.engines.local.deferred import defer_client
+
+    defer_client()
+    import qiskit_ibm_runtime.fake_provider as fake_provider  # noqa: PLR0402 - nothing else of it
     from qiskit_ibm_runtime.fake_provider.fake_backend import FakeBackendV2
 
     classes: list[Any] = [
@@ -84,6 +94,8 @@ def require_backend(backend: Any, engine: str) -> None:
 
 def calibration(backend: BackendV2) -> dict[str, Any] | None:
     """The backend's properties, JSON-able, or None where it has none."""
+    from qexp.core.jsonable import to_jsonable
+
     properties = getattr(backend, "properties", None)
     known = properties() if callable(properties) else None
     return None if known is None else to_jsonable(known.to_dict())

@@ -23,6 +23,8 @@ class LocalBatch:
     Args:
         backend_name: Name of the backend, for `details()`.
         simulate: Loads and simulates the PUBs of one job.
+        prepare: Is told of a job before it is simulated, and already when the one before it is, so
+            that no worker process has to wait between two jobs.
         release: Called when nothing is left to simulate, or when it is to end.
         max_time_s: As on the service: from this long after the start of the first job on, the
             running job finishes, queued jobs fail and no job is accepted. None means no limit.
@@ -34,6 +36,7 @@ class LocalBatch:
         *,
         backend_name: str,
         simulate: Simulate,
+        prepare: Callable[[JobRequest], None] = lambda _request: None,
         release: Callable[[], None] = lambda: None,
         max_time_s: int | None = None,
         clock: Callable[[], float] | None = None,
@@ -41,6 +44,7 @@ class LocalBatch:
         self._id = f"local-{uuid4()}"
         self._backend_name = backend_name
         self._simulate = simulate
+        self._prepare = prepare
         self._release = release
         self._max_time_s = max_time_s
         self._clock = clock or _steady_clock()
@@ -230,11 +234,18 @@ class LocalBatch:
                     return job
                 self._finish(job, failure="expired", error=f"The job did not start: {self._over()}")
 
+    def _upcoming(self) -> JobRequest | None:
+        with self._condition:
+            return self._queue[0].request if self._queue else None
+
     def _run(self, job: LocalJob) -> None:
         request = job.request
         assert request is not None
         start = self._clock()
         try:
+            self._prepare(request)
+            if (upcoming := self._upcoming()) is not None:
+                self._prepare(upcoming)
             simulated = self._simulate(request)
         except Exception as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())

@@ -6,6 +6,7 @@ The chunks depend on the job alone. So does the data, however many workers there
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,8 +16,8 @@ import numpy as np
 from qexp.core.model import JobRequest
 from qexp.core.seeds import as_int, child
 from qexp.engines.local.job import Simulated
-from qexp.engines.local.simulation import Simulation, options_in_force
-from qexp.workers import Workers, shared
+from qexp.engines.local.simulation import Simulation
+from qexp.workers import Shared, Workers, end_workers, workers
 
 CHUNK_PUBS = 25
 
@@ -42,17 +43,33 @@ class ChunkedSimulation:
     def __init__(self, make: Callable[[], Simulation], num_workers: int = 1) -> None:
         self._make = make
         self._num_workers = num_workers
-        self._pool: Workers | None = None
+        self._begun: dict[int, tuple[JobRequest, Workers, list[Future[Simulated]]]] = {}
 
     @cached_property
     def _simulation(self) -> Simulation:
         return self._make()
 
+    @cached_property
+    def _shared(self) -> Shared:
+        return Shared.of(self._simulation)
+
     def close(self) -> None:
-        """End the worker processes."""
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
+        """End the worker processes, whatever they are simulating."""
+        end_workers()
+
+    def prepare(self, request: JobRequest) -> None:
+        """Let the worker processes begin with a job that is to be run soon, where it is for them.
+
+        Raises:
+            EngineError: A worker process died.
+        """
+        chunks = _chunks(request)
+        if id(request) in self._begun or self._num_workers == 1 or len(chunks) < _WORTH_A_POOL:
+            return
+        pool = workers(self._num_workers)
+        futures = [pool.begin(_simulate, self._shared, request, chunk) for chunk in chunks]
+        # With the request itself, so that its id stays its own.
+        self._begun[id(request)] = (request, pool, futures)
 
     def run(self, request: JobRequest) -> Simulated:
         """Simulate one job.
@@ -61,21 +78,38 @@ class ChunkedSimulation:
             EngineError: The simulator reports a failure, or a worker process died.
             ArchiveError: The PUBs cannot be loaded.
         """
-        chunks = _chunks(request)
-        if self._num_workers > 1 and len(chunks) >= _WORTH_A_POOL:
-            # Made afresh, because what was used here already may not be picklable.
-            self._pool = self._pool or Workers(self._num_workers, self._make())
-            parts = list(self._pool.map(_simulate, ((request, chunk) for chunk in chunks)))
+        self.prepare(request)
+        if id(request) in self._begun:
+            _, pool, futures = self._begun.pop(id(request))
+            parts = [pool.result(future) for future in futures]
         else:
             pubs = request.load_pubs()
-            parts = [self._simulation.run(*_part(request, pubs, chunk)) for chunk in chunks]
-        return replace(_joined(parts), options=options_in_force(request))
+            parts = [
+                self._simulation.run(*_part(request, pubs, chunk)) for chunk in _chunks(request)
+            ]
+        return replace(
+            _joined(parts),
+            options=self._simulation.options_in_force(request),
+            # One object for all jobs, so that it is neither sent nor written down many times.
+            backend_properties=self._simulation.properties,
+        )
 
 
-def _simulate(request: JobRequest, chunk: _Chunk) -> Simulated:
+def _simulate(simulation: Simulation, request: JobRequest, chunk: _Chunk) -> Simulated:
     """In a worker: its part of a job."""
-    simulation: Simulation = shared()
-    return simulation.run(*_part(request, request.load_pubs(), chunk))
+    simulated = simulation.run(*_part(request, _pubs(request), chunk))
+    return replace(simulated, backend_properties=None)
+
+
+_loaded: dict[str, Sequence[Any]] = {}
+
+
+def _pubs(request: JobRequest) -> Sequence[Any]:
+    """In a worker: the PUBs of a job. Those of the newest are kept for its other chunks."""
+    if request.tag not in _loaded or not request.tag:
+        _loaded.clear()
+        _loaded[request.tag] = request.load_pubs()
+    return _loaded[request.tag]
 
 
 def _chunks(request: JobRequest) -> list[_Chunk]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import io
-import json
-import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,17 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from qexp.core.model import PrimitiveSpec
-from qexp.engines.local.attached import AttachedBatch
 from qexp.engines.local.backends import require_backend
-from qexp.engines.local.batch import LocalBatch
+from qexp.engines.local.classical import aer_objection
 from qexp.engines.local.honoured import unhonoured
-from qexp.workers import available_cores
+from qexp.engines.payload import wire_bytes
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit.providers import BackendV2
 
     from qexp.core.model import Pub
+    from qexp.engines.local.attached import AttachedBatch
+    from qexp.engines.local.batch import LocalBatch
+    from qexp.engines.local.simulation import Simulation
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,14 @@ class LocalEngine:
         allow_ignored_options: Whether declared options that have no effect here are tolerated.
         workers: Worker processes; None: as many as there are cores. The data are the same for any
             number.
+        exact_expectation_values: Whether Estimators give expectation values without the noise of
+            sampling, but with the noise of the device; standard errors are 0 then, and precisions
+            are ignored.
     """
 
     allow_ignored_options: bool = False
     workers: Annotated[int, Field(gt=0)] | None = None
+    exact_expectation_values: bool = False
     name: str = field(default="local", init=False)
     uses_qpu: bool = field(default=False, init=False)
     jobs_outlive_process: bool = field(default=False, init=False)
@@ -56,26 +60,32 @@ class LocalEngine:
         """
         require_backend(backend, self.name)
 
+    def pub_objection(self, backend: BackendV2) -> Callable[[Pub], str | None]:
+        """What says why an ISA PUB cannot be simulated, or not exactly if that is asked for."""
+        from qiskit.primitives.containers.estimator_pub import EstimatorPub
+
+        simulation = self._simulation(backend)
+
+        def objection(pub: Pub) -> str | None:
+            problem = aer_objection(pub.circuit)
+            if problem is None and isinstance(pub, EstimatorPub):
+                return simulation.objection(pub)
+            return problem
+
+        return objection
+
     def payload_bytes(
         self,
         primitive: PrimitiveSpec,
         pub: Pub,
         backend: BackendV2,  # noqa: ARG002 - part of the protocol
+        qpy: bytes,  # noqa: ARG002 - differs between processes
     ) -> int:
         """Size that one ISA PUB would have on the wire to IBM's service, in bytes.
 
-        The legacy primitives' encoding: the circuit as base64 of compressed QPY, the parameter
-        values as base64 of a compressed `.npy` file, observables as JSON. The same in every
-        process, because jobs are cut by it and their data must not differ.
+        The same in every process, because jobs are cut by it and their data must not differ.
         """
-        import numpy as np
-
-        values = io.BytesIO()
-        np.save(values, pub.parameter_values.as_array(pub.circuit.parameters))
-        size = _encoded_bytes(_steady_qpy(pub.circuit)) + _encoded_bytes(values.getvalue())
-        if primitive.kind == "estimator":
-            size += len(json.dumps(pub.observables.tolist()))
-        return size
+        return wire_bytes(primitive, pub, _steady_qpy(pub.circuit))
 
     def open_batch(
         self,
@@ -89,22 +99,31 @@ class LocalEngine:
             backend: What is simulated.
             max_time_s: Honoured as on the service, see `LocalBatch`.
         """
+        from qexp.engines.local.batch import LocalBatch
         from qexp.engines.local.chunks import ChunkedSimulation
-        from qexp.engines.local.simulation import Simulation
+        from qexp.workers import available_cores
 
         simulation = ChunkedSimulation(
-            partial(Simulation, backend), self.workers or available_cores()
+            partial(self._simulation, backend), self.workers or available_cores()
         )
         return LocalBatch(
             backend_name=backend.name,
             simulate=simulation.run,
+            prepare=simulation.prepare,
             release=simulation.close,
             max_time_s=max_time_s,
         )
 
     def attach_batch(self, backend: BackendV2, batch_id: str) -> AttachedBatch:
         """An earlier batch, which ended with its process; see `AttachedBatch`."""
+        from qexp.engines.local.attached import AttachedBatch
+
         return AttachedBatch(backend_name=backend.name, batch_id=batch_id)
+
+    def _simulation(self, backend: BackendV2) -> Simulation:
+        from qexp.engines.local.simulation import simulation_of
+
+        return simulation_of(backend, self.exact_expectation_values)
 
 
 def _steady_qpy(circuit: QuantumCircuit) -> bytes:
@@ -118,7 +137,3 @@ def _steady_qpy(circuit: QuantumCircuit) -> bytes:
     for parameter in circuit.parameters:
         raw = raw.replace(parameter.uuid.bytes, bytes(16))
     return raw
-
-
-def _encoded_bytes(data: bytes) -> int:
-    return len(base64.standard_b64encode(zlib.compress(data)))

@@ -89,8 +89,7 @@ class Estimation:
                 `target_precision` 0 and of 0 `shots`.
 
         Raises:
-            EngineError: A simulation failed, or `exact` was asked of a circuit that is too wide
-                or that is no channel: it measures, or decides by what it measured.
+            EngineError: A simulation failed, or `exact` was asked of what has an `objection`.
         """
         from qiskit.primitives import PrimitiveResult
 
@@ -101,14 +100,30 @@ class Estimation:
         ]
         return PrimitiveResult(results, metadata={"version": 2})
 
+    def objection(self, pub: EstimatorPub) -> str | None:
+        """Why a PUB has no exact expectation values here, said of its circuit; None if it has."""
+        reduced = self._reduced(pub)
+        if self._final(pub.circuit, reduced) is not None or self._is_pure(reduced):
+            return None
+        limit = _MAX_PURE_QUBITS if self._exact is None else _MAX_NOISY_QUBITS
+        if len(reduced.qubits) > limit:
+            why = f"it acts on {len(reduced.qubits)} qubits, and at most {limit} qubits"
+        elif not self._evolves:
+            why = "the simulator has a noise model or method of its own, and only others"
+        else:
+            why = "it measures, is dynamic or has a delay of a parameter, and only plain circuits"
+        return (
+            f"{why} have exact expectation values here; set "
+            f"engine.exact_expectation_values=false to sample them"
+        )
+
     def _estimate(
         self, pub: EstimatorPub, precision: float | None, sequence: np.random.SeedSequence
     ) -> PubResult:
         from qiskit.primitives import DataBin, PubResult
 
         shots = None if precision is None else shots_for(precision)
-        keep = support(pub) if self._reduces else range(pub.circuit.num_qubits)
-        reduced = reduce_circuit(pub.circuit, keep)
+        reduced = self._reduced(pub)
         evs, spreads = _combined(pub, reduced.qubits, self._measured(pub, reduced, shots, sequence))
         stds = spreads / np.sqrt(shots) if shots else np.zeros_like(spreads)
         return PubResult(
@@ -132,24 +147,16 @@ class Estimation:
         rows = sets.as_array(parameters).reshape(sets.size, len(parameters))
         columns = dict(zip(parameters, rows.T, strict=True))
         circuit, qubits, width = reduced.circuit, reduced.qubits, len(reduced.qubits)
-        if self._exact is not None:
-            limit = _MAX_NOISY_QUBITS
-            final = _evolvable(pub.circuit, qubits)
-            if final is not None and width <= limit and _is_worthwhile(final, shots):
-                evolve = pauli_states(final, rows, self._exact)
-                readers = [self._readers.of(qubit) for qubit in qubits]
-                return Evolved(evolve, readers, shots, sequence)
-        else:
-            limit = _MAX_PURE_QUBITS
-            if self._evolves and width <= limit and _is_unitary(circuit):
-                evolve_purely = state_vectors(circuit, columns, self._device)
-                return Evolved(evolve_purely, [TO_Z] * width, shots, sequence)
+        final = self._final(pub.circuit, reduced)
+        if self._exact is not None and final is not None and _is_worthwhile(final, shots):
+            evolve = pauli_states(final, rows, self._exact)
+            readers = [self._readers.of(qubit) for qubit in qubits]
+            return Evolved(evolve, readers, shots, sequence)
+        if self._is_pure(reduced):
+            evolve_purely = state_vectors(circuit, columns, self._device)
+            return Evolved(evolve_purely, [TO_Z] * width, shots, sequence)
         if shots is None:
-            raise EngineError(
-                f"Circuit '{circuit.name}' has no exact expectation values here: they are had of "
-                f"at most {limit} qubits and without measurements or control flow, and it acts "
-                f"on {width}; ask for estimates from samples instead"
-            )
+            raise EngineError(f"Circuit '{circuit.name}': {self.objection(pub)}")
         model = self._device.noise_model(qubits)
         gates = None if model.is_ideal() else model.basis_gates
         options: dict[str, Any] = {}
@@ -157,8 +164,23 @@ class Estimation:
             # Worker processes are what runs in parallel with a noisy device, not threads.
             options["max_parallel_threads"] = 1
             # Aer itself knows about narrow circuits.
-            options["method"] = trajectories(circuit) if width > limit else "automatic"
+            options["method"] = trajectories(circuit) if width > _MAX_NOISY_QUBITS else "automatic"
         return Sampled(circuit, columns, qubits, self._device, options, gates, shots, sequence)
+
+    def _reduced(self, pub: EstimatorPub) -> Reduced:
+        keep = support(pub) if self._reduces else range(pub.circuit.num_qubits)
+        return reduce_circuit(pub.circuit, keep)
+
+    def _final(self, circuit: QuantumCircuit, reduced: Reduced) -> Final | None:
+        """The circuit as one whose state is evolved with noise, if it can be."""
+        if self._exact is None or len(reduced.qubits) > _MAX_NOISY_QUBITS:
+            return None
+        return _evolvable(circuit, reduced.qubits)
+
+    def _is_pure(self, reduced: Reduced) -> bool:
+        """Whether a state vector says it all."""
+        narrow = len(reduced.qubits) <= _MAX_PURE_QUBITS
+        return self._exact is None and self._evolves and narrow and _is_unitary(reduced.circuit)
 
 
 def _combined(

@@ -14,27 +14,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qexp.engines.local.reduced import ReducedDevice
+from qexp.engines.local.transfer import RESET, Reals, kron, of_error, of_unitary, rz
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit.circuit import CircuitInstruction, Clbit, ParameterExpression, Qubit
 
-Reals: TypeAlias = NDArray[np.float64]
+_I4: Reals = np.eye(4)
 
 _MAX_CONSTANTS = 20_000
 _MAX_BYTES = 2**26
 
 # Of 0 and 1, from the expectation values of I and Z.
 _TO_PROBABILITIES: Reals = np.array([[0.5, 0.5], [0.5, -0.5]])
-
-_RESET: Reals = np.array([[1.0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]])
 
 
 @dataclass(frozen=True)
@@ -168,7 +165,7 @@ class ExactDevice:
         key = (name, where)
         if key not in self._errors:
             error = self._device.gate_error(name, where)
-            self._errors[key] = None if error is None else _of_channel(error.inner)
+            self._errors[key] = None if error is None else of_error(error.inner)
         return self._errors[key]
 
     def _reading(self, qubit: int, times: int) -> Reals:
@@ -189,7 +186,7 @@ class ExactDevice:
         values: Reals,
     ) -> Reals:
         if name == "rz":
-            matrix = _rz(_angles(instruction.params[0], columns, values))
+            matrix = rz(_angles(instruction.params[0], columns, values))
         elif name == "delay":
             return self._delay(instruction, where)
         elif instruction.params:
@@ -208,7 +205,7 @@ class ExactDevice:
         key = (name, label, where)
         matrix = self._constants.get(key)
         if matrix is None:
-            matrix = _RESET if name == "reset" else _of_unitary(instruction.operation.to_matrix())
+            matrix = RESET if name == "reset" else of_unitary(instruction.operation.to_matrix())
             error = self._error(label, where)
             matrix = matrix if error is None else error @ matrix
             if len(self._constants) > _MAX_CONSTANTS:
@@ -235,7 +232,7 @@ class ExactDevice:
             duration_s = operation.duration * target.dt
         else:
             duration_s = apply_prefix(operation.duration, operation.unit)
-        self._constants[key] = _of_channel(thermal_relaxation_error(t1, t2, duration_s))
+        self._constants[key] = of_error(thermal_relaxation_error(t1, t2, duration_s))
         return self._constants[key]
 
 
@@ -258,7 +255,7 @@ class _State:
             return
         low, high = (self._pending.pop(qubit, None) for qubit in where)
         if low is not None or high is not None:
-            matrix = matrix @ _kron(_I4 if high is None else high, _I4 if low is None else low)
+            matrix = matrix @ kron(_I4 if high is None else high, _I4 if low is None else low)
         # Qiskit's convention: the first qubit is the least significant.
         self._multiply(matrix, [where[1], where[0]])
 
@@ -281,62 +278,15 @@ class _State:
         self._order = order
 
 
-_I4: Reals = np.eye(4)
-
-
-def _kron(high: Reals, low: Reals) -> Reals:
-    """Kronecker product of the last two axes; either may have an axis of parameter sets."""
-    product = high[..., :, None, :, None] * low[..., None, :, None, :]
-    return product.reshape(*product.shape[:-4], 16, 16)
-
-
-def _rz(angles: float | Reals) -> Reals:
-    if isinstance(angles, float):
-        cos, sin = math.cos(angles), math.sin(angles)
-        return np.array([[1.0, 0, 0, 0], [0, cos, -sin, 0], [0, sin, cos, 0], [0, 0, 0, 1]])
-    matrix = np.zeros((len(angles), 4, 4))
-    matrix[:, 0, 0] = matrix[:, 3, 3] = 1.0
-    matrix[:, 1, 1] = matrix[:, 2, 2] = np.cos(angles)
-    matrix[:, 2, 1] = np.sin(angles)
-    matrix[:, 1, 2] = -matrix[:, 2, 1]
-    return matrix
-
-
 def _parametric(
     instruction: CircuitInstruction, angles: Sequence[float | Reals], sets: int
 ) -> Reals:
     """Any standard gate with parameters."""
     gate = type(instruction.operation)
     if all(isinstance(angle, float) for angle in angles):
-        return _of_unitary(gate(*angles).to_matrix())
+        return of_unitary(gate(*angles).to_matrix())
     rows = np.broadcast_arrays(*angles, np.zeros(sets))[:-1]
-    return _of_unitary(np.array([gate(*row).to_matrix() for row in zip(*rows, strict=True)]))
-
-
-def _of_unitary(unitary: NDArray[np.complex128]) -> Reals:
-    """Pauli transfer matrices of unitaries, shape (..., d, d)."""
-    dimension = unitary.shape[-1]
-    paulis = _paulis(dimension)
-    images = (
-        unitary[..., None, :, :] @ paulis @ np.conj(np.swapaxes(unitary, -1, -2))[..., None, :, :]
-    )
-    # R_ij = tr(P_i U P_j U^+) / d
-    return np.asarray(np.einsum("iab,...jba->...ij", paulis, images).real / dimension)
-
-
-def _of_channel(error: Any) -> Reals:
-    """Pauli transfer matrix of one of Aer's quantum errors."""
-    from qiskit.quantum_info import PTM, SuperOp
-
-    return np.asarray(PTM(SuperOp(error)).data.real)
-
-
-@cache
-def _paulis(dimension: int) -> NDArray[np.complex128]:
-    single = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
-    if dimension == 2:
-        return single
-    return np.array([np.kron(high, low) for high in single for low in single])
+    return of_unitary(np.array([gate(*row).to_matrix() for row in zip(*rows, strict=True)]))
 
 
 def _angles(

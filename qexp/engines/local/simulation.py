@@ -36,10 +36,17 @@ class Simulation:
         backend: An Aer simulator, which is used as it is; a backend with calibration data, whose
             qubits are simulated with the noise that they tell; or any other backend, which runs
             itself.
+        exact: Whether expectation values are exact, the noise of the device included, instead of
+            estimated from samples.
     """
 
-    def __init__(self, backend: BackendV2) -> None:
+    def __init__(self, backend: BackendV2, exact: bool = False) -> None:
         self._backend = backend
+        self._estimates_exactly = exact
+
+    def __reduce__(self) -> tuple[type[Simulation], tuple[BackendV2, bool]]:
+        # For a worker process; what was learnt may not be picklable.
+        return type(self), (self._backend, self._estimates_exactly)
 
     def run(self, request: JobRequest, pubs: Sequence[Pub]) -> Simulated:
         """Simulate one job, seeded by the job's seed.
@@ -47,7 +54,7 @@ class Simulation:
         Raises:
             EngineError: If the simulator reports a failure.
         """
-        options, seed = options_in_force(request), _seed(request)
+        options, seed = self.options_in_force(request), _seed(request)
         result: Any
         if request.primitive.kind == "sampler":
             result = self._sample(pubs, options["default_shots"], seed)
@@ -62,9 +69,27 @@ class Simulation:
                 for pub, pub_result in zip(pubs, result, strict=True)
             ),
             options=options,
-            backend_properties=self._properties,
-            info=self._info,
+            backend_properties=self.properties,
+            info=self.info,
         )
+
+    def options_in_force(self, request: JobRequest) -> dict[str, Any]:
+        """What is done, in the terms of IBM's options, whatever was declared."""
+        options = _options_in_force(request)
+        if self._estimates_exactly and "default_precision" in options:
+            options["default_precision"] = 0.0
+        return options
+
+    def objection(self, pub: EstimatorPub) -> str | None:
+        """Why an Estimator PUB cannot be run, said of its circuit; None if it can."""
+        if not self._estimates_exactly:
+            return None
+        if self._estimation is None:
+            return (
+                f"backend {self._backend.name} simulates itself, which gives no exact expectation "
+                f"values; set engine.exact_expectation_values=false to sample them"
+            )
+        return self._estimation.objection(pub)
 
     def _sample(self, pubs: Sequence[Pub], default_shots: int, seed: int) -> Any:
         from qiskit.primitives import BackendSamplerV2
@@ -81,7 +106,9 @@ class Simulation:
         from qiskit.primitives import BackendEstimatorV2
 
         if self._estimation is not None:
-            return self._estimation.run(pubs, precision=default_precision, seed=seed)
+            return self._estimation.run(
+                pubs, precision=default_precision, seed=seed, exact=self._estimates_exactly
+            )
         estimator = BackendEstimatorV2(
             backend=seeded(self._backend, seed), options={"default_precision": default_precision}
         )
@@ -94,7 +121,7 @@ class Simulation:
 
         if _is_aer(self._backend):
             return self._backend
-        return None if self._properties is None else ReducedDevice(self._backend)
+        return None if self.properties is None else ReducedDevice(self._backend)
 
     @cached_property
     def _sampling(self) -> Sampling | None:
@@ -109,11 +136,13 @@ class Simulation:
         return None if self._simulator is None else Estimation(self._simulator)
 
     @cached_property
-    def _properties(self) -> Mapping[str, Any] | None:
+    def properties(self) -> Mapping[str, Any] | None:
+        """The calibration that is simulated, JSON-able, or None."""
         return calibration(self._backend)
 
     @cached_property
-    def _info(self) -> Mapping[str, Any]:
+    def info(self) -> Mapping[str, Any]:
+        """Which simulator is used, and how."""
         if self._simulator is None:
             return {"simulator": self._backend.name}
         from qiskit_aer import __version__
@@ -125,8 +154,18 @@ class Simulation:
         return {"simulator": name, "simulator_method": method, "aer_version": __version__}
 
 
-def options_in_force(request: JobRequest) -> dict[str, Any]:
-    """What the simulation does, in the terms of IBM's options, whatever was declared."""
+@lru_cache(maxsize=1)
+def simulation_of(backend: BackendV2, exact: bool) -> Simulation:
+    """The simulation of this very backend, kept for the next run: the points of a sweep share it.
+
+    Args:
+        backend: See `Simulation`. It must not be changed afterwards.
+        exact: See `Simulation`.
+    """
+    return Simulation(backend, exact)
+
+
+def _options_in_force(request: JobRequest) -> dict[str, Any]:
     primitive, declared = request.primitive, request.primitive.options
     seed = declared.get("simulator", {}).get("seed_simulator")
     options: dict[str, Any] = {

@@ -46,7 +46,13 @@ def header(**changes: Any) -> RunHeader:
         },
         "limits": {"max_circuits": {"value": 100}},
         "not_honoured": {"main": {"resilience_level": 2}},
-        "metadata": {"title": "Try", "keywords": ["a", "b"], "creators": [{"name": "Ada"}]},
+        "metadata": {
+            "title": "Try",
+            "keywords": ["a", "b"],
+            "creators": [{"name": "Ada"}],
+            "publisher": {"name": "Lab", "url": None},
+            "funding": [{"funder": "Agency", "grant": "12a"}],
+        },
     }
     return RunHeader(**(fields | changes))
 

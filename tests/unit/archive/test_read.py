@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -21,44 +22,23 @@ from qexp.errors import ArchiveError
 from tests.unit.archive.samples import (
     assert_same_result,
     bit_array,
-    estimator_pub,
     estimator_result,
     header,
-    outcome,
     properties,
     sampler_circuit,
     sampler_jobs,
     sampler_pub,
     sampler_result,
-    write_batch,
     write_partition,
     write_run,
 )
-
-
-@pytest.fixture
-def two_workloads(tmp_path: Path) -> Path:
-    """A sampler and an estimator workload, registers of different sizes, one job failed."""
-    rng = np.random.default_rng(3)
-    store = RunStore(tmp_path)
-    store.write_header(header())
-    write_batch(store)
-    write_partition(store, 0, 0, [estimator_pub(), estimator_pub(3)], "evs-of")
-    write_partition(store, 1, 0, [sampler_pub(k) for k in range(2)], "counts")
-    write_partition(store, 2, 2, [sampler_pub(k) for k in range(2)], "counts")
-    store.write_job(
-        outcome(1, [sampler_result(rng, {"alpha": 1, "beta": 9}, 8, (3,)) for _ in range(2)])
-    )
-    store.write_job(outcome(2, None, error="Too long", error_code=1305, state="CANCELLED"))
-    store.write_job(outcome(0, [estimator_result(rng, (2, 2)), estimator_result(rng, (3, 2))]))
-    return store.seal("partial", keep_parts=False)
 
 
 def test_identity_config_and_provenance(tmp_path: Path) -> None:
     with qexp.open_archive(
         write_run(tmp_path, sampler_jobs([2])).seal("complete", keep_parts=False)
     ) as run:
-        assert (run.status, run.run_id, run.schema) == ("complete", "20260101-abc", "1.1")
+        assert (run.status, run.run_id, run.schema) == ("complete", "20260101-abc", "1.2")
         assert (run.experiment, run.engine, run.seed) == ("random_sampling", "local", 7)
         assert run.created == "2026-01-01T00:00:00+00:00"
         assert run.config == {"seed": 7, "circuits": {"depth": 5}}
@@ -69,6 +49,9 @@ def test_identity_config_and_provenance(tmp_path: Path) -> None:
         assert run.limits == {"max_circuits": {"value": 100}}
         assert run.not_honoured == {"main": {"resilience_level": 2}}
         assert run.metadata["creators"] == [{"name": "Ada"}]
+        with h5py.File(run.path) as file:
+            assert json.loads(file.attrs["publisher_json"]) == {"name": "Lab", "url": None}
+            assert json.loads(file.attrs["funding_json"]) == [{"funder": "Agency", "grant": "12a"}]
         assert run.environment == header().environment
         assert run.backend == header().backend
         assert run.details == {"id": "batch-1", "state": "closed"}
@@ -223,7 +206,7 @@ def test_xarray_opens_it_without_qexp(two_workloads: Path, engine: str) -> None:
 
 def test_netcdf4_opens_it(two_workloads: Path) -> None:
     with netCDF4.Dataset(two_workloads) as file:
-        assert file.qexp_schema == "1.1"
+        assert file.qexp_schema == "1.2"
         evs = file["results/evs-of/evs-stds-2x2"]["evs"]
         assert evs.dimensions == ("pub", "sweep_0", "sweep_1")
         assert str(file["config"]["resolved_yaml"][...]).startswith("seed: 7")

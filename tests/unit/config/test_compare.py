@@ -39,7 +39,7 @@ def test_nothing_differs_from_itself(config):
     ],
 )
 def test_what_decides_data_counts(override: str, expected: str):
-    base = ("experiment=random_sampling", "engine=runtime_local")
+    base = ("experiment=random_sampling", "engine=runtime-local")
     old, new = recorded(*base), recorded(*base, override)
     assert differences(old, new)[0].startswith(expected)
     assert differences(new, old)
@@ -63,6 +63,13 @@ def test_what_decides_no_data_does_not(override: str):
     without = yaml.safe_load(old)
     del without["execution"]
     assert differences(yaml.safe_dump(without), new) == []
+
+
+def test_of_the_local_engine_only_the_number_of_workers_decides_no_data():
+    old = recorded("experiment=random_sampling")
+    assert differences(old, recorded("experiment=random_sampling", "engine.workers=3")) == []
+    exact = recorded("experiment=random_sampling", "engine.exact_expectation_values=true")
+    assert differences(old, exact) == ["engine.exact_expectation_values: recorded False, now True"]
 
 
 def test_a_secret_is_compared_by_its_mask(monkeypatch):

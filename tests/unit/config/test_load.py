@@ -81,6 +81,25 @@ def test_max_time(load_spec, text, seconds):
             r"^primitive\.options\.execution\.rep_delay: got -1\.0; it must not be negative",
         ),
         (["metadata.creators=[{nam: Ada}]"], r"^metadata\.creators\.0\.nam: unknown key; did you"),
+        (["metadata.creators=[{name: ''}]"], r"^metadata\.creators\.0\.name: got ''; "),
+        (
+            ["metadata.creators=[{name: Ada, orcid: 0000-0002-1825-0098}]"],
+            r"^metadata\.creators\.0\.orcid: got '0000-0002-1825-0098'; a digit .* ends in 7",
+        ),
+        (
+            ["metadata.creators=[{name: Ada, orcid: 'https://orcid.org/0000-0002-1825-0097'}]"],
+            r"^metadata\.creators\.0\.orcid: .*such as 0000-0002-1825-0097, without a web address",
+        ),
+        (["metadata.license=cc-by-4.0"], r"^metadata\.license: .*; did you mean CC-BY-4\.0\?"),
+        (["metadata.license=free"], r"^metadata\.license: got 'free'; it must be an SPDX ident"),
+        (
+            ["metadata.funding=[{grant: 12a}]"],
+            r"^metadata\.funding\.0\.funder: a value is needed",
+        ),
+        (
+            ["metadata.publisher={name: Lab, url: lab.org}"],
+            r"^metadata\.publisher\.url: got 'lab\.org'; it must be a web address",
+        ),
         (["batch=3"], r"^batch: got 3; it must be a mapping of keys"),
         (["~engine"], r"^engine: a value is needed; begin the backend's file with"),
         (["primitive.precision=0.1"], r"^primitive\.precision: got 0\.1, but a sampler takes"),
@@ -124,6 +143,21 @@ def test_a_mistake_is_one_line_that_names_key_value_and_what_is_allowed(
         load_spec("experiment=random_sampling", *overrides)
     assert "\n" not in str(caught.value)
     assert re.search(message, str(caught.value)), str(caught.value)
+
+
+def test_metadata_of_a_publication(load_spec):
+    spec = load_spec(
+        "experiment=ghz",
+        "metadata.creators=[{name: Ada, orcid: 0000-0002-1694-233X, affiliation: Lab,"
+        " affiliation_url: 'https://ror.org/02mhbdp94'}, {name: Bob}]",
+        "metadata.publisher={name: Zenodo, url: 'https://zenodo.org'}",
+        "metadata.funding=[{funder: Agency, grant: 12a, url: 'https://agency.org/12a'}]",
+        "metadata.license='https://creativecommons.org/licenses/by/4.0/'",
+    )
+    assert [creator["name"] for creator in spec.metadata["creators"]] == ["Ada", "Bob"]
+    assert spec.metadata["publisher"]["url"] == "https://zenodo.org"
+    assert spec.metadata["funding"][0]["grant"] == "12a"
+    assert spec.metadata["license"].startswith("https://creativecommons.org")
 
 
 def test_how_jobs_are_driven(load_spec):

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from qexp.config.load import load
-from qexp.config.recorded import is_masked, leaves, load_recorded, parse
+from qexp.config.load import as_yaml, load
+from qexp.config.recorded import is_masked, load_recorded, parse
+from qexp.core.dotted import leaves
 from qexp.core.spec import RunSpec
 from qexp.errors import ConfigError, QexpError
 from tests.unit.config.conftest import composed
@@ -211,5 +212,6 @@ CONFIGS = st.dictionaries(
 
 
 @given(CONFIGS)
-def test_what_hydra_writes_is_read_back(config: dict[str, Any]):
-    assert parse(OmegaConf.to_yaml(OmegaConf.create(config), resolve=True)) == config
+@example({"a": "\x85", "b": {"c": ["x\u2028y", "\u2029", 1.5, None]}})
+def test_what_is_recorded_is_read_back(config: dict[str, Any]):
+    assert parse(as_yaml(OmegaConf.create(config))) == config

@@ -17,7 +17,7 @@ from qiskit_ibm_runtime.execution_span import ExecutionSpans, SliceSpan
 from qiskit_ibm_runtime.results.quantum_program import Metadata
 from samplomatic.quantum_program import ChunkPart, ChunkSpan
 
-from qexp.core.jsonable import dumps, map_text, to_jsonable
+from qexp.core.jsonable import dumps, map_text, to_jsonable, with_sorted_keys
 
 plain_json = st.recursive(
     st.none()
@@ -134,6 +134,11 @@ def test_what_is_unknown_or_hostile_becomes_text() -> None:
     assert to_jsonable(Hostile()) == f"<{__name__}.Hostile>"
     assert isinstance(to_jsonable(HostileList([1])), str)
     assert to_jsonable(recursive) == [1, "<recursive list>"]
+
+
+@given(plain_json)
+def test_a_text_is_sorted_as_it_would_have_been_made(value: Any) -> None:
+    assert with_sorted_keys(dumps(value)) == dumps(value, sort_keys=True)
 
 
 def test_texts_are_mapped_with_their_keys() -> None:

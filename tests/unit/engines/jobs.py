@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 from qexp.core.model import JobRequest, Partition, PrimitiveKind, PrimitiveSpec
@@ -26,6 +27,15 @@ def isa_pub(kind: PrimitiveKind, backend: Any, shots: int = 50) -> Any:
     isa = passes.run(circuit)
     observable = SparsePauliOp("IZ").apply_layout(isa.layout)
     return EstimatorPub.coerce((isa, observable), shots**-0.5)
+
+
+def qpy_of(pub: Any) -> bytes:
+    """The QPY of a PUB's circuit."""
+    from qiskit import qpy
+
+    stream = io.BytesIO()
+    qpy.dump(pub.circuit, stream)
+    return stream.getvalue()
 
 
 def request(

@@ -3,12 +3,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from qexp.core.model import Implementation, PrimitiveKind, PrimitiveSpec
 from qexp.engines.primitives import encoded_bytes, make_primitive
 from qexp.errors import EngineError, PlanError
-from tests.unit.engines.jobs import isa_pub
+from tests.unit.engines.jobs import isa_pub, qpy_of
 
 VARIANTS = [
     (kind, implementation)
@@ -75,28 +76,87 @@ def test_legacy_size_is_that_of_the_clients_encoding(backend: Any, kind: Primiti
     from qiskit_ibm_runtime.json import RuntimeEncoder
 
     pub = isa_pub(kind, backend)
-    size = encoded_bytes(PrimitiveSpec(kind, "legacy"), pub, backend)
+    size = encoded_bytes(PrimitiveSpec(kind, "legacy"), pub, backend, qpy_of(pub))
     # QPY holds random ids, which compress differently each time.
-    assert size == pytest.approx(len(json.dumps(pub, cls=RuntimeEncoder)), abs=40)
+    assert size == pytest.approx(len(json.dumps(pub, cls=RuntimeEncoder)), rel=0.05)
 
 
 @pytest.mark.parametrize("kind", ["sampler", "estimator"])
 def test_client_size_is_what_is_sent_without_the_options(backend: Any, kind: PrimitiveKind) -> None:
-    from qiskit_ibm_runtime.quantum_program.params_converters import (
-        QUANTUM_PROGRAM_PARAMS_CONVERTERS,
-    )
-
     from qexp.engines import primitives
 
     spec = PrimitiveSpec(kind)
     pub = isa_pub(kind, backend)
-    size = encoded_bytes(spec, pub, backend)
-    program, options = primitives._prepare(spec, pub, backend)
-    program._semantic_role = f"{kind}_v2"
-    encoded = QUANTUM_PROGRAM_PARAMS_CONVERTERS["v2.0"].encoder(program, options)
-    sent = len(json.dumps(encoded.model_dump(mode="json")))
+    size = encoded_bytes(spec, pub, backend, qpy_of(pub))
+    sent = len(json.dumps(primitives._encoded(*primitives._prepared(spec, pub, backend), kind)))
     dumped = len(json.dumps(primitives.dump_options("client", options_of(kind))))
     assert size - 100 <= sent <= size + dumped + 600
+
+
+def test_a_job_of_plain_circuits_is_no_larger_than_its_pubs(backend: Any) -> None:
+    from qiskit.primitives.containers.sampler_pub import SamplerPub
+    from qiskit.transpiler import generate_preset_pass_manager
+    from qiskit_ibm_runtime.json import RuntimeEncoder
+
+    from qexp.circuits.random import random_circuits
+    from qexp.engines import primitives
+
+    passes = generate_preset_pass_manager(backend=backend, optimization_level=1, seed_transpiler=1)
+    circuits = random_circuits(num_circuits=10, seed_sequence=np.random.SeedSequence(1))
+    pubs = [SamplerPub.coerce((passes.run(circuit),), 50) for circuit in circuits]
+    legacy, client = (
+        sum(
+            encoded_bytes(PrimitiveSpec("sampler", which), pub, backend, qpy_of(pub))
+            for pub in pubs
+        )
+        for which in ("legacy", "client")
+    )
+    assert legacy == client == pytest.approx(len(json.dumps(pubs, cls=RuntimeEncoder)), rel=0.02)
+    program, options = primitives._client_prepare("sampler")(
+        pubs, options_of("sampler"), 50, backend=backend
+    )
+    sent = primitives._encoded(program, options, "sampler")
+    assert client / 3 < len(json.dumps(sent)) < client
+
+
+@pytest.mark.parametrize("implementation", ["client", "legacy"])
+def test_a_circuit_that_is_sent_as_it_is_is_not_encoded_again(
+    backend: Any, implementation: Implementation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qiskit import qpy
+
+    pub = isa_pub("sampler", backend)
+    raw = qpy_of(pub)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("encoded")
+
+    monkeypatch.setattr(qpy, "dump", refuse)
+    monkeypatch.setattr("qexp.engines.primitives._encoded", refuse)
+    monkeypatch.setattr("qiskit_ibm_runtime.json.dump", refuse)
+    spec = PrimitiveSpec("sampler", implementation)
+    assert encoded_bytes(spec, pub, backend, raw) > 100
+
+
+@pytest.mark.parametrize("implementation", ["client", "legacy"])
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_what_may_be_stored_in_another_form_is_measured_as_the_client_sends_it(
+    backend: Any, implementation: Implementation, dynamic: bool
+) -> None:
+    from qiskit import QuantumCircuit
+    from qiskit.primitives.containers.sampler_pub import SamplerPub
+
+    circuit = QuantumCircuit(5, 1)
+    circuit.measure(0, 0)
+    if dynamic:
+        with circuit.if_test((circuit.clbits[0], 1)):
+            circuit.x(0)
+    else:
+        circuit.delay(16, 0, "ns")
+    pub = SamplerPub.coerce((circuit,), 10)
+    spec = PrimitiveSpec("sampler", implementation)
+    sizes = {encoded_bytes(spec, pub, backend, qpy) for qpy in (b"", bytes(range(256)) * 99)}
+    assert len(sizes) == 1
 
 
 def options_of(kind: PrimitiveKind) -> Any:
@@ -107,11 +167,11 @@ def options_of(kind: PrimitiveKind) -> Any:
 
 def test_twirling_inflates_the_payload(backend: Any) -> None:
     pub = isa_pub("sampler", backend)
-    plain = encoded_bytes(PrimitiveSpec("sampler"), pub, backend)
+    plain = encoded_bytes(PrimitiveSpec("sampler"), pub, backend, qpy_of(pub))
     twirled = PrimitiveSpec(
         "sampler", options={"twirling": {"enable_gates": True, "enable_measure": True}}
     )
-    assert encoded_bytes(twirled, pub, backend) > 5 * plain
+    assert encoded_bytes(twirled, pub, backend, qpy_of(pub)) > 5 * plain
 
 
 def test_a_circuit_the_client_cannot_run(backend: Any) -> None:
@@ -122,5 +182,6 @@ def test_a_circuit_the_client_cannot_run(backend: Any) -> None:
     with circuit.box():
         circuit.x(0)
     circuit.measure(0, 0)
+    pub = SamplerPub.coerce(circuit, 10)
     with pytest.raises(PlanError, match=r"^circuit 'boxed': the client-side sampler cannot run it"):
-        encoded_bytes(PrimitiveSpec("sampler"), SamplerPub.coerce(circuit, 10), backend)
+        encoded_bytes(PrimitiveSpec("sampler"), pub, backend, qpy_of(pub))

@@ -105,5 +105,5 @@ def test_ignored_options_are_left_out(backend: Any, implementation: Implementati
 
 
 def test_refuses_what_is_no_backend() -> None:
-    with pytest.raises(ConfigError, match="engine=runtime_local cannot simulate"):
+    with pytest.raises(ConfigError, match="engine=runtime-local cannot simulate"):
         ENGINE.check_backend("FakeManilaV2")  # type: ignore[arg-type]

@@ -36,7 +36,12 @@ class StubEngine:
     def check_backend(self, backend: BackendV2) -> None:
         return None
 
-    def payload_bytes(self, primitive: PrimitiveSpec, pub: Any, backend: BackendV2) -> int:
+    def pub_objection(self, backend: BackendV2) -> Callable[[Any], str | None]:
+        return lambda _pub: None
+
+    def payload_bytes(
+        self, primitive: PrimitiveSpec, pub: Any, backend: BackendV2, qpy: bytes
+    ) -> int:
         return self.size
 
     def open_batch(self, backend: BackendV2, *, max_time_s: int | None) -> Any:

@@ -39,10 +39,18 @@ def measured(name: str = "meas", size: int = 1) -> QuantumCircuit:
     return circuit
 
 
+def none(_pub: Any) -> None:
+    """No objection."""
+
+
 def refusal(pub: PlannedPub, hardware: Hardware, limits: dict[str, Limit] | None = None) -> str:
     with pytest.raises(PlanError) as caught:
-        check_pub(pub, hardware, limits or {})
-    message = str(caught.value)
+        check_pub(pub, hardware, limits or {}, none)
+    return as_refused(caught.value, pub)
+
+
+def as_refused(error: PlanError, pub: PlannedPub) -> str:
+    message = str(error)
     assert message.startswith(f"PUB 4 of workload 'main': circuit '{pub.logical.circuit.name}': ")
     assert "\n" not in message
     return message
@@ -54,10 +62,10 @@ def hardware(manila: BackendV2) -> Hardware:
 
 
 def test_a_good_pub_passes(hardware: Hardware, service_limits: dict[str, Limit]) -> None:
-    check_pub(sampler(measured()), hardware, service_limits)
+    check_pub(sampler(measured()), hardware, service_limits, none)
     bare = QuantumCircuit(5)
     bare.sx(2)
-    check_pub(estimator(bare, ["ZIIII", "IXIII"]), hardware, service_limits)
+    check_pub(estimator(bare, ["ZIIII", "IXIII"]), hardware, service_limits, none)
 
 
 def test_a_dynamic_circuit_passes(hardware: Hardware) -> None:
@@ -65,7 +73,7 @@ def test_a_dynamic_circuit_passes(hardware: Hardware) -> None:
     with circuit.if_test((circuit.clbits[0], 1)):
         circuit.x(1)
     circuit.measure(1, 1)
-    check_pub(sampler(circuit), hardware, {})
+    check_pub(sampler(circuit), hardware, {}, none)
 
 
 def test_an_instruction_outside_the_isa_is_named(hardware: Hardware) -> None:
@@ -122,7 +130,7 @@ def test_an_estimator_circuit_that_ends_in_a_measurement_is_refused(hardware: Ha
     assert "ends in a measurement" in message
     reset = measured()
     reset.reset(0)
-    check_pub(estimator(reset, "ZIIII"), hardware, {})
+    check_pub(estimator(reset, "ZIIII"), hardware, {}, none)
 
 
 @pytest.mark.parametrize("precision", [0.0, 1e-200, math.nan])
@@ -155,7 +163,7 @@ def test_faulty_qubits_and_edges_are_refused(manila: BackendV2) -> None:
 
     hardware = Hardware.of(Broken())
     assert hardware.faulty_edges == {(1, 2)}
-    check_pub(sampler(measured()), hardware, {})
+    check_pub(sampler(measured()), hardware, {}, none)
     on_qubit = measured()
     on_qubit.x(3)
     assert "uses qubits [3]" in refusal(sampler(on_qubit), hardware)
@@ -173,7 +181,7 @@ def rzz(angle: Any) -> QuantumCircuit:
 
 def test_angles_of_rzz_are_checked(fractional: BackendV2) -> None:
     hardware = Hardware.of(fractional)
-    check_pub(sampler(rzz(np.pi / 2)), hardware, {})
+    check_pub(sampler(rzz(np.pi / 2)), hardware, {}, none)
     assert "has the angle 2" in refusal(sampler(rzz(2.0)), hardware)
     assert "has the angle -0.1" in refusal(sampler(rzz(-0.1)), hardware)
 
@@ -182,7 +190,7 @@ def test_parameter_values_of_rzz_are_checked(fractional: BackendV2) -> None:
     hardware = Hardware.of(fractional)
     a, b = Parameter("a"), Parameter("b")
     values = np.array([[0.1, 0.2], [0.4, 1.3]])
-    check_pub(sampler(rzz(a), values[:, :1]), hardware, {})
+    check_pub(sampler(rzz(a), values[:, :1]), hardware, {}, none)
     assert "has the angle 1.7" in refusal(sampler(rzz(a + b), values), hardware)
     assert "has the angle -1.2" in refusal(sampler(rzz(a - 4 * b + 3.6), values), hardware)
 
@@ -190,7 +198,7 @@ def test_parameter_values_of_rzz_are_checked(fractional: BackendV2) -> None:
 def test_a_simulator_takes_any_angle() -> None:
     hardware = Hardware.of(AerSimulator())
     assert hardware.is_simulator
-    check_pub(sampler(rzz(2.0)), hardware, {})
+    check_pub(sampler(rzz(2.0)), hardware, {}, none)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +217,14 @@ def test_too_many_gates_are_refused(hardware: Hardware, limit: str, what: str) -
     circuit.sx(1)
     circuit.cx(1, 2)
     enough = {limit: Limit(3, "somewhere", "2026-01-01")}
-    check_pub(sampler(circuit), hardware, enough)
+    check_pub(sampler(circuit), hardware, enough, none)
     tight = {limit: Limit(1, "somewhere", "2026-01-01")}
     message = refusal(sampler(circuit), hardware, tight)
     assert f"it has {what}, more than the 1 that limits.{limit} allows" in message
+
+
+def test_what_the_engine_objects_to_is_refused(hardware: Hardware) -> None:
+    pub = sampler(measured())
+    with pytest.raises(PlanError) as caught:
+        check_pub(pub, hardware, {}, lambda isa: f"it has {isa.circuit.num_qubits} qubits")
+    assert as_refused(caught.value, pub).endswith("it has 5 qubits")

@@ -324,3 +324,24 @@ started.wait()
 batch.abandon()
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=TIMEOUT_S)
+
+
+def test_a_job_is_prepared_while_the_one_before_it_runs():
+    simulator, prepared = Simulator(), []
+    batch = LocalBatch(
+        backend_name="b",
+        simulate=simulator,
+        prepare=lambda request: prepared.append(request.partition.index),
+    )
+    first = batch.submit(job(0))
+    simulator.wait_until_running()
+    assert prepared == [0]
+    ids = [batch.submit(job(index)) for index in (1, 2)]
+    simulator.finish_one()
+    simulator.wait_until_running()
+    assert prepared == [0, 1, 2]
+    simulator.finish_one()
+    simulator.finish_one()
+    batch.close()
+    wait_for(batch, first, *ids)
+    assert prepared == [0, 1, 2, 2]

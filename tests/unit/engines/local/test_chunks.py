@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +17,7 @@ from qexp.core.model import JobRequest, Partition, PrimitiveSpec
 from qexp.engines.local.backends import fake
 from qexp.engines.local.chunks import CHUNK_PUBS, ChunkedSimulation
 from qexp.engines.local.simulation import Simulation
+from qexp.errors import EngineError
 
 
 def pubs(count: int) -> list[Any]:
@@ -50,3 +54,38 @@ def test_two_workers_give_what_none_gives(make: Any):
     assert not np.array_equal(expected[0], expected[CHUNK_PUBS])
     # What a chunk gives does not depend on how many follow.
     np.testing.assert_array_equal(bits(alone, CHUNK_PUBS), expected[:CHUNK_PUBS])
+
+
+def test_a_job_that_was_begun_early_gives_the_same(make: Any):
+    first, second = request(3 * CHUNK_PUBS), replace(request(3 * CHUNK_PUBS), seed=8)
+    alone, shared = ChunkedSimulation(make), ChunkedSimulation(make, 2)
+    for job in (first, second, second):
+        shared.prepare(job)
+    got = [shared.run(job).result for job in (first, second)]
+    shared.close()
+    expected = [alone.run(job).result for job in (first, second)]
+    for result, known in zip(got, expected, strict=True):
+        for pub, other in zip(result, known, strict=True):
+            np.testing.assert_array_equal(pub.data.meas.array, other.data.meas.array)
+
+
+def test_calibration_is_one_object_for_all_jobs(make: Any):
+    shared = ChunkedSimulation(make, 2)
+    found = [shared.run(request(count)).backend_properties for count in (3 * CHUNK_PUBS, 2)]
+    shared.close()
+    assert found[0] is found[1]
+    assert found[0]["backend_name"] == "ibmq_manila"
+
+
+def test_a_worker_that_dies_is_told(make: Any):
+    shared = ChunkedSimulation(make, 2)
+    job = replace(request(3 * CHUNK_PUBS), load_pubs=die)
+    with pytest.raises(EngineError, match="a worker process died"):
+        shared.run(job)
+    # The next job has new workers.
+    assert len(shared.run(request(3 * CHUNK_PUBS)).result) == 3 * CHUNK_PUBS
+    shared.close()
+
+
+def die() -> Any:
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
+from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, qasm3, qpy
 from qiskit.primitives import BackendSamplerV2
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
@@ -27,6 +29,8 @@ from qexp.circuits.efficient_su2 import efficient_su2_pubs
 from qexp.circuits.ghz import ghz_circuits
 from qexp.circuits.ising import ising_pubs
 from qexp.circuits.mirror import mirror_circuits
+from qexp.circuits.qasm import qasm_circuits
+from qexp.circuits.qpy import qpy_circuits
 from qexp.circuits.quantum_volume import quantum_volume_circuits
 from qexp.circuits.random import random_circuits
 from qexp.core.model import JobRequest, Partition, PrimitiveSpec
@@ -42,7 +46,29 @@ TOLERANCE = 1e-8
 
 SU2: dict[str, Any] = {"su2_gates": ["ry", "rz"], "parameter_sets": [2]}
 
-# Files (qasm, qpy) hold any circuit: they bring no distribution of their own.
+
+def from_files(name: str) -> Iterator[Any]:
+    """Circuits that are read from files: one with an angle of its own, one that resets."""
+    rotated = QuantumCircuit(3, 3)
+    rotated.ry(0.7, 0)
+    rotated.cx(0, 2)
+    rotated.measure([0, 1, 2], [2, 0, 1])
+    again = QuantumCircuit(2)
+    again.h(0)
+    again.cx(0, 1)
+    again.reset(0)
+    again.measure_all()
+    with TemporaryDirectory() as folder:
+        for index, circuit in enumerate((rotated, again)):
+            if name == "qasm":
+                Path(folder, f"{index}.qasm").write_text(qasm3.dumps(circuit))
+            else:
+                with Path(folder, f"{index}.qpy").open("wb") as file:
+                    qpy.dump(circuit, file)
+        read = qasm_circuits if name == "qasm" else qpy_circuits
+        yield from read(files=f"{folder}/*.{name}", seed_sequence=np.random.SeedSequence(0))
+
+
 GENERATORS: dict[str, Callable[[np.random.SeedSequence], Iterator[Any]]] = {
     "random": lambda seed: random_circuits(num_circuits=4, seed_sequence=seed),
     "random_reset": lambda seed: random_circuits(num_circuits=2, reset=True, seed_sequence=seed),
@@ -58,6 +84,8 @@ GENERATORS: dict[str, Callable[[np.random.SeedSequence], Iterator[Any]]] = {
     ),
     "broadcast_sampler": lambda seed: sampler_pubs(parameter_sets=[2], seed_sequence=seed),
     "broadcast_estimator": lambda seed: estimator_pubs(parameter_sets=[3, 2], seed_sequence=seed),
+    "qasm": lambda _: from_files("qasm"),
+    "qpy": lambda _: from_files("qpy"),
     "chsh": lambda _: chsh_pubs(num_angles=3),
     "relaxation": lambda _: relaxation_circuits(num_delays=3, longest_us=200),
 }
@@ -260,11 +288,62 @@ def dynamic(backend: BackendV2) -> list[QuantumCircuit]:
 def test_dynamic_circuits_have_the_distribution_of_plain_aer(
     backend: BackendV2, plain: AerSimulator
 ) -> None:
-    shots = 1500
-    pubs = [SamplerPub.coerce((circuit,), shots) for circuit in dynamic(backend)]
-    ours = [outcomes(one.data)[0] for one in sample(backend, pubs)]
+    assert_alike(backend, plain, dynamic(backend), shots=1500)
+
+
+def chain(num_qubits: int) -> QuantumCircuit:
+    """Little entanglement: a matrix product state is cheapest."""
+    circuit = QuantumCircuit(num_qubits)
+    circuit.ry(1.0, 0)
+    for qubit in range(num_qubits - 1):
+        circuit.cx(qubit, qubit + 1)
+    circuit.measure_all()
+    return circuit
+
+
+def dense(num_qubits: int) -> QuantumCircuit:
+    """Much entanglement: a state vector is cheapest."""
+    circuit = QuantumCircuit(num_qubits)
+    for layer in range(6):
+        circuit.ry(0.3 + 0.1 * layer, range(num_qubits))
+        for qubit in range(layer % 2, num_qubits - 1, 2):
+            circuit.cz(qubit, qubit + 1)
+    circuit.measure_all()
+    return circuit
+
+
+def test_wide_circuits_have_the_distribution_of_plain_aer(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend, methods = fake("FakeSherbrooke"), []
+    run = ReducedDevice.run
+
+    def spy(self: ReducedDevice, *args: Any, **options: Any) -> Any:
+        methods.append(options["method"])
+        return run(self, *args, **options)
+
+    monkeypatch.setattr(ReducedDevice, "run", spy)
+    # A line of neighbours on the device.
+    manager = generate_preset_pass_manager(
+        1, backend=backend, seed_transpiler=4, initial_layout=list(range(20, 32))
+    )
+    circuits = [manager.run(circuit) for circuit in (chain(12), dense(12))]
+    plain = AerSimulator.from_backend(backend, max_parallel_threads=1)
+    assert_alike(backend, plain, circuits, shots=200, by=np.bitwise_count)
+    assert methods == ["matrix_product_state", "statevector"]
+
+
+def assert_alike(
+    backend: BackendV2,
+    plain: AerSimulator,
+    circuits: Sequence[QuantumCircuit],
+    *,
+    shots: int,
+    by: Callable[[Any], Any] = lambda numbers: numbers,
+) -> None:
+    """Shots of both have the same distribution, of their outcomes or of something of these."""
+    pubs = [SamplerPub.coerce((circuit,), shots) for circuit in circuits]
+    ours = [by(outcomes(one.data)[0]) for one in sample(backend, pubs)]
     sampler = BackendSamplerV2(backend=plain, options={"seed_simulator": 3})
-    theirs = [outcomes(one.data)[0] for one in sampler.run(pubs).result()]
+    theirs = [by(outcomes(one.data)[0]) for one in sampler.run(pubs).result()]
     for one, other in zip(ours, theirs, strict=True):
         both = np.unique(np.concatenate([one, other]))
         table = np.array([[np.sum(row == value) for value in both] for row in (one, other)])

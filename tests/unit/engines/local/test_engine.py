@@ -16,6 +16,7 @@ from qiskit_ibm_runtime import RuntimeEncoder
 from qexp.core.model import PrimitiveKind, PrimitiveSpec
 from qexp.engines.local.backends import aer
 from qexp.engines.local.engine import LocalEngine
+from tests.unit.engines.jobs import qpy_of
 
 
 @pytest.mark.parametrize("kind", ["sampler", "estimator"])
@@ -31,7 +32,7 @@ def test_payload_is_about_what_the_legacy_client_sends(kind: PrimitiveKind) -> N
     else:
         observables = [SparsePauliOp.from_list([("XXZZ", 0.5), ("ZIIX", 1.0)])]
         pub = EstimatorPub.coerce((circuit, observables, values), 0.1)
-    measured = LocalEngine().payload_bytes(PrimitiveSpec(kind), pub, aer(4))
+    measured = LocalEngine().payload_bytes(PrimitiveSpec(kind), pub, aer(4), qpy_of(pub))
     sent = len(json.dumps(pub, cls=RuntimeEncoder))
     assert measured == pytest.approx(sent, rel=0.15)
 

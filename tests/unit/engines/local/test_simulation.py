@@ -25,8 +25,9 @@ from scipy.stats import chi2_contingency
 from qexp.core.model import JobRequest, Partition, PrimitiveSpec
 from qexp.engines.local import sampling
 from qexp.engines.local.backends import aer, fake
+from qexp.engines.local.engine import LocalEngine
 from qexp.engines.local.reduced import ReducedDevice
-from qexp.engines.local.simulation import Simulation
+from qexp.engines.local.simulation import Simulation, simulation_of
 from qexp.errors import EngineError
 
 SAMPLER = PrimitiveSpec("sampler")
@@ -60,6 +61,21 @@ def shot_by_shot(shots: int) -> SamplerPub:
     circuit.h(0)
     circuit.measure_all()
     return SamplerPub.coerce((circuit,), shots)
+
+
+def ghz(num_qubits: int) -> QuantumCircuit:
+    circuit = QuantumCircuit(num_qubits)
+    circuit.h(0)
+    for qubit in range(num_qubits - 1):
+        circuit.cx(qubit, qubit + 1)
+    return circuit
+
+
+def measuring() -> QuantumCircuit:
+    circuit = QuantumCircuit(2, 1)
+    circuit.measure(0, 0)
+    circuit.x(0)
+    return circuit
 
 
 def isa(backend: BackendV2, circuit: QuantumCircuit) -> QuantumCircuit:
@@ -112,6 +128,79 @@ def test_results_keep_the_order_and_shots_of_the_pubs() -> None:
     assert simulated.executions == (10, 5000, 5000, 10)
 
 
+def exact_job() -> JobRequest:
+    return job(replace(ESTIMATOR, precision=0.1), seed=3)
+
+
+@pytest.mark.parametrize("make", [aer, fake])
+def test_exact_expectation_values_by_choice(make: Any) -> None:
+    backend = make()
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    circuit.cx(0, 1)
+    transpiled = isa(backend, circuit)
+    observables = [
+        SparsePauliOp(label).apply_layout(transpiled.layout) for label in ("XX", "ZZ", "YY", "ZI")
+    ]
+    pub = EstimatorPub.coerce((transpiled, observables, None, 0.1))
+    simulated = Simulation(backend, exact=True).run(exact_job(), [pub])
+    data = simulated.result[0].data
+    ideal = np.array([1.0, 1.0, -1.0, 0.0])
+    if make is aer:
+        np.testing.assert_allclose(data.evs, ideal, atol=1e-12)
+    else:
+        assert 0.01 < abs(data.evs - ideal)[:3].max() < 0.3
+    assert not data.stds.any()
+    assert simulated.options["default_precision"] == 0.0
+    assert simulated.executions == (0,)
+    sampled = Simulation(backend).run(exact_job(), [pub])
+    assert sampled.options["default_precision"] == 0.1
+    assert sampled.result[0].data.stds.any()
+    # The same for any seed, unlike samples.
+    other = Simulation(backend, exact=True).run(job(ESTIMATOR, seed=9), [pub]).result[0].data
+    assert (other.evs == data.evs).all()
+
+
+def test_samplers_do_not_care_about_exact_expectation_values() -> None:
+    first, second = (
+        Simulation(aer(8), exact=exact).run(job(), [coin_flips()]) for exact in (True, False)
+    )
+    assert (first.result[0].data.meas.array == second.result[0].data.meas.array).all()
+    assert first.options == second.options
+
+
+@pytest.mark.parametrize(
+    ("backend", "circuit", "said"),
+    [
+        (fake("FakeSherbrooke"), ghz(12), "it acts on 12 qubits, and at most 11 qubits have exact"),
+        (aer(30), ghz(21), "it acts on 21 qubits, and at most 20 qubits have exact"),
+        (fake(), measuring(), "it measures, is dynamic or"),
+        (aer(2, "stabilizer"), ghz(2), "a noise model or method of its own"),
+        (GenericBackendV2(2), ghz(2), "simulates itself"),
+    ],
+    ids=["wide noisy", "wide", "measuring", "stabilizer", "its own"],
+)
+def test_what_has_no_exact_expectation_values_is_objected_to(
+    backend: BackendV2, circuit: QuantumCircuit, said: str
+) -> None:
+    pub = EstimatorPub.coerce((circuit, "Z" * circuit.num_qubits))
+    objection = LocalEngine(exact_expectation_values=True).pub_objection(backend)(pub)
+    assert objection is not None
+    assert said in objection
+    assert objection.endswith("set engine.exact_expectation_values=false to sample them")
+    assert LocalEngine().pub_objection(backend)(pub) is None
+    if circuit.num_clbits:
+        sampler = SamplerPub.coerce((circuit,), 10)
+        assert LocalEngine(exact_expectation_values=True).pub_objection(backend)(sampler) is None
+
+
+def test_what_has_exact_expectation_values_is_not() -> None:
+    pub = EstimatorPub.coerce((ghz(11), "Z" * 11))
+    engine = LocalEngine(exact_expectation_values=True)
+    for backend in (fake("FakeSherbrooke"), aer(30)):
+        assert engine.pub_objection(backend)(pub) is None
+
+
 def test_all_circuits_of_a_job_go_to_aer_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     run = AerSimulator.run
@@ -142,9 +231,33 @@ def test_each_error_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(made) == len(set(made)) > 0
 
 
-def test_a_simulation_can_be_sent_to_a_worker_before_it_is_used() -> None:
-    simulation = pickle.loads(pickle.dumps(Simulation(aer(2))))
-    assert simulation.run(job(), [coin_flips(2)]).executions == (100,)
+def test_the_runs_of_a_process_share_the_simulation_of_a_backend() -> None:
+    backend = fake()
+    other = type(backend)()
+    simulation = simulation_of(backend)
+    assert simulation_of(fake()) is simulation
+    # Alike, but not the same: its noise may have been changed.
+    assert simulation_of(other) is not simulation
+
+
+def test_what_was_learnt_changes_no_data() -> None:
+    backend = fake()
+    pubs = [SamplerPub.coerce((isa(backend, coin_flips(n).circuit),), 50) for n in (2, 3)]
+    used = Simulation(backend)
+    used.run(job(seed=1), pubs[1:])
+    (first,), (again,) = (sample(backend, pubs[:1]), used.run(job(), pubs[:1]).result)
+    assert np.array_equal(first, again.data.meas.array)
+
+
+@pytest.mark.parametrize("is_used", [False, True])
+def test_a_simulation_can_be_sent_to_a_worker(is_used: bool) -> None:
+    backend = fake()
+    pub = SamplerPub.coerce((isa(backend, coin_flips(2).circuit),), 100)
+    simulation = Simulation(backend)
+    if is_used:
+        simulation.run(job(), [pub])
+    sent = pickle.loads(pickle.dumps(simulation))
+    assert sent.run(job(), [pub]).executions == (100,)
 
 
 def test_circuits_are_sampled_alike_however_they_are_simulated(
@@ -169,6 +282,13 @@ def test_a_simulator_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert simulated.info["simulator_method"] == "stabilizer"
     assert simulated.info["aer_version"]
     assert simulated.backend_properties is None
+
+
+def test_an_ideal_simulator_takes_the_stabilizer_method_for_wide_clifford_circuits() -> None:
+    wide = ghz(60)
+    wide.measure_all()
+    (bits,) = sample(aer(60), [SamplerPub.coerce((wide,), 200)])
+    assert {row.tobytes().hex() for row in bits} == {"0" * 16, "0" + "f" * 15}
 
 
 def test_a_backend_without_calibration_runs_itself() -> None:

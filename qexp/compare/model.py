@@ -1,0 +1,303 @@
+"""What a comparison of two runs finds, as plain frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+Verdict: TypeAlias = Literal["identical", "compatible", "different", "untested"]
+"""Of the data of the PUBs that both runs have: bit-identical; not more different than by chance;
+more different; no PUB that could be compared."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two runs.
+
+    Attributes:
+        path: Path of its archive.
+        run_id: Its id.
+        experiment: Name of its experiment.
+        status: Its status.
+        engine: Name of its engine.
+        backend: Name of its backend.
+        seed: Its seed.
+        created: When it was started, ISO 8601 UTC.
+        num_pubs: Number of its PUBs.
+        num_results: How many of them have a result.
+        data_sha256: Digest of its results.
+    """
+
+    path: str
+    run_id: str
+    experiment: str
+    status: str
+    engine: str
+    backend: str
+    seed: int
+    created: str
+    num_pubs: int
+    num_results: int
+    data_sha256: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that only one run has, or that differs.
+
+    Attributes:
+        key: What it is: a dotted path of the config, the name of a package.
+        kind: `"added"` (only B has it), `"removed"` (only A), `"changed"`.
+        a: Its value in A; None where it has none.
+        b: Its value in B; None where it has none.
+    """
+
+    key: str
+    kind: Literal["added", "removed", "changed"]
+    a: Any
+    b: Any
+
+
+@dataclass(frozen=True)
+class WorkloadMatch:
+    """Which PUBs of a workload both runs have: same circuit as generated, parameters, observables.
+
+    Attributes:
+        workload: Name of the workload.
+        num_a: Number of its PUBs in A.
+        num_b: Number of its PUBs in B.
+        pairs: Index in A and index in B of every PUB that both have.
+        only_a: Indices of the PUBs that only A has.
+        only_b: Indices of the PUBs that only B has.
+        other_isa: Index in A of those in `pairs` that were transpiled to another circuit.
+        other_target: Index in A of those in `pairs` with other shots or another precision.
+        reasons: For an index in `only_a` and `only_b`, what differs: `"circuit"`, `"parameters"`,
+            `"observables"`, `"kind"`.
+    """
+
+    workload: str
+    num_a: int
+    num_b: int
+    pairs: tuple[tuple[int, int], ...]
+    only_a: tuple[int, ...]
+    only_b: tuple[int, ...]
+    other_isa: tuple[int, ...]
+    other_target: tuple[int, ...]
+    reasons: dict[int, tuple[str, ...]]
+
+    @property
+    def moved(self) -> tuple[tuple[int, int], ...]:
+        """The pairs whose index differs."""
+        return tuple(pair for pair in self.pairs if pair[0] != pair[1])
+
+    @property
+    def is_same(self) -> bool:
+        """Whether the same circuits were submitted in the same order."""
+        odd = (self.moved, self.only_a, self.only_b, self.other_isa, self.other_target)
+        return not any(odd)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """One value of a calibration in both runs.
+
+    Attributes:
+        quantity: `"T1"`, `"T2"`, `"readout error"` or `"gate error"`.
+        where: The qubit (`"q3"`), or the gate and its qubits (`"cx 0-1"`).
+        unit: `"s"` or `"1"`.
+        a: Value in A.
+        b: Value in B.
+    """
+
+    quantity: str
+    where: str
+    unit: str
+    a: float
+    b: float
+
+    @property
+    def ratio(self) -> float:
+        """B over A; NaN where A is 0 or less."""
+        return self.b / self.a if self.a > 0 else float("nan")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """All values of one quantity.
+
+    Attributes:
+        quantity: As in `Moved`.
+        unit: `"s"` or `"1"`.
+        num_a: How many values A has.
+        num_b: How many values B has.
+        num_changed: How many of those that both have differ.
+        median_a: Median in A, NaN without values.
+        median_b: Median in B, NaN without values.
+    """
+
+    quantity: str
+    unit: str
+    num_a: int
+    num_b: int
+    num_changed: int
+    median_a: float
+    median_b: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The calibrations at the start of both runs.
+
+    Attributes:
+        known_a: Whether A has one.
+        known_b: Whether B has one.
+        date_a: Date of A's, `""` where not known.
+        date_b: Date of B's, `""` where not known.
+        same_device: Whether the backends have the same name; if not, `moved` is empty.
+        quantities: A summary for each quantity.
+        moved: What differs, by the ratio that is farthest from 1.
+    """
+
+    known_a: bool
+    known_b: bool
+    date_a: str
+    date_b: str
+    same_device: bool
+    quantities: tuple[Quantity, ...]
+    moved: tuple[Moved, ...]
+
+    @property
+    def is_same(self) -> bool:
+        """Whether both are equal, or neither run has one."""
+        return (
+            self.known_a == self.known_b
+            and not self.moved
+            and all(q.num_a == q.num_b and not q.num_changed for q in self.quantities)
+            and (self.same_device or not self.known_a)
+        )
+
+
+@dataclass(frozen=True)
+class PubComparison:
+    """The data of one PUB in both runs.
+
+    Attributes:
+        workload: Name of the workload.
+        a: Its index in A.
+        b: Its index in B.
+        kind: `"sampler"` or `"estimator"`.
+        identical: Whether the data are bit-identical.
+        same_isa: Whether the circuits as transpiled are the same, too; if not, their noise may
+            differ.
+        num_points: Number of distributions, or of expectation values.
+        total_variation: Largest over its points; None for an estimator.
+        expected_total_variation: About what it would be by chance, at the same point.
+        hellinger: Hellinger distance, largest over its points; None for an estimator.
+        max_difference: Largest abs difference of expectation values; None for a sampler.
+        max_z: Largest abs difference in units of its standard error; None for a sampler.
+        chi2: Statistic of the test.
+        dof: Its degrees of freedom.
+        p_value: Of the test of this PUB alone; None where there is none.
+        p_adjusted: The same, corrected for the number of PUBs; to be compared with `alpha`.
+        problem: Why there is no test, `""` if there is one.
+    """
+
+    workload: str
+    a: int
+    b: int
+    kind: str
+    identical: bool
+    same_isa: bool
+    num_points: int = 0
+    total_variation: float | None = None
+    expected_total_variation: float | None = None
+    hellinger: float | None = None
+    max_difference: float | None = None
+    max_z: float | None = None
+    chi2: float = 0.0
+    dof: int = 0
+    p_value: float | None = None
+    p_adjusted: float | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class DataComparison:
+    """The data of both runs, as far as they are of the same PUBs.
+
+    Attributes:
+        verdict: What is said of them.
+        alpha: Level of the verdict: the largest probability of `"different"` where nothing differs.
+        p_value: Of all PUBs together; None where nothing was tested.
+        num_common: PUBs of which both runs have a result.
+        num_identical: How many of these are bit-identical.
+        num_tested: How many were tested.
+        is_whole: Whether these are all PUBs of both runs.
+        same_digest: Whether `data_sha256` of both runs is equal.
+        pubs: One per PUB that was tested or could not be; empty where all are bit-identical.
+    """
+
+    verdict: Verdict
+    alpha: float
+    p_value: float | None
+    num_common: int
+    num_identical: int
+    num_tested: int
+    is_whole: bool
+    same_digest: bool
+    pubs: tuple[PubComparison, ...] = ()
+
+    @property
+    def different(self) -> tuple[PubComparison, ...]:
+        """The PUBs that differ by themselves, at the level of the verdict."""
+        return tuple(
+            p for p in self.pubs if p.p_adjusted is not None and p.p_adjusted <= self.alpha
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that was compared.
+
+    Attributes:
+        a: The first run.
+        b: The second run.
+        run: What differs in experiment, status, engine, backend, seed.
+        config: What differs in the resolved config.
+        circuits: For each workload that both have, which PUBs are the same.
+        workloads_only_a: Workloads that only A has.
+        workloads_only_b: Workloads that only B has.
+        software: What differs in Python, platform, packages and the repository.
+        calibration: The calibrations.
+        data: The data.
+    """
+
+    a: Side
+    b: Side
+    run: tuple[Change, ...]
+    config: tuple[Change, ...]
+    circuits: tuple[WorkloadMatch, ...]
+    workloads_only_a: tuple[str, ...]
+    workloads_only_b: tuple[str, ...]
+    software: tuple[Change, ...]
+    calibration: Calibration
+    data: DataComparison
+
+    @property
+    def same_circuits(self) -> bool:
+        """Whether both runs have the same workloads of the same PUBs."""
+        others = self.workloads_only_a or self.workloads_only_b
+        return not others and all(match.is_same for match in self.circuits)
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything does; data that are compatible do not, nor do ids and times."""
+        return bool(
+            self.run
+            or self.config
+            or self.software
+            or not self.same_circuits
+            or not self.calibration.is_same
+            or self.data.verdict == "different"
+            or (self.a.num_results != self.b.num_results)
+        )

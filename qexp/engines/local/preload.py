@@ -1,0 +1,13 @@
+"""What the server of the worker processes imports, and nothing else does: see `qexp.workers`."""
+
+from __future__ import annotations
+
+from qexp.engines.local.deferred import defer_client
+
+defer_client()
+
+# The default backend comes from it, and every worker would import it by itself.
+import qiskit_ibm_runtime.fake_provider  # noqa: E402
+
+# What IBM's backends plug into Qiskit's transpiler.
+import qiskit_ibm_runtime.transpiler.plugin  # noqa: E402, F401

@@ -1,0 +1,59 @@
+"""PUBs from the tables, and the results of a workload as one `PrimitiveResult`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import qexp
+from qexp.archive.identity import circuit_sha256
+from qexp.errors import ArchiveError
+from tests.unit.archive.samples import assert_same_result, sampler_jobs, write_run
+
+
+def test_the_primitive_result_is_that_of_the_jobs(tmp_path: Path) -> None:
+    jobs = sampler_jobs([2, 1])
+    with qexp.open_archive(write_run(tmp_path, jobs).seal("complete", keep_parts=False)) as run:
+        result = run.primitive_result()
+        for actual, expected in zip(result, [*jobs[0], *jobs[1]], strict=True):
+            assert_same_result(actual, expected)
+        assert result.metadata["version"] == 2
+        assert result.metadata["qexp"]["pub"] == [0, 1, 2]
+        assert result.metadata["qexp"]["jobs"] == ["job-0", "job-1"]
+        with pytest.raises(ArchiveError, match="no workload 'other'; it has: main"):
+            run.primitive_result("other")
+
+
+def test_a_primitive_result_with_gaps_is_given_only_when_asked_for(two_workloads: Path) -> None:
+    with qexp.open_archive(two_workloads) as run:
+        with pytest.raises(ArchiveError, match=r"^2 of 4 PUBs of 'counts' .* partial=True"):
+            run.primitive_result("counts")
+        result = run.primitive_result("counts", partial=True)
+        assert len(result) == 2
+        assert result.metadata["qexp"]["pub"] == [0, 1]
+        assert len(run.primitive_result("evs-of")) == 2
+
+
+def test_the_table_of_pubs_agrees_with_the_pubs(two_workloads: Path) -> None:
+    with qexp.open_archive(two_workloads) as run:
+        for workload in run.workloads:
+            table, isa = run.pub_table(workload), run.circuits(workload, isa=True)
+            for row, pub in zip(table, run.pubs(workload), strict=True):
+                assert (row.circuit, row.shape) == (pub.circuit.name, pub.shape)
+                assert row.circuit_sha256 == circuit_sha256(pub.circuit)
+                assert (row.num_qubits, row.depth) == (pub.circuit.num_qubits, pub.circuit.depth())
+                assert (row.size, row.isa_depth) == (pub.circuit.size(), isa[row.index].depth())
+                values = pub.parameter_values.as_array(row.parameter_names)
+                found = table.parameter_values(row.index)
+                assert found.shape == (*pub.shape, len(row.parameter_names))
+                assert np.array_equal(found, np.broadcast_to(values, found.shape))
+        sampled, estimated = run.pub_table("counts"), run.pub_table("evs-of")
+        assert sampled.observables(0).tolist() == ["", "", ""]
+        both = ['{"ZZ":0.5,"XI":-1.25}', '{"IY":0.3333333333333333}']
+        assert estimated.observables(0).tolist() == [both, both]
+        assert estimated.observables(1).shape == (3, 2)
+        assert type(estimated.observables(1)[2, 1]) is str
+        with pytest.raises(ArchiveError, match="no workload"):
+            run.pub_table("other")

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qexp.archive.store import RunStore
+from qexp.errors import ConfigError
+from qexp.report.sweep import Point, read_sweep, swept_keys
+from qexp.report.write import write_report
+from tests.unit.archive.samples import (
+    header,
+    outcome,
+    sampler_jobs,
+    sampler_pub,
+    write_batch,
+    write_partition,
+)
+from tests.unit.report.pages import Page, assert_inert
+
+
+def write_point(folder: Path, depth: object, seed: int = 1) -> Path:
+    folder.mkdir(parents=True)
+    store = RunStore(folder)
+    overrides = ("experiment=random_sampling", f"circuits.depth={depth}", f"seed={seed}")
+    store.write_header(header(run_id=folder.name, overrides=overrides, seed=seed))
+    write_batch(store)
+    write_partition(store, 0, 0, [sampler_pub(seed)])
+    store.write_job(outcome(0, sampler_jobs([1], seed)[0]))
+    return store.seal("complete", keep_parts=False)
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    for number, depth in enumerate((8, 2, 4)):
+        write_point(tmp_path / "sweep" / f"run-{number}", depth, number)
+    return tmp_path / "sweep"
+
+
+def test_what_differs_is_swept_and_derived_seeds_are_not(sweep: Path):
+    points = read_sweep(sweep)
+    assert swept_keys(points) == ("circuits.depth",)
+    assert [point.value("circuits.depth") for point in points] == ["8", "2", "4"]
+    assert all(point.num_done == point.num_jobs == 1 for point in points)
+
+
+def test_a_sweep_of_seeds_is_one():
+    points = [Point(Path(), str(k), "complete", overrides=(("seed", str(k)),)) for k in range(2)]
+    assert swept_keys(points) == ("seed",)
+
+
+def test_the_page_compares_the_runs_and_links_to_their_own_pages(sweep: Path):
+    write_report(sweep / "run-1")
+    page = Page(write_report(sweep).read_text(encoding="utf-8"))
+    assert_inert(page)
+    assert "circuits.depth over 2, 4, 8" in page.text
+    assert [v for t, n, v in page.attributes if (t, n) == ("a", "href")] == ["./run-1/report.html"]
+    labels = {v for t, n, v in page.attributes if (t, n) == ("svg", "aria-label")}
+    assert {"Median fidelity by circuits.depth", "Usage by circuits.depth"} <= labels
+
+
+def test_links_are_relative_to_where_the_page_goes_and_percent_encoded(tmp_path: Path):
+    write_point(tmp_path / "javascript:alert(1)" / "a b", 2)
+    write_report(tmp_path / "javascript:alert(1)" / "a b")
+    (tmp_path / "pages").mkdir()
+    path = write_report(tmp_path / "javascript:alert(1)", tmp_path / "pages" / "sweep.html")
+    page = Page(path.read_text(encoding="utf-8"))
+    hrefs = [v for t, n, v in page.attributes if (t, n) == ("a", "href")]
+    assert hrefs == ["./../javascript%3Aalert%281%29/a%20b/report.html"]
+
+
+def test_damaged_and_unfinished_runs_are_listed_and_stop_nothing(sweep: Path):
+    archive = sweep / "run-0" / "run.h5"
+    archive.write_bytes(archive.read_bytes()[:2000])
+    (sweep / "run-9").mkdir()
+    (sweep / "run-9" / "journal.jsonl").write_text("")
+    text = Page(write_report(sweep).read_text(encoding="utf-8")).text
+    assert "2 of 4 runs are not complete." in text
+    assert "run-0 cannot be read" in text
+    assert "run-9 cannot be read: it is not sealed" in text
+    assert str(sweep) not in text
+
+
+def test_values_that_are_no_numbers_have_an_axis_too(tmp_path: Path):
+    for number, name in enumerate(("sabre", "<b>trivial</b>")):
+        write_point(tmp_path / f"run-{number}", name, number)
+    page = Page(write_report(tmp_path).read_text(encoding="utf-8"))
+    assert_inert(page)
+    assert "<b>trivial<…" in page.text
+
+
+def test_a_folder_without_runs_is_refused(tmp_path: Path):
+    with pytest.raises(ConfigError, match="holds no run"):
+        read_sweep(tmp_path)
+    with pytest.raises(ConfigError, match="does not exist"):
+        read_sweep(tmp_path / "nowhere")
