@@ -41,15 +41,16 @@ def check(path: Path, apart: Apart) -> list[str]:
         apart: `Apart(PROBLEMS)` of `qexp.archive.verify`.
     """
     if path.is_dir():
-        return list(_working_files(path))
+        return list(_working_files(path, has_journal=True))
     found = verify(path, apart)
     if path.name == ARCHIVE_NAME and StoredParts(path.parent).has_parts:
-        found += _working_files(path.parent)
+        has_journal = (path.parent / JOURNAL_NAME).exists()
+        found += _working_files(path.parent, has_journal=has_journal)
     return found
 
 
-def _working_files(folder: Path) -> Iterator[str]:
-    if (folder / JOURNAL_NAME).exists():
+def _working_files(folder: Path, *, has_journal: bool) -> Iterator[str]:
+    if has_journal:
         try:
             read_ledger(folder)
         except ArchiveError as error:

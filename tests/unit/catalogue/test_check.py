@@ -52,3 +52,12 @@ def test_parts_and_journal_count_where_the_run_goes_on_from_them(
         (run,) = named(root / folder)
         (line,) = check(run, apart)
         assert str(path) in line
+
+
+def test_parts_without_a_journal_are_no_run_to_go_on_with(
+    runs: Path, tmp_path: Path, apart: Apart
+) -> None:
+    folder = copies(runs, tmp_path / "outputs") / "e" / "r4-unfinished"
+    (folder / "journal.jsonl").unlink()
+    (line,) = check(folder, apart)
+    assert "there is no journal.jsonl" in line
