@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
@@ -106,8 +107,10 @@ class CachingLoader(ConfigLoaderImpl):
         for source in self.repository.get_sources():
             if source.scheme() == "file":
                 for path in Path(source.path).rglob("*.yaml"):
-                    stat = path.stat()
-                    yield str(path), stat.st_mtime_ns, stat.st_size
+                    # Not where it leads to nothing, as the locks of some editors do.
+                    with suppress(OSError):
+                        stat = path.stat()
+                        yield str(path), stat.st_mtime_ns, stat.st_size
 
 
 def _key(override: Override) -> str:

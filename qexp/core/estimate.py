@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit.circuit import CircuitInstruction
@@ -169,6 +167,8 @@ def estimator_configurations(pub: EstimatorPub) -> int:
     if parameters.size == 1:
         return len(frozenset().union(*bases))
     # Under broadcasting every parameter set meets its own selection of observables.
+    import numpy as np
+
     which_set = np.arange(parameters.size).reshape(parameters.shape)
     which_observable = np.arange(len(bases)).reshape(observables.shape)
     met: dict[int, set[int]] = {}

@@ -12,7 +12,6 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from qexp.core.jsonable import map_text, to_jsonable
 from qexp.errors import EngineError, QexpError
 from qexp.redact import RedactingFilter, redact, redactor
 
@@ -24,6 +23,8 @@ _MAX_MESSAGE = 400
 
 def redacted(value: Any) -> Any:
     """Any value of the service as plain JSON, with `redact` applied to every string."""
+    from qexp.core.jsonable import map_text, to_jsonable
+
     return map_text(to_jsonable(value), redactor())
 
 

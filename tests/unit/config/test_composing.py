@@ -101,6 +101,12 @@ def test_files_that_were_changed_are_read_again(conf: Path):
     assert loader.load_configuration("qexp", ["experiment=new"], RunMode.RUN).seed == 3
 
 
+def test_a_link_that_leads_nowhere_is_none_of_its_business(conf: Path):
+    (conf / "experiment" / ".#new.yaml").symlink_to("someone@somewhere.123")
+    loader = CachingLoader(create_config_search_path(str(conf)))
+    assert loader.load_configuration("qexp", [RANDOM], RunMode.RUN).seed == 0
+
+
 def test_values_are_set_without_reading_the_files_again(conf: Path, monkeypatch):
     loader = CachingLoader(create_config_search_path(str(conf)))
     loader.load_configuration("qexp", [RANDOM], RunMode.MULTIRUN, validate_sweep_overrides=False)

@@ -234,10 +234,10 @@ def test_each_error_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_runs_of_a_process_share_the_simulation_of_a_backend() -> None:
     backend = fake()
     other = type(backend)()
-    simulation = simulation_of(backend)
-    assert simulation_of(fake()) is simulation
+    simulation = simulation_of(backend, False)
+    assert simulation_of(fake(), False) is simulation
     # Alike, but not the same: its noise may have been changed.
-    assert simulation_of(other) is not simulation
+    assert simulation_of(other, False) is not simulation
 
 
 def test_what_was_learnt_changes_no_data() -> None:
