@@ -37,7 +37,9 @@ _JOBS: Final = (
     "finished usage_s predicted_qpu_s predicted_executions payload_bytes closed_by snapshot "
     "options_json metrics_json info_json result_metadata_json"
 )
+#: What a minor version of the schema added.
 _JOBS_1_1: Final = "attempt batch failure"
+_ROOT_1_2: Final = "publisher_json funding_json"
 _SPANS: Final = "job pub start stop size"
 _BATCHES: Final = "batch_id follows opened_json final_json"
 _PUBS: Final = (
@@ -60,11 +62,14 @@ def schema_problems(file: h5py.Group, minor: str) -> Iterator[str]:
         file: The root of an archive.
         minor: Minor version of its schema.
     """
+    version = int(minor) if minor.isdecimal() else 0
+    if version >= 2:
+        yield from _lacking_attributes(file, "/", _ROOT_1_2)
     for path, names in _ATTRIBUTES.items():
         yield from _lacking_attributes(file, path, names)
     for path, names in _TEXTS.items():
         yield from _lacking_columns(file, path, names)
-    jobs = _JOBS if minor == "0" else f"{_JOBS} {_JOBS_1_1}"
+    jobs = f"{_JOBS} {_JOBS_1_1}" if version >= 1 else _JOBS
     yield from _table_problems(file, "partitions", _PARTITIONS, is_required=True)
     for path, names in (("jobs", jobs), ("spans", _SPANS), ("batches", _BATCHES)):
         yield from _table_problems(file, path, names)

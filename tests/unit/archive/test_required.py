@@ -65,7 +65,13 @@ def test_what_the_schema_requires_is_missed(changed, gone: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "name"), [("/", "engine"), ("config", "seed"), ("backend/snapshots/s0", "sha256")]
+    ("path", "name"),
+    [
+        ("/", "engine"),
+        ("/", "funding_json"),
+        ("config", "seed"),
+        ("backend/snapshots/s0", "sha256"),
+    ],
 )
 def test_a_missing_attribute_is_named(changed, path: str, name: str) -> None:
     found = changed(lambda file: file[path].attrs.__delitem__(name))
@@ -101,5 +107,15 @@ def test_every_kind_of_run_has_what_is_required(sealed: Path, tmp_path: Path) ->
     planned = store.seal("planned", keep_parts=True)
     for path in (sealed, planned):
         with h5py.File(path) as file:
-            assert list(schema_problems(file, "1")) == []
+            assert list(schema_problems(file, "2")) == []
         assert verify(path) == []
+
+
+def test_an_older_schema_requires_less(sealed: Path, tmp_path: Path) -> None:
+    shutil.copy(sealed, tmp_path / "run.h5")
+    with h5py.File(tmp_path / "run.h5", "r+") as file:
+        del file.attrs["funding_json"]
+        assert list(schema_problems(file, "1")) == []
+        del file["jobs/attempt"]
+        assert list(schema_problems(file, "0")) == []
+        assert len(list(schema_problems(file, "2"))) == 2
