@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from qexp.archive.commit import require_space
 from qexp.archive.netcdf import NetcdfGroup, netcdf_file
 from qexp.archive.planned import PubSummary, PubTable
 from qexp.archive.read import Archive
@@ -64,7 +65,7 @@ def _write(run: Archive, target: Path, _metadata: Mapping[str, Any]) -> Sequence
             parent = file.group(workload, attrs)
             for name, members in groups.items():
                 group = parent.group(name, {"kind": members[0].kind})
-                _write_group(run, workload, table, members, group)
+                _write_group(run, workload, members, group, target)
                 notes.append(f"/{workload}/{name}: {len(members):,} PUBs")
     return notes
 
@@ -92,13 +93,17 @@ def _attributes(run: Archive) -> dict[str, Any]:
 
 
 def _write_group(
-    run: Archive, workload: str, table: PubTable, members: list[PubSummary], group: NetcdfGroup
+    run: Archive, workload: str, members: list[PubSummary], group: NetcdfGroup, target: Path
 ) -> None:
     _put_pubs(members, group)
-    _put_points(table, members, group)
+    _put_points(run.pub_table(workload), members, group)
     results = run.results[workload]
-    variables = list(_variables(results[members[0].index], members[0].shape, group))
-    _fill(variables, (results[summary.index] for summary in members), len(members), group)
+    first = results[members[0].index]
+    variables = list(_variables(first, members[0].shape, group))
+    one_bytes = sum(_num_bytes(variable.of(first.data[variable.field])) for variable in variables)
+    # HDF5 must not find out itself that the disk is full.
+    require_space(target, one_bytes * len(members))
+    _fill(variables, (results[member.index] for member in members), len(members), group)
 
 
 def _put_pubs(members: list[PubSummary], group: NetcdfGroup) -> None:
@@ -252,13 +257,17 @@ def _fill(
                 _create(variable, block[0], count, group)
                 for variable, block in zip(variables, blocks, strict=True)
             ]
-        one = sum(getattr(block[-1], "nbytes", len(block[-1])) for block in blocks)
+        one = sum(_num_bytes(block[-1]) for block in blocks)
         if stop == count or one * (stop - start + 1) > _BLOCK_BYTES:
             for target, block in zip(created, blocks, strict=True):
                 is_text = isinstance(block[0], str)
                 target[start:stop] = np.array(block, dtype=object) if is_text else np.stack(block)
                 block.clear()
             start = stop
+
+
+def _num_bytes(value: Any) -> int:
+    return len(value) if isinstance(value, str) else int(value.nbytes)
 
 
 def _create(variable: _Variable, first: Any, count: int, group: NetcdfGroup) -> Any:

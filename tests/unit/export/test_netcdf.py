@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import netCDF4
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from qiskit.primitives import BitArray
 
 import qexp
+from qexp.errors import ArchiveError
 from qexp.export.formats import export
 from qexp.export.netcdf import counted, unpacked
 
@@ -94,6 +96,15 @@ def test_blocks_of_pubs_are_put_together(complete: Path, monkeypatch: pytest.Mon
         for index, result in enumerate(run.results["energy"]):
             evs = tree["energy/evs-stds-2x2/evs"].sel(pub=index)
             assert np.array_equal(evs, result.data.evs)
+
+
+def test_a_full_disk_is_known_before_hdf5_writes(
+    complete: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(free=1000))
+    with pytest.raises(ArchiveError, match=r"^Cannot write .*: it takes up to .* MB are free"):
+        export(complete, "netcdf")
+    assert [path.name for path in complete.parent.iterdir()] == ["run.h5"]
 
 
 @given(st.integers(1, 10), st.integers(1, 20), st.integers(0, 2**32 - 1))
