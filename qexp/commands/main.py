@@ -55,15 +55,17 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     try:
         code: int = module.run(given)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader (`head`, `less`) has seen enough; nothing is to be said at the end either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt as error:
         say_error(str(error) or "interrupted")
         return 130
     except (Exception, SystemExit) as error:
-        return told(error)
+        # Rich leaves the process where its output is not wanted any more.
+        cause = error.__context__ if isinstance(error, SystemExit) else error
+        if not isinstance(cause, BrokenPipeError):
+            return told(error)
+        # The reader (`head`, `less`) has seen enough; nothing is to be said at the end either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     return code
 
 
