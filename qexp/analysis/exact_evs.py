@@ -152,7 +152,8 @@ def _dataset(found: list[_Value]) -> xr.Dataset:
     }
     within = float((np.abs(z[counted]) <= 2).mean()) if number else float("nan")
     summary = (
-        f"{compared.sum()} values: RMS error {rms:.4g}, chi square {chi2:.1f} of {number} terms, "
+        f"{compared.sum()} value{'s' if compared.sum() > 1 else ''}: RMS error {rms:.4g}, "
+        f"chi square {chi2:.1f} of {number} terms, "
         f"{within:.0%} within two standard errors"
     )
     attrs = {"title": "Expectation values against the exact ones", "summary": summary}

@@ -49,7 +49,7 @@ def ghz(run: Archive, *, workload: str | None = None) -> xr.Dataset:
         workload: The Sampler workload; None for all of GHZ circuits.
 
     Returns:
-        By `pub`, and pooled over circuits of a size by `size` (`size_*`): `population`,
+        By `pub`, and pooled over the circuits of a width by `width` (`pooled_*`): `population`,
         `fidelity_upper`, `fidelity_lower`, with standard errors (`*_std`); by `pub` also
         `population_zeros`, `population_ones`.
 
@@ -88,8 +88,8 @@ def _dataset(places: list[Place], table: NDArray[np.int64]) -> xr.Dataset:
     pub, by_size = _quantities(table), _quantities(pooled)
     variables = {name: variable(values, _text(name)) for name, values in pub.items()}
     for name, values in by_size.items():
-        text = f"{_text(name)}, circuits of a size pooled"
-        variables[f"size_{name}"] = variable(values, text, dim="size")
+        text = f"{_text(name)}, circuits of a width pooled"
+        variables[f"pooled_{name}"] = variable(values, text, dim="width")
     shots = table[:, 1]
     variables |= {
         "population_zeros": variable(table[:, 2] / shots, "population of all zeros"),
@@ -107,7 +107,7 @@ def _dataset(places: list[Place], table: NDArray[np.int64]) -> xr.Dataset:
         "title": "GHZ states",
         "summary": "; ".join(lines) + " (populations alone show no entanglement)",
     }
-    coordinates = {"size": variable(sizes, "qubits of the state", dim="size")}
+    coordinates = {"width": variable(sizes, "qubits of the state", dim="width")}
     return xr.Dataset(variables, pub_coordinates(places) | coordinates, attrs)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -9,7 +10,17 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from qexp.analysis.exact import MAX_QUBITS, ROUNDING, Distribution, NotExactError, distribution
-from qexp.analysis.rows import Counts, Place, Row, pub_coordinates, rows, scalar, suitable, variable
+from qexp.analysis.rows import (
+    Counts,
+    Place,
+    Row,
+    pub_coordinates,
+    rows,
+    scalar,
+    shown,
+    suitable,
+    variable,
+)
 from qexp.archive.read import Archive
 from qexp.errors import AnalysisError
 
@@ -96,53 +107,81 @@ def _of_circuit(row: Row, max_qubits: int) -> tuple[float, float, int, int, bool
     return fraction, perfect, sum(counts.values()), width, is_square
 
 
+@dataclass(frozen=True)
+class _Width:
+    """The circuits of one width together."""
+
+    width: int
+    mean: float
+    number: int
+    is_square: bool
+
+    @property
+    def sigma(self) -> float:
+        return float(np.sqrt(self.mean * (1 - self.mean) / self.number))
+
+    @property
+    def lower(self) -> float:
+        return self.mean - 2 * self.sigma
+
+    @property
+    def success(self) -> bool:
+        return self.lower > THRESHOLD
+
+    def __str__(self) -> str:
+        verdict = "two sigma above 2/3" if self.success else "two sigma not above 2/3"
+        if self.success and not self.is_square:
+            verdict += " (circuits are not as deep as wide)"
+        elif self.success and self.number < MIN_CIRCUITS:
+            verdict += f" (the protocol asks for {MIN_CIRCUITS})"
+        return (
+            f"{self.width} qubits: heavy-output probability {shown(self.mean, self.sigma)} "
+            f"({self.number} circuits), {verdict}"
+        )
+
+
 def _dataset(places: list[Place], table: NDArray[np.float64]) -> xr.Dataset:
     import xarray as xr
 
     fraction, perfect, shots, widths, is_square = table.T
-    sizes = np.unique(widths)
-    number = np.array([(widths == size).sum() for size in sizes])
-    mean = np.array([fraction[widths == size].mean() for size in sizes])
-    sigma = np.sqrt(mean * (1 - mean) / number)
-    lower = mean - 2 * sigma
-    success = lower > THRESHOLD
-    square = np.array([is_square[widths == size].all() for size in sizes])
-    counted = sizes[success & square & (number >= MIN_CIRCUITS)]
-    volume = 2 ** int(counted.max()) if counted.size else 0
+    found = [
+        _Width(
+            int(width),
+            float(fraction[widths == width].mean()),
+            int((widths == width).sum()),
+            bool(is_square[widths == width].all()),
+        )
+        for width in np.unique(widths)
+    ]
+    shown_by = [
+        each.width
+        for each in found
+        if each.success and each.is_square and each.number >= MIN_CIRCUITS
+    ]
+    volume = 2 ** max(shown_by) if shown_by else 0
+    std = np.sqrt(fraction * (1 - fraction) / shots)
     variables = {
         "heavy_output": variable(fraction, "heavy-output probability"),
-        "heavy_output_std": variable(
-            np.sqrt(fraction * (1 - fraction) / shots), "heavy-output probability, standard error"
-        ),
+        "heavy_output_std": variable(std, "heavy-output probability, standard error"),
         "heavy_output_ideal": variable(perfect, "heavy-output probability without noise"),
-        "mean_heavy_output": variable(
-            mean, "heavy-output probability, mean over circuits", dim="width"
-        ),
-        "mean_heavy_output_std": variable(
-            sigma, "sigma of the mean, sqrt(h (1 - h) / circuits)", dim="width"
-        ),
-        "lower": variable(lower, "two sigma below the mean", dim="width"),
-        "success": variable(success, "whether that is above 2/3", dim="width"),
-        "num_circuits": variable(number, "circuits", dim="width"),
+        **_by_width(found),
         "quantum_volume": scalar(volume, "largest quantum volume that is shown, 0 for none"),
     }
-    width = variable(sizes.astype(np.int64), "qubits of a circuit", dim="width")
-    lines = [
-        f"{size:.0f} qubits: heavy-output probability {h:.4f} ± {s:.4f} ({n} circuits), two sigma "
-        f"{'above' if above else 'not above'} 2/3" + _reservation(n, above, is_sq)
-        for size, h, s, n, above, is_sq in zip(
-            sizes, mean, sigma, number, success, square, strict=True
-        )
-    ]
-    attrs = {
-        "title": "Heavy outputs",
-        "summary": "; ".join([*lines, *([f"quantum volume {volume}"] if volume else [])]),
-    }
+    width = variable([each.width for each in found], "qubits of a circuit", dim="width")
+    lines = [*map(str, found), *([f"quantum volume {volume}"] if volume else [])]
+    attrs = {"title": "Heavy outputs", "summary": "; ".join(lines)}
     return xr.Dataset(variables, {**pub_coordinates(places), "width": width}, attrs)
 
 
-def _reservation(number: int, above: bool, is_square: bool) -> str:
-    """Why a success does not show a quantum volume."""
-    if above and not is_square:
-        return " (circuits are not as deep as wide)"
-    return f" (the protocol asks for {MIN_CIRCUITS})" if above and number < MIN_CIRCUITS else ""
+def _by_width(found: list[_Width]) -> dict[str, xr.Variable]:
+    columns = {
+        "mean_heavy_output": ("mean", "heavy-output probability, mean over circuits"),
+        "mean_heavy_output_std": ("sigma", "sigma of the mean, sqrt(h (1 - h) / circuits)"),
+        "lower": ("lower", "two sigma below the mean"),
+        "success": ("success", "whether that is above 2/3"),
+        "num_circuits": ("number", "circuits"),
+    }
+    return {
+        name: variable([getattr(each, source) for each in found], text, dim="width")
+        for name, (source, text) in columns.items()
+    }

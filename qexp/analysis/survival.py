@@ -176,35 +176,39 @@ def _dataset(places: list[Place], table: NDArray[np.int64], floor: Floor) -> xr.
     decay = fit(number, mean, error, num_qubits, floor)
     scale = (4.0**num_qubits - 1) / 4.0**num_qubits
     each = hits / shots
-    by_layers = {
-        "mean_survival": (mean, "survival probability, mean over circuits"),
-        "mean_survival_std": (error, "survival probability, standard error of the mean"),
-        "fitted": (decay.amplitude * decay.p**number + decay.floor, "survival probability, fitted"),
-    }
-    scalars = {
-        "p": (decay.p, "decay per layer"),
-        "p_std": (decay.p_std, "decay per layer, standard error"),
-        "amplitude": (decay.amplitude, "amplitude of the decay"),
-        "amplitude_std": (decay.amplitude_std, "amplitude of the decay, standard error"),
-        "floor": (decay.floor, "value of infinitely many layers"),
-        "floor_std": (decay.floor_std, "value of infinitely many layers, standard error"),
-        "error_per_layer": (scale * (1 - decay.p), "error per layer"),
-        "error_per_layer_std": (scale * decay.p_std, "error per layer, standard error"),
-        "reduced_chi2": (decay.reduced_chi2, "chi square per degree of freedom of the fit"),
-    }
+    fitted = decay.amplitude * decay.p**number + decay.floor
+    std = np.sqrt(each * (1 - each) / shots)
     variables = {
         "survival": variable(each, "survival probability"),
-        "survival_std": variable(
-            np.sqrt(each * (1 - each) / shots), "survival probability, standard error"
-        ),
+        "survival_std": variable(std, "survival probability, standard error"),
         "layers": variable(2 * depth, "layers of both halves"),
         "depth": variable(depth, "layers of the first half"),
-        **{name: variable(v, text, dim="layers_mean") for name, (v, text) in by_layers.items()},
-        **{name: scalar(value, text) for name, (value, text) in scalars.items()},
+        "mean_survival": variable(mean, "survival probability, mean", dim="layers_mean"),
+        "mean_survival_std": variable(
+            error, "survival probability, standard error of the mean", dim="layers_mean"
+        ),
+        "fitted": variable(fitted, "survival probability, fitted", dim="layers_mean"),
+        **_parameters(decay, scale),
     }
     coordinates = {"layers_mean": variable(number.astype(int), "layers", dim="layers_mean")}
     attrs = {"title": "Decay of the survival probability", "summary": _summary(decay, scale)}
     return xr.Dataset(variables, pub_coordinates(places) | coordinates, attrs)
+
+
+def _parameters(decay: Decay, scale: float) -> dict[str, xr.Variable]:
+    """What was fitted; `scale` times (1 - p) is the error per layer."""
+    values = {
+        "p": (decay.p, decay.p_std, "decay per layer"),
+        "amplitude": (decay.amplitude, decay.amplitude_std, "amplitude of the decay"),
+        "floor": (decay.floor, decay.floor_std, "value of infinitely many layers"),
+        "error_per_layer": (scale * (1 - decay.p), scale * decay.p_std, "error per layer"),
+    }
+    variables = {}
+    for name, (value, std, text) in values.items():
+        variables[name] = scalar(value, text)
+        variables[f"{name}_std"] = scalar(std, f"{text}, standard error")
+    chi2 = scalar(decay.reduced_chi2, "chi square per degree of freedom of the fit")
+    return {**variables, "reduced_chi2": chi2}
 
 
 def _summary(decay: Decay, scale: float) -> str:

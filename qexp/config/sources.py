@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 def source_files(root: RootNode) -> tuple[SourceFile, ...]:
     """The composed config files, and the Python modules of targets outside qexp."""
-    found = {source.name: source for source in (*_config_files(), *_modules(root))}
+    found = {source.name: source for source in (*_config_files(root), *_modules(root))}
     return tuple(found[name] for name in sorted(found))
 
 
-def _config_files() -> Iterator[SourceFile]:
+def _config_files(root: RootNode) -> Iterator[SourceFile]:
     from hydra.core.hydra_config import HydraConfig
 
     if not HydraConfig.initialized():
@@ -31,8 +31,9 @@ def _config_files() -> Iterator[SourceFile]:
     for place, choice in runtime.choices.items():
         group = place.partition("@")[0]
         if choice is not None and not group.startswith("hydra"):
-            chosen = choice if isinstance(choice, list) else [choice]
-            names += [f"{group}/{name}" for name in chosen]
+            names.append(f"{group}/{choice}")
+    # Hydra does not say which of several were chosen; a file declares what it is named after.
+    names += [f"analysis/{name}" for name in root.analysis]
     for name in names:
         # The first folder on the search path wins, as it does for Hydra.
         path = next((p for f in folders if (p := f / f"{name}.yaml").is_file()), None)

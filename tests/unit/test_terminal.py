@@ -107,6 +107,12 @@ def test_the_summary(capsys, tmp_path):
     assert lines["next"] == f"python -m qexp.resume {archive.parent}"
 
 
+def test_an_analysis_is_one_line(capsys):
+    with Terminal(spec_of(), Path("outputs/run")) as terminal:
+        terminal.analysed("ideal", f"fidelity {HOSTILE}")
+    assert capsys.readouterr().out == f"analysis ideal: fidelity {HOSTILE}\n"
+
+
 def test_paths_below_the_current_folder_are_short(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     watch()

@@ -52,8 +52,8 @@ def test_populations_and_their_errors(tmp_path: Path) -> None:
     assert found.population_zeros.values == pytest.approx([0.45, 0.5, 0.5])
     assert found.fidelity_upper.values[0] == pytest.approx(0.4 + np.sqrt(0.45 * 0.35))
     assert found.fidelity_lower.values[0] == pytest.approx(0.4 - np.sqrt(0.45 * 0.35))
-    assert found["size"].values.tolist() == [2, 3]
-    assert found.size_population.values == pytest.approx([1, 0.9])
+    assert found["width"].values.tolist() == [2, 3]
+    assert found.pooled_population.values == pytest.approx([1, 0.9])
     assert "3 qubits: population 0.9000 ± 0.0067" in found.attrs["summary"]
 
 

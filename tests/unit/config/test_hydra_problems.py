@@ -43,6 +43,8 @@ def message(*overrides: str) -> str | None:
         # A group is no key of the config, but what one types at the top.
         (["experimnt=x"], "experimnt: unknown key; did you mean 'experiment'? allowed in the con"),
         (["hydra.rum.dir=x"], "hydra.rum: unknown key; did you mean 'run'? allowed in 'hydra': c"),
+        (["experiment=ghz", "+analysis=ideal"], "analysis: is chosen already; leave out the '+'"),
+        ([RANDOM, "analysis=ideel"], "analysis=ideel: no such choice; allowed: exact_evs, ghz, "),
         (["experiment=nope"], "experiment=nope: no such choice; allowed: chsh, "),
         (["circuits=randm"], "circuits=randm: no such choice; allowed: broadcast_estimator, "),
         ([RANDOM, "seed"], "Error parsing override 'seed' missing EQUAL at '<EOF>'"),
