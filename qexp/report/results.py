@@ -113,26 +113,37 @@ def _quality(judged: Sequence[Sample]) -> tuple[Picture, ...]:
             f"{len(judged):,} distributions: {number(min(values))} to {number(max(values))}.",
         )
     ]
-    costs = (
-        ("depth", "ISA circuit depth", "Fidelity by depth"),
-        ("entangling", "gates on two or more qubits", "Fidelity by size"),
-    )
-    for name, axis, title in costs:
-        marks = []
-        for sample, fidelity in zip(judged, values, strict=True):
-            cost = getattr(sample.shape, name)
-            tip = f"{sample.label}: fidelity {number(fidelity)}, {axis} {cost:,}"
-            marks.append(Mark(cost, fidelity, tip))
-        if len({mark.x for mark in marks}) < 3:
-            continue
-        pictures.append(
-            Picture(
-                quality_by(marks, axis, "Hellinger fidelity", f"{title} of {len(marks)} circuits"),
-                title,
-                "Median and middle half in orange." if len(marks) >= 12 else "A point per circuit.",
-            )
-        )
+    scatters = [
+        _scatter(judged, values, [sample.shape.depth for sample in judged], *_DEPTH),
+        _scatter(judged, values, [sample.shape.entangling for sample in judged], *_SIZE),
+    ]
+    found = [picture for picture in scatters if picture is not None]
+    if not found:
+        # Circuits that cost the same: what changes may do so along the workload.
+        by_pub = _scatter(judged, values, [sample.pub for sample in judged], *_PUB)
+        found = [] if by_pub is None else [by_pub]
+    pictures += found
     return tuple(pictures)
+
+
+_DEPTH = ("ISA circuit depth", "Fidelity by depth")
+_SIZE = ("gates on two or more qubits", "Fidelity by size")
+_PUB = ("PUB", "Fidelity by PUB")
+
+
+def _scatter(
+    judged: Sequence[Sample], values: Sequence[float], xs: Sequence[int], axis: str, title: str
+) -> Picture | None:
+    """Fidelity against something of each circuit; None where it hardly varies."""
+    if len(set(xs)) < 3:
+        return None
+    marks = [
+        Mark(x, fidelity, f"{sample.label}: fidelity {number(fidelity)}, {axis} {x:,}")
+        for sample, fidelity, x in zip(judged, values, xs, strict=True)
+    ]
+    drawing = quality_by(marks, axis, "Hellinger fidelity", f"{title} of {len(marks)} circuits")
+    caption = "Median and middle half in orange." if len(marks) >= 12 else "A point per circuit."
+    return Picture(drawing, title, caption)
 
 
 def _histogram(name: str, sample: Sample) -> Picture:

@@ -88,7 +88,7 @@ def _short(outcome: str) -> str:
     """Long outcomes in hexadecimal, very long ones without their middle."""
     if len(outcome) <= 10:
         return outcome
-    text = f"{int(outcome, 2):#x}"
+    text = f"0x{int(outcome, 2):0{-(-len(outcome) // 4)}x}"
     return text if len(text) <= 14 else f"{text[:7]}…{text[-6:]}"
 
 

@@ -115,7 +115,7 @@ def test_the_command_says_where_the_page_is(tmp_path: Path, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize(
-    ("damage", "code"), [("cut", 5), ("flipped", 5), ("gone", 2), ("no archive", 2)]
+    ("damage", "code"), [("cut", 5), ("flipped", 5), ("gone", 2), ("empty", 2)]
 )
 def test_what_cannot_be_read_is_refused_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str, code: int

@@ -35,7 +35,7 @@ def test_of_many_outcomes_the_likely_ones_are_shown():
     svg = outcome_histogram(counts, None, "h").__html__()
     assert len(rectangles(svg, "measured")) == MAX_OUTCOMES
     assert f"({200 - MAX_OUTCOMES} rarer ones not shown)" in svg
-    assert ">0xc7</text>" in svg
+    assert ">0x00c7</text>" in svg
 
 
 def test_a_distribution_has_its_median():
