@@ -10,9 +10,11 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import Any
 
 from qexp.core.model import Implementation, PrimitiveKind
+from qexp.engines.deferred import defer_client
 from qexp.engines.option_types import mismatches
 from qexp.errors import ConfigError
 
@@ -125,10 +127,10 @@ def silence_deprecations() -> None:
 
 
 def _options_class(kind: PrimitiveKind, implementation: Implementation) -> Any:
-    if implementation == "client":
-        from qiskit_ibm_runtime import options_models as module
-    else:
-        from qiskit_ibm_runtime import options as module
+    # A typo must not cost the import of the whole client.
+    defer_client()
+    name = "options_models" if implementation == "client" else "options"
+    module = import_module(f"qiskit_ibm_runtime.{name}")
     return module.SamplerOptions if kind == "sampler" else module.EstimatorOptions
 
 

@@ -59,7 +59,8 @@ def quiet_client_log() -> None:
     The client sets up a handler of its own that writes to the terminal; a log file that the user
     asked for by `QISKIT_IBM_RUNTIME_LOG_FILE` stays, redacted too.
     """
-    import qiskit_ibm_runtime  # noqa: F401 - adds the handler
+    # Not just the package: it may be one whose own code was put off (`qexp.engines.deferred`).
+    from qiskit_ibm_runtime import QiskitRuntimeService  # noqa: F401 - its import adds the handler
 
     logger = logging.getLogger("qiskit_ibm_runtime")
     logger.propagate = True
