@@ -27,6 +27,8 @@ class DeviceSection:
     summary: str
     pictures: tuple[Picture, ...] = ()
     calibration: Table | None = None
+    by_qubit: Table | None = None
+    by_pair: Table | None = None
 
 
 def device_section(
@@ -66,8 +68,13 @@ def device_section(
         coupling_map(device, used, used_pairs, label, WIDTH),
         tuple(key),
     )
-    calibration = _calibration(device, times, used, used_pairs, backend)
-    return DeviceSection(summary, (picture,), calibration)
+    return DeviceSection(
+        summary,
+        (picture,),
+        _calibration(device, times, used, used_pairs, backend),
+        _by_qubit(device, times, used) if device.readout or device.notes else None,
+        _by_pair(device, used_pairs) if device.gate else None,
+    )
 
 
 def _device(backend: Mapping[str, Any], times: Mapping[str, Mapping[int, float]]) -> Device:
@@ -94,6 +101,26 @@ def _device(backend: Mapping[str, Any], times: Mapping[str, Mapping[int, float]]
         for qubit in set[int]().union(*times.values())
     }
     return Device(int(backend["num_qubits"]), tuple(sorted(pairs)), readout, gates, notes)
+
+
+def _by_qubit(
+    device: Device, times: Mapping[str, Mapping[int, float]], used: frozenset[int]
+) -> Table:
+    rows = []
+    for qubit in range(device.num_qubits):
+        error = device.readout.get(qubit)
+        known = [seconds(of[qubit]) if qubit in of else "" for of in times.values()]
+        shown = "" if error is None else percent(error)
+        rows.append([qubit, shown, *known, "used" if qubit in used else ""])
+    return table("#qubit|#readout error|#T1|#T2|", rows)
+
+
+def _by_pair(device: Device, used_pairs: Mapping[tuple[int, int], int]) -> Table:
+    rows = [
+        [f"{a}–{b}", percent(error), f"{used_pairs[a, b]:,}" if (a, b) in used_pairs else ""]
+        for (a, b), error in sorted(device.gate.items())
+    ]
+    return table("pair|#gate error|#gates of the circuits shown", rows)
 
 
 def _times(properties: Mapping[str, Any] | None) -> dict[str, dict[int, float]]:

@@ -156,7 +156,9 @@ def _details(event: dict[str, Any]) -> str:
 
 
 def _number(value: Any) -> str:
-    return number(value, 6) if isinstance(value, int | float) else str(value)
+    if not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,.0f}" if float(value).is_integer() else number(value, 6)
 
 
 def _text(value: Any) -> str:

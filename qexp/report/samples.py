@@ -24,7 +24,7 @@ MAX_PUBS = 500
 MAX_POINTS = 600
 """Parameter sets of a workload, over its PUBs."""
 MAX_IDEAL_QUBITS = 12
-MAX_AMPLITUDES = 2**31
+MAX_AMPLITUDES = 2**29
 """Updates of amplitudes for a workload's ideal states; some ten seconds of Qiskit's statevector."""
 
 

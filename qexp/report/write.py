@@ -8,6 +8,8 @@ from qexp.archive.schema import ARCHIVE_NAME
 from qexp.errors import ArchiveError, ConfigError
 
 PAGE_NAME = "report.html"
+JOURNAL = "journal.jsonl"
+"""What a folder has that is a run's, sealed or not."""
 
 
 def write_report(given: Path, output: Path | None = None) -> Path:
@@ -27,7 +29,7 @@ def write_report(given: Path, output: Path | None = None) -> Path:
     from qexp.report.opening import open_sealed
     from qexp.report.render import render
 
-    if given.is_file() or (given / ARCHIVE_NAME).is_file():
+    if given.is_file() or any((given / name).exists() for name in (ARCHIVE_NAME, JOURNAL)):
         from qexp.report.run_page import run_page
 
         with open_sealed(given) as archive:

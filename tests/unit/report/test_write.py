@@ -115,7 +115,7 @@ def test_the_command_says_where_the_page_is(tmp_path: Path, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize(
-    ("damage", "code"), [("cut", 5), ("flipped", 5), ("gone", 2), ("empty", 2)]
+    ("damage", "code"), [("cut", 5), ("flipped", 5), ("unfinished", 5), ("gone", 2), ("empty", 2)]
 )
 def test_what_cannot_be_read_is_refused_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str, code: int
@@ -128,6 +128,9 @@ def test_what_cannot_be_read_is_refused_in_one_line(
         path.write_bytes(flip(path.stat().st_size // 2, 3)(bytearray(path.read_bytes())))
     elif damage == "gone":
         given = tmp_path / "other"
+    elif damage == "unfinished":
+        path.unlink()
+        (tmp_path / "journal.jsonl").write_text("")
     else:
         given = tmp_path / "empty"
         given.mkdir()
