@@ -79,7 +79,8 @@ class Terminal(Observer):
         self._batch_ids: list[str] = []
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        if not self._progress.disable:
+            self._progress.start()
         return self
 
     def __exit__(
@@ -88,7 +89,7 @@ class Terminal(Observer):
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._progress.stop()
+        self._stop_bars()
 
     def backend_selected(self, name: str, num_qubits: int, engine: str) -> None:
         """Remember the backend's name for the summary."""
@@ -169,7 +170,7 @@ class Terminal(Observer):
 
     def detached(self, plan: Plan, out: int, batch_ids: Sequence[str]) -> None:
         """Print what is out, and the command that collects it."""
-        self._progress.stop()
+        self._stop_bars()
         lines = {
             **_batches(batch_ids),
             "backend": self._backend,
@@ -180,7 +181,7 @@ class Terminal(Observer):
 
     def sealed(self, archive: Path, summary: RunSummary) -> None:
         """Print the summary, and the command that goes on if anything is left to do."""
-        self._progress.stop()
+        self._stop_bars()
         shown = shown_path(archive)
         resume = resume_command(self._run_dir)
         if summary.status == "planned":
@@ -210,7 +211,7 @@ class Terminal(Observer):
             self._out.print(f"[bold]{name:<9}[/bold]{escape(str(value))}")
 
     def _print_plan(self, plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit]) -> None:
-        self._progress.stop()
+        self._stop_bars()
         summary = plan_table(plan, max_time_s, limits, self._spec.partition)
         table = Table(*summary.headers, box=SIMPLE, show_footer=False)
         for column in table.columns[1:]:
@@ -243,6 +244,11 @@ class Terminal(Observer):
 
     def _task(self, name: str, total: int | None, note: str) -> None:
         self._tasks[name] = self._progress.add_task(name, total=total, note=note)
+
+    def _stop_bars(self) -> None:
+        # Before Rich 14, stopping bars that are disabled prints an empty line.
+        if not self._progress.disable:
+            self._progress.stop()
 
     def _progress_task(self, name: str) -> Task:
         return next(task for task in self._progress.tasks if task.id == self._tasks[name])
