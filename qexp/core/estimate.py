@@ -64,14 +64,23 @@ def instructions(
                 yield from instructions(block, inner)
 
 
-def control_instructions(circuit: QuantumCircuit) -> int:
-    """Control-system instructions on the busiest qubit of an ISA circuit, by IBM's heuristic."""
+def tally(circuit: QuantumCircuit) -> Counter[tuple[str, tuple[int, ...]]]:
+    """How often each instruction acts on which qubits, in this order; inside control flow too."""
+    return Counter((instruction.name, qubits) for instruction, qubits in instructions(circuit))
+
+
+def control_instructions(tallied: Mapping[tuple[str, tuple[int, ...]], int]) -> int:
+    """Control-system instructions on the busiest qubit of an ISA circuit, by IBM's heuristic.
+
+    Args:
+        tallied: The circuit's `tally`.
+    """
     load: Counter[int] = Counter()
-    for instruction, qubits in instructions(circuit):
-        weight = CONTROL_INSTRUCTIONS.get(instruction.name, 0)
+    for (name, qubits), number in tallied.items():
+        weight = CONTROL_INSTRUCTIONS.get(name, 0)
         if weight:
             for qubit in qubits:
-                load[qubit] += weight
+                load[qubit] += weight * number
     return max(load.values(), default=0)
 
 

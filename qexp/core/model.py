@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from qexp.core.estimate import tally
 
 if TYPE_CHECKING:
     from qiskit.primitives import PrimitiveResult
@@ -104,6 +107,11 @@ class PlannedPub:
     index: int
     logical: Pub
     isa: Pub
+
+    @cached_property
+    def tally(self) -> Mapping[tuple[str, tuple[int, ...]], int]:
+        """How often each instruction of the ISA circuit acts on which qubits."""
+        return tally(self.isa.circuit)
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ def _problems(
         yield from _observables(isa)
     if isa.parameter_values.size == 0:
         yield "its array of parameter values is empty; give at least one parameter set"
-    yield from _instructions(isa.circuit, hardware, limits)
+    yield from _instructions(pub.tally, hardware, limits)
     if not hardware.is_simulator and hardware.has_rzz:
         yield from _rzz_angles(isa.circuit, isa.parameter_values)
     objected = objection(isa)
@@ -219,14 +219,15 @@ def _ends_in_measurement(circuit: QuantumCircuit) -> bool:
 
 
 def _instructions(
-    circuit: QuantumCircuit, hardware: Hardware, limits: Mapping[str, Limit]
+    tallied: Mapping[tuple[str, tuple[int, ...]], int],
+    hardware: Hardware,
+    limits: Mapping[str, Limit],
 ) -> Iterator[str]:
     counts: Counter[tuple[str, int]] = Counter()
-    for instruction, qubits in instructions(circuit):
-        name = instruction.name
+    for (name, qubits), number in tallied.items():
         if name in _DIRECTIVES:
             continue
-        counts[name, len(qubits)] += 1
+        counts[name, len(qubits)] += number
         if not hardware.supports(name, qubits):
             yield (
                 f"instruction '{name}' on qubits {list(qubits)} is not in the instruction set of "

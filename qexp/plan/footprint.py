@@ -49,7 +49,7 @@ def footprint(
             estimate.rep_delay_s(primitive, backend),
             estimate.circuit_duration_s(pub.circuit, backend.target),
         ),
-        control_instructions=configurations * estimate.control_instructions(pub.circuit),
+        control_instructions=configurations * estimate.control_instructions(planned.tally),
     )
 
 

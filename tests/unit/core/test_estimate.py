@@ -164,13 +164,13 @@ def test_control_instructions_are_those_of_the_busiest_qubit() -> None:
     circuit.barrier()
     circuit.measure(1, 0)
     circuit.reset(2)
-    assert estimate.control_instructions(circuit) == 17
+    assert estimate.control_instructions(estimate.tally(circuit)) == 17
     with circuit.if_test((circuit.clbits[0], 1)):
         circuit.x(1)
         circuit.x(1)
         circuit.x(1)
-    assert estimate.control_instructions(circuit) == 5 + 10 + 6
-    assert estimate.control_instructions(QuantumCircuit(1)) == 0
+    assert estimate.control_instructions(estimate.tally(circuit)) == 5 + 10 + 6
+    assert estimate.control_instructions(estimate.tally(QuantumCircuit(1))) == 0
 
 
 def test_instructions_are_told_with_the_outer_qubits() -> None:
