@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from qexp.core.estimate import tally
+from qexp.core.instructions import tally
 
 if TYPE_CHECKING:
     from qiskit.primitives import PrimitiveResult

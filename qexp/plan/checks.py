@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qexp.core.estimate import instructions
+from qexp.core.instructions import instructions
 from qexp.core.model import Limit, PlannedPub
 from qexp.errors import PlanError
 

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,23 +24,12 @@ PLANNED = Planned(("0" * 64,))
 OPENED = BatchOpened("b1", "t0k3n")
 
 
+pytestmark = pytest.mark.usefixtures("own_process")
+
+
 @pytest.fixture(autouse=True)
-def _own_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """In a folder of its own; what a command line changes in its process is undone."""
-    monkeypatch.chdir(tmp_path)
+def _token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QISKIT_IBM_TOKEN", TOKEN)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr("signal.signal", lambda *_: None)
-    root, ours = logging.getLogger(), logging.getLogger("qexp")
-    before, levels = root.handlers[:], (root.level, ours.level)
-    yield
-    for handler in set(root.handlers) - set(before):
-        root.removeHandler(handler)
-        handler.close()
-    root.handlers = before
-    root.setLevel(levels[0])
-    ours.setLevel(levels[1])
-    logging.captureWarnings(False)
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +32,7 @@ def broken(run):
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(own_process: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A GHZ run in the current folder, and a module of the user's own."""
     circuit = QuantumCircuit(2)
     circuit.h(0)
@@ -44,20 +43,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     choice = tmp_path / "conf" / "analysis" / "bad.yaml"
     choice.parent.mkdir(parents=True)
     choice.write_text("bad: {_target_: my_own.broken}\n")
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     GlobalHydra.instance().clear()
-    root, before, levels = logging.getLogger(), logging.getLogger().handlers[:], {}
-    for name in (None, "qexp"):
-        levels[name] = logging.getLogger(name).level
     yield tmp_path / "run"
-    for handler in set(root.handlers) - set(before):
-        root.removeHandler(handler)
-        handler.close()
-    root.handlers = before
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
-    logging.captureWarnings(False)
     GlobalHydra.instance().clear()
     sys.modules.pop("my_own", None)
 

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import logging
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,21 +14,7 @@ from tests.unit.config.test_recorded import changed, recorded
 GHZ = ("experiment=ghz", "primitive.shots=100", "engine.workers=1")
 
 
-@pytest.fixture(autouse=True)
-def _own_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr("signal.signal", lambda *_: None)
-    root, ours = logging.getLogger(), logging.getLogger("qexp")
-    before, levels = root.handlers[:], (root.level, ours.level)
-    yield
-    for handler in set(root.handlers) - set(before):
-        root.removeHandler(handler)
-        handler.close()
-    root.handlers = before
-    root.setLevel(levels[0])
-    ours.setLevel(levels[1])
-    logging.captureWarnings(False)
+pytestmark = pytest.mark.usefixtures("own_process")
 
 
 def ended(*arguments: str) -> int:

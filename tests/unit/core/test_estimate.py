@@ -15,6 +15,7 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 
 from qexp.core import estimate
+from qexp.core.instructions import tally
 from qexp.core.model import PrimitiveKind, PrimitiveSpec
 
 
@@ -164,22 +165,13 @@ def test_control_instructions_are_those_of_the_busiest_qubit() -> None:
     circuit.barrier()
     circuit.measure(1, 0)
     circuit.reset(2)
-    assert estimate.control_instructions(estimate.tally(circuit)) == 17
+    assert estimate.control_instructions(tally(circuit)) == 17
     with circuit.if_test((circuit.clbits[0], 1)):
         circuit.x(1)
         circuit.x(1)
         circuit.x(1)
-    assert estimate.control_instructions(estimate.tally(circuit)) == 5 + 10 + 6
-    assert estimate.control_instructions(estimate.tally(QuantumCircuit(1))) == 0
-
-
-def test_instructions_are_told_with_the_outer_qubits() -> None:
-    circuit = QuantumCircuit(3, 1)
-    with circuit.if_test((circuit.clbits[0], 1)):
-        circuit.cx(2, 1)
-    told = [(instruction.name, qubits) for instruction, qubits in estimate.instructions(circuit)]
-    assert told[0][0] == "if_else"
-    assert told[1:] == [("cx", (2, 1))]
+    assert estimate.control_instructions(tally(circuit)) == 5 + 10 + 6
+    assert estimate.control_instructions(tally(QuantumCircuit(1))) == 0
 
 
 def test_qpu_seconds_follow_the_documented_formula() -> None:

@@ -1,0 +1,36 @@
+"""What a circuit consists of, with the indices of its qubits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+    from qiskit.circuit import CircuitInstruction
+
+
+def instructions(
+    circuit: QuantumCircuit, qubits: Mapping[Any, int] | None = None
+) -> Iterator[tuple[CircuitInstruction, tuple[int, ...]]]:
+    """Every instruction with the circuit's qubit indices, inside control flow too.
+
+    Args:
+        circuit: The circuit.
+        qubits: Index of each qubit in the outermost circuit; for blocks of control flow.
+    """
+    index = qubits or {qubit: i for i, qubit in enumerate(circuit.qubits)}
+    for instruction in circuit.data:
+        indices = tuple(index[qubit] for qubit in instruction.qubits)
+        yield instruction, indices
+        # Qiskit builds a Python object for `.operation`, which would dominate the cost.
+        if instruction.is_control_flow():
+            for block in instruction.operation.blocks:
+                inner = dict(zip(block.qubits, indices, strict=True))
+                yield from instructions(block, inner)
+
+
+def tally(circuit: QuantumCircuit) -> Counter[tuple[str, tuple[int, ...]]]:
+    """How often each instruction acts on which qubits, in this order; inside control flow too."""
+    return Counter((instruction.name, qubits) for instruction, qubits in instructions(circuit))
