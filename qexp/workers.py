@@ -154,9 +154,10 @@ class Workers:
     def close(self) -> None:
         """End the processes, whatever they are doing."""
         self.is_open = False
-        processes = list((getattr(self._pool, "_processes", None) or {}).values())
+        processes = getattr(self._pool, "_processes", None) or {}
         self._pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
+        # Listed only now: another thread may just have started one.
+        for process in list(processes.values()):
             # Or the interpreter would wait for what they are doing before it ends.
             process.terminate()
 

@@ -112,6 +112,13 @@ def freeze(
         for name, circuits, primitive, transpile, path in _declared_workloads(root)
     )
     _refuse_unhonoured(engine, workloads)
+    if root.engine.get("exact_expectation_values") and not any(
+        workload.primitive.kind == "estimator" for workload in workloads
+    ):
+        raise ConfigError(
+            "engine.exact_expectation_values=true: no workload has an Estimator, so that it would "
+            "have no effect; leave it out"
+        )
     if root.stop_after == "submit" and not engine.jobs_outlive_process:
         raise ConfigError(
             f"stop_after=submit: the jobs of engine '{engine.name}' run in this process and would "

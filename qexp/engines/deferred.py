@@ -37,14 +37,19 @@ class DeferredPackage(ModuleType):
     def __getattr__(self, name: str) -> Any:
         """What only the package's `__init__` defines; it runs at the first such name."""
         # The import system asks for these of packages that do not have them.
-        if name.startswith("__") and name != "__version__":
+        if name.startswith("__") and name not in ("__all__", "__version__"):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         with self._lock:
             if not self._is_begun:
                 self._is_begun = True
                 assert self.__spec__ is not None
                 assert self.__spec__.loader is not None
-                self.__spec__.loader.exec_module(self)
+                try:
+                    self.__spec__.loader.exec_module(self)
+                except BaseException:
+                    # Interrupted, say: the next one tries again, as after any failed import.
+                    self._is_begun = False
+                    raise
         try:
             return self.__dict__[name]
         except KeyError:

@@ -247,7 +247,8 @@ class LocalBatch:
             if (upcoming := self._upcoming()) is not None:
                 self._prepare(upcoming)
             simulated = self._simulate(request)
-        except Exception as error:
+        except BaseException as error:
+            # Of any kind: a job whose thread has ended would be waited for, for ever.
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             with self._condition:
                 usage_s = self._clock() - start

@@ -5,6 +5,7 @@ The chunks depend on the job alone. So does the data, however many workers there
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -17,7 +18,10 @@ from qexp.core.model import JobRequest
 from qexp.core.seeds import as_int, child
 from qexp.engines.local.job import Simulated
 from qexp.engines.local.simulation import Simulation
-from qexp.workers import Shared, Workers, end_workers, workers
+from qexp.errors import EngineError
+from qexp.workers import Shared, Workers, workers
+
+_log = logging.getLogger(__name__)
 
 CHUNK_PUBS = 25
 
@@ -32,6 +36,18 @@ class _Chunk:
     seed: int
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """A job that workers have begun with. It holds the request, so that its id stays its own."""
+
+    request: JobRequest
+    pool: Workers
+    futures: list[Future[Simulated]]
+
+    def results(self) -> list[Simulated]:
+        return [self.pool.result(future) for future in self.futures]
+
+
 class ChunkedSimulation:
     """Simulates jobs chunk by chunk, here or in worker processes.
 
@@ -43,19 +59,28 @@ class ChunkedSimulation:
     def __init__(self, make: Callable[[], Simulation], num_workers: int = 1) -> None:
         self._make = make
         self._num_workers = num_workers
-        self._begun: dict[int, tuple[JobRequest, Workers, list[Future[Simulated]]]] = {}
+        self._pool: Workers | None = None
+        self._begun: dict[int, _Begun] = {}
+        self._is_closed = False
 
     @cached_property
     def _simulation(self) -> Simulation:
         return self._make()
 
     @cached_property
-    def _shared(self) -> Shared:
-        return Shared.of(self._simulation)
+    def _shared(self) -> Shared | None:
+        try:
+            return Shared.of(self._simulation)
+        except Exception:
+            # A backend of the user's own need not be picklable.
+            _log.warning("jobs are simulated without worker processes", exc_info=True)
+            return None
 
     def close(self) -> None:
-        """End the worker processes, whatever they are simulating."""
-        end_workers()
+        """End the worker processes, whatever they are simulating; nothing can be run any more."""
+        self._is_closed = True
+        if self._pool is not None:
+            self._pool.close()
 
     def prepare(self, request: JobRequest) -> None:
         """Let the worker processes begin with a job that is to be run soon, where it is for them.
@@ -63,13 +88,20 @@ class ChunkedSimulation:
         Raises:
             EngineError: A worker process died.
         """
+        begun = self._begun.get(id(request))
+        if begun is None or not begun.pool.is_open:
+            self._begin(request)
+
+    def _begin(self, request: JobRequest) -> None:
+        self._begun.pop(id(request), None)
+        if self._is_closed:
+            raise EngineError("the batch was abandoned; its jobs are not simulated any more")
         chunks = _chunks(request)
-        if id(request) in self._begun or self._num_workers == 1 or len(chunks) < _WORTH_A_POOL:
+        if self._num_workers == 1 or len(chunks) < _WORTH_A_POOL or self._shared is None:
             return
-        pool = workers(self._num_workers)
+        pool = self._pool = workers(self._num_workers)
         futures = [pool.begin(_simulate, self._shared, request, chunk) for chunk in chunks]
-        # With the request itself, so that its id stays its own.
-        self._begun[id(request)] = (request, pool, futures)
+        self._begun[id(request)] = _Begun(request, pool, futures)
 
     def run(self, request: JobRequest) -> Simulated:
         """Simulate one job.
@@ -80,8 +112,7 @@ class ChunkedSimulation:
         """
         self.prepare(request)
         if id(request) in self._begun:
-            _, pool, futures = self._begun.pop(id(request))
-            parts = [pool.result(future) for future in futures]
+            parts = self._gathered(request)
         else:
             pubs = request.load_pubs()
             parts = [
@@ -93,6 +124,18 @@ class ChunkedSimulation:
             # One object for all jobs, so that it is neither sent nor written down many times.
             backend_properties=self._simulation.properties,
         )
+
+    def _gathered(self, request: JobRequest) -> list[Simulated]:
+        begun = self._begun.pop(id(request))
+        try:
+            return begun.results()
+        except EngineError:
+            if begun.pool.is_open or self._is_closed or not self._begun:
+                raise
+        # A worker died, perhaps of another job's chunk: this one is begun once more, alone.
+        self._begun.clear()
+        self._begin(request)
+        return self._begun.pop(id(request)).results()
 
 
 def _simulate(simulation: Simulation, request: JobRequest, chunk: _Chunk) -> Simulated:

@@ -48,6 +48,10 @@ class Simulation:
         # For a worker process; what was learnt may not be picklable.
         return type(self), (self._backend, self._estimates_exactly)
 
+    def is_of(self, backend: BackendV2, exact: bool) -> bool:
+        """Whether it simulates this very backend in this way."""
+        return self._backend is backend and self._estimates_exactly == exact
+
     def run(self, request: JobRequest, pubs: Sequence[Pub]) -> Simulated:
         """Simulate one job, seeded by the job's seed.
 
@@ -154,7 +158,6 @@ class Simulation:
         return {"simulator": name, "simulator_method": method, "aer_version": __version__}
 
 
-@lru_cache(maxsize=1)
 def simulation_of(backend: BackendV2, exact: bool) -> Simulation:
     """The simulation of this very backend, kept for the next run: the points of a sweep share it.
 
@@ -162,7 +165,14 @@ def simulation_of(backend: BackendV2, exact: bool) -> Simulation:
         backend: See `Simulation`. It must not be changed afterwards.
         exact: See `Simulation`.
     """
-    return Simulation(backend, exact)
+    global _newest  # noqa: PLW0603 - of this process
+    # Not by equality: backends of the user's own may be equal and have other noise.
+    if _newest is None or not _newest.is_of(backend, exact):
+        _newest = Simulation(backend, exact)
+    return _newest
+
+
+_newest: Simulation | None = None
 
 
 def _options_in_force(request: JobRequest) -> dict[str, Any]:

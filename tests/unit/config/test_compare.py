@@ -68,7 +68,8 @@ def test_what_decides_no_data_does_not(override: str):
 def test_of_the_local_engine_only_the_number_of_workers_decides_no_data():
     old = recorded("experiment=random_sampling")
     assert differences(old, recorded("experiment=random_sampling", "engine.workers=3")) == []
-    exact = recorded("experiment=random_sampling", "engine.exact_expectation_values=true")
+    old = recorded("experiment=ising")
+    exact = recorded("experiment=ising", "engine.exact_expectation_values=true")
     assert differences(old, exact) == ["engine.exact_expectation_values: recorded False, now True"]
 
 

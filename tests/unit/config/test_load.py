@@ -257,3 +257,10 @@ def test_sources_hold_the_files_that_declare_the_experiment(load_spec):
     assert "conf/experiment/chsh.yaml" in names
     assert "conf/qexp.yaml" in names
     assert "experiments/chsh.py" in names
+
+
+def test_exact_expectation_values_want_an_estimator(load_spec):
+    exact = "engine.exact_expectation_values=true"
+    assert load_spec("experiment=estimator_and_sampler", exact).engine.exact_expectation_values
+    with pytest.raises(ConfigError, match=r"no workload has an Estimator.*; leave it out"):
+        load_spec("experiment=random_sampling", exact)

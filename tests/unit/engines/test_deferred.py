@@ -33,6 +33,7 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
     [
         "from qiskit_ibm_runtime import QiskitRuntimeService as found",
         "import qiskit_ibm_runtime as client; found = client.QiskitRuntimeService",
+        "from qiskit_ibm_runtime import *; found = QiskitRuntimeService",
         "from qiskit_ibm_runtime.qiskit_runtime_service import QiskitRuntimeService as found",
     ],
 )
@@ -75,3 +76,24 @@ def test_a_package_that_is_there_already_is_left_alone() -> None:
         check=False,
     )
     assert done.returncode == 0
+
+
+def test_an_interrupted_import_is_tried_again() -> None:
+    run("""
+import builtins, qiskit_ibm_runtime
+original = builtins.__import__
+def interrupted(name, *arguments, **keywords):
+    if "qiskit_runtime_service" in name:
+        raise KeyboardInterrupt
+    return original(name, *arguments, **keywords)
+builtins.__import__ = interrupted
+try:
+    qiskit_ibm_runtime.Batch
+except KeyboardInterrupt:
+    pass
+else:
+    raise AssertionError("it was not interrupted")
+builtins.__import__ = original
+from qiskit_ibm_runtime import Batch
+assert Batch.__name__ == "Batch"
+""")

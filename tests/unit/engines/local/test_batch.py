@@ -345,3 +345,16 @@ def test_a_job_is_prepared_while_the_one_before_it_runs():
     batch.close()
     wait_for(batch, first, *ids)
     assert prepared == [0, 1, 2, 2]
+
+
+def test_whatever_a_simulator_raises_ends_its_job():
+    def leave(_: JobRequest) -> Simulated:
+        raise SystemExit(3)
+
+    batch = LocalBatch(backend_name="b", simulate=leave)
+    job_id = batch.submit(job(0))
+    wait_for(batch, job_id)
+    outcome = batch.collect(job_id)
+    assert (outcome.state, outcome.failure) == ("ERROR", "internal")
+    assert outcome.error == "SystemExit: 3"
+    batch.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,6 +19,7 @@ from qexp.engines.local.backends import fake
 from qexp.engines.local.chunks import CHUNK_PUBS, ChunkedSimulation
 from qexp.engines.local.simulation import Simulation
 from qexp.errors import EngineError
+from qexp.workers import end_workers, workers
 
 
 def pubs(count: int) -> list[Any]:
@@ -89,3 +91,47 @@ def test_a_worker_that_dies_is_told(make: Any):
 
 def die() -> Any:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_dies_fails_only_the_job_that_killed_it(make: Any):
+    shared = ChunkedSimulation(make, 2)
+    bad, good = replace(request(3 * CHUNK_PUBS), load_pubs=die), request(3 * CHUNK_PUBS)
+    for job in (bad, good):
+        shared.prepare(job)
+    with pytest.raises(EngineError, match="a worker process died"):
+        shared.run(bad)
+    assert len(shared.run(good).result) == 3 * CHUNK_PUBS
+    shared.close()
+
+
+def test_a_job_goes_on_when_another_one_s_chunk_killed_the_workers(make: Any):
+    shared = ChunkedSimulation(make, 2)
+    good, bad = request(8 * CHUNK_PUBS), replace(request(3 * CHUNK_PUBS), load_pubs=die)
+    # Begun in this order, so that the workers die while the good one is gathered.
+    for job in (bad, good):
+        shared.prepare(job)
+    assert len(shared.run(good).result) == 8 * CHUNK_PUBS
+    shared.close()
+
+
+def test_closing_ends_its_own_workers_only_and_for_good(make: Any):
+    first = ChunkedSimulation(make, 2)
+    first.run(request(3 * CHUNK_PUBS))
+    end_workers()
+    other = workers(2)
+    first.close()
+    assert other.is_open
+    end_workers()
+    with pytest.raises(EngineError):
+        first.run(request(3 * CHUNK_PUBS))
+
+
+def test_a_backend_that_cannot_be_pickled_is_simulated_here(
+    make: Any, caplog: pytest.LogCaptureFixture
+):
+    simulation = make()
+    simulation._backend.lock = threading.Lock()
+    with caplog.at_level("WARNING", "qexp"):
+        simulated = ChunkedSimulation(lambda: simulation, 2).run(request(3 * CHUNK_PUBS))
+    assert len(simulated.result) == 3 * CHUNK_PUBS
+    assert "without worker processes" in caplog.text

@@ -15,10 +15,10 @@ from qiskit.circuit.library import quantum_volume
 from qiskit.primitives import BackendSamplerV2, PrimitiveResult
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
-from qiskit.providers import BackendV2
+from qiskit.providers import BackendV2, Options
 from qiskit.providers.fake_provider import GenericBackendV2
 from qiskit.quantum_info import SparsePauliOp
-from qiskit.transpiler import generate_preset_pass_manager
+from qiskit.transpiler import Target, generate_preset_pass_manager
 from qiskit_aer import AerSimulator
 from scipy.stats import chi2_contingency
 
@@ -411,3 +411,33 @@ def p_value(one: PrimitiveResult[Any], other: PrimitiveResult[Any]) -> float:
     ]
     seen = np.sum(tables, axis=0) > 0
     return float(chi2_contingency(np.array(tables)[:, seen]).pvalue)
+
+
+class Equal(BackendV2):
+    """Equal to all of its kind, as backends with a name may be; counts what it runs."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Equal)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def target(self) -> Any:
+        return Target(num_qubits=1)
+
+    max_circuits = None
+
+    @classmethod
+    def _default_options(cls) -> Any:
+        return Options()
+
+    def run(self, run_input: Any, **options: Any) -> Any:
+        raise AssertionError("is not run")
+
+
+def test_a_simulation_is_kept_for_the_very_same_backend_only() -> None:
+    first, second = Equal(), Equal()
+    kept = simulation_of(first, exact=False)
+    assert simulation_of(first, exact=False) is kept
+    assert simulation_of(second, exact=False).is_of(second, exact=False)
+    assert simulation_of(second, exact=True).is_of(second, exact=True)
