@@ -72,7 +72,7 @@ def _write(run: Archive, target: Path, _metadata: Mapping[str, Any]) -> Sequence
 
 def _attributes(run: Archive) -> dict[str, Any]:
     metadata = run.metadata
-    names = [creator.get("name", "") for creator in metadata.get("creators") or []]
+    names = [creator["name"] for creator in metadata.get("creators") or []]
     keywords = metadata.get("keywords") or []
     found = {
         "Conventions": "CF-1.11",
