@@ -14,6 +14,7 @@ import numpy as np
 from qexp.archive.counts import counts_in
 from qexp.archive.file import ArchiveFile, locate
 from qexp.archive.happened import read_batches, read_job, read_journal, why_missing
+from qexp.archive.metadata import read_metadata
 from qexp.archive.planned import PubTable, read_circuit, read_pub
 from qexp.archive.records import BatchRecord, JobRecord, LazySequence, Results, partition_of
 from qexp.archive.results import ResultGroup, decode_result
@@ -168,7 +169,7 @@ class Archive:
     @property
     def metadata(self) -> dict[str, Any]:
         """Title, description, creators, publisher, funding, license, keywords, if declared."""
-        return self._file.document("config/metadata_json") or {}
+        return read_metadata(self._file)
 
     @property
     def environment(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ BIT_ORDER: Final = "big-endian: classical bit 0 is the least significant bit of 
 #: What netCDF has no type for is stored in a wider type that it has; reading narrows it again.
 _STORED: Final = {"b": "|i1", "f2": "<f4"}
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_RESERVED: Final = re.compile(r"pub|sha256|shot|sweep_\d+|part|.*_(byte|shot|axis_\d+)")
+_RESERVED: Final = re.compile(r"pub|sha256|shot|part|(field|sweep)_\d+|.*_(byte|shot|axis_\d+)")
 _MAX_GROUP_NAME: Final = 64
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from qexp.archive.file import ArchiveFile
 from qexp.archive.happened import read_batches, read_job, read_journal
+from qexp.archive.metadata import read_metadata
 from qexp.archive.overview import overview
 from qexp.archive.records import BatchRecord, JobRecord
 from qexp.archive.schema import PARTS_NAME, SNAPSHOTS
@@ -80,7 +81,7 @@ def _known(file: ArchiveFile) -> dict[str, Any]:
         "schema": str(file.attribute("/", "qexp_schema")),
         **identity,
         "took_s": seconds_between(identity["date"], identity["finished"]),
-        "metadata": file.document("config/metadata_json") or {},
+        "metadata": read_metadata(file),
         "not_honoured": file.document("config/not_honoured_json") or {},
         "workloads": [_workload(file, name) for name in file.groups("pubs")],
         "jobs_run": [_job(job) for job in jobs],

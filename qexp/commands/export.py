@@ -6,8 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from qexp.core.printable import printable
 from qexp.export.formats import FORMATS, export
 from qexp.export.metadata import declared
+from qexp.redact import redact
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,5 +49,7 @@ def run(given: argparse.Namespace) -> int:
         metadata=declared(given.metadata, given.set),
         force=given.force,
     )
-    sys.stdout.write("".join(f"{line}\n" for line in (exported.path, *exported.notes)))
+    # Names of workloads and the status are a stranger's.
+    lines = (redact(printable(str(line))) for line in (exported.path, *exported.notes))
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 0

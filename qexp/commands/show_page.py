@@ -211,7 +211,7 @@ def _facts(known: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     metadata = known.get("metadata") or {}
     yield "title", str(metadata.get("title") or "")
     yield "about", str(metadata.get("description") or "")
-    yield "creators", ", ".join(map(_creator, metadata.get("creators") or []))
+    yield "creators", ", ".join(one["name"] for one in metadata.get("creators") or [])
     yield "licence", str(metadata.get("license") or "")
     yield "backend", _backend(known)
     took = _duration(known.get("took_s"))
@@ -260,10 +260,6 @@ def _file(known: Mapping[str, Any]) -> str:
         return f"{known['path']}, not sealed yet"
     state = {True: "intact", False: "damaged", None: "states no digest"}[known["is_intact"]]
     return f"{known['path']} ({_bytes(known['size_bytes'])}, schema {known['schema']}, {state})"
-
-
-def _creator(creator: Any) -> str:
-    return str(creator.get("name") or creator) if isinstance(creator, dict) else str(creator)
 
 
 def _range(item: Mapping[str, Any]) -> str:

@@ -43,13 +43,16 @@ def declared(file: Path | None, settings: Sequence[str]) -> dict[str, Any]:
 def combined(archived: Mapping[str, Any], at_export: Mapping[str, Any]) -> MetadataNode:
     """The metadata of an archive, with what was declared at export in place of it.
 
+    What a repeated run says of the first, `reproduces`, is none of what can be declared.
+
     Raises:
         ConfigError: A key or a value is not one that the config takes.
     """
     from pydantic import ValidationError
 
+    declared_before = {name: value for name, value in archived.items() if name != "reproduces"}
     try:
-        return MetadataNode.model_validate({**archived, **at_export})
+        return MetadataNode.model_validate({**declared_before, **at_export})
     except ValidationError as error:
         raise ConfigError(problems.of_validation(error, MetadataNode, "metadata")) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +31,10 @@ _OWN: Final = {
     *("pub", "circuit", "circuit_sha256", "num_qubits", "depth", "size", "isa_depth", "isa_size"),
     *("shot", "parameter", "parameter_name", "parameter_value", "observable", "metadata_json"),
 }
+#: How the names begin that only this module gives.
+_PREFIXES: Final = ("_", "sweep_", "field_")
+#: What is appended to a field's name.
+_END: Final = re.compile(r"_(counts|outcome|bit|shot|axis_\d+|real|imag)")
 _COORDINATES: Final = "circuit num_qubits depth size isa_depth isa_size"
 
 
@@ -72,7 +77,7 @@ def _write(run: Archive, target: Path, _metadata: Mapping[str, Any]) -> Sequence
 
 def _attributes(run: Archive) -> dict[str, Any]:
     metadata = run.metadata
-    names = [creator.get("name", "") for creator in metadata.get("creators") or []]
+    names = [creator["name"] for creator in metadata.get("creators") or []]
     keywords = metadata.get("keywords") or []
     found = {
         "Conventions": "CF-1.11",
@@ -132,7 +137,7 @@ def _put_points(table: PubTable, members: list[PubSummary], group: NetcdfGroup) 
             found = table.parameter_values(member.index)
             values[row, ..., : found.shape[-1]] = found
         _put_parameter_names(members, most, group)
-        attrs = {"long_name": "value of the parameter", "units": "radian", "coordinates": "circuit"}
+        attrs = {"long_name": "value of the parameter", "coordinates": "circuit"}
         group.put("parameter_value", ["pub", *sweep, "parameter"], values, attrs)
     if members[0].kind == "estimator" and 0 not in members[0].shape:
         observables = np.stack([table.observables(member.index) for member in members])
@@ -158,11 +163,9 @@ def _variables(
     result: PubResult, shape: tuple[int, ...], group: NetcdfGroup
 ) -> Iterator[_Variable]:
     """The variables that a result's fields become."""
-    taken = set(_OWN)
+    names = distinct_names(list(result.data))
     shots = {value.num_shots for value in result.data.values() if hasattr(value, "num_bits")}
-    for position, (field, value) in enumerate(result.data.items()):
-        name = field if _is_free(field, taken) else f"field_{position}"
-        taken |= {name, f"{name}_counts", f"{name}_outcome", f"{name}_bit", f"{name}_shot"}
+    for (field, value), name in zip(result.data.items(), names, strict=True):
         if hasattr(value, "num_bits"):
             shot = "shot" if len(shots) == 1 else f"{name}_shot"
             yield from _of_register(field, name, value, (*_sweep(shape), shot), group)
@@ -170,10 +173,29 @@ def _variables(
             yield from _of_field(field, name, value, shape)
 
 
-def _is_free(name: str, taken: set[str]) -> bool:
-    plain = name.isascii() and name.isidentifier() and not name.startswith("_")
-    own = name.startswith("sweep_") or any(f"{name}{end}" in taken for end in ("", "_counts"))
-    return plain and not own
+def distinct_names(fields: Sequence[str]) -> list[str]:
+    """A name for each field, such that no variable or dimension that is made of two is the same.
+
+    Args:
+        fields: Names of registers or of other fields of a result.
+
+    Returns:
+        Where it can be, the field's own name; `field_<k>` for the k-th otherwise.
+    """
+    names: list[str] = []
+    for position, field in enumerate(fields):
+        plain = field.isascii() and field.isidentifier() and not field.startswith(_PREFIXES)
+        free = field not in _OWN and not any(_clash(field, other) for other in names)
+        names.append(field if plain and free else f"field_{position}")
+    return names
+
+
+def _clash(one: str, other: str) -> bool:
+    """Whether a variable or dimension of one could have the name of one of the other."""
+    return one == other or any(
+        longer.startswith(shorter) and _END.fullmatch(longer, len(shorter))
+        for longer, shorter in ((one, other), (other, one))
+    )
 
 
 def _of_register(

@@ -22,6 +22,7 @@ from qexp.config.schema import CreatorNode, FundingNode, MetadataNode
 from qexp.core.dotted import leaves
 from qexp.core.jsonable import dumps
 from qexp.errors import ConfigError
+from qexp.export.beside import files_beside
 from qexp.export.formats import Format
 from qexp.export.metadata import combined
 from qexp.export.software import Software, software_of
@@ -34,8 +35,6 @@ _SPDX: Final = re.compile(r"[A-Za-z0-9.+-]+")
 _PLAIN_PART: Final = re.compile(r"[\w-][\w.-]*", re.ASCII)
 #: Of the config: what decides nothing that a reader would call a parameter of the run.
 _NO_PARAMETERS: Final = {"limits", "metadata", "execution", "run_dir", "stop_after", "name"}
-_BESIDE: Final = {"run.log": "Log of the run", "report.html": "Report of the run"}
-_ANALYSIS: Final = "analysis"
 _TYPES: Final = {
     ".h5": "application/x-hdf5",
     ".yaml": "application/yaml",
@@ -63,16 +62,19 @@ def _write(run: Archive, target: Path, metadata: Mapping[str, Any]) -> Sequence[
     crate.metadata.extra_terms["sha256"] = "http://schema.org/sha256"
     inputs = list(_add_sources(crate, run))
     result = _add_file(crate, run.path, "run.h5", "Archive of the run: HDF5, also netCDF-4")
-    _add_files_beside(crate, run.path.parent)
+    beside, left_out = files_beside(run)
+    for path, title in beside.items():
+        _add_file(crate, path, path.relative_to(run.path.parent).as_posix(), title)
     people = [_add_creator(crate, number, one) for number, one in enumerate(known.creators)]
     _describe_root(crate, run, known, people)
     crate.root_dataset["mentions"] = _add_action(crate, run, people, inputs, result)
-    if target.name.endswith(".zip.tmp"):
+    if target.name.lower().endswith(".zip.tmp"):
         with target.open("wb") as stream:
             stream.writelines(crate.stream_zip())
     else:
         crate.write(target)
-    return _missing(known)
+    note = [f"left out of the crate: {', '.join(left_out)}"] if left_out else []
+    return [*note, *_missing(known)]
 
 
 def _missing(known: MetadataNode) -> list[str]:
@@ -116,17 +118,6 @@ def _add_text(crate: ROCrate, name: str, text: str, title: str) -> Any:
     return crate.add_file(io.BytesIO(raw), name, properties=about)
 
 
-def _add_files_beside(crate: ROCrate, folder: Path) -> None:
-    for name, title in _BESIDE.items():
-        if (folder / name).is_file():
-            _add_file(crate, folder / name, name, title)
-    for path in sorted((folder / _ANALYSIS).rglob("*")):
-        # A link could bring in anything.
-        if path.is_file() and not path.is_symlink():
-            name = path.relative_to(folder).as_posix()
-            _add_file(crate, path, name, f"Analysis of the run: {path.name}")
-
-
 def _add_file(crate: ROCrate, path: Path, name: str, title: str) -> Any:
     sha, size = hashlib.sha256(), 0
     with path.open("rb") as stream:
@@ -157,6 +148,9 @@ def _describe_root(crate: ROCrate, run: Archive, known: MetadataNode, people: li
     root["dateCreated"] = _time(run.created)
     root["identifier"] = run.run_id
     root["license"] = _add_license(crate, known.license or "")
+    earlier = run.metadata.get("reproduces")
+    if earlier:
+        root["isBasedOn"] = _add_earlier(crate, earlier)
     if known.keywords:
         root["keywords"] = ", ".join(known.keywords)
     if people:
@@ -167,6 +161,19 @@ def _describe_root(crate: ROCrate, run: Archive, known: MetadataNode, people: li
         grants = [_add_grant(crate, number, one) for number, one in enumerate(known.funding)]
         root["funding"] = _compact(grants)
         root["funder"] = _compact([grant["funder"] for grant in grants])
+
+
+def _add_earlier(crate: ROCrate, earlier: Mapping[str, Any]) -> Any:
+    """The run that this one repeats."""
+    run_id, circuits = earlier.get("run_id"), earlier.get("circuits")
+    about = {
+        "@type": "CreativeWork",
+        "name": f"Run {run_id}, which this one repeats",
+        "identifier": run_id,
+        "description": f"Repeated with its circuits {circuits}; its results have the digest "
+        f"(data_sha256) {earlier.get('data_sha256')}.",
+    }
+    return _add(crate, f"#reproduced-{run_id}", about)
 
 
 def _add_action(

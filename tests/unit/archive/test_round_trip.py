@@ -99,6 +99,9 @@ def test_register_and_field_names_that_look_alike_are_kept_apart(tmp_path: Path)
         PubResult(DataBin(a=np.zeros(16), shape=(16,))),
         PubResult(DataBin(a=np.zeros(16, "f4"), shape=(16,))),
         sampler_result(rng, {"a": 5, "b": 3}, 16),
+        # The first is no name of a dataset; the second is what it is stored as.
+        sampler_result(rng, {"pub": 2, "field_0": 3}, 16),
+        sampler_result(rng, {"field_1": 2, "größe": 3}, 16),
     ]
     for actual, expected in zip(store_and_read(results, tmp_path), results, strict=True):
         assert_same_result(actual, expected)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from qexp.commands.main import main
+from qexp.export.formats import Exported
 from tests.unit.export.conftest import PUBLISHED, write_two_workloads
 
 
@@ -25,6 +26,20 @@ def test_it_says_what_it_wrote(run_dir: Path, capsys: pytest.CaptureFixture[str]
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == str(run_dir / "run-csv")
     assert printed[2] == "evs.csv: 8 rows"
+
+
+def test_texts_of_a_stranger_do_not_steer_the_terminal(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QISKIT_IBM_TOKEN", "s3cr3t-token")
+    note = "the run is com\x1b[31mplete: /w\u202e: s3cr3t-token\nqexp: all is well"
+    written = Exported(run_dir / "a\x1b[2Jb", (note,))
+    monkeypatch.setattr("qexp.commands.export.export", lambda *_args, **_options: written)
+    assert ended(str(run_dir), "--to", "netcdf") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{run_dir}/a\\x1b[2Jb",
+        "the run is com\\x1b[31mplete: /w\\u202e: [redacted] qexp: all is well",
+    ]
 
 
 def test_mistakes_are_one_line_with_an_exit_code(

@@ -86,7 +86,7 @@ def test_what_cannot_be_shown_is_one_line(command: Command, runs: Path, name: st
 def test_texts_of_a_stranger_are_only_shown(command: Command, tmp_path: Path) -> None:
     evil = "\x1b]0;owned\x07[bold]x[/bold] [/nope] \u202egnp"
     store = RunStore(tmp_path)
-    metadata = {"title": evil, "description": evil, "creators": [evil, {"name": evil}, 5]}
+    metadata = {"title": evil, "description": evil, "creators": [{"name": evil}]}
     environment = {"distributions": [f"qiskit=={evil}"], "platform": evil, "git_commit": evil}
     store.write_header(
         header(

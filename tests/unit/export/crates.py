@@ -40,6 +40,7 @@ TERMS = [
     "hasPart",
     "identifier",
     "instrument",
+    "isBasedOn",
     "keywords",
     "license",
     "mentions",

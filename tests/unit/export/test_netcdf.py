@@ -11,12 +11,22 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from qiskit.circuit import ClassicalRegister, Parameter, QuantumCircuit
 from qiskit.primitives import BitArray
+from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 import qexp
+from qexp.archive.store import RunStore
 from qexp.errors import ArchiveError
 from qexp.export.formats import export
-from qexp.export.netcdf import counted, unpacked
+from qexp.export.netcdf import counted, distinct_names, unpacked
+from tests.unit.archive.samples import (
+    header,
+    outcome,
+    sampler_result,
+    write_batch,
+    write_partition,
+)
 
 
 @pytest.fixture
@@ -78,6 +88,76 @@ def test_a_register_with_a_name_of_our_own_gets_another(exported: Path) -> None:
         # 2^11 outcomes are too many for a table of counts.
         assert "a_counts" not in group.variables
         assert group["field_1_counts"][...].sum() == 50
+
+
+@pytest.mark.parametrize(
+    "registers",
+    [
+        ("a_bit", "a"),
+        ("a", "a_bit"),
+        ("a_outcome", "a"),
+        ("a_shot", "a", "a_counts"),
+        ("pub", "field_0", "shot"),
+        ("meas", "meas_axis_0", "meas_bits"),
+        ("circuit", "sweep_0", "_x", "größe"),
+    ],
+)
+@pytest.mark.parametrize("sweep", [(), (2,)])
+def test_registers_of_any_names_come_back(
+    tmp_path: Path, registers: tuple[str, ...], sweep: tuple[int, ...]
+) -> None:
+    circuit = QuantumCircuit(2 * len(registers))
+    for name in registers:
+        circuit.add_register(ClassicalRegister(2, name))
+    circuit.rx(Parameter("t"), 0)
+    circuit.measure(circuit.qubits, circuit.clbits)
+    values = np.zeros((*sweep, 1))
+    sizes = dict.fromkeys(registers, 2)
+    result = sampler_result(np.random.default_rng(3), sizes, 50, sweep)
+    store = RunStore(tmp_path)
+    store.write_header(header())
+    write_batch(store)
+    write_partition(store, 0, 0, [SamplerPub.coerce((circuit, values, 50))])
+    store.write_job(outcome(0, [result]))
+    path = export(store.seal("complete", keep_parts=False), "netcdf").path
+    with xr.open_datatree(path) as tree, netCDF4.Dataset(path):
+        (group,) = tree["main"].children.values()
+        found = {}
+        for name, variable in group.data_vars.items():
+            if variable.dtype == np.uint8:
+                found[variable.attrs["register"]] = variable.values[0]
+                assert group[f"{name}_counts"].sum() == 50 * (sweep or (1,))[0]
+    assert list(found) == list(registers)
+    for name in registers:
+        assert np.array_equal(found[name], result.data[name].to_bool_array("little"))
+
+
+FIELDS = st.lists(
+    st.from_regex(r"(a|ab|field_[0-4]|pub|sweep_0)(_(bit|counts|outcome|shot|axis_0|real)){0,2}"),
+    unique=True,
+    max_size=6,
+)
+
+
+@given(FIELDS)
+def test_no_two_variables_or_dimensions_get_one_name(fields: list[str]) -> None:
+    ends = ("", "_counts", "_outcome", "_bit", "_shot", "_axis_0", "_axis_1", "_real", "_imag")
+    made = [f"{name}{end}" for name in distinct_names(fields) for end in ends]
+    assert len(made) == len(set(made))
+    assert not {"pub", "shot", "circuit", "sweep_0"} & set(made)
+
+
+def test_a_name_is_changed_only_where_it_has_to_be() -> None:
+    assert distinct_names(["meas", "meas_bits", "c", "c_bit"]) == [
+        *("meas", "meas_bits", "c", "field_3"),
+    ]
+
+
+def test_parameters_have_no_units(exported: Path) -> None:
+    with netCDF4.Dataset(exported) as file:
+        values = file["energy/evs-stds-2x2/parameter_value"]
+        assert "units" not in values.ncattrs()
+        assert values.long_name == "value of the parameter"
 
 
 def test_a_partial_run_names_the_pubs_that_it_has(partial: Path) -> None:

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import xarray as xr
 
 import qexp
+from qexp.archive.analyses import write_analysis
 from qexp.archive.store import RunStore
 from qexp.core.model import SourceFile
+from qexp.core.spec import AnalysisSpec
 from qexp.errors import ConfigError
 from qexp.export import software
 from qexp.export.formats import export
 from tests.unit.archive.samples import header, outcome, sampler_pub, write_batch, write_partition
-from tests.unit.export.conftest import PUBLISHED
+from tests.unit.export.conftest import PUBLISHED, write_two_workloads
 from tests.unit.export.crates import validate
+
+SPEC = AnalysisSpec("fidelity", "mine.fidelity", {}, lambda run: None)
 
 
 def entities(crate: Path) -> dict[str, dict[str, Any]]:
@@ -68,16 +76,15 @@ def test_the_validator_is_not_pleased_with_anything(complete: Path, tmp_path: Pa
 
 def test_what_the_crate_says(complete: Path) -> None:
     (complete.parent / "run.log").write_text("a line\n")
-    (complete.parent / "analysis").mkdir()
-    (complete.parent / "analysis" / "fidelity.json").write_text("{}")
-    (complete.parent / "analysis" / "link.json").symlink_to("/etc/hostname")
+    with qexp.open_archive(complete) as run:
+        write_analysis(run, SPEC, xr.Dataset({"fidelity": 0.5}))
     (complete.parent / "journal.jsonl").write_text("private\n")
     crate = export(complete, "rocrate").path
     about = entities(crate)
     root = about["./"]
     assert (root["name"], root["description"]) == ("Noise of <small> devices", "Two workloads.")
     assert set(ids(root["hasPart"])) == {
-        *("run.h5", "run.log", "analysis/fidelity.json", "config.yaml"),
+        *("run.h5", "run.log", "analysis/fidelity.nc", "config.yaml"),
         "sources/random_sampling.yaml",
     }
     assert ids(root["license"]) == ["https://spdx.org/licenses/CC-BY-4.0"]
@@ -100,6 +107,76 @@ def test_what_the_crate_says(complete: Path) -> None:
     (instrument,) = ids(done["instrument"])
     needed = [about[one]["name"] for one in ids(about[instrument]["softwareRequirements"])]
     assert (about[instrument]["name"], needed) == ("qexp", ["python", "qiskit"])
+
+
+def test_the_crate_of_a_repeated_run_says_of_which(tmp_path: Path) -> None:
+    reproduces = {"run_id": "r 1", "data_sha256": "ab12", "circuits": "archived"}
+    archive = write_two_workloads(
+        tmp_path / "run", complete=True, metadata=PUBLISHED | {"reproduces": reproduces}
+    )
+    exported = export(archive, "rocrate")
+    assert exported.notes == ()
+    about = entities(exported.path)
+    (earlier,) = ids(about["./"]["isBasedOn"])
+    assert earlier == "#reproduced-r%201"
+    assert about[earlier]["identifier"] == "r 1"
+    assert "circuits archived" in about[earlier]["description"]
+    assert "ab12" in about[earlier]["description"]
+    done = validate(exported.path, tmp_path / "cache")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_only_analyses_of_these_data_are_published(complete: Path, tmp_path: Path) -> None:
+    folder = complete.parent / "analysis"
+    with qexp.open_archive(complete) as run:
+        for name in ("fidelity", "cut", "linked"):
+            write_analysis(run, replace(SPEC, name=name), xr.Dataset({"fidelity": 0.5}))
+        for name, changes in {
+            "old": {"data_sha256": "0" * 64, "run_id": run.run_id},
+            "foreign": {"data_sha256": run.data_sha256, "run_id": "another"},
+        }.items():
+            other = SimpleNamespace(path=complete, **changes)
+            write_analysis(other, replace(SPEC, name=name), xr.Dataset({"fidelity": 0.5}))
+    (folder / "cut.nc").write_bytes((folder / "cut.nc").read_bytes()[:-9])
+    (folder / "linked.nc").rename(tmp_path / "linked.nc")
+    (folder / "linked.nc").symlink_to(tmp_path / "linked.nc")
+    (folder / "notes.txt").write_text("private")
+    (folder / ".fidelity.nc.tmp").write_text("half")
+    exported = export(complete, "rocrate")
+    assert exported.notes == (
+        "left out of the crate: analysis/cut.nc (damaged), analysis/foreign.nc (of another run), "
+        "analysis/linked.nc (a link), analysis/notes.txt (no analysis), "
+        "analysis/old.nc (of other data)",
+    )
+    published = exported.path / "analysis"
+    assert [path.name for path in published.iterdir()] == ["fidelity.nc"]
+
+
+def test_links_beside_the_archive_are_not_followed(complete: Path, tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    private.mkdir()
+    (private / "key").write_text("secret")
+    with qexp.open_archive(complete) as run:
+        write_analysis(run, SPEC, xr.Dataset({"fidelity": 0.5}))
+    (complete.parent / "analysis" / "fidelity.nc").rename(private / "fidelity.nc")
+    (complete.parent / "analysis").rmdir()
+    (complete.parent / "analysis").symlink_to(private)
+    (complete.parent / "run.log").symlink_to(private / "key")
+    (complete.parent / "report.html").symlink_to(private / "nothing")
+    exported = export(complete, "rocrate")
+    assert exported.notes == (
+        "left out of the crate: run.log (a link), report.html (a link), analysis (a link)",
+    )
+    written = {path.name for path in exported.path.iterdir()}
+    assert written == {"run.h5", "config.yaml", "sources", "ro-crate-metadata.json"}
+
+
+@pytest.mark.parametrize("name", ["crate.zip", "crate.ZIP"])
+def test_a_zip_is_a_zip_in_any_case(complete: Path, tmp_path: Path, name: str) -> None:
+    path = export(complete, "rocrate", tmp_path / name).path
+    assert path.is_file()
+    with zipfile.ZipFile(path) as file:
+        assert {"run.h5", "ro-crate-metadata.json"} <= set(file.namelist())
 
 
 def test_the_files_of_the_crate_are_what_it_says(complete: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -10,10 +11,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pyarrow import parquet
+from qiskit.circuit import Parameter, QuantumCircuit
+from qiskit.primitives.containers.estimator_pub import EstimatorPub
 
 import qexp
+from qexp.archive.store import RunStore
 from qexp.errors import ConfigError
+from qexp.export.csv import guarded
 from qexp.export.formats import export
+from tests.unit.archive.samples import (
+    estimator_result,
+    header,
+    outcome,
+    write_batch,
+    write_partition,
+)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -67,6 +79,36 @@ def test_expectation_values_come_with_observables_and_parameters(complete: Path)
 def test_a_partial_run_has_only_rows_of_what_ran(partial: Path) -> None:
     rows = read_csv(export(partial, "csv").path / "counts.csv")
     assert {row["pub"] for row in rows} == {"0"}
+
+
+@pytest.mark.parametrize(
+    "name", ['=HYPERLINK("http://x","y")', "+1", "-1", "@SUM(1)", "\ta", "\ra\r\n=1"]
+)
+def test_a_name_is_no_formula(tmp_path: Path, name: str) -> None:
+    store = RunStore(tmp_path)
+    store.write_header(header())
+    write_batch(store)
+    circuit = QuantumCircuit(2, name=name)
+    circuit.rx(Parameter(name), 0)
+    circuit.rx(Parameter("=ok"), 1)
+    observables = [["+-"], ["ZZ"], [{"XX": -0.5, "YY": 1.0}]]
+    pub = EstimatorPub.coerce((circuit, observables, [-1.5, -2.5], 0.01))
+    write_partition(store, 0, 0, [pub])
+    store.write_job(outcome(0, [estimator_result(np.random.default_rng(0), (3, 1))]))
+    folder = export(store.seal("complete", keep_parts=False), "csv").path
+    evs, parameters = read_csv(folder / "evs.csv"), read_csv(folder / "parameters.csv")
+    assert {row["circuit"] for row in (*evs, *parameters)} == {f"'{name}"}
+    assert {row["parameter"] for row in parameters} == {f"'{name}", "'=ok"}
+    assert {row["value"] for row in parameters} == {"-1.5", "-2.5"}
+    assert [row["observable"] for row in evs[:2]] == ["+-", "ZZ"]
+    assert json.loads(evs[2]["observable"]) == {"XX": -0.5, "YY": 1.0}
+
+
+def test_only_observables_may_begin_with_a_sign() -> None:
+    assert guarded("+-Z", "observable") == "+-Z"
+    assert guarded("+-Z", "circuit") == "'+-Z"
+    assert guarded("-1+A1", "observable") == "'-1+A1"
+    assert guarded("0101", "bitstring") == "0101"
 
 
 def test_parquet_holds_the_same_with_types(complete: Path) -> None:
