@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from qexp.archive.read import open_archive
-from qexp.compare import intact
+from qexp.archive.verify import intact
 from qexp.compare.changes import of_environments, versions
 from qexp.compare.model import Change, Comparison
 from qexp.core.model import SourceFile
@@ -297,7 +297,7 @@ def new_folder(spec: RunSpec, into: str | None) -> Path:
     """Where the new run goes: as that of the runner, in the current folder, if nothing is said.
 
     Raises:
-        ConfigError: There is something in the folder that was named.
+        ConfigError: There is something in the folder that was named, or it cannot be one.
     """
     if into is None:
         from qexp.config.hydra_setup import new_run_id
