@@ -130,7 +130,8 @@ class Quantity:
         unit: `"s"` or `"1"`.
         num_a: How many values A has.
         num_b: How many values B has.
-        num_changed: How many of those that both have differ.
+        num_common: How many of the same qubits or gates both have.
+        num_changed: How many of these differ.
         median_a: Median in A, NaN without values.
         median_b: Median in B, NaN without values.
     """
@@ -139,6 +140,7 @@ class Quantity:
     unit: str
     num_a: int
     num_b: int
+    num_common: int
     num_changed: int
     median_a: float
     median_b: float
@@ -172,7 +174,7 @@ class Calibration:
         return (
             self.known_a == self.known_b
             and not self.moved
-            and all(q.num_a == q.num_b and not q.num_changed for q in self.quantities)
+            and all(q.num_a == q.num_b == q.num_common for q in self.quantities)
             and (self.same_device or not self.known_a)
         )
 

@@ -148,7 +148,7 @@ class Printer:
             self._section("calibration", "the same")
             return
         told = (
-            _counted(len(found.moved), "value") + " differ"
+            _moved_or_alone(found)
             if found.same_device
             else ("of different devices, so that only medians are compared")
         )
@@ -156,7 +156,7 @@ class Printer:
         medians = [
             (
                 f"median {q.quantity}",
-                f"{q.num_changed} of {min(q.num_a, q.num_b)} differ" if found.same_device else "",
+                f"{q.num_changed} of {q.num_common} differ" if found.same_device else "",
                 _quantity(q.median_a, q.unit),
                 _quantity(q.median_b, q.unit),
                 _ratio(q.median_b / q.median_a if q.median_a > 0 else math.nan),
@@ -268,6 +268,12 @@ def ranges(indices: Iterable[int], most: int = 8) -> str:
     listed = [str(a) if a == b else f"{a}-{b}" for a, b in runs[:most]]
     more = f", ... ({len(ordered)} in all)" if len(runs) > most else ""
     return ", ".join(listed) + more
+
+
+def _moved_or_alone(found: Calibration) -> str:
+    alone = sum(q.num_a + q.num_b - 2 * q.num_common for q in found.quantities)
+    differ = f"{_counted(len(found.moved), 'value')} differ"
+    return f"{differ}, {alone} in one run only" if alone else differ
 
 
 def _moved_row(moved: Moved) -> tuple[str, ...]:
