@@ -306,6 +306,9 @@ def new_folder(spec: RunSpec, into: str | None) -> Path:
     folder = Path(into).absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"--into: {into} is not empty; name a folder that does not exist yet")
+    above = next(parent for parent in folder.parents if parent.exists())
+    if not above.is_dir():
+        raise ConfigError(f"--into: {into} cannot be a folder: {above} is a file; name another")
     return folder
 
 

@@ -155,6 +155,11 @@ def test_a_folder_with_something_in_it_is_left_alone(ghz: Path, tmp_path: Path) 
     with pytest.raises(ConfigError, match=r"--into: \. is not empty"):
         new_folder(spec, ".")
     assert new_folder(spec, "new/folder") == tmp_path / "new" / "folder"
+    for below in ("notes.txt/new", "notes.txt/new/folder"):
+        with pytest.raises(
+            ConfigError, match=f"{below} cannot be a folder: .*notes.txt is a file; name"
+        ):
+            new_folder(spec, below)
 
 
 def test_a_generator_that_fails_leaves_its_log_and_a_way_out(ghz: Path, tmp_path: Path) -> None:
