@@ -333,8 +333,10 @@ def judge(found: Comparison) -> str:
     if data.verdict == "compatible":
         return "reproduced: statistically compatible, not bit-identical"
     if data.verdict == "untested":
+        why = "; ".join(dict.fromkeys(pub.problem for pub in data.untested))
         raise NotReproducedError(
-            "not reproduced: the data are not bit-identical, and there is no test for their kind"
+            f"not reproduced: the data of {len(data.untested)} of {data.num_common} PUBs are not "
+            f"bit-identical and cannot be tested: {why}"
         )
     raise NotReproducedError(
         f"not reproduced: the data are not compatible (level {data.alpha:g}); to see all of it: "

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 Verdict: TypeAlias = Literal["identical", "compatible", "different", "untested"]
 """Of the data of the PUBs that both runs have: bit-identical; not more different than by chance;
-more different; no PUB that could be compared."""
+more different; neither of these, since there is no PUB, or one that differs and has no test."""
 
 
 @dataclass(frozen=True)
@@ -256,6 +256,11 @@ class DataComparison:
             p for p in self.pubs if p.p_adjusted is not None and p.p_adjusted <= self.alpha
         )
 
+    @property
+    def untested(self) -> tuple[PubComparison, ...]:
+        """The PUBs that are not bit-identical, and for which there is no test."""
+        return tuple(p for p in self.pubs if p.problem and not p.identical)
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -301,5 +306,6 @@ class Comparison:
             or not self.same_circuits
             or not self.calibration.is_same
             or self.data.verdict == "different"
+            or self.data.untested
             or (self.a.num_results != self.b.num_results)
         )
