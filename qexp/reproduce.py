@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from qexp.archive.read import open_archive
-from qexp.compare import intact
+from qexp.archive.verify import intact
 from qexp.compare.changes import of_environments, versions
 from qexp.compare.model import Change, Comparison
 from qexp.core.model import SourceFile
@@ -297,7 +297,7 @@ def new_folder(spec: RunSpec, into: str | None) -> Path:
     """Where the new run goes: as that of the runner, in the current folder, if nothing is said.
 
     Raises:
-        ConfigError: There is something in the folder that was named.
+        ConfigError: There is something in the folder that was named, or it cannot be one.
     """
     if into is None:
         from qexp.config.hydra_setup import new_run_id
@@ -306,6 +306,9 @@ def new_folder(spec: RunSpec, into: str | None) -> Path:
     folder = Path(into).absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"--into: {into} is not empty; name a folder that does not exist yet")
+    above = next(parent for parent in folder.parents if parent.exists())
+    if not above.is_dir():
+        raise ConfigError(f"--into: {into} cannot be a folder: {above} is a file; name another")
     return folder
 
 
@@ -330,8 +333,10 @@ def judge(found: Comparison) -> str:
     if data.verdict == "compatible":
         return "reproduced: statistically compatible, not bit-identical"
     if data.verdict == "untested":
+        why = "; ".join(dict.fromkeys(pub.problem for pub in data.untested))
         raise NotReproducedError(
-            "not reproduced: the data are not bit-identical, and there is no test for their kind"
+            f"not reproduced: the data of {len(data.untested)} of {data.num_common} PUBs are not "
+            f"bit-identical and cannot be tested: {why}"
         )
     raise NotReproducedError(
         f"not reproduced: the data are not compatible (level {data.alpha:g}); to see all of it: "

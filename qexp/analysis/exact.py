@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
-    from qiskit.circuit import Clbit, Qubit
+    from qiskit.circuit import CircuitInstruction, Clbit, Qubit
     from qiskit.quantum_info import Statevector
 
 MAX_QUBITS = 16
@@ -121,6 +121,8 @@ def statevector(circuit: QuantumCircuit, max_qubits: int = MAX_QUBITS) -> Statev
 
 def _split(circuit: QuantumCircuit) -> tuple[list[Any], dict[Clbit, Qubit]]:
     """The gates, and the qubit that is measured into each bit."""
+    from qiskit.circuit.library import Initialize
+
     if circuit.parameters:
         raise NotExactError("parameters without values")
     if circuit.num_vars or circuit.num_stretches:
@@ -128,6 +130,7 @@ def _split(circuit: QuantumCircuit) -> tuple[list[Any], dict[Clbit, Qubit]]:
     gates: list[Any] = []
     measured: dict[Clbit, Qubit] = {}
     ended: set[Qubit] = set()
+    touched: set[Qubit] = set()
     for item in circuit.data:
         if item.name in ("barrier", "delay"):
             continue
@@ -135,15 +138,44 @@ def _split(circuit: QuantumCircuit) -> tuple[list[Any], dict[Clbit, Qubit]]:
             raise NotExactError("control flow")
         if item.name == "reset":
             raise NotExactError("resets")
+        if isinstance(item.operation, Initialize) and not touched.isdisjoint(item.qubits):
+            raise NotExactError("qubits that are initialised after gates")
         if item.name == "measure":
             # Measured once more at once, a qubit gives the same.
             measured[item.clbits[0]] = item.qubits[0]
             ended.add(item.qubits[0])
         elif ended.isdisjoint(item.qubits):
             gates.append(item)
+            touched.update(item.qubits)
         else:
             raise NotExactError("measurements before the end")
     return gates, measured
+
+
+def _refuse_collapse(item: CircuitInstruction) -> None:
+    """Refuse what resets or measures within: `Statevector` draws one outcome of it at random.
+
+    Raises:
+        NotExactError: There is something of this kind in the instruction, however deep.
+    """
+    if item.is_standard_gate():
+        return
+
+    from qiskit.circuit import Measure, Reset
+    from qiskit.circuit.library import Initialize
+
+    todo = [item.operation]
+    while todo:
+        operation = todo.pop()
+        is_whole = operation is item.operation and isinstance(operation, Initialize)
+        if is_whole or hasattr(operation, "__array__"):
+            # On qubits in |0>, see `_split`; or by its matrix, whatever its definition.
+            continue
+        if isinstance(operation, Measure | Reset | Initialize):
+            raise NotExactError(f"'{operation.name}' within '{item.name}'")
+        definition = getattr(operation, "definition", None)
+        inner = () if definition is None else definition.data
+        todo.extend(each.operation for each in inner if not each.is_standard_gate())
 
 
 def _active(gates: Sequence[Any]) -> dict[Qubit, int]:
@@ -162,6 +194,7 @@ def _evolved(
         raise NotExactError(f"{len(qubits)} qubits")
     pure = QuantumCircuit(len(qubits), global_phase=circuit.global_phase)
     for item in gates:
+        _refuse_collapse(item)
         pure._append(item.replace(qubits=[pure.qubits[qubits[qubit]] for qubit in item.qubits]))
     try:
         return Statevector(pure)

@@ -150,11 +150,14 @@ def _dataset(found: list[_Value]) -> xr.Dataset:
         "position": column(position, "position of the value in the PUB's shape"),
         "observable": column(name, "name of the observable"),
     }
-    within = float((np.abs(z[counted]) <= 2).mean()) if number else float("nan")
+    within = (
+        f"{(np.abs(z[counted]) <= 2).mean():.0%} within two standard errors"
+        if number
+        else "no standard error is above 0"
+    )
     summary = (
         f"{compared.sum()} value{'s' if compared.sum() > 1 else ''}: RMS error {rms:.4g}, "
-        f"chi square {chi2:.1f} of {number} terms, "
-        f"{within:.0%} within two standard errors"
+        f"chi square {chi2:.1f} of {number} terms, {within}"
     )
     attrs = {"title": "Expectation values against the exact ones", "summary": summary}
     return xr.Dataset(variables, coordinates, attrs)

@@ -99,8 +99,9 @@ def read_analysis(path: Path) -> xr.Dataset:
 
     try:
         image = read_part_file(path)
-        with xr.open_dataset(io.BytesIO(image), engine="h5netcdf") as opened:
-            dataset = opened.load()
+        stored = io.BytesIO(image)
+        with xr.open_dataset(stored, engine="h5netcdf", decode_times=False) as opened:
+            dataset = _dates_decoded(opened).load()
     except DamagedPartError:
         msg = (
             f"{path} is damaged or was changed: it is not what the analysis wrote. Make it again "
@@ -114,6 +115,20 @@ def read_analysis(path: Path) -> xr.Dataset:
         msg = f"{path} cannot be read ({' '.join(str(error).split())}): remove it."
         raise ArchiveError(msg) from error
     return dataset
+
+
+def _dates_decoded(opened: xr.Dataset) -> xr.Dataset:
+    """With the dates and durations that xarray wrote; a number in days or seconds stays one."""
+    import xarray as xr
+
+    attrs = {str(name): variable.attrs for name, variable in opened.variables.items()}
+    return xr.decode_cf(
+        opened,
+        decode_times={name: "calendar" in own for name, own in attrs.items()},
+        decode_timedelta={
+            name: str(own.get("dtype", "")).startswith("timedelta64") for name, own in attrs.items()
+        },
+    )
 
 
 def read_analyses(run_dir: str | Path) -> dict[str, xr.Dataset]:

@@ -70,15 +70,15 @@ def verify(path: str | Path, apart: Apart | None = None) -> list[str]:
     """
     try:
         located = locate(Path(path))
-        is_intact = is_as_sealed(located)
+        is_sealed = is_as_sealed(located)
     except ArchiveError as error:
         return [str(error)]
-    if is_intact:
+    if is_sealed:
         return [line for _, line in _problems(located, is_damaged=False)]
     with Apart(PROBLEMS) as own:
         found, is_known = _problems_apart(located, apart or own)
     lines = [line for _, line in found]
-    if is_intact is None:
+    if is_sealed is None:
         return lines
     whole = f"{located} is not what was sealed: restore it from a copy."
     has_results = is_known and not any(kind == _RESULT for kind, _ in found)
@@ -111,9 +111,51 @@ def is_as_sealed(path: Path) -> bool | None:
     return stated == found
 
 
-def must_be_stamped(schema: str) -> bool:
-    """Whether a file of this schema states its own SHA-256."""
-    return schema.partition(".")[2] != _UNSTAMPED
+def is_intact(path: Path) -> bool | None:
+    """As `is_as_sealed`; False, too, where a digest is missing that the file's schema wants.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        None only for schema 1.0, whose results have digests, which are compared as they are read.
+
+    Raises:
+        ArchiveError: It is no archive, or too damaged to be opened.
+    """
+    found = is_as_sealed(path)
+    if found is not None:
+        return found
+    file = ArchiveFile(path)
+    try:
+        return False if lacks_stamp(file) else None
+    finally:
+        file.close()
+
+
+def intact(given: str | Path) -> Path:
+    """The archive's file, if it is what was sealed: HDF5 and Qiskit may hang on others, or worse.
+
+    Args:
+        given: The file, or the run's folder.
+
+    Raises:
+        ArchiveError: It is not there, not what was sealed, or no archive.
+    """
+    path = locate(Path(given))
+    if is_intact(path) is False:
+        msg = (
+            f"{path} is not what was sealed: restore it from a copy; what is damaged: python -m "
+            f"qexp.archive verify {path}"
+        )
+        raise ArchiveError(msg)
+    return path
+
+
+def lacks_stamp(file: ArchiveFile) -> bool:
+    """Whether a file does not state its own SHA-256 although its schema wants it to."""
+    schema = str(file.attribute("/", "qexp_schema"))
+    return STAMP not in file.group("/") and schema.partition(".")[2] != _UNSTAMPED
 
 
 def check_pubs(file: h5py.Group) -> Iterator[PubCheck]:
@@ -182,7 +224,7 @@ def _result_problems(file: ArchiveFile) -> Iterator[str]:
 
 def _schema_problems(file: ArchiveFile) -> Iterator[str]:
     schema = str(file.attribute("/", "qexp_schema"))
-    if STAMP not in file.group("/") and must_be_stamped(schema):
+    if lacks_stamp(file):
         yield f"{file.path} does not state its SHA-256 ({STAMP}): restore it from a copy."
     for clause in schema_problems(file.group("/"), schema.partition(".")[2]):
         yield f"{file.path} lacks what its schema requires: {clause}."

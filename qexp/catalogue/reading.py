@@ -10,7 +10,7 @@ from typing import Any, Final
 from qexp.archive.file import ArchiveFile
 from qexp.archive.overview import overview, overview_of_header
 from qexp.archive.parts import StoredParts
-from qexp.archive.verify import is_as_sealed, must_be_stamped
+from qexp.archive.verify import is_as_sealed, lacks_stamp
 from qexp.batch.journal import read_ledger
 from qexp.catalogue.entry import Entry, as_fields, not_read
 from qexp.core.ledger import Ledger
@@ -20,7 +20,6 @@ from qexp.errors import ArchiveError
 CHECKED_BYTES: Final = 16 * 2**20
 
 _NOT_SEALED: Final = "{} is not what was sealed: restore it from a copy."
-_SCHEMA: Final = ("/", "qexp_schema")
 
 
 def read_entry(path: str) -> Iterator[dict[str, Any]]:
@@ -45,8 +44,8 @@ def _sealed(path: Path) -> Entry:
     with path.open("rb") as stream:
         size_bytes = os.fstat(stream.fileno()).st_size
     is_small = size_bytes <= CHECKED_BYTES
-    is_intact = is_as_sealed(path) if is_small else None
-    if is_intact is False:
+    is_sealed = is_as_sealed(path) if is_small else None
+    if is_sealed is False:
         raise ArchiveError(_NOT_SEALED.format(path))
     try:
         file = ArchiveFile(path)
@@ -54,9 +53,9 @@ def _sealed(path: Path) -> Entry:
         # Another schema, or no archive of qexp.
         return not_read(path, "unreadable", str(error))
     try:
-        if is_small and is_intact is None and must_be_stamped(str(file.attribute(*_SCHEMA))):
+        if lacks_stamp(file):
             raise ArchiveError(_NOT_SEALED.format(path))
-        return Entry(**overview(file), is_checked=is_intact is True)
+        return Entry(**overview(file), is_checked=is_sealed is True)
     finally:
         file.close()
 

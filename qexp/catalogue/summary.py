@@ -15,7 +15,7 @@ from qexp.archive.metadata import read_metadata
 from qexp.archive.overview import overview
 from qexp.archive.records import BatchRecord, JobRecord
 from qexp.archive.schema import PARTS_NAME, SNAPSHOTS
-from qexp.archive.verify import is_as_sealed
+from qexp.archive.verify import is_intact
 from qexp.core.jsonable import to_jsonable
 
 _JOB_FIELDS: Final = (
@@ -57,14 +57,14 @@ def summarise(path: str) -> Iterator[dict[str, Any]]:
             can be; `is_intact` is then false.
     """
     where = Path(path)
-    is_intact = is_as_sealed(where)
+    intact = is_intact(where)
     file = ArchiveFile(where)
     try:
         with file.reading():
             known = {
                 "path": path,
                 "size_bytes": where.stat().st_size,
-                "is_intact": is_intact,
+                "is_intact": intact,
                 "can_resume": (where.parent / PARTS_NAME).is_dir(),
                 **_known(file),
             }

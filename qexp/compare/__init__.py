@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qexp.archive.file import locate
 from qexp.archive.pub_identity import pub_identities
 from qexp.archive.read import Archive, open_archive
-from qexp.archive.verify import is_as_sealed, verify
+from qexp.archive.verify import intact
 from qexp.compare.calibration import compare_calibrations
 from qexp.compare.changes import of_configs, of_environments, of_mappings
 from qexp.compare.circuits import match
 from qexp.compare.data import Identities, compare_data
 from qexp.compare.model import Comparison, Side
-from qexp.errors import ArchiveError
 
 #: Largest probability of calling the data of two runs different although they are not.
 ALPHA = 0.01
@@ -55,23 +53,6 @@ def compare_runs(a: str | Path, b: str | Path, *, alpha: float = ALPHA) -> Compa
             ),
             data=compare_data(run_a, run_b, matches, of_a, of_b, alpha),
         )
-
-
-def intact(path: str | Path) -> Path:
-    """The archive's file, if it is what was sealed.
-
-    Raises:
-        ArchiveError: It is not there, damaged, or no archive; the message says what is damaged.
-    """
-    file = locate(Path(path))
-    # None: schema 1.0, whose results have digests, which are compared as they are read.
-    if is_as_sealed(file) is not False:
-        return file
-    problems = [" ".join(problem.split()).rstrip(".") for problem in verify(file)]
-    more = f", and {len(problems) - 2} more" if len(problems) > 2 else ""
-    raise ArchiveError(
-        f"{'; '.join(problems[:2])}{more}; all: python -m qexp.archive verify {file}"
-    )
 
 
 def _side(run: Archive, backend: str, identities: Identities) -> Side:

@@ -80,12 +80,14 @@ def _how_far(moved: Moved) -> float:
 
 def _summary(quantity: str, a: Values, b: Values) -> Quantity:
     of_a, of_b = ({key: v for key, v in x.items() if key[0] == quantity} for x in (a, b))
+    common = of_a.keys() & of_b.keys()
     return Quantity(
         quantity=quantity,
         unit=_unit(quantity),
         num_a=len(of_a),
         num_b=len(of_b),
-        num_changed=sum(of_a[key] != of_b[key] for key in of_a.keys() & of_b.keys()),
+        num_common=len(common),
+        num_changed=sum(of_a[key] != of_b[key] for key in common),
         median_a=statistics.median(of_a.values()) if of_a else math.nan,
         median_b=statistics.median(of_b.values()) if of_b else math.nan,
     )

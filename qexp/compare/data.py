@@ -87,9 +87,11 @@ def _judged(found: DataComparison, pubs: Sequence[PubComparison]) -> DataCompari
     joint = jointly([TestResult(p.chi2, p.dof, p.p_value) for p in tested if p.p_value is not None])
     adjusted = iter(joint.p_adjusted)
     told = tuple(p if p.p_value is None else replace(p, p_adjusted=next(adjusted)) for p in pubs)
-    verdict: Verdict = "untested"
-    if tested:
-        verdict = "different" if joint.p_value <= found.alpha else "compatible"
+    verdict: Verdict = "compatible"
+    if tested and joint.p_value <= found.alpha:
+        verdict = "different"
+    elif any(pub.problem and not pub.identical for pub in pubs):
+        verdict = "untested"
     return replace(
         found,
         verdict=verdict,
@@ -108,11 +110,14 @@ def compare_pub(pub: PubComparison, a: PubResult, b: PubResult) -> PubComparison
         b: Its result in the second run.
     """
     data_a, data_b = dict(a.data.items()), dict(b.data.items())
+    if all(_is_estimated(data) for data in (data_a, data_b)):
+        # Other fields come and go with versions and options; these two are what is tested.
+        data_a, data_b = ({name: x[name] for name in ("evs", "stds")} for x in (data_a, data_b))
     if _shapes(data_a) != _shapes(data_b):
         return replace(pub, problem="other registers or shapes")
     if data_a and all(_is_bits(value) for value in data_a.values()):
         return _compare_counts(pub, data_a, data_b)
-    if {"evs", "stds"} <= data_a.keys():
+    if _is_estimated(data_a):
         return _compare_expectations(pub, data_a, data_b)
     return replace(pub, problem="neither counts nor expectation values")
 
@@ -145,15 +150,17 @@ def _compare_counts(
 def _compare_expectations(
     pub: PubComparison, a: Mapping[str, Any], b: Mapping[str, Any]
 ) -> PubComparison:
-    test, max_z = expectations(a["evs"], a["stds"], b["evs"], b["stds"])
-    difference = np.abs(np.asarray(a["evs"], float) - np.asarray(b["evs"], float))
-    finite = difference[np.isfinite(difference)]
-    if not finite.size:
-        return replace(pub, problem="no finite expectation value")
+    of_a, of_b = (np.array([x["evs"], x["stds"]], float) for x in (a, b))
+    finite = np.isfinite([of_a, of_b]).all(axis=(0, 1))
+    if not finite.any():
+        return replace(pub, problem="no finite evs with finite stds")
+    if not np.array_equal(of_a[:, ~finite], of_b[:, ~finite], equal_nan=True):
+        return replace(pub, problem="evs or stds that are not finite, and not the same in both")
+    test, max_z = expectations(*of_a, *of_b)
     return replace(
         pub,
-        num_points=int(finite.size),
-        max_difference=float(finite.max()),
+        num_points=int(finite.sum()),
+        max_difference=float(np.abs(of_a[0, finite] - of_b[0, finite]).max()),
         max_z=max_z,
         chi2=test.chi2,
         dof=test.dof,
@@ -175,6 +182,13 @@ def _packed(data: Mapping[str, Any]) -> NDArray[np.uint8]:
             array[..., 0] &= 0xFF >> (-bits.num_bits % 8)
         parts.append(array.reshape(-1, *array.shape[-2:]))
     return np.concatenate(parts, axis=-1)
+
+
+def _is_estimated(data: Mapping[str, Any]) -> bool:
+    if not {"evs", "stds"} <= data.keys() or any(map(_is_bits, data.values())):
+        return False
+    evs, stds = np.asarray(data["evs"]), np.asarray(data["stds"])
+    return evs.shape == stds.shape and evs.dtype.kind == stds.dtype.kind == "f"
 
 
 def _is_bits(value: Any) -> bool:

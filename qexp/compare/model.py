@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 Verdict: TypeAlias = Literal["identical", "compatible", "different", "untested"]
 """Of the data of the PUBs that both runs have: bit-identical; not more different than by chance;
-more different; no PUB that could be compared."""
+more different; neither of these, since there is no PUB, or one that differs and has no test."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,8 @@ class Quantity:
         unit: `"s"` or `"1"`.
         num_a: How many values A has.
         num_b: How many values B has.
-        num_changed: How many of those that both have differ.
+        num_common: How many of the same qubits or gates both have.
+        num_changed: How many of these differ.
         median_a: Median in A, NaN without values.
         median_b: Median in B, NaN without values.
     """
@@ -139,6 +140,7 @@ class Quantity:
     unit: str
     num_a: int
     num_b: int
+    num_common: int
     num_changed: int
     median_a: float
     median_b: float
@@ -172,7 +174,7 @@ class Calibration:
         return (
             self.known_a == self.known_b
             and not self.moved
-            and all(q.num_a == q.num_b and not q.num_changed for q in self.quantities)
+            and all(q.num_a == q.num_b == q.num_common for q in self.quantities)
             and (self.same_device or not self.known_a)
         )
 
@@ -254,6 +256,11 @@ class DataComparison:
             p for p in self.pubs if p.p_adjusted is not None and p.p_adjusted <= self.alpha
         )
 
+    @property
+    def untested(self) -> tuple[PubComparison, ...]:
+        """The PUBs that are not bit-identical, and for which there is no test."""
+        return tuple(p for p in self.pubs if p.problem and not p.identical)
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -299,5 +306,6 @@ class Comparison:
             or not self.same_circuits
             or not self.calibration.is_same
             or self.data.verdict == "different"
+            or self.data.untested
             or (self.a.num_results != self.b.num_results)
         )

@@ -33,6 +33,7 @@ def as_json(found: Comparison) -> str:
     plain = json.loads(dumps(found, redactor()))
     plain["differs"] = found.differs
     plain["data"]["num_different"] = len(found.data.different)
+    plain["data"]["num_untested"] = len(found.data.untested)
     for moved, of in zip(plain["calibration"]["moved"], found.calibration.moved, strict=True):
         moved["ratio"] = of.ratio if math.isfinite(of.ratio) else None
     for match, of_match in zip(plain["circuits"], found.circuits, strict=True):
@@ -148,7 +149,7 @@ class Printer:
             self._section("calibration", "the same")
             return
         told = (
-            _counted(len(found.moved), "value") + " differ"
+            _moved_or_alone(found)
             if found.same_device
             else ("of different devices, so that only medians are compared")
         )
@@ -156,7 +157,7 @@ class Printer:
         medians = [
             (
                 f"median {q.quantity}",
-                f"{q.num_changed} of {min(q.num_a, q.num_b)} differ" if found.same_device else "",
+                f"{q.num_changed} of {q.num_common} differ" if found.same_device else "",
                 _quantity(q.median_a, q.unit),
                 _quantity(q.median_b, q.unit),
                 _ratio(q.median_b / q.median_a if q.median_a > 0 else math.nan),
@@ -212,9 +213,16 @@ def verdict(found: DataComparison) -> str:
         return f"bit-identical ({common})"
     if not found.num_common:
         return "nothing to compare: no PUB of which both runs have a result"
-    if found.verdict == "untested":
-        return f"not identical, and of no kind that can be tested ({common})"
     same = f", {found.num_identical} bit-identical" if found.num_identical else ""
+    if found.verdict == "untested":
+        count = len(found.untested)
+        if count == found.num_common:
+            return f"not identical, and of no kind that can be tested ({common})"
+        p_value = f", p {_compared(found.p_value)}" if found.num_tested else ""
+        return (
+            f"not all tested: {_counted(count, 'PUB')} not identical, of no kind that can be "
+            f"tested; the others compatible ({common}{same}{p_value}, level {found.alpha:g})"
+        )
     facts = f"{common}{same}, p {_compared(found.p_value)}, level {found.alpha:g}"
     if found.verdict == "compatible":
         return f"statistically compatible ({facts})"
@@ -270,6 +278,12 @@ def ranges(indices: Iterable[int], most: int = 8) -> str:
     return ", ".join(listed) + more
 
 
+def _moved_or_alone(found: Calibration) -> str:
+    alone = sum(q.num_a + q.num_b - 2 * q.num_common for q in found.quantities)
+    differ = f"{_counted(len(found.moved), 'value')} differ"
+    return f"{differ}, {alone} in one run only" if alone else differ
+
+
 def _moved_row(moved: Moved) -> tuple[str, ...]:
     a, b = _quantity(moved.a, moved.unit), _quantity(moved.b, moved.unit)
     return moved.quantity, moved.where, a, b, _ratio(moved.ratio)
@@ -286,6 +300,8 @@ def _ratio(ratio: float) -> str:
 
 
 def _by_difference(pub: PubComparison) -> tuple[float, float]:
+    if pub.problem:
+        return (2.0 if pub.identical else -1.0), 0.0
     p_value = 1.0 if pub.p_value is None else pub.p_value
     return p_value, -(pub.total_variation or pub.max_z or 0.0)
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME
+from qexp.archive.verify import intact
 from qexp.errors import ArchiveError, ConfigError
-from qexp.report.opening import open_sealed
 from qexp.report.samples import MAX_PUBS, Measured, measure
 from qexp.report.text import moment
 
@@ -107,7 +108,7 @@ def _read(folder: Path, max_pubs: int) -> Point:
         problem = f"it is not sealed; python -m qexp.resume {folder.name} goes on with it"
         return Point(folder, folder.name, "unreadable", problem)
     try:
-        with open_sealed(folder) as archive:
+        with open_archive(intact(folder)) as archive:
             return _point(archive, folder, max_pubs)
     except ArchiveError as error:
         # The page names no path of the machine it was made on.

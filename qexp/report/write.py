@@ -26,13 +26,14 @@ def write_report(given: Path, output: Path | None = None) -> Path:
         ArchiveError: There is no run, its archive is damaged, or the page cannot be written.
         ConfigError: `output` is not a place for a page.
     """
-    from qexp.report.opening import open_sealed
+    from qexp.archive.read import open_archive
+    from qexp.archive.verify import intact
     from qexp.report.render import render
 
     if given.is_file() or any((given / name).exists() for name in (ARCHIVE_NAME, JOURNAL)):
         from qexp.report.run_page import run_page
 
-        with open_sealed(given) as archive:
+        with open_archive(intact(given)) as archive:
             folder = archive.path.parent
             text = render("run.html", page=run_page(archive))
     else:

@@ -12,7 +12,7 @@ import pytest
 import qexp.run
 from qexp.archive.read import open_archive
 from qexp.compare import compare_runs
-from qexp.compare.model import Comparison, DataComparison
+from qexp.compare.model import Comparison, DataComparison, PubComparison
 from qexp.config.load import load
 from qexp.core.model import SourceFile
 from qexp.errors import ArchiveError, ConfigError, GeneratorError, NotReproducedError
@@ -155,6 +155,11 @@ def test_a_folder_with_something_in_it_is_left_alone(ghz: Path, tmp_path: Path) 
     with pytest.raises(ConfigError, match=r"--into: \. is not empty"):
         new_folder(spec, ".")
     assert new_folder(spec, "new/folder") == tmp_path / "new" / "folder"
+    for below in ("notes.txt/new", "notes.txt/new/folder"):
+        with pytest.raises(
+            ConfigError, match=f"{below} cannot be a folder: .*notes.txt is a file; name"
+        ):
+            new_folder(spec, below)
 
 
 def test_a_generator_that_fails_leaves_its_log_and_a_way_out(ghz: Path, tmp_path: Path) -> None:
@@ -230,10 +235,11 @@ def test_the_verdict(tmp_path: Path) -> None:
     path = write(tmp_path, [sampled(1), sampled(2)])
     same = compare_runs(path, path)
     assert isinstance(same.data, DataComparison)
+    odd = PubComparison("main", 0, 0, "sampler", identical=False, same_isa=True, problem="no shots")
     assert judge(compared(same, verdict="compatible")).startswith("reproduced: statistically comp")
     for changes, told in (
         ({"verdict": "different"}, "the data are not compatible"),
-        ({"verdict": "untested"}, "no test for their kind"),
+        ({"verdict": "untested", "pubs": (odd,)}, "of 1 of 2 PUBs .* cannot be tested: no shots"),
         ({"num_common": 1}, "for 1 of 2 PUBs the new run has another circuit or no result"),
     ):
         with pytest.raises(NotReproducedError, match=told) as error:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
-from qiskit.circuit import Parameter
-from qiskit.circuit.library import XGate, efficient_su2
+from qiskit.circuit import Gate, Parameter
+from qiskit.circuit.library import UnitaryGate, XGate, efficient_su2
 from qiskit.circuit.random import random_circuit
 from qiskit.quantum_info import Statevector
 from qiskit_aer.primitives import SamplerV2
@@ -81,6 +81,58 @@ def test_what_has_no_statevector_has_no_distribution(build, reason: str) -> None
     assert ideal_probabilities(circuit, max_qubits=2) is None
     with pytest.raises(NotExactError, match=reason):
         distribution(circuit, max_qubits=2)
+
+
+@pytest.mark.parametrize("what", ["reset", "initialize", "measure"])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_what_collapses_within_an_instruction_is_not_exact(what: str, depth: int) -> None:
+    within = QuantumCircuit(1, name="within")
+    if what == "measure":
+        within.add_register(ClassicalRegister(1))
+        within.measure(0, 0)
+    else:
+        within.reset(0) if what == "reset" else within.initialize([1, 0], 0)
+    for _ in range(depth - 1):
+        outer = QuantumCircuit(1, within.num_clbits, name="outer")
+        outer.append(within.to_instruction(), outer.qubits, outer.clbits)
+        within = outer
+    circuit = QuantumCircuit(2, 3)
+    circuit.h(0)
+    circuit.cx(0, 1)
+    circuit.append(within.to_instruction(), [0], circuit.clbits[2 : 2 + within.num_clbits])
+    circuit.measure([0, 1], [0, 1])
+    with pytest.raises(NotExactError, match=f"'{what}' within '{within.name}'"):
+        distribution(circuit)
+
+
+def test_a_gate_whose_definition_resets_is_not_exact() -> None:
+    definition = QuantumCircuit(1)
+    definition.reset(0)
+    gate = Gate("gate", 1, [])
+    gate.definition = definition
+    circuit = QuantumCircuit(1)
+    circuit.h(0)
+    circuit.append(gate, [0])
+    circuit.measure_all()
+    with pytest.raises(NotExactError, match="'reset' within 'gate'"):
+        distribution(circuit)
+
+
+def test_initialize_is_exact_at_the_beginning_only() -> None:
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    circuit.initialize([0.6, 0.8], 1)
+    circuit.append(UnitaryGate([[0, 1], [1, 0]]), [0])
+    circuit.measure_all()
+    expected = {"00": 0.18, "01": 0.18, "10": 0.32, "11": 0.32}
+    assert ideal_probabilities(circuit) == pytest.approx(expected)
+    late = QuantumCircuit(2)
+    late.h(0)
+    late.cx(0, 1)
+    late.initialize([1, 0], 0)
+    late.measure_all()
+    with pytest.raises(NotExactError, match="initialised after gates"):
+        distribution(late)
 
 
 def _flip() -> QuantumCircuit:

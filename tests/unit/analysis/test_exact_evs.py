@@ -91,3 +91,11 @@ def test_wide_circuits_are_left_out_and_samplers_refused(tmp_path: Path) -> None
     only_wide = run_of(tmp_path / "w", {"main": pairs[:1]})
     with pytest.raises(AnalysisError, match="no expectation value can be compared"):
         exact_evs(only_wide, max_qubits=2)
+
+
+@pytest.mark.parametrize("std", [0.0, np.nan])
+def test_values_without_standard_errors_are_said_to_be(tmp_path: Path, std: float) -> None:
+    pair = ((QuantumCircuit(1), ["Z", "X"]), estimated([0.8, 0.1], [std, std]))
+    found = exact_evs(run_of(tmp_path, {"main": [pair]}))
+    assert found.attrs["summary"].endswith("of 0 terms, no standard error is above 0")
+    assert float(found.rms_error) == pytest.approx(np.sqrt((0.04 + 0.01) / 2))

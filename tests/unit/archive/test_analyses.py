@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 import qexp
-from qexp.archive.analyses import read_analyses, write_analysis
+from qexp.archive.analyses import read_analyses, read_analysis, write_analysis
 from qexp.archive.store import RunStore
 from qexp.core.spec import AnalysisSpec
 from qexp.errors import AnalysisError, ArchiveError
@@ -62,6 +62,27 @@ def test_a_result_comes_back_with_where_it_is_from(run, tmp_path: Path) -> None:
     assert found.attrs["is_stale"] is False
     with netCDF4.Dataset(path) as plain:
         assert plain["fidelity"].units == "1"
+
+
+def test_only_dates_and_durations_come_back_as_such(run) -> None:
+    date, duration = np.array(["2026-01-01", "NaT"], "M8[ns]"), np.array([1, 2], "m8[s]")
+    age = {"units": "days since 2000-01-01"}
+    dataset = xr.Dataset(
+        {
+            "t1": ("qubit", np.array([1e-6, np.nan]), {"units": "seconds"}),
+            "age": ("qubit", np.array([2.5, 3.5]), age),
+            "date": ("qubit", date),
+            "duration": ("qubit", duration),
+        }
+    )
+    found = read_analysis(write_analysis(run, SPEC, dataset))
+    for name, variable in dataset.data_vars.items():
+        assert found[name].dtype == variable.dtype, name
+        assert np.array_equal(found[name].isnull(), variable.isnull())
+    assert found.age.values.tolist() == [2.5, 3.5]
+    assert found.age.attrs == age
+    assert np.array_equal(found.date.values, date, equal_nan=True)
+    assert np.array_equal(found.duration.values, duration)
 
 
 def test_a_result_of_other_data_is_stale(run, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import qexp
-from qexp.archive.verify import is_as_sealed, verify
+from qexp.archive.verify import intact, is_as_sealed, is_intact, verify
 from qexp.core.digest import file_digest
 from qexp.errors import ArchiveError
 from tests.unit.archive.flips import Damage, cuts, flip, flips, survey
@@ -193,3 +193,24 @@ def test_the_documented_six_lines_verify_the_file(
     monkeypatch.chdir(sealed.parent)
     exec(compile(snippet, "archive-format.md", "exec"), {})
     assert capsys.readouterr().out == "True\n"
+
+
+def test_a_file_without_the_digest_that_its_schema_wants_is_damaged(
+    sealed: Path, tmp_path: Path
+) -> None:
+    assert is_intact(sealed) is True
+    assert intact(sealed.parent) == sealed
+    path = tmp_path / "run.h5"
+    path.write_bytes(sealed.read_bytes())
+    with h5py.File(path, "r+") as file:
+        del file["file_sha256"]
+    assert is_intact(path) is False
+    with pytest.raises(ArchiveError, match="is not what was sealed: restore it"):
+        intact(path)
+    (line,) = verify(path)
+    assert "does not state its SHA-256" in line
+    # The first schema had none.
+    with h5py.File(path, "r+") as file:
+        file.attrs["qexp_schema"] = "1.0"
+    assert is_intact(path) is None
+    assert intact(path) == path

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import pytest
 
 from qexp.commands.main import COMMANDS, main
+from tests.unit.commands.conftest import Command
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,3 +38,33 @@ def test_a_reader_that_has_seen_enough_is_no_error(name: str, runs: Path) -> Non
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("show", ()),
+        ("verify", ()),
+        ("diff", ("sound",)),
+        ("analyse", ("ideal",)),
+        ("report", ()),
+        ("export", ("--to", "csv")),
+        ("reproduce", ()),
+    ],
+)
+@pytest.mark.usefixtures("own_process")
+def test_a_file_that_lost_its_digest_is_damaged_for_every_command(
+    command: Command, runs: Path, tmp_path: Path, name: str, more: tuple[str, ...]
+) -> None:
+    for folder in ("sound", "edited"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(runs / "e" / "r0-complete" / "run.h5", tmp_path / folder)
+    # As an editor of HDF5 files would do, to which the digest is a dataset like any other.
+    with h5py.File(tmp_path / "edited" / "run.h5", "r+") as file:
+        del file["file_sha256"]
+    before = (tmp_path / "edited" / "run.h5").read_bytes()
+    ended = command(name, "edited", *more)
+    assert ended.code == 5
+    assert ("DAMAGED" if name == "show" else "edited/run.h5") in ended.out + ended.err
+    assert (tmp_path / "edited" / "run.h5").read_bytes() == before
+    assert [path.name for path in (tmp_path / "edited").iterdir()] == ["run.h5"]

@@ -53,6 +53,16 @@ def test_the_same_calibration() -> None:
     assert found.moved == ()
 
 
+def test_as_many_values_of_other_gates_are_no_same_calibration() -> None:
+    a, b = properties(), properties()
+    b["gates"][0]["qubits"] = [1, 2]
+    found = compare_calibrations(a, b, same_device=True)
+    assert found.moved == ()
+    assert not found.is_same
+    (gates,) = (q for q in found.quantities if q.quantity == "gate error")
+    assert (gates.num_a, gates.num_b, gates.num_common) == (1, 1, 0)
+
+
 def test_qubits_of_other_devices_are_not_compared() -> None:
     found = compare_calibrations(properties(), properties(t1_us=50.0), same_device=False)
     assert found.moved == ()

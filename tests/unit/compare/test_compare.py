@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from qiskit.primitives import DataBin, PubResult
+from qiskit.primitives import DataBin, PubResult, SamplerPubResult
 
 from qexp.archive.schema import ARCHIVE_NAME
 from qexp.compare import compare_runs
+from qexp.compare.data import compare_pub
+from qexp.compare.model import PubComparison
 from qexp.compare.text import as_json, verdict
-from qexp.errors import ArchiveError
+from qexp.errors import ArchiveError, NotReproducedError
+from qexp.reproduce import judge
 from tests.unit.archive.samples import estimator_pub, header, sampler_pub
 from tests.unit.compare.runs import estimated, sampled, write, write_estimator
 
@@ -143,6 +147,7 @@ def kerneled(value: complex) -> PubResult:
     ("b", "problem"),
     [
         (kerneled(2j), "neither counts nor expectation values"),
+        (estimated(1), "other registers or shapes"),
         (sampled(1), "other registers or shapes"),
         (
             PubResult(DataBin(shape=(), evs=np.array(np.nan), stds=np.array(1.0)), {}),
@@ -159,6 +164,90 @@ def test_data_for_which_there_is_no_test(tmp_path: Path, b: Any, problem: str) -
     assert verdict(data).startswith("not identical, and of no kind that can be tested")
 
 
+def values(evs: Any, stds: Any, **more: Any) -> PubResult:
+    """Of `estimator_pub`: 2 points, two observables."""
+    fields = {"evs": evs, "stds": stds, **more}
+    arrays = {name: np.array(value, float).reshape(2, 2) for name, value in fields.items()}
+    return PubResult(DataBin(shape=(2, 2), **arrays), {})
+
+
+NAN, ZEROS, STDS = np.nan, [0.0] * 4, [0.01] * 4
+LACKING = "evs or stds that are not finite, and not the same in both"
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "problem"),
+    [
+        (values(ZEROS, [NAN] * 4), values([1] * 4, [NAN] * 4), "no finite evs with finite stds"),
+        (values([NAN] * 4, STDS), values([NAN] * 4, ZEROS), "no finite evs with finite stds"),
+        (values(ZEROS, STDS), values([NAN, 0, 0, 0], STDS), LACKING),
+        (values(ZEROS, STDS), values(ZEROS, [np.inf, 0.01, 0.01, 0.01]), LACKING),
+        (values([NAN, 0, 0, 0], STDS), values([np.inf, 0, 0, 0], STDS), LACKING),
+        # The one that differs has no standard error in either.
+        (
+            values([0, 0, 0, 0.1], [0.01, 0.01, 0.01, NAN]),
+            values([0, 0, 0, 0.2], [0.01, 0.01, 0.01, NAN]),
+            LACKING,
+        ),
+    ],
+)
+def test_values_that_cannot_be_tested_are_not_called_compatible(
+    tmp_path: Path, a: PubResult, b: PubResult, problem: str
+) -> None:
+    found = compare_runs(write_estimator(tmp_path / "a", [a]), write_estimator(tmp_path / "b", [b]))
+    assert (found.data.verdict, found.data.p_value) == ("untested", None)
+    assert found.data.untested[0].problem == problem
+    assert found.differs
+
+
+def test_values_that_are_not_finite_in_both_hide_no_others(tmp_path: Path) -> None:
+    a = write_estimator(tmp_path / "a", [values([NAN, 0, np.inf, 0], STDS)])
+    same = write_estimator(tmp_path / "b", [values([NAN, 0.01, np.inf, 0], STDS)])
+    other = write_estimator(tmp_path / "c", [values([NAN, 0.1, np.inf, 0], STDS)])
+    found = compare_runs(a, same).data
+    assert (found.verdict, found.pubs[0].num_points) == ("compatible", 2)
+    assert found.pubs[0].max_difference == pytest.approx(0.01)
+    assert compare_runs(a, other).data.verdict == "different"
+
+
+@pytest.mark.parametrize(
+    "evs", [np.array([[1j, 0], [0, 0]]), np.zeros((2, 2), complex), np.zeros((2, 2), object)]
+)
+def test_values_that_are_no_real_numbers_have_no_test(evs: Any) -> None:
+    odd = SimpleNamespace(data={"evs": evs, "stds": np.full((2, 2), 0.01)})
+    pub = PubComparison("main", 0, 0, "estimator", identical=False, same_isa=True)
+    assert compare_pub(pub, odd, odd).problem == "neither counts nor expectation values"
+
+
+def test_estimators_with_another_field_are_compared(tmp_path: Path) -> None:
+    a = write_estimator(tmp_path / "a", [values(ZEROS, STDS)])
+    more = values([0.01] * 4, STDS, ensemble_standard_error=STDS)
+    found = compare_runs(a, write_estimator(tmp_path / "b", [more])).data
+    assert (found.verdict, found.num_tested) == ("compatible", 1)
+    more = values([0.1] * 4, STDS, ensemble_standard_error=STDS)
+    found = compare_runs(a, write_estimator(tmp_path / "c", [more])).data
+    assert found.verdict == "different"
+
+
+def test_a_pub_without_a_test_is_not_covered_by_the_others(tmp_path: Path) -> None:
+    a = write(tmp_path / "a", [sampled(1), sampled(2), sampled(3)])
+    odd = SamplerPubResult(DataBin(shape=(3,), reg0=sampled(2).data.reg0), {})
+    found = compare_runs(a, write(tmp_path / "b", [sampled(1), odd, sampled(4)]))
+    assert (found.data.verdict, found.data.num_tested) == ("untested", 2)
+    assert [pub.a for pub in found.data.untested] == [1]
+    assert found.differs
+    assert verdict(found.data).startswith(
+        "not all tested: 1 PUB not identical, of no kind that can be tested; the others compatible"
+        " (3 PUBs, 1 bit-identical, p "
+    )
+    assert json.loads(as_json(found))["data"]["num_untested"] == 1
+    with pytest.raises(NotReproducedError, match=r"of 1 of 3 PUBs .* cannot be tested: other reg"):
+        judge(found)
+    # A test that finds a difference says more.
+    worse = [sampled(1), odd, sampled(4, bias=0.7)]
+    assert compare_runs(a, write(tmp_path / "c", worse)).data.verdict == "different"
+
+
 def test_a_damaged_archive_is_refused_in_one_line(tmp_path: Path) -> None:
     a = write(tmp_path / "a", [sampled(1)])
     damaged = bytearray(a.read_bytes())
@@ -169,7 +258,7 @@ def test_a_damaged_archive_is_refused_in_one_line(tmp_path: Path) -> None:
         compare_runs(a, tmp_path / "b")
     assert "\n" not in str(told.value)
     assert "is not what was sealed: restore it from a copy" in str(told.value)
-    assert str(told.value).endswith(f"all: python -m qexp.archive verify {tmp_path}/b/run.h5")
+    assert str(told.value).endswith(f"python -m qexp.archive verify {tmp_path}/b/run.h5")
 
 
 def test_json_holds_all_of_it(tmp_path: Path) -> None:

@@ -64,6 +64,10 @@ def test_runs_of_other_devices_and_of_none(tmp_path: Path) -> None:
     a = write(tmp_path / "a", [sampled(1)])
     other = write(tmp_path / "b", [sampled(1)], backend=backend | {"name": "other"})
     assert "of different devices, so that only medians are compared" in printed(a, other)
+    properties = backend["properties"]
+    fewer = properties | {"qubits": [properties["qubits"][0], properties["qubits"][1][1:]]}
+    less = write(tmp_path / "d", [sampled(1)], backend=backend | {"properties": fewer})
+    assert "calibration: 0 values differ, 1 in one run only" in printed(a, less)
     none = write(tmp_path / "c", [sampled(1)], backend=backend | {"properties": None})
     assert "calibration: B has none recorded" in printed(a, none)
 
