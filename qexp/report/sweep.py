@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qexp.archive.schema import ARCHIVE_NAME
+from qexp.catalogue.find import runs_below
 from qexp.errors import ArchiveError, ConfigError
 from qexp.report.opening import open_sealed
 from qexp.report.samples import MAX_PUBS, Measured, measure
@@ -21,7 +22,6 @@ MAX_RUNS = 500
 _ALL_PUBS = 6000
 """PUBs of all runs of a sweep together that are compared with ideal distributions."""
 _LEAST_PUBS = 8
-_JOURNAL = "journal.jsonl"
 _KEY = re.compile(r"\+{0,2}(?P<key>[^=~]+)=(?P<value>.*)", re.DOTALL)
 
 
@@ -67,14 +67,14 @@ class Point:
 
 
 def read_sweep(folder: Path) -> tuple[Point, ...]:
-    """The runs below a folder, by path.
+    """The runs below a folder, by path: those that `qexp.catalogue.find.runs_below` finds.
 
     Raises:
         ConfigError: There is no such folder, no run in it, or more than 500.
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder} does not exist; name a run, or a folder with runs")
-    folders = sorted({path.parent for path in _files_of_runs(folder)})
+    folders = sorted(run.folder for run in runs_below(folder))
     if not folders:
         raise ConfigError(
             f"{folder} holds no run: there is no {ARCHIVE_NAME} in it; name a run, or a folder "
@@ -89,11 +89,6 @@ def read_sweep(folder: Path) -> tuple[Point, ...]:
     return tuple(_read(run, most) for run in folders)
 
 
-def _files_of_runs(folder: Path) -> Iterable[Path]:
-    for name in (ARCHIVE_NAME, _JOURNAL):
-        yield from folder.rglob(name)
-
-
 def swept_keys(points: Sequence[Point]) -> tuple[str, ...]:
     """Keys whose values differ between the runs; the seed only if nothing else does."""
     readable = [point for point in points if not point.problem]
@@ -103,12 +98,14 @@ def swept_keys(points: Sequence[Point]) -> tuple[str, ...]:
 
 
 def _read(folder: Path, max_pubs: int) -> Point:
-    if not (folder / ARCHIVE_NAME).is_file():
-        problem = f"it is not sealed; python -m qexp.resume {folder.name} goes on with it"
-        return Point(folder, folder.name, "unreadable", problem)
     try:
+        if not (folder / ARCHIVE_NAME).is_file():
+            problem = f"it is not sealed; python -m qexp.resume {folder.name} goes on with it"
+            return Point(folder, folder.name, "unreadable", problem)
         with open_sealed(folder) as archive:
             return _point(archive, folder, max_pubs)
+    except PermissionError:
+        return Point(folder, folder.name, "unreadable", "no permission to read its folder")
     except ArchiveError as error:
         # The page names no path of the machine it was made on.
         said = str(error).replace(f"{folder}/", "").replace(str(folder), folder.name)

@@ -81,6 +81,31 @@ def test_damaged_and_unfinished_runs_are_listed_and_stop_nothing(sweep: Path):
     assert str(sweep) not in text
 
 
+def test_copies_of_an_archive_inside_a_runs_folder_are_no_runs(sweep: Path):
+    archive = sweep / "run-0" / "run.h5"
+    for place in (sweep / "run-0" / "run-rocrate", sweep / ".trash"):
+        place.mkdir()
+        (place / "run.h5").write_bytes(archive.read_bytes())
+    (sweep / "run-8" / "parts").mkdir(parents=True)
+    points = read_sweep(sweep)
+    assert [point.folder.name for point in points] == ["run-0", "run-1", "run-2", "run-8"]
+    assert [point.status for point in points] == ["complete"] * 3 + ["unreadable"]
+    assert "1 of 4 runs is not complete." in Page(write_report(sweep).read_text("utf-8")).text
+
+
+def test_a_folder_that_may_not_be_read_is_listed(sweep: Path, monkeypatch: pytest.MonkeyPatch):
+    is_file = Path.is_file
+
+    def refused(path: Path) -> bool:
+        if path.parent == sweep / "run-1":
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refused)
+    point = read_sweep(sweep)[1]
+    assert (point.status, point.problem) == ("unreadable", "no permission to read its folder")
+
+
 def test_values_that_are_no_numbers_have_an_axis_too(tmp_path: Path):
     for number, name in enumerate(("sabre", "<b>trivial</b>")):
         write_point(tmp_path / f"run-{number}", name, number)
