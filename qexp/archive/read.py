@@ -14,6 +14,7 @@ import numpy as np
 from qexp.archive.counts import counts_in
 from qexp.archive.file import ArchiveFile, locate
 from qexp.archive.happened import read_batches, read_job, read_journal, why_missing
+from qexp.archive.overview import load_config
 from qexp.archive.planned import PubTable, read_circuit, read_pub
 from qexp.archive.records import BatchRecord, JobRecord, LazySequence, Results, partition_of
 from qexp.archive.results import ResultGroup, decode_result
@@ -124,12 +125,12 @@ class Archive:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The resolved config."""
-        import yaml  # type: ignore[import-untyped]
-
-        with self._file.reading():
-            loaded = yaml.safe_load(self.config_yaml)
-        return loaded if isinstance(loaded, dict) else {}
+        """The resolved config; one with YAML aliases, which qexp never writes, is refused."""
+        text = self.config_yaml
+        try:
+            return load_config(text)
+        except ArchiveError as error:
+            raise ArchiveError(f"{self.path}: {error}") from None
 
     @property
     def config_yaml(self) -> str:
