@@ -14,7 +14,7 @@ import numpy as np
 from qexp.archive.counts import counts_in
 from qexp.archive.file import ArchiveFile, locate
 from qexp.archive.happened import read_batches, read_job, read_journal, why_missing
-from qexp.archive.overview import load_config
+from qexp.archive.overview import load_config, total
 from qexp.archive.planned import PubTable, read_circuit, read_pub
 from qexp.archive.records import BatchRecord, JobRecord, LazySequence, Results, partition_of
 from qexp.archive.results import ResultGroup, decode_result
@@ -250,7 +250,7 @@ class Archive:
         """QPU seconds that were charged for all jobs, where they are reported."""
         if not self._file.count("jobs/usage_s"):
             return 0.0
-        return float(np.nansum(self._file.column("jobs/usage_s")))
+        return total(self._file.column("jobs/usage_s")) or 0.0
 
     @property
     def results(self) -> Mapping[str, Results[PubResult]]:
