@@ -13,7 +13,7 @@ from qexp.catalogue.find import runs_below
 from qexp.errors import ArchiveError, ConfigError
 from qexp.report.opening import open_sealed
 from qexp.report.samples import MAX_PUBS, Measured, measure
-from qexp.report.text import moment
+from qexp.report.text import is_finite, moment
 
 if TYPE_CHECKING:
     from qexp.archive.read import Archive
@@ -150,4 +150,4 @@ def number_in(text: str) -> float | None:
         value: Any = float(text)
     except ValueError:
         return None
-    return float(value) if abs(value) < 1e300 else None
+    return float(value) if is_finite(value) else None
