@@ -29,6 +29,9 @@ MAX_IDEAL_QUBITS = 12
 MAX_AMPLITUDES = 2**29
 """Updates of amplitudes for a workload's ideal states; some ten seconds of Qiskit's statevector."""
 
+_UNBOUND = (ArithmeticError, RuntimeError)
+"""What Qiskit raises where a parameter's value is NaN or infinite."""
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -290,7 +293,7 @@ class _Reader:
             return None
         try:
             return exact_values(pub, MAX_IDEAL_QUBITS)
-        except NotExactError:
+        except (NotExactError, *_UNBOUND):
             return None
 
     def _ideal(self, pub: Any, point: tuple[int, ...]) -> Mapping[str, float] | None:
@@ -298,7 +301,11 @@ class _Reader:
 
         if not self._affords(pub.circuit):
             return None
-        found = ideal_probabilities(_bound(pub, point), MAX_IDEAL_QUBITS)
+        try:
+            bound = _bound(pub, point)
+        except _UNBOUND:
+            return None
+        found = ideal_probabilities(bound, MAX_IDEAL_QUBITS)
         return found if found and all(map(is_finite, found.values())) else None
 
 
