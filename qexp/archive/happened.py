@@ -31,7 +31,7 @@ def read_job(file: ArchiveFile, index: int) -> JobRecord:
         error=row.pop("error") or None,
         error_code=int(row.pop("error_code")) or None,
         failure=row.pop("failure") or None,
-        usage_s=None if math.isnan(usage) else float(usage),
+        usage_s=float(usage) if math.isfinite(usage) else None,
         snapshot=int(snapshot) if snapshot >= 0 else None,
         batch=int(batch) if batch >= 0 else None,
         spans=_read_spans(file, index),

@@ -88,8 +88,8 @@ def load_config(text: str) -> dict[str, Any]:
 
 
 def total(values: NDArray[np.float64]) -> float | None:
-    """The sum of what is not NaN, None where nothing is known."""
-    known = values[~np.isnan(values)]
+    """The sum of what is finite, None where nothing is known."""
+    known = values[np.isfinite(values)]
     return math.fsum(known) if known.size else None
 
 

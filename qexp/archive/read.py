@@ -15,6 +15,7 @@ from qexp.archive.counts import counts_in
 from qexp.archive.file import ArchiveFile, locate
 from qexp.archive.happened import read_batches, read_job, read_journal, why_missing
 from qexp.archive.metadata import read_metadata
+from qexp.archive.overview import load_config, total
 from qexp.archive.planned import PubTable, read_circuit, read_pub
 from qexp.archive.records import BatchRecord, JobRecord, LazySequence, Results, partition_of
 from qexp.archive.results import ResultGroup, decode_result
@@ -125,12 +126,12 @@ class Archive:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The resolved config."""
-        import yaml  # type: ignore[import-untyped]
-
-        with self._file.reading():
-            loaded = yaml.safe_load(self.config_yaml)
-        return loaded if isinstance(loaded, dict) else {}
+        """The resolved config; one with YAML aliases, which qexp never writes, is refused."""
+        text = self.config_yaml
+        try:
+            return load_config(text)
+        except ArchiveError as error:
+            raise ArchiveError(f"{self.path}: {error}") from None
 
     @property
     def config_yaml(self) -> str:
@@ -250,7 +251,7 @@ class Archive:
         """QPU seconds that were charged for all jobs, where they are reported."""
         if not self._file.count("jobs/usage_s"):
             return 0.0
-        return float(np.nansum(self._file.column("jobs/usage_s")))
+        return total(self._file.column("jobs/usage_s")) or 0.0
 
     @property
     def results(self) -> Mapping[str, Results[PubResult]]:

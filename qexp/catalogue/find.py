@@ -25,6 +25,11 @@ class Found:
     signature: str
     size_bytes: int | None
 
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.path.parent if self.path.name == ARCHIVE_NAME else self.path
+
 
 def runs_below(root: Path) -> Iterator[Found]:
     """Every run below a folder, by path; the folder itself may be one, or an archive.

@@ -26,8 +26,8 @@ _TABLE: Final = (
     "CREATE TABLE IF NOT EXISTS runs (path TEXT PRIMARY KEY, signature TEXT, crc32 INTEGER, "
     "entry TEXT) WITHOUT ROWID"
 )
-_PATHS: Final = "SELECT path FROM runs WHERE path >= ? AND path < ?"
-_ENTRIES: Final = "SELECT * FROM runs WHERE path >= ? AND path < ?"
+_PATHS: Final = "SELECT path FROM runs WHERE path = ? OR (path >= ? AND path < ?)"
+_ENTRIES: Final = "SELECT * FROM runs WHERE path = ? OR (path >= ? AND path < ?)"
 #: What is no fault of the file: it is locked, or its place cannot be read or written.
 _NO_DAMAGE: Final = frozenset(
     {
@@ -145,7 +145,8 @@ def _crc32(run: Found, text: str) -> int:
     return zlib.crc32(f"{_key(run.path)}\0{run.signature}\0{text}".encode("utf-8", "replace"))
 
 
-def _range(root: Path) -> tuple[str, str]:
-    """The keys of what is below a folder, and of its neighbours whose names begin as its own."""
+def _range(root: Path) -> tuple[str, str, str]:
+    """The key of a folder or file itself, and from which to which are those of what is below."""
     key = _key(root)
-    return key, key + chr(ord(os.sep) + 1)
+    below = key.rstrip(os.sep)  # that of `/` is only a separator
+    return key, below + os.sep, below + chr(ord(os.sep) + 1)

@@ -44,6 +44,20 @@ _LACKS: Final = object()
 
 
 @dataclass(frozen=True)
+class Given:
+    """A value of a condition.
+
+    Attributes:
+        text: As it was given, without quotes; texts are compared with it.
+        parsed: The number, bool or None that it stands for, or the text. What is no text is
+            compared with it.
+    """
+
+    text: str
+    parsed: Any
+
+
+@dataclass(frozen=True)
 class Condition:
     """One comparison.
 
@@ -55,7 +69,7 @@ class Condition:
 
     key: str
     operation: str
-    values: tuple[Any, ...]
+    values: tuple[Given, ...]
 
     def holds(self, entry: Entry) -> bool:
         """Whether a run fulfils it; a run that lacks the key does not.
@@ -69,11 +83,11 @@ class Condition:
             return not any(_equal(one, value) for one in found for value in self.values)
         return any(self._compared(one, value) for one in found for value in self.values)
 
-    def _compared(self, one: Any, value: Any) -> bool:
+    def _compared(self, one: Any, value: Given) -> bool:
         if self.operation in ("==", "in"):
             return _equal(one, value)
         if self.operation == "~":
-            return str(value).casefold() in _text(one).casefold()
+            return value.text.casefold() in _text(one).casefold()
         return _comparable(one, value) and _ORDERS[self.operation](one, _as(one, value))
 
 
@@ -165,10 +179,14 @@ def _condition(text: str, expression: str) -> Condition:
     return Condition(match["key"], "==" if operation == "=" else operation, (_value(value),))
 
 
-def _value(text: str) -> Any:
-    """A number, true, false, null, a quoted text, or the text as it is."""
+def _value(text: str) -> Given:
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
-        return text[1:-1]
+        return Given(text[1:-1], text[1:-1])
+    return Given(text, _parsed(text))
+
+
+def _parsed(text: str) -> Any:
+    """A number, true, false, null, or the text as it is."""
     words = {"true": True, "false": False, "null": None, "none": None}
     if text.lower() in words:
         return words[text.lower()]
@@ -190,7 +208,7 @@ def _require_order(entries: Sequence[Entry], condition: Condition) -> None:
         example = printable(_text(found[0]))
         raise ConfigError(
             f"--where: {printable(condition.key)} is {example!r}, for example, which is neither "
-            f"below nor above {printable(str(value))!r}; compare numbers with numbers"
+            f"below nor above {printable(value.text)!r}; compare numbers with numbers"
         )
 
 
@@ -218,25 +236,27 @@ def _paths(value: Any, prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}"
 
 
-def _equal(one: Any, value: Any) -> bool:
-    if isinstance(one, bool) or isinstance(value, bool):
-        return one is value
-    if isinstance(one, str) and not isinstance(value, str):
-        # A text that looks like a number: names of devices, durations, ids.
-        return value is not None and one == str(value)
-    return bool(one == value)
+def _as(one: Any, value: Given) -> Any:
+    """What a value is compared with: a text with what was given, even if it looks like a number."""
+    return value.text if isinstance(one, str) else value.parsed
 
 
-def _comparable(one: Any, value: Any) -> bool:
-    """Whether one is below or above the other: numbers, or a text and anything."""
-    if isinstance(one, bool) or isinstance(value, bool) or value is None:
-        return False
-    return isinstance(one, str) or (isinstance(one, int | float) and isinstance(value, int | float))
+def _equal(one: Any, value: Given) -> bool:
+    other = _as(one, value)
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    return bool(one == other)
 
 
-def _as(one: Any, value: Any) -> Any:
-    """A date such as `2026` was read as a number."""
-    return str(value) if isinstance(one, str) else value
+def _comparable(one: Any, value: Given) -> bool:
+    """Whether one is below or above the other: two texts, or two numbers."""
+    if isinstance(one, str):
+        return True
+    return _is_number(one) and _is_number(value.parsed)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _rank(value: Any) -> tuple[int, Any]:

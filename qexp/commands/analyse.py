@@ -87,6 +87,7 @@ def _analysed(spec: AnalysisSpec, archive: Archive, log: Path) -> int:
     from qexp.analysis.evaluate import evaluate
     from qexp.commands.main import say_error
     from qexp.config import problems
+    from qexp.core.printable import printable
     from qexp.ending import shown_path
 
     try:
@@ -94,7 +95,7 @@ def _analysed(spec: AnalysisSpec, archive: Archive, log: Path) -> int:
     except QexpError as error:
         say_error(problems.of_error(error, log))
         return problems.exit_code(error)
-    sys.stdout.write(f"{made.name}: {made.summary}\n")
+    sys.stdout.write(f"{printable(f'{made.name}: {made.summary}')}\n")
     if made.path is not None:
-        sys.stdout.write(f"  {shown_path(made.path.resolve())}\n")
+        sys.stdout.write(f"  {printable(shown_path(made.path.resolve()))}\n")
     return 0

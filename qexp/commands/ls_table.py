@@ -133,7 +133,7 @@ def _shown(value: Any) -> str:
 
 def _summary(shown: Sequence[Entry], found: Sequence[Entry], root: Path, num_all: int) -> str:
     counts = Counter(entry.status for entry in found)
-    states = ", ".join(f"{number} {status}" for status, number in counts.most_common())
+    states = ", ".join(f"{number} {printable(name)}" for name, number in counts.most_common())
     listed = f"{len(found)} of {num_all}" if len(found) != num_all else str(num_all)
     text = f"{listed} {'run' if num_all == 1 else 'runs'} in {printable(str(root))}"
     text = f"{text}: {states}" if states else text

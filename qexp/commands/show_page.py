@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -271,17 +272,25 @@ def _moment(date: str | None) -> str:
     return (date or "").replace("T", " ").partition(".")[0].replace("+00:00", "").rstrip("Z")
 
 
-def _duration(seconds: float | None) -> str:
+def _known(value: Any) -> float | None:
+    """A finite number; `to_jsonable` makes a text of any other, such as `NaN`."""
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _duration(given: Any) -> str:
+    seconds = _known(given)
     return "" if seconds is None or seconds < 0 else format_duration(seconds)
 
 
-def _age(seconds: float | None) -> str:
+def _age(given: Any) -> str:
+    seconds = _known(given)
     if seconds is None:
         return ""
     return f"{seconds / _DAY_S:.0f} days" if seconds >= 2 * _DAY_S else f"{seconds / 3600:.1f} h"
 
 
-def _scaled(value: float | None, factor: float, unit: str) -> str:
+def _scaled(given: Any, factor: float, unit: str) -> str:
+    value = _known(given)
     return "" if value is None else f"{value * factor:.3g} {unit}"
 
 

@@ -38,7 +38,7 @@ def as_json(found: Comparison) -> str:
         moved["ratio"] = of.ratio if math.isfinite(of.ratio) else None
     for match, of_match in zip(plain["circuits"], found.circuits, strict=True):
         match["moved"] = [list(pair) for pair in of_match.moved]
-    return json.dumps(plain, indent=2, ensure_ascii=False)
+    return json.dumps(plain, indent=2)
 
 
 class Printer:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from qexp.report.axes import WIDTH
 from qexp.report.figures.coupling import Device, coupling_map, is_out_of_order
 from qexp.report.parts import Key, Picture, Table, sign, table
-from qexp.report.text import date, number, percent, plural, seconds
+from qexp.report.text import date, is_finite, number, percent, plural, seconds
 
 if TYPE_CHECKING:
     from qexp.archive.read import Archive
@@ -84,16 +84,16 @@ def _device(backend: Mapping[str, Any], times: Mapping[str, Mapping[int, float]]
     pairs: set[tuple[int, int]] = set()
     for item in target.get("instructions") or ():
         qubits = list(item.get("qubits") or ())
-        error = item.get("error")
+        error = _error(item)
         if not all(0 <= qubit < backend["num_qubits"] for qubit in qubits):
             continue
         if len(qubits) == 2:
             pair = (min(qubits), max(qubits))
             pairs.add(pair)
             if error is not None:
-                gates[pair] = min(float(error), gates.get(pair, float(error)))
+                gates[pair] = min(error, gates.get(pair, error))
         elif item.get("name") == "measure" and len(qubits) == 1 and error is not None:
-            readout[qubits[0]] = float(error)
+            readout[qubits[0]] = error
     notes = {
         qubit: ", ".join(
             f"{name} {seconds(of[qubit])}" for name, of in times.items() if qubit in of
@@ -101,6 +101,15 @@ def _device(backend: Mapping[str, Any], times: Mapping[str, Mapping[int, float]]
         for qubit in set[int]().union(*times.values())
     }
     return Device(int(backend["num_qubits"]), tuple(sorted(pairs)), readout, gates, notes)
+
+
+def _error(instruction: Mapping[str, Any]) -> float | None:
+    """The error of an instruction of the target, None where it is no finite number."""
+    return _finite(instruction.get("error"))
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and is_finite(value) else None
 
 
 def _by_qubit(
@@ -129,8 +138,9 @@ def _times(properties: Mapping[str, Any] | None) -> dict[str, dict[int, float]]:
     for qubit, values in enumerate((properties or {}).get("qubits") or ()):
         for item in values:
             factor = _UNITS_S.get(str(item.get("unit")))
-            if item.get("name") in found and factor and isinstance(item.get("value"), int | float):
-                found[item["name"]][qubit] = item["value"] * factor
+            value = _finite(item.get("value"))
+            if item.get("name") in found and factor and value is not None:
+                found[item["name"]][qubit] = value * factor
     return found
 
 
@@ -143,8 +153,9 @@ def _calibration(
 ) -> Table | None:
     singles: dict[int, list[float]] = defaultdict(list)
     for item in (backend.get("target") or {}).get("instructions") or ():
-        if item.get("name") in ("sx", "x") and item.get("error") is not None and item.get("qubits"):
-            singles[item["qubits"][0]].append(float(item["error"]))
+        error = _error(item)
+        if item.get("name") in ("sx", "x") and error is not None and item.get("qubits"):
+            singles[item["qubits"][0]].append(error)
     rows: list[list[str]] = []
 
     def add(name: str, values: Mapping[Any, float], marked: Sequence[Any], show: Any) -> None:

@@ -36,7 +36,16 @@ def section(measured: Measured) -> Section:
     if measured.samples:
         return _sampled(measured)
     held = plural(measured.num_pubs, "PUB")
-    return Section(measured.workload, f"{held}, of which none has a result that can be shown.")
+    summary = f"{held}, of which none has a result that can be shown."
+    return Section(measured.workload, summary + left_out(measured.num_not_finite))
+
+
+def left_out(count: int) -> str:
+    """A sentence on so many expectation values that are not shown, after a space; `""` for none."""
+    if not count:
+        return ""
+    are = "is" if count == 1 else "are"
+    return f" {plural(count, 'expectation value')} that {are} not finite {are} left out."
 
 
 def _scope(measured: Measured) -> str:
@@ -159,6 +168,7 @@ def _histogram(name: str, sample: Sample) -> Picture:
 def _estimated(measured: Measured) -> Section:
     estimates, compared = measured.estimates, measured.compared
     summary = f"{_scope(measured)}, {plural(len(estimates), 'expectation value')}."
+    summary += left_out(measured.num_not_finite)
     if compared:
         off = [abs(each.ev - (each.exact or 0.0)) for each in compared]
         summary += f" They differ from the exact values by {number(median(off))} in the median"

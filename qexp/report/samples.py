@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from qexp.archive.counts import counts_of
 from qexp.core.distances import hellinger_fidelity
+from qexp.report.text import is_finite
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -26,6 +28,9 @@ MAX_POINTS = 600
 MAX_IDEAL_QUBITS = 12
 MAX_AMPLITUDES = 2**29
 """Updates of amplitudes for a workload's ideal states; some ten seconds of Qiskit's statevector."""
+
+_UNBOUND = (ArithmeticError, RuntimeError)
+"""What Qiskit raises where a parameter's value is NaN or infinite."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +76,10 @@ class Estimate:
     Attributes:
         observable: Its name, or its terms if it has none.
         terms: Its Pauli strings and their weights.
-        ev: As measured.
-        std: Its standard error, NaN where the primitive gave none.
-        exact: What an ideal device gives, None where it is not known.
-        setting: The value of the PUB's parameter, where it has just one.
+        ev: As measured, finite.
+        std: Its standard error, NaN where the primitive gave none that is finite.
+        exact: What an ideal device gives, finite; None where it is not known.
+        setting: The value of the PUB's parameter, where it has just one that is finite.
     """
 
     pub: int
@@ -105,6 +110,7 @@ class Measured:
         num_available: Those with a result.
         shown: Indices of the PUBs of which anything below is.
         shapes: Shapes of their ISA circuits.
+        num_not_finite: Expectation values that are left out of `estimates`: NaN or infinite.
         used_qubits: Physical qubits that these act on.
         used_pairs: Pairs of them, the lower first, with the number of gates on them.
     """
@@ -119,6 +125,7 @@ class Measured:
     estimates: tuple[Estimate, ...] = ()
     used_qubits: frozenset[int] = frozenset()
     used_pairs: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    num_not_finite: int = 0
 
     @cached_property
     def judged(self) -> tuple[Sample, ...]:
@@ -165,6 +172,7 @@ class _Reader:
         self._points = 0
         self._used_qubits: set[int] = set()
         self._used_pairs: dict[tuple[int, int], int] = {}
+        self._not_finite = 0
 
     def read(self, max_pubs: int) -> Measured:
         available = self._results.available
@@ -196,6 +204,7 @@ class _Reader:
             tuple(estimates),
             frozenset(self._used_qubits),
             self._used_pairs,
+            self._not_finite,
         )
 
     def _shape(self, circuit: QuantumCircuit) -> Shape:
@@ -245,6 +254,9 @@ class _Reader:
             names = [str(name) for name in named]
         exact = self._exact_values(pub)
         for point in self._some_points(evs.shape):
+            if not is_finite(evs[point]):
+                self._not_finite += 1
+                continue
             observable = int(which[point])
             yield Estimate(
                 index,
@@ -254,9 +266,9 @@ class _Reader:
                 names[observable],
                 labels[observable],
                 float(evs[point]),
-                float(stds[point]),
-                None if exact is None else float(exact[point]),
-                None if settings is None else float(settings[int(sets[point])]),
+                float(stds[point]) if is_finite(stds[point]) else math.nan,
+                None if exact is None else _known(exact[point]),
+                None if settings is None else _known(settings[int(sets[point])]),
             )
 
     def _some_points(self, shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
@@ -281,7 +293,7 @@ class _Reader:
             return None
         try:
             return exact_values(pub, MAX_IDEAL_QUBITS)
-        except NotExactError:
+        except (NotExactError, *_UNBOUND):
             return None
 
     def _ideal(self, pub: Any, point: tuple[int, ...]) -> Mapping[str, float] | None:
@@ -289,7 +301,12 @@ class _Reader:
 
         if not self._affords(pub.circuit):
             return None
-        return ideal_probabilities(_bound(pub, point), MAX_IDEAL_QUBITS) or None
+        try:
+            bound = _bound(pub, point)
+        except _UNBOUND:
+            return None
+        found = ideal_probabilities(bound, MAX_IDEAL_QUBITS)
+        return found if found and all(map(is_finite, found.values())) else None
 
 
 def _bound(pub: Any, point: tuple[int, ...]) -> QuantumCircuit:
@@ -310,6 +327,10 @@ def _observable_label(terms: Mapping[str, float]) -> str:
         texts.append(f"{sign} {size}{pauli}")
     joined = " ".join(texts)
     return joined[2:] if joined.startswith("+") else joined.replace("− ", "−", 1)
+
+
+def _known(value: Any) -> float | None:
+    return float(value) if is_finite(value) else None
 
 
 def _label(pub: int, point: tuple[int, ...]) -> str:

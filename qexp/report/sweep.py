@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME
 from qexp.archive.verify import intact
+from qexp.catalogue.find import runs_below
 from qexp.errors import ArchiveError, ConfigError
 from qexp.report.samples import MAX_PUBS, Measured, measure
-from qexp.report.text import moment
+from qexp.report.text import is_finite, moment
 
 if TYPE_CHECKING:
     from qexp.archive.read import Archive
@@ -22,7 +23,6 @@ MAX_RUNS = 500
 _ALL_PUBS = 6000
 """PUBs of all runs of a sweep together that are compared with ideal distributions."""
 _LEAST_PUBS = 8
-_JOURNAL = "journal.jsonl"
 _KEY = re.compile(r"\+{0,2}(?P<key>[^=~]+)=(?P<value>.*)", re.DOTALL)
 
 
@@ -68,14 +68,14 @@ class Point:
 
 
 def read_sweep(folder: Path) -> tuple[Point, ...]:
-    """The runs below a folder, by path.
+    """The runs below a folder, by path: those that `qexp.catalogue.find.runs_below` finds.
 
     Raises:
         ConfigError: There is no such folder, no run in it, or more than 500.
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder} does not exist; name a run, or a folder with runs")
-    folders = sorted({path.parent for path in _files_of_runs(folder)})
+    folders = sorted(run.folder for run in runs_below(folder))
     if not folders:
         raise ConfigError(
             f"{folder} holds no run: there is no {ARCHIVE_NAME} in it; name a run, or a folder "
@@ -90,11 +90,6 @@ def read_sweep(folder: Path) -> tuple[Point, ...]:
     return tuple(_read(run, most) for run in folders)
 
 
-def _files_of_runs(folder: Path) -> Iterable[Path]:
-    for name in (ARCHIVE_NAME, _JOURNAL):
-        yield from folder.rglob(name)
-
-
 def swept_keys(points: Sequence[Point]) -> tuple[str, ...]:
     """Keys whose values differ between the runs; the seed only if nothing else does."""
     readable = [point for point in points if not point.problem]
@@ -104,12 +99,14 @@ def swept_keys(points: Sequence[Point]) -> tuple[str, ...]:
 
 
 def _read(folder: Path, max_pubs: int) -> Point:
-    if not (folder / ARCHIVE_NAME).is_file():
-        problem = f"it is not sealed; python -m qexp.resume {folder.name} goes on with it"
-        return Point(folder, folder.name, "unreadable", problem)
     try:
+        if not (folder / ARCHIVE_NAME).is_file():
+            problem = f"it is not sealed; python -m qexp.resume {folder.name} goes on with it"
+            return Point(folder, folder.name, "unreadable", problem)
         with open_archive(intact(folder)) as archive:
             return _point(archive, folder, max_pubs)
+    except PermissionError:
+        return Point(folder, folder.name, "unreadable", "no permission to read its folder")
     except ArchiveError as error:
         # The page names no path of the machine it was made on.
         said = str(error).replace(f"{folder}/", "").replace(str(folder), folder.name)
@@ -154,4 +151,4 @@ def number_in(text: str) -> float | None:
         value: Any = float(text)
     except ValueError:
         return None
-    return float(value) if abs(value) < 1e300 else None
+    return float(value) if is_finite(value) else None

@@ -13,9 +13,10 @@ import numpy as np
 
 from qexp.report.figures.along import NUM_SERIES, Series, Spot, along, swept_axis
 from qexp.report.parts import Alert, Key, Link, Picture, Row, Table, Tile, sign, table
+from qexp.report.results import left_out
 from qexp.report.samples import Measured
 from qexp.report.sweep import Point, number_in, read_sweep, swept_keys
-from qexp.report.text import number, plural, seconds
+from qexp.report.text import is_finite, number, plural, seconds
 
 _MAX_LISTED = 20
 _MAX_VALUES = 8
@@ -161,7 +162,7 @@ def _section(key: str, keys: Sequence[str], points: Sequence[Point]) -> SweptSec
             for point in members:
                 found = spot_of(point)
                 x = place[point.value(key)]
-                if found is not None and x is not None:
+                if found is not None and x is not None and all(map(is_finite, found)):
                     y, low, high = found
                     tip = f"{point.run_id}, {key}={point.value(key)}: {number(y)}"
                     spots.append(Spot(x, y, low, high, tip))
@@ -172,6 +173,7 @@ def _section(key: str, keys: Sequence[str], points: Sequence[Point]) -> SweptSec
     names = list(dict.fromkeys(each.workload for point in points for each in point.measured))
     for workload in names:
         where = f" ({workload})" if len(names) > 1 else ""
+        note = left_out(sum(m.num_not_finite for p in points if (m := _of(p, workload))))
         if found := lines(lambda point, workload=workload: _fidelity(point, workload)):  # type: ignore[misc]
             drawing = along(
                 found, axis, "Hellinger fidelity", f"Median fidelity by {key}", most=1.0
@@ -191,7 +193,7 @@ def _section(key: str, keys: Sequence[str], points: Sequence[Point]) -> SweptSec
                 Picture(
                     drawing,
                     f"Error of expectation values{where}",
-                    "Median of the run, bar over the middle half.",
+                    "Median of the run, bar over the middle half." + note,
                 )
             )
         if found := _values(points, key, place, workload):
@@ -200,7 +202,7 @@ def _section(key: str, keys: Sequence[str], points: Sequence[Point]) -> SweptSec
                 Picture(
                     drawing,
                     f"Expectation values{where}",
-                    "With one standard error; rings are exact values.",
+                    "With one standard error; rings are exact values." + note,
                 )
             )
     if found := lines(lambda point: (point.usage_s, point.usage_s, point.usage_s)):
@@ -264,7 +266,8 @@ def _values(
     series: dict[str, list[Spot]] = {}
     for point in points:
         found = _of(point, workload)
-        if found is None or not 0 < len(found.estimates) <= NUM_SERIES:
+        num_values = len(found.estimates) + found.num_not_finite if found else 0
+        if found is None or not 0 < num_values <= NUM_SERIES:
             return []
         x = place[point.value(key)]
         for each in found.estimates:

@@ -12,6 +12,7 @@ _KEPT = "\n\t"
 _CONTROL_PICTURES = 0x2400
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _MINUS = "\N{MINUS SIGN}"
+_LARGEST = 1e300
 
 
 def visible(text: str) -> str:
@@ -35,6 +36,11 @@ def _visible_character(character: str) -> str:
     if unicodedata.category(character) in ("Zs", "Cn", "Co"):
         return character
     return _REPLACEMENT
+
+
+def is_finite(value: float) -> bool:
+    """Whether a number can be drawn: finite, and so are sums and differences of such numbers."""
+    return abs(value) < _LARGEST
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -66,7 +72,9 @@ def percent(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """A duration: `420 ms`, `4.1 s`, `1 min 57 s`, `3 h 2 min`."""
+    """A duration: `420 ms`, `4.1 s`, `1 min 57 s`, `3 h 2 min`, `not known` if not finite."""
+    if not is_finite(value):
+        return "not known"
     if value < 0:
         return f"{_MINUS}{seconds(-value)}"
     if value < 59.95:

@@ -94,7 +94,8 @@ def swept_axis(label: str, values: Sequence[float], names: Sequence[str] | None)
     if low > 0 and high / low > _LOG_FROM:
         return Axis(label, low / 1.3, high * 1.3, is_log=True, ticks=_apart(ticks_there))
     gap = (high - low) * 0.08 or 0.5
-    close = len(different) > 7 or min(b - a for a, b in pairwise(different)) < (high - low) / 9
+    narrowest = min((b - a for a, b in pairwise(different)), default=gap)
+    close = len(different) > 7 or narrowest < (high - low) / 9
     return Axis(label, low - gap, high + gap, ticks=None if close else ticks_there)
 
 

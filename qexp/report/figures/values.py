@@ -13,7 +13,7 @@ from qexp.report.text import number
 
 @dataclass(frozen=True)
 class Value:
-    """An expectation value at x; `std` is its standard error, NaN for none."""
+    """A finite expectation value at a finite x; `std` is its standard error, NaN for none."""
 
     x: float
     ev: float

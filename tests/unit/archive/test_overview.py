@@ -28,6 +28,11 @@ def test_a_partial_run_in_a_line(tmp_path: Path) -> None:
     assert found["finished"].startswith("2026-01-01T00:00:12")
 
 
+def test_only_finite_values_are_summed() -> None:
+    assert total(np.array([np.nan, 1.5, np.inf, 2.0, -np.inf])) == 3.5
+    assert total(np.array([np.nan, np.inf])) is None
+
+
 def test_a_header_says_the_same_as_the_archive(tmp_path: Path) -> None:
     file = ArchiveFile(write_run(tmp_path, sampler_jobs([1])).seal("complete", keep_parts=False))
     sealed = overview(file)

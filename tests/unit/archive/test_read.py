@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import subprocess
 import sys
@@ -32,6 +33,33 @@ from tests.unit.archive.samples import (
     write_partition,
     write_run,
 )
+
+BOMB = "a: &a [x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{of}'] * 10)}]\n"
+    for of, name in itertools.pairwise("abcdefghijkl")
+)
+
+
+@pytest.mark.parametrize(
+    ("config_yaml", "said"),
+    [
+        (BOMB, "aliases are not allowed"),
+        ("a: [\n", "while parsing"),
+        ("- a\n", "is not a mapping"),
+        ("a: !!python/object/apply:os.system [id]\n", "could not determine a constructor"),
+    ],
+)
+def test_a_config_that_qexp_did_not_write_is_refused(
+    tmp_path: Path, config_yaml: str, said: str
+) -> None:
+    store = RunStore(tmp_path)
+    store.write_header(header(config_yaml=config_yaml))
+    write_partition(store, 0, 0, [sampler_pub()])
+    with qexp.open_archive(store.seal("planned", keep_parts=False)) as run:
+        assert run.config_yaml == config_yaml
+        with pytest.raises(ArchiveError, match=f"run.h5: The recorded config .*{said}") as refused:
+            _ = run.config
+    assert "\n" not in str(refused.value)
 
 
 def test_identity_config_and_provenance(tmp_path: Path) -> None:

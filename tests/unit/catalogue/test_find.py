@@ -27,6 +27,8 @@ def test_runs_are_found_at_any_depth_and_nothing_below_a_run_is_one(tmp_path: Pa
     )
     assert names(tmp_path) == ["a/run.h5", "c", "s/sweep/b"]
     assert [run.path for run in runs_below(tmp_path / "a")] == [tmp_path / "a" / "run.h5"]
+    folders = sorted(run.folder for run in runs_below(tmp_path))
+    assert folders == [tmp_path / "a", tmp_path / "c", tmp_path / "s" / "sweep" / "b"]
 
 
 def test_a_loop_of_links_is_not_followed(tmp_path: Path) -> None:

@@ -59,6 +59,22 @@ def test_runs_that_are_gone_are_forgotten_and_those_elsewhere_are_not(index: Ind
     assert index.read(Path("/data/runs2"), [elsewhere]) == {elsewhere: entry("r")}
 
 
+@pytest.mark.parametrize("name", ["runs-old", "runs.bak", "runs old", "runs+", "run", "runs0"])
+def test_neighbours_whose_names_begin_alike_are_left_alone(index: Index, name: str) -> None:
+    neighbour = Found(Path("/data") / name / "r" / "run.h5", "1:2:3", 1)
+    index.write(neighbour.path.parent.parent, [neighbour], {neighbour: entry("r")})
+    index.write(ROOT, [], {})
+    assert index.read(ROOT, RUNS) == {}
+    assert index.read(Path("/data"), [neighbour]) == {neighbour: entry("r")}
+
+
+def test_the_root_of_all_paths_and_an_archive_itself_have_entries(index: Index) -> None:
+    assert index.read(Path("/"), RUNS) == ENTRIES
+    assert index.read(RUNS[3].path, [RUNS[3]]) == {RUNS[3]: ENTRIES[RUNS[3]]}
+    index.write(Path("/"), [], {})
+    assert index.read(ROOT, RUNS) == {}
+
+
 def test_no_damage_to_the_index_makes_a_wrong_entry_or_an_error(index: Index) -> None:
     path, rng = index._path, random.Random(0)
     raw = path.read_bytes()

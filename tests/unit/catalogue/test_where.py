@@ -89,6 +89,72 @@ def test_which_runs_fulfil_a_condition(expression: str, found: str) -> None:
     assert "".join(entry.run_id for entry in matching(RUNS, parse(expression))) == found
 
 
+LOOKS_LIKE_A_NUMBER = run(
+    "20261126T012951Z-47e727",
+    experiment="1e3",
+    backend="007",
+    config={
+        "t": ["01", "null", "true", "1_0", "1.50"],
+        "n": [1e3, 7, 1.5],
+        "on": True,
+        "off": None,
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("expression", "holds"),
+    [
+        ("run_id~47e727", True),
+        ("run_id~47E727", True),
+        ("run_id~01", True),
+        ("run_id~inf", False),
+        ("experiment==1e3", True),
+        ("experiment==1000", False),
+        ("experiment==1000.0", False),
+        ("backend~007", True),
+        ("backend~7", True),
+        ("backend==007", True),
+        ("backend==7", False),
+        ("backend!=7", True),
+        ("backend in 7,007", True),
+        ("backend not in 7,07", True),
+        ("backend<01", True),
+        ("t==01", True),
+        ("t==1", False),
+        ("t==null", True),
+        ("t==true", True),
+        ("t==1_0", True),
+        ("t==10", False),
+        ("t~1.50", True),
+        ("t=='1.50'", True),
+        ("n==1e3", True),
+        ("n==1000", True),
+        ("n==007", True),
+        ("n=='7'", False),
+        ("n>=1.50", True),
+        ("on==true", True),
+        ("on=='true'", False),
+        ("on==1", False),
+        ("off==null", True),
+        ("off=='null'", False),
+    ],
+)
+def test_texts_are_compared_with_what_was_given_and_numbers_with_what_it_stands_for(
+    expression: str, holds: bool
+) -> None:
+    (condition,) = parse(expression)
+    assert condition.holds(LOOKS_LIKE_A_NUMBER) is holds
+
+
+@given(st.from_regex(r"[0-9][0-9e._+-]{0,8}", fullmatch=True))
+def test_any_text_is_equal_to_itself_and_contains_itself(text: str) -> None:
+    entry = run("r", experiment=text)
+    for operation in ("==", "~", ">=", "<=", " in "):
+        (condition,) = parse(f"experiment{operation}{text}")
+        assert condition.holds(entry)
+
+
 @pytest.mark.parametrize(
     "expression",
     [

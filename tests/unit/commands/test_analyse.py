@@ -70,6 +70,14 @@ def test_recorded_analyses_are_made_again_if_they_are_trusted(folder: Path, caps
     assert list(read_analyses(folder)) == ["ghz", "mine"]
 
 
+def test_a_summary_does_not_steer_the_terminal(folder: Path, capsys) -> None:
+    (folder.parent / "my_own.py").write_text(MINE.replace(" jobs", r" \x1b[31m\x9b\u202ejobs"))
+    assert analyse(folder, "--trust", "my_own") == 0
+    told = capsys.readouterr().out
+    assert told.replace("\n", "").isprintable()
+    assert r"mine: 1 \x1b[31m\x9b\u202ejobs" in told
+
+
 def test_any_choice_by_name_with_settings(folder: Path, capsys) -> None:
     before = (folder / "run.h5").read_bytes()
     assert analyse(folder, "ideal", "resamples=5") == 0

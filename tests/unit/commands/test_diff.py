@@ -38,6 +38,31 @@ def test_json(runs: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert (plain["data"]["verdict"], plain["data"]["alpha"]) == ("compatible", 0.02)
 
 
+def test_a_config_of_aliases_is_refused_in_one_line(
+    runs: dict[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    lines = ["a0: &a0 [x]"]
+    lines += [f"a{k + 1}: &a{k + 1} [{', '.join([f'*a{k}'] * 10)}]" for k in range(12)]
+    write(tmp_path, [sampled(1)], config_yaml="\n".join(lines))
+    assert ended(runs["a"], str(tmp_path)) == 5
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1
+    assert f"{tmp_path}/run.h5: The recorded config is not valid YAML: aliases" in printed.err
+
+
+def test_texts_of_a_stranger_do_not_steer_the_terminal(
+    runs: dict[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    evil = "e\x9b31m\x1b[31m\u202eabc"
+    write(tmp_path, [sampled(1)], experiment=evil, config_yaml='name: "x\\x9b\\e\\u202e"\n')
+    for option in ("--json", "--top=3"):
+        assert ended(runs["a"], str(tmp_path), option) == 0
+        printed = capsys.readouterr().out
+        assert printed.replace("\n", "").isprintable()
+    assert ended(runs["a"], str(tmp_path), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["b"]["experiment"] == evil
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [

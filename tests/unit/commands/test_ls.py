@@ -3,9 +3,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import h5py
 import pytest
 
+from qexp.archive.stamp import stamp
 from qexp.catalogue.entry import LISTED
+from tests.unit.archive.samples import sampler_jobs, write_run
 from tests.unit.catalogue.runs import KINDS
 from tests.unit.commands.conftest import Command
 
@@ -41,6 +44,16 @@ def test_filters_by_config_get_a_column(command: Command, runs: Path) -> None:
     assert header.split()[4:6] == ["circuits.num_qubits", "circuits.depth"]
     assert row.split() == ["planned", "fake_lima", "0/1", "2,", "3", "5", "e/r3-planned"]
     assert "1 of 10 runs" in ended.out
+
+
+def test_a_status_does_not_steer_the_terminal(command: Command, tmp_path: Path) -> None:
+    path = write_run(tmp_path / "r", sampler_jobs([1])).seal("complete", keep_parts=False)
+    with h5py.File(path, "r+") as file:
+        file.attrs["status"] = "com\x1b[31mplete\x9b\u202e"
+    stamp(path)
+    told = command("ls", tmp_path).out
+    assert told.replace("\n", "").isprintable()
+    assert told.endswith(r": 1 com\x1b[31mplete\x9b\u202e" + "\n")
 
 
 def test_json_has_the_documented_fields(command: Command, runs: Path) -> None:

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from pathlib import Path
 
+import h5py
 import pytest
 
+from qexp.archive.schema import SNAPSHOTS
+from qexp.archive.stamp import stamp
 from qexp.archive.store import RunStore
 from tests.unit.archive.samples import (
     header,
@@ -110,6 +115,24 @@ def test_texts_of_a_stranger_are_only_shown(command: Command, tmp_path: Path) ->
     assert not set(ended.out) & {"\x1b", "\x07", "\u202e"}
     assert ended.out.replace("\n", "").count("[bold]x[/bold]") >= 5
     assert not set(command("show", tmp_path, "--json").out) & {"\x1b", "\x07", "\u202e"}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_times_that_are_not_finite_are_not_shown(
+    command: Command, tmp_path: Path, value: float
+) -> None:
+    path = write_run(tmp_path, sampler_jobs([1])).seal("complete", keep_parts=False)
+    with h5py.File(path, "r+") as file:
+        for name in ("partitions/predicted_qpu_s", "jobs/predicted_qpu_s", "jobs/usage_s"):
+            file[name][...] = value
+        for name in ("t1_s", "readout_error"):
+            file[f"{SNAPSHOTS}/s0/{name}"][...] = value
+    stamp(path)
+    ended = command("show", tmp_path)
+    assert (ended.code, ended.err) == (0, "")
+    assert not re.search(r"\b(nan|inf)", ended.out, re.IGNORECASE)
+    assert "predicted " not in ended.out.partition("calibration")[0].partition("jobs\n")[0]
+    assert command("ls", tmp_path).code == 0
 
 
 def test_a_secret_that_the_process_knows_is_masked(

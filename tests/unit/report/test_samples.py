@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
-from qiskit.primitives import StatevectorEstimator, StatevectorSampler
+from qiskit.primitives import (
+    BitArray,
+    DataBin,
+    PubResult,
+    SamplerPubResult,
+    StatevectorEstimator,
+    StatevectorSampler,
+)
 
 import qexp
 from qexp.archive.read import Archive
@@ -78,6 +85,32 @@ def test_expectation_values_have_exact_ones_names_and_settings(tmp_path: Path):
     assert first.exact == pytest.approx(np.cos(0.3))
     assert (second.observable, second.setting) == ("sigma x", 1.2)
     assert second.exact == pytest.approx(np.sin(1.2))
+
+
+@pytest.mark.parametrize("angle", [np.nan, np.inf])
+def test_parameter_values_that_are_not_finite_have_no_ideal_and_no_setting(
+    tmp_path: Path, angle: float
+):
+    measured = rotated()
+    measured.measure_all()
+    counts = BitArray.from_counts({"0": 5, "1": 5}, 1)
+    data = DataBin(shape=(2,), evs=np.array([0.1, 0.2]), stds=np.array([0.1, np.inf]))
+    store = RunStore(tmp_path)
+    store.write_header(header())
+    write_batch(store)
+    write_partition(store, 0, 0, [_pub("SamplerPub", (measured, [angle], 10))], "counts")
+    write_partition(store, 1, 0, [_pub("EstimatorPub", (rotated(), ["Z", "X"], [angle]))], "values")
+    store.write_job(outcome(0, [SamplerPubResult(DataBin(shape=(), meas=counts), {})]))
+    store.write_job(outcome(1, [PubResult(data, {})]))
+    with qexp.open_archive(store.seal("complete", keep_parts=False)) as run:
+        (sample,) = measure(run, "counts").samples
+        found = measure(run, "values").estimates
+    assert (sample.ideal, sample.fidelity) == (None, None)
+    assert [(each.ev, each.exact, each.setting) for each in found] == [
+        (0.1, None, None),
+        (0.2, None, None),
+    ]
+    assert np.isnan(found[1].std)
 
 
 def test_a_bounded_part_is_read_first_and_last_included(tmp_path: Path):

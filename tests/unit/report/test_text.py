@@ -12,6 +12,11 @@ from qexp.report.text import date, number, percent, plural, seconds, visible
 from tests.unit.report.pages import has_hidden_characters
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e308])
+def test_a_duration_that_is_not_finite_is_not_known(value: float):
+    assert seconds(value) == "not known"
+
+
 @given(st.text(alphabet=st.characters()))
 def test_what_is_shown_hides_nothing_and_can_be_encoded(text: str):
     shown = visible(text)

@@ -5,11 +5,19 @@ from pathlib import Path
 
 import pytest
 
+from qexp.archive.store import RunStore
 from qexp.commands.main import main
 from qexp.errors import ArchiveError, ConfigError
 from qexp.report.write import write_report
 from tests.unit.archive.flips import flip
-from tests.unit.archive.samples import sampler_jobs, write_run
+from tests.unit.archive.samples import (
+    header,
+    properties,
+    sampler_jobs,
+    sampler_pub,
+    write_partition,
+    write_run,
+)
 from tests.unit.report.hostile import LINK, SCRIPT, write_hostile
 from tests.unit.report.pages import Page, assert_inert, has_hidden_characters
 
@@ -63,6 +71,25 @@ def test_figures_are_inline_and_described(hostile: str):
         "As generated",
     ):
         assert any(label.startswith(start) for label in labels), start
+
+
+@pytest.mark.parametrize("error", [float("nan"), float("inf"), "abc", [1]])
+def test_errors_of_a_device_that_are_no_finite_numbers_are_not_known(tmp_path: Path, error: object):
+    one = [("measure", [0]), ("sx", [0]), ("cx", [0, 1])]
+    two = [("measure", [1], 0.02), ("sx", [1], 0.03), ("cx", [1, 2], 0.04)]
+    known = [*((name, qubits, error) for name, qubits in one), *two]
+    target = {"instructions": [{"name": n, "qubits": q, "error": e} for n, q, e in known]}
+    calibration = properties(1.0)
+    calibration["qubits"][0][0]["value"] = error
+    backend = {"name": "mine", "num_qubits": 3, "target": target, "properties": calibration}
+    store = RunStore(tmp_path)
+    store.write_header(header(backend=backend))
+    write_partition(store, 0, 0, [sampler_pub()])
+    store.seal("planned", keep_parts=False)
+    written = write_report(tmp_path).read_text(encoding="utf-8")
+    assert "not a number" not in written
+    assert "∞" not in written
+    assert "1–2, gate error 4.00 %" in written
 
 
 def test_the_page_goes_where_it_is_told_and_is_replaced(tmp_path: Path):

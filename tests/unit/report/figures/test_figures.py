@@ -6,6 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qexp.report.figures.along import swept_axis
 from qexp.report.figures.coupling import Device, coupling_map
 from qexp.report.figures.histogram import MAX_OUTCOMES, fidelity_distribution, outcome_histogram
 from qexp.report.figures.quality import Mark, quality_by
@@ -85,6 +86,20 @@ def test_usage_spans_orders_of_magnitude_on_a_logarithmic_axis():
     assert ">10</text>" in svg
     assert svg.count('class="actual"') == 1
     assert svg.count('class="predicted"') == 2
+
+
+def test_times_that_are_not_finite_are_not_drawn():
+    nan, inf = float("nan"), float("inf")
+    jobs = [Usage("a", nan, 2.0), Usage("b", 3.0, inf), Usage("c", inf, None), Usage("d", 1e305, 4)]
+    svg = usage_of_jobs(jobs, "u").__html__()
+    assert (svg.count('class="actual"'), svg.count('class="predicted"')) == (2, 1)
+    assert "a: none predicted, charged 2.00 s" in svg
+    assert not re.search(r'="[^"]*(nan|inf)', svg)
+
+
+def test_a_value_swept_over_once_has_a_tick():
+    assert swept_axis("t", [0.5, 0.5], None).marked(5) == [(0.5, "0.5")]
+    assert [t for _, t in swept_axis("t", [1, 2, 4], None).marked(5)] == ["1", "2", "4"]
 
 
 def test_values_have_error_bars_and_exact_values():
