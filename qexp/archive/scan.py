@@ -45,7 +45,7 @@ def damages(file: h5py.Group) -> Iterator[str]:
         except Exception as error:
             # Mostly what has been told already.
             if not is_told:
-                yield f"{look.__name__.strip('_')} cannot be compared ({_one_line(error)})"
+                yield f"{look.__name__.strip('_')} cannot be compared ({one_line(error)})"
 
 
 def _below(group: h5py.Group, path: str, depth: int) -> Iterator[str]:
@@ -53,18 +53,18 @@ def _below(group: h5py.Group, path: str, depth: int) -> Iterator[str]:
     try:
         names = list(group)
     except Exception as error:
-        yield f"group {path or '/'} cannot be listed ({_one_line(error)})"
+        yield f"group {path or '/'} cannot be listed ({one_line(error)})"
         return
     try:
         list(group.attrs.items())
     except Exception as error:
-        yield f"attributes of {path or '/'} cannot be read ({_one_line(error)})"
+        yield f"attributes of {path or '/'} cannot be read ({one_line(error)})"
     for name in names if depth < _DEPTH else ():
         below = f"{path}/{name}".removeprefix("/")
         try:
             item = group[name]
         except Exception as error:
-            yield f"{below} cannot be opened ({_one_line(error)})"
+            yield f"{below} cannot be opened ({one_line(error)})"
             continue
         if hasattr(item, "keys"):
             yield from _below(item, below, depth + 1)
@@ -77,7 +77,7 @@ def _dataset(table: h5py.Group, dataset: h5py.Dataset, path: str) -> Iterator[st
     try:
         _read(dataset, path)
     except Exception as error:
-        yield f"{path} is damaged ({_one_line(error)})"
+        yield f"{path} is damaged ({one_line(error)})"
         name = path.rpartition("/")[2]
         if name in _SLICED and f"{name}_start" in table:
             yield from _lost_circuits(table, dataset, name)
@@ -195,5 +195,6 @@ def _jobs(file: h5py.Group) -> Iterator[str]:
             yield f"row {row} of jobs/{name} is not that of partitions/{name}"
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """What an exception says, or its type where it says nothing, on one line."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -13,7 +13,7 @@ from qexp.archive.apart import Apart
 from qexp.archive.file import ArchiveFile, locate
 from qexp.archive.required import schema_problems
 from qexp.archive.results import ResultGroup
-from qexp.archive.scan import damages
+from qexp.archive.scan import damages, one_line
 from qexp.archive.stamp import STAMP, stated_and_found
 from qexp.core.digest import data_digest, pub_digest
 from qexp.errors import ArchiveError
@@ -105,7 +105,7 @@ def is_as_sealed(path: Path) -> bool | None:
             stated, found = stated_and_found(path, file)
     except Exception as error:
         is_hdf5 = h5py.is_hdf5(path)
-        reason = _one_line(error) if is_hdf5 else "no HDF5 file, or its beginning is damaged"
+        reason = one_line(error) if is_hdf5 else "no HDF5 file, or its beginning is damaged"
         msg = f"{path} cannot be opened ({reason}): restore it from a copy."
         raise ArchiveError(msg) from error
     return stated == found
@@ -208,7 +208,7 @@ def _guarded(lines: Iterator[str], path: Path, kind: str) -> Iterator[tuple[str,
         for line in lines:
             yield kind, line
     except Exception as error:
-        yield kind, f"{path} is damaged ({_one_line(error)}): restore it from a copy."
+        yield kind, f"{path} is damaged ({one_line(error)}): restore it from a copy."
 
 
 def _result_problems(file: ArchiveFile) -> Iterator[str]:
@@ -264,9 +264,5 @@ def _pub_problem(
             opened[path] = ResultGroup(file[path])
         digest = pub_digest(opened[path].row(row))
     except Exception as error:
-        return f"it cannot be read ({_one_line(error)})"
+        return f"it cannot be read ({one_line(error)})"
     return "" if digest == sha256 else "its data does not have its digest"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
