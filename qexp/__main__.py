@@ -1,10 +1,18 @@
 """`python -m qexp`, and the script `qexp`."""
 
+import sys
+
 
 def main() -> None:
-    """Run the command line."""
-    # Worker processes import this module again, and need no Hydra.
-    from qexp.cli import main as run
+    """Run one command, or the experiment that the overrides declare."""
+    # Worker processes import this module again, and need neither.
+    from qexp.cli.main import COMMANDS
+    from qexp.cli.main import main as run_command
+
+    if len(sys.argv) > 1 and sys.argv[1] in COMMANDS:
+        run_command(sys.argv[1:])
+        return
+    from qexp.cli.job import main as run
 
     run()
 

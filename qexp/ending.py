@@ -13,7 +13,7 @@ from qexp.archive.read import Archive, open_archive
 from qexp.archive.store import RunStore
 from qexp.batch.context import Stopped
 from qexp.batch.journal import Journal
-from qexp.core.ledger import Ended, Interrupted, Ledger, Sealed
+from qexp.batch.ledger import Ended, Interrupted, Ledger, Sealed
 from qexp.core.model import Plan, RunStatus, RunSummary
 from qexp.core.observer import Observer
 from qexp.core.spec import AnalysisSpec
@@ -183,7 +183,7 @@ def _analyse_command(specs: Sequence[AnalysisSpec], run_dir: Path) -> str:
     modules = {spec.target.rpartition(".")[0] for spec in specs}
     foreign = sorted(name for name in modules if not name.startswith("qexp."))
     trusted = [part for name in foreign for part in ("--trust", name)]
-    command = ["python", "-m", "qexp.archive", "analyse", shown_path(run_dir), *trusted]
+    command = ["python", "-m", "qexp", "analyse", shown_path(run_dir), *trusted]
     return shlex.join(command)
 
 
@@ -196,7 +196,7 @@ def _status(ledger: Ledger) -> RunStatus:
 
 def resume_command(run_dir: Path) -> str:
     """The command that goes on with a run, to be copied into a shell."""
-    return shlex.join(["python", "-m", "qexp.resume", shown_path(run_dir)])
+    return shlex.join(["python", "-m", "qexp", "resume", shown_path(run_dir)])
 
 
 def shown_path(path: Path) -> str:

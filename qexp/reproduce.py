@@ -267,13 +267,13 @@ def repeat(repetition: Repetition, spec: RunSpec, run_dir: Path) -> Path:
         The new archive.
 
     Raises:
-        As `qexp.run.run`. What never came to a batch leaves nothing behind.
+        As `qexp.experiment.run`. What never came to a batch leaves nothing behind.
     """
     from qexp.config.leftovers import is_worth_keeping, remove
     from qexp.config.problems import is_explained_by_log
     from qexp.config.runs import log_into
-    from qexp.run import run
-    from qexp.terminal import Terminal
+    from qexp.experiment import run
+    from qexp.progress import Terminal
 
     run_dir.mkdir(parents=True, exist_ok=True)
     log = log_into(run_dir)
@@ -340,7 +340,7 @@ def judge(found: Comparison) -> str:
         )
     raise NotReproducedError(
         f"not reproduced: the data are not compatible (level {data.alpha:g}); to see all of it: "
-        f"python -m qexp.archive diff {found.a.path} {found.b.path}"
+        f"python -m qexp diff {found.a.path} {found.b.path}"
     )
 
 

@@ -37,7 +37,7 @@ _PRELOADED = (
     "qexp.engines.local.preload",
     "h5netcdf",
     "qexp.batch.requests",
-    "qexp.plan.chunks",
+    "qexp.planning.chunks",
     "qexp.engines.local.chunks",
     "qexp.engines.local.engine",
     "qexp.engines.local.sampling",

@@ -105,7 +105,7 @@ def read_analysis(path: Path) -> xr.Dataset:
     except DamagedPartError:
         msg = (
             f"{path} is damaged or was changed: it is not what the analysis wrote. Make it again "
-            f"with python -m qexp.archive analyse."
+            f"with python -m qexp analyse."
         )
         raise ArchiveError(msg) from None
     except ArchiveError:

@@ -146,7 +146,7 @@ def intact(given: str | Path) -> Path:
     if is_intact(path) is False:
         msg = (
             f"{path} is not what was sealed: restore it from a copy; what is damaged: python -m "
-            f"qexp.archive verify {path}"
+            f"qexp verify {path}"
         )
         raise ArchiveError(msg)
     return path

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from qexp.batch.context import Patience, RunContext
-from qexp.core.ledger import Attempt, Collected, Duplicate
+from qexp.batch.ledger import Attempt, Collected, Duplicate
 from qexp.core.model import FINAL_STATES, FailureKind, FoundJob, JobOutcome, JobState
 from qexp.core.protocols import Batch
 from qexp.errors import ArchiveError, EngineError, LostJobError, UndeliveredError, UnfinishedError

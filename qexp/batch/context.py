@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qexp.batch.journal import Journal
-from qexp.core.ledger import Ledger
+from qexp.batch.ledger import Ledger
+from qexp.batch.pacing import Backoff
 from qexp.core.model import FailureKind, JobOutcome, JobRequest, JobState
 from qexp.core.observer import Observer
-from qexp.core.pacing import Backoff
 from qexp.core.policy import ExecutionPolicy
 from qexp.core.protocols import Engine
 

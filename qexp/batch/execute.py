@@ -26,9 +26,9 @@ from typing import Any
 
 from qexp.batch.collect import Collector
 from qexp.batch.context import Patience, RunContext, Stopped
+from qexp.batch.ledger import BatchClosed, BatchOpened
 from qexp.batch.recover import reattach
 from qexp.batch.submit import Submitter
-from qexp.core.ledger import BatchClosed, BatchOpened
 from qexp.core.protocols import Batch
 from qexp.errors import BusyError, EngineError, UnclearError
 

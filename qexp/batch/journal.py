@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from qexp.archive.commit import sync_directory
+from qexp.batch.ledger import Event, Ledger
 from qexp.core.jsonable import dumps
-from qexp.core.ledger import Event, Ledger
 from qexp.errors import ArchiveError
 from qexp.redact import redactor
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from qexp.batch.collect import Collector, drop_duplicate
 from qexp.batch.context import Patience, RunContext, Store
 from qexp.batch.journal import Journal
+from qexp.batch.ledger import Attempt, BatchClosed, Collected, NotSubmitted, Submitted, Submitting
 from qexp.batch.submit import look_up
-from qexp.core.ledger import Attempt, BatchClosed, Collected, NotSubmitted, Submitted, Submitting
 from qexp.core.model import JOB_TAG, FoundJob
 from qexp.core.protocols import Batch
 from qexp.errors import EngineError, LostJobError

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from qexp.archive.parts import StoredParts
-from qexp.core.ledger import Ledger, Planned
+from qexp.batch.ledger import Ledger, Planned
 from qexp.core.model import JOB_TAG, JobRequest, Partition, Plan, PrimitiveSpec
 from qexp.core.seeds import as_int, child, stream
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from qexp.batch.collect import Collector, drop_duplicate
 from qexp.batch.context import Patience, RunContext
-from qexp.core.ledger import NotSubmitted, Submitted, Submitting
+from qexp.batch.ledger import NotSubmitted, Submitted, Submitting
+from qexp.batch.pacing import Pace
 from qexp.core.model import FailureKind, FoundJob, JobOutcome, JobRequest
-from qexp.core.pacing import Pace
 from qexp.core.protocols import Batch
 from qexp.errors import BatchOverError, BusyError, EngineError, RefusedError, UnclearError
 

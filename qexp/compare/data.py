@@ -10,9 +10,8 @@ import numpy as np
 
 from qexp.archive.pub_identity import PubIdentity
 from qexp.archive.read import Archive
-from qexp.compare.model import DataComparison, PubComparison, Verdict, WorkloadMatch
-from qexp.core.distances import hellinger_distance, total_variation
-from qexp.core.two_samples import (
+from qexp.compare.distances import hellinger_distance, total_variation
+from qexp.compare.homogeneity import (
     TestResult,
     aligned_counts,
     expectations,
@@ -20,6 +19,7 @@ from qexp.core.two_samples import (
     jointly,
     sampled,
 )
+from qexp.compare.model import DataComparison, PubComparison, Verdict, WorkloadMatch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

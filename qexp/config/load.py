@@ -23,7 +23,6 @@ from qexp.config.schema import (
     WorkloadNode,
 )
 from qexp.config.sources import source_files
-from qexp.core.duration import parse_duration_s
 from qexp.core.model import (
     Limit,
     PartitionLimits,
@@ -36,6 +35,7 @@ from qexp.core.protocols import Engine
 from qexp.core.spec import AnalysisSpec, RunSpec
 from qexp.engines.options import check_options
 from qexp.errors import ConfigError
+from qexp.text import parse_duration_s
 
 if TYPE_CHECKING:
     import numpy as np

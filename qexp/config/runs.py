@@ -43,7 +43,7 @@ def finished_archive(folder: Path) -> Path | None:
         ConfigError: Only the archive of an unfinished run is there, with which nobody can go on.
     """
     from qexp.archive.read import open_archive
-    from qexp.run import is_sealed
+    from qexp.experiment import is_sealed
 
     if not is_sealed(folder):
         return None

@@ -1,4 +1,4 @@
-"""The declared run, validated: what the config stage hands to `qexp.run.run`."""
+"""The declared run, validated: what the config stage hands to `qexp.experiment.run`."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def find(name: str) -> Format:
 def _require_intact(archive: Path) -> None:
     first, *others = verify(archive) or [""]
     if first:
-        rest = f" {len(others)} more: python -m qexp.archive verify {archive}" if others else ""
+        rest = f" {len(others)} more: python -m qexp verify {archive}" if others else ""
         raise ArchiveError(f"{first}{rest}")
 
 

@@ -134,7 +134,7 @@ def _alerts(archive: Archive, jobs: Sequence[JobRecord]) -> tuple[Alert, ...]:
     found = []
     if archive.status == "planned":
         title = "Nothing was run: this is a plan."
-        found.append(Alert("partial", title, advice="python -m qexp.resume RUN submits it."))
+        found.append(Alert("partial", title, advice="python -m qexp resume RUN submits it."))
     elif archive.status != "complete":
         found.append(_incomplete(archive, jobs))
     ignored = sorted(name for name, options in archive.not_honoured.items() if options)
@@ -164,7 +164,7 @@ def _incomplete(archive: Archive, jobs: Sequence[JobRecord]) -> Alert:
         archive.status,
         f"{pubs:,} of {plural(total, 'PUB')} {'has' if pubs == 1 else 'have'} no result.",
         tuple(lines),
-        "Everything below is about the others. python -m qexp.resume RUN goes on with a run.",
+        "Everything below is about the others. python -m qexp resume RUN goes on with a run.",
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qexp.archive.counts import counts_of
-from qexp.core.distances import hellinger_fidelity
+from qexp.compare.distances import hellinger_fidelity
 from qexp.report.text import is_finite
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME
 from qexp.archive.verify import intact
-from qexp.catalogue.find import runs_below
 from qexp.errors import ArchiveError, ConfigError
+from qexp.listing.find import runs_below
 from qexp.report.samples import MAX_PUBS, Measured, measure
 from qexp.report.text import is_finite, moment
 
@@ -68,7 +68,7 @@ class Point:
 
 
 def read_sweep(folder: Path) -> tuple[Point, ...]:
-    """The runs below a folder, by path: those that `qexp.catalogue.find.runs_below` finds.
+    """The runs below a folder, by path: those that `qexp.listing.find.runs_below` finds.
 
     Raises:
         ConfigError: There is no such folder, no run in it, or more than 500.
@@ -101,7 +101,7 @@ def swept_keys(points: Sequence[Point]) -> tuple[str, ...]:
 def _read(folder: Path, max_pubs: int) -> Point:
     try:
         if not (folder / ARCHIVE_NAME).is_file():
-            problem = f"it is not sealed; python -m qexp.resume {folder.name} goes on with it"
+            problem = f"it is not sealed; python -m qexp resume {folder.name} goes on with it"
             return Point(folder, folder.name, "unreadable", problem)
         with open_archive(intact(folder)) as archive:
             return _point(archive, folder, max_pubs)

@@ -172,8 +172,8 @@ def _import_all() -> None:
     for name in HEAVY:
         importlib.import_module(name)
     for module in pkgutil.walk_packages(qexp.__path__, "qexp."):
-        # These two are run as `__main__`, which they must not have been imported for.
-        if module.name not in ("qexp.__main__", "qexp.resume"):
+        # It is run as `__main__`, which it must not have been imported for.
+        if module.name != "qexp.__main__":
             importlib.import_module(module.name)
 
 

@@ -52,7 +52,7 @@ class Case:
 
     Attributes:
         kills: The first one is for `python -m qexp`, each other one for the resume after it.
-        same_command: Resume by the same command line with `run_dir=` instead of `qexp.resume`.
+        same_command: Resume by the same command line with `run_dir=` instead of `qexp resume`.
         is_partial: Before all that, a job fails and the run is sealed without its result; the
             first kill is for the resume after it. Only where there is a service.
     """
@@ -265,7 +265,7 @@ class _Run:
         if same_command or not self._has_config():
             # Without the config on disk only who has it can go on.
             return self._launch(kill, "qexp", *self._overrides(), f"run_dir={self.folder}")
-        return self._launch(kill, "qexp.resume", str(self.folder))
+        return self._launch(kill, "qexp", "resume", str(self.folder))
 
     def _overrides(self) -> tuple[str, ...]:
         return (*EXPERIMENT, *WHERE[self.scene.engine])

@@ -38,16 +38,16 @@ Cli = Callable[..., Finished]
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
     """Run `python -m qexp ...`; `env` is added to an environment without any account."""
-    return _command("qexp", tmp_path)
+    return _command(tmp_path)
 
 
 @pytest.fixture
 def resume(tmp_path: Path) -> Cli:
-    """Run `python -m qexp.resume ...` as `cli` runs the other, by default in the same folder."""
-    return _command("qexp.resume", tmp_path)
+    """Run `python -m qexp resume ...` as `cli` runs the other, by default in the same folder."""
+    return _command(tmp_path, "resume")
 
 
-def _command(module: str, tmp_path: Path) -> Cli:
+def _command(tmp_path: Path, *verb: str) -> Cli:
     def run(
         *arguments: str, env: Mapping[str, str] | None = None, folder: Path | None = None
     ) -> Finished:
@@ -61,7 +61,7 @@ def _command(module: str, tmp_path: Path) -> Cli:
         folder = folder or tmp_path / "work"
         folder.mkdir(exist_ok=True)
         done = subprocess.run(
-            [sys.executable, "-m", module, *arguments],
+            [sys.executable, "-m", "qexp", *verb, *arguments],
             cwd=folder,
             env={**clean, "HOME": str(home), "OMP_NUM_THREADS": "1", **(env or {})},
             capture_output=True,

@@ -22,8 +22,8 @@ license: CC-BY-4.0
 
 @pytest.fixture
 def companion(tmp_path: Path) -> Cli:
-    """Run `python -m qexp.archive ...` in the same folder as `cli`."""
-    return _command("qexp.archive", tmp_path)
+    """Run `python -m qexp ...` in the same folder as `cli`."""
+    return _command(tmp_path)
 
 
 def test_a_labs_metadata_reach_the_crate(cli: Cli, companion: Cli) -> None:

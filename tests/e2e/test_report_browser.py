@@ -54,7 +54,7 @@ class Shown:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Pages by name: of a run, of a sweep of two runs, of an Estimator's run, of a stranger's."""
     folder = tmp_path_factory.mktemp("report")
-    cli, companion = _command("qexp", folder), _command("qexp.archive", folder)
+    cli = companion = _command(folder)
     size = ("circuits.num_circuits=14", "partition.max_circuits=5", "primitive.shots=300")
     for command in (
         ("-m", "experiment=random_sampling", "circuits.depth=2,4", *size),

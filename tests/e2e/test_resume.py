@@ -1,4 +1,4 @@
-"""`python -m qexp.resume`, and `run_dir=`, on runs that were made by the real command line."""
+"""`python -m qexp resume`, and `run_dir=`, on runs that were made by the real command line."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_plan_is_run_from_another_folder_and_gives_the_same_data(
     cli: Cli, resume: Cli, planned: Finished, tmp_path: Path
 ):
     folder = run_dir_of(planned)
-    assert f"python -m qexp.resume {folder.relative_to(planned.folder)}" in planned.out
+    assert f"python -m qexp resume {folder.relative_to(planned.folder)}" in planned.out
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(folder, elsewhere / folder.name)
     done = resume(folder.name, folder=elsewhere)
@@ -101,7 +101,7 @@ def test_a_run_that_was_killed_while_planning_is_planned_again(resume: Cli, plan
     (folder / "run.h5").unlink()
     listed = resume("--all", ".")
     assert listed.code == 0
-    assert "planned, and nothing is submitted; to run it: python -m qexp.resume outp" in listed.out
+    assert "planned, and nothing is submitted; to run it: python -m qexp resume outp" in listed.out
     assert resume(str(folder)).code == 0
     with planned.archive() as run:
         assert run.status == "planned"
@@ -124,7 +124,7 @@ def test_all_goes_on_with_what_did_not_end(cli: Cli, resume: Cli, planned: Finis
     before = {folder: content(folder) for folder in (plan, finished)}
     done = resume("--all", "outputs")
     assert (done.code, done.err) == (0, "")
-    told = f"{plan}: planned, and nothing is submitted; to run it: python -m qexp.resume {plan}"
+    told = f"{plan}: planned, and nothing is submitted; to run it: python -m qexp resume {plan}"
     assert told.replace(f"{planned.folder}/", "") in done.out
     assert str(finished.name) not in done.out
     assert before == {folder: content(folder) for folder in (plan, finished)}
@@ -221,7 +221,7 @@ def test_a_run_that_is_left_to_itself_is_collected_elsewhere(
     folder = run_dir_of(done)
     assert not (folder / "run.h5").exists()
     assert "2 of 2 are out, none is waited for" in done.out
-    assert f"python -m qexp.resume {folder.relative_to(done.folder)}" in done.out
+    assert f"python -m qexp resume {folder.relative_to(done.folder)}" in done.out
     (session_id,) = emulator.session_ids
     assert session_id in done.out
     elsewhere = tmp_path / "elsewhere"

@@ -87,7 +87,7 @@ def test_an_orphan_is_adopted_by_its_tag(either: Scenario) -> None:
     either.allow(outage_s=0.3)
     gone = faults.gone_after(SECOND)
     either.inject(gone)
-    with pytest.raises(UnfinishedError, match=r"qexp-job:1\.1:.*qexp\.resume"):
+    with pytest.raises(UnfinishedError, match=r"qexp-job:1\.1:.*qexp resume"):
         either.run()
     assert len(either.emulator.job_ids) == 2
     (left,) = [event for event in either.events("submitting") if event["partition"] == 1]

@@ -18,7 +18,7 @@ def test_jobs_are_left_to_be_collected_later(scenario: Scenario, number: signal.
     emulator = scenario.emulator
     emulator.hold()
     scenario.inject(interrupting(faults.POST_JOB, number, nth=2))
-    with pytest.raises(KeyboardInterrupt, match=r"qexp\.resume"):
+    with pytest.raises(KeyboardInterrupt, match=r"qexp resume"):
         scenario.run()
     assert list(emulator.job_states().values()) == ["Queued", "Queued"]
     assert scenario.counts()["interrupted"] == 1
@@ -38,7 +38,7 @@ def test_jobs_are_cancelled(scenario: Scenario, number: signal.Signals) -> None:
         faults.then(faults.CLOSE_SESSION, emulator.wait_until_running),
         interrupting(faults.LIST_JOBS, number),
     )
-    with pytest.raises(KeyboardInterrupt, match=r"qexp\.resume"):
+    with pytest.raises(KeyboardInterrupt, match=r"qexp resume"):
         scenario.run()
     assert list(emulator.job_states().values()) == ["Running", "Cancelled", "Cancelled"]
     emulator.end_stall()

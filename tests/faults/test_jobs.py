@@ -212,7 +212,7 @@ def test_a_job_that_is_stuck_until_the_deadline(scenario: Scenario) -> None:
     emulator = scenario.emulator
     emulator.stall_next_job()
     scenario.allow(deadline_s=1)
-    with pytest.raises(UnfinishedError, match=r"deadline.*0 of 3 jobs are kept.*qexp\.resume"):
+    with pytest.raises(UnfinishedError, match=r"deadline.*0 of 3 jobs are kept.*qexp resume"):
         scenario.run()
     assert scenario.counts()["interrupted"] == 1
     emulator.end_stall()

@@ -173,7 +173,7 @@ def come_back(scenario: Scenario, gone: faults.Gone) -> None:
     assert isinstance(stopped.value, UnfinishedError) or not opened
     assert "\n" not in str(stopped.value)
     if opened:
-        assert "qexp.resume" in str(stopped.value)
+        assert "qexp resume" in str(stopped.value)
         assert scenario.counts()["interrupted"] == 1
         with scenario.archive() as archive:
             assert archive.status in {"partial", "failed"}

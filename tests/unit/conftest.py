@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.catalogue.runs import make_runs
+from tests.unit.listing.runs import make_runs
 
 
 @pytest.fixture(scope="session")

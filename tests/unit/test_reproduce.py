@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-import qexp.run
+import qexp.experiment
 from qexp.archive.read import open_archive
 from qexp.compare import compare_runs
 from qexp.compare.model import Comparison, DataComparison, PubComparison
@@ -33,7 +33,7 @@ def ghz(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The archive of a real run."""
     folder = tmp_path_factory.mktemp("ghz") / "r1"
     folder.mkdir()
-    report = qexp.run.run(load(composed(*GHZ)), folder)
+    report = qexp.experiment.run(load(composed(*GHZ)), folder)
     assert report.archive is not None
     return report.archive
 

@@ -14,11 +14,11 @@ import qexp
 from qexp.archive.analyses import read_analyses
 from qexp.core.spec import AnalysisSpec, RunSpec
 from qexp.errors import ConfigError, JobsFailedError
-from qexp.run import resume, run
-from tests.unit import test_run
-from tests.unit.test_run import Recorder, StubEngine
+from qexp.experiment import resume, run
+from tests.unit import test_experiment
+from tests.unit.test_experiment import Recorder, StubEngine
 
-backend, run_dir, spec = test_run.backend, test_run.run_dir, test_run.spec
+backend, run_dir, spec = test_experiment.backend, test_experiment.run_dir, test_experiment.spec
 
 
 class Watch(Recorder):
@@ -81,7 +81,7 @@ def test_none_of_them_can_fail_the_run(spec: RunSpec, run_dir: Path, monkeypatch
     )
     assert run(replace(spec, analyses=analyses), run_dir, watch).status == "complete"
     first, second, third = watch.warnings
-    again = f"python -m qexp.archive analyse {run_dir.name} --trust mine.tools"
+    again = f"python -m qexp analyse {run_dir.name} --trust mine.tools"
     assert first == (
         "analysis 'a': mine.tools.a failed: ZeroDivisionError: division by zero; the traceback is "
         f"in run.log; the run is complete; to analyse it again: {again}"

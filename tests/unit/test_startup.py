@@ -30,7 +30,7 @@ NOT_TO_ANSWER = (
     "multiprocessing",
     "numpy",
     "qexp.batch.journal",
-    "qexp.run",
+    "qexp.experiment",
 )
 
 PROBE = """
@@ -81,23 +81,23 @@ def imported(code: str, folder: Path, *arguments: str, names: tuple[str, ...] = 
 def test_an_answer_about_the_config_imports_nothing_heavy(
     tmp_path: Path, arguments: list[str], answer: str
 ):
-    code = "from qexp.cli import main; main()"
+    code = "from qexp.cli.job import main; main()"
     modules, output = imported(code, tmp_path, *arguments, names=NOT_TO_ANSWER)
     assert answer in output
     assert modules == []
 
 
-@pytest.mark.parametrize("module", ["qexp.commands.main", "qexp.resume"])
-def test_the_other_commands_explain_themselves_with_next_to_nothing(tmp_path: Path, module: str):
+@pytest.mark.parametrize("verb", ["ls", "resume"])
+def test_the_verbs_explain_themselves_with_next_to_nothing(tmp_path: Path, verb: str):
     names = (*NOT_TO_ANSWER, "hydra", "omegaconf", "pydantic", "yaml")
-    code = f"from {module} import main; main()"
-    modules, output = imported(code, tmp_path, "--help", names=names)
-    assert output.startswith("usage: python -m qexp.")
+    code = "from qexp.__main__ import main; main()"
+    modules, output = imported(code, tmp_path, verb, "--help", names=names)
+    assert output.startswith(f"usage: python -m qexp {verb}")
     assert modules == []
 
 
 def test_a_refused_config_leaves_no_folder(tmp_path: Path):
-    imported("from qexp.cli import main; main()", tmp_path, RANDOM, "circuits.depth=-1")
+    imported("from qexp.cli.job import main; main()", tmp_path, RANDOM, "circuits.depth=-1")
     assert list(tmp_path.iterdir()) in ([], [tmp_path / "outputs"])
     assert not list(tmp_path.glob("outputs/*"))
 
@@ -118,7 +118,7 @@ def test_a_listing_reads_archives_in_another_process(tmp_path: Path):
     (tmp_path / "outputs" / "run").mkdir(parents=True)
     (tmp_path / "outputs" / "run" / "run.h5").write_bytes(b"")
     code = f"import os; os.environ['XDG_CACHE_HOME'] = {str(tmp_path / 'cache')!r}"
-    code += "; from qexp.commands.main import main; main()"
+    code += "; from qexp.__main__ import main; main()"
     modules, output = imported(code, tmp_path, "ls")
     assert "1 run in outputs: 1 damaged" in output
     assert modules == ["rich"]
@@ -135,6 +135,8 @@ print(*found)
 
 def test_heavy_imports_happen_where_they_are_used(tmp_path: Path):
     modules, printed = imported(EVERY_MODULE, tmp_path)
-    assert {"qexp.run", "qexp.plan.transpile", "qexp.archive.read"} <= set(printed.split())
+    assert {"qexp.experiment", "qexp.planning.transpile", "qexp.archive.read"} <= set(
+        printed.split()
+    )
     # The terminal is itself imported only when a run begins.
     assert modules == ["rich"]

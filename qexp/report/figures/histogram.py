@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from qexp.core.distances import normalised
+from qexp.compare.distances import normalised
 from qexp.report.axes import HEIGHT, Axis, Plot
 from qexp.report.svg import Anchor, Drawing
 from qexp.report.text import number, percent, plain_number

@@ -14,7 +14,7 @@ from qiskit.quantum_info import hellinger_fidelity
 
 from qexp.analysis.exact import Distribution, distribution, ideal_probabilities
 from qexp.analysis.ideal import compare, ideal
-from qexp.core.distances import total_variation
+from qexp.compare.distances import total_variation
 from qexp.errors import AnalysisError
 from tests.unit.analysis.runs import measured, run_of, sampled
 

@@ -13,10 +13,10 @@ import qexp
 from qexp.archive.metadata import SHAPE
 from qexp.archive.stamp import stamp
 from qexp.archive.store import RunStore
-from qexp.catalogue.summary import summarise
-from qexp.commands.main import main
+from qexp.cli.main import main
 from qexp.config.schema import CreatorNode, FundingNode, MetadataNode, Node, PublisherNode
 from qexp.errors import ArchiveError
+from qexp.listing.summary import summarise
 from tests.unit.archive.samples import (
     header,
     outcome,

@@ -14,7 +14,7 @@ from qiskit import QuantumCircuit
 from qexp.archive.scan import damages
 from qexp.archive.store import RunStore
 from qexp.batch.journal import Journal
-from qexp.core.ledger import Started
+from qexp.batch.ledger import Started
 from tests.unit.archive.samples import (
     header,
     outcome,

@@ -14,8 +14,8 @@ from typing import Any
 
 from qexp.batch.context import Clock, RunContext
 from qexp.batch.journal import Journal
+from qexp.batch.ledger import Planned
 from qexp.batch.requests import Requests, run_tag
-from qexp.core.ledger import Planned
 from qexp.core.model import (
     FINAL_STATES,
     FailureKind,

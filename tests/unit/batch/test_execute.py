@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from qexp.batch.context import Stopped
 from qexp.batch.execute import execute
 from qexp.batch.journal import JOURNAL_NAME, read_ledger
+from qexp.batch.ledger import Ended, Resumed
 from qexp.batch.recover import note_what_is_on_disk
-from qexp.core.ledger import Ended, Resumed
 from qexp.core.observer import Observer
 from qexp.core.policy import ExecutionPolicy
 from qexp.errors import (

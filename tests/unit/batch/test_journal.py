@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qexp.batch.journal import JOURNAL_NAME, Journal, read_ledger
-from qexp.core.ledger import BatchOpened, Collected, Planned, Started, Submitted, Submitting
+from qexp.batch.ledger import BatchOpened, Collected, Planned, Started, Submitted, Submitting
 from qexp.errors import ArchiveError
 
 EVENTS = [

@@ -258,7 +258,7 @@ def test_a_damaged_archive_is_refused_in_one_line(tmp_path: Path) -> None:
         compare_runs(a, tmp_path / "b")
     assert "\n" not in str(told.value)
     assert "is not what was sealed: restore it from a copy" in str(told.value)
-    assert str(told.value).endswith(f"python -m qexp.archive verify {tmp_path}/b/run.h5")
+    assert str(told.value).endswith(f"python -m qexp verify {tmp_path}/b/run.h5")
 
 
 def test_json_holds_all_of_it(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from qexp.batch.journal import Journal
+from qexp.batch.ledger import BatchOpened, Event, Started
 from qexp.batch.lock import run_lock
 from qexp.config.leftovers import is_worth_keeping, remove
-from qexp.core.ledger import BatchOpened, Event, Started
 from qexp.errors import EngineError
 
 

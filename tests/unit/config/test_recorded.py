@@ -70,7 +70,7 @@ def test_what_was_recorded_is_the_same_run(load_spec: LoadSpec, experiment: str,
 @pytest.mark.parametrize(
     "node", ["backend", "engine", "circuits", "primitive.options.a", "metadata"]
 )
-@pytest.mark.parametrize("target", ["evil_module.run", "os.system", "qexp.run.run", 3, "x"])
+@pytest.mark.parametrize("target", ["evil_module.run", "os.system", "qexp.experiment.run", 3, "x"])
 def test_a_target_outside_the_list_is_refused_before_it_is_imported(
     evil: str, tmp_path, node: str, target: Any
 ):

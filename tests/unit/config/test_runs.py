@@ -7,8 +7,8 @@ import pytest
 
 from qexp.archive import parts
 from qexp.batch.journal import Journal
+from qexp.batch.ledger import Event, Planned, Started
 from qexp.config.runs import finished_archive, refuse_other_config, run_folder
-from qexp.core.ledger import Event, Planned, Started
 from qexp.errors import ArchiveError, ConfigError
 
 PLANNED = Planned(("0" * 64,))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from qexp.archive.store import RunStore
-from qexp.commands.main import main
+from qexp.cli.main import main
 from qexp.errors import ArchiveError, ConfigError
 from qexp.report.write import write_report
 from tests.unit.archive.flips import flip

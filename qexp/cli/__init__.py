@@ -1,0 +1,1 @@
+"""`python -m qexp COMMAND`: what can be done with archives; one module a command."""

@@ -1,0 +1,101 @@
+"""`analyse RUN [NAME [key=value ...]]`: make analyses of a run from its archive."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qexp.errors import AnalysisError, ConfigError, QexpError
+
+if TYPE_CHECKING:
+    from qexp.archive.read import Archive
+    from qexp.core.spec import AnalysisSpec
+
+_EPILOG = """
+Without NAME: the analyses that the run's config declares, again. With NAME: conf/analysis/NAME.yaml
+of the current folder or qexp's own (exact_evs, ghz, heavy_output, ideal, survival), with its
+settings changed by key=value. Results are in RUN/analysis/NAME.nc; the archive is not changed.
+
+examples:
+  python -m qexp analyse outputs/quantum_volume/20261122T094439Z-d16302
+  python -m qexp analyse outputs/random_sampling/20261122T094439Z-d16302 ideal max_qubits=8
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.epilog = _EPILOG
+    parser.add_argument("run", metavar="RUN", help="folder of a run, or the run.h5 in it")
+    parser.add_argument("name", metavar="NAME", nargs="?", help="a choice in conf/analysis")
+    parser.add_argument(
+        "settings", metavar="key=value", nargs="*", default=[], help="a setting of the choice"
+    )
+    parser.add_argument(
+        "--trust",
+        metavar="PREFIX",
+        action="append",
+        default=[],
+        help="allow the recorded config to name analyses of this module or package, besides qexp's "
+        "own; may be repeated",
+    )
+
+
+def run(given: argparse.Namespace) -> int:
+    """Make the analyses; the highest exit code of them."""
+    from qexp.archive.read import open_archive
+    from qexp.archive.verify import intact
+    from qexp.config.runs import log_into
+
+    with open_archive(intact(given.run)) as archive:
+        specs = _specs(archive, given)
+        _refuse_without_data(archive)
+        log = log_into(archive.path.parent)
+        return max(_analysed(spec, archive, log) for spec in specs)
+
+
+def _specs(archive: Archive, given: argparse.Namespace) -> tuple[AnalysisSpec, ...]:
+    from qexp.config.analyses import chosen_analyses
+    from qexp.config.hydra_setup import make_experiments_importable
+    from qexp.config.recorded import recorded_analyses
+
+    if given.name is not None:
+        return chosen_analyses(given.name, given.settings)
+    if given.trust:
+        make_experiments_importable()
+    specs = recorded_analyses(archive.config_yaml, given.trust)
+    if not specs:
+        raise ConfigError(
+            f"{archive.path} declares no analysis; name one: python -m qexp analyse "
+            f"{given.run} NAME ('python -m qexp --help' lists the choices of the group analysis)"
+        )
+    return specs
+
+
+def _refuse_without_data(archive: Archive) -> None:
+    if not any(archive.results[workload].available for workload in archive.workloads):
+        raise AnalysisError(
+            f"{archive.path} is {archive.status}: it has no results, so that there is nothing to "
+            f"analyse"
+        )
+
+
+def _analysed(spec: AnalysisSpec, archive: Archive, log: Path) -> int:
+    """Make one analysis; what goes wrong is one line and stops no other."""
+    import sys
+
+    from qexp.analysis.evaluate import evaluate
+    from qexp.cli.main import say_error
+    from qexp.config import problems
+    from qexp.ending import shown_path
+    from qexp.text import printable
+
+    try:
+        made = evaluate(spec, archive)
+    except QexpError as error:
+        say_error(problems.of_error(error, log))
+        return problems.exit_code(error)
+    sys.stdout.write(f"{printable(f'{made.name}: {made.summary}')}\n")
+    if made.path is not None:
+        sys.stdout.write(f"  {printable(shown_path(made.path.resolve()))}\n")
+    return 0

@@ -1,0 +1,117 @@
+"""`python -m qexp reproduce RUN`: run it again from the archive alone, and compare."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qexp.cli.diff import level
+
+if TYPE_CHECKING:
+    from qexp.compare.text import Printer
+
+_EPILOG = """
+The new run is an ordinary one, in outputs/ of the current folder; the archive is only read. The
+exit code is 0 if the data are bit-identical or statistically compatible, 1 if they are not.
+
+examples:
+  python -m qexp reproduce outputs/random_sampling/20261122T094439Z-d16302
+  python -m qexp reproduce run.h5 --requirements then.txt
+  python -m qexp reproduce run.h5 --trust experiments.chsh
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    from qexp.compare import ALPHA
+
+    parser.epilog = _EPILOG
+    parser.add_argument("run", metavar="RUN", help="folder of a run, or its run.h5")
+    parser.add_argument("--into", metavar="FOLDER", help="folder of the new run; a new one")
+    parser.add_argument(
+        "--requirements",
+        metavar="FILE",
+        help="write the packages of the run as a requirements file of pip, and run nothing",
+    )
+    parser.add_argument(
+        "--trust",
+        metavar="PREFIX",
+        action="append",
+        default=[],
+        help="allow the recorded config to name functions and classes of this module or package, "
+        "besides qexp's own; may be repeated",
+    )
+    parser.add_argument(
+        "--circuits",
+        choices=("generated", "archived"),
+        default="generated",
+        help="generate the circuits again, or take them from the archive (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--submit",
+        action="store_true",
+        help="submit a run of IBM's service again, which costs time on a QPU",
+    )
+    parser.add_argument(
+        "--alpha",
+        type=level,
+        default=ALPHA,
+        help="largest probability of calling equal data different (default: %(default)s)",
+    )
+
+
+def run(given: argparse.Namespace) -> int:
+    """Check the software, run, compare."""
+    from qexp.compare import compare_runs
+    from qexp.compare.text import Printer
+    from qexp.reproduce import Repetition, checked, judge, new_folder, repeat
+
+    archive = checked(given.run)
+    if given.requirements is not None:
+        return _write_requirements(archive, Path(given.requirements))
+    # Until jobs are out, which `qexp.interrupts` takes over.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    logging.raiseExceptions = False
+    printer = Printer(sys.stdout)
+    repetition = Repetition(archive, tuple(given.trust), given.circuits, given.submit)
+    spec, notes = repetition.spec()
+    folder = new_folder(spec, given.into)
+    _say_software(printer, archive)
+    for note in notes:
+        printer.line(f"note: {note}")
+    sys.stdout.flush()
+    found = compare_runs(archive, repeat(repetition, spec, folder), alpha=given.alpha)
+    printer.circuits(found)
+    printer.data(found.data)
+    sys.stdout.flush()
+    printer.line(judge(found))
+    return 0
+
+
+def _say_software(printer: Printer, archive: Path) -> None:
+    from qexp.reproduce import software
+
+    found = software(archive)
+    printer.software(found.changes, ("then", "now"))
+    if found.num_added:
+        printer.line(f"  packages that were not installed then: {found.num_added}")
+
+
+def _write_requirements(archive: Path, path: Path) -> int:
+    from qexp.errors import ConfigError
+    from qexp.reproduce import requirements
+
+    text = requirements(archive)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ConfigError(f"--requirements: {path} exists; name a new file") from None
+    except OSError as error:
+        raise ConfigError(f"--requirements: cannot write {path}: {error.strerror}") from None
+    sys.stdout.write(f"{path}: install it in a fresh environment: pip install -r {path}\n")
+    return 0

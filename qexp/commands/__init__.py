@@ -1,1 +1,0 @@
-"""`python -m qexp.archive COMMAND`: what can be done with archives; one module a command."""

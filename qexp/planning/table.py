@@ -1,0 +1,181 @@
+"""The plan as a table of plain values; drawing it is the terminal's business."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from qexp.core.model import Limit, Partition, PartitionLimits, Plan
+from qexp.text import format_bytes, format_duration
+
+HEADERS = ("workload", "jobs", "circuits", "executions", "payload", "predicted QPU time")
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """One line: a workload, a job, or all jobs together.
+
+    Attributes:
+        label: Name of the workload, `"<workload> [<first>:<stop>]"` of a job, or `"total"`.
+        jobs: Number of jobs.
+        circuits: Number of PUBs.
+        executions: Circuit executions.
+        payload_bytes: Encoded size of the PUBs.
+        qpu_s: Predicted QPU seconds, with the overhead of each job.
+        closed_by: Of a job, what ended it; else `""`.
+    """
+
+    label: str
+    jobs: int
+    circuits: int
+    executions: int
+    payload_bytes: int
+    qpu_s: float
+    closed_by: str = ""
+
+    def cells(self) -> tuple[str, ...]:
+        """The values as text, one per entry of `HEADERS`."""
+        return (
+            self.label,
+            f"{self.jobs:,}",
+            f"{self.circuits:,}",
+            f"{self.executions:,}",
+            format_bytes(self.payload_bytes),
+            format_duration(self.qpu_s),
+        )
+
+
+@dataclass(frozen=True)
+class LimitRow:
+    """One bound and what the plan makes of it.
+
+    Attributes:
+        what: What is bounded.
+        planned: What the plan needs, as text.
+        bound: What is allowed, as text; `"no limit"` where nothing is set.
+        is_within: Whether the plan keeps to it.
+        source: Config key that sets the bound.
+    """
+
+    what: str
+    planned: str
+    bound: str
+    is_within: bool
+    source: str
+
+
+@dataclass(frozen=True)
+class PlanTable:
+    """The whole table.
+
+    Attributes:
+        headers: Headers of `workloads`, `total` and `jobs`.
+        workloads: One row per workload, in order.
+        total: All jobs together.
+        jobs: One row per job, in the order of submission.
+        limits: The total and the largest job against the batch's `max_time` and the service.
+    """
+
+    headers: tuple[str, ...]
+    workloads: tuple[PlanRow, ...]
+    total: PlanRow
+    jobs: tuple[PlanRow, ...]
+    limits: tuple[LimitRow, ...]
+
+
+def plan_table(
+    plan: Plan,
+    max_time_s: int | None,
+    limits: Mapping[str, Limit],
+    partition: PartitionLimits | None = None,
+) -> PlanTable:
+    """Summarise a plan.
+
+    Args:
+        plan: The plan.
+        max_time_s: The declared `batch.max_time` in seconds, or None.
+        limits: The service's limits by name.
+        partition: The user's bounds of one job, or None.
+    """
+    names = dict.fromkeys(job.workload for job in plan.partitions)
+    return PlanTable(
+        headers=HEADERS,
+        workloads=tuple(
+            _summed(name, (job for job in plan.partitions if job.workload == name))
+            for name in names
+        ),
+        total=_summed("total", plan.partitions),
+        jobs=tuple(_of_job(job) for job in plan.partitions),
+        limits=tuple(_limit_rows(plan, max_time_s, limits, partition or PartitionLimits())),
+    )
+
+
+def _summed(label: str, jobs: Iterable[Partition]) -> PlanRow:
+    counted = tuple(jobs)
+    return PlanRow(
+        label=label,
+        jobs=len(counted),
+        circuits=sum(job.num_pubs for job in counted),
+        executions=sum(job.executions for job in counted),
+        payload_bytes=sum(job.payload_bytes for job in counted),
+        qpu_s=sum(job.qpu_s for job in counted),
+    )
+
+
+def _of_job(job: Partition) -> PlanRow:
+    return PlanRow(
+        label=f"{job.workload} [{job.first}:{job.stop}]",
+        jobs=1,
+        circuits=job.num_pubs,
+        executions=job.executions,
+        payload_bytes=job.payload_bytes,
+        qpu_s=job.qpu_s,
+        closed_by=job.closed_by,
+    )
+
+
+def _limit_rows(
+    plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit], partition: PartitionLimits
+) -> Iterable[LimitRow]:
+    yield _time_row("all jobs, declared", plan.qpu_s, max_time_s, "batch.max_time")
+    for what, name in (
+        ("all jobs, longest batch", "batch_max_time_s"),
+        ("all jobs, Open plan", "open_plan_batch_max_time_s"),
+    ):
+        if name in limits:
+            yield _time_row(what, plan.qpu_s, limits[name].value, f"limits.{name}")
+    longest = max(job.qpu_s for job in plan.partitions)
+    bound, source = _tighter("max_qpu_s", partition, "job_qpu_s", limits)
+    if bound is not None:
+        yield _time_row("longest job", longest, bound, source)
+    largest = max(job.payload_bytes for job in plan.partitions)
+    bound, source = _tighter("max_payload_bytes", partition, "payload_bytes_per_job", limits)
+    if bound is not None:
+        yield LimitRow(
+            what="largest payload of a job",
+            planned=format_bytes(largest),
+            bound=format_bytes(int(bound)),
+            is_within=largest <= bound,
+            source=source,
+        )
+
+
+def _tighter(
+    knob: str, partition: PartitionLimits, name: str, limits: Mapping[str, Limit]
+) -> tuple[float | None, str]:
+    """The smaller of the user's bound and the service's, and the config key that sets it."""
+    declared: float | None = getattr(partition, knob)
+    allowed = limits[name].value if name in limits else None
+    if declared is None or (allowed is not None and allowed <= declared):
+        return allowed, f"limits.{name}"
+    return declared, f"partition.{knob}"
+
+
+def _time_row(what: str, planned_s: float, bound_s: float | None, source: str) -> LimitRow:
+    return LimitRow(
+        what=what,
+        planned=format_duration(planned_s),
+        bound="no limit" if bound_s is None else format_duration(bound_s),
+        is_within=bound_s is None or planned_s <= bound_s,
+        source=source,
+    )

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import pytest
+
+from qexp.batch.ledger import (
+    BatchOpened,
+    Collected,
+    Ended,
+    Ledger,
+    NotSubmitted,
+    Planned,
+    Resumed,
+    Submitted,
+    Submitting,
+)
+from qexp.core.policy import ExecutionPolicy
+
+PLANNED = Planned(("a", "b", "c"))
+POLICY = ExecutionPolicy(retries=1)
+
+
+def ledger(*events: object) -> Ledger:
+    return Ledger.of([PLANNED, BatchOpened("b0", "t"), *events])  # type: ignore[list-item]
+
+
+def attempt(partition: int, number: int = 1) -> tuple[Submitting, Submitted]:
+    return (
+        Submitting(partition, number, "b0", f"tag{partition}.{number}"),
+        Submitted(partition, number, "b0", f"job{partition}.{number}"),
+    )
+
+
+def test_everything_is_wanted_at_first():
+    assert ledger().wanted(POLICY) == [0, 1, 2]
+
+
+def test_what_may_have_a_job_is_open_and_not_wanted():
+    state = ledger(Submitting(1, 1, "b0", "tag"))
+    assert state.wanted(POLICY) == [0, 2]
+    (unclear,) = state.open()
+    assert (unclear.partition, unclear.job) == (1, None)
+
+
+def test_what_has_a_result_is_done():
+    state = ledger(*attempt(0), Collected(0, 1, "job0.1", "DONE"))
+    assert state.done == {0}
+    assert state.open() == []
+    assert state.wanted(POLICY) == [1, 2]
+
+
+def test_a_failure_is_wanted_as_often_as_the_policy_says():
+    once = (*attempt(0), Collected(0, 1, "job0.1", "ERROR", "transient"))
+    twice = (*once, *attempt(0, 2), Collected(0, 2, "job0.2", "ERROR", "transient"))
+    assert 0 in ledger(*once).wanted(POLICY)
+    assert 0 not in ledger(*twice).wanted(POLICY)
+    assert 0 in ledger(*twice, Resumed("host", 1, "0")).wanted(POLICY)
+
+
+@pytest.mark.parametrize(("failure", "wanted"), [("refused", False), ("denied", True)])
+def test_a_refusal_outlives_the_process_that_met_it(failure, wanted):
+    state = ledger(
+        Submitting(0, 1, "b0", "tag"), NotSubmitted(0, 1, "no", failure), Resumed("host", 1, "0")
+    )
+    assert (0 in state.wanted(POLICY)) is wanted
+
+
+def test_the_same_attempt_may_be_submitted_again():
+    state = ledger(Submitting(0, 1, "b0", "tag"), *attempt(0))
+    assert len(state.attempts[0]) == 1
+    assert state.next_number(0) == 2
+
+
+def test_an_event_of_an_attempt_that_never_began_is_refused():
+    with pytest.raises(ValueError, match="attempt 2 of partition 0 was never begun"):
+        ledger(*attempt(0), Collected(0, 2, "job", "DONE"))
+
+
+def test_a_resumed_run_has_not_ended():
+    assert ledger(Ended("partial")).ended == "partial"
+    assert ledger(Ended("partial"), Resumed("host", 1, "0")).ended is None

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qexp.batch.pacing import Backoff, Pace
+
+
+@given(jitter=st.floats(0, 1, exclude_max=True), count=st.integers(1, 2000))
+def test_delays_grow_to_the_longest_and_never_beyond(jitter: float, count: int):
+    backoff = Backoff(lambda: jitter, first_s=1.0, longest_s=60.0)
+    delays = [backoff.next_s() for _ in range(count)]
+    assert all(earlier <= later for earlier, later in pairwise(delays))
+    assert 0.5 <= delays[0] <= 1.0
+    assert delays[-1] <= 60.0
+
+
+def test_delays_start_again_after_a_success():
+    backoff = Backoff(lambda: 0.0)
+    first = backoff.next_s()
+    backoff.next_s()
+    backoff.reset()
+    assert backoff.next_s() == first
+
+
+def test_nothing_delays_jobs_that_are_all_taken():
+    pace = Pace(lambda: 0.5)
+    for now_s in range(5):
+        assert pace.delay_s(now_s) == 0.0
+        pace.accepted(now_s)
+
+
+def test_a_fixed_pace_is_kept():
+    pace = Pace(lambda: 0.5, fixed_s=12.0)
+    pace.accepted(100.0)
+    assert pace.delay_s(100.0) == 12.0
+    assert pace.delay_s(105.0) == 7.0
+    assert pace.delay_s(112.0) == 0.0
+
+
+def test_what_the_service_says_is_waited():
+    pace = Pace(lambda: 0.5)
+    assert pace.refused(10.0, 30.0) == 30.0
+    assert pace.delay_s(10.0) == 30.0
+
+
+def simulated_s(rate_per_s: float, burst: int, jobs: int) -> tuple[float, int]:
+    """Submit to a token bucket: how long it takes, and how many requests are refused."""
+    pace, now_s, tokens, last_s, refused = Pace(lambda: 0.5), 0.0, float(burst), 0.0, 0
+    for _ in range(jobs):
+        now_s += pace.delay_s(now_s)
+        while True:
+            tokens, last_s = min(burst, tokens + (now_s - last_s) * rate_per_s), now_s
+            if tokens >= 1:
+                break
+            refused += 1
+            now_s += pace.refused(now_s)
+        tokens -= 1
+        pace.accepted(now_s)
+    return now_s, refused
+
+
+def test_a_limited_service_is_used_to_most_of_its_limit():
+    # Five a minute, as IBM's published limit is.
+    taken_s, refused = simulated_s(5 / 60, burst=5, jobs=50)
+    assert taken_s <= 1.5 * 45 * 12
+    assert refused <= 3 * 50

@@ -1,0 +1,344 @@
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+from qiskit.providers import BackendV2
+
+from qexp.archive.circuits import load_circuit
+from qexp.archive.encoded import EncodedPub, EncodedRun, partition_tables
+from qexp.core import estimate
+from qexp.core.model import (
+    Limit,
+    Partition,
+    PartitionLimits,
+    Plan,
+    PrimitiveSpec,
+    WorkloadSpec,
+)
+from qexp.core.protocols import Engine
+from qexp.core.seeds import child, stream
+from qexp.engines.local.engine import LocalEngine
+from qexp.errors import ConfigError, PlanError
+from qexp.planning.build import build_plan, check_max_time
+from qexp.planning.chunks import CHUNK_PUBS
+from qexp.planning.limits import effective_limits
+from tests.unit.planning.conftest import StubEngine, workload
+
+
+def random_angles(count: int) -> Any:
+    def generate(sequence: np.random.SeedSequence) -> Iterator[QuantumCircuit]:
+        for k in range(count):
+            circuit = QuantumCircuit(1, name=f"c{k}")
+            circuit.rx(np.random.default_rng(child(sequence, k)).uniform(0, 3), 0)
+            circuit.measure_all()
+            yield circuit
+
+    return generate
+
+
+def observables(_: np.random.SeedSequence) -> Iterator[tuple[Any, ...]]:
+    circuit = QuantumCircuit(2)
+    circuit.sx(0)
+    yield circuit, ["ZZ", "XX"]
+    yield circuit, ["ZI"], None, 0.2
+
+
+@dataclass
+class Built:
+    plan: Plan
+    jobs: list[tuple[Partition, list[EncodedPub]]]
+    seen: list[tuple[str, int]]
+
+
+def build(
+    workloads: list[WorkloadSpec],
+    backend: BackendV2,
+    *,
+    seed: int = 7,
+    engine: Engine | None = None,
+    partition: PartitionLimits | None = None,
+    limits: dict[str, Limit] | None = None,
+) -> Built:
+    built = Built(Plan(()), [], [])
+    built.plan = build_plan(
+        workloads,
+        seed=seed,
+        backend=backend,
+        engine=engine or StubEngine(),
+        partition=partition or PartitionLimits(),
+        limits=limits or {},
+        on_partition=lambda job, pubs: built.jobs.append((job, pubs)),
+        on_pub=lambda name, count: built.seen.append((name, count)),
+    )
+    return built
+
+
+def circuit_of(pub: EncodedPub, *, isa: bool = True) -> QuantumCircuit:
+    table = pub.run.tables[f"circuits/{pub.run.workload}/{'isa' if isa else 'logical'}"].columns
+    row = pub.index - pub.run.first
+    start, size = table["qpy_start"].values[row], table["qpy_size"].values[row]
+    return load_circuit(table["qpy"].values[start : start + size].tobytes(), "here")
+
+
+def limit(value: float) -> Limit:
+    return Limit(value, "somewhere", "2026-01-01")
+
+
+def test_workloads_become_jobs_in_order(
+    manila: BackendV2, service_limits: dict[str, Limit]
+) -> None:
+    built = build(
+        [
+            workload(random_angles(5)),
+            workload(observables, name="energy", kind="estimator"),
+        ],
+        manila,
+        partition=PartitionLimits(max_circuits=2),
+        limits=service_limits,
+    )
+    told = [
+        (job.index, job.workload, job.first, job.stop, job.closed_by)
+        for job in built.plan.partitions
+    ]
+    assert told == [
+        (0, "main", 0, 2, "max_circuits"),
+        (1, "main", 2, 4, "max_circuits"),
+        (2, "main", 4, 5, "end"),
+        (3, "energy", 0, 1, "precision"),
+        (4, "energy", 1, 2, "end"),
+    ]
+    assert [job for job, _ in built.jobs] == list(built.plan.partitions)
+    taken = [(pub.run.workload, pub.index) for _, pubs in built.jobs for pub in pubs]
+    assert taken == [("main", k) for k in range(5)] + [("energy", 0), ("energy", 1)]
+    assert built.seen == [(name, index + 1) for name, index in taken]
+
+
+def test_a_jobs_prediction_follows_the_documented_formula(manila: BackendV2) -> None:
+    built = build([workload(random_angles(3))], manila, limits={"job_overhead_s": limit(5)})
+    [job] = built.plan.partitions
+    assert (job.shots, job.executions, job.payload_bytes) == (100, 300, 3000)
+    [(_, pubs)] = built.jobs
+    durations = [circuit_of(pub).estimate_duration(manila.target) for pub in pubs]
+    assert job.qpu_s == pytest.approx(5 + sum(100 * (250e-6 + one) for one in durations))
+    assert built.plan.qpu_s == job.qpu_s
+
+
+def test_executions_of_an_estimator_count_bases_and_precision(manila: BackendV2) -> None:
+    spec = workload(observables, kind="estimator", options={"resilience_level": 0})
+    built = build([spec], manila)
+    assert [job.executions for job in built.plan.partitions] == [2 * 100, 25]
+    assert [job.precision for job in built.plan.partitions] == [0.1, 0.2]
+
+
+def test_the_seed_decides_the_circuits_whatever_else_runs(manila: BackendV2) -> None:
+    def circuits(built: Built) -> list[QuantumCircuit]:
+        main = [pub for _, pubs in built.jobs for pub in pubs if pub.run.workload == "main"]
+        return [circuit_of(pub) for pub in main]
+
+    alone = circuits(build([workload(random_angles(3))], manila))
+    first = workload(random_angles(1), name="first")
+    longer = build([first, workload(random_angles(4))], manila)
+    assert circuits(longer)[:3] == alone
+    assert circuits(build([workload(random_angles(3))], manila, seed=8)) != alone
+    [(_, pubs)] = build([workload(random_angles(1))], manila).jobs
+    [expected] = random_angles(1)(stream(7, "main", "circuits"))
+    assert circuit_of(pubs[0], isa=False) == expected
+
+
+def test_circuits_are_forgotten_once_their_job_is_handed_over(manila: BackendV2) -> None:
+    alive: weakref.WeakSet[EncodedRun] = weakref.WeakSet()
+    held: list[int] = []
+
+    def take(_: Partition, pubs: list[EncodedPub]) -> None:
+        for pub in pubs:
+            alive.add(pub.run)
+        held.append(len(alive))
+
+    plan = build_plan(
+        [workload(random_angles(4 * CHUNK_PUBS))],
+        seed=7,
+        backend=manila,
+        engine=StubEngine(),
+        partition=PartitionLimits(max_circuits=CHUNK_PUBS),
+        limits={},
+        on_partition=take,
+        on_pub=lambda name, count: None,
+    )
+    assert len(plan.partitions) == 4
+    # A job ends when the PUB after it is known, which is in the next run of some.
+    assert max(held) <= 2
+
+
+def test_workers_make_the_same_plan(manila: BackendV2) -> None:
+    def contents(num_workers: int) -> list[Any]:
+        found: list[Any] = []
+
+        def take(job: Partition, pubs: list[EncodedPub]) -> None:
+            tables = partition_tables(pubs, job.index)
+            columns = tables["circuits/main/isa"].columns
+            found.append((job, columns["sha256"].as_texts()))
+
+        build_plan(
+            [workload(random_angles(50))],
+            seed=7,
+            backend=manila,
+            engine=LocalEngine(),
+            partition=PartitionLimits(max_circuits=17),
+            limits={},
+            on_partition=take,
+            on_pub=lambda name, count: None,
+            num_workers=num_workers,
+        )
+        return found
+
+    alone = contents(1)
+    assert [job.num_pubs for job, _ in alone] == [17, 17, 16]
+    assert contents(2) == alone
+
+
+def test_a_circuit_that_a_worker_refuses_is_named(manila: BackendV2) -> None:
+    def too_wide(_: np.random.SeedSequence) -> Iterator[QuantumCircuit]:
+        for width in (2, 2, 9):
+            circuit = QuantumCircuit(width, name="wide")
+            circuit.measure_all()
+            yield circuit
+
+    def refusal(num_workers: int) -> str:
+        with pytest.raises(PlanError) as caught:
+            build_plan(
+                [workload(too_wide)],
+                seed=7,
+                backend=manila,
+                engine=LocalEngine(),
+                partition=PartitionLimits(),
+                limits={},
+                on_partition=lambda job, pubs: None,
+                on_pub=lambda name, count: None,
+                num_workers=num_workers,
+            )
+        return str(caught.value)
+
+    assert "PUB 2" in refusal(1)
+    assert refusal(2) == refusal(1)
+
+
+def test_a_workload_without_circuits_is_refused(manila: BackendV2) -> None:
+    with pytest.raises(PlanError, match="workload 'none': its generator yielded no circuits"):
+        build([workload(lambda _: [], name="none")], manila)
+
+
+def failing(error: Exception) -> Any:
+    def generate(sequence: np.random.SeedSequence) -> Iterator[QuantumCircuit]:
+        yield from random_angles(2)(sequence)
+        raise error
+
+    return generate
+
+
+def test_an_error_of_the_generator_is_told_as_its_own(manila: BackendV2) -> None:
+    cause = ZeroDivisionError("a\nb")
+    with pytest.raises(PlanError) as caught:
+        build([workload(failing(cause))], manila)
+    assert "workload 'main': its circuit generator failed at PUB 2" in str(caught.value)
+    assert "ZeroDivisionError: a b" in str(caught.value)
+    assert caught.value.__cause__ is cause
+
+    def broken(_: Any) -> Any:
+        raise KeyError("depth")
+
+    with pytest.raises(PlanError, match="failed at PUB 0: KeyError: 'depth'"):
+        build([workload(broken)], manila)
+
+
+def test_an_error_meant_for_the_user_passes_as_it_is(manila: BackendV2) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        build([workload(failing(ConfigError("no such file")))], manila)
+
+
+class Refusing(StubEngine):
+    def payload_bytes(
+        self, primitive: PrimitiveSpec, pub: Any, backend: BackendV2, qpy: bytes
+    ) -> int:
+        raise ValueError("no boxes")
+
+
+def test_a_pub_that_the_client_refuses_is_named(manila: BackendV2) -> None:
+    with pytest.raises(PlanError, match=r"PUB 0 of workload 'main': circuit 'c0' .* no boxes"):
+        build([workload(random_angles(1))], manila, engine=Refusing())
+
+
+def test_the_payload_is_bounded_by_the_service(manila: BackendV2) -> None:
+    limits = {"payload_bytes_per_job": limit(2500)}
+    built = build([workload(random_angles(4))], manila, limits=limits)
+    assert [job.num_pubs for job in built.plan.partitions] == [2, 2]
+    assert built.plan.partitions[0].closed_by == "max_payload_bytes"
+    with pytest.raises(PlanError, match=r"limits\.payload_bytes_per_job allows in one job"):
+        build([workload(random_angles(1))], manila, engine=StubEngine(2501), limits=limits)
+
+
+def test_the_smaller_of_knob_and_service_binds(service_limits: dict[str, Limit]) -> None:
+    sampler, estimator = PrimitiveSpec("sampler"), PrimitiveSpec("estimator")
+    knobs = PartitionLimits(max_circuits=7, max_executions=20_000_000, max_payload_bytes=1000)
+    bounds, origins = effective_limits(sampler, knobs, service_limits)
+    assert bounds == PartitionLimits(7, 10_000_000, 1000, 10800, 26_800_000, 2)
+    assert origins == {
+        "max_executions": "limits.sampler_executions_per_job",
+        "max_payload_bytes": "partition.max_payload_bytes",
+        "max_qpu_s": "limits.job_qpu_s",
+        "max_control_instructions": "limits.control_instructions_per_qubit_and_job",
+    }
+    assert effective_limits(estimator, knobs, service_limits)[0].max_executions == 20_000_000
+    assert effective_limits(sampler, PartitionLimits(), {}) == (PartitionLimits(), {})
+
+
+def test_max_execution_time_bounds_a_job(service_limits: dict[str, Limit]) -> None:
+    primitive = PrimitiveSpec("sampler", options={"max_execution_time": 60})
+    bounds, origins = effective_limits(primitive, PartitionLimits(), service_limits)
+    assert bounds.max_qpu_s == 60
+    assert origins["max_qpu_s"] == "primitive.options.max_execution_time"
+
+
+def plan_of(*qpu_s: float) -> Plan:
+    return Plan(
+        tuple(
+            Partition(k, "main", 100 * k, 100 * (k + 1), 100, None, 1, 1, one, "max_circuits")
+            for k, one in enumerate(qpu_s)
+        )
+    )
+
+
+def test_max_time_must_hold_the_longest_job(service_limits: dict[str, Limit]) -> None:
+    with pytest.raises(PlanError) as caught:
+        check_max_time(plan_of(50, 100.5, 60), 100, service_limits)
+    message = str(caught.value)
+    assert "batch.max_time is 1m 40s, but job 1 (workload 'main', PUBs 100 to 199)" in message
+    assert "100.5 QPU seconds" in message
+
+
+def test_max_time_must_be_within_the_services(service_limits: dict[str, Limit]) -> None:
+    with pytest.raises(PlanError, match=r"8h 0m 1s, more than the 8h 0m 0s"):
+        check_max_time(plan_of(50), 28801, service_limits)
+    assert check_max_time(plan_of(50), 28800, service_limits) == []
+
+
+def test_a_plan_that_outlasts_its_batch_is_warned_of(service_limits: dict[str, Limit]) -> None:
+    assert check_max_time(plan_of(300, 300), None, service_limits) == []
+    [declared] = check_max_time(plan_of(300, 290), 400, service_limits)
+    assert "9m 50s of QPU time, more than batch.max_time of 6m 40s" in declared
+    [open_plan] = check_max_time(plan_of(300, 301), None, service_limits)
+    assert "the Open plan's longest batch of 10m 0s" in open_plan
+    assert len(check_max_time(plan_of(*[10000] * 3), 20000, service_limits)) == 3
+    assert check_max_time(plan_of(30000), None, {}) == []
+
+
+def test_a_declared_repetition_delay_reaches_the_prediction(manila: BackendV2) -> None:
+    spec = workload(random_angles(1), options={"execution": {"rep_delay": 0.01}})
+    [job] = build([spec], manila).plan.partitions
+    assert job.qpu_s == pytest.approx(2 + 100 * 0.01, abs=0.01)
+    assert job.executions == estimate.shots_executed(100, spec.primitive)

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
+from qiskit.circuit.random import random_circuit
+from qiskit.primitives import StatevectorEstimator, StatevectorSampler
+from qiskit.primitives.containers.estimator_pub import EstimatorPub
+from qiskit.primitives.containers.sampler_pub import SamplerPub
+from qiskit.providers import BackendV2
+from qiskit_aer import AerSimulator
+
+from qexp.core.model import PlannedPub, TranspileSpec, WorkloadSpec
+from qexp.errors import PlanError
+from qexp.planning.transpile import build_pass_manager, one_line, transpile_pub, transpile_seed
+from tests.unit.planning.conftest import workload
+
+SAMPLER = workload(lambda _: [])
+ESTIMATOR = workload(lambda _: [], kind="estimator")
+
+
+def planned(pub_like: Any, spec: WorkloadSpec, backend: BackendV2, *, seed: int = 7) -> PlannedPub:
+    pass_manager = build_pass_manager(spec, seed=seed, backend=backend)
+    return transpile_pub(pub_like, spec, backend, pass_manager, index=3)
+
+
+def ghz(num_qubits: int) -> QuantumCircuit:
+    circuit = QuantumCircuit(num_qubits, name="ghz")
+    circuit.h(0)
+    for target in range(1, num_qubits):
+        circuit.cx(0, target)
+    circuit.measure_all()
+    return circuit
+
+
+def test_a_circuit_becomes_a_sampler_pub_with_the_workloads_shots(manila: BackendV2) -> None:
+    pub = planned(ghz(3), SAMPLER, manila)
+    assert (pub.workload, pub.index) == ("main", 3)
+    assert isinstance(pub.logical, SamplerPub)
+    assert (pub.logical.shots, pub.isa.shots) == (100, 100)
+    assert pub.logical.circuit == ghz(3)
+    assert pub.isa.circuit.num_qubits == manila.num_qubits
+    assert pub.isa.circuit.name == "ghz"
+
+
+def test_the_generators_own_shots_and_precision_win(manila: BackendV2) -> None:
+    assert planned((ghz(2), None, 7), SAMPLER, manila).isa.shots == 7
+    bare = QuantumCircuit(1)
+    assert planned((bare, "Z", None, 0.25), ESTIMATOR, manila).isa.precision == 0.25
+    assert planned((bare, "Z"), ESTIMATOR, manila).isa.precision == 0.1
+
+
+def test_parameter_values_keep_their_names_and_shape(manila: BackendV2) -> None:
+    a, b = Parameter("b"), Parameter("a")
+    circuit = QuantumCircuit(2)
+    circuit.rx(a, 0)
+    circuit.ry(b, 1)
+    circuit.cx(0, 1)
+    circuit.measure_all()
+    values = {(a,): np.linspace(0, 1, 6).reshape(3, 2, 1), b: np.linspace(2, 3, 6).reshape(3, 2)}
+    pub = planned((circuit, values), SAMPLER, manila)
+    assert pub.isa.shape == (3, 2)
+    loc = (2, 1)
+    logical = pub.logical.parameter_values.bind(pub.logical.circuit, loc)
+    isa = pub.isa.parameter_values.bind(pub.isa.circuit, loc)
+    job = StatevectorSampler(seed=1).run([logical, isa], shots=4000)
+    one, other = (result.data.meas.get_counts() for result in job.result())
+    assert one.keys() == other.keys()
+    assert all(abs(one[key] - other[key]) < 300 for key in one)
+
+
+class WithoutIdleRotations:
+    """A pass manager that optimises every `rz` away, as a plugin may."""
+
+    def run(self, circuit: QuantumCircuit) -> QuantumCircuit:
+        kept = circuit.copy_empty_like()
+        for instruction in circuit.data:
+            if instruction.operation.name != "rz":
+                kept.append(instruction)
+        return kept
+
+
+def test_a_parameter_without_effect_is_dropped_and_the_shape_stays(manila: BackendV2) -> None:
+    used, idle = Parameter("used"), Parameter("idle")
+    circuit = QuantumCircuit(1)
+    circuit.rz(idle, 0)
+    circuit.rx(used, 0)
+    circuit.measure_all()
+    values = np.arange(12.0).reshape(3, 2, 2)
+    passes = WithoutIdleRotations()
+    pub = transpile_pub((circuit, {("used", "idle"): values}), SAMPLER, manila, passes, index=0)
+    assert (pub.logical.shape, pub.isa.shape) == ((3, 2), (3, 2))
+    np.testing.assert_array_equal(pub.isa.parameter_values.as_array(["used"]), values[..., :1])
+
+    bare = QuantumCircuit(1)
+    bare.rz(idle, 0)
+    bare.measure_all()
+    pub = transpile_pub((bare, np.zeros((4, 1))), SAMPLER, manila, passes, index=0)
+    assert (pub.isa.shape, pub.isa.parameter_values.num_parameters) == ((4,), 0)
+
+
+def test_observables_are_laid_out_as_the_circuit(manila: BackendV2) -> None:
+    circuit = random_circuit(4, 4, seed=5)
+    circuit.name = "random"
+    observables = ["ZIIX", "IYII", "ZZZZ"]
+    pub = planned((circuit, observables), ESTIMATOR, manila)
+    assert isinstance(pub.isa, EstimatorPub)
+    assert pub.isa.observables.num_qubits == manila.num_qubits
+    job = StatevectorEstimator().run(
+        [
+            (pub.logical.circuit, pub.logical.observables),
+            (pub.isa.circuit, pub.isa.observables),
+        ],
+        precision=0.0,
+    )
+    one, other = (result.data.evs for result in job.result())
+    np.testing.assert_allclose(one, other, atol=1e-9)
+
+
+def test_a_backend_without_couplings_needs_no_layout() -> None:
+    pub = planned((QuantumCircuit(2), ["ZX"]), ESTIMATOR, AerSimulator())
+    assert pub.isa.observables.num_qubits == pub.isa.circuit.num_qubits
+
+
+def test_the_seed_decides_the_isa_circuit(manila: BackendV2) -> None:
+    circuit = random_circuit(5, 6, max_operands=2, seed=3, measure=True)
+    assert (
+        planned(circuit, SAMPLER, manila).isa.circuit
+        == planned(circuit, SAMPLER, manila).isa.circuit
+    )
+    declared = workload(lambda _: [], transpile=TranspileSpec(seed=11))
+    assert transpile_seed(declared, 7) == 11
+    assert transpile_seed(SAMPLER, 7) == transpile_seed(SAMPLER, 7)
+    other = workload(lambda _: [], name="other")
+    assert (
+        len({transpile_seed(SAMPLER, 7), transpile_seed(SAMPLER, 8), transpile_seed(other, 7)}) == 3
+    )
+
+
+def test_every_field_of_the_spec_reaches_qiskit(
+    manila: BackendV2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr(
+        "qiskit.transpiler.generate_preset_pass_manager", lambda **given: seen.update(given)
+    )
+    spec = TranspileSpec(3, "dense", "sabre", "translator", "alap", 0.9, (2, 1, 0), 5)
+    build_pass_manager(workload(lambda _: [], transpile=spec), seed=7, backend=manila)
+    assert seen == {
+        "optimization_level": 3,
+        "backend": manila,
+        "initial_layout": [2, 1, 0],
+        "layout_method": "dense",
+        "routing_method": "sabre",
+        "translation_method": "translator",
+        "scheduling_method": "alap",
+        "approximation_degree": 0.9,
+        "seed_transpiler": 5,
+    }
+
+
+def test_the_initial_layout_is_kept(manila: BackendV2) -> None:
+    spec = workload(lambda _: [], transpile=TranspileSpec(initial_layout=(4, 3)))
+    circuit = planned(ghz(2), spec, manila).isa.circuit
+    assert circuit.layout.initial_index_layout(filter_ancillas=True) == [4, 3]
+
+
+def refused(pub_like: Any, spec: WorkloadSpec, backend: BackendV2) -> str:
+    with pytest.raises(PlanError) as caught:
+        planned(pub_like, spec, backend)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_circuit_wider_than_the_backend_is_refused(manila: BackendV2) -> None:
+    message = refused(ghz(6), SAMPLER, manila)
+    assert "PUB 3 of workload 'main': circuit 'ghz' has 6 qubits" in message
+    assert "fake_manila has 5" in message
+
+
+def test_what_is_no_pub_is_refused(manila: BackendV2) -> None:
+    assert "did not yield a Sampler PUB" in refused(42, SAMPLER, manila)
+    assert "did not yield an Estimator PUB" in refused(ghz(2), ESTIMATOR, manila)
+    assert "2-th" not in refused((QuantumCircuit(2), ["ZZZ"]), ESTIMATOR, manila)
+    parametric = QuantumCircuit(1)
+    parametric.rx(Parameter("a"), 0)
+    assert "number of values (0)" in refused(parametric, SAMPLER, manila)
+
+
+def test_a_failing_transpilation_names_the_circuit(manila: BackendV2) -> None:
+    from qiskit.circuit import Gate
+
+    circuit = QuantumCircuit(1, name="odd")
+    circuit.append(Gate("opaque", 1, []), [0])
+    circuit.measure_all()
+    message = refused(circuit, SAMPLER, manila)
+    assert "transpiling circuit 'odd' for backend fake_manila failed" in message
+    assert "opaque" in message
+
+
+def test_an_unknown_pass_is_refused(manila: BackendV2) -> None:
+    spec = workload(lambda _: [], transpile=TranspileSpec(layout_method="nonsense"))
+    message = refused(ghz(2), spec, manila)
+    assert "transpile of workload 'main'" in message
+    assert "nonsense" in message
+
+
+def test_one_line_is_one_line_of_bounded_length() -> None:
+    assert one_line(ValueError("a\n  b")) == "ValueError: a b"
+    assert one_line(KeyError()) == "KeyError"
+    assert len(one_line(ValueError("x" * 5000))) < 350
+
+
+@pytest.mark.parametrize(
+    ("pub_like", "spec", "message"),
+    [
+        (ghz(2), ESTIMATOR, "it is for primitive=sampler"),
+        ((ghz(2), "ZZ"), SAMPLER, "it is for primitive=estimator"),
+        ((ghz(2), [["ZZ"], ["XX"]], [], 0.1), SAMPLER, "it is for primitive=estimator"),
+    ],
+)
+def test_circuits_for_the_other_primitive_are_told_as_such(
+    manila: BackendV2, pub_like: Any, spec: WorkloadSpec, message: str
+) -> None:
+    with pytest.raises(PlanError, match=message):
+        planned(pub_like, spec, manila)

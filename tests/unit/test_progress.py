@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import io
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from qexp.core.model import (
+    JobOutcome,
+    Limit,
+    Partition,
+    PartitionLimits,
+    Plan,
+    RunStatus,
+    RunSummary,
+)
+from qexp.core.spec import RunSpec
+from qexp.progress import Terminal
+
+HOSTILE = "[bold]x[/nope]"
+LIMITS = {"batch_max_time_s": Limit(30.0, "docs", "2026-11-22")}
+
+
+def partition(index: int, workload: str, first: int, stop: int) -> Partition:
+    return Partition(index, workload, first, stop, 100, None, 1234, 5000, 20.0, "end")
+
+
+STAGES = ("transpiling", "submitting", "running", "collecting")
+PLAN = Plan((partition(0, "main", 0, 2), partition(1, "main", 2, 3), partition(2, "extra", 0, 1)))
+
+
+def outcome(index: int, state: str = "DONE", usage_s: float | None = 1.5) -> JobOutcome:
+    usage = {"usage": {"qpu_charge_time_seconds": usage_s}}
+    error = None if state == "DONE" else "too warm"
+    return JobOutcome(f"j{index}", index, state, None, error=error, metrics=usage)
+
+
+def spec_of(stop_after: str | None = None, overrides: tuple[str, ...] = ()) -> RunSpec:
+    spec = SimpleNamespace(stop_after=stop_after, partition=PartitionLimits(), overrides=overrides)
+    return cast("RunSpec", spec)
+
+
+def summary(status: RunStatus = "complete", batch_ids: tuple[str, ...] = ("b1",)) -> RunSummary:
+    return RunSummary(status, 2, 3, 4, 3.0, 60.0, batch_ids)
+
+
+def watch(*, stop_after: str | None = None, backend: str = HOSTILE, archive: Path | None = None):
+    """Tell a terminal all stages of a run with three jobs, of which one fails."""
+    archive = archive or Path.cwd() / "outputs" / "run.h5"
+    with Terminal(spec_of(stop_after), archive.parent) as terminal:
+        terminal.backend_selected(backend, 5, "local")
+        for count in (1, 2, 3):
+            terminal.pub_planned("main", count)
+        terminal.planned(PLAN, None, LIMITS)
+        if stop_after == "plan":
+            return
+        terminal.warned(f"{HOSTILE} " + "a long warning " * 20)
+        terminal.batch_opened("b1")
+        for job in PLAN.partitions:
+            terminal.job_submitted(job, f"j{job.index}")
+        terminal.queue_seen(17)
+        terminal.jobs_moved(Counter({"DONE": 1, "RUNNING": 1, "QUEUED": 1}))
+        terminal._progress.refresh()
+        outcomes = [outcome(0), outcome(1, "ERROR", None), outcome(2)]
+        for item in outcomes:
+            terminal.job_collected(item)
+        terminal.sealed(archive, summary("partial"))
+
+
+def terminal_as_stderr(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """No fixture: pytest replaces stderr between a test's set-up and its call."""
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    return stream
+
+
+@pytest.mark.parametrize("force_color", ["", "1"])
+def test_only_warnings_go_to_stderr_when_it_is_no_terminal(capsys, monkeypatch, force_color):
+    monkeypatch.setenv("FORCE_COLOR", force_color)
+    watch()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"qexp: warning: {HOSTILE} a long warning")
+
+
+def test_the_summary(capsys, tmp_path):
+    archive = tmp_path / ("deep" * 40) / "run.h5"
+    watch(archive=archive)
+    out = capsys.readouterr().out
+    lines = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert lines["batch"] == "b1"
+    assert lines["backend"] == f"{HOSTILE} (5 qubits, engine local)"
+    assert lines["jobs"] == "2 of 3 done, 4 PUBs"
+    assert lines["usage"] == "3.0 s (predicted for a QPU: 60.0 s)"
+    # Whole, however long it is: it is there to be copied.
+    assert lines["archive"] == str(archive)
+    # A job has no result.
+    assert lines["next"] == f"python -m qexp resume {archive.parent}"
+
+
+def test_an_analysis_is_one_line(capsys):
+    with Terminal(spec_of(), Path("outputs/run")) as terminal:
+        terminal.analysed("ideal", f"fidelity {HOSTILE}")
+    assert capsys.readouterr().out == f"analysis ideal: fidelity {HOSTILE}\n"
+
+
+def test_paths_below_the_current_folder_are_short(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    watch()
+    assert re.search(r"^archive +outputs/run\.h5$", capsys.readouterr().out, flags=re.MULTILINE)
+
+
+def test_the_plan_as_a_table(capsys):
+    watch(stop_after="plan")
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    out = captured.out
+    assert re.search(r"^\s*main +2 +3 +2,468 +10\.0 kB +40s", out, flags=re.MULTILINE)
+    assert re.search(r"^\s*extra +1 +1 +1,234 +5\.0 kB +20s", out, flags=re.MULTILINE)
+    assert re.search(r"^\s*total +3 +4 +3,702 +15\.0 kB +1m 0s", out, flags=re.MULTILINE)
+    assert re.search(r"longest batch +1m 0s +30s +over +limits\.batch_max_time_s", out)
+    assert f"Nothing was submitted. Backend: {HOSTILE} (5 qubits, engine local)" in out
+
+
+def test_a_bar_per_stage_on_a_terminal(monkeypatch):
+    tty = terminal_as_stderr(monkeypatch)
+    watch()
+    last = {name: seen[-1] for name, seen in bars(tty.getvalue()).items()}
+    assert {name: count for name, (count, _) in last.items()} == {
+        "transpiling": "3/3",
+        "submitting": "3/3",
+        "running": "1/3",
+        "collecting": "3/3",
+    }
+    assert f"main on {HOSTILE}" in last["transpiling"][1]
+    assert "b1" in last["submitting"][1]
+    assert "17" in last["submitting"][1]
+    assert "1 queued, 1 running, 1 done" in last["running"][1]
+
+
+def test_an_error_stops_the_bars(monkeypatch):
+    terminal_as_stderr(monkeypatch)
+    terminal = Terminal(spec_of(), Path("r1"))
+
+    def failing() -> None:
+        with terminal:
+            terminal.backend_selected("x", 5, "local")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        failing()
+    assert terminal._progress.live.is_started is False
+
+
+def test_a_plan_says_where_it_is_and_a_point_of_a_sweep_which_it_is(capsys, tmp_path):
+    spec = spec_of("plan", ("experiment=ghz", "stop_after=plan", "metadata.title=a b"))
+    with Terminal(spec, tmp_path / "r 1", "circuits.depth=[2]") as terminal:
+        terminal.sealed(tmp_path / "r 1" / "run.h5", summary("planned", ()))
+    assert capsys.readouterr().out.splitlines() == [
+        "point    circuits.depth=[2]",
+        f"plan     {tmp_path / 'r 1' / 'run.h5'}",
+        f"next     python -m qexp resume '{tmp_path / 'r 1'}'",
+        "or       python -m qexp experiment=ghz 'metadata.title=a b'",
+    ]
+
+
+def test_a_complete_run_is_to_be_read(capsys, tmp_path):
+    with Terminal(spec_of(), tmp_path) as terminal:
+        terminal.sealed(tmp_path / "run.h5", summary(batch_ids=("b1", "b2")))
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["batches"] == "b1, b2"
+    # It was not needed.
+    assert "backend" not in lines
+    assert lines["next"] == (
+        f"python -c \"import qexp; print(qexp.open_archive('{tmp_path / 'run.h5'}'))\""
+    )
+
+
+def test_a_run_that_is_left_to_itself_says_how_to_collect_it(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with Terminal(spec_of("submit"), tmp_path / "r1") as terminal:
+        terminal.backend_selected("ibm_x", 5, "ibm")
+        terminal.planned(PLAN, None, LIMITS)
+        terminal.detached(PLAN, len(PLAN.partitions), ("b1",))
+    assert capsys.readouterr().out.splitlines() == [
+        "batch    b1",
+        "backend  ibm_x (5 qubits, engine ibm)",
+        "jobs     3 of 3 are out, none is waited for",
+        "next     python -m qexp resume r1",
+    ]
+
+
+def bars(shown: str) -> dict[str, list[tuple[str, str]]]:
+    """Stage -> every count and note that its bar showed."""
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    found: dict[str, list[tuple[str, str]]] = {}
+    for name, count, note in re.findall(rf"({'|'.join(STAGES)}) .*?(\d+/\d+) ?([^\r\n]*)", plain):
+        found.setdefault(name, []).append((count, note))
+    return found
+
+
+def test_the_bars_of_a_resumed_run_show_what_is_left(monkeypatch):
+    tty = terminal_as_stderr(monkeypatch)
+    with Terminal(spec_of(), Path("r1")) as terminal:
+        terminal.resumed(PLAN, 1, 1, 1)
+        terminal.backend_selected("x", 5, "ibm")
+        terminal.job_adopted(1, "j1")
+        terminal.batch_opened("b2")
+        terminal.job_submitted(PLAN.partitions[2], "j2")
+        terminal.jobs_moved(Counter({"DONE": 2}))
+        terminal.job_collected(outcome(1))
+        terminal.job_collected(outcome(2))
+        terminal._progress.refresh()
+        terminal.sealed(Path("r1/run.h5"), summary())
+    last = {name: seen[-1][0] for name, seen in bars(tty.getvalue()).items()}
+    assert last == {"submitting": "2/2", "running": "2/2", "collecting": "3/3"}
+
+
+@pytest.mark.parametrize(
+    ("stage", "told", "note"),
+    [
+        (
+            "submitting",
+            lambda terminal: terminal.submission_paused(f"429 {HOSTILE}\nslow down", 12.0),
+            f"waiting, again within 12s: 429 {HOSTILE} slow down",
+        ),
+        (
+            "submitting",
+            lambda terminal: terminal.submission_paused("execution.max_pending=3 jobs are out", 0),
+            "waiting: execution.max_pending=3 jobs are out",
+        ),
+        ("submitting", lambda terminal: terminal.job_adopted(0, "j9"), "job j9 was submitted bef"),
+        (
+            "running",
+            lambda terminal: terminal.service_lost("503 " * 100, 4.0),
+            "out of reach, asked in 4.0s: 503 503",
+        ),
+        (
+            "collecting",
+            lambda terminal: terminal.attempt_failed(outcome(0, "ERROR")),
+            "job j0 failed and is run again: too warm",
+        ),
+    ],
+)
+def test_what_holds_a_run_up_is_said(monkeypatch, stage, told, note):
+    tty = terminal_as_stderr(monkeypatch)
+    with Terminal(spec_of(), Path("r1")) as terminal:
+        terminal.backend_selected("x", 5, "ibm")
+        # Before there is a bar to say it in, nothing is said.
+        terminal.service_lost("503", 1.0)
+        terminal.planned(PLAN, None, LIMITS)
+        terminal.batch_opened("b1")
+        told(terminal)
+        terminal._progress.refresh()
+    assert note in bars(tty.getvalue())[stage][-1][1]
+
+
+def test_a_job_that_is_run_again_is_one_more_to_submit(monkeypatch):
+    tty = terminal_as_stderr(monkeypatch)
+    with Terminal(spec_of(), Path("r1")) as terminal:
+        terminal.backend_selected("x", 5, "ibm")
+        terminal.planned(PLAN, None, LIMITS)
+        for batch_id, jobs in (("b1", PLAN.partitions), ("b2", PLAN.partitions[:1])):
+            terminal.batch_opened(batch_id)
+            for job in jobs:
+                terminal.job_submitted(job, "j")
+            if batch_id == "b1":
+                terminal.attempt_failed(outcome(0, "ERROR"))
+        terminal._progress.refresh()
+    count, note = bars(tty.getvalue())["submitting"][-1]
+    assert count == "4/4"
+    assert "batch b2 (number 2)" in note

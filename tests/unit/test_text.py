@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qexp.text import format_duration, parse_duration_s, printable
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("25m", 1500),
+        ("2h 30m 40s", 9040),
+        ("1h30m", 5400),
+        ("90s", 90),
+        (" 90 s ", 90),
+        ("1h 5s", 3605),
+        ("90m", 5400),
+        (90, 90),
+        (90.0, 90),
+    ],
+)
+def test_reads_what_people_write(value: str | float | None, seconds: int | None) -> None:
+    assert parse_duration_s(value) == seconds
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "  ",
+        "25 minutes",
+        "25M",
+        "90",
+        "-5m",
+        "0m",
+        "0h 0m 0s",
+        "5m 1h",
+        "1m 1m",
+        "1.5h",
+        "9" * 5000 + "s",
+        "٣m",
+        0,
+        -1,
+        0.0,
+        90.5,
+        math.nan,
+        math.inf,
+        True,
+        False,
+    ],
+)
+def test_refuses_the_rest_in_one_line_that_says_what_is_allowed(value: str | float) -> None:
+    with pytest.raises(ValueError, match='allowed are "25m", "2h 30m 40s"') as caught:
+        parse_duration_s(value)
+    assert "\n" not in str(caught.value)
+
+
+@given(st.integers(min_value=10, max_value=10**7))
+def test_reads_back_what_it_formats(seconds: int) -> None:
+    assert parse_duration_s(format_duration(seconds)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0.0s"),
+        (4.14, "4.1s"),
+        (9.96, "10s"),
+        (45.2, "45s"),
+        (59.7, "1m 0s"),
+        (1500, "25m 0s"),
+        (9040, "2h 30m 40s"),
+        (3599.6, "1h 0m 0s"),
+    ],
+)
+def test_formats_for_people(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+def test_plain_text_of_any_script_is_unchanged() -> None:
+    assert printable("fake_manila, größe 5 µs, 量子") == "fake_manila, größe 5 µs, 量子"
+
+
+def test_what_steers_a_terminal_is_shown_instead() -> None:
+    assert printable("\x1b[2Ja\x07\x9b31m") == "\\x1b[2Ja\\x07\\x9b31m"
+    assert printable("gnp\u202e.exe") == "gnp\\u202e.exe"
+    assert printable("two\nlines\tand\rmore") == "two lines and more"
+
+
+@given(st.text(st.characters(codec=None)))
+def test_the_result_is_one_line_that_any_terminal_takes(text: str) -> None:
+    shown = printable(text)
+    assert shown.isprintable()
+    assert shown.encode("utf-8").decode("utf-8") == shown
+    assert printable(shown) == shown
