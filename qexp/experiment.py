@@ -38,7 +38,7 @@ from qexp.interrupts import Interrupts
 from qexp.planning.build import build_plan, check_max_time
 from qexp.provenance import run_header
 from qexp.redact import redactor
-from qexp.workers import available_cores, end_workers, start_server
+from qexp.workers import Workers, available_cores
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
@@ -74,9 +74,10 @@ def run(
     """
     _refuse_used(run_dir)
     told = Guarded(observer or Observer())
-    with _at_work(run_dir) as journal:
+    with _at_work(spec, run_dir) as (journal, workers):
         journal.append(Started(socket.gethostname(), os.getpid(), __version__))
-        report = _Work(spec, run_dir, journal, told, clock or Clock()).plan_and_carry_out()
+        work = _Work(spec, run_dir, journal, workers, told, clock or Clock())
+        report = work.plan_and_carry_out()
     analyse(spec.analyses, report, run_dir, told)
     return report
 
@@ -109,8 +110,8 @@ def resume(
 
 
 def _go_on(spec: RunSpec, run_dir: Path, observer: Observer, clock: Clock) -> RunReport:
-    with _at_work(run_dir) as journal:
-        work = _Work(spec, run_dir, journal, observer, clock)
+    with _at_work(spec, run_dir) as (journal, workers):
+        work = _Work(spec, run_dir, journal, workers, observer, clock)
         if (run_dir / ARCHIVE_NAME).exists() and not work.store.has_parts:
             # A process was killed while it removed what the archive already holds.
             work.store.seal("complete", keep_parts=False)
@@ -153,13 +154,11 @@ def _refuse_used(run_dir: Path) -> None:
 
 
 @contextmanager
-def _at_work(run_dir: Path) -> Iterator[Journal]:
+def _at_work(spec: RunSpec, run_dir: Path) -> Iterator[tuple[Journal, Workers]]:
     """Hold the run's lock, with its journal open; no worker process stays behind."""
-    with run_lock(run_dir), Journal(run_dir) as journal:
-        try:
-            yield journal
-        finally:
-            end_workers()
+    workers = Workers(spec.engine.workers or available_cores())
+    with run_lock(run_dir), Journal(run_dir) as journal, workers:
+        yield journal, workers
 
 
 @dataclass
@@ -169,6 +168,7 @@ class _Work:
     spec: RunSpec
     run_dir: Path
     journal: Journal
+    workers: Workers
     observer: Observer
     clock: Clock
 
@@ -211,15 +211,12 @@ class _Work:
 
     def _start_early(self) -> None:
         """Let worker processes import while this one does, if there is enough for them to do."""
-        if self._num_workers() > 1:
-            start_server()
+        if self._is_large():
+            self.workers.prepare()
 
-    def _num_workers(self) -> int:
+    def _is_large(self) -> bool:
         asked = [workload.num_circuits for workload in self.spec.workloads]
-        known = sum(number for number in asked if isinstance(number, int))
-        if known < _WORTH_WORKERS:
-            return 1
-        return self.spec.engine.workers or available_cores()
+        return sum(number for number in asked if isinstance(number, int)) >= _WORTH_WORKERS
 
     def _select(self, recorded: str | None) -> BackendV2:
         backend = self.spec.select_backend(recorded)
@@ -250,7 +247,7 @@ class _Work:
             limits=spec.limits,
             on_partition=keep,
             on_pub=self.observer.pub_planned,
-            num_workers=self._num_workers(),
+            workers=self.workers if self._is_large() else None,
         )
         warnings = check_max_time(plan, spec.max_time_s, spec.limits)
         self.journal.append(Planned(tuple(parts)))
@@ -300,6 +297,7 @@ class _Work:
             observer=self.observer,
             is_stopped=interrupts.is_set,
             clock=self.clock,
+            workers=self.workers,
         )
 
 

@@ -15,6 +15,7 @@ from qexp.core.model import FailureKind, JobOutcome, JobRequest, JobState
 from qexp.core.observer import Observer
 from qexp.core.policy import ExecutionPolicy
 from qexp.core.protocols import Engine
+from qexp.workers import Workers
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
@@ -97,6 +98,7 @@ class RunContext:
     observer: Observer
     is_stopped: Callable[[], bool]
     clock: Clock = field(default_factory=Clock)
+    workers: Workers | None = None
 
     @property
     def ledger(self) -> Ledger:

@@ -63,7 +63,9 @@ class _Batches:
         while True:
             context.raise_if_stopped()
             try:
-                return context.engine.open_batch(context.backend, max_time_s=context.max_time_s)
+                return context.engine.open_batch(
+                    context.backend, max_time_s=context.max_time_s, workers=context.workers
+                )
             except (BusyError, UnclearError) as error:
                 # A batch that was opened without our knowing it stays empty and costs nothing.
                 collector.check_deadline()

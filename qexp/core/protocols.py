@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from qiskit.providers import BackendV2
 
     from qexp.core.model import Pub
+    from qexp.workers import Workers
 
 
 @runtime_checkable
@@ -163,7 +164,9 @@ class Engine(Protocol):
         """
         ...
 
-    def open_batch(self, backend: BackendV2, *, max_time_s: int | None) -> Batch:
+    def open_batch(
+        self, backend: BackendV2, *, max_time_s: int | None, workers: Workers | None = None
+    ) -> Batch:
         """Open a batch: the one of a run, or one that follows it."""
         ...
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from qiskit.providers import BackendV2
 
     from qexp.core.model import Pub
+    from qexp.workers import Workers
 
 # What the client-side primitives honour in local mode beyond what the embedded simulator does
 # (qiskit-ibm-runtime 0.51: executor_*/prepare.py, fake_provider/local_service.py).
@@ -99,6 +100,7 @@ class RuntimeLocalEngine:
         backend: BackendV2,
         *,
         max_time_s: int | None,
+        workers: Workers | None = None,  # noqa: ARG002 - part of the protocol
     ) -> LocalBatch:
         """Open a batch; IBM's local `Batch` has no id, times or usage of its own."""
         from qexp.engines.ibm.client import quiet_client_log

@@ -18,7 +18,7 @@ from qexp.planning.limits import effective_limits
 from qexp.planning.partition import partition as cut
 from qexp.planning.transpile import one_line
 from qexp.text import format_duration
-from qexp.workers import Shared, workers
+from qexp.workers import NotShareableError, Shared, Workers
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
@@ -36,7 +36,7 @@ def build_plan(
     limits: Mapping[str, Limit],
     on_partition: Callable[[Partition, list[EncodedPub]], None],
     on_pub: Callable[[str, int], None],
-    num_workers: int = 1,
+    workers: Workers | None = None,
 ) -> Plan:
     """Generate, transpile, check, measure, encode and partition all workloads.
 
@@ -51,8 +51,8 @@ def build_plan(
             they are forgotten here.
         on_pub: Called with the workload's name and how many of its PUBs are transpiled and
             checked.
-        num_workers: Worker processes that may do all of it but generate; the plan is the same for
-            any number.
+        workers: Worker processes that do all of it but generate; None: everything is done here.
+            The plan is the same for any number.
 
     Returns:
         The partitions in the order of submission.
@@ -65,7 +65,7 @@ def build_plan(
     specs = {workload.name: workload for workload in workloads}
     planner = Planner(specs, seed, backend, engine, limits)
     partitions: list[Partition] = []
-    plan_chunks = _plan_chunks(planner, num_workers)
+    plan_chunks = _plan_chunks(planner, workers)
     for workload in workloads:
         bounds, origins = effective_limits(workload.primitive, partition, limits)
         generated = _generated(workload, seed)
@@ -83,16 +83,14 @@ def build_plan(
     return Plan(tuple(partitions))
 
 
-def _plan_chunks(planner: Planner, num_workers: int) -> PlanChunks:
-    """Who plans: worker processes, or this one."""
-    if num_workers > 1:
+def _plan_chunks(planner: Planner, workers: Workers | None) -> PlanChunks:
+    """Return a function that plans chunks, in worker processes or here."""
+    if workers is not None and workers.count > 1:
         try:
-            shared = Shared.of(unused_planner(planner))
-        except Exception:
+            return partial(workers.map, Planner.plan, Shared(unused_planner(planner)))
+        except NotShareableError as error:
             # A backend or engine of the user's own need not be picklable.
-            _log.warning("the plan is made without worker processes", exc_info=True)
-        else:
-            return partial(workers(num_workers).map, Planner.plan, shared)
+            _log.warning("the plan is made without worker processes: %s", error)
     return partial(starmap, planner.plan)
 
 

@@ -159,7 +159,7 @@ class StubEngine(LocalEngine):
         self.log: list[str] = []
         self.at_open: set[str] = set()
 
-    def open_batch(self, backend: BackendV2, *, max_time_s: int | None) -> Any:
+    def open_batch(self, backend: BackendV2, *, max_time_s: int | None, workers: Any = None) -> Any:
         self.at_open = {item.name for item in (self.run_dir / "parts").iterdir()}
         if self.refuses:
             raise EngineError("the service refused the batch")

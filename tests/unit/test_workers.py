@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from qexp.errors import EngineError, PlanError
-from qexp.workers import Shared, Workers, available_cores, end_workers, workers
+from qexp.workers import PRELOADED, NotShareableError, Shared, Workers, available_cores
 
-TEN = Shared.of([10])
+TEN = Shared([10])
+ROOT = Path(__file__).parents[2]
 
 
 def scaled(factor: list[int], number: int) -> int:
@@ -28,6 +31,10 @@ def refuse(_: list[int], number: int) -> int:
     raise PlanError(f"circuit {number} is wrong")
 
 
+def stumble(_: list[int], number: int) -> float:
+    return number / 0
+
+
 def die(_: list[int], number: int) -> int:
     os.kill(os.getpid(), signal.SIGKILL)
     return number
@@ -37,11 +44,15 @@ def pid(_: object, __: int) -> int:
     return os.getpid()
 
 
+def sleep(_: object, pipe: str) -> None:
+    Path(pipe).write_text("begun")
+    time.sleep(1000)
+
+
 @pytest.fixture(scope="module")
 def pool():
-    pool = Workers(2)
-    yield pool
-    pool.close()
+    with Workers(2) as pool:
+        yield pool
 
 
 def test_results_come_in_the_order_of_the_tasks(pool: Workers):
@@ -70,43 +81,68 @@ def test_an_error_of_a_task_is_raised_here(pool: Workers):
     assert list(pool.map(scaled, TEN, [(1,)])) == [10]
 
 
+def test_an_unforeseen_error_has_the_traceback_of_the_worker(pool: Workers):
+    error = pool.begin(stumble, TEN, 3).exception()
+    assert isinstance(error, ZeroDivisionError)
+    assert "in stumble" in error.__notes__[0]
+
+
 def test_a_worker_keeps_a_shared_value_from_task_to_task():
-    pool = Workers(1)
-    shared = Shared.of([10])
-    assert list(pool.map(raised, shared, [(0,)] * 2)) == [11, 12]
-    assert list(pool.map(raised, shared, [(0,)])) == [13]
-    assert list(pool.map(raised, Shared.of([10]), [(0,)])) == [11]
-    pool.close()
+    shared = Shared([10])
+    with Workers(1) as pool:
+        assert list(pool.map(raised, shared, [(0,)] * 2)) == [11, 12]
+        assert list(pool.map(raised, shared, [(0,)])) == [13]
+        assert list(pool.map(raised, Shared([10]), [(0,)])) == [11]
+        assert list(pool.map(raised, shared, [(0,)])) == [14]
 
 
-def test_a_worker_that_dies_is_told():
-    pool = Workers(1)
-    with pytest.raises(EngineError, match=r"a worker process died.*engine\.workers"):
-        list(pool.map(die, TEN, [(1,)]))
-    pool.close()
+def test_a_worker_that_dies_costs_its_task_and_is_replaced():
+    with Workers(1) as pool:
+        doomed, next_one = pool.begin(die, TEN, 1), pool.begin(scaled, TEN, 1)
+        with pytest.raises(EngineError, match=r"a worker process died.*engine\.workers"):
+            doomed.result()
+        assert next_one.result() == 10
 
 
 def test_what_cannot_be_shared_is_told_at_once():
-    with pytest.raises((AttributeError, TypeError)):
-        Shared.of(lambda: None)
+    with pytest.raises(NotShareableError, match="cannot be pickled"):
+        Shared(lambda: None)
 
 
-def test_a_process_has_one_pool_until_it_is_ended():
-    first = workers(1)
-    assert workers(1) is first
-    (worker,) = first.map(pid, TEN, [(0,)])
-    end_workers()
-    assert not first.is_open
-    _wait_for_end(worker)
-    second = workers(1)
-    assert second is not first
-    assert workers(2) is not second
-    assert not second.is_open
-    end_workers()
+def test_a_task_that_cannot_be_shared_is_done_here(pool: Workers):
+    lock = threading.Lock()
+    here, there = pool.map(pid, TEN, [(lock,), (0,)])
+    assert here == os.getpid() != there
+
+
+def test_retired_workers_end_once_they_are_done_and_later_tasks_have_new_ones():
+    with Workers(1) as pool:
+        first = pool.begin(pid, TEN, 0).result()
+        pool.retire()
+        _wait_for_end(first)
+        assert pool.begin(pid, TEN, 0).result() != first
+
+
+def test_ended_workers_are_gone_whatever_they_are_doing(tmp_path: Path):
+    begun = tmp_path / "begun"
+    os.mkfifo(begun)
+    with Workers(1) as pool:
+        worker = pool.begin(pid, TEN, 0).result()
+        endless, waiting = pool.begin(sleep, TEN, str(begun)), pool.begin(pid, TEN, 0)
+        assert begun.read_text() == "begun"
+    assert not _is_running(worker)
+    for future in (endless, waiting):
+        assert isinstance(future.exception(), EngineError)
+    with pytest.raises(EngineError):
+        pool.begin(pid, TEN, 0)
 
 
 def test_there_is_a_core():
     assert available_cores() >= 1
+
+
+def test_everything_that_is_preloaded_exists():
+    assert [name for name in PRELOADED if importlib.util.find_spec(name) is None] == []
 
 
 KILLED = """
@@ -114,16 +150,57 @@ import os, signal
 from qexp.workers import Shared, Workers
 from tests.unit.test_workers import pid
 pool = Workers(1)
-print(next(pool.map(pid, Shared.of(None), [(0,)])), flush=True)
+print(next(pool.map(pid, Shared(None), [(0,)])), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 def test_workers_end_with_a_parent_that_is_killed():
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED], capture_output=True, text=True, check=False
-    )
+    done = _run("-c", KILLED)
     _wait_for_end(int(done.stdout))
+
+
+UNGUARDED = """
+import threading
+from qexp.workers import NotShareableError, Shared, Workers
+
+class Own:
+    pass
+
+def work():
+    with Workers(2) as workers:
+        try:
+            Shared(Own())
+        except NotShareableError as error:
+            print(error)
+        print(list(workers.map(isinstance, Shared(3), ((int,), (Own,)))))
+
+print("running", __name__)
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+"""
+
+
+def test_a_script_without_a_guard_runs_once(tmp_path: Path):
+    """In a thread, too; what it defines itself is not sent to workers."""
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED)
+    assert _run(str(script)).stdout.splitlines() == [
+        "running __main__",
+        "it is defined in __main__",
+        "[True, False]",
+    ]
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
 
 
 def _wait_for_end(process: int) -> None:

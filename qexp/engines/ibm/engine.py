@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qiskit_ibm_runtime import IBMBackend
 
     from qexp.core.model import Pub
+    from qexp.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,13 @@ class IBMEngine:
 
         return encoded_bytes(primitive, pub, backend, qpy)
 
-    def open_batch(self, backend: BackendV2, *, max_time_s: int | None) -> IBMBatch:
+    def open_batch(
+        self,
+        backend: BackendV2,
+        *,
+        max_time_s: int | None,
+        workers: Workers | None = None,  # noqa: ARG002 - part of the protocol
+    ) -> IBMBatch:
         """Open a batch.
 
         Raises:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -19,13 +20,13 @@ from qexp.core.seeds import as_int, child
 from qexp.engines.local.job import Simulated
 from qexp.engines.local.simulation import Simulation
 from qexp.errors import EngineError
-from qexp.workers import Shared, Workers, workers
+from qexp.workers import NotShareableError, Shared, Workers
 
 _log = logging.getLogger(__name__)
 
 CHUNK_PUBS = 25
 
-_WORTH_A_POOL = 3
+_WORTH_WORKERS = 3
 """Chunks of a job from which on starting worker processes costs less than it saves."""
 
 
@@ -36,31 +37,19 @@ class _Chunk:
     seed: int
 
 
-@dataclass(frozen=True)
-class _Begun:
-    """A job that workers have begun with. It holds the request, so that its id stays its own."""
-
-    request: JobRequest
-    pool: Workers
-    futures: list[Future[Simulated]]
-
-    def results(self) -> list[Simulated]:
-        return [self.pool.result(future) for future in self.futures]
-
-
 class ChunkedSimulation:
     """Simulates jobs chunk by chunk, here or in worker processes.
 
     Args:
         make: Makes what simulates one chunk, here and in each worker.
-        num_workers: Number of worker processes; 1: everything is simulated here.
+        workers: Worker processes; those of a count of 1 simulate nothing.
     """
 
-    def __init__(self, make: Callable[[], Simulation], num_workers: int = 1) -> None:
+    def __init__(self, make: Callable[[], Simulation], workers: Workers) -> None:
         self._make = make
-        self._num_workers = num_workers
-        self._pool: Workers | None = None
-        self._begun: dict[int, _Begun] = {}
+        self._workers = workers
+        # With its request, so that the id of it stays its own.
+        self._begun: dict[int, tuple[JobRequest, list[Future[Simulated]]]] = {}
         self._is_closed = False
 
     @cached_property
@@ -70,38 +59,37 @@ class ChunkedSimulation:
     @cached_property
     def _shared(self) -> Shared | None:
         try:
-            return Shared.of(self._simulation)
-        except Exception:
+            return Shared(self._simulation)
+        except NotShareableError as error:
             # A backend of the user's own need not be picklable.
-            _log.warning("jobs are simulated without worker processes", exc_info=True)
+            _log.warning("jobs are simulated without worker processes: %s", error)
             return None
 
     def close(self) -> None:
-        """End the worker processes, whatever they are simulating; nothing can be run any more."""
+        """Let the worker processes end with what they are simulating; nothing more is run."""
         self._is_closed = True
-        if self._pool is not None:
-            self._pool.close()
+        for _, futures in list(self._begun.values()):
+            _cancel(futures)
+        self._workers.retire()
 
     def prepare(self, request: JobRequest) -> None:
         """Let the worker processes begin with a job that is to be run soon, where it is for them.
 
         Raises:
-            EngineError: A worker process died.
+            EngineError: The batch was abandoned.
         """
-        begun = self._begun.get(id(request))
-        if begun is None or not begun.pool.is_open:
-            self._begin(request)
-
-    def _begin(self, request: JobRequest) -> None:
-        self._begun.pop(id(request), None)
         if self._is_closed:
             raise EngineError("the batch was abandoned; its jobs are not simulated any more")
-        chunks = _chunks(request)
-        if self._num_workers == 1 or len(chunks) < _WORTH_A_POOL or self._shared is None:
+        if id(request) in self._begun:
             return
-        pool = self._pool = workers(self._num_workers)
-        futures = [pool.begin(_simulate, self._shared, request, chunk) for chunk in chunks]
-        self._begun[id(request)] = _Begun(request, pool, futures)
+        chunks = _chunks(request)
+        if self._workers.count == 1 or len(chunks) < _WORTH_WORKERS or self._shared is None:
+            return
+        with suppress(NotShareableError):
+            futures = [
+                self._workers.begin(_simulate, self._shared, request, chunk) for chunk in chunks
+            ]
+            self._begun[id(request)] = (request, futures)
 
     def run(self, request: JobRequest) -> Simulated:
         """Simulate one job.
@@ -112,7 +100,7 @@ class ChunkedSimulation:
         """
         self.prepare(request)
         if id(request) in self._begun:
-            parts = self._gathered(request)
+            parts = self._gather(request)
         else:
             pubs = request.load_pubs()
             parts = [
@@ -125,17 +113,20 @@ class ChunkedSimulation:
             backend_properties=self._simulation.properties,
         )
 
-    def _gathered(self, request: JobRequest) -> list[Simulated]:
-        begun = self._begun.pop(id(request))
+    def _gather(self, request: JobRequest) -> list[Simulated]:
+        _, futures = self._begun[id(request)]
         try:
-            return begun.results()
-        except EngineError:
-            if begun.pool.is_open or self._is_closed or not self._begun:
-                raise
-        # A worker died, perhaps of another job's chunk: this one is begun once more, alone.
-        self._begun.clear()
-        self._begin(request)
-        return self._begun.pop(id(request)).results()
+            return [future.result() for future in futures]
+        except CancelledError:
+            raise EngineError("the batch was abandoned while this job was simulated") from None
+        finally:
+            del self._begun[id(request)]
+            _cancel(futures)
+
+
+def _cancel(futures: Sequence[Future[Simulated]]) -> None:
+    for future in futures:
+        future.cancel()
 
 
 def _simulate(simulation: Simulation, request: JobRequest, chunk: _Chunk) -> Simulated:

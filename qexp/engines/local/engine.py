@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from qexp.engines.local.attached import AttachedBatch
     from qexp.engines.local.batch import LocalBatch
     from qexp.engines.local.simulation import Simulation
+    from qexp.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -92,20 +93,21 @@ class LocalEngine:
         backend: BackendV2,
         *,
         max_time_s: int | None,
+        workers: Workers | None = None,
     ) -> LocalBatch:
         """Open a batch.
 
         Args:
             backend: What is simulated.
             max_time_s: Honoured as on the service, see `LocalBatch`.
+            workers: Worker processes that simulate; None: those of the batch alone.
         """
         from qexp.engines.local.batch import LocalBatch
         from qexp.engines.local.chunks import ChunkedSimulation
-        from qexp.workers import available_cores
+        from qexp.workers import Workers, available_cores
 
-        simulation = ChunkedSimulation(
-            partial(self._simulation, backend), self.workers or available_cores()
-        )
+        workers = workers or Workers(self.workers or available_cores())
+        simulation = ChunkedSimulation(partial(self._simulation, backend), workers)
         return LocalBatch(
             backend_name=backend.name,
             simulate=simulation.run,

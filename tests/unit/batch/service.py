@@ -241,7 +241,9 @@ class FakeEngine:
     jobs_outlive_process: bool = True
     name: str = "scripted"
 
-    def open_batch(self, backend: object, *, max_time_s: int | None) -> FakeBatch:
+    def open_batch(
+        self, backend: object, *, max_time_s: int | None, workers: object = None
+    ) -> FakeBatch:
         self.life.step()
         self.service.call("open")
         batch_id = f"batch{len(self.service.batches)}"

@@ -398,7 +398,7 @@ def test_one_job_that_cannot_be_fetched_does_not_cost_the_others(
     context = process.context()
     original = context.engine.open_batch
 
-    def open_batch(backend: Any, *, max_time_s: Any) -> Any:
+    def open_batch(backend: Any, *, max_time_s: Any, workers: Any) -> Any:
         batch = original(backend, max_time_s=max_time_s)
         collect = batch.collect
 

@@ -28,6 +28,7 @@ from qexp.errors import ConfigError, PlanError
 from qexp.planning.build import build_plan, check_max_time
 from qexp.planning.chunks import CHUNK_PUBS
 from qexp.planning.limits import effective_limits
+from qexp.workers import Workers
 from tests.unit.planning.conftest import StubEngine, workload
 
 
@@ -193,7 +194,7 @@ def test_workers_make_the_same_plan(manila: BackendV2) -> None:
             limits={},
             on_partition=take,
             on_pub=lambda name, count: None,
-            num_workers=num_workers,
+            workers=Workers(num_workers),
         )
         return found
 
@@ -220,7 +221,7 @@ def test_a_circuit_that_a_worker_refuses_is_named(manila: BackendV2) -> None:
                 limits={},
                 on_partition=lambda job, pubs: None,
                 on_pub=lambda name, count: None,
-                num_workers=num_workers,
+                workers=Workers(num_workers),
             )
         return str(caught.value)
 

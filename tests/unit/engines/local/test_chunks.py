@@ -19,7 +19,7 @@ from qexp.engines.local.backends import fake
 from qexp.engines.local.chunks import CHUNK_PUBS, ChunkedSimulation
 from qexp.engines.local.simulation import Simulation
 from qexp.errors import EngineError
-from qexp.workers import end_workers, workers
+from qexp.workers import Workers
 
 
 def pubs(count: int) -> list[Any]:
@@ -48,7 +48,7 @@ def make():
 
 def test_two_workers_give_what_none_gives(make: Any):
     count = 3 * CHUNK_PUBS + 2
-    alone, shared = ChunkedSimulation(make), ChunkedSimulation(make, 2)
+    alone, shared = ChunkedSimulation(make, Workers(1)), ChunkedSimulation(make, Workers(2))
     expected = bits(alone, count)
     np.testing.assert_array_equal(bits(shared, count), expected)
     shared.close()
@@ -60,7 +60,7 @@ def test_two_workers_give_what_none_gives(make: Any):
 
 def test_a_job_that_was_begun_early_gives_the_same(make: Any):
     first, second = request(3 * CHUNK_PUBS), replace(request(3 * CHUNK_PUBS), seed=8)
-    alone, shared = ChunkedSimulation(make), ChunkedSimulation(make, 2)
+    alone, shared = ChunkedSimulation(make, Workers(1)), ChunkedSimulation(make, Workers(2))
     for job in (first, second, second):
         shared.prepare(job)
     got = [shared.run(job).result for job in (first, second)]
@@ -72,7 +72,7 @@ def test_a_job_that_was_begun_early_gives_the_same(make: Any):
 
 
 def test_calibration_is_one_object_for_all_jobs(make: Any):
-    shared = ChunkedSimulation(make, 2)
+    shared = ChunkedSimulation(make, Workers(2))
     found = [shared.run(request(count)).backend_properties for count in (3 * CHUNK_PUBS, 2)]
     shared.close()
     assert found[0] is found[1]
@@ -80,7 +80,7 @@ def test_calibration_is_one_object_for_all_jobs(make: Any):
 
 
 def test_a_worker_that_dies_is_told(make: Any):
-    shared = ChunkedSimulation(make, 2)
+    shared = ChunkedSimulation(make, Workers(2))
     job = replace(request(3 * CHUNK_PUBS), load_pubs=die)
     with pytest.raises(EngineError, match="a worker process died"):
         shared.run(job)
@@ -94,7 +94,7 @@ def die() -> Any:
 
 
 def test_a_worker_that_dies_fails_only_the_job_that_killed_it(make: Any):
-    shared = ChunkedSimulation(make, 2)
+    shared = ChunkedSimulation(make, Workers(2))
     bad, good = replace(request(3 * CHUNK_PUBS), load_pubs=die), request(3 * CHUNK_PUBS)
     for job in (bad, good):
         shared.prepare(job)
@@ -105,7 +105,7 @@ def test_a_worker_that_dies_fails_only_the_job_that_killed_it(make: Any):
 
 
 def test_a_job_goes_on_when_another_one_s_chunk_killed_the_workers(make: Any):
-    shared = ChunkedSimulation(make, 2)
+    shared = ChunkedSimulation(make, Workers(2))
     good, bad = request(8 * CHUNK_PUBS), replace(request(3 * CHUNK_PUBS), load_pubs=die)
     # Begun in this order, so that the workers die while the good one is gathered.
     for job in (bad, good):
@@ -114,16 +114,25 @@ def test_a_job_goes_on_when_another_one_s_chunk_killed_the_workers(make: Any):
     shared.close()
 
 
-def test_closing_ends_its_own_workers_only_and_for_good(make: Any):
-    first = ChunkedSimulation(make, 2)
-    first.run(request(3 * CHUNK_PUBS))
-    end_workers()
-    other = workers(2)
-    first.close()
-    assert other.is_open
-    end_workers()
-    with pytest.raises(EngineError):
-        first.run(request(3 * CHUNK_PUBS))
+def test_closing_leaves_the_workers_to_others_and_is_for_good(make: Any):
+    with Workers(2) as workers:
+        first, second = ChunkedSimulation(make, workers), ChunkedSimulation(make, workers)
+        job = request(3 * CHUNK_PUBS)
+        second.prepare(job)
+        first.close()
+        assert len(second.run(job).result) == 3 * CHUNK_PUBS
+        with pytest.raises(EngineError, match="abandoned"):
+            first.run(request(3 * CHUNK_PUBS))
+
+
+def test_a_job_that_is_abandoned_is_not_waited_for(make: Any):
+    with Workers(2) as workers:
+        shared = ChunkedSimulation(make, workers)
+        job = request(20 * CHUNK_PUBS)
+        shared.prepare(job)
+        shared.close()
+        with pytest.raises(EngineError, match="abandoned"):
+            shared.run(job)
 
 
 def test_a_backend_that_cannot_be_pickled_is_simulated_here(
@@ -132,6 +141,6 @@ def test_a_backend_that_cannot_be_pickled_is_simulated_here(
     simulation = make()
     simulation._backend.lock = threading.Lock()
     with caplog.at_level("WARNING", "qexp"):
-        simulated = ChunkedSimulation(lambda: simulation, 2).run(request(3 * CHUNK_PUBS))
+        simulated = ChunkedSimulation(lambda: simulation, Workers(2)).run(request(3 * CHUNK_PUBS))
     assert len(simulated.result) == 3 * CHUNK_PUBS
     assert "without worker processes" in caplog.text
