@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from qexp.errors import EngineError, PlanError
-from qexp.workers import PRELOADED, NotShareableError, Shared, Workers, available_cores
+from qexp.fork_server import PRELOADED
+from qexp.workers import NotShareableError, Shared, Workers, available_cores
 
 TEN = Shared([10])
 ROOT = Path(__file__).parents[2]
