@@ -11,7 +11,7 @@ from typing import TypeVar
 from qexp.batch.context import Patience, RunContext
 from qexp.batch.ledger import Attempt, Collected, Duplicate
 from qexp.core.model import FINAL_STATES, FailureKind, FoundJob, JobOutcome, JobState
-from qexp.core.protocols import Batch
+from qexp.core.protocols import Batch, RemoteBatch
 from qexp.errors import ArchiveError, EngineError, LostJobError, UndeliveredError, UnfinishedError
 
 _log = logging.getLogger(__name__)
@@ -117,10 +117,11 @@ class Collector:
         states: dict[str, JobState] = {}
         for batch in self._batches():
             states.update(self._insist(batch.states))
-            for stray in batch.strays():
-                if stray.job_id not in self._strays:
-                    self._strays.add(stray.job_id)
-                    self._drop_stray(batch, stray)
+            if isinstance(batch, RemoteBatch):
+                for stray in batch.strays():
+                    if stray.job_id not in self._strays:
+                        self._strays.add(stray.job_id)
+                        self._drop_stray(batch, stray)
         return states
 
     def _insist(self, ask: Callable[[], T]) -> T:
@@ -191,7 +192,7 @@ class Collector:
         else:
             self.context.observer.job_collected(told)
 
-    def _drop_stray(self, batch: Batch, stray: FoundJob) -> None:
+    def _drop_stray(self, batch: RemoteBatch, stray: FoundJob) -> None:
         """A job of ours that we did not submit: the client sent one twice, or it is listed late."""
         for attempt in self.context.ledger.all_attempts():
             if attempt.tag in stray.tags:
@@ -200,7 +201,7 @@ class Collector:
 
 
 def drop_duplicate(
-    context: RunContext, batch: Batch, attempt: Attempt, duplicate: FoundJob
+    context: RunContext, batch: RemoteBatch, attempt: Attempt, duplicate: FoundJob
 ) -> None:
     """Cancel a second job of an attempt, or leave its result alone if it has run; record it."""
     ledger = context.ledger

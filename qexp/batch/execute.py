@@ -29,7 +29,7 @@ from qexp.batch.context import Patience, RunContext, Stopped
 from qexp.batch.ledger import BatchClosed, BatchOpened
 from qexp.batch.recover import reattach
 from qexp.batch.submit import Submitter
-from qexp.core.protocols import Batch
+from qexp.core.protocols import Batch, RemoteBatch, RemoteEngine
 from qexp.errors import BusyError, EngineError, UnclearError
 
 _log = logging.getLogger(__name__)
@@ -172,10 +172,11 @@ def _submit_wanted(
         denied = Submitter(context, batch, collector).submit_all(wanted)
     finally:
         batches.close(batch)
-    with _told("the length of the backend's queue is not known"):
-        length = batch.queue_length()
-        if length is not None:
-            context.observer.queue_seen(length)
+    if isinstance(batch, RemoteBatch):
+        with _told("the length of the backend's queue is not known"):
+            length = batch.queue_length()
+            if length is not None:
+                context.observer.queue_seen(length)
     return denied
 
 
@@ -185,7 +186,7 @@ def _stop(context: RunContext, collector: Collector, batches: _Batches) -> None:
         for batch in batches.held:
             with _told(f"the jobs of batch {batch.id} could not be cancelled"):
                 batch.cancel()
-    if context.policy.on_interrupt == "cancel" or not context.engine.jobs_outlive_process:
+    if context.policy.on_interrupt == "cancel" or not isinstance(context.engine, RemoteEngine):
         with _told("what has ended could not be collected"):
             collector.sweep()
     batches.abandon()

@@ -12,7 +12,7 @@ from qexp.batch.journal import Journal
 from qexp.batch.ledger import Attempt, BatchClosed, Collected, NotSubmitted, Submitted, Submitting
 from qexp.batch.submit import look_up
 from qexp.core.model import JOB_TAG, FoundJob
-from qexp.core.protocols import Batch
+from qexp.core.protocols import Batch, RemoteBatch, RemoteEngine
 from qexp.errors import EngineError, LostJobError
 
 _log = logging.getLogger(__name__)
@@ -60,12 +60,13 @@ def reattach(context: RunContext, collector: Collector) -> list[Batch]:
     ledger = context.ledger
     if not ledger.batches:
         return []
-    if not context.engine.jobs_outlive_process:
+    engine = context.engine
+    if not isinstance(engine, RemoteEngine):
         for attempt in ledger.open():
             _end(context, attempt, "it ended with the process that ran it")
         return []
     batches = {
-        opened.batch: context.engine.attach_batch(context.backend, opened.batch)
+        opened.batch: engine.attach_batch(context.backend, opened.batch)
         for opened in ledger.batches
     }
     found = _jobs_by_tag(look_up(context, _last(batches), context.run_tag, Patience(context)))
@@ -80,7 +81,7 @@ def reattach(context: RunContext, collector: Collector) -> list[Batch]:
     return [batch for batch_id, batch in batches.items() if batch_id in held]
 
 
-def _last(batches: Mapping[str, Batch]) -> Batch:
+def _last(batches: Mapping[str, RemoteBatch]) -> RemoteBatch:
     return list(batches.values())[-1]
 
 
@@ -108,7 +109,7 @@ def _begin_forgotten(context: RunContext, found: Mapping[str, Sequence[FoundJob]
 
 
 def _refuse_other_account(
-    context: RunContext, batches: Mapping[str, Batch], found: Mapping[str, Sequence[FoundJob]]
+    context: RunContext, batches: Mapping[str, RemoteBatch], found: Mapping[str, Sequence[FoundJob]]
 ) -> None:
     """An account that knows nothing of the run must not be taken for one that lost its jobs.
 
@@ -143,7 +144,7 @@ def _reopen_listed_late(context: RunContext, found: Mapping[str, Sequence[FoundJ
 
 def _recover(
     context: RunContext,
-    batch: Batch,
+    batch: RemoteBatch,
     attempt: Attempt,
     found: Sequence[FoundJob],
     collector: Collector,
@@ -173,14 +174,14 @@ def _recover(
 
 
 def _drop_duplicates(
-    context: RunContext, batches: Mapping[str, Batch], found: Mapping[str, Sequence[FoundJob]]
+    context: RunContext, batches: Mapping[str, RemoteBatch], found: Mapping[str, Sequence[FoundJob]]
 ) -> None:
     for attempt in context.ledger.all_attempts():
         for job in found.get(attempt.tag, ()):
             drop_duplicate(context, batches[attempt.batch], attempt, job)
 
 
-def _close_left_open(context: RunContext, batches: Mapping[str, Batch]) -> None:
+def _close_left_open(context: RunContext, batches: Mapping[str, RemoteBatch]) -> None:
     """A process that was killed left its batch open; it would wait there for more jobs."""
     for batch_id, batch in batches.items():
         if batch_id in context.ledger.closed:

@@ -10,7 +10,7 @@ from qexp.batch.context import Patience, RunContext
 from qexp.batch.ledger import NotSubmitted, Submitted, Submitting
 from qexp.batch.pacing import Pace
 from qexp.core.model import FailureKind, FoundJob, JobOutcome, JobRequest
-from qexp.core.protocols import Batch
+from qexp.core.protocols import Batch, RemoteBatch
 from qexp.errors import BatchOverError, BusyError, EngineError, RefusedError, UnclearError
 
 _log = logging.getLogger(__name__)
@@ -78,9 +78,12 @@ class Submitter:
                 self._is_unclear = True
                 _log.warning("partition %d: %s", index, error)
                 delay_s = patience.failed(error)
-                found = look_up(context, self._batch, request.tag, patience)
+                batch = self._batch
+                if not isinstance(batch, RemoteBatch):
+                    raise
+                found = look_up(context, batch, request.tag, patience)
                 if found:
-                    self._adopt(request, found)
+                    self._adopt(batch, request, found)
                     return
                 self._is_unclear = False
                 context.pause(delay_s)
@@ -98,13 +101,13 @@ class Submitter:
         )
         self._collector.watch(self._batch, ledger.attempts[index][request.attempt - 1])
 
-    def _adopt(self, request: JobRequest, found: Sequence[FoundJob]) -> None:
+    def _adopt(self, batch: RemoteBatch, request: JobRequest, found: Sequence[FoundJob]) -> None:
         kept, *others = found
-        self._batch.adopt(kept.job_id, request)
+        batch.adopt(kept.job_id, request)
         self._submitted(request, kept.job_id, adopted=True)
         attempt = self._context.ledger.attempts[request.partition.index][request.attempt - 1]
         for other in others:
-            drop_duplicate(self._context, self._batch, attempt, other)
+            drop_duplicate(self._context, batch, attempt, other)
         self._context.observer.job_submitted(request.partition, kept.job_id)
 
     def _wait_for_turn(self) -> None:
@@ -167,7 +170,9 @@ _LONGEST_PAUSE_S = 5.0
 _LOOK_UPS = 2
 
 
-def look_up(context: RunContext, batch: Batch, tag: str, patience: Patience) -> Sequence[FoundJob]:
+def look_up(
+    context: RunContext, batch: RemoteBatch, tag: str, patience: Patience
+) -> Sequence[FoundJob]:
     """The jobs with a tag. Asked twice, because a new job may take a moment to be listed.
 
     Raises:

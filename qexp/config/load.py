@@ -31,7 +31,7 @@ from qexp.core.model import (
     WorkloadSpec,
 )
 from qexp.core.policy import ExecutionPolicy
-from qexp.core.protocols import Engine
+from qexp.core.protocols import Engine, RemoteEngine
 from qexp.core.spec import AnalysisSpec, RunSpec
 from qexp.engines.options import check_options
 from qexp.errors import ConfigError
@@ -119,7 +119,7 @@ def freeze(
             "engine.exact_expectation_values=true: no workload has an Estimator, so that it would "
             "have no effect; leave it out"
         )
-    if root.stop_after == "submit" and not engine.jobs_outlive_process:
+    if root.stop_after == "submit" and not isinstance(engine, RemoteEngine):
         raise ConfigError(
             f"stop_after=submit: the jobs of engine '{engine.name}' run in this process and would "
             f"end with it; choose a backend of IBM's service or leave stop_after out"

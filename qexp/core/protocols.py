@@ -1,4 +1,9 @@
-"""What an engine is. There are two kinds, IBM's Batch and the embedded one, behind one face."""
+"""Engines and their batches: what every engine has, and what a service adds to it.
+
+A service's jobs outlive the process that submits them, so that they can be found and adopted by
+another one: such an engine is a `RemoteEngine`, and its batches are each a `RemoteBatch`. The jobs
+of any other engine end with their process.
+"""
 
 from __future__ import annotations
 
@@ -16,76 +21,43 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Batch(Protocol):
-    """One open batch. `close` is idempotent and is called on every way out."""
+    """An open batch. `close` can be repeated, and is called on every way out."""
 
     @property
     def id(self) -> str:
-        """The batch's id: known from the moment it is open."""
+        """The batch's id, known from the moment it is open."""
         ...
 
     def details(self) -> dict[str, Any]:
-        """All fields of `qiskit_ibm_runtime.Batch.details()`, fresh at every call."""
+        """Return all fields of `qiskit_ibm_runtime.Batch.details()`, fresh at every call."""
         ...
 
     def submit(self, request: JobRequest) -> str:
-        """Submit one job and return its id.
+        """Submit a job and return its id.
 
         Raises:
             RefusedError: The job can never run as it is. It does not exist.
-            BusyError: Not now; later perhaps. It does not exist.
+            BusyError: Not now, perhaps later. It does not exist.
             BatchOverError: This batch takes no more jobs. It does not exist.
-            UnclearError: It may exist: look it up with `find` before sending it again.
-            EngineError: It does not exist, and neither would any other (quota, authorisation).
-        """
-        ...
-
-    def find(self, tag: str) -> Sequence[FoundJob]:
-        """Every job of this account that carries `tag`, oldest first.
-
-        Raises:
-            EngineError: The service could not be asked.
-        """
-        ...
-
-    def adopt(self, job_id: str, request: JobRequest) -> None:
-        """Take a job of this batch that was submitted earlier as if it had been submitted now.
-
-        Raises:
-            LostJobError: The service does not know it.
-            EngineError: The service could not be asked.
-        """
-        ...
-
-    def strays(self) -> Sequence[FoundJob]:
-        """Jobs of this batch in the last listing that were neither submitted nor adopted here."""
-        ...
-
-    def cancel_job(self, job_id: str) -> None:
-        """Cancel one job; harmless when it has ended.
-
-        Raises:
-            EngineError: The service could not be asked.
+            UnclearError: It may exist; look it up with `RemoteBatch.find` before sending it again.
+            EngineError: It does not exist, and no other job would be taken (quota, authorisation).
         """
         ...
 
     def cancel(self) -> None:
-        """Close, and cancel every job that has not started to run."""
+        """Close the batch, and cancel every job that has not started to run."""
         ...
 
     def close(self) -> None:
-        """Accept no more jobs; what is submitted still runs."""
+        """Accept no more jobs; submitted ones still run."""
         ...
 
     def abandon(self) -> None:
-        """Close, and stop what would end with this process; a service's jobs are left alone."""
-        ...
-
-    def queue_length(self) -> int | None:
-        """Jobs of all users that wait for the backend, by one request; None: it has no queue."""
+        """Close the batch, and stop what would end with this process; a service's jobs run on."""
         ...
 
     def states(self) -> Mapping[str, JobState]:
-        """The state of every submitted or adopted job, by id, at the cost of one request."""
+        """Return job id -> state of every submitted or adopted job, by one request."""
         ...
 
     def wait(self, timeout_s: float, is_stopped: Callable[[], bool]) -> None:
@@ -93,7 +65,7 @@ class Batch(Protocol):
 
         Args:
             timeout_s: Seconds.
-            is_stopped: Asked several times a second; returns as soon as it says True.
+            is_stopped: Asked several times a second; `wait` returns as soon as it is True.
         """
         ...
 
@@ -102,8 +74,46 @@ class Batch(Protocol):
 
         Raises:
             UndeliveredError: The job is DONE, but what was delivered is not its result.
-            EngineError: The service could not be asked. Both times it can be repeated.
+            EngineError: The service could not be asked. In both cases it can be repeated.
         """
+        ...
+
+
+@runtime_checkable
+class RemoteBatch(Batch, Protocol):
+    """A batch of a service, whose jobs outlive the process that submits them."""
+
+    def find(self, tag: str) -> Sequence[FoundJob]:
+        """Return every job of this account that carries `tag`, oldest first.
+
+        Raises:
+            EngineError: The service could not be asked.
+        """
+        ...
+
+    def adopt(self, job_id: str, request: JobRequest) -> None:
+        """Take a job of this batch that another process submitted as if this one had done it.
+
+        Raises:
+            LostJobError: The service does not know it.
+            EngineError: The service could not be asked.
+        """
+        ...
+
+    def strays(self) -> Sequence[FoundJob]:
+        """Return the jobs in the last listing that were neither submitted nor adopted here."""
+        ...
+
+    def cancel_job(self, job_id: str) -> None:
+        """Cancel a job; harmless when it has ended.
+
+        Raises:
+            EngineError: The service could not be asked.
+        """
+        ...
+
+    def queue_length(self) -> int | None:
+        """Return how many jobs of all users wait for the backend, by one request; None: unknown."""
         ...
 
 
@@ -134,13 +144,8 @@ class Engine(Protocol):
         """Worker processes for planning and simulation; 1: none; None: as many as cores."""
         ...
 
-    @property
-    def jobs_outlive_process(self) -> bool:
-        """Whether submitted jobs go on when this process ends, so that they can be adopted."""
-        ...
-
     def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:
-        """Declared options (dotted path -> value) that would have no effect on this engine."""
+        """Return the declared options (dotted path -> value) that this engine would ignore."""
         ...
 
     def check_backend(self, backend: BackendV2) -> None:
@@ -148,30 +153,51 @@ class Engine(Protocol):
         ...
 
     def pub_objection(self, backend: BackendV2) -> Callable[[Pub], str | None]:
-        """What says why this engine cannot run an ISA PUB on `backend`; None if it can.
+        """Return a function that says why this engine cannot run an ISA PUB; None if it can.
 
-        For what neither the backend's target nor IBM's limits tell. It is said of the circuit, as
-        in "it has a switch", and made once for all PUBs of a plan.
+        For reasons beyond the backend's target and IBM's limits. The reason is said of the
+        circuit, as in "it has a switch". The function serves all PUBs of a plan.
         """
         ...
 
     def payload_bytes(
         self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: bytes
     ) -> int:
-        """Size of one encoded ISA PUB on the wire, measured, in bytes.
+        """Measure the size of an encoded ISA PUB on the wire, in bytes.
 
-        `qpy` is the PUB's circuit as the archive has it, so that it need not be encoded again.
+        Args:
+            primitive: The primitive that will run it.
+            pub: The PUB.
+            backend: The backend that it is for.
+            qpy: Its circuit as the archive has it, so that it need not be encoded again.
         """
         ...
 
     def open_batch(
         self, backend: BackendV2, *, max_time_s: int | None, workers: Workers | None = None
     ) -> Batch:
-        """Open a batch: the one of a run, or one that follows it."""
+        """Open a batch.
+
+        Args:
+            backend: Where its jobs run.
+            max_time_s: Its time to live in seconds, or None for the longest that is allowed.
+            workers: Processes for an engine that simulates; None: it has its own.
+        """
         ...
 
-    def attach_batch(self, backend: BackendV2, batch_id: str) -> Batch:
-        """An earlier batch, to adopt and collect its jobs; it takes no new ones.
+
+@runtime_checkable
+class RemoteEngine(Engine, Protocol):
+    """Runs jobs on a service that keeps them when this process ends."""
+
+    def open_batch(
+        self, backend: BackendV2, *, max_time_s: int | None, workers: Workers | None = None
+    ) -> RemoteBatch:
+        """Open a batch, as every engine does."""
+        ...
+
+    def attach_batch(self, backend: BackendV2, batch_id: str) -> RemoteBatch:
+        """Return an earlier batch, to adopt and collect its jobs; it takes no new ones.
 
         Asks nothing of the service.
         """

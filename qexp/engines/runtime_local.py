@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from qexp.core.model import JobRequest, PrimitiveSpec
-from qexp.engines.local.attached import AttachedBatch
 from qexp.engines.local.backends import calibration, require_backend
 from qexp.engines.local.batch import LocalBatch
 from qexp.engines.local.classical import aer_objection
@@ -51,7 +50,6 @@ class RuntimeLocalEngine:
     allow_ignored_options: bool = False
     name: str = field(default="runtime-local", init=False)
     uses_qpu: bool = field(default=False, init=False)
-    jobs_outlive_process: bool = field(default=False, init=False)
     workers: int | None = field(default=1, init=False)
 
     def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:
@@ -112,10 +110,6 @@ class RuntimeLocalEngine:
             simulate=_Rehearsal(self, backend).run,
             max_time_s=max_time_s,
         )
-
-    def attach_batch(self, backend: BackendV2, batch_id: str) -> AttachedBatch:
-        """An earlier batch, which ended with its process; see `AttachedBatch`."""
-        return AttachedBatch(backend_name=backend.name, batch_id=batch_id)
 
 
 class _Rehearsal:

@@ -6,7 +6,7 @@ from collections import Counter
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from qiskit import QuantumCircuit
@@ -24,7 +24,7 @@ from qexp.core.model import (
     PrimitiveKind,
     PrimitiveSpec,
 )
-from qexp.core.protocols import Batch, Engine
+from qexp.core.protocols import Batch, Engine, RemoteBatch, RemoteEngine
 from tests.contract.engine_cases import EngineCase
 
 if TYPE_CHECKING:
@@ -53,6 +53,13 @@ class Bench:
 
     def open_batch(self) -> Batch:
         return self.engine.open_batch(self.backend, max_time_s=MAX_TIME_S)
+
+    def open_remote_batch(self) -> RemoteBatch:
+        return cast("RemoteBatch", self.open_batch())
+
+    def attach_batch(self, batch: Batch) -> RemoteBatch:
+        """The same batch, as another process has it."""
+        return cast("RemoteEngine", self.engine).attach_batch(self.backend, batch.id)
 
     def isa(self, circuit: QuantumCircuit) -> QuantumCircuit:
         passes = generate_preset_pass_manager(1, backend=self.backend, seed_transpiler=1)

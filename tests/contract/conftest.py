@@ -9,6 +9,11 @@ from tests.contract.engine_cases import ENGINE_CASES, EngineCase
 
 @pytest.fixture(params=ENGINE_CASES, ids=lambda case: case.name)
 def case(request: pytest.FixtureRequest) -> EngineCase:
+    return prepared(request)
+
+
+def prepared(request: pytest.FixtureRequest) -> EngineCase:
+    """The case of a parameter, with the fixtures that it needs."""
     found: EngineCase = request.param
     for name in found.fixtures:
         request.getfixturevalue(name)

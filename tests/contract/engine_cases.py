@@ -69,6 +69,7 @@ class EngineCase:
         doomed: The kind of that failure.
         hold: While it lasts, no job of the batch starts.
         expire: Lets `max_time` of a batch pass; called while it is held.
+        is_remote: Whether its jobs outlive the process that submits them.
         patient: The engine, if need be with a `wait` that does not end early of its own accord.
     """
 
@@ -80,6 +81,7 @@ class EngineCase:
     doomed: FailureKind = "internal"
     hold: Callable[[Bench, Batch], AbstractContextManager[None]] = _occupy
     expire: Callable[[Batch, pytest.FixtureRequest], None] = _put_clock_forward
+    is_remote: bool = False
     patient: Callable[[Engine], Engine] = _as_it_is
 
 
@@ -149,6 +151,8 @@ ENGINE_CASES = (
         doomed="transient",
         hold=_hold_the_queue,
         expire=_expire_session,
+        is_remote=True,
         patient=_poll_rarely,
     ),
 )
+REMOTE_CASES = tuple(case for case in ENGINE_CASES if case.is_remote)

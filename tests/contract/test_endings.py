@@ -10,38 +10,22 @@ from qexp.errors import BatchOverError
 from tests.contract.bench import TIMEOUT_S, Bench, wait_for
 
 
-def test_a_cancelled_job_is_an_outcome_and_spoils_no_other(batching: Bench) -> None:
-    batch = batching.open_batch()
-    with batching.hold(batch):
-        unwanted = batch.submit(batching.job(0, attempt=2))
-        sound = batch.submit(batching.job(1))
-        batch.cancel_job(unwanted)
-        batch.cancel_job(unwanted)
-    batch.close()
-    wait_for(batch, unwanted, sound)
-    outcome = batch.collect(unwanted)
-    assert (outcome.state, outcome.failure, outcome.result) == ("CANCELLED", "cancelled", None)
-    assert outcome.error
-    assert (outcome.job_id, outcome.partition) == (unwanted, 0)
-    assert (outcome.attempt, outcome.batch_id) == (2, batch.id)
-    assert batching.loads[0] <= 1
-    batch.cancel_job(sound)
-    assert batch.collect(sound).state == "DONE"
-
-
 def test_cancelling_a_batch_cancels_what_is_queued(batching: Bench) -> None:
     batch = batching.open_batch()
     with batching.hold(batch):
-        queued = [batch.submit(batching.job(index)) for index in range(2)]
+        queued = [batch.submit(batching.job(index, attempt=2)) for index in range(2)]
         batch.cancel()
         batch.cancel()
         with pytest.raises(BatchOverError, match="closed"):
             batch.submit(batching.job(2))
     batch.close()
     wait_for(batch, *queued)
-    for job_id in queued:
+    for index, job_id in enumerate(queued):
         outcome = batch.collect(job_id)
-        assert (outcome.state, outcome.failure) == ("CANCELLED", "cancelled")
+        assert (outcome.state, outcome.failure, outcome.result) == ("CANCELLED", "cancelled", None)
+        assert outcome.error
+        assert (outcome.job_id, outcome.partition) == (job_id, index)
+        assert (outcome.attempt, outcome.batch_id) == (2, batch.id)
     assert batch.details()["accepting_jobs"] is False
 
 
@@ -69,7 +53,7 @@ def test_abandoning_a_batch_closes_it_and_touches_no_job_that_outlives_it(batchi
         with pytest.raises(BatchOverError, match="closed"):
             batch.submit(batching.job(1))
     wait_for(batch, queued)
-    expected = "DONE" if batching.engine.jobs_outlive_process else "CANCELLED"
+    expected = "DONE" if batching.case.is_remote else "CANCELLED"
     assert batch.collect(queued).state == expected
 
 

@@ -20,7 +20,7 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.quantum_info import SparsePauliOp
 
-from qexp.core.protocols import Batch, Engine
+from qexp.core.protocols import Batch, Engine, RemoteBatch, RemoteEngine
 from qexp.errors import BatchOverError, ConfigError, EngineError
 from tests.contract.bench import MAX_TIME_S, PRECISION, SHOTS, Bench, wait_for, when
 from tests.contract.engine_cases import FAILURE
@@ -56,6 +56,8 @@ def test_engine_and_batch_have_the_protocols_face(bench: Bench) -> None:
     batch = bench.open_batch()
     try:
         assert isinstance(batch, Batch)
+        assert isinstance(bench.engine, RemoteEngine) is bench.case.is_remote
+        assert isinstance(batch, RemoteBatch) is bench.case.is_remote
     finally:
         batch.close()
 

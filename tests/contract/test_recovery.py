@@ -9,17 +9,25 @@ import numpy as np
 import pytest
 
 from qexp.core.model import JobOutcome
-from qexp.core.protocols import Batch
+from qexp.core.protocols import RemoteBatch
 from qexp.errors import BatchOverError, LostJobError
 from tests.contract.bench import Bench, wait_for, when
+from tests.contract.conftest import prepared
+from tests.contract.engine_cases import REMOTE_CASES, EngineCase
 
 RUN_TAG = "qexp-run:contract"
 TAG = "qexp-job:3.2:0123456789abcdef"
 OTHER_TAG = "qexp-job:4.1:fedcba9876543210"
 
 
+@pytest.fixture(params=REMOTE_CASES, ids=lambda case: case.name)
+def case(request: pytest.FixtureRequest) -> EngineCase:
+    """Only the engines whose jobs outlive the process."""
+    return prepared(request)
+
+
 def test_jobs_are_found_by_their_tags(batching: Bench) -> None:
-    batch = batching.open_batch()
+    batch = batching.open_remote_batch()
     assert list(batch.find(TAG)) == []
     with batching.hold(batch):
         first = batch.submit(batching.job(3, tags=(RUN_TAG, TAG), attempt=2))
@@ -37,10 +45,10 @@ def test_jobs_are_found_by_their_tags(batching: Bench) -> None:
 
 
 def test_an_attached_batch_is_only_there_to_collect(batching: Bench) -> None:
-    batch = batching.open_batch()
+    batch = batching.open_remote_batch()
     batch.close()
-    attached = batching.engine.attach_batch(batching.backend, batch.id)
-    assert isinstance(attached, Batch)
+    attached = batching.attach_batch(batch)
+    assert isinstance(attached, RemoteBatch)
     assert attached.id == batch.id
     assert attached.details()["id"] == batch.id
     assert dict(attached.states()) == {}
@@ -56,18 +64,13 @@ def test_an_attached_batch_is_only_there_to_collect(batching: Bench) -> None:
 
 
 def test_a_job_that_outlives_its_process_is_adopted(bench: Bench) -> None:
-    batch = bench.open_batch()
+    batch = bench.open_remote_batch()
     request = bench.job(3, tags=(RUN_TAG, TAG), attempt=2)
     with bench.hold(batch):
         job_id = batch.submit(request)
         batch.close()
         # Another process has another object for the same batch.
-        attached = bench.engine.attach_batch(bench.backend, batch.id)
-        if not bench.engine.jobs_outlive_process:
-            assert list(attached.find(TAG)) == []
-            with pytest.raises(LostJobError, match=job_id):
-                attached.adopt(job_id, request)
-            return
+        attached = bench.attach_batch(batch)
         (found,) = attached.find(TAG)
         assert found.job_id == job_id
         attached.adopt(job_id, request)
@@ -81,32 +84,23 @@ def test_a_job_that_outlives_its_process_is_adopted(bench: Bench) -> None:
 
 
 def test_a_job_that_has_ended_is_adopted_too(bench: Bench) -> None:
-    batch = bench.open_batch()
+    batch = bench.open_remote_batch()
     request = bench.job(3, tags=(RUN_TAG, TAG), attempt=2)
     job_id = batch.submit(request)
     batch.close()
     wait_for(batch, job_id)
-    attached = bench.engine.attach_batch(bench.backend, batch.id)
-    if not bench.engine.jobs_outlive_process:
-        with pytest.raises(LostJobError, match=job_id):
-            attached.adopt(job_id, request)
-        return
+    attached = bench.attach_batch(batch)
     attached.adopt(job_id, request)
     wait_for(attached, job_id)
     assert_equal(attached.collect(job_id), batch.collect(job_id))
 
 
 def test_an_adopted_job_is_cancelled_like_any_other(batching: Bench) -> None:
-    batch = batching.open_batch()
+    batch = batching.open_remote_batch()
     request = batching.job(0, tags=(RUN_TAG, TAG))
     with batching.hold(batch):
         job_id = batch.submit(request)
-        attached = batching.engine.attach_batch(batching.backend, batch.id)
-        if not batching.engine.jobs_outlive_process:
-            # The attached batch knows of no job, and cancelling nothing does no harm.
-            attached.cancel()
-            assert batch.states()[job_id] == "QUEUED"
-            return
+        attached = batching.attach_batch(batch)
         attached.adopt(job_id, request)
         attached.cancel_job(job_id)
     wait_for(attached, job_id)
@@ -114,17 +108,14 @@ def test_an_adopted_job_is_cancelled_like_any_other(batching: Bench) -> None:
 
 
 def test_a_job_that_nobody_submitted_here_is_a_stray(batching: Bench) -> None:
-    batch = batching.open_batch()
+    batch = batching.open_remote_batch()
     twin = batching.job(0, tags=(RUN_TAG, TAG))
     with batching.hold(batch):
         kept, second = batch.submit(twin), batch.submit(twin)
         batch.close()
         batch.states()
         assert list(batch.strays()) == []
-        attached = batching.engine.attach_batch(batching.backend, batch.id)
-        if not batching.engine.jobs_outlive_process:
-            assert list(attached.strays()) == []
-            return
+        attached = batching.attach_batch(batch)
         attached.adopt(kept, twin)
         assert list(attached.states()) == [kept]
         (stray,) = attached.strays()
@@ -133,6 +124,25 @@ def test_a_job_that_nobody_submitted_here_is_a_stray(batching: Bench) -> None:
         attached.cancel_job(second)
     wait_for(attached, kept)
     assert attached.collect(kept).state == "DONE"
+
+
+def test_a_cancelled_job_is_an_outcome_and_spoils_no_other(batching: Bench) -> None:
+    batch = batching.open_remote_batch()
+    with batching.hold(batch):
+        unwanted = batch.submit(batching.job(0, attempt=2))
+        sound = batch.submit(batching.job(1))
+        batch.cancel_job(unwanted)
+        batch.cancel_job(unwanted)
+    batch.close()
+    wait_for(batch, unwanted, sound)
+    outcome = batch.collect(unwanted)
+    assert (outcome.state, outcome.failure, outcome.result) == ("CANCELLED", "cancelled", None)
+    assert outcome.error
+    assert (outcome.job_id, outcome.partition) == (unwanted, 0)
+    assert (outcome.attempt, outcome.batch_id) == (2, batch.id)
+    assert batching.loads[0] <= 1
+    batch.cancel_job(sound)
+    assert batch.collect(sound).state == "DONE"
 
 
 def assert_equal(adopted: JobOutcome, submitted: JobOutcome) -> None:

@@ -20,7 +20,6 @@ from qiskit.providers.fake_provider import GenericBackendV2
 import qexp
 from qexp.core.model import (
     FINAL_STATES,
-    FoundJob,
     JobOutcome,
     JobRequest,
     JobState,
@@ -88,26 +87,16 @@ class StubBatch:
         self.jobs[job_id] = request
         return job_id
 
-    def find(self, tag: str) -> list[FoundJob]:
-        return [
-            FoundJob(job_id, request.tags, "QUEUED")
-            for job_id, request in self.jobs.items()
-            if tag in request.tags
-        ]
-
-    def strays(self) -> list[FoundJob]:
-        return []
-
     def close(self) -> None:
         self.engine.log.append("close")
         if self.engine.close_errors:
             raise self.engine.close_errors.pop()
 
+    def cancel(self) -> None:
+        self.engine.log.append("cancel")
+
     def abandon(self) -> None:
         self.engine.log.append("abandon")
-
-    def queue_length(self) -> None:
-        return None
 
     def _end(self, job_id: str) -> Any:
         return self.engine.ends.get(self.jobs[job_id].partition.index, "DONE")

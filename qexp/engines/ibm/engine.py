@@ -36,7 +36,6 @@ class IBMEngine:
     poll_interval_s: Annotated[float, Field(gt=0, le=600)] = 3.0
     name: str = field(default="ibm", init=False)
     uses_qpu: bool = field(default=True, init=False)
-    jobs_outlive_process: bool = field(default=True, init=False)
     workers: int | None = field(default=1, init=False)
 
     def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:

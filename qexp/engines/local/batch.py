@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import uuid4
 
-from qexp.core.model import FINAL_STATES, FailureKind, FoundJob, JobOutcome, JobRequest, JobState
+from qexp.core.model import FINAL_STATES, FailureKind, JobOutcome, JobRequest, JobState
 from qexp.engines.local.job import LocalJob, Simulate, Simulated, timestamp, timestamp_or_none
 from qexp.errors import BatchOverError, EngineError, LostJobError
 
@@ -119,7 +119,6 @@ class LocalBatch:
                 batch_id=self._id,
                 request=request,
                 partition=request.partition.index,
-                tags=request.tags,
                 created=self._clock(),
             )
             self._jobs[job.id] = job
@@ -130,32 +129,6 @@ class LocalBatch:
                 self._worker.start()
             self._changed()
         return job.id
-
-    def find(self, tag: str) -> tuple[FoundJob, ...]:
-        """Every job of this batch that carries `tag`, oldest first: no others are left anywhere."""
-        with self._condition:
-            return tuple(job.found() for job in self._jobs.values() if tag in job.tags)
-
-    def adopt(self, job_id: str, request: JobRequest) -> None:  # noqa: ARG002 - of the protocol
-        """Nothing for a job of this batch, which was submitted here.
-
-        Raises:
-            LostJobError: Any other job: none outlives its process.
-        """
-        with self._condition:
-            self._known(job_id)
-
-    def strays(self) -> tuple[FoundJob, ...]:
-        """None: every job of this batch was submitted here."""
-        return ()
-
-    def cancel_job(self, job_id: str) -> None:
-        """Cancel one job if it is queued; one that is running finishes."""
-        with self._condition:
-            job = self._jobs.get(job_id)
-            if job is not None and job in self._queue:
-                self._queue.remove(job)
-                self._drop(job, "Cancelled before it ran.")
 
     def cancel(self) -> None:
         """Close, and cancel every queued job; the one that is running finishes."""
@@ -172,9 +145,6 @@ class LocalBatch:
         """As `cancel`, and the running job ends too: all would end with this process."""
         self._close_and_drop("Abandoned before it ran.")
         self._release()
-
-    def queue_length(self) -> None:
-        """None: a simulator has no queue."""
 
     def states(self) -> Mapping[str, JobState]:
         """The state of every submitted job, by id, in the order of submission."""

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from qiskit.providers import BackendV2
 
     from qexp.core.model import Pub
-    from qexp.engines.local.attached import AttachedBatch
     from qexp.engines.local.batch import LocalBatch
     from qexp.engines.local.simulation import Simulation
     from qexp.workers import Workers
@@ -47,7 +46,6 @@ class LocalEngine:
     exact_expectation_values: bool = False
     name: str = field(default="local", init=False)
     uses_qpu: bool = field(default=False, init=False)
-    jobs_outlive_process: bool = field(default=False, init=False)
 
     def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:
         """Declared options (dotted path -> value) that would have no effect on this engine."""
@@ -115,12 +113,6 @@ class LocalEngine:
             release=simulation.close,
             max_time_s=max_time_s,
         )
-
-    def attach_batch(self, backend: BackendV2, batch_id: str) -> AttachedBatch:
-        """An earlier batch, which ended with its process; see `AttachedBatch`."""
-        from qexp.engines.local.attached import AttachedBatch
-
-        return AttachedBatch(backend_name=backend.name, batch_id=batch_id)
 
     def _simulation(self, backend: BackendV2) -> Simulation:
         from qexp.engines.local.simulation import simulation_of

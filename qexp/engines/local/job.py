@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from qexp.core.model import FailureKind, FoundJob, JobOutcome, JobRequest, JobState, Span
+from qexp.core.model import FailureKind, JobOutcome, JobRequest, JobState, Span
 
 if TYPE_CHECKING:
     from qiskit.primitives import PrimitiveResult
@@ -44,7 +44,6 @@ class LocalJob:
         batch_id: That of its batch.
         request: What was submitted; None once the job has ended.
         partition: Index of its partition.
-        tags: Its tags.
         created: When it was submitted.
         state: Its state.
         running: When it began to run, or None.
@@ -56,7 +55,6 @@ class LocalJob:
     batch_id: str
     request: JobRequest | None
     partition: int
-    tags: tuple[str, ...]
     created: float
     state: JobState = "QUEUED"
     running: float | None = None
@@ -121,10 +119,6 @@ class LocalJob:
             attempt=request.attempt,
             batch_id=self.batch_id,
         )
-
-    def found(self) -> FoundJob:
-        """The job as a search tells of it."""
-        return FoundJob(self.id, self.tags, self.state, timestamp(self.created))
 
 
 def timestamp(seconds: float) -> str:

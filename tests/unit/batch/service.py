@@ -35,6 +35,7 @@ from qexp.errors import (
     LostJobError,
     UndeliveredError,
 )
+from tests.unit.planning.conftest import StubEngine
 
 RUN_ID = "20261122T120000Z-abcdef"
 
@@ -159,6 +160,51 @@ class FakeBatch:
         self.mine[job_id] = request
         return job_id
 
+    def cancel(self) -> None:
+        self.life.step()
+        self.service.call("cancel")
+        for job in self.service.jobs.values():
+            if job.batch == self.id and job.state == "QUEUED":
+                job.state, job.failure = "CANCELLED", "cancelled"
+
+    def close(self) -> None:
+        self.life.step()
+        self.service.call("close")
+        self.service.closed.add(self.id)
+
+    def abandon(self) -> None:
+        self.close()
+
+    def states(self) -> Mapping[str, JobState]:
+        self.life.step()
+        self.service.call("states")
+        return {job_id: self.service.jobs[job_id].state for job_id in self.mine}
+
+    def wait(self, timeout_s: float, is_stopped: Callable[[], bool]) -> None:
+        self.life.step()
+        self.service.call("wait")
+        self.service.time.now_s += min(timeout_s, 1.0)
+        self.service.run_some()
+
+    def collect(self, job_id: str) -> JobOutcome:
+        self.life.step()
+        self.service.call("collect")
+        job = self.service.jobs[job_id]
+        if job.failure == "undelivered":
+            raise UndeliveredError("half a result")
+        return JobOutcome(
+            job_id,
+            job.partition,
+            job.state,
+            result=None,
+            error=job.failure,
+            failure=job.failure,
+        )
+
+
+class FakeRemoteBatch(FakeBatch):
+    """One whose jobs outlive the process."""
+
     def find(self, tag: str) -> list[FoundJob]:
         self.life.step()
         self.service.call("find")
@@ -189,57 +235,18 @@ class FakeBatch:
         if job.state not in FINAL_STATES:
             job.state, job.failure = "CANCELLED", "cancelled"
 
-    def cancel(self) -> None:
-        self.life.step()
-        self.service.call("cancel")
-        for job in self.service.jobs.values():
-            if job.batch == self.id and job.state == "QUEUED":
-                job.state, job.failure = "CANCELLED", "cancelled"
-
-    def close(self) -> None:
-        self.life.step()
-        self.service.call("close")
-        self.service.closed.add(self.id)
-
-    def abandon(self) -> None:
-        self.close()
-
     def queue_length(self) -> int | None:
         return None
 
-    def states(self) -> Mapping[str, JobState]:
-        self.life.step()
-        self.service.call("states")
-        return {job_id: self.service.jobs[job_id].state for job_id in self.mine}
 
-    def wait(self, timeout_s: float, is_stopped: Callable[[], bool]) -> None:
-        self.life.step()
-        self.service.call("wait")
-        self.service.time.now_s += min(timeout_s, 1.0)
-        self.service.run_some()
+class FakeEngine(StubEngine):
+    batch: type[FakeBatch] = FakeBatch
+    uses_qpu = True
+    workers = 1
 
-    def collect(self, job_id: str) -> JobOutcome:
-        self.life.step()
-        self.service.call("collect")
-        job = self.service.jobs[job_id]
-        if job.failure == "undelivered":
-            raise UndeliveredError("half a result")
-        return JobOutcome(
-            job_id,
-            job.partition,
-            job.state,
-            result=None,
-            error=job.failure,
-            failure=job.failure,
-        )
-
-
-@dataclass
-class FakeEngine:
-    service: Service
-    life: Life
-    jobs_outlive_process: bool = True
-    name: str = "scripted"
+    def __init__(self, service: Service, life: Life) -> None:
+        self.service = service
+        self.life = life
 
     def open_batch(
         self, backend: object, *, max_time_s: int | None, workers: object = None
@@ -248,10 +255,14 @@ class FakeEngine:
         self.service.call("open")
         batch_id = f"batch{len(self.service.batches)}"
         self.service.batches.append(batch_id)
-        return FakeBatch(self.service, self.life, batch_id)
+        return self.batch(self.service, self.life, batch_id)
+
+
+class FakeRemoteEngine(FakeEngine):
+    batch = FakeRemoteBatch
 
     def attach_batch(self, backend: object, batch_id: str) -> FakeBatch:
-        return FakeBatch(self.service, self.life, batch_id, is_attached=True)
+        return self.batch(self.service, self.life, batch_id, is_attached=True)
 
 
 @dataclass
@@ -321,7 +332,9 @@ class Process:
             Journal.append(journal, planned)
         plan = Plan(tuple(partition(index) for index in range(self.num_partitions)))
         return RunContext(
-            engine=FakeEngine(self.service, self.life, self.jobs_outlive_process),
+            engine=(FakeRemoteEngine if self.jobs_outlive_process else FakeEngine)(
+                self.service, self.life
+            ),
             backend=None,
             run_tag=run_tag(RUN_ID),
             request=Requests(

@@ -220,59 +220,6 @@ def test_the_queue_is_dropped_and_the_running_job_finishes(
     assert simulator.started == [0]
 
 
-def test_cancelling_a_job_takes_it_out_of_the_queue_only(simulator: Simulator) -> None:
-    batch = LocalBatch(backend_name="b", simulate=simulator)
-    running, queued, last = (batch.submit(job(index)) for index in range(3))
-    simulator.wait_until_running()
-    for job_id in (running, queued, queued, "nobody"):
-        batch.cancel_job(job_id)
-    assert list(batch.states().values()) == ["RUNNING", "CANCELLED", "QUEUED"]
-    for _ in range(2):
-        simulator.finish_one()
-    wait_for(batch, running, queued, last)
-    assert simulator.started == [0, 2]
-    batch.cancel_job(last)
-    assert [batch.collect(job_id).failure for job_id in (running, queued, last)] == [
-        None,
-        "cancelled",
-        None,
-    ]
-
-
-def test_jobs_are_found_by_their_tags_after_they_ended_too(
-    clock: Clock, simulator: Simulator
-) -> None:
-    batch = LocalBatch(backend_name="b", simulate=simulator, clock=clock)
-    first = batch.submit(job(0, tags=("one", "all")))
-    simulator.wait_until_running()
-    second = batch.submit(job(1, tags=("two", "all")))
-    assert [found.job_id for found in batch.find("all")] == [first, second]
-    (found,) = batch.find("one")
-    assert (found.tags, found.state) == (("one", "all"), "RUNNING")
-    assert found.created == "2023-11-14T22:13:20.000000Z"
-    assert batch.find("on") == ()
-    for _ in range(2):
-        simulator.finish_one()
-    wait_for(batch, first, second)
-    batch.collect(second)
-    assert [(found.job_id, found.state) for found in batch.find("two")] == [(second, "DONE")]
-
-
-def test_only_a_job_of_this_batch_is_adopted(simulator: Simulator) -> None:
-    batch = LocalBatch(backend_name="b", simulate=simulator)
-    request = job(0, attempt=3)
-    job_id = batch.submit(request)
-    batch.adopt(job_id, request)
-    assert list(batch.states()) == [job_id]
-    assert batch.strays() == ()
-    with pytest.raises(LostJobError, match="nobody"):
-        batch.adopt("nobody", request)
-    simulator.finish_one()
-    wait_for(batch, job_id)
-    outcome = batch.collect(job_id)
-    assert (outcome.attempt, outcome.batch_id, outcome.failure) == (3, batch.id, None)
-
-
 def test_a_job_is_collected_once_when_it_is_finished(simulator: Simulator) -> None:
     batch = LocalBatch(backend_name="b", simulate=simulator)
     job_id = batch.submit(job(0))
