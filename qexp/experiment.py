@@ -1,68 +1,87 @@
-"""A run, top-down: lock its folder, plan, run the batch, seal the archive; and go on with one.
+"""An experiment from its declaration to its sealed archives.
+
+`_carry_out` is the whole story (config -> plan -> batch -> archive), for a new experiment and for
+one that goes on; what follows it are its steps, in their order. Analyses come last.
 
 What is on disk after each step: the journal's first line, the header and the plan before the first
-submission, each job's part as soon as it is collected, the sealed `run.h5` at the end. A run that
-stops anywhere leaves all that `resume` needs; `qexp.batch.execute` says how.
+submission, each job's part as soon as it is collected, the sealed `run.h5` at the end. A process
+that stops anywhere leaves all that `resume` needs; `qexp.batch.execute` says how.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import shlex
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qexp import __version__
-from qexp.archive.encoded import EncodedPub
-from qexp.archive.parts import StoredParts
-from qexp.archive.read import open_archive
+from qexp.analysis.evaluate import evaluate
+from qexp.archive.read import Archive, open_archive
 from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
-from qexp.archive.store import RunStore
-from qexp.batch.context import Clock, RunContext, Stopped
 from qexp.batch.execute import execute
-from qexp.batch.journal import JOURNAL_NAME, Journal
-from qexp.batch.ledger import Ended, Ledger, Planned, Resumed, Started
-from qexp.batch.lock import run_lock
 from qexp.batch.recover import note_what_is_on_disk
-from qexp.batch.requests import CommittedPubs, Requests, run_tag
-from qexp.core.model import Partition, Plan
-from qexp.core.observer import Guarded, Observer
-from qexp.core.spec import RunSpec
-from qexp.ending import Ending, RunReport, analyse
-from qexp.errors import ArchiveError, ConfigError
-from qexp.interrupts import Interrupts
+from qexp.core.model import Partition, Plan, RunStatus, RunSummary
+from qexp.core.observer import Observer
+from qexp.core.spec import AnalysisSpec
+from qexp.errors import (
+    AnalysisFailedError,
+    ArchiveError,
+    ConfigError,
+    EngineError,
+    JobsFailedError,
+    QexpError,
+    UnfinishedError,
+)
+from qexp.journal.file import JOURNAL_NAME
+from qexp.journal.ledger import Ended, Interrupted, Planned, Resumed, Sealed, Started
 from qexp.planning.build import build_plan, check_max_time
+from qexp.points import Clock, Experiment, Point, Stopped, is_sealed, open_experiment
 from qexp.provenance import run_header
-from qexp.redact import redactor
-from qexp.workers import Workers, available_cores
+from qexp.redact import redact
+from qexp.text import one_line, short_path
 
 if TYPE_CHECKING:
-    from qiskit.providers import BackendV2
-
+    from qexp.archive.encoded import EncodedPub
+    from qexp.core.spec import RunSpec
 
 _log = logging.getLogger(__name__)
 
-_WORTH_WORKERS = 64
-"""Circuits from which on worker processes are started before it is known that they are needed."""
+
+@dataclass(frozen=True)
+class RunReport:
+    """How a run stands.
+
+    Attributes:
+        archive: Path of `run.h5`, or None where nothing was collected yet.
+        status: As in the archive; None where there is none.
+        plan: The plan, or None for a run that had been complete before.
+    """
+
+    archive: Path | None
+    status: RunStatus | None
+    plan: Plan | None
 
 
 def run(
-    spec: RunSpec, run_dir: Path, observer: Observer | None = None, *, clock: Clock | None = None
+    spec: RunSpec, folder: Path, observer: Observer | None = None, *, clock: Clock | None = None
 ) -> RunReport:
-    """Run a declared experiment and leave its archive in `run_dir`.
+    """Run a declared experiment and leave its archive in a folder.
+
+    May be called again and again in one process, in any thread, and in a running event loop.
 
     Args:
-        spec: The validated experiment.
-        run_dir: The run's own folder; its name is the run id.
-        observer: Is told about progress; None: silent.
+        spec: The validated experiment; its `stop_after` says where to stop.
+        folder: The run's own folder; its name is the run id.
+        observer: Receives progress events; None: nobody does.
         clock: For tests; None: real time.
 
     Raises:
-        ConfigError: The backend does not exist or does not suit the engine, or `run_dir` already
+        ConfigError: The backend does not exist or does not suit the engine, or `folder` already
             holds a run.
         PlanError: The circuits cannot run as declared; nothing was submitted.
         EngineError: The batch could not be opened.
@@ -72,18 +91,25 @@ def run(
         RunLockedError: Another process works on the run.
         KeyboardInterrupt: Interrupted; the archive is sealed with what was collected.
     """
-    _refuse_used(run_dir)
-    told = Guarded(observer or Observer())
-    with _at_work(spec, run_dir) as (journal, workers):
-        journal.append(Started(socket.gethostname(), os.getpid(), __version__))
-        work = _Work(spec, run_dir, journal, workers, told, clock or Clock())
-        report = work.plan_and_carry_out()
-    analyse(spec.analyses, report, run_dir, told)
-    return report
+    _refuse_used(folder)
+    point = Point(spec, folder)
+    with open_experiment(folder, [point], observer, clock) as experiment:
+        experiment.journal.append(Started(socket.gethostname(), os.getpid(), __version__))
+        _carry_out(experiment)
+    _analyse(point, experiment.observer)
+    return RunReport(point.archive, point.status, experiment.plan)
+
+
+def plan(spec: RunSpec, folder: Path, observer: Observer | None = None) -> RunReport:
+    """Plan a declared experiment and submit nothing; `resume` runs the plan.
+
+    Args and errors are those of `run`; the report has the plan.
+    """
+    return run(replace(spec, stop_after="plan"), folder, observer)
 
 
 def resume(
-    spec: RunSpec, run_dir: Path, observer: Observer | None = None, *, clock: Clock | None = None
+    spec: RunSpec, folder: Path, observer: Observer | None = None, *, clock: Clock | None = None
 ) -> RunReport:
     """Go on with a run from wherever it stopped. Harmless on one that is complete.
 
@@ -92,47 +118,45 @@ def resume(
 
     Args:
         spec: The same experiment; its `policy` and `stop_after` may differ.
-        run_dir: The run's folder, which may have been copied from elsewhere.
-        observer: Is told about progress; None: silent.
+        folder: The run's folder, which may have been copied from elsewhere.
+        observer: Receives progress events; None: nobody does.
         clock: For tests; None: real time.
 
     Raises:
         As `run`.
     """
-    if not (run_dir / JOURNAL_NAME).exists() and not (run_dir / ARCHIVE_NAME).exists():
-        raise ConfigError(f"{run_dir} holds no run: name the folder of one, as in outputs/NAME/ID")
-    if is_sealed(run_dir):
-        return _as_sealed(run_dir)
-    told = Guarded(observer or Observer())
-    report = _go_on(spec, run_dir, told, clock or Clock())
-    analyse(spec.analyses, report, run_dir, told)
-    return report
+    if not any((folder / name).exists() for name in (JOURNAL_NAME, ARCHIVE_NAME)):
+        raise ConfigError(f"{folder} holds no run: name the folder of one, as in outputs/NAME/ID")
+    if is_sealed(folder):
+        return _report_sealed(folder)
+    point = Point(spec, folder)
+    with open_experiment(folder, [point], observer, clock) as experiment:
+        if (folder / ARCHIVE_NAME).exists() and not point.store.has_parts:
+            # A process was killed while it removed the parts that the archive already holds.
+            point.seal("complete")
+            return _report_sealed(folder)
+        experiment.journal.append(Resumed(socket.gethostname(), os.getpid(), __version__))
+        _carry_out(experiment)
+    _analyse(point, experiment.observer)
+    return RunReport(point.archive, point.status, experiment.plan)
 
 
-def _go_on(spec: RunSpec, run_dir: Path, observer: Observer, clock: Clock) -> RunReport:
-    with _at_work(spec, run_dir) as (journal, workers):
-        work = _Work(spec, run_dir, journal, workers, observer, clock)
-        if (run_dir / ARCHIVE_NAME).exists() and not work.store.has_parts:
-            # A process was killed while it removed what the archive already holds.
-            work.store.seal("complete", keep_parts=False)
-            return _as_sealed(run_dir)
-        journal.append(Resumed(socket.gethostname(), os.getpid(), __version__))
-        if journal.ledger.plan is None:
-            # Nothing was submitted on the strength of a plan that is not complete.
-            work.store.discard_plan()
-            return work.plan_and_carry_out()
-        return work.carry_out_recorded()
+def resume_command(folder: Path) -> str:
+    """Return the command that goes on with a run, to be copied into a shell."""
+    return shlex.join(["python", "-m", "qexp", "resume", short_path(folder)])
 
 
-def is_sealed(run_dir: Path) -> bool:
-    """Whether a run has its archive, and no parts from which it could go on."""
-    return (run_dir / ARCHIVE_NAME).exists() and not any(
-        PARTS_NAME in name for name in os.listdir(run_dir)
-    )
+def _refuse_used(folder: Path) -> None:
+    if any((folder / name).exists() for name in (ARCHIVE_NAME, PARTS_NAME, JOURNAL_NAME)):
+        raise ConfigError(
+            f"hydra.run.dir: {folder} already holds a run, which is never overwritten; name "
+            f"another folder or leave hydra.run.dir and hydra.sweep.subdir as they are "
+            f"(to go on with that run: run_dir={folder})"
+        )
 
 
-def _as_sealed(run_dir: Path) -> RunReport:
-    archive = run_dir / ARCHIVE_NAME
+def _report_sealed(folder: Path) -> RunReport:
+    archive = folder / ARCHIVE_NAME
     with open_archive(archive) as sealed:
         status = sealed.status
     if status != "complete":
@@ -143,169 +167,262 @@ def _as_sealed(run_dir: Path) -> RunReport:
     return RunReport(archive, status, None)
 
 
-def _refuse_used(run_dir: Path) -> None:
-    used = [name for name in (ARCHIVE_NAME, PARTS_NAME, JOURNAL_NAME) if (run_dir / name).exists()]
-    if used:
-        raise ConfigError(
-            f"hydra.run.dir: {run_dir} already holds a run, which is never overwritten; name "
-            f"another folder or leave hydra.run.dir and hydra.sweep.subdir as they are "
-            f"(to go on with that run: run_dir={run_dir})"
-        )
+def _carry_out(experiment: Experiment) -> None:
+    """Take an experiment from where it stands to its end.
+
+    Raises:
+        As `run`.
+    """
+    stop_after = experiment.stop_after
+    if experiment.ledger.plan is None:
+        _prepare_workers(experiment)
+        _select_backends(experiment)
+        _make_plan(experiment)
+        if stop_after == "plan":
+            experiment.journal.append(Ended("planned"))
+            _seal(experiment, planned_only=True)
+            return
+    else:
+        _load_plan(experiment)
+        if experiment.has_work:
+            _select_backends(experiment)
+    with experiment.interrupts:
+        failure = _run_jobs(experiment, stop_after_submit=stop_after == "submit")
+        if stop_after == "submit" and failure is None and experiment.ledger.open():
+            _leave(experiment)
+        else:
+            _end(experiment, failure)
 
 
-@contextmanager
-def _at_work(spec: RunSpec, run_dir: Path) -> Iterator[tuple[Journal, Workers]]:
-    """Hold the run's lock, with its journal open; no worker process stays behind."""
-    workers = Workers(spec.engine.workers or available_cores())
-    with run_lock(run_dir), Journal(run_dir) as journal, workers:
-        yield journal, workers
+def _prepare_workers(experiment: Experiment) -> None:
+    """Let worker processes import while this one does, if there is enough for them to plan."""
+    if experiment.plans_with_workers:
+        experiment.workers.prepare()
 
 
-@dataclass
-class _Work:
-    """One process's work on one run."""
-
-    spec: RunSpec
-    run_dir: Path
-    journal: Journal
-    workers: Workers
-    observer: Observer
-    clock: Clock
-
-    def __post_init__(self) -> None:
-        self.store = RunStore(self.run_dir, redactor())
-        self._ending = Ending(self.run_dir, self.store, self.journal, self.observer)
-
-    @property
-    def ledger(self) -> Ledger:
-        return self.journal.ledger
-
-    def plan_and_carry_out(self) -> RunReport:
-        """Select the backend, plan, and run the plan."""
-        self._start_early()
-        backend = self._select(None)
-        header = run_header(self.spec, backend, self.run_dir.name)
-        self.store.write_header(header)
-        plan = self._plan(backend)
-        if self.spec.stop_after == "plan":
-            self.journal.append(Ended("planned"))
-            return self._ending.sealed(plan, "planned")
-        return self._carry_out(backend, plan, header.run_id)
-
-    def carry_out_recorded(self) -> RunReport:
-        """Run what is left of the recorded plan."""
-        header, plan = self.store.read_header(), Plan(self.store.read_partitions())
-        ledger, policy = self.ledger, self.spec.policy
-        if len(plan.partitions) != ledger.num_partitions:
-            raise ArchiveError(
-                f"{self.run_dir} has parts of {len(plan.partitions)} partitions, but "
-                f"{ledger.num_partitions} were planned; restore them from a copy"
-            )
-        note_what_is_on_disk(self.journal, self.store)
-        out, done = len(ledger.open()), len(ledger.done)
-        self.observer.resumed(plan, done, out, ledger.num_partitions - done - out)
-        if not ledger.open() and not ledger.wanted(policy):
-            return self._ending.finished(plan, None)
-        backend = self._select(header["backend"]["name"])
-        return self._carry_out(backend, plan, header["run_id"])
-
-    def _start_early(self) -> None:
-        """Let worker processes import while this one does, if there is enough for them to do."""
-        if self._is_large():
-            self.workers.prepare()
-
-    def _is_large(self) -> bool:
-        asked = [workload.num_circuits for workload in self.spec.workloads]
-        return sum(number for number in asked if isinstance(number, int)) >= _WORTH_WORKERS
-
-    def _select(self, recorded: str | None) -> BackendV2:
-        backend = self.spec.select_backend(recorded)
-        self.spec.engine.check_backend(backend)
+def _select_backends(experiment: Experiment) -> None:
+    """Select each point's backend: as declared, or the one that a recorded plan is for."""
+    for point in experiment.points:
+        recorded, spec = point.recorded_backend, point.spec
+        backend = point.backend = spec.select_backend(recorded)
+        spec.engine.check_backend(backend)
         if recorded is not None and backend.name != recorded:
             raise ConfigError(
                 f"backend: the run's circuits are for {recorded!r}, and the config selects "
                 f"{backend.name!r}; select the former"
             )
-        self.observer.backend_selected(backend.name, backend.num_qubits, self.spec.engine.name)
-        for message in _ignored(self.spec):
-            self.observer.warned(message)
-        return backend
-
-    def _plan(self, backend: BackendV2) -> Plan:
-        """Plan; every part is on disk, and then in the journal, when this returns."""
-        spec, parts = self.spec, list[str]()
-
-        def keep(partition: Partition, pubs: list[EncodedPub]) -> None:
-            parts.append(self.store.write_partition(partition, pubs))
-
-        plan = build_plan(
-            spec.workloads,
-            seed=spec.seed,
-            backend=backend,
-            engine=spec.engine,
-            partition=spec.partition,
-            limits=spec.limits,
-            on_partition=keep,
-            on_pub=self.observer.pub_planned,
-            workers=self.workers if self._is_large() else None,
-        )
-        warnings = check_max_time(plan, spec.max_time_s, spec.limits)
-        self.journal.append(Planned(tuple(parts)))
-        self.observer.planned(plan, spec.max_time_s, spec.limits)
-        for message in warnings if spec.engine.uses_qpu else ():
-            self.observer.warned(message)
-        return plan
-
-    def _carry_out(self, backend: BackendV2, plan: Plan, run_id: str) -> RunReport:
-        """Submit and collect until nothing is left, or until it cannot go on."""
-        failure: Exception | None = None
-        with Interrupts() as interrupts:
-            context = self._context(backend, plan, run_id, interrupts)
-            try:
-                execute(context, stop_after_submit=self.spec.stop_after == "submit")
-            except Exception as error:
-                if not self.ledger.batches:
-                    raise
-                _log.error("the run stopped", exc_info=not isinstance(error, Stopped))
-                failure = error
-            if self.spec.stop_after == "submit" and failure is None and self.ledger.open():
-                return self._ending.detached(plan)
-            return self._ending.finished(plan, failure)
-
-    def _context(
-        self, backend: BackendV2, plan: Plan, run_id: str, interrupts: Interrupts
-    ) -> RunContext:
-        spec, committed = self.spec, self.ledger.plan
-        assert committed is not None
-
-        return RunContext(
-            engine=spec.engine,
-            backend=backend,
-            run_tag=run_tag(run_id),
-            request=Requests(
-                run_id=run_id,
-                seed=spec.seed,
-                plan=plan,
-                ledger=self.ledger,
-                primitives={workload.name: workload.primitive for workload in spec.workloads},
-                load_pubs=CommittedPubs(StoredParts(self.run_dir), committed),
-            ),
-            journal=self.journal,
-            store=self.store,
-            policy=spec.policy,
-            max_time_s=spec.max_time_s,
-            observer=self.observer,
-            is_stopped=interrupts.is_set,
-            clock=self.clock,
-            workers=self.workers,
-        )
+    backend, engine = experiment.backend, experiment.engine
+    experiment.observer.backend_selected(backend.name, backend.num_qubits, engine.name)
+    for point in experiment.points:
+        for message in _ignored_options(point.spec):
+            experiment.observer.warned(message)
 
 
-def _ignored(spec: RunSpec) -> Iterator[str]:
-    """What `engine.allow_ignored_options` lets pass; without it the config was refused."""
+def _ignored_options(spec: RunSpec) -> Iterator[str]:
+    """Name the options that `engine.allow_ignored_options` lets pass."""
     for workload in spec.workloads:
         for option, value in spec.engine.unhonoured(workload.primitive).items():
             yield (
                 f"workload '{workload.name}': the engine '{spec.engine.name}' does not honour "
                 f"{option}={value}"
             )
+
+
+def _make_plan(experiment: Experiment) -> None:
+    """Plan every point; each part is on disk, and then in the journal, when this returns."""
+    parts: list[str] = []
+    for point in experiment.points:
+        # An incomplete plan is made anew: nothing was submitted on the strength of it.
+        point.store.discard_plan()
+        point.store.write_header(run_header(point.spec, experiment.backend, point.folder.name))
+        _plan_point(experiment, point, parts)
+    experiment.gather_plan()
+    warnings = check_max_time(experiment.plan, experiment.max_time_s, experiment.limits)
+    experiment.journal.append(Planned(tuple(parts)))
+    experiment.observer.planned(experiment.plan, experiment.max_time_s, experiment.limits)
+    for message in warnings if experiment.engine.uses_qpu else ():
+        experiment.observer.warned(message)
+
+
+def _plan_point(experiment: Experiment, point: Point, parts: list[str]) -> None:
+    spec = point.spec
+
+    def keep(partition: Partition, pubs: list[EncodedPub]) -> None:
+        parts.append(point.store.write_partition(partition, pubs))
+
+    point.partitions = build_plan(
+        spec.workloads,
+        seed=spec.seed,
+        backend=experiment.backend,
+        engine=spec.engine,
+        partition=spec.partition,
+        limits=spec.limits,
+        on_partition=keep,
+        on_pub=experiment.observer.pub_planned,
+        workers=experiment.workers if experiment.plans_with_workers else None,
+    ).partitions
+
+
+def _load_plan(experiment: Experiment) -> None:
+    """Read the recorded plan, and note the outcomes that are on disk."""
+    for point in experiment.points:
+        point.partitions = tuple(
+            replace(partition, point=point.index) for partition in point.store.read_partitions()
+        )
+    experiment.gather_plan()
+    ledger, on_disk = experiment.ledger, len(experiment.plan.partitions)
+    if on_disk != ledger.num_partitions:
+        raise ArchiveError(
+            f"{experiment.folder} has parts of {on_disk} partitions, but "
+            f"{ledger.num_partitions} were planned; restore them from a copy"
+        )
+    note_what_is_on_disk(experiment)
+    done, out = len(ledger.done), len(ledger.open())
+    experiment.observer.resumed(experiment.plan, done, out, on_disk - done - out)
+
+
+def _run_jobs(experiment: Experiment, *, stop_after_submit: bool) -> Exception | None:
+    """Submit and collect until nothing is left, or until it cannot go on.
+
+    Returns:
+        Why it could not go on although batches exist, or None.
+    """
+    if not experiment.has_work:
+        return None
+    try:
+        execute(experiment, stop_after_submit=stop_after_submit)
+    except Exception as error:
+        if not experiment.ledger.batches:
+            raise
+        _log.error("the run stopped", exc_info=not isinstance(error, Stopped))
+        return error
+    return None
+
+
+def _leave(experiment: Experiment) -> None:
+    """Everything is submitted, and nothing is waited for."""
+    ledger = experiment.ledger
+    batch_ids = tuple(opened.batch for opened in ledger.batches)
+    experiment.observer.detached(experiment.plan, len(ledger.open()), batch_ids)
+
+
+def _end(experiment: Experiment, failure: Exception | None) -> None:
+    """Seal what there is, and raise what is wrong.
+
+    Args:
+        experiment: The experiment.
+        failure: Why it stopped before its end, or None.
+    """
+    status = experiment.status()
+    try:
+        if failure is None or status == "complete":
+            experiment.journal.append(Ended(status))
+        else:
+            experiment.journal.append(Interrupted(_reason(failure)))
+        _seal(experiment)
+    except ArchiveError:
+        if failure is None:
+            raise
+        _log.error("the archive could not be sealed; its parts are kept", exc_info=True)
+    _raise_unless_complete(experiment, failure)
+
+
+def _seal(experiment: Experiment, *, planned_only: bool = False) -> None:
+    """Seal the archive of each point with what there is."""
+    for point in experiment.points:
+        point.seal("planned" if planned_only else experiment.status(point))
+    experiment.journal.append(Sealed("planned" if planned_only else experiment.status()))
+    for point in experiment.points:
+        assert point.archive is not None
+        experiment.observer.sealed(point.archive, _summary(experiment, point))
+
+
+def _summary(experiment: Experiment, point: Point) -> RunSummary:
+    assert point.archive is not None
+    assert point.status is not None
+    with open_archive(point.archive) as sealed:
+        usage_s = sealed.usage_s
+    return RunSummary(
+        status=point.status,
+        done=len(experiment.done(point)),
+        planned=len(point.partitions),
+        num_pubs=sum(partition.num_pubs for partition in point.partitions),
+        usage_s=usage_s,
+        predicted_s=sum(partition.qpu_s for partition in point.partitions),
+        batch_ids=tuple(opened.batch for opened in experiment.ledger.batches),
+    )
+
+
+def _raise_unless_complete(experiment: Experiment, failure: Exception | None) -> None:
+    """Say what is missing, why, and how to go on."""
+    ledger = experiment.ledger
+    done, planned = ledger.done, ledger.num_partitions
+    command = resume_command(experiment.folder)
+    go_on = f"{len(done)} of {planned} jobs are kept; go on with: {command}"
+    if isinstance(failure, Stopped):
+        raise KeyboardInterrupt(f"interrupted; {go_on}")
+    if isinstance(failure, EngineError | UnfinishedError):
+        raise UnfinishedError(f"{_reason(failure)}; {go_on}")
+    if isinstance(failure, QexpError):
+        raise type(failure)(f"{_reason(failure)}; {go_on}")
+    if failure is not None:
+        raise UnfinishedError(f"{_reason(failure)}; {go_on}") from failure
+    failed = sorted(set(range(planned)) - done)
+    if failed:
+        refused = all(ledger.attempts[index][-1].failure == "refused" for index in failed)
+        again = "they would be refused again" if refused else f"to try them again: {command}"
+        archives = dict.fromkeys(str(experiment.point_of(index).archive) for index in failed)
+        raise JobsFailedError(
+            f"{len(failed)} of {planned} jobs have no result (partitions "
+            f"{', '.join(map(str, failed[:10]))}{'...' if len(failed) > 10 else ''}); the "
+            f"others and the reasons are in {', '.join(archives)}; {again}"
+        )
+
+
+def _reason(failure: BaseException) -> str:
+    text = one_line(redact(str(failure))).rstrip(".")
+    if isinstance(failure, Stopped):
+        return "interrupted"
+    return text if isinstance(failure, QexpError) else f"{type(failure).__name__}: {text}"
+
+
+def _analyse(point: Point, observer: Observer) -> None:
+    """Make the declared analyses of a run that has just become complete; none can fail it.
+
+    Raises:
+        KeyboardInterrupt: Interrupted; the run is complete.
+    """
+    specs = point.spec.analyses
+    if point.archive is None or point.status != "complete" or not specs:
+        return
+    again = f"the run is complete; to analyse it again: {_analyse_command(point)}"
+    try:
+        with open_archive(point.archive) as archive:
+            for spec in specs:
+                _make_analysis(spec, archive, again, observer)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; {again}") from None
+    except ArchiveError as error:
+        observer.warned(f"no analysis was made: {_reason(error)}; {again}")
+
+
+def _make_analysis(spec: AnalysisSpec, archive: Archive, again: str, observer: Observer) -> None:
+    try:
+        made = evaluate(spec, archive)
+    except Exception as error:
+        is_bug = not isinstance(error, QexpError)
+        if is_bug:
+            _log.error("analysis '%s' was not made", spec.name, exc_info=True)
+        has_traceback = is_bug or isinstance(error, AnalysisFailedError)
+        where = "; the traceback is in run.log" if has_traceback else ""
+        observer.warned(f"{_reason(error)}{where}; {again}")
+    else:
+        observer.analysed(made.name, made.summary)
+
+
+def _analyse_command(point: Point) -> str:
+    """Return the command that makes a run's analyses again, to be copied into a shell."""
+    modules = {spec.target.rpartition(".")[0] for spec in point.spec.analyses}
+    foreign = sorted(name for name in modules if not name.startswith("qexp."))
+    trusted = [part for name in foreign for part in ("--trust", name)]
+    return shlex.join(["python", "-m", "qexp", "analyse", short_path(point.folder), *trusted])

@@ -32,9 +32,9 @@ from rich.table import Table
 from qexp.core.model import JobOutcome, JobState, Limit, Partition, Plan, RunSummary
 from qexp.core.observer import Observer
 from qexp.core.spec import RunSpec
-from qexp.ending import resume_command, shown_path
+from qexp.experiment import resume_command
 from qexp.planning.table import plan_table
-from qexp.text import format_duration
+from qexp.text import format_duration, short_path
 
 if TYPE_CHECKING:
     from rich.progress import Task
@@ -182,7 +182,7 @@ class Terminal(Observer):
     def sealed(self, archive: Path, summary: RunSummary) -> None:
         """Print the summary, and the command that goes on if anything is left to do."""
         self._stop_bars()
-        shown = shown_path(archive)
+        shown = short_path(archive)
         resume = resume_command(self._run_dir)
         if summary.status == "planned":
             # What a resumed run was started with, its folder knows.

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 _LONGEST_REASON = 300
@@ -54,6 +55,14 @@ def _printable_character(character: str) -> str:
     if character in "\n\r\t":
         return " "
     return character.encode("unicode_escape").decode("ascii")
+
+
+def short_path(path: Path) -> str:
+    """Return a path as a person would type it in the current folder."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
 
 
 def format_ranges(indices: Iterable[int], most: int = 8) -> str:

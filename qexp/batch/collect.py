@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from qexp.batch.context import Patience, RunContext
-from qexp.batch.ledger import Attempt, Collected, Duplicate
+from qexp.batch.pacing import Patience
 from qexp.core.model import FINAL_STATES, FailureKind, FoundJob, JobOutcome, JobState
 from qexp.core.protocols import Batch, RemoteBatch
 from qexp.errors import ArchiveError, EngineError, LostJobError, UndeliveredError, UnfinishedError
+from qexp.journal.ledger import Attempt, Collected, Duplicate
+from qexp.points import Experiment
 
 _log = logging.getLogger(__name__)
 
@@ -37,18 +38,18 @@ class Collector:
     """The jobs that are out.
 
     Args:
-        context: The run.
+        experiment: The experiment.
     """
 
-    context: RunContext
+    experiment: Experiment
     _out: dict[str, _Out] = field(default_factory=dict)
-    _left: list[Exception] = field(default_factory=list)
+    _errors: list[Exception] = field(default_factory=list)
     _strays: set[str] = field(default_factory=set)
     _deadline_s: float | None = None
 
     def __post_init__(self) -> None:
-        if self.context.policy.deadline_s is not None:
-            self._deadline_s = self.context.clock.now_s() + self.context.policy.deadline_s
+        if self.experiment.policy.deadline_s is not None:
+            self._deadline_s = self.experiment.clock.now_s() + self.experiment.policy.deadline_s
 
     @property
     def pending(self) -> int:
@@ -56,7 +57,7 @@ class Collector:
         return len(self._out)
 
     def watch(self, batch: Batch, attempt: Attempt) -> None:
-        """From now on, look after the job of an attempt."""
+        """Look after the job of an attempt from now on."""
         assert attempt.job is not None
         self._out[attempt.job] = _Out(batch, attempt)
 
@@ -64,7 +65,7 @@ class Collector:
         """Return when the outcome of every job is on disk.
 
         Raises:
-            Stopped: The run was asked to stop.
+            Stopped: The experiment was asked to stop.
             UnfinishedError: The deadline is reached.
             EngineError: The service was out of reach for too long, or one job's outcome was; the
                 others have been collected.
@@ -72,8 +73,8 @@ class Collector:
         """
         while self._out:
             self.step()
-        if self._left:
-            raise self._left[0]
+        if self._errors:
+            raise self._errors[0]
 
     def step(self, timeout_s: float = _LONGEST_WAIT_S) -> None:
         """Ask once how the jobs are, collect what is final, else wait for at most `timeout_s`.
@@ -81,27 +82,28 @@ class Collector:
         Raises:
             Stopped, UnfinishedError, EngineError, ArchiveError: As `collect_all`.
         """
-        self.context.raise_if_stopped()
+        experiment = self.experiment
+        experiment.raise_if_stopped()
         states = self._states()
-        self.context.observer.jobs_moved(Counter(states.values()))
+        experiment.observer.jobs_moved(Counter(states.values()))
         final = [job_id for job_id in self._out if states.get(job_id) in FINAL_STATES]
-        now_s = self.context.clock.now_s()
+        now_s = experiment.clock.now_s()
         delays_s = {job_id: self._out[job_id].not_before_s - now_s for job_id in final}
         ready = [job_id for job_id in final if delays_s[job_id] <= 0]
         for job_id in ready:
-            self.context.raise_if_stopped()
+            experiment.raise_if_stopped()
             self._collect(job_id)
         if self._out and not ready:
             self.check_deadline()
             if final:
-                self.context.pause(min(timeout_s, _REFETCH_SLICE_S, *delays_s.values()))
+                experiment.pause(min(timeout_s, _REFETCH_SLICE_S, *delays_s.values()))
                 return
             # All batches are of one engine: waiting on one is waiting on the others.
             batch = next(iter(self._out.values())).batch
-            batch.wait(timeout_s, self.context.is_stopped)
+            batch.wait(timeout_s, experiment.interrupts.is_set)
 
-    def sweep(self) -> None:
-        """Collect what is final now, even though the run was asked to stop.
+    def collect_final(self) -> None:
+        """Collect what is final now, even though the experiment was asked to stop.
 
         Raises:
             EngineError, ArchiveError: As `collect_all`.
@@ -110,37 +112,46 @@ class Collector:
         for job_id in [job for job in self._out if states.get(job) in FINAL_STATES]:
             self._collect(job_id)
 
+    def check_deadline(self) -> None:
+        """Raise `UnfinishedError` if jobs have been waited for as long as they may."""
+        if self._deadline_s is not None and self.experiment.clock.now_s() >= self._deadline_s:
+            raise UnfinishedError(
+                f"execution.deadline is reached and {len(self._out)} jobs are still out "
+                f"({', '.join(list(self._out)[:3])}{', ...' if len(self._out) > 3 else ''})"
+            )
+
     def _batches(self) -> list[Batch]:
         return list({id(out.batch): out.batch for out in self._out.values()}.values())
 
     def _states(self) -> dict[str, JobState]:
         states: dict[str, JobState] = {}
         for batch in self._batches():
-            states.update(self._insist(batch.states))
+            states.update(self._ask(batch.states))
             if isinstance(batch, RemoteBatch):
                 for stray in batch.strays():
-                    if stray.job_id not in self._strays:
-                        self._strays.add(stray.job_id)
-                        self._drop_stray(batch, stray)
+                    self._drop_stray(batch, stray)
         return states
 
-    def _insist(self, ask: Callable[[], T]) -> T:
-        patience = Patience(self.context)
+    def _ask(self, question: Callable[[], T]) -> T:
+        """Ask the service until it answers, or for as long as an outage may last."""
+        patience = Patience(self.experiment)
         while True:
             try:
-                return ask()
+                return question()
             except EngineError as error:
                 _log.warning("%s", error)
-                self.context.pause(patience.failed(error))
+                self.experiment.pause(patience.failed(error))
                 self.check_deadline()
 
-    def check_deadline(self) -> None:
-        """Raise `UnfinishedError` if the run has waited for as long as it may."""
-        if self._deadline_s is not None and self.context.clock.now_s() >= self._deadline_s:
-            raise UnfinishedError(
-                f"execution.deadline is reached and {len(self._out)} jobs are still out "
-                f"({', '.join(list(self._out)[:3])}{', ...' if len(self._out) > 3 else ''})"
-            )
+    def _drop_stray(self, batch: RemoteBatch, stray: FoundJob) -> None:
+        """A job of ours that we did not submit: the client sent one twice, or it is listed late."""
+        if stray.job_id in self._strays:
+            return
+        self._strays.add(stray.job_id)
+        for attempt in self.experiment.ledger.all_attempts():
+            if attempt.tag in stray.tags:
+                drop_duplicate(self.experiment, batch, attempt, stray)
+                return
 
     def _collect(self, job_id: str) -> None:
         out = self._out[job_id]
@@ -148,7 +159,7 @@ class Collector:
             outcome = out.batch.collect(job_id)
         except UndeliveredError as error:
             _log.warning("job %s is fetched again: %s", job_id, error)
-            if self._later(out, error):
+            if self._postpone(out, error):
                 return
             outcome = replace(
                 _failed(job_id, out.attempt, error, "undelivered"), info={"service_state": "DONE"}
@@ -156,55 +167,49 @@ class Collector:
         except LostJobError as error:
             outcome = _failed(job_id, out.attempt, error, "lost")
         except Exception as error:
-            # Of the service, or what a reply does to code that did not expect it.
+            # The service failed, or its reply broke the client.
             _log.warning("job %s is left for later", job_id, exc_info=True)
-            if not self._later(out, error):
+            if not self._postpone(out, error):
                 del self._out[job_id]
-                self._left.append(error)
+                self._errors.append(error)
             return
         self._keep(job_id, outcome)
 
-    def _later(self, out: _Out, error: Exception) -> bool:
+    def _postpone(self, out: _Out, error: Exception) -> bool:
         """Fetch a job again later, the others first; False if that has gone on for too long."""
-        out.patience = out.patience or Patience(self.context)
+        out.patience = out.patience or Patience(self.experiment)
         try:
-            out.not_before_s = self.context.clock.now_s() + out.patience.failed(error)
+            out.not_before_s = self.experiment.clock.now_s() + out.patience.failed(error)
         except type(error):
             return False
         return True
 
     def _keep(self, job_id: str, outcome: JobOutcome) -> None:
-        attempt = self._out[job_id].attempt
+        """Store an outcome, then say so in the journal."""
+        experiment, attempt = self.experiment, self._out[job_id].attempt
         outcome = replace(outcome, attempt=attempt.number, batch_id=attempt.batch)
         try:
-            self.context.store.write_job(outcome)
+            experiment.point_of(attempt.partition).store.write_job(outcome)
         except ArchiveError:
             _log.error("job %s was not stored", job_id, exc_info=True)
             raise
-        self.context.journal.append(
+        experiment.journal.append(
             Collected(attempt.partition, attempt.number, job_id, outcome.state, outcome.failure)
         )
         del self._out[job_id]
-        # The result is on disk; who watches must not keep it in memory.
-        told = replace(outcome, result=None)
-        if self.context.ledger.is_wanted(attempt.partition, self.context.policy):
-            self.context.observer.attempt_failed(told)
+        # The result is on disk, and an observer must not keep it in memory.
+        outcome = replace(outcome, result=None)
+        if experiment.ledger.is_wanted(attempt.partition, experiment.policy):
+            experiment.observer.attempt_failed(outcome)
         else:
-            self.context.observer.job_collected(told)
-
-    def _drop_stray(self, batch: RemoteBatch, stray: FoundJob) -> None:
-        """A job of ours that we did not submit: the client sent one twice, or it is listed late."""
-        for attempt in self.context.ledger.all_attempts():
-            if attempt.tag in stray.tags:
-                drop_duplicate(self.context, batch, attempt, stray)
-                return
+            experiment.observer.job_collected(outcome)
 
 
 def drop_duplicate(
-    context: RunContext, batch: RemoteBatch, attempt: Attempt, duplicate: FoundJob
+    experiment: Experiment, batch: RemoteBatch, attempt: Attempt, duplicate: FoundJob
 ) -> None:
     """Cancel a second job of an attempt, or leave its result alone if it has run; record it."""
-    ledger = context.ledger
+    ledger = experiment.ledger
     kept = attempt.job or ledger.job_of(attempt.partition)
     if duplicate.job_id in ledger.duplicates or kept in (None, duplicate.job_id):
         return
@@ -219,10 +224,10 @@ def drop_duplicate(
             action = "cancelled"
         except EngineError as error:
             action = f"dropped: it could not be cancelled ({error})"
-    context.journal.append(
+    experiment.journal.append(
         Duplicate(attempt.partition, attempt.number, duplicate.job_id, kept, action)
     )
-    context.observer.warned(
+    experiment.observer.warned(
         f"partition {attempt.partition} exists twice on the service: job {kept} is kept, "
         f"job {duplicate.job_id} is {action}"
     )

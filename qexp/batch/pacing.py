@@ -1,9 +1,14 @@
-"""How fast to submit, and how long to wait before asking again. Told the time, never waits."""
+"""How fast to submit, how long to wait before asking again, and when to give up asking.
+
+Nothing here sleeps; the time is an argument.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from qexp.points import Experiment
 
 _LONGEST_S = 60.0
 _NEGLIGIBLE_S = 0.05
@@ -25,7 +30,7 @@ class Backoff:
     _count: int = 0
 
     def next_s(self) -> float:
-        """Seconds to wait now: between half of the current bound and all of it."""
+        """Return the seconds to wait now: between half of the current bound and all of it."""
         # Doubled no further than it matters, or days of trying would overflow.
         bound = min(self.longest_s, self.first_s * 2.0 ** min(self._count, 30))
         self._count += 1
@@ -40,8 +45,8 @@ class Pace:
     """When the next job may be submitted.
 
     Without a fixed pace, jobs go as fast as they are taken. After the service has refused one for
-    coming too fast, the time that it then took to accept the next is the pace, and that is
-    halved with every job until it is refused again.
+    coming too fast, the time that it then took to accept the next is the pace, which is halved
+    with every job until one is refused again.
 
     Args:
         jitter: Gives a number in [0, 1).
@@ -57,11 +62,11 @@ class Pace:
         self._refused = False
 
     def delay_s(self, now_s: float) -> float:
-        """Seconds until the next submission, 0 if it may be made now."""
+        """Return the seconds until the next submission, 0 if it may be made now."""
         return max(0.0, self._not_before_s - now_s)
 
     def accepted(self, now_s: float) -> None:
-        """A job was taken."""
+        """Note that a job was taken."""
         if self._fixed_s is not None:
             self._interval_s = self._fixed_s
         elif self._refused and self._accepted_s is not None:
@@ -76,11 +81,11 @@ class Pace:
         self._not_before_s = now_s + self._interval_s
 
     def refused(self, now_s: float, retry_after_s: float | None = None) -> float:
-        """A job was not taken now.
+        """Note that a job was not taken now.
 
         Args:
             now_s: The time.
-            retry_after_s: What the service said to wait, or None.
+            retry_after_s: How long the service said to wait, or None.
 
         Returns:
             Seconds until the next attempt.
@@ -88,4 +93,44 @@ class Pace:
         self._refused = True
         delay_s = self._backoff.next_s() if retry_after_s is None else max(0.0, retry_after_s)
         self._not_before_s = now_s + delay_s
+        return delay_s
+
+
+class Patience:
+    """How long to go on asking a service that does not answer.
+
+    Args:
+        experiment: The experiment; its policy says how long an outage may last.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
+        self._backoff = Backoff(experiment.clock.jitter)
+        self._since_s: float | None = None
+
+    def reset(self) -> None:
+        """Note that the service has answered."""
+        self._backoff.reset()
+        self._since_s = None
+
+    def check(self, error: Exception) -> None:
+        """Note that the service has not answered, or not as hoped.
+
+        Raises:
+            Exception: `error` itself, when this has lasted too long.
+        """
+        now_s = self._experiment.clock.now_s()
+        self._since_s = now_s if self._since_s is None else self._since_s
+        if now_s - self._since_s >= self._experiment.policy.outage_s:
+            raise error
+
+    def failed(self, error: Exception) -> float:
+        """As `check`, and tell the observer.
+
+        Returns:
+            Seconds after which to ask again.
+        """
+        self.check(error)
+        delay_s = self._backoff.next_s()
+        self._experiment.observer.service_lost(str(error), delay_s)
         return delay_s

@@ -6,31 +6,35 @@ import logging
 from collections.abc import Sequence
 
 from qexp.batch.collect import Collector, drop_duplicate
-from qexp.batch.context import Patience, RunContext
-from qexp.batch.ledger import NotSubmitted, Submitted, Submitting
-from qexp.batch.pacing import Pace
+from qexp.batch.pacing import Backoff, Pace, Patience
+from qexp.batch.requests import make_request
 from qexp.core.model import FailureKind, FoundJob, JobOutcome, JobRequest
 from qexp.core.protocols import Batch, RemoteBatch
 from qexp.errors import BatchOverError, BusyError, EngineError, RefusedError, UnclearError
+from qexp.journal.ledger import NotSubmitted, Submitted, Submitting
+from qexp.points import Experiment
 
 _log = logging.getLogger(__name__)
+
+_LONGEST_PAUSE_S = 5.0
+_LOOK_UPS = 2
 
 
 class Submitter:
     """Submits to one batch.
 
     Args:
-        context: The run.
+        experiment: The experiment.
         batch: An open batch.
-        collector: Looks after the jobs; where a slot has to become free, it is what frees it.
+        collector: Looks after the jobs; it frees the slots that submission waits for.
     """
 
-    def __init__(self, context: RunContext, batch: Batch, collector: Collector) -> None:
-        self._context = context
+    def __init__(self, experiment: Experiment, batch: Batch, collector: Collector) -> None:
+        self._experiment = experiment
         self._batch = batch
         self._collector = collector
-        self._pace = Pace(context.clock.jitter, context.policy.submit_interval_s)
-        self._slot_backoff = context.backoff()
+        self._pace = Pace(experiment.clock.jitter, experiment.policy.submit_interval_s)
+        self._slot_backoff = Backoff(experiment.clock.jitter)
         self._is_unclear = False
 
     def submit_all(self, partitions: Sequence[int]) -> EngineError | None:
@@ -40,13 +44,14 @@ class Submitter:
             Why no job is taken any more (quota, authorisation), or None.
 
         Raises:
-            Stopped: The run was asked to stop.
+            Stopped: The experiment was asked to stop.
             EngineError: The service was out of reach for too long.
             ArchiveError: A partition's part is damaged, or nothing can be written.
         """
         for partition in partitions:
             self._wait_for_turn()
-            request = self._context.request(partition, self._context.ledger.next_number(partition))
+            number = self._experiment.ledger.next_number(partition)
+            request = make_request(self._experiment, partition, number)
             try:
                 self._submit(request)
             except RefusedError as error:
@@ -64,59 +69,54 @@ class Submitter:
 
     def _submit(self, request: JobRequest) -> None:
         """Submit one job; the journal says so before and after."""
-        context, index = self._context, request.partition.index
-        context.journal.append(Submitting(index, request.attempt, self._batch.id, request.tag))
+        experiment, batch, index = self._experiment, self._batch, request.partition.index
+        experiment.journal.append(Submitting(index, request.attempt, batch.id, request.tag))
         self._is_unclear = False
-        patience = Patience(context)
+        patience = Patience(experiment)
         while True:
             try:
-                job_id = self._batch.submit(request)
+                job_id = batch.submit(request)
+                break
             except BusyError as error:
                 self._wait_until_taken(error, patience)
-                continue
             except UnclearError as error:
                 self._is_unclear = True
                 _log.warning("partition %d: %s", index, error)
                 delay_s = patience.failed(error)
-                batch = self._batch
                 if not isinstance(batch, RemoteBatch):
                     raise
-                found = look_up(context, batch, request.tag, patience)
-                if found:
+                if found := look_up(experiment, batch, request.tag, patience):
                     self._adopt(batch, request, found)
                     return
                 self._is_unclear = False
-                context.pause(delay_s)
-                continue
-            break
+                experiment.pause(delay_s)
         self._slot_backoff.reset()
-        self._pace.accepted(context.clock.now_s())
-        self._submitted(request, job_id)
-        context.observer.job_submitted(request.partition, job_id)
+        self._pace.accepted(experiment.clock.now_s())
+        self._note_submitted(request, job_id)
+        experiment.observer.job_submitted(request.partition, job_id)
 
-    def _submitted(self, request: JobRequest, job_id: str, *, adopted: bool = False) -> None:
-        index, ledger = request.partition.index, self._context.ledger
-        self._context.journal.append(
-            Submitted(index, request.attempt, self._batch.id, job_id, adopted)
-        )
-        self._collector.watch(self._batch, ledger.attempts[index][request.attempt - 1])
+    def _note_submitted(self, request: JobRequest, job_id: str, *, adopted: bool = False) -> None:
+        index, number = request.partition.index, request.attempt
+        self._experiment.journal.append(Submitted(index, number, self._batch.id, job_id, adopted))
+        self._collector.watch(self._batch, self._experiment.ledger.attempts[index][number - 1])
 
     def _adopt(self, batch: RemoteBatch, request: JobRequest, found: Sequence[FoundJob]) -> None:
-        kept, *others = found
+        experiment, (kept, *others) = self._experiment, found
         batch.adopt(kept.job_id, request)
-        self._submitted(request, kept.job_id, adopted=True)
-        attempt = self._context.ledger.attempts[request.partition.index][request.attempt - 1]
+        self._note_submitted(request, kept.job_id, adopted=True)
+        attempt = experiment.ledger.attempts[request.partition.index][request.attempt - 1]
         for other in others:
-            drop_duplicate(self._context, batch, attempt, other)
-        self._context.observer.job_submitted(request.partition, kept.job_id)
+            drop_duplicate(experiment, batch, attempt, other)
+        experiment.observer.job_submitted(request.partition, kept.job_id)
 
     def _wait_for_turn(self) -> None:
-        context, most = self._context, self._context.policy.max_pending
-        context.raise_if_stopped()
+        experiment, most = self._experiment, self._experiment.policy.max_pending
+        experiment.raise_if_stopped()
         while most is not None and self._collector.pending >= most:
-            context.observer.submission_paused(f"execution.max_pending={most} jobs are out", 0.0)
+            reason = f"execution.max_pending={most} jobs are out"
+            experiment.observer.submission_paused(reason, 0.0)
             self._collector.step()
-        self._wait_s(self._pace.delay_s(context.clock.now_s()))
+        self._wait_s(self._pace.delay_s(experiment.clock.now_s()))
 
     def _wait_until_taken(self, error: BusyError, patience: Patience) -> None:
         if error.needs_slot:
@@ -125,18 +125,19 @@ class Submitter:
             delay_s = self._slot_backoff.next_s()
         else:
             patience.check(error)
-            delay_s = self._pace.refused(self._context.clock.now_s(), error.retry_after_s)
-        self._context.observer.submission_paused(str(error), delay_s)
+            delay_s = self._pace.refused(self._experiment.clock.now_s(), error.retry_after_s)
+        self._experiment.observer.submission_paused(str(error), delay_s)
         self._wait_s(delay_s, for_slot=error.needs_slot)
 
     def _wait_s(self, seconds: float, *, for_slot: bool = False) -> None:
         """Wait, and meanwhile collect what ends; `for_slot`: at most until a job has ended."""
-        until_s = self._context.clock.now_s() + seconds
+        now_s = self._experiment.clock.now_s
+        until_s = now_s() + seconds
         before = self._collector.pending
-        while (left_s := until_s - self._context.clock.now_s()) > 0:
+        while (left_s := until_s - now_s()) > 0:
             self._collector.check_deadline()
             if not self._collector.pending:
-                self._context.pause(min(left_s, _LONGEST_PAUSE_S))
+                self._experiment.pause(min(left_s, _LONGEST_PAUSE_S))
                 continue
             self._collector.step(left_s)
             if for_slot and self._collector.pending < before:
@@ -145,12 +146,12 @@ class Submitter:
     def _give_up(
         self, request: JobRequest, error: Exception, failure: FailureKind, code: int | None = None
     ) -> None:
-        """This attempt has no job: say so in the archive and in the journal."""
-        reason = f"not submitted: {error}"
-        self._context.store.write_job(
+        """Say in the archive and in the journal that this attempt has no job."""
+        index, reason = request.partition.index, f"not submitted: {error}"
+        self._experiment.point_of(index).store.write_job(
             JobOutcome(
                 "",
-                request.partition.index,
+                index,
                 "ERROR",
                 result=None,
                 error=reason,
@@ -160,23 +161,17 @@ class Submitter:
                 batch_id=self._batch.id,
             )
         )
-        self._context.journal.append(
-            NotSubmitted(request.partition.index, request.attempt, reason, failure)
-        )
-        self._context.observer.warned(f"partition {request.partition.index} is {reason}")
-
-
-_LONGEST_PAUSE_S = 5.0
-_LOOK_UPS = 2
+        self._experiment.journal.append(NotSubmitted(index, request.attempt, reason, failure))
+        self._experiment.observer.warned(f"partition {index} is {reason}")
 
 
 def look_up(
-    context: RunContext, batch: RemoteBatch, tag: str, patience: Patience
+    experiment: Experiment, batch: RemoteBatch, tag: str, patience: Patience
 ) -> Sequence[FoundJob]:
-    """The jobs with a tag. Asked twice, because a new job may take a moment to be listed.
+    """Return the jobs with a tag. Asks twice, because a new job may take a moment to be listed.
 
     Raises:
-        Stopped: The run was asked to stop.
+        Stopped: The experiment was asked to stop.
         EngineError: The service was out of reach for too long.
     """
     asked = 0
@@ -184,9 +179,9 @@ def look_up(
         try:
             found = batch.find(tag)
         except EngineError as error:
-            context.pause(patience.failed(error))
+            experiment.pause(patience.failed(error))
             continue
         asked += 1
         if found or asked >= _LOOK_UPS:
             return found
-        context.pause(context.clock.settle_s)
+        experiment.pause(experiment.clock.settle_s)

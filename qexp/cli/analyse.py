@@ -87,8 +87,7 @@ def _analysed(spec: AnalysisSpec, archive: Archive, log: Path) -> int:
     from qexp.analysis.evaluate import evaluate
     from qexp.cli.main import say_error
     from qexp.config import problems
-    from qexp.ending import shown_path
-    from qexp.text import printable
+    from qexp.text import printable, short_path
 
     try:
         made = evaluate(spec, archive)
@@ -97,5 +96,5 @@ def _analysed(spec: AnalysisSpec, archive: Archive, log: Path) -> int:
         return problems.exit_code(error)
     sys.stdout.write(f"{printable(f'{made.name}: {made.summary}')}\n")
     if made.path is not None:
-        sys.stdout.write(f"  {printable(shown_path(made.path.resolve()))}\n")
+        sys.stdout.write(f"  {printable(short_path(made.path.resolve()))}\n")
     return 0

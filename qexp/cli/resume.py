@@ -154,7 +154,7 @@ def _resume_below(root: Path, trust: Sequence[str]) -> list[int]:
 
 
 def _folders_below(root: Path) -> Iterator[Path]:
-    from qexp.batch.journal import JOURNAL_NAME
+    from qexp.journal.file import JOURNAL_NAME
 
     return iter(sorted(path.parent for path in root.rglob(JOURNAL_NAME)))
 
@@ -167,10 +167,10 @@ _NOTHING_RECORDED = (
 
 def _reason_to_leave(folder: Path) -> str | None:
     """Why a run is not resumed unless its folder is named, with the command; None: resume it."""
-    from qexp.batch.journal import read_ledger
     from qexp.config.recorded import parse
     from qexp.config.runs import config_of
-    from qexp.ending import resume_command
+    from qexp.experiment import resume_command
+    from qexp.journal.file import read_ledger
 
     ledger = read_ledger(folder)
     command = resume_command(folder.resolve())

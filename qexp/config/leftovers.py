@@ -15,7 +15,7 @@ def is_worth_keeping(run_dir: Path, error: BaseException) -> bool:
         return True
     if not run_dir.is_dir() or not any(run_dir.iterdir()):
         return False
-    from qexp.batch.journal import JOURNAL_NAME, read_ledger
+    from qexp.journal.file import JOURNAL_NAME, read_ledger
 
     if not (run_dir / JOURNAL_NAME).exists():
         return False
@@ -42,10 +42,10 @@ def remove(run_dir: Path, *, keep_log: bool = False) -> None:
 
 def _emptied(run_dir: Path, *, keep_log: bool) -> bool:
     """Remove what is in the folder; False where it may be another process's."""
-    from qexp.batch.lock import run_lock
+    from qexp.journal.lock import lock_folder
 
     try:
-        with run_lock(run_dir):
+        with lock_folder(run_dir):
             for path in run_dir.iterdir():
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from qexp.archive.parts import HEADER
 from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
-from qexp.batch.journal import JOURNAL_NAME, read_ledger
 from qexp.errors import ArchiveError, ConfigError
+from qexp.journal.file import JOURNAL_NAME, read_ledger
 
 if TYPE_CHECKING:
     from qexp.core.spec import RunSpec
@@ -43,7 +43,7 @@ def finished_archive(folder: Path) -> Path | None:
         ConfigError: Only the archive of an unfinished run is there, with which nobody can go on.
     """
     from qexp.archive.read import open_archive
-    from qexp.experiment import is_sealed
+    from qexp.points import is_sealed
 
     if not is_sealed(folder):
         return None

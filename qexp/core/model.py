@@ -153,7 +153,7 @@ class Partition:
     """The PUBs `first <= index < stop` of one workload, which become one job.
 
     Attributes:
-        index: Number of the partition in the run, from 0; also the order of submission.
+        index: Number of the partition in the experiment, from 0; also the order of submission.
         workload: Name of the workload.
         first: Index of the first PUB within the workload.
         stop: One past the last PUB's index.
@@ -163,6 +163,7 @@ class Partition:
         payload_bytes: Sum over the PUBs.
         qpu_s: Predicted QPU seconds, with the per-job overhead.
         closed_by: What ended the partition: a limit's name, `"shots"`, `"precision"` or `"end"`.
+        point: Number of its point in the experiment, from 0.
     """
 
     index: int
@@ -175,6 +176,7 @@ class Partition:
     payload_bytes: int
     qpu_s: float
     closed_by: str
+    point: int = 0
 
     @property
     def num_pubs(self) -> int:

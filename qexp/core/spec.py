@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from qexp.core.model import Limit, PartitionLimits, SourceFile, WorkloadSpec
+from qexp.core.model import Limit, PartitionLimits, PrimitiveSpec, SourceFile, WorkloadSpec
 from qexp.core.policy import ExecutionPolicy
 from qexp.core.protocols import Engine
 
@@ -71,3 +71,7 @@ class RunSpec:
     sources: tuple[SourceFile, ...]
     metadata: Mapping[str, Any]
     analyses: tuple[AnalysisSpec, ...] = ()
+
+    def primitive_of(self, workload: str) -> PrimitiveSpec:
+        """Return the primitive that runs a workload."""
+        return next(item.primitive for item in self.workloads if item.name == workload)

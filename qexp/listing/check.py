@@ -11,8 +11,8 @@ from qexp.archive.file import locate
 from qexp.archive.parts import StoredParts
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME
 from qexp.archive.verify import verify
-from qexp.batch.journal import read_ledger
 from qexp.errors import ArchiveError
+from qexp.journal.file import read_ledger
 from qexp.listing.find import runs_below
 
 

@@ -11,9 +11,9 @@ from qexp.archive.file import ArchiveFile
 from qexp.archive.overview import overview, overview_of_header
 from qexp.archive.parts import StoredParts
 from qexp.archive.verify import is_as_sealed, lacks_stamp
-from qexp.batch.journal import read_ledger
-from qexp.batch.ledger import Ledger
 from qexp.errors import ArchiveError
+from qexp.journal.file import read_ledger
+from qexp.journal.ledger import Ledger
 from qexp.listing.entry import Entry, as_fields, not_read
 
 #: Above this size a listing does not read a whole file to compare its digest; `verify` does.

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from qexp.batch.journal import read_ledger
-from qexp.batch.ledger import Attempt
+from qexp.journal.file import read_ledger
+from qexp.journal.ledger import Attempt
 from qexp.listing.entry import as_fields
 from qexp.listing.reading import entry_of_unfinished
 

@@ -21,8 +21,6 @@ import qexp
 from qexp import provenance
 from qexp.archive.read import Archive
 from qexp.archive.records import JobRecord
-from qexp.batch.context import Clock
-from qexp.batch.journal import JOURNAL_NAME
 from qexp.batch.pacing import Backoff
 from qexp.core.model import Implementation, PartitionLimits, PrimitiveSpec, TranspileSpec
 from qexp.core.model import WorkloadSpec as Workload
@@ -30,10 +28,11 @@ from qexp.core.observer import Observer
 from qexp.core.policy import ExecutionPolicy
 from qexp.core.seeds import child
 from qexp.core.spec import RunSpec
-from qexp.ending import RunReport
 from qexp.engines.ibm.engine import IBMEngine
 from qexp.engines.ibm.select import named
-from qexp.experiment import resume, run
+from qexp.experiment import RunReport, resume, run
+from qexp.journal.file import JOURNAL_NAME
+from qexp.points import Clock
 from qexp.provenance import describe_environment
 from tests.emulator import MANILA, IBMEmulator
 from tests.emulator.server import Intercept

@@ -29,7 +29,7 @@ NOT_TO_ANSWER = (
     "filelock",
     "multiprocessing",
     "numpy",
-    "qexp.batch.journal",
+    "qexp.journal.file",
     "qexp.experiment",
 )
 

@@ -13,8 +13,8 @@ from qiskit import QuantumCircuit
 
 from qexp.archive.scan import damages
 from qexp.archive.store import RunStore
-from qexp.batch.journal import Journal
-from qexp.batch.ledger import Started
+from qexp.journal.file import Journal
+from qexp.journal.ledger import Started
 from tests.unit.archive.samples import (
     header,
     outcome,

@@ -10,12 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from qexp.batch.context import Clock, RunContext
-from qexp.batch.journal import Journal
-from qexp.batch.ledger import Planned
-from qexp.batch.requests import Requests, run_tag
 from qexp.core.model import (
     FINAL_STATES,
     FailureKind,
@@ -24,17 +21,23 @@ from qexp.core.model import (
     JobRequest,
     JobState,
     Partition,
-    Plan,
+    PartitionLimits,
     PrimitiveSpec,
+    TranspileSpec,
+    WorkloadSpec,
 )
 from qexp.core.observer import Observer
 from qexp.core.policy import ExecutionPolicy
+from qexp.core.spec import RunSpec
 from qexp.errors import (
     BatchOverError,
     EngineError,
     LostJobError,
     UndeliveredError,
 )
+from qexp.journal.file import Journal
+from qexp.journal.ledger import Planned
+from qexp.points import Clock, Experiment, Point
 from tests.unit.planning.conftest import StubEngine
 
 RUN_ID = "20261122T120000Z-abcdef"
@@ -324,35 +327,45 @@ class Process:
     jobs_outlive_process: bool = True
     is_stopped: Callable[[], bool] = lambda: False
 
-    def context(self) -> RunContext:
+    def experiment(self) -> Experiment:
         journal = MortalJournal(self.run_dir, self.life)
         self.store.life = self.life
         if journal.ledger.plan is None:
             planned = Planned(tuple(f"{index:064x}" for index in range(self.num_partitions)))
             Journal.append(journal, planned)
-        plan = Plan(tuple(partition(index) for index in range(self.num_partitions)))
-        return RunContext(
-            engine=(FakeRemoteEngine if self.jobs_outlive_process else FakeEngine)(
-                self.service, self.life
-            ),
-            backend=None,
-            run_tag=run_tag(RUN_ID),
-            request=Requests(
-                RUN_ID,
-                0,
-                plan,
-                journal.ledger,
-                {"main": PrimitiveSpec("sampler")},
-                lambda _: [],
-            ),
-            journal=journal,
-            store=self.store,
-            policy=self.policy,
-            max_time_s=None,
-            observer=self.observer,
-            is_stopped=self.is_stopped,
-            clock=self.service.time.clock(),
+        engine = (FakeRemoteEngine if self.jobs_outlive_process else FakeEngine)(
+            self.service, self.life
         )
+        point = Point(declared(engine, self.policy), self.run_dir)
+        point.partitions = tuple(partition(index) for index in range(self.num_partitions))
+        point.store, point.run_id = self.store, RUN_ID
+        point.backend = SimpleNamespace(name="scripted", num_qubits=5)
+        experiment = Experiment(
+            self.run_dir, (point,), journal, self.observer, self.service.time.clock()
+        )
+        experiment.interrupts.is_set = self.is_stopped
+        experiment.gather_plan()
+        return experiment
+
+
+def declared(engine: Any, policy: ExecutionPolicy) -> RunSpec:
+    workload = WorkloadSpec("main", lambda _: [], PrimitiveSpec("sampler"), TranspileSpec())
+    return RunSpec(
+        experiment="scripted",
+        seed=0,
+        stop_after=None,
+        max_time_s=None,
+        workloads=(workload,),
+        engine=engine,
+        policy=policy,
+        select_backend=lambda recorded: None,
+        partition=PartitionLimits(),
+        limits={},
+        config_yaml="",
+        overrides=(),
+        sources=(),
+        metadata={},
+    )
 
 
 __all__ = ["EngineError", "FakeEngine", "Life", "MemoryStore", "Process", "Service"]

@@ -10,10 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qexp.batch.context import Stopped
 from qexp.batch.execute import execute
-from qexp.batch.journal import JOURNAL_NAME, read_ledger
-from qexp.batch.ledger import Ended, Resumed
 from qexp.batch.recover import note_what_is_on_disk
 from qexp.core.observer import Observer
 from qexp.core.policy import ExecutionPolicy
@@ -25,6 +22,9 @@ from qexp.errors import (
     UnclearError,
     UnfinishedError,
 )
+from qexp.journal.file import JOURNAL_NAME, read_ledger
+from qexp.journal.ledger import Ended, Resumed
+from qexp.points import Stopped
 from tests.unit.batch.service import (
     FakeTime,
     Killed,
@@ -42,12 +42,12 @@ def store() -> MemoryStore:
 
 def go(run_dir: Path, service: Service, store: MemoryStore, **settings: Any) -> Process:
     process = Process(run_dir, service, store, **settings)
-    context = process.context()
-    if context.ledger.batches:
-        context.journal.append(Resumed("host", 1, "0"))
-    with context.journal:
-        note_what_is_on_disk(context.journal, store)
-        execute(context)
+    experiment = process.experiment()
+    if experiment.ledger.batches:
+        experiment.journal.append(Resumed("host", 1, "0"))
+    with experiment.journal:
+        note_what_is_on_disk(experiment)
+        execute(experiment)
     return process
 
 
@@ -263,9 +263,11 @@ def test_what_is_out_is_collected_although_no_more_batch_can_be_opened(
         return
 
     service = Service(held=True, on_submit=[nothing, over])
-    context = Process(tmp_path, service, store, policy=ExecutionPolicy(follow_ups=0)).context()
-    with context.journal:
-        execute(context, stop_after_submit=True)
+    experiment = Process(
+        tmp_path, service, store, policy=ExecutionPolicy(follow_ups=0)
+    ).experiment()
+    with experiment.journal:
+        execute(experiment, stop_after_submit=True)
     service.held = False
     service.on_call["open"] = [EngineError("403 not any more")] * 9
     with pytest.raises(EngineError, match="403"):
@@ -277,9 +279,9 @@ def test_another_account_is_not_taken_for_one_that_lost_the_jobs(
     tmp_path: Path, store: MemoryStore
 ):
     service = Service(held=True)
-    context = Process(tmp_path, service, store).context()
-    with context.journal:
-        execute(context, stop_after_submit=True)
+    experiment = Process(tmp_path, service, store).experiment()
+    with experiment.journal:
+        execute(experiment, stop_after_submit=True)
     other = Service(on_call={"details": [EngineError("no such batch")]})
     with pytest.raises(EngineError, match="the account or instance in use knows none"):
         go(tmp_path, other, store)
@@ -311,9 +313,9 @@ def test_copies_of_a_plan_are_different_runs(tmp_path: Path):
     service = Service(held=True)
     for name in ("one", "copy"):
         (tmp_path / name).mkdir()
-        context = Process(tmp_path / name, service, MemoryStore()).context()
-        with context.journal:
-            execute(context, stop_after_submit=True)
+        experiment = Process(tmp_path / name, service, MemoryStore()).experiment()
+        with experiment.journal:
+            execute(experiment, stop_after_submit=True)
     service.held = False
     for name in ("one", "copy"):
         go(tmp_path / name, service, MemoryStore())
@@ -395,8 +397,8 @@ def test_one_job_that_cannot_be_fetched_does_not_cost_the_others(
 ):
     service = Service()
     process = Process(tmp_path, service, store, policy=ExecutionPolicy(outage_s=30))
-    context = process.context()
-    original = context.engine.open_batch
+    experiment = process.experiment()
+    original = experiment.engine.open_batch
 
     def open_batch(backend: Any, *, max_time_s: Any, workers: Any) -> Any:
         batch = original(backend, max_time_s=max_time_s)
@@ -411,9 +413,9 @@ def test_one_job_that_cannot_be_fetched_does_not_cost_the_others(
         batch.collect = broken
         return batch
 
-    context.engine.open_batch = open_batch
-    with context.journal, pytest.raises(EngineError, match="job1"):
-        execute(context)
+    experiment.engine.open_batch = open_batch
+    with experiment.journal, pytest.raises(EngineError, match="job1"):
+        execute(experiment)
     assert done(store) == [0, 2]
 
 
@@ -470,10 +472,10 @@ def test_jobs_that_end_with_their_process_are_run_again(tmp_path: Path, store: M
 
 def test_stopping_after_submission_leaves_everything_out(tmp_path: Path, store: MemoryStore):
     service = Service()
-    context = Process(tmp_path, service, store).context()
-    with context.journal:
-        execute(context, stop_after_submit=True)
-    assert len(context.ledger.open()) == 3
+    experiment = Process(tmp_path, service, store).experiment()
+    with experiment.journal:
+        execute(experiment, stop_after_submit=True)
+    assert len(experiment.ledger.open()) == 3
     assert "collect" not in service.calls
     go(tmp_path, service, store)
     assert done(store) == [0, 1, 2]
@@ -482,9 +484,9 @@ def test_stopping_after_submission_leaves_everything_out(tmp_path: Path, store: 
 
 def test_a_job_that_the_service_lost_is_submitted_again(tmp_path: Path, store: MemoryStore):
     service = Service(held=True)
-    context = Process(tmp_path, service, store).context()
-    with context.journal:
-        execute(context, stop_after_submit=True)
+    experiment = Process(tmp_path, service, store).experiment()
+    with experiment.journal:
+        execute(experiment, stop_after_submit=True)
     del service.jobs["job1"]
     service.held = False
     go(tmp_path, service, store)
@@ -568,9 +570,9 @@ def test_wherever_it_is_killed_nothing_is_lost_and_nothing_runs_twice(
 
 def test_ended_is_no_state_that_a_resumed_run_keeps(tmp_path: Path, store: MemoryStore):
     process = go(tmp_path, Service(), store)
-    context = process.context()
-    with context.journal:
-        context.journal.append(Ended("complete"))
-        assert context.ledger.ended == "complete"
-        context.journal.append(Resumed("host", 1, "0"))
-        assert context.ledger.ended is None
+    experiment = process.experiment()
+    with experiment.journal:
+        experiment.journal.append(Ended("complete"))
+        assert experiment.ledger.ended == "complete"
+        experiment.journal.append(Resumed("host", 1, "0"))
+        assert experiment.ledger.ended is None

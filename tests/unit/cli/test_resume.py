@@ -8,12 +8,12 @@ import pytest
 
 import qexp.experiment
 from qexp.archive import parts
-from qexp.batch.journal import Journal
-from qexp.batch.ledger import BatchOpened, Ended, Event, Planned, Started
 from qexp.cli.main import main as command
 from qexp.config.load import load
 from qexp.core.spec import RunSpec
 from qexp.errors import ArchiveError, EngineError, JobsFailedError, RunLockedError
+from qexp.journal.file import Journal
+from qexp.journal.ledger import BatchOpened, Ended, Event, Planned, Started
 from tests.unit.config.conftest import composed
 
 TOKEN = "s3cr3t-token-of-the-tests"

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from qexp.batch.journal import Journal
-from qexp.batch.ledger import BatchOpened, Event, Started
-from qexp.batch.lock import run_lock
 from qexp.config.leftovers import is_worth_keeping, remove
 from qexp.errors import EngineError
+from qexp.journal.file import Journal
+from qexp.journal.ledger import BatchOpened, Event, Started
+from qexp.journal.lock import lock_folder
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_a_damaged_journal_may_tell_of_a_batch(run_dir: Path):
 
 def test_nothing_of_a_run_in_which_another_process_began_is_removed(run_dir: Path):
     (run_dir / "parts").mkdir()
-    with run_lock(run_dir):
+    with lock_folder(run_dir):
         remove(run_dir)
         assert (run_dir / "parts").exists()
     remove(run_dir)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from qexp.archive import parts
-from qexp.batch.journal import Journal
-from qexp.batch.ledger import Event, Planned, Started
 from qexp.config.runs import finished_archive, refuse_other_config, run_folder
 from qexp.errors import ArchiveError, ConfigError
+from qexp.journal.file import Journal
+from qexp.journal.ledger import Event, Planned, Started
 
 PLANNED = Planned(("0" * 64,))
 RANDOM = "experiment=random_sampling"

@@ -8,8 +8,8 @@ from pathlib import Path
 import h5py
 
 from qexp.archive.store import RunStore
-from qexp.batch.journal import Journal
-from qexp.batch.ledger import BatchOpened, Collected, Planned, Started, Submitted, Submitting
+from qexp.journal.file import Journal
+from qexp.journal.ledger import BatchOpened, Collected, Planned, Started, Submitted, Submitting
 from tests.unit.archive.flips import flip
 from tests.unit.archive.samples import (
     header,

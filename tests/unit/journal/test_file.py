@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qexp.batch.journal import JOURNAL_NAME, Journal, read_ledger
-from qexp.batch.ledger import BatchOpened, Collected, Planned, Started, Submitted, Submitting
 from qexp.errors import ArchiveError
+from qexp.journal.file import JOURNAL_NAME, Journal, read_ledger
+from qexp.journal.ledger import BatchOpened, Collected, Planned, Started, Submitted, Submitting
 
 EVENTS = [
     Started("host", 42, "0.1"),

@@ -1,11 +1,10 @@
-"""What a run's journal says: its events, and the state of every partition that follows from them.
+"""The events of a journal, and the state of every partition that follows from them.
 
-Pure: the journal's file is written and read by `qexp.batch.journal`.
+Pure: `qexp.journal.file` writes and reads the file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -15,7 +14,7 @@ from qexp.core.policy import ExecutionPolicy
 
 @dataclass(frozen=True)
 class Started:
-    """A run begins; nothing is planned yet."""
+    """The experiment begins; nothing is planned yet."""
 
     host: str
     pid: int
@@ -31,7 +30,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Resumed:
-    """Another process (`pid` on `host`) goes on with the run."""
+    """Another process (`pid` on `host`) goes on."""
 
     host: str
     pid: int
@@ -44,8 +43,8 @@ class BatchOpened:
 
     Attributes:
         batch: Its id.
-        token: Random. That of the first batch is in the tags of all jobs of the run, so that no
-            other run has them, not even one that goes on from a copy of the same plan.
+        token: Random. That of the first batch is in the tags of all jobs, so that no other
+            experiment has them, not even one that goes on from a copy of the same plan.
         follows: Id of the batch before it, or None.
         max_time_s: Its `max_time`.
     """
@@ -68,7 +67,7 @@ class Submitting:
 
 @dataclass(frozen=True)
 class Submitted:
-    """The job exists; `adopted` if it was found again, and its outcome is not on disk any more."""
+    """The job exists; `adopted` if it was found again, or if its outcome on disk was lost."""
 
     partition: int
     attempt: int
@@ -118,7 +117,7 @@ class BatchClosed:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """The run stopped before its end, for `reason`."""
+    """The process stopped before the end, for `reason`."""
 
     reason: str
 
@@ -159,7 +158,11 @@ class Attempt:
     """One attempt to run a partition.
 
     Attributes:
-        session: 0 for the process that started the run, counted up by each that resumed it.
+        partition: Index of the partition.
+        number: Number of the attempt, from 1.
+        batch: Id of the batch that it was submitted to.
+        tag: The tag that only its job carries.
+        session: 0 for the process that started the experiment, one more for each that resumed it.
         job: The job's id; None while it is not known whether there is one.
         state: Final state, or None.
         failure: Why it has no result, or None.
@@ -182,7 +185,7 @@ class Attempt:
 
 @dataclass
 class Ledger:
-    """The state of a run, as its events say.
+    """The state of an experiment, as its events say.
 
     Attributes:
         plan: The committed plan, or None.
@@ -190,10 +193,9 @@ class Ledger:
         closed: Ids of those that were closed.
         duplicates: Ids of jobs that an attempt had besides its own.
         attempts: Partition index -> its attempts, in order.
-        session: Number of times that the run was resumed.
+        session: Number of times that the experiment was resumed.
         batches_of_session: Number of batches that the present process opened.
         ended: The status with which it ended, or None while something is left to do.
-        sealed: The status of the archive, or None.
     """
 
     plan: Planned | None = None
@@ -204,25 +206,12 @@ class Ledger:
     session: int = 0
     batches_of_session: int = 0
     ended: RunStatus | None = None
-    sealed: RunStatus | None = None
-
-    @classmethod
-    def of(cls, events: Iterable[Event]) -> Ledger:
-        """The ledger after these events.
-
-        Raises:
-            ValueError: An event tells of an attempt that was never begun.
-        """
-        ledger = cls()
-        for event in events:
-            ledger.apply(event)
-        return ledger
 
     def apply(self, event: Event) -> None:
-        """Take one event into account.
+        """Take an event into account.
 
         Raises:
-            ValueError: It tells of an attempt that was never begun.
+            ValueError: It is about an attempt that was never begun.
         """
         match event:
             case Planned():
@@ -250,14 +239,12 @@ class Ledger:
                 self.duplicates.add(event.job)
             case Ended():
                 self.ended = event.status
-            case Sealed():
-                self.sealed = event.status
-            case Started() | Interrupted():
+            case Started() | Interrupted() | Sealed():
                 pass
 
     @property
     def token(self) -> str:
-        """What makes the tags of this run's jobs its own; `""` before the first batch."""
+        """The random part of the tags of all jobs; `""` before the first batch."""
         return self.batches[0].token if self.batches else ""
 
     @property
@@ -268,41 +255,37 @@ class Ledger:
     @property
     def done(self) -> set[int]:
         """Partitions that have a result."""
-        return {
-            index
-            for index, attempts in self.attempts.items()
-            if any(attempt.state == "DONE" for attempt in attempts)
-        }
+        return {attempt.partition for attempt in self.all_attempts() if attempt.state == "DONE"}
 
     def open(self) -> list[Attempt]:
-        """Attempts whose outcome is not known: a job is out, or there may be one."""
+        """Return the attempts whose outcome is not known: a job is out, or there may be one."""
         return [attempt for attempt in self.all_attempts() if not attempt.is_over]
 
     def all_attempts(self) -> list[Attempt]:
-        """Every attempt, by partition."""
+        """Return every attempt, by partition."""
         return [attempt for attempts in self.attempts.values() for attempt in attempts]
 
     def job_of(self, partition: int) -> str | None:
-        """The job that has given a partition's result, or may still do so, or None."""
+        """Return the job that has given a partition's result, or may still do so, or None."""
         for attempt in self.attempts.get(partition, ()):
             if attempt.job is not None and (attempt.state == "DONE" or not attempt.is_over):
                 return attempt.job
         return None
 
     def next_number(self, partition: int) -> int:
-        """Number of a partition's next attempt, from 1."""
+        """Return the number of a partition's next attempt, from 1."""
         return len(self.attempts.get(partition, ())) + 1
 
     def wanted(self, policy: ExecutionPolicy) -> list[int]:
-        """Partitions to be submitted now, in order.
+        """Return the partitions to submit now, in order.
 
-        A partition that failed before the run was resumed is tried again, unless the service
-        refused it as it is: the plan does not change, and so would the refusal not.
+        A partition that failed before the experiment was resumed is tried again, unless the
+        service refused it as it is: the plan is fixed, so it would be refused again.
         """
         return [index for index in range(self.num_partitions) if self.is_wanted(index, policy)]
 
     def is_wanted(self, partition: int, policy: ExecutionPolicy) -> bool:
-        """Whether a partition is to be submitted now, see `wanted`."""
+        """Return whether a partition is to be submitted now, see `wanted`."""
         attempts = self.attempts.get(partition, [])
         if not attempts:
             return True
@@ -311,19 +294,21 @@ class Ledger:
         last = attempts[-1]
         if last.session < self.session:
             return last.failure != "refused"
-        failures = tuple(
-            attempt.failure or "internal" for attempt in attempts if attempt.session == self.session
+        return policy.allows_again(
+            tuple(
+                attempt.failure or "internal"
+                for attempt in attempts
+                if attempt.session == self.session
+            )
         )
-        return policy.allows_again(failures)
 
     def _begin(self, event: Submitting) -> None:
         attempts = self.attempts.setdefault(event.partition, [])
-        if event.attempt <= len(attempts):
-            # The same attempt, sent again after the service was asked whether it has the job.
-            return
-        attempts.append(
-            Attempt(event.partition, event.attempt, event.batch, event.tag, self.session)
-        )
+        # The same attempt may be sent again, after the service was asked whether it has the job.
+        if event.attempt > len(attempts):
+            attempts.append(
+                Attempt(event.partition, event.attempt, event.batch, event.tag, self.session)
+            )
 
     def _attempt(self, partition: int, number: int) -> Attempt:
         attempts = self.attempts.get(partition, [])

@@ -1,4 +1,4 @@
-"""The journal of a run: one line per event, on disk before anything is done on its strength.
+"""The journal's file: one line per event, durable before anything is done on its strength.
 
 Each line is a JSON object with `time`, `event`, the event's fields and last `crc32`, the CRC-32 of
 the line up to it. A line is one write, followed by fsync; what a crash left of the last line is
@@ -13,17 +13,16 @@ import logging
 import os
 import re
 import zlib
-from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
 from qexp.archive.commit import sync_directory
-from qexp.batch.ledger import Event, Ledger
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
+from qexp.journal.ledger import Event, Ledger
 from qexp.redact import redactor
+from qexp.text import utc_now
 
 JOURNAL_NAME = "journal.jsonl"
 
@@ -32,42 +31,43 @@ _EVENTS: dict[str, type[Any]] = {
     re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): kind for kind in get_args(Event)
 }
 _NAMES = {kind: name for name, kind in _EVENTS.items()}
-_CHECKED = re.compile(rb'(\{.*),"crc32":"([0-9a-f]{8})"\}')
+_LINE = re.compile(rb'(\{.*),"crc32":"([0-9a-f]{8})"\}')
+_ADVICE = "restore the journal from a copy, or ask the service for the jobs by the run's tag"
 
 
 class Journal:
-    """The journal of one run, open for appending. A context manager.
+    """The journal of an experiment, open for appending. A context manager.
 
     Args:
-        run_dir: The run's folder; a journal that is there is read and continued.
+        folder: The experiment's folder; a journal that is there is read and continued.
 
     Attributes:
-        ledger: What the events so far say.
+        ledger: The state that follows from the events so far.
 
     Raises:
         ArchiveError: The journal cannot be read or written, or holds rubbish.
     """
 
-    def __init__(self, run_dir: Path) -> None:
-        self._path = run_dir / JOURNAL_NAME
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / JOURNAL_NAME
         is_new = not self._path.exists()
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         except OSError as error:
-            raise ArchiveError(_cannot(self._path, error)) from error
+            raise _cannot(self._path, error) from error
         try:
             raw = self._path.read_bytes()
             whole = _whole_lines(raw)
-            self.ledger = _ledger(whole, self._path)
+            self.ledger = _read(whole, self._path)
             if len(whole) < len(raw):
                 _log.warning("%s: its last line is cut off, it is removed", self._path)
                 os.ftruncate(self._file, len(whole))
                 os.fsync(self._file)
             if is_new:
-                sync_directory(run_dir)
+                sync_directory(folder)
         except OSError as error:
             os.close(self._file)
-            raise ArchiveError(_cannot(self._path, error)) from error
+            raise _cannot(self._path, error) from error
         except ArchiveError:
             os.close(self._file)
             raise
@@ -79,7 +79,7 @@ class Journal:
         os.close(self._file)
 
     def append(self, event: Event) -> None:
-        """Write one event; it is durable when this returns.
+        """Write an event; it is durable when this returns.
 
         Raises:
             ArchiveError: It could not be written; the journal is as it was before.
@@ -93,28 +93,27 @@ class Journal:
         except OSError as error:
             with suppress(OSError):
                 os.ftruncate(self._file, size)
-            raise ArchiveError(_cannot(self._path, error)) from error
+            raise _cannot(self._path, error) from error
         self.ledger.apply(event)
 
 
-def read_ledger(run_dir: Path) -> Ledger:
-    """What the journal of a run says, without touching it.
+def read_ledger(folder: Path) -> Ledger:
+    """Read the state of an experiment from its journal, which is left as it is.
 
     Raises:
         ArchiveError: There is no journal, it cannot be read, or it holds rubbish.
     """
-    path = run_dir / JOURNAL_NAME
+    path = folder / JOURNAL_NAME
     try:
-        return _ledger(_whole_lines(path.read_bytes()), path)
+        return _read(_whole_lines(path.read_bytes()), path)
     except FileNotFoundError:
-        raise ArchiveError(f"{run_dir} holds no run: there is no {JOURNAL_NAME} in it") from None
+        raise ArchiveError(f"{folder} holds no run: there is no {JOURNAL_NAME} in it") from None
     except OSError as error:
-        raise ArchiveError(_cannot(path, error)) from error
+        raise _cannot(path, error) from error
 
 
 def _line(event: Event) -> bytes:
-    now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    fields = {"time": now, "event": _NAMES[type(event)], **dataclasses.asdict(event)}
+    fields = {"time": utc_now(), "event": _NAMES[type(event)], **dataclasses.asdict(event)}
     body = dumps(fields, redactor()).encode("utf-8", "backslashreplace")[:-1]
     return body + f',"crc32":"{zlib.crc32(body):08x}"}}\n'.encode()
 
@@ -123,41 +122,32 @@ def _whole_lines(raw: bytes) -> bytes:
     return raw[: raw.rfind(b"\n") + 1]
 
 
-def _ledger(raw: bytes, path: Path) -> Ledger:
+def _read(raw: bytes, path: Path) -> Ledger:
     ledger = Ledger()
-    for number, event in _events(raw, path):
+    for number, line in enumerate(raw.split(b"\n")[:-1], start=1):
+        match = _LINE.fullmatch(line)
         try:
-            ledger.apply(event)
+            if match is None or zlib.crc32(match[1]) != int(match[2], 16):
+                raise ValueError("this is not what was written")
+            ledger.apply(_event(line))
         except ValueError as error:
             raise ArchiveError(f"{path}, line {number}: {error}; {_ADVICE}") from None
     return ledger
 
 
-def _events(raw: bytes, path: Path) -> Iterator[tuple[int, Event]]:
-    for number, line in enumerate(raw.split(b"\n")[:-1], start=1):
-        match = _CHECKED.fullmatch(line)
-        if match is None or zlib.crc32(match.group(1)) != int(match.group(2), 16):
-            raise ArchiveError(f"{path}, line {number}: this is not what was written; {_ADVICE}")
-        try:
-            yield number, _event(json.loads(line))
-        except (KeyError, TypeError, ValueError):
-            raise ArchiveError(
-                f"{path}, line {number}: no event that this version of qexp knows; {_ADVICE}"
-            ) from None
-
-
-def _event(fields: dict[str, Any]) -> Event:
-    kind = _EVENTS[fields["event"]]
-    values = {name: fields[name] for name in (item.name for item in dataclasses.fields(kind))}
-    event: Event = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+def _event(line: bytes) -> Event:
+    try:
+        fields = json.loads(line)
+        kind = _EVENTS[fields["event"]]
+        values = [fields[item.name] for item in dataclasses.fields(kind)]
+        event: Event = kind(*(tuple(v) if isinstance(v, list) else v for v in values))
+    except (KeyError, TypeError, ValueError):
+        raise ValueError("no event that this version of qexp knows") from None
     return event
 
 
-_ADVICE = "restore the journal from a copy, or ask the service for the jobs by the run's tag"
-
-
-def _cannot(path: Path, error: OSError) -> str:
-    return (
-        f"{path}: {error.strerror}. Check free space and permissions; what was "
-        "written before is kept."
+def _cannot(path: Path, error: OSError) -> ArchiveError:
+    return ArchiveError(
+        f"{path}: {error.strerror}. Check free space and permissions; what was written before is "
+        f"kept."
     )

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from qexp.batch.ledger import (
+from qexp.core.policy import ExecutionPolicy
+from qexp.journal.ledger import (
     BatchOpened,
     Collected,
     Ended,
@@ -13,14 +14,16 @@ from qexp.batch.ledger import (
     Submitted,
     Submitting,
 )
-from qexp.core.policy import ExecutionPolicy
 
 PLANNED = Planned(("a", "b", "c"))
 POLICY = ExecutionPolicy(retries=1)
 
 
 def ledger(*events: object) -> Ledger:
-    return Ledger.of([PLANNED, BatchOpened("b0", "t"), *events])  # type: ignore[list-item]
+    state = Ledger()
+    for event in (PLANNED, BatchOpened("b0", "t"), *events):
+        state.apply(event)  # type: ignore[arg-type]
+    return state
 
 
 def attempt(partition: int, number: int = 1) -> tuple[Submitting, Submitted]:
