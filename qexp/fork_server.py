@@ -1,8 +1,8 @@
-"""The process that worker processes are forked from, and what runs in it and in them.
+"""The server that forks worker processes, and the loop that runs in each of them.
 
-It imports the heavy modules, once, and runs nothing else. Forking the caller's process would be
-quicker, but its threads (those of OpenMP and Rayon too) do not survive a fork, and the locks that
-they hold stay locked. The fork server of `multiprocessing` will not do, because its processes
+The server imports the heavy modules once and runs nothing else. Forking the caller's process would
+be quicker, but its threads (those of OpenMP and Rayon too) do not survive a fork, and the locks
+that they hold stay locked. The server of `multiprocessing` will not do, because its processes
 import the caller's `__main__`: a script without `if __name__ == "__main__":` would run again in
 each of them.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import os
 import pickle
+import select
 import signal
 import socket
 import subprocess
@@ -19,10 +20,8 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Iterable
 from contextlib import suppress
 from importlib import import_module
-from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
 from qexp.errors import EngineError, QexpError
@@ -48,101 +47,43 @@ PRELOADED = (
 KEPT_VALUES = 2
 """Shared values that a worker keeps: the one it plans with and the one it simulates with."""
 
-_SERVER_ENDS_WITHIN_S = 10.0
-_MESSAGE_BYTES = 8
-
 
 class ForkServer:
-    """The process that workers are forked from: it holds imports, and nothing of an experiment.
+    """The one server of this process, so that the points of a sweep share its imports.
 
-    There is one in a process, so that the points of a sweep share its imports. It ends with the
-    process, however that ends, and its workers with it.
+    It keeps nothing of an experiment, and ends with the process, however that ends.
     """
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """Begin without a server; a process that was forked leaves that of its parent alone."""
+        """Begin without a server: after a fork, the one that runs is the parent's."""
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
-        self._has_forked = False
 
-    def start(self) -> None:
-        """Start it, if it does not run."""
+    def start(self) -> socket.socket:
+        """Start it, if it does not run; return the socket that it takes connections from."""
         with self._lock:
-            self._start()
+            if self._control is None or self._process is None or self._process.poll() is not None:
+                self._process, self._control = _start_server()
+            return self._control
 
-    def _start(self) -> socket.socket:
-        if self._control is not None:
-            if self._process is not None and self._process.poll() is None:
-                return self._control
-            self._end()
-        ours, theirs = socket.socketpair()
-        with theirs:
-            code = (
-                f"import sys; sys.path[:] = {list(map(str, sys.path))!r}; "
-                f"from qexp.fork_server import serve; serve({theirs.fileno()})"
-            )
-            # Until it ignores Ctrl-C, which reaches the whole process group.
-            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            try:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-c", code],
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
-                )
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        self._control, self._has_forked = ours, False
-        return ours
-
-    def fork(self, connection: int) -> int:
-        """Fork a worker that serves the other end of a connection; return its process id.
+    def fork_worker(self, connection: socket.socket) -> None:
+        """Fork a worker for the other end of a connection, as soon as the server is ready.
 
         Raises:
             OSError: The server has ended.
         """
-        with self._lock:
-            control = self._start()
-            self._has_forked = True
-            return self._ask(control, 0, [connection])
-
-    def kill(self, process: int) -> None:
-        """Kill a worker. The server does it, which knows whether the id is still that of a worker.
-
-        Raises:
-            OSError: The server has ended.
-        """
-        with self._lock:
-            if self._control is not None:
-                self._ask(self._control, process, [])
-
-    def _ask(self, control: socket.socket, number: int, connections: list[int]) -> int:
-        try:
-            socket.send_fds(control, [_message(number)], connections)
-            return _number(control.recv(_MESSAGE_BYTES))
-        except BaseException:
-            # A reply that was not read would be taken for that to the next request.
-            self._end()
-            raise
+        socket.send_fds(self.start(), [b"."], [connection.fileno()])
 
     def end(self) -> None:
-        """End it and its workers."""
-        with self._lock:
-            self._end()
-
-    def _end(self) -> None:
-        if self._control is not None:
+        """End it; workers end with their connections."""
+        if self._control is not None and self._process is not None:
             self._control.close()
-        if self._process is not None:
-            if not self._has_forked:
-                # It may still be importing, for nothing.
-                self._process.kill()
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(_SERVER_ENDS_WITHIN_S)
-        self._control = self._process = None
+            self._process.kill()
+            self._process.wait()
 
 
 SERVER = ForkServer()
@@ -150,86 +91,82 @@ atexit.register(SERVER.end)
 os.register_at_fork(after_in_child=SERVER.forget)
 
 
-def _message(number: int) -> bytes:
-    return number.to_bytes(_MESSAGE_BYTES, "big")
-
-
-def _number(message: bytes) -> int:
-    if len(message) != _MESSAGE_BYTES:
-        raise ConnectionError("the server of the worker processes has ended")
-    return int.from_bytes(message, "big")
+def _start_server() -> tuple[subprocess.Popen[bytes], socket.socket]:
+    ours, theirs = socket.socketpair()
+    code = (
+        f"import sys; sys.path[:] = {[str(folder) for folder in sys.path]!r}; "
+        f"from qexp.fork_server import serve; serve({theirs.fileno()})"
+    )
+    # Ctrl-C reaches the whole process group, and is ignored only once Python has started.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+    return process, ours
 
 
 def serve(control: int) -> NoReturn:
-    """Fork workers for the process at the other end of a socket, until that process ends.
-
-    Each message is a process id to kill, or 0 and a connection for a new worker.
-    """
+    """Fork a worker for each connection that comes from a socket, until the socket is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    # Nobody waits for workers: the system forgets those that have ended.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for name in PRELOADED:
         with suppress(Exception):
             import_module(name)
-    # Reaped here alone, so that the id of one in this set is not that of another process.
-    workers: set[int] = set()
-    with socket.socket(fileno=control) as requests, suppress(OSError):
-        while True:
-            message, connections, _, _ = socket.recv_fds(requests, _MESSAGE_BYTES, 1)
-            if not message:
-                break
-            if process := _number(message):
-                _kill(workers & {process})
-                workers.discard(process)
-            else:
-                workers -= {worker for worker in workers if os.waitpid(worker, os.WNOHANG)[0]}
-                process = _fork(requests, *connections)
-                workers.add(process)
-            requests.send(_message(process))
-    _kill(workers)
+    # From Python 3.12 on; threads of libraries that are idle here do no harm.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    with socket.socket(fileno=control) as requests:
+        while (received := socket.recv_fds(requests, 1, 1))[0]:
+            [connection] = received[1]
+            if os.fork() == 0:
+                requests.close()
+                try:
+                    _work(socket.socket(fileno=connection))
+                finally:
+                    os._exit(1)
+            os.close(connection)
     os._exit(0)
 
 
-def _kill(processes: Iterable[int]) -> None:
-    for process in processes:
-        os.kill(process, signal.SIGKILL)
-        os.waitpid(process, 0)
+def _work(connection: socket.socket) -> NoReturn:
+    """Do tasks, in a worker, until the connection is closed.
 
-
-def _fork(requests: socket.socket, connection: int) -> int:
-    with warnings.catch_warnings():
-        # From Python 3.12 on; threads of libraries that are idle here do no harm.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        process = os.fork()
-    if process:
-        os.close(connection)
-        return process
-    try:
-        requests.close()
-        _work(Connection(connection))
-    finally:
-        os._exit(1)
-
-
-def _work(tasks: Connection) -> None:
-    """Do tasks, in a worker, until the connection ends."""
+    A task is `(key, value, call)`: the key of a shared value, the pickled value if it is not
+    known here, and the pickled `(function, arguments)`. The reply is `(result, error)`.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
     # One core each: their threads would only wait for one another.
     os.environ["RAYON_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
+    stream = connection.makefile("rwb")
+    sys.path[:] = pickle.load(stream)  # noqa: S301 - as all of it, written by the parent
     values: dict[str, Any] = {}
-    with suppress(EOFError, OSError):
-        sys.path[:] = tasks.recv()
-        while True:
-            key, pickled, call = tasks.recv()
-            try:
-                if pickled is not None:
-                    values.pop(key, None)
-                    values[key] = pickle.loads(pickled)  # noqa: S301 - written by the parent
-                    for old in list(values)[:-KEPT_VALUES]:
-                        del values[old]
-                function, arguments = pickle.loads(call)  # noqa: S301 - written by the parent
-                reply = pickle.dumps((function(values[key], *arguments), None))
-            except BaseException as error:
-                reply = pickle.dumps((None, _portable(error)))
-            tasks.send_bytes(reply)
+    while True:
+        key, value, call = pickle.load(stream)  # noqa: S301
+        try:
+            if value is not None:
+                values[key] = pickle.loads(value)  # noqa: S301
+                values = dict(list(values.items())[-KEPT_VALUES:])
+            function, arguments = pickle.loads(call)  # noqa: S301
+            reply = pickle.dumps((function(values[key], *arguments), None))
+        except BaseException as error:
+            reply = pickle.dumps((None, _portable(error)))
+        stream.write(reply)
+        stream.flush()
+
+
+def _end_with(connection: socket.socket) -> NoReturn:
+    """End this process when the other end is closed, whatever it is doing."""
+    closed = select.poll()
+    # No events: only that the other end has hung up.
+    closed.register(connection, 0)
+    closed.poll()
+    os._exit(1)
 
 
 def _portable(error: BaseException) -> BaseException:
@@ -237,7 +174,7 @@ def _portable(error: BaseException) -> BaseException:
     if not isinstance(error, QexpError):
         error.add_note("".join(traceback.format_exception(error)))
     try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 - just written
+        pickle.loads(pickle.dumps(error))  # noqa: S301
     except Exception:
         return EngineError(f"{type(error).__name__}: {error}")
     return error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
 import sys
 import threading
 from collections import deque
@@ -12,7 +13,6 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing.connection import Pipe
 from queue import SimpleQueue
 from typing import Any, Self, TypeVar
 from uuid import uuid4
@@ -53,7 +53,7 @@ class Shared:
 class Workers:
     """The worker processes of one experiment; they start with its first tasks.
 
-    A context manager: no process is left when it exits.
+    A context manager: the processes end when it exits.
 
     Args:
         count: Largest number of processes; 1: there are none, the caller does everything.
@@ -66,10 +66,10 @@ class Workers:
     def __init__(self, count: int) -> None:
         self.count = count
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._num_threads = 0
         self._workers: set[_Worker] = set()
         self._lock = threading.Lock()
-        self._has_ended = False
+        self._has_ended = threading.Event()
 
     def __enter__(self) -> Self:
         return self
@@ -124,72 +124,63 @@ class Workers:
         """
         task = _Task(shared, _pickle((function, arguments)))
         with self._lock:
-            if self._has_ended:
+            if self._has_ended.is_set():
                 raise self._died()
             self._tasks.put(task)
-            if len(self._threads) < self.count:
+            if self._num_threads < self.count:
+                self._num_threads += 1
                 # A daemon, so that an interpreter that ends waits for no task.
-                thread = threading.Thread(target=self._attend, name="qexp-worker", daemon=True)
-                self._threads.append(thread)
-                thread.start()
+                threading.Thread(target=self._attend, name="qexp-worker", daemon=True).start()
         return task.future
 
     def retire(self) -> None:
         """End each process once it has nothing to do; later tasks start new ones."""
         with self._lock:
-            for _ in self._threads:
+            for _ in range(self._num_threads):
                 self._tasks.put(None)
-            self._threads = []
+            self._num_threads = 0
 
     def end(self) -> None:
         """End the processes for good, whatever they are doing."""
         with self._lock:
-            self._has_ended = True
-            workers = list(self._workers)
-        for worker in workers:
-            worker.kill()
+            self._has_ended.set()
+            for worker in self._workers:
+                worker.hang_up()
         self.retire()
 
     def _attend(self) -> None:
         """Do tasks, in a thread, with one worker; one that dies costs its task and is replaced."""
         worker: _Worker | None = None
         while (task := self._tasks.get()) is not None:
-            if not task.future.set_running_or_notify_cancel():
-                continue
-            try:
-                worker = worker or self._hire()
-                task.future.set_result(worker.do(task))
-            except _Died:
-                self._dismiss(worker)
-                worker = None
-                task.future.set_exception(self._died())
-            except BaseException as error:
-                task.future.set_exception(error)
-            del task  # or the last one would be held until the next one comes
+            if task.future.set_running_or_notify_cancel():
+                try:
+                    worker = worker or self._hire()
+                    task.future.set_result(worker.do(task))
+                except _Died:
+                    self._dismiss(worker)
+                    worker = None
+                    task.future.set_exception(self._died())
+                except BaseException as error:
+                    task.future.set_exception(error)
+            del task  # or its result would be held until the next one comes
         self._dismiss(worker)
 
     def _hire(self) -> _Worker:
-        if self._has_been_ended():
-            raise _Died
-        worker = _Worker()
         with self._lock:
+            if self._has_ended.is_set():
+                raise _Died
+            worker = _Worker()
             self._workers.add(worker)
-        if self._has_been_ended():
-            worker.kill()
         return worker
-
-    def _has_been_ended(self) -> bool:
-        # By another thread, at any time.
-        return self._has_ended
 
     def _dismiss(self, worker: _Worker | None) -> None:
         if worker is not None:
             with self._lock:
                 self._workers.discard(worker)
-            worker.close()
+                worker.close()
 
     def _died(self) -> EngineError:
-        if self._has_ended:
+        if self._has_ended.is_set():
             return EngineError("the worker processes were ended before this was done")
         return EngineError(
             f"a worker process died, most likely for lack of memory; lower engine.workers "
@@ -220,31 +211,31 @@ class _Died(Exception):  # noqa: N818 - caught where it becomes an error for the
 
 
 class _Worker:
-    """One worker process and the connection to it.
+    """A worker process and the connection to it.
 
     Raises:
-        _Died: The server cannot fork it; `do` raises the same when the process has ended.
+        _Died: The server has ended; `do` raises the same when the process has.
     """
 
     def __init__(self) -> None:
-        self._connection, theirs = Pipe()
-        try:
-            self._process = SERVER.fork(theirs.fileno())
-            self._connection.send([str(folder) for folder in sys.path])
-        except OSError as error:
-            self._connection.close()
-            raise _Died from error
-        finally:
-            theirs.close()
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            try:
+                SERVER.fork_worker(theirs)
+            except OSError as error:
+                raise _Died from error
+        self._stream = self._socket.makefile("rwb")
         self._known: deque[str] = deque(maxlen=KEPT_VALUES)
+        pickle.dump([str(folder) for folder in sys.path], self._stream)
 
     def do(self, task: _Task) -> Any:
         key = task.shared.key
         value = None if key in self._known else task.shared.pickled
         try:
-            self._connection.send((key, value, task.call))
-            result, error = pickle.loads(self._connection.recv_bytes())  # noqa: S301 - our worker
-        except (EOFError, OSError) as broken:
+            pickle.dump((key, value, task.call), self._stream)
+            self._stream.flush()
+            result, error = pickle.load(self._stream)  # noqa: S301 - written by our worker
+        except (EOFError, OSError, pickle.UnpicklingError) as broken:
             raise _Died from broken
         if error is not None:
             self._known.clear()
@@ -253,9 +244,11 @@ class _Worker:
             self._known.append(key)
         return result
 
-    def kill(self) -> None:
+    def hang_up(self) -> None:
         with suppress(OSError):
-            SERVER.kill(self._process)
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        self._connection.close()
+        with suppress(OSError):
+            self._stream.close()
+        self._socket.close()

@@ -131,7 +131,7 @@ def test_ended_workers_are_gone_whatever_they_are_doing(tmp_path: Path):
         worker = pool.begin(pid, TEN, 0).result()
         endless, waiting = pool.begin(sleep, TEN, str(begun)), pool.begin(pid, TEN, 0)
         assert begun.read_text() == "begun"
-    assert not _is_running(worker)
+    _wait_for_end(worker)
     for future in (endless, waiting):
         assert isinstance(future.exception(), EngineError)
     with pytest.raises(EngineError):
