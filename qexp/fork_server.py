@@ -47,6 +47,8 @@ PRELOADED = (
 KEPT_VALUES = 2
 """Shared values that a worker keeps: the one it plans with and the one it simulates with."""
 
+_ENDS_WITHIN_S = 10.0
+
 
 class ForkServer:
     """The one server of this process, so that the points of a sweep share its imports.
@@ -62,6 +64,7 @@ class ForkServer:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
+        self._has_workers = False
 
     def start(self) -> socket.socket:
         """Start it, if it does not run; return the socket that it takes connections from."""
@@ -77,13 +80,17 @@ class ForkServer:
             OSError: The server has ended.
         """
         socket.send_fds(self.start(), [b"."], [connection.fileno()])
+        self._has_workers = True
 
     def end(self) -> None:
-        """End it; workers end with their connections."""
+        """End it and its workers."""
         if self._control is not None and self._process is not None:
             self._control.close()
-            self._process.kill()
-            self._process.wait()
+            if not self._has_workers:
+                # It may still be importing, for nothing.
+                self._process.kill()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_ENDS_WITHIN_S)
 
 
 SERVER = ForkServer()
@@ -113,23 +120,28 @@ def serve(control: int) -> NoReturn:
     """Fork a worker for each connection that comes from a socket, until the socket is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    # Nobody waits for workers: the system forgets those that have ended.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for name in PRELOADED:
         with suppress(Exception):
             import_module(name)
     # From Python 3.12 on; threads of libraries that are idle here do no harm.
     warnings.simplefilter("ignore", DeprecationWarning)
+    workers: set[int] = set()
     with socket.socket(fileno=control) as requests:
         while (received := socket.recv_fds(requests, 1, 1))[0]:
             [connection] = received[1]
-            if os.fork() == 0:
+            workers -= {worker for worker in workers if os.waitpid(worker, os.WNOHANG)[0]}
+            if worker := os.fork():
+                workers.add(worker)
+            else:
                 requests.close()
                 try:
                     _work(socket.socket(fileno=connection))
                 finally:
                     os._exit(1)
             os.close(connection)
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
     os._exit(0)
 
 
@@ -139,7 +151,6 @@ def _work(connection: socket.socket) -> NoReturn:
     A task is `(key, value, call)`: the key of a shared value, the pickled value if it is not
     known here, and the pickled `(function, arguments)`. The reply is `(result, error)`.
     """
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
     # One core each: their threads would only wait for one another.
     os.environ["RAYON_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
