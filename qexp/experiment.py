@@ -25,8 +25,8 @@ from qexp.archive.read import Archive, open_archive
 from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
 from qexp.batch.execute import execute
 from qexp.batch.recover import note_what_is_on_disk
-from qexp.core.model import Partition, Plan, RunStatus, RunSummary
-from qexp.core.observer import Observer
+from qexp.core.model import Partition, Plan, RunStatus
+from qexp.core.observer import Observer, RunSummary
 from qexp.core.spec import AnalysisSpec
 from qexp.errors import (
     AnalysisFailedError,

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Self
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -21,7 +21,7 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
-        self._name = ""
+        self._is_set = False
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -30,31 +30,21 @@ class Interrupts:
                 self._previous[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, previous in self._previous.items():
             signal.signal(number, previous)
 
     def is_set(self) -> bool:
-        """Whether there was a signal."""
-        return bool(self._name)
-
-    @property
-    def reason(self) -> str:
-        """The signal's name, or `""`."""
-        return self._name
+        """Return whether there was a signal."""
+        return self._is_set
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         # Neither locks nor buffers here: the signal may have come while one of them was held.
-        if self._name:
+        if self._is_set:
             _say(f"{_SHOW_CURSOR if sys.stderr.isatty() else ''}qexp: left at once\n")
             # What is on disk is always whole, so that nothing has to be done any more.
             os._exit(_INTERRUPTED)
-        self._name = signal.Signals(number).name
+        self._is_set = True
         _say("\nqexp: stopping, what is measured is kept; once more to leave at once\n")
 
 

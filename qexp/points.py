@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
 from qexp.archive.store import RunStore
-from qexp.core.model import Limit, Partition, Plan, RunStatus
+from qexp.core.model import Partition, Plan, RunStatus
 from qexp.core.observer import Guarded, Observer
 from qexp.core.policy import ExecutionPolicy
 from qexp.core.protocols import Engine
-from qexp.core.spec import RunSpec
+from qexp.core.spec import Limit, RunSpec
 from qexp.errors import ConfigError
 from qexp.interrupts import Interrupts
 from qexp.journal.file import Journal

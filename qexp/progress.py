@@ -29,9 +29,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from qexp.core.model import JobOutcome, JobState, Limit, Partition, Plan, RunSummary
-from qexp.core.observer import Observer
-from qexp.core.spec import RunSpec
+from qexp.core.model import JobOutcome, JobState, Partition, Plan
+from qexp.core.observer import Observer, RunSummary
+from qexp.core.spec import Limit, RunSpec
 from qexp.experiment import resume_command
 from qexp.planning.table import plan_table
 from qexp.text import format_duration, short_path

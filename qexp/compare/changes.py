@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from qexp.compare.model import Change
-from qexp.core.dotted import leaves
+from qexp.core.flatten import leaves
 
 
 def of_mappings(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Change, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qexp.config.recorded import is_masked, parse
-from qexp.core.dotted import leaves
+from qexp.core.flatten import leaves
 from qexp.redact import MASK, redactor
 
 _UNSET = "nothing"

@@ -23,16 +23,17 @@ from qexp.config.schema import (
     WorkloadNode,
 )
 from qexp.config.sources import source_files
-from qexp.core.model import (
+from qexp.core.model import PrimitiveSpec
+from qexp.core.policy import ExecutionPolicy
+from qexp.core.protocols import Engine, RemoteEngine
+from qexp.core.spec import (
+    AnalysisSpec,
     Limit,
     PartitionLimits,
-    PrimitiveSpec,
+    RunSpec,
     TranspileSpec,
     WorkloadSpec,
 )
-from qexp.core.policy import ExecutionPolicy
-from qexp.core.protocols import Engine, RemoteEngine
-from qexp.core.spec import AnalysisSpec, RunSpec
 from qexp.engines.options import check_options
 from qexp.errors import ConfigError
 from qexp.text import parse_duration_s

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from qexp.config import targets
 from qexp.config.analyses import declared_analysis, validated_analyses
 from qexp.config.load import Generator, freeze, generator, validated
-from qexp.core.dotted import Path, leaves
+from qexp.core.flatten import Path, leaves
 from qexp.core.spec import AnalysisSpec, RunSpec
 from qexp.errors import ConfigError, UntrustedError
 from qexp.redact import MASK

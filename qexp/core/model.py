@@ -1,4 +1,4 @@
-"""The values that flow from config to archive, all frozen.
+"""The values that flow from plan to archive, all frozen; `qexp.core.spec` has the declared ones.
 
 Qiskit's own containers are used for what they are: a PUB is a `SamplerPub` or an `EstimatorPub`,
 a job's result is a `PrimitiveResult`.
@@ -6,7 +6,7 @@ a job's result is a `PrimitiveResult`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -64,42 +64,6 @@ class PrimitiveSpec:
 
 
 @dataclass(frozen=True)
-class TranspileSpec:
-    """Arguments of Qiskit's `generate_preset_pass_manager`; `seed` None means derived."""
-
-    optimization_level: int = 1
-    layout_method: str | None = None
-    routing_method: str | None = None
-    translation_method: str | None = None
-    scheduling_method: str | None = None
-    approximation_degree: float | None = 1.0
-    initial_layout: tuple[int, ...] | None = None
-    seed: int | None = None
-
-
-@dataclass(frozen=True)
-class WorkloadSpec:
-    """One named workload: what to generate, how to transpile it, which primitive runs it.
-
-    Attributes:
-        name: The workload's name; `"main"` where an experiment has only one.
-        generate: The bound circuit generator. Called with the workload's
-            `numpy.random.SeedSequence`, it yields PUB-likes (a circuit, or a tuple in the order
-            of Qiskit's `SamplerPub` or `EstimatorPub`), lazily.
-        primitive: The primitive that runs the workload.
-        transpile: How its circuits become ISA circuits.
-        num_circuits: How many circuits the config asks for, where it says so. Only the moment at
-            which worker processes are started depends on it.
-    """
-
-    name: str
-    generate: Callable[[Any], Iterable[Any]]
-    primitive: PrimitiveSpec
-    transpile: TranspileSpec
-    num_circuits: int | None = None
-
-
-@dataclass(frozen=True)
 class PlannedPub:
     """A PUB as generated and as it will be submitted (ISA circuit, laid-out observables)."""
 
@@ -134,18 +98,6 @@ class Footprint:
     payload_bytes: int
     qpu_s: float
     control_instructions: int
-
-
-@dataclass(frozen=True)
-class PartitionLimits:
-    """Upper bounds of one job. None means unbounded. See `conf/limits` for values and sources."""
-
-    max_circuits: int | None = 100
-    max_executions: int | None = None
-    max_payload_bytes: int | None = None
-    max_qpu_s: float | None = None
-    max_control_instructions: int | None = None
-    job_overhead_s: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -298,21 +250,6 @@ class JobOutcome:
 
 
 @dataclass(frozen=True)
-class Limit:
-    """A documented limit of the service: a value that changes with time and has a source.
-
-    Attributes:
-        value: The limit, in the unit that its name says.
-        source: Where it is documented.
-        checked: ISO date on which that was looked up.
-    """
-
-    value: float
-    source: str
-    checked: str
-
-
-@dataclass(frozen=True)
 class Plan:
     """What will run: the partitions in order of submission, and what is predicted of them."""
 
@@ -322,29 +259,6 @@ class Plan:
     def qpu_s(self) -> float:
         """Predicted QPU seconds of all jobs together."""
         return sum(partition.qpu_s for partition in self.partitions)
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """How a run stands when its archive is sealed.
-
-    Attributes:
-        status: As in the archive.
-        done: Jobs (partitions) that have a result.
-        planned: Jobs that were planned.
-        num_pubs: PUBs that were planned.
-        usage_s: QPU seconds charged for all attempts, where reported.
-        predicted_s: QPU seconds predicted for the plan.
-        batch_ids: Every batch, in order.
-    """
-
-    status: RunStatus
-    done: int
-    planned: int
-    num_pubs: int
-    usage_s: float
-    predicted_s: float
-    batch_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,15 @@
-"""What a run tells whoever watches it. The terminal shows it; `Observer` itself is silent."""
+"""Progress events of an experiment. The terminal shows them; `Observer` itself is silent."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qexp.core.model import JobOutcome, JobState, Limit, Partition, Plan, RunSummary
+from qexp.core.model import JobOutcome, JobState, Partition, Plan, RunStatus
+from qexp.core.spec import Limit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,8 +18,31 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class RunSummary:
+    """How a run stands when its archive is sealed.
+
+    Attributes:
+        status: As in the archive.
+        done: Jobs (partitions) that have a result.
+        planned: Jobs that were planned.
+        num_pubs: PUBs that were planned.
+        usage_s: QPU seconds charged for all attempts, where reported.
+        predicted_s: QPU seconds predicted for the plan.
+        batch_ids: Every batch, in order.
+    """
+
+    status: RunStatus
+    done: int
+    planned: int
+    num_pubs: int
+    usage_s: float
+    predicted_s: float
+    batch_ids: tuple[str, ...]
+
+
 class Observer:
-    """Receives the stages of a run in order; every method may be overridden."""
+    """Receives the stages of an experiment in order; every method may be overridden."""
 
     def backend_selected(self, name: str, num_qubits: int, engine: str) -> None:
         """The backend is resolved."""
@@ -29,7 +54,7 @@ class Observer:
         """The plan is complete and on disk."""
 
     def warned(self, message: str) -> None:
-        """Something that a researcher should know, but no error."""
+        """Something is no error, but a researcher should know it."""
 
     def resumed(self, plan: Plan, done: int, out: int, missing: int) -> None:
         """A run goes on: partitions with a result, with a job that is out, with neither."""
@@ -38,10 +63,10 @@ class Observer:
         """The batch exists."""
 
     def job_submitted(self, partition: Partition, job_id: str) -> None:
-        """One job is submitted."""
+        """A job is submitted."""
 
     def submission_paused(self, reason: str, seconds: float) -> None:
-        """The service takes no job now; the next attempt is at the latest in so many seconds."""
+        """The service takes no job now; the next attempt is due within this many seconds."""
 
     def job_adopted(self, partition: int, job_id: str) -> None:
         """A job that was submitted earlier is found again."""
@@ -50,19 +75,19 @@ class Observer:
         """A job failed, and is going to be submitted again."""
 
     def service_lost(self, reason: str, seconds: float) -> None:
-        """The service cannot be reached; asked again in so many seconds."""
+        """The service cannot be reached; it is asked again after this many seconds."""
 
     def queue_seen(self, length: int) -> None:
-        """Jobs of all users that wait for the backend."""
+        """This many jobs of all users wait for the backend."""
 
     def jobs_moved(self, states: Counter[JobState]) -> None:
-        """Number of jobs in each state."""
+        """This many jobs are in each state."""
 
     def job_collected(self, outcome: JobOutcome) -> None:
         """A job's outcome is on disk."""
 
     def detached(self, plan: Plan, out: int, batch_ids: Sequence[str]) -> None:
-        """Everything is submitted, and the run is left with `out` jobs to be collected later."""
+        """Everything is submitted; `out` jobs are left to be collected later."""
 
     def sealed(self, archive: Path, summary: RunSummary) -> None:
         """The archive is complete and final."""
@@ -72,10 +97,10 @@ class Observer:
 
 
 class Guarded(Observer):
-    """Passes everything on; what the other raises is logged, because it must not cost a result.
+    """Passes every event on; an error of the other is logged, because it must not cost a result.
 
     Args:
-        inner: Who watches.
+        inner: The observer that gets the events.
     """
 
     def __init__(self, inner: Observer) -> None:
@@ -84,13 +109,13 @@ class Guarded(Observer):
     def __getattribute__(self, name: str) -> Any:
         if name.startswith("_"):
             return object.__getattribute__(self, name)
-        told = getattr(object.__getattribute__(self, "_inner"), name)
+        receive = getattr(object.__getattribute__(self, "_inner"), name)
 
-        def tell(*arguments: Any) -> None:
+        def pass_on(*arguments: Any) -> None:
             try:
-                told(*arguments)
+                receive(*arguments)
             except (Exception, SystemExit):
                 # Rich ends the process when the reader of its output has gone.
                 _log.warning("%s could not be shown", name, exc_info=True)
 
-        return tell
+        return pass_on

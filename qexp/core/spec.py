@@ -1,17 +1,80 @@
-"""The declared run, validated: what the config stage hands to `qexp.experiment.run`."""
+"""The declared run, validated: the config stage makes it, `qexp.experiment.run` runs it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from qexp.core.model import Limit, PartitionLimits, PrimitiveSpec, SourceFile, WorkloadSpec
+from qexp.core.model import PrimitiveSpec, SourceFile
 from qexp.core.policy import ExecutionPolicy
 from qexp.core.protocols import Engine
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
+
+
+@dataclass(frozen=True)
+class TranspileSpec:
+    """Arguments of Qiskit's `generate_preset_pass_manager`; `seed` None means derived."""
+
+    optimization_level: int = 1
+    layout_method: str | None = None
+    routing_method: str | None = None
+    translation_method: str | None = None
+    scheduling_method: str | None = None
+    approximation_degree: float | None = 1.0
+    initial_layout: tuple[int, ...] | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class WorkloadSpec:
+    """One named workload: what to generate, how to transpile it, which primitive runs it.
+
+    Attributes:
+        name: The workload's name; `"main"` where an experiment has only one.
+        generate: The bound circuit generator. Called with the workload's
+            `numpy.random.SeedSequence`, it yields PUB-likes (a circuit, or a tuple in the order
+            of Qiskit's `SamplerPub` or `EstimatorPub`), lazily.
+        primitive: The primitive that runs the workload.
+        transpile: How its circuits become ISA circuits.
+        num_circuits: How many circuits the config asks for, where it says so. Only the moment at
+            which worker processes are started depends on it.
+    """
+
+    name: str
+    generate: Callable[[Any], Iterable[Any]]
+    primitive: PrimitiveSpec
+    transpile: TranspileSpec
+    num_circuits: int | None = None
+
+
+@dataclass(frozen=True)
+class PartitionLimits:
+    """Upper bounds of one job. None means unbounded. See `conf/limits` for values and sources."""
+
+    max_circuits: int | None = 100
+    max_executions: int | None = None
+    max_payload_bytes: int | None = None
+    max_qpu_s: float | None = None
+    max_control_instructions: int | None = None
+    job_overhead_s: float = 2.0
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A documented limit of the service: a value that changes with time and has a source.
+
+    Attributes:
+        value: The limit, in the unit that its name says.
+        source: Where it is documented.
+        checked: ISO date on which that was looked up.
+    """
+
+    value: float
+    source: str
+    checked: str
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from qexp.archive.read import Archive
 from qexp.config.recorded import parse
 from qexp.config.schema import CreatorNode, FundingNode, MetadataNode
-from qexp.core.dotted import leaves
+from qexp.core.flatten import leaves
 from qexp.core.jsonable import dumps
 from qexp.errors import ConfigError
 from qexp.export.beside import files_beside

@@ -9,9 +9,10 @@ from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 from qexp.archive.encoded import EncodedPub
-from qexp.core.model import Footprint, Limit, Partition, PartitionLimits, Plan, WorkloadSpec
+from qexp.core.model import Footprint, Partition, Plan
 from qexp.core.protocols import Engine
 from qexp.core.seeds import stream
+from qexp.core.spec import Limit, PartitionLimits, WorkloadSpec
 from qexp.errors import GeneratorError, PlanError, QexpError
 from qexp.planning.chunks import PlanChunks, Planner, planned_pubs, unused_planner
 from qexp.planning.limits import effective_limits

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qexp.core.instructions import instructions
-from qexp.core.model import Limit, PlannedPub
+from qexp.core.model import PlannedPub
+from qexp.core.spec import Limit
 from qexp.errors import PlanError
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from qexp.archive.encoded import EncodedPub, EncodedRun, encode
-from qexp.core.model import Footprint, Limit, WorkloadSpec
+from qexp.core.model import Footprint
 from qexp.core.protocols import Engine
+from qexp.core.spec import Limit, WorkloadSpec
 from qexp.planning.checks import Hardware, check_pub
 from qexp.planning.footprint import footprint
 from qexp.planning.transpile import build_pass_manager, transpile_pub

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from qexp.core.model import Limit, PartitionLimits, PrimitiveSpec
+from qexp.core.model import PrimitiveSpec
+from qexp.core.spec import Limit, PartitionLimits
 
 # Field of PartitionLimits -> the service's limit on the same dimension of one job.
 _SERVICE_LIMITS: Mapping[str, str] = {

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from qexp.core.model import Footprint, Partition, PartitionLimits
+from qexp.core.model import Footprint, Partition
+from qexp.core.spec import PartitionLimits
 from qexp.errors import PlanError
 
 T = TypeVar("T")

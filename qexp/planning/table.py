@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from qexp.core.model import Limit, Partition, PartitionLimits, Plan
+from qexp.core.model import Partition, Plan
+from qexp.core.spec import Limit, PartitionLimits
 from qexp.text import format_bytes, format_duration
 
 HEADERS = ("workload", "jobs", "circuits", "executions", "payload", "predicted QPU time")

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from qexp.core.model import PlannedPub, PrimitiveSpec, WorkloadSpec
+from qexp.core.model import PlannedPub, PrimitiveSpec
 from qexp.core.seeds import as_int, stream
+from qexp.core.spec import WorkloadSpec
 from qexp.errors import PlanError
 
 if TYPE_CHECKING:

@@ -22,12 +22,12 @@ from qexp import provenance
 from qexp.archive.read import Archive
 from qexp.archive.records import JobRecord
 from qexp.batch.pacing import Backoff
-from qexp.core.model import Implementation, PartitionLimits, PrimitiveSpec, TranspileSpec
-from qexp.core.model import WorkloadSpec as Workload
+from qexp.core.model import Implementation, PrimitiveSpec
 from qexp.core.observer import Observer
 from qexp.core.policy import ExecutionPolicy
 from qexp.core.seeds import child
-from qexp.core.spec import RunSpec
+from qexp.core.spec import PartitionLimits, RunSpec, TranspileSpec
+from qexp.core.spec import WorkloadSpec as Workload
 from qexp.engines.ibm.engine import IBMEngine
 from qexp.engines.ibm.select import named
 from qexp.experiment import RunReport, resume, run

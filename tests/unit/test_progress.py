@@ -10,16 +10,9 @@ from typing import cast
 
 import pytest
 
-from qexp.core.model import (
-    JobOutcome,
-    Limit,
-    Partition,
-    PartitionLimits,
-    Plan,
-    RunStatus,
-    RunSummary,
-)
-from qexp.core.spec import RunSpec
+from qexp.core.model import JobOutcome, Partition, Plan, RunStatus
+from qexp.core.observer import RunSummary
+from qexp.core.spec import Limit, PartitionLimits, RunSpec
 from qexp.progress import Terminal
 
 HOSTILE = "[bold]x[/nope]"

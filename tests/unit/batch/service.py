@@ -21,14 +21,11 @@ from qexp.core.model import (
     JobRequest,
     JobState,
     Partition,
-    PartitionLimits,
     PrimitiveSpec,
-    TranspileSpec,
-    WorkloadSpec,
 )
 from qexp.core.observer import Observer
 from qexp.core.policy import ExecutionPolicy
-from qexp.core.spec import RunSpec
+from qexp.core.spec import PartitionLimits, RunSpec, TranspileSpec, WorkloadSpec
 from qexp.errors import (
     BatchOverError,
     EngineError,

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from qexp.config.load import as_yaml, load
 from qexp.config.recorded import is_masked, load_recorded, parse
-from qexp.core.dotted import leaves
+from qexp.core.flatten import leaves
 from qexp.core.spec import RunSpec
 from qexp.errors import ConfigError, QexpError
 from tests.unit.config.conftest import composed

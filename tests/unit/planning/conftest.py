@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 from qiskit.providers import BackendV2
 from qiskit_ibm_runtime.fake_provider import FakeFractionalBackend, FakeManilaV2
 
-from qexp.core.model import Limit, PrimitiveKind, PrimitiveSpec, TranspileSpec, WorkloadSpec
+from qexp.core.model import PrimitiveKind, PrimitiveSpec
+from qexp.core.spec import Limit, TranspileSpec, WorkloadSpec
 
 CONF = Path(__file__).parents[3] / "conf"
 

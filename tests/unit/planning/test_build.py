@@ -13,16 +13,10 @@ from qiskit.providers import BackendV2
 from qexp.archive.circuits import load_circuit
 from qexp.archive.encoded import EncodedPub, EncodedRun, partition_tables
 from qexp.core import estimate
-from qexp.core.model import (
-    Limit,
-    Partition,
-    PartitionLimits,
-    Plan,
-    PrimitiveSpec,
-    WorkloadSpec,
-)
+from qexp.core.model import Partition, Plan, PrimitiveSpec
 from qexp.core.protocols import Engine
 from qexp.core.seeds import child, stream
+from qexp.core.spec import Limit, PartitionLimits, WorkloadSpec
 from qexp.engines.local.engine import LocalEngine
 from qexp.errors import ConfigError, PlanError
 from qexp.planning.build import build_plan, check_max_time

@@ -15,7 +15,8 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.providers import BackendV2
 from qiskit_aer import AerSimulator
 
-from qexp.core.model import Limit, PlannedPub
+from qexp.core.model import PlannedPub
+from qexp.core.spec import Limit
 from qexp.errors import PlanError
 from qexp.planning.checks import RESERVED_REGISTER_NAMES, Hardware, check_pub
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from dataclasses import asdict
 
-from qexp.core.model import Limit, PartitionLimits, TranspileSpec
+from qexp.core.spec import Limit, PartitionLimits, TranspileSpec
 from tests.unit.planning.conftest import read_conf
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qexp.core.model import Footprint, Partition, PartitionLimits
+from qexp.core.model import Footprint, Partition
+from qexp.core.spec import PartitionLimits
 from qexp.errors import PlanError
 from qexp.planning.partition import partition
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from qexp.core.model import Limit, Partition, PartitionLimits, Plan
+from qexp.core.model import Partition, Plan
+from qexp.core.spec import Limit, PartitionLimits
 from qexp.planning.table import HEADERS, plan_table
 from qexp.text import format_bytes
 

@@ -13,7 +13,8 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.providers import BackendV2
 from qiskit_aer import AerSimulator
 
-from qexp.core.model import PlannedPub, TranspileSpec, WorkloadSpec
+from qexp.core.model import PlannedPub
+from qexp.core.spec import TranspileSpec, WorkloadSpec
 from qexp.errors import PlanError
 from qexp.planning.transpile import build_pass_manager, one_line, transpile_pub, transpile_seed
 from tests.unit.planning.conftest import workload

@@ -9,7 +9,11 @@ Path: TypeAlias = tuple[str, ...]
 
 
 def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Every value that is no map with keys and no list of maps, and the path of its key."""
+    """Yield every value that is no map with keys and no list of maps, with the path of its key.
+
+    Example:
+        dict(leaves({"a": {"b": 1}, "c": [2]}))  # {("a", "b"): 1, ("c",): [2]}
+    """
     if isinstance(value, Mapping) and value:
         for key, item in value.items():
             yield from leaves(item, (*path, str(key)))

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from qexp.core.dotted import leaves
+from qexp.core.flatten import leaves
 
 
 def test_every_value_and_the_path_of_its_key() -> None:
