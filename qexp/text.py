@@ -34,6 +34,12 @@ def error_reason(error: BaseException) -> str:
     return reason if len(reason) <= _LONGEST_REASON else f"{reason[: _LONGEST_REASON - 1]}…"
 
 
+def typed_reason(error: BaseException) -> str:
+    """Return the type and the message of an exception on one line: `ValueError: no such gate`."""
+    reason, name = error_reason(error), type(error).__name__
+    return name if reason == name else f"{name}: {reason}"
+
+
 def printable(text: str) -> str:
     r"""Return untrusted text as one line that cannot steer a terminal or hide anything.
 

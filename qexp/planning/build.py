@@ -17,8 +17,7 @@ from qexp.errors import GeneratorError, PlanError, QexpError
 from qexp.planning.chunks import PlanChunks, Planner, planned_pubs, unused_planner
 from qexp.planning.limits import effective_limits
 from qexp.planning.partition import partition as cut
-from qexp.planning.transpile import one_line
-from qexp.text import format_duration
+from qexp.text import format_duration, typed_reason
 from qexp.workers import NotShareableError, Shared, Workers
 
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ def _generated(workload: WorkloadSpec, seed: int) -> Iterator[Any]:
     except (Exception, SystemExit) as error:
         raise GeneratorError(
             f"workload '{workload.name}': its circuit generator failed at PUB {index}: "
-            f"{one_line(error)}; correct the generator or its config"
+            f"{typed_reason(error)}; correct the generator or its config"
         ) from error
 
 

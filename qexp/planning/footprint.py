@@ -8,7 +8,7 @@ from qexp.core import estimate
 from qexp.core.model import Footprint, PlannedPub, PrimitiveSpec
 from qexp.core.protocols import Engine
 from qexp.errors import PlanError, QexpError
-from qexp.planning.transpile import one_line
+from qexp.text import typed_reason
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
@@ -64,6 +64,6 @@ def _payload_bytes(
         raise PlanError(
             f"PUB {planned.index} of workload '{planned.workload}': circuit "
             f"'{planned.logical.circuit.name}' cannot be encoded for the {primitive.kind} "
-            f"({primitive.implementation}): {one_line(error)}; change the circuit or "
+            f"({primitive.implementation}): {typed_reason(error)}; change the circuit or "
             f"primitive.options"
         ) from error

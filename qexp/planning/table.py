@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from qexp.core.model import Partition, Plan
@@ -14,16 +14,15 @@ HEADERS = ("workload", "jobs", "circuits", "executions", "payload", "predicted Q
 
 @dataclass(frozen=True)
 class PlanRow:
-    """One line: a workload, a job, or all jobs together.
+    """A workload, or all jobs together.
 
     Attributes:
-        label: Name of the workload, `"<workload> [<first>:<stop>]"` of a job, or `"total"`.
+        label: Name of the workload, or `"total"`.
         jobs: Number of jobs.
         circuits: Number of PUBs.
         executions: Circuit executions.
         payload_bytes: Encoded size of the PUBs.
         qpu_s: Predicted QPU seconds, with the overhead of each job.
-        closed_by: Of a job, what ended it; else `""`.
     """
 
     label: str
@@ -32,10 +31,9 @@ class PlanRow:
     executions: int
     payload_bytes: int
     qpu_s: float
-    closed_by: str = ""
 
     def cells(self) -> tuple[str, ...]:
-        """The values as text, one per entry of `HEADERS`."""
+        """Return the values as text, one per entry of `HEADERS`."""
         return (
             self.label,
             f"{self.jobs:,}",
@@ -48,7 +46,7 @@ class PlanRow:
 
 @dataclass(frozen=True)
 class LimitRow:
-    """One bound and what the plan makes of it.
+    """A bound and what the plan makes of it.
 
     Attributes:
         what: What is bounded.
@@ -70,17 +68,15 @@ class PlanTable:
     """The whole table.
 
     Attributes:
-        headers: Headers of `workloads`, `total` and `jobs`.
+        headers: Headers of `workloads` and `total`.
         workloads: One row per workload, in order.
         total: All jobs together.
-        jobs: One row per job, in the order of submission.
         limits: The total and the largest job against the batch's `max_time` and the service.
     """
 
     headers: tuple[str, ...]
     workloads: tuple[PlanRow, ...]
     total: PlanRow
-    jobs: tuple[PlanRow, ...]
     limits: tuple[LimitRow, ...]
 
 
@@ -98,46 +94,31 @@ def plan_table(
         limits: The service's limits by name.
         partition: The user's bounds of one job, or None.
     """
-    names = dict.fromkeys(job.workload for job in plan.partitions)
+    by_workload: dict[str, list[Partition]] = {}
+    for job in plan.partitions:
+        by_workload.setdefault(job.workload, []).append(job)
     return PlanTable(
         headers=HEADERS,
-        workloads=tuple(
-            _summed(name, (job for job in plan.partitions if job.workload == name))
-            for name in names
-        ),
-        total=_summed("total", plan.partitions),
-        jobs=tuple(_of_job(job) for job in plan.partitions),
+        workloads=tuple(_row(name, jobs) for name, jobs in by_workload.items()),
+        total=_row("total", plan.partitions),
         limits=tuple(_limit_rows(plan, max_time_s, limits, partition or PartitionLimits())),
     )
 
 
-def _summed(label: str, jobs: Iterable[Partition]) -> PlanRow:
-    counted = tuple(jobs)
+def _row(label: str, jobs: Sequence[Partition]) -> PlanRow:
     return PlanRow(
         label=label,
-        jobs=len(counted),
-        circuits=sum(job.num_pubs for job in counted),
-        executions=sum(job.executions for job in counted),
-        payload_bytes=sum(job.payload_bytes for job in counted),
-        qpu_s=sum(job.qpu_s for job in counted),
-    )
-
-
-def _of_job(job: Partition) -> PlanRow:
-    return PlanRow(
-        label=f"{job.workload} [{job.first}:{job.stop}]",
-        jobs=1,
-        circuits=job.num_pubs,
-        executions=job.executions,
-        payload_bytes=job.payload_bytes,
-        qpu_s=job.qpu_s,
-        closed_by=job.closed_by,
+        jobs=len(jobs),
+        circuits=sum(job.num_pubs for job in jobs),
+        executions=sum(job.executions for job in jobs),
+        payload_bytes=sum(job.payload_bytes for job in jobs),
+        qpu_s=sum(job.qpu_s for job in jobs),
     )
 
 
 def _limit_rows(
     plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit], partition: PartitionLimits
-) -> Iterable[LimitRow]:
+) -> Iterator[LimitRow]:
     yield _time_row("all jobs, declared", plan.qpu_s, max_time_s, "batch.max_time")
     for what, name in (
         ("all jobs, longest batch", "batch_max_time_s"),
@@ -164,7 +145,7 @@ def _limit_rows(
 def _tighter(
     knob: str, partition: PartitionLimits, name: str, limits: Mapping[str, Limit]
 ) -> tuple[float | None, str]:
-    """The smaller of the user's bound and the service's, and the config key that sets it."""
+    """Return the smaller of the user's bound and the service's, and the key that sets it."""
     declared: float | None = getattr(partition, knob)
     allowed = limits[name].value if name in limits else None
     if declared is None or (allowed is not None and allowed <= declared):

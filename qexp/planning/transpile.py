@@ -10,6 +10,7 @@ from qexp.core.model import PlannedPub, PrimitiveSpec
 from qexp.core.seeds import as_int, stream
 from qexp.core.spec import WorkloadSpec
 from qexp.errors import PlanError
+from qexp.text import typed_reason
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -60,7 +61,7 @@ def build_pass_manager(workload: WorkloadSpec, *, seed: int, backend: BackendV2)
     except Exception as error:
         raise PlanError(
             f"transpile of workload '{workload.name}': Qiskit refuses it for backend "
-            f"{backend.name}: {one_line(error)}; correct the transpile keys of the config"
+            f"{backend.name}: {typed_reason(error)}; correct the transpile keys of the config"
         ) from error
 
 
@@ -94,7 +95,7 @@ def transpile_pub(
     except Exception as error:
         raise PlanError(
             f"{where}: the generator did not yield {_expected(workload.primitive)}: "
-            f"{one_line(error)}"
+            f"{typed_reason(error)}"
         ) from error
     available, needed = backend.num_qubits, logical.circuit.num_qubits
     if available is not None and needed > available:
@@ -109,16 +110,9 @@ def transpile_pub(
     except Exception as error:
         raise PlanError(
             f"{where}: transpiling circuit '{logical.circuit.name}' for backend {backend.name} "
-            f"failed: {one_line(error)}; change the circuit or the transpile keys of the config"
+            f"failed: {typed_reason(error)}; change the circuit or the transpile keys of the config"
         ) from error
     return PlannedPub(workload.name, index, logical, isa)
-
-
-def one_line(error: BaseException) -> str:
-    """An exception's type and message on one line of bounded length."""
-    text = " ".join(str(error).split())
-    text = text if len(text) <= 300 else text[:299] + "…"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _coerce(pub_like: Any, primitive: PrimitiveSpec) -> Pub:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qexp.text import format_duration, parse_duration_s, printable
+from qexp.text import format_duration, parse_duration_s, printable, short_path, typed_reason
 
 
 @pytest.mark.parametrize(
@@ -98,3 +99,17 @@ def test_the_result_is_one_line_that_any_terminal_takes(text: str) -> None:
     assert shown.isprintable()
     assert shown.encode("utf-8").decode("utf-8") == shown
     assert printable(shown) == shown
+
+
+def test_the_type_and_reason_of_an_error_are_one_line_of_bounded_length() -> None:
+    assert typed_reason(ValueError("a\n  b")) == "ValueError: a b"
+    assert typed_reason(KeyError()) == "KeyError"
+    assert len(typed_reason(ValueError("x" * 5000))) < 350
+
+
+def test_a_path_is_short_where_it_is_below_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert short_path(tmp_path / "outputs" / "ghz") == "outputs/ghz"
+    assert short_path(tmp_path.parent) == str(tmp_path.parent)

@@ -16,7 +16,7 @@ from qiskit_aer import AerSimulator
 from qexp.core.model import PlannedPub
 from qexp.core.spec import TranspileSpec, WorkloadSpec
 from qexp.errors import PlanError
-from qexp.planning.transpile import build_pass_manager, one_line, transpile_pub, transpile_seed
+from qexp.planning.transpile import build_pass_manager, transpile_pub, transpile_seed
 from tests.unit.planning.conftest import workload
 
 SAMPLER = workload(lambda _: [])
@@ -207,12 +207,6 @@ def test_an_unknown_pass_is_refused(manila: BackendV2) -> None:
     message = refused(ghz(2), spec, manila)
     assert "transpile of workload 'main'" in message
     assert "nonsense" in message
-
-
-def test_one_line_is_one_line_of_bounded_length() -> None:
-    assert one_line(ValueError("a\n  b")) == "ValueError: a b"
-    assert one_line(KeyError()) == "KeyError"
-    assert len(one_line(ValueError("x" * 5000))) < 350
 
 
 @pytest.mark.parametrize(
