@@ -20,9 +20,7 @@ TIMEOUT_S = 300
 
 def spelt(verb: str) -> list[str]:
     """Return the words after `python -m` for a verb; `run` is the main job."""
-    if verb == "run":
-        return ["qexp"]
-    return ["qexp.resume"] if verb == "resume" else ["qexp.archive", verb]
+    return ["qexp"] if verb == "run" else ["qexp", verb]
 
 
 @dataclass(frozen=True)
