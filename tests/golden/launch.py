@@ -32,7 +32,7 @@ def launch(num_jobs: int, signal_name: str, module: str, *arguments: str) -> Non
 def _stop_after(num_jobs: int, number: signal.Signals) -> None:
     """Send this process a signal once enough outcomes are on disk and in the journal."""
     try:
-        kind, name = import_module("qexp.batch.journal").Journal, "append"
+        kind, name = import_module("qexp.journal.file").Journal, "append"
     except ModuleNotFoundError:
         # There was no journal before schema 1.1.
         kind, name = import_module("qexp.archive.store").RunStore, "write_job"
