@@ -13,6 +13,7 @@ import runpy
 import signal
 import socket
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -31,11 +32,7 @@ def launch(num_jobs: int, signal_name: str, module: str, *arguments: str) -> Non
 
 def _stop_after(num_jobs: int, number: signal.Signals) -> None:
     """Send this process a signal once enough outcomes are on disk and in the journal."""
-    try:
-        kind, name = import_module("qexp.journal.file").Journal, "append"
-    except ModuleNotFoundError:
-        # There was no journal before schema 1.1.
-        kind, name = import_module("qexp.archive.store").RunStore, "write_job"
+    kind, name = _recorder()
     done = getattr(kind, name)
     seen = 0
 
@@ -52,3 +49,12 @@ def _stop_after(num_jobs: int, number: signal.Signals) -> None:
 
 if __name__ == "__main__":
     launch(int(sys.argv[1]), *sys.argv[2:])
+
+
+def _recorder() -> tuple[Any, str]:
+    """Return the class and its method that record an outcome, in the code that is launched."""
+    for module in ("qexp.journal.file", "qexp.batch.journal"):
+        with suppress(ModuleNotFoundError):
+            return import_module(module).Journal, "append"
+    # There was no journal before schema 1.1.
+    return import_module("qexp.archive.store").RunStore, "write_job"
