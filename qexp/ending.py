@@ -10,7 +10,7 @@ from pathlib import Path
 
 from qexp.analysis.evaluate import evaluate
 from qexp.archive.read import Archive, open_archive
-from qexp.archive.store import RunStore
+from qexp.archive.writer import RunStore
 from qexp.batch.context import Stopped
 from qexp.batch.journal import Journal
 from qexp.batch.ledger import Ended, Interrupted, Ledger, Sealed

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qexp import __version__
-from qexp.archive.encoded import EncodedPub
 from qexp.archive.parts import StoredParts
+from qexp.archive.pubs import PubRow
 from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
-from qexp.archive.store import RunStore
+from qexp.archive.writer import RunStore
 from qexp.batch.context import Clock, RunContext, Stopped
 from qexp.batch.execute import execute
 from qexp.batch.journal import JOURNAL_NAME, Journal
@@ -238,7 +238,7 @@ class _Work:
         """Plan; every part is on disk, and then in the journal, when this returns."""
         spec, parts = self.spec, list[str]()
 
-        def keep(partition: Partition, pubs: list[EncodedPub]) -> None:
+        def keep(partition: Partition, pubs: list[PubRow]) -> None:
             parts.append(self.store.write_partition(partition, pubs))
 
         plan = build_plan(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from qexp.archive.commit import DamagedPartError, read_part_file, write_part_file
+from qexp.archive.atomic_files import DamagedFileError, read_with_digest, write_with_digest
 from qexp.archive.read import Archive, open_archive
 from qexp.core.jsonable import dumps
 from qexp.core.spec import AnalysisSpec
@@ -71,7 +71,7 @@ def write_analysis(
         msg = f"analysis '{spec.name}': its result cannot be stored as netCDF ({reason})"
         raise AnalysisError(msg) from error
     # As parts are: complete or not there, and its own digest tells damage.
-    write_part_file(path, image)
+    write_with_digest(path, image)
     return path
 
 
@@ -98,11 +98,11 @@ def read_analysis(path: Path) -> xr.Dataset:
     import xarray as xr
 
     try:
-        image = read_part_file(path)
+        image = read_with_digest(path)
         stored = io.BytesIO(image)
         with xr.open_dataset(stored, engine="h5netcdf", decode_times=False) as opened:
             dataset = _dates_decoded(opened).load()
-    except DamagedPartError:
+    except DamagedFileError:
         msg = (
             f"{path} is damaged or was changed: it is not what the analysis wrote. Make it again "
             f"with python -m qexp analyse."

@@ -1,115 +1,216 @@
-"""PUBs as tables: shots, precision, parameter values, observables."""
+"""PUBs as rows: circuit, parameter values, observables, shots or precision, as bytes and numbers.
+
+A row is made once, where its circuit was transpiled, possibly in a worker process. The rows of a
+partition become the tables of its part.
+"""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qexp.archive.circuits import circuit_table, load_circuit
-from qexp.archive.tables import Column, Table, numbers, texts
+from qexp.archive.circuits import CircuitRow, circuit_row, circuit_table, load_circuit
+from qexp.archive.schema import ISA_CIRCUITS, LOGICAL_CIRCUITS, PARAMETERS, PUBS
+from qexp.archive.tables import ColumnData, Table, TableData
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from qiskit.primitives.containers.observables_array import ObservablesArray
 
     from qexp.core.model import PlannedPub, Pub
 
 
-def pub_tables(
-    workload: str,
-    first: int,
-    partition: int,
-    pubs: Sequence[PlannedPub],
-    redact: Callable[[str], str],
-) -> dict[str, Table]:
-    """Encode the PUBs of one partition: tables by path.
+@dataclass(frozen=True, eq=False)
+class PubRow:
+    """One PUB, ready to be stored; small enough to be sent between processes.
+
+    Attributes:
+        index: Index within the workload.
+        cells: Cells of `/pubs/W`, by column.
+        parameters: Parameter values, float64, shape (sweep..., parameters); None without.
+        logical: Circuit as generated.
+        isa: Circuit as transpiled.
+    """
+
+    index: int
+    cells: Mapping[str, Any]
+    parameters: NDArray[Any] | None
+    logical: CircuitRow
+    isa: CircuitRow
+
+
+def pub_rows(
+    workload: str, pubs: Sequence[PlannedPub], redact: Callable[[str], str]
+) -> list[PubRow]:
+    """Encode PUBs. A circuit that several have in common is encoded once.
 
     Args:
-        workload: Name of the workload.
-        first: Index of the first PUB within the workload.
-        partition: Index of the partition.
-        pubs: The PUBs, in order.
-        redact: Applied to every text.
+        workload: Name of their workload.
+        pubs: The PUBs, as generated and as transpiled.
+        redact: Applied to every text, and to the name and metadata in QPY.
+
+    Raises:
+        ArchiveError: A circuit has no QPY form.
     """
-    logical, isa = f"circuits/{workload}/logical", f"circuits/{workload}/isa"
+    circuits: dict[int, CircuitRow] = {}
+
+    def encoded(pub: Pub, table: Table, index: int) -> CircuitRow:
+        key = id(pub.circuit)
+        if key not in circuits:
+            circuits[key] = circuit_row(pub.circuit, f"{index} of {table.at(workload)}", redact)
+        return circuits[key]
+
+    return [
+        PubRow(
+            pub.index,
+            _cells(pub, redact),
+            pub.isa.parameter_values.as_array().astype("<f8")
+            if _parameter_group(pub.isa)
+            else None,
+            encoded(pub.logical, LOGICAL_CIRCUITS, pub.index),
+            encoded(pub.isa, ISA_CIRCUITS, pub.index),
+        )
+        for pub in pubs
+    ]
+
+
+def _cells(pub: PlannedPub, redact: Callable[[str], str]) -> dict[str, Any]:
+    isa = pub.isa
+    bindings = isa.parameter_values
     return {
-        f"pubs/{workload}": _pub_table(first, partition, pubs, redact),
-        logical: circuit_table(
-            [p.logical.circuit for p in pubs], logical, first, isa=False, redact=redact
-        ),
-        isa: circuit_table([p.isa.circuit for p in pubs], isa, first, isa=True, redact=redact),
-        **_parameter_tables(workload, first, pubs),
+        "pub": pub.index,
+        "kind": "estimator" if hasattr(isa, "observables") else "sampler",
+        "shots": getattr(isa, "shots", None),
+        "precision": getattr(isa, "precision", None),
+        "shape_json": dumps(list(isa.shape)),
+        "parameter_names_json": dumps([n for names in bindings.data for n in names], redact),
+        "parameter_shape_json": dumps(list(bindings.shape)),
+        "parameter_group": _parameter_group(isa),
+        "observables_json": _observables(pub.logical, redact),
+        "isa_observables_json": _observables(isa, redact),
     }
 
 
-def _pub_table(
-    first: int, partition: int, pubs: Sequence[PlannedPub], redact: Callable[[str], str]
-) -> Table:
-    dim = "pub"
-    isa = [pub.isa for pub in pubs]
-    shots = [getattr(pub, "shots", None) for pub in isa]
-    precision = [getattr(pub, "precision", None) for pub in isa]
-    return Table(
-        {
-            "pub": numbers(range(first, first + len(pubs)), dim, "<i8"),
-            "partition": numbers([partition] * len(pubs), dim, "<i4"),
-            "kind": texts(
-                ["estimator" if hasattr(p, "observables") else "sampler" for p in isa], dim
-            ),
-            "shots": numbers([-1 if s is None else s for s in shots], dim, "<i8"),
-            "precision": numbers(
-                [math.nan if p is None else p for p in precision], dim, "<f8", "1"
-            ),
-            "shape_json": texts([dumps(list(pub.shape)) for pub in isa], dim),
-            "parameter_names_json": texts([dumps(_names(p), redact) for p in isa], dim),
-            "parameter_shape_json": texts(
-                [dumps(list(p.parameter_values.shape)) for p in isa], dim
-            ),
-            "parameter_group": texts([_parameter_group(pub) for pub in isa], dim),
-            "observables_json": texts([_observables(p.logical, redact) for p in pubs], dim),
-            "isa_observables_json": texts([_observables(p.isa, redact) for p in pubs], dim),
-        }
-    )
-
-
-def _names(pub: Pub) -> list[str]:
-    return [name for names in pub.parameter_values.data for name in names]
-
-
 def _parameter_group(pub: Pub) -> str:
-    """Group of the PUBs with the same shape of parameter values, `""` without parameters."""
+    """Name the group of the PUBs with the same shape of parameter values, `""` without any."""
     values = pub.parameter_values
     shape = (*values.shape, values.num_parameters)
     return "" if 0 in shape else "x".join(map(str, shape))
 
 
-def _parameter_tables(workload: str, first: int, pubs: Sequence[PlannedPub]) -> dict[str, Table]:
-    rows: dict[str, list[int]] = {}
-    for position, pub in enumerate(pubs):
-        if group := _parameter_group(pub.isa):
-            rows.setdefault(group, []).append(position)
-    tables = {}
-    for group, members in sorted(rows.items()):
-        values = np.stack([pubs[k].isa.parameter_values.as_array() for k in members])
+def pub_tables(workload: str, partition: int, rows: Sequence[PubRow]) -> dict[str, TableData]:
+    """Return the tables of the PUBs of one partition, by path.
+
+    Args:
+        workload: Name of the workload.
+        partition: Index of the partition.
+        rows: The PUBs, in order.
+    """
+    cells = [{**row.cells, "partition": partition} for row in rows]
+    indices = [row.index for row in rows]
+    tables = {PUBS.at(workload): PUBS.rows(cells)}
+    for table, circuits in (
+        (LOGICAL_CIRCUITS, [row.logical for row in rows]),
+        (ISA_CIRCUITS, [row.isa for row in rows]),
+    ):
+        tables[table.at(workload)] = circuit_table(table, table.at(workload), indices, circuits)
+    groups: dict[str, list[PubRow]] = {}
+    for row in rows:
+        if row.parameters is not None:
+            groups.setdefault(row.cells["parameter_group"], []).append(row)
+    for group, members in sorted(groups.items()):
+        values = np.stack([row.parameters for row in members if row.parameters is not None])
         dims = ("pub", *(f"sweep_{k}" for k in range(values.ndim - 2)), "parameter")
-        tables[f"parameters/{workload}/{group}"] = Table(
-            {
-                "pub": numbers([first + k for k in members], "pub", "<i8"),
-                "values": Column(values.astype("<f8"), dims, {"units": "radian"}),
-            }
-        )
+        units = {"units": PARAMETERS.columns["values"].unit}
+        pub = PARAMETERS.data({"pub": [row.index for row in members]}).columns["pub"]
+        columns = {"pub": pub, "values": ColumnData(values, dims, units)}
+        tables[PARAMETERS.at(workload, group)] = TableData(columns)
     return tables
 
 
 def _observables(pub: Any, redact: Callable[[str], str]) -> str:
-    if not hasattr(pub, "observables"):
-        return ""
-    return dumps(pub.observables.tolist(), redact)
+    return dumps(pub.observables.tolist(), redact) if hasattr(pub, "observables") else ""
+
+
+def isa_pubs(tables: Mapping[str, TableData], workload: str, path: Path) -> Iterator[Pub]:
+    """Yield the ISA PUBs of a partition, in order.
+
+    Args:
+        tables: The tables of its part, open.
+        workload: Name of the workload.
+        path: Path of the part, for errors.
+
+    Raises:
+        ArchiveError: A circuit is damaged or does not fit its PUB.
+    """
+    columns: dict[str, Any] = {
+        name: column.texts() if column.is_text else column.values[:]
+        for name, column in tables[PUBS.at(workload)].columns.items()
+    }
+    isa = tables[ISA_CIRCUITS.at(workload)].columns
+    start, size = np.asarray(isa["qpy_start"].values), np.asarray(isa["qpy_size"].values)
+    qpy: Any = isa["qpy"].values
+    seen: dict[str, int] = {}
+    for k in range(len(start)):
+        group, values = columns["parameter_group"][k], None
+        if group:
+            position = seen.get(group, 0)
+            values = tables[PARAMETERS.at(workload, group)].columns["values"].values[position]
+            seen[group] = position + 1
+        cells = {name: column[k] for name, column in columns.items()}
+        raw = qpy[start[k] : start[k] + size[k]].tobytes()
+        where = f"{cells['pub']} of {workload!r} in {path}"
+        yield load_pub(cells, raw, values, isa=True, where=where)
+
+
+def load_pub(
+    cells: Mapping[str, Any],
+    qpy: bytes,
+    values: NDArray[Any] | None,
+    *,
+    isa: bool,
+    where: str,
+) -> Pub:
+    """Rebuild one PUB.
+
+    Args:
+        cells: Its row of `/pubs/W`.
+        qpy: Its circuit.
+        values: Parameter values, shape (sweep..., parameters), or None without parameters.
+        isa: True for the observables as laid out.
+        where: What is being read, for errors.
+
+    Raises:
+        ArchiveError: The circuit is damaged or does not fit its PUB.
+    """
+    from qiskit.primitives.containers.bindings_array import BindingsArray
+    from qiskit.primitives.containers.estimator_pub import EstimatorPub
+    from qiskit.primitives.containers.sampler_pub import SamplerPub
+
+    circuit = load_circuit(qpy, where)
+    row = PUBS.values({name: cells[name] for name in ("kind", "shots", "precision")})
+    names = tuple(json.loads(cells["parameter_names_json"]))
+    shape = tuple(json.loads(cells["parameter_shape_json"]))
+    if values is None:
+        values = np.empty((*shape, len(names)))
+    try:
+        bindings = BindingsArray({names: values} if names else None, shape=shape)
+        if row["kind"] == "sampler":
+            return SamplerPub(circuit, bindings, row["shots"])
+        text = cells["isa_observables_json" if isa else "observables_json"]
+        observables = load_observables(text, circuit.num_qubits)
+        return EstimatorPub(circuit, observables, bindings, row["precision"])
+    except (ValueError, TypeError) as error:
+        raise ArchiveError(
+            f"PUB {where} does not fit its circuit ({error}): the file is damaged"
+        ) from error
 
 
 def load_observables(text: str, num_qubits: int) -> ObservablesArray:
@@ -123,50 +224,3 @@ def load_observables(text: str, num_qubits: int) -> ObservablesArray:
         return SparseObservable.from_list(list(node.items()), num_qubits=num_qubits)
 
     return ObservablesArray(build(json.loads(text)), num_qubits=num_qubits, validate=False)
-
-
-def load_pub(
-    columns: Mapping[str, Any],
-    qpy: bytes,
-    values: np.ndarray[Any, Any] | None,
-    *,
-    isa: bool,
-    where: str,
-) -> Pub:
-    """Rebuild one PUB.
-
-    Args:
-        columns: Its row of the table of PUBs.
-        qpy: Its circuit.
-        values: Parameter values, shape (sweep..., parameters), or None without parameters.
-        isa: Whether the observables are the laid-out ones.
-        where: What is being read, for errors.
-
-    Raises:
-        ArchiveError: The circuit is damaged or does not fit its PUB.
-    """
-    from qiskit.primitives.containers.bindings_array import BindingsArray
-    from qiskit.primitives.containers.estimator_pub import EstimatorPub
-    from qiskit.primitives.containers.sampler_pub import SamplerPub
-
-    circuit = load_circuit(qpy, where)
-    names = tuple(json.loads(columns["parameter_names_json"]))
-    shape = tuple(json.loads(columns["parameter_shape_json"]))
-    if values is None:
-        values = np.empty((*shape, len(names)))
-    try:
-        bindings = BindingsArray({names: values} if names else None, shape=shape)
-        if columns["kind"] == "sampler":
-            shots = int(columns["shots"])
-            return SamplerPub(circuit, bindings, shots if shots >= 0 else None)
-        text = columns["isa_observables_json" if isa else "observables_json"]
-        precision = float(columns["precision"])
-        return EstimatorPub(
-            circuit,
-            load_observables(text, circuit.num_qubits),
-            bindings,
-            None if math.isnan(precision) else precision,
-        )
-    except (ValueError, TypeError) as error:
-        msg = f"PUB {where} does not fit its circuit ({error}): the file is damaged."
-        raise ArchiveError(msg) from error

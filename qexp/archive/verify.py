@@ -1,40 +1,39 @@
-"""Whether an archive is what was sealed, and if not, what in it is damaged."""
+"""Check an archive: is it what was sealed, and if not, what in it is damaged."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from qexp.archive.apart import Apart
-from qexp.archive.file import ArchiveFile, locate
-from qexp.archive.required import schema_problems
-from qexp.archive.results import ResultGroup
-from qexp.archive.scan import damages, one_line
-from qexp.archive.stamp import STAMP, stated_and_found
+from qexp.archive.archive_file import ArchiveFile, locate
+from qexp.archive.damage import damages
+from qexp.archive.file_digest import FILE_SHA256, has_its_digest
+from qexp.archive.isolated import IsolatedReader
+from qexp.archive.results import ResultGroup, Signature
+from qexp.archive.schema import ISA_CIRCUITS, LOGICAL_CIRCUITS, PUBS, RESULTS, ROOT, TABLES
+from qexp.archive.tables import Table
 from qexp.core.digest import data_digest, pub_digest
 from qexp.errors import ArchiveError
+from qexp.text import error_reason, one_line
 
 if TYPE_CHECKING:
     import h5py
 
-#: The minor version of the schema in which a file does not state its own SHA-256.
-_UNSTAMPED: Final = "0"
-#: What `Apart` calls to look for damage.
 PROBLEMS: Final = f"{__name__}:problems"
-#: What a line tells of.
+"""The function that an `IsolatedReader` for `verify` calls."""
 _RESULT: Final = "result"
 _OTHER: Final = "other"
-_PATIENCE_S: Final = 60.0
+_TIMEOUT_S: Final = 60.0
 _BYTES_PER_S: Final = 5e6
 
 
 @dataclass(frozen=True)
 class PubCheck:
-    """What was found of one PUB that has a result.
+    """Check of one PUB that has a result.
 
     Attributes:
         workload: Name of its workload.
@@ -50,20 +49,20 @@ class PubCheck:
 
     @property
     def digest(self) -> tuple[str, int, str]:
-        """What `data_digest` takes."""
+        """Argument of `data_digest`."""
         return self.workload, self.index, self.sha256
 
 
-def verify(path: str | Path, apart: Apart | None = None) -> list[str]:
+def verify(path: str | Path, reader: IsolatedReader | None = None) -> list[str]:
     """Check an archive: the digest of the file, of every PUB and of all data, and the schema.
 
     Reads the whole file, one PUB at a time. Archives of schema 1.0 state no digest of the file,
-    so that only their results are checked. Of a file that is not what was sealed, everything is
-    read, to name what is damaged.
+    so that only their results are checked. A file that is not what was sealed is read completely,
+    to name what is damaged.
 
     Args:
         path: The file `run.h5`, or the run's folder.
-        apart: `Apart(PROBLEMS)`, where several files are verified; None: one for this file.
+        reader: `IsolatedReader(PROBLEMS)`, where several files are verified; None: a new one.
 
     Returns:
         Every problem, one line each; empty if the archive is what was sealed.
@@ -75,18 +74,18 @@ def verify(path: str | Path, apart: Apart | None = None) -> list[str]:
         return [str(error)]
     if is_sealed:
         return [line for _, line in _problems(located, is_damaged=False)]
-    with Apart(PROBLEMS) as own:
-        found, is_known = _problems_apart(located, apart or own)
+    with IsolatedReader(PROBLEMS) as own:
+        found, is_complete = _isolated_problems(located, reader or own)
     lines = [line for _, line in found]
     if is_sealed is None:
         return lines
-    whole = f"{located} is not what was sealed: restore it from a copy."
-    has_results = is_known and not any(kind == _RESULT for kind, _ in found)
-    return [f"{whole} Its results are intact." if has_results else whole, *lines]
+    whole = f"{located} is not what was sealed: restore it from a copy"
+    has_results = is_complete and not any(kind == _RESULT for kind, _ in found)
+    return [f"{whole}; its results are intact" if has_results else whole, *lines]
 
 
 def is_as_sealed(path: Path) -> bool | None:
-    """Whether a file has the digest that it states; None where it states none.
+    """Return True where a file has the digest that it states, None where it states none.
 
     Args:
         path: Path of the file.
@@ -97,22 +96,18 @@ def is_as_sealed(path: Path) -> bool | None:
     import h5py
 
     # No attribute or text is read: only these are not protected by a checksum of HDF5's own, and
-    # HDF5 never comes back from some that are damaged.
+    # HDF5 hangs on some that are damaged.
     try:
         with h5py.File(path, "r") as file:
-            if STAMP not in file:
-                return None
-            stated, found = stated_and_found(path, file)
+            return has_its_digest(path, file) if FILE_SHA256 in file else None
     except Exception as error:
         is_hdf5 = h5py.is_hdf5(path)
-        reason = one_line(error) if is_hdf5 else "no HDF5 file, or its beginning is damaged"
-        msg = f"{path} cannot be opened ({reason}): restore it from a copy."
-        raise ArchiveError(msg) from error
-    return stated == found
+        reason = error_reason(error) if is_hdf5 else "no HDF5 file, or its beginning is damaged"
+        raise ArchiveError(f"{path} cannot be opened ({reason}): restore it from a copy") from error
 
 
 def is_intact(path: Path) -> bool | None:
-    """As `is_as_sealed`; False, too, where a digest is missing that the file's schema wants.
+    """Return True where a file is what was sealed.
 
     Args:
         path: Path of the file.
@@ -123,18 +118,18 @@ def is_intact(path: Path) -> bool | None:
     Raises:
         ArchiveError: It is no archive, or too damaged to be opened.
     """
-    found = is_as_sealed(path)
-    if found is not None:
-        return found
+    is_sealed = is_as_sealed(path)
+    if is_sealed is not None:
+        return is_sealed
     file = ArchiveFile(path)
     try:
-        return False if lacks_stamp(file) else None
+        return False if lacks_digest(file) else None
     finally:
         file.close()
 
 
-def intact(given: str | Path) -> Path:
-    """The archive's file, if it is what was sealed: HDF5 and Qiskit may hang on others, or worse.
+def require_intact(given: str | Path) -> Path:
+    """Return the file of an archive that is what was sealed: HDF5 and Qiskit may hang on others.
 
     Args:
         given: The file, or the run's folder.
@@ -144,24 +139,27 @@ def intact(given: str | Path) -> Path:
     """
     path = locate(Path(given))
     if is_intact(path) is False:
-        msg = (
+        raise ArchiveError(
             f"{path} is not what was sealed: restore it from a copy; what is damaged: python -m "
             f"qexp verify {path}"
         )
-        raise ArchiveError(msg)
     return path
 
 
-def lacks_stamp(file: ArchiveFile) -> bool:
-    """Whether a file does not state its own SHA-256 although its schema wants it to."""
-    schema = str(file.attribute("/", "qexp_schema"))
-    return STAMP not in file.group("/") and schema.partition(".")[2] != _UNSTAMPED
+def lacks_digest(file: ArchiveFile) -> bool:
+    """Return True for a file without its own SHA-256, where its schema requires that."""
+    return FILE_SHA256 not in file.group("/") and _minor(file) >= ROOT.columns[FILE_SHA256].since
+
+
+def _minor(file: ArchiveFile) -> int:
+    minor = str(file.attribute("/", "qexp_schema")).partition(".")[2]
+    return int(minor) if minor.isdecimal() else 0
 
 
 def check_pubs(file: h5py.Group) -> Iterator[PubCheck]:
     """Compare the data of every PUB that has a result with its digest.
 
-    Whatever damage there is becomes a `problem`, except to the tables of PUBs themselves.
+    Any damage becomes a `problem`, except to the tables of PUBs themselves.
 
     Args:
         file: The root of an archive.
@@ -170,90 +168,14 @@ def check_pubs(file: h5py.Group) -> Iterator[PubCheck]:
         if "result_row" not in pubs:
             continue  # The scale of a dimension, as netCDF stores it.
         index, rows = pubs["pub"][:], pubs["result_row"][:]
-        groups, shas = pubs["result_group"].asstr()[:], pubs["result_sha256"].asstr()[:]
+        groups, digests = pubs["result_group"].asstr()[:], pubs["result_sha256"].asstr()[:]
         opened: dict[str, ResultGroup] = {}
         for k in np.flatnonzero(rows >= 0):
-            path = f"results/{workload}/{groups[k]}"
-            problem = _pub_problem(file, path, int(rows[k]), shas[k], opened)
+            path = RESULTS.at(workload, groups[k])
+            problem = _pub_problem(file, path, int(rows[k]), digests[k], opened)
             if not problem and index[k] != k:
                 problem = f"it is in row {k}"
-            yield PubCheck(workload, int(index[k]), shas[k], problem)
-
-
-def _problems(path: Path, *, is_damaged: bool) -> Iterator[tuple[str, str]]:
-    """What is wrong, one line each, and whether with a result or with what is beside it.
-
-    Args:
-        path: Path of the file.
-        is_damaged: Whether it is known to be, so that everything in it is read.
-    """
-    try:
-        file = ArchiveFile(path)
-    except ArchiveError as error:
-        yield _RESULT, str(error)
-        return
-    try:
-        yield from _guarded(_result_problems(file), path, _RESULT)
-        if is_damaged:
-            found = (f"In {path}: {clause}." for clause in damages(file.group("/")))
-            yield from _guarded(found, path, _OTHER)
-        yield from _guarded(_schema_problems(file), path, _OTHER)
-    finally:
-        file.close()
-
-
-def _guarded(lines: Iterator[str], path: Path, kind: str) -> Iterator[tuple[str, str]]:
-    """Each line with its kind; an error ends them with one more."""
-    try:
-        for line in lines:
-            yield kind, line
-    except Exception as error:
-        yield kind, f"{path} is damaged ({one_line(error)}): restore it from a copy."
-
-
-def _result_problems(file: ArchiveFile) -> Iterator[str]:
-    digests = []
-    for check in check_pubs(file.group("/")):
-        digests.append(check.digest)
-        if check.problem:
-            where = f"PUB {check.index} of {check.workload!r} in {file.path}"
-            yield f"{where} is damaged: {check.problem}."
-    if data_digest(digests) != file.attribute("/", "data_sha256"):
-        yield f"The data digest of {file.path} is not that of its results."
-
-
-def _schema_problems(file: ArchiveFile) -> Iterator[str]:
-    schema = str(file.attribute("/", "qexp_schema"))
-    if lacks_stamp(file):
-        yield f"{file.path} does not state its SHA-256 ({STAMP}): restore it from a copy."
-    for clause in schema_problems(file.group("/"), schema.partition(".")[2]):
-        yield f"{file.path} lacks what its schema requires: {clause}."
-
-
-def problems(path: str) -> Iterator[tuple[str, str]]:
-    """What is wrong with a file that is not known to be intact, one line each; see `Apart`.
-
-    Args:
-        path: Path of the file.
-    """
-    for kind, line in _problems(Path(path), is_damaged=True):
-        yield kind, " ".join(line.split())
-
-
-def _problems_apart(path: Path, apart: Apart) -> tuple[list[tuple[str, str]], bool]:
-    """The same in a process of its own: HDF5 never comes back from some damaged files.
-
-    Returns:
-        The lines, and whether they are all.
-    """
-    patience_s = _PATIENCE_S + path.stat().st_size / _BYTES_PER_S
-    found: list[tuple[str, str]] = []
-    try:
-        found.extend((kind, line) for kind, line in apart.each(str(path), patience_s))
-    except ArchiveError as error:
-        found.append((_RESULT, f"Not everything in it could be checked: {error}"))
-        return found, False
-    return found, True
+            yield PubCheck(workload, int(index[k]), digests[k], problem)
 
 
 def _pub_problem(
@@ -264,5 +186,160 @@ def _pub_problem(
             opened[path] = ResultGroup(file[path])
         digest = pub_digest(opened[path].row(row))
     except Exception as error:
-        return f"it cannot be read ({one_line(error)})"
+        return f"it cannot be read ({error_reason(error)})"
     return "" if digest == sha256 else "its data does not have its digest"
+
+
+def problems(path: str) -> Iterator[tuple[str, str]]:
+    """Yield the problems of a file that is not known to be intact, see `IsolatedReader`.
+
+    Args:
+        path: Path of the file.
+
+    Yields:
+        Whether it is about a result or about anything else, and the problem in one line.
+    """
+    for kind, line in _problems(Path(path), is_damaged=True):
+        yield kind, one_line(line)
+
+
+def _isolated_problems(path: Path, reader: IsolatedReader) -> tuple[list[tuple[str, str]], bool]:
+    """Return the problems as a child process finds them, and True if these are all."""
+    timeout_s = _TIMEOUT_S + path.stat().st_size / _BYTES_PER_S
+    found: list[tuple[str, str]] = []
+    try:
+        found.extend((kind, line) for kind, line in reader.read(str(path), timeout_s))
+    except ArchiveError as error:
+        found.append((_RESULT, f"not everything in it could be checked: {error}"))
+        return found, False
+    return found, True
+
+
+def _problems(path: Path, *, is_damaged: bool) -> Iterator[tuple[str, str]]:
+    """Yield kind and line of each problem.
+
+    Args:
+        path: Path of the file.
+        is_damaged: True where it may be, so that everything in it is read.
+    """
+    try:
+        file = ArchiveFile(path)
+    except ArchiveError as error:
+        yield _RESULT, str(error)
+        return
+    looks = [(_RESULT, _result_problems(file)), (_OTHER, _schema_problems(file))]
+    if is_damaged:
+        clauses = (f"in {path}: {clause}" for clause in damages(file.group("/")))
+        looks.insert(1, (_OTHER, clauses))
+    try:
+        for kind, lines in looks:
+            try:
+                for line in lines:
+                    yield kind, line
+            except Exception as error:
+                yield kind, f"{path} is damaged ({error_reason(error)}): restore it from a copy"
+    finally:
+        file.close()
+
+
+def _result_problems(file: ArchiveFile) -> Iterator[str]:
+    digests = []
+    for check in check_pubs(file.group("/")):
+        digests.append(check.digest)
+        if check.problem:
+            where = f"PUB {check.index} of {check.workload!r} in {file.path}"
+            yield f"{where} is damaged: {check.problem}"
+    if data_digest(digests) != file.attribute("/", "data_sha256"):
+        yield f"the data digest of {file.path} is not that of its results"
+
+
+def _schema_problems(file: ArchiveFile) -> Iterator[str]:
+    if lacks_digest(file):
+        yield f"{file.path} does not state its SHA-256 ({FILE_SHA256}): restore it from a copy"
+    for clause in schema_problems(file.group("/"), _minor(file)):
+        yield f"{file.path} lacks what its schema requires: {clause}"
+
+
+def schema_problems(file: h5py.Group, minor: int) -> Iterator[str]:
+    """Yield what the schema requires and a file lacks, one clause each.
+
+    A column without any element is not there, and neither is a table without any row.
+
+    Args:
+        file: The root of an archive.
+        minor: Minor version of its schema.
+    """
+    for table in TABLES:
+        for path in _paths(file, table):
+            if path == "" or path in file:
+                yield from _table_problems(file[path or "/"], table, path, minor)
+            elif table.is_required:
+                yield f"group {path} is missing"
+    workloads = _groups(file, "pubs")
+    if not workloads:
+        yield "there are no PUBs"
+    for workload in workloads:
+        for path in (LOGICAL_CIRCUITS.at(workload), ISA_CIRCUITS.at(workload)):
+            if _length(file, f"{path}/sha256") != _length(file, f"{PUBS.at(workload)}/pub"):
+                yield f"{path} has another number of rows than {PUBS.at(workload)}"
+
+
+def _paths(file: h5py.Group, table: Table) -> list[str]:
+    """Return the paths of the groups that are, or should be, tables of this declaration."""
+    paths = [""]
+    for part in table.path.split("/"):
+        paths = [
+            f"{path}/{name}".removeprefix("/")
+            for path in paths
+            # Every workload has circuits.
+            for name in (
+                [part] if part != "*" else _groups(file, "pubs" if path == "circuits" else path)
+            )
+        ]
+    return paths
+
+
+def _table_problems(group: h5py.Group, table: Table, path: str, minor: int) -> Iterator[str]:
+    for name, attribute in table.attributes.items():
+        if attribute.since <= minor and name not in group.attrs:
+            yield f"{path or '/'}@{name} is missing"
+    if table is ROOT:
+        return
+    wanted = {
+        name: column
+        for name, column in table.columns.items()
+        if column.since <= minor and not column.is_optional
+    }
+    has_rows = any(name in group for name in wanted)
+    names = [*wanted, *(_fields(group) if table is RESULTS else ())]
+    if table.dim and not has_rows and not table.is_required:
+        return
+    yield from (f"{path}/{name} is missing" for name in names if name not in group)
+    counted = [name for name in names if name not in wanted or not wanted[name].dim]
+    lengths = {name: _length(group, name) for name in counted if name in group}
+    known = [length for length in lengths.values() if length is not None]
+    usual = max(set(known), key=known.count, default=0)
+    for name, length in lengths.items():
+        if table.dim and length is not None and length != usual:
+            yield f"{path}/{name} has {length} rows, the table has {usual}"
+
+
+def _fields(group: h5py.Group) -> Sequence[str]:
+    """Return the variables of a group of results, without those that have no elements."""
+    signature = group.attrs.get("signature_json")
+    fields = Signature.from_json(signature).fields if signature else ()
+    return [field.variable for field in fields if 0 not in field.shape]
+
+
+def _groups(file: h5py.Group, path: str) -> list[str]:
+    import h5py
+
+    items = file[path].items() if path in file else ()
+    return [name for name, item in items if isinstance(item, h5py.Group)]
+
+
+def _length(file: h5py.Group, path: str) -> int | None:
+    """Return the number of rows of a column, None where it is not there or a scalar."""
+    item: Any = file.get(path)
+    shape = getattr(item, "shape", None)
+    return int(shape[0]) if shape else None

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
-from qexp.archive.commit import sync_directory
+from qexp.archive.atomic_files import sync_directory
 from qexp.batch.ledger import Event, Ledger
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError

@@ -11,11 +11,11 @@ import h5py
 import pytest
 from qiskit import QuantumCircuit
 
-from qexp.archive.scan import damages
-from qexp.archive.store import RunStore
+from qexp.archive.damage import damages
+from qexp.archive.writer import RunStore
 from qexp.batch.journal import Journal
 from qexp.batch.ledger import Started
-from tests.unit.archive.samples import (
+from tests.archives import (
     header,
     outcome,
     sampler_jobs,

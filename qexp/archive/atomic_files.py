@@ -1,7 +1,7 @@
-"""Files appear completely or not at all, and survive a power cut once they have appeared.
+"""Files that appear completely or not at all, and survive a power cut once they have appeared.
 
-A part ends with the SHA-256 of what precedes it, so that a damaged one is known before anything
-in it is believed. HDF5 takes no notice of bytes after its own.
+A file with a digest ends with the SHA-256 of what precedes it, so that damage is noticed before
+anything in it is believed. HDF5 takes no notice of bytes after its own.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from qexp.core.digest import NUM_DIGITS
 from qexp.errors import ArchiveError
+from qexp.text import one_line
 
 BLOCK_BYTES: Final = 2**20
+NUM_DIGITS: Final = 64
+"""Hexadecimal digits of a SHA-256."""
 _MARGIN_BYTES: Final = 2**20
 
 
-class DamagedPartError(ArchiveError):
-    """A part does not hold what was written to it."""
+class DamagedFileError(ArchiveError):
+    """A file does not hold what was written to it."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Write to the yielded temporary path; on success it becomes `path`, durably and atomically.
+    """Yield a temporary path to write to; on success it becomes `path`, durably and atomically.
 
     On an exception nothing is left behind and an existing `path` is as it was.
 
@@ -44,11 +46,12 @@ def replacing(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     except (OSError, RuntimeError) as error:
         code = getattr(error, "errno", None)
-        reason = os.strerror(code) if code else " ".join(str(error).split())
+        reason = os.strerror(code) if code else one_line(error)
         # HDF5 reports a checksum that does not match without an errno.
-        advice = "Check free space and permissions" if code else "A part is damaged"
-        msg = f"Cannot write {path}: {reason}. {advice}; what was written before is kept."
-        raise ArchiveError(msg) from error
+        advice = "check free space and permissions" if code else "a part is damaged"
+        raise ArchiveError(
+            f"cannot write {path}: {reason}; {advice}; what was written before is kept"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -56,7 +59,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def require_space(path: Path, num_bytes: int) -> None:
     """Refuse to write a file of up to `num_bytes` where the disk has no room for it.
 
-    HDF5 cannot be left to find out: it corrupts the process's memory where a write fails.
+    HDF5 cannot be left to find out: it corrupts the memory of the process where a write fails.
 
     Raises:
         ArchiveError: There is not enough free space.
@@ -65,18 +68,17 @@ def require_space(path: Path, num_bytes: int) -> None:
     needed = num_bytes + num_bytes // 4 + _MARGIN_BYTES
     free = shutil.disk_usage(path.parent).free
     if free < needed:
-        msg = (
-            f"Cannot write {path}: it takes up to {needed / 1e6:.1f} MB and {free / 1e6:.1f} MB "
-            "are free. Make room; what was written before is kept."
+        raise ArchiveError(
+            f"cannot write {path}: it takes up to {needed / 1e6:.1f} MB and {free / 1e6:.1f} MB "
+            "are free; make room, what was written before is kept"
         )
-        raise ArchiveError(msg)
 
 
-def write_part_file(path: Path, data: bytes) -> str:
-    """Write a part atomically and durably, creating its folder.
+def write_with_digest(path: Path, data: bytes) -> str:
+    """Write a file and its digest atomically and durably, creating its folder.
 
     Returns:
-        SHA-256 of the file's bytes, in hexadecimal.
+        SHA-256 of all bytes of the file, in hexadecimal.
 
     Raises:
         ArchiveError: It cannot be written.
@@ -90,48 +92,52 @@ def write_part_file(path: Path, data: bytes) -> str:
     return sha.hexdigest()
 
 
-def read_part_file(path: Path) -> bytes:
-    """What was written to a part.
+def read_with_digest(path: Path) -> bytes:
+    """Return what was written to a file, without its digest.
 
     Raises:
-        ArchiveError: As `check_part_file`.
+        ArchiveError: As `check_digest`.
     """
-    check_part_file(path)
-    with _reading(path) as stream:
+    check_digest(path)
+    with _open(path) as stream:
         return stream.read()[:-NUM_DIGITS]
 
 
-def check_part_file(path: Path) -> str:
-    """SHA-256 of a part's bytes, in hexadecimal, as `write_part_file` returned it.
+def check_digest(path: Path) -> str:
+    """Return the SHA-256 of all bytes of a file, as `write_with_digest` returned it.
 
     Raises:
-        DamagedPartError: Its bytes are not those that were written.
-        ArchiveError: There is no such part, or it cannot be read.
+        DamagedFileError: Its bytes are not those that were written.
+        ArchiveError: There is no such file, or it cannot be read.
     """
     sha, last = hashlib.sha256(), b""
-    with _reading(path) as stream:
+    with _open(path) as stream:
         while block := stream.read(BLOCK_BYTES):
             known = memoryview(last + block)
             sha.update(known[:-NUM_DIGITS])
             last = bytes(known[-NUM_DIGITS:])
     if sha.hexdigest().encode("ascii") != last:
-        msg = f"Part {path} is damaged: it is not what was written. Restore it from a copy."
-        raise DamagedPartError(msg)
+        raise DamagedFileError(f"{path} is damaged, it is not what was written: restore a copy")
     sha.update(last)
     return sha.hexdigest()
 
 
+def sync_directory(path: Path) -> None:
+    """Make the entries of a directory durable."""
+    _sync(path)
+
+
 @contextmanager
-def _reading(path: Path) -> Iterator[BinaryIO]:
+def _open(path: Path) -> Iterator[BinaryIO]:
     try:
         with path.open("rb") as stream:
             yield stream
     except FileNotFoundError as error:
-        msg = f"Part {path} is missing: restore the run's folder from a copy."
-        raise ArchiveError(msg) from error
+        raise ArchiveError(f"{path} is missing: restore the run's folder from a copy") from error
     except OSError as error:
-        msg = f"Part {path} cannot be read: {error.strerror}. Check the disk and permissions."
-        raise ArchiveError(msg) from error
+        raise ArchiveError(
+            f"{path} cannot be read ({error.strerror}): check the disk and permissions"
+        ) from error
 
 
 def _make_folder(folder: Path) -> None:
@@ -143,13 +149,9 @@ def _make_folder(folder: Path) -> None:
         _sync(folder.parent)
         _sync(folder.parent.parent)
     except OSError as error:
-        msg = f"Cannot create {folder}: {error.strerror}. Choose a writable run folder."
-        raise ArchiveError(msg) from error
-
-
-def sync_directory(path: Path) -> None:
-    """Make the entries of a directory durable."""
-    _sync(path)
+        raise ArchiveError(
+            f"cannot create {folder} ({error.strerror}): choose a writable run folder"
+        ) from error
 
 
 def _sync(path: Path) -> None:

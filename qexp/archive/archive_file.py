@@ -1,4 +1,4 @@
-"""Access to an archive's file: open it, read texts, numbers, columns and cells, or say why not."""
+"""Access to the file of an archive: open it, read texts, numbers, columns and cells."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME, SCHEMA
 from qexp.errors import ArchiveError
+from qexp.text import one_line
 
 if TYPE_CHECKING:
     import h5py
@@ -31,45 +32,41 @@ class ArchiveFile:
 
     Args:
         path: Path of the file.
+
+    Raises:
+        ArchiveError: It is no archive that this version reads.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._h5 = _open_file(path)
+        self._h5 = _open(path)
         self._columns: dict[str, Any] = {}
         self._single_reads: Counter[str] = Counter()
 
     @property
     def is_open(self) -> bool:
-        """Whether `close` has not been called."""
+        """True until `close` is called."""
         return bool(self._h5)
 
     def close(self) -> None:
         """Close the file; harmless when closed already."""
         self._h5.close()
 
-    @property
-    def _open(self) -> h5py.File:
-        if not self._h5:
-            msg = f"The archive {self.path} has been closed: open it again with qexp.open_archive."
-            raise ArchiveError(msg)
-        return self._h5
-
     @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Turn what h5py and its callers raise on damaged files into `ArchiveError`."""
+    def reading(self) -> Iterator[h5py.File]:
+        """Yield the root; turn what h5py raises on damaged files into `ArchiveError`."""
+        if not self._h5:
+            raise ArchiveError(f"{self.path} has been closed: open it with qexp.open_archive")
         try:
-            yield
+            yield self._h5
         except ArchiveError:
             raise
         except Exception as error:
             # A flipped bit makes any name, type, shape or value, and so any exception.
-            reason = " ".join(str(error).split())
-            msg = f"{self.path} is damaged ({reason}): restore it from a copy."
-            raise ArchiveError(msg) from error
+            raise _damaged(self.path, error) from error
 
     def guarded(self, read: Callable[P, T]) -> Callable[P, T]:
-        """`read`, called within `reading`."""
+        """Return `read`, called within `reading`."""
 
         @wraps(read)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -79,86 +76,87 @@ class ArchiveFile:
         return guarded
 
     def attribute(self, group: str, name: str) -> Any:
-        """An attribute: text, or a NumPy scalar."""
-        with self.reading():
-            value = self._open[group].attrs[name]
+        """Return an attribute: text, or a NumPy scalar."""
+        with self.reading() as root:
+            value = root[group].attrs[name]
         return value if isinstance(value, str) else np.ravel(value)[0]
 
     def text(self, path: str) -> str:
-        """One text, stored as a string or as UTF-8 bytes."""
-        with self.reading():
-            dataset = self._open[path]
+        """Return one text, stored as a string or as UTF-8 bytes."""
+        with self.reading() as root:
+            dataset = root[path]
             if dataset.dtype.kind == "S":
                 return str(dataset[:].tobytes().decode("utf-8"))
             return str(dataset.asstr()[()])
 
     def document(self, path: str) -> Any:
-        """One JSON document."""
+        """Return one JSON document, parsed."""
         text = self.text(path)
         with self.reading():
             return json.loads(text)
 
     def texts(self, path: str) -> list[str]:
-        """A column of texts, empty where it was left out."""
-        with self.reading():
-            return list(self._open[path].asstr()[:]) if path in self._open else []
+        """Return a column of texts, empty where it was left out."""
+        with self.reading() as root:
+            return list(root[path].asstr()[:]) if path in root else []
 
     def count(self, path: str) -> int:
-        """Length of a column, 0 where it was left out."""
-        with self.reading():
-            return int(self._open[path].shape[0]) if path in self._open else 0
+        """Return the length of a column, 0 where it was left out."""
+        with self.reading() as root:
+            return int(root[path].shape[0]) if path in root else 0
 
     def column(self, path: str) -> NDArray[Any]:
-        """A whole column, read once."""
+        """Return a whole column, read once."""
         if path not in self._columns:
-            with self.reading():
-                dataset = self._open[path]
+            with self.reading() as root:
+                dataset = root[path]
                 values = dataset.asstr()[:] if dataset.dtype.kind == "O" else dataset[:]
             self._columns[path] = values
         return self._columns[path]
 
     def cell(self, path: str, row: int) -> Any:
-        """One value of a column, without reading the others."""
-        with self.reading():
-            dataset = self._open[path]
+        """Return one value of a column, without reading the others."""
+        with self.reading() as root:
+            dataset = root[path]
             return dataset.asstr()[row] if dataset.dtype.kind == "O" else dataset[row]
 
     def value(self, path: str, row: int) -> Any:
-        """As `cell`, of a column that is small enough to be read once several were asked for."""
+        """Return one value of a small column, which is read once several were asked for."""
         self._single_reads[path] += 1
         if path in self._columns or self._single_reads[path] > _FEW:
             return self.column(path)[row]
         return self.cell(path, row)
 
     def rows(self, path: str, start: int, stop: int) -> NDArray[Any]:
-        """Part of a numeric column, empty where the column was left out."""
-        with self.reading():
-            return self._open[path][start:stop] if path in self._open else np.empty(0, "u1")
+        """Return part of a numeric column, empty where the column was left out."""
+        with self.reading() as root:
+            return root[path][start:stop] if path in root else np.empty(0, "u1")
 
     def group(self, path: str) -> h5py.Group:
-        """A group, for reading it within `reading`."""
-        group: h5py.Group = self._open[path]
-        return group
+        """Return a group, to be read within `reading`."""
+        with self.reading() as root:
+            group: h5py.Group = root[path]
+            return group
 
     def groups(self, path: str) -> list[str]:
-        """Names of the groups in a group, none where it was left out."""
+        """Return the names of the groups in a group, none where it was left out."""
         import h5py
 
-        with self.reading():
-            items = self._open[path].items() if path in self._open else ()
+        with self.reading() as root:
+            items = root[path].items() if path in root else ()
             return [name for name, item in items if isinstance(item, h5py.Group)]
 
     def columns(self, path: str) -> list[str]:
-        """Names of a table's columns, none where it was left out."""
+        """Return the names of the columns of a table, none where it was left out."""
         import h5py
 
-        with self.reading():
-            items = self._open[path].items() if path in self._open else ()
+        with self.reading() as root:
+            items = root[path].items() if path in root else ()
             return [n for n, item in items if isinstance(item, h5py.Dataset) and _is_column(item)]
 
 
 def locate(path: Path) -> Path:
-    """The archive's file, given the file or the run's folder.
+    """Return the file of an archive, given the file or the run's folder.
 
     Raises:
         ArchiveError: There is none.
@@ -167,40 +165,43 @@ def locate(path: Path) -> Path:
         if (path / ARCHIVE_NAME).is_file():
             return path / ARCHIVE_NAME
         if (path / PARTS_NAME).is_dir():
-            msg = f"The run in {path} is not sealed yet: its parts are in {path / PARTS_NAME}."
-            raise ArchiveError(msg)
-        msg = f"There is no {ARCHIVE_NAME} in {path}: name a run's folder or its archive."
-        raise ArchiveError(msg)
+            parts = path / PARTS_NAME
+            raise ArchiveError(f"the run in {path} is not sealed yet: its parts are in {parts}")
+        raise ArchiveError(
+            f"there is no {ARCHIVE_NAME} in {path}: name a run's folder or its archive"
+        )
     if not path.is_file():
-        msg = f"There is no archive {path}: no such file. Runs are in outputs/EXPERIMENT/RUN_ID/."
-        raise ArchiveError(msg)
+        raise ArchiveError(
+            f"there is no archive {path}: no such file; runs are in outputs/EXPERIMENT/RUN_ID/"
+        )
     return path
 
 
-def _open_file(path: Path) -> h5py.File:
+def _open(path: Path) -> h5py.File:
     import h5py
 
     try:
         file = h5py.File(path, "r")
     except OSError as error:
         kind = "cannot be opened" if h5py.is_hdf5(path) else "is not an HDF5 file"
-        msg = f"{path} {kind} ({' '.join(str(error).split())})."
-        raise ArchiveError(msg) from error
+        raise ArchiveError(f"{path} {kind} ({one_line(error)})") from error
     try:
         schema = file.attrs.get("qexp_schema")
     except Exception as error:
         file.close()
-        msg = f"{path} is damaged ({' '.join(str(error).split())}): restore it from a copy."
-        raise ArchiveError(msg) from error
+        raise _damaged(path, error) from error
     if not isinstance(schema, str):
-        file.close()
-        msg = f"{path} is an HDF5 file but not a qexp archive (no attribute 'qexp_schema')."
-        raise ArchiveError(msg)
-    if schema.partition(".")[0] != SCHEMA.partition(".")[0]:
-        file.close()
-        msg = f"{path} has schema {schema}; this qexp reads {SCHEMA}: install one that reads it."
-        raise ArchiveError(msg)
-    return file
+        reason = "is an HDF5 file but not a qexp archive (no attribute 'qexp_schema')"
+    elif schema.partition(".")[0] != SCHEMA.partition(".")[0]:
+        reason = f"has schema {schema}; this qexp reads {SCHEMA}: install one that reads it"
+    else:
+        return file
+    file.close()
+    raise ArchiveError(f"{path} {reason}")
+
+
+def _damaged(path: Path, error: Exception) -> ArchiveError:
+    return ArchiveError(f"{path} is damaged ({one_line(error)}): restore it from a copy")
 
 
 def _is_column(item: Any) -> bool:

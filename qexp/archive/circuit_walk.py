@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qexp.archive.identity import compact, head, instruction, parameter
+from qexp.archive.circuit_digest import compact, head, instruction, parameter
 from qexp.archive.openqasm3 import Program, number
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ class Description(NamedTuple):
     """What is said of a circuit.
 
     Attributes:
-        sha256: Its identity, see `qexp.archive.identity`.
+        sha256: Its identity, see `qexp.archive.circuit_digest`.
         qasm3: OpenQASM 3, `""` where it cannot be expressed in it.
         depth: As `QuantumCircuit.depth()`.
         size: As `QuantumCircuit.size()`.

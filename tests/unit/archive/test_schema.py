@@ -7,11 +7,10 @@ from pathlib import Path
 import h5py
 import pytest
 
-from qexp.archive.required import schema_problems
-from qexp.archive.stamp import stamp
-from qexp.archive.store import RunStore
-from qexp.archive.verify import verify
-from tests.unit.archive.samples import header, sampler_jobs, sampler_pub, write_partition, write_run
+from qexp.archive.file_digest import write_digest
+from qexp.archive.verify import schema_problems, verify
+from qexp.archive.writer import RunStore
+from tests.archives import header, sampler_jobs, sampler_pub, write_partition, write_run
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +33,7 @@ def changed(sealed: Path, tmp_path: Path) -> Callable[[Callable[[h5py.File], Non
         with path.open("r+b") as stream:
             stream.seek(start)
             stream.write(b"0" * 64)
-        stamp(path)
+        write_digest(path)
         return verify(path)
 
     return verified
@@ -107,7 +106,7 @@ def test_every_kind_of_run_has_what_is_required(sealed: Path, tmp_path: Path) ->
     planned = store.seal("planned", keep_parts=True)
     for path in (sealed, planned):
         with h5py.File(path) as file:
-            assert list(schema_problems(file, "2")) == []
+            assert list(schema_problems(file, 2)) == []
         assert verify(path) == []
 
 
@@ -115,7 +114,7 @@ def test_an_older_schema_requires_less(sealed: Path, tmp_path: Path) -> None:
     shutil.copy(sealed, tmp_path / "run.h5")
     with h5py.File(tmp_path / "run.h5", "r+") as file:
         del file.attrs["funding_json"]
-        assert list(schema_problems(file, "1")) == []
+        assert list(schema_problems(file, 1)) == []
         del file["jobs/attempt"]
-        assert list(schema_problems(file, "0")) == []
-        assert len(list(schema_problems(file, "2"))) == 2
+        assert list(schema_problems(file, 0)) == []
+        assert len(list(schema_problems(file, 2))) == 2

@@ -1,4 +1,4 @@
-"""Read files in a process of its own: HDF5 never comes back from some damaged files.
+"""Read files in a child process with a time limit: HDF5 hangs on some damaged files.
 
 The process reads one file after the other, so that its start is paid for once. One that does not
 answer in time is killed, and so costs nothing but the file it was at.
@@ -9,26 +9,31 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib import import_module
 from threading import Event, Timer
-from types import TracebackType
 from typing import Any, Self
 
 from qexp.errors import ArchiveError
+from qexp.text import one_line
 
 
-class ApartError(ArchiveError):
-    """A file could not be read apart: it took too long, or ended the process that read it."""
+class IsolatedError(ArchiveError):
+    """A file could not be read in the child process: it took too long, or ended the process."""
 
 
-class Apart:
-    """Calls a function of one text in another process. A context manager.
+class IsolatedReader:
+    """Calls a function of one text in a child process. A context manager.
 
     Args:
         function: `"module:name"` of a function of this package. It takes a text and yields plain
             JSON; an `ArchiveError` that it raises is raised here.
+
+    Example:
+        >>> with IsolatedReader("glob:iglob") as reader:
+        ...     list(reader.read("/", timeout_s=60))
+        ['/']
     """
 
     def __init__(self, function: str) -> None:
@@ -38,24 +43,19 @@ class Apart:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end()
 
-    def each(self, argument: str, patience_s: float) -> Generator[Any, None, None]:
-        """What the function yields, as soon as it does.
+    def read(self, argument: str, timeout_s: float) -> Iterator[Any]:
+        """Yield what the function yields, as soon as it does.
 
         Args:
-            argument: What it is called with.
-            patience_s: How long it may take, in seconds.
+            argument: Argument of the function.
+            timeout_s: How long it may take, in seconds.
 
         Raises:
             ArchiveError: The function raised it.
-            ApartError: It did not end in time, or ended its process.
+            IsolatedError: It did not end in time, or ended its process.
         """
         process = self._started()
         is_late, is_answered = Event(), False
@@ -64,7 +64,7 @@ class Apart:
             is_late.set()
             process.kill()
 
-        timer = Timer(patience_s, stop)
+        timer = Timer(timeout_s, stop)
         timer.daemon = True
         timer.start()
         try:
@@ -76,12 +76,12 @@ class Apart:
                     yield value
         finally:
             timer.cancel()
-            # Also where nobody took all that it said: the next answer must be to the next call.
+            # Also where the caller did not take every value: the next answer is to the next call.
             if is_late.is_set() or not is_answered:
                 self._end()
         if not is_answered:
-            how = f"took more than {patience_s:.0f} s" if is_late.is_set() else "ended the process"
-            raise ApartError(f"{argument} cannot be read: reading it {how}.")
+            how = f"took more than {timeout_s:.0f} s" if is_late.is_set() else "ended the process"
+            raise IsolatedError(f"{argument} cannot be read: reading it {how}")
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None:
@@ -101,19 +101,19 @@ class Apart:
             process.communicate()
 
 
-def call_apart(function: str, argument: str, patience_s: float) -> Any:
-    """The one value that a function yields in a process for this one call.
+def read_isolated(function: str, argument: str, timeout_s: float) -> Any:
+    """Return the one value that a function yields in a child process for this call.
 
     Raises:
-        ArchiveError: As `Apart.each`.
+        ArchiveError: As `IsolatedReader.read`.
     """
-    with Apart(function) as apart:
-        (value,) = apart.each(argument, patience_s)
+    with IsolatedReader(function) as reader:
+        (value,) = reader.read(argument, timeout_s)
         return value
 
 
 def _answers(process: subprocess.Popen[bytes], argument: str) -> Iterator[tuple[str, Any]]:
-    """What the process says to one argument: values, then `end` or `error`, unless it dies."""
+    """Yield the replies to one argument: values, then `end` or `error`, unless the process dies."""
     assert process.stdin is not None
     assert process.stdout is not None
     with suppress(OSError):
@@ -132,18 +132,18 @@ def _serve(function: Callable[[str], Iterator[Any]]) -> None:
         argument = json.loads(line)
         try:
             for value in function(argument):
-                _say("value", value)
+                _reply("value", value)
         except ArchiveError as error:
-            _say("error", str(error))
+            _reply("error", str(error))
         except Exception as error:
             # A flipped bit makes any name, type, shape or value, and so any exception.
-            reason = " ".join(str(error).split()) or type(error).__name__
-            _say("error", f"{argument} is damaged ({reason}): restore it from a copy.")
+            reason = one_line(error) or type(error).__name__
+            _reply("error", f"{argument} is damaged ({reason}): restore it from a copy")
         else:
-            _say("end", None)
+            _reply("end", None)
 
 
-def _say(kind: str, value: Any) -> None:
+def _reply(kind: str, value: Any) -> None:
     sys.stdout.buffer.write(json.dumps([kind, value]).encode("ascii") + b"\n")
     sys.stdout.buffer.flush()
 
