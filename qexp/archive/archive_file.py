@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 
 import numpy as np
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import h5py
     from numpy.typing import NDArray
 
-#: Reading a column costs about as much as so many of its values one by one.
 _FEW: Final = 16
+"""Reading a column costs about as much as so many of its values one by one."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,16 +32,24 @@ class ArchiveFile:
 
     Args:
         path: Path of the file.
+        is_part: True for a part of an unfinished run, which states no schema.
 
     Raises:
         ArchiveError: It is no archive that this version reads.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_part: bool = False) -> None:
         self.path = path
-        self._h5 = _open(path)
+        self._h5 = _open(path, is_part)
         self._columns: dict[str, Any] = {}
         self._single_reads: Counter[str] = Counter()
+        self._few = 0 if is_part else _FEW
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def is_open(self) -> bool:
@@ -114,8 +122,8 @@ class ArchiveFile:
             self._columns[path] = values
         return self._columns[path]
 
-    def cell(self, path: str, row: int) -> Any:
-        """Return one value of a column, without reading the others."""
+    def cell(self, path: str, row: int | slice) -> Any:
+        """Return one value of a column, or a slice of it, without reading the others."""
         with self.reading() as root:
             dataset = root[path]
             return dataset.asstr()[row] if dataset.dtype.kind == "O" else dataset[row]
@@ -123,14 +131,9 @@ class ArchiveFile:
     def value(self, path: str, row: int) -> Any:
         """Return one value of a small column, which is read once several were asked for."""
         self._single_reads[path] += 1
-        if path in self._columns or self._single_reads[path] > _FEW:
+        if path in self._columns or self._single_reads[path] > self._few:
             return self.column(path)[row]
         return self.cell(path, row)
-
-    def rows(self, path: str, start: int, stop: int) -> NDArray[Any]:
-        """Return part of a numeric column, empty where the column was left out."""
-        with self.reading() as root:
-            return root[path][start:stop] if path in root else np.empty(0, "u1")
 
     def group(self, path: str) -> h5py.Group:
         """Return a group, to be read within `reading`."""
@@ -177,7 +180,7 @@ def locate(path: Path) -> Path:
     return path
 
 
-def _open(path: Path) -> h5py.File:
+def _open(path: Path, is_part: bool) -> h5py.File:
     import h5py
 
     try:
@@ -190,6 +193,8 @@ def _open(path: Path) -> h5py.File:
     except Exception as error:
         file.close()
         raise _damaged(path, error) from error
+    if is_part:
+        return file
     if not isinstance(schema, str):
         reason = "is an HDF5 file but not a qexp archive (no attribute 'qexp_schema')"
     elif schema.partition(".")[0] != SCHEMA.partition(".")[0]:

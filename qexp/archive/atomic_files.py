@@ -41,9 +41,9 @@ def replacing(path: Path) -> Iterator[Path]:
         # A process that was killed may have left one.
         temporary.unlink(missing_ok=True)
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         os.replace(temporary, path)
-        _sync(path.parent)
+        sync(path.parent)
     except (OSError, RuntimeError) as error:
         code = getattr(error, "errno", None)
         reason = os.strerror(code) if code else one_line(error)
@@ -75,7 +75,7 @@ def require_space(path: Path, num_bytes: int) -> None:
 
 
 def write_with_digest(path: Path, data: bytes) -> str:
-    """Write a file and its digest atomically and durably, creating its folder.
+    """Write a file that ends with its digest, atomically and durably, creating its folder.
 
     Returns:
         SHA-256 of all bytes of the file, in hexadecimal.
@@ -83,7 +83,16 @@ def write_with_digest(path: Path, data: bytes) -> str:
     Raises:
         ArchiveError: It cannot be written.
     """
-    _make_folder(path.parent)
+    folder = path.parent
+    if not folder.is_dir():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            sync(folder.parent)
+            sync(folder.parent.parent)
+        except OSError as error:
+            raise ArchiveError(
+                f"cannot create {folder} ({error.strerror}): choose a writable run folder"
+            ) from error
     sha = hashlib.sha256(data)
     digits = sha.hexdigest().encode("ascii")
     with replacing(path) as temporary:
@@ -93,11 +102,7 @@ def write_with_digest(path: Path, data: bytes) -> str:
 
 
 def read_with_digest(path: Path) -> bytes:
-    """Return what was written to a file, without its digest.
-
-    Raises:
-        ArchiveError: As `check_digest`.
-    """
+    """Return what was written to a file, without its digest; raise as `check_digest`."""
     check_digest(path)
     with _open(path) as stream:
         return stream.read()[:-NUM_DIGITS]
@@ -122,11 +127,6 @@ def check_digest(path: Path) -> str:
     return sha.hexdigest()
 
 
-def sync_directory(path: Path) -> None:
-    """Make the entries of a directory durable."""
-    _sync(path)
-
-
 @contextmanager
 def _open(path: Path) -> Iterator[BinaryIO]:
     try:
@@ -135,26 +135,14 @@ def _open(path: Path) -> Iterator[BinaryIO]:
     except FileNotFoundError as error:
         raise ArchiveError(f"{path} is missing: restore the run's folder from a copy") from error
     except OSError as error:
+        reason = error.strerror
         raise ArchiveError(
-            f"{path} cannot be read ({error.strerror}): check the disk and permissions"
+            f"{path} cannot be read ({reason}): check disk and permissions"
         ) from error
 
 
-def _make_folder(folder: Path) -> None:
-    """Create a folder durably, with its parent; nothing where it exists."""
-    if folder.is_dir():
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _sync(folder.parent)
-        _sync(folder.parent.parent)
-    except OSError as error:
-        raise ArchiveError(
-            f"cannot create {folder} ({error.strerror}): choose a writable run folder"
-        ) from error
-
-
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Make the content of a file, or the entries of a folder, durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -12,15 +12,16 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib import import_module
-from threading import Event, Timer
+from threading import Timer
+from time import monotonic
 from typing import Any, Self
 
 from qexp.errors import ArchiveError
-from qexp.text import one_line
+from qexp.text import error_reason
 
 
 class IsolatedError(ArchiveError):
-    """A file could not be read in the child process: it took too long, or ended the process."""
+    """Reading a file took too long, or ended the child process."""
 
 
 class IsolatedReader:
@@ -57,42 +58,30 @@ class IsolatedReader:
             ArchiveError: The function raised it.
             IsolatedError: It did not end in time, or ended its process.
         """
-        process = self._started()
-        is_late, is_answered = Event(), False
-
-        def stop() -> None:
-            is_late.set()
-            process.kill()
-
-        timer = Timer(timeout_s, stop)
+        if self._process is None:
+            # Libraries complain of damaged files in lines of their own.
+            pipe, null = subprocess.PIPE, subprocess.DEVNULL
+            self._process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, stderr=null)
+        deadline = monotonic() + timeout_s
+        timer = Timer(timeout_s, self._process.kill)
         timer.daemon = True
         timer.start()
+        kind = ""
         try:
-            for kind, value in _answers(process, argument):
-                is_answered = kind != "value"
+            for kind, value in _replies(self._process, argument):
                 if kind == "error":
                     raise ArchiveError(value)
                 if kind == "value":
                     yield value
         finally:
             timer.cancel()
-            # Also where the caller did not take every value: the next answer is to the next call.
-            if is_late.is_set() or not is_answered:
+            is_late = monotonic() >= deadline
+            # Also where the caller did not take every value: the next reply is to the next call.
+            if is_late or kind not in ("error", "end"):
                 self._end()
-        if not is_answered:
-            how = f"took more than {timeout_s:.0f} s" if is_late.is_set() else "ended the process"
+        if kind != "end":
+            how = f"took more than {timeout_s:.0f} s" if is_late else "ended the process"
             raise IsolatedError(f"{argument} cannot be read: reading it {how}")
-
-    def _started(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                # Libraries complain of damaged files in lines of their own.
-                stderr=subprocess.DEVNULL,
-            )
-        return self._process
 
     def _end(self) -> None:
         process, self._process = self._process, None
@@ -102,28 +91,23 @@ class IsolatedReader:
 
 
 def read_isolated(function: str, argument: str, timeout_s: float) -> Any:
-    """Return the one value that a function yields in a child process for this call.
-
-    Raises:
-        ArchiveError: As `IsolatedReader.read`.
-    """
+    """Return the one value that a function yields in a child process, see `IsolatedReader`."""
     with IsolatedReader(function) as reader:
         (value,) = reader.read(argument, timeout_s)
         return value
 
 
-def _answers(process: subprocess.Popen[bytes], argument: str) -> Iterator[tuple[str, Any]]:
+def _replies(process: subprocess.Popen[bytes], argument: str) -> Iterator[tuple[str, Any]]:
     """Yield the replies to one argument: values, then `end` or `error`, unless the process dies."""
     assert process.stdin is not None
     assert process.stdout is not None
+    kind = "value"
     with suppress(OSError):
         process.stdin.write(json.dumps(argument).encode("ascii") + b"\n")
         process.stdin.flush()
-        while (line := process.stdout.readline()).endswith(b"\n"):
+        while kind == "value" and (line := process.stdout.readline()).endswith(b"\n"):
             kind, value = json.loads(line)
             yield kind, value
-            if kind != "value":
-                return
 
 
 def _serve(function: Callable[[str], Iterator[Any]]) -> None:
@@ -137,8 +121,8 @@ def _serve(function: Callable[[str], Iterator[Any]]) -> None:
             _reply("error", str(error))
         except Exception as error:
             # A flipped bit makes any name, type, shape or value, and so any exception.
-            reason = one_line(error) or type(error).__name__
-            _reply("error", f"{argument} is damaged ({reason}): restore it from a copy")
+            reason = f"{argument} is damaged ({error_reason(error)}): restore it from a copy"
+            _reply("error", reason)
         else:
             _reply("end", None)
 

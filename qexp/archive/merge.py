@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.file_digest import reserve_digest, write_digest
 from qexp.archive.header import header_tables, root_attributes
 from qexp.archive.jobs import IN_PARTS
@@ -138,9 +139,7 @@ def _verify(target: Path, expected: str) -> None:
     Raises:
         ArchiveError: A result is not what the job returned.
     """
-    import h5py
-
-    with h5py.File(target, "r") as file:
+    with ArchiveFile(target) as file:
         checks = list(check_pubs(file))
     for check in checks:
         if check.problem:

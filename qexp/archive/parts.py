@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.atomic_files import DamagedFileError, check_digest, read_with_digest
 from qexp.archive.jobs import read_partition
 from qexp.archive.netcdf import storage
-from qexp.archive.pubs import isa_pubs
+from qexp.archive.pubs import read_pub
 from qexp.archive.schema import ARCHIVE_NAME, PARTITIONS, PARTS_NAME
 from qexp.archive.tables import ColumnData, TableData
 from qexp.core.model import FailureKind, JobState, Partition
@@ -105,9 +106,10 @@ class StoredParts:
         Raises:
             ArchiveError: The partition was not written, or is damaged.
         """
-        path = self.partition_path(partition.index)
-        with open_part(path) as tables:
-            return list(isa_pubs(tables, partition.workload, path))
+        path, workload = self.partition_path(partition.index), partition.workload
+        check_digest(path)
+        with ArchiveFile(path, is_part=True) as file:
+            return [read_pub(file, workload, True, row) for row in range(partition.num_pubs)]
 
     def job_states(self) -> dict[tuple[int, int], tuple[str, JobState, FailureKind | None]]:
         """Return every attempt whose outcome is on disk.

@@ -1,4 +1,4 @@
-"""The PUBs of a workload as an archive holds them: one by one, or as a table without circuits."""
+"""The PUBs of a workload as a table: names, sizes, parameters, observables, no circuits."""
 
 from __future__ import annotations
 
@@ -12,17 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qexp.archive.archive_file import ArchiveFile, locate
-from qexp.archive.circuits import load_circuit
-from qexp.archive.pubs import load_pub
+from qexp.archive.pubs import read_parameter_values
 from qexp.archive.schema import ISA_CIRCUITS, LOGICAL_CIRCUITS, PARAMETERS, PUBS
 from qexp.archive.tables import Table
 from qexp.core.jsonable import dumps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from qiskit import QuantumCircuit
-
-    from qexp.core.model import Pub
 
 
 @dataclass(frozen=True)
@@ -142,7 +138,7 @@ class PubTable:
         """
         with self._file.reading():
             summary = self[index]
-            values = _parameter_values(self._file, self._workload, index)
+            values = read_parameter_values(self._file, self._workload, index)
             if values is None:
                 return np.empty((*summary.shape, len(summary.parameter_names)))
             # Sweeps are broadcast against observables from the last axis on.
@@ -174,49 +170,6 @@ def _as_texts(nested: Any) -> Any:
         return [_as_texts(item) for item in nested]
     (first, *others) = nested.items() if nested else [("", 0.0)]
     return first[0] if first[1] == 1 and not others else dumps(nested)
-
-
-def read_circuit(file: ArchiveFile, workload: str, isa: bool, index: int) -> QuantumCircuit:
-    """Read one circuit.
-
-    Raises:
-        ArchiveError: It is damaged, or QPY older than version 13.
-    """
-    return load_circuit(*_qpy(file, workload, isa, index))
-
-
-def read_pub(file: ArchiveFile, workload: str, isa: bool, index: int) -> Pub:
-    """Read one PUB.
-
-    Raises:
-        ArchiveError: It is damaged, or its circuit is QPY older than version 13.
-    """
-    names = ("kind", "shots", "precision", "parameter_names_json", "parameter_shape_json")
-    observables = "isa_observables_json" if isa else "observables_json"
-    table = PUBS.at(workload)
-    row = {name: file.cell(f"{table}/{name}", index) for name in (*names, observables)}
-    values = _parameter_values(file, workload, index)
-    raw, where = _qpy(file, workload, isa, index)
-    return load_pub(row, raw, values, isa=isa, where=where)
-
-
-def _parameter_values(file: ArchiveFile, workload: str, index: int) -> NDArray[Any] | None:
-    """Read the values of a PUB, shape (sweep..., parameters); None without parameters."""
-    group = file.value(f"{PUBS.at(workload)}/parameter_group", index)
-    if not group:
-        return None
-    path = PARAMETERS.at(workload, group)
-    position = int(np.searchsorted(file.column(f"{path}/pub"), index))
-    values: NDArray[Any] = file.cell(f"{path}/values", position)
-    return values
-
-
-def _qpy(file: ArchiveFile, workload: str, isa: bool, index: int) -> tuple[bytes, str]:
-    """Read the QPY of a circuit; return it with the place it is from."""
-    table = (ISA_CIRCUITS if isa else LOGICAL_CIRCUITS).at(workload)
-    start, size = (int(file.value(f"{table}/qpy_{name}", index)) for name in ("start", "size"))
-    raw = file.rows(f"{table}/qpy", start, start + size).tobytes()
-    return raw, f"{table}[{index}] in {file.path}"
 
 
 def pub_identities(path: str | Path) -> dict[str, tuple[PubIdentity, ...]]:

@@ -7,13 +7,13 @@ partition become the tables of its part.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.circuits import CircuitRow, circuit_row, circuit_table, load_circuit
 from qexp.archive.schema import ISA_CIRCUITS, LOGICAL_CIRCUITS, PARAMETERS, PUBS
 from qexp.archive.tables import ColumnData, Table, TableData
@@ -22,6 +22,7 @@ from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from qiskit import QuantumCircuit
     from qiskit.primitives.containers.observables_array import ObservablesArray
 
     from qexp.core.model import PlannedPub, Pub
@@ -139,77 +140,70 @@ def _observables(pub: Any, redact: Callable[[str], str]) -> str:
     return dumps(pub.observables.tolist(), redact) if hasattr(pub, "observables") else ""
 
 
-def isa_pubs(tables: Mapping[str, TableData], workload: str, path: Path) -> Iterator[Pub]:
-    """Yield the ISA PUBs of a partition, in order.
-
-    Args:
-        tables: The tables of its part, open.
-        workload: Name of the workload.
-        path: Path of the part, for errors.
+def read_circuit(file: ArchiveFile, workload: str, isa: bool, row: int) -> QuantumCircuit:
+    """Read the circuit of one PUB, as generated or as transpiled.
 
     Raises:
-        ArchiveError: A circuit is damaged or does not fit its PUB.
+        ArchiveError: It is damaged, or QPY older than version 13.
     """
-    columns: dict[str, Any] = {
-        name: column.texts() if column.is_text else column.values[:]
-        for name, column in tables[PUBS.at(workload)].columns.items()
-    }
-    isa = tables[ISA_CIRCUITS.at(workload)].columns
-    start, size = np.asarray(isa["qpy_start"].values), np.asarray(isa["qpy_size"].values)
-    qpy: Any = isa["qpy"].values
-    seen: dict[str, int] = {}
-    for k in range(len(start)):
-        group, values = columns["parameter_group"][k], None
-        if group:
-            position = seen.get(group, 0)
-            values = tables[PARAMETERS.at(workload, group)].columns["values"].values[position]
-            seen[group] = position + 1
-        cells = {name: column[k] for name, column in columns.items()}
-        raw = qpy[start[k] : start[k] + size[k]].tobytes()
-        where = f"{cells['pub']} of {workload!r} in {path}"
-        yield load_pub(cells, raw, values, isa=True, where=where)
+    table = (ISA_CIRCUITS if isa else LOGICAL_CIRCUITS).at(workload)
+    start, size = (int(file.value(f"{table}/qpy_{name}", row)) for name in ("start", "size"))
+    qpy = file.cell(f"{table}/qpy", slice(start, start + size)).tobytes()
+    return load_circuit(qpy, f"{table}[{row}] in {file.path}")
 
 
-def load_pub(
-    cells: Mapping[str, Any],
-    qpy: bytes,
-    values: NDArray[Any] | None,
-    *,
-    isa: bool,
-    where: str,
-) -> Pub:
-    """Rebuild one PUB.
+def read_parameter_values(file: ArchiveFile, workload: str, row: int) -> NDArray[Any] | None:
+    """Read the values of a PUB, shape (sweep..., parameters); None without parameters."""
+    table = PUBS.at(workload)
+    group = file.value(f"{table}/parameter_group", row)
+    if not group:
+        return None
+    path = PARAMETERS.at(workload, group)
+    index = file.value(f"{table}/pub", row)
+    values: NDArray[Any] = file.cell(
+        f"{path}/values", int(np.searchsorted(file.column(f"{path}/pub"), index))
+    )
+    return values
+
+
+def read_pub(file: ArchiveFile, workload: str, isa: bool, row: int) -> Pub:
+    """Read one PUB, as generated or as submitted, from an archive or a part.
 
     Args:
-        cells: Its row of `/pubs/W`.
-        qpy: Its circuit.
-        values: Parameter values, shape (sweep..., parameters), or None without parameters.
-        isa: True for the observables as laid out.
-        where: What is being read, for errors.
+        file: The file.
+        workload: Name of the workload.
+        isa: True for the circuit as transpiled and the observables as laid out.
+        row: Row of the PUB: its index, in a part less that of the first PUB.
 
     Raises:
-        ArchiveError: The circuit is damaged or does not fit its PUB.
+        ArchiveError: The circuit is damaged, QPY older than version 13, or does not fit its PUB.
     """
     from qiskit.primitives.containers.bindings_array import BindingsArray
     from qiskit.primitives.containers.estimator_pub import EstimatorPub
     from qiskit.primitives.containers.sampler_pub import SamplerPub
 
-    circuit = load_circuit(qpy, where)
-    row = PUBS.values({name: cells[name] for name in ("kind", "shots", "precision")})
-    names = tuple(json.loads(cells["parameter_names_json"]))
-    shape = tuple(json.loads(cells["parameter_shape_json"]))
+    def value(name: str) -> Any:
+        return PUBS.columns[name].value(file.value(f"{PUBS.at(workload)}/{name}", row))
+
+    circuit = read_circuit(file, workload, isa, row)
+    names = tuple(json.loads(value("parameter_names_json")))
+    shape = tuple(json.loads(value("parameter_shape_json")))
+    values = read_parameter_values(file, workload, row)
     if values is None:
         values = np.empty((*shape, len(names)))
     try:
         bindings = BindingsArray({names: values} if names else None, shape=shape)
-        if row["kind"] == "sampler":
-            return SamplerPub(circuit, bindings, row["shots"])
-        text = cells["isa_observables_json" if isa else "observables_json"]
+        if value("kind") == "sampler":
+            return SamplerPub(circuit, bindings, value("shots"))
+        column = "isa_observables_json" if isa else "observables_json"
+        # One by one: these texts may be large.
+        text = file.cell(f"{PUBS.at(workload)}/{column}", row)
         observables = load_observables(text, circuit.num_qubits)
-        return EstimatorPub(circuit, observables, bindings, row["precision"])
+        return EstimatorPub(circuit, observables, bindings, value("precision"))
     except (ValueError, TypeError) as error:
         raise ArchiveError(
-            f"PUB {where} does not fit its circuit ({error}): the file is damaged"
+            f"PUB {row} of {workload!r} in {file.path} does not fit its circuit ({error}): the "
+            "file is damaged"
         ) from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,11 +20,11 @@ from qexp.archive.jobs import (
     read_partition,
     why_missing,
 )
-from qexp.archive.pub_table import PubTable, read_circuit, read_pub
-from qexp.archive.results import ResultGroup, counts_in
-from qexp.archive.schema import ENVIRONMENT, PARTITIONS, PUBS, RESULTS, SNAPSHOTS
+from qexp.archive.pub_table import PubTable
+from qexp.archive.pubs import read_circuit, read_pub
+from qexp.archive.results import ResultReader, counts_in
+from qexp.archive.schema import ENVIRONMENT, PARTITIONS, PUBS, SNAPSHOTS
 from qexp.archive.summary import load_config, read_metadata, total
-from qexp.core.digest import pub_digest
 from qexp.core.model import Partition, RunStatus, SourceFile
 from qexp.errors import ArchiveError
 
@@ -166,7 +165,7 @@ class Archive:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = ArchiveFile(path)
-        self._result_groups: dict[str, ResultGroup] = {}
+        self._reader = ResultReader(self._file)
 
     def __enter__(self) -> Self:
         return self
@@ -429,18 +428,6 @@ class Archive:
         return Results(available, len(rows), self._file.guarded(read), f"{what} of {workload!r}")
 
     def _result(self, workload: str, index: int) -> PubResult:
-        table = PUBS.at(workload)
-        row = int(self._file.column(f"{table}/result_row")[index])
-        if row < 0:
+        if self._file.column(f"{PUBS.at(workload)}/result_row")[index] < 0:
             raise ArchiveError(why_missing(self._file, workload, index))
-        path = RESULTS.at(workload, self._file.value(f"{table}/result_group", index))
-        if path not in self._result_groups:
-            self._result_groups[path] = ResultGroup(self._file.group(path))
-        group = self._result_groups[path]
-        values = group.row(row)
-        if pub_digest(values) != self._file.value(f"{table}/result_sha256", index):
-            raise ArchiveError(
-                f"PUB {index} of {workload!r} in {self.path} does not have its digest: restore it"
-            )
-        metadata = self._file.cell(f"{table}/result_metadata_json", index)
-        return group.result(values, json.loads(metadata))
+        return self._reader.result(workload, index)

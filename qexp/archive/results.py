@@ -6,20 +6,20 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from qexp.archive.schema import RESULTS
+from qexp.archive.archive_file import ArchiveFile
+from qexp.archive.schema import PUBS, RESULTS
 from qexp.archive.tables import ColumnData, Table, TableData, int64, text
 from qexp.core.digest import is_array, pub_digest
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
-    import h5py
     from numpy.typing import NDArray
     from qiskit.primitives import BitArray, PubResult
 
@@ -243,44 +243,67 @@ def _to_stored(array: NDArray[Any]) -> NDArray[Any]:
     return little.astype(_STORED.get(key, little.dtype))
 
 
-class ResultGroup:
-    """The results of PUBs with one signature, as stored.
+class ResultReader:
+    """Reads the results of an archive.
 
     Args:
-        group: The group, open.
+        file: File of the archive.
     """
 
-    def __init__(self, group: h5py.Group) -> None:
-        self._signature = Signature.from_json(group.attrs["signature_json"])
-        self._datasets = {
-            each.variable: group[each.variable].asstr()
-            if each.kind == "json"
-            else group[each.variable]
-            for each in self._signature.fields
-            if each.kind == "json" or each.variable in group
-        }
+    def __init__(self, file: ArchiveFile) -> None:
+        self._file = file
+        self._signatures: dict[str, Signature] = {}
+        self._datasets: dict[tuple[str, str], Any] = {}
 
-    def row(self, row: int) -> dict[str, Any]:
-        """Return the fields of one PUB by name."""
-        return {
-            each.name: each.value(
-                self._datasets[each.variable][row] if each.variable in self._datasets else None
-            )
-            for each in self._signature.fields
-        }
+    def values(self, workload: str, group: str, row: int) -> dict[str, Any]:
+        """Return the fields of one PUB by name.
 
-    def result(self, values: Mapping[str, Any], metadata: Mapping[str, Any]) -> PubResult:
+        Args:
+            workload: Name of the workload.
+            group: Group of the result.
+            row: Row in the group.
+        """
+        path = RESULTS.at(workload, group)
+        if path not in self._signatures:
+            opened = self._file.group(path)
+            self._signatures[path] = Signature.from_json(opened.attrs["signature_json"])
+            for each in self._signatures[path].fields:
+                if each.kind == "json":
+                    self._datasets[path, each.variable] = opened[each.variable].asstr()
+                elif each.variable in opened:
+                    self._datasets[path, each.variable] = opened[each.variable]
+        found = {}
+        for each in self._signatures[path].fields:
+            dataset = self._datasets.get((path, each.variable))
+            found[each.name] = each.value(None if dataset is None else dataset[row])
+        return found
+
+    def result(self, workload: str, index: int) -> PubResult:
         """Return Qiskit's own result of one PUB.
 
         Args:
-            values: What `row` returned.
-            metadata: Metadata of the result.
+            workload: Name of the workload.
+            index: Index of the PUB, which has a result.
+
+        Raises:
+            ArchiveError: Its data do not have their digest.
         """
         from qiskit.primitives import DataBin, PubResult, SamplerPubResult
 
-        data = DataBin(shape=self._signature.shape, **values)
-        is_sampled = self._signature.result_class == "SamplerPubResult"
-        return (SamplerPubResult if is_sampled else PubResult)(data, dict(metadata))
+        table = PUBS.at(workload)
+        group = self._file.value(f"{table}/result_group", index)
+        row = int(self._file.column(f"{table}/result_row")[index])
+        values = self.values(workload, group, row)
+        if pub_digest(values) != self._file.value(f"{table}/result_sha256", index):
+            raise ArchiveError(
+                f"PUB {index} of {workload!r} in {self._file.path} does not have its digest: "
+                "restore it from a copy"
+            )
+        metadata = json.loads(self._file.cell(f"{table}/result_metadata_json", index))
+        signature = self._signatures[RESULTS.at(workload, group)]
+        data = DataBin(shape=signature.shape, **values)
+        is_sampled = signature.result_class == "SamplerPubResult"
+        return (SamplerPubResult if is_sampled else PubResult)(data, metadata)
 
 
 def counts_in(result: PubResult, register: str | None, where: str) -> dict[str, int]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -13,15 +13,12 @@ from qexp.archive.archive_file import ArchiveFile, locate
 from qexp.archive.damage import damages
 from qexp.archive.file_digest import FILE_SHA256, has_its_digest
 from qexp.archive.isolated import IsolatedReader
-from qexp.archive.results import ResultGroup, Signature
+from qexp.archive.results import ResultReader, Signature
 from qexp.archive.schema import ISA_CIRCUITS, LOGICAL_CIRCUITS, PUBS, RESULTS, ROOT, TABLES
 from qexp.archive.tables import Table
 from qexp.core.digest import data_digest, pub_digest
 from qexp.errors import ArchiveError
 from qexp.text import error_reason, one_line
-
-if TYPE_CHECKING:
-    import h5py
 
 PROBLEMS: Final = f"{__name__}:problems"
 """The function that an `IsolatedReader` for `verify` calls."""
@@ -57,8 +54,8 @@ def verify(path: str | Path, reader: IsolatedReader | None = None) -> list[str]:
     """Check an archive: the digest of the file, of every PUB and of all data, and the schema.
 
     Reads the whole file, one PUB at a time. Archives of schema 1.0 state no digest of the file,
-    so that only their results are checked. A file that is not what was sealed is read completely,
-    to name what is damaged.
+    so that only their results are checked. Of a file that is not what was sealed, everything is
+    read, to name what is damaged.
 
     Args:
         path: The file `run.h5`, or the run's folder.
@@ -73,14 +70,20 @@ def verify(path: str | Path, reader: IsolatedReader | None = None) -> list[str]:
     except ArchiveError as error:
         return [str(error)]
     if is_sealed:
-        return [line for _, line in _problems(located, is_damaged=False)]
+        return [line for _, line in problems(str(located), is_damaged=False)]
+    timeout_s = _TIMEOUT_S + located.stat().st_size / _BYTES_PER_S
+    found: list[tuple[str, str]] = []
     with IsolatedReader(PROBLEMS) as own:
-        found, is_complete = _isolated_problems(located, reader or own)
+        try:
+            found.extend((reader or own).read(str(located), timeout_s))
+            has_results = not any(kind == _RESULT for kind, _ in found)
+        except ArchiveError as error:
+            found.append((_RESULT, f"not everything in it could be checked: {error}"))
+            has_results = False
     lines = [line for _, line in found]
     if is_sealed is None:
         return lines
     whole = f"{located} is not what was sealed: restore it from a copy"
-    has_results = is_complete and not any(kind == _RESULT for kind, _ in found)
     return [f"{whole}; its results are intact" if has_results else whole, *lines]
 
 
@@ -121,11 +124,8 @@ def is_intact(path: Path) -> bool | None:
     is_sealed = is_as_sealed(path)
     if is_sealed is not None:
         return is_sealed
-    file = ArchiveFile(path)
-    try:
+    with ArchiveFile(path) as file:
         return False if lacks_digest(file) else None
-    finally:
-        file.close()
 
 
 def require_intact(given: str | Path) -> Path:
@@ -156,95 +156,39 @@ def _minor(file: ArchiveFile) -> int:
     return int(minor) if minor.isdecimal() else 0
 
 
-def check_pubs(file: h5py.Group) -> Iterator[PubCheck]:
-    """Compare the data of every PUB that has a result with its digest.
-
-    Any damage becomes a `problem`, except to the tables of PUBs themselves.
-
-    Args:
-        file: The root of an archive.
-    """
-    for workload, pubs in file.get("pubs", {}).items():
-        if "result_row" not in pubs:
-            continue  # The scale of a dimension, as netCDF stores it.
-        index, rows = pubs["pub"][:], pubs["result_row"][:]
-        groups, digests = pubs["result_group"].asstr()[:], pubs["result_sha256"].asstr()[:]
-        opened: dict[str, ResultGroup] = {}
-        for k in np.flatnonzero(rows >= 0):
-            path = RESULTS.at(workload, groups[k])
-            problem = _pub_problem(file, path, int(rows[k]), digests[k], opened)
-            if not problem and index[k] != k:
-                problem = f"it is in row {k}"
-            yield PubCheck(workload, int(index[k]), digests[k], problem)
-
-
-def _pub_problem(
-    file: h5py.Group, path: str, row: int, sha256: str, opened: dict[str, ResultGroup]
-) -> str:
-    try:
-        if path not in opened:
-            opened[path] = ResultGroup(file[path])
-        digest = pub_digest(opened[path].row(row))
-    except Exception as error:
-        return f"it cannot be read ({error_reason(error)})"
-    return "" if digest == sha256 else "its data does not have its digest"
-
-
-def problems(path: str) -> Iterator[tuple[str, str]]:
-    """Yield the problems of a file that is not known to be intact, see `IsolatedReader`.
+def problems(path: str, *, is_damaged: bool = True) -> Iterator[tuple[str, str]]:
+    """Yield the problems of a file.
 
     Args:
         path: Path of the file.
+        is_damaged: True where it may be damaged anywhere, so that everything in it is read.
 
     Yields:
         Whether it is about a result or about anything else, and the problem in one line.
     """
-    for kind, line in _problems(Path(path), is_damaged=True):
-        yield kind, one_line(line)
-
-
-def _isolated_problems(path: Path, reader: IsolatedReader) -> tuple[list[tuple[str, str]], bool]:
-    """Return the problems as a child process finds them, and True if these are all."""
-    timeout_s = _TIMEOUT_S + path.stat().st_size / _BYTES_PER_S
-    found: list[tuple[str, str]] = []
     try:
-        found.extend((kind, line) for kind, line in reader.read(str(path), timeout_s))
-    except ArchiveError as error:
-        found.append((_RESULT, f"not everything in it could be checked: {error}"))
-        return found, False
-    return found, True
-
-
-def _problems(path: Path, *, is_damaged: bool) -> Iterator[tuple[str, str]]:
-    """Yield kind and line of each problem.
-
-    Args:
-        path: Path of the file.
-        is_damaged: True where it may be, so that everything in it is read.
-    """
-    try:
-        file = ArchiveFile(path)
+        file = ArchiveFile(Path(path))
     except ArchiveError as error:
         yield _RESULT, str(error)
         return
-    looks = [(_RESULT, _result_problems(file)), (_OTHER, _schema_problems(file))]
-    if is_damaged:
-        clauses = (f"in {path}: {clause}" for clause in damages(file.group("/")))
-        looks.insert(1, (_OTHER, clauses))
-    try:
+    with file:
+        clauses = damages(file.group("/")) if is_damaged else iter(())
+        looks = (
+            (_RESULT, _result_problems(file)),
+            (_OTHER, (f"in {path}: {clause}" for clause in clauses)),
+            (_OTHER, _schema_problems(file)),
+        )
         for kind, lines in looks:
             try:
                 for line in lines:
-                    yield kind, line
+                    yield kind, one_line(line)
             except Exception as error:
                 yield kind, f"{path} is damaged ({error_reason(error)}): restore it from a copy"
-    finally:
-        file.close()
 
 
 def _result_problems(file: ArchiveFile) -> Iterator[str]:
     digests = []
-    for check in check_pubs(file.group("/")):
+    for check in check_pubs(file):
         digests.append(check.digest)
         if check.problem:
             where = f"PUB {check.index} of {check.workload!r} in {file.path}"
@@ -253,93 +197,98 @@ def _result_problems(file: ArchiveFile) -> Iterator[str]:
         yield f"the data digest of {file.path} is not that of its results"
 
 
+def check_pubs(file: ArchiveFile) -> Iterator[PubCheck]:
+    """Compare the data of every PUB that has a result with its digest.
+
+    Any damage becomes a `problem`, except to the tables of PUBs themselves.
+
+    Args:
+        file: File of the archive.
+    """
+    reader = ResultReader(file)
+    for workload in file.groups("pubs"):
+        names = ("pub", "result_row", "result_group", "result_sha256")
+        index, rows, groups, digests = (
+            file.column(f"{PUBS.at(workload)}/{name}") for name in names
+        )
+        for k in np.flatnonzero(rows >= 0).tolist():
+            problem = "" if index[k] == k else f"it is in row {k}"
+            try:
+                if pub_digest(reader.values(workload, groups[k], int(rows[k]))) != digests[k]:
+                    problem = "its data does not have its digest"
+            except Exception as error:
+                problem = f"it cannot be read ({error_reason(error)})"
+            yield PubCheck(workload, int(index[k]), digests[k], problem)
+
+
 def _schema_problems(file: ArchiveFile) -> Iterator[str]:
     if lacks_digest(file):
         yield f"{file.path} does not state its SHA-256 ({FILE_SHA256}): restore it from a copy"
-    for clause in schema_problems(file.group("/"), _minor(file)):
+    for clause in schema_problems(file, _minor(file)):
         yield f"{file.path} lacks what its schema requires: {clause}"
 
 
-def schema_problems(file: h5py.Group, minor: int) -> Iterator[str]:
+def schema_problems(file: ArchiveFile, minor: int) -> Iterator[str]:
     """Yield what the schema requires and a file lacks, one clause each.
 
     A column without any element is not there, and neither is a table without any row.
 
     Args:
-        file: The root of an archive.
+        file: File of the archive.
         minor: Minor version of its schema.
     """
+    root = file.group("/")
     for table in TABLES:
         for path in _paths(file, table):
-            if path == "" or path in file:
-                yield from _table_problems(file[path or "/"], table, path, minor)
+            if path in root:
+                yield from _table_problems(file, table, path, minor)
             elif table.is_required:
                 yield f"group {path} is missing"
-    workloads = _groups(file, "pubs")
+    workloads = file.groups("pubs")
     if not workloads:
         yield "there are no PUBs"
     for workload in workloads:
         for path in (LOGICAL_CIRCUITS.at(workload), ISA_CIRCUITS.at(workload)):
-            if _length(file, f"{path}/sha256") != _length(file, f"{PUBS.at(workload)}/pub"):
+            if file.count(f"{path}/sha256") != file.count(f"{PUBS.at(workload)}/pub"):
                 yield f"{path} has another number of rows than {PUBS.at(workload)}"
 
 
-def _paths(file: h5py.Group, table: Table) -> list[str]:
+def _paths(file: ArchiveFile, table: Table) -> list[str]:
     """Return the paths of the groups that are, or should be, tables of this declaration."""
     paths = [""]
     for part in table.path.split("/"):
-        paths = [
-            f"{path}/{name}".removeprefix("/")
-            for path in paths
+        found = []
+        for path in paths:
             # Every workload has circuits.
-            for name in (
-                [part] if part != "*" else _groups(file, "pubs" if path == "circuits" else path)
-            )
-        ]
-    return paths
+            among = "pubs" if path == "circuits" else path
+            names = file.groups(among) if part == "*" else [part]
+            found += [f"{path}/{name}".removeprefix("/") for name in names]
+        paths = found
+    return [path or "/" for path in paths]
 
 
-def _table_problems(group: h5py.Group, table: Table, path: str, minor: int) -> Iterator[str]:
+def _table_problems(file: ArchiveFile, table: Table, path: str, minor: int) -> Iterator[str]:
+    group = file.group(path)
     for name, attribute in table.attributes.items():
         if attribute.since <= minor and name not in group.attrs:
-            yield f"{path or '/'}@{name} is missing"
-    if table is ROOT:
-        return
-    wanted = {
-        name: column
+            yield f"{path}@{name} is missing"
+    names = [
+        name
         for name, column in table.columns.items()
-        if column.since <= minor and not column.is_optional
-    }
-    has_rows = any(name in group for name in wanted)
-    names = [*wanted, *(_fields(group) if table is RESULTS else ())]
-    if table.dim and not has_rows and not table.is_required:
+        if column.since <= minor and not column.is_optional and table is not ROOT
+    ]
+    if table.dim and not table.is_required and not any(name in group for name in names):
         return
+    counted = [name for name in names if table.dim and not table.columns[name].dim]
+    if table is RESULTS:
+        signature = group.attrs.get("signature_json")
+        fields = Signature.from_json(signature).fields if signature else ()
+        fields = [field.variable for field in fields if 0 not in field.shape]
+        names, counted = names + fields, counted + fields
     yield from (f"{path}/{name} is missing" for name in names if name not in group)
-    counted = [name for name in names if name not in wanted or not wanted[name].dim]
-    lengths = {name: _length(group, name) for name in counted if name in group}
-    known = [length for length in lengths.values() if length is not None]
+    lengths = {name: file.count(f"{path}/{name}") for name in counted if name in group}
+    known = list(lengths.values())
     usual = max(set(known), key=known.count, default=0)
     for name, length in lengths.items():
-        if table.dim and length is not None and length != usual:
+        if length != usual:
             yield f"{path}/{name} has {length} rows, the table has {usual}"
-
-
-def _fields(group: h5py.Group) -> Sequence[str]:
-    """Return the variables of a group of results, without those that have no elements."""
-    signature = group.attrs.get("signature_json")
-    fields = Signature.from_json(signature).fields if signature else ()
-    return [field.variable for field in fields if 0 not in field.shape]
-
-
-def _groups(file: h5py.Group, path: str) -> list[str]:
-    import h5py
-
-    items = file[path].items() if path in file else ()
-    return [name for name, item in items if isinstance(item, h5py.Group)]
-
-
-def _length(file: h5py.Group, path: str) -> int | None:
-    """Return the number of rows of a column, None where it is not there or a scalar."""
-    item: Any = file.get(path)
-    shape = getattr(item, "shape", None)
-    return int(shape[0]) if shape else None

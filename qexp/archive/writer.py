@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qexp.archive.atomic_files import (
     replacing,
     require_space,
-    sync_directory,
+    sync,
     write_with_digest,
 )
 from qexp.archive.header import check_workload, snapshot_table
@@ -132,7 +132,7 @@ class RunStore(StoredParts):
         for path in self._parts.iterdir():
             if path.name != HEADER:
                 path.unlink(missing_ok=True)
-        sync_directory(self._parts)
+        sync(self._parts)
 
     def write_job(self, outcome: JobOutcome) -> None:
         """Write an attempt to run a partition that came to its end, with its result.
@@ -201,7 +201,7 @@ class RunStore(StoredParts):
         shutil.rmtree(sealed, ignore_errors=True)
         if self._parts.is_dir():
             self._parts.rename(sealed)
-            sync_directory(self._run_dir)
+            sync(self._run_dir)
             shutil.rmtree(sealed, ignore_errors=True)
 
     def _journal(self) -> str:

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
-from qexp.archive.atomic_files import sync_directory
+from qexp.archive.atomic_files import sync
 from qexp.batch.ledger import Event, Ledger
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
@@ -64,7 +64,7 @@ class Journal:
                 os.ftruncate(self._file, len(whole))
                 os.fsync(self._file)
             if is_new:
-                sync_directory(run_dir)
+                sync(run_dir)
         except OSError as error:
             os.close(self._file)
             raise ArchiveError(_cannot(self._path, error)) from error
