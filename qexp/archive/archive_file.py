@@ -135,11 +135,10 @@ class ArchiveFile:
             return self.column(path)[row]
         return self.cell(path, row)
 
-    def group(self, path: str) -> h5py.Group:
-        """Return a group, to be read within `reading`."""
+    def group(self, path: str) -> Any:
+        """Return a group (or a dataset), to be read within `reading`."""
         with self.reading() as root:
-            group: h5py.Group = root[path]
-            return group
+            return root[path]
 
     def groups(self, path: str) -> list[str]:
         """Return the names of the groups in a group, none where it was left out."""

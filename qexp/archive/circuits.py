@@ -1,16 +1,12 @@
-"""Circuits as rows: QPY to load them, OpenQASM 3 to read, a digest to identify them."""
+"""Circuits in an archive: QPY to load them, OpenQASM 3 to read, a digest to identify them."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-import numpy as np
-
 from qexp.archive.circuit_walk import describe
-from qexp.archive.tables import Table, TableData
 from qexp.core.jsonable import dumps, map_text
 from qexp.errors import ArchiveError
 from qexp.text import error_reason
@@ -24,23 +20,10 @@ _QPY_MAGIC: Final = b"QISKIT"
 _DELAY: Final = "delay_"
 
 
-@dataclass(frozen=True)
-class CircuitRow:
-    """One circuit, ready to be stored.
-
-    Attributes:
-        cells: Cells of `/circuits/W/logical` or `/circuits/W/isa`, by column.
-        qasm3: OpenQASM 3 as UTF-8, empty where it cannot express the circuit.
-        qpy: QPY.
-    """
-
-    cells: Mapping[str, Any]
-    qasm3: bytes
-    qpy: bytes
-
-
-def circuit_row(circuit: QuantumCircuit, where: str, redact: Callable[[str], str]) -> CircuitRow:
-    """Encode a circuit.
+def circuit_cells(
+    circuit: QuantumCircuit, where: str, redact: Callable[[str], str]
+) -> dict[str, Any]:
+    """Encode a circuit: the cells of its row in `/circuits`, but for the index of the PUB.
 
     Args:
         circuit: The circuit.
@@ -54,39 +37,18 @@ def circuit_row(circuit: QuantumCircuit, where: str, redact: Callable[[str], str
     write_circuits([_redacted(circuit, redact)], stream, where)
     described = describe(circuit, redact)
     layout = circuit.layout
-    cells = {
+    return {
         "name": redact(circuit.name or ""),
         "num_qubits": circuit.num_qubits,
         "num_clbits": circuit.num_clbits,
         "depth": described.depth,
         "size": described.size,
         "sha256": described.sha256,
+        "qasm3": described.qasm3.encode("utf-8", "backslashreplace"),
+        "qpy": stream.getvalue(),
         "initial_layout_json": dumps(layout.initial_index_layout(True)) if layout else "",
         "final_layout_json": dumps(layout.final_index_layout(True)) if layout else "",
     }
-    qasm3 = described.qasm3.encode("utf-8", "backslashreplace")
-    return CircuitRow(cells, qasm3, stream.getvalue())
-
-
-def circuit_table(
-    table: Table, path: str, pubs: Sequence[int], rows: Sequence[CircuitRow]
-) -> TableData:
-    """Return the circuits of a partition as a table.
-
-    Args:
-        table: Declaration of the table.
-        path: Its path in the archive.
-        pubs: Index of the PUB of each circuit.
-        rows: The circuits.
-    """
-    values: dict[str, Any] = {name: [row.cells[name] for row in rows] for name in rows[0].cells}
-    values["pub"] = pubs
-    qasm3, qpy = [row.qasm3 for row in rows], [row.qpy for row in rows]
-    values |= {"qasm3": b"".join(qasm3), "qpy": np.frombuffer(b"".join(qpy), "u1")}
-    for name, blobs in (("qasm3", qasm3), ("qpy", qpy)):
-        sizes = [len(blob) for blob in blobs]
-        values |= {f"{name}_size": sizes, f"{name}_start": np.cumsum([0, *sizes[:-1]])}
-    return table.data(values, path=path)
 
 
 def load_circuit(raw: bytes, where: str) -> QuantumCircuit:

@@ -16,31 +16,26 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.circuit_digest import circuit_sha256
-from qexp.archive.circuits import load_circuit
 from qexp.archive.parts import COPY_BYTES
-from qexp.archive.schema import ISA_CIRCUITS, JOBS, LOGICAL_CIRCUITS, PARTITIONS, SNAPSHOTS
+from qexp.archive.pubs import read_circuit
+from qexp.archive.schema import ISA_CIRCUITS, LOGICAL_CIRCUITS, SNAPSHOTS
 from qexp.core.jsonable import dumps
 from qexp.text import error_reason, format_ranges
 
 if TYPE_CHECKING:
     import h5py
 
-_BYTES: Final = ("qpy", "qasm3")
-"""Bytes of circuits, with columns `_start` and `_size` of each."""
 _DEPTH: Final = 6
 """Groups in groups: an archive has four. A damaged link may lead back."""
 _ALL: Final = 2**31
 
 
-def damages(file: h5py.Group) -> Iterator[str]:
-    """Yield what cannot be read or does not fit together, one clause each, results aside.
-
-    Args:
-        file: The root of an archive.
-    """
+def damages(file: ArchiveFile) -> Iterator[str]:
+    """Yield what cannot be read or does not fit together, one clause each, results aside."""
     has_damage = False
-    for clause in _group_damages(file, "", 0):
+    for clause in _group_damages(file.group("/"), "", 0):
         has_damage = True
         yield clause
     for look in (_journal, _calibrations, _circuits, _jobs):
@@ -79,21 +74,20 @@ def _group_damages(group: h5py.Group, path: str, depth: int) -> Iterator[str]:
 
 def _dataset_damages(table: h5py.Group, dataset: h5py.Dataset, path: str) -> Iterator[str]:
     try:
-        _read(dataset, path)
+        _read(dataset, is_json=path.endswith("_json"))
     except Exception as error:
         yield f"{path} is damaged ({error_reason(error)})"
-        name = path.rpartition("/")[2]
-        if name in _BYTES and f"{name}_start" in table:
-            yield from _lost_circuits(table, dataset, name)
+        starts, sizes = (f"{path.rpartition('/')[2]}_{name}" for name in ("start", "size"))
+        if starts in table and sizes in table:
+            slices = zip(table[starts][:].tolist(), table[sizes][:].tolist(), strict=False)
+            lost = [k for k, piece in enumerate(slices) if not _is_readable(dataset, *piece)]
+            if lost:
+                where = table.name.removeprefix("/")
+                yield f"circuits {format_ranges(lost, most=_ALL)} of {where} cannot be read"
 
 
-def _read(dataset: h5py.Dataset, path: str) -> None:
-    """Read a dataset in bounded memory.
-
-    Raises:
-        Exception: Whatever HDF5, UTF-8 or JSON has to say against it.
-    """
-    is_json = path.endswith("_json")
+def _read(dataset: h5py.Dataset, *, is_json: bool) -> None:
+    """Read a dataset in bounded memory; raise whatever HDF5, UTF-8 or JSON has against it."""
     if dataset.dtype.kind == "O":
         values = dataset.asstr()[()]
         for text in [values] if isinstance(values, str) else values:
@@ -109,18 +103,6 @@ def _read(dataset: h5py.Dataset, path: str) -> None:
             dataset[start : start + step]
 
 
-def _lost_circuits(table: h5py.Group, dataset: h5py.Dataset, name: str) -> Iterator[str]:
-    try:
-        starts, sizes = table[f"{name}_start"][:], table[f"{name}_size"][:]
-    except Exception:
-        return
-    pairs = enumerate(zip(starts.tolist(), sizes.tolist(), strict=False))
-    lost = [k for k, (start, size) in pairs if not _is_readable(dataset, start, size)]
-    if lost:
-        ranges = format_ranges(lost, most=_ALL)
-        yield f"circuits {ranges} of {table.name.removeprefix('/')} cannot be read"
-
-
 def _is_readable(dataset: Any, start: int, size: int) -> bool:
     try:
         dataset[start : start + size]
@@ -129,55 +111,51 @@ def _is_readable(dataset: Any, start: int, size: int) -> bool:
     return True
 
 
-def _journal(file: h5py.Group) -> Iterator[str]:
-    if "journal/text" not in file:
-        return
-    lines = file["journal/text"][:].tobytes().split(b"\n")
+def _journal(file: ArchiveFile) -> Iterator[str]:
+    lines = file.column("journal/text").tobytes().split(b"\n") if file.count("journal/text") else []
     for number, line in enumerate(lines, start=1):
         body, found, crc32 = line.rpartition(b',"crc32":"')
         if found and f"{zlib.crc32(body):08x}".encode() != crc32[:8]:
             yield f"line {number} of journal/text does not have its checksum"
 
 
-def _calibrations(file: h5py.Group) -> Iterator[str]:
-    for name, group in file.get(SNAPSHOTS, {}).items():
-        properties = json.loads(group["properties_json"][:].tobytes().decode("utf-8"))
-        text = dumps(properties, sort_keys=True).encode("utf-8", "replace")
-        if hashlib.sha256(text).hexdigest() != group.attrs["sha256"]:
-            yield f"calibration {SNAPSHOTS}/{name} does not have its digest"
+def _calibrations(file: ArchiveFile) -> Iterator[str]:
+    for name in file.groups(SNAPSHOTS):
+        path = f"{SNAPSHOTS}/{name}"
+        text = dumps(file.document(f"{path}/properties_json"), sort_keys=True)
+        sha256 = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+        if sha256 != file.attribute(path, "sha256"):
+            yield f"calibration {path} does not have its digest"
 
 
-def _circuits(file: h5py.Group) -> Iterator[str]:
+def _circuits(file: ArchiveFile) -> Iterator[str]:
     """Yield circuits without their digest, where HDF5 has no checksum of their bytes."""
-    if f"qiskit=={version('qiskit')}" not in file["environment/distributions"].asstr()[:]:
+    if f"qiskit=={version('qiskit')}" not in file.texts("environment/distributions"):
         # Another version may read a circuit as another one.
         return
-    for workload in file["circuits"]:
-        for path in (LOGICAL_CIRCUITS.at(workload), ISA_CIRCUITS.at(workload)):
-            table = file.get(path)
-            if table is None or "qpy" not in table or table["qpy"].chunks is not None:
+    for workload in file.groups("pubs"):
+        for table in (LOGICAL_CIRCUITS, ISA_CIRCUITS):
+            path = table.at(workload)
+            if not file.count(f"{path}/qpy") or file.group(f"{path}/qpy").chunks is not None:
                 continue
-            raw, digests = table["qpy"][:].tobytes(), table["sha256"].asstr()[:]
-            slices = zip(table["qpy_start"][:].tolist(), table["qpy_size"][:].tolist(), strict=True)
-            for k, (start, size) in enumerate(slices):
-                if not _has_digest(raw[start : start + size], digests[k]):
-                    yield f"circuit {k} of {path} does not have its digest"
+            for row, sha256 in enumerate(file.texts(f"{path}/sha256")):
+                if not _has_digest(file, workload, table is ISA_CIRCUITS, row, sha256):
+                    yield f"circuit {row} of {path} does not have its digest"
 
 
-def _has_digest(raw: bytes, sha256: str) -> bool:
+def _has_digest(file: ArchiveFile, workload: str, isa: bool, row: int, sha256: str) -> bool:
     try:
-        return circuit_sha256(load_circuit(raw, "a circuit")) == sha256
+        return circuit_sha256(read_circuit(file, workload, isa, row)) == sha256
     except Exception:
         return False
 
 
-def _jobs(file: h5py.Group) -> Iterator[str]:
+def _jobs(file: ArchiveFile) -> Iterator[str]:
     """Yield rows of `/jobs` that contradict the partition that they ran."""
-    if JOBS.path not in file:
+    if not file.count("jobs/partition"):
         return
-    jobs, partitions = file[JOBS.path], file[PARTITIONS.path]
-    rows = jobs["partition"][:]
+    partitions = file.column("jobs/partition")
     for name in ("first", "stop", "predicted_executions", "payload_bytes", "predicted_qpu_s"):
-        planned, ran = partitions[name][:], jobs[name][:]
-        for row in np.flatnonzero(planned[rows] != ran).tolist():
+        planned, ran = file.column(f"partitions/{name}"), file.column(f"jobs/{name}")
+        for row in np.flatnonzero(planned[partitions] != ran).tolist():
             yield f"row {row} of jobs/{name} is not that of partitions/{name}"

@@ -17,7 +17,7 @@ from qexp.archive.schema import (
     SNAPSHOT,
     WORKLOAD,
 )
-from qexp.archive.tables import NAN, TableData, clean_text, long_text
+from qexp.archive.tables import NAN, TableData, bytes_data, clean_text
 from qexp.core.jsonable import dumps, with_sorted_keys
 from qexp.errors import ArchiveError
 
@@ -94,7 +94,7 @@ def _environment(environment: Mapping[str, Any]) -> TableData:
 def _backend(backend: Mapping[str, Any]) -> dict[str, TableData]:
     own = ("name", "num_qubits", "properties")
     columns = {
-        f"{name}_json": long_text(dumps(backend[name]), f"{name}_byte")
+        f"{name}_json": bytes_data(dumps(backend[name]), f"{name}_byte")
         for name in sorted(backend)
         if name not in own and backend[name] is not None
     }

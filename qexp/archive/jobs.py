@@ -132,7 +132,8 @@ def job_table(
 
 def span_table(outcome: JobOutcome) -> TableData:
     """Return the rows of `/spans` of one job, the first of its part."""
-    return SPANS.rows([{"job": 0, **vars(span)} for span in outcome.spans])
+    rows = [{"job": 0, **vars(span)} for span in outcome.spans]
+    return SPANS.rows(rows) if rows else TableData({})
 
 
 def read_job(file: ArchiveFile, index: int) -> JobRecord:

@@ -7,23 +7,24 @@ their values. At any time one partition is open, with the attempt that has its r
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from qexp.archive.archive_file import ArchiveFile
-from qexp.archive.file_digest import reserve_digest, write_digest
+from qexp.archive.atomic_files import check_digest
+from qexp.archive.digests import data_digest, reserve_file_digest, write_file_digest
 from qexp.archive.header import header_tables, root_attributes
 from qexp.archive.jobs import IN_PARTS
 from qexp.archive.netcdf import netcdf_file
-from qexp.archive.parts import StoredParts, copy_rows, open_part
+from qexp.archive.parts import StoredParts, copy_rows, first_row, open_part
 from qexp.archive.results import INDEX
 from qexp.archive.schema import BACKEND, JOBS, PUBS, RESULTS, SNAPSHOT, SNAPSHOTS
 from qexp.archive.tables import TableData
 from qexp.archive.verify import check_pubs
-from qexp.core.digest import data_digest
 from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def merge(parts: RunParts, status: str, target: Path) -> None:
     digest = data_digest(sizes.digests)
     attrs = root_attributes(parts.header, status, sizes.finished, digest)
     with netcdf_file(target, attrs) as root:
-        reserve_digest(root)
+        reserve_file_digest(root)
         datasets: dict[tuple[str, str], h5py.Dataset] = {}
         for path, columns in sorted(sizes.columns.items()):
             group = root.group(path, sizes.attrs[path])
@@ -57,46 +58,42 @@ def merge(parts: RunParts, status: str, target: Path) -> None:
                 datasets[path, name] = group.create(name, named, dtype, column_attrs)
         _fill(datasets, parts)
     _verify(target, digest)
-    write_digest(target)
-
-
-class _Shape(NamedTuple):
-    dims: tuple[str, ...]
-    row: tuple[int, ...]
-    dtype: Any
-    attrs: Mapping[str, Any]
+    write_file_digest(target)
 
 
 class _Sizes:
-    """Shape of every column, PUB digests and end of the last job, from tables that are added."""
+    """Shape of every column, PUB digests and end of the last job, from tables that are added.
+
+    Attributes:
+        columns: Path of a table -> column -> dimensions, shape of a row, type, attributes.
+        attrs: Path of a table -> its attributes.
+        lengths: `"PATH#DIMENSION"` -> its length.
+        digests: Workload, index and digest of every PUB with a result.
+        finished: End of the last job, or `""`.
+    """
 
     def __init__(self) -> None:
-        self.columns: dict[str, dict[str, _Shape]] = {}
+        self.columns: dict[str, dict[str, tuple[Any, ...]]] = {}
         self.attrs: dict[str, Mapping[str, Any]] = {}
         self.lengths: Counter[str] = Counter()
         self.digests: list[tuple[str, int, str]] = []
         self.finished = ""
 
     def add(self, tables: Mapping[str, TableData]) -> None:
-        """Add tables that follow those before.
-
-        Raises:
-            ArchiveError: A partition is missing.
-        """
+        """Add the tables that follow; raise `ArchiveError` where a partition is missing."""
         for path, table in tables.items():
             if PUBS.matches(path):
                 self._add_digests(path, table)
-            columns = self.columns.setdefault(path, {})
+            if path == JOBS.path:
+                self.finished = max(self.finished, table.columns["finished"].texts()[0])
             self.attrs.setdefault(path, table.attrs)
-            present = {name: each for name, each in table.columns.items() if 0 not in each.shape}
-            for name, column in present.items():
-                dtype = str if column.is_text else column.values.dtype  # type: ignore[union-attr]
-                shape = _Shape(column.dims, column.shape[1:], dtype, column.attrs)
-                columns.setdefault(name, shape)
+            columns = self.columns.setdefault(path, {})
+            for name, column in table.columns.items():
+                values: Any = column.values
+                if 0 not in column.shape and name not in columns:
+                    dtype = str if column.is_text else values.dtype
+                    columns[name] = (column.dims, column.shape[1:], dtype, column.attrs)
             self.lengths.update(_lengths(path, table))
-        if JOBS.path in tables:
-            finished = tables[JOBS.path].columns["finished"].texts()[0]
-            self.finished = max(self.finished, finished)
 
     def _add_digests(self, path: str, table: TableData) -> None:
         workload, expected = path.rpartition("/")[2], self.lengths[f"{path}#{PUBS.dim}"]
@@ -105,9 +102,8 @@ class _Sizes:
             raise ArchiveError(
                 f"the part with PUB {expected} of {workload!r} is missing: plan the run again"
             )
-        for index, digest in enumerate(table.columns["result_sha256"].texts(), start=first):
-            if digest:
-                self.digests.append((workload, index, digest))
+        digests = enumerate(table.columns["result_sha256"].texts(), start=first)
+        self.digests += [(workload, index, digest) for index, digest in digests if digest]
 
 
 def _lengths(path: str, table: TableData) -> dict[str, int]:
@@ -162,7 +158,7 @@ class RunParts:
         header: `RunHeader` as plain JSON.
 
     Raises:
-        ArchiveError: The run has no header, or what describes it is damaged.
+        ArchiveError: The run has no header, or a part is damaged.
     """
 
     def __init__(self, stored: StoredParts, journal: str) -> None:
@@ -171,59 +167,39 @@ class RunParts:
         self._header_tables = header_tables(self.header, self._batches, journal)
         self._partitions = stored.partition_paths()
         self._jobs = stored.job_paths()
-        self._winners: dict[int, int | None] = {}
-        self._checked: set[Path] = set()
+        for path in (*self._partitions.values(), *chain.from_iterable(self._jobs.values())):
+            check_digest(path)
+        self._winners = {index: _winner(paths) for index, paths in self._jobs.items()}
+        self._snapshots: dict[str, int] = {}
 
     def tables(self) -> Iterator[dict[str, TableData]]:
         """Yield the tables of the header, then of each partition followed by its attempts.
 
         Their paths are those of the archive. Indices of rows that precede them in other parts are
         left to be added, see `ColumnData.base`.
-
-        Raises:
-            ArchiveError: A part is damaged.
         """
-        snapshots: dict[str, int] = {}
         rows: Counter[str] = Counter()
-        yield self._named(self._header_tables, snapshots)
+        self._snapshots = {}
+        yield self._named(self._header_tables)
         for index, path in self._partitions.items():
-            attempts = self._jobs.get(index, [])
-            winner = self._winner(index)
-            with self._open(path) as partition, ExitStack() as stack:
-                job = {} if winner is None else stack.enter_context(self._open(attempts[winner]))
-                last = len(attempts) - 1
+            attempts, winner = self._jobs.get(index, []), self._winners.get(index)
+            last = len(attempts) - 1
+            with open_part(path, is_checked=True) as partition, ExitStack() as stack:
+                job = {}
+                if winner is not None:
+                    job = stack.enter_context(open_part(attempts[winner], is_checked=True))
                 yield _with_results(partition, job, last if winner is None else winner, last, rows)
                 for position, job_path in enumerate(attempts):
                     if position == winner:
-                        yield self._named(job, snapshots)
+                        yield self._named(job)
                         continue
-                    with self._open(job_path) as other:
+                    with open_part(job_path, is_checked=True) as other:
                         without = {p: t for p, t in other.items() if not RESULTS.matches(p)}
-                        yield self._named(without, snapshots)
+                        yield self._named(without)
 
-    def _winner(self, index: int) -> int | None:
-        """Return the attempt whose results are those of the partition: the first that is done."""
-        if index not in self._winners:
-            candidates = []
-            for position, path in enumerate(self._jobs.get(index, ())):
-                with self._open(path, JOBS.path) as job:
-                    row = job[JOBS.path].first_row()
-                if row["num_results"]:
-                    candidates.append((row["state"] != "DONE", position))
-            self._winners[index] = min(candidates)[1] if candidates else None
-        return self._winners[index]
-
-    @contextmanager
-    def _open(self, path: Path, *only: str) -> Iterator[dict[str, TableData]]:
-        with open_part(path, *only, is_checked=path in self._checked) as tables:
-            self._checked.add(path)
-            yield tables
-
-    def _named(
-        self, tables: Mapping[str, TableData], snapshots: dict[str, int]
-    ) -> dict[str, TableData]:
+    def _named(self, tables: Mapping[str, TableData]) -> dict[str, TableData]:
         """Return tables with calibrations numbered, each once, in order of first appearance."""
-        named = {}
+        named, snapshots = {}, self._snapshots
         for path, table in tables.items():
             if SNAPSHOT.matches(path) and (sha256 := path.rpartition("/")[2]) not in snapshots:
                 snapshots[sha256] = len(snapshots)
@@ -233,15 +209,24 @@ class RunParts:
         if JOBS.path in named:
             columns = dict(named[JOBS.path].columns)
             batch_id, sha256 = (columns.pop(name).texts()[0] for name in IN_PARTS)
-            rows = [batch["id"] for batch in self._batches]
-            batch = rows.index(batch_id) if batch_id in rows else None
-            indices = {"snapshot": [snapshots.get(sha256)], "batch": [batch]}
+            ids = {batch["id"]: row for row, batch in enumerate(self._batches)}
+            indices = {"snapshot": [snapshots.get(sha256)], "batch": [ids.get(batch_id)]}
             named[JOBS.path] = TableData({**columns, **JOBS.data(indices).columns})
         if BACKEND.path in named:
             attrs = dict(named[BACKEND.path].attrs)
             attrs["snapshot"] = snapshots.get(attrs.pop("snapshot_sha256", ""), -1)
             named[BACKEND.path] = TableData(named[BACKEND.path].columns, attrs)
         return named
+
+
+def _winner(attempts: Sequence[Path]) -> int | None:
+    """Return the attempt whose results are those of the partition: the first that is done."""
+    candidates = []
+    for position, path in enumerate(attempts):
+        row = first_row(path, JOBS.path, is_checked=True)
+        if row["num_results"]:
+            candidates.append((row["state"] != "DONE", position))
+    return min(candidates)[1] if candidates else None
 
 
 def _with_results(

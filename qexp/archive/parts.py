@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,7 +22,7 @@ from qexp.archive.atomic_files import DamagedFileError, check_digest, read_with_
 from qexp.archive.jobs import read_partition
 from qexp.archive.netcdf import storage
 from qexp.archive.pubs import read_pub
-from qexp.archive.schema import ARCHIVE_NAME, PARTITIONS, PARTS_NAME
+from qexp.archive.schema import ARCHIVE_NAME, JOBS, PARTITIONS, PARTS_NAME
 from qexp.archive.tables import ColumnData, TableData
 from qexp.core.model import FailureKind, JobState, Partition
 from qexp.errors import ArchiveError
@@ -38,14 +38,14 @@ COPY_BYTES: Final = 8 * 2**20
 _PARTITION: Final = re.compile(r"partition-(\d+)\.h5")
 _JOB: Final = re.compile(r"job-(\d+)-(\d+)\.h5")
 _BATCH: Final = re.compile(r"batch-(\d+)\.json")
-#: Text dataset of a part: JSON, path -> [attributes, column -> [dimensions, attributes, base]].
 _CONTENTS: Final = "contents_json"
+"""Text dataset of a part: JSON, path -> [attributes, column -> [dimensions, attributes, base]]."""
 
 _log = logging.getLogger(__name__)
 
 
 class StoredParts:
-    """The parts of one run.
+    """The parts of one run. Reading one that is missing or damaged raises `ArchiveError`.
 
     Args:
         run_dir: Folder of the run; nothing is created in it.
@@ -61,36 +61,28 @@ class StoredParts:
         return (self._parts / HEADER).is_file()
 
     def read_header(self) -> dict[str, Any]:
-        """Return the `RunHeader` that was written, as plain JSON.
-
-        Raises:
-            ArchiveError: There is none, or it is damaged.
-        """
+        """Return the `RunHeader` that was written, as plain JSON."""
         if not self.has_parts:
             raise ArchiveError(f"{self._parts} holds no {HEADER}: there is no run in it")
         return read_json(self._parts / HEADER)
 
-    def read_partitions(self) -> tuple[Partition, ...]:
-        """Return the partitions that were written, by index.
+    def read_batches(self) -> list[dict[str, Any]]:
+        """Return every batch, in order: `id`, `follows`, `opened`, `final`."""
+        return [read_json(path) for path in self._numbered(_BATCH).values()]
 
-        Raises:
-            ArchiveError: A part is damaged.
-        """
-        partitions = []
-        for path in self.partition_paths().values():
-            with open_part(path, PARTITIONS.path) as tables:
-                partitions.append(read_partition(tables[PARTITIONS.path].first_row()))
-        return tuple(partitions)
+    def read_partitions(self) -> tuple[Partition, ...]:
+        """Return the partitions that were written, by index."""
+        return tuple(
+            read_partition(first_row(path, PARTITIONS.path))
+            for path in self.partition_paths().values()
+        )
 
     def check_part(self, index: int, sha256: str) -> None:
-        """Refuse a partition whose part is not the one that was written.
+        """Refuse the part of a partition that is not the one that was written.
 
         Args:
             index: Index of the partition.
             sha256: What `write_partition` returned.
-
-        Raises:
-            ArchiveError: The part is missing, or has other bytes.
         """
         path = self.partition_path(index)
         actual = check_digest(path)
@@ -101,15 +93,12 @@ class StoredParts:
             )
 
     def load_isa_pubs(self, partition: Partition) -> list[Pub]:
-        """Return the PUBs of a partition as they are to be submitted, equal to what was written.
-
-        Raises:
-            ArchiveError: The partition was not written, or is damaged.
-        """
-        path, workload = self.partition_path(partition.index), partition.workload
+        """Return the PUBs of a partition as they are to be submitted, equal to what was written."""
+        path = self.partition_path(partition.index)
         check_digest(path)
         with ArchiveFile(path, is_part=True) as file:
-            return [read_pub(file, workload, True, row) for row in range(partition.num_pubs)]
+            rows = range(partition.num_pubs)
+            return [read_pub(file, partition.workload, True, row) for row in rows]
 
     def job_states(self) -> dict[tuple[int, int], tuple[str, JobState, FailureKind | None]]:
         """Return every attempt whose outcome is on disk.
@@ -121,10 +110,9 @@ class StoredParts:
             (partition, attempt) -> (job id, state, failure).
         """
         states = {}
-        for (partition, attempt), path in _numbered(self._parts, _JOB):
+        for (partition, attempt), path in self._numbered(_JOB).items():
             try:
-                with open_part(path, "jobs") as tables:
-                    row = tables["jobs"].first_row()
+                row = first_row(path, JOBS.path)
             except ArchiveError as error:
                 _log.warning("%s; its job counts as not collected", error)
                 if isinstance(error, DamagedFileError):
@@ -134,21 +122,13 @@ class StoredParts:
             states[partition, attempt] = (row["job_id"], row["state"], row["failure"] or None)
         return states
 
-    def read_batches(self) -> list[dict[str, Any]]:
-        """Return every batch, in order: `id`, `follows`, `opened`, `final`.
-
-        Raises:
-            ArchiveError: A part is damaged.
-        """
-        return [read_json(path) for _number, path in _numbered(self._parts, _BATCH)]
-
     def partition_path(self, index: int) -> Path:
         """Return the path of the part of a partition."""
         return self._parts / f"partition-{index:06d}.h5"
 
     def partition_paths(self) -> dict[int, Path]:
         """Return partition index -> its part, in order."""
-        return {index: path for (index,), path in _numbered(self._parts, _PARTITION)}
+        return {index: path for (index,), path in self._numbered(_PARTITION).items()}
 
     def job_path(self, partition: int, attempt: int) -> Path:
         """Return the path of the part of an attempt."""
@@ -157,7 +137,7 @@ class StoredParts:
     def job_paths(self) -> dict[int, list[Path]]:
         """Return partition index -> the parts of its attempts, in order."""
         paths: dict[int, list[Path]] = {}
-        for (partition, _attempt), path in _numbered(self._parts, _JOB):
+        for (partition, _attempt), path in self._numbered(_JOB).items():
             paths.setdefault(partition, []).append(path)
         return paths
 
@@ -167,9 +147,15 @@ class StoredParts:
 
     def paths(self) -> list[Path]:
         """Return every part; what a crash left half-written is none."""
+        header = [self._parts / HEADER] if self.has_parts else []
         patterns = (_BATCH, _PARTITION, _JOB)
-        found = [path for pattern in patterns for _, path in _numbered(self._parts, pattern)]
-        return [self._parts / HEADER, *found] if self.has_parts else found
+        return [*header, *(path for each in patterns for path in self._numbered(each).values())]
+
+    def _numbered(self, pattern: re.Pattern[str]) -> dict[tuple[int, ...], Path]:
+        """Return the parts whose names match by the numbers in their names, in that order."""
+        paths = self._parts.iterdir() if self._parts.is_dir() else ()
+        matches = [(pattern.fullmatch(path.name), path) for path in paths]
+        return dict(sorted((tuple(map(int, m.groups())), path) for m, path in matches if m))
 
 
 def recorded_config(run_dir: Path) -> str:
@@ -181,20 +167,23 @@ def recorded_config(run_dir: Path) -> str:
     stored = StoredParts(run_dir)
     if stored.has_parts or not (run_dir / ARCHIVE_NAME).is_file():
         return str(stored.read_header()["config_yaml"])
-    from qexp.archive.read import open_archive
-
-    with open_archive(run_dir) as run:
-        return run.config_yaml
+    with ArchiveFile(run_dir / ARCHIVE_NAME) as file:
+        return file.text("config/resolved_yaml")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a part that is JSON.
-
-    Raises:
-        ArchiveError: It is missing or damaged.
-    """
+    """Read a part that is JSON."""
     loaded: dict[str, Any] = json.loads(read_with_digest(path))
     return loaded
+
+
+def first_row(path: Path, table: str, *, is_checked: bool = False) -> dict[str, Any]:
+    """Return the first row of a table of a part, by column; see `open_part`."""
+    with open_part(path, table, is_checked=is_checked) as tables:
+        return {
+            name: column.texts()[0] if column.is_text else column.values[0]
+            for name, column in tables[table].columns.items()
+        }
 
 
 @contextmanager
@@ -211,28 +200,23 @@ def open_part(path: Path, *only: str, is_checked: bool = False) -> Iterator[dict
     """
     import h5py
 
+    def dataset(name: str) -> h5py.Dataset:
+        # What `file[name]` does takes four times as long to find out what it opens.
+        return h5py.Dataset(h5py.h5d.open(file.id, name.encode()), readonly=True)
+
     if not is_checked:
         check_digest(path)
     with h5py.File(path, "r") as file:
-        contents = json.loads(file[_CONTENTS].asstr()[()])
-        yield {
-            table: TableData(
-                {
-                    name: ColumnData(_dataset(file, f"{table}/{name}"), tuple(dims), *more)
-                    for name, (dims, *more) in columns.items()
-                },
-                attrs,
-            )
-            for table, (attrs, columns) in contents.items()
-            if not only or table in only
-        }
-
-
-def _dataset(file: h5py.File, path: str) -> h5py.Dataset:
-    import h5py
-
-    # What `file[path]` does takes four times as long to find out what it opens.
-    return h5py.Dataset(h5py.h5d.open(file.id, path.encode()), readonly=True)
+        tables = {}
+        for table, (attrs, declared) in json.loads(file[_CONTENTS].asstr()[()]).items():
+            if only and table not in only:
+                continue
+            columns = {
+                name: ColumnData(dataset(f"{table}/{name}"), tuple(dims), *more)
+                for name, (dims, *more) in declared.items()
+            }
+            tables[table] = TableData(columns, attrs)
+        yield tables
 
 
 def write_tables(file: h5py.File, tables: Mapping[str, TableData]) -> None:
@@ -241,24 +225,23 @@ def write_tables(file: h5py.File, tables: Mapping[str, TableData]) -> None:
 
     contents: dict[str, Any] = {}
     for path, table in tables.items():
-        group = file.require_group(path)
-        present = {name: each for name, each in table.columns.items() if 0 not in each.shape}
-        for name, column in present.items():
+        group, columns = file.require_group(path), {}
+        for name, column in table.columns.items():
+            if 0 in column.shape:
+                continue
+            columns[name] = [column.dims, dict(column.attrs), column.base]
             if column.is_text:
                 text_type = h5py.string_dtype("utf-8")
                 group.create_dataset(name, data=column.texts(), dtype=text_type)
-            else:
-                data = np.asarray(column.values)
-                group.create_dataset(name, data=data, **_storage(data.shape, data.dtype))
-        columns = {name: [each.dims, dict(each.attrs), each.base] for name, each in present.items()}
+                continue
+            data = np.asarray(column.values)
+            options = storage(data.shape, data.dtype)
+            if options.get("chunks", (0,))[0] != 1:
+                # Merging copies only rows with chunks of their own as they are.
+                options = {}
+            group.create_dataset(name, data=data, **options)
         contents[path] = [dict(table.attrs), columns]
     file[_CONTENTS] = json.dumps(contents)
-
-
-def _storage(shape: Sequence[int], dtype: np.dtype[Any]) -> dict[str, Any]:
-    """Return chunks and filters of rows that merging copies compressed; none for others."""
-    options = storage(shape, dtype)
-    return options if options.get("chunks", (0,))[0] == 1 else {}
 
 
 def copy_rows(source: ColumnData, target: h5py.Dataset, start: int, shift: int = 0) -> None:
@@ -274,20 +257,19 @@ def copy_rows(source: ColumnData, target: h5py.Dataset, start: int, shift: int =
     """
     values: Any = source.values
     count = source.shape[0]
+    chunks = getattr(values, "chunks", None)
     if source.is_text:
         # Texts of a part stay what they are: UTF-8 bytes.
         texts = np.array(values, dtype=object) if isinstance(values, list) else values[:]
         target[start : start + count] = texts
-        return
-    chunks = getattr(values, "chunks", None)
-    if chunks is not None and chunks[0] == 1 and chunks == target.chunks and not shift:
+    elif chunks is not None and chunks[0] == 1 and chunks == target.chunks and not shift:
         _copy_chunks(values, target, start)
-        return
-    row_bytes = max(1, math.prod(source.shape[1:]) * values.dtype.itemsize)
-    step = max(1, COPY_BYTES // row_bytes)
-    for first in range(0, count, step):
-        block = values[first : first + step]
-        target[start + first : start + first + len(block)] = block + shift if shift else block
+    else:
+        row_bytes = max(1, math.prod(source.shape[1:]) * values.dtype.itemsize)
+        step = max(1, COPY_BYTES // row_bytes)
+        for first in range(0, count, step):
+            block = values[first : first + step]
+            target[start + first : start + first + len(block)] = block + shift if shift else block
 
 
 def _copy_chunks(source: h5py.Dataset, target: h5py.Dataset, start: int) -> None:
@@ -296,10 +278,3 @@ def _copy_chunks(source: h5py.Dataset, target: h5py.Dataset, start: int) -> None
         offset = tuple(axis[k] for axis, k in zip(grid, cell, strict=True))
         filter_mask, raw = source.id.read_direct_chunk(offset)
         target.id.write_direct_chunk((offset[0] + start, *offset[1:]), raw, filter_mask)
-
-
-def _numbered(folder: Path, pattern: re.Pattern[str]) -> list[tuple[tuple[int, ...], Path]]:
-    """Return the files whose names match, with the numbers in their names, in that order."""
-    paths = folder.iterdir() if folder.is_dir() else ()
-    matches = [(pattern.fullmatch(path.name), path) for path in paths]
-    return sorted((tuple(map(int, match.groups())), path) for match, path in matches if match)

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qexp.archive.archive_file import ArchiveFile
-from qexp.archive.circuits import CircuitRow, circuit_row, circuit_table, load_circuit
+from qexp.archive.circuits import circuit_cells, load_circuit
 from qexp.archive.schema import ISA_CIRCUITS, LOGICAL_CIRCUITS, PARAMETERS, PUBS
-from qexp.archive.tables import ColumnData, Table, TableData
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
 
@@ -34,17 +33,13 @@ class PubRow:
 
     Attributes:
         index: Index within the workload.
-        cells: Cells of `/pubs/W`, by column.
-        parameters: Parameter values, float64, shape (sweep..., parameters); None without.
-        logical: Circuit as generated.
-        isa: Circuit as transpiled.
+        cells: Path of a table -> the cells of its row, by column.
+        isa_qpy: The ISA circuit in QPY.
     """
 
     index: int
-    cells: Mapping[str, Any]
-    parameters: NDArray[Any] | None
-    logical: CircuitRow
-    isa: CircuitRow
+    cells: Mapping[str, Mapping[str, Any]]
+    isa_qpy: bytes
 
 
 def pub_rows(
@@ -60,31 +55,35 @@ def pub_rows(
     Raises:
         ArchiveError: A circuit has no QPY form.
     """
-    circuits: dict[int, CircuitRow] = {}
+    encoded: dict[int, dict[str, Any]] = {}
 
-    def encoded(pub: Pub, table: Table, index: int) -> CircuitRow:
-        key = id(pub.circuit)
-        if key not in circuits:
-            circuits[key] = circuit_row(pub.circuit, f"{index} of {table.at(workload)}", redact)
-        return circuits[key]
+    def cells_of(circuit: QuantumCircuit, path: str, index: int) -> dict[str, Any]:
+        if id(circuit) not in encoded:
+            encoded[id(circuit)] = circuit_cells(circuit, f"{index} of {path}", redact)
+        return {"pub": index, **encoded[id(circuit)]}
 
-    return [
-        PubRow(
-            pub.index,
-            _cells(pub, redact),
-            pub.isa.parameter_values.as_array().astype("<f8")
-            if _parameter_group(pub.isa)
-            else None,
-            encoded(pub.logical, LOGICAL_CIRCUITS, pub.index),
-            encoded(pub.isa, ISA_CIRCUITS, pub.index),
-        )
-        for pub in pubs
-    ]
+    rows = []
+    for pub in pubs:
+        logical, isa = LOGICAL_CIRCUITS.at(workload), ISA_CIRCUITS.at(workload)
+        cells = {
+            PUBS.at(workload): _pub_cells(pub, redact),
+            logical: cells_of(pub.logical.circuit, logical, pub.index),
+            isa: cells_of(pub.isa.circuit, isa, pub.index),
+        }
+        values = pub.isa.parameter_values.as_array()
+        if values.size:
+            path = PARAMETERS.at(workload, _shape_name(values.shape))
+            cells[path] = {"pub": pub.index, "values": values}
+        rows.append(PubRow(pub.index, cells, cells[isa]["qpy"]))
+    return rows
 
 
-def _cells(pub: PlannedPub, redact: Callable[[str], str]) -> dict[str, Any]:
-    isa = pub.isa
-    bindings = isa.parameter_values
+def _pub_cells(pub: PlannedPub, redact: Callable[[str], str]) -> dict[str, Any]:
+    def observables(of: Pub) -> str:
+        return dumps(of.observables.tolist(), redact) if hasattr(of, "observables") else ""
+
+    isa, bindings = pub.isa, pub.isa.parameter_values
+    shape = (*bindings.shape, bindings.num_parameters)
     return {
         "pub": pub.index,
         "kind": "estimator" if hasattr(isa, "observables") else "sampler",
@@ -93,51 +92,14 @@ def _cells(pub: PlannedPub, redact: Callable[[str], str]) -> dict[str, Any]:
         "shape_json": dumps(list(isa.shape)),
         "parameter_names_json": dumps([n for names in bindings.data for n in names], redact),
         "parameter_shape_json": dumps(list(bindings.shape)),
-        "parameter_group": _parameter_group(isa),
-        "observables_json": _observables(pub.logical, redact),
-        "isa_observables_json": _observables(isa, redact),
+        "parameter_group": "" if 0 in shape else _shape_name(shape),
+        "observables_json": observables(pub.logical),
+        "isa_observables_json": observables(isa),
     }
 
 
-def _parameter_group(pub: Pub) -> str:
-    """Name the group of the PUBs with the same shape of parameter values, `""` without any."""
-    values = pub.parameter_values
-    shape = (*values.shape, values.num_parameters)
-    return "" if 0 in shape else "x".join(map(str, shape))
-
-
-def pub_tables(workload: str, partition: int, rows: Sequence[PubRow]) -> dict[str, TableData]:
-    """Return the tables of the PUBs of one partition, by path.
-
-    Args:
-        workload: Name of the workload.
-        partition: Index of the partition.
-        rows: The PUBs, in order.
-    """
-    cells = [{**row.cells, "partition": partition} for row in rows]
-    indices = [row.index for row in rows]
-    tables = {PUBS.at(workload): PUBS.rows(cells)}
-    for table, circuits in (
-        (LOGICAL_CIRCUITS, [row.logical for row in rows]),
-        (ISA_CIRCUITS, [row.isa for row in rows]),
-    ):
-        tables[table.at(workload)] = circuit_table(table, table.at(workload), indices, circuits)
-    groups: dict[str, list[PubRow]] = {}
-    for row in rows:
-        if row.parameters is not None:
-            groups.setdefault(row.cells["parameter_group"], []).append(row)
-    for group, members in sorted(groups.items()):
-        values = np.stack([row.parameters for row in members if row.parameters is not None])
-        dims = ("pub", *(f"sweep_{k}" for k in range(values.ndim - 2)), "parameter")
-        units = {"units": PARAMETERS.columns["values"].unit}
-        pub = PARAMETERS.data({"pub": [row.index for row in members]}).columns["pub"]
-        columns = {"pub": pub, "values": ColumnData(values, dims, units)}
-        tables[PARAMETERS.at(workload, group)] = TableData(columns)
-    return tables
-
-
-def _observables(pub: Any, redact: Callable[[str], str]) -> str:
-    return dumps(pub.observables.tolist(), redact) if hasattr(pub, "observables") else ""
+def _shape_name(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
 
 
 def read_circuit(file: ArchiveFile, workload: str, isa: bool, row: int) -> QuantumCircuit:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 import numpy as np
@@ -119,9 +118,14 @@ def _attribute(name: str, doc: str, group: str = "/", kind: Callable[[Any], Any]
     return property(lambda run: kind(run._file.attribute(group, name)), doc=doc)
 
 
-def _document(path: str, doc: str) -> Any:
-    """Make a property that reads a JSON document."""
-    return property(lambda run: run._file.document(path), doc=doc)
+def _document(path: str, doc: str, default: Any = None) -> Any:
+    """Make a property that reads a JSON document; `default` stands for null."""
+
+    def read(run: Archive) -> Any:
+        document = run._file.document(path)
+        return default if document is None else document
+
+    return property(read, doc=doc)
 
 
 class Archive:
@@ -136,24 +140,21 @@ class Archive:
     """
 
     schema: str = _attribute("qexp_schema", "Version of the archive's schema.")
-    status: RunStatus = _attribute(
-        "status", '`"planned"`, `"complete"`, `"partial"` or `"failed"`.'
-    )
+    status: RunStatus = _attribute("status", '`"planned"`, `"complete"`, `"partial"`, `"failed"`.')
     run_id: str = _attribute("run_id", "Unique id of the run.")
     experiment: str = _attribute("experiment", "Name of the experiment.")
     engine: str = _attribute("engine", "Name of the engine.")
     created: str = _attribute("date_created", "Start of the run, ISO 8601 UTC.")
     data_sha256: str = _attribute(
-        "data_sha256", "Digest of all result data, see `qexp.core.digest`."
+        "data_sha256", "Digest of all results, see `qexp.archive.digests`."
     )
     seed: int = _attribute("seed", "Seed of the run.", "config", int)
-    seeds: dict[str, Any] = _document("config/seeds_json", "Seeds derived from the seed.")
+    seeds: dict[str, Any] = _document("config/seeds_json", "Seeds derived from the seed.", {})
     limits: dict[str, Any] = _document(
-        "config/limits_json", "Limits that were in force, with source and date."
+        "config/limits_json", "Limits that were in force, with source and date.", {}
     )
     not_honoured: dict[str, Any] = _document(
-        "config/not_honoured_json",
-        "Workload -> declared options that had no effect on the engine.",
+        "config/not_honoured_json", "Workload -> options without effect on the engine.", {}
     )
     details: dict[str, Any] | None = _document(
         "batch/final_json", "Details of the first batch at the end, None where not read."
@@ -288,12 +289,10 @@ class Archive:
     @property
     def results(self) -> Mapping[str, Results[PubResult]]:
         """Workload -> results by PUB index: `run.results["main"][3].data.meas.get_counts()`."""
-        return MappingProxyType(
-            {
-                name: self._results(name, partial(self._result, name), "results")
-                for name in self.workloads
-            }
-        )
+        return {
+            name: self._results(name, partial(self._result, name), "results")
+            for name in self.workloads
+        }
 
     def counts(
         self, workload: str = "main", register: str | None = None

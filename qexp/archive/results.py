@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from qexp.archive.archive_file import ArchiveFile
+from qexp.archive.digests import is_array, pub_digest
 from qexp.archive.schema import PUBS, RESULTS
 from qexp.archive.tables import ColumnData, Table, TableData, int64, text
-from qexp.core.digest import is_array, pub_digest
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
 

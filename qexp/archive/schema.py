@@ -8,9 +8,10 @@ the column its values where the rows of its table are made.
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
-from qexp.archive.tables import NAN, Column, Table, char, float64, int32, int64, text
+from qexp.archive.tables import NAN, Table, TableData, char, float64, int32, int64, text, uint8
 
 SCHEMA: Final = "1.2"
 """Version that is written. Minor versions only add; other major versions are not read."""
@@ -191,7 +192,7 @@ PARAMETERS: Final = Table(
     "parameters/*/*",
     "pub",
     int64("pub", "index of the PUB, ascending"),
-    float64("values", "values, shape (pub, sweep..., parameter)", "radian"),
+    float64("values", "values of the parameters", "radian", last_dim="parameter"),
 )
 
 _CIRCUIT: Final = (
@@ -203,7 +204,7 @@ _CIRCUIT: Final = (
     char("qasm3", "OpenQASM 3 of all circuits", dim="qasm3_byte", is_optional=True),
     int64("qasm3_start", "first byte of the text of this circuit", "byte", base="#qasm3_byte"),
     int64("qasm3_size", "its size, 0 where OpenQASM 3 cannot express the circuit", "byte"),
-    Column("|u1", "qpy", "QPY of all circuits", dim="qpy_byte"),
+    uint8("qpy", "QPY of all circuits", dim="qpy_byte"),
     int64("qpy_start", "first byte of the QPY of this circuit", "byte", base="#qpy_byte"),
     int64("qpy_size", "its size", "byte"),
 )
@@ -233,3 +234,15 @@ TABLES: Final = (
     *(ROOT, CONFIG, ENVIRONMENT, BATCH, BATCHES, JOURNAL, BACKEND, SNAPSHOT, PARTITIONS, JOBS),
     *(SPANS, PUBS, PARAMETERS, LOGICAL_CIRCUITS, ISA_CIRCUITS, RESULTS),
 )
+
+
+def as_tables(rows: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, TableData]:
+    """Convert rows of several tables, each by its path, to the stored form."""
+    gathered: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        for path, cells in row.items():
+            gathered.setdefault(path, []).append(cells)
+    return {
+        path: next(table for table in TABLES if table.matches(path)).rows(cells, path)
+        for path, cells in gathered.items()
+    }

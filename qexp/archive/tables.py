@@ -1,7 +1,7 @@
 """Declaration of an archive's tables, and the conversion between values and stored columns.
 
-A table is an HDF5 group. Its columns are datasets whose first dimension counts rows (or the bytes
-of a text), so that merging the parts of a run is concatenation along that dimension.
+A table is an HDF5 group. Its columns are datasets whose first dimension counts rows (or bytes), so
+that merging the parts of a run is concatenation along that dimension.
 """
 
 from __future__ import annotations
@@ -68,13 +68,6 @@ class TableData:
     columns: Mapping[str, ColumnData]
     attrs: Mapping[str, Any] = field(default_factory=dict)
 
-    def first_row(self) -> dict[str, Any]:
-        """Return the first cell of every column."""
-        return {
-            name: column.texts()[0] if column.is_text else column.values[0]
-            for name, column in self.columns.items()
-        }
-
 
 @dataclass(frozen=True)
 class Column:
@@ -86,7 +79,9 @@ class Column:
         names: The name, or several separated by spaces. JSON has a name in `_json`.
         doc: Its content in a few words, for `docs/archive-format.md`.
         unit: Its unit, or `""`.
-        dim: Its only dimension, where that is not the one of the table.
+        dim: Its only dimension, where that is not the one of the table. In a table of rows each has
+            some of its elements, which the columns `NAME_start` and `NAME_size` say.
+        last_dim: Last dimension of a column of arrays; those between belong to a sweep.
         absent: The stored value that stands for None; None where there always is a value.
         base: See `ColumnData`; without PATH it is that of the table.
         since: Minor version of the schema that added it.
@@ -98,6 +93,7 @@ class Column:
     doc: str
     unit: str = ""
     dim: str = ""
+    last_dim: str = ""
     absent: float | str | None = None
     base: str = ""
     since: int = 0
@@ -107,20 +103,21 @@ class Column:
         """Convert values to the stored form.
 
         Args:
-            values: One text, or a sequence or array of values; None becomes `absent`.
+            values: One text or byte string, or a sequence of values; None becomes `absent`.
             dim: Dimension of the table, `""` for scalars.
             path: Path of the table.
         """
         dims = tuple(name for name in (self.dim or dim,) if name)
-        if self.dtype == "char":
-            return long_text(values, *dims)
+        if self.dtype == "char" or isinstance(values, bytes):
+            return bytes_data(values, dims[0], self.dtype)
         if self.dtype == "str":
             texts = [values] if isinstance(values, str) else values
             return ColumnData([clean_text(self._stored(text)) for text in texts], dims)
-        if not isinstance(values, np.ndarray):
-            values = np.asarray([self._stored(value) for value in values], self.dtype)
+        array = np.asarray([self._stored(value) for value in values], self.dtype)
+        if self.last_dim:
+            dims = (*dims, *(f"sweep_{axis}" for axis in range(array.ndim - 2)), self.last_dim)
         base = path + self.base if self.base.startswith("#") else self.base
-        return ColumnData(values, dims, {"units": self.unit} if self.unit else {}, base)
+        return ColumnData(array, dims, {"units": self.unit} if self.unit else {}, base)
 
     def _stored(self, value: Any) -> Any:
         return self.absent if value is None else value
@@ -134,6 +131,7 @@ class Column:
 
 text = partial(Column, "str")
 char = partial(Column, "char")
+uint8 = partial(Column, "|u1")
 int32 = partial(Column, "<i4")
 int64 = partial(Column, "<i8")
 float64 = partial(Column, "<f8")
@@ -160,7 +158,6 @@ class Table:
     ) -> None:
         self.path = path
         self.dim = dim
-        self.declared = columns
         self.columns = {name: column for column in columns for name in column.names.split()}
         self.attributes = {name: each for each in attributes for name in each.names.split()}
         self.is_required = is_required
@@ -191,10 +188,15 @@ class Table:
         }
         return TableData(columns, clean_attributes(attrs or {}))
 
-    def rows(self, rows: Sequence[Mapping[str, Any]]) -> TableData:
+    def rows(self, rows: Sequence[Mapping[str, Any]], path: str = "") -> TableData:
         """Convert rows, mappings of column names to values, to the stored form."""
-        given = rows[0] if rows else {}
-        return self.data({name: [row[name] for row in rows] for name in given})
+        values: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
+        for name in [name for name in values if f"{name}_start" in self.columns]:
+            sizes = [len(cell) for cell in values[name]]
+            values[f"{name}_start"] = np.cumsum([0, *sizes[:-1]])
+            values[f"{name}_size"] = sizes
+            values[name] = b"".join(values[name])
+        return self.data(values, path=path)
 
     def values(self, cells: Mapping[str, Any]) -> dict[str, Any]:
         """Convert the cells of a row to Python values.
@@ -215,10 +217,11 @@ def documented(table: Table) -> Callable[[type[T]], type[T]]:
     """Add the columns of a table to the docstring of the class that its rows become."""
 
     def extended(record: type[T]) -> type[T]:
-        names = [name.removesuffix("_json") for name in table.columns]
-        docs = [column.doc for column in table.columns.values()]
-        listed = [f"        {name}: {doc}." for name, doc in zip(names, docs, strict=True)]
-        record.__doc__ = "\n".join([(record.__doc__ or "").rstrip(), *listed])
+        lines = [
+            f"        {name.removesuffix('_json')}: {column.doc}."
+            for name, column in table.columns.items()
+        ]
+        record.__doc__ = "\n".join([(record.__doc__ or "").rstrip(), *lines])
         return record
 
     return extended
@@ -235,7 +238,9 @@ def clean_attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:
     return {k: clean_text(v) if isinstance(v, str) else v for k, v in attrs.items()}
 
 
-def long_text(value: str | bytes, dim: str) -> ColumnData:
-    """Return a long text as compressible UTF-8 bytes: a character array, as netCDF knows it."""
+def bytes_data(value: str | bytes, dim: str, dtype: str = "char") -> ColumnData:
+    """Return bytes as a column; a text as a character array, as netCDF knows it."""
     raw = value if isinstance(value, bytes) else value.encode("utf-8", "backslashreplace")
-    return ColumnData(np.frombuffer(raw, dtype="S1"), (dim,), {"_Encoding": "utf-8"})
+    if dtype == "char":
+        return ColumnData(np.frombuffer(raw, "S1"), (dim,), {"_Encoding": "utf-8"})
+    return ColumnData(np.frombuffer(raw, dtype), (dim,))

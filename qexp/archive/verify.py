@@ -11,12 +11,11 @@ import numpy as np
 
 from qexp.archive.archive_file import ArchiveFile, locate
 from qexp.archive.damage import damages
-from qexp.archive.file_digest import FILE_SHA256, has_its_digest
+from qexp.archive.digests import FILE_SHA256, data_digest, has_file_digest, pub_digest
 from qexp.archive.isolated import IsolatedReader
 from qexp.archive.results import ResultReader, Signature
 from qexp.archive.schema import ISA_CIRCUITS, LOGICAL_CIRCUITS, PUBS, RESULTS, ROOT, TABLES
 from qexp.archive.tables import Table
-from qexp.core.digest import data_digest, pub_digest
 from qexp.errors import ArchiveError
 from qexp.text import error_reason, one_line
 
@@ -102,7 +101,7 @@ def is_as_sealed(path: Path) -> bool | None:
     # HDF5 hangs on some that are damaged.
     try:
         with h5py.File(path, "r") as file:
-            return has_its_digest(path, file) if FILE_SHA256 in file else None
+            return has_file_digest(path, file) if FILE_SHA256 in file else None
     except Exception as error:
         is_hdf5 = h5py.is_hdf5(path)
         reason = error_reason(error) if is_hdf5 else "no HDF5 file, or its beginning is damaged"
@@ -172,7 +171,7 @@ def problems(path: str, *, is_damaged: bool = True) -> Iterator[tuple[str, str]]
         yield _RESULT, str(error)
         return
     with file:
-        clauses = damages(file.group("/")) if is_damaged else iter(())
+        clauses = damages(file) if is_damaged else iter(())
         looks = (
             (_RESULT, _result_problems(file)),
             (_OTHER, (f"in {path}: {clause}" for clause in clauses)),
@@ -283,8 +282,8 @@ def _table_problems(file: ArchiveFile, table: Table, path: str, minor: int) -> I
     if table is RESULTS:
         signature = group.attrs.get("signature_json")
         fields = Signature.from_json(signature).fields if signature else ()
-        fields = [field.variable for field in fields if 0 not in field.shape]
-        names, counted = names + fields, counted + fields
+        variables = [field.variable for field in fields if 0 not in field.shape]
+        names, counted = names + variables, counted + variables
     yield from (f"{path}/{name} is missing" for name in names if name not in group)
     lengths = {name: file.count(f"{path}/{name}") for name in counted if name in group}
     known = list(lengths.values())

@@ -20,10 +20,19 @@ from qexp.archive.atomic_files import (
 from qexp.archive.header import check_workload, snapshot_table
 from qexp.archive.jobs import job_table, partition_table, span_table
 from qexp.archive.merge import RunParts, merge
-from qexp.archive.parts import HEADER, StoredParts, open_part, read_json, write_tables
-from qexp.archive.pubs import PubRow, pub_tables
+from qexp.archive.parts import HEADER, StoredParts, first_row, read_json, write_tables
+from qexp.archive.pubs import PubRow
 from qexp.archive.results import result_tables
-from qexp.archive.schema import ARCHIVE_NAME, JOBS, JOURNAL_NAME, PARTITIONS, PARTS_NAME, SPANS
+from qexp.archive.schema import (
+    ARCHIVE_NAME,
+    JOBS,
+    JOURNAL_NAME,
+    PARTITIONS,
+    PARTS_NAME,
+    PUBS,
+    SPANS,
+    as_tables,
+)
 from qexp.archive.tables import TableData
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
@@ -115,7 +124,8 @@ class RunStore(StoredParts):
                 f"partition {partition.index} of {workload!r} spans PUBs {partition.first} to "
                 f"{partition.stop - 1}, but {len(pubs)} other PUBs were given"
             )
-        tables = pub_tables(workload, partition.index, pubs)
+        path, index = PUBS.at(workload), {"partition": partition.index}
+        tables = as_tables({**pub.cells, path: {**pub.cells[path], **index}} for pub in pubs)
         tables[PARTITIONS.path] = partition_table(partition)
         return self._write(self.partition_path(partition.index), tables)
 
@@ -141,8 +151,7 @@ class RunStore(StoredParts):
             ArchiveError: Its partition was not written or is damaged, or it has more results than
                 PUBs.
         """
-        with open_part(self.partition_path(outcome.partition), PARTITIONS.path) as part:
-            planned = part[PARTITIONS.path].first_row()
+        planned = first_row(self.partition_path(outcome.partition), PARTITIONS.path)
         num_pubs = int(planned["stop"] - planned["first"])
         results = [] if outcome.result is None else list(outcome.result)
         if len(results) > num_pubs:

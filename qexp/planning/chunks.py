@@ -74,7 +74,7 @@ class Planner:
             check_pub(pub, self._hardware, self.limits, self._objection)
             planned.append(pub)
         return [
-            (row, footprint(pub, spec.primitive, self.backend, self.engine, row.isa.qpy))
+            (row, footprint(pub, spec.primitive, self.backend, self.engine, row.isa_qpy))
             for pub, row in zip(planned, pub_rows(workload, planned, redactor()), strict=True)
         ]
 

@@ -30,11 +30,11 @@ from qiskit.circuit.library import (
 from qiskit.quantum_info import Clifford, SparsePauliOp, random_unitary
 
 from qexp.archive.circuit_digest import circuit_sha256, listing
-from qexp.archive.circuits import circuit_row, load_circuit
+from qexp.archive.circuits import circuit_cells, load_circuit
 
 IN_ANOTHER_PROCESS = """
 import numpy as np
-from qexp.archive.circuits import circuit_row, load_circuit
+from qexp.archive.circuits import circuit_cells, load_circuit
 from qexp.archive.circuit_digest import circuit_sha256
 from qexp.circuits.random import random_circuits
 sequence = np.random.SeedSequence(7)
@@ -145,7 +145,7 @@ def evolved(time: float, pauli: str) -> QuantumCircuit:
 
 
 def stored_and_loaded(circuit: QuantumCircuit) -> QuantumCircuit:
-    return load_circuit(circuit_row(circuit, "here", str).qpy, "here")
+    return load_circuit(circuit_cells(circuit, "here", str)["qpy"], "here")
 
 
 DIFFERENT = {

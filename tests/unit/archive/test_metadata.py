@@ -10,7 +10,7 @@ import h5py
 import pytest
 
 import qexp
-from qexp.archive.file_digest import write_digest
+from qexp.archive.digests import write_file_digest
 from qexp.archive.summary import SHAPE
 from qexp.archive.writer import RunStore
 from qexp.cli.main import main
@@ -40,7 +40,7 @@ def archive(folder: Path, metadata: Any) -> Path:
         file["config"].create_dataset(
             "metadata_json", data=json.dumps(metadata), dtype=h5py.string_dtype("utf-8")
         )
-    write_digest(path)
+    write_file_digest(path)
     return path
 
 

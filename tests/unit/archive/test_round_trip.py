@@ -20,8 +20,8 @@ from qiskit.primitives import (
 )
 
 import qexp
+from qexp.archive.digests import data_digest, pub_digest
 from qexp.archive.writer import RunStore
-from qexp.core.digest import data_digest, pub_digest
 from tests.archives import (
     assert_same_result,
     estimator_pub,

@@ -8,7 +8,7 @@ import h5py
 import pytest
 
 from qexp.archive.archive_file import ArchiveFile
-from qexp.archive.file_digest import write_digest
+from qexp.archive.digests import write_file_digest
 from qexp.archive.verify import schema_problems, verify
 from qexp.archive.writer import RunStore
 from tests.archives import header, sampler_jobs, sampler_pub, write_partition, write_run
@@ -34,7 +34,7 @@ def changed(sealed: Path, tmp_path: Path) -> Callable[[Callable[[h5py.File], Non
         with path.open("r+b") as stream:
             stream.seek(start)
             stream.write(b"0" * 64)
-        write_digest(path)
+        write_file_digest(path)
         return verify(path)
 
     return verified

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import qexp
+from qexp.archive.digests import file_digest
 from qexp.archive.verify import is_as_sealed, is_intact, require_intact, verify
-from qexp.core.digest import file_digest
 from qexp.errors import ArchiveError
 from tests.archives import sampler_jobs, sampler_result, write_run
 from tests.damage import Damage, cuts, flip, flips, survey
