@@ -15,29 +15,14 @@ from qexp.archive.schema import (
     JOURNAL,
     SCHEMA,
     SNAPSHOT,
-    WORKLOAD,
 )
 from qexp.archive.tables import NAN, TableData, bytes_data, clean_text
 from qexp.core.jsonable import dumps, with_sorted_keys
-from qexp.errors import ArchiveError
 
 _MAX_ATTRIBUTE: Final = 32_000
 """Characters of an attribute: HDF5 limits it to 64 KiB. The whole text is in `/config`."""
 _PER_QUBIT: Final = {"T1": "t1_s", "T2": "t2_s", "readout_error": "readout_error"}
 _SECONDS: Final = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "": 1.0}
-
-
-def check_workload(name: str) -> str:
-    """Return `name` if it can name a group.
-
-    Raises:
-        ArchiveError: It cannot.
-    """
-    if not WORKLOAD.fullmatch(name):
-        raise ArchiveError(
-            f"workload name {name!r} cannot be stored: use letters, digits, '_', '-' and '.'"
-        )
-    return name
 
 
 def header_tables(

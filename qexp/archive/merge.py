@@ -130,20 +130,16 @@ def _fill(datasets: Mapping[tuple[str, str], h5py.Dataset], parts: RunParts) -> 
 
 
 def _verify(target: Path, expected: str) -> None:
-    """Read every result back and compare the digests.
-
-    Raises:
-        ArchiveError: A result is not what the job returned.
-    """
+    """Read every result back; raise `ArchiveError` for one that is not what the job returned."""
     with ArchiveFile(target) as file:
         checks = list(check_pubs(file))
     for check in checks:
         if check.problem:
             raise ArchiveError(
-                f"PUB {check.index} of {check.workload!r} in {target} is not what was returned "
+                f"PUB {check.pub} of {check.workload!r} in {target} is not what was returned "
                 f"({check.problem}); the parts are kept"
             )
-    if data_digest(check.digest for check in checks) != expected:
+    if data_digest(check[:3] for check in checks) != expected:
         raise ArchiveError(f"data digest of {target} is not that of its parts; the parts are kept")
 
 

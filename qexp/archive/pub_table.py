@@ -88,7 +88,7 @@ class PubIdentity:
 
 
 class PubTable:
-    """The PUBs of one workload, without their circuits; quick to go over.
+    """The PUBs of one workload without their circuits, read as `PubSummary`.
 
     Args:
         file: File of the archive.
@@ -128,14 +128,7 @@ class PubTable:
             )
 
     def parameter_values(self, index: int) -> NDArray[Any]:
-        """Return the parameter values of a PUB at every point.
-
-        Returns:
-            float64, shape (*shape of the PUB, parameters).
-
-        Raises:
-            ArchiveError: The file is damaged.
-        """
+        """Return the parameter values of a PUB, float64, shape (*shape of the PUB, parameters)."""
         with self._file.reading():
             summary = self[index]
             values = read_parameter_values(self._file, self._workload, index)
@@ -145,16 +138,10 @@ class PubTable:
             return np.broadcast_to(values, (*summary.shape, values.shape[-1]))
 
     def observables(self, index: int) -> NDArray[Any]:
-        """Return the observable of a PUB at every point, as text.
+        """Return the observable at every point of a PUB as text, `""` for a Sampler.
 
         A Pauli string that stands alone with coefficient 1 is the text; anything else is a JSON
         object, Pauli string -> coefficient. Qubit 0 is the rightmost letter.
-
-        Returns:
-            object (str), shape of the PUB; `""` for a Sampler.
-
-        Raises:
-            ArchiveError: The file is damaged.
         """
         with self._file.reading():
             text = self._file.column(f"{PUBS.at(self._workload)}/observables_json")[index]
@@ -181,11 +168,8 @@ def pub_identities(path: str | Path) -> dict[str, tuple[PubIdentity, ...]]:
     Raises:
         ArchiveError: There is no such file, or it cannot be read.
     """
-    file = ArchiveFile(locate(Path(path)))
-    try:
+    with ArchiveFile(locate(Path(path))) as file:
         return {workload: _identities(file, workload) for workload in file.groups("pubs")}
-    finally:
-        file.close()
 
 
 def _identities(file: ArchiveFile, workload: str) -> tuple[PubIdentity, ...]:

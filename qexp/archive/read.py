@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from qexp.archive.pub_table import PubTable
 from qexp.archive.pubs import read_circuit, read_pub
 from qexp.archive.results import ResultReader, counts_in
 from qexp.archive.schema import ENVIRONMENT, PARTITIONS, PUBS, SNAPSHOTS
+from qexp.archive.sequences import LazySequence, Results
 from qexp.archive.summary import load_config, read_metadata, total
 from qexp.core.model import Partition, RunStatus, SourceFile
 from qexp.errors import ArchiveError
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from qexp.core.model import Pub
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 
 def open_archive(path: str | Path) -> Archive:
@@ -56,61 +56,6 @@ def open_archive(path: str | Path) -> Archive:
         {'000': 2047, '111': 2049}
     """
     return Archive(locate(Path(path)))
-
-
-class LazySequence(Sequence[T_co], Generic[T_co]):
-    """A sequence whose items are read when they are asked for. Slices are lists.
-
-    Args:
-        length: Number of items.
-        read: Reads one item by its index, `0 <= index < length`.
-        name: For `repr`.
-    """
-
-    def __init__(self, length: int, read: Callable[[int], T_co], name: str) -> None:
-        self._length = length
-        self._read = read
-        self._name = name
-
-    def __len__(self) -> int:
-        return self._length
-
-    @overload
-    def __getitem__(self, index: int) -> T_co: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[T_co]: ...
-
-    def __getitem__(self, index: int | slice) -> T_co | list[T_co]:
-        if isinstance(index, slice):
-            return [self._read(k) for k in range(*index.indices(self._length))]
-        position = index + self._length if index < 0 else index
-        if not 0 <= position < self._length:
-            raise IndexError(f"{self._name} has {self._length} items, there is no item {index}")
-        return self._read(position)
-
-    def __iter__(self) -> Iterator[T_co]:
-        return (self._read(k) for k in range(self._length))
-
-    def __repr__(self) -> str:
-        return f"<{self._name}: {self._length} items>"
-
-
-class Results(LazySequence[T_co], Generic[T_co]):
-    """The results of one workload, by PUB index. A PUB without result raises `ArchiveError`.
-
-    Args:
-        available: Indices of the PUBs that have a result; all of them in a complete run.
-        length: Number of PUBs.
-        read: Reads one result.
-        name: For `repr`.
-    """
-
-    def __init__(
-        self, available: Sequence[int], length: int, read: Callable[[int], T_co], name: str
-    ) -> None:
-        super().__init__(length, read, name)
-        self.available = tuple(available)
 
 
 def _attribute(name: str, doc: str, group: str = "/", kind: Callable[[Any], Any] = str) -> Any:
@@ -215,14 +160,13 @@ class Archive:
     @property
     def environment(self) -> dict[str, Any]:
         """Python, platform, distributions, git commit, dirtiness and diff."""
-        found = {name: self._file.attribute("environment", name) for name in ENVIRONMENT.attributes}
-        return {
-            **(self._file.document("environment/other_json") or {}),
-            **found,
-            "git_dirty": bool(found["git_dirty"]),
-            "git_diff": self._file.text("environment/git_diff"),
-            "distributions": self._file.texts("environment/distributions"),
-        }
+        described = dict(self._file.document("environment/other_json") or {})
+        for name in ENVIRONMENT.attributes:
+            described[name] = self._file.attribute("environment", name)
+        described["git_dirty"] = bool(described["git_dirty"])
+        described["git_diff"] = self._file.text("environment/git_diff")
+        described["distributions"] = self._file.texts("environment/distributions")
+        return described
 
     @property
     def backend(self) -> dict[str, Any]:
@@ -268,10 +212,12 @@ class Archive:
     @cached_property
     def workloads(self) -> tuple[str, ...]:
         """Names of the workloads, in the order in which they were planned."""
+
         # Not by `partitions/workload`: HDF5 keeps each of its texts in a place of its own.
-        names = self._file.groups("pubs")
-        first = {name: int(self._file.cell(f"{PUBS.at(name)}/partition", 0)) for name in names}
-        return tuple(sorted(names, key=first.__getitem__))
+        def first_partition(name: str) -> int:
+            return int(self._file.cell(f"{PUBS.at(name)}/partition", 0))
+
+        return tuple(sorted(self._file.groups("pubs"), key=first_partition))
 
     @property
     def jobs(self) -> LazySequence[JobRecord]:
@@ -325,7 +271,7 @@ class Archive:
             isa: True for the circuits as transpiled, rather than as generated.
 
         Raises:
-            ArchiveError: There is no such workload, or QPY is older than version 13.
+            ArchiveError: There is no such workload; reading one: QPY is older than version 13.
         """
         return self._per_pub(read_circuit, workload, isa, "circuits")
 
@@ -337,16 +283,12 @@ class Archive:
             isa: True for the PUBs as submitted, rather than as generated.
 
         Raises:
-            ArchiveError: There is no such workload, or QPY is older than version 13.
+            ArchiveError: There is no such workload; reading one: QPY is older than version 13.
         """
         return self._per_pub(read_pub, workload, isa, "PUBs")
 
     def pub_table(self, workload: str = "main") -> PubTable:
-        """Return the PUBs of a workload without circuits: names, sizes, parameters, observables.
-
-        Raises:
-            ArchiveError: There is no such workload.
-        """
+        """Return the PUBs of a workload without circuits: names, sizes, parameters, observables."""
         self._require(workload)
         return PubTable(self._file, workload)
 

@@ -7,7 +7,6 @@ the column its values where the rows of its table are made.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -18,8 +17,6 @@ SCHEMA: Final = "1.2"
 ARCHIVE_NAME: Final = "run.h5"
 JOURNAL_NAME: Final = "journal.jsonl"
 PARTS_NAME: Final = "parts"
-WORKLOAD: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-"""Names that a workload can have, as groups are named after it."""
 
 ROOT: Final = Table(
     "",

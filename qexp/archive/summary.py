@@ -33,16 +33,10 @@ SHAPE: Final[dict[str, Any]] = {
 def summarise_archive(file: ArchiveFile) -> dict[str, Any]:
     """Return what identifies a run, where it ran, and how far it came.
 
-    Args:
-        file: An open archive.
-
     Returns:
         `status`, `run_id`, `experiment`, `date`, `finished`, `engine`, `backend`, `num_qubits`,
         `pubs` and `results` (planned, and with a result), `jobs` and `jobs_done` (likewise),
         `usage_s`, `predicted_qpu_s`, `seed`, `overrides`, `data_sha256`, `config`.
-
-    Raises:
-        ArchiveError: The file is damaged.
     """
     root = ("status", "run_id", "experiment", "engine", "data_sha256")
     return {

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -27,26 +26,13 @@ _TIMEOUT_S: Final = 60.0
 _BYTES_PER_S: Final = 5e6
 
 
-@dataclass(frozen=True)
-class PubCheck:
-    """Check of one PUB that has a result.
-
-    Attributes:
-        workload: Name of its workload.
-        index: Its index.
-        sha256: The digest that is stated.
-        problem: What is wrong with its data, `""` if nothing is.
-    """
+class PubCheck(NamedTuple):
+    """Check of one PUB that has a result: the digest stated, and what is wrong, if anything."""
 
     workload: str
-    index: int
+    pub: int
     sha256: str
     problem: str
-
-    @property
-    def digest(self) -> tuple[str, int, str]:
-        """Argument of `data_digest`."""
-        return self.workload, self.index, self.sha256
 
 
 def verify(path: str | Path, reader: IsolatedReader | None = None) -> list[str]:
@@ -188,9 +174,9 @@ def problems(path: str, *, is_damaged: bool = True) -> Iterator[tuple[str, str]]
 def _result_problems(file: ArchiveFile) -> Iterator[str]:
     digests = []
     for check in check_pubs(file):
-        digests.append(check.digest)
+        digests.append(check[:3])
         if check.problem:
-            where = f"PUB {check.index} of {check.workload!r} in {file.path}"
+            where = f"PUB {check.pub} of {check.workload!r} in {file.path}"
             yield f"{where} is damaged: {check.problem}"
     if data_digest(digests) != file.attribute("/", "data_sha256"):
         yield f"the data digest of {file.path} is not that of its results"

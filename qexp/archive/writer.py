@@ -5,6 +5,7 @@ Nothing is kept in memory: whatever is on disk when `seal` is called is what the
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +18,7 @@ from qexp.archive.atomic_files import (
     sync,
     write_with_digest,
 )
-from qexp.archive.header import check_workload, snapshot_table
+from qexp.archive.header import snapshot_table
 from qexp.archive.jobs import job_table, partition_table, span_table
 from qexp.archive.merge import RunParts, merge
 from qexp.archive.parts import HEADER, StoredParts, first_row, read_json, write_tables
@@ -40,6 +41,8 @@ from qexp.errors import ArchiveError
 if TYPE_CHECKING:
     from qexp.core.model import JobOutcome, Partition, RunHeader, RunStatus
 
+_WORKLOAD: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+"""Names that a workload can have, as groups are named after it."""
 _SEEDS: Final = 2**63
 """The archive holds the seed as int64, which netCDF and all languages have."""
 
@@ -116,9 +119,14 @@ class RunStore(StoredParts):
             SHA-256 of the part's bytes, in hexadecimal; see `check_part`.
 
         Raises:
-            ArchiveError: The PUBs are not those of the partition.
+            ArchiveError: The PUBs are not those of the partition, or no group can be named after
+                the workload.
         """
-        workload = check_workload(partition.workload)
+        workload = partition.workload
+        if not _WORKLOAD.fullmatch(workload):
+            raise ArchiveError(
+                f"workload name {workload!r} cannot be stored: use letters, digits, '_', '-', '.'"
+            )
         if [pub.index for pub in pubs] != list(range(partition.first, partition.stop)):
             raise ArchiveError(
                 f"partition {partition.index} of {workload!r} spans PUBs {partition.first} to "
