@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qexp.archive.pubs import pub_rows
 from qexp.archive.read import open_archive
-from qexp.archive.store import RunStore
+from qexp.archive.writer import RunStore
 from qexp.core.model import JobOutcome, Partition, PlannedPub, RunHeader
 from qexp.redact import redactor
 
@@ -104,7 +105,7 @@ def write_run(
         pubs = [PlannedPub("main", k, logical, isa) for k, (logical, isa) in members]
         results = [make_result(rng) for _ in pubs]
         with timed(spent, "write"):
-            store.write_partition(job, pubs)
+            store.write_partition(job, pub_rows("main", pubs, redactor()))
         with timed(spent, "outcome"):
             store.write_job(make_outcome(index, results))
     with timed(spent, "seal"):

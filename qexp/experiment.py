@@ -46,7 +46,7 @@ from qexp.redact import redact
 from qexp.text import one_line, short_path
 
 if TYPE_CHECKING:
-    from qexp.archive.encoded import EncodedPub
+    from qexp.archive.pubs import PubRow
     from qexp.core.spec import RunSpec
 
 _log = logging.getLogger(__name__)
@@ -247,7 +247,7 @@ def _make_plan(experiment: Experiment) -> None:
 def _plan_point(experiment: Experiment, point: Point, parts: list[str]) -> None:
     spec = point.spec
 
-    def keep(partition: Partition, pubs: list[EncodedPub]) -> None:
+    def keep(partition: Partition, pubs: list[PubRow]) -> None:
         parts.append(point.store.write_partition(partition, pubs))
 
     point.partitions = build_plan(

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
-from qexp.archive.store import RunStore
+from qexp.archive.writer import RunStore
 from qexp.core.model import Partition, Plan, RunStatus
 from qexp.core.observer import Guarded, Observer
 from qexp.core.policy import ExecutionPolicy

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from qexp.archive.read import open_archive
-from qexp.archive.verify import intact
+from qexp.archive.verify import require_intact
 from qexp.compare.changes import of_environments, versions
 from qexp.compare.model import Change, Comparison
 from qexp.core.model import SourceFile
@@ -350,4 +350,4 @@ def checked(path: str | Path) -> Path:
     Raises:
         ArchiveError: It is not there, damaged, or no archive.
     """
-    return intact(path).resolve()
+    return require_intact(path).resolve()

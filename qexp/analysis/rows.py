@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qexp.archive.counts import counts_of
 from qexp.archive.read import Archive
+from qexp.archive.results import counts_of
 from qexp.core.model import PrimitiveKind
 from qexp.errors import AnalysisError
 

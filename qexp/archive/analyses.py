@@ -1,4 +1,4 @@
-"""What analyses made of a run: one netCDF file each, in `analysis/` beside the archive."""
+"""Results of analyses: one netCDF file each, in `analysis/` beside the archive."""
 
 from __future__ import annotations
 
@@ -10,38 +10,32 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from qexp.archive.commit import DamagedPartError, read_part_file, write_part_file
+from qexp.archive.atomic_files import DamagedFileError, read_with_digest, write_with_digest
 from qexp.archive.read import Archive, open_archive
 from qexp.core.jsonable import dumps
 from qexp.core.spec import AnalysisSpec
 from qexp.errors import AnalysisError, ArchiveError
+from qexp.text import one_line
 
 if TYPE_CHECKING:
     import xarray as xr
 
-#: Folder of the results, in the run's own.
 FOLDER: Final = "analysis"
+"""Folder of the results, in that of the run."""
 _SUFFIX: Final = ".nc"
 
 
-def _unchanged(text: str) -> str:
-    return text
-
-
 def write_analysis(
-    run: Archive,
-    spec: AnalysisSpec,
-    dataset: xr.Dataset,
-    redact: Callable[[str], str] = _unchanged,
+    run: Archive, spec: AnalysisSpec, dataset: xr.Dataset, redact: Callable[[str], str] = str
 ) -> Path:
     """Store a result beside the archive, atomically; an earlier one of this name is replaced.
 
-    The file says where it comes from in its attributes: `analysis`, `target`, `arguments_json`,
+    The attributes of the file say where it comes from: `analysis`, `target`, `arguments_json`,
     `run_id`, `data_sha256` (of the data that were analysed), `qexp_version`, `date_created`.
 
     Args:
         run: The archive, open.
-        spec: What made the result.
+        spec: The analysis that made the result.
         dataset: The result.
         redact: Applied to every text.
 
@@ -54,7 +48,7 @@ def write_analysis(
     """
     from qexp import __version__
 
-    made = {
+    origin = {
         "analysis": spec.name,
         "target": spec.target,
         "arguments_json": dumps(spec.arguments),
@@ -65,29 +59,28 @@ def write_analysis(
     }
     path = run.path.parent / FOLDER / f"{spec.name}{_SUFFIX}"
     try:
-        image = _image(_redacted(dataset.assign_attrs(made), redact))
+        image = _image(_redacted(dataset.assign_attrs(origin), redact))
     except (TypeError, ValueError, AttributeError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        msg = f"analysis '{spec.name}': its result cannot be stored as netCDF ({reason})"
-        raise AnalysisError(msg) from error
+        raise AnalysisError(
+            f"analysis '{spec.name}': its result cannot be stored as netCDF ({one_line(error)})"
+        ) from error
     # As parts are: complete or not there, and its own digest tells damage.
-    write_part_file(path, image)
+    write_with_digest(path, image)
     return path
 
 
 def analysis_files(run_dir: str | Path) -> dict[str, Path]:
-    """Name -> file of every stored result, by name.
+    """Return name -> file of every stored result, by name.
 
     Args:
         run_dir: The run's folder, or the `run.h5` in it.
     """
-    folder = _folder_of(run_dir) / FOLDER
-    found = {path.stem: path for path in folder.glob(f"[!.]*{_SUFFIX}") if path.is_file()}
-    return dict(sorted(found.items()))
+    paths = (_folder_of(run_dir) / FOLDER).glob(f"[!.]*{_SUFFIX}")
+    return dict(sorted((path.stem, path) for path in paths if path.is_file()))
 
 
 def read_analysis(path: Path) -> xr.Dataset:
-    """Read one stored result; the file is closed again.
+    """Read one stored result into memory.
 
     Args:
         path: As `analysis_files` names it.
@@ -98,43 +91,25 @@ def read_analysis(path: Path) -> xr.Dataset:
     import xarray as xr
 
     try:
-        image = read_part_file(path)
-        stored = io.BytesIO(image)
-        with xr.open_dataset(stored, engine="h5netcdf", decode_times=False) as opened:
-            dataset = _dates_decoded(opened).load()
-    except DamagedPartError:
-        msg = (
-            f"{path} is damaged or was changed: it is not what the analysis wrote. Make it again "
-            f"with python -m qexp analyse."
-        )
-        raise ArchiveError(msg) from None
+        image = io.BytesIO(read_with_digest(path))
+        with xr.open_dataset(image, engine="h5netcdf", decode_times=False) as opened:
+            return _with_dates(opened).load()
+    except DamagedFileError:
+        raise ArchiveError(
+            f"{path} is damaged or was changed, it is not what the analysis wrote: make it again "
+            f"with python -m qexp analyse"
+        ) from None
     except ArchiveError:
         raise
     except Exception as error:
         # Anyone can write a file with the right digest.
-        msg = f"{path} cannot be read ({' '.join(str(error).split())}): remove it."
-        raise ArchiveError(msg) from error
-    return dataset
-
-
-def _dates_decoded(opened: xr.Dataset) -> xr.Dataset:
-    """With the dates and durations that xarray wrote; a number in days or seconds stays one."""
-    import xarray as xr
-
-    attrs = {str(name): variable.attrs for name, variable in opened.variables.items()}
-    return xr.decode_cf(
-        opened,
-        decode_times={name: "calendar" in own for name, own in attrs.items()},
-        decode_timedelta={
-            name: str(own.get("dtype", "")).startswith("timedelta64") for name, own in attrs.items()
-        },
-    )
+        raise ArchiveError(f"{path} cannot be read ({one_line(error)}): remove it") from error
 
 
 def read_analyses(run_dir: str | Path) -> dict[str, xr.Dataset]:
-    """All stored results of a run by name, read into memory.
+    """Read all stored results of a run into memory, by name.
 
-    Each has one attribute more than its file: `is_stale`, whether it was made of other data than
+    Each has one attribute more than its file: `is_stale`, true where it was made of other data than
     the archive holds now (a partial run that went on since).
 
     Args:
@@ -149,10 +124,10 @@ def read_analyses(run_dir: str | Path) -> dict[str, xr.Dataset]:
         return {}
     with open_archive(_folder_of(run_dir)) as run:
         data_sha256 = run.data_sha256
-    found = {name: read_analysis(path) for name, path in files.items()}
+    results = {name: read_analysis(path) for name, path in files.items()}
     return {
         name: dataset.assign_attrs(is_stale=dataset.attrs.get("data_sha256") != data_sha256)
-        for name, dataset in found.items()
+        for name, dataset in results.items()
     }
 
 
@@ -161,8 +136,19 @@ def _folder_of(run_dir: str | Path) -> Path:
     return path.parent if path.is_file() else path
 
 
+def _with_dates(opened: xr.Dataset) -> xr.Dataset:
+    """Decode dates and durations that xarray wrote; a number in days or seconds stays one."""
+    import xarray as xr
+
+    is_date, is_duration = {}, {}
+    for name, variable in opened.variables.items():
+        is_date[str(name)] = "calendar" in variable.attrs
+        is_duration[str(name)] = str(variable.attrs.get("dtype", "")).startswith("timedelta64")
+    return xr.decode_cf(opened, decode_times=is_date, decode_timedelta=is_duration)
+
+
 def _image(dataset: xr.Dataset) -> bytes:
-    """The bytes of a netCDF file; where HDF5 itself meets a full disk, it ends the process."""
+    """Return the bytes of a netCDF file: where HDF5 itself meets a full disk, the process ends."""
     import h5netcdf
     import xarray as xr
 
@@ -173,20 +159,14 @@ def _image(dataset: xr.Dataset) -> bytes:
 
 
 def _redacted(dataset: xr.Dataset, redact: Callable[[str], str]) -> xr.Dataset:
-    """A copy without secrets in its texts."""
+    """Return a copy without secrets in its texts."""
     copy = dataset.copy()
     holders: list[xr.Dataset | xr.Variable] = [copy, *copy.variables.values()]
     for holder in holders:
-        holder.attrs = {
-            name: redact(value) if isinstance(value, str) else value
-            for name, value in holder.attrs.items()
-        }
-    texts = {
-        name: np.vectorize(redact, otypes=[object])(variable.values)
-        for name, variable in copy.variables.items()
-        if variable.dtype.kind in "UO" and variable.size
-        if all(isinstance(value, str) for value in variable.values.flat)
-    }
-    return copy.assign(
-        {name: (copy[name].dims, values, copy[name].attrs) for name, values in texts.items()}
-    )
+        holder.attrs = {k: redact(v) if isinstance(v, str) else v for k, v in holder.attrs.items()}
+    for name, variable in copy.variables.items():
+        is_text = variable.dtype.kind in "UO" and variable.size
+        if is_text and all(isinstance(value, str) for value in variable.values.flat):
+            masked = np.vectorize(redact, otypes=[object])(variable.values)
+            copy = copy.assign({name: (variable.dims, masked, variable.attrs)})
+    return copy

@@ -1,52 +1,37 @@
-"""Merge the parts of a run into one archive, in memory that does not grow with their number."""
+"""Merge the parts of a run into one archive, in memory that does not grow with their number.
+
+The parts are gone through twice: for the sizes of all columns, which netCDF needs first, and for
+their values. At any time one partition is open, with the attempt that has its results.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from qexp.archive.layout import Group, Variable, lay_out
-from qexp.archive.schema import SNAPSHOTS, root_attributes
-from qexp.archive.sources import PartFiles
-from qexp.archive.stamp import STAMP, make_room, stamp, stamp_variable
-from qexp.archive.tables import Column, Table, copy_rows, numbers
+from qexp.archive.archive_file import ArchiveFile
+from qexp.archive.atomic_files import check_digest
+from qexp.archive.digests import data_digest, reserve_file_digest, write_file_digest
+from qexp.archive.header import header_tables, root_attributes
+from qexp.archive.jobs import IN_PARTS
+from qexp.archive.netcdf import netcdf_file
+from qexp.archive.parts import StoredParts, copy_rows, first_row, open_part
+from qexp.archive.results import INDEX
+from qexp.archive.schema import BACKEND, JOBS, PUBS, RESULTS, SNAPSHOT, SNAPSHOTS
+from qexp.archive.tables import TableData
 from qexp.archive.verify import check_pubs
-from qexp.core.digest import data_digest
 from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
     import h5py
 
 
-#: Of each dataset: its last chunks, as rows are appended.
-_CACHE_BYTES: Final = 2**20
-
-
-class _Shape(NamedTuple):
-    dims: tuple[str, ...]
-    row: tuple[int, ...]
-    dtype: np.dtype[Any] | None
-    attrs: Mapping[str, Any]
-
-
-@dataclass
-class _Layout:
-    """What the first pass learns: shapes, totals, snapshots. Batches: id -> row."""
-
-    batches: Mapping[str, int]
-    columns: dict[str, dict[str, _Shape]] = field(default_factory=dict)
-    attrs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    totals: dict[str, int] = field(default_factory=dict)
-    snapshots: dict[str, int] = field(default_factory=dict)
-    digests: list[tuple[str, int, str]] = field(default_factory=list)
-    finished: str = ""
-
-
-def merge(parts: PartFiles, status: str, target: Path) -> None:
+def merge(parts: RunParts, status: str, target: Path) -> None:
     """Write the archive and verify it by reading it back.
 
     Args:
@@ -57,177 +42,223 @@ def merge(parts: PartFiles, status: str, target: Path) -> None:
     Raises:
         ArchiveError: A part is damaged, or the archive does not verify.
     """
-    import h5py
-
-    layout = _Layout(batches=parts.batch_rows())
-    for tables in parts.sources():
-        _learn(layout, tables)
-    digest = data_digest(layout.digests)
-    attrs = root_attributes(parts.header, status, layout.finished, digest)
-    _create(layout, attrs, target)
-    with h5py.File(target, "r+", rdcc_nbytes=_CACHE_BYTES) as file:
-        make_room(file)
-        targets = _Targets(file)
-        done: dict[str, int] = {}
-        for tables in parts.sources():
-            _append(targets, layout, tables, done)
+    sizes = _Sizes()
+    for tables in parts.tables():
+        sizes.add(tables)
+    digest = data_digest(sizes.digests)
+    attrs = root_attributes(parts.header, status, sizes.finished, digest)
+    with netcdf_file(target, attrs) as root:
+        reserve_file_digest(root)
+        datasets: dict[tuple[str, str], h5py.Dataset] = {}
+        for path, columns in sorted(sizes.columns.items()):
+            group = root.group(path, sizes.attrs[path])
+            for name, (dims, row, dtype, column_attrs) in columns.items():
+                shape = (sizes.lengths[f"{path}#{dims[0]}"], *row) if dims else ()
+                named = dict(zip(dims, shape, strict=True))
+                datasets[path, name] = group.create(name, named, dtype, column_attrs)
+        _fill(datasets, parts)
     _verify(target, digest)
-    stamp(target)
+    write_file_digest(target)
 
 
-def _learn(layout: _Layout, tables: Mapping[str, Table]) -> None:
-    for path, table in _final(layout, tables, learn=True):
-        if path in layout.columns and path.startswith(SNAPSHOTS):
-            continue
-        known = layout.columns.setdefault(path, {})
-        layout.attrs.setdefault(path, table.attrs)
-        counted: dict[str, int] = {}
-        for name, column in table.columns.items():
-            dtype = None if column.is_text else np.dtype(column.values.dtype)  # type: ignore[union-attr]
-            shape = _Shape(column.dims, column.shape[1:], dtype, column.attrs)
-            if 0 in column.shape:
-                continue
-            known.setdefault(name, shape)
-            if column.dims:
-                counted[column.dims[0]] = column.shape[0]
-        for dim, count in counted.items():
-            layout.totals[f"{path}#{dim}"] = layout.totals.get(f"{path}#{dim}", 0) + count
-        if path.startswith("pubs/"):
-            _learn_pubs(layout, path.removeprefix("pubs/"), table)
-        if path == "jobs":
-            finished = table.columns["finished"].as_texts()[0]
-            layout.finished = max(layout.finished, finished)
+class _Sizes:
+    """Shape of every column, PUB digests and end of the last job, from tables that are added.
 
-
-def _learn_pubs(layout: _Layout, workload: str, table: Table) -> None:
-    """Check that a PUB's row is its index, and note its digest.
-
-    Raises:
-        ArchiveError: A partition is missing.
-    """
-    count = table.columns["pub"].shape[0]
-    expected = layout.totals[f"pubs/{workload}#pub"] - count
-    if int(table.columns["pub"].values[0]) != expected:
-        msg = f"The part with PUB {expected} of {workload!r} is missing; plan the run again."
-        raise ArchiveError(msg)
-    digests = table.columns["result_sha256"].as_texts()
-    for index, digest in zip(table.columns["pub"].values, digests, strict=True):
-        if digest:
-            layout.digests.append((workload, int(index), digest))
-
-
-def _final(
-    layout: _Layout, tables: Mapping[str, Table], *, learn: bool = False
-) -> Iterator[tuple[str, Table]]:
-    """The tables under their final names: snapshots numbered in order of first appearance."""
-    if learn:
-        for path in sorted(tables):
-            if path.startswith(f"{SNAPSHOTS}/"):
-                layout.snapshots.setdefault(path.rpartition("/")[2], len(layout.snapshots))
-    for path, table in tables.items():
-        group, _, name = path.rpartition("/")
-        if group == SNAPSHOTS:
-            yield f"{SNAPSHOTS}/s{layout.snapshots[name]}", table
-        elif path == "jobs":
-            columns = dict(table.columns)
-            sha256 = columns.pop("snapshot_sha256").as_texts()[0]
-            batch = columns.pop("batch_id").as_texts()[0]
-            columns["snapshot"] = numbers([layout.snapshots.get(sha256, -1)], "job", "<i4")
-            columns["batch"] = numbers([layout.batches.get(batch, -1)], "job", "<i4")
-            yield path, Table(columns, table.attrs)
-        elif path == "backend":
-            attrs = {k: v for k, v in table.attrs.items() if k != "snapshot_sha256"}
-            sha256 = table.attrs.get("snapshot_sha256", "")
-            attrs["snapshot"] = layout.snapshots.get(sha256, -1)
-            yield path, Table(table.columns, attrs)
-        else:
-            yield path, table
-
-
-def _create(layout: _Layout, attrs: Mapping[str, Any], target: Path) -> None:
-    """Create every group and dataset, empty, as netCDF: named dimensions, types, filters."""
-    groups = {"": Group({STAMP: stamp_variable()}, attrs)}
-    for path, columns in sorted(layout.columns.items()):
-        variables = {}
-        for name, shape in columns.items():
-            sizes = (layout.totals[f"{path}#{shape.dims[0]}"], *shape.row) if shape.dims else ()
-            variables[name] = Variable(shape.dims, sizes, shape.dtype, shape.attrs)
-        groups[path] = Group(variables, layout.attrs[path])
-    lay_out(target, groups)
-
-
-class _Targets(dict[tuple[str, str], Any]):
-    """(table, column) -> its dataset, which stays open.
-
-    HDF5 compresses a chunk when its dataset is closed, and would do it again for every part.
+    Attributes:
+        columns: Path of a table -> column -> dimensions, shape of a row, type, attributes.
+        attrs: Path of a table -> its attributes.
+        lengths: `"PATH#DIMENSION"` -> its length.
+        digests: Workload, index and digest of every PUB with a result.
+        finished: End of the last job, or `""`.
     """
 
-    def __init__(self, file: h5py.File) -> None:
-        super().__init__()
-        self._file = file
+    def __init__(self) -> None:
+        self.columns: dict[str, dict[str, tuple[Any, ...]]] = {}
+        self.attrs: dict[str, Mapping[str, Any]] = {}
+        self.lengths: Counter[str] = Counter()
+        self.digests: list[tuple[str, int, str]] = []
+        self.finished = ""
 
-    def __missing__(self, key: tuple[str, str]) -> Any:
-        import h5py
+    def add(self, tables: Mapping[str, TableData]) -> None:
+        """Add the tables that follow; raise `ArchiveError` where a partition is missing."""
+        for path, table in tables.items():
+            if PUBS.matches(path):
+                self._add_digests(path, table)
+            if path == JOBS.path:
+                self.finished = max(self.finished, table.columns["finished"].texts()[0])
+            self.attrs.setdefault(path, table.attrs)
+            columns = self.columns.setdefault(path, {})
+            for name, column in table.columns.items():
+                values: Any = column.values
+                if 0 not in column.shape and name not in columns:
+                    dtype = str if column.is_text else values.dtype
+                    columns[name] = (column.dims, column.shape[1:], dtype, column.attrs)
+            self.lengths.update(_lengths(path, table))
 
-        found = h5py.Dataset(h5py.h5d.open(self._file.id, "/".join(key).encode()))
-        self[key] = found
-        return found
-
-
-def _append(
-    targets: _Targets,
-    layout: _Layout,
-    tables: Mapping[str, Table],
-    done: dict[str, int],
-) -> None:
-    counted: dict[str, int] = {}
-    bases = {path: _result_bases(tables, path, done) for path in tables if path.startswith("pubs/")}
-    for path, table in _final(layout, tables):
-        if path.startswith(SNAPSHOTS) and any(known == path for known, _ in targets):
-            continue
-        for name, column in table.columns.items():
-            if 0 in column.shape:
-                continue
-            if not column.dims:
-                targets[path, name][()] = column.as_texts()[0]
-                continue
-            key = f"{path}#{column.dims[0]}"
-            counted[key] = column.shape[0]
-            source = column
-            if name == "result_row" and path in bases:
-                source = Column(column.values + bases[path], column.dims)
-            shift = done.get(column.base, 0) if column.base else 0
-            copy_rows(source, targets[path, name], done.get(key, 0), shift)
-    for key, count in counted.items():
-        done[key] = done.get(key, 0) + count
+    def _add_digests(self, path: str, table: TableData) -> None:
+        workload, expected = path.rpartition("/")[2], self.lengths[f"{path}#{PUBS.dim}"]
+        first = int(table.columns["pub"].values[0])
+        if first != expected:
+            raise ArchiveError(
+                f"the part with PUB {expected} of {workload!r} is missing: plan the run again"
+            )
+        digests = enumerate(table.columns["result_sha256"].texts(), start=first)
+        self.digests += [(workload, index, digest) for index, digest in digests if digest]
 
 
-def _result_bases(tables: Mapping[str, Table], path: str, done: Mapping[str, int]) -> Any:
-    """What earlier parts hold of the group in which each PUB's result is."""
-    workload = path.removeprefix("pubs/")
-    groups = tables[path].columns["result_group"].as_texts()
-    keys = [f"results/{workload}/{group}#pub" if group else "" for group in groups]
-    return np.array([done.get(key, 0) for key in keys], dtype="<i8")
+def _lengths(path: str, table: TableData) -> dict[str, int]:
+    """Return the length of every first dimension of a table."""
+    return {
+        f"{path}#{column.dims[0]}": column.shape[0]
+        for column in table.columns.values()
+        if column.dims and 0 not in column.shape
+    }
+
+
+def _fill(datasets: Mapping[tuple[str, str], h5py.Dataset], parts: RunParts) -> None:
+    done: Counter[str] = Counter()
+    for tables in parts.tables():
+        for path, table in tables.items():
+            for name, column in table.columns.items():
+                if not column.dims:
+                    datasets[path, name][()] = column.texts()[0]
+                elif 0 not in column.shape:
+                    start = done[f"{path}#{column.dims[0]}"]
+                    copy_rows(column, datasets[path, name], start, done[column.base])
+        for path, table in tables.items():
+            done.update(_lengths(path, table))
 
 
 def _verify(target: Path, expected: str) -> None:
-    """Read every result back and compare the digests.
+    """Read every result back; raise `ArchiveError` for one that is not what the job returned."""
+    with ArchiveFile(target) as file:
+        checks = list(check_pubs(file))
+    for check in checks:
+        if check.problem:
+            raise ArchiveError(
+                f"PUB {check.pub} of {check.workload!r} in {target} is not what was returned "
+                f"({check.problem}); the parts are kept"
+            )
+    if data_digest(check[:3] for check in checks) != expected:
+        raise ArchiveError(f"data digest of {target} is not that of its parts; the parts are kept")
+
+
+class RunParts:
+    """The parts of a run, in the order in which the archive holds them.
+
+    Args:
+        stored: The parts on disk.
+        journal: Journal of the run, a JSON document per line.
+
+    Attributes:
+        header: `RunHeader` as plain JSON.
 
     Raises:
-        ArchiveError: A result is not what the job returned.
+        ArchiveError: The run has no header, or a part is damaged.
     """
-    import h5py
 
-    digests = []
-    with h5py.File(target, "r") as file:
-        for check in check_pubs(file):
-            if check.problem:
-                msg = (
-                    f"PUB {check.index} of {check.workload!r} in {target} is not what was returned "
-                    f"({check.problem}); the parts are kept."
-                )
-                raise ArchiveError(msg)
-            digests.append(check.digest)
-    if data_digest(digests) != expected:
-        msg = f"Data digest of {target} is not that of its parts; the parts are kept."
-        raise ArchiveError(msg)
+    def __init__(self, stored: StoredParts, journal: str) -> None:
+        self.header = stored.read_header()
+        self._batches = stored.read_batches()
+        self._header_tables = header_tables(self.header, self._batches, journal)
+        self._partitions = stored.partition_paths()
+        self._jobs = stored.job_paths()
+        for path in (*self._partitions.values(), *chain.from_iterable(self._jobs.values())):
+            check_digest(path)
+        self._winners = {index: _winner(paths) for index, paths in self._jobs.items()}
+        self._snapshots: dict[str, int] = {}
+
+    def tables(self) -> Iterator[dict[str, TableData]]:
+        """Yield the tables of the header, then of each partition followed by its attempts.
+
+        Their paths are those of the archive. Indices of rows that precede them in other parts are
+        left to be added, see `ColumnData.base`.
+        """
+        rows: Counter[str] = Counter()
+        self._snapshots = {}
+        yield self._named(self._header_tables)
+        for index, path in self._partitions.items():
+            attempts, winner = self._jobs.get(index, []), self._winners.get(index)
+            last = len(attempts) - 1
+            with open_part(path, is_checked=True) as partition, ExitStack() as stack:
+                job = {}
+                if winner is not None:
+                    job = stack.enter_context(open_part(attempts[winner], is_checked=True))
+                yield _with_results(partition, job, last if winner is None else winner, last, rows)
+                for position, job_path in enumerate(attempts):
+                    if position == winner:
+                        yield self._named(job)
+                        continue
+                    with open_part(job_path, is_checked=True) as other:
+                        without = {p: t for p, t in other.items() if not RESULTS.matches(p)}
+                        yield self._named(without)
+
+    def _named(self, tables: Mapping[str, TableData]) -> dict[str, TableData]:
+        """Return tables with calibrations numbered, each once, in order of first appearance."""
+        named, snapshots = {}, self._snapshots
+        for path, table in tables.items():
+            if SNAPSHOT.matches(path) and (sha256 := path.rpartition("/")[2]) not in snapshots:
+                snapshots[sha256] = len(snapshots)
+                named[SNAPSHOT.at(f"s{snapshots[sha256]}")] = table
+            elif not path.startswith((INDEX.at(""), SNAPSHOTS)):
+                named[path] = table
+        if JOBS.path in named:
+            columns = dict(named[JOBS.path].columns)
+            batch_id, sha256 = (columns.pop(name).texts()[0] for name in IN_PARTS)
+            ids = {batch["id"]: row for row, batch in enumerate(self._batches)}
+            indices = {"snapshot": [snapshots.get(sha256)], "batch": [ids.get(batch_id)]}
+            named[JOBS.path] = TableData({**columns, **JOBS.data(indices).columns})
+        if BACKEND.path in named:
+            attrs = dict(named[BACKEND.path].attrs)
+            attrs["snapshot"] = snapshots.get(attrs.pop("snapshot_sha256", ""), -1)
+            named[BACKEND.path] = TableData(named[BACKEND.path].columns, attrs)
+        return named
+
+
+def _winner(attempts: Sequence[Path]) -> int | None:
+    """Return the attempt whose results are those of the partition: the first that is done."""
+    candidates = []
+    for position, path in enumerate(attempts):
+        row = first_row(path, JOBS.path, is_checked=True)
+        if row["num_results"]:
+            candidates.append((row["state"] != "DONE", position))
+    return min(candidates)[1] if candidates else None
+
+
+def _with_results(
+    partition: Mapping[str, TableData],
+    job: Mapping[str, TableData],
+    attempt: int,
+    last: int,
+    rows: Counter[str],
+) -> dict[str, TableData]:
+    """Return the tables of a partition, with the place of its result beside each PUB.
+
+    Args:
+        partition: Tables of the partition.
+        job: Tables of the attempt that has its results, empty where none has.
+        attempt: Position of that attempt, or of the last one, among those of the partition.
+        last: Position of the last attempt, -1 where there is none.
+        rows: Results so far in each group of `/results`; those of this partition are added.
+    """
+    (path,) = (path for path in partition if PUBS.matches(path))
+    pubs, workload = partition[path], path.rpartition("/")[2]
+    index = job[INDEX.at(workload)].columns if job else {}
+    groups = index["group"].texts() if index else []
+    missing = pubs.columns["pub"].shape[0] - len(groups)
+    values: dict[str, list[Any]] = {
+        "job": [attempt] * len(groups) + [last] * missing,
+        "result_group": [*groups, *[None] * missing],
+        "result_row": [None] * (len(groups) + missing),
+    }
+    for position, group in enumerate(groups):
+        place = RESULTS.at(workload, group)
+        values["result_row"][position] = rows[place]
+        rows[place] += 1
+    for name in ("sha256", "metadata_json"):
+        known = index[name].texts() if index else []
+        values[f"result_{name}"] = [*known, *[None] * missing]
+    added = dict(PUBS.data(values).columns)
+    if last < 0:
+        added["job"] = replace(added["job"], base="")
+    return {**partition, path: TableData({**pubs.columns, **added}, pubs.attrs)}

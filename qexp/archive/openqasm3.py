@@ -1,7 +1,7 @@
 """OpenQASM 3 of ordinary circuits, written at a tenth of the cost of Qiskit's own exporter.
 
-How a gate is called and defined, and whether a register can have its name, is still asked of that
-exporter, once per process. Unlike its text this one keeps numbers exactly, and the global phase.
+The exporter is still asked, once per process, how a gate is called and defined, and whether a
+register can have its name. Unlike its text this one keeps numbers exactly, and the global phase.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _EXACT_INTEGERS: Final = 2**53
 
 
 class GateText(NamedTuple):
-    """How a gate is called, and the `gate` blocks that it needs: name -> block, in order."""
+    """The name to call a gate by, and the `gate` blocks that it needs: name -> block, in order."""
 
     call: str
     blocks: dict[str, str]
@@ -31,8 +31,8 @@ class Program:
 
     Args:
         declarations: The declarations of the registers.
-        qubits: How each qubit is referred to.
-        clbits: How each classical bit is referred to.
+        qubits: Reference to each qubit.
+        clbits: Reference to each classical bit.
         registers: Names of the registers.
 
     Attributes:
@@ -51,7 +51,7 @@ class Program:
 
     @classmethod
     def of(cls, circuit: QuantumCircuit) -> Program | None:
-        """A program without instructions; None where only Qiskit could write it.
+        """Return a program without instructions; None where only Qiskit could write it.
 
         Qubits of a circuit with a layout are physical ones: `$0`.
         """
@@ -63,20 +63,20 @@ class Program:
             registers, qubits = [], [f"${index}" for index in range(circuit.num_qubits)]
         if phase is None or clbits is None or qubits is None or circuit.num_identifiers:
             return None
-        text = declarations(
-            tuple((register.name, register.size) for register in circuit.cregs),
-            tuple((register.name, register.size) for register in registers),
+        classical, quantum = (
+            tuple((register.name, register.size) for register in each)
+            for each in (circuit.cregs, registers)
         )
+        text = declarations(classical, quantum)
         if text is None:
             return None
-        names = [register.name for register in (*circuit.cregs, *registers)]
-        program = cls(text, qubits, clbits, names)
+        program = cls(text, qubits, clbits, [name for name, _ in (*classical, *quantum)])
         if circuit.global_phase:
             program.statements.append(f"gphase({phase});\n")
         return program
 
     def call(self, gate_class: Callable[..., Any], num_params: int) -> str | None:
-        """What a call of one of Qiskit's standard gates begins with; None where it has no name."""
+        """Return the beginning of a call of a standard gate; None where a register has its name."""
         text = gate_text(gate_class, num_params)
         if any(name in text.blocks for name in self._registers):
             return None
@@ -84,15 +84,15 @@ class Program:
         return text.call
 
     def append(self, operation: Any, qubits: str, clbits: Sequence[int]) -> bool:
-        """Append an instruction that is no gate.
+        """Append a measurement, a reset, a barrier or a delay.
 
         Args:
             operation: Any operation.
-            qubits: How its qubits are referred to, in order.
+            qubits: References to its qubits, in order.
             clbits: Indices of its classical bits.
 
         Returns:
-            Whether it could be: it is a measurement, a reset, a barrier or a delay.
+            False where it is none of these, and nothing was appended.
         """
         from qiskit.circuit import Barrier, Delay, Measure, Reset
 
@@ -111,11 +111,11 @@ class Program:
         return True
 
     def text(self, redact: Callable[[str], str]) -> str:
-        """The program's text.
+        """Return the text.
 
         Args:
-            redact: Applied where someone chose a name: to all of the text if any of these is
-                secret, and otherwise, as it is slow, to nothing else.
+            redact: Applied to the names of registers, and to all of the text only if one of these
+                is secret, as that is slow.
         """
         text = "".join([PROLOGUE, *self._blocks.values(), self._declarations, *self.statements])
         return text if redact(self._declarations) == self._declarations else redact(text)
@@ -123,12 +123,7 @@ class Program:
 
 @cache
 def gate_text(gate_class: Callable[..., Any], num_params: int) -> GateText:
-    """How one of Qiskit's standard gates is written.
-
-    Args:
-        gate_class: Its class.
-        num_params: Number of its parameters.
-    """
+    """Return how one of Qiskit's standard gates is written, given its class."""
     from qiskit import QuantumCircuit, qasm3
 
     gate = gate_class(*[0.5] * num_params)
@@ -146,7 +141,7 @@ def gate_text(gate_class: Callable[..., Any], num_params: int) -> GateText:
 def declarations(
     classical: tuple[tuple[str, int], ...], quantum: tuple[tuple[str, int], ...]
 ) -> str | None:
-    """The declarations of registers; None where OpenQASM 3 cannot have their names.
+    """Return the declarations of registers; None where OpenQASM 3 cannot have their names.
 
     Args:
         classical: Name and size of every classical register.
@@ -162,7 +157,7 @@ def declarations(
 
 
 def number(value: Any) -> str | None:
-    """A number exactly, in terms of pi where that is exact; None where there is no literal."""
+    """Write a number exactly, in terms of pi where that is exact; None without a literal."""
     if type(value) is float:
         # Not -0.0 and 0.0, which are equal.
         text = _PI.get(value) or repr(value)
@@ -179,7 +174,7 @@ def _duration(duration: Any, unit: str) -> str | None:
 
 
 def _names(bits: Sequence[Any], registers: Sequence[Any]) -> list[str] | None:
-    """`register[index]` of every bit; None unless every bit is in exactly one register."""
+    """Return `register[index]` of every bit; None unless each is in exactly one register."""
     names = {
         bit: f"{register.name}[{index}]"
         for register in registers

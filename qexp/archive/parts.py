@@ -1,39 +1,51 @@
-"""What the parts of a run say, for a process that goes on with it. Their layout is private."""
+"""The part files of an unfinished run: where they are, what is in them. Their format is private.
+
+A part holds tables as the archive will have them, with indices that count from its own first row,
+and says in a text dataset what netCDF would say in attributes.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from qexp.archive.commit import DamagedPartError, check_part_file, read_part_file
-from qexp.archive.pubs import load_pub
-from qexp.archive.records import partition_of
-from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
-from qexp.archive.tables import Table, read_part
+from qexp.archive.archive_file import ArchiveFile
+from qexp.archive.atomic_files import DamagedFileError, check_digest, read_with_digest
+from qexp.archive.jobs import read_partition
+from qexp.archive.netcdf import storage
+from qexp.archive.pubs import read_pub
+from qexp.archive.schema import ARCHIVE_NAME, JOBS, PARTITIONS, PARTS_NAME
+from qexp.archive.tables import ColumnData, TableData
 from qexp.core.model import FailureKind, JobState, Partition
 from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
+    import h5py
+
     from qexp.core.model import Pub
 
 HEADER: Final = "header.json"
 DAMAGED: Final = ".damaged"
+COPY_BYTES: Final = 8 * 2**20
 _PARTITION: Final = re.compile(r"partition-(\d+)\.h5")
 _JOB: Final = re.compile(r"job-(\d+)-(\d+)\.h5")
 _BATCH: Final = re.compile(r"batch-(\d+)\.json")
+_CONTENTS: Final = "contents_json"
+"""Text dataset of a part: JSON, path -> [attributes, column -> [dimensions, attributes, base]]."""
 
 _log = logging.getLogger(__name__)
 
 
 class StoredParts:
-    """The parts of one run.
+    """The parts of one run. Reading one that is missing or damaged raises `ArchiveError`.
 
     Args:
         run_dir: Folder of the run; nothing is created in it.
@@ -45,75 +57,65 @@ class StoredParts:
 
     @property
     def has_parts(self) -> bool:
-        """Whether there is something to go on with, or to seal."""
+        """True where there is something to go on with, or to seal."""
         return (self._parts / HEADER).is_file()
 
     def read_header(self) -> dict[str, Any]:
-        """The `RunHeader` that was written, as plain JSON.
-
-        Raises:
-            ArchiveError: There is none, or it is damaged.
-        """
+        """Return the `RunHeader` that was written, as plain JSON."""
         if not self.has_parts:
-            msg = f"{self._parts} holds no {HEADER}: there is no run in it."
-            raise ArchiveError(msg)
+            raise ArchiveError(f"{self._parts} holds no {HEADER}: there is no run in it")
         return read_json(self._parts / HEADER)
 
-    def read_partitions(self) -> tuple[Partition, ...]:
-        """The partitions that were written, by index.
+    def read_batches(self) -> list[dict[str, Any]]:
+        """Return every batch, in order: `id`, `follows`, `opened`, `final`."""
+        return [read_json(path) for path in self._numbered(_BATCH).values()]
 
-        Raises:
-            ArchiveError: A part is damaged.
-        """
-        found = []
-        for (_index,), path in numbered(self._parts, _PARTITION):
-            with open_part(path, "partitions") as tables:
-                found.append(partition_of(cells(tables["partitions"])))
-        return tuple(found)
+    def read_partitions(self) -> tuple[Partition, ...]:
+        """Return the partitions that were written, by index."""
+        return tuple(
+            read_partition(first_row(path, PARTITIONS.path))
+            for path in self.partition_paths().values()
+        )
 
     def check_part(self, index: int, sha256: str) -> None:
-        """Refuse a partition whose part is not the one that was written.
+        """Refuse the part of a partition that is not the one that was written.
 
         Args:
             index: Index of the partition.
             sha256: What `write_partition` returned.
-
-        Raises:
-            ArchiveError: The part is missing, or has other bytes.
         """
         path = self.partition_path(index)
-        found = check_part_file(path)
-        if found != sha256:
-            msg = (
-                f"Part {path} is not the one that was planned (SHA-256 {found[:16]}..., planned "
-                f"{sha256[:16]}...): restore it from a copy; its circuits are not submitted."
+        actual = check_digest(path)
+        if actual != sha256:
+            raise ArchiveError(
+                f"{path} is not the one that was planned (SHA-256 {actual[:16]}..., planned "
+                f"{sha256[:16]}...): restore it from a copy; its circuits are not submitted"
             )
-            raise ArchiveError(msg)
 
     def load_isa_pubs(self, partition: Partition) -> list[Pub]:
-        """The PUBs of a partition as they are to be submitted, equal to what was written.
-
-        Raises:
-            ArchiveError: The partition was not written, or is damaged.
-        """
+        """Return the PUBs of a partition as they are to be submitted, equal to what was written."""
         path = self.partition_path(partition.index)
-        with open_part(path) as tables:
-            return list(_isa_pubs(tables, partition.workload, path))
+        check_digest(path)
+        with ArchiveFile(path, is_part=True) as file:
+            rows = range(partition.num_pubs)
+            return [read_pub(file, partition.workload, True, row) for row in rows]
 
     def job_states(self) -> dict[tuple[int, int], tuple[str, JobState, FailureKind | None]]:
-        """Every attempt whose outcome is on disk: (partition, attempt) -> (job id, state, failure).
+        """Return every attempt whose outcome is on disk.
 
         A part that cannot be read is left out, and set aside where it is damaged, so that its job
         can be fetched again and the run be sealed.
+
+        Returns:
+            (partition, attempt) -> (job id, state, failure).
         """
         states = {}
-        for (partition, attempt), path in numbered(self._parts, _JOB):
+        for (partition, attempt), path in self._numbered(_JOB).items():
             try:
-                with open_part(path, "jobs") as tables:
-                    row = cells(tables["jobs"])
+                row = first_row(path, JOBS.path)
             except ArchiveError as error:
-                _log.warning("%s It counts as if its job had not been collected.", error)
-                if isinstance(error, DamagedPartError):
+                _log.warning("%s; its job counts as not collected", error)
+                if isinstance(error, DamagedFileError):
                     with suppress(OSError):
                         path.replace(path.with_name(path.name + DAMAGED))
                 continue
@@ -121,48 +123,43 @@ class StoredParts:
         return states
 
     def partition_path(self, index: int) -> Path:
-        """Where the part of a partition is, or would be."""
+        """Return the path of the part of a partition."""
         return self._parts / f"partition-{index:06d}.h5"
 
     def partition_paths(self) -> dict[int, Path]:
-        """Partition index -> its part, in order."""
-        return {index: path for (index,), path in numbered(self._parts, _PARTITION)}
+        """Return partition index -> its part, in order."""
+        return {index: path for (index,), path in self._numbered(_PARTITION).items()}
 
     def job_path(self, partition: int, attempt: int) -> Path:
-        """Where the part of an attempt is, or would be."""
+        """Return the path of the part of an attempt."""
         return self._parts / f"job-{partition:06d}-{attempt:02d}.h5"
 
     def job_paths(self) -> dict[int, list[Path]]:
-        """Partition index -> the parts of its attempts, in order."""
-        found: dict[int, list[Path]] = {}
-        for (partition, _attempt), path in numbered(self._parts, _JOB):
-            found.setdefault(partition, []).append(path)
-        return found
+        """Return partition index -> the parts of its attempts, in order."""
+        paths: dict[int, list[Path]] = {}
+        for (partition, _attempt), path in self._numbered(_JOB).items():
+            paths.setdefault(partition, []).append(path)
+        return paths
 
     def batch_path(self, number: int) -> Path:
-        """Where the details of a batch are, or would be."""
+        """Return the path of the details of a batch."""
         return self._parts / f"batch-{number:03d}.json"
 
     def paths(self) -> list[Path]:
-        """Every part; what a crash left half-written is none."""
-        found = [
-            path
-            for pattern in (_BATCH, _PARTITION, _JOB)
-            for _, path in numbered(self._parts, pattern)
-        ]
-        return [self._parts / HEADER, *found] if self.has_parts else found
+        """Return every part; what a crash left half-written is none."""
+        header = [self._parts / HEADER] if self.has_parts else []
+        patterns = (_BATCH, _PARTITION, _JOB)
+        return [*header, *(path for each in patterns for path in self._numbered(each).values())]
 
-    def read_batches(self) -> list[dict[str, Any]]:
-        """Every batch, in order: `id`, `follows`, `opened`, `final`.
-
-        Raises:
-            ArchiveError: A part is damaged.
-        """
-        return [read_json(path) for _number, path in numbered(self._parts, _BATCH)]
+    def _numbered(self, pattern: re.Pattern[str]) -> dict[tuple[int, ...], Path]:
+        """Return the parts whose names match by the numbers in their names, in that order."""
+        paths = self._parts.iterdir() if self._parts.is_dir() else ()
+        matches = [(pattern.fullmatch(path.name), path) for path in paths]
+        return dict(sorted((tuple(map(int, m.groups())), path) for m, path in matches if m))
 
 
 def recorded_config(run_dir: Path) -> str:
-    """The resolved config (YAML) with which a run was started, whether or not it is sealed.
+    """Return the resolved config (YAML) with which a run was started, sealed or not.
 
     Raises:
         ArchiveError: There is no run in the folder, or what is there is damaged.
@@ -170,73 +167,114 @@ def recorded_config(run_dir: Path) -> str:
     stored = StoredParts(run_dir)
     if stored.has_parts or not (run_dir / ARCHIVE_NAME).is_file():
         return str(stored.read_header()["config_yaml"])
-    from qexp.archive.read import open_archive
-
-    with open_archive(run_dir) as run:
-        return run.config_yaml
+    with ArchiveFile(run_dir / ARCHIVE_NAME) as file:
+        return file.text("config/resolved_yaml")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A part that is JSON.
-
-    Raises:
-        ArchiveError: It is missing or damaged.
-    """
-    loaded: dict[str, Any] = json.loads(read_part_file(path))
+    """Read a part that is JSON."""
+    loaded: dict[str, Any] = json.loads(read_with_digest(path))
     return loaded
 
 
+def first_row(path: Path, table: str, *, is_checked: bool = False) -> dict[str, Any]:
+    """Return the first row of a table of a part, by column; see `open_part`."""
+    with open_part(path, table, is_checked=is_checked) as tables:
+        return {
+            name: column.texts()[0] if column.is_text else column.values[0]
+            for name, column in tables[table].columns.items()
+        }
+
+
 @contextmanager
-def open_part(path: Path, *only: str, checked: bool = False) -> Iterator[dict[str, Table]]:
-    """The tables of a part, with open datasets as values.
+def open_part(path: Path, *only: str, is_checked: bool = False) -> Iterator[dict[str, TableData]]:
+    """Open a part and yield its tables by path, with open datasets as values.
 
     Args:
         path: Path of the part.
         only: The tables that are wanted; all of them where none is named.
-        checked: Whether its bytes are known to be those that were written.
+        is_checked: True where its bytes are known to be those that were written.
 
     Raises:
         ArchiveError: The part is missing or damaged; nothing in it has been read then.
     """
     import h5py
 
-    if not checked:
-        check_part_file(path)
+    def dataset(name: str) -> h5py.Dataset:
+        # What `file[name]` does takes four times as long to find out what it opens.
+        return h5py.Dataset(h5py.h5d.open(file.id, name.encode()), readonly=True)
+
+    if not is_checked:
+        check_digest(path)
     with h5py.File(path, "r") as file:
-        yield read_part(file, only)
+        tables = {}
+        for table, (attrs, declared) in json.loads(file[_CONTENTS].asstr()[()]).items():
+            if only and table not in only:
+                continue
+            columns = {
+                name: ColumnData(dataset(f"{table}/{name}"), tuple(dims), *more)
+                for name, (dims, *more) in declared.items()
+            }
+            tables[table] = TableData(columns, attrs)
+        yield tables
 
 
-def cells(table: Table) -> dict[str, Any]:
-    """The first row of a table."""
-    return {
-        name: column.as_texts()[0] if column.is_text else column.values[0]
-        for name, column in table.columns.items()
-    }
+def write_tables(file: h5py.File, tables: Mapping[str, TableData]) -> None:
+    """Write the tables of a part. Columns without elements are left out."""
+    import h5py
+
+    contents: dict[str, Any] = {}
+    for path, table in tables.items():
+        group, columns = file.require_group(path), {}
+        for name, column in table.columns.items():
+            if 0 in column.shape:
+                continue
+            columns[name] = [column.dims, dict(column.attrs), column.base]
+            if column.is_text:
+                text_type = h5py.string_dtype("utf-8")
+                group.create_dataset(name, data=column.texts(), dtype=text_type)
+                continue
+            data = np.asarray(column.values)
+            options = storage(data.shape, data.dtype)
+            if options.get("chunks", (0,))[0] != 1:
+                # Merging copies only rows with chunks of their own as they are.
+                options = {}
+            group.create_dataset(name, data=data, **options)
+        contents[path] = [dict(table.attrs), columns]
+    file[_CONTENTS] = json.dumps(contents)
 
 
-def numbered(folder: Path, pattern: re.Pattern[str]) -> list[tuple[tuple[int, ...], Path]]:
-    """The files whose names match, with the numbers in their names, in order of these."""
-    paths = folder.iterdir() if folder.is_dir() else ()
-    matches = [(pattern.fullmatch(path.name), path) for path in paths]
-    return sorted((tuple(map(int, match.groups())), path) for match, path in matches if match)
+def copy_rows(source: ColumnData, target: h5py.Dataset, start: int, shift: int = 0) -> None:
+    """Append a column's rows to `target` from row `start`, in bounded memory.
+
+    Rows that have chunks of their own are copied compressed, as they are.
+
+    Args:
+        source: The column of a part.
+        target: The dataset of the archive.
+        start: First row to write.
+        shift: Added to every value.
+    """
+    values: Any = source.values
+    count = source.shape[0]
+    chunks = getattr(values, "chunks", None)
+    if source.is_text:
+        # Texts of a part stay what they are: UTF-8 bytes.
+        texts = np.array(values, dtype=object) if isinstance(values, list) else values[:]
+        target[start : start + count] = texts
+    elif chunks is not None and chunks[0] == 1 and chunks == target.chunks and not shift:
+        _copy_chunks(values, target, start)
+    else:
+        row_bytes = max(1, math.prod(source.shape[1:]) * values.dtype.itemsize)
+        step = max(1, COPY_BYTES // row_bytes)
+        for first in range(0, count, step):
+            block = values[first : first + step]
+            target[start + first : start + first + len(block)] = block + shift if shift else block
 
 
-def _isa_pubs(tables: dict[str, Table], workload: str, path: Path) -> Iterator[Pub]:
-    rows: dict[str, Any] = {
-        name: column.as_texts() if column.is_text else column.values[:]
-        for name, column in tables[f"pubs/{workload}"].columns.items()
-    }
-    isa = tables[f"circuits/{workload}/isa"].columns
-    start, size = np.asarray(isa["qpy_start"].values), np.asarray(isa["qpy_size"].values)
-    qpy: Any = isa["qpy"].values
-    seen: dict[str, int] = {}
-    for k in range(len(start)):
-        group, values = rows["parameter_group"][k], None
-        if group:
-            parameters = tables[f"parameters/{workload}/{group}"].columns["values"]
-            values = np.asarray(parameters.values[seen.get(group, 0)])
-            seen[group] = seen.get(group, 0) + 1
-        raw = qpy[start[k] : start[k] + size[k]].tobytes()
-        where = f"{rows['pub'][k]} of {workload!r} in {path}"
-        fields = {name: column[k] for name, column in rows.items()}
-        yield load_pub(fields, raw, values, isa=True, where=where)
+def _copy_chunks(source: h5py.Dataset, target: h5py.Dataset, start: int) -> None:
+    grid = [range(0, size, step) for size, step in zip(source.shape, source.chunks, strict=True)]
+    for cell in np.ndindex(*(len(axis) for axis in grid)):
+        offset = tuple(axis[k] for axis, k in zip(grid, cell, strict=True))
+        filter_mask, raw = source.id.read_direct_chunk(offset)
+        target.id.write_direct_chunk((offset[0] + start, *offset[1:]), raw, filter_mask)

@@ -1,115 +1,172 @@
-"""PUBs as tables: shots, precision, parameter values, observables."""
+"""PUBs as rows: circuit, parameter values, observables, shots or precision, as bytes and numbers.
+
+A row is made once, where its circuit was transpiled, possibly in a worker process. The rows of a
+partition become the tables of its part.
+"""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qexp.archive.circuits import circuit_table, load_circuit
-from qexp.archive.tables import Column, Table, numbers, texts
+from qexp.archive.archive_file import ArchiveFile
+from qexp.archive.circuits import circuit_cells, load_circuit
+from qexp.archive.schema import ISA_CIRCUITS, LOGICAL_CIRCUITS, PARAMETERS, PUBS
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from qiskit import QuantumCircuit
     from qiskit.primitives.containers.observables_array import ObservablesArray
 
     from qexp.core.model import PlannedPub, Pub
 
 
-def pub_tables(
-    workload: str,
-    first: int,
-    partition: int,
-    pubs: Sequence[PlannedPub],
-    redact: Callable[[str], str],
-) -> dict[str, Table]:
-    """Encode the PUBs of one partition: tables by path.
+@dataclass(frozen=True, eq=False)
+class PubRow:
+    """One PUB, ready to be stored; small enough to be sent between processes.
+
+    Attributes:
+        index: Index within the workload.
+        cells: Path of a table -> the cells of its row, by column.
+        isa_qpy: The ISA circuit in QPY.
+    """
+
+    index: int
+    cells: Mapping[str, Mapping[str, Any]]
+    isa_qpy: bytes
+
+
+def pub_rows(
+    workload: str, pubs: Sequence[PlannedPub], redact: Callable[[str], str]
+) -> list[PubRow]:
+    """Encode PUBs. A circuit that several have in common is encoded once.
 
     Args:
-        workload: Name of the workload.
-        first: Index of the first PUB within the workload.
-        partition: Index of the partition.
-        pubs: The PUBs, in order.
-        redact: Applied to every text.
+        workload: Name of their workload.
+        pubs: The PUBs, as generated and as transpiled.
+        redact: Applied to every text, and to the name and metadata in QPY.
+
+    Raises:
+        ArchiveError: A circuit has no QPY form.
     """
-    logical, isa = f"circuits/{workload}/logical", f"circuits/{workload}/isa"
+    encoded: dict[int, dict[str, Any]] = {}
+
+    def cells_of(circuit: QuantumCircuit, path: str, index: int) -> dict[str, Any]:
+        if id(circuit) not in encoded:
+            encoded[id(circuit)] = circuit_cells(circuit, f"{index} of {path}", redact)
+        return {"pub": index, **encoded[id(circuit)]}
+
+    rows = []
+    for pub in pubs:
+        logical, isa = LOGICAL_CIRCUITS.at(workload), ISA_CIRCUITS.at(workload)
+        cells = {
+            PUBS.at(workload): _pub_cells(pub, redact),
+            logical: cells_of(pub.logical.circuit, logical, pub.index),
+            isa: cells_of(pub.isa.circuit, isa, pub.index),
+        }
+        values = pub.isa.parameter_values.as_array()
+        if values.size:
+            path = PARAMETERS.at(workload, _shape_name(values.shape))
+            cells[path] = {"pub": pub.index, "values": values}
+        rows.append(PubRow(pub.index, cells, cells[isa]["qpy"]))
+    return rows
+
+
+def _pub_cells(pub: PlannedPub, redact: Callable[[str], str]) -> dict[str, Any]:
+    def observables(of: Pub) -> str:
+        return dumps(of.observables.tolist(), redact) if hasattr(of, "observables") else ""
+
+    isa, bindings = pub.isa, pub.isa.parameter_values
+    shape = (*bindings.shape, bindings.num_parameters)
     return {
-        f"pubs/{workload}": _pub_table(first, partition, pubs, redact),
-        logical: circuit_table(
-            [p.logical.circuit for p in pubs], logical, first, isa=False, redact=redact
-        ),
-        isa: circuit_table([p.isa.circuit for p in pubs], isa, first, isa=True, redact=redact),
-        **_parameter_tables(workload, first, pubs),
+        "pub": pub.index,
+        "kind": "estimator" if hasattr(isa, "observables") else "sampler",
+        "shots": getattr(isa, "shots", None),
+        "precision": getattr(isa, "precision", None),
+        "shape_json": dumps(list(isa.shape)),
+        "parameter_names_json": dumps([n for names in bindings.data for n in names], redact),
+        "parameter_shape_json": dumps(list(bindings.shape)),
+        "parameter_group": "" if 0 in shape else _shape_name(shape),
+        "observables_json": observables(pub.logical),
+        "isa_observables_json": observables(isa),
     }
 
 
-def _pub_table(
-    first: int, partition: int, pubs: Sequence[PlannedPub], redact: Callable[[str], str]
-) -> Table:
-    dim = "pub"
-    isa = [pub.isa for pub in pubs]
-    shots = [getattr(pub, "shots", None) for pub in isa]
-    precision = [getattr(pub, "precision", None) for pub in isa]
-    return Table(
-        {
-            "pub": numbers(range(first, first + len(pubs)), dim, "<i8"),
-            "partition": numbers([partition] * len(pubs), dim, "<i4"),
-            "kind": texts(
-                ["estimator" if hasattr(p, "observables") else "sampler" for p in isa], dim
-            ),
-            "shots": numbers([-1 if s is None else s for s in shots], dim, "<i8"),
-            "precision": numbers(
-                [math.nan if p is None else p for p in precision], dim, "<f8", "1"
-            ),
-            "shape_json": texts([dumps(list(pub.shape)) for pub in isa], dim),
-            "parameter_names_json": texts([dumps(_names(p), redact) for p in isa], dim),
-            "parameter_shape_json": texts(
-                [dumps(list(p.parameter_values.shape)) for p in isa], dim
-            ),
-            "parameter_group": texts([_parameter_group(pub) for pub in isa], dim),
-            "observables_json": texts([_observables(p.logical, redact) for p in pubs], dim),
-            "isa_observables_json": texts([_observables(p.isa, redact) for p in pubs], dim),
-        }
+def _shape_name(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+def read_circuit(file: ArchiveFile, workload: str, isa: bool, row: int) -> QuantumCircuit:
+    """Read the circuit of one PUB, as generated or as transpiled.
+
+    Raises:
+        ArchiveError: It is damaged, or QPY older than version 13.
+    """
+    table = (ISA_CIRCUITS if isa else LOGICAL_CIRCUITS).at(workload)
+    start, size = (int(file.value(f"{table}/qpy_{name}", row)) for name in ("start", "size"))
+    qpy = file.cell(f"{table}/qpy", slice(start, start + size)).tobytes()
+    return load_circuit(qpy, f"{table}[{row}] in {file.path}")
+
+
+def read_parameter_values(file: ArchiveFile, workload: str, row: int) -> NDArray[Any] | None:
+    """Read the values of a PUB, shape (sweep..., parameters); None without parameters."""
+    table = PUBS.at(workload)
+    group = file.value(f"{table}/parameter_group", row)
+    if not group:
+        return None
+    path = PARAMETERS.at(workload, group)
+    index = file.value(f"{table}/pub", row)
+    values: NDArray[Any] = file.cell(
+        f"{path}/values", int(np.searchsorted(file.column(f"{path}/pub"), index))
     )
+    return values
 
 
-def _names(pub: Pub) -> list[str]:
-    return [name for names in pub.parameter_values.data for name in names]
+def read_pub(file: ArchiveFile, workload: str, isa: bool, row: int) -> Pub:
+    """Read one PUB, as generated or as submitted, from an archive or a part.
 
+    Args:
+        file: The file.
+        workload: Name of the workload.
+        isa: True for the circuit as transpiled and the observables as laid out.
+        row: Row of the PUB: its index, in a part less that of the first PUB.
 
-def _parameter_group(pub: Pub) -> str:
-    """Group of the PUBs with the same shape of parameter values, `""` without parameters."""
-    values = pub.parameter_values
-    shape = (*values.shape, values.num_parameters)
-    return "" if 0 in shape else "x".join(map(str, shape))
+    Raises:
+        ArchiveError: The circuit is damaged, QPY older than version 13, or does not fit its PUB.
+    """
+    from qiskit.primitives.containers.bindings_array import BindingsArray
+    from qiskit.primitives.containers.estimator_pub import EstimatorPub
+    from qiskit.primitives.containers.sampler_pub import SamplerPub
 
+    def value(name: str) -> Any:
+        return PUBS.columns[name].value(file.value(f"{PUBS.at(workload)}/{name}", row))
 
-def _parameter_tables(workload: str, first: int, pubs: Sequence[PlannedPub]) -> dict[str, Table]:
-    rows: dict[str, list[int]] = {}
-    for position, pub in enumerate(pubs):
-        if group := _parameter_group(pub.isa):
-            rows.setdefault(group, []).append(position)
-    tables = {}
-    for group, members in sorted(rows.items()):
-        values = np.stack([pubs[k].isa.parameter_values.as_array() for k in members])
-        dims = ("pub", *(f"sweep_{k}" for k in range(values.ndim - 2)), "parameter")
-        tables[f"parameters/{workload}/{group}"] = Table(
-            {
-                "pub": numbers([first + k for k in members], "pub", "<i8"),
-                "values": Column(values.astype("<f8"), dims, {"units": "radian"}),
-            }
-        )
-    return tables
-
-
-def _observables(pub: Any, redact: Callable[[str], str]) -> str:
-    if not hasattr(pub, "observables"):
-        return ""
-    return dumps(pub.observables.tolist(), redact)
+    circuit = read_circuit(file, workload, isa, row)
+    names = tuple(json.loads(value("parameter_names_json")))
+    shape = tuple(json.loads(value("parameter_shape_json")))
+    values = read_parameter_values(file, workload, row)
+    if values is None:
+        values = np.empty((*shape, len(names)))
+    try:
+        bindings = BindingsArray({names: values} if names else None, shape=shape)
+        if value("kind") == "sampler":
+            return SamplerPub(circuit, bindings, value("shots"))
+        column = "isa_observables_json" if isa else "observables_json"
+        # One by one: these texts may be large.
+        text = file.cell(f"{PUBS.at(workload)}/{column}", row)
+        observables = load_observables(text, circuit.num_qubits)
+        return EstimatorPub(circuit, observables, bindings, value("precision"))
+    except (ValueError, TypeError) as error:
+        raise ArchiveError(
+            f"PUB {row} of {workload!r} in {file.path} does not fit its circuit ({error}): the "
+            "file is damaged"
+        ) from error
 
 
 def load_observables(text: str, num_qubits: int) -> ObservablesArray:
@@ -123,50 +180,3 @@ def load_observables(text: str, num_qubits: int) -> ObservablesArray:
         return SparseObservable.from_list(list(node.items()), num_qubits=num_qubits)
 
     return ObservablesArray(build(json.loads(text)), num_qubits=num_qubits, validate=False)
-
-
-def load_pub(
-    columns: Mapping[str, Any],
-    qpy: bytes,
-    values: np.ndarray[Any, Any] | None,
-    *,
-    isa: bool,
-    where: str,
-) -> Pub:
-    """Rebuild one PUB.
-
-    Args:
-        columns: Its row of the table of PUBs.
-        qpy: Its circuit.
-        values: Parameter values, shape (sweep..., parameters), or None without parameters.
-        isa: Whether the observables are the laid-out ones.
-        where: What is being read, for errors.
-
-    Raises:
-        ArchiveError: The circuit is damaged or does not fit its PUB.
-    """
-    from qiskit.primitives.containers.bindings_array import BindingsArray
-    from qiskit.primitives.containers.estimator_pub import EstimatorPub
-    from qiskit.primitives.containers.sampler_pub import SamplerPub
-
-    circuit = load_circuit(qpy, where)
-    names = tuple(json.loads(columns["parameter_names_json"]))
-    shape = tuple(json.loads(columns["parameter_shape_json"]))
-    if values is None:
-        values = np.empty((*shape, len(names)))
-    try:
-        bindings = BindingsArray({names: values} if names else None, shape=shape)
-        if columns["kind"] == "sampler":
-            shots = int(columns["shots"])
-            return SamplerPub(circuit, bindings, shots if shots >= 0 else None)
-        text = columns["isa_observables_json" if isa else "observables_json"]
-        precision = float(columns["precision"])
-        return EstimatorPub(
-            circuit,
-            load_observables(text, circuit.num_qubits),
-            bindings,
-            None if math.isnan(precision) else precision,
-        )
-    except (ValueError, TypeError) as error:
-        msg = f"PUB {where} does not fit its circuit ({error}): the file is damaged."
-        raise ArchiveError(msg) from error

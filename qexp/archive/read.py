@@ -1,26 +1,30 @@
-"""The read side: open an archive and get Qiskit's own objects out of it, one at a time."""
+"""Read an archive: open it and get Qiskit's own objects out of it, one at a time."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
-from qexp.archive.counts import counts_in
-from qexp.archive.file import ArchiveFile, locate
-from qexp.archive.happened import read_batches, read_job, read_journal, why_missing
-from qexp.archive.metadata import read_metadata
-from qexp.archive.overview import load_config, total
-from qexp.archive.planned import PubTable, read_circuit, read_pub
-from qexp.archive.records import BatchRecord, JobRecord, LazySequence, Results, partition_of
-from qexp.archive.results import ResultGroup, decode_result
-from qexp.archive.schema import SNAPSHOTS
-from qexp.core.digest import pub_digest
+from qexp.archive.archive_file import ArchiveFile, locate
+from qexp.archive.jobs import (
+    BatchRecord,
+    JobRecord,
+    read_batches,
+    read_job,
+    read_journal,
+    read_partition,
+    why_missing,
+)
+from qexp.archive.pub_table import PubTable
+from qexp.archive.pubs import read_circuit, read_pub
+from qexp.archive.results import ResultReader, counts_in
+from qexp.archive.schema import ENVIRONMENT, PARTITIONS, PUBS, SNAPSHOTS
+from qexp.archive.sequences import LazySequence, Results
+from qexp.archive.summary import load_config, read_metadata, total
 from qexp.core.model import Partition, RunStatus, SourceFile
 from qexp.errors import ArchiveError
 
@@ -45,8 +49,28 @@ def open_archive(path: str | Path) -> Archive:
 
     Raises:
         ArchiveError: There is no such file, or it is no qexp archive that this version reads.
+
+    Example:
+        >>> with qexp.open_archive("outputs/ghz/20261122T094439Z-d16302") as run:
+        ...     run.counts()[0]
+        {'000': 2047, '111': 2049}
     """
     return Archive(locate(Path(path)))
+
+
+def _attribute(name: str, doc: str, group: str = "/", kind: Callable[[Any], Any] = str) -> Any:
+    """Make a property that reads an attribute of a group."""
+    return property(lambda run: kind(run._file.attribute(group, name)), doc=doc)
+
+
+def _document(path: str, doc: str, default: Any = None) -> Any:
+    """Make a property that reads a JSON document; `default` stands for null."""
+
+    def read(run: Archive) -> Any:
+        document = run._file.document(path)
+        return default if document is None else document
+
+    return property(read, doc=doc)
 
 
 class Archive:
@@ -60,20 +84,39 @@ class Archive:
             it as well, where the file is damaged or closed.
     """
 
+    schema: str = _attribute("qexp_schema", "Version of the archive's schema.")
+    status: RunStatus = _attribute("status", '`"planned"`, `"complete"`, `"partial"`, `"failed"`.')
+    run_id: str = _attribute("run_id", "Unique id of the run.")
+    experiment: str = _attribute("experiment", "Name of the experiment.")
+    engine: str = _attribute("engine", "Name of the engine.")
+    created: str = _attribute("date_created", "Start of the run, ISO 8601 UTC.")
+    data_sha256: str = _attribute(
+        "data_sha256", "Digest of all results, see `qexp.archive.digests`."
+    )
+    seed: int = _attribute("seed", "Seed of the run.", "config", int)
+    seeds: dict[str, Any] = _document("config/seeds_json", "Seeds derived from the seed.", {})
+    limits: dict[str, Any] = _document(
+        "config/limits_json", "Limits that were in force, with source and date.", {}
+    )
+    not_honoured: dict[str, Any] = _document(
+        "config/not_honoured_json", "Workload -> options without effect on the engine.", {}
+    )
+    details: dict[str, Any] | None = _document(
+        "batch/final_json", "Details of the first batch at the end, None where not read."
+    )
+    details_opened: dict[str, Any] | None = _document(
+        "batch/opened_json", "Details of the first batch right after it was opened."
+    )
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = ArchiveFile(path)
-        self._result_groups: dict[str, ResultGroup] = {}
+        self._reader = ResultReader(self._file)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -83,46 +126,6 @@ class Archive:
     def close(self) -> None:
         """Close the file; harmless when closed already."""
         self._file.close()
-
-    @property
-    def schema(self) -> str:
-        """Version of the archive's schema."""
-        return self._file.attribute("/", "qexp_schema")
-
-    @property
-    def status(self) -> RunStatus:
-        """`"planned"`, `"complete"`, `"partial"` or `"failed"`."""
-        return self._file.attribute("/", "status")
-
-    @property
-    def run_id(self) -> str:
-        """Unique id of the run."""
-        return self._file.attribute("/", "run_id")
-
-    @property
-    def experiment(self) -> str:
-        """Name of the experiment."""
-        return self._file.attribute("/", "experiment")
-
-    @property
-    def engine(self) -> str:
-        """Name of the engine."""
-        return self._file.attribute("/", "engine")
-
-    @property
-    def created(self) -> str:
-        """When the run was started, ISO 8601 UTC."""
-        return self._file.attribute("/", "date_created")
-
-    @property
-    def data_sha256(self) -> str:
-        """Digest of all result data, see `qexp.core.digest`."""
-        return self._file.attribute("/", "data_sha256")
-
-    @property
-    def seed(self) -> int:
-        """The seed of the run."""
-        return int(self._file.attribute("config", "seed"))
 
     @property
     def config(self) -> dict[str, Any]:
@@ -140,32 +143,14 @@ class Archive:
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """The command line's overrides."""
+        """Overrides of the command line."""
         return tuple(self._file.texts("config/overrides"))
 
     @property
     def sources(self) -> tuple[SourceFile, ...]:
         """The files that declare the experiment, verbatim."""
-        names, texts = (
-            self._file.texts("config/source_name"),
-            self._file.texts("config/source_text"),
-        )
-        return tuple(map(SourceFile, names, texts))
-
-    @property
-    def seeds(self) -> dict[str, Any]:
-        """What was derived from the seed."""
-        return self._file.document("config/seeds_json") or {}
-
-    @property
-    def limits(self) -> dict[str, Any]:
-        """The limits that were in force, with source and date."""
-        return self._file.document("config/limits_json") or {}
-
-    @property
-    def not_honoured(self) -> dict[str, Any]:
-        """Workload -> declared options that had no effect on the engine."""
-        return self._file.document("config/not_honoured_json") or {}
+        columns = (self._file.texts(f"config/source_{name}") for name in ("name", "text"))
+        return tuple(map(SourceFile, *columns))
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -175,14 +160,13 @@ class Archive:
     @property
     def environment(self) -> dict[str, Any]:
         """Python, platform, distributions, git commit, dirtiness and diff."""
-        names = ("python", "platform", "git_commit")
-        return {
-            **(self._file.document("environment/other_json") or {}),
-            **{name: self._file.attribute("environment", name) for name in names},
-            "git_dirty": bool(self._file.attribute("environment", "git_dirty")),
-            "git_diff": self._file.text("environment/git_diff"),
-            "distributions": self._file.texts("environment/distributions"),
-        }
+        described = dict(self._file.document("environment/other_json") or {})
+        for name in ENVIRONMENT.attributes:
+            described[name] = self._file.attribute("environment", name)
+        described["git_dirty"] = bool(described["git_dirty"])
+        described["git_diff"] = self._file.text("environment/git_diff")
+        described["distributions"] = self._file.texts("environment/distributions")
+        return described
 
     @property
     def backend(self) -> dict[str, Any]:
@@ -204,41 +188,36 @@ class Archive:
         return LazySequence(count, self._file.guarded(self._snapshot), "snapshots")
 
     @property
-    def details(self) -> dict[str, Any] | None:
-        """The first batch's `details()` at the end, None where it was not opened or not read."""
-        return self._file.document("batch/final_json")
-
-    @property
-    def details_opened(self) -> dict[str, Any] | None:
-        """The first batch's `details()` right after it was opened."""
-        return self._file.document("batch/opened_json")
-
-    @property
     def batches(self) -> tuple[BatchRecord, ...]:
         """Every batch, in order: the first, then those that followed it."""
         return read_batches(self._file)
 
     @property
     def journal(self) -> list[dict[str, Any]]:
-        """What happened, event by event; empty where no journal was kept."""
+        """The course of the run, event by event; empty where no journal was kept."""
         return read_journal(self._file)
 
     @cached_property
     def partitions(self) -> tuple[Partition, ...]:
-        """The plan: one partition per job, with what was predicted."""
-        names = self._file.columns("partitions")
-        columns = {name: self._file.column(f"partitions/{name}") for name in names}
-        count = self._file.count("partitions/workload")
+        """The plan: one partition per job, with the prediction."""
+        path = PARTITIONS.path
+        columns = {name: self._file.column(f"{path}/{name}") for name in self._file.columns(path)}
+        count = self._file.count(f"{path}/workload")
         with self._file.reading():
-            return tuple(partition_of({n: c[k] for n, c in columns.items()}) for k in range(count))
+            return tuple(
+                read_partition({name: column[k] for name, column in columns.items()})
+                for k in range(count)
+            )
 
     @cached_property
     def workloads(self) -> tuple[str, ...]:
         """Names of the workloads, in the order in which they were planned."""
+
         # Not by `partitions/workload`: HDF5 keeps each of its texts in a place of its own.
-        names = self._file.groups("pubs")
-        first = {name: int(self._file.cell(f"pubs/{name}/partition", 0)) for name in names}
-        return tuple(sorted(names, key=first.__getitem__))
+        def first_partition(name: str) -> int:
+            return int(self._file.cell(f"{PUBS.at(name)}/partition", 0))
+
+        return tuple(sorted(self._file.groups("pubs"), key=first_partition))
 
     @property
     def jobs(self) -> LazySequence[JobRecord]:
@@ -256,17 +235,15 @@ class Archive:
     @property
     def results(self) -> Mapping[str, Results[PubResult]]:
         """Workload -> results by PUB index: `run.results["main"][3].data.meas.get_counts()`."""
-        return MappingProxyType(
-            {
-                name: self._results(name, partial(self._result, name), "results")
-                for name in self.workloads
-            }
-        )
+        return {
+            name: self._results(name, partial(self._result, name), "results")
+            for name in self.workloads
+        }
 
     def counts(
         self, workload: str = "main", register: str | None = None
     ) -> Results[dict[str, int]]:
-        """The counts of a Sampler workload by PUB index, much faster than `get_counts()` of each.
+        """Return the counts of a Sampler workload by PUB index, faster than `get_counts()`.
 
         Args:
             workload: Name of the workload.
@@ -277,62 +254,88 @@ class Archive:
             ArchiveError: There is no such workload; reading one: it has no such register.
         """
         self._require(workload)
-        return self._results(workload, partial(self._counts, workload, register), "counts")
+
+        def read(index: int) -> dict[str, int]:
+            where = f"PUB {index} of {workload!r} in {self.path}"
+            return counts_in(self._result(workload, index), register, where)
+
+        return self._results(workload, read, "counts")
 
     def circuits(
         self, workload: str = "main", *, isa: bool = False
     ) -> LazySequence[QuantumCircuit]:
-        """The circuits of a workload, by PUB index.
+        """Return the circuits of a workload, by PUB index.
 
         Args:
             workload: Name of the workload.
-            isa: Whether as transpiled, rather than as generated.
+            isa: True for the circuits as transpiled, rather than as generated.
 
         Raises:
-            ArchiveError: There is no such workload, or QPY is older than version 13.
+            ArchiveError: There is no such workload; reading one: QPY is older than version 13.
         """
         return self._per_pub(read_circuit, workload, isa, "circuits")
 
     def pubs(self, workload: str = "main", *, isa: bool = False) -> LazySequence[Pub]:
-        """The PUBs of a workload: circuit, parameter values, observables, shots or precision.
+        """Return the PUBs of a workload: circuit, parameters, observables, shots or precision.
 
         Args:
             workload: Name of the workload.
-            isa: Whether as submitted, rather than as generated.
+            isa: True for the PUBs as submitted, rather than as generated.
 
         Raises:
-            ArchiveError: There is no such workload, or QPY is older than version 13.
+            ArchiveError: There is no such workload; reading one: QPY is older than version 13.
         """
         return self._per_pub(read_pub, workload, isa, "PUBs")
 
     def pub_table(self, workload: str = "main") -> PubTable:
-        """The PUBs of a workload without their circuits: names, sizes, parameters, observables.
-
-        Raises:
-            ArchiveError: There is no such workload.
-        """
+        """Return the PUBs of a workload without circuits: names, sizes, parameters, observables."""
         self._require(workload)
         return PubTable(self._file, workload)
 
     def primitive_result(
         self, workload: str = "main", *, partial: bool = False
     ) -> PrimitiveResult[PubResult]:
-        """Qiskit's own `PrimitiveResult` of a workload, all of it in memory.
+        """Return Qiskit's own `PrimitiveResult` of a workload, all of it in memory.
+
+        Its metadata has the entries on which the metadata of all jobs agree, so that those of a
+        workload of one job are all there; and `"qexp"`: the run's id and status, the workload, the
+        index of the PUB of each result, and the ids of the jobs.
 
         Args:
             workload: Name of the workload.
-            partial: Whether PUBs without result may be left out; `metadata["qexp"]["pub"]` has the
-                index of the PUB of each result.
+            partial: True where PUBs without result may be left out.
 
         Raises:
-            ArchiveError: There is no such workload, or PUBs without result are not left out.
+            ArchiveError: There is no such workload, or PUBs without result are not to be left out.
         """
-        from qexp.archive.primitive_result import primitive_result
+        from qiskit.primitives import PrimitiveResult
 
-        return primitive_result(self, workload, partial=partial)
+        self._require(workload)
+        results = self.results[workload]
+        missing = len(results) - len(results.available)
+        if missing and not partial:
+            raise ArchiveError(
+                f"{missing} of {len(results)} PUBs of {workload!r} in {self.path} have no result, "
+                "which would shift the others: ask for it with partial=True, or use run.results"
+            )
+        jobs = [job for job in self.jobs if job.workload == workload and job.num_results]
+        first, *others = [job.result_metadata or {} for job in jobs] or [{}]
+        metadata = {
+            key: value
+            for key, value in first.items()
+            if all(key in other and other[key] == value for other in others)
+        }
+        metadata["qexp"] = {
+            "run_id": self.run_id,
+            "status": self.status,
+            "workload": workload,
+            "pub": list(results.available),
+            "jobs": [job.job_id for job in jobs],
+        }
+        return PrimitiveResult([results[index] for index in results.available], metadata)
 
     def to_datatree(self) -> xr.DataTree:
-        """The whole file as a lazily read `xarray.DataTree`, to be closed by the caller."""
+        """Return the whole file as a lazily read `xarray.DataTree`, to be closed by the caller."""
         import xarray as xr
 
         with self._file.reading():
@@ -347,14 +350,13 @@ class Archive:
     def _require(self, workload: str) -> None:
         if workload not in self.workloads:
             known = ", ".join(self.workloads) or "none"
-            msg = f"{self.path} has no workload {workload!r}; it has: {known}."
-            raise ArchiveError(msg)
+            raise ArchiveError(f"{self.path} has no workload {workload!r}; it has: {known}")
 
     def _per_pub(
         self, read: Callable[[ArchiveFile, str, bool, int], T], workload: str, isa: bool, what: str
     ) -> LazySequence[T]:
         self._require(workload)
-        count = self._file.count(f"pubs/{workload}/pub")
+        count = self._file.count(f"{PUBS.at(workload)}/pub")
         guarded = self._file.guarded(partial(read, self._file, workload, isa))
         return LazySequence(count, guarded, f"{what} of {workload!r}")
 
@@ -362,28 +364,11 @@ class Archive:
         return dict(self._file.document(f"{SNAPSHOTS}/s{index}/properties_json"))
 
     def _results(self, workload: str, read: Callable[[int], T], what: str) -> Results[T]:
-        rows = self._file.column(f"pubs/{workload}/result_row")
+        rows = self._file.column(f"{PUBS.at(workload)}/result_row")
         available = np.flatnonzero(rows >= 0).tolist()
         return Results(available, len(rows), self._file.guarded(read), f"{what} of {workload!r}")
 
-    def _counts(self, workload: str, register: str | None, index: int) -> dict[str, int]:
-        result = self._result(workload, index)
-        return counts_in(result, register, f"PUB {index} of {workload!r} in {self.path}")
-
     def _result(self, workload: str, index: int) -> PubResult:
-        table = f"pubs/{workload}"
-        row = int(self._file.column(f"{table}/result_row")[index])
-        if row < 0:
+        if self._file.column(f"{PUBS.at(workload)}/result_row")[index] < 0:
             raise ArchiveError(why_missing(self._file, workload, index))
-        path = f"results/{workload}/{self._file.value(f'{table}/result_group', index)}"
-        if path not in self._result_groups:
-            self._result_groups[path] = ResultGroup(self._file.group(path))
-        group = self._result_groups[path]
-        values = group.row(row)
-        if pub_digest(values) != self._file.value(f"{table}/result_sha256", index):
-            msg = (
-                f"PUB {index} of {workload!r} in {self.path} does not have its digest: restore it."
-            )
-            raise ArchiveError(msg)
-        metadata = self._file.cell(f"{table}/result_metadata_json", index)
-        return decode_result(group.signature, values, json.loads(metadata))
+        return self._reader.result(workload, index)

@@ -1,188 +1,245 @@
-"""What an archive's scalar groups hold, made from a run's header. See `docs/archive-format.md`."""
+"""The format of `run.h5`: every group, column and attribute, declared once.
+
+The writer, the reader, the check for completeness and `docs/archive-format.md` follow it. To extend
+the format, declare a table or a column with `since`, raise the minor version of `SCHEMA`, and give
+the column its values where the rows of its table are made.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from qexp.archive.tables import Column, Table, clean_text, long_text, numbers, scalar_text, texts
-from qexp.core.jsonable import dumps, with_sorted_keys
-from qexp.errors import ArchiveError
+from qexp.archive.tables import NAN, Table, TableData, char, float64, int32, int64, text, uint8
 
-#: Files with another major version are not read; a minor version only adds.
 SCHEMA: Final = "1.2"
+"""Version that is written. Minor versions only add; other major versions are not read."""
 ARCHIVE_NAME: Final = "run.h5"
 JOURNAL_NAME: Final = "journal.jsonl"
 PARTS_NAME: Final = "parts"
-WORKLOAD: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+ROOT: Final = Table(
+    "",
+    "",
+    char("file_sha256", "digest of the file itself, see below", dim="hex_digit", since=1),
+    attributes=(
+        text("qexp_schema", "version of the schema"),
+        text("run_id experiment engine", "identity of the run; engine that ran it"),
+        text(
+            "status", "`planned` (no jobs yet), `complete`, `partial` (results missing), `failed`"
+        ),
+        text("title description license keywords creators_json", "as declared, see below"),
+        text("publisher_json funding_json", "as declared, see below", since=2),
+        text("date_created date_finished", "start of the run; end of the last job, or empty"),
+        text("data_sha256", "digest of all result data, see below"),
+    ),
+    is_required=True,
+)
+
+CONFIG: Final = Table(
+    "config",
+    "",
+    text("resolved_yaml", "resolved config"),
+    text("seeds_json", "seeds derived from the seed"),
+    text("limits_json", "limits in force, with source and date"),
+    text("not_honoured_json", "options without effect on the engine, per workload"),
+    text("metadata_json", "title, creators, ...; `reproduces` in a run that repeats another"),
+    text("overrides", "overrides of the command line", dim="override", is_optional=True),
+    text("source_name", "files that declare the experiment", dim="source", is_optional=True),
+    text("source_text", "their content, verbatim", dim="source", is_optional=True),
+    attributes=(int64("seed", "the seed, below 2^63"),),
+    is_required=True,
+)
+
+ENVIRONMENT: Final = Table(
+    "environment",
+    "",
+    text("distributions", "packages, `name==version`", dim="distribution", is_optional=True),
+    text("git_diff", "uncommitted changes"),
+    text("other_json", "anything else that was recorded"),
+    attributes=(
+        text("python platform git_commit", "versions; commit of the checkout"),
+        int64("git_dirty", "1 if there were uncommitted changes, else 0"),
+    ),
+    is_required=True,
+)
+
+BATCH: Final = Table(
+    "batch",
+    "",
+    text("opened_json final_json", "details of the first batch after opening and at the end"),
+    is_required=True,
+)
+
+BATCHES: Final = Table(
+    "batches",
+    "batch",
+    text("batch_id", "id of the batch", since=1),
+    text("follows", "id of the batch that it continues, or empty", absent="", since=1),
+    text("opened_json final_json", "`batch.details()` after opening and at the end", since=1),
+)
+
+JOURNAL: Final = Table(
+    "journal",
+    "",
+    char(
+        "text", "`journal.jsonl` at the time of sealing: an event per line, JSON", dim="text_byte"
+    ),
+)
+
+BACKEND: Final = Table(
+    "backend",
+    "",
+    attributes=(
+        text("name", "name of the backend"),
+        int64("num_qubits", "number of its qubits"),
+        int64("snapshot", "calibration at the start of the run, `-1` for none"),
+    ),
+    is_required=True,
+)
+
 SNAPSHOTS: Final = "backend/snapshots"
 
-_MAX_ATTRIBUTE: Final = 32_000
-_PER_QUBIT: Final = {"T1": "t1_s", "T2": "t2_s", "readout_error": "readout_error"}
-_SECONDS: Final = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "": 1.0}
+SNAPSHOT: Final = Table(
+    f"{SNAPSHOTS}/*",
+    "",
+    char("properties_json", "`BackendProperties.to_dict()`", dim="properties_byte"),
+    float64("t1_s t2_s", "relaxation times, where known", "s", dim="qubit", is_optional=True),
+    float64("readout_error", "where known", "1", dim="qubit", is_optional=True),
+    attributes=(
+        text("sha256", "SHA-256 of the JSON with sorted keys"),
+        text("last_update", "date of the calibration"),
+    ),
+)
+
+PARTITIONS: Final = Table(
+    "partitions",
+    "partition",
+    int32("partition", "index of the partition"),
+    text("workload", "name of the workload"),
+    int64("first stop", "its PUBs, `first <= pub < stop`"),
+    int64("shots", "the one value of the job, `-1` for none", absent=-1),
+    float64("precision", "the one value of the job, `NaN` for none", "1", absent=NAN),
+    int64("predicted_executions", "circuit executions"),
+    int64("payload_bytes", "size of the encoded PUBs, measured", "byte"),
+    float64("predicted_qpu_s", "QPU time, with the overhead of a job", "s"),
+    text("closed_by", "what ended the partition: a limit's name, `shots`, `precision`, `end`"),
+    is_required=True,
+)
+
+JOBS: Final = Table(
+    "jobs",
+    "job",
+    int32("partition", "index of the partition that it ran"),
+    int32("attempt", "number of the attempt to run this partition, from 1", since=1),
+    int64("first stop", "PUBs of the partition"),
+    int64("num_results", "number of PUBs for which it has a result"),
+    int64("error_code", "reason code of the service, 0 for none", absent=0),
+    float64("usage_s", "QPU time charged, `NaN` where not reported", "s", absent=NAN),
+    float64("predicted_qpu_s", "as in `/partitions`", "s"),
+    int64("predicted_executions", "as in `/partitions`"),
+    int64("payload_bytes", "as in `/partitions`", "byte"),
+    text("job_id", "id of the service or the local engine; empty where the job was refused"),
+    text("workload", "name of the workload"),
+    text("state", "`DONE`, `ERROR`, `CANCELLED`; `QUEUED`: not collected, and may have run"),
+    text("error", "reason of the failure, or empty", absent=""),
+    text("failure", "kind of the failure, or empty", absent="", since=1),
+    text("closed_by", "as in `/partitions`"),
+    text("created running finished", "when it was, empty where not reported"),
+    text("options_json", "options of the primitive as finalised"),
+    text("metrics_json", "`job.metrics()`"),
+    text("info_json", "anything else that the engine kept: tags, primitive id, logs"),
+    text("result_metadata_json", "metadata of the `PrimitiveResult`"),
+    int32("snapshot", "calibration as the job ran, `-1` for none", absent=-1),
+    int32("batch", "row in `/batches`, `-1` where not known", absent=-1, since=1),
+)
+
+SPANS: Final = Table(
+    "spans",
+    "span",
+    int32("job", "row in `/jobs`", base="jobs#job"),
+    int64("pub", "index of the PUB within the job: add the job's `first`"),
+    text("start stop", "time in which (part of) the PUB was executed"),
+    int64("size", "number of executions"),
+)
+
+PUBS: Final = Table(
+    "pubs/*",
+    "pub",
+    int64("pub", "index of the PUB"),
+    int32("partition", "index of its partition"),
+    text("kind", "`sampler` or `estimator`"),
+    int64("shots", "shots of this PUB, `-1` for none", absent=-1),
+    float64("precision", "precision of this PUB, `NaN` for none", "1", absent=NAN),
+    text("shape_json", "shape of the PUB (broadcast)"),
+    text("parameter_names_json", "names in the order of the values"),
+    text("parameter_shape_json", "shape of the sweep"),
+    text("parameter_group", "group in `/parameters/W`, empty without parameters"),
+    text("observables_json isa_observables_json", "as generated and as laid out, see below"),
+    int32(
+        "job", "row in `/jobs`: attempt with the result, else the last, or `-1`", base="jobs#job"
+    ),
+    text("result_group", "group in `/results/W`, empty without result", absent=""),
+    int64("result_row", "row in that group, `-1` without result", absent=-1),
+    text("result_sha256", "PUB digest, empty without result", absent=""),
+    text("result_metadata_json", "metadata of the result, empty without result", absent=""),
+)
+
+PARAMETERS: Final = Table(
+    "parameters/*/*",
+    "pub",
+    int64("pub", "index of the PUB, ascending"),
+    float64("values", "values of the parameters", "radian", last_dim="parameter"),
+)
+
+_CIRCUIT: Final = (
+    int64("pub", "index of the PUB"),
+    text("name", "name of the circuit"),
+    int32("num_qubits num_clbits", "number of its qubits, of its classical bits"),
+    int64("depth size", "as `QuantumCircuit.depth()` and `.size()`"),
+    text("sha256", "identity of the circuit: SHA-256 of its listing, see below"),
+    char("qasm3", "OpenQASM 3 of all circuits", dim="qasm3_byte", is_optional=True),
+    int64("qasm3_start", "first byte of the text of this circuit", "byte", base="#qasm3_byte"),
+    int64("qasm3_size", "its size, 0 where OpenQASM 3 cannot express the circuit", "byte"),
+    uint8("qpy", "QPY of all circuits", dim="qpy_byte"),
+    int64("qpy_start", "first byte of the QPY of this circuit", "byte", base="#qpy_byte"),
+    int64("qpy_size", "its size", "byte"),
+)
+
+LOGICAL_CIRCUITS: Final = Table("circuits/*/logical", "pub", *_CIRCUIT, is_required=True)
+
+ISA_CIRCUITS: Final = Table(
+    "circuits/*/isa",
+    "pub",
+    *_CIRCUIT,
+    text("initial_layout_json", "physical qubit of each virtual one before the first instruction"),
+    text("final_layout_json", "the same after the last instruction; both empty without layout"),
+    is_required=True,
+)
+
+RESULTS: Final = Table(
+    "results/*/*",
+    "pub",
+    int64("pub", "index of the PUB"),
+    text("sha256", "PUB digest"),
+    attributes=(
+        text("signature_json", "class of the result, its shape and its fields, see below"),
+    ),
+)
+
+TABLES: Final = (
+    *(ROOT, CONFIG, ENVIRONMENT, BATCH, BATCHES, JOURNAL, BACKEND, SNAPSHOT, PARTITIONS, JOBS),
+    *(SPANS, PUBS, PARAMETERS, LOGICAL_CIRCUITS, ISA_CIRCUITS, RESULTS),
+)
 
 
-def check_workload(name: str) -> str:
-    """Return `name` if it can name a group.
-
-    Raises:
-        ArchiveError: It cannot.
-    """
-    if not WORKLOAD.fullmatch(name):
-        msg = f"Workload name {name!r} cannot be stored: use letters, digits, '_', '-' and '.'."
-        raise ArchiveError(msg)
-    return name
-
-
-def header_tables(
-    header: Mapping[str, Any], batches: Sequence[Mapping[str, Any]], journal: str
-) -> dict[str, Table]:
-    """The tables of what belongs to the run as a whole.
-
-    Args:
-        header: `RunHeader` as plain JSON.
-        batches: Every batch, in order: `id`, `follows`, `opened`, `final`, as plain JSON.
-        journal: A JSON document per line.
-    """
-    first = batches[0] if batches else {}
-    sources = header["sources"]
-    config: dict[str, Column] = {
-        "resolved_yaml": scalar_text(header["config_yaml"]),
-        "seeds_json": scalar_text(dumps(header["seeds"])),
-        "limits_json": scalar_text(dumps(header["limits"])),
-        "not_honoured_json": scalar_text(dumps(header["not_honoured"])),
-        "metadata_json": scalar_text(dumps(header["metadata"])),
-        "overrides": texts(header["overrides"], "override"),
-        "source_name": texts([source["name"] for source in sources], "source"),
-        "source_text": texts([source["text"] for source in sources], "source"),
-    }
-    tables = {
-        "config": Table(config, {"seed": header["seed"]}),
-        "environment": _environment(header["environment"]),
-        "batch": Table(
-            {
-                "opened_json": scalar_text(dumps(first.get("opened"))),
-                "final_json": scalar_text(dumps(first.get("final"))),
-            }
-        ),
-    }
-    if batches:
-        tables["batches"] = Table(
-            {
-                "batch_id": texts([batch["id"] for batch in batches], "batch"),
-                "follows": texts([batch["follows"] or "" for batch in batches], "batch"),
-                "opened_json": texts([dumps(batch["opened"]) for batch in batches], "batch"),
-                "final_json": texts([dumps(batch["final"]) for batch in batches], "batch"),
-            }
-        )
-    if journal:
-        tables["journal"] = Table({"text": long_text(journal, "text_byte")})
-    backend = header["backend"]
-    columns = {
-        f"{name}_json": long_text(dumps(backend[name]), f"{name}_byte")
-        for name in sorted(backend)
-        if name not in ("name", "num_qubits", "properties") and backend[name] is not None
-    }
-    attrs = {"name": backend.get("name") or "", "num_qubits": backend.get("num_qubits") or 0}
-    properties = backend.get("properties")
-    if properties:
-        path, table = snapshot_table(properties, None)
-        tables[path] = table
-        attrs["snapshot_sha256"] = path.rpartition("/")[2]
-    tables["backend"] = Table(columns, attrs)
-    return tables
-
-
-def _environment(environment: Mapping[str, Any]) -> Table:
-    known = ("distributions", "git_diff", "python", "platform", "git_commit", "git_dirty")
-    rest = {key: value for key, value in environment.items() if key not in known}
-    return Table(
-        {
-            "distributions": texts(environment.get("distributions") or (), "distribution"),
-            "git_diff": scalar_text(environment.get("git_diff") or ""),
-            "other_json": scalar_text(dumps(rest)),
-        },
-        {
-            "python": environment.get("python") or "",
-            "platform": environment.get("platform") or "",
-            "git_commit": environment.get("git_commit") or "",
-            "git_dirty": int(bool(environment.get("git_dirty"))),
-        },
-    )
-
-
-def snapshot_table(
-    properties: Mapping[str, Any], redact: Callable[[str], str] | None
-) -> tuple[str, Table]:
-    """A calibration snapshot: its path in a part, named by its content, and its table.
-
-    Args:
-        properties: `BackendProperties.to_dict()`, or any other mapping.
-        redact: Applied to every text.
-    """
-    text = dumps(properties, redact)
-    sha256 = hashlib.sha256(with_sorted_keys(text).encode("utf-8", "replace"))
-    columns = {"properties_json": long_text(text, "properties_byte")}
-    qubits = properties.get("qubits")
-    if isinstance(qubits, list) and all(isinstance(qubit, list) for qubit in qubits) and qubits:
-        for name, column in _PER_QUBIT.items():
-            values = [qubit_value(qubit, name) for qubit in qubits]
-            if any(value == value for value in values):  # noqa: PLR0124 - not all NaN
-                units = "s" if column.endswith("_s") else "1"
-                columns[column] = numbers(values, "qubit", "<f8", units)
-    attrs = {"sha256": sha256.hexdigest(), "last_update": _date(properties)}
-    return f"{SNAPSHOTS}/{sha256.hexdigest()}", Table(columns, attrs)
-
-
-def _date(properties: Mapping[str, Any]) -> str:
-    return clean_text(str(dumps(properties.get("last_update_date") or "")).strip('"'))
-
-
-def qubit_value(qubit: list[Any], name: str) -> float:
-    """One property of a qubit in a calibration, NaN where it is not known.
-
-    Args:
-        qubit: The qubit's entry in `BackendProperties.to_dict()["qubits"]`.
-        name: `"T1"` or `"T2"`, returned in seconds; or one without a unit, `"readout_error"`.
-    """
-    for item in qubit:
-        if isinstance(item, Mapping) and item.get("name") == name:
-            try:
-                return float(item["value"]) * (
-                    _SECONDS[item.get("unit", "")] if name.startswith("T") else 1.0
-                )
-            except (KeyError, TypeError, ValueError):
-                return float("nan")
-    return float("nan")
-
-
-def root_attributes(
-    header: Mapping[str, Any], status: str, finished: str, data_sha256: str
-) -> dict[str, str | int]:
-    """The attributes of the root group."""
-    metadata = header["metadata"]
-    keywords = metadata.get("keywords") or []
-    attrs: dict[str, str | int] = {
-        "qexp_schema": SCHEMA,
-        "run_id": header["run_id"],
-        "experiment": header["experiment"],
-        "engine": header["engine"],
-        "status": status,
-        "title": metadata.get("title") or header["experiment"],
-        "description": metadata.get("description") or "",
-        "creators_json": dumps(metadata.get("creators") or []),
-        "publisher_json": dumps(metadata.get("publisher")),
-        "funding_json": dumps(metadata.get("funding") or []),
-        "license": metadata.get("license") or "",
-        "keywords": ", ".join(keywords) if isinstance(keywords, list) else str(keywords),
-        "date_created": header["created"],
-        "date_finished": finished,
-        "data_sha256": data_sha256,
-    }
-    # HDF5 limits an attribute to 64 KiB; the whole text is in /config.
+def as_tables(rows: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, TableData]:
+    """Convert rows of several tables, each by its path, to the stored form."""
+    gathered: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        for path, cells in row.items():
+            gathered.setdefault(path, []).append(cells)
     return {
-        name: clean_text(value)[:_MAX_ATTRIBUTE] if isinstance(value, str) else value
-        for name, value in attrs.items()
+        path: next(table for table in TABLES if table.matches(path)).rows(cells, path)
+        for path, cells in gathered.items()
     }

@@ -1,17 +1,18 @@
-"""Tables: the one form in which everything but scalar texts is stored, in parts and in the archive.
+"""Declaration of an archive's tables, and the conversion between values and stored columns.
 
-A table is an HDF5 group. Its columns are datasets whose first dimension counts rows (or bytes of
-a text), so that merging parts is concatenation along that dimension.
+A table is an HDF5 group. Its columns are datasets whose first dimension counts rows (or bytes), so
+that merging the parts of a run is concatenation along that dimension.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from fnmatch import fnmatchcase
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -19,31 +20,22 @@ if TYPE_CHECKING:
     import h5py
     from numpy.typing import NDArray
 
-GZIP_LEVEL: Final = 4
-#: Rows from this size on get a chunk of their own, which merging copies without decoding.
-OWN_CHUNK_BYTES: Final = 1024
-#: Columns up to this size are stored plainly: no chunks, no filters.
-CONTIGUOUS_BYTES: Final = 4096
-MAX_CHUNK_BYTES: Final = 4 * 2**20
-SMALL_CHUNK_BYTES: Final = 64 * 2**10
-COPY_BYTES: Final = 8 * 2**20
-#: Text dataset of a part: JSON, path -> [attributes, column -> [dimensions, attributes, base]].
-_CONTENTS: Final = "contents_json"
+    Values: TypeAlias = NDArray[Any] | list[str] | h5py.Dataset
 
-Values: TypeAlias = "NDArray[Any] | list[str] | h5py.Dataset"
+NAN: Final = math.nan
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Column:
-    """One column.
+class ColumnData:
+    """Values of one column.
 
     Attributes:
-        values: Array, or list of texts, or an open dataset of a part.
-        dims: Names of the dimensions; the first one is that along which parts are concatenated.
-            Empty: a scalar text.
-        attrs: Attributes of the dataset (text, number).
-        base: `"<table>#<dim>"` when the values count along that dimension within the part, so
-            that merging adds what the parts before it hold.
+        values: An array, a list of texts, or an open dataset of a part.
+        dims: Names of the dimensions; parts are concatenated along the first. Empty for a scalar.
+        attrs: Attributes of the dataset: texts and numbers.
+        base: `"PATH#DIMENSION"` where the values are indices along that dimension of the same part,
+            so that merging adds the length of the parts before it.
     """
 
     values: Values
@@ -53,13 +45,8 @@ class Column:
 
     @cached_property
     def is_text(self) -> bool:
-        """Whether the values are variable-length UTF-8 texts."""
+        """True for variable-length UTF-8 texts."""
         return isinstance(self.values, list) or self.values.dtype.kind == "O"
-
-    def as_texts(self) -> list[str]:
-        """The values of a column of texts."""
-        values: Any = self.values
-        return values if isinstance(values, list) else list(values.asstr()[:])
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
@@ -68,160 +55,192 @@ class Column:
             return (len(self.values),) if self.dims else ()
         return tuple(self.values.shape)
 
+    def texts(self) -> list[str]:
+        """Return the values of a column of texts."""
+        values: Any = self.values
+        return values if isinstance(values, list) else list(values.asstr()[:])
+
 
 @dataclass(frozen=True)
-class Table:
-    """Columns by name, and attributes of the group."""
+class TableData:
+    """Columns of a table by name, and the attributes of its group."""
 
-    columns: Mapping[str, Column]
+    columns: Mapping[str, ColumnData]
     attrs: Mapping[str, Any] = field(default_factory=dict)
 
 
-def clean_text(text: str) -> str:
-    """A text that HDF5 can hold: no NUL, no lone surrogates."""
-    text = text.replace("\x00", "\\x00")
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+@dataclass(frozen=True)
+class Column:
+    """Declaration of a column or an attribute, or of several that are alike.
+
+    Attributes:
+        dtype: `"str"` (variable-length UTF-8), `"char"` (one long text as UTF-8 bytes, which HDF5
+            can compress), or a NumPy type such as `"<i4"`.
+        names: The name, or several separated by spaces. JSON has a name in `_json`.
+        doc: Its content in a few words, for `docs/archive-format.md`.
+        unit: Its unit, or `""`.
+        dim: Its only dimension, where that is not the one of the table. In a table of rows each has
+            some of its elements, which the columns `NAME_start` and `NAME_size` say.
+        last_dim: Last dimension of a column of arrays; those between belong to a sweep.
+        absent: The stored value that stands for None; None where there always is a value.
+        base: See `ColumnData`; without PATH it is that of the table.
+        since: Minor version of the schema that added it.
+        is_optional: True where a sealed run may lack it although the table has rows.
+    """
+
+    dtype: str
+    names: str
+    doc: str
+    unit: str = ""
+    dim: str = ""
+    last_dim: str = ""
+    absent: float | str | None = None
+    base: str = ""
+    since: int = 0
+    is_optional: bool = False
+
+    def data(self, values: Any, dim: str, path: str = "") -> ColumnData:
+        """Convert values to the stored form.
+
+        Args:
+            values: One text or byte string, or a sequence of values; None becomes `absent`.
+            dim: Dimension of the table, `""` for scalars.
+            path: Path of the table.
+        """
+        dims = tuple(name for name in (self.dim or dim,) if name)
+        if self.dtype == "char" or isinstance(values, bytes):
+            return bytes_data(values, dims[0], self.dtype)
+        if self.dtype == "str":
+            texts = [values] if isinstance(values, str) else values
+            return ColumnData([clean_text(self._stored(text)) for text in texts], dims)
+        array = np.asarray([self._stored(value) for value in values], self.dtype)
+        if self.last_dim:
+            dims = (*dims, *(f"sweep_{axis}" for axis in range(array.ndim - 2)), self.last_dim)
+        base = path + self.base if self.base.startswith("#") else self.base
+        return ColumnData(array, dims, {"units": self.unit} if self.unit else {}, base)
+
+    def _stored(self, value: Any) -> Any:
+        return self.absent if value is None else value
+
+    def value(self, cell: Any) -> Any:
+        """Convert a stored cell to a Python value, None where it stands for that."""
+        plain = cell.item() if isinstance(cell, np.generic) else cell
+        is_nan = plain != plain  # noqa: PLR0124
+        return None if plain == self.absent or (is_nan and self.absent is not None) else plain
 
 
-def texts(values: Iterable[str], dim: str) -> Column:
-    """A column of texts."""
-    return Column([clean_text(value) for value in values], (dim,))
+text = partial(Column, "str")
+char = partial(Column, "char")
+uint8 = partial(Column, "|u1")
+int32 = partial(Column, "<i4")
+int64 = partial(Column, "<i8")
+float64 = partial(Column, "<f8")
 
 
-def scalar_text(value: str) -> Column:
-    """One text, as a scalar dataset."""
-    return Column([clean_text(value)], ())
-
-
-def numbers(values: Sequence[Any], dim: str, dtype: str, units: str = "") -> Column:
-    """A column of numbers, with its unit."""
-    return Column(np.asarray(values, dtype=dtype), (dim,), {"units": units} if units else {})
-
-
-def long_text(text: str, dim: str) -> Column:
-    """A long text as compressible UTF-8 bytes: a character array, as netCDF knows it."""
-    raw = np.frombuffer(text.encode("utf-8", "backslashreplace"), dtype="S1")
-    return Column(raw, (dim,), {"_Encoding": "utf-8"})
-
-
-def chunk_shape(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
-    """Chunk shape of a numeric column: one row per chunk where rows are large enough.
+class Table:
+    """Declaration of a table: a group with columns and attributes.
 
     Args:
-        shape: Shape of the dataset, rows first, no zeros.
-        itemsize: Bytes per element.
+        path: Path of the group; `*` stands for the name of a workload, a shape or a number.
+        dim: Dimension of the columns, `""` for a group of scalars.
+        columns: The columns in the order of storage.
+        attributes: Attributes of the group.
+        is_required: True where every archive has it, even that of a run without jobs.
     """
-    row_bytes = math.prod(shape[1:]) * itemsize
-    if row_bytes < OWN_CHUNK_BYTES:
-        return (max(1, min(shape[0], SMALL_CHUNK_BYTES // row_bytes)), *shape[1:])
-    chunk = [1, *shape[1:]]
-    while math.prod(chunk) * itemsize > MAX_CHUNK_BYTES:
-        axis = next(axis for axis, size in enumerate(chunk) if size > 1)
-        chunk[axis] = -(-chunk[axis] // 2)
-    return tuple(chunk)
+
+    def __init__(
+        self,
+        path: str,
+        dim: str,
+        *columns: Column,
+        attributes: Sequence[Column] = (),
+        is_required: bool = False,
+    ) -> None:
+        self.path = path
+        self.dim = dim
+        self.columns = {name: column for column in columns for name in column.names.split()}
+        self.attributes = {name: each for each in attributes for name in each.names.split()}
+        self.is_required = is_required
+
+    def at(self, *names: str) -> str:
+        """Return the path with the given names in place of each `*`."""
+        given = iter(names)
+        return "/".join(next(given) if part == "*" else part for part in self.path.split("/"))
+
+    def matches(self, path: str) -> bool:
+        """Return True for the path of a group that is declared here."""
+        return path.count("/") == self.path.count("/") and fnmatchcase(path, self.path)
+
+    def data(
+        self, values: Mapping[str, Any], attrs: Mapping[str, Any] | None = None, path: str = ""
+    ) -> TableData:
+        """Convert values to the stored form; columns that are not given are left out.
+
+        Args:
+            values: Column name -> values, see `Column.data`.
+            attrs: Attributes of the group.
+            path: Path of the group, where that is not the declared one.
+        """
+        columns = {
+            name: column.data(values[name], self.dim, path or self.path)
+            for name, column in self.columns.items()
+            if name in values
+        }
+        return TableData(columns, clean_attributes(attrs or {}))
+
+    def rows(self, rows: Sequence[Mapping[str, Any]], path: str = "") -> TableData:
+        """Convert rows, mappings of column names to values, to the stored form."""
+        values: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
+        for name in [name for name in values if f"{name}_start" in self.columns]:
+            sizes = [len(cell) for cell in values[name]]
+            values[f"{name}_start"] = np.cumsum([0, *sizes[:-1]])
+            values[f"{name}_size"] = sizes
+            values[name] = b"".join(values[name])
+        return self.data(values, path=path)
+
+    def values(self, cells: Mapping[str, Any]) -> dict[str, Any]:
+        """Convert the cells of a row to Python values.
+
+        Returns:
+            Name -> value, None where there is none. JSON is parsed; its name loses `_json`.
+        """
+        return {
+            name.removesuffix("_json"): json.loads(cell)
+            if name.endswith("_json")
+            else self.columns[name].value(cell)
+            for name, cell in cells.items()
+            if name in self.columns
+        }
 
 
-def storage(shape: Sequence[int], dtype: np.dtype[Any]) -> dict[str, Any]:
-    """Arguments of `create_dataset` and `create_variable` for a numeric column.
+def documented(table: Table) -> Callable[[type[T]], type[T]]:
+    """Add the columns of a table to the docstring of the class that its rows become."""
 
-    The index of a chunked dataset takes about 2.6 kB, so that small columns are contiguous.
-    """
-    if math.prod(shape) * dtype.itemsize <= CONTIGUOUS_BYTES:
-        return {}
-    return {
-        "chunks": chunk_shape(shape, dtype.itemsize),
-        "compression": "gzip",
-        "compression_opts": GZIP_LEVEL,
-        "shuffle": False,
-        "fletcher32": True,
-    }
-
-
-def _part_storage(shape: Sequence[int], dtype: np.dtype[Any]) -> dict[str, Any]:
-    """As `storage`, but only what merging copies as it is: the rest would be compressed twice."""
-    options = storage(shape, dtype)
-    return options if options.get("chunks", (0,))[0] == 1 else {}
-
-
-def write_part(file: h5py.File, tables: Mapping[str, Table]) -> None:
-    """Write tables to a part. Columns without elements are left out."""
-    import h5py
-
-    contents: dict[str, Any] = {}
-    for path, table in tables.items():
-        group = file.require_group(path)
-        present = {name: col for name, col in table.columns.items() if 0 not in col.shape}
-        for name, column in present.items():
-            if column.is_text:
-                text_type = h5py.string_dtype("utf-8")
-                group.create_dataset(name, data=column.as_texts(), dtype=text_type)
-            else:
-                data = np.asarray(column.values)
-                group.create_dataset(name, data=data, **_part_storage(data.shape, data.dtype))
-        contents[path] = [
-            dict(table.attrs),
-            {name: [col.dims, dict(col.attrs), col.base] for name, col in present.items()},
+    def extended(record: type[T]) -> type[T]:
+        lines = [
+            f"        {name.removesuffix('_json')}: {column.doc}."
+            for name, column in table.columns.items()
         ]
-    file[_CONTENTS] = json.dumps(contents)
+        record.__doc__ = "\n".join([(record.__doc__ or "").rstrip(), *lines])
+        return record
+
+    return extended
 
 
-def read_part(file: h5py.File, only: Sequence[str] = ()) -> dict[str, Table]:
-    """The tables of a part, or some of them, with open datasets as values."""
-    import h5py
-
-    tables: dict[str, Table] = {}
-    for path, (attrs, columns) in json.loads(file[_CONTENTS].asstr()[()]).items():
-        if only and path not in only:
-            continue
-        tables[path] = Table(
-            {
-                name: Column(
-                    # What `file[...]` does takes four times as long to find out what it opens.
-                    h5py.Dataset(h5py.h5d.open(file.id, f"{path}/{name}".encode()), readonly=True),
-                    tuple(dims),
-                    column_attrs,
-                    base,
-                )
-                for name, (dims, column_attrs, base) in columns.items()
-            },
-            attrs,
-        )
-    return tables
+def clean_text(value: str) -> str:
+    """Return a text that HDF5 can hold: no NUL, no lone surrogates."""
+    value = value.replace("\x00", "\\x00")
+    return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def copy_rows(source: Column, target: h5py.Dataset, start: int, shift: int = 0) -> None:
-    """Append a column's rows to `target` from row `start`, in bounded memory.
-
-    Rows that have chunks of their own are copied compressed, as they are.
-
-    Args:
-        source: The column of a part.
-        target: The dataset of the archive.
-        start: First row to write.
-        shift: Added to every value (offsets into data of the parts before).
-    """
-    values = source.values
-    count = source.shape[0]
-    if source.is_text:
-        # Texts of a part stay what they are: UTF-8 bytes.
-        rows: Any = np.array(values, dtype=object) if isinstance(values, list) else values[:]
-        target[start : start + count] = rows
-        return
-    chunks = getattr(values, "chunks", None)
-    if chunks is not None and chunks[0] == 1 and chunks == target.chunks and not shift:
-        _copy_chunks(values, target, start)
-        return
-    assert not isinstance(values, list)
-    row_bytes = max(1, math.prod(source.shape[1:]) * values.dtype.itemsize)
-    step = max(1, COPY_BYTES // row_bytes)
-    for first in range(0, count, step):
-        block = values[first : first + step]
-        target[start + first : start + first + len(block)] = block + shift if shift else block
+def clean_attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return attributes with texts that HDF5 can hold."""
+    return {k: clean_text(v) if isinstance(v, str) else v for k, v in attrs.items()}
 
 
-def _copy_chunks(source: Any, target: h5py.Dataset, start: int) -> None:
-    grid = [range(0, size, step) for size, step in zip(source.shape, source.chunks, strict=True)]
-    for cell in np.ndindex(*(len(axis) for axis in grid)):
-        offset = tuple(axis[k] for axis, k in zip(grid, cell, strict=True))
-        filter_mask, raw = source.id.read_direct_chunk(offset)
-        target.id.write_direct_chunk((offset[0] + start, *offset[1:]), raw, filter_mask)
+def bytes_data(value: str | bytes, dim: str, dtype: str = "char") -> ColumnData:
+    """Return bytes as a column; a text as a character array, as netCDF knows it."""
+    raw = value if isinstance(value, bytes) else value.encode("utf-8", "backslashreplace")
+    if dtype == "char":
+        return ColumnData(np.frombuffer(raw, "S1"), (dim,), {"_Encoding": "utf-8"})
+    return ColumnData(np.frombuffer(raw, dtype), (dim,))

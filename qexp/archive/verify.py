@@ -1,60 +1,41 @@
-"""Whether an archive is what was sealed, and if not, what in it is damaged."""
+"""Check an archive: is it what was sealed, and if not, what in it is damaged."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from qexp.archive.apart import Apart
-from qexp.archive.file import ArchiveFile, locate
-from qexp.archive.required import schema_problems
-from qexp.archive.results import ResultGroup
-from qexp.archive.scan import damages, one_line
-from qexp.archive.stamp import STAMP, stated_and_found
-from qexp.core.digest import data_digest, pub_digest
+from qexp.archive.archive_file import ArchiveFile, locate
+from qexp.archive.damage import damages
+from qexp.archive.digests import FILE_SHA256, data_digest, has_file_digest, pub_digest
+from qexp.archive.isolated import IsolatedReader
+from qexp.archive.results import ResultReader, Signature
+from qexp.archive.schema import ISA_CIRCUITS, LOGICAL_CIRCUITS, PUBS, RESULTS, ROOT, TABLES
+from qexp.archive.tables import Table
 from qexp.errors import ArchiveError
+from qexp.text import error_reason, one_line
 
-if TYPE_CHECKING:
-    import h5py
-
-#: The minor version of the schema in which a file does not state its own SHA-256.
-_UNSTAMPED: Final = "0"
-#: What `Apart` calls to look for damage.
 PROBLEMS: Final = f"{__name__}:problems"
-#: What a line tells of.
+"""The function that an `IsolatedReader` for `verify` calls."""
 _RESULT: Final = "result"
 _OTHER: Final = "other"
-_PATIENCE_S: Final = 60.0
+_TIMEOUT_S: Final = 60.0
 _BYTES_PER_S: Final = 5e6
 
 
-@dataclass(frozen=True)
-class PubCheck:
-    """What was found of one PUB that has a result.
-
-    Attributes:
-        workload: Name of its workload.
-        index: Its index.
-        sha256: The digest that is stated.
-        problem: What is wrong with its data, `""` if nothing is.
-    """
+class PubCheck(NamedTuple):
+    """Check of one PUB that has a result: the digest stated, and what is wrong, if anything."""
 
     workload: str
-    index: int
+    pub: int
     sha256: str
     problem: str
 
-    @property
-    def digest(self) -> tuple[str, int, str]:
-        """What `data_digest` takes."""
-        return self.workload, self.index, self.sha256
 
-
-def verify(path: str | Path, apart: Apart | None = None) -> list[str]:
+def verify(path: str | Path, reader: IsolatedReader | None = None) -> list[str]:
     """Check an archive: the digest of the file, of every PUB and of all data, and the schema.
 
     Reads the whole file, one PUB at a time. Archives of schema 1.0 state no digest of the file,
@@ -63,7 +44,7 @@ def verify(path: str | Path, apart: Apart | None = None) -> list[str]:
 
     Args:
         path: The file `run.h5`, or the run's folder.
-        apart: `Apart(PROBLEMS)`, where several files are verified; None: one for this file.
+        reader: `IsolatedReader(PROBLEMS)`, where several files are verified; None: a new one.
 
     Returns:
         Every problem, one line each; empty if the archive is what was sealed.
@@ -74,19 +55,25 @@ def verify(path: str | Path, apart: Apart | None = None) -> list[str]:
     except ArchiveError as error:
         return [str(error)]
     if is_sealed:
-        return [line for _, line in _problems(located, is_damaged=False)]
-    with Apart(PROBLEMS) as own:
-        found, is_known = _problems_apart(located, apart or own)
+        return [line for _, line in problems(str(located), is_damaged=False)]
+    timeout_s = _TIMEOUT_S + located.stat().st_size / _BYTES_PER_S
+    found: list[tuple[str, str]] = []
+    with IsolatedReader(PROBLEMS) as own:
+        try:
+            found.extend((reader or own).read(str(located), timeout_s))
+            has_results = not any(kind == _RESULT for kind, _ in found)
+        except ArchiveError as error:
+            found.append((_RESULT, f"not everything in it could be checked: {error}"))
+            has_results = False
     lines = [line for _, line in found]
     if is_sealed is None:
         return lines
-    whole = f"{located} is not what was sealed: restore it from a copy."
-    has_results = is_known and not any(kind == _RESULT for kind, _ in found)
-    return [f"{whole} Its results are intact." if has_results else whole, *lines]
+    whole = f"{located} is not what was sealed: restore it from a copy"
+    return [f"{whole}; its results are intact" if has_results else whole, *lines]
 
 
 def is_as_sealed(path: Path) -> bool | None:
-    """Whether a file has the digest that it states; None where it states none.
+    """Return True where a file has the digest that it states, None where it states none.
 
     Args:
         path: Path of the file.
@@ -97,22 +84,18 @@ def is_as_sealed(path: Path) -> bool | None:
     import h5py
 
     # No attribute or text is read: only these are not protected by a checksum of HDF5's own, and
-    # HDF5 never comes back from some that are damaged.
+    # HDF5 hangs on some that are damaged.
     try:
         with h5py.File(path, "r") as file:
-            if STAMP not in file:
-                return None
-            stated, found = stated_and_found(path, file)
+            return has_file_digest(path, file) if FILE_SHA256 in file else None
     except Exception as error:
         is_hdf5 = h5py.is_hdf5(path)
-        reason = one_line(error) if is_hdf5 else "no HDF5 file, or its beginning is damaged"
-        msg = f"{path} cannot be opened ({reason}): restore it from a copy."
-        raise ArchiveError(msg) from error
-    return stated == found
+        reason = error_reason(error) if is_hdf5 else "no HDF5 file, or its beginning is damaged"
+        raise ArchiveError(f"{path} cannot be opened ({reason}): restore it from a copy") from error
 
 
 def is_intact(path: Path) -> bool | None:
-    """As `is_as_sealed`; False, too, where a digest is missing that the file's schema wants.
+    """Return True where a file is what was sealed.
 
     Args:
         path: Path of the file.
@@ -123,18 +106,15 @@ def is_intact(path: Path) -> bool | None:
     Raises:
         ArchiveError: It is no archive, or too damaged to be opened.
     """
-    found = is_as_sealed(path)
-    if found is not None:
-        return found
-    file = ArchiveFile(path)
-    try:
-        return False if lacks_stamp(file) else None
-    finally:
-        file.close()
+    is_sealed = is_as_sealed(path)
+    if is_sealed is not None:
+        return is_sealed
+    with ArchiveFile(path) as file:
+        return False if lacks_digest(file) else None
 
 
-def intact(given: str | Path) -> Path:
-    """The archive's file, if it is what was sealed: HDF5 and Qiskit may hang on others, or worse.
+def require_intact(given: str | Path) -> Path:
+    """Return the file of an archive that is what was sealed: HDF5 and Qiskit may hang on others.
 
     Args:
         given: The file, or the run's folder.
@@ -144,125 +124,156 @@ def intact(given: str | Path) -> Path:
     """
     path = locate(Path(given))
     if is_intact(path) is False:
-        msg = (
+        raise ArchiveError(
             f"{path} is not what was sealed: restore it from a copy; what is damaged: python -m "
             f"qexp verify {path}"
         )
-        raise ArchiveError(msg)
     return path
 
 
-def lacks_stamp(file: ArchiveFile) -> bool:
-    """Whether a file does not state its own SHA-256 although its schema wants it to."""
-    schema = str(file.attribute("/", "qexp_schema"))
-    return STAMP not in file.group("/") and schema.partition(".")[2] != _UNSTAMPED
+def lacks_digest(file: ArchiveFile) -> bool:
+    """Return True for a file without its own SHA-256, where its schema requires that."""
+    return FILE_SHA256 not in file.group("/") and _minor(file) >= ROOT.columns[FILE_SHA256].since
 
 
-def check_pubs(file: h5py.Group) -> Iterator[PubCheck]:
-    """Compare the data of every PUB that has a result with its digest.
-
-    Whatever damage there is becomes a `problem`, except to the tables of PUBs themselves.
-
-    Args:
-        file: The root of an archive.
-    """
-    for workload, pubs in file.get("pubs", {}).items():
-        if "result_row" not in pubs:
-            continue  # The scale of a dimension, as netCDF stores it.
-        index, rows = pubs["pub"][:], pubs["result_row"][:]
-        groups, shas = pubs["result_group"].asstr()[:], pubs["result_sha256"].asstr()[:]
-        opened: dict[str, ResultGroup] = {}
-        for k in np.flatnonzero(rows >= 0):
-            path = f"results/{workload}/{groups[k]}"
-            problem = _pub_problem(file, path, int(rows[k]), shas[k], opened)
-            if not problem and index[k] != k:
-                problem = f"it is in row {k}"
-            yield PubCheck(workload, int(index[k]), shas[k], problem)
+def _minor(file: ArchiveFile) -> int:
+    minor = str(file.attribute("/", "qexp_schema")).partition(".")[2]
+    return int(minor) if minor.isdecimal() else 0
 
 
-def _problems(path: Path, *, is_damaged: bool) -> Iterator[tuple[str, str]]:
-    """What is wrong, one line each, and whether with a result or with what is beside it.
+def problems(path: str, *, is_damaged: bool = True) -> Iterator[tuple[str, str]]:
+    """Yield the problems of a file.
 
     Args:
         path: Path of the file.
-        is_damaged: Whether it is known to be, so that everything in it is read.
+        is_damaged: True where it may be damaged anywhere, so that everything in it is read.
+
+    Yields:
+        Whether it is about a result or about anything else, and the problem in one line.
     """
     try:
-        file = ArchiveFile(path)
+        file = ArchiveFile(Path(path))
     except ArchiveError as error:
         yield _RESULT, str(error)
         return
-    try:
-        yield from _guarded(_result_problems(file), path, _RESULT)
-        if is_damaged:
-            found = (f"In {path}: {clause}." for clause in damages(file.group("/")))
-            yield from _guarded(found, path, _OTHER)
-        yield from _guarded(_schema_problems(file), path, _OTHER)
-    finally:
-        file.close()
-
-
-def _guarded(lines: Iterator[str], path: Path, kind: str) -> Iterator[tuple[str, str]]:
-    """Each line with its kind; an error ends them with one more."""
-    try:
-        for line in lines:
-            yield kind, line
-    except Exception as error:
-        yield kind, f"{path} is damaged ({one_line(error)}): restore it from a copy."
+    with file:
+        clauses = damages(file) if is_damaged else iter(())
+        looks = (
+            (_RESULT, _result_problems(file)),
+            (_OTHER, (f"in {path}: {clause}" for clause in clauses)),
+            (_OTHER, _schema_problems(file)),
+        )
+        for kind, lines in looks:
+            try:
+                for line in lines:
+                    yield kind, one_line(line)
+            except Exception as error:
+                yield kind, f"{path} is damaged ({error_reason(error)}): restore it from a copy"
 
 
 def _result_problems(file: ArchiveFile) -> Iterator[str]:
     digests = []
-    for check in check_pubs(file.group("/")):
-        digests.append(check.digest)
+    for check in check_pubs(file):
+        digests.append(check[:3])
         if check.problem:
-            where = f"PUB {check.index} of {check.workload!r} in {file.path}"
-            yield f"{where} is damaged: {check.problem}."
+            where = f"PUB {check.pub} of {check.workload!r} in {file.path}"
+            yield f"{where} is damaged: {check.problem}"
     if data_digest(digests) != file.attribute("/", "data_sha256"):
-        yield f"The data digest of {file.path} is not that of its results."
+        yield f"the data digest of {file.path} is not that of its results"
+
+
+def check_pubs(file: ArchiveFile) -> Iterator[PubCheck]:
+    """Compare the data of every PUB that has a result with its digest.
+
+    Any damage becomes a `problem`, except to the tables of PUBs themselves.
+
+    Args:
+        file: File of the archive.
+    """
+    reader = ResultReader(file)
+    for workload in file.groups("pubs"):
+        names = ("pub", "result_row", "result_group", "result_sha256")
+        index, rows, groups, digests = (
+            file.column(f"{PUBS.at(workload)}/{name}") for name in names
+        )
+        for k in np.flatnonzero(rows >= 0).tolist():
+            problem = "" if index[k] == k else f"it is in row {k}"
+            try:
+                if pub_digest(reader.values(workload, groups[k], int(rows[k]))) != digests[k]:
+                    problem = "its data does not have its digest"
+            except Exception as error:
+                problem = f"it cannot be read ({error_reason(error)})"
+            yield PubCheck(workload, int(index[k]), digests[k], problem)
 
 
 def _schema_problems(file: ArchiveFile) -> Iterator[str]:
-    schema = str(file.attribute("/", "qexp_schema"))
-    if lacks_stamp(file):
-        yield f"{file.path} does not state its SHA-256 ({STAMP}): restore it from a copy."
-    for clause in schema_problems(file.group("/"), schema.partition(".")[2]):
-        yield f"{file.path} lacks what its schema requires: {clause}."
+    if lacks_digest(file):
+        yield f"{file.path} does not state its SHA-256 ({FILE_SHA256}): restore it from a copy"
+    for clause in schema_problems(file, _minor(file)):
+        yield f"{file.path} lacks what its schema requires: {clause}"
 
 
-def problems(path: str) -> Iterator[tuple[str, str]]:
-    """What is wrong with a file that is not known to be intact, one line each; see `Apart`.
+def schema_problems(file: ArchiveFile, minor: int) -> Iterator[str]:
+    """Yield what the schema requires and a file lacks, one clause each.
+
+    A column without any element is not there, and neither is a table without any row.
 
     Args:
-        path: Path of the file.
+        file: File of the archive.
+        minor: Minor version of its schema.
     """
-    for kind, line in _problems(Path(path), is_damaged=True):
-        yield kind, " ".join(line.split())
+    root = file.group("/")
+    for table in TABLES:
+        for path in _paths(file, table):
+            if path in root:
+                yield from _table_problems(file, table, path, minor)
+            elif table.is_required:
+                yield f"group {path} is missing"
+    workloads = file.groups("pubs")
+    if not workloads:
+        yield "there are no PUBs"
+    for workload in workloads:
+        for path in (LOGICAL_CIRCUITS.at(workload), ISA_CIRCUITS.at(workload)):
+            if file.count(f"{path}/sha256") != file.count(f"{PUBS.at(workload)}/pub"):
+                yield f"{path} has another number of rows than {PUBS.at(workload)}"
 
 
-def _problems_apart(path: Path, apart: Apart) -> tuple[list[tuple[str, str]], bool]:
-    """The same in a process of its own: HDF5 never comes back from some damaged files.
-
-    Returns:
-        The lines, and whether they are all.
-    """
-    patience_s = _PATIENCE_S + path.stat().st_size / _BYTES_PER_S
-    found: list[tuple[str, str]] = []
-    try:
-        found.extend((kind, line) for kind, line in apart.each(str(path), patience_s))
-    except ArchiveError as error:
-        found.append((_RESULT, f"Not everything in it could be checked: {error}"))
-        return found, False
-    return found, True
+def _paths(file: ArchiveFile, table: Table) -> list[str]:
+    """Return the paths of the groups that are, or should be, tables of this declaration."""
+    paths = [""]
+    for part in table.path.split("/"):
+        found = []
+        for path in paths:
+            # Every workload has circuits.
+            among = "pubs" if path == "circuits" else path
+            names = file.groups(among) if part == "*" else [part]
+            found += [f"{path}/{name}".removeprefix("/") for name in names]
+        paths = found
+    return [path or "/" for path in paths]
 
 
-def _pub_problem(
-    file: h5py.Group, path: str, row: int, sha256: str, opened: dict[str, ResultGroup]
-) -> str:
-    try:
-        if path not in opened:
-            opened[path] = ResultGroup(file[path])
-        digest = pub_digest(opened[path].row(row))
-    except Exception as error:
-        return f"it cannot be read ({one_line(error)})"
-    return "" if digest == sha256 else "its data does not have its digest"
+def _table_problems(file: ArchiveFile, table: Table, path: str, minor: int) -> Iterator[str]:
+    group = file.group(path)
+    for name, attribute in table.attributes.items():
+        if attribute.since <= minor and name not in group.attrs:
+            yield f"{path}@{name} is missing"
+    names = [
+        name
+        for name, column in table.columns.items()
+        if column.since <= minor and not column.is_optional and table is not ROOT
+    ]
+    if table.dim and not table.is_required and not any(name in group for name in names):
+        return
+    counted = [name for name in names if table.dim and not table.columns[name].dim]
+    if table is RESULTS:
+        signature = group.attrs.get("signature_json")
+        fields = Signature.from_json(signature).fields if signature else ()
+        variables = [field.variable for field in fields if 0 not in field.shape]
+        names, counted = names + variables, counted + variables
+    yield from (f"{path}/{name} is missing" for name in names if name not in group)
+    lengths = {name: file.count(f"{path}/{name}") for name in counted if name in group}
+    known = list(lengths.values())
+    usual = max(set(known), key=known.count, default=0)
+    for name, length in lengths.items():
+        if length != usual:
+            yield f"{path}/{name} has {length} rows, the table has {usual}"

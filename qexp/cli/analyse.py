@@ -44,10 +44,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Make the analyses; the highest exit code of them."""
     from qexp.archive.read import open_archive
-    from qexp.archive.verify import intact
+    from qexp.archive.verify import require_intact
     from qexp.config.runs import log_into
 
-    with open_archive(intact(given.run)) as archive:
+    with open_archive(require_intact(given.run)) as archive:
         specs = _specs(archive, given)
         _refuse_without_data(archive)
         log = log_into(archive.path.parent)

@@ -102,7 +102,7 @@ def _resume(folder: Path, trust: Sequence[str]) -> None:
 
 
 def _recorded_spec(folder: Path, trust: Sequence[str]) -> RunSpec:
-    from qexp.archive.store import RunStore
+    from qexp.archive.writer import RunStore
     from qexp.config.hydra_setup import make_experiments_importable
     from qexp.config.recorded import load_recorded
     from qexp.config.runs import config_of, is_planned

@@ -47,8 +47,8 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _known(path: Path) -> dict[str, Any]:
-    from qexp.archive.apart import call_apart
-    from qexp.archive.file import locate
+    from qexp.archive.archive_file import locate
+    from qexp.archive.isolated import read_isolated
     from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME
 
     if path.is_dir() and not (path / ARCHIVE_NAME).exists() and (path / JOURNAL_NAME).is_file():
@@ -56,7 +56,7 @@ def _known(path: Path) -> dict[str, Any]:
     else:
         function, found = "qexp.listing.summary:summarise", locate(path)
         size_bytes = found.stat().st_size
-    known: dict[str, Any] = call_apart(
+    known: dict[str, Any] = read_isolated(
         function, str(found), _PATIENCE_S + size_bytes / _BYTES_PER_S
     )
     return known

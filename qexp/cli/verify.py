@@ -33,16 +33,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Verify the runs."""
-    from qexp.archive.apart import Apart
+    from qexp.archive.isolated import IsolatedReader
     from qexp.archive.verify import PROBLEMS
     from qexp.listing.check import check, named
 
     paths = [path for name in given.runs for path in named(Path(name).expanduser())]
     say = _silent if given.json else _say
     found: dict[str, list[str]] = {}
-    with Apart(PROBLEMS) as apart:
+    with IsolatedReader(PROBLEMS) as reader:
         for path in paths:
-            found[str(path)] = problems = check(path, apart)
+            found[str(path)] = problems = check(path, reader)
             say(str(path), problems)
     num_damaged = sum(map(bool, found.values()))
     if given.json:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qexp.archive.pub_identity import pub_identities
+from qexp.archive.pub_table import pub_identities
 from qexp.archive.read import Archive, open_archive
-from qexp.archive.verify import intact
+from qexp.archive.verify import require_intact
 from qexp.compare.calibration import compare_calibrations
 from qexp.compare.changes import of_configs, of_environments, of_mappings
 from qexp.compare.circuits import match
@@ -28,7 +28,7 @@ def compare_runs(a: str | Path, b: str | Path, *, alpha: float = ALPHA) -> Compa
     Raises:
         ArchiveError: One of them is not there, damaged, or no archive.
     """
-    of_a, of_b = pub_identities(intact(a)), pub_identities(intact(b))
+    of_a, of_b = pub_identities(require_intact(a)), pub_identities(require_intact(b))
     with open_archive(a) as run_a, open_archive(b) as run_b:
         # Read once: its JSON is most of a small archive.
         backend_a, backend_b = run_a.backend, run_b.backend

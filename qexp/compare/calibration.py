@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
-from qexp.archive.schema import qubit_value
+from qexp.archive.header import qubit_value
 from qexp.compare.model import Calibration, Moved, Quantity
 
 _OF_QUBITS = {"T1": "s", "T2": "s", "readout_error": "1"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Sequence
 
-from qexp.archive.pub_identity import PubIdentity
+from qexp.archive.pub_table import PubIdentity
 from qexp.compare.model import WorkloadMatch
 
 _PARTS = ("kind", "circuit", "parameters", "observables")

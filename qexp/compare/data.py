@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qexp.archive.pub_identity import PubIdentity
+from qexp.archive.pub_table import PubIdentity
 from qexp.archive.read import Archive
 from qexp.compare.distances import hellinger_distance, total_variation
 from qexp.compare.homogeneity import (

@@ -1,7 +1,4 @@
-"""Turn anything that a primitive, a backend or a client returns into plain JSON values.
-
-`to_jsonable` never fails: what it does not know becomes a short text. Plain JSON passes unchanged.
-"""
+"""Convert anything that a primitive, a backend or a client returns into plain JSON values."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from enum import Enum
+from functools import partial
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -26,42 +24,36 @@ _PLAIN: Final = frozenset({str, int, bool, type(None)})
 def to_jsonable(obj: Any) -> Any:
     """Convert `obj` to `None`, `bool`, `int`, finite `float`, `str`, `list` and `dict` of these.
 
-    Plain JSON values come back equal. Otherwise: tuples, sets (sorted) and arrays become lists;
-    NumPy scalars Python numbers; complex numbers `{"real", "imag"}`; non-finite floats `"NaN"`,
-    `"Infinity"`, `"-Infinity"`; datetimes ISO 8601 in UTC (naive ones are taken as UTC);
-    timedeltas seconds; enums their value; bytes base64; slices `{"start", "stop", "step"}`;
+    Never fails. Plain JSON values come back equal. Otherwise: tuples, sets (sorted) and arrays
+    become lists; NumPy scalars Python numbers; complex numbers `{"real", "imag"}`; non-finite
+    floats `"NaN"`, `"Infinity"`, `"-Infinity"`; datetimes ISO 8601 in UTC (naive ones are taken as
+    UTC); timedeltas seconds; enums their value; bytes base64; slices `{"start", "stop", "step"}`;
     dataclasses, pydantic models and IBM's execution spans objects with their fields; keys text.
     Anything else becomes its `repr` without memory addresses.
-
-    Args:
-        obj: Any object.
     """
     return _convert(obj, frozenset())
 
 
 def dumps(obj: Any, redact: Callable[[str], str] | None = None, *, sort_keys: bool = False) -> str:
-    """Compact, strictly valid JSON text of any object.
+    """Return compact, strictly valid JSON of any object.
 
     Args:
         obj: Any object; converted by `to_jsonable`.
         redact: Applied to every text in it, keys included.
-        sort_keys: Whether mappings are ordered by key, for a text that is to be hashed.
+        sort_keys: True for mappings ordered by key, where the text is to be hashed.
     """
     plain = to_jsonable(obj)
     if redact is not None:
         plain = map_text(plain, redact)
-    return _text_of(plain, sort_keys=sort_keys)
+    return _dumps(plain, sort_keys=sort_keys)
 
 
 def with_sorted_keys(text: str) -> str:
-    """A text that `dumps` made, as it makes it with `sort_keys`."""
-    return _text_of(json.loads(text), sort_keys=True)
+    """Return a text that `dumps` made, as it makes it with `sort_keys`."""
+    return _dumps(json.loads(text), sort_keys=True)
 
 
-def _text_of(plain: Any, *, sort_keys: bool) -> str:
-    return json.dumps(
-        plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=sort_keys
-    )
+_dumps = partial(json.dumps, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def map_text(plain: Any, function: Callable[[str], str]) -> Any:
@@ -80,8 +72,8 @@ def _convert(obj: Any, parents: frozenset[int]) -> Any:
     kind = type(obj)
     if kind in _PLAIN or (kind is float and math.isfinite(obj)):
         return obj
-    known, value = _leaf(obj)
-    if known:
+    is_leaf, value = _leaf(obj)
+    if is_leaf:
         return value
     if id(obj) in parents:
         return f"<recursive {type(obj).__name__}>"
@@ -93,11 +85,12 @@ def _convert(obj: Any, parents: frozenset[int]) -> Any:
 
 
 def _leaf(obj: Any) -> tuple[bool, Any]:  # noqa: PLR0911
+    """Return True and the value of an object that holds no others, else False."""
     if isinstance(obj, Enum):
         return _leaf(obj.value)
     if obj is None or isinstance(obj, bool | np.bool_):
         return True, None if obj is None else bool(obj)
-    if isinstance(obj, str):
+    if isinstance(obj, str | PurePath):
         return True, str(obj)
     if isinstance(obj, int | np.integer):
         return True, int(obj)
@@ -114,8 +107,6 @@ def _leaf(obj: Any) -> tuple[bool, Any]:  # noqa: PLR0911
         return True, obj.total_seconds()
     if isinstance(obj, bytes | bytearray | memoryview):
         return True, base64.b64encode(bytes(obj)).decode("ascii")
-    if isinstance(obj, PurePath):
-        return True, str(obj)
     if isinstance(obj, type) or (callable(obj) and hasattr(obj, "__qualname__")):
         return True, f"{obj.__module__}.{obj.__qualname__}"
     return False, None
@@ -128,6 +119,9 @@ def _float(value: float) -> float | str:
 
 
 def _container(obj: Any, parents: frozenset[int]) -> Any:  # noqa: PLR0911
+    def fields(*names: str) -> dict[str, Any]:
+        return {name: _convert(getattr(obj, name), parents) for name in names}
+
     if isinstance(obj, Enum):
         return _convert(obj.value, parents)
     if isinstance(obj, np.ndarray):
@@ -137,35 +131,28 @@ def _container(obj: Any, parents: frozenset[int]) -> Any:  # noqa: PLR0911
     if isinstance(obj, set | frozenset):
         return sorted((_convert(item, parents) for item in obj), key=json.dumps)
     if isinstance(obj, slice):
-        return {name: _convert(getattr(obj, name), parents) for name in ("start", "stop", "step")}
+        return fields("start", "stop", "step")
     if dataclasses.is_dataclass(obj):
-        names = [field.name for field in dataclasses.fields(obj)]
-        return {name: _convert(getattr(obj, name), parents) for name in names}
+        return fields(*(field.name for field in dataclasses.fields(obj)))
     if callable(getattr(obj, "model_dump", None)):
         return _convert(obj.model_dump(), parents)
     if hasattr(obj, "pub_idxs") and hasattr(obj, "start") and not hasattr(obj, "__iter__"):
-        return _execution_span(obj, parents)
+        # IBM's `ExecutionSpan`: which part of which PUB was executed between `start` and `stop`.
+        slices = _convert(getattr(obj, "_data_slices", {}), parents)
+        span = fields("start", "stop", "pub_idxs", "size")
+        return {"type": type(obj).__name__, **span, "data_slices": slices}
     if isinstance(obj, Iterable) and hasattr(obj, "__len__"):
         return [_convert(item, parents) for item in obj]
     return _text(obj)
 
 
-def _execution_span(span: Any, parents: frozenset[int]) -> dict[str, Any]:
-    """IBM's `ExecutionSpan`: which part of which PUB was executed between `start` and `stop`."""
-    plain = {"type": type(span).__name__}
-    for name in ("start", "stop", "pub_idxs", "size"):
-        plain[name] = _convert(getattr(span, name), parents)
-    plain["data_slices"] = _convert(getattr(span, "_data_slices", {}), parents)
-    return plain
-
-
 def _key(key: Any) -> str:
     if type(key) is str:
         return key
-    known, value = _leaf(key)
+    is_leaf, value = _leaf(key)
     if isinstance(value, str):
         return value
-    return json.dumps(value) if known else _text(key)
+    return json.dumps(value) if is_leaf else _text(key)
 
 
 def _text(obj: Any) -> str:

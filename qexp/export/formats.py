@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-from qexp.archive.file import locate
+from qexp.archive.archive_file import locate
 from qexp.archive.read import Archive
 from qexp.archive.verify import verify
 from qexp.errors import ArchiveError, ConfigError

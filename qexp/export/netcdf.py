@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from qexp.archive.commit import require_space
+from qexp.archive.atomic_files import require_space
 from qexp.archive.netcdf import NetcdfGroup, netcdf_file
-from qexp.archive.planned import PubSummary, PubTable
+from qexp.archive.pub_table import PubSummary, PubTable
 from qexp.archive.read import Archive
 from qexp.core.jsonable import dumps
 from qexp.export.formats import Format, always

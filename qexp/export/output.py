@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from qexp.archive import commit
+from qexp.archive import atomic_files
 from qexp.errors import ArchiveError, ConfigError
 
 
@@ -53,7 +53,7 @@ def replacing(path: Path, *, is_file: bool) -> AbstractContextManager[Path]:
     except OSError as error:
         msg = f"Cannot create {path.parent}: {error.strerror}. Choose another --output."
         raise ArchiveError(msg) from error
-    return commit.replacing(path) if is_file else _replacing_folder(path)
+    return atomic_files.replacing(path) if is_file else _replacing_folder(path)
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qexp.archive.counts import counts_of
-from qexp.archive.planned import PubSummary, PubTable
+from qexp.archive.pub_table import PubSummary, PubTable
 from qexp.archive.read import Archive
+from qexp.archive.results import counts_of
 
 if TYPE_CHECKING:
     from qiskit.primitives import PubResult

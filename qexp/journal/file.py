@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
-from qexp.archive.commit import sync_directory
+from qexp.archive.atomic_files import sync
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
 from qexp.journal.ledger import Event, Ledger
@@ -64,7 +64,7 @@ class Journal:
                 os.ftruncate(self._file, len(whole))
                 os.fsync(self._file)
             if is_new:
-                sync_directory(folder)
+                sync(folder)
         except OSError as error:
             os.close(self._file)
             raise _cannot(self._path, error) from error

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from qexp.archive.apart import Apart
-from qexp.archive.commit import check_part_file
-from qexp.archive.file import locate
+from qexp.archive.archive_file import locate
+from qexp.archive.atomic_files import check_digest
+from qexp.archive.isolated import IsolatedReader
 from qexp.archive.parts import StoredParts
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME
 from qexp.archive.verify import verify
@@ -33,16 +33,16 @@ def named(path: Path) -> list[Path]:
     return found
 
 
-def check(path: Path, apart: Apart) -> list[str]:
+def check(path: Path, reader: IsolatedReader) -> list[str]:
     """Every problem of a run, one line each; empty if it is what was written.
 
     Args:
         path: The archive, or the folder of a run that has none yet.
-        apart: `Apart(PROBLEMS)` of `qexp.archive.verify`.
+        reader: `IsolatedReader(PROBLEMS)` of `qexp.archive.verify`.
     """
     if path.is_dir():
         return list(_working_files(path, has_journal=True))
-    found = verify(path, apart)
+    found = verify(path, reader)
     if path.name == ARCHIVE_NAME and StoredParts(path.parent).has_parts:
         has_journal = (path.parent / JOURNAL_NAME).exists()
         found += _working_files(path.parent, has_journal=has_journal)
@@ -57,6 +57,6 @@ def _working_files(folder: Path, *, has_journal: bool) -> Iterator[str]:
             yield str(error)
     for path in StoredParts(folder).paths():
         try:
-            check_part_file(path)
+            check_digest(path)
         except ArchiveError as error:
             yield str(error)

@@ -11,7 +11,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
-from qexp.archive.apart import Apart, ApartError
+from qexp.archive.isolated import IsolatedError, IsolatedReader
 from qexp.errors import ConfigError
 from qexp.listing.entry import Entry, as_fields, not_read
 from qexp.listing.find import Found, runs_below
@@ -63,13 +63,13 @@ def _read_all(runs: Sequence[Found], progress: Progress) -> dict[Found, dict[str
     entries: dict[Found, dict[str, Any]] = {}
 
     def work(_: int) -> None:
-        with Apart(_READ) as apart:
+        with IsolatedReader(_READ) as reader:
             while True:
                 try:
                     run = waiting.get_nowait()
                 except Empty:
                     return
-                entries[run] = _read_one(apart, run)
+                entries[run] = _read_one(reader, run)
                 progress(len(entries), len(runs))
 
     readers = min(_MAX_READERS, os.cpu_count() or 1, -(-len(runs) // _PER_READER))
@@ -86,9 +86,9 @@ def _read_all(runs: Sequence[Found], progress: Progress) -> dict[Found, dict[str
     return entries
 
 
-def _read_one(apart: Apart, run: Found) -> dict[str, Any]:
+def _read_one(reader: IsolatedReader, run: Found) -> dict[str, Any]:
     try:
-        (fields,) = apart.each(str(run.path), _PATIENCE_S)
-    except ApartError as error:
+        (fields,) = reader.read(str(run.path), _PATIENCE_S)
+    except IsolatedError as error:
         fields = as_fields(not_read(run.path, "unreadable", str(error)))
     return dict(fields)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from qexp.archive.file import ArchiveFile
-from qexp.archive.overview import overview, overview_of_header
+from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.parts import StoredParts
-from qexp.archive.verify import is_as_sealed, lacks_stamp
+from qexp.archive.summary import summarise_archive, summarise_header
+from qexp.archive.verify import is_as_sealed, lacks_digest
 from qexp.errors import ArchiveError
 from qexp.journal.file import read_ledger
 from qexp.journal.ledger import Ledger
@@ -25,7 +25,7 @@ _NOT_SEALED: Final = "{} is not what was sealed: restore it from a copy."
 def read_entry(path: str) -> Iterator[dict[str, Any]]:
     """The fields of a run's entry as plain JSON, without `path` and `size_bytes`.
 
-    Called in a process of its own, see `qexp.archive.apart`.
+    Called in a process of its own, see `qexp.archive.isolated`.
 
     Args:
         path: The archive, or the folder of a run that has none yet.
@@ -53,9 +53,9 @@ def _sealed(path: Path) -> Entry:
         # Another schema, or no archive of qexp.
         return not_read(path, "unreadable", str(error))
     try:
-        if lacks_stamp(file):
+        if lacks_digest(file):
             raise ArchiveError(_NOT_SEALED.format(path))
-        return Entry(**overview(file), is_checked=is_sealed is True)
+        return Entry(**summarise_archive(file), is_checked=is_sealed is True)
     finally:
         file.close()
 
@@ -71,7 +71,7 @@ def entry_of_unfinished(folder: Path) -> Entry:
     known: dict[str, Any] = {"run_id": folder.absolute().name}
     stored = StoredParts(folder)
     if stored.has_parts:
-        known |= overview_of_header(stored.read_header())
+        known |= summarise_header(stored.read_header())
     ledger = read_ledger(folder)
     if ledger.plan is not None:
         known |= {"jobs": ledger.num_partitions, "jobs_done": len(ledger.done)}

@@ -9,12 +9,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from qexp.archive.file import ArchiveFile
-from qexp.archive.happened import read_batches, read_job, read_journal
-from qexp.archive.metadata import read_metadata
-from qexp.archive.overview import overview
-from qexp.archive.records import BatchRecord, JobRecord
+from qexp.archive.archive_file import ArchiveFile
+from qexp.archive.jobs import BatchRecord, JobRecord, read_batches, read_job, read_journal
 from qexp.archive.schema import PARTS_NAME, SNAPSHOTS
+from qexp.archive.summary import read_metadata, summarise_archive
 from qexp.archive.verify import is_intact
 from qexp.core.jsonable import to_jsonable
 
@@ -47,7 +45,7 @@ _PER_QUBIT: Final = ("t1_s", "t2_s", "readout_error")
 def summarise(path: str) -> Iterator[dict[str, Any]]:
     """The summary of a sealed run as plain JSON, see `docs/archive-commands.md`.
 
-    Called in a process of its own, see `qexp.archive.apart`.
+    Called in a process of its own, see `qexp.archive.isolated`.
 
     Args:
         path: The file `run.h5`.
@@ -74,7 +72,7 @@ def summarise(path: str) -> Iterator[dict[str, Any]]:
 
 
 def _known(file: ArchiveFile) -> dict[str, Any]:
-    identity = overview(file)
+    identity = summarise_archive(file)
     jobs = [read_job(file, index) for index in range(file.count("jobs/partition"))]
     stopped, submitted = _course(read_journal(file))
     return {

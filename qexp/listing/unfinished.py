@@ -15,7 +15,7 @@ from qexp.listing.reading import entry_of_unfinished
 def summarise_unfinished(path: str) -> Iterator[dict[str, Any]]:
     """What is known of a run before it is sealed, as plain JSON.
 
-    Called in a process of its own, see `qexp.archive.apart`.
+    Called in a process of its own, see `qexp.archive.isolated`.
 
     Args:
         path: The run's folder.

@@ -8,13 +8,13 @@ from functools import partial
 from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
-from qexp.archive.encoded import EncodedPub
-from qexp.core.model import Footprint, Partition, Plan
+from qexp.archive.pubs import PubRow
+from qexp.core.model import Partition, Plan
 from qexp.core.protocols import Engine
 from qexp.core.seeds import stream
 from qexp.core.spec import Limit, PartitionLimits, WorkloadSpec
 from qexp.errors import GeneratorError, PlanError, QexpError
-from qexp.planning.chunks import PlanChunks, Planner, planned_pubs, unused_planner
+from qexp.planning.chunks import PlanChunks, PlannedRow, Planner, planned_pubs, unused_planner
 from qexp.planning.limits import effective_limits
 from qexp.planning.partition import partition as cut
 from qexp.text import format_duration, typed_reason
@@ -34,7 +34,7 @@ def build_plan(
     engine: Engine,
     partition: PartitionLimits,
     limits: Mapping[str, Limit],
-    on_partition: Callable[[Partition, list[EncodedPub]], None],
+    on_partition: Callable[[Partition, list[PubRow]], None],
     on_pub: Callable[[str, int], None],
     workers: Workers | None = None,
 ) -> Plan:
@@ -69,7 +69,8 @@ def build_plan(
     for workload in workloads:
         bounds, origins = effective_limits(workload.primitive, partition, limits)
         generated = _generated(workload, seed)
-        pubs = _told(planned_pubs(workload.name, generated, plan_chunks), on_pub)
+        rows = planned_pubs(workload.name, generated, plan_chunks)
+        pubs = _reported(rows, partial(on_pub, workload.name))
         before = len(partitions)
         for job, members in cut(pubs, workload.name, bounds, before, origins):
             on_partition(job, members)
@@ -94,12 +95,11 @@ def _plan_chunks(planner: Planner, workers: Workers | None) -> PlanChunks:
     return partial(starmap, planner.plan)
 
 
-def _told(
-    pubs: Iterable[tuple[EncodedPub, Footprint]], on_pub: Callable[[str, int], None]
-) -> Iterator[tuple[EncodedPub, Footprint]]:
-    for pub, footprint in pubs:
-        on_pub(pub.run.workload, pub.index + 1)
-        yield pub, footprint
+def _reported(rows: Iterable[PlannedRow], on_pub: Callable[[int], None]) -> Iterator[PlannedRow]:
+    """Yield the rows, and report after each how many there were."""
+    for row, footprint in rows:
+        on_pub(row.index + 1)
+        yield row, footprint
 
 
 def _generated(workload: WorkloadSpec, seed: int) -> Iterator[Any]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from qexp.archive.encoded import EncodedPub, EncodedRun, encode
+from qexp.archive.pubs import PubRow, pub_rows
 from qexp.core.model import Footprint
 from qexp.core.protocols import Engine
 from qexp.core.spec import Limit, WorkloadSpec
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 Chunk: TypeAlias = tuple[str, int, list[Any]]
 """Arguments of `Planner.plan`."""
 
-PlanChunks: TypeAlias = Callable[[Iterable[Chunk]], Iterator[tuple[EncodedRun, list[Footprint]]]]
+PlannedRow: TypeAlias = tuple[PubRow, Footprint]
+"""A PUB ready to be stored, and what it costs."""
+
+PlanChunks: TypeAlias = Callable[[Iterable[Chunk]], Iterator[list[PlannedRow]]]
 
 CHUNK_PUBS = 20
 """Few, so that all workers end at about the same time."""
@@ -51,9 +54,7 @@ class Planner:
     limits: Mapping[str, Limit]
     _pass_managers: dict[str, PassManager] = field(default_factory=dict)
 
-    def plan(
-        self, workload: str, first: int, pub_likes: Sequence[Any]
-    ) -> tuple[EncodedRun, list[Footprint]]:
+    def plan(self, workload: str, first: int, pub_likes: Sequence[Any]) -> list[PlannedRow]:
         """Plan consecutive PUBs of a workload.
 
         Args:
@@ -73,12 +74,10 @@ class Planner:
             )
             check_pub(pub, self._hardware, self.limits, self._objection)
             planned.append(pub)
-        run = encode(workload, first, planned, redactor())
-        footprints = [
-            footprint(pub, spec.primitive, self.backend, self.engine, run.isa_qpy(pub.index))
-            for pub in planned
+        return [
+            (row, footprint(pub, spec.primitive, self.backend, self.engine, row.isa_qpy))
+            for pub, row in zip(planned, pub_rows(workload, planned, redactor()), strict=True)
         ]
-        return run, footprints
 
     def pass_manager(self, workload: str) -> PassManager:
         """The pass manager of a workload, made once.
@@ -112,7 +111,7 @@ def unused_planner(planner: Planner) -> Planner:
 
 def planned_pubs(
     workload: str, pub_likes: Iterable[Any], plan_chunks: PlanChunks
-) -> Iterator[tuple[EncodedPub, Footprint]]:
+) -> Iterator[PlannedRow]:
     """Plan what a generator yields, in order.
 
     Args:
@@ -124,9 +123,8 @@ def planned_pubs(
         PlanError, ArchiveError: As `Planner.plan`, or the generator's own.
         EngineError: A worker process died.
     """
-    for run, footprints in plan_chunks(_tasks(workload, pub_likes)):
-        for offset, each in enumerate(footprints):
-            yield EncodedPub(run, run.first + offset), each
+    for rows in plan_chunks(_tasks(workload, pub_likes)):
+        yield from rows
 
 
 def _tasks(workload: str, pub_likes: Iterable[Any]) -> Iterator[Chunk]:

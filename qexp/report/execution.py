@@ -14,8 +14,8 @@ from qexp.report.parts import Key, Picture, Row, Table, sign, table
 from qexp.report.text import moment, number, plural, seconds
 
 if TYPE_CHECKING:
+    from qexp.archive.jobs import JobRecord
     from qexp.archive.read import Archive
-    from qexp.archive.records import JobRecord
 
 _MAX_ROWS = 250
 _OPEN_ROWS = 12

@@ -20,8 +20,8 @@ from qexp.report.svg import Drawing
 from qexp.report.text import date, moment, number, plural, seconds
 
 if TYPE_CHECKING:
+    from qexp.archive.jobs import JobRecord
     from qexp.archive.read import Archive
-    from qexp.archive.records import JobRecord
     from qexp.core.model import Partition
 
 _MAX_REASONS = 12

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qexp.archive.counts import counts_of
+from qexp.archive.results import counts_of
 from qexp.compare.distances import hellinger_fidelity
 from qexp.report.text import is_finite
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME
-from qexp.archive.verify import intact
+from qexp.archive.verify import require_intact
 from qexp.errors import ArchiveError, ConfigError
 from qexp.listing.find import runs_below
 from qexp.report.samples import MAX_PUBS, Measured, measure
@@ -103,7 +103,7 @@ def _read(folder: Path, max_pubs: int) -> Point:
         if not (folder / ARCHIVE_NAME).is_file():
             problem = f"it is not sealed; python -m qexp resume {folder.name} goes on with it"
             return Point(folder, folder.name, "unreadable", problem)
-        with open_archive(intact(folder)) as archive:
+        with open_archive(require_intact(folder)) as archive:
             return _point(archive, folder, max_pubs)
     except PermissionError:
         return Point(folder, folder.name, "unreadable", "no permission to read its folder")

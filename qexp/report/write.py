@@ -27,13 +27,13 @@ def write_report(given: Path, output: Path | None = None) -> Path:
         ConfigError: `output` is not a place for a page.
     """
     from qexp.archive.read import open_archive
-    from qexp.archive.verify import intact
+    from qexp.archive.verify import require_intact
     from qexp.report.render import render
 
     if given.is_file() or any((given / name).exists() for name in (ARCHIVE_NAME, JOURNAL)):
         from qexp.report.run_page import run_page
 
-        with open_archive(intact(given)) as archive:
+        with open_archive(require_intact(given)) as archive:
             folder = archive.path.parent
             text = render("run.html", page=run_page(archive))
     else:
@@ -47,7 +47,7 @@ def write_report(given: Path, output: Path | None = None) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    from qexp.archive.commit import replacing
+    from qexp.archive.atomic_files import replacing
 
     if path.is_dir():
         raise ConfigError(f"--output {path} is a folder; name the page, such as {path / PAGE_NAME}")

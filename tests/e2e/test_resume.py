@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import qexp
-from qexp.archive.commit import write_part_file
+from qexp.archive.atomic_files import write_with_digest
 from qexp.archive.parts import read_json
 from tests.e2e.conftest import Cli, Finished
 from tests.emulator import INSTANCE, IBMEmulator
@@ -52,7 +52,7 @@ def change_config(folder: Path, old: str, new: str) -> None:
     header = read_json(path)
     assert old in header["config_yaml"]
     header["config_yaml"] = header["config_yaml"].replace(old, new)
-    write_part_file(path, json.dumps(header).encode())
+    write_with_digest(path, json.dumps(header).encode())
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from urllib3.util.retry import Retry
 
 import qexp
 from qexp import provenance
+from qexp.archive.jobs import JobRecord
 from qexp.archive.read import Archive
-from qexp.archive.records import JobRecord
 from qexp.batch.pacing import Backoff
 from qexp.core.model import Implementation, PrimitiveSpec
 from qexp.core.observer import Observer

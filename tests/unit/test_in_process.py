@@ -33,7 +33,8 @@ def circuits(sequence):
 
 
 def spec(workers):
-    workload = WorkloadSpec("main", circuits, PrimitiveSpec("sampler", shots=20), TranspileSpec(), 80)
+    primitive = PrimitiveSpec("sampler", shots=20)
+    workload = WorkloadSpec("main", circuits, primitive, TranspileSpec(), 80)
     return RunSpec(
         experiment="own", seed=1, stop_after=None, max_time_s=None, workloads=(workload,),
         engine=LocalEngine(workers=workers), policy=ExecutionPolicy(),

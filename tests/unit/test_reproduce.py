@@ -17,7 +17,7 @@ from qexp.config.load import load
 from qexp.core.model import SourceFile
 from qexp.errors import ArchiveError, ConfigError, GeneratorError, NotReproducedError
 from qexp.reproduce import Repetition, checked, judge, new_folder, repeat, requirements, software
-from tests.unit.archive.samples import header
+from tests.archives import header
 from tests.unit.compare.runs import sampled, write
 from tests.unit.config.conftest import composed
 from tests.unit.config.test_recorded import EVIL, changed, recorded

@@ -97,7 +97,7 @@ def test_a_folder_in_the_way_is_told(spec: RunSpec, run_dir: Path) -> None:
     watch = Watch(run_dir)
     assert run(replace(spec, analyses=(of("a", count),)), run_dir, watch).status == "complete"
     (warning,) = watch.warnings
-    assert warning.startswith("Cannot ")
+    assert warning.startswith("cannot ")
     assert warning.count("\n") == 0
 
 

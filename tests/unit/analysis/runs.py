@@ -14,8 +14,8 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 import qexp
-from qexp.archive.store import RunStore
-from tests.unit.archive.samples import header, outcome, write_batch, write_partition
+from qexp.archive.writer import RunStore
+from tests.archives import header, outcome, write_batch, write_partition
 
 
 def sampled(counts: Mapping[str, int], register: str = "meas") -> SamplerPubResult:

@@ -14,7 +14,7 @@ from qiskit.quantum_info import Statevector
 from qiskit_aer.primitives import SamplerV2
 
 from qexp.analysis.exact import NotExactError, distribution, ideal_probabilities, statevector
-from qexp.archive.counts import counts_in
+from qexp.archive.results import counts_in
 
 
 def test_a_ghz_state_has_two_outcomes() -> None:

@@ -12,11 +12,11 @@ import xarray as xr
 
 import qexp
 from qexp.archive.analyses import read_analyses, read_analysis, write_analysis
-from qexp.archive.store import RunStore
+from qexp.archive.writer import RunStore
 from qexp.core.spec import AnalysisSpec
 from qexp.errors import AnalysisError, ArchiveError
-from tests.unit.archive.flips import cuts, flips
-from tests.unit.archive.samples import header
+from tests.archives import header
+from tests.damage import cuts, flips
 
 SPEC = AnalysisSpec("quality", "mine.quality", {"level": 0.5}, lambda run: None)
 
@@ -108,7 +108,7 @@ def test_what_netcdf_cannot_hold_is_refused_and_the_earlier_result_stays(run) ->
 
 def test_a_folder_that_cannot_be_written_is_told(run, tmp_path: Path) -> None:
     (tmp_path / "analysis").write_text("in the way")
-    with pytest.raises(ArchiveError, match=r"Cannot (create|write) .*analysis"):
+    with pytest.raises(ArchiveError, match=r"cannot (create|write) .*analysis"):
         write_analysis(run, SPEC, result())
     assert read_analyses(tmp_path) == {}
 

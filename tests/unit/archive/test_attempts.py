@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import qexp
-from qexp.archive.store import RunStore
 from qexp.archive.verify import verify
+from qexp.archive.writer import RunStore
 from qexp.errors import ArchiveError
-from tests.unit.archive.samples import (
+from tests.archives import (
     assert_same_result,
     header,
     outcome,

@@ -43,7 +43,7 @@ def test_qpy_that_ends_too_early_is_one_line() -> None:
     raw = as_qpy()
     assert load_circuit(raw, "here").count_ops() == {"h": 1, "cx": 1}
     for length in [*range(12), *range(12, len(raw), 7), len(raw) - 1]:
-        with pytest.raises(ArchiveError, match="Circuit here") as caught:
+        with pytest.raises(ArchiveError, match="circuit here") as caught:
             load_circuit(raw[:length], "here")
         assert "\n" not in str(caught.value)
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from qiskit.primitives import BitArray
 
 import qexp
-from qexp.archive.counts import counts_of
-from qexp.archive.store import RunStore
+from qexp.archive.results import counts_of
+from qexp.archive.writer import RunStore
 from qexp.errors import ArchiveError
-from tests.unit.archive.samples import (
+from tests.archives import (
     estimator_pub,
     estimator_result,
     header,

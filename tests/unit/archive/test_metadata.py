@@ -10,14 +10,14 @@ import h5py
 import pytest
 
 import qexp
-from qexp.archive.metadata import SHAPE
-from qexp.archive.stamp import stamp
-from qexp.archive.store import RunStore
+from qexp.archive.digests import write_file_digest
+from qexp.archive.summary import SHAPE
+from qexp.archive.writer import RunStore
 from qexp.cli.main import main
 from qexp.config.schema import CreatorNode, FundingNode, MetadataNode, Node, PublisherNode
 from qexp.errors import ArchiveError
 from qexp.listing.summary import summarise
-from tests.unit.archive.samples import (
+from tests.archives import (
     header,
     outcome,
     sampler_jobs,
@@ -40,7 +40,7 @@ def archive(folder: Path, metadata: Any) -> Path:
         file["config"].create_dataset(
             "metadata_json", data=json.dumps(metadata), dtype=h5py.string_dtype("utf-8")
         )
-    stamp(path)
+    write_file_digest(path)
     return path
 
 

@@ -12,7 +12,7 @@ from qiskit.circuit import ClassicalRegister, QuantumRegister
 from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.quantum_info import Operator
 
-from qexp.archive.describe import describe
+from qexp.archive.circuit_walk import describe
 from qexp.archive.openqasm3 import Program, declarations, gate_text, number
 
 GATES = {

@@ -10,10 +10,11 @@ import pytest
 
 import qexp
 from qexp.archive.parts import recorded_config
-from qexp.archive.store import RunStore
+from qexp.archive.pubs import pub_rows
+from qexp.archive.writer import RunStore
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
-from tests.unit.archive.samples import (
+from tests.archives import (
     header,
     outcome,
     sampler_jobs,
@@ -99,7 +100,7 @@ def planned_partition(seed: int):  # type: ignore[no-untyped-def]
 
     pub = sampler_pub(seed)
     partition = Partition(0, "main", 0, 1, 100, None, 1000, 2000, 12.5, "end")
-    return partition, [PlannedPub("main", 0, pub, pub)]
+    return partition, pub_rows("main", [PlannedPub("main", 0, pub, pub)], str)
 
 
 def test_a_plan_that_was_not_committed_is_discarded(tmp_path: Path) -> None:

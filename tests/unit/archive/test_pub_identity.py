@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qexp.archive.identity import circuit_sha256
-from qexp.archive.pub_identity import PubIdentity, pub_identities
+from qexp.archive.circuit_digest import circuit_sha256
+from qexp.archive.pub_table import PubIdentity, pub_identities
 from qexp.archive.read import open_archive
-from qexp.archive.store import RunStore
+from qexp.archive.writer import RunStore
 from qexp.errors import ArchiveError
-from tests.unit.archive.samples import (
+from tests.archives import (
     estimator_pub,
     header,
     outcome,

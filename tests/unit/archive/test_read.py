@@ -16,11 +16,11 @@ import pytest
 import xarray as xr
 
 import qexp
-from qexp.archive.identity import circuit_sha256
-from qexp.archive.store import RunStore
+from qexp.archive.circuit_digest import circuit_sha256
+from qexp.archive.writer import RunStore
 from qexp.core.model import SourceFile, Span
 from qexp.errors import ArchiveError
-from tests.unit.archive.samples import (
+from tests.archives import (
     assert_same_result,
     bit_array,
     estimator_result,
@@ -57,7 +57,7 @@ def test_a_config_that_qexp_did_not_write_is_refused(
     write_partition(store, 0, 0, [sampler_pub()])
     with qexp.open_archive(store.seal("planned", keep_parts=False)) as run:
         assert run.config_yaml == config_yaml
-        with pytest.raises(ArchiveError, match=f"run.h5: The recorded config .*{said}") as refused:
+        with pytest.raises(ArchiveError, match=f"run.h5: the recorded config .*{said}") as refused:
             _ = run.config
     assert "\n" not in str(refused.value)
 
@@ -330,7 +330,7 @@ def test_flipped_data_is_an_archive_error(tmp_path: Path) -> None:
 
 def test_importing_qexp_imports_nothing_heavy() -> None:
     code = (
-        "import sys, qexp, qexp.archive.store, qexp.archive.read; qexp.open_archive; "
+        "import sys, qexp, qexp.archive.writer, qexp.archive.read; qexp.open_archive; "
         "print([m for m in ('h5py', 'h5netcdf', 'xarray', 'qiskit') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

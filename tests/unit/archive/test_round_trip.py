@@ -20,9 +20,9 @@ from qiskit.primitives import (
 )
 
 import qexp
-from qexp.archive.store import RunStore
-from qexp.core.digest import data_digest, pub_digest
-from tests.unit.archive.samples import (
+from qexp.archive.digests import data_digest, pub_digest
+from qexp.archive.writer import RunStore
+from tests.archives import (
     assert_same_result,
     estimator_pub,
     header,

@@ -12,10 +12,10 @@ import pytest
 
 import qexp
 from qexp.archive import merge as merge_module
-from qexp.archive.store import RunStore
 from qexp.archive.verify import verify
+from qexp.archive.writer import RunStore
 from qexp.errors import ArchiveError
-from tests.unit.archive.samples import outcome, sampler_jobs, write_run
+from tests.archives import outcome, sampler_jobs, write_run
 
 
 class Killed(BaseException):
@@ -28,8 +28,8 @@ STEPS = [
     (Path, "rename"),
     (shutil, "rmtree"),
     (merge_module, "copy_rows"),
-    (merge_module, "stamp"),
-    (merge_module, "_create"),
+    (merge_module, "write_file_digest"),
+    (merge_module, "netcdf_file"),
     (merge_module, "_verify"),
 ]
 
@@ -70,7 +70,7 @@ def test_a_seal_that_dies_at_any_step_is_made_good_by_the_next(
     with pytest.MonkeyPatch.context() as patch:
         steps = kill_at(patch, -1)
         expected = RunStore(whole).seal("complete", keep_parts=keep_parts).read_bytes()
-    assert {"fsync", "replace", "stamp", "copy_rows"} <= set(steps)
+    assert {"fsync", "replace", "write_file_digest", "copy_rows"} <= set(steps)
     # Columns are copied one after the other: the first and the last stand for all.
     last_copy = len(steps) - 1 - steps[::-1].index("copy_rows")
     first_copy = steps.index("copy_rows")

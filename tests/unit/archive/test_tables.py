@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import qexp
-from qexp.archive.store import RunStore
-from qexp.archive.tables import MAX_CHUNK_BYTES, OWN_CHUNK_BYTES, chunk_shape, clean_text
-from tests.unit.archive.samples import header
+from qexp.archive.netcdf import MAX_CHUNK_BYTES, OWN_CHUNK_BYTES, chunk_shape
+from qexp.archive.tables import clean_text
+from qexp.archive.writer import RunStore
+from tests.archives import header
 
 SHAPES = st.lists(st.integers(1, 300_000), min_size=1, max_size=3)
 

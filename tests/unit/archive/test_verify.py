@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import qexp
-from qexp.archive.verify import intact, is_as_sealed, is_intact, verify
-from qexp.core.digest import file_digest
+from qexp.archive.digests import file_digest
+from qexp.archive.verify import is_as_sealed, is_intact, require_intact, verify
 from qexp.errors import ArchiveError
-from tests.unit.archive.flips import Damage, cuts, flip, flips, survey
-from tests.unit.archive.samples import sampler_jobs, sampler_result, write_run
+from tests.archives import sampler_jobs, sampler_result, write_run
+from tests.damage import Damage, cuts, flip, flips, survey
 
-INTACT = "Its results are intact."
+INTACT = "its results are intact"
 
 
 @pytest.fixture(scope="module")
@@ -152,11 +152,11 @@ def test_a_file_whose_reading_never_ends_is_reported(
 ) -> None:
     said = '["value", ["result", "PUB 0 is damaged"]]'
     answering(monkeypatch, f"print('{said}', flush=True); sys.stdin.readline()")
-    monkeypatch.setattr("qexp.archive.verify._PATIENCE_S", 0.5)
+    monkeypatch.setattr("qexp.archive.verify._TIMEOUT_S", 0.5)
     (found,) = survey(sealed, [flip(regions(sealed)["digest"][0], 0)], verify)
     assert len(found) == 3
     assert found[1] == "PUB 0 is damaged"
-    assert "Not everything in it could be checked" in found[2]
+    assert "not everything in it could be checked" in found[2]
     assert "reading it took more than" in found[2]
 
 
@@ -199,18 +199,18 @@ def test_a_file_without_the_digest_that_its_schema_wants_is_damaged(
     sealed: Path, tmp_path: Path
 ) -> None:
     assert is_intact(sealed) is True
-    assert intact(sealed.parent) == sealed
+    assert require_intact(sealed.parent) == sealed
     path = tmp_path / "run.h5"
     path.write_bytes(sealed.read_bytes())
     with h5py.File(path, "r+") as file:
         del file["file_sha256"]
     assert is_intact(path) is False
     with pytest.raises(ArchiveError, match="is not what was sealed: restore it"):
-        intact(path)
+        require_intact(path)
     (line,) = verify(path)
     assert "does not state its SHA-256" in line
     # The first schema had none.
     with h5py.File(path, "r+") as file:
         file.attrs["qexp_schema"] = "1.0"
     assert is_intact(path) is None
-    assert intact(path) == path
+    assert require_intact(path) == path

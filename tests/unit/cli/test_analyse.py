@@ -13,8 +13,8 @@ from qiskit import QuantumCircuit
 
 from qexp.archive.analyses import read_analyses
 from qexp.cli.main import main
+from tests.damage import cuts, flip, flips
 from tests.unit.analysis.runs import measured, run_of, sampled
-from tests.unit.archive.flips import cuts, flip, flips
 
 CONFIG = """
 analysis:
@@ -104,7 +104,7 @@ def test_any_choice_by_name_with_settings(folder: Path, capsys) -> None:
             2,
             "analysis 'bad': my_own.broken failed: RuntimeError: no; the traceback",
         ),
-        (["nowhere"], 5, "There is no archive nowhere"),
+        (["nowhere"], 5, "there is no archive nowhere"),
         ([], 2, "the following arguments are required: RUN; 'python -m qexp analyse"),
     ],
 )

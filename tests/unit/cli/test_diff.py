@@ -47,7 +47,7 @@ def test_a_config_of_aliases_is_refused_in_one_line(
     assert ended(runs["a"], str(tmp_path)) == 5
     printed = capsys.readouterr()
     assert printed.err.count("\n") == 1
-    assert f"{tmp_path}/run.h5: The recorded config is not valid YAML: aliases" in printed.err
+    assert f"{tmp_path}/run.h5: the recorded config is not valid YAML: aliases" in printed.err
 
 
 def test_texts_of_a_stranger_do_not_steer_the_terminal(
@@ -70,8 +70,8 @@ def test_texts_of_a_stranger_do_not_steer_the_terminal(
         (["A", "A", "--alpha", "2"], 2, "--alpha: got 2; it must be between 0 and 1"),
         (["A", "A", "--alpha", "x"], 2, "--alpha: got x; it must be between 0 and 1"),
         (["A", "A", "--top", "-1"], 2, "--top"),
-        (["A", "nowhere"], 5, "There is no archive nowhere"),
-        (["A", "."], 5, "There is no run.h5 in ."),
+        (["A", "nowhere"], 5, "there is no archive nowhere"),
+        (["A", "."], 5, "there is no run.h5 in ."),
     ],
 )
 def test_a_mistake_is_one_line(

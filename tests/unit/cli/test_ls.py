@@ -6,9 +6,9 @@ from pathlib import Path
 import h5py
 import pytest
 
-from qexp.archive.stamp import stamp
+from qexp.archive.digests import write_file_digest
 from qexp.listing.entry import LISTED
-from tests.unit.archive.samples import sampler_jobs, write_run
+from tests.archives import sampler_jobs, write_run
 from tests.unit.cli.conftest import Command
 from tests.unit.listing.runs import KINDS
 
@@ -50,7 +50,7 @@ def test_a_status_does_not_steer_the_terminal(command: Command, tmp_path: Path) 
     path = write_run(tmp_path / "r", sampler_jobs([1])).seal("complete", keep_parts=False)
     with h5py.File(path, "r+") as file:
         file.attrs["status"] = "com\x1b[31mplete\x9b\u202e"
-    stamp(path)
+    write_file_digest(path)
     told = command("ls", tmp_path).out
     assert told.replace("\n", "").isprintable()
     assert told.endswith(r": 1 com\x1b[31mplete\x9b\u202e" + "\n")

@@ -60,7 +60,7 @@ def test_requirements_are_written_and_nothing_is_run(
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (["nowhere"], 5, "There is no archive nowhere"),
+        (["nowhere"], 5, "there is no archive nowhere"),
         (["damaged"], 5, "is not what was sealed"),
         (["untrusted"], 2, "--trust os"),
         (["good", "--into", "good"], 2, "--into: good is not empty"),

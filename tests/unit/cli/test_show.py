@@ -8,10 +8,10 @@ from pathlib import Path
 import h5py
 import pytest
 
+from qexp.archive.digests import write_file_digest
 from qexp.archive.schema import SNAPSHOTS
-from qexp.archive.stamp import stamp
-from qexp.archive.store import RunStore
-from tests.unit.archive.samples import (
+from qexp.archive.writer import RunStore
+from tests.archives import (
     header,
     outcome,
     sampler_jobs,
@@ -127,7 +127,7 @@ def test_times_that_are_not_finite_are_not_shown(
             file[name][...] = value
         for name in ("t1_s", "readout_error"):
             file[f"{SNAPSHOTS}/s0/{name}"][...] = value
-    stamp(path)
+    write_file_digest(path)
     ended = command("show", tmp_path)
     assert (ended.code, ended.err) == (0, "")
     assert not re.search(r"\b(nan|inf)", ended.out, re.IGNORECASE)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.unit.archive.flips import cuts, flips
-from tests.unit.archive.samples import sampler_jobs, write_run
+from tests.archives import sampler_jobs, write_run
+from tests.damage import cuts, flips
 from tests.unit.cli.conftest import Command
 from tests.unit.listing.runs import KINDS
 

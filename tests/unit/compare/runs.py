@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from qiskit.primitives import BitArray, DataBin, PubResult, SamplerPubResult
 
-from qexp.archive.store import RunStore
-from tests.unit.archive.samples import (
+from qexp.archive.writer import RunStore
+from tests.archives import (
     estimator_pub,
     header,
     outcome,

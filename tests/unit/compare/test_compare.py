@@ -19,7 +19,7 @@ from qexp.compare.model import PubComparison
 from qexp.compare.text import as_json, verdict
 from qexp.errors import ArchiveError, NotReproducedError
 from qexp.reproduce import judge
-from tests.unit.archive.samples import estimator_pub, header, sampler_pub
+from tests.archives import estimator_pub, header, sampler_pub
 from tests.unit.compare.runs import estimated, sampled, write, write_estimator
 
 OTHER = header().environment | {"python": "3.12.1", "distributions": ["numpy==2.1"]}

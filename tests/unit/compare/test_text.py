@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from qexp.compare import compare_runs
 from qexp.compare.text import WIDTH, Printer, ranges
-from tests.unit.archive.samples import header
+from tests.archives import header
 from tests.unit.compare.runs import sampled, write
 
 CRN = "crn:v1:bluemix:public:quantum-computing:us-east:a/0123456789abcdef:1234::"

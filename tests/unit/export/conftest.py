@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qexp.archive.store import RunStore
-from tests.unit.archive.samples import (
+from qexp.archive.writer import RunStore
+from tests.archives import (
     estimator_pub,
     estimator_result,
     header,

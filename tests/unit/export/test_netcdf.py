@@ -16,11 +16,11 @@ from qiskit.primitives import BitArray
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 import qexp
-from qexp.archive.store import RunStore
+from qexp.archive.writer import RunStore
 from qexp.errors import ArchiveError
 from qexp.export.formats import export
 from qexp.export.netcdf import counted, distinct_names, unpacked
-from tests.unit.archive.samples import (
+from tests.archives import (
     header,
     outcome,
     sampler_result,
@@ -182,7 +182,7 @@ def test_a_full_disk_is_known_before_hdf5_writes(
     complete: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(free=1000))
-    with pytest.raises(ArchiveError, match=r"^Cannot write .*: it takes up to .* MB are free"):
+    with pytest.raises(ArchiveError, match=r"^cannot write .*: it takes up to .* MB are free"):
         export(complete, "netcdf")
     assert [path.name for path in complete.parent.iterdir()] == ["run.h5"]
 

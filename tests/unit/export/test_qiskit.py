@@ -12,10 +12,10 @@ from qiskit.primitives import PrimitiveResult
 from qiskit_ibm_runtime import RuntimeDecoder
 
 import qexp
+from qexp.archive.circuit_digest import circuit_sha256
 from qexp.archive.circuits import write_circuits
-from qexp.archive.identity import circuit_sha256
 from qexp.export.formats import export
-from tests.unit.archive.samples import assert_same_result
+from tests.archives import assert_same_result
 
 
 def load(path: Path) -> PrimitiveResult:

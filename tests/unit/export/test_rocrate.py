@@ -15,13 +15,13 @@ import xarray as xr
 
 import qexp
 from qexp.archive.analyses import write_analysis
-from qexp.archive.store import RunStore
+from qexp.archive.writer import RunStore
 from qexp.core.model import SourceFile
 from qexp.core.spec import AnalysisSpec
 from qexp.errors import ConfigError
 from qexp.export import software
 from qexp.export.formats import export
-from tests.unit.archive.samples import header, outcome, sampler_pub, write_batch, write_partition
+from tests.archives import header, outcome, sampler_pub, write_batch, write_partition
 from tests.unit.export.conftest import PUBLISHED, write_two_workloads
 from tests.unit.export.crates import validate
 

@@ -15,11 +15,11 @@ from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 
 import qexp
-from qexp.archive.store import RunStore
+from qexp.archive.writer import RunStore
 from qexp.errors import ConfigError
 from qexp.export.csv import guarded
 from qexp.export.formats import export
-from tests.unit.archive.samples import (
+from tests.archives import (
     estimator_result,
     header,
     outcome,

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import h5py
 
-from qexp.archive.store import RunStore
+from qexp.archive.writer import RunStore
 from qexp.journal.file import Journal
 from qexp.journal.ledger import BatchOpened, Collected, Planned, Started, Submitted, Submitting
-from tests.unit.archive.flips import flip
-from tests.unit.archive.samples import (
+from tests.archives import (
     header,
     sampler_jobs,
     sampler_pub,
     write_partition,
     write_run,
 )
+from tests.damage import flip
 
 KINDS = {
     "r0-complete": "complete",

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from qexp.archive.apart import Apart
+from qexp.archive.isolated import IsolatedReader
 from qexp.archive.verify import PROBLEMS
 from qexp.errors import ArchiveError
 from qexp.listing.check import check, named
-from tests.unit.archive.flips import flip
+from tests.damage import flip
 from tests.unit.listing.runs import KINDS, copies
 
 
 @pytest.fixture
-def apart() -> Iterator[Apart]:
-    with Apart(PROBLEMS) as apart:
-        yield apart
+def reader() -> Iterator[IsolatedReader]:
+    with IsolatedReader(PROBLEMS) as reader:
+        yield reader
 
 
 def test_a_folder_names_all_its_runs(runs: Path) -> None:
@@ -32,14 +32,14 @@ def test_a_folder_without_runs_is_refused_not_intact(tmp_path: Path) -> None:
         named(tmp_path / "absent")
 
 
-def test_sound_runs_are_sound_and_damaged_ones_are_not(runs: Path, apart: Apart) -> None:
+def test_sound_runs_are_sound_and_damaged_ones_are_not(runs: Path, reader: IsolatedReader) -> None:
     for path in named(runs):
         name = (path if path.is_dir() else path.parent).name
-        assert bool(check(path, apart)) == (KINDS[name] == "damaged"), name
+        assert bool(check(path, reader)) == (KINDS[name] == "damaged"), name
 
 
 def test_parts_and_journal_count_where_the_run_goes_on_from_them(
-    runs: Path, tmp_path: Path, apart: Apart
+    runs: Path, tmp_path: Path, reader: IsolatedReader
 ) -> None:
     root = copies(runs, tmp_path / "outputs") / "e"
     for folder, name in (
@@ -50,14 +50,14 @@ def test_parts_and_journal_count_where_the_run_goes_on_from_them(
         path = root / folder / name
         path.write_bytes(flip(40, 2)(bytearray(path.read_bytes())))
         (run,) = named(root / folder)
-        (line,) = check(run, apart)
+        (line,) = check(run, reader)
         assert str(path) in line
 
 
 def test_parts_without_a_journal_are_no_run_to_go_on_with(
-    runs: Path, tmp_path: Path, apart: Apart
+    runs: Path, tmp_path: Path, reader: IsolatedReader
 ) -> None:
     folder = copies(runs, tmp_path / "outputs") / "e" / "r4-unfinished"
     (folder / "journal.jsonl").unlink()
-    (line,) = check(folder, apart)
+    (line,) = check(folder, reader)
     assert "there is no journal.jsonl" in line

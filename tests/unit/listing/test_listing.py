@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from qexp.archive.apart import ApartError
+from qexp.archive.isolated import IsolatedError
 from qexp.errors import ConfigError
 from qexp.listing import listing
 from qexp.listing.entry import Entry
@@ -35,19 +35,19 @@ class Counted:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def each(self, argument: str, patience_s: float) -> Iterator[Any]:
+    def read(self, argument: str, timeout_s: float) -> Iterator[Any]:
         from qexp.listing.reading import read_entry
 
         self.asked.append(Path(argument).relative_to(Path(argument).anchor).as_posix())
         if "stuck" in argument:
-            raise ApartError(f"{argument} cannot be read: reading it took more than 20 s.")
+            raise IsolatedError(f"{argument} cannot be read: reading it took more than 20 s.")
         yield from read_entry(argument)
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(Counted, "asked", [])
-    monkeypatch.setattr(listing, "Apart", Counted)
+    monkeypatch.setattr(listing, "IsolatedReader", Counted)
     return Counted.asked
 
 

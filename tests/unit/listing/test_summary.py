@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from qexp.archive.store import RunStore
+from qexp.archive.writer import RunStore
 from qexp.errors import ArchiveError
 from qexp.journal.file import Journal
 from qexp.journal.ledger import BatchOpened, Interrupted, Started, Submitted, Submitting
 from qexp.listing.summary import seconds_between, summarise
 from qexp.listing.unfinished import summarise_unfinished
-from tests.unit.archive.samples import (
+from tests.archives import (
     estimator_pub,
     header,
     outcome,

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from qiskit import QuantumCircuit
 from qiskit.providers import BackendV2
 
 from qexp.archive.circuits import load_circuit
-from qexp.archive.encoded import EncodedPub, EncodedRun, partition_tables
+from qexp.archive.pubs import PubRow
 from qexp.core import estimate
 from qexp.core.model import Partition, Plan, PrimitiveSpec
 from qexp.core.protocols import Engine
@@ -47,7 +47,7 @@ def observables(_: np.random.SeedSequence) -> Iterator[tuple[Any, ...]]:
 @dataclass
 class Built:
     plan: Plan
-    jobs: list[tuple[Partition, list[EncodedPub]]]
+    jobs: list[tuple[Partition, list[PubRow]]]
     seen: list[tuple[str, int]]
 
 
@@ -74,11 +74,13 @@ def build(
     return built
 
 
-def circuit_of(pub: EncodedPub, *, isa: bool = True) -> QuantumCircuit:
-    table = pub.run.tables[f"circuits/{pub.run.workload}/{'isa' if isa else 'logical'}"].columns
-    row = pub.index - pub.run.first
-    start, size = table["qpy_start"].values[row], table["qpy_size"].values[row]
-    return load_circuit(table["qpy"].values[start : start + size].tobytes(), "here")
+def cells_of(pub: PubRow, form: str) -> Mapping[str, Any]:
+    (found,) = [cells for path, cells in pub.cells.items() if path.endswith(form)]
+    return found
+
+
+def circuit_of(pub: PubRow, *, isa: bool = True) -> QuantumCircuit:
+    return load_circuit(cells_of(pub, "isa" if isa else "logical")["qpy"], "here")
 
 
 def limit(value: float) -> Limit:
@@ -109,7 +111,7 @@ def test_workloads_become_jobs_in_order(
         (4, "energy", 1, 2, "end"),
     ]
     assert [job for job, _ in built.jobs] == list(built.plan.partitions)
-    taken = [(pub.run.workload, pub.index) for _, pubs in built.jobs for pub in pubs]
+    taken = [(job.workload, pub.index) for job, pubs in built.jobs for pub in pubs]
     assert taken == [("main", k) for k in range(5)] + [("energy", 0), ("energy", 1)]
     assert built.seen == [(name, index + 1) for name, index in taken]
 
@@ -133,7 +135,7 @@ def test_executions_of_an_estimator_count_bases_and_precision(manila: BackendV2)
 
 def test_the_seed_decides_the_circuits_whatever_else_runs(manila: BackendV2) -> None:
     def circuits(built: Built) -> list[QuantumCircuit]:
-        main = [pub for _, pubs in built.jobs for pub in pubs if pub.run.workload == "main"]
+        main = [pub for job, pubs in built.jobs for pub in pubs if job.workload == "main"]
         return [circuit_of(pub) for pub in main]
 
     alone = circuits(build([workload(random_angles(3))], manila))
@@ -147,12 +149,11 @@ def test_the_seed_decides_the_circuits_whatever_else_runs(manila: BackendV2) -> 
 
 
 def test_circuits_are_forgotten_once_their_job_is_handed_over(manila: BackendV2) -> None:
-    alive: weakref.WeakSet[EncodedRun] = weakref.WeakSet()
+    alive: weakref.WeakSet[PubRow] = weakref.WeakSet()
     held: list[int] = []
 
-    def take(_: Partition, pubs: list[EncodedPub]) -> None:
-        for pub in pubs:
-            alive.add(pub.run)
+    def take(_: Partition, pubs: list[PubRow]) -> None:
+        alive.update(pubs)
         held.append(len(alive))
 
     plan = build_plan(
@@ -166,18 +167,16 @@ def test_circuits_are_forgotten_once_their_job_is_handed_over(manila: BackendV2)
         on_pub=lambda name, count: None,
     )
     assert len(plan.partitions) == 4
-    # A job ends when the PUB after it is known, which is in the next run of some.
-    assert max(held) <= 2
+    # A job ends when the PUB after it is known, which is in the next chunk.
+    assert max(held) <= 2 * CHUNK_PUBS
 
 
 def test_workers_make_the_same_plan(manila: BackendV2) -> None:
     def contents(num_workers: int) -> list[Any]:
         found: list[Any] = []
 
-        def take(job: Partition, pubs: list[EncodedPub]) -> None:
-            tables = partition_tables(pubs, job.index)
-            columns = tables["circuits/main/isa"].columns
-            found.append((job, columns["sha256"].as_texts()))
+        def take(job: Partition, pubs: list[PubRow]) -> None:
+            found.append((job, [cells_of(pub, "isa")["sha256"] for pub in pubs]))
 
         build_plan(
             [workload(random_angles(50))],

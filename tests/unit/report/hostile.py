@@ -11,9 +11,9 @@ from qiskit.circuit import Gate, Parameter
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
-from qexp.archive.store import RunStore
+from qexp.archive.writer import RunStore
 from qexp.core.model import SourceFile
-from tests.unit.archive.samples import (
+from tests.archives import (
     estimator_result,
     header,
     outcome,

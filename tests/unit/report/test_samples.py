@@ -17,9 +17,9 @@ from qiskit.primitives import (
 
 import qexp
 from qexp.archive.read import Archive
-from qexp.archive.store import RunStore
+from qexp.archive.writer import RunStore
 from qexp.report.samples import evenly, measure
-from tests.unit.archive.samples import header, outcome, write_batch, write_partition
+from tests.archives import header, outcome, write_batch, write_partition
 
 
 def bell() -> QuantumCircuit:

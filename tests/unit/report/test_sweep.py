@@ -10,12 +10,12 @@ from qiskit import QuantumCircuit
 from qiskit.primitives import DataBin, PubResult
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 
-from qexp.archive.stamp import stamp
-from qexp.archive.store import RunStore
+from qexp.archive.digests import write_file_digest
+from qexp.archive.writer import RunStore
 from qexp.errors import ConfigError
 from qexp.report.sweep import Point, read_sweep, swept_keys
 from qexp.report.write import write_report
-from tests.unit.archive.samples import (
+from tests.archives import (
     header,
     outcome,
     sampler_jobs,
@@ -158,7 +158,7 @@ def test_times_that_are_not_finite_are_not_known(sweep: Path):
     with h5py.File(path, "r+") as file:
         file["partitions/predicted_qpu_s"][...] = file["jobs/predicted_qpu_s"][...] = float("nan")
         file["jobs/usage_s"][...] = float("inf")
-    stamp(path)
+    write_file_digest(path)
     for place in (path.parent, sweep):
         written = write_report(place).read_text(encoding="utf-8")
         assert not NOT_FINITE.search(written)

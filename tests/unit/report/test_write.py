@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from qexp.archive.store import RunStore
+from qexp.archive.writer import RunStore
 from qexp.cli.main import main
 from qexp.errors import ArchiveError, ConfigError
 from qexp.report.write import write_report
-from tests.unit.archive.flips import flip
-from tests.unit.archive.samples import (
+from tests.archives import (
     header,
     properties,
     sampler_jobs,
@@ -18,6 +17,7 @@ from tests.unit.archive.samples import (
     write_partition,
     write_run,
 )
+from tests.damage import flip
 from tests.unit.report.hostile import LINK, SCRIPT, write_hostile
 from tests.unit.report.pages import Page, assert_inert, has_hidden_characters
 

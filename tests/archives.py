@@ -1,8 +1,8 @@
-"""Runs to write and read back."""
+"""Runs for tests of anything that writes or reads archives."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from qiskit.primitives import BitArray, DataBin, PrimitiveResult, PubResult, Sam
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
-from qexp.archive.store import RunStore
+from qexp.archive.pubs import pub_rows
+from qexp.archive.writer import RunStore
 from qexp.core.model import JobOutcome, Partition, PlannedPub, RunHeader, SourceFile, Span
 
 
@@ -113,13 +114,18 @@ def estimator_result(rng: np.random.Generator, sweep: tuple[int, ...]) -> PubRes
 
 
 def write_partition(
-    store: RunStore, index: int, first: int, pubs: Sequence[Any], workload: str = "main"
+    store: RunStore,
+    index: int,
+    first: int,
+    pubs: Sequence[Any],
+    workload: str = "main",
+    redact: Callable[[str], str] = str,
 ) -> Partition:
     partition = Partition(
         index, workload, first, first + len(pubs), 100, None, 1000, 2000, 12.5, "max_circuits"
     )
     planned = [PlannedPub(workload, first + k, pub, pub) for k, pub in enumerate(pubs)]
-    store.write_partition(partition, planned)
+    store.write_partition(partition, pub_rows(workload, planned, redact))
     return partition
 
 

@@ -6,18 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qexp.archive.file import ArchiveFile
-from qexp.archive.overview import load_config, overview, overview_of_header, total
+from qexp.archive.archive_file import ArchiveFile
+from qexp.archive.summary import load_config, summarise_archive, summarise_header, total
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
-from tests.unit.archive.samples import header, sampler_jobs, write_run
+from tests.archives import header, sampler_jobs, write_run
 
 
 def test_a_partial_run_in_a_line(tmp_path: Path) -> None:
     file = ArchiveFile(
         write_run(tmp_path, [*sampler_jobs([2, 1]), None]).seal("partial", keep_parts=True)
     )
-    found = overview(file)
+    found = summarise_archive(file)
     file.close()
     assert (found["status"], found["backend"], found["num_qubits"]) == ("partial", "fake_lima", 2)
     assert (found["results"], found["pubs"]) == (3, 5)
@@ -35,9 +35,9 @@ def test_only_finite_values_are_summed() -> None:
 
 def test_a_header_says_the_same_as_the_archive(tmp_path: Path) -> None:
     file = ArchiveFile(write_run(tmp_path, sampler_jobs([1])).seal("complete", keep_parts=False))
-    sealed = overview(file)
+    sealed = summarise_archive(file)
     file.close()
-    of_header = overview_of_header(json.loads(dumps(header())))
+    of_header = summarise_header(json.loads(dumps(header())))
     assert of_header == {name: sealed[name] for name in of_header}
 
 

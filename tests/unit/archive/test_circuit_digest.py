@@ -29,13 +29,13 @@ from qiskit.circuit.library import (
 )
 from qiskit.quantum_info import Clifford, SparsePauliOp, random_unitary
 
-from qexp.archive.circuits import circuit_table, load_circuit
-from qexp.archive.identity import circuit_sha256, listing
+from qexp.archive.circuit_digest import circuit_sha256, listing
+from qexp.archive.circuits import circuit_cells, load_circuit
 
 IN_ANOTHER_PROCESS = """
 import numpy as np
-from qexp.archive.circuits import circuit_table, load_circuit
-from qexp.archive.identity import circuit_sha256
+from qexp.archive.circuits import circuit_cells, load_circuit
+from qexp.archive.circuit_digest import circuit_sha256
 from qexp.circuits.random import random_circuits
 sequence = np.random.SeedSequence(7)
 print(*map(circuit_sha256, random_circuits(num_circuits=60, seed_sequence=sequence)))
@@ -145,8 +145,7 @@ def evolved(time: float, pauli: str) -> QuantumCircuit:
 
 
 def stored_and_loaded(circuit: QuantumCircuit) -> QuantumCircuit:
-    table = circuit_table([circuit], "circuits/main/isa", 0, isa=True, redact=str)
-    return load_circuit(table.columns["qpy"].values.tobytes(), "here")
+    return load_circuit(circuit_cells(circuit, "here", str)["qpy"], "here")
 
 
 DIFFERENT = {

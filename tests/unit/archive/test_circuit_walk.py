@@ -14,15 +14,15 @@ from qiskit.circuit import ClassicalRegister, Clbit, Measure, Parameter, Quantum
 from qiskit.circuit.library import CU3Gate, GlobalPhaseGate, Initialize
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2, FakeSherbrooke
 
-from qexp.archive.describe import describe
-from qexp.archive.identity import circuit_sha256
+from qexp.archive.circuit_digest import circuit_sha256
+from qexp.archive.circuit_walk import describe
 from qexp.circuits.efficient_su2 import efficient_su2_pubs
 from qexp.circuits.ghz import ghz_circuits
 from qexp.circuits.ising import ising_pubs
 from qexp.circuits.mirror import mirror_circuits
 from qexp.circuits.quantum_volume import quantum_volume_circuits
 from qexp.circuits.random import random_circuits
-from tests.unit.archive.test_identity import DIFFERENT
+from tests.unit.archive.test_circuit_digest import DIFFERENT
 
 GENERATORS: dict[str, Callable[..., Iterator[Any]]] = {
     "random": lambda **seed: random_circuits(num_circuits=3, **seed),

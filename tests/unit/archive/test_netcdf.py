@@ -1,10 +1,10 @@
-"""What is laid out is what netCDF's own libraries lay out, and read."""
+"""A file is what netCDF's own libraries write, and can read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5netcdf
 import h5py
@@ -13,31 +13,50 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from qexp.archive.layout import Group, Variable, lay_out
-from qexp.archive.tables import storage
+from qexp.archive.netcdf import NetcdfGroup, netcdf_file, storage
 
 INT, BYTE = np.dtype("<i8"), np.dtype("u1")
 
+
+class Variable(NamedTuple):
+    dims: dict[str, int]
+    dtype: Any
+    attrs: dict[str, Any] = {}  # noqa: RUF012
+
+
+class Group(NamedTuple):
+    variables: dict[str, Variable]
+    attrs: dict[str, Any] = {}  # noqa: RUF012
+
+
 GROUPS = {
     "": Group(
-        {"stamp": Variable(("digit",), (64,), np.dtype("S1"), {"_Encoding": "ascii"})},
+        {"stamp": Variable({"digit": 64}, np.dtype("S1"), {"_Encoding": "ascii"})},
         {"title": "größe", "license": "", "version": 2},
     ),
-    "plain": Group({"text": Variable((), (), None), "texts": Variable(("row",), (3,), None)}),
-    # The coordinate comes after what uses it, and is large enough to be compressed.
+    "plain": Group({"text": Variable({}, str), "texts": Variable({"row": 3}, str)}),
+    # The coordinate is large enough to be compressed.
     "results/main/a-5b": Group(
         {
-            "sha256": Variable(("pub",), (700,), None),
-            "bits": Variable(("pub", "shot", "byte"), (700, 9, 1), BYTE, {"num_bits": 5}),
-            "pub": Variable(("pub",), (700,), INT, {"units": "1"}),
-            "flat": Variable(("shot",), (9,), np.dtype("<f8")),
+            "pub": Variable({"pub": 700}, INT, {"units": "1"}),
+            "sha256": Variable({"pub": 700}, str),
+            "bits": Variable({"pub": 700, "shot": 9, "byte": 1}, BYTE, {"num_bits": 5}),
+            "flat": Variable({"shot": 9}, np.dtype("<f8")),
         },
         {"signature_json": "{}", "large": 2**40},
     ),
     # Another group's dimension of the same name has another size.
-    "results/other": Group({"pub": Variable(("pub",), (2,), INT)}),
+    "results/other": Group({"pub": Variable({"pub": 2}, INT)}),
     "empty": Group({}, {"only": "attributes"}),
 }
+
+
+def by_qexp(path: Path) -> None:
+    with netcdf_file(path, GROUPS[""].attrs) as root:
+        for name, declared in GROUPS.items():
+            group = root.group(name, declared.attrs) if name else root
+            for key, variable in declared.variables.items():
+                group.create(key, *variable)
 
 
 def by_h5netcdf(path: Path) -> None:
@@ -46,15 +65,15 @@ def by_h5netcdf(path: Path) -> None:
             group = file.create_group(name) if name else file
             group.attrs.update(declared.attrs)
             for key, variable in declared.variables.items():
-                for dim, size in zip(variable.dims, variable.shape, strict=True):
+                for dim, size in variable.dims.items():
                     if dim not in group.dimensions:
                         group.dimensions[dim] = size
                 dtype, options = variable.dtype, {}
-                if dtype is None:
+                if dtype is str:
                     dtype = h5py.string_dtype("utf-8")
                 else:
-                    options = storage(variable.shape, dtype)
-                made = group.create_variable(key, variable.dims, dtype, **options)
+                    options = storage(list(variable.dims.values()), dtype)
+                made = group.create_variable(key, tuple(variable.dims), dtype, **options)
                 made.attrs.update(variable.attrs)
 
 
@@ -91,7 +110,7 @@ def everything(path: Path) -> Iterator[Any]:
 
 def test_it_is_what_h5netcdf_writes(tmp_path: Path):
     ours, theirs = tmp_path / "ours.nc", tmp_path / "theirs.nc"
-    lay_out(ours, GROUPS)
+    by_qexp(ours)
     by_h5netcdf(theirs)
     found, expected = list(everything(ours)), list(everything(theirs))
     (_, *attributes), (_, *expected_attributes) = found[0], expected[0]
@@ -104,7 +123,7 @@ def test_it_is_what_h5netcdf_writes(tmp_path: Path):
 
 def test_netcdf_and_xarray_read_it(tmp_path: Path):
     path = tmp_path / "ours.nc"
-    lay_out(path, GROUPS)
+    by_qexp(path)
     with netCDF4.Dataset(path) as dataset:
         assert dataset.title == "größe"
         group = dataset["results/main/a-5b"]
@@ -122,7 +141,7 @@ def test_netcdf_and_xarray_read_it(tmp_path: Path):
 
 def test_the_same_layout_gives_the_same_bytes(tmp_path: Path):
     for name in ("a", "b"):
-        lay_out(tmp_path / name, GROUPS)
+        by_qexp(tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -130,19 +149,30 @@ def test_the_same_layout_gives_the_same_bytes(tmp_path: Path):
     ("variables", "message"),
     [
         (
-            {"a": Variable(("x",), (2,), INT), "b": Variable(("x",), (3,), INT)},
+            {"a": Variable({"x": 2}, INT), "b": Variable({"x": 3}, INT)},
             "dimension 'x' of /group is 2 and 3 long",
         ),
+        ({"x": Variable({"x": 2, "y": 2}, INT)}, "'x' of /group is a variable and a dimension"),
         (
-            {"x": Variable(("x", "y"), (2, 2), INT)},
-            "variable 'x' of /group is called as one of its dimensions",
+            {"x": Variable({"y": 2}, INT), "a": Variable({"x": 2}, INT)},
+            "'x' of /group is a variable and a dimension",
         ),
         (
-            {"x": Variable(("y",), (2,), INT), "a": Variable(("x",), (2,), INT)},
-            "variable 'x' of /group is called as a dimension it does not have",
+            {"a": Variable({"x": 2}, INT), "x": Variable({"y": 2}, INT)},
+            "'x' of /group is a variable and a dimension",
+        ),
+        # A coordinate comes first.
+        (
+            {"a": Variable({"x": 2}, INT), "x": Variable({"x": 2}, INT)},
+            "'x' of /group is a variable and a dimension",
         ),
     ],
 )
-def test_what_an_archive_never_has_is_refused(tmp_path: Path, variables: Any, message: str):
-    with pytest.raises(ValueError, match=message):
-        lay_out(tmp_path / "file", {"group": Group(variables)})
+def test_what_qexp_never_writes_is_refused(tmp_path: Path, variables: Any, message: str):
+    with h5py.File(tmp_path / "file", "w") as file:
+        group = NetcdfGroup(file.create_group("group"), {})
+        (*first, last) = variables.items()
+        for name, variable in first:
+            group.create(name, *variable)
+        with pytest.raises(ValueError, match=message):
+            group.create(last[0], *last[1])

@@ -7,11 +7,11 @@ from pathlib import Path
 import h5py
 import pytest
 
-from qexp.archive.required import schema_problems
-from qexp.archive.stamp import stamp
-from qexp.archive.store import RunStore
-from qexp.archive.verify import verify
-from tests.unit.archive.samples import header, sampler_jobs, sampler_pub, write_partition, write_run
+from qexp.archive.archive_file import ArchiveFile
+from qexp.archive.digests import write_file_digest
+from qexp.archive.verify import schema_problems, verify
+from qexp.archive.writer import RunStore
+from tests.archives import header, sampler_jobs, sampler_pub, write_partition, write_run
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def changed(sealed: Path, tmp_path: Path) -> Callable[[Callable[[h5py.File], Non
         with path.open("r+b") as stream:
             stream.seek(start)
             stream.write(b"0" * 64)
-        stamp(path)
+        write_file_digest(path)
         return verify(path)
 
     return verified
@@ -106,16 +106,23 @@ def test_every_kind_of_run_has_what_is_required(sealed: Path, tmp_path: Path) ->
     write_partition(store, 0, 0, [sampler_pub()])
     planned = store.seal("planned", keep_parts=True)
     for path in (sealed, planned):
-        with h5py.File(path) as file:
-            assert list(schema_problems(file, "2")) == []
+        with ArchiveFile(path) as file:
+            assert list(schema_problems(file, 2)) == []
         assert verify(path) == []
 
 
 def test_an_older_schema_requires_less(sealed: Path, tmp_path: Path) -> None:
     shutil.copy(sealed, tmp_path / "run.h5")
-    with h5py.File(tmp_path / "run.h5", "r+") as file:
+    path = tmp_path / "run.h5"
+
+    def problems(minor: int) -> list[str]:
+        with ArchiveFile(path) as file:
+            return list(schema_problems(file, minor))
+
+    with h5py.File(path, "r+") as file:
         del file.attrs["funding_json"]
-        assert list(schema_problems(file, "1")) == []
+    assert problems(1) == []
+    with h5py.File(path, "r+") as file:
         del file["jobs/attempt"]
-        assert list(schema_problems(file, "0")) == []
-        assert len(list(schema_problems(file, "2"))) == 2
+    assert problems(0) == []
+    assert len(problems(2)) == 2

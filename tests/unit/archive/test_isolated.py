@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from qexp.archive.apart import Apart, ApartError, call_apart
+from qexp.archive.isolated import IsolatedError, IsolatedReader, read_isolated
 from qexp.errors import ArchiveError
 
 GLOB = "glob:iglob"  # A function of one text that yields.
@@ -23,27 +23,27 @@ def answering(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
 
 
 def test_one_process_answers_many_times() -> None:
-    with Apart(GLOB) as apart:
-        assert list(apart.each("/", 60)) == ["/"]
-        process = apart._process
-        assert list(apart.each("/absent*", 60)) == []
-        assert apart._process is process
+    with IsolatedReader(GLOB) as reader:
+        assert list(reader.read("/", 60)) == ["/"]
+        process = reader._process
+        assert list(reader.read("/absent*", 60)) == []
+        assert reader._process is process
 
 
 def test_errors_are_one_line_and_end_nothing() -> None:
-    with Apart("qexp.archive.verify:problems") as apart:
-        ((kind, line),) = apart.each("/absent", 60)
+    with IsolatedReader("qexp.archive.verify:problems") as reader:
+        ((kind, line),) = reader.read("/absent", 60)
         assert kind == "result"
         assert "/absent" in line
-    with Apart("builtins:int") as apart:
+    with IsolatedReader("builtins:int") as reader:
         for _ in range(2):
             with pytest.raises(ArchiveError, match="no number is damaged"):
-                list(apart.each("no number", 60))
+                list(reader.read("no number", 60))
 
 
 def test_the_error_of_an_archive_is_raised_here() -> None:
     with pytest.raises(ArchiveError, match="/absent"):
-        call_apart("qexp.listing.summary:summarise", "/absent", 60)
+        read_isolated("qexp.listing.summary:summarise", "/absent", 60)
 
 
 def test_what_never_ends_is_stopped_and_what_it_said_is_kept(
@@ -51,24 +51,24 @@ def test_what_never_ends_is_stopped_and_what_it_said_is_kept(
 ) -> None:
     answering(monkeypatch, "print('[\"value\", 1]', flush=True); sys.stdin.readline()")
     found = []
-    with Apart(GLOB) as apart, pytest.raises(ApartError, match="took more than 0 s"):
-        found.extend(apart.each("x", 0.4))
-    assert apart._process is None
+    with IsolatedReader(GLOB) as reader, pytest.raises(IsolatedError, match="took more than 0 s"):
+        found.extend(reader.read("x", 0.4))
+    assert reader._process is None
 
 
 def test_a_process_that_dies_is_told_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         answering(patched, "os.abort()")
-        apart = Apart(GLOB)
-        with pytest.raises(ApartError, match="ended the process"):
-            list(apart.each("/", 60))
-    with apart:
-        assert list(apart.each("/", 60)) == ["/"]
+        reader = IsolatedReader(GLOB)
+        with pytest.raises(IsolatedError, match="ended the process"):
+            list(reader.read("/", 60))
+    with reader:
+        assert list(reader.read("/", 60)) == ["/"]
 
 
 def test_an_answer_that_was_not_heard_to_its_end_is_not_that_to_the_next_call() -> None:
-    with Apart(GLOB) as apart:
-        answer = apart.each("/*", 60)
+    with IsolatedReader(GLOB) as reader:
+        answer = reader.read("/*", 60)
         assert next(answer)
         answer.close()
-        assert list(apart.each("/", 60)) == ["/"]
+        assert list(reader.read("/", 60)) == ["/"]

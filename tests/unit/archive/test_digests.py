@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from qiskit.primitives import BitArray
 
-from qexp.core.digest import data_digest, pub_digest
+from qexp.archive.digests import data_digest, pub_digest
 
 
 def sha(*parts: bytes) -> str:

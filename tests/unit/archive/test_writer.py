@@ -19,12 +19,12 @@ from qiskit.transpiler import CouplingMap, generate_preset_pass_manager
 
 import qexp
 from qexp.archive import merge as merge_module
-from qexp.archive import sources as sources_module
-from qexp.archive.store import RunStore
-from qexp.archive.tables import Table
+from qexp.archive.pubs import pub_rows
+from qexp.archive.tables import TableData
+from qexp.archive.writer import RunStore
 from qexp.core.model import Partition, PlannedPub
 from qexp.errors import ArchiveError
-from tests.unit.archive.samples import (
+from tests.archives import (
     estimator_pub,
     header,
     outcome,
@@ -35,6 +35,10 @@ from tests.unit.archive.samples import (
     write_partition,
     write_run,
 )
+
+
+def mask(text: str) -> str:
+    return text.replace("s3cret", "***")
 
 
 def contents(folder: Path) -> set[str]:
@@ -105,7 +109,7 @@ def test_laid_out_observables_are_loaded_term_by_term(tmp_path: Path) -> None:
     observables = logical.observables.apply_layout(circuit.layout)
     isa = type(logical)(circuit, observables, logical.parameter_values, logical.precision)
     partition = Partition(0, "main", 0, 1, None, 0.01, 1, 1, 1.0, "end")
-    store.write_partition(partition, [PlannedPub("main", 0, logical, isa)])
+    store.write_partition(partition, pub_rows("main", [PlannedPub("main", 0, logical, isa)], str))
     (loaded,) = store.load_isa_pubs(partition)
     assert loaded.precision == 0.01
     assert loaded.observables.tolist() == observables.tolist()
@@ -132,7 +136,7 @@ def test_no_temporary_file_is_left_after_an_error(
     assert contents(tmp_path) == before
     monkeypatch.undo()
     broken = sampler_result(np.random.default_rng(0), {"c": 1}, 1)
-    monkeypatch.setattr("qexp.archive.store.write_part", lambda *_: 1 / 0)
+    monkeypatch.setattr("qexp.archive.writer.write_tables", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         store.write_job(outcome(0, [broken]))
     assert contents(tmp_path) == before
@@ -167,8 +171,8 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_there(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("qexp.archive.commit.os.replace", full)
-    with pytest.raises(ArchiveError, match=r"No space left on device\. Check free space") as caught:
+    monkeypatch.setattr("qexp.archive.atomic_files.os.replace", full)
+    with pytest.raises(ArchiveError, match=r"No space left on device; check free space") as caught:
         store.write_batch(0, None, None, batch_id="b", follows=None)
     assert "\n" not in str(caught.value)
     with pytest.raises(ArchiveError, match="No space left"):
@@ -225,8 +229,9 @@ def test_too_many_results_are_refused_and_too_few_are_kept(tmp_path: Path) -> No
 def test_pubs_must_be_those_of_the_partition(tmp_path: Path) -> None:
     partition = Partition(0, "main", 0, 2, 1, None, 1, 1, 1.0, "end")
     pub = sampler_pub()
+    rows = pub_rows("main", [PlannedPub("main", 0, pub, pub)], str)
     with pytest.raises(ArchiveError, match="PUBs 0 to 1"):
-        RunStore(tmp_path).write_partition(partition, [PlannedPub("main", 0, pub, pub)])
+        RunStore(tmp_path).write_partition(partition, rows)
 
 
 def test_workload_names_that_are_paths_are_refused(tmp_path: Path) -> None:
@@ -241,13 +246,13 @@ def test_a_run_without_header_is_not_sealed(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ArchiveError, match="Cannot create") as caught:
+    with pytest.raises(ArchiveError, match="cannot create") as caught:
         RunStore(tmp_path / "file" / "run").write_header(header())
     assert "\n" not in str(caught.value)
 
 
 def test_no_text_escapes_redaction(tmp_path: Path) -> None:
-    store = RunStore(tmp_path, redact=lambda text: text.replace("s3cret", "***"))
+    store = RunStore(tmp_path, redact=mask)
     store.write_header(
         header(
             config_yaml="token: s3cret\n",
@@ -288,17 +293,17 @@ def test_no_text_escapes_redaction(tmp_path: Path) -> None:
 def test_seal_reads_one_job_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = write_run(tmp_path, sampler_jobs([1] * 6))
     opened, most = set(), [0]
-    original = sources_module.open_part
+    original = merge_module.open_part
 
     @contextmanager
-    def watched(path: Path, *only: str, checked: bool = False) -> Iterator[dict[str, Table]]:
+    def watched(path: Path, *only: str, is_checked: bool = False) -> Iterator[dict[str, TableData]]:
         opened.add(path)
         most[0] = max(most[0], len(opened))
-        with original(path, *only, checked=checked) as tables:
+        with original(path, *only, is_checked=is_checked) as tables:
             yield tables
         opened.discard(path)
 
-    monkeypatch.setattr(sources_module, "open_part", watched)
+    monkeypatch.setattr(merge_module, "open_part", watched)
     store.seal("complete", keep_parts=False)
     assert most == [2]
     assert not opened
@@ -327,8 +332,8 @@ from pathlib import Path
 import numpy as np
 from qiskit.primitives import BitArray, DataBin, SamplerPubResult
 from qexp.errors import ArchiveError
-from tests.unit.archive.samples import header, outcome, sampler_pub, write_partition
-from qexp.archive.store import RunStore
+from tests.archives import header, outcome, sampler_pub, write_partition
+from qexp.archive.writer import RunStore
 store = RunStore(Path(sys.argv[1]))
 store.write_header(header())
 for k in range(2):
@@ -356,7 +361,7 @@ def test_a_part_that_cannot_be_written_is_one_line_and_harms_nothing_else(tmp_pa
     )
     assert done.stderr == ""
     refused, sealed = done.stdout.splitlines()
-    assert "job-000000-01.h5: File too large. Check free space" in refused
+    assert "job-000000-01.h5: File too large; check free space" in refused
     with qexp.open_archive(sealed) as run:
         assert run.results["main"].available == (1,)
 
@@ -383,9 +388,9 @@ def test_a_seed_that_cannot_be_stored_is_refused_before_anything_runs(
 def test_circuits_keep_no_secret_in_qpy(tmp_path: Path) -> None:
     circuit = sampler_circuit(2)
     circuit.name, circuit.metadata = "with s3cret", {"key": ["s3cret", 1], "s3cret": None}
-    store = RunStore(tmp_path, redact=lambda text: text.replace("s3cret", "***"))
+    store = RunStore(tmp_path, redact=mask)
     store.write_header(header())
-    write_partition(store, 0, 0, [type(sampler_pub()).coerce(circuit)])
+    write_partition(store, 0, 0, [type(sampler_pub()).coerce(circuit)], redact=mask)
     path = store.seal("planned", keep_parts=False)
     assert b"s3cret" not in path.read_bytes()
     with qexp.open_archive(path) as run:

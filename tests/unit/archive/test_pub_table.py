@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import qexp
-from qexp.archive.identity import circuit_sha256
+from qexp.archive.circuit_digest import circuit_sha256
 from qexp.errors import ArchiveError
-from tests.unit.archive.samples import assert_same_result, sampler_jobs, write_run
+from tests.archives import assert_same_result, sampler_jobs, write_run
 
 
 def test_the_primitive_result_is_that_of_the_jobs(tmp_path: Path) -> None:

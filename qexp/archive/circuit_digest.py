@@ -1,4 +1,4 @@
-"""What identifies a circuit: a listing of its instructions that is the same in every process.
+"""The identity of a circuit: a listing of its instructions that is the same in every process.
 
 QPY bytes hold random ids, and Qiskit's OpenQASM 3 exporter writes some gate definitions in an
 order that varies with the process, so that neither can be hashed.
@@ -19,19 +19,23 @@ from qexp.core.jsonable import to_jsonable
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-#: Names that Qiskit gives to what has none; they count up in the process.
 _AUTOMATIC_NAME: Final = re.compile(r"(?<=circuit-)\d+(-\d+)?")
+"""In names that Qiskit gives to circuits without one; it counts up in the process."""
+_VARIABLES: Final = (
+    *("input_vars", "captured_vars", "declared_vars"),
+    *("captured_stretches", "declared_stretches"),
+)
 _EXACT_INTEGERS: Final = 2**53
 _COMPACT: Final = json.JSONEncoder(separators=(",", ":"))
 
 
 def circuit_sha256(circuit: QuantumCircuit) -> str:
-    """SHA-256 of the circuit's `listing`."""
+    """Return the SHA-256 of the circuit's `listing`."""
     return hashlib.sha256(listing(circuit).encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def listing(circuit: QuantumCircuit) -> str:
-    """A text that is equal for equal circuits, in every process; see `docs/archive-format.md`.
+    """Return a text that is equal for equal circuits; see `docs/archive-format.md`.
 
     The name and metadata of the circuit, names of quantum registers, labels and the layout do not
     count.
@@ -46,7 +50,7 @@ def listing(circuit: QuantumCircuit) -> str:
 
 
 def compact(row: Any) -> str:
-    """A row of a listing, or a part of one, as a line."""
+    """Return a row of a listing, or a part of one, as a line."""
     return _COMPACT.encode(row)
 
 
@@ -60,7 +64,7 @@ def _rows(circuit: QuantumCircuit) -> list[list[Any]]:
 def head(
     circuit: QuantumCircuit, qubits: Mapping[Any, int], clbits: Mapping[Any, int]
 ) -> list[Any]:
-    """The first row of a listing.
+    """Return the first row of a listing.
 
     Args:
         circuit: The circuit.
@@ -69,13 +73,7 @@ def head(
     """
     variables = {
         kind: [[var.name, str(var.type)] for var in getattr(circuit, f"iter_{kind}")()]
-        for kind in (
-            "input_vars",
-            "captured_vars",
-            "declared_vars",
-            "captured_stretches",
-            "declared_stretches",
-        )
+        for kind in _VARIABLES
     }
     return [
         "circuit",
@@ -88,7 +86,7 @@ def head(
 
 
 def instruction(item: Any, qubits: Mapping[Any, int], clbits: Mapping[Any, int]) -> list[Any]:
-    """The row of one instruction (`CircuitInstruction`) of a circuit."""
+    """Return the row of one instruction (`CircuitInstruction`) of a circuit."""
     return [
         *_operation(item.operation, clbits),
         [qubits[bit] for bit in item.qubits],
@@ -97,7 +95,7 @@ def instruction(item: Any, qubits: Mapping[Any, int], clbits: Mapping[Any, int])
 
 
 def _operation(operation: Any, clbits: Mapping[Any, int]) -> list[Any]:
-    """`[name, parameters, what else decides it]`."""
+    """Return `[name, parameters, what else decides it]`."""
     params = list(getattr(operation, "params", ()))
     more: dict[str, Any] = {}
     if operation.name in ("if_else", "while_loop"):
@@ -120,7 +118,7 @@ def _operation(operation: Any, clbits: Mapping[Any, int]) -> list[Any]:
 
 
 def _is_defined_by_its_definition(operation: Any, params: list[Any]) -> bool:
-    """Not by its name (Qiskit's standard gates), nor by a matrix, which would be synthesised."""
+    """Return False for standard gates, known by name, and for matrices, whose is synthesised."""
     from qiskit.circuit import ControlFlowOp
 
     return (
@@ -132,7 +130,7 @@ def _is_defined_by_its_definition(operation: Any, params: list[Any]) -> bool:
 
 
 def parameter(value: Any, clbits: Mapping[Any, int]) -> Any:  # noqa: PLR0911
-    """A parameter, condition or operand as JSON; numbers exactly."""
+    """Return a parameter, condition or operand as JSON; numbers exactly."""
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, int | float | complex | np.number):
@@ -165,7 +163,7 @@ def parameter(value: Any, clbits: Mapping[Any, int]) -> Any:  # noqa: PLR0911
 
 
 def _number(value: Any) -> Any:
-    """The exact hexadecimal form of a real number, or two of a complex one.
+    """Return the exact hexadecimal form of a real number, or two of a complex one.
 
     Integers too, since Qiskit and QPY turn some into real numbers; as they are above 2^53.
     """
@@ -177,7 +175,7 @@ def _number(value: Any) -> Any:
 
 
 def _classical(node: Any, clbits: Mapping[Any, int]) -> list[Any]:
-    """A classical expression as nested lists: `[class, type, operation, operands]`."""
+    """Return a classical expression as nested lists: `[class, type, operation, operands]`."""
     operation = getattr(node, "op", None)
     operands = [
         parameter(getattr(node, name), clbits)

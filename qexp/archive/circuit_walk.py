@@ -1,4 +1,4 @@
-"""What an archive says of a circuit beside its QPY, found in one pass over its instructions."""
+"""One pass over a circuit: its identity, its OpenQASM 3 text, its depth and its size."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qexp.archive.identity import compact, head, instruction, parameter
+from qexp.archive.circuit_digest import compact, head, instruction, parameter
 from qexp.archive.openqasm3 import Program, number
 
 if TYPE_CHECKING:
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Description(NamedTuple):
-    """What is said of a circuit.
+    """Description of a circuit beside its QPY.
 
     Attributes:
-        sha256: Its identity, see `qexp.archive.identity`.
+        sha256: Its identity, see `qexp.archive.circuit_digest`.
         qasm3: OpenQASM 3, `""` where it cannot be expressed in it.
         depth: As `QuantumCircuit.depth()`.
         size: As `QuantumCircuit.size()`.
@@ -39,15 +39,14 @@ def describe(circuit: QuantumCircuit, redact: Callable[[str], str]) -> Descripti
         circuit: Any circuit.
         redact: Applied to the OpenQASM 3 text.
     """
-    found = _Pass(circuit)
-    found.run()
-    listing = "\n".join(found.lines).encode("utf-8", "backslashreplace")
-    text = found.program.text(redact) if found.program else None
+    walk = _Walk(circuit)
+    walk.run()
+    listing = "\n".join(walk.lines).encode("utf-8", "backslashreplace")
     return Description(
         hashlib.sha256(listing).hexdigest(),
-        redact(_by_qiskit(circuit)) if text is None else text,
-        max(found.levels, default=0) if found.is_sequence else circuit.depth(),
-        found.size if found.is_sequence else circuit.size(),
+        walk.program.text(redact) if walk.program else redact(_by_qiskit(circuit)),
+        max(walk.levels, default=0) if walk.is_sequence else circuit.depth(),
+        walk.size if walk.is_sequence else circuit.size(),
     )
 
 
@@ -80,15 +79,15 @@ def _json(indices: list[int]) -> str:
     return f"[{','.join(map(str, indices))}]"
 
 
-class _Pass:
+class _Walk:
     """One pass over a circuit.
 
     Attributes:
         lines: The circuit's listing.
         program: OpenQASM 3; None where only Qiskit can write it.
         levels: Depth reached at every qubit, then at every classical bit.
-        size: Number of instructions that are no directives.
-        is_sequence: Whether `levels` and `size` are right: there is no control flow.
+        size: Number of instructions without directives.
+        is_sequence: True without control flow, where `levels` and `size` are right.
     """
 
     def __init__(self, circuit: QuantumCircuit) -> None:
@@ -104,7 +103,7 @@ class _Pass:
         self._numbers: dict[float, tuple[str, str]] = {}
 
     def run(self) -> None:
-        """Go over the instructions: standard gates here, as most are such, others in `_other`."""
+        """Visit the instructions: standard gates here, as most are such, others in `_other`."""
         lines, levels, operands, param = self.lines, self.levels, self._operands, self._param
         statements = self.program.statements if self.program else []
         gates: dict[str, tuple[str, str]] = {}
@@ -131,7 +130,7 @@ class _Pass:
                 self._raise_levels(indices, 1)
 
     def _gate(self, item: Any) -> tuple[str, str]:
-        """What the lines of a gate begin with: of the listing, and of the program."""
+        """Return the beginnings of a gate's lines in the listing and in the program."""
         call = None
         if self.program and item.qubits:
             operation = item.operation
@@ -145,7 +144,7 @@ class _Pass:
         return ",".join(exact), ", ".join(texts)
 
     def _param(self, value: Any) -> tuple[str, str]:
-        """A parameter of a gate as the listing and as the program have it."""
+        """Return a parameter of a gate as the listing and as the program have it."""
         # Zero, -0.0 and integers are equal to numbers that are written in another way.
         is_known_by_value = type(value) is float and value != 0.0
         if is_known_by_value and value in self._numbers:

@@ -11,11 +11,12 @@ import h5py
 import pytest
 from qiskit import QuantumCircuit
 
-from qexp.archive.scan import damages
-from qexp.archive.store import RunStore
+from qexp.archive.archive_file import ArchiveFile
+from qexp.archive.damage import damages
+from qexp.archive.writer import RunStore
 from qexp.journal.file import Journal
 from qexp.journal.ledger import Started
-from tests.unit.archive.samples import (
+from tests.archives import (
     header,
     outcome,
     sampler_jobs,
@@ -55,7 +56,7 @@ def found(raw: bytes, tmp_path: Path) -> Callable[[str, int], list[str]]:
         changed = bytearray(raw)
         changed[start + shift] ^= 1
         path.write_bytes(changed)
-        with h5py.File(path) as file:
+        with ArchiveFile(path) as file:
             return list(damages(file))
 
     return scanned
@@ -64,7 +65,7 @@ def found(raw: bytes, tmp_path: Path) -> Callable[[str, int], list[str]]:
 def test_nothing_is_said_of_an_intact_file(raw: bytes, tmp_path: Path) -> None:
     path = tmp_path / "run.h5"
     path.write_bytes(raw)
-    with h5py.File(path) as file:
+    with ArchiveFile(path) as file:
         assert list(damages(file)) == []
 
 
@@ -105,7 +106,7 @@ def test_compressed_circuits_that_cannot_be_read_are_named(tmp_path: Path) -> No
     changed = bytearray(path.read_bytes())
     changed[chunk.byte_offset + chunk.size // 2] ^= 1
     path.write_bytes(changed)
-    with h5py.File(path) as file:
+    with ArchiveFile(path) as file:
         told = list(damages(file))
     assert told[0].startswith("circuits/main/isa/qpy is damaged")
     assert told[1].startswith("circuits 0-")

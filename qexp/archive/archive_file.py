@@ -1,0 +1,214 @@
+"""Access to the file of an archive: open it, read texts, numbers, columns and cells."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
+
+import numpy as np
+
+from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME, SCHEMA
+from qexp.errors import ArchiveError
+from qexp.text import one_line
+
+if TYPE_CHECKING:
+    import h5py
+    from numpy.typing import NDArray
+
+_FEW: Final = 16
+"""Reading a column costs about as much as so many of its values one by one."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class ArchiveFile:
+    """An open archive. What is damaged, missing or closed raises `ArchiveError`.
+
+    Args:
+        path: Path of the file.
+        is_part: True for a part of an unfinished run, which states no schema.
+
+    Raises:
+        ArchiveError: It is no archive that this version reads.
+    """
+
+    def __init__(self, path: Path, *, is_part: bool = False) -> None:
+        self.path = path
+        self._h5 = _open(path, is_part)
+        self._columns: dict[str, Any] = {}
+        self._single_reads: Counter[str] = Counter()
+        self._few = 0 if is_part else _FEW
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def is_open(self) -> bool:
+        """True until `close` is called."""
+        return bool(self._h5)
+
+    def close(self) -> None:
+        """Close the file; harmless when closed already."""
+        self._h5.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[h5py.File]:
+        """Yield the root; turn what h5py raises on damaged files into `ArchiveError`."""
+        if not self._h5:
+            raise ArchiveError(f"{self.path} has been closed: open it with qexp.open_archive")
+        try:
+            yield self._h5
+        except ArchiveError:
+            raise
+        except Exception as error:
+            # A flipped bit makes any name, type, shape or value, and so any exception.
+            raise _damaged(self.path, error) from error
+
+    def guarded(self, read: Callable[P, T]) -> Callable[P, T]:
+        """Return `read`, called within `reading`."""
+
+        @wraps(read)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+            with self.reading():
+                return read(*args, **kwargs)
+
+        return guarded
+
+    def attribute(self, group: str, name: str) -> Any:
+        """Return an attribute: text, or a NumPy scalar."""
+        with self.reading() as root:
+            value = root[group].attrs[name]
+        return value if isinstance(value, str) else np.ravel(value)[0]
+
+    def text(self, path: str) -> str:
+        """Return one text, stored as a string or as UTF-8 bytes."""
+        with self.reading() as root:
+            dataset = root[path]
+            if dataset.dtype.kind == "S":
+                return str(dataset[:].tobytes().decode("utf-8"))
+            return str(dataset.asstr()[()])
+
+    def document(self, path: str) -> Any:
+        """Return one JSON document, parsed."""
+        text = self.text(path)
+        with self.reading():
+            return json.loads(text)
+
+    def texts(self, path: str) -> list[str]:
+        """Return a column of texts, empty where it was left out."""
+        with self.reading() as root:
+            return list(root[path].asstr()[:]) if path in root else []
+
+    def count(self, path: str) -> int:
+        """Return the length of a column, 0 where it was left out."""
+        with self.reading() as root:
+            return int(root[path].shape[0]) if path in root else 0
+
+    def column(self, path: str) -> NDArray[Any]:
+        """Return a whole column, read once."""
+        if path not in self._columns:
+            with self.reading() as root:
+                dataset = root[path]
+                values = dataset.asstr()[:] if dataset.dtype.kind == "O" else dataset[:]
+            self._columns[path] = values
+        return self._columns[path]
+
+    def cell(self, path: str, row: int | slice) -> Any:
+        """Return one value of a column, or a slice of it, without reading the others."""
+        with self.reading() as root:
+            dataset = root[path]
+            return dataset.asstr()[row] if dataset.dtype.kind == "O" else dataset[row]
+
+    def value(self, path: str, row: int) -> Any:
+        """Return one value of a small column, which is read once several were asked for."""
+        self._single_reads[path] += 1
+        if path in self._columns or self._single_reads[path] > self._few:
+            return self.column(path)[row]
+        return self.cell(path, row)
+
+    def group(self, path: str) -> Any:
+        """Return a group (or a dataset), to be read within `reading`."""
+        with self.reading() as root:
+            return root[path]
+
+    def groups(self, path: str) -> list[str]:
+        """Return the names of the groups in a group, none where it was left out."""
+        import h5py
+
+        with self.reading() as root:
+            items = root[path].items() if path in root else ()
+            return [name for name, item in items if isinstance(item, h5py.Group)]
+
+    def columns(self, path: str) -> list[str]:
+        """Return the names of the columns of a table, none where it was left out."""
+        import h5py
+
+        with self.reading() as root:
+            items = root[path].items() if path in root else ()
+            return [n for n, item in items if isinstance(item, h5py.Dataset) and _is_column(item)]
+
+
+def locate(path: Path) -> Path:
+    """Return the file of an archive, given the file or the run's folder.
+
+    Raises:
+        ArchiveError: There is none.
+    """
+    if path.is_dir():
+        if (path / ARCHIVE_NAME).is_file():
+            return path / ARCHIVE_NAME
+        if (path / PARTS_NAME).is_dir():
+            parts = path / PARTS_NAME
+            raise ArchiveError(f"the run in {path} is not sealed yet: its parts are in {parts}")
+        raise ArchiveError(
+            f"there is no {ARCHIVE_NAME} in {path}: name a run's folder or its archive"
+        )
+    if not path.is_file():
+        raise ArchiveError(
+            f"there is no archive {path}: no such file; runs are in outputs/EXPERIMENT/RUN_ID/"
+        )
+    return path
+
+
+def _open(path: Path, is_part: bool) -> h5py.File:
+    import h5py
+
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        kind = "cannot be opened" if h5py.is_hdf5(path) else "is not an HDF5 file"
+        raise ArchiveError(f"{path} {kind} ({one_line(error)})") from error
+    try:
+        schema = file.attrs.get("qexp_schema")
+    except Exception as error:
+        file.close()
+        raise _damaged(path, error) from error
+    if is_part:
+        return file
+    if not isinstance(schema, str):
+        reason = "is an HDF5 file but not a qexp archive (no attribute 'qexp_schema')"
+    elif schema.partition(".")[0] != SCHEMA.partition(".")[0]:
+        reason = f"has schema {schema}; this qexp reads {SCHEMA}: install one that reads it"
+    else:
+        return file
+    file.close()
+    raise ArchiveError(f"{path} {reason}")
+
+
+def _damaged(path: Path, error: Exception) -> ArchiveError:
+    return ArchiveError(f"{path} is damaged ({one_line(error)}): restore it from a copy")
+
+
+def _is_column(item: Any) -> bool:
+    # Dimensions without a coordinate are datasets too, as netCDF stores them.
+    label = item.attrs.get("NAME", b"")
+    return b"This is a netCDF dimension" not in (label if isinstance(label, bytes) else b"")

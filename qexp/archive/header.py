@@ -1,0 +1,157 @@
+"""The header of a run as tables: config, environment, backend, calibrations, batches, journal."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from qexp.archive.schema import (
+    BACKEND,
+    BATCH,
+    BATCHES,
+    CONFIG,
+    ENVIRONMENT,
+    JOURNAL,
+    SCHEMA,
+    SNAPSHOT,
+)
+from qexp.archive.tables import NAN, TableData, bytes_data, clean_text
+from qexp.core.jsonable import dumps, with_sorted_keys
+
+_MAX_ATTRIBUTE: Final = 32_000
+"""Characters of an attribute: HDF5 limits it to 64 KiB. The whole text is in `/config`."""
+_PER_QUBIT: Final = {"T1": "t1_s", "T2": "t2_s", "readout_error": "readout_error"}
+_SECONDS: Final = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "": 1.0}
+
+
+def header_tables(
+    header: Mapping[str, Any], batches: Sequence[Mapping[str, Any]], journal: str
+) -> dict[str, TableData]:
+    """Return the tables of what belongs to the run as a whole, by path.
+
+    Args:
+        header: `RunHeader` as plain JSON.
+        batches: Every batch, in order: `id`, `follows`, `opened`, `final`, as plain JSON.
+        journal: A JSON document per line.
+    """
+    names = ("seeds", "limits", "not_honoured", "metadata")
+    config = {
+        "resolved_yaml": header["config_yaml"],
+        "overrides": header["overrides"],
+        "source_name": [source["name"] for source in header["sources"]],
+        "source_text": [source["text"] for source in header["sources"]],
+        **{f"{name}_json": dumps(header[name]) for name in names},
+    }
+    rows = [
+        {
+            "batch_id": batch["id"],
+            "follows": batch["follows"],
+            "opened_json": dumps(batch["opened"]),
+            "final_json": dumps(batch["final"]),
+        }
+        for batch in batches
+    ]
+    first = rows[0] if rows else {"opened_json": "null", "final_json": "null"}
+    tables = {
+        CONFIG.path: CONFIG.data(config, {"seed": header["seed"]}),
+        ENVIRONMENT.path: _environment(header["environment"]),
+        BATCH.path: BATCH.data({name: first[name] for name in BATCH.columns}),
+    }
+    if rows:
+        tables[BATCHES.path] = BATCHES.rows(rows)
+    if journal:
+        tables[JOURNAL.path] = JOURNAL.data({"text": journal})
+    return tables | _backend(header["backend"])
+
+
+def _environment(environment: Mapping[str, Any]) -> TableData:
+    known = ("distributions", "git_diff", *ENVIRONMENT.attributes)
+    values = {
+        "distributions": environment.get("distributions") or (),
+        "git_diff": environment.get("git_diff") or "",
+        "other_json": dumps({k: v for k, v in environment.items() if k not in known}),
+    }
+    attrs = {name: environment.get(name) or "" for name in ENVIRONMENT.attributes}
+    return ENVIRONMENT.data(values, attrs | {"git_dirty": int(bool(environment.get("git_dirty")))})
+
+
+def _backend(backend: Mapping[str, Any]) -> dict[str, TableData]:
+    own = ("name", "num_qubits", "properties")
+    columns = {
+        f"{name}_json": bytes_data(dumps(backend[name]), f"{name}_byte")
+        for name in sorted(backend)
+        if name not in own and backend[name] is not None
+    }
+    attrs = {"name": backend.get("name") or "", "num_qubits": backend.get("num_qubits") or 0}
+    if not backend.get("properties"):
+        return {BACKEND.path: TableData(columns, attrs)}
+    path, table = snapshot_table(backend["properties"])
+    attrs["snapshot_sha256"] = table.attrs["sha256"]
+    return {path: table, BACKEND.path: TableData(columns, attrs)}
+
+
+def snapshot_table(
+    properties: Mapping[str, Any], redact: Callable[[str], str] | None = None
+) -> tuple[str, TableData]:
+    """Return a calibration: its path in a part, named by its content, and its table.
+
+    Args:
+        properties: `BackendProperties.to_dict()`, or any other mapping.
+        redact: Applied to every text.
+    """
+    text = dumps(properties, redact)
+    sha256 = hashlib.sha256(with_sorted_keys(text).encode("utf-8", "replace")).hexdigest()
+    values: dict[str, Any] = {"properties_json": text}
+    qubits = properties.get("qubits")
+    if isinstance(qubits, list) and all(isinstance(qubit, list) for qubit in qubits) and qubits:
+        for name, column in _PER_QUBIT.items():
+            each = [qubit_value(qubit, name) for qubit in qubits]
+            if any(value == value for value in each):  # noqa: PLR0124 - not all NaN
+                values[column] = each
+    date = dumps(properties.get("last_update_date") or "").strip('"')
+    attrs = {"sha256": sha256, "last_update": date}
+    return SNAPSHOT.at(sha256), SNAPSHOT.data(values, attrs)
+
+
+def qubit_value(qubit: list[Any], name: str) -> float:
+    """Return one property of a qubit in a calibration, NaN where it is not known.
+
+    Args:
+        qubit: Entry of the qubit in `BackendProperties.to_dict()["qubits"]`.
+        name: `"T1"` or `"T2"`, returned in seconds; or one without a unit, `"readout_error"`.
+    """
+    for item in qubit:
+        if isinstance(item, Mapping) and item.get("name") == name:
+            try:
+                unit = _SECONDS[item.get("unit", "")] if name.startswith("T") else 1.0
+                return float(item["value"]) * unit
+            except (KeyError, TypeError, ValueError):
+                return NAN
+    return NAN
+
+
+def root_attributes(
+    header: Mapping[str, Any], status: str, finished: str, data_sha256: str
+) -> dict[str, str | int]:
+    """Return the attributes of the root group."""
+    metadata = header["metadata"]
+    keywords = metadata.get("keywords") or []
+    attrs = {
+        "qexp_schema": SCHEMA,
+        "run_id": header["run_id"],
+        "experiment": header["experiment"],
+        "engine": header["engine"],
+        "status": status,
+        "title": metadata.get("title") or header["experiment"],
+        "description": metadata.get("description") or "",
+        "creators_json": dumps(metadata.get("creators") or []),
+        "publisher_json": dumps(metadata.get("publisher")),
+        "funding_json": dumps(metadata.get("funding") or []),
+        "license": metadata.get("license") or "",
+        "keywords": ", ".join(keywords) if isinstance(keywords, list) else str(keywords),
+        "date_created": header["created"],
+        "date_finished": finished,
+        "data_sha256": data_sha256,
+    }
+    return {name: clean_text(value)[:_MAX_ATTRIBUTE] for name, value in attrs.items()}

@@ -1,0 +1,212 @@
+"""The PUBs of a workload as a table: names, sizes, parameters, observables, no circuits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qexp.archive.archive_file import ArchiveFile, locate
+from qexp.archive.pubs import read_parameter_values
+from qexp.archive.schema import ISA_CIRCUITS, LOGICAL_CIRCUITS, PARAMETERS, PUBS
+from qexp.archive.tables import Table
+from qexp.core.jsonable import dumps
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class PubSummary:
+    """One PUB without its circuits.
+
+    Attributes:
+        index: Index within the workload.
+        kind: `"sampler"` or `"estimator"`.
+        shape: Shape of the PUB.
+        circuit: Name of its circuit.
+        circuit_sha256: Identity of the circuit as generated.
+        num_qubits: Qubits of the circuit as generated; so are `depth` and `size`.
+        depth: As `QuantumCircuit.depth()`.
+        size: As `QuantumCircuit.size()`.
+        isa_depth: Depth of the ISA circuit.
+        isa_size: Size of the ISA circuit.
+        parameter_names: Names of the parameters, in the order of the values.
+        group: Group of its result: PUBs whose data have the same fields, types and shapes share
+            one; `""` without result.
+        metadata_json: Metadata of its result, `""` without result.
+    """
+
+    index: int
+    kind: str
+    shape: tuple[int, ...]
+    circuit: str
+    circuit_sha256: str
+    num_qubits: int
+    depth: int
+    size: int
+    isa_depth: int
+    isa_size: int
+    parameter_names: tuple[str, ...]
+    group: str
+    metadata_json: str
+
+
+@dataclass(frozen=True)
+class PubIdentity:
+    """One PUB by its digests. Equal `question` means that the same distribution was asked for.
+
+    Attributes:
+        kind: `"sampler"` or `"estimator"`.
+        logical: Identity of the circuit as generated, see `qexp.archive.circuit_digest`.
+        isa: Identity of the circuit as transpiled.
+        parameters: Digest of names, shape and values of the parameters.
+        observables: Observables as generated, as JSON; `""` for a sampler.
+        shots: Shots, or None.
+        precision: Target standard error, or None.
+        result: Digest of its result, `""` without one.
+    """
+
+    kind: str
+    logical: str
+    isa: str
+    parameters: str
+    observables: str
+    shots: int | None
+    precision: float | None
+    result: str
+
+    @property
+    def question(self) -> tuple[str, str, str, str]:
+        """Kind, circuit as generated, parameters and observables."""
+        return self.kind, self.logical, self.parameters, self.observables
+
+
+class PubTable:
+    """The PUBs of one workload without their circuits, read as `PubSummary`.
+
+    Args:
+        file: File of the archive.
+        workload: Name of the workload.
+    """
+
+    def __init__(self, file: ArchiveFile, workload: str) -> None:
+        self._file = file
+        self._workload = workload
+        self._observables: tuple[str, NDArray[Any]] = ("", np.array("", dtype=object))
+
+    def __len__(self) -> int:
+        return self._file.count(f"{PUBS.at(self._workload)}/pub")
+
+    def __iter__(self) -> Iterator[PubSummary]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> PubSummary:
+        def cell(table: Table, name: str) -> Any:
+            return self._file.column(f"{table.at(self._workload)}/{name}")[index]
+
+        with self._file.reading():
+            return PubSummary(
+                index=index,
+                kind=cell(PUBS, "kind"),
+                shape=tuple(json.loads(cell(PUBS, "shape_json"))),
+                circuit=cell(LOGICAL_CIRCUITS, "name"),
+                circuit_sha256=cell(LOGICAL_CIRCUITS, "sha256"),
+                num_qubits=int(cell(LOGICAL_CIRCUITS, "num_qubits")),
+                depth=int(cell(LOGICAL_CIRCUITS, "depth")),
+                size=int(cell(LOGICAL_CIRCUITS, "size")),
+                isa_depth=int(cell(ISA_CIRCUITS, "depth")),
+                isa_size=int(cell(ISA_CIRCUITS, "size")),
+                parameter_names=tuple(json.loads(cell(PUBS, "parameter_names_json"))),
+                group=cell(PUBS, "result_group"),
+                metadata_json=cell(PUBS, "result_metadata_json"),
+            )
+
+    def parameter_values(self, index: int) -> NDArray[Any]:
+        """Return the parameter values of a PUB, float64, shape (*shape of the PUB, parameters)."""
+        with self._file.reading():
+            summary = self[index]
+            values = read_parameter_values(self._file, self._workload, index)
+            if values is None:
+                return np.empty((*summary.shape, len(summary.parameter_names)))
+            # Sweeps are broadcast against observables from the last axis on.
+            return np.broadcast_to(values, (*summary.shape, values.shape[-1]))
+
+    def observables(self, index: int) -> NDArray[Any]:
+        """Return the observable at every point of a PUB as text, `""` for a Sampler.
+
+        A Pauli string that stands alone with coefficient 1 is the text; anything else is a JSON
+        object, Pauli string -> coefficient. Qubit 0 is the rightmost letter.
+        """
+        with self._file.reading():
+            text = self._file.column(f"{PUBS.at(self._workload)}/observables_json")[index]
+            if text != self._observables[0]:
+                # The last one: PUBs that follow each other often share their observables.
+                self._observables = text, np.array(_as_texts(json.loads(text)), dtype=object)
+            return np.broadcast_to(self._observables[1], self[index].shape)
+
+
+def _as_texts(nested: Any) -> Any:
+    """Convert nested lists of `{Pauli string: coefficient}` to nested lists of texts."""
+    if isinstance(nested, list):
+        return [_as_texts(item) for item in nested]
+    (first, *others) = nested.items() if nested else [("", 0.0)]
+    return first[0] if first[1] == 1 and not others else dumps(nested)
+
+
+def pub_identities(path: str | Path) -> dict[str, tuple[PubIdentity, ...]]:
+    """Return the identities of all PUBs: workload -> by index. No circuit is decoded.
+
+    Args:
+        path: The file `run.h5`, or the run's folder.
+
+    Raises:
+        ArchiveError: There is no such file, or it cannot be read.
+    """
+    with ArchiveFile(locate(Path(path))) as file:
+        return {workload: _identities(file, workload) for workload in file.groups("pubs")}
+
+
+def _identities(file: ArchiveFile, workload: str) -> tuple[PubIdentity, ...]:
+    names = ("kind", "observables_json", "shots", "precision", "result_sha256")
+    table = PUBS.at(workload)
+    with file.reading():
+        columns = {name: file.column(f"{table}/{name}").tolist() for name in names}
+        logical, isa = (
+            file.texts(f"{circuits.at(workload)}/sha256")
+            for circuits in (LOGICAL_CIRCUITS, ISA_CIRCUITS)
+        )
+        parameters = _parameter_digests(file, workload)
+        return tuple(
+            PubIdentity(
+                kind=columns["kind"][k],
+                logical=logical[k],
+                isa=isa[k],
+                parameters=parameters[k],
+                observables=columns["observables_json"][k],
+                shots=PUBS.columns["shots"].value(columns["shots"][k]),
+                precision=PUBS.columns["precision"].value(columns["precision"][k]),
+                result=columns["result_sha256"][k],
+            )
+            for k in range(len(columns["kind"]))
+        )
+
+
+def _parameter_digests(file: ArchiveFile, workload: str) -> list[str]:
+    table = PUBS.at(workload)
+    names, shapes = (file.texts(f"{table}/parameter_{name}_json") for name in ("names", "shape"))
+    digests = [
+        hashlib.sha256(f"{name}\n{shape}\n".encode())
+        for name, shape in zip(names, shapes, strict=True)
+    ]
+    for group in file.groups(f"parameters/{workload}"):
+        path = PARAMETERS.at(workload, group)
+        values, pubs = (file.column(f"{path}/{name}") for name in ("values", "pub"))
+        for pub, row in zip(pubs.tolist(), values, strict=True):
+            digests[pub].update(np.ascontiguousarray(row, "<f8").tobytes())
+    return [digest.hexdigest() for digest in digests]
