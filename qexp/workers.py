@@ -40,8 +40,7 @@ _PRELOADED = (
     "qexp.planning.chunks",
     "qexp.engines.local.chunks",
     "qexp.engines.local.engine",
-    "qexp.engines.local.sampling",
-    "qexp.engines.local.estimation",
+    "qexp.simulator.simulator",
 )
 T = TypeVar("T")
 

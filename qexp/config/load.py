@@ -33,7 +33,7 @@ from qexp.core.model import (
 from qexp.core.policy import ExecutionPolicy
 from qexp.core.protocols import Engine
 from qexp.core.spec import AnalysisSpec, RunSpec
-from qexp.engines.options import check_options
+from qexp.engines.options import DEFAULT_SHOTS, check_options
 from qexp.errors import ConfigError
 from qexp.text import parse_duration_s
 
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
     import numpy as np
     from omegaconf import DictConfig
     from qiskit.providers import BackendV2
-
-DEFAULT_SHOTS = 4096
-"""What both of IBM's Samplers use when nothing is said (`SamplerOptions.default_shots`)."""
 
 DEFAULT_PRECISION = 1 / 64
 """What both of IBM's Estimators use when nothing is said (`EstimatorOptions.default_precision`)."""

@@ -14,9 +14,12 @@ from importlib import import_module
 from typing import Any
 
 from qexp.core.model import Implementation, PrimitiveKind
-from qexp.engines.deferred import defer_client
+from qexp.engines.lazy_client import defer_client
 from qexp.engines.option_types import mismatches
 from qexp.errors import ConfigError
+
+DEFAULT_SHOTS = 4096
+"""Shots where nothing is declared, as in IBM's options."""
 
 MAX_TAGS = 8
 """Tags of one job (IBM's published API schema)."""

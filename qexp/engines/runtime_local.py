@@ -15,12 +15,12 @@ from qexp.core.model import JobRequest, PrimitiveSpec
 from qexp.engines.local.attached import AttachedBatch
 from qexp.engines.local.backends import calibration, require_backend
 from qexp.engines.local.batch import LocalBatch
-from qexp.engines.local.classical import aer_objection
-from qexp.engines.local.honoured import unhonoured as unhonoured_by_simulator
 from qexp.engines.local.job import Simulated
+from qexp.engines.local.supported_options import unhonoured as unhonoured_by_simulator
 from qexp.engines.options import declared_leaves, silence_deprecations
 from qexp.engines.primitives import encoded_bytes, make_primitive
 from qexp.errors import ConfigError, EngineError
+from qexp.simulator.aer_limits import aer_objection
 
 if TYPE_CHECKING:
     from qiskit.primitives import PrimitiveResult

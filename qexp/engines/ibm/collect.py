@@ -11,10 +11,10 @@ from typing import Any, cast
 from qexp.core.model import JobOutcome, Span
 from qexp.engines.ibm.calibration import Calibrations
 from qexp.engines.ibm.client import one_line, reading, redacted
+from qexp.engines.ibm.execution_spans import spans_of
 from qexp.engines.ibm.failures import Expiry, failure_of
 from qexp.engines.ibm.jobs import Job, reason_code, state_entry
 from qexp.engines.ibm.refusals import reply_of
-from qexp.engines.ibm.spans import spans_of
 from qexp.errors import LostJobError, UndeliveredError
 from qexp.redact import redact
 

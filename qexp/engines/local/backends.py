@@ -30,7 +30,7 @@ def fake(name: str = "FakeManilaV2") -> BackendV2:
 
 @lru_cache(maxsize=1)
 def _fake(name: str) -> BackendV2:
-    from qexp.engines.deferred import defer_client
+    from qexp.engines.lazy_client import defer_client
 
     defer_client()
     import qiskit_ibm_runtime.fake_provider as fake_provider  # noqa: PLR0402 - nothing else of it

@@ -12,9 +12,9 @@ from pydantic import Field
 
 from qexp.core.model import PrimitiveSpec
 from qexp.engines.local.backends import require_backend
-from qexp.engines.local.classical import aer_objection
-from qexp.engines.local.honoured import unhonoured
+from qexp.engines.local.supported_options import unhonoured
 from qexp.engines.payload import wire_bytes
+from qexp.simulator.aer_limits import aer_objection
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -121,9 +121,24 @@ class LocalEngine:
         return AttachedBatch(backend_name=backend.name, batch_id=batch_id)
 
     def _simulation(self, backend: BackendV2) -> Simulation:
-        from qexp.engines.local.simulation import simulation_of
+        return _simulation_of(backend, self.exact_expectation_values)
 
-        return simulation_of(backend, self.exact_expectation_values)
+
+def _simulation_of(backend: BackendV2, exact: bool) -> Simulation:
+    """The simulation of this very backend, kept for the next run: the points of a sweep share it.
+
+    The backend must not be changed afterwards.
+    """
+    global _newest  # noqa: PLW0603 - of this process
+    from qexp.engines.local.simulation import Simulation
+
+    # Not by equality: backends of the user's own may be equal and have other noise.
+    if _newest is None or _newest.backend is not backend or _newest.exact != exact:
+        _newest = Simulation(backend, exact)
+    return _newest
+
+
+_newest: Simulation | None = None
 
 
 def _steady_qpy(circuit: QuantumCircuit) -> bytes:

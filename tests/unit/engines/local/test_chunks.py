@@ -130,7 +130,7 @@ def test_a_backend_that_cannot_be_pickled_is_simulated_here(
     make: Any, caplog: pytest.LogCaptureFixture
 ):
     simulation = make()
-    simulation._backend.lock = threading.Lock()
+    simulation.backend.lock = threading.Lock()
     with caplog.at_level("WARNING", "qexp"):
         simulated = ChunkedSimulation(lambda: simulation, 2).run(request(3 * CHUNK_PUBS))
     assert len(simulated.result) == 3 * CHUNK_PUBS
