@@ -1,6 +1,6 @@
-"""Jobs in chunks of PUBs, each with a seed of its own, so that any number of workers can share one.
+"""A job in chunks of PUBs, each with a seed of its own, so that any number of workers can share it.
 
-Chunks depend on the job alone, and so does the data, however many workers there are.
+The chunks depend on the job alone. So does the data, however many workers there are.
 """
 
 from __future__ import annotations
@@ -26,25 +26,19 @@ _log = logging.getLogger(__name__)
 CHUNK_PUBS = 25
 
 _WORTH_A_POOL = 3
-"""Chunks of a job from which on worker processes save more time than their start costs."""
+"""Chunks of a job from which on starting worker processes costs less than it saves."""
 
 
 @dataclass(frozen=True)
 class _Chunk:
-    """PUBs `first <= index < stop` of a job."""
-
     first: int
     stop: int
     seed: int
 
-    def run(self, simulation: Simulation, request: JobRequest, pubs: Sequence[Any]) -> Simulated:
-        part = replace(request, seed=self.seed)
-        return simulation.run(part, pubs[self.first : self.stop])
-
 
 @dataclass(frozen=True)
-class _StartedJob:
-    """A job that workers are simulating. It keeps the request alive, and so its `id()`."""
+class _Begun:
+    """A job that workers have begun with. It holds the request, so that its id stays its own."""
 
     request: JobRequest
     pool: Workers
@@ -58,7 +52,7 @@ class ChunkedSimulation:
     """Simulates jobs chunk by chunk, here or in worker processes.
 
     Args:
-        make: Makes the simulation when it is first needed.
+        make: Makes what simulates one chunk, here and in each worker.
         num_workers: Number of worker processes; 1: everything is simulated here.
     """
 
@@ -66,7 +60,7 @@ class ChunkedSimulation:
         self._make = make
         self._num_workers = num_workers
         self._pool: Workers | None = None
-        self._started: dict[int, _StartedJob] = {}
+        self._begun: dict[int, _Begun] = {}
         self._is_closed = False
 
     @cached_property
@@ -78,28 +72,28 @@ class ChunkedSimulation:
         try:
             return Shared.of(self._simulation)
         except Exception:
-            # A user's own backend need not be picklable.
+            # A backend of the user's own need not be picklable.
             _log.warning("jobs are simulated without worker processes", exc_info=True)
             return None
 
     def close(self) -> None:
-        """Stop the worker processes, whatever they are simulating; no job can be run any more."""
+        """End the worker processes, whatever they are simulating; nothing can be run any more."""
         self._is_closed = True
         if self._pool is not None:
             self._pool.close()
 
     def prepare(self, request: JobRequest) -> None:
-        """Let worker processes start with a job that will be run soon, if it is large enough.
+        """Let the worker processes begin with a job that is to be run soon, where it is for them.
 
         Raises:
             EngineError: A worker process died.
         """
-        started = self._started.get(id(request))
-        if started is None or not started.pool.is_open:
-            self._start(request)
+        begun = self._begun.get(id(request))
+        if begun is None or not begun.pool.is_open:
+            self._begin(request)
 
-    def _start(self, request: JobRequest) -> None:
-        self._started.pop(id(request), None)
+    def _begin(self, request: JobRequest) -> None:
+        self._begun.pop(id(request), None)
         if self._is_closed:
             raise EngineError("the batch was abandoned; its jobs are not simulated any more")
         chunks = _chunks(request)
@@ -107,7 +101,7 @@ class ChunkedSimulation:
             return
         pool = self._pool = workers(self._num_workers)
         futures = [pool.begin(_simulate, self._shared, request, chunk) for chunk in chunks]
-        self._started[id(request)] = _StartedJob(request, pool, futures)
+        self._begun[id(request)] = _Begun(request, pool, futures)
 
     def run(self, request: JobRequest) -> Simulated:
         """Simulate one job.
@@ -117,35 +111,37 @@ class ChunkedSimulation:
             ArchiveError: The PUBs cannot be loaded.
         """
         self.prepare(request)
-        if id(request) in self._started:
-            parts = self._results(request)
+        if id(request) in self._begun:
+            parts = self._gathered(request)
         else:
             pubs = request.load_pubs()
-            parts = [chunk.run(self._simulation, request, pubs) for chunk in _chunks(request)]
+            parts = [
+                self._simulation.run(*_part(request, pubs, chunk)) for chunk in _chunks(request)
+            ]
         return replace(
-            _join(parts),
+            _joined(parts),
             options=self._simulation.options_in_force(request),
-            # One object for all jobs, so that it is neither sent nor written many times.
+            # One object for all jobs, so that it is neither sent nor written down many times.
             backend_properties=self._simulation.properties,
         )
 
-    def _results(self, request: JobRequest) -> list[Simulated]:
-        started = self._started.pop(id(request))
+    def _gathered(self, request: JobRequest) -> list[Simulated]:
+        begun = self._begun.pop(id(request))
         try:
-            return started.results()
+            return begun.results()
         except EngineError:
-            if started.pool.is_open or self._is_closed or not self._started:
+            if begun.pool.is_open or self._is_closed or not self._begun:
                 raise
-        # A worker died, perhaps of another job's chunk: start this job once more, alone.
-        self._started.clear()
-        self._start(request)
-        return self._started.pop(id(request)).results()
+        # A worker died, perhaps of another job's chunk: this one is begun once more, alone.
+        self._begun.clear()
+        self._begin(request)
+        return self._begun.pop(id(request)).results()
 
 
 def _simulate(simulation: Simulation, request: JobRequest, chunk: _Chunk) -> Simulated:
-    """Simulate a part of a job in a worker."""
-    simulated = chunk.run(simulation, request, simulation.load_pubs(request))
-    return replace(simulated, backend_properties=None)
+    """In a worker: its part of a job."""
+    pubs = simulation.load_pubs(request)
+    return replace(simulation.run(*_part(request, pubs, chunk)), backend_properties=None)
 
 
 def _chunks(request: JobRequest) -> list[_Chunk]:
@@ -156,7 +152,13 @@ def _chunks(request: JobRequest) -> list[_Chunk]:
     ]
 
 
-def _join(parts: Sequence[Simulated]) -> Simulated:
+def _part(
+    request: JobRequest, pubs: Sequence[Any], chunk: _Chunk
+) -> tuple[JobRequest, Sequence[Any]]:
+    return replace(request, seed=chunk.seed), pubs[chunk.first : chunk.stop]
+
+
+def _joined(parts: Sequence[Simulated]) -> Simulated:
     from qiskit.primitives import PrimitiveResult
 
     first = parts[0]

@@ -13,7 +13,7 @@ from pydantic import Field
 from qexp.core.model import PrimitiveSpec
 from qexp.engines.local.backends import require_backend
 from qexp.engines.local.supported_options import unhonoured
-from qexp.engines.payload import wire_bytes
+from qexp.engines.primitives import wire_bytes
 from qexp.simulator.aer_limits import aer_objection
 
 if TYPE_CHECKING:
