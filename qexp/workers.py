@@ -40,7 +40,8 @@ _PRELOADED = (
     "qexp.planning.chunks",
     "qexp.engines.local.chunks",
     "qexp.engines.local.engine",
-    "qexp.simulator.simulator",
+    "qexp.simulator.estimator",
+    "qexp.simulator.sampler",
 )
 T = TypeVar("T")
 

@@ -4,9 +4,8 @@
     >>> sampler = NoisySampler(backend, seed=7)  # any BackendV2 with calibration data
     >>> sampler.run([isa_circuit], shots=1000).result()[0].data.meas.get_counts()
 
-The package imports nothing else of qexp. `NoisySampler` and `NoisyEstimator` are the primitives;
-`Simulator` is what they share: picklable, synchronous, one seed per call. `methods` chooses how
-each circuit is simulated.
+The package imports nothing else of qexp. `methods` is the one place where the method for a circuit
+is chosen.
 """
 
 from __future__ import annotations
@@ -16,16 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qexp.simulator.aer import SimulationError
-    from qexp.simulator.primitives import NoisyEstimator, NoisySampler
-    from qexp.simulator.simulator import Simulator
+    from qexp.simulator.devices import make_device
+    from qexp.simulator.estimator import NoisyEstimator
+    from qexp.simulator.sampler import NoisySampler
 
-__all__ = ["NoisyEstimator", "NoisySampler", "SimulationError", "Simulator"]
+__all__ = ["NoisyEstimator", "NoisySampler", "SimulationError", "make_device"]
 
 _MODULES = {
-    "NoisyEstimator": "primitives",
-    "NoisySampler": "primitives",
+    "NoisyEstimator": "estimator",
+    "NoisySampler": "sampler",
     "SimulationError": "aer",
-    "Simulator": "simulator",
+    "make_device": "devices",
 }
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,6 @@ from qiskit import QuantumCircuit
 from qiskit.exceptions import QiskitError
 from qiskit.providers import BackendV2
 from qiskit.result import Result
-from qiskit_aer import AerSimulator
-from qiskit_aer.noise import NoiseModel
 
 SEED_STRIDE = 2113
 """Aer seeds circuit k of a run with seed + 2113 k and, where it simulates shot by shot, shot j of
@@ -23,49 +21,6 @@ that circuit with seed + 2113 k + j (src/controllers/controller_execute.hpp of Q
 
 class SimulationError(Exception):
     """A simulation failed, or a circuit has no such simulation; one line."""
-
-
-class Device(Protocol):
-    """Runs circuits on some qubits of a device."""
-
-    def run(
-        self, circuits: Sequence[QuantumCircuit], qubits: tuple[int, ...], **options: Any
-    ) -> Result:
-        """Run circuits on these physical qubits in one call to Aer, with Aer's options."""
-        ...
-
-    def noise_model(self, qubits: tuple[int, ...]) -> NoiseModel:
-        """Return the noise of these physical qubits, renumbered from 0."""
-        ...
-
-
-class GivenSimulator:
-    """An Aer simulator that is used as it is: noise and method are its own.
-
-    Args:
-        simulator: The simulator.
-    """
-
-    def __init__(self, simulator: AerSimulator) -> None:
-        self._simulator = simulator
-        self.noise = simulator.options.noise_model
-        self.method: str = simulator.options.method
-
-    def run(
-        self,
-        circuits: Sequence[QuantumCircuit],
-        qubits: tuple[int, ...],  # noqa: ARG002 - its qubits are those of the circuits
-        **options: Any,
-    ) -> Result:
-        """Run circuits in one call, see `run_aer`."""
-        return run_aer(self._simulator, circuits, **options)
-
-    def noise_model(
-        self,
-        qubits: tuple[int, ...],  # noqa: ARG002 - its noise belongs to its own qubit numbers
-    ) -> NoiseModel:
-        """Return the simulator's noise model."""
-        return self.noise or NoiseModel()
 
 
 @dataclass(frozen=True)
@@ -98,23 +53,15 @@ def run_aer(simulator: BackendV2, circuits: Sequence[QuantumCircuit], **options:
 
 
 def sample_circuits(
-    device: Device,
-    circuits: Sequence[QuantumCircuit],
-    qubits: tuple[int, ...],
-    *,
-    shots: int,
-    seed: int,
-    **options: Any,
+    run: Callable[..., Result], circuits: Sequence[QuantumCircuit], *, shots: int, seed: int
 ) -> list[Outcomes]:
     """Sample circuits in one call; no two shots share random numbers, see `num_seeds`.
 
     Args:
-        device: Runs the circuits.
+        run: Runs circuits with `shots` and `seed_simulator`.
         circuits: Circuits without parameters, perhaps without measurements.
-        qubits: The physical qubit behind each of their qubits.
         shots: Shots of each circuit.
         seed: Seed of the first shot.
-        options: Further options of Aer.
     """
     if not circuits:
         return []
@@ -123,7 +70,7 @@ def sample_circuits(
     # shot 0 of the next one. They cost next to nothing.
     spacing = [QuantumCircuit(1)] * (stride - 1)
     spaced = [each for circuit in circuits for each in (circuit, *spacing)]
-    result = device.run(spaced, qubits, shots=shots, seed_simulator=seed, **options)
+    result = run(spaced, shots=shots, seed_simulator=seed)
     return [
         # A circuit that measures nothing has no counts.
         _outcomes(getattr(one.data, "counts", {"0x0": shots}), circuit.num_clbits)

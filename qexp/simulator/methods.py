@@ -15,8 +15,9 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 from qexp.simulator.active_qubits import ActiveCircuit, restrict_to_active
-from qexp.simulator.aer import GivenSimulator, SimulationError
+from qexp.simulator.aer import SimulationError
 from qexp.simulator.density_matrix import PlainCircuit, as_plain
+from qexp.simulator.devices import Device, GivenSimulator
 from qexp.simulator.noise import NoisyDevice
 from qexp.simulator.observables import support
 
@@ -58,7 +59,7 @@ class Choice:
     plain: PlainCircuit | None = None
 
 
-def choose_for_sampling(pub: SamplerPub, device: NoisyDevice | GivenSimulator) -> Choice:
+def choose_for_sampling(pub: SamplerPub, device: Device) -> Choice:
     """Choose the method that samples the shots of a PUB in the least time."""
     if isinstance(device, GivenSimulator):
         return Choice("given", ActiveCircuit(pub.circuit, ()))
@@ -69,9 +70,7 @@ def choose_for_sampling(pub: SamplerPub, device: NoisyDevice | GivenSimulator) -
     return Choice(cheapest_trajectories(active.circuit), active)
 
 
-def choose_for_estimation(
-    pub: EstimatorPub, device: NoisyDevice | GivenSimulator, shots: int | None
-) -> Choice:
+def choose_for_estimation(pub: EstimatorPub, device: Device, shots: int | None) -> Choice:
     """Choose the method that estimates the observables of a PUB in the least time.
 
     Args:
@@ -93,7 +92,7 @@ def choose_for_estimation(
     return _choose_trajectories(choice.active)
 
 
-def exact_objection(pub: EstimatorPub, device: NoisyDevice | GivenSimulator) -> str | None:
+def exact_objection(pub: EstimatorPub, device: Device) -> str | None:
     """Return why a PUB has no exact expectation values, as a clause about its circuit, or None."""
     choice = _choose_evolution(pub, device)
     if choice.method in _EVOLVED:
@@ -141,7 +140,7 @@ def cheapest_trajectories(circuit: QuantumCircuit) -> Method:
     return "matrix_product_state" if matrix_product_us < _statevector_us(width) else "statevector"
 
 
-def _choose_evolution(pub: EstimatorPub, device: NoisyDevice | GivenSimulator) -> Choice:
+def _choose_evolution(pub: EstimatorPub, device: Device) -> Choice:
     """Choose to evolve the state once where that is possible, else to run every shot."""
     # The noise of a given simulator belongs to its own qubit numbers.
     is_fixed = isinstance(device, GivenSimulator) and device.noise is not None

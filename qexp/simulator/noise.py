@@ -17,6 +17,7 @@ from qiskit.providers import BackendV2
 from qiskit.result import Result
 from qiskit.transpiler import Target
 from qiskit_aer import AerSimulator
+from qiskit_aer import __version__ as aer_version
 from qiskit_aer.noise import NoiseModel, RelaxationNoisePass
 from qiskit_aer.noise.device import basic_device_gate_errors, basic_device_readout_errors
 
@@ -67,12 +68,13 @@ class NoisyDevice:
     """
 
     def __init__(self, backend: BackendV2) -> None:
+        self.backend = backend
         self.target: Target = backend.target
         self._errors: dict[tuple[str | None, tuple[int, ...]], LocalError | None] = {}
         self._models: OrderedDict[tuple[int, ...], NoiseModel] = OrderedDict()
 
     def run(
-        self, circuits: Sequence[QuantumCircuit], qubits: tuple[int, ...], **options: Any
+        self, circuits: Sequence[QuantumCircuit], *, qubits: tuple[int, ...], **options: Any
     ) -> Result:
         """Run circuits in one call to Aer, on one core: worker processes use the others.
 
@@ -128,6 +130,15 @@ class NoisyDevice:
         t1 = math.inf if properties is None or properties.t1 is None else properties.t1
         t2 = 2 * t1 if properties is None or properties.t2 is None else min(properties.t2, 2 * t1)
         return t1, t2
+
+    @property
+    def info(self) -> dict[str, str]:
+        """Name, method and version of the simulator."""
+        return {
+            "simulator": f"aer_simulator_from({self.backend.name})",
+            "simulator_method": "automatic",
+            "aer_version": aer_version,
+        }
 
     @cached_property
     def _simulator(self) -> AerSimulator:

@@ -149,16 +149,21 @@ def count_circuits(
     return sum(bases[row] for row in selected.of_set.tolist())
 
 
-def all_outcomes(basis: Basis) -> NDArray[np.uint8]:
-    """Return the bits of every outcome of a basis, 0 where nothing is measured.
+def all_outcomes(measured: Sequence[int], width: int) -> NDArray[np.uint8]:
+    """Return the bits of every outcome of a measurement, 0 where nothing is measured.
+
+    Args:
+        measured: Places of the measured bits: the first is the least significant in the number of
+            an outcome.
+        width: Number of bits.
 
     Returns:
-        Shape `(outcomes, qubits)`. Outcomes count up, the first measured qubit being the least
-        significant bit.
+        Shape `(outcomes, width)`.
     """
-    bits = np.zeros((1 << len(basis.measured), len(basis.letters)), dtype=np.uint8)
-    for rank, qubit in enumerate(basis.measured):
-        bits[:, qubit] = (np.arange(len(bits)) >> rank) & 1
+    numbers = np.arange(1 << len(measured))
+    bits = np.zeros((len(numbers), width), dtype=np.uint8)
+    for rank, place in enumerate(measured):
+        bits[:, place] = (numbers >> rank) & 1
     return bits
 
 

@@ -21,8 +21,8 @@ from qiskit.quantum_info import PTM, SuperOp
 from qiskit.transpiler import PassManager
 from qiskit.transpiler.passes import Optimize1qGatesDecomposition
 
-from qexp.simulator.aer import Device
 from qexp.simulator.density_matrix import DensityMatrix, PlainCircuit
+from qexp.simulator.devices import Device
 from qexp.simulator.noise import NoisyDevice
 from qexp.simulator.observables import Basis, Moments, all_outcomes, moments
 from qexp.simulator.seeds import child
@@ -104,7 +104,8 @@ class EvolvedStates:
                         for row, probabilities in zip(rows, weights, strict=True)
                     ]
                 )
-            found.append(moments(weights, all_outcomes(basis), basis))
+            bits = all_outcomes(basis.measured, len(basis.letters))
+            found.append(moments(weights, bits, basis))
         return found
 
     def _distribution(self, states: NDArray[Any], letters: str) -> NDArray[np.float64]:
@@ -145,7 +146,7 @@ def evolve_pure(
     def evolve(sets: NDArray[np.intp]) -> NDArray[np.complex128]:
         result = device.run(
             [saved],
-            tuple(range(saved.num_qubits)),
+            qubits=(),
             method="statevector",
             shots=1,
             parameter_binds=[{name: column[sets].tolist() for name, column in needed.items()}],
@@ -199,7 +200,7 @@ class NoisyOperators:
         circuits = [rotation(letter, model.basis_gates) for letter in "XY"]
         for circuit in circuits:
             circuit.save_superop(label="channel")
-        result = self._device.run(circuits, (qubit,), method="superop", shots=1)
+        result = self._device.run(circuits, qubits=(qubit,), method="superop", shots=1)
         channels = {"Z": SuperOp(np.eye(4))} | {
             letter: SuperOp(np.asarray(one.data.channel))
             for letter, one in zip("XY", result.results, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.circuit import Clbit, Parameter
 
-from qexp.simulator.aer import Device, Outcomes, sample_circuits
+from qexp.simulator.aer import Outcomes, sample_circuits
+from qexp.simulator.devices import Device
 from qexp.simulator.observables import Basis, Moments, moments
 from qexp.simulator.seeds import as_int, child
 from qexp.simulator.states import rotation
@@ -45,9 +47,8 @@ class SampledCircuits:
     ) -> None:
         self._circuit = circuit
         self._values = {parameter: values[parameter] for parameter in circuit.parameters}
-        self._qubits = qubits
-        self._device = device
-        self._options: dict[str, Any] = {} if method is None else {"method": method}
+        options: dict[str, Any] = {} if method is None else {"method": method}
+        self._run = partial(device.run, qubits=qubits, **options)
         model = device.noise_model(qubits)
         basis_gates = None if model.is_ideal() else model.basis_gates
         self._rotations = {letter: rotation(letter, basis_gates) for letter in "XYZ"}
@@ -71,11 +72,7 @@ class SampledCircuits:
             for basis in measured
         ]
         seed = as_int(child(self._sequence, int(sets[0])))
-        outcomes = iter(
-            sample_circuits(
-                self._device, circuits, self._qubits, shots=self._shots, seed=seed, **self._options
-            )
-        )
+        outcomes = iter(sample_circuits(self._run, circuits, shots=self._shots, seed=seed))
         found = [np.empty((2, len(sets), len(basis.terms))) for basis in bases]
         for row in range(len(sets)):
             for basis, moment in zip(bases, found, strict=True):

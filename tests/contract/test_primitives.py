@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +27,7 @@ from qiskit.quantum_info import SparsePauliOp
 from qiskit_aer import AerSimulator
 
 from qexp.engines.local.backends import fake
-from qexp.simulator import NoisyEstimator, NoisySampler, SimulationError, Simulator
+from qexp.simulator import NoisyEstimator, NoisySampler, SimulationError, make_device
 
 SAMPLERS: dict[str, Callable[..., BaseSamplerV2]] = {
     "qiskit": lambda: BackendSamplerV2(backend=AerSimulator()),
@@ -138,11 +139,11 @@ def test_an_estimator_broadcasts_observables_against_parameters(
 
 
 def test_the_seed_decides() -> None:
-    circuit, simulator = rotated(measured=True), Simulator(fake())
+    circuit, device = rotated(measured=True), make_device(fake())
     angles = [np.pi / 2, np.pi / 2]
     for_seed = {
         seed: [
-            NoisySampler(simulator, seed=seed).run([(circuit, angles)]).result()[0].data.low.array
+            NoisySampler(device, seed=seed).run([(circuit, angles)]).result()[0].data.low.array
             for _ in range(2)
         ]
         for seed in (1, 2, None)
@@ -170,6 +171,20 @@ def test_precision_zero_is_exact(backend: Any) -> None:
         np.testing.assert_allclose(exact.data.evs, ideal, atol=1e-12)
     else:
         assert np.all(np.abs(exact.data.evs - ideal) > 1e-3)
+
+
+def test_primitives_can_be_sent_to_another_process() -> None:
+    circuit = rotated(measured=True)
+    sampler = NoisySampler(fake(), default_shots=50, seed=7)
+    first = sampler.run([(circuit, FLIPS)]).result()[0].data.low
+    sent = pickle.loads(pickle.dumps(sampler)).run([(circuit, FLIPS)]).result()[0].data.low
+    assert sent == first
+    assert sent.num_shots == 50
+    estimator = NoisyEstimator(fake(), default_precision=0.1, seed=7)
+    pub = (rotated(measured=False), "IIIIZ", [0.3, 1.2])
+    evs = [one.run([pub]).result()[0].data.evs for one in (estimator, estimator)]
+    evs.append(pickle.loads(pickle.dumps(estimator)).run([pub]).result()[0].data.evs)
+    assert evs[0] == evs[1] == evs[2]
 
 
 def test_a_simulation_that_fails_is_an_error_of_the_job() -> None:

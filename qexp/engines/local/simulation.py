@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from qiskit.providers import BackendV2
 
     from qexp.core.model import Pub
-    from qexp.simulator import Simulator
+    from qexp.simulator import NoisyEstimator, NoisySampler
 
 
 class Simulation:
@@ -28,7 +28,7 @@ class Simulation:
     It can be pickled for worker processes; the noise and PUBs that it holds stay behind.
 
     Args:
-        backend: See `qexp.simulator.Simulator`.
+        backend: See `qexp.simulator.make_device`.
         exact: Give exact expectation values instead of estimating them from samples.
     """
 
@@ -49,29 +49,25 @@ class Simulation:
         from qexp.simulator import SimulationError
 
         options, seed = self.options_in_force(request), _seed(request)
-        circuits: Callable[[Any], int]
-        result: Any
         try:
             if request.primitive.kind == "sampler":
-                result = self._simulator.sample(pubs, shots=options["default_shots"], seed=seed)
-                circuits = _parameter_sets
+                result = self._sampler.sample(pubs, shots=options["default_shots"], seed=seed)
+                circuits = [int(pub.parameter_values.size) for pub in pubs]
             else:
-                precision = options["default_precision"]
-                result = self._simulator.estimate(
-                    self._with_precision(pubs), precision=precision, seed=seed
+                result = self._estimator.estimate(
+                    self._with_precision(pubs), precision=options["default_precision"], seed=seed
                 )
-                circuits = self._simulator.count_circuits
+                circuits = [self._estimator.count_circuits(pub) for pub in pubs]
         except SimulationError as error:
             raise EngineError(str(error)) from error
         return Simulated(
             result=result,
             executions=tuple(
-                circuits(pub) * pub_result.metadata["shots"]
-                for pub, pub_result in zip(pubs, result, strict=True)
+                number * one.metadata["shots"] for number, one in zip(circuits, result, strict=True)
             ),
             options=options,
             backend_properties=self.properties,
-            info=self._simulator.info,
+            info=self._device.info,
         )
 
     def load_pubs(self, request: JobRequest) -> Sequence[Pub]:
@@ -116,7 +112,7 @@ class Simulation:
 
     def objection(self, pub: EstimatorPub) -> str | None:
         """Return why an Estimator PUB cannot be run, as a clause about its circuit, or None."""
-        why = self._simulator.exact_objection(pub) if self.exact else None
+        why = self._estimator.exact_objection(pub) if self.exact else None
         if why is None:
             return None
         return f"{why}; set engine.exact_expectation_values=false to sample them"
@@ -127,10 +123,22 @@ class Simulation:
         return calibration(self.backend)
 
     @cached_property
-    def _simulator(self) -> Simulator:
-        from qexp.simulator import Simulator
+    def _device(self) -> Any:
+        from qexp.simulator import make_device
 
-        return Simulator(self.backend)
+        return make_device(self.backend)
+
+    @cached_property
+    def _sampler(self) -> NoisySampler:
+        from qexp.simulator import NoisySampler
+
+        return NoisySampler(self._device)
+
+    @cached_property
+    def _estimator(self) -> NoisyEstimator:
+        from qexp.simulator import NoisyEstimator
+
+        return NoisyEstimator(self._device)
 
     def _with_precision(self, pubs: Sequence[Pub]) -> Sequence[Any]:
         """Return Estimator PUBs whose own precisions are replaced where values are exact."""
@@ -153,7 +161,3 @@ def _seed(request: JobRequest) -> int:
     if declared is None:
         return request.seed
     return as_int(np.random.SeedSequence([request.seed, declared]))
-
-
-def _parameter_sets(pub: Pub) -> int:
-    return int(pub.parameter_values.size)

@@ -14,7 +14,7 @@ from qiskit_aer import AerSimulator
 from qexp.engines.ibm.engine import IBMEngine
 from qexp.engines.local.engine import LocalEngine
 from qexp.engines.runtime_local import RuntimeLocalEngine
-from qexp.simulator import Simulator
+from qexp.simulator import NoisySampler
 from qexp.simulator.aer_limits import aer_objection
 
 Condition = Callable[[Any, Any], Any]
@@ -153,5 +153,5 @@ def test_what_aer_stores_and_switches_on_is_right() -> None:
 
 
 def simulated(circuits: list[QuantumCircuit]) -> list[Any]:
-    result = Simulator(AerSimulator()).sample(circuits, shots=1, seed=11)
+    result = NoisySampler(AerSimulator()).sample(circuits, shots=1, seed=11)
     return [one.data for one in result]

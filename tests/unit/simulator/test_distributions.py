@@ -34,7 +34,7 @@ from qexp.circuits.qpy import qpy_circuits
 from qexp.circuits.quantum_volume import quantum_volume_circuits
 from qexp.circuits.random import random_circuits
 from qexp.engines.local.backends import fake
-from qexp.simulator import Simulator
+from qexp.simulator import NoisySampler
 from qexp.simulator.density_matrix import DensityMatrix, as_plain
 from qexp.simulator.noise import NoisyDevice
 
@@ -190,7 +190,7 @@ def readouts(plain: AerSimulator) -> dict[int, NDArray[np.float64]]:
 
 
 def sample(backend: BackendV2, pubs: Sequence[SamplerPub], seed: int = 5) -> Any:
-    return Simulator(backend).sample(pubs, shots=SHOTS, seed=seed)
+    return NoisySampler(backend).sample(pubs, shots=SHOTS, seed=seed)
 
 
 def outcomes(data: Any) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel
 
 from qexp.engines.local.backends import fake
-from qexp.simulator import SimulationError, Simulator
+from qexp.simulator import NoisySampler, SimulationError
 from qexp.simulator.active_qubits import restrict_to_active
 from qexp.simulator.aer import run_aer
 from qexp.simulator.noise import NoisyDevice
@@ -65,7 +65,7 @@ def test_delays_relax() -> None:
     restricted = restrict_to_active(isa)
     device = NoisyDevice(backend)
     counts = device.run(
-        [restricted.circuit], restricted.qubits, shots=4000, seed_simulator=1
+        [restricted.circuit], qubits=restricted.qubits, shots=4000, seed_simulator=1
     ).get_counts()
     expected = np.exp(-300e-6 / backend.target.qubit_properties[restricted.qubits[0]].t1)
     assert counts["1"] / 4000 == pytest.approx(expected, abs=0.05)
@@ -100,7 +100,7 @@ def test_each_error_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     circuit.h([0, 1])
     circuit.measure_all()
     isa = generate_preset_pass_manager(1, backend=backend, seed_transpiler=5).run(circuit)
-    simulator = Simulator(backend)
+    simulator = NoisySampler(backend)
     for seed in range(3):
         simulator.sample([SamplerPub.coerce((isa,), 10)], shots=10, seed=seed)
     assert len(made) == len(set(made)) > 0

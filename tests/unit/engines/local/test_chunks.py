@@ -126,11 +126,10 @@ def test_closing_ends_its_own_workers_only_and_for_good(make: Any):
         first.run(request(3 * CHUNK_PUBS))
 
 
-def test_a_backend_that_cannot_be_pickled_is_simulated_here(
-    make: Any, caplog: pytest.LogCaptureFixture
-):
-    simulation = make()
-    simulation.backend.lock = threading.Lock()
+def test_a_backend_that_cannot_be_pickled_is_simulated_here(caplog: pytest.LogCaptureFixture):
+    backend = type(fake())()
+    backend.lock = threading.Lock()
+    simulation = Simulation(backend)
     with caplog.at_level("WARNING", "qexp"):
         simulated = ChunkedSimulation(lambda: simulation, 2).run(request(3 * CHUNK_PUBS))
     assert len(simulated.result) == 3 * CHUNK_PUBS

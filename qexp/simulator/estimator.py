@@ -1,4 +1,4 @@
-"""Expectation values of Estimator PUBs, from sampled shots or exact.
+"""Estimator PUBs on a simulated device: expectation values from sampled shots, or exact.
 
 The semantics are those of Qiskit's `BackendEstimatorV2`: the Paulis that a parameter set needs are
 grouped into bases that commute qubit by qubit, each basis is measured with as many shots as the
@@ -8,27 +8,38 @@ that can be evolved is evolved once per parameter set, whatever is measured.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Iterable, Sequence
+from functools import lru_cache, partial
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit.primitives import DataBin, PrimitiveResult, PubResult
-from qiskit.primitives.containers.estimator_pub import EstimatorPub
+from qiskit.primitives import (
+    BackendEstimatorV2,
+    BaseEstimatorV2,
+    DataBin,
+    PrimitiveJob,
+    PrimitiveResult,
+    PubResult,
+)
+from qiskit.primitives.containers.estimator_pub import EstimatorPub, EstimatorPubLike
+from qiskit.providers import BackendV2
 
-from qexp.simulator.aer import GivenSimulator
+from qexp.simulator.aer import SimulationError
 from qexp.simulator.density_matrix import DensityMatrix
-from qexp.simulator.methods import Choice, choose_for_estimation
+from qexp.simulator.devices import Device, SelfRunning, make_device
+from qexp.simulator.methods import Choice, choose_for_estimation, exact_objection
 from qexp.simulator.noise import NoisyDevice
 from qexp.simulator.observables import (
     Basis,
     Moments,
+    count_circuits,
     group_into_bases,
     restricted_observables,
     selections,
     shots_for,
 )
-from qexp.simulator.seeds import child
+from qexp.simulator.seeds import child, random_seed
 from qexp.simulator.states import PURE, EvolvedStates, NoisyOperators, evolve_noisy, evolve_pure
 from qexp.simulator.trajectories import SampledCircuits
 
@@ -52,48 +63,105 @@ class Measurement(Protocol):
         ...
 
 
-class Estimation:
-    """Estimates observables on one device.
+class NoisyEstimator(BaseEstimatorV2):
+    """Estimates observables with the noise of a backend.
+
+    Example:
+        >>> estimator = NoisyEstimator(FakeManilaV2(), default_precision=0)  # no shot noise
+        >>> evs = estimator.run([(isa_circuit, isa_observables)]).result()[0].data.evs
 
     Args:
-        device: A noisy device, or an Aer simulator that is used as it is.
-        group: Groups terms into bases, see `group_into_bases`.
+        backend: See `NoisySampler`.
+        default_precision: Target standard error where neither `run` nor the PUB says. 0 gives the
+            exact expectation values of the noisy circuits.
+        seed: See `NoisySampler`.
     """
 
     def __init__(
         self,
-        device: NoisyDevice | GivenSimulator,
-        group: Callable[[frozenset[str]], tuple[Basis, ...]] = group_into_bases,
+        backend: BackendV2 | Device | SelfRunning,
+        *,
+        default_precision: float = 0.015625,
+        seed: int | None = None,
     ) -> None:
-        self._device = device
-        self._group = group
-        if isinstance(device, NoisyDevice):
-            self._density_matrix = DensityMatrix(device)
-            self._operators = NoisyOperators(device)
+        self._device = make_device(backend) if isinstance(backend, BackendV2) else backend
+        self._default_precision = default_precision
+        self._seed = seed
+        self._group = lru_cache(maxsize=1024)(group_into_bases)
+        if isinstance(self._device, NoisyDevice):
+            self._density_matrix = DensityMatrix(self._device)
+            self._operators = NoisyOperators(self._device)
 
-    def run(self, pubs: Sequence[EstimatorPub], seed: int) -> PrimitiveResult[PubResult]:
-        """Estimate the observables of PUBs.
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave behind the noise that was made: it changes no result."""
+        arguments = {"default_precision": self._default_precision, "seed": self._seed}
+        make: Any = type(self)
+        return partial(make, self._device.backend, **arguments), ()
+
+    def run(
+        self, pubs: Iterable[EstimatorPubLike], *, precision: float | None = None
+    ) -> PrimitiveJob[PrimitiveResult[PubResult]]:
+        """Estimate observables in a thread.
 
         Args:
-            pubs: ISA PUBs with a precision: the target standard error, or 0 for exact expectation
-                values. Those keep the noise of the device, have the standard error 0, and have 0
-                `shots` in their metadata.
-            seed: Decides all samples. PUBs and parameter sets have streams of their own.
+            pubs: ISA PUBs.
+            precision: Target standard error of the PUBs that carry none; 0 is exact.
 
         Returns:
-            Data and metadata as `BackendEstimatorV2` returns them.
+            A job. Its `result()` raises `SimulationError` where the simulation fails or a PUB has
+            no exact expectation values.
+        """
+        precision = self._default_precision if precision is None else precision
+        coerced = [EstimatorPub.coerce(pub, precision) for pub in pubs]
+        seed = random_seed() if self._seed is None else self._seed
+        job = PrimitiveJob(self.estimate, coerced, precision=precision, seed=seed)
+        job._submit()
+        return job
+
+    def estimate(
+        self, pubs: Iterable[EstimatorPubLike], *, precision: float, seed: int
+    ) -> PrimitiveResult[PubResult]:
+        """Estimate observables now.
+
+        Args:
+            pubs: ISA PUBs. Where their precision is 0, expectation values keep the noise of the
+                device, have the standard error 0, and 0 `shots` in their metadata.
+            precision: Target standard error of the PUBs that carry none.
+            seed: Decides all samples. PUBs and parameter sets have streams of their own.
 
         Raises:
-            SimulationError: Aer reports a failure, or a PUB has no exact expectation values.
+            SimulationError: The simulator reports a failure, or a PUB has no exact expectation
+                values.
         """
-        sequence = np.random.SeedSequence(seed)
-        results = [self._estimate(pub, child(sequence, k)) for k, pub in enumerate(pubs)]
-        return PrimitiveResult(results, metadata={"version": 2})
+        coerced = [EstimatorPub.coerce(pub, precision) for pub in pubs]
+        device, sequence = self._device, np.random.SeedSequence(seed)
+        if not isinstance(device, SelfRunning):
+            results = [
+                self._estimate(pub, device, child(sequence, k)) for k, pub in enumerate(coerced)
+            ]
+            return PrimitiveResult(results, metadata={"version": 2})
+        for pub in coerced:
+            if not pub.precision:
+                raise SimulationError(f"circuit '{pub.circuit.name}': {self.exact_objection(pub)}")
+        return BackendEstimatorV2(backend=device.seeded(seed)).run(coerced).result()
 
-    def _estimate(self, pub: EstimatorPub, sequence: np.random.SeedSequence) -> PubResult:
+    def exact_objection(self, pub: EstimatorPub) -> str | None:
+        """Return why a PUB has no exact expectation values, as a clause about it, or None."""
+        if isinstance(self._device, SelfRunning):
+            name = self._device.backend.name
+            return f"backend {name} simulates itself, which gives no exact expectation values"
+        return exact_objection(pub, self._device)
+
+    def count_circuits(self, pub: EstimatorPub) -> int:
+        """Return how many circuits are measured for a PUB: the bases of every parameter set."""
+        return count_circuits(pub, self._group)
+
+    def _estimate(
+        self, pub: EstimatorPub, device: Device, sequence: np.random.SeedSequence
+    ) -> PubResult:
         shots = shots_for(pub.precision) if pub.precision else None
-        choice = choose_for_estimation(pub, self._device, shots)
-        measurement = self._measurement(pub, choice, shots, sequence)
+        choice = choose_for_estimation(pub, device, shots)
+        measurement = self._measurement(pub, device, choice, shots, sequence)
         evs, spreads = self._combine(pub, choice.active.qubits, measurement)
         stds = spreads / np.sqrt(shots) if shots else np.zeros_like(spreads)
         return PubResult(
@@ -108,6 +176,7 @@ class Estimation:
     def _measurement(
         self,
         pub: EstimatorPub,
+        device: Device,
         choice: Choice,
         shots: int | None,
         sequence: np.random.SeedSequence,
@@ -122,11 +191,11 @@ class Estimation:
             evolve = evolve_noisy(choice.plain, rows, self._density_matrix)
             return EvolvedStates(evolve, operators, shots, sequence)
         if choice.method == "pure_state":
-            evolve = evolve_pure(circuit, columns, self._device)
+            evolve = evolve_pure(circuit, columns, device)
             return EvolvedStates(evolve, [PURE] * len(qubits), shots, sequence)
         assert shots is not None
         method = None if choice.method == "given" else choice.method
-        return SampledCircuits(circuit, columns, qubits, self._device, method, shots, sequence)
+        return SampledCircuits(circuit, columns, qubits, device, method, shots, sequence)
 
     def _combine(
         self, pub: EstimatorPub, qubits: Sequence[int], measurement: Measurement

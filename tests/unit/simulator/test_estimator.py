@@ -23,7 +23,7 @@ from qiskit_aer.noise import NoiseModel, depolarizing_error
 from qexp.circuits.efficient_su2 import efficient_su2_pubs
 from qexp.circuits.ising import ising_pubs
 from qexp.engines.local.backends import aer, fake
-from qexp.simulator import SimulationError, Simulator, methods, states
+from qexp.simulator import NoisyEstimator, SimulationError, methods, states
 
 OBSERVABLES = [
     "ZIII",
@@ -35,8 +35,12 @@ OBSERVABLES = [
 
 
 @cache
-def manila() -> Simulator:
-    return Simulator(fake("FakeManilaV2"))
+def manila() -> NoisyEstimator:
+    return NoisyEstimator(fake("FakeManilaV2"))
+
+
+def ideal(*arguments: Any) -> NoisyEstimator:
+    return NoisyEstimator(aer(*arguments))
 
 
 def isa_pubs(backend: BackendV2, pubs: Any, precision: float | None = None) -> list[EstimatorPub]:
@@ -71,7 +75,12 @@ def ising(num_qubits: int = 4) -> Any:
 
 
 def run(
-    target: Simulator, pubs: Any, *, seed: int = 1, precision: float = 1 / 64, exact: bool = False
+    target: NoisyEstimator,
+    pubs: Any,
+    *,
+    seed: int = 1,
+    precision: float = 1 / 64,
+    exact: bool = False,
 ) -> PrimitiveResult[Any]:
     coerced = [EstimatorPub.coerce(pub) for pub in pubs]
     if exact:
@@ -115,7 +124,7 @@ def test_the_result_is_that_of_qiskit_but_for_its_numbers() -> None:
 @pytest.mark.parametrize("sets", [(), (5,), (2, 3)])
 def test_without_noise_exact_values_are_those_of_the_state_vector(sets: tuple[int, ...]) -> None:
     pubs = [*ansatz(sets, num_circuits=2), *ising()]
-    exact = run(Simulator(aer()), pubs, exact=True)
+    exact = run(ideal(), pubs, exact=True)
     expected = StatevectorEstimator().run(pubs).result()
     np.testing.assert_allclose(flat(exact), flat(expected), atol=1e-12)
     assert not flat(exact, "stds").any()
@@ -200,15 +209,15 @@ def test_samples_have_the_exact_values_as_mean_and_the_stds_as_spread() -> None:
 def test_noise_and_standard_errors_are_those_of_plain_aer(name: str) -> None:
     backend = fake(name)
     pubs = isa_pubs(backend, [*ansatz((6,)), *ising()], precision=0.02)
-    ours = run(Simulator(backend), pubs)
+    ours = run(NoisyEstimator(backend), pubs)
     theirs = reference(AerSimulator.from_backend(backend), pubs, 0.02)
     single = np.array(flat(theirs, "stds") > 1e-9)
     spread = np.hypot(flat(ours, "stds"), flat(theirs, "stds"))[single]
     assert_normal((flat(ours) - flat(theirs))[single] / spread)
     np.testing.assert_allclose(flat(ours, "stds"), flat(theirs, "stds"), rtol=0.2, atol=2e-3)
     # The same test tells noise from no noise.
-    ideal = run(Simulator(aer()), pubs, exact=True)
-    deviations = (flat(ours) - flat(ideal))[single] / flat(ours, "stds")[single]
+    noiseless = run(ideal(), pubs, exact=True)
+    deviations = (flat(ours) - flat(noiseless))[single] / flat(ours, "stds")[single]
     assert np.mean(deviations**2) > 3
 
 
@@ -233,7 +242,7 @@ def test_terms_of_one_basis_share_their_shots(
     bell.h(0)
     bell.cx(0, 1)
     for seed in range(5):
-        evs = run(Simulator(aer()), [(bell, ["ZI", "IZ", "ZZ"])], seed=seed)[0].data.evs
+        evs = run(ideal(), [(bell, ["ZI", "IZ", "ZZ"])], seed=seed)[0].data.evs
         assert evs[0] == evs[1]
         assert evs[2] == 1
 
@@ -261,7 +270,7 @@ def test_broadcasting(
     values = {(first, second): rng.uniform(-3, 3, (*sets, 2))}
     pub = EstimatorPub.coerce((circuit, labels, values))
     expected = StatevectorEstimator().run([pub]).result()[0].data.evs
-    data = run(Simulator(aer()), [pub], precision=0.02)[0].data
+    data = run(ideal(), [pub], precision=0.02)[0].data
     assert data.evs.shape == np.broadcast_shapes(observables, sets)
     assert np.all(np.abs(data.evs - expected) < 5 * data.stds + 1e-9)
 
@@ -270,12 +279,12 @@ def test_circuits_without_parameters_and_terms_without_operators() -> None:
     circuit = QuantumCircuit(3)
     circuit.h(0)
     pub = EstimatorPub.coerce((circuit, ["III", "IIZ", "ZII", {"IIX": 2.0, "III": -1.0}]))
-    data = run(Simulator(aer()), [pub])[0].data
+    data = run(ideal(), [pub])[0].data
     assert data.evs[[0, 2, 3]].tolist() == [1, 1, 1]
     assert data.stds[[0, 2, 3]].tolist() == [0, 0, 0]
     assert 0 < abs(data.evs[1]) < 0.1
     empty = EstimatorPub.coerce((QuantumCircuit(2), "II"))
-    assert run(Simulator(aer()), [empty])[0].data.evs == 1
+    assert run(ideal(), [empty])[0].data.evs == 1
 
 
 def test_idle_qubits_are_read_out_with_their_noise() -> None:
@@ -297,7 +306,7 @@ def test_projectors() -> None:
     circuit.ry(0.8, 0)
     circuit.cx(0, 1)
     observables = ["01", "1I", "+Z", "rl", "0-"]
-    exact = run(Simulator(aer()), [(circuit, observables)], exact=True)[0].data.evs
+    exact = run(ideal(), [(circuit, observables)], exact=True)[0].data.evs
     one = Statevector(circuit)
     qubit = {"0": [1, 0], "1": [0, 1], "+": [1, 1], "-": [1, -1], "r": [1, 1j], "l": [1, -1j]}
     for value, label in zip(exact, observables, strict=True):
@@ -334,7 +343,7 @@ def test_each_parameter_set_is_evolved_once_and_all_in_one_call(
         return job
 
     monkeypatch.setattr(AerSimulator, "run", spy)
-    run(Simulator(aer()), ansatz((4, 5)))
+    run(ideal(), ansatz((4, 5)))
     assert simulated == [20]
 
 
@@ -371,7 +380,7 @@ def test_wide_noisy_circuits_are_measured_shot_by_shot() -> None:
     for qubit in range(13):
         cat.cx(qubit, qubit + 1)
     pub = isa_pubs(backend, [(cat, ["I" * 9 + "ZIIIZ", "I" * 13 + "Z"])], precision=0.1)[0]
-    estimator = Simulator(backend)
+    estimator = NoisyEstimator(backend)
     data = run(estimator, [pub])[0].data
     # Noise takes away some of the correlation, and adds little magnetisation.
     assert 0.3 < data.evs[0] < 1
@@ -390,8 +399,8 @@ def test_resets_are_part_of_the_evolution_with_noise() -> None:
     theirs = reference(AerSimulator.from_backend(fake()), [pub], 0.02)[0].data
     assert abs(exact - theirs.evs) < 5 * theirs.stds
     assert exact > 0.8
-    ideal = run(Simulator(aer()), [pub])[0].data
-    assert ideal.evs == 1
+    noiseless = run(ideal(), [pub])[0].data
+    assert noiseless.evs == 1
 
 
 def dynamic() -> QuantumCircuit:
@@ -405,7 +414,7 @@ def dynamic() -> QuantumCircuit:
 
 def test_dynamic_circuits_are_measured_shot_by_shot() -> None:
     pub = EstimatorPub.coerce((dynamic(), ["ZIZ", "ZII", "IIX"]))
-    data = run(Simulator(aer()), [pub])[0].data
+    data = run(ideal(), [pub])[0].data
     assert data.evs[0] == 1
     assert np.all(np.abs(data.evs[1:]) < 0.1)
 
@@ -413,14 +422,17 @@ def test_dynamic_circuits_are_measured_shot_by_shot() -> None:
 @pytest.mark.parametrize(
     ("estimator", "circuit"),
     [
-        (Simulator(aer()), dynamic()),
-        (Simulator(aer(25, "statevector")), efficient_su2(25, reps=0).assign_parameters([1] * 50)),
-        (Simulator(aer(2, "stabilizer")), QuantumCircuit(2)),
+        (ideal(), dynamic()),
+        (
+            ideal(25, "statevector"),
+            efficient_su2(25, reps=0).assign_parameters([1] * 50),
+        ),
+        (ideal(2, "stabilizer"), QuantumCircuit(2)),
     ],
     ids=["dynamic", "wide", "stabilizer"],
 )
 def test_what_has_no_exact_values_is_refused_in_one_line(
-    estimator: Simulator, circuit: QuantumCircuit
+    estimator: NoisyEstimator, circuit: QuantumCircuit
 ) -> None:
     circuit.name = "mine"
     with pytest.raises(SimulationError, match=r"'mine'.*exact") as caught:
@@ -433,7 +445,7 @@ def test_wide_circuits_that_a_simulator_can_do() -> None:
     wide.h(0)
     for qubit in range(39):
         wide.cx(qubit, qubit + 1)
-    data = run(Simulator(aer(40, "stabilizer")), [(wide, ["X" * 40, "Z" * 40, "I" * 40])])[0].data
+    data = run(ideal(40, "stabilizer"), [(wide, ["X" * 40, "Z" * 40, "I" * 40])])[0].data
     assert data.evs.tolist() == [1, 1, 1]
 
 
@@ -442,11 +454,11 @@ def test_a_simulator_keeps_its_method_and_its_noise() -> None:
     circuit.h(1)
     circuit.t(1)
     with pytest.raises(SimulationError, match="Simulation failed"):
-        run(Simulator(aer(2, "stabilizer")), [(circuit, "XI")])
+        run(ideal(2, "stabilizer"), [(circuit, "XI")])
     model = NoiseModel(basis_gates=["x"])
     model.add_quantum_error(depolarizing_error(1.0, 1), "x", [1])
     flipped = QuantumCircuit(2)
     flipped.x(1)
-    data = run(Simulator(AerSimulator(noise_model=model)), [(flipped, ["ZI", "IZ"])])[0].data
+    data = run(NoisyEstimator(AerSimulator(noise_model=model)), [(flipped, ["ZI", "IZ"])])[0].data
     assert abs(data.evs[0]) < 0.1
     assert data.evs[1] == 1

@@ -17,14 +17,14 @@ from qiskit_aer import AerSimulator
 from scipy.stats import chi2_contingency
 
 from qexp.engines.local.backends import aer, fake
-from qexp.simulator import SimulationError, Simulator, methods, sampling
+from qexp.simulator import NoisySampler, SimulationError, methods, sampler
 from qexp.simulator.density_matrix import as_plain
 
-NOISY = Simulator(fake("FakeManilaV2"))
-IDEAL = Simulator(aer(5))
+NOISY = NoisySampler(fake("FakeManilaV2"))
+IDEAL = NoisySampler(aer(5))
 
 
-def sample(simulator: Simulator, pubs: Sequence[SamplerPub], seed: int = 1) -> Any:
+def sample(simulator: NoisySampler, pubs: Sequence[SamplerPub], seed: int = 1) -> Any:
     return simulator.sample(pubs, shots=100, seed=seed)
 
 
@@ -130,8 +130,8 @@ def test_shots_are_split_into_calls_whose_seeds_are_apart(monkeypatch: pytest.Mo
         return run(self, circuits, **options)
 
     monkeypatch.setattr(AerSimulator, "run", spy)
-    monkeypatch.setattr(sampling, "_MAX_SHOTS", 1000)
-    (result,) = sample(Simulator(aer(8)), [shot_by_shot(2500)], 3)
+    monkeypatch.setattr(sampler, "_MAX_SHOTS", 1000)
+    (result,) = sample(NoisySampler(aer(8)), [shot_by_shot(2500)], 3)
     assert [shots for _, shots in calls] == [1000, 1000, 500]
     seeds = [seed for seed, _ in calls]
     assert np.diff(seeds).tolist() == [2113, 2113]
@@ -183,7 +183,7 @@ def test_what_the_density_matrix_can_sample() -> None:
 
 
 def test_a_delay_can_have_a_parameter() -> None:
-    t1_s = NOISY.backend.target.qubit_properties[0].t1
+    t1_s = fake().target.qubit_properties[0].t1
     circuit, delay = QuantumCircuit(5, 1), Parameter("delay")
     circuit.x(0)
     circuit.delay(delay, 0, unit="s")
@@ -232,7 +232,7 @@ def shot_by_shot(shots: int) -> SamplerPub:
 @pytest.mark.parametrize("shots", [2000, 3000, 5000])
 def test_no_stretch_of_shots_repeats_in_the_next_equal_circuit(shots: int) -> None:
     pubs = [shot_by_shot(shots), shot_by_shot(shots)]
-    first, second = (one.data.meas.array for one in sample(Simulator(aer(8)), pubs))
+    first, second = (one.data.meas.array for one in sample(NoisySampler(aer(8)), pubs))
     for shift in range(0, shots, 2113):
         # 8 fair coins agree by chance once in 256 shots.
         assert (first[shift:] == second[: shots - shift]).mean() < 0.05
@@ -240,7 +240,7 @@ def test_no_stretch_of_shots_repeats_in_the_next_equal_circuit(shots: int) -> No
 
 def test_pubs_of_different_shots_do_not_share_random_numbers() -> None:
     pubs = [shot_by_shot(300), shot_by_shot(500)]
-    short, long = (one.data.meas.array for one in sample(Simulator(aer(8)), pubs))
+    short, long = (one.data.meas.array for one in sample(NoisySampler(aer(8)), pubs))
     assert (short == long[:300]).mean() < 0.05
 
 
@@ -254,7 +254,7 @@ def test_results_keep_the_order_and_shots_of_the_pubs() -> None:
         SamplerPub.coerce((circuit,), shots)
         for circuit, shots in ((idle, 10), (flipped, 5000), (idle, 5000), (flipped, 10))
     ]
-    counts = [one.data.meas.get_counts() for one in sample(Simulator(aer(2)), pubs)]
+    counts = [one.data.meas.get_counts() for one in sample(NoisySampler(aer(2)), pubs)]
     assert counts == [{"00": 10}, {"01": 5000}, {"00": 5000}, {"01": 10}]
 
 
@@ -267,7 +267,7 @@ def test_all_circuits_go_to_aer_in_one_call(monkeypatch: pytest.MonkeyPatch) -> 
         return run(self, circuits, **options)
 
     monkeypatch.setattr(AerSimulator, "run", spy)
-    sample(Simulator(aer(8)), [coin_flips()] * 5)
+    sample(NoisySampler(aer(8)), [coin_flips()] * 5)
     assert calls == [5]
 
 
@@ -283,7 +283,7 @@ def test_an_idle_qubit_may_have_a_delay_with_a_parameter() -> None:
 def test_methods_give_the_same_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
     volume = quantum_volume(5, 3, seed=2)
     volume.measure_all()
-    passes = generate_preset_pass_manager(1, backend=NOISY.backend, seed_transpiler=5)
+    passes = generate_preset_pass_manager(1, backend=fake(), seed_transpiler=5)
     pub = SamplerPub.coerce((passes.run(volume),), 1000)
     tables = [np.bincount(sample(NOISY, [pub], 7)[0].data.meas.array.ravel(), minlength=32)]
     monkeypatch.setattr(methods, "is_density_matrix_cheaper", lambda *_: False)
@@ -300,7 +300,7 @@ def test_an_ideal_simulator_takes_the_stabilizer_method_for_wide_clifford_circui
     for qubit in range(59):
         wide.cx(qubit, qubit + 1)
     wide.measure_all()
-    bits = sample(Simulator(aer(60)), [SamplerPub.coerce((wide,), 200)])[0].data.meas.array
+    bits = sample(NoisySampler(aer(60)), [SamplerPub.coerce((wide,), 200)])[0].data.meas.array
     assert {row.tobytes().hex() for row in bits} == {"0" * 16, "0" + "f" * 15}
 
 
@@ -310,4 +310,4 @@ def test_a_failed_simulation_is_an_error_not_zeros() -> None:
     circuit.t(0)
     circuit.measure_all()
     with pytest.raises(SimulationError, match="Simulation failed"):
-        sample(Simulator(aer(1, "stabilizer")), [SamplerPub.coerce((circuit,), 10)])
+        sample(NoisySampler(aer(1, "stabilizer")), [SamplerPub.coerce((circuit,), 10)])

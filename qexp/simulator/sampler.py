@@ -1,23 +1,34 @@
-"""Shots of Sampler PUBs, as packed bits."""
+"""Sampler PUBs on a simulated device: shots as packed bits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TypeAlias
+from functools import cached_property, partial
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
-from qiskit.primitives import BitArray, DataBin, PrimitiveResult, SamplerPubResult
-from qiskit.primitives.containers.sampler_pub import SamplerPub
+from qiskit.primitives import (
+    BackendSamplerV2,
+    BaseSamplerV2,
+    BitArray,
+    DataBin,
+    PrimitiveJob,
+    PrimitiveResult,
+    SamplerPubResult,
+)
+from qiskit.primitives.containers.sampler_pub import SamplerPub, SamplerPubLike
+from qiskit.providers import BackendV2
 
-from qexp.simulator.aer import GivenSimulator, Outcomes, max_circuits, num_seeds, sample_circuits
+from qexp.simulator.aer import Outcomes, max_circuits, num_seeds, sample_circuits
 from qexp.simulator.density_matrix import DensityMatrix, PlainCircuit
+from qexp.simulator.devices import Device, SelfRunning, make_device
 from qexp.simulator.methods import Choice, Method, choose_for_sampling
 from qexp.simulator.noise import NoisyDevice
-from qexp.simulator.seeds import as_int, child
+from qexp.simulator.observables import all_outcomes
+from qexp.simulator.seeds import as_int, child, random_seed
 
 Bytes: TypeAlias = NDArray[np.uint8]
 
@@ -28,70 +39,113 @@ _MAX_CIRCUITS = 200
 _MAX_SHOTS = 500_000
 
 
-class Sampling:
-    """Samples PUBs on a device.
+class NoisySampler(BaseSamplerV2):
+    """Samples circuits with the noise of a backend, with the semantics of `BackendSamplerV2`.
+
+    Example:
+        >>> sampler = NoisySampler(FakeManilaV2(), seed=7)
+        >>> counts = sampler.run([isa_circuit], shots=1000).result()[0].data.meas.get_counts()
 
     Args:
-        device: A noisy device, or an Aer simulator that is used as it is.
+        backend: See `make_device`; or a device, which keeps the noise that was made for it.
+        default_shots: Shots where neither `run` nor the PUB says.
+        seed: Decides every bit, the same in each `run`; None: another seed each time.
     """
 
-    def __init__(self, device: NoisyDevice | GivenSimulator) -> None:
-        self._device = device
-        self._density_matrix = DensityMatrix(device) if isinstance(device, NoisyDevice) else None
+    def __init__(
+        self,
+        backend: BackendV2 | Device | SelfRunning,
+        *,
+        default_shots: int = 1024,
+        seed: int | None = None,
+    ) -> None:
+        self._device = make_device(backend) if isinstance(backend, BackendV2) else backend
+        self._default_shots = default_shots
+        self._seed = seed
+        if isinstance(self._device, NoisyDevice):
+            self._density_matrix = DensityMatrix(self._device)
 
-    def run(self, pubs: Sequence[SamplerPub], seed: int) -> PrimitiveResult[SamplerPubResult]:
-        """Sample PUBs.
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave behind the noise that was made: it changes no result."""
+        arguments = {"default_shots": self._default_shots, "seed": self._seed}
+        make: Any = type(self)
+        return partial(make, self._device.backend, **arguments), ()
+
+    def run(
+        self, pubs: Iterable[SamplerPubLike], *, shots: int | None = None
+    ) -> PrimitiveJob[PrimitiveResult[SamplerPubResult]]:
+        """Sample PUBs in a thread.
+
+        Args:
+            pubs: ISA PUBs.
+            shots: Shots of the PUBs that carry none.
+
+        Returns:
+            A job. Its `result()` raises `SimulationError` where the simulation fails.
+        """
+        shots = self._default_shots if shots is None else shots
+        coerced = [SamplerPub.coerce(pub, shots) for pub in pubs]
+        seed = random_seed() if self._seed is None else self._seed
+        job = PrimitiveJob(self.sample, coerced, shots=shots, seed=seed)
+        job._submit()
+        return job
+
+    def sample(
+        self, pubs: Iterable[SamplerPubLike], *, shots: int, seed: int
+    ) -> PrimitiveResult[SamplerPubResult]:
+        """Sample PUBs now.
 
         Shots are drawn one by one, or as counts that are put in a random order. Both have the same
         distribution, because the shots of one circuit are exchangeable.
 
         Args:
-            pubs: PUBs with shots.
-            seed: Decides every bit. PUBs and parameter sets have streams of their own.
-
-        Returns:
-            Data and metadata as `BackendSamplerV2` returns them.
+            pubs: ISA PUBs.
+            shots: Shots of the PUBs that carry none.
+            seed: Decides every bit. PUBs and parameter sets have streams of their own, so that
+                equal circuits get different shots.
 
         Raises:
-            SimulationError: Aer reports a failure.
+            SimulationError: The simulator reports a failure.
         """
-        sequence = np.random.SeedSequence(seed)
-        shots = [_Shots(pub, child(sequence, index)) for index, pub in enumerate(pubs)]
+        coerced = [SamplerPub.coerce(pub, shots) for pub in pubs]
+        device, sequence = self._device, np.random.SeedSequence(seed)
+        if isinstance(device, SelfRunning):
+            return BackendSamplerV2(backend=device.seeded(seed)).run(coerced).result()
+        collected = [_Shots(pub, child(sequence, index)) for index, pub in enumerate(coerced)]
         on_aer: list[tuple[_Shots, Choice]] = []
-        for one in shots:
-            choice = choose_for_sampling(one.pub, self._device)
+        for one in collected:
+            choice = choose_for_sampling(one.pub, device)
             if choice.plain is None:
                 on_aer.append((one, choice))
             else:
                 self._sample_state(one, choice.plain)
-        self._sample_on_aer(on_aer, as_int(child(sequence, len(pubs))))
-        return PrimitiveResult([one.result() for one in shots], metadata={"version": 2})
+        _sample_on_aer(device, on_aer, as_int(child(sequence, len(coerced))))
+        return PrimitiveResult([one.result() for one in collected], metadata={"version": 2})
 
     def _sample_state(self, shots: _Shots, plain: PlainCircuit) -> None:
         """Draw the counts of every parameter set from the exact distribution."""
-        assert self._density_matrix is not None
         index_of = {clbit: index for index, clbit in enumerate(shots.pub.circuit.clbits)}
-        bits = _all_outcomes([index_of[bit] for bit in plain.bits], len(index_of))
+        bits = all_outcomes([index_of[bit] for bit in plain.bits], len(index_of))
         for first, table in self._density_matrix.probabilities(plain, shots.values):
             for index, probabilities in enumerate(table, start=first):
                 counts = shots.rng.multinomial(shots.pub.shots, probabilities)
                 seen = np.flatnonzero(counts)
                 shots.add(index, Outcomes(bits[seen], counts[seen]))
 
-    def _sample_on_aer(self, pubs: Sequence[tuple[_Shots, Choice]], seed: int) -> None:
-        for call in _calls(pubs):
-            outcomes = sample_circuits(
-                self._device,
-                [shots.bind(circuit, index) for shots, circuit, index in call.targets],
-                call.qubits,
-                shots=call.shots,
-                seed=seed % _NUM_SEEDS,
-                **({} if call.method == "given" else {"method": call.method}),
-            )
-            for (shots, _, index), one in zip(call.targets, outcomes, strict=True):
-                shots.add(index, one)
-            # The calls of a job share no random numbers.
-            seed += num_seeds(call.shots, len(call.targets))
+
+def _sample_on_aer(device: Device, pubs: Sequence[tuple[_Shots, Choice]], seed: int) -> None:
+    for call in _calls(pubs):
+        options = {} if call.method == "given" else {"method": call.method}
+        outcomes = sample_circuits(
+            partial(device.run, qubits=call.qubits, **options),
+            [shots.bind(circuit, index) for shots, circuit, index in call.targets],
+            shots=call.shots,
+            seed=seed % _NUM_SEEDS,
+        )
+        for (shots, _, index), one in zip(call.targets, outcomes, strict=True):
+            shots.add(index, one)
+        # The calls of a job share no random numbers.
+        seed += num_seeds(call.shots, len(call.targets))
 
 
 @dataclass(frozen=True)
@@ -192,12 +246,3 @@ class _Shots:
             DataBin(**data, shape=shape),
             metadata={"shots": self.pub.shots, "circuit_metadata": self.pub.circuit.metadata},
         )
-
-
-def _all_outcomes(indices: Sequence[int], num_bits: int) -> Bytes:
-    """Return the bits of every outcome: bit i of the outcome has the index `indices[i]`."""
-    numbers = np.arange(2 ** len(indices))
-    table = np.zeros((len(numbers), num_bits), np.uint8)
-    for bit, index in enumerate(indices):
-        table[:, index] = (numbers >> bit) & 1
-    return table
