@@ -1,6 +1,6 @@
-"""Choose a backend of IBM's service: the least busy one, or one by name.
+"""Selectors of backends of IBM's service: the least busy one, or one by name.
 
-The account is what IBM's client already knows: a saved account, or environment variables. A
+The account is the one that IBM's client already knows, saved or from environment variables. A
 config never holds a token.
 """
 
@@ -160,13 +160,13 @@ def _by_name(service: Any, name: str, **how: Any) -> BackendV2:
 
 
 def _loaded(backend: BackendV2) -> BackendV2:
-    """The same, its properties fetched: the client does so at the first use, wherever that is."""
+    """Fetch a backend's properties now: the client does so at the first use, wherever that is."""
     assert backend.target is not None
     return backend
 
 
 def _pinned(service: Any, name: str, **how: Any) -> BackendV2:
-    """The backend that a run began on, or what stands in for it once it is gone.
+    """Return the backend that a run began on, or a stand-in once it is gone.
 
     Raises:
         EngineError: The service could not be reached, which the client does not tell from an
@@ -227,7 +227,7 @@ def _available(service: Any) -> str:
 
 
 class _Attributes:
-    """Plain attribute filters, which remember the attributes that no backend has."""
+    """Filters by attribute, which remember the attributes that no backend has."""
 
     def __init__(self, filters: Mapping[str, Any]) -> None:
         self.wanted = dict(flatten(filters))
