@@ -70,7 +70,7 @@ class NoisyDevice:
     def __init__(self, backend: BackendV2) -> None:
         self.backend = backend
         self.target: Target = backend.target
-        self._errors: dict[tuple[str | None, tuple[int, ...]], LocalError | None] = {}
+        self._errors: dict[tuple[str, tuple[int, ...]], LocalError | None] = {}
         self._models: OrderedDict[tuple[int, ...], NoiseModel] = OrderedDict()
 
     def run(
@@ -103,17 +103,11 @@ class NoisyDevice:
 
     def gate_error(self, name: str, qubits: tuple[int, ...]) -> LocalError | None:
         """Return the error of an instruction on these physical qubits, in this order."""
-        key = (name, qubits)
-        if key not in self._errors:
-            self._errors[key] = self._make_gate_error(name, qubits)
-        return self._errors[key]
+        return None if name == "measure" else self._error(name, qubits)
 
     def readout_error(self, qubit: int) -> LocalError | None:
         """Return the readout error of a physical qubit."""
-        key = (None, (qubit,))
-        if key not in self._errors:
-            self._errors[key] = self._make_readout_error(qubit)
-        return self._errors[key]
+        return self._error("measure", (qubit,))
 
     def readout_probabilities(self, qubit: int) -> NDArray[np.float64]:
         """Return probabilities `[prepared, read]` of a physical qubit, shape (2, 2)."""
@@ -169,17 +163,22 @@ class NoisyDevice:
             if where is not None and among.issuperset(where)
         ]
 
-    def _make_gate_error(self, name: str, qubits: tuple[int, ...]) -> LocalError | None:
-        alone = self._target_of(name, qubits)
-        errors = [] if alone is None else basic_device_gate_errors(target=alone)
-        if not errors or errors[0][2].ideal():
-            return None
-        return LocalError(errors[0][2], qubits, name)
+    def _error(self, name: str, qubits: tuple[int, ...]) -> LocalError | None:
+        key = (name, qubits)
+        if key not in self._errors:
+            self._errors[key] = self._make_error(name, qubits)
+        return self._errors[key]
 
-    def _make_readout_error(self, qubit: int) -> LocalError | None:
-        alone = self._target_of("measure", (qubit,))
-        errors = [] if alone is None else basic_device_readout_errors(target=alone)
-        return LocalError(errors[0][1], (qubit,)) if errors and not errors[0][1].ideal() else None
+    def _make_error(self, name: str, qubits: tuple[int, ...]) -> LocalError | None:
+        alone = self._target_of(name, qubits)
+        if alone is None:
+            return None
+        is_readout = name == "measure"
+        make = basic_device_readout_errors if is_readout else basic_device_gate_errors
+        errors = make(target=alone)
+        if not errors or errors[0][-1].ideal():
+            return None
+        return LocalError(errors[0][-1], qubits, None if is_readout else name)
 
     def _target_of(self, name: str, qubits: tuple[int, ...]) -> Target | None:
         """Return a target with this instruction alone, or None where it has no error."""

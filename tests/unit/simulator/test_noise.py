@@ -88,13 +88,13 @@ def test_what_aer_refuses_is_an_error() -> None:
 
 def test_each_error_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[str, tuple[int, ...]]] = []
-    make = NoisyDevice._make_gate_error
+    make = NoisyDevice._make_error
 
     def spy(self: NoisyDevice, name: str, qubits: tuple[int, ...]) -> Any:
         made.append((name, qubits))
         return make(self, name, qubits)
 
-    monkeypatch.setattr(NoisyDevice, "_make_gate_error", spy)
+    monkeypatch.setattr(NoisyDevice, "_make_error", spy)
     backend = fake()
     circuit = QuantumCircuit(2)
     circuit.h([0, 1])
