@@ -65,7 +65,7 @@ def test_a_reason_is_never_empty_nor_long() -> None:
         TimeoutError(CRN),
     ],
 )
-def test_errors_of_the_service_become_client_reason(error: Exception) -> None:
+def test_errors_of_the_service_become_one_line(error: Exception) -> None:
     with (
         pytest.raises(EngineError, match=r"^opening the batch: ") as caught,
         service_call("opening the batch"),
