@@ -51,7 +51,7 @@ class Measurement(Protocol):
 
     @property
     def chunk(self) -> int:
-        """How many parameter sets to prepare at a time."""
+        """Number of parameter sets to prepare at a time."""
         ...
 
     def prepare(self, sets: NDArray[np.intp]) -> None:
@@ -194,8 +194,7 @@ class NoisyEstimator(BaseEstimatorV2):
             evolve = evolve_pure(circuit, columns, device)
             return EvolvedStates(evolve, [PURE] * len(qubits), shots, sequence)
         assert shots is not None
-        method = None if choice.method == "given" else choice.method
-        return SampledCircuits(circuit, columns, qubits, device, method, shots, sequence)
+        return SampledCircuits(choice, columns, device, shots, sequence)
 
     def _combine(
         self, pub: EstimatorPub, qubits: Sequence[int], measurement: Measurement

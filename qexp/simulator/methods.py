@@ -58,6 +58,11 @@ class Choice:
     active: ActiveCircuit
     plain: PlainCircuit | None = None
 
+    @property
+    def aer_options(self) -> dict[str, str]:
+        """Aer's option for the method; none for a given simulator, which has its own."""
+        return {} if self.method == "given" else {"method": self.method}
+
 
 def choose_for_sampling(pub: SamplerPub, device: Device) -> Choice:
     """Choose the method that samples the shots of a PUB in the least time."""

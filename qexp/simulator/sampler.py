@@ -25,7 +25,7 @@ from qiskit.providers import BackendV2
 from qexp.simulator.aer import Outcomes, max_circuits, num_seeds, sample_circuits
 from qexp.simulator.density_matrix import DensityMatrix, PlainCircuit
 from qexp.simulator.devices import Device, SelfRunning, make_device
-from qexp.simulator.methods import Choice, Method, choose_for_sampling
+from qexp.simulator.methods import Choice, choose_for_sampling
 from qexp.simulator.noise import NoisyDevice
 from qexp.simulator.observables import all_outcomes
 from qexp.simulator.seeds import as_int, child, random_seed
@@ -135,9 +135,8 @@ class NoisySampler(BaseSamplerV2):
 
 def _sample_on_aer(device: Device, pubs: Sequence[tuple[_Shots, Choice]], seed: int) -> None:
     for call in _calls(pubs):
-        options = {} if call.method == "given" else {"method": call.method}
         outcomes = sample_circuits(
-            partial(device.run, qubits=call.qubits, **options),
+            partial(device.run, qubits=call.qubits, **call.aer_options),
             [shots.bind(circuit, index) for shots, circuit, index in call.targets],
             shots=call.shots,
             seed=seed % _NUM_SEEDS,
@@ -153,25 +152,30 @@ class _Call:
     """One call to Aer: PUBs, their restricted circuits and the index of a parameter set each."""
 
     qubits: tuple[int, ...]
-    method: Method
+    aer_options: dict[str, str]
     shots: int
     targets: Sequence[tuple[_Shots, QuantumCircuit, int]]
 
 
 def _calls(pubs: Sequence[tuple[_Shots, Choice]]) -> Iterator[_Call]:
     """Put PUBs with equal qubits, shots and method into as few calls as the limits allow."""
-    groups: dict[tuple[tuple[int, ...], Method, int], list[tuple[_Shots, QuantumCircuit]]] = {}
+    groups: dict[tuple[Any, ...], list[tuple[_Shots, Choice]]] = {}
     for shots, choice in pubs:
-        key = (choice.active.qubits, choice.method, shots.pub.shots)
-        groups.setdefault(key, []).append((shots, choice.active.circuit))
-    for (qubits, method, num_shots), members in groups.items():
-        targets = [(one, circuit, i) for one, circuit in members for i in range(one.num_sets)]
+        key = (choice.active.qubits, shots.pub.shots, choice.method)
+        groups.setdefault(key, []).append((shots, choice))
+    for (qubits, num_shots, _), members in groups.items():
+        targets = [
+            (shots, choice.active.circuit, index)
+            for shots, choice in members
+            for index in range(shots.num_sets)
+        ]
         shots_per_call = min(num_shots, _MAX_SHOTS)
         size = max_circuits(shots_per_call, _MAX_CIRCUITS)
         for start in range(0, len(targets), size):
             for first in range(0, num_shots, shots_per_call):
                 left = min(shots_per_call, num_shots - first)
-                yield _Call(qubits, method, left, targets[start : start + size])
+                part = targets[start : start + size]
+                yield _Call(qubits, members[0][1].aer_options, left, part)
 
 
 @dataclass(frozen=True)
@@ -234,6 +238,7 @@ class _Shots:
             self._arrays[register.name][index, start:stop] = register.pack(outcomes.bits)[order]
 
     def result(self) -> SamplerPubResult:
+        """Return the PUB's result, once all shots are there."""
         shape = self.pub.parameter_values.shape
         data = {
             register.name: BitArray(

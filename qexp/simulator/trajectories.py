@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from qiskit.circuit import Clbit, Parameter
 
 from qexp.simulator.aer import Outcomes, sample_circuits
 from qexp.simulator.devices import Device
+from qexp.simulator.methods import Choice
 from qexp.simulator.observables import Basis, Moments, moments
 from qexp.simulator.seeds import as_int, child
 from qexp.simulator.states import rotation
@@ -26,29 +26,24 @@ class SampledCircuits:
     """A circuit that Aer runs for every shot, with rotations and measurements at its end.
 
     Args:
-        circuit: The circuit on the qubits that are simulated.
+        choice: The circuit on the qubits that are simulated, and Aer's method.
         values: Values of its parameters (and perhaps of others), each of shape `(sets,)`.
-        qubits: The physical qubits.
-        device: Simulates them.
-        method: Aer's method; None: the simulator's own.
+        device: Simulates it.
         shots: Shots per basis and parameter set.
         sequence: Decides the samples of all parameter sets.
     """
 
     def __init__(
         self,
-        circuit: QuantumCircuit,
+        choice: Choice,
         values: Mapping[Parameter, NDArray[np.float64]],
-        qubits: tuple[int, ...],
         device: Device,
-        method: str | None,
         shots: int,
         sequence: np.random.SeedSequence,
     ) -> None:
-        self._circuit = circuit
-        self._values = {parameter: values[parameter] for parameter in circuit.parameters}
-        options: dict[str, Any] = {} if method is None else {"method": method}
-        self._run = partial(device.run, qubits=qubits, **options)
+        self._circuit, qubits = choice.active.circuit, choice.active.qubits
+        self._values = {parameter: values[parameter] for parameter in self._circuit.parameters}
+        self._run = partial(device.run, qubits=qubits, **choice.aer_options)
         model = device.noise_model(qubits)
         basis_gates = None if model.is_ideal() else model.basis_gates
         self._rotations = {letter: rotation(letter, basis_gates) for letter in "XYZ"}
