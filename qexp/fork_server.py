@@ -39,8 +39,8 @@ PRELOADED = (
     "qexp.planning.chunks",
     "qexp.engines.local.chunks",
     "qexp.engines.local.engine",
-    "qexp.engines.local.sampling",
-    "qexp.engines.local.estimation",
+    "qexp.simulator.estimator",
+    "qexp.simulator.sampler",
 )
 """Modules that the server imports."""
 

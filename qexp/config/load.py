@@ -34,7 +34,7 @@ from qexp.core.spec import (
     TranspileSpec,
     WorkloadSpec,
 )
-from qexp.engines.options import check_options
+from qexp.engines.options import DEFAULT_SHOTS, check_options
 from qexp.errors import ConfigError
 from qexp.text import parse_duration_s
 
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
     import numpy as np
     from omegaconf import DictConfig
     from qiskit.providers import BackendV2
-
-DEFAULT_SHOTS = 4096
-"""What both of IBM's Samplers use when nothing is said (`SamplerOptions.default_shots`)."""
 
 DEFAULT_PRECISION = 1 / 64
 """What both of IBM's Estimators use when nothing is said (`EstimatorOptions.default_precision`)."""

@@ -40,8 +40,6 @@ CONTROL_INSTRUCTIONS: Mapping[str, int] = {
 # `default_rep_delay` of IBM's processors, for backends that do not say theirs.
 DEFAULT_REP_DELAY_S = 250e-6
 
-_TO_MEASURED_BASIS = str.maketrans("01+-rl", "ZZXXYY")
-
 
 def control_instructions(tallied: Mapping[tuple[str, tuple[int, ...]], int]) -> int:
     """Control-system instructions on the busiest qubit of an ISA circuit, by IBM's heuristic.
@@ -133,37 +131,25 @@ def estimator_configurations(pub: EstimatorPub) -> int:
     set is executed in those that its own observables need. The rule of `default_shots`:
     https://quantum.cloud.ibm.com/docs/api/qiskit-ibm-runtime/options-estimator-options
     """
-    from qiskit.quantum_info import PauliList
+    from qexp.simulator.observables import group_into_bases, selections
 
-    observables, parameters = pub.observables, pub.parameter_values
-    measured = [
-        frozenset(label.translate(_TO_MEASURED_BASIS) for label in observable)
-        for observable in observables.ravel().tolist()
+    terms = [frozenset(observable) for observable in pub.observables.ravel().tolist()]
+    bases_of_all = group_into_bases(frozenset().union(*terms))
+    basis_of = {term: k for k, basis in enumerate(bases_of_all) for term in basis.terms}
+    bases = [frozenset(basis_of[term] for term in observable) for observable in terms]
+    selected = selections(pub)
+    needed = [
+        len(frozenset().union(*(bases[index] for index in row)))
+        for row in selected.observables.tolist()
     ]
-    paulis = PauliList(sorted(frozenset().union(*measured)))
-    basis_of = {
-        label: number
-        for number, group in enumerate(paulis.group_commuting(qubit_wise=True))
-        for label in group.to_labels()
-    }
-    bases = [frozenset(basis_of[label] for label in labels) for labels in measured]
-    if parameters.size == 1:
-        return len(frozenset().union(*bases))
-    # Under broadcasting every parameter set meets its own selection of observables.
-    import numpy as np
-
-    which_set = np.arange(parameters.size).reshape(parameters.shape)
-    which_observable = np.arange(len(bases)).reshape(observables.shape)
-    met: dict[int, set[int]] = {}
-    pairs = np.broadcast_arrays(which_set, which_observable)
-    for parameter_set, observable in zip(*(pair.ravel().tolist() for pair in pairs), strict=True):
-        met.setdefault(parameter_set, set()).update(bases[observable])
-    return sum(map(len, met.values()))
+    return sum(needed[row] for row in selected.of_set.tolist())
 
 
 def shots_for(precision: float) -> int:
     """Shots that give a standard error of `precision` for a Pauli observable: `1/precision^2`."""
-    return math.ceil(1.0 / precision**2)
+    from qexp.simulator import observables
+
+    return observables.shots_for(precision)
 
 
 def circuit_duration_s(circuit: QuantumCircuit, target: Target) -> float:

@@ -1,25 +1,36 @@
-"""Declared options against the types that IBM's option models declare.
+"""Declared options against the types of IBM's option models.
 
 Pydantic's lax mode converts where YAML's author made a mistake, and its messages about unions are
-a page long; this compares types one to one and says in words what is expected.
+a page long: here each value is validated strictly, and messages say in words what is expected.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+_BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+_NAMES = {
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    str: "a string",
+    dict: "a mapping",
+    type(None): "null",
+}
+_FROM_VALIDATORS = {"value_error", "string_pattern_mismatch"}
+"""Pydantic's errors that the whole model reports later, with IBM's reasons."""
 
-def mismatches(options: Mapping[str, Any], model: Any, path: str) -> Iterator[str]:
+
+def find_mismatches(options: Mapping[str, Any], model: Any, path: str) -> Iterator[str]:
     """Compare declared options with the fields and types that a model declares.
 
     Args:
-        options: The options as declared.
+        options: The options as declared, of plain containers.
         model: A pydantic model or pydantic dataclass of IBM's.
         path: Dotted path of the options in the config.
 
@@ -30,23 +41,20 @@ def mismatches(options: Mapping[str, Any], model: Any, path: str) -> Iterator[st
     for key, value in options.items():
         where = f"{path}.{key}"
         if key not in fields:
-            yield _unknown(str(key), sorted(fields), where)
+            known = sorted(fields)
+            close = difflib.get_close_matches(str(key), known, n=1)
+            hint = f" did you mean {close[0]!r}?" if close else ""
+            yield f"{where}: unknown option,{hint} allowed here: {', '.join(known)}"
             continue
         nested = _nested_model(fields[key])
         if nested is None:
             if not _fits(value, fields[key]):
                 yield f"{where}: {value!r} is not allowed, {_expected(fields[key])}"
         elif isinstance(value, Mapping):
-            yield from mismatches(value, nested, where)
+            yield from find_mismatches(value, nested, where)
         else:
             allowed = ", ".join(sorted(_fields(nested)))
             yield f"{where}: {value!r} is not allowed, it holds the options {allowed}"
-
-
-def _unknown(key: str, known: list[str], where: str) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    hint = f" did you mean {close[0]!r}?" if close else ""
-    return f"{where}: unknown option,{hint} allowed here: {', '.join(known)}"
 
 
 def _fields(model: Any) -> dict[str, Any]:
@@ -58,7 +66,7 @@ def _fields(model: Any) -> dict[str, Any]:
 
 
 def _alternatives(hint: Any) -> list[Any]:
-    """The members of a union (or the hint alone), without IBM's internal placeholders."""
+    """Return the members of a union (or the hint alone), without IBM's internal placeholders."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return [each for part in typing.get_args(hint) for each in _alternatives(part)]
     if getattr(hint, "__module__", "") == "qiskit_ibm_runtime.options.utils":
@@ -82,45 +90,18 @@ def _nested_model(hint: Any) -> Any | None:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    alternatives = _alternatives(hint)
-    if len(alternatives) > 1:
-        return any(_fits(value, part) for part in alternatives)
-    (hint,) = alternatives
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Annotated:
-        return _fits(value, args[0]) and all(
-            test(value, bound) for _, bound, test in _bounds(args[1:]) if value is not None
-        )
-    if origin is Literal:
-        return any(type(value) is type(choice) and value == choice for choice in args)
-    if origin in (list, Sequence) or hint is list:
-        return isinstance(value, list | tuple) and all(
-            _fits(item, args[0] if args else Any) for item in value
-        )
-    return _is_plain(value, hint)
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-
-def _is_plain(value: Any, hint: Any) -> bool:
-    if hint in (int, float):
-        wanted = int if hint is int else (int, float)
-        return isinstance(value, wanted) and not isinstance(value, bool) and math.isfinite(value)
-    if hint is dict:
-        return isinstance(value, Mapping)
-    base = typing.get_origin(hint) or hint or type(None)
-    return hint is Any or (isinstance(base, type) and isinstance(value, base))
-
-
-def _bounds(metadata: tuple[Any, ...]) -> Iterator[tuple[str, Any, Any]]:
-    flat = [each for item in metadata for each in getattr(item, "metadata", [item])]
-    for item in flat:
-        for name, symbol, test in (
-            ("ge", ">=", lambda value, bound: value >= bound),
-            ("gt", ">", lambda value, bound: value > bound),
-            ("le", "<=", lambda value, bound: value <= bound),
-            ("lt", "<", lambda value, bound: value < bound),
-        ):
-            if getattr(item, name, None) is not None:
-                yield symbol, getattr(item, name), test
+    config = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+    try:
+        validated = TypeAdapter(hint, config=config).validate_python(value)
+    except ValidationError as error:
+        return any(each["type"] in _FROM_VALIDATORS for each in error.errors())
+    except TypeError:
+        # A validator of IBM's that needs the whole model: it is called again with that.
+        return True
+    # The literal 1 equals true.
+    return isinstance(validated, bool) or not isinstance(value, bool)
 
 
 def _expected(hint: Any) -> str:
@@ -133,24 +114,23 @@ def _expected(hint: Any) -> str:
 
 
 def _describe(hint: Any) -> str | None:
-    """What YAML can say for `hint`, in words; None for a Python object."""
+    """Return in words what YAML can say for a type; None for a Python object."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         base = _describe(args[0])
-        bounds = [f"{symbol} {bound:g}" for symbol, bound, _ in _bounds(args[1:])]
-        return " ".join([base, *bounds]) if base else None
+        return " ".join([base, *_bounds(args[1:])]) if base else None
     if origin is Literal:
         choices = ", ".join(repr(choice) for choice in args)
         return f"one of {choices}" if len(args) > 1 else choices
     if origin in (list, Sequence) or hint is list:
         items = [_describe(part) for part in _alternatives(args[0])] if args else ["values"]
         return f"a list of ({' or '.join(filter(None, items))})" if any(items) else None
-    names = {
-        bool: "true or false",
-        int: "an integer",
-        float: "a number",
-        str: "a string",
-        dict: "a mapping",
-        type(None): "null",
-    }
-    return names.get(hint)
+    return _NAMES.get(hint)
+
+
+def _bounds(metadata: tuple[Any, ...]) -> Iterator[str]:
+    for item in metadata:
+        for constraint in getattr(item, "metadata", [item]):
+            for name, symbol in _BOUNDS.items():
+                if getattr(constraint, name, None) is not None:
+                    yield f"{symbol} {getattr(constraint, name):g}"

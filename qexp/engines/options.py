@@ -1,8 +1,8 @@
-"""The options of a primitive, checked and finalised by IBM's own option models.
+"""Options of a primitive, checked and finalised by IBM's own option models.
 
 The models decide what exists and what is in range. What they would quietly convert (`"yes"` to
-true, `4096.0` to 4096, true to 1) is refused here first, by the types that they declare: an
-archived config must say what was run.
+true, `4096.0` to 4096, true to 1) is refused first, by the types that they declare: an archived
+config must say what was run.
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ from importlib import import_module
 from typing import Any
 
 from qexp.core.model import Implementation, PrimitiveKind
-from qexp.engines.deferred import defer_client
-from qexp.engines.option_types import mismatches
+from qexp.engines.lazy_client import defer_client
+from qexp.engines.option_types import find_mismatches
 from qexp.errors import ConfigError
+from qexp.text import one_line
+
+DEFAULT_SHOTS = 4096
+"""Shots where nothing is declared, as in IBM's options."""
 
 MAX_TAGS = 8
 """Tags of one job (IBM's published API schema)."""
@@ -52,30 +56,21 @@ def check_options(
     """
     if not options:
         return
-    model = _options_class(kind, implementation)
+    silence_deprecations()
+    model, plain = _options_class(kind, implementation), _plain(options)
     problems = (
-        list(mismatches(options, model, path))
-        or list(_not_positive(options, path))
-        or list(_objections(kind, implementation, options, path))
+        list(find_mismatches(plain, model, path))
+        or list(_range_problems(plain, path))
+        or list(_model_problems(kind, implementation, plain, path))
     )
     if problems:
         raise ConfigError("; ".join(problems))
 
 
-def _not_positive(options: Mapping[str, Any], path: str) -> Iterator[str]:
-    """Values that no job can have, although IBM's models leave their range open."""
-    for key, value in declared_leaves(options):
-        name = key.rpartition(".")[2]
-        if name in {"default_shots", "max_execution_time"} and value < 1:
-            yield f"{path}.{key}: got {value}; it must be at least 1"
-        elif name == "rep_delay" and value < 0:
-            yield f"{path}.{key}: got {value}; it must not be negative (seconds)"
-
-
 def build_options(
     kind: PrimitiveKind, implementation: Implementation, options: Mapping[str, Any]
 ) -> Any:
-    """IBM's options object, made of declared options.
+    """Make IBM's options object of declared options.
 
     Args:
         kind: `"sampler"` or `"estimator"`.
@@ -95,25 +90,44 @@ def build_options(
 
 
 def dump_options(implementation: Implementation, options: Any) -> dict[str, Any]:
-    """The finalised form of IBM's options object, JSON-able.
+    """Return the finalised form of IBM's options object, JSON-able.
 
     Args:
         implementation: `"client"` or `"legacy"`.
         options: What `build_options` returned.
     """
-    if implementation == "client":
-        dumped: dict[str, Any] = _finalise(options).model_dump(mode="json")
-        return dumped
-    return _without_unset(dataclasses.asdict(options))
+    if implementation == "legacy":
+        return _without_unset(dataclasses.asdict(options))
+    from qiskit_ibm_runtime.options_models import SamplerOptions
+
+    kind: PrimitiveKind = "sampler" if isinstance(options, SamplerOptions) else "estimator"
+    finalise = getattr(client_module(kind, "finalize_options"), f"finalize_{kind}_options")
+    dumped: dict[str, Any] = finalise(options).model_dump(mode="json")
+    return dumped
+
+
+def client_module(kind: PrimitiveKind, name: str) -> Any:
+    """Import a module of a client-side primitive, such as `executor_sampler.prepare`."""
+    return import_module(f"qiskit_ibm_runtime.executor_{kind}.{name}")
+
+
+def flatten(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield dotted path and value of every option, in order; lists and empty mappings are values.
+
+    Args:
+        options: A nested mapping.
+        prefix: Put before each path, such as `"simulator."`.
+    """
+    for key, value in options.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def declared_leaves(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The declared options that are not None, as (dotted path, value), in order."""
-    for key, value in options.items():
-        if isinstance(value, Mapping) and value:
-            yield from declared_leaves(value, f"{prefix}{key}.")
-        elif value is not None:
-            yield f"{prefix}{key}", value
+    """Yield the options that are not None, as `flatten` does."""
+    return (leaf for leaf in flatten(options, prefix) if leaf[1] is not None)
 
 
 def silence_deprecations() -> None:
@@ -122,8 +136,8 @@ def silence_deprecations() -> None:
     Exactly these messages, and for good: `warnings.catch_warnings` would change the filters of
     all threads, and jobs run in one while their results are written in another.
     """
-    for what in _DEPRECATIONS:
-        warnings.filterwarnings("ignore", what, DeprecationWarning)
+    for message in _DEPRECATIONS:
+        warnings.filterwarnings("ignore", message, DeprecationWarning)
 
 
 def _options_class(kind: PrimitiveKind, implementation: Implementation) -> Any:
@@ -132,18 +146,6 @@ def _options_class(kind: PrimitiveKind, implementation: Implementation) -> Any:
     name = "options_models" if implementation == "client" else "options"
     module = import_module(f"qiskit_ibm_runtime.{name}")
     return module.SamplerOptions if kind == "sampler" else module.EstimatorOptions
-
-
-def _finalise(options: Any) -> Any:
-    from qiskit_ibm_runtime.options_models import SamplerOptions
-
-    if isinstance(options, SamplerOptions):
-        from qiskit_ibm_runtime.executor_sampler.finalize_options import finalize_sampler_options
-
-        return finalize_sampler_options(options)
-    from qiskit_ibm_runtime.executor_estimator.finalize_options import finalize_estimator_options
-
-    return finalize_estimator_options(options)
 
 
 def _plain(value: Any) -> Any:
@@ -169,9 +171,20 @@ def _without_unset(value: Any) -> Any:
     return value
 
 
-def _objections(
+def _range_problems(options: Mapping[str, Any], path: str) -> Iterator[str]:
+    """Yield values that no job can have, although IBM's models leave their range open."""
+    for key, value in declared_leaves(options):
+        name = key.rpartition(".")[2]
+        if name in {"default_shots", "max_execution_time"} and value < 1:
+            yield f"{path}.{key}: got {value}; it must be at least 1"
+        elif name == "rep_delay" and value < 0:
+            yield f"{path}.{key}: got {value}; it must not be negative (seconds)"
+
+
+def _model_problems(
     kind: PrimitiveKind, implementation: Implementation, options: Mapping[str, Any], path: str
 ) -> Iterator[str]:
+    """Yield what IBM's model, the limits of tags and the client's own checks object to."""
     from pydantic import ValidationError
 
     try:
@@ -182,7 +195,7 @@ def _objections(
     tags = _tag_problem((options.get("environment") or {}).get("job_tags"))
     if tags:
         yield f"{path}.environment.job_tags: {tags}"
-    objection = _rehearsal(kind, built) if implementation == "client" else None
+    objection = _rehearse(kind, built) if implementation == "client" else None
     if objection:
         yield f"{path}: {objection}"
 
@@ -200,24 +213,22 @@ def _tag_problem(tags: Any) -> str | None:
     return None
 
 
-def _validation_messages(error: Any, options: Mapping[str, Any], path: str) -> Iterator[str]:
-    placeholders = ("Dict", "UnsetType")
-    seen = set()
+def _validation_messages(error: Any, options: Mapping[str, Any], path: str) -> list[str]:
+    """Return one line per problem, without those of IBM's placeholders in unions."""
+    lines = []
     for problem in error.errors(include_url=False):
-        if (problem.get("ctx") or {}).get("class") in placeholders:
+        if (problem.get("ctx") or {}).get("class") in ("Dict", "UnsetType"):
             continue
         where, value = path, options
         for part in problem["loc"]:
             if isinstance(value, Mapping) and part in value:
                 where, value = f"{where}.{part}", value[part]
-        reason = " ".join(problem["msg"].removeprefix("Value error, ").split())
-        line = f"{where}: {value!r} is not allowed, {reason}"
-        if line not in seen:
-            seen.add(line)
-            yield line
+        reason = one_line(problem["msg"].removeprefix("Value error, "))
+        lines.append(f"{where}: {value!r} is not allowed, {reason}")
+    return list(dict.fromkeys(lines))
 
 
-def _rehearsal(kind: PrimitiveKind, options: Any) -> str | None:
+def _rehearse(kind: PrimitiveKind, options: Any) -> str | None:
     """Let the client-side primitive prepare one trivial PUB: its own checks come only then."""
     from qiskit import QuantumCircuit
     from qiskit_ibm_runtime.exceptions import IBMInputValueError
@@ -225,22 +236,17 @@ def _rehearsal(kind: PrimitiveKind, options: Any) -> str | None:
     trial = options.model_copy(deep=True)
     trial.dynamical_decoupling.enable = False  # needs the backend
     circuit = QuantumCircuit(1, 1)
+    if kind == "sampler":
+        circuit.measure(0, 0)
+    pub = (circuit, None, 1) if kind == "sampler" else (circuit, "Z")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             # IBM warns where it would override what was declared.
             warnings.simplefilter("error", UserWarning)
-            if kind == "sampler":
-                from qiskit_ibm_runtime.executor_sampler.prepare import prepare
-
-                circuit.measure(0, 0)
-                prepare([(circuit, None, 1)], trial)
-            else:
-                from qiskit_ibm_runtime.executor_estimator.prepare import prepare
-
-                prepare([(circuit, "Z")], trial)
+            client_module(kind, "prepare").prepare([pub], trial)
     except (IBMInputValueError, UserWarning) as error:
-        reason = " ".join(getattr(error, "message", str(error)).split())
+        reason = one_line(getattr(error, "message", error))
         if "layer_noise_model" in reason:
             reason += (
                 " YAML cannot express one: use primitive.implementation=legacy, which learns it."

@@ -1,17 +1,28 @@
-"""The one adapter to IBM's primitives, client-side or legacy, on the service or in local mode."""
+"""IBM's primitives, client-side or legacy, on the service or in local mode."""
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from qexp.core.estimate import is_twirled
-from qexp.core.model import PrimitiveKind, PrimitiveSpec
-from qexp.engines.options import MAX_TAGS, build_options, dump_options, silence_deprecations
-from qexp.engines.payload import wire_bytes
+from qexp.core.model import PrimitiveSpec
+from qexp.engines.ibm.private_api import encode_program
+from qexp.engines.options import (
+    MAX_TAGS,
+    build_options,
+    client_module,
+    dump_options,
+    silence_deprecations,
+)
 from qexp.errors import EngineError, PlanError
+from qexp.text import one_line
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -19,10 +30,16 @@ if TYPE_CHECKING:
 
     from qexp.core.model import Pub
 
-_EXECUTOR_SCHEMA = "v2.0"
-
-# Of one PUB: names of types and fields, the shots.
 _JSON_BYTES = 100
+"""Names of types and fields, and the shots, of one PUB."""
+
+
+_CLASSES = {
+    ("client", "sampler"): ("executor_sampler", "Sampler"),
+    ("client", "estimator"): ("executor_estimator", "Estimator"),
+    ("legacy", "sampler"): ("sampler", "SamplerV2"),
+    ("legacy", "estimator"): ("estimator", "EstimatorV2"),
+}
 
 
 @dataclass(frozen=True)
@@ -30,7 +47,7 @@ class Primitive:
     """One of IBM's primitives, ready to run the PUBs of one job.
 
     Attributes:
-        spec: What was declared.
+        spec: The primitive as declared.
         inner: IBM's Sampler or Estimator, bound to its mode.
     """
 
@@ -72,21 +89,33 @@ def make_primitive(
     Raises:
         EngineError: More tags than a job may have.
     """
-    options = build_options(spec.kind, spec.implementation, spec.options)
-    merged = list(dict.fromkeys([*tags, *(options.environment.job_tags or ())]))
+    options = _tagged_options(spec, tags)
+    merged = options.environment.job_tags
     if len(merged) > MAX_TAGS:
         raise EngineError(
             f"a job cannot have {len(merged)} tags ({', '.join(merged)}), at most {MAX_TAGS}: "
             "declare fewer in options.environment.job_tags"
         )
-    options.environment.job_tags = merged
     if seed is not None and not isinstance(options.simulator.seed_simulator, int):
         options.simulator.seed_simulator = seed
     return Primitive(spec, _class_of(spec)(mode=mode, options=options))
 
 
+def finalised_options(spec: PrimitiveSpec, tags: Sequence[str]) -> dict[str, Any]:
+    """Return the options of a job that another process submitted: they follow from the request."""
+    return dump_options(spec.implementation, _tagged_options(spec, tags))
+
+
+def _tagged_options(spec: PrimitiveSpec, tags: Sequence[str]) -> Any:
+    options = build_options(spec.kind, spec.implementation, spec.options)
+    options.environment.job_tags = list(
+        dict.fromkeys([*tags, *(options.environment.job_tags or ())])
+    )
+    return options
+
+
 def encoded_bytes(spec: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: bytes) -> int:
-    """Size of one PUB on the wire.
+    """Return the size of one PUB on the wire.
 
     Where the circuit is sent as it is, by the legacy primitives and by the client-side Sampler
     without twirling and dynamical decoupling, it follows from the circuit's QPY. Elsewhere the PUB
@@ -113,27 +142,43 @@ def encoded_bytes(spec: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: bytes)
         from qiskit_ibm_runtime.json import RuntimeEncoder
 
         return len(json.dumps(pub, cls=RuntimeEncoder))
-    fields = _encoded(*_prepared(spec, pub, backend), spec.kind)["quantum_program"]
+    fields = encode_program(*_prepare(spec, pub, backend), spec.kind)["quantum_program"]
     # Options are passed through too, once per job: they are not this PUB's share.
     (fields["passthrough_data"] or {}).get("post_processor", {}).pop("options", None)
     return sum(len(json.dumps(fields[name])) for name in ("circuits", "items", "passthrough_data"))
 
 
-def _encoded(program: Any, options: Any, kind: PrimitiveKind) -> dict[str, Any]:
-    """What the client's executor would send."""
-    from qiskit_ibm_runtime.quantum_program.params_converters import (
-        QUANTUM_PROGRAM_PARAMS_CONVERTERS,
-    )
+def wire_bytes(spec: PrimitiveSpec, pub: Pub, qpy: bytes) -> int:
+    """Return the size of a PUB whose circuit is sent as it is, without encoding the circuit.
 
-    # The executor wants to know which post-processing its result is for.
-    program._semantic_role = f"{kind}_v2"
-    encoded = QUANTUM_PROGRAM_PARAMS_CONVERTERS[_EXECUTOR_SCHEMA].encoder(program, options)
-    fields: dict[str, Any] = encoded.model_dump(mode="json")
-    return fields
+    The encoding of IBM's legacy primitives: the circuit as base64 of compressed QPY, the parameter
+    values as base64 of a compressed `.npy` file, observables as JSON. The client-side Sampler's is
+    about the same for a single PUB.
+
+    Args:
+        spec: The primitive that runs it.
+        pub: The ISA PUB.
+        qpy: Its circuit in QPY.
+
+    Returns:
+        Bytes.
+    """
+    import numpy as np
+
+    values = io.BytesIO()
+    np.save(values, pub.parameter_values.as_array(pub.circuit.parameters))
+    size = _base64_bytes(qpy) + _base64_bytes(values.getvalue())
+    if spec.kind == "estimator":
+        size += len(json.dumps(pub.observables.tolist()))
+    return size
+
+
+def _base64_bytes(data: bytes) -> int:
+    return len(base64.standard_b64encode(zlib.compress(data)))
 
 
 def _sends_circuit(spec: PrimitiveSpec) -> bool:
-    """Whether a primitive sends the circuit of a PUB unchanged."""
+    """Return whether a primitive sends the circuit of a PUB unchanged."""
     if spec.implementation == "legacy":
         return True
     decoupling = (spec.options.get("dynamical_decoupling") or {}).get("enable")
@@ -141,15 +186,15 @@ def _sends_circuit(spec: PrimitiveSpec) -> bool:
 
 
 def _is_stored_as_sent(circuit: QuantumCircuit) -> bool:
-    """Whether the client can send whatever the archive can store of a circuit.
+    """Return whether the client can send whatever the archive can store of a circuit.
 
     The archive has a form of its own for delays, and the client refuses boxes.
     """
     return not circuit.has_control_flow_op() and "delay" not in circuit.count_ops()
 
 
-def _prepared(spec: PrimitiveSpec, pub: Pub, backend: BackendV2) -> tuple[Any, Any]:
-    """The client's program and options for one PUB.
+def _prepare(spec: PrimitiveSpec, pub: Pub, backend: BackendV2) -> tuple[Any, Any]:
+    """Return the client's program and options for one PUB.
 
     Raises:
         PlanError: The primitive cannot run this PUB.
@@ -158,42 +203,18 @@ def _prepared(spec: PrimitiveSpec, pub: Pub, backend: BackendV2) -> tuple[Any, A
 
     options = build_options(spec.kind, spec.implementation, spec.options)
     default = spec.shots if spec.kind == "sampler" else spec.precision
+    prepare = client_module(spec.kind, "prepare").prepare
     try:
-        prepared: tuple[Any, Any] = _client_prepare(spec.kind)(
-            [pub], options, default, backend=backend
-        )
+        prepared: tuple[Any, Any] = prepare([pub], options, default, backend=backend)
     except IBMInputValueError as error:
         raise PlanError(
             f"circuit {pub.circuit.name!r}: the client-side {spec.kind} cannot run it: "
-            f"{' '.join(error.message.split())}"
+            f"{one_line(error.message)}"
         ) from None
     return prepared
 
 
-def _client_prepare(kind: PrimitiveKind) -> Any:
-    if kind == "sampler":
-        from qiskit_ibm_runtime.executor_sampler.prepare import prepare as prepare_samples
-
-        return prepare_samples
-    from qiskit_ibm_runtime.executor_estimator.prepare import prepare as prepare_estimates
-
-    return prepare_estimates
-
-
 def _class_of(spec: PrimitiveSpec) -> Any:
     # By module path: IBM announces that the top-level names will change their meaning.
-    if spec.implementation == "client":
-        if spec.kind == "sampler":
-            from qiskit_ibm_runtime.executor_sampler import Sampler
-
-            return Sampler
-        from qiskit_ibm_runtime.executor_estimator import Estimator
-
-        return Estimator
-    if spec.kind == "sampler":
-        from qiskit_ibm_runtime.sampler import SamplerV2
-
-        return SamplerV2
-    from qiskit_ibm_runtime.estimator import EstimatorV2
-
-    return EstimatorV2
+    module, name = _CLASSES[spec.implementation, spec.kind]
+    return getattr(import_module(f"qiskit_ibm_runtime.{module}"), name)

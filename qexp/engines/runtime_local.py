@@ -1,25 +1,25 @@
 """The rehearsal engine: IBM's client in its own local mode, without an account.
 
-Slower than the embedded engine, but the PUBs pass through the client's full processing: twirling,
+It is slower than the embedded engine, but PUBs pass through the client's full processing: twirling,
 dynamical decoupling, error mitigation, post-processing.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from qexp.core.estimate import shots_for
 from qexp.core.model import JobRequest, PrimitiveSpec
 from qexp.engines.local.backends import calibration, require_backend
 from qexp.engines.local.batch import LocalBatch
-from qexp.engines.local.classical import aer_objection
-from qexp.engines.local.honoured import unhonoured as unhonoured_by_simulator
 from qexp.engines.local.job import Simulated
+from qexp.engines.local.supported_options import unsupported_options
 from qexp.engines.options import declared_leaves, silence_deprecations
 from qexp.engines.primitives import encoded_bytes, make_primitive
 from qexp.errors import ConfigError, EngineError
+from qexp.simulator.aer_limits import aer_objection
 
 if TYPE_CHECKING:
     from qiskit.primitives import PrimitiveResult
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from qexp.core.model import Pub
     from qexp.workers import Workers
 
-# What the client-side primitives honour in local mode beyond what the embedded simulator does
+# Options that the client-side primitives honour in local mode and the embedded simulator does not
 # (qiskit-ibm-runtime 0.51: executor_*/prepare.py, fake_provider/local_service.py).
 _CLIENT_HONOURS = ("twirling.", "dynamical_decoupling.", "resilience", "simulator.")
 
-# All that the legacy primitives honour in local mode; they warn about anything else.
+# All options that the legacy primitives honour in local mode; they warn about any other.
 _LEGACY_HONOURS = ("default_shots", "default_precision", "simulator.seed_simulator")
 
 
@@ -40,8 +40,8 @@ _LEGACY_HONOURS = ("default_shots", "default_precision", "simulator.seed_simulat
 class RuntimeLocalEngine:
     """Runs jobs by IBM's primitives in the client's local mode.
 
-    One seed per job. IBM's client gives equal circuits of a client-side job equal shots then,
-    and rounds parameter values to multiples of pi/2 x 1e-5 (`simulator.angle_decimals`).
+    Each job has one seed, with which IBM's client gives equal circuits of a client-side job equal
+    shots. It rounds parameter values to multiples of pi/2 x 1e-5 (`simulator.angle_decimals`).
 
     Args:
         allow_ignored_options: Whether declared options that have no effect here are tolerated.
@@ -53,17 +53,17 @@ class RuntimeLocalEngine:
     workers: int | None = field(default=1, init=False)
 
     def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:
-        """Declared options (dotted path -> value) that would have no effect on this engine."""
-        found = unhonoured_by_simulator(primitive)
+        """Return the declared options (dotted path -> value) that this engine would ignore."""
+        ignored = unsupported_options(primitive)
         if primitive.implementation == "client":
-            return {k: v for k, v in found.items() if not k.startswith(_CLIENT_HONOURS)}
+            return {k: v for k, v in ignored.items() if not k.startswith(_CLIENT_HONOURS)}
         declared = dict(declared_leaves(primitive.options))
         if "seed_estimator" in declared:
-            found["seed_estimator"] = declared["seed_estimator"]
+            ignored["seed_estimator"] = declared["seed_estimator"]
         if declared.get("simulator.seed_simulator") == 0:
             # IBM's legacy local mode takes 0 for "no seed".
-            found["simulator.seed_simulator"] = 0
-        return found
+            ignored["simulator.seed_simulator"] = 0
+        return ignored
 
     def check_backend(self, backend: BackendV2) -> None:
         """Accept every Qiskit `BackendV2` but those of IBM's service.
@@ -84,13 +84,13 @@ class RuntimeLocalEngine:
         self,
         backend: BackendV2,  # noqa: ARG002 - part of the protocol
     ) -> Callable[[Pub], str | None]:
-        """What says why Aer cannot simulate an ISA PUB; see `aer_objection`."""
+        """Return a function that says why Aer cannot simulate an ISA PUB; see `aer_objection`."""
         return lambda pub: aer_objection(pub.circuit)
 
     def payload_bytes(
         self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: bytes
     ) -> int:
-        """Size that one ISA PUB would have on the wire, in bytes; see `encoded_bytes`."""
+        """Return the size in bytes that an ISA PUB would have on the wire; see `encoded_bytes`."""
         return encoded_bytes(primitive, pub, backend, qpy)
 
     def open_batch(
@@ -128,7 +128,8 @@ class _Rehearsal:
         spec = self._effective(request.primitive)
         primitive = make_primitive(spec, self._batch, request.tags, seed=request.seed)
         result = primitive.run(pubs).result()
-        _check(result, len(pubs))
+        if len(result) != len(pubs):
+            raise EngineError(f"the client returned {len(result)} PUB results, not {len(pubs)}")
         return Simulated(
             result=result,
             executions=tuple(
@@ -140,23 +141,19 @@ class _Rehearsal:
         )
 
     def _effective(self, spec: PrimitiveSpec) -> PrimitiveSpec:
-        """Without what would have no effect, or worse, since it was allowed to be ignored."""
-        ignored = self._engine.unhonoured(spec)
-        if spec.implementation == "client":
-            kept = {k: v for k, v in declared_leaves(spec.options) if k not in ignored}
-        else:
-            kept = {k: v for k, v in declared_leaves(spec.options) if k in _LEGACY_HONOURS}
+        """Return the primitive without the options that may be ignored and are."""
+        ignored, is_client = self._engine.unhonoured(spec), spec.implementation == "client"
+        kept = {
+            path: value
+            for path, value in declared_leaves(spec.options)
+            if (path not in ignored if is_client else path in _LEGACY_HONOURS)
+        }
         tags = (spec.options.get("environment") or {}).get("job_tags") or []
         return replace(spec, options=_nested({**kept, "environment.job_tags": list(tags)}))
 
 
-def _check(result: PrimitiveResult[Any], num_pubs: int) -> None:
-    if len(result) != num_pubs:
-        raise EngineError(f"the client returned {len(result)} PUB results instead of {num_pubs}")
-
-
 def _executions(pub: Pub, spec: PrimitiveSpec, result: PrimitiveResult[Any], index: int) -> int:
-    """Parameter sets x shots; an Estimator's measurement bases are not known from its result."""
+    """Return parameter sets x shots; an Estimator's result does not tell its bases."""
     if spec.kind == "sampler":
         # Twirling rounds the shots up to whole randomizations.
         taken = (getattr(bits, "num_shots", None) for bits in result[index].data.values())
@@ -164,11 +161,12 @@ def _executions(pub: Pub, spec: PrimitiveSpec, result: PrimitiveResult[Any], ind
     shots = result.metadata.get("shots")
     precision = pub.precision or spec.precision
     if shots is None and precision:
-        shots = math.ceil(1 / precision**2)
+        shots = shots_for(precision)
     return int(pub.parameter_values.size * (shots or 1))
 
 
 def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return dotted paths as nested mappings."""
     nested: dict[str, Any] = {}
     for path, value in flat.items():
         *parents, leaf = path.split(".")

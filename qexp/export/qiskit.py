@@ -11,7 +11,7 @@ from typing import Any
 
 from qexp.archive.circuits import write_circuits
 from qexp.archive.read import Archive
-from qexp.engines.ibm.documents import write_result
+from qexp.engines.ibm.result_json import write_result
 from qexp.export.formats import Format, never
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
@@ -10,21 +9,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 from qexp.core.model import FINAL_STATES, JOB_TAG, FoundJob, JobOutcome, JobRequest, JobState
 from qexp.engines.ibm.calibration import Calibrations
-from qexp.engines.ibm.client import (
-    limit_waiting,
-    one_line,
-    reading,
-    redacted,
-    renew_token_on_refusal,
-    service_call,
-)
+from qexp.engines.ibm.client import client_reason, reading, redact_json, service_call
 from qexp.engines.ibm.collect import Collector
 from qexp.engines.ibm.failures import Expiry
-from qexp.engines.ibm.jobs import Job, entries_of, found
-from qexp.engines.ibm.refusals import is_batch_over, reply_of, submission_error
-from qexp.engines.options import build_options, dump_options
-from qexp.engines.primitives import make_primitive
-from qexp.errors import BatchOverError, EngineError, LostJobError, QexpError, UnclearError
+from qexp.engines.ibm.jobs import Job, read_job, read_page
+from qexp.engines.ibm.private_api import (
+    batch_client,
+    limit_waiting,
+    move_to_instance,
+    other_clients,
+    renew_token_on_refusal,
+)
+from qexp.engines.ibm.refusals import find_reply, is_status, submitting
+from qexp.engines.primitives import finalised_options, make_primitive
+from qexp.errors import BatchOverError, EngineError, LostJobError, UnclearError
 
 if TYPE_CHECKING:
     from qiskit_ibm_runtime import Batch, IBMBackend
@@ -54,23 +52,11 @@ def open_session(backend: IBMBackend, max_time_s: int | None) -> Batch:
     """
     from qiskit_ibm_runtime import Batch
 
-    doing, outer = f"opening the batch on {backend.name}", sys.exception()
-    with service_call(doing):
-        try:
-            session = Batch(backend, max_time=max_time_s)
-        except Exception as error:  # Also what the client trips over in a garbled reply.
-            raise submission_error(error, doing, outer) from None
+    doing = f"opening the batch on {backend.name}"
+    with submitting(doing):
+        session = Batch(backend, max_time=max_time_s)
     if not isinstance(session.session_id, str):
         raise UnclearError(f"{doing}: the service gave it no id")
-    return session
-
-
-def attached_session(backend: IBMBackend, batch_id: str) -> Batch:
-    """An existing batch, without a request: `Batch.from_id` makes three and may refuse."""
-    from qiskit_ibm_runtime import Batch
-
-    session = Batch(backend, create_new=False)
-    session._session_id = batch_id
     return session
 
 
@@ -79,7 +65,8 @@ class IBMBatch:
 
     Args:
         session: The client's batch, opened or attached.
-        attached: Whether it is an earlier one, which takes no more jobs.
+        backend: The backend that it runs on.
+        attached: The batch is an earlier one, which takes no more jobs.
         poll_interval_s: The longest that `wait` sleeps.
         sleep: Sleeps for some seconds.
     """
@@ -87,13 +74,14 @@ class IBMBatch:
     def __init__(
         self,
         session: Batch,
+        backend: IBMBackend,
         *,
         attached: bool = False,
         poll_interval_s: float,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._session = session
-        self._backend = cast("IBMBackend", session._backend)
+        self._backend = backend
         self._id = cast(str, session.session_id)
         self._attached = attached
         self._poll_interval_s = poll_interval_s
@@ -101,8 +89,9 @@ class IBMBatch:
         self._jobs: dict[str, Job] = {}
         self._others: dict[str, FoundJob] = {}
         self._closed = False
-        calibrations, expiry = Calibrations(self._backend), Expiry(self._read_details)
-        self._collector = Collector(self._backend.name, self._id, calibrations, expiry)
+        self._collector = Collector(
+            backend.name, self._id, Calibrations(backend), Expiry(self._read_details)
+        )
         for client in self._clients():
             renew_token_on_refusal(client)
             limit_waiting(client)
@@ -120,18 +109,16 @@ class IBMBatch:
         return details
 
     def _read_details(self) -> dict[str, Any] | None:
-        from qiskit_ibm_runtime.api.exceptions import RequestsApiError
-
         with reading(f"reading the details of batch {self._id}"):
             try:
                 details = self._session.details()
-            except RequestsApiError as error:
-                if error.status_code != HTTPStatus.NOT_FOUND:
+            except Exception as error:
+                if not is_status(error, HTTPStatus.NOT_FOUND):
                     raise
                 return None
             if not details:
                 raise TypeError("it is empty")
-        return cast(dict[str, Any], redacted(details))
+        return cast(dict[str, Any], redact_json(details))
 
     def submit(self, request: JobRequest) -> str:
         """Submit one job by the client's own three requests and return its id.
@@ -145,29 +132,23 @@ class IBMBatch:
             raise BatchOverError(f"{doing}: it is closed")
         pubs = request.load_pubs()
         primitive = make_primitive(request.primitive, self._session, request.tags)
-        outer = sys.exception()
-        with service_call(doing):
-            try:
-                handle = primitive.run(pubs)
-                job_id = handle.job_id()
-            except QexpError:
-                raise
-            except Exception as error:  # Also what the client trips over in a garbled reply.
-                raise submission_error(error, doing, outer) from None
+        with submitting(doing):
+            handle = primitive.run(pubs)
+            job_id = handle.job_id()
         if not isinstance(job_id, str) or not job_id:
             raise UnclearError(f"{doing}: the reply has no job id")
         self._jobs[job_id] = Job(handle, request, primitive.options)
         return job_id
 
     def find(self, tag: str) -> Sequence[FoundJob]:
-        """Every job that carries `tag`, oldest first; one request per 200 of them.
+        """Find every job that carries `tag`, oldest first; one request per 200 of them.
 
         The tag alone decides, not the batch. Where the account has several instances and the
         batch is an earlier one, all instances are asked.
         """
         doing = f"looking for jobs tagged {tag}"
         jobs = [
-            found(entry)
+            read_job(entry)
             for client in self._clients()
             for entries, _ in _pages(client, doing, job_tags=[tag], descending=False)
             for entry in entries
@@ -183,8 +164,8 @@ class IBMBatch:
         from qiskit_ibm_runtime import RuntimeJobV2
 
         client, entry = self._look_up(job_id)
-        # Its instance is the batch's: the client may have chosen another one.
-        self._session._instance = client._instance
+        # The batch is where its job is.
+        move_to_instance(self._session, client)
         program = entry.get("program")
         handle = RuntimeJobV2(
             backend=self._backend,
@@ -194,11 +175,11 @@ class IBMBatch:
             service=self._session.service,
             creation_date=entry.get("created"),
             session_id=self._id,
-            tags=list(found(entry).tags),
+            tags=list(read_job(entry).tags),
             private=bool(entry.get("private")),
         )
-        job = Job(handle, request, _finalised_options(request))
-        job.see(entry)
+        job = Job(handle, request, finalised_options(request.primitive, request.tags))
+        job.update(entry)
         self._jobs[job_id] = job
 
     def strays(self) -> Sequence[FoundJob]:
@@ -211,16 +192,14 @@ class IBMBatch:
 
     def cancel_job(self, job_id: str) -> None:
         """Cancel one job; harmless when it has ended or is not known."""
-        from qiskit_ibm_runtime.api.exceptions import RequestsApiError
-
         with service_call(f"cancelling job {job_id}"):
             for client in self._clients():
                 try:
                     client.job_cancel(job_id)
-                except RequestsApiError as error:
-                    if error.status_code == HTTPStatus.NOT_FOUND:
+                except Exception as error:
+                    if is_status(error, HTTPStatus.NOT_FOUND):
                         continue
-                    if error.status_code != HTTPStatus.CONFLICT:
+                    if not is_status(error, HTTPStatus.CONFLICT):
                         raise
                 return
 
@@ -238,15 +217,14 @@ class IBMBatch:
         self.close()
 
     def _end(self, doing: str, end: Callable[[], None]) -> None:
-        from qiskit_ibm_runtime.exceptions import IBMError
-
         with service_call(f"{doing} batch {self._id}"):
             try:
                 end()
-            except IBMError as error:
-                reply = reply_of(error)
-                gone = reply is not None and reply.status == HTTPStatus.NOT_FOUND
-                if not gone and not is_batch_over(reply):
+            except Exception as error:
+                reply = find_reply(error)
+                if reply is None or not (
+                    reply.status == HTTPStatus.NOT_FOUND or reply.is_batch_over
+                ):
                     raise
         self._closed = True
 
@@ -266,33 +244,34 @@ class IBMBatch:
         pending = {key for key, job in self._jobs.items() if job.state not in FINAL_STATES}
         if pending:
             doing = f"listing the jobs of batch {self._id}"
-            # Newest first, so that what is unfinished is on the first page. service.jobs() would
+            # Newest first, so that unfinished jobs are on the first page. service.jobs() would
             # throw the states away and ask for each job again.
-            for entries, count in _pages(self._client(), doing, session_id=self._id):
+            client = batch_client(self._session)
+            for entries, count in _pages(client, doing, session_id=self._id):
                 for entry in entries:
-                    self._see(entry, pending)
+                    self._update(entry, pending)
                 if not pending and count <= len(self._jobs.keys() | self._others.keys()):
                     break
             for job_id in pending:
-                self._missed(job_id)
+                self._count_missed(job_id)
         return {job_id: job.state for job_id, job in self._jobs.items()}
 
-    def _missed(self, job_id: str) -> None:
+    def _count_missed(self, job_id: str) -> None:
         job = self._jobs[job_id]
         job.missed += 1
         if job.missed % _MISSED_IN_A_ROW == 0:
             try:
                 _, entry = self._look_up(job_id)
-                job.see(entry)
+                job.update(entry)
             except LostJobError as error:
                 job.state, job.lost = "ERROR", str(error)
 
-    def _see(self, entry: dict[str, Any], pending: set[str]) -> None:
+    def _update(self, entry: dict[str, Any], pending: set[str]) -> None:
         job = self._jobs.get(entry["id"])
         if job is None:
-            self._others[entry["id"]] = found(entry)
+            self._others[entry["id"]] = read_job(entry)
         elif entry["id"] in pending:
-            job.see(entry)
+            job.update(entry)
             pending.discard(entry["id"])
 
     def wait(self, timeout_s: float, is_stopped: Callable[[], bool]) -> None:
@@ -322,53 +301,35 @@ class IBMBatch:
             raise LostJobError(job.lost)
         return self._collector.collect(job_id, job)
 
-    def _client(self) -> Any:
-        """The client of the batch's instance."""
-        return self._session.service._get_api_client(self._session._instance)
-
-    def _clients(self) -> Iterator[Any]:
-        own = self._client()
-        yield own
-        if self._attached:
-            for instance, client in self._session.service._get_api_clients().items():
-                if instance is not None and client is not own:
-                    yield client
+    def _clients(self) -> list[Any]:
+        """Return the client of the batch's instance, and those where an earlier batch may be."""
+        own = batch_client(self._session)
+        return [own, *other_clients(self._session)] if self._attached else [own]
 
     def _look_up(self, job_id: str) -> tuple[Any, dict[str, Any]]:
-        from qiskit_ibm_runtime.api.exceptions import RequestsApiError
-
-        said = ""
+        reason = ""
         with reading(f"looking for job {job_id}"):
             for client in self._clients():
                 try:
                     entry = client.job_get(job_id, exclude_params=True)
-                except RequestsApiError as error:
-                    if error.status_code != HTTPStatus.NOT_FOUND:
+                except Exception as error:
+                    if not is_status(error, HTTPStatus.NOT_FOUND):
                         raise
-                    said = one_line(error)
+                    reason = client_reason(error)
                     continue
                 if not isinstance(entry, dict) or entry.get("id") != job_id:
                     raise TypeError("it is not about this job")
                 return client, entry
-        raise LostJobError(f"the service does not know job {job_id}: {said}")
+        raise LostJobError(f"the service does not know job {job_id}: {reason}")
 
 
 def _pages(client: Any, doing: str, **criteria: Any) -> Iterator[tuple[list[dict[str, Any]], int]]:
-    """Jobs by page, as the service lists them, and how many there are on all pages."""
+    """Yield jobs by page, as the service lists them, with how many there are on all pages."""
     offset = 0
     while True:
         with reading(doing):
-            entries, count = entries_of(client.jobs_get(limit=_PAGE, skip=offset, **criteria))
+            entries, count = read_page(client.jobs_get(limit=_PAGE, skip=offset, **criteria))
         yield entries, count
         offset += len(entries)
         if not entries or offset >= count:
             return
-
-
-def _finalised_options(request: JobRequest) -> dict[str, Any]:
-    """The options of a job that another process submitted: they follow from the request."""
-    spec = request.primitive
-    options = build_options(spec.kind, spec.implementation, spec.options)
-    declared = options.environment.job_tags or ()
-    options.environment.job_tags = list(dict.fromkeys([*request.tags, *declared]))
-    return dump_options(spec.implementation, options)

@@ -1,9 +1,9 @@
-"""IBM's error codes, as far as a decision hangs on them.
+"""Error codes of IBM's service that decide what to do.
 
 Looked up on 2026-11-22 in the error code registry (https://quantum.cloud.ibm.com/docs/errors) and
 in its longer form of 2023 (docs/errors.rst in the repository of qiskit-ibm-runtime). 4317 is from
-issue 1124 there; 1217 as the answer to a submission is what public programs look for. A code
-that is in none of these sets decides nothing.
+issue 1124 there; 1217 as the answer to a submission is what public programs look for. A code in
+none of these sets decides nothing.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ INVALID: Final = frozenset(
 """The job is wrong as it is: its circuits, options, size or tags."""
 
 
-def as_code(value: Any) -> int | None:
-    """A code as the service sends it: a number, digits, or (formerly) a word, which is None."""
+def parse_code(value: Any) -> int | None:
+    """Read a code: a number, digits, or (formerly) a word, which gives None."""
     try:
         return int(value)
     except (TypeError, ValueError, OverflowError):

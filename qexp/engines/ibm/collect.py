@@ -1,4 +1,4 @@
-"""What a finished job left behind: its result, or why there is none."""
+"""Outcomes of finished jobs: the result, or why there is none."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, cast
 
 from qexp.core.model import JobOutcome, Span
 from qexp.engines.ibm.calibration import Calibrations
-from qexp.engines.ibm.client import one_line, reading, redacted
-from qexp.engines.ibm.failures import Expiry, failure_of
-from qexp.engines.ibm.jobs import Job, reason_code, state_entry
-from qexp.engines.ibm.refusals import reply_of
-from qexp.engines.ibm.spans import spans_of
+from qexp.engines.ibm.client import client_reason, reading, redact_json
+from qexp.engines.ibm.execution_spans import read_spans
+from qexp.engines.ibm.failures import Expiry, classify_failure
+from qexp.engines.ibm.jobs import Job, reason_code, state_fields
+from qexp.engines.ibm.refusals import is_status
 from qexp.errors import LostJobError, UndeliveredError
 from qexp.redact import redact
 
@@ -42,12 +42,12 @@ class Collector:
     def collect(self, job_id: str, job: Job) -> JobOutcome:
         """Fetch a job in a final state by at most three requests: metrics, calibration, result.
 
-        A failed job costs its metrics and its log, and where nothing tells whether the batch's
+        A failed job costs its metrics and its log, and where nothing else tells that the batch's
         time was over, once per batch the batch's details.
 
         Raises:
-            UndeliveredError: It is DONE, but what came is not its result; nothing is remembered
-                of that, so that the next time it is fetched anew.
+            UndeliveredError: It is DONE, but what came is not its result. Nothing of that is
+                kept, so that it is fetched anew the next time.
             LostJobError: The service does not know it any more.
             EngineError: The service could not be asked.
         """
@@ -56,7 +56,7 @@ class Collector:
             job.request.partition.index,
             job.state,
             None,
-            metrics=_metrics(job_id, job),
+            metrics=_fetch_metrics(job_id, job),
             options=job.options,
             info=self._info(job),
             attempt=job.request.attempt,
@@ -81,81 +81,75 @@ class Collector:
         )
 
     def _with_failure(self, outcome: JobOutcome, job: Job) -> JobOutcome:
-        state = state_entry(job.seen)
-        failure = failure_of(job.seen, outcome.state, _timestamps(outcome), self._expiry)
-        reason, logs = _reason_and_logs(outcome.job_id, job)
+        failure = classify_failure(job.entry, outcome.state, _timestamps(outcome), self._expiry)
+        reason, logs = _fetch_reason_and_logs(outcome.job_id, job)
         default = "cancelled" if outcome.state == "CANCELLED" else "the service gave no reason"
-        info = {**outcome.info, "logs": redact(logs)} if logs is not None else outcome.info
         return replace(
             outcome,
             error=redact(reason or default),
-            error_code=reason_code(state),
-            info=info,
+            error_code=reason_code(state_fields(job.entry)),
+            info=outcome.info if logs is None else {**outcome.info, "logs": redact(logs)},
             failure=failure,
         )
 
     def _info(self, job: Job) -> dict[str, Any]:
         from qiskit_ibm_runtime import __version__
 
-        known = {
+        estimated_s = job.entry.get("estimated_running_time_seconds")
+        fields = {
             "tags": list(job.handle.tags or ()),
             "primitive_id": job.handle.primitive_id,
             "session_id": self._batch_id,
             "backend": self._backend_name,
-            "created": job.seen.get("created"),
+            "created": job.entry.get("created"),
             "private": bool(job.handle.private),
-            "usage_estimation": {"quantum_seconds": job.seen.get("estimated_running_time_seconds")},
-            "reason_solution": state_entry(job.seen).get("reason_solution"),
+            "usage_estimation": {"quantum_seconds": estimated_s},
+            "reason_solution": state_fields(job.entry).get("reason_solution"),
             "client": f"qiskit-ibm-runtime {__version__}",
         }
-        return cast(dict[str, Any], redacted({k: v for k, v in known.items() if v is not None}))
+        known = {name: value for name, value in fields.items() if value is not None}
+        return cast(dict[str, Any], redact_json(known))
 
 
 def _timestamps(outcome: JobOutcome) -> Mapping[str, Any]:
-    stamps = outcome.metrics.get("timestamps")
-    return stamps if isinstance(stamps, Mapping) else {}
+    timestamps = outcome.metrics.get("timestamps")
+    return timestamps if isinstance(timestamps, Mapping) else {}
 
 
-def _metrics(job_id: str, job: Job) -> dict[str, Any]:
-    from qiskit_ibm_runtime.exceptions import IBMError
-
+def _fetch_metrics(job_id: str, job: Job) -> dict[str, Any]:
     with reading(f"fetching the metrics of job {job_id}"):
         try:
-            metrics = redacted(job.handle.metrics())
-        except IBMError as error:
-            reply = reply_of(error)
-            if reply is not None and reply.status == HTTPStatus.NOT_FOUND:
-                if job.state == "DONE":
-                    _log.warning("job %s has no metrics: %s", job_id, one_line(error))
-                    return {}
-                raise LostJobError(
-                    f"the service knows job {job_id} no more: {one_line(error)}"
-                ) from None
-            raise
+            metrics = redact_json(job.handle.metrics())
+        except Exception as error:
+            if not is_status(error, HTTPStatus.NOT_FOUND):
+                raise
+            if job.state == "DONE":
+                _log.warning("job %s has no metrics: %s", job_id, client_reason(error))
+                return {}
+            raise LostJobError(
+                f"the service knows job {job_id} no more: {client_reason(error)}"
+            ) from None
         if not isinstance(metrics, dict):
             raise TypeError(f"{type(metrics).__name__} instead of fields")
     return metrics
 
 
 def _fetch_result(job_id: str, job: Job) -> tuple[Any, str | None]:
-    """What came as the result, and what is wrong with it. Errors of the service pass."""
+    """Return what came as the result, and what is wrong with it. Errors of the service pass."""
     from qiskit.primitives import PrimitiveResult, PubResult
-    from qiskit_ibm_runtime.api.exceptions import RequestsApiError
     from qiskit_ibm_runtime.exceptions import IBMError
     from requests import RequestException
 
-    job.tell_handle()
+    job.update_handle()
     with reading(f"fetching the result of job {job_id}"):
         try:
             result = job.handle.result()
-        except RequestsApiError as error:
-            if error.status_code != HTTPStatus.NOT_FOUND:
+        except (IBMError, RequestException, OSError) as error:
+            if not is_status(error, HTTPStatus.NOT_FOUND):
                 raise
-            return None, f"the service has none: {one_line(error)}"
-        except (IBMError, RequestException, OSError):
-            raise
+            return None, f"the service has none: {client_reason(error)}"
         except Exception as error:  # Whatever a decoder trips over in a damaged reply.
-            return None, f"it cannot be decoded ({type(error).__name__}: {one_line(error)})"
+            return None, f"it cannot be decoded ({type(error).__name__}: {client_reason(error)})"
     if not isinstance(result, PrimitiveResult) or not all(
         isinstance(pub, PubResult) for pub in result
     ):
@@ -166,7 +160,7 @@ def _fetch_result(job_id: str, job: Job) -> tuple[Any, str | None]:
 
 
 def _missing_shots(result: Any, job: Job) -> str | None:
-    """What lacks shots; with twirling, there are as many as the randomizations need."""
+    """Return what lacks shots; with twirling, there are as many as the randomizations need."""
     from qiskit.primitives import BitArray
 
     shots = job.request.partition.shots
@@ -180,27 +174,27 @@ def _missing_shots(result: Any, job: Job) -> str | None:
     return None
 
 
-def _reason_and_logs(job_id: str, job: Job) -> tuple[str | None, str | None]:
-    """Why a job failed, and its log, as far as the service tells."""
+def _fetch_reason_and_logs(job_id: str, job: Job) -> tuple[str | None, str | None]:
+    """Return why a job failed and its log, as far as the service has them."""
     from qiskit_ibm_runtime.exceptions import IBMError
 
-    reason = state_entry(job.seen).get("reason")
+    reason = state_fields(job.entry).get("reason")
     with reading(f"fetching the log of job {job_id}"):
         if reason or job.state == "CANCELLED":
-            job.tell_handle()
+            job.update_handle()
         try:
             if not reason and job.state != "CANCELLED":
                 reason = job.handle.error_message()
             logs = str(job.handle.logs())
         except IBMError as error:
-            _log.warning("job %s: its log cannot be read: %s", job_id, one_line(error))
+            _log.warning("job %s: its log cannot be read: %s", job_id, client_reason(error))
             logs = None
     return str(reason) if reason else None, logs
 
 
 def _spans(result: Any, job_id: str) -> tuple[Span, ...]:
     try:
-        return spans_of(result)
+        return read_spans(result)
     except Exception as error:  # A result must not be lost for its timing.
-        _log.warning("job %s: its execution spans cannot be read: %s", job_id, one_line(error))
+        _log.warning("job %s: its execution spans cannot be read: %s", job_id, client_reason(error))
         return ()

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from pydantic import Field
 
 from qexp.core.model import PrimitiveSpec
-from qexp.engines.ibm.batch import IBMBatch, attached_session, open_session
+from qexp.engines.ibm.batch import IBMBatch, open_session
+from qexp.engines.ibm.private_api import attach_session
 from qexp.engines.options import declared_leaves
+from qexp.engines.primitives import encoded_bytes
 from qexp.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
@@ -62,15 +64,13 @@ class IBMEngine:
         self,
         backend: BackendV2,  # noqa: ARG002 - part of the protocol
     ) -> Callable[[Pub], None]:
-        """There is none: what the service runs is in the backend's target."""
+        """Object to nothing: the backend's target says what the service runs."""
         return lambda _pub: None
 
     def payload_bytes(
         self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: bytes
     ) -> int:
         """Size of one encoded ISA PUB on the wire, in bytes; see `encoded_bytes`."""
-        from qexp.engines.primitives import encoded_bytes
-
         return encoded_bytes(primitive, pub, backend, qpy)
 
     def open_batch(
@@ -93,10 +93,12 @@ class IBMEngine:
                 f"backend {backend.name!r} is no longer available to this account: the jobs that "
                 "it has run can be collected, but those that are still missing cannot be submitted"
             )
-        session = open_session(cast("IBMBackend", backend), max_time_s)
-        return IBMBatch(session, poll_interval_s=self.poll_interval_s)
+        device = cast("IBMBackend", backend)
+        session = open_session(device, max_time_s)
+        return IBMBatch(session, device, poll_interval_s=self.poll_interval_s)
 
     def attach_batch(self, backend: BackendV2, batch_id: str) -> IBMBatch:
-        """An earlier batch, to adopt and collect its jobs. Asks nothing of the service."""
-        session = attached_session(cast("IBMBackend", backend), batch_id)
-        return IBMBatch(session, attached=True, poll_interval_s=self.poll_interval_s)
+        """Attach an earlier batch, to adopt and collect its jobs. Asks nothing of the service."""
+        device = cast("IBMBackend", backend)
+        session = attach_session(device, batch_id)
+        return IBMBatch(session, device, attached=True, poll_interval_s=self.poll_interval_s)

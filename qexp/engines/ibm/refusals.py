@@ -1,4 +1,4 @@
-"""What became of a submission that failed: refused, not now, batch over, or not known.
+"""The meaning of a failed submission: refused, not now, batch over, or unclear.
 
 IBM's client turns every failure into one of few exceptions and drops the reply's status on the
 way, but the chain of exceptions still leads to what `requests` raised.
@@ -7,16 +7,33 @@ way, but the chain of exceptions still leads to what `requests` raised.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
-from qexp.engines.ibm.client import one_line
-from qexp.engines.ibm.codes import BATCH_OVER, INVALID, PENDING_LIMIT, QUOTA, RATE_LIMIT, as_code
-from qexp.errors import BatchOverError, BusyError, EngineError, RefusedError, UnclearError
+from qexp.engines.ibm.client import client_reason, service_call
+from qexp.engines.ibm.codes import (
+    BATCH_OVER,
+    INVALID,
+    PENDING_LIMIT,
+    QUOTA,
+    RATE_LIMIT,
+    parse_code,
+)
+from qexp.errors import (
+    BatchOverError,
+    BusyError,
+    EngineError,
+    QexpError,
+    RefusedError,
+    UnclearError,
+)
+from qexp.text import one_line
 
 _PENDING_LIMIT = re.compile(r"(?=.*\bjobs?\b)(?:limit|maximum).*\b(?:pending|concurrent)", re.I)
 _BATCH_OVER = re.compile(
@@ -40,7 +57,7 @@ class Reply:
         method: The request's HTTP method.
         status: HTTP status.
         code: The service's code, or None.
-        message: What it says, `""` if nothing that can be read.
+        message: The service's message, `""` if it cannot be read.
         retry_after_s: The header `Retry-After`, in seconds from now, or None.
     """
 
@@ -50,9 +67,14 @@ class Reply:
     message: str
     retry_after_s: float | None
 
+    @property
+    def is_batch_over(self) -> bool:
+        """The service says that the session takes no more jobs."""
+        return self.code in BATCH_OVER or _BATCH_OVER.search(self.message) is not None
 
-def reply_of(error: BaseException, outer: BaseException | None = None) -> Reply | None:
-    """The reply behind an exception of IBM's client, or None if there was none.
+
+def find_reply(error: BaseException, outer: BaseException | None = None) -> Reply | None:
+    """Return the reply behind an exception of IBM's client, or None if there was none.
 
     Args:
         error: What was raised.
@@ -66,40 +88,53 @@ def reply_of(error: BaseException, outer: BaseException | None = None) -> Reply 
     return None
 
 
-def is_batch_over(reply: Reply | None) -> bool:
-    """Whether the service says that the session takes no more jobs."""
-    return reply is not None and (
-        reply.code in BATCH_OVER or _BATCH_OVER.search(reply.message) is not None
-    )
+def is_status(error: BaseException, status: HTTPStatus) -> bool:
+    """Return whether the service replied with this HTTP status."""
+    reply = find_reply(error)
+    return reply is not None and reply.status == status
 
 
-def submission_error(
-    error: Exception, doing: str, outer: BaseException | None = None
-) -> EngineError:
-    """What a failed submission means.
+@contextmanager
+def submitting(doing: str) -> Iterator[None]:
+    """Submit something by IBM's client.
 
     Args:
-        error: What IBM's client raised.
         doing: As in "submitting partition 3 to batch x".
-        outer: As for `reply_of`.
+
+    Raises:
+        EngineError: One of the five kinds that `Batch.submit` names, also for what the client
+            trips over in a garbled reply.
     """
-    reply = reply_of(error, outer)
+    outer = sys.exception()
+    with service_call(doing):
+        try:
+            yield
+        except QexpError:
+            raise
+        except Exception as error:
+            raise _classify(error, doing, outer) from None
+
+
+def _classify(error: Exception, doing: str, outer: BaseException | None) -> EngineError:
+    reply = find_reply(error, outer)
     if reply is not None:
-        return _answered(reply, f"{doing}: {one_line(error)}", _unclear(error, doing))
+        return _classify_reply(reply, f"{doing}: {client_reason(error)}", _unclear(error, doing))
     if any(_THROTTLED in str(each) for each in _chain(error, outer)):
         return BusyError(f"{doing}: the service takes no more requests for now")
     if any(_reached_service(each) for each in _chain(error, outer)):
         return _unclear(error, doing)
-    return _local(error, doing)
+    return _classify_local(error, doing)
 
 
-def _answered(reply: Reply, text: str, unclear: UnclearError) -> EngineError:  # noqa: PLR0911
+def _classify_reply(  # noqa: PLR0911
+    reply: Reply, text: str, unclear: UnclearError
+) -> EngineError:
     status, code = reply.status, reply.code
     if not 400 <= status < 500 or status in _AMBIGUOUS:
         return unclear
     if code in PENDING_LIMIT or _PENDING_LIMIT.search(reply.message):
         return BusyError(text, reply.retry_after_s, needs_slot=True)
-    if is_batch_over(reply):
+    if reply.is_batch_over:
         return BatchOverError(text)
     if status == HTTPStatus.TOO_MANY_REQUESTS or code in RATE_LIMIT:
         return BusyError(text, reply.retry_after_s)
@@ -118,27 +153,28 @@ def _answered(reply: Reply, text: str, unclear: UnclearError) -> EngineError:  #
     return EngineError(text)
 
 
-def _local(error: Exception, doing: str) -> EngineError:
-    """Nothing was sent."""
+def _classify_local(error: Exception, doing: str) -> EngineError:
+    """Return what an error means before anything was sent."""
+    reason = client_reason(error)
     if "session is closed" in str(error).lower():
-        return BatchOverError(f"{doing}: {one_line(error)}")
+        return BatchOverError(f"{doing}: {reason}")
     if isinstance(error, OSError | MemoryError):
-        return EngineError(f"{doing}: {type(error).__name__}: {one_line(error)}")
-    return RefusedError(f"{doing}: it was refused by IBM's client: {one_line(error)}")
+        return EngineError(f"{doing}: {type(error).__name__}: {reason}")
+    return RefusedError(f"{doing}: it was refused by IBM's client: {reason}")
 
 
 def _unclear(error: Exception, doing: str) -> UnclearError:
     from qiskit.exceptions import QiskitError
     from requests import RequestException
 
-    reason = one_line(error)
+    reason = client_reason(error)
     if not isinstance(error, QiskitError | RequestException):
         reason = f"the reply cannot be read ({type(error).__name__}: {reason})"
     return UnclearError(f"{doing}: it is not known whether it was done: {reason}")
 
 
 def _chain(error: BaseException, outer: BaseException | None) -> Iterator[BaseException]:
-    """The exception and those that led to it, also where the client raised `from None`."""
+    """Yield an exception and those that led to it, also where the client raised `from None`."""
     seen: list[BaseException] = []
     following: BaseException | None = error
     while following is not None and following is not outer and following not in seen:
@@ -148,6 +184,7 @@ def _chain(error: BaseException, outer: BaseException | None) -> Iterator[BaseEx
 
 
 def _reached_service(error: BaseException) -> bool:
+    """Return whether an exception passed through the part of the client that sends requests."""
     traceback = error.__traceback__
     while traceback is not None:
         if str(traceback.tb_frame.f_globals.get("__name__")).startswith(_SERVICE):
@@ -162,12 +199,13 @@ def _read(response: Any) -> Reply:
         method=str(getattr(response.request, "method", None) or ""),
         status=response.status_code,
         code=next((code for code, _ in errors if code is not None), None),
-        message=" ".join("; ".join(message for _, message in errors).split()),
+        message=one_line("; ".join(message for _, message in errors)),
         retry_after_s=_retry_after_s(response.headers.get("Retry-After")),
     )
 
 
 def _errors_in(response: Any) -> Iterator[tuple[int | None, str]]:
+    """Yield code and message of each error in the body of a refusal."""
     try:
         body = response.json()
     except ValueError:
@@ -175,11 +213,11 @@ def _errors_in(response: Any) -> Iterator[tuple[int | None, str]]:
     errors = body.get("errors") if isinstance(body, Mapping) else None
     for each in errors if isinstance(errors, list) else ():
         if isinstance(each, Mapping):
-            yield as_code(each.get("code")), str(each.get("message") or "")
+            yield parse_code(each.get("code")), str(each.get("message") or "")
 
 
 def _retry_after_s(header: str | None) -> float | None:
-    """Seconds, or a date (RFC 9110, section 10.2.3)."""
+    """Read a header of seconds or of a date (RFC 9110, section 10.2.3)."""
     if header is None:
         return None
     if header.strip().isdecimal():

@@ -1,17 +1,19 @@
-"""Choose a backend of IBM's service: the least busy one, or one by name.
+"""Selectors of backends of IBM's service: the least busy one, or one by name.
 
-The account is what IBM's client already knows: a saved account, or environment variables. A
+The account is the one that IBM's client already knows, saved or from environment variables. A
 config never holds a token.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from qexp.engines.ibm.client import limit_waiting, one_line, service_call
+from qexp.engines.ibm.client import client_reason, service_call
+from qexp.engines.ibm.private_api import connected_clients, limit_waiting, retired_backend
+from qexp.engines.options import flatten
 from qexp.errors import ConfigError, EngineError
 from qexp.redact import redact
 
@@ -153,35 +155,30 @@ def _by_name(service: Any, name: str, **how: Any) -> BackendV2:
         try:
             backend = _loaded(service.backend(name, **how))
         except IBMInputValueError as error:
-            raise ConfigError(f"backend.use_fractional_gates: {one_line(error)}") from None
+            raise ConfigError(f"backend.use_fractional_gates: {client_reason(error)}") from None
     return backend
 
 
 def _loaded(backend: BackendV2) -> BackendV2:
-    """The same, its properties fetched: the client does so at the first use, wherever that is."""
+    """Fetch a backend's properties now: the client does so at the first use, wherever that is."""
     assert backend.target is not None
     return backend
 
 
 def _pinned(service: Any, name: str, **how: Any) -> BackendV2:
-    """The backend that a run began on, or what stands in for it once it is gone.
+    """Return the backend that a run began on, or a stand-in once it is gone.
 
     Raises:
         EngineError: The service could not be reached, which the client does not tell from an
             empty list.
     """
     from qiskit.providers.exceptions import QiskitBackendNotFoundError
-    from qiskit_ibm_runtime.ibm_backend import IBMRetiredBackend
 
     try:
         return _by_name(service, name, **how)
     except QiskitBackendNotFoundError:
         _available(service)
-    retired = IBMRetiredBackend.from_name(name)
-    # What the client leaves out, and all that collecting needs.
-    retired._service = service
-    retired._instance = service.active_instance()
-    return retired
+    return retired_backend(name, service)
 
 
 def _connect(*, instance: str | None, channel: str | None, account: str | None) -> Any:
@@ -196,10 +193,9 @@ def _connect(*, instance: str | None, channel: str | None, account: str | None) 
             raise ConfigError(_unknown_account(account) if account else _NO_ACCOUNT) from None
         except IBMInputValueError as error:
             where = f"backend.instance={redact(instance)!r}" if instance else "the IBM account"
-            raise ConfigError(f"{where}: {one_line(error)}") from None
-        for client in service._api_clients.values():
-            if client is not None:
-                limit_waiting(client)
+            raise ConfigError(f"{where}: {client_reason(error)}") from None
+        for client in connected_clients(service):
+            limit_waiting(client)
         for warning in warned:
             # The client goes on without an access token, and waits a minute per request then.
             if _TOKENLESS in str(warning.message):
@@ -211,7 +207,7 @@ def _connect(*, instance: str | None, channel: str | None, account: str | None) 
 
 
 def _reason(warning: Warning | str) -> str:
-    text = one_line(Exception(str(warning)))
+    text = client_reason(Exception(str(warning)))
     return text.partition("used instead.")[2].strip().removeprefix("Error: ") or text
 
 
@@ -231,15 +227,15 @@ def _available(service: Any) -> str:
 
 
 class _Attributes:
-    """Plain attribute filters, which remember the attributes that no backend has."""
+    """Filters by attribute, which remember the attributes that no backend has."""
 
     def __init__(self, filters: Mapping[str, Any]) -> None:
-        self.wanted = dict(_flat(filters))
+        self.wanted = dict(flatten(filters))
         self._unseen = set(self.wanted)
         self._known: set[str] = set()
 
     def match(self, backend: Any) -> bool:
-        """Whether a backend has every attribute with the value wanted."""
+        """Return whether a backend has every attribute with the value wanted."""
         configuration = backend.configuration()
         self._known.update(configuration.to_dict())
         # Every attribute is looked up, also after the first that differs.
@@ -273,11 +269,3 @@ class _Attributes:
 
 
 _ABSENT = object()
-
-
-def _flat(filters: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in filters.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

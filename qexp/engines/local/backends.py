@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def fake(name: str = "FakeManilaV2") -> BackendV2:
-    """A snapshot of a real device, from `qiskit_ibm_runtime.fake_provider`.
+    """Return a snapshot of a real device, from `qiskit_ibm_runtime.fake_provider`.
 
-    Asked again for the same, it gives the same object: the points of a sweep share it.
+    Calls in a row with the same name give the same object, so that the points of a sweep share it.
 
     Args:
         name: Name of the class (`FakeManilaV2`) or of the backend (`fake_manila`).
@@ -30,7 +30,7 @@ def fake(name: str = "FakeManilaV2") -> BackendV2:
 
 @lru_cache(maxsize=1)
 def _fake(name: str) -> BackendV2:
-    from qexp.engines.deferred import defer_client
+    from qexp.engines.lazy_client import defer_client
 
     defer_client()
     import qiskit_ibm_runtime.fake_provider as fake_provider  # noqa: PLR0402 - nothing else of it
@@ -46,7 +46,7 @@ def _fake(name: str) -> BackendV2:
         backend: BackendV2 = by_name[name]()
         return backend
     close = get_close_matches(name, by_name, n=3)
-    hint = f"did you mean {', '.join(close)}?" if close else "for example FakeManilaV2."
+    hint = f"did you mean {', '.join(close)}?" if close else "for example FakeManilaV2"
     raise ConfigError(
         f"backend.name={name!r} is none of the {len(classes)} fake backends "
         f"in qiskit_ibm_runtime.fake_provider; {hint}"
@@ -64,7 +64,7 @@ def aer(
         "matrix_product_state",
     ] = "automatic",
 ) -> BackendV2:
-    """The ideal `AerSimulator`: no noise, every pair of qubits coupled.
+    """Return the ideal `AerSimulator`: no noise, every pair of qubits coupled.
 
     Args:
         num_qubits: Number of qubits; None means as many as the machine's memory allows.
@@ -78,7 +78,7 @@ def aer(
 
 
 def require_backend(backend: Any, engine: str) -> None:
-    """Refuse what is no Qiskit `BackendV2`.
+    """Refuse what is not a Qiskit `BackendV2`.
 
     Raises:
         ConfigError: It is something else.
@@ -93,9 +93,9 @@ def require_backend(backend: Any, engine: str) -> None:
 
 
 def calibration(backend: BackendV2) -> dict[str, Any] | None:
-    """The backend's properties, JSON-able, or None where it has none."""
+    """Return the backend's properties, JSON-able, or None where it has none."""
     from qexp.core.jsonable import to_jsonable
 
-    properties = getattr(backend, "properties", None)
-    known = properties() if callable(properties) else None
-    return None if known is None else to_jsonable(known.to_dict())
+    read_properties = getattr(backend, "properties", None)
+    properties = read_properties() if callable(read_properties) else None
+    return None if properties is None else to_jsonable(properties.to_dict())

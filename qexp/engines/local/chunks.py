@@ -131,19 +131,8 @@ def _cancel(futures: Sequence[Future[Simulated]]) -> None:
 
 def _simulate(simulation: Simulation, request: JobRequest, chunk: _Chunk) -> Simulated:
     """In a worker: its part of a job."""
-    simulated = simulation.run(*_part(request, _pubs(request), chunk))
-    return replace(simulated, backend_properties=None)
-
-
-_loaded: dict[str, Sequence[Any]] = {}
-
-
-def _pubs(request: JobRequest) -> Sequence[Any]:
-    """In a worker: the PUBs of a job. Those of the newest are kept for its other chunks."""
-    if request.tag not in _loaded or not request.tag:
-        _loaded.clear()
-        _loaded[request.tag] = request.load_pubs()
-    return _loaded[request.tag]
+    pubs = simulation.load_pubs(request)
+    return replace(simulation.run(*_part(request, pubs, chunk)), backend_properties=None)
 
 
 def _chunks(request: JobRequest) -> list[_Chunk]:

@@ -12,9 +12,9 @@ from pydantic import Field
 
 from qexp.core.model import PrimitiveSpec
 from qexp.engines.local.backends import require_backend
-from qexp.engines.local.classical import aer_objection
-from qexp.engines.local.honoured import unhonoured
-from qexp.engines.payload import wire_bytes
+from qexp.engines.local.supported_options import unsupported_options
+from qexp.engines.primitives import wire_bytes
+from qexp.simulator.aer_limits import aer_objection
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class LocalEngine:
     """Runs jobs on an embedded simulator of the backend.
 
-    The primitive's implementation (client or legacy) is recorded, it changes nothing here.
+    The primitive's implementation (client or legacy) is recorded, but changes nothing here.
 
     Args:
         allow_ignored_options: Whether declared options that have no effect here are tolerated.
@@ -48,8 +48,8 @@ class LocalEngine:
     uses_qpu: bool = field(default=False, init=False)
 
     def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:
-        """Declared options (dotted path -> value) that would have no effect on this engine."""
-        return unhonoured(primitive)
+        """Return the declared options (dotted path -> value) that this engine would ignore."""
+        return unsupported_options(primitive)
 
     def check_backend(self, backend: BackendV2) -> None:
         """Accept every Qiskit `BackendV2`.
@@ -60,7 +60,7 @@ class LocalEngine:
         require_backend(backend, self.name)
 
     def pub_objection(self, backend: BackendV2) -> Callable[[Pub], str | None]:
-        """What says why an ISA PUB cannot be simulated, or not exactly if that is asked for."""
+        """Return a function that says why an ISA PUB cannot be simulated as the engine is set."""
         from qiskit.primitives.containers.estimator_pub import EstimatorPub
 
         simulation = self._simulation(backend)
@@ -80,9 +80,9 @@ class LocalEngine:
         backend: BackendV2,  # noqa: ARG002 - part of the protocol
         qpy: bytes,  # noqa: ARG002 - differs between processes
     ) -> int:
-        """Size that one ISA PUB would have on the wire to IBM's service, in bytes.
+        """Return the size in bytes that an ISA PUB would have on the wire to IBM's service.
 
-        The same in every process, because jobs are cut by it and their data must not differ.
+        It is the same in every process: jobs are cut by it, and their data must not differ.
         """
         return wire_bytes(primitive, pub, _steady_qpy(pub.circuit))
 
@@ -115,13 +115,28 @@ class LocalEngine:
         )
 
     def _simulation(self, backend: BackendV2) -> Simulation:
-        from qexp.engines.local.simulation import simulation_of
+        return _simulation_of(backend, self.exact_expectation_values)
 
-        return simulation_of(backend, self.exact_expectation_values)
+
+def _simulation_of(backend: BackendV2, exact: bool) -> Simulation:
+    """Return the simulation of this very backend, kept so that the points of a sweep share it.
+
+    It is kept by this process, because each point has an engine of its own.
+    """
+    global _newest  # noqa: PLW0603
+    from qexp.engines.local.simulation import Simulation
+
+    # Not by equality: a user's own backends may be equal and have other noise.
+    if _newest is None or _newest.backend is not backend or _newest.exact != exact:
+        _newest = Simulation(backend, exact)
+    return _newest
+
+
+_newest: Simulation | None = None
 
 
 def _steady_qpy(circuit: QuantumCircuit) -> bytes:
-    """QPY without what differs between processes: the order in the layout, ids of parameters."""
+    """Return QPY without what differs between processes: layout order and parameter ids."""
     from qiskit import qpy
 
     bare, stream = circuit.copy(name="circuit"), io.BytesIO()

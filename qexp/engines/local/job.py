@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from qexp.core.model import FailureKind, JobOutcome, JobRequest, JobState, Span
+from qexp.text import utc_text
 
 if TYPE_CHECKING:
     from qiskit.primitives import PrimitiveResult
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Simulated:
-    """What the simulation of one job gives.
+    """The simulation of one job.
 
     Attributes:
         result: The job's result.
@@ -41,13 +42,14 @@ class LocalJob:
 
     Attributes:
         id: Its id.
-        batch_id: That of its batch.
+        batch_id: The id of its batch.
         request: What was submitted; None once the job has ended.
         partition: Index of its partition.
         created: When it was submitted.
         state: Its state.
         running: When it began to run, or None.
         finished: When it ended, or None.
+        usage_s: How long it ran, in seconds.
         outcome: Its outcome, from its end until it is collected.
     """
 
@@ -59,80 +61,83 @@ class LocalJob:
     state: JobState = "QUEUED"
     running: float | None = None
     finished: float | None = None
+    usage_s: float = 0.0
     outcome: JobOutcome | None = None
 
-    def finish(
-        self,
-        at: float,
-        *,
-        failure: FailureKind | None = None,
-        error: str | None = None,
-        simulated: Simulated | None = None,
-        usage_s: float = 0.0,
-        span: tuple[float, float] = (0.0, 0.0),
-    ) -> None:
-        """End the job.
+    def finish(self, at: float, simulated: Simulated, span: tuple[float, float]) -> None:
+        """End the job with a result.
 
         Args:
             at: When it ended.
-            failure: Why it has no result; None if it has one.
-            error: The same in one line.
-            simulated: What its simulation gave.
-            usage_s: How long it was worked on, in seconds.
+            simulated: Its simulation.
             span: When its PUBs were simulated.
         """
+        start, stop = (timestamp(seconds) for seconds in span)
+        self._end(
+            at,
+            "DONE",
+            result=simulated.result,
+            options=simulated.options,
+            spans=tuple(
+                Span(start, stop, pub, size) for pub, size in enumerate(simulated.executions)
+            ),
+            backend_properties=simulated.backend_properties,
+            info=simulated.info,
+        )
+
+    def fail(self, at: float, failure: FailureKind, error: str) -> None:
+        """End the job without a result.
+
+        Args:
+            at: When it ended.
+            failure: The kind of failure.
+            error: The reason on one line.
+        """
+        state: JobState = "CANCELLED" if failure == "cancelled" else "ERROR"
+        self._end(at, state, failure=failure, error=error)
+
+    def _end(
+        self,
+        at: float,
+        state: JobState,
+        *,
+        result: Any = None,
+        info: Mapping[str, Any] | None = None,
+        **known: Any,
+    ) -> None:
         request = self.request
         assert request is not None
         # The request holds on to the loader of the circuits.
         self.request = None
-        self.finished = at
-        self.state = _final_state(failure)
-        start, stop = (timestamp(seconds) for seconds in span)
+        self.finished, self.state = at, state
+        times = {"created": self.created, "running": self.running, "finished": at}
         self.outcome = JobOutcome(
-            job_id=self.id,
-            partition=self.partition,
-            state=self.state,
-            result=simulated.result if simulated else None,
-            error=error,
+            self.id,
+            self.partition,
+            state,
+            result,
             metrics={
-                "timestamps": {
-                    "created": timestamp_or_none(self.created),
-                    "running": timestamp_or_none(self.running),
-                    "finished": timestamp_or_none(self.finished),
-                },
-                "usage": {"qpu_charge_time_seconds": usage_s, "status": "complete"},
+                "timestamps": {name: timestamp_or_none(time) for name, time in times.items()},
+                "usage": {"qpu_charge_time_seconds": self.usage_s, "status": "complete"},
             },
-            options=simulated.options if simulated else request.primitive.options,
-            spans=tuple(
-                Span(start, stop, pub, size)
-                for pub, size in enumerate(simulated.executions if simulated else ())
-            ),
-            backend_properties=simulated.backend_properties if simulated else None,
             info={
                 "primitive": request.primitive.kind,
                 "implementation": request.primitive.implementation,
                 "tags": list(request.tags),
                 "seed": request.seed,
-                **(simulated.info if simulated else {}),
+                **(info or {}),
             },
-            failure=failure,
             attempt=request.attempt,
             batch_id=self.batch_id,
+            **{"options": request.primitive.options, **known},
         )
 
 
 def timestamp(seconds: float) -> str:
-    """A moment in seconds since the epoch as ISO 8601 UTC."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    """Format a moment in seconds since the epoch as ISO 8601 UTC."""
+    return utc_text(datetime.fromtimestamp(seconds, UTC))
 
 
 def timestamp_or_none(seconds: float | None) -> str | None:
-    """The same, or None where there was no such moment."""
+    """Format a moment as `timestamp` does, or return None where there was no such moment."""
     return None if seconds is None else timestamp(seconds)
-
-
-def _final_state(failure: FailureKind | None) -> JobState:
-    if failure is None:
-        return "DONE"
-    return "CANCELLED" if failure == "cancelled" else "ERROR"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qexp.engines.deferred import defer_client
+from qexp.engines.lazy_client import defer_client
 
 defer_client()
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from qexp.core.model import Implementation, PrimitiveKind, PrimitiveSpec
+from qexp.engines.ibm.private_api import encode_program
+from qexp.engines.options import build_options, client_module, dump_options
 from qexp.engines.primitives import encoded_bytes, make_primitive
 from qexp.errors import EngineError, PlanError
 from tests.unit.engines.jobs import isa_pub, qpy_of
@@ -83,13 +85,11 @@ def test_legacy_size_is_that_of_the_clients_encoding(backend: Any, kind: Primiti
 
 @pytest.mark.parametrize("kind", ["sampler", "estimator"])
 def test_client_size_is_what_is_sent_without_the_options(backend: Any, kind: PrimitiveKind) -> None:
-    from qexp.engines import primitives
-
     spec = PrimitiveSpec(kind)
     pub = isa_pub(kind, backend)
     size = encoded_bytes(spec, pub, backend, qpy_of(pub))
-    sent = len(json.dumps(primitives._encoded(*primitives._prepared(spec, pub, backend), kind)))
-    dumped = len(json.dumps(primitives.dump_options("client", options_of(kind))))
+    sent = len(json.dumps(encoded(kind, [pub], 50, backend)))
+    dumped = len(json.dumps(dump_options("client", build_options(kind, "client", {}))))
     assert size - 100 <= sent <= size + dumped + 600
 
 
@@ -99,7 +99,6 @@ def test_a_job_of_plain_circuits_is_no_larger_than_its_pubs(backend: Any) -> Non
     from qiskit_ibm_runtime.json import RuntimeEncoder
 
     from qexp.circuits.random import random_circuits
-    from qexp.engines import primitives
 
     passes = generate_preset_pass_manager(backend=backend, optimization_level=1, seed_transpiler=1)
     circuits = random_circuits(num_circuits=10, seed_sequence=np.random.SeedSequence(1))
@@ -112,10 +111,7 @@ def test_a_job_of_plain_circuits_is_no_larger_than_its_pubs(backend: Any) -> Non
         for which in ("legacy", "client")
     )
     assert legacy == client == pytest.approx(len(json.dumps(pubs, cls=RuntimeEncoder)), rel=0.02)
-    program, options = primitives._client_prepare("sampler")(
-        pubs, options_of("sampler"), 50, backend=backend
-    )
-    sent = primitives._encoded(program, options, "sampler")
+    sent = encoded("sampler", pubs, 50, backend)
     assert client / 3 < len(json.dumps(sent)) < client
 
 
@@ -132,7 +128,7 @@ def test_a_circuit_that_is_sent_as_it_is_is_not_encoded_again(
         raise AssertionError("encoded")
 
     monkeypatch.setattr(qpy, "dump", refuse)
-    monkeypatch.setattr("qexp.engines.primitives._encoded", refuse)
+    monkeypatch.setattr("qexp.engines.primitives.encode_program", refuse)
     monkeypatch.setattr("qiskit_ibm_runtime.json.dump", refuse)
     spec = PrimitiveSpec("sampler", implementation)
     assert encoded_bytes(spec, pub, backend, raw) > 100
@@ -159,10 +155,12 @@ def test_what_may_be_stored_in_another_form_is_measured_as_the_client_sends_it(
     assert len(sizes) == 1
 
 
-def options_of(kind: PrimitiveKind) -> Any:
-    from qexp.engines.options import build_options
-
-    return build_options(kind, "client", {})
+def encoded(kind: PrimitiveKind, pubs: list[Any], shots: int, backend: Any) -> dict[str, Any]:
+    """What the client's executor sends for a whole job."""
+    default = shots if kind == "sampler" else None
+    options = build_options(kind, "client", {})
+    prepared = client_module(kind, "prepare").prepare(pubs, options, default, backend=backend)
+    return encode_program(*prepared, kind)
 
 
 def test_twirling_inflates_the_payload(backend: Any) -> None:

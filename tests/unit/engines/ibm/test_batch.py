@@ -9,7 +9,7 @@ from qexp.core.model import FINAL_STATES, Implementation, JobRequest, PrimitiveK
 from qexp.core.protocols import Batch, Engine
 from qexp.engines.ibm.batch import IBMBatch
 from qexp.engines.ibm.engine import IBMEngine
-from qexp.engines.ibm.jobs import state_of
+from qexp.engines.ibm.jobs import read_state
 from qexp.engines.ibm.select import named
 from qexp.errors import ConfigError, EngineError, UndeliveredError
 from tests.emulator import INSTANCE, MANILA, TOKEN, IBMEmulator, Response
@@ -245,7 +245,7 @@ def test_strange_spans_lose_no_result(
     def fail(result: Any) -> None:
         raise IndexError("tuple index out of range")
 
-    monkeypatch.setattr("qexp.engines.ibm.collect.spans_of", fail)
+    monkeypatch.setattr("qexp.engines.ibm.collect.read_spans", fail)
     job_id = batch.submit(job(backend))
     finish(ibm_emulator, batch)
     outcome = batch.collect(job_id)
@@ -287,7 +287,7 @@ def test_closing_can_be_repeated(ibm_emulator: IBMEmulator, batch: IBMBatch) -> 
 
 def test_wait_sleeps_no_longer_than_asked(batch: IBMBatch) -> None:
     slept: list[float] = []
-    waiting = IBMBatch(batch._session, poll_interval_s=3.0, sleep=slept.append)
+    waiting = IBMBatch(batch._session, batch._backend, poll_interval_s=3.0, sleep=slept.append)
     for timeout_s, expected in ((60.0, 3.0), (0.25, 0.25), (-1.0, 0.0)):
         slept.clear()
         waiting.wait(timeout_s, lambda: False)
@@ -297,7 +297,7 @@ def test_wait_sleeps_no_longer_than_asked(batch: IBMBatch) -> None:
 
 def test_wait_stops_when_told(batch: IBMBatch) -> None:
     slept: list[float] = []
-    waiting = IBMBatch(batch._session, poll_interval_s=3.0, sleep=slept.append)
+    waiting = IBMBatch(batch._session, batch._backend, poll_interval_s=3.0, sleep=slept.append)
     waiting.wait(60.0, lambda: len(slept) == 2)
     assert len(slept) == 2
     waiting.wait(60.0, lambda: True)
@@ -321,7 +321,7 @@ def test_wait_stops_when_told(batch: IBMBatch) -> None:
     ],
 )
 def test_states_are_mapped_as_by_the_client(entry: dict[str, Any], state: str) -> None:
-    assert state_of(entry) == state
+    assert read_state(entry) == state
 
 
 def test_only_the_simulators_options_mean_nothing_to_a_qpu() -> None:

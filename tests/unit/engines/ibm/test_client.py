@@ -11,12 +11,11 @@ from qiskit_ibm_runtime.exceptions import IBMNotAuthorizedError, IBMRuntimeError
 from requests import ConnectionError as RequestsConnectionError
 
 from qexp.engines.ibm.client import (
-    one_line,
+    client_reason,
     quiet_client_log,
     reading,
     redact,
-    redacted,
-    renew_token_on_refusal,
+    redact_json,
     service_call,
 )
 from qexp.errors import ConfigError, EngineError
@@ -33,28 +32,28 @@ def test_no_secret_passes(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
     text = f"see https://quantum.cloud.ibm.com/instances/{secret} or '{secret}', Bearer {secret}"
     for shown in (
         redact(text),
-        one_line(IBMRuntimeError(text)),
-        str(redacted({"a": [text], text: 1})),
+        client_reason(IBMRuntimeError(text)),
+        str(redact_json({"a": [text], text: 1})),
     ):
         assert secret not in shown
         assert "0123456789abcdef" not in shown
 
 
-def test_redacted_is_plain_json() -> None:
+def test_redacted_values_are_plain_json() -> None:
     value = {"at": datetime(2026, 1, 2, tzinfo=UTC), "n": (1, None, True)}
-    assert redacted(value) == {"at": "2026-01-02T00:00:00+00:00", "n": [1, None, True]}
+    assert redact_json(value) == {"at": "2026-01-02T00:00:00+00:00", "n": [1, None, True]}
 
 
-def test_one_line_names_what_the_service_said() -> None:
+def test_a_reason_names_what_the_service_said() -> None:
     reply = '{"errors": [{"code": 1291, "message": "Job not found.\\n ID: x"}], "trace": "t"}'
     error = RequestsApiError(f"404 Client Error: for url: http://h/jobs/x. {reply}", 404)
     said = "404 Client Error: for url: http://h/jobs/x. Job not found. ID: x (code 1291)"
-    assert one_line(error) == said
+    assert client_reason(error) == said
 
 
-def test_one_line_is_never_empty_nor_long() -> None:
-    assert one_line(RuntimeError()) == "RuntimeError"
-    assert len(one_line(RuntimeError("x\n" * 5000))) == 400
+def test_a_reason_is_never_empty_nor_long() -> None:
+    assert client_reason(RuntimeError()) == "RuntimeError"
+    assert len(client_reason(RuntimeError("x\n" * 5000))) == 400
 
 
 @pytest.mark.parametrize(
@@ -109,10 +108,6 @@ def test_what_is_no_reply_is_named_as_it_is(error: Exception) -> None:
         raise error
     with pytest.raises(ConfigError, match="mine"), reading("asking"):
         raise ConfigError("mine")
-
-
-def test_a_client_without_tokens_has_none_to_renew() -> None:
-    renew_token_on_refusal(object())
 
 
 def test_warnings_of_the_client_go_to_the_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,8 +9,8 @@ import pytest
 from qexp.core.model import PrimitiveSpec
 from qexp.engines.ibm.batch import IBMBatch
 from qexp.engines.ibm.engine import IBMEngine
-from qexp.engines.ibm.failures import Expiry, failure_of
-from qexp.engines.ibm.jobs import state_of
+from qexp.engines.ibm.failures import Expiry, classify_failure
+from qexp.engines.ibm.jobs import read_state
 from qexp.engines.ibm.select import named
 from qexp.errors import EngineError
 from tests.emulator import MANILA, IBMEmulator, Response
@@ -69,9 +69,9 @@ def entry(status: str, code: Any = None, reason: str | None = None) -> dict[str,
 def test_what_a_failure_means(
     listed: dict[str, Any], stamps: dict[str, Any], expected: str
 ) -> None:
-    state = state_of(listed)
+    state = read_state(listed)
     assert state in ("ERROR", "CANCELLED")
-    assert failure_of(listed, state, stamps, NEVER) == expected
+    assert classify_failure(listed, state, stamps, NEVER) == expected
 
 
 @pytest.mark.parametrize("status", ["Failed", "Cancelled"])
@@ -85,10 +85,12 @@ def test_a_batchs_time_is_over(status: str, ended: str, is_expired: bool) -> Non
     listed = entry(status)
     stamps = {"running": None, "finished": ended}
     for _ in range(2):
-        failure = failure_of(listed, state_of(listed), stamps, expiry)
+        failure = classify_failure(listed, read_state(listed), stamps, expiry)
         assert (failure == "expired") is is_expired
     assert batch.asked == 1
-    assert failure_of(listed, state_of(listed), RAN | {"finished": ended}, expiry) != "expired"
+    assert (
+        classify_failure(listed, read_state(listed), RAN | {"finished": ended}, expiry) != "expired"
+    )
 
 
 def test_a_batch_that_runs_is_not_over() -> None:

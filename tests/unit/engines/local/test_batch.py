@@ -121,7 +121,7 @@ def test_after_max_time_the_running_job_finishes_and_queued_ones_fail(
     clock.now += 59
     last = batch.submit(job(2))
     clock.now += 1
-    with pytest.raises(BatchOverError, match=r"Partition 3 .* max_time of 60 s"):
+    with pytest.raises(BatchOverError, match=r"partition 3 .* max_time of 60 s"):
         batch.submit(job(3))
     assert batch.details()["accepting_jobs"] is False
     clock.now += 5
@@ -196,8 +196,8 @@ def test_a_simulation_that_raises_is_an_internal_failure() -> None:
 @pytest.mark.parametrize(
     ("way_out", "reason"),
     [
-        (LocalBatch.abandon, "Abandoned before it ran."),
-        (LocalBatch.cancel, "Cancelled before it ran."),
+        (LocalBatch.abandon, "abandoned before it ran"),
+        (LocalBatch.cancel, "cancelled before it ran"),
     ],
 )
 def test_the_queue_is_dropped_and_the_running_job_finishes(

@@ -135,11 +135,10 @@ def test_a_job_that_is_abandoned_is_not_waited_for(make: Any):
             shared.run(job)
 
 
-def test_a_backend_that_cannot_be_pickled_is_simulated_here(
-    make: Any, caplog: pytest.LogCaptureFixture
-):
-    simulation = make()
-    simulation._backend.lock = threading.Lock()
+def test_a_backend_that_cannot_be_pickled_is_simulated_here(caplog: pytest.LogCaptureFixture):
+    backend = type(fake())()
+    backend.lock = threading.Lock()
+    simulation = Simulation(backend)
     with caplog.at_level("WARNING", "qexp"):
         simulated = ChunkedSimulation(lambda: simulation, Workers(2)).run(request(3 * CHUNK_PUBS))
     assert len(simulated.result) == 3 * CHUNK_PUBS

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def write_result(result: PrimitiveResult[Any], stream: TextIO) -> None:
     """Write a `PrimitiveResult` so that `json.load(stream, cls=RuntimeDecoder)` returns it.
 
-    It is what https://quantum.cloud.ibm.com/docs/guides/save-jobs documents for keeping results.
+    This is what https://quantum.cloud.ibm.com/docs/guides/save-jobs documents for keeping results.
     """
     from qiskit_ibm_runtime import RuntimeEncoder
 

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qexp.core.model import PrimitiveKind, PrimitiveSpec
-from qexp.engines.local.honoured import unhonoured
+from qexp.engines.local.supported_options import unsupported_options
 
 
 def lost(kind: PrimitiveKind, options: dict[str, Any]) -> dict[str, Any]:
-    return unhonoured(PrimitiveSpec(kind, options=options))
+    return unsupported_options(PrimitiveSpec(kind, options=options))
 
 
 @pytest.mark.parametrize(

@@ -22,11 +22,8 @@ from qiskit_aer.noise import NoiseModel, depolarizing_error
 
 from qexp.circuits.efficient_su2 import efficient_su2_pubs
 from qexp.circuits.ising import ising_pubs
-from qexp.engines.local import estimation, evolution
 from qexp.engines.local.backends import aer, fake
-from qexp.engines.local.estimation import Estimation
-from qexp.engines.local.reduced import ReducedDevice
-from qexp.errors import EngineError
+from qexp.simulator import NoisyEstimator, SimulationError, methods, states
 
 OBSERVABLES = [
     "ZIII",
@@ -38,8 +35,12 @@ OBSERVABLES = [
 
 
 @cache
-def manila() -> Estimation:
-    return Estimation(ReducedDevice(fake("FakeManilaV2")))
+def manila() -> NoisyEstimator:
+    return NoisyEstimator(fake("FakeManilaV2"))
+
+
+def ideal(*arguments: Any) -> NoisyEstimator:
+    return NoisyEstimator(aer(*arguments))
 
 
 def isa_pubs(backend: BackendV2, pubs: Any, precision: float | None = None) -> list[EstimatorPub]:
@@ -74,10 +75,17 @@ def ising(num_qubits: int = 4) -> Any:
 
 
 def run(
-    target: Estimation, pubs: Any, *, seed: int = 1, precision: float = 1 / 64, exact: bool = False
+    target: NoisyEstimator,
+    pubs: Any,
+    *,
+    seed: int = 1,
+    precision: float = 1 / 64,
+    exact: bool = False,
 ) -> PrimitiveResult[Any]:
     coerced = [EstimatorPub.coerce(pub) for pub in pubs]
-    return target.run(coerced, precision=precision, seed=seed, exact=exact)
+    if exact:
+        coerced = [EstimatorPub(p.circuit, p.observables, p.parameter_values, 0.0) for p in coerced]
+    return target.estimate(coerced, precision=precision, seed=seed)
 
 
 def flat(result: PrimitiveResult[Any], name: str = "evs") -> NDArray[np.float64]:
@@ -116,7 +124,7 @@ def test_the_result_is_that_of_qiskit_but_for_its_numbers() -> None:
 @pytest.mark.parametrize("sets", [(), (5,), (2, 3)])
 def test_without_noise_exact_values_are_those_of_the_state_vector(sets: tuple[int, ...]) -> None:
     pubs = [*ansatz(sets, num_circuits=2), *ising()]
-    exact = run(Estimation(aer()), pubs, exact=True)
+    exact = run(ideal(), pubs, exact=True)
     expected = StatevectorEstimator().run(pubs).result()
     np.testing.assert_allclose(flat(exact), flat(expected), atol=1e-12)
     assert not flat(exact, "stds").any()
@@ -201,22 +209,22 @@ def test_samples_have_the_exact_values_as_mean_and_the_stds_as_spread() -> None:
 def test_noise_and_standard_errors_are_those_of_plain_aer(name: str) -> None:
     backend = fake(name)
     pubs = isa_pubs(backend, [*ansatz((6,)), *ising()], precision=0.02)
-    ours = run(Estimation(ReducedDevice(backend)), pubs)
+    ours = run(NoisyEstimator(backend), pubs)
     theirs = reference(AerSimulator.from_backend(backend), pubs, 0.02)
     single = np.array(flat(theirs, "stds") > 1e-9)
     spread = np.hypot(flat(ours, "stds"), flat(theirs, "stds"))[single]
     assert_normal((flat(ours) - flat(theirs))[single] / spread)
     np.testing.assert_allclose(flat(ours, "stds"), flat(theirs, "stds"), rtol=0.2, atol=2e-3)
     # The same test tells noise from no noise.
-    ideal = run(Estimation(aer()), pubs, exact=True)
-    deviations = (flat(ours) - flat(ideal))[single] / flat(ours, "stds")[single]
+    noiseless = run(ideal(), pubs, exact=True)
+    deviations = (flat(ours) - flat(noiseless))[single] / flat(ours, "stds")[single]
     assert np.mean(deviations**2) > 3
 
 
 def test_shot_by_shot_and_evolved_are_one_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
     pubs = isa_pubs(fake(), [*ansatz((6,)), *ising()], precision=0.02)
     exact = flat(run(manila(), pubs, exact=True))
-    monkeypatch.setattr(estimation, "_is_worthwhile", lambda *_: False)
+    monkeypatch.setattr(methods, "is_density_matrix_cheaper", lambda *_: False)
     sampled = run(manila(), pubs)
     stds = flat(sampled, "stds")
     assert_normal((flat(sampled) - exact)[stds > 0] / stds[stds > 0])
@@ -229,12 +237,12 @@ def test_terms_of_one_basis_share_their_shots(
     shot_by_shot: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if shot_by_shot:
-        monkeypatch.setattr(estimation, "_MAX_PURE_QUBITS", 0)
+        monkeypatch.setattr(methods, "MAX_PURE_QUBITS", 0)
     bell = QuantumCircuit(2)
     bell.h(0)
     bell.cx(0, 1)
     for seed in range(5):
-        evs = run(Estimation(aer()), [(bell, ["ZI", "IZ", "ZZ"])], seed=seed)[0].data.evs
+        evs = run(ideal(), [(bell, ["ZI", "IZ", "ZZ"])], seed=seed)[0].data.evs
         assert evs[0] == evs[1]
         assert evs[2] == 1
 
@@ -251,7 +259,7 @@ def test_broadcasting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if shot_by_shot:
-        monkeypatch.setattr(estimation, "_MAX_PURE_QUBITS", 0)
+        monkeypatch.setattr(methods, "MAX_PURE_QUBITS", 0)
     first, second = Parameter("b"), Parameter("a")
     circuit = QuantumCircuit(2)
     circuit.rx(first, 0)
@@ -262,7 +270,7 @@ def test_broadcasting(
     values = {(first, second): rng.uniform(-3, 3, (*sets, 2))}
     pub = EstimatorPub.coerce((circuit, labels, values))
     expected = StatevectorEstimator().run([pub]).result()[0].data.evs
-    data = run(Estimation(aer()), [pub], precision=0.02)[0].data
+    data = run(ideal(), [pub], precision=0.02)[0].data
     assert data.evs.shape == np.broadcast_shapes(observables, sets)
     assert np.all(np.abs(data.evs - expected) < 5 * data.stds + 1e-9)
 
@@ -271,12 +279,12 @@ def test_circuits_without_parameters_and_terms_without_operators() -> None:
     circuit = QuantumCircuit(3)
     circuit.h(0)
     pub = EstimatorPub.coerce((circuit, ["III", "IIZ", "ZII", {"IIX": 2.0, "III": -1.0}]))
-    data = run(Estimation(aer()), [pub])[0].data
+    data = run(ideal(), [pub])[0].data
     assert data.evs[[0, 2, 3]].tolist() == [1, 1, 1]
     assert data.stds[[0, 2, 3]].tolist() == [0, 0, 0]
     assert 0 < abs(data.evs[1]) < 0.1
     empty = EstimatorPub.coerce((QuantumCircuit(2), "II"))
-    assert run(Estimation(aer()), [empty])[0].data.evs == 1
+    assert run(ideal(), [empty])[0].data.evs == 1
 
 
 def test_idle_qubits_are_read_out_with_their_noise() -> None:
@@ -298,7 +306,7 @@ def test_projectors() -> None:
     circuit.ry(0.8, 0)
     circuit.cx(0, 1)
     observables = ["01", "1I", "+Z", "rl", "0-"]
-    exact = run(Estimation(aer()), [(circuit, observables)], exact=True)[0].data.evs
+    exact = run(ideal(), [(circuit, observables)], exact=True)[0].data.evs
     one = Statevector(circuit)
     qubit = {"0": [1, 0], "1": [0, 1], "+": [1, 1], "-": [1, -1], "r": [1, 1j], "l": [1, -1j]}
     for value, label in zip(exact, observables, strict=True):
@@ -319,7 +327,7 @@ def test_the_seed_decides_and_memory_does_not(monkeypatch: pytest.MonkeyPatch) -
     assert (first[0].data.evs != first[1].data.evs).any()
     assert (flat(run(manila(), pubs, seed=5)) != flat(first)).any()
     for sets in (1, 3):
-        monkeypatch.setattr(evolution, "_CHUNK_SETS", sets)
+        monkeypatch.setattr(states, "_CHUNK_SETS", sets)
         assert flat(run(manila(), pubs, seed=4)).tolist() == flat(first).tolist()
 
 
@@ -335,7 +343,7 @@ def test_each_parameter_set_is_evolved_once_and_all_in_one_call(
         return job
 
     monkeypatch.setattr(AerSimulator, "run", spy)
-    run(Estimation(aer()), ansatz((4, 5)))
+    run(ideal(), ansatz((4, 5)))
     assert simulated == [20]
 
 
@@ -372,13 +380,13 @@ def test_wide_noisy_circuits_are_measured_shot_by_shot() -> None:
     for qubit in range(13):
         cat.cx(qubit, qubit + 1)
     pub = isa_pubs(backend, [(cat, ["I" * 9 + "ZIIIZ", "I" * 13 + "Z"])], precision=0.1)[0]
-    estimator = Estimation(ReducedDevice(backend))
+    estimator = NoisyEstimator(backend)
     data = run(estimator, [pub])[0].data
     # Noise takes away some of the correlation, and adds little magnetisation.
     assert 0.3 < data.evs[0] < 1
     assert abs(data.evs[1]) < 0.5
     assert run(estimator, [pub])[0].data.evs.tolist() == data.evs.tolist()
-    with pytest.raises(EngineError, match="at most 11 qubits"):
+    with pytest.raises(SimulationError, match="at most 11 qubits"):
         run(estimator, [pub], exact=True)
 
 
@@ -391,8 +399,8 @@ def test_resets_are_part_of_the_evolution_with_noise() -> None:
     theirs = reference(AerSimulator.from_backend(fake()), [pub], 0.02)[0].data
     assert abs(exact - theirs.evs) < 5 * theirs.stds
     assert exact > 0.8
-    ideal = run(Estimation(aer()), [pub])[0].data
-    assert ideal.evs == 1
+    noiseless = run(ideal(), [pub])[0].data
+    assert noiseless.evs == 1
 
 
 def dynamic() -> QuantumCircuit:
@@ -406,7 +414,7 @@ def dynamic() -> QuantumCircuit:
 
 def test_dynamic_circuits_are_measured_shot_by_shot() -> None:
     pub = EstimatorPub.coerce((dynamic(), ["ZIZ", "ZII", "IIX"]))
-    data = run(Estimation(aer()), [pub])[0].data
+    data = run(ideal(), [pub])[0].data
     assert data.evs[0] == 1
     assert np.all(np.abs(data.evs[1:]) < 0.1)
 
@@ -414,17 +422,20 @@ def test_dynamic_circuits_are_measured_shot_by_shot() -> None:
 @pytest.mark.parametrize(
     ("estimator", "circuit"),
     [
-        (Estimation(aer()), dynamic()),
-        (Estimation(aer(25, "statevector")), efficient_su2(25, reps=0).assign_parameters([1] * 50)),
-        (Estimation(aer(2, "stabilizer")), QuantumCircuit(2)),
+        (ideal(), dynamic()),
+        (
+            ideal(25, "statevector"),
+            efficient_su2(25, reps=0).assign_parameters([1] * 50),
+        ),
+        (ideal(2, "stabilizer"), QuantumCircuit(2)),
     ],
     ids=["dynamic", "wide", "stabilizer"],
 )
 def test_what_has_no_exact_values_is_refused_in_one_line(
-    estimator: Estimation, circuit: QuantumCircuit
+    estimator: NoisyEstimator, circuit: QuantumCircuit
 ) -> None:
     circuit.name = "mine"
-    with pytest.raises(EngineError, match=r"'mine'.*exact") as caught:
+    with pytest.raises(SimulationError, match=r"'mine'.*exact") as caught:
         run(estimator, [(circuit, "Z" * circuit.num_qubits)], exact=True)
     assert "\n" not in str(caught.value)
 
@@ -434,7 +445,7 @@ def test_wide_circuits_that_a_simulator_can_do() -> None:
     wide.h(0)
     for qubit in range(39):
         wide.cx(qubit, qubit + 1)
-    data = run(Estimation(aer(40, "stabilizer")), [(wide, ["X" * 40, "Z" * 40, "I" * 40])])[0].data
+    data = run(ideal(40, "stabilizer"), [(wide, ["X" * 40, "Z" * 40, "I" * 40])])[0].data
     assert data.evs.tolist() == [1, 1, 1]
 
 
@@ -442,12 +453,12 @@ def test_a_simulator_keeps_its_method_and_its_noise() -> None:
     circuit = QuantumCircuit(2)
     circuit.h(1)
     circuit.t(1)
-    with pytest.raises(EngineError, match="Simulation failed"):
-        run(Estimation(aer(2, "stabilizer")), [(circuit, "XI")])
+    with pytest.raises(SimulationError, match="Simulation failed"):
+        run(ideal(2, "stabilizer"), [(circuit, "XI")])
     model = NoiseModel(basis_gates=["x"])
     model.add_quantum_error(depolarizing_error(1.0, 1), "x", [1])
     flipped = QuantumCircuit(2)
     flipped.x(1)
-    data = run(Estimation(AerSimulator(noise_model=model)), [(flipped, ["ZI", "IZ"])])[0].data
+    data = run(NoisyEstimator(AerSimulator(noise_model=model)), [(flipped, ["ZI", "IZ"])])[0].data
     assert abs(data.evs[0]) < 0.1
     assert data.evs[1] == 1

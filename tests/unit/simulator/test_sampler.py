@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,18 +9,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.circuit import Clbit, Parameter
+from qiskit.circuit.library import quantum_volume
 from qiskit.primitives import BackendSamplerV2, DataBin
 from qiskit.primitives.containers.sampler_pub import SamplerPub
+from qiskit.transpiler import generate_preset_pass_manager
 from qiskit_aer import AerSimulator
+from scipy.stats import chi2_contingency
 
-from qexp.engines.local import sampling
 from qexp.engines.local.backends import aer, fake
-from qexp.engines.local.exact import as_final
-from qexp.engines.local.methods import is_exact_cheaper, trajectories
-from qexp.engines.local.reduced import ReducedDevice
-from qexp.engines.local.sampling import Sampling
+from qexp.simulator import NoisySampler, SimulationError, methods, sampler
+from qexp.simulator.density_matrix import as_plain
 
-NOISY = ReducedDevice(fake("FakeManilaV2"))
+NOISY = NoisySampler(fake("FakeManilaV2"))
+IDEAL = NoisySampler(aer(5))
+
+
+def sample(simulator: NoisySampler, pubs: Sequence[SamplerPub], seed: int = 1) -> Any:
+    return simulator.sample(pubs, shots=100, seed=seed)
 
 
 def permuted(shots: int | None = 60) -> SamplerPub:
@@ -45,10 +51,10 @@ def halfway() -> SamplerPub:
     return SamplerPub.coerce((circuit,), 60)
 
 
-@pytest.mark.parametrize("simulator", [NOISY, aer(5)], ids=["noisy", "ideal"])
+@pytest.mark.parametrize("simulator", [NOISY, IDEAL], ids=["noisy", "ideal"])
 def test_results_look_like_those_of_qiskits_sampler(simulator: Any) -> None:
     pubs = [permuted(), halfway(), permuted(30)]
-    ours = Sampling(simulator).run(pubs, 1)
+    ours = sample(simulator, pubs)
     theirs = BackendSamplerV2(backend=aer(5)).run(pubs).result()
     assert ours.metadata == theirs.metadata
     for one, other in zip(ours, theirs, strict=True):
@@ -70,7 +76,7 @@ def test_results_look_like_those_of_qiskits_sampler(simulator: Any) -> None:
 def test_bits_are_where_qiskits_sampler_puts_them() -> None:
     pubs = [permuted(), halfway()]
     for one, other in zip(
-        Sampling(aer(5)).run(pubs, 1),
+        sample(IDEAL, pubs),
         BackendSamplerV2(backend=aer(5)).run(pubs).result(),
         strict=True,
     ):
@@ -83,8 +89,8 @@ def test_bits_are_where_qiskits_sampler_puts_them() -> None:
 
 
 def test_noisy_bits_are_where_ideal_ones_are() -> None:
-    (noisy,) = Sampling(NOISY).run([permuted(2000)], 1)
-    (ideal,) = Sampling(aer(5)).run([permuted(2000)], 1)
+    (noisy,) = sample(NOISY, [permuted(2000)])
+    (ideal,) = sample(IDEAL, [permuted(2000)])
     for register in noisy.data:
         means = [one.data[register].to_bool_array().mean(axis=-2) for one in (noisy, ideal)]
         assert np.abs(means[0] - means[1]).max() < 0.1
@@ -94,18 +100,18 @@ def test_shots_are_in_random_order() -> None:
     circuit = QuantumCircuit(5)
     circuit.sx(0)
     circuit.measure_all()
-    (result,) = Sampling(NOISY).run([SamplerPub.coerce((circuit,), 4000)], 1)
+    (result,) = sample(NOISY, [SamplerPub.coerce((circuit,), 4000)])
     flips = result.data.meas.array[:, 0] & 1
     changes = np.count_nonzero(np.diff(flips))
     # About every second shot differs from the one before, +- 32.
     assert 1850 < changes < 2150
 
 
-@pytest.mark.parametrize("simulator", [NOISY, aer(5)], ids=["noisy", "ideal"])
+@pytest.mark.parametrize("simulator", [NOISY, IDEAL], ids=["noisy", "ideal"])
 def test_the_seed_decides_and_equal_pubs_differ(simulator: Any) -> None:
     def bits(seed: int) -> list[Any]:
         pubs = [permuted(), permuted(), halfway(), halfway()]
-        return [one.data.first.array for one in Sampling(simulator).run(pubs, seed)]
+        return [one.data.first.array for one in sample(simulator, pubs, seed)]
 
     once, again, other = bits(1), bits(1), bits(2)
     assert all((one == same).all() for one, same in zip(once, again, strict=True))
@@ -116,11 +122,6 @@ def test_the_seed_decides_and_equal_pubs_differ(simulator: Any) -> None:
 
 
 def test_shots_are_split_into_calls_whose_seeds_are_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    circuit = QuantumCircuit(8)
-    circuit.h(range(8))
-    circuit.reset(0)
-    circuit.h(0)
-    circuit.measure_all()
     calls: list[tuple[int, int]] = []
     run = AerSimulator.run
 
@@ -129,8 +130,8 @@ def test_shots_are_split_into_calls_whose_seeds_are_apart(monkeypatch: pytest.Mo
         return run(self, circuits, **options)
 
     monkeypatch.setattr(AerSimulator, "run", spy)
-    monkeypatch.setattr(sampling, "_MAX_SHOTS", 1000)
-    (result,) = Sampling(aer(8)).run([SamplerPub.coerce((circuit,), 2500)], 3)
+    monkeypatch.setattr(sampler, "_MAX_SHOTS", 1000)
+    (result,) = sample(NoisySampler(aer(8)), [shot_by_shot(2500)], 3)
     assert [shots for _, shots in calls] == [1000, 1000, 500]
     seeds = [seed for seed, _ in calls]
     assert np.diff(seeds).tolist() == [2113, 2113]
@@ -153,8 +154,8 @@ def test_exact_and_shot_by_shot_put_bits_in_the_same_places(data: st.DataObject)
         1 << place for qubit, place in zip(qubits, places, strict=False) if qubit in flipped
     )
     pub = SamplerPub.coerce((circuit,), 200)
-    for simulator in (NOISY, aer(5)):
-        (result,) = Sampling(simulator).run([pub], 1)
+    for simulator in (NOISY, IDEAL):
+        (result,) = sample(simulator, [pub])
         counts = result.data.c.get_int_counts()
         assert max(counts, key=counts.__getitem__) == expected
 
@@ -166,30 +167,30 @@ def test_what_the_density_matrix_can_sample() -> None:
     circuit.cx(0, 1)
     circuit.delay(100, 1)
     circuit.measure([1, 0], [0, 1])
-    final = as_final(circuit)
-    assert final is not None
-    assert final.qubits == (0, 1)
-    assert final.bits == tuple(circuit.clbits)
-    assert (final.gates, final.pair_gates) == (6, 1)
-    assert as_final(halfway().circuit) is None
+    plain = as_plain(circuit)
+    assert plain is not None
+    assert plain.qubits == (0, 1)
+    assert plain.bits == tuple(circuit.clbits)
+    assert (plain.gates, plain.pair_gates) == (6, 1)
+    assert as_plain(halfway().circuit) is None
     overwritten = QuantumCircuit(2, 1)
     overwritten.measure([0, 1], [0, 0])
-    assert as_final(overwritten) is None
+    assert as_plain(overwritten) is None
     conditional = QuantumCircuit(1, 1)
     with conditional.if_test((conditional.clbits[0], 1)):
         conditional.x(0)
-    assert as_final(conditional) is None
+    assert as_plain(conditional) is None
 
 
 def test_a_delay_can_have_a_parameter() -> None:
-    t1_s = NOISY.target.qubit_properties[0].t1
+    t1_s = fake().target.qubit_properties[0].t1
     circuit, delay = QuantumCircuit(5, 1), Parameter("delay")
     circuit.x(0)
     circuit.delay(delay, 0, unit="s")
     circuit.measure(0, 0)
-    assert as_final(circuit) is None
+    assert as_plain(circuit) is None
     pub = SamplerPub.coerce((circuit, [0.0, t1_s]), 2000)
-    counts = Sampling(NOISY).run([pub], 1)[0].data.c
+    counts = sample(NOISY, [pub])[0].data.c
     assert counts.get_counts(0)["1"] > 1800
     assert counts.get_counts(1)["1"] == pytest.approx(2000 / np.e, abs=150)
 
@@ -199,7 +200,7 @@ def test_a_gate_with_a_label_of_its_own_has_no_noise_as_in_aer() -> None:
     for _ in range(400):
         circuit.x(0, label="mine")
     circuit.measure(0, 0)
-    labelled = Sampling(NOISY).run([SamplerPub.coerce((circuit,), 2000)], 1)[0].data.c
+    labelled = sample(NOISY, [SamplerPub.coerce((circuit,), 2000)])[0].data.c
     plain = AerSimulator.from_backend(fake("FakeManilaV2"))
     theirs = plain.run(circuit, shots=2000, seed_simulator=1).result().get_counts()
     assert abs(labelled.get_counts()["0"] - theirs["0"]) < 40
@@ -207,32 +208,106 @@ def test_a_gate_with_a_label_of_its_own_has_no_noise_as_in_aer() -> None:
         circuit.data[instruction] = circuit.data[instruction].replace(
             operation=QuantumCircuit(1).x(0)[0].operation
         )
-    noisy = Sampling(NOISY).run([SamplerPub.coerce((circuit,), 2000)], 1)[0].data.c
+    noisy = sample(NOISY, [SamplerPub.coerce((circuit,), 2000)])[0].data.c
     assert noisy.get_counts()["0"] < labelled.get_counts()["0"] - 40
 
 
-@pytest.mark.parametrize(("width", "shots", "exact"), [(5, 100, True), (11, 1, False)])
-def test_the_density_matrix_is_for_narrow_circuits_with_many_shots(
-    width: int, shots: int, exact: bool
-) -> None:
-    circuit = QuantumCircuit(width)
-    for qubit in range(width - 1):
-        circuit.cz(qubit, qubit + 1)
+def coin_flips(num_qubits: int = 8, shots: int = 100) -> SamplerPub:
+    circuit = QuantumCircuit(num_qubits)
+    circuit.h(range(num_qubits))
     circuit.measure_all()
-    final = as_final(circuit)
-    assert final is not None
-    assert is_exact_cheaper(final, shots) is exact
+    return SamplerPub.coerce((circuit,), shots)
 
 
-def test_wide_circuits_of_little_entanglement_are_matrix_product_states() -> None:
-    chain = QuantumCircuit(20)
-    for qubit in range(19):
-        chain.cz(qubit, qubit + 1)
-    dense = QuantumCircuit(20)
-    for _ in range(20):
-        for qubit in range(19):
-            dense.cz(qubit, qubit + 1)
-    assert trajectories(chain) == "matrix_product_state"
-    assert trajectories(dense) == "statevector"
-    assert trajectories(QuantumCircuit(100)) == "matrix_product_state"
-    assert trajectories(QuantumCircuit(1)) == "statevector"
+def shot_by_shot(shots: int) -> SamplerPub:
+    """A PUB that Aer cannot sample from one final state: it resets in the middle."""
+    circuit = QuantumCircuit(8)
+    circuit.h(range(8))
+    circuit.reset(0)
+    circuit.h(0)
+    circuit.measure_all()
+    return SamplerPub.coerce((circuit,), shots)
+
+
+@pytest.mark.parametrize("shots", [2000, 3000, 5000])
+def test_no_stretch_of_shots_repeats_in_the_next_equal_circuit(shots: int) -> None:
+    pubs = [shot_by_shot(shots), shot_by_shot(shots)]
+    first, second = (one.data.meas.array for one in sample(NoisySampler(aer(8)), pubs))
+    for shift in range(0, shots, 2113):
+        # 8 fair coins agree by chance once in 256 shots.
+        assert (first[shift:] == second[: shots - shift]).mean() < 0.05
+
+
+def test_pubs_of_different_shots_do_not_share_random_numbers() -> None:
+    pubs = [shot_by_shot(300), shot_by_shot(500)]
+    short, long = (one.data.meas.array for one in sample(NoisySampler(aer(8)), pubs))
+    assert (short == long[:300]).mean() < 0.05
+
+
+def test_results_keep_the_order_and_shots_of_the_pubs() -> None:
+    flipped = QuantumCircuit(2)
+    flipped.x(0)
+    flipped.measure_all()
+    idle = QuantumCircuit(2)
+    idle.measure_all()
+    pubs = [
+        SamplerPub.coerce((circuit,), shots)
+        for circuit, shots in ((idle, 10), (flipped, 5000), (idle, 5000), (flipped, 10))
+    ]
+    counts = [one.data.meas.get_counts() for one in sample(NoisySampler(aer(2)), pubs)]
+    assert counts == [{"00": 10}, {"01": 5000}, {"00": 5000}, {"01": 10}]
+
+
+def test_all_circuits_go_to_aer_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    run = AerSimulator.run
+
+    def spy(self: AerSimulator, circuits: Any, **options: Any) -> Any:
+        calls.append(len(circuits))
+        return run(self, circuits, **options)
+
+    monkeypatch.setattr(AerSimulator, "run", spy)
+    sample(NoisySampler(aer(8)), [coin_flips()] * 5)
+    assert calls == [5]
+
+
+def test_an_idle_qubit_may_have_a_delay_with_a_parameter() -> None:
+    delay = Parameter("delay")
+    circuit = halfway().circuit.copy()
+    circuit.delay(delay, 1)
+    circuit.rz(Parameter("angle"), 4)
+    pub = SamplerPub.coerce((circuit, {("angle", "delay"): [0.1, 100.0]}), 10)
+    assert sample(NOISY, [pub])[0].data.first.num_shots == 10
+
+
+def test_methods_give_the_same_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = quantum_volume(5, 3, seed=2)
+    volume.measure_all()
+    passes = generate_preset_pass_manager(1, backend=fake(), seed_transpiler=5)
+    pub = SamplerPub.coerce((passes.run(volume),), 1000)
+    tables = [np.bincount(sample(NOISY, [pub], 7)[0].data.meas.array.ravel(), minlength=32)]
+    monkeypatch.setattr(methods, "is_density_matrix_cheaper", lambda *_: False)
+    for method in ("statevector", "matrix_product_state"):
+        monkeypatch.setattr(methods, "cheapest_trajectories", lambda _, method=method: method)
+        shots = sample(NOISY, [pub], 7)[0].data.meas.array.ravel()
+        both = np.array([tables[0], np.bincount(shots, minlength=32)])
+        assert chi2_contingency(both[:, both.sum(axis=0) > 0]).pvalue > 0.01
+
+
+def test_an_ideal_simulator_takes_the_stabilizer_method_for_wide_clifford_circuits() -> None:
+    wide = QuantumCircuit(60)
+    wide.h(0)
+    for qubit in range(59):
+        wide.cx(qubit, qubit + 1)
+    wide.measure_all()
+    bits = sample(NoisySampler(aer(60)), [SamplerPub.coerce((wide,), 200)])[0].data.meas.array
+    assert {row.tobytes().hex() for row in bits} == {"0" * 16, "0" + "f" * 15}
+
+
+def test_a_failed_simulation_is_an_error_not_zeros() -> None:
+    circuit = QuantumCircuit(1)
+    circuit.h(0)
+    circuit.t(0)
+    circuit.measure_all()
+    with pytest.raises(SimulationError, match="Simulation failed"):
+        sample(NoisySampler(aer(1, "stabilizer")), [SamplerPub.coerce((circuit,), 10)])

@@ -17,7 +17,7 @@ from qiskit_ibm_runtime.results.quantum_program import Metadata
 from samplomatic.quantum_program import ChunkPart, ChunkSpan
 
 from qexp.core.model import Span
-from qexp.engines.ibm.spans import iso_utc, spans_of
+from qexp.engines.ibm.execution_spans import read_spans
 
 T0 = datetime(2026, 5, 1, 12, tzinfo=UTC)
 T1, T2 = T0 + timedelta(seconds=1), T0 + timedelta(seconds=2)
@@ -50,7 +50,7 @@ def result(metadata: dict[str, Any], num_pubs: int = 2) -> PrimitiveResult[Any]:
 def test_legacy_spans(span: Any, sizes: list[int]) -> None:
     metadata = {"execution": {"execution_spans": ExecutionSpans([span])}, "version": 2}
     expected = tuple(Span(START, MIDDLE, pub, size) for pub, size in enumerate(sizes) if size)
-    assert spans_of(result(metadata)) == expected
+    assert read_spans(result(metadata)) == expected
 
 
 def chunks(*parts: list[tuple[int, int]]) -> Metadata:
@@ -69,7 +69,7 @@ def test_chunks_of_a_sampler_are_multiplied_by_shots() -> None:
         "options": {"twirling": {"enable_gates": True}},
         "shots": 64,
     }
-    assert spans_of(result(metadata)) == (
+    assert read_spans(result(metadata)) == (
         Span(START, MIDDLE, 0, 384),
         Span(START, MIDDLE, 1, 64),
         Span(MIDDLE, STOP, 1, 320),
@@ -92,7 +92,7 @@ def test_circuits_that_learn_the_noise_belong_to_no_pub() -> None:
         "options": estimator_options(twirl=True, measure_mitigation=True, zne_mitigation=False),
         "shots": 4096,
     }
-    assert spans_of(result(metadata)) == (
+    assert read_spans(result(metadata)) == (
         Span(START, MIDDLE, 0, 32 * 128),
         Span(START, MIDDLE, 1, 32 * 128),
     )
@@ -106,7 +106,7 @@ def test_gate_folding_makes_an_item_per_noise_factor(factors: Any) -> None:
         "options": estimator_options(zne_mitigation=True, zne=zne),
         "shots": 100,
     }
-    assert spans_of(result(metadata)) == (
+    assert read_spans(result(metadata)) == (
         Span(START, MIDDLE, 0, 300),
         Span(START, MIDDLE, 1, 100),
         Span(MIDDLE, STOP, 1, 200),
@@ -119,14 +119,16 @@ def test_probabilistic_amplification_makes_one_item_per_pub() -> None:
         "options": estimator_options(zne_mitigation=True, zne={"amplifier": "pea"}),
         "shots": 10,
     }
-    assert [span.pub for span in spans_of(result(metadata))] == [0, 1]
+    assert [span.pub for span in read_spans(result(metadata))] == [0, 1]
 
 
 @pytest.mark.parametrize("metadata", [{}, {"executor": Metadata()}, {"execution": {}}])
 def test_no_spans(metadata: dict[str, Any]) -> None:
-    assert spans_of(result(metadata)) == ()
+    assert read_spans(result(metadata)) == ()
 
 
 def test_times_are_utc() -> None:
-    assert iso_utc(T0.replace(tzinfo=None)) == START
-    assert iso_utc(T0.astimezone(timezone(timedelta(hours=2)))) == START
+    local = T0.astimezone(timezone(timedelta(hours=2)))
+    span = SliceSpan(local, T1.replace(tzinfo=None), {0: ((1, 10), slice(0, 10))})
+    metadata = {"execution": {"execution_spans": ExecutionSpans([span])}}
+    assert read_spans(result(metadata)) == (Span(START, MIDDLE, 0, 10),)

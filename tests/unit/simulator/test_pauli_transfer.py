@@ -15,8 +15,8 @@ from qiskit_aer.noise import (
 )
 
 from qexp.engines.local.backends import fake
-from qexp.engines.local.reduced import ReducedDevice
-from qexp.engines.local.transfer import of_error, of_unitary, rz
+from qexp.simulator.noise import NoisyDevice
+from qexp.simulator.pauli_transfer import from_quantum_error, from_unitary, rz
 
 
 def by_qiskit(channel: object) -> np.ndarray:
@@ -49,13 +49,13 @@ def three_qubits() -> QuantumError:
     ],
 )
 def test_errors_as_qiskit_has_them(error: QuantumError) -> None:
-    np.testing.assert_allclose(of_error(error), by_qiskit(error), atol=1e-12)
+    np.testing.assert_allclose(from_quantum_error(error), by_qiskit(error), atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["FakeManilaV2", "FakeTorino"])
 def test_the_errors_of_a_device(name: str) -> None:
     backend = fake(name)
-    device = ReducedDevice(backend)
+    device = NoisyDevice(backend)
     gates = [
         (gate, where)
         for gate in backend.target.operation_names
@@ -65,12 +65,14 @@ def test_the_errors_of_a_device(name: str) -> None:
     errors = [error for gate in gates if (error := device.gate_error(*gate)) is not None]
     assert errors
     for error in errors:
-        np.testing.assert_allclose(of_error(error.inner), by_qiskit(error.inner), atol=1e-12)
+        np.testing.assert_allclose(
+            from_quantum_error(error.error), by_qiskit(error.error), atol=1e-12
+        )
 
 
 @pytest.mark.parametrize("gate", [CXGate(), ECRGate(), UGate(0.1, 0.2, 0.3)])
 def test_unitaries_as_qiskit_has_them(gate: object) -> None:
-    np.testing.assert_allclose(of_unitary(gate.to_matrix()), by_qiskit(gate), atol=1e-12)
+    np.testing.assert_allclose(from_unitary(gate.to_matrix()), by_qiskit(gate), atol=1e-12)
 
 
 def test_rz_of_one_angle_and_of_many() -> None:

@@ -1,19 +1,19 @@
-"""When the parts of a job were executed: IBM's formats, normalised to one schema."""
+"""Execution spans of a job: IBM's formats, normalised to one schema."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from qexp.core.model import Span
+from qexp.text import utc_text
 
 if TYPE_CHECKING:
     from qiskit.primitives import PrimitiveResult
 
 
-def spans_of(result: PrimitiveResult[Any]) -> tuple[Span, ...]:
-    """The execution spans of a result, sorted by start, stop and PUB.
+def read_spans(result: PrimitiveResult[Any]) -> tuple[Span, ...]:
+    """Read the execution spans of a result, sorted by start, stop and PUB.
 
     The legacy Sampler reports `ExecutionSpans`, whose slices count shots. The client-side
     primitives report chunks of program items, counted in elements (parameter set x
@@ -31,19 +31,13 @@ def spans_of(result: PrimitiveResult[Any]) -> tuple[Span, ...]:
     return tuple(sorted(spans, key=lambda span: (span.start, span.stop, span.pub)))
 
 
-def iso_utc(moment: datetime) -> str:
-    """ISO 8601 in UTC; a time without zone is UTC, as in all of IBM's metadata."""
-    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return aware.isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
 def _legacy_spans(metadata: Mapping[str, Any]) -> Iterator[Span]:
     execution = metadata.get("execution")
     for span in execution.get("execution_spans", ()) if isinstance(execution, Mapping) else ():
         for pub in span.pub_idxs:
             # Not filter_by_pub: it fails for TwirledSliceSpanV2 (qiskit-ibm-runtime 0.51).
             size = int(span.mask(pub).sum())
-            yield Span(iso_utc(span.start), iso_utc(span.stop), int(pub), size)
+            yield Span(utc_text(span.start), utc_text(span.stop), int(pub), size)
 
 
 def _chunk_spans(result: PrimitiveResult[Any], metadata: Mapping[str, Any]) -> Iterator[Span]:
@@ -58,11 +52,11 @@ def _chunk_spans(result: PrimitiveResult[Any], metadata: Mapping[str, Any]) -> I
             sizes[pub] = sizes.get(pub, 0) + part.size * shots
         for pub, size in sizes.items():
             if pub < len(result):
-                yield Span(iso_utc(chunk.start), iso_utc(chunk.stop), pub, size)
+                yield Span(utc_text(chunk.start), utc_text(chunk.stop), pub, size)
 
 
 def _items_per_pub(metadata: Mapping[str, Any]) -> int:
-    """Zero-noise extrapolation by gate folding makes one program item per noise factor."""
+    """Return the program items of a PUB: one per noise factor of gate folding, else one."""
     from qiskit_ibm_runtime.options_models.zne import DEFAULT_NOISE_FACTORS
 
     resilience = metadata.get("options", {}).get("resilience", {})
@@ -74,7 +68,7 @@ def _items_per_pub(metadata: Mapping[str, Any]) -> int:
 
 
 def _shots_per_element(metadata: Mapping[str, Any]) -> int:
-    """Shots of one element; a Sampler's metadata has it, an Estimator's has the PUB's shots."""
+    """Return the shots of one element: in a Sampler's metadata, but not in an Estimator's."""
     options, shots = metadata.get("options", {}), int(metadata.get("shots") or 1)
     twirling, resilience = options.get("twirling", {}), options.get("resilience")
     if resilience is None:

@@ -1,4 +1,4 @@
-"""The embedded engine gives what `AerSimulator.from_backend` gives, over all generators."""
+"""The simulator gives what `AerSimulator.from_backend` gives, over all generators."""
 
 from __future__ import annotations
 
@@ -33,11 +33,10 @@ from qexp.circuits.qasm import qasm_circuits
 from qexp.circuits.qpy import qpy_circuits
 from qexp.circuits.quantum_volume import quantum_volume_circuits
 from qexp.circuits.random import random_circuits
-from qexp.core.model import JobRequest, Partition, PrimitiveSpec
 from qexp.engines.local.backends import fake
-from qexp.engines.local.exact import ExactDevice, as_final
-from qexp.engines.local.reduced import ReducedDevice
-from qexp.engines.local.simulation import Simulation
+from qexp.simulator import NoisySampler
+from qexp.simulator.density_matrix import DensityMatrix, as_plain
+from qexp.simulator.noise import NoisyDevice
 
 SHOTS = 20_000
 
@@ -191,9 +190,7 @@ def readouts(plain: AerSimulator) -> dict[int, NDArray[np.float64]]:
 
 
 def sample(backend: BackendV2, pubs: Sequence[SamplerPub], seed: int = 5) -> Any:
-    partition = Partition(0, "main", 0, len(pubs), None, None, 0, 0, 0.0, "end")
-    request = JobRequest(partition, PrimitiveSpec("sampler"), list, (), seed)
-    return Simulation(backend).run(request, pubs).result
+    return NoisySampler(backend).sample(pubs, shots=SHOTS, seed=seed)
 
 
 def outcomes(data: Any) -> NDArray[np.int64]:
@@ -212,15 +209,15 @@ def outcomes(data: Any) -> NDArray[np.int64]:
 def test_probabilities_are_those_of_the_whole_device(
     name: str, backend: BackendV2, cases: dict[str, Case]
 ) -> None:
-    device = ExactDevice(ReducedDevice(backend))
+    device = DensityMatrix(NoisyDevice(backend))
     ours = []
     for pub in cases[name].pubs:
-        final = as_final(pub.circuit)
-        assert final is not None
+        plain = as_plain(pub.circuit)
+        assert plain is not None
         values = pub.parameter_values.as_array(pub.circuit.parameters)
-        tables = device.probabilities(final, values.reshape(pub.parameter_values.size, -1))
+        tables = device.probabilities(plain, values.reshape(pub.parameter_values.size, -1))
         # In the order of the bits, as Aer's.
-        ranks = np.argsort([pub.circuit.find_bit(bit).index for bit in final.bits])
+        ranks = np.argsort([pub.circuit.find_bit(bit).index for bit in plain.bits])
         width = len(ranks)
         for _, table in tables:
             axes = [width - int(rank) for rank in reversed(ranks)]
@@ -314,13 +311,13 @@ def dense(num_qubits: int) -> QuantumCircuit:
 
 def test_wide_circuits_have_the_distribution_of_plain_aer(monkeypatch: pytest.MonkeyPatch) -> None:
     backend, methods = fake("FakeSherbrooke"), []
-    run = ReducedDevice.run
+    run = NoisyDevice.run
 
-    def spy(self: ReducedDevice, *args: Any, **options: Any) -> Any:
+    def spy(self: NoisyDevice, *args: Any, **options: Any) -> Any:
         methods.append(options["method"])
         return run(self, *args, **options)
 
-    monkeypatch.setattr(ReducedDevice, "run", spy)
+    monkeypatch.setattr(NoisyDevice, "run", spy)
     # A line of neighbours on the device.
     manager = generate_preset_pass_manager(
         1, backend=backend, seed_transpiler=4, initial_layout=list(range(20, 32))

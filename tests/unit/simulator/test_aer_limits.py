@@ -11,13 +11,11 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit_aer import AerSimulator
 
-from qexp.core.model import PrimitiveSpec
 from qexp.engines.ibm.engine import IBMEngine
-from qexp.engines.local.classical import aer_objection
 from qexp.engines.local.engine import LocalEngine
-from qexp.engines.local.simulation import Simulation
 from qexp.engines.runtime_local import RuntimeLocalEngine
-from tests.unit.engines.jobs import request
+from qexp.simulator import NoisySampler
+from qexp.simulator.aer_limits import aer_objection
 
 Condition = Callable[[Any, Any], Any]
 
@@ -155,6 +153,5 @@ def test_what_aer_stores_and_switches_on_is_right() -> None:
 
 
 def simulated(circuits: list[QuantumCircuit]) -> list[Any]:
-    pubs = [SamplerPub.coerce((circuit,), 1) for circuit in circuits]
-    job = request(PrimitiveSpec("sampler"), pubs)
-    return [one.data for one in Simulation(AerSimulator()).run(job, pubs).result]
+    result = NoisySampler(AerSimulator()).sample(circuits, shots=1, seed=11)
+    return [one.data for one in result]

@@ -69,7 +69,7 @@ def test_a_package_that_is_there_already_is_left_alone() -> None:
             sys.executable,
             "-c",
             "import sys, qiskit_ibm_runtime as before\n"
-            "from qexp.engines.deferred import defer_client\n"
+            "from qexp.engines.lazy_client import defer_client\n"
             "defer_client()\n"
             "assert sys.modules['qiskit_ibm_runtime'] is before",
         ],

@@ -1,4 +1,4 @@
-"""Pauli transfer matrices: what gates and errors do to the Pauli expectation values of a state.
+"""Pauli transfer matrices: the effect of gates and errors on Pauli expectation values.
 
 The matrix of a channel E on k qubits is R_ij = tr(P_i E(P_j)) / 2**k: real, of shape
 (4**k, 4**k). As in Qiskit, the first qubit is the least significant one.
@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from qiskit import QuantumCircuit
+from qiskit import QuantumCircuit
+from qiskit.quantum_info import PTM, SuperOp
 
 Reals: TypeAlias = NDArray[np.float64]
 
@@ -24,13 +23,13 @@ RESET: Reals = np.array([[1.0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0
 
 
 def kron(high: Reals, low: Reals) -> Reals:
-    """Kronecker product of the last two axes; either may have an axis of parameter sets."""
+    """Return the Kronecker product of the last two axes; others are those of parameter sets."""
     product = high[..., :, None, :, None] * low[..., None, :, None, :]
     return product.reshape(*product.shape[:-4], 16, 16)
 
 
 def rz(angles: float | Reals) -> Reals:
-    """Of `rz` by one angle, or by one for each parameter set: shape (4, 4) or (sets, 4, 4)."""
+    """Return the matrix of `rz`, shape (4, 4), or (sets, 4, 4) for one angle per parameter set."""
     if isinstance(angles, float):
         cos, sin = math.cos(angles), math.sin(angles)
         return np.array([[1.0, 0, 0, 0], [0, cos, -sin, 0], [0, sin, cos, 0], [0, 0, 0, 1]])
@@ -42,8 +41,8 @@ def rz(angles: float | Reals) -> Reals:
     return matrix
 
 
-def of_unitary(unitary: NDArray[np.complex128]) -> Reals:
-    """Pauli transfer matrices of unitaries, shape (..., d, d)."""
+def from_unitary(unitary: NDArray[np.complex128]) -> Reals:
+    """Return the matrices of unitaries, shape (..., d, d), on one or two qubits."""
     dimension = unitary.shape[-1]
     paulis = _paulis(dimension)
     images = (
@@ -53,50 +52,52 @@ def of_unitary(unitary: NDArray[np.complex128]) -> Reals:
     return np.asarray(np.einsum("iab,...jba->...ij", paulis, images).real / dimension)
 
 
-def of_error(error: Any) -> Reals:
-    """Of one of Aer's quantum errors: circuits, each with its probability.
+def from_quantum_error(error: Any) -> Reals:
+    """Return the matrix of one of Aer's `QuantumError`s: circuits, each with its probability.
 
     Qiskit composes the same from channel objects, which takes several times as long.
     """
     terms = zip(error.circuits, error.probabilities, strict=True)
-    return np.asarray(sum(probability * _of_circuit(circuit) for circuit, probability in terms))
+    return np.asarray(sum(probability * _from_circuit(circuit) for circuit, probability in terms))
 
 
-def _of_circuit(circuit: QuantumCircuit) -> Reals:
-    """Of a circuit of channels, the identity where it is empty."""
+def _from_circuit(circuit: QuantumCircuit) -> Reals:
+    """Return the matrix of a circuit of channels."""
     matrix = np.eye(4**circuit.num_qubits)
-    everywhere = list(range(circuit.num_qubits))
+    all_qubits = list(range(circuit.num_qubits))
     for instruction in circuit.data:
         where = [circuit.find_bit(qubit).index for qubit in instruction.qubits]
-        each = _of_operation(instruction.operation)
+        channel = _from_operation(instruction.operation)
         if len(where) == 1:
-            # The axis of the qubit, between those of the more and of the less significant ones.
+            # The qubit's axis lies between those of the more and of the less significant qubits.
             axes = matrix.reshape(-1, 4, 4 ** where[0] * len(matrix))
-            matrix = (each @ axes).reshape(matrix.shape)
-        elif where == everywhere:
-            matrix = each @ matrix
+            matrix = (channel @ axes).reshape(matrix.shape)
+        elif where == all_qubits:
+            matrix = channel @ matrix
         else:
             return _by_qiskit(circuit)
     return matrix
 
 
-_known: dict[tuple[str, str], Reals] = {}
+def _from_operation(operation: Any) -> Reals:
+    if operation.name in {"id", "x", "y", "z"}:
+        return _from_pauli(operation.name.replace("id", "i").upper())
+    if operation.name == "pauli":
+        return _from_pauli(operation.params[0])
+    return RESET if operation.name == "reset" else _by_qiskit(operation)
 
 
-def _of_operation(operation: Any) -> Reals:
-    texts = all(isinstance(param, str) for param in operation.params)
-    key = (operation.name, "".join(operation.params) if texts else "")
-    if texts and key in _known:
-        return _known[key]
-    matrix = RESET if operation.name == "reset" else _by_qiskit(operation)
-    if texts and operation.name in {"id", "x", "y", "z", "pauli", "reset"}:
-        _known[key] = matrix
-    return matrix
+@cache
+def _from_pauli(label: str) -> Reals:
+    """Return the diagonal matrix of a Pauli string: -1 for each Pauli that anticommutes with it."""
+    signs = {"I": [1, 1, 1, 1], "X": [1, 1, -1, -1], "Y": [1, -1, 1, -1], "Z": [1, -1, -1, 1]}
+    diagonal: Reals = np.ones(1)
+    for letter in label:
+        diagonal = np.outer(diagonal, signs[letter]).ravel()
+    return np.diag(diagonal)
 
 
 def _by_qiskit(channel: Any) -> Reals:
-    from qiskit.quantum_info import PTM, SuperOp
-
     return np.asarray(PTM(SuperOp(channel)).data.real)
 
 

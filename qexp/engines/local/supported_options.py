@@ -1,4 +1,4 @@
-"""Which of IBM's primitive options mean something on the embedded simulator.
+"""IBM's primitive options that mean something on the simulator.
 
 One table covers the client's models (`qiskit_ibm_runtime.options_models`) and the legacy ones
 (`qiskit_ibm_runtime.options`), version 0.51: their common keys mean the same.
@@ -12,8 +12,8 @@ from typing import Any
 from qexp.core.model import PrimitiveSpec
 from qexp.engines.options import declared_leaves
 
-# What the simulator does anyway. `...` means that any value is honoured, or changes no data.
-_HONOURED: dict[str, Any] = {
+# What the simulator does anyway. `...`: any value is honoured, or changes no data.
+_SUPPORTED: dict[str, Any] = {
     "default_shots": ...,
     "default_precision": ...,
     "seed_estimator": ...,
@@ -46,7 +46,7 @@ _SWITCHES: dict[str, tuple[str, ...]] = {
     "simulator.warn_absent": ("simulator.layer_noise_model", "resilience.layer_noise_model"),
 }
 
-# The Estimator's switches that its resilience level turns on, from which level.
+# The Estimator's switches that its resilience level turns on, and the lowest such level.
 _ON_FROM_LEVEL = {
     "twirling.enable_gates": 2,
     "twirling.enable_measure": 1,
@@ -56,8 +56,8 @@ _ON_FROM_LEVEL = {
 _DEFAULT_RESILIENCE_LEVEL = 1
 
 
-def unhonoured(primitive: PrimitiveSpec) -> dict[str, Any]:
-    """Declared options (dotted path -> value) that the embedded simulator would not honour.
+def unsupported_options(primitive: PrimitiveSpec) -> dict[str, Any]:
+    """Return the declared options (dotted path -> value) that the simulator would not honour.
 
     An option that is None, that asks for what the simulator does anyway, or that only tunes a
     technique which is switched off, loses nothing and is not listed.
@@ -66,12 +66,12 @@ def unhonoured(primitive: PrimitiveSpec) -> dict[str, Any]:
     return {
         path: value
         for path, value in declared.items()
-        if not _is_honoured(path, value) and _has_effect(path, declared, primitive)
+        if not _is_supported(path, value) and _has_effect(path, declared, primitive)
     }
 
 
-def _is_honoured(path: str, value: Any) -> bool:
-    return path in _HONOURED and _HONOURED[path] in (..., value)
+def _is_supported(path: str, value: Any) -> bool:
+    return path in _SUPPORTED and _SUPPORTED[path] in (..., value)
 
 
 def _has_effect(path: str, declared: Mapping[str, Any], primitive: PrimitiveSpec) -> bool:

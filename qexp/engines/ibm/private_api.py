@@ -1,0 +1,138 @@
+"""The private parts of IBM's client that qexp uses, all in one place.
+
+Tried with qiskit-ibm-runtime 0.51. Where another version lacks one of them, an `EngineError` names
+both versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from qexp.errors import EngineError
+
+if TYPE_CHECKING:
+    from qiskit_ibm_runtime import Batch, IBMBackend
+
+    from qexp.core.model import PrimitiveKind
+
+TRIED_VERSION = "0.51"
+
+_CONNECT_S, _READ_S = 5.0, 30.0
+"""How long a request waits; the client itself waits for a reply for ever."""
+
+_EXECUTOR_SCHEMA = "v2.0"
+
+
+def attach_session(backend: IBMBackend, batch_id: str) -> Batch:
+    """Return an existing batch without a request: `Batch.from_id` makes three and may refuse."""
+    from qiskit_ibm_runtime import Batch
+
+    session = Batch(backend, create_new=False)
+    _set(session, "_session_id", batch_id)
+    return session
+
+
+def batch_client(session: Batch) -> Any:
+    """Return the `RuntimeClient` of a batch's instance."""
+    return _get(session.service, "_get_api_client")(_get(session, "_instance"))
+
+
+def other_clients(session: Batch) -> list[Any]:
+    """Return the clients of the account's other instances."""
+    own = batch_client(session)
+    clients = _get(session.service, "_get_api_clients")().items()
+    return [client for instance, client in clients if instance is not None and client is not own]
+
+
+def connected_clients(service: Any) -> list[Any]:
+    """Return the clients of all instances that a service is connected to."""
+    return [client for client in _get(service, "_api_clients").values() if client is not None]
+
+
+def move_to_instance(session: Batch, client: Any) -> None:
+    """Move a batch to a client's instance: the account may have chosen another one."""
+    _set(session, "_instance", _get(client, "_instance"))
+
+
+def set_status(handle: Any, entry: Mapping[str, Any]) -> None:
+    """Give a `RuntimeJobV2` the state that was listed; it would ask for it once more."""
+    _get(handle, "_set_status")(entry)
+
+
+def retired_backend(name: str, service: Any) -> IBMBackend:
+    """Return the stand-in for a backend that is gone, complete enough to collect its jobs."""
+    from qiskit_ibm_runtime.ibm_backend import IBMRetiredBackend
+
+    retired = IBMRetiredBackend.from_name(name)
+    _set(retired, "_service", service)
+    _set(retired, "_instance", service.active_instance())
+    return retired
+
+
+def limit_waiting(api_client: Any) -> None:
+    """Let no request of the client wait for ever: a reply may be lost while a laptop sleeps.
+
+    A submission that was not answered in time is looked up, as after any other lost reply.
+    """
+    session = _get(api_client, "_session")
+    if not isinstance(session.request, partial):
+        session.request = partial(session.request, timeout=(_CONNECT_S, _READ_S))
+
+
+def renew_token_on_refusal(api_client: Any) -> None:
+    """Let the client fetch another access token after the service has refused one (401).
+
+    By itself it sends the same token until the hour that is written in it has passed.
+    """
+    session = _get(api_client, "_session")
+    tokens = getattr(getattr(session, "auth", None), "tm", None)
+    if tokens is None:
+        return
+    hooks = session.hooks["response"]
+    if not any(isinstance(hook, partial) and hook.func is _forget_token for hook in hooks):
+        hooks.append(partial(_forget_token, tokens))
+
+
+def encode_program(program: Any, options: Any, kind: PrimitiveKind) -> dict[str, Any]:
+    """Return what the client's executor sends for a prepared program, JSON-able."""
+    from qiskit_ibm_runtime.quantum_program.params_converters import (
+        QUANTUM_PROGRAM_PARAMS_CONVERTERS,
+    )
+
+    # The executor asks for which post-processing its result is.
+    _set(program, "_semantic_role", f"{kind}_v2")
+    encoded = QUANTUM_PROGRAM_PARAMS_CONVERTERS[_EXECUTOR_SCHEMA].encoder(program, options)
+    fields: dict[str, Any] = encoded.model_dump(mode="json")
+    return fields
+
+
+def _forget_token(tokens: Any, response: Any, *_: Any, **__: Any) -> None:
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
+        tokens.expire_time = 0
+        # Or IBM's SDK takes a request that failed for one under way, and waits a minute for it.
+        tokens.request_time = 0
+
+
+def _get(owner: Any, name: str) -> Any:
+    """Return a private attribute.
+
+    Raises:
+        EngineError: This version of the client has none.
+    """
+    try:
+        return getattr(owner, name)
+    except AttributeError:
+        installed = version("qiskit-ibm-runtime")
+        raise EngineError(
+            f"qiskit-ibm-runtime {installed} has no {type(owner).__name__}.{name}, which qexp uses "
+            f"and {TRIED_VERSION} has; install 'qiskit-ibm-runtime=={TRIED_VERSION}.*'"
+        ) from None
+
+
+def _set(owner: Any, name: str, value: Any) -> None:
+    _get(owner, name)
+    setattr(owner, name, value)

@@ -1,0 +1,101 @@
+"""Qiskit Aer: runs of many circuits whose random numbers are independent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit import QuantumCircuit
+from qiskit.exceptions import QiskitError
+from qiskit.providers import BackendV2
+from qiskit.result import Result
+
+SEED_STRIDE = 2113
+"""Aer seeds circuit k of a run with seed + 2113 k and, where it simulates shot by shot, shot j of
+that circuit with seed + 2113 k + j (src/controllers/controller_execute.hpp of Qiskit Aer)."""
+
+
+class SimulationError(Exception):
+    """A simulation failed, or a circuit has no such simulation; one line."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """The distinct outcomes of one circuit.
+
+    Attributes:
+        bits: Bits of each outcome, shape `(outcomes, clbits)`.
+        counts: Number of shots with each outcome.
+    """
+
+    bits: NDArray[np.uint8]
+    counts: NDArray[np.int64]
+
+
+def run_aer(simulator: BackendV2, circuits: Sequence[QuantumCircuit], **options: Any) -> Result:
+    """Run circuits on a simulator in one call.
+
+    Raises:
+        SimulationError: The simulator reports a failure.
+    """
+    try:
+        result = simulator.run(list(circuits), **options).result()
+    except QiskitError as error:
+        raise SimulationError(f"Simulation failed: {' '.join(error.message.split())}") from error
+    if not result.success:
+        failed = [str(one.status) for one in result.results if not one.success]
+        raise SimulationError(f"Simulation failed: {'; '.join(failed) or result.status}")
+    return result
+
+
+def sample_circuits(
+    run: Callable[..., Result], circuits: Sequence[QuantumCircuit], *, shots: int, seed: int
+) -> list[Outcomes]:
+    """Sample circuits in one call; no two shots share random numbers, see `num_seeds`.
+
+    Args:
+        run: Runs circuits with `shots` and `seed_simulator`.
+        circuits: Circuits without parameters, perhaps without measurements.
+        shots: Shots of each circuit.
+        seed: Seed of the first shot.
+    """
+    if not circuits:
+        return []
+    stride = _stride(shots)
+    # Without empty circuits between them, shot 2113 of a circuit would get the random numbers of
+    # shot 0 of the next one. They cost next to nothing.
+    spacing = [QuantumCircuit(1)] * (stride - 1)
+    spaced = [each for circuit in circuits for each in (circuit, *spacing)]
+    result = run(spaced, shots=shots, seed_simulator=seed)
+    return [
+        # A circuit that measures nothing has no counts.
+        _outcomes(getattr(one.data, "counts", {"0x0": shots}), circuit.num_clbits)
+        for circuit, one in zip(circuits, result.results[::stride], strict=True)
+    ]
+
+
+def num_seeds(shots: int, circuits: int) -> int:
+    """Return how many seeds `sample_circuits` uses, from its seed on."""
+    return SEED_STRIDE * _stride(shots) * circuits
+
+
+def max_circuits(shots: int, limit: int) -> int:
+    """Return how many circuits to sample in one call so that Aer gets at most `limit` of them."""
+    return max(1, limit // _stride(shots))
+
+
+def _stride(shots: int) -> int:
+    return math.ceil(shots / SEED_STRIDE)
+
+
+def _outcomes(counts: Mapping[str, int], num_bits: int) -> Outcomes:
+    """Unpack Aer's outcomes, which are hexadecimal numbers: bit i is classical bit i."""
+    num_bytes = -(-num_bits // 8)
+    data = b"".join(int(key, 16).to_bytes(num_bytes, "little") for key in counts)
+    packed = np.frombuffer(data, np.uint8).reshape(len(counts), num_bytes)
+    bits = np.unpackbits(packed, axis=1, count=num_bits, bitorder="little")
+    return Outcomes(bits, np.fromiter(counts.values(), np.int64))

@@ -1,0 +1,238 @@
+"""Estimator PUBs on a simulated device: expectation values from sampled shots, or exact.
+
+The semantics are those of Qiskit's `BackendEstimatorV2`: the Paulis that a parameter set needs are
+grouped into bases that commute qubit by qubit, each basis is measured with as many shots as the
+precision asks for, and standard errors are those of these shots. Only the cost differs: a state
+that can be evolved is evolved once per parameter set, whatever is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache, partial
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.primitives import (
+    BackendEstimatorV2,
+    BaseEstimatorV2,
+    DataBin,
+    PrimitiveJob,
+    PrimitiveResult,
+    PubResult,
+)
+from qiskit.primitives.containers.estimator_pub import EstimatorPub, EstimatorPubLike
+from qiskit.providers import BackendV2
+
+from qexp.simulator.aer import SimulationError
+from qexp.simulator.density_matrix import DensityMatrix
+from qexp.simulator.devices import Device, SelfRunning, make_device
+from qexp.simulator.methods import Choice, choose_for_estimation, exact_objection
+from qexp.simulator.noise import NoisyDevice
+from qexp.simulator.observables import (
+    Basis,
+    Moments,
+    count_circuits,
+    group_into_bases,
+    restricted_observables,
+    selections,
+    shots_for,
+)
+from qexp.simulator.seeds import child, random_seed
+from qexp.simulator.states import PURE, EvolvedStates, NoisyOperators, evolve_noisy, evolve_pure
+from qexp.simulator.trajectories import SampledCircuits
+
+_ByTerm: TypeAlias = dict[str, NDArray[np.float64]]
+
+
+class Measurement(Protocol):
+    """A circuit with parameter sets that can be measured in any basis."""
+
+    @property
+    def chunk(self) -> int:
+        """Number of parameter sets to prepare at a time."""
+        ...
+
+    def prepare(self, sets: NDArray[np.intp]) -> None:
+        """Get ready to measure these parameter sets."""
+        ...
+
+    def measure(self, sets: NDArray[np.intp], bases: Sequence[Basis]) -> list[Moments]:
+        """Return the moments of each basis for some of the prepared sets."""
+        ...
+
+
+class NoisyEstimator(BaseEstimatorV2):
+    """Estimates observables with the noise of a backend.
+
+    Example:
+        >>> estimator = NoisyEstimator(FakeManilaV2(), default_precision=0)  # no shot noise
+        >>> evs = estimator.run([(isa_circuit, isa_observables)]).result()[0].data.evs
+
+    Args:
+        backend: See `NoisySampler`.
+        default_precision: Target standard error where neither `run` nor the PUB says. 0 gives the
+            exact expectation values of the noisy circuits.
+        seed: See `NoisySampler`.
+    """
+
+    def __init__(
+        self,
+        backend: BackendV2 | Device | SelfRunning,
+        *,
+        default_precision: float = 0.015625,
+        seed: int | None = None,
+    ) -> None:
+        self._device = make_device(backend) if isinstance(backend, BackendV2) else backend
+        self._default_precision = default_precision
+        self._seed = seed
+        self._group = lru_cache(maxsize=1024)(group_into_bases)
+        if isinstance(self._device, NoisyDevice):
+            self._density_matrix = DensityMatrix(self._device)
+            self._operators = NoisyOperators(self._device)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave behind the noise that was made: it changes no result."""
+        arguments = {"default_precision": self._default_precision, "seed": self._seed}
+        make: Any = type(self)
+        return partial(make, self._device.backend, **arguments), ()
+
+    def run(
+        self, pubs: Iterable[EstimatorPubLike], *, precision: float | None = None
+    ) -> PrimitiveJob[PrimitiveResult[PubResult]]:
+        """Estimate observables in a thread.
+
+        Args:
+            pubs: ISA PUBs.
+            precision: Target standard error of the PUBs that carry none; 0 is exact.
+
+        Returns:
+            A job. Its `result()` raises `SimulationError` where the simulation fails or a PUB has
+            no exact expectation values.
+        """
+        precision = self._default_precision if precision is None else precision
+        coerced = [EstimatorPub.coerce(pub, precision) for pub in pubs]
+        seed = random_seed() if self._seed is None else self._seed
+        job = PrimitiveJob(self.estimate, coerced, precision=precision, seed=seed)
+        job._submit()
+        return job
+
+    def estimate(
+        self, pubs: Iterable[EstimatorPubLike], *, precision: float, seed: int
+    ) -> PrimitiveResult[PubResult]:
+        """Estimate observables now.
+
+        Args:
+            pubs: ISA PUBs. Where their precision is 0, expectation values keep the noise of the
+                device, have the standard error 0, and 0 `shots` in their metadata.
+            precision: Target standard error of the PUBs that carry none.
+            seed: Decides all samples. PUBs and parameter sets have streams of their own.
+
+        Raises:
+            SimulationError: The simulator reports a failure, or a PUB has no exact expectation
+                values.
+        """
+        coerced = [EstimatorPub.coerce(pub, precision) for pub in pubs]
+        device, sequence = self._device, np.random.SeedSequence(seed)
+        if not isinstance(device, SelfRunning):
+            results = [
+                self._estimate(pub, device, child(sequence, k)) for k, pub in enumerate(coerced)
+            ]
+            return PrimitiveResult(results, metadata={"version": 2})
+        for pub in coerced:
+            if not pub.precision:
+                raise SimulationError(f"circuit '{pub.circuit.name}': {self.exact_objection(pub)}")
+        return BackendEstimatorV2(backend=device.seeded(seed)).run(coerced).result()
+
+    def exact_objection(self, pub: EstimatorPub) -> str | None:
+        """Return why a PUB has no exact expectation values, as a clause about it, or None."""
+        if isinstance(self._device, SelfRunning):
+            name = self._device.backend.name
+            return f"backend {name} simulates itself, which gives no exact expectation values"
+        return exact_objection(pub, self._device)
+
+    def count_circuits(self, pub: EstimatorPub) -> int:
+        """Return how many circuits are measured for a PUB: the bases of every parameter set."""
+        return count_circuits(pub, self._group)
+
+    def _estimate(
+        self, pub: EstimatorPub, device: Device, sequence: np.random.SeedSequence
+    ) -> PubResult:
+        shots = shots_for(pub.precision) if pub.precision else None
+        choice = choose_for_estimation(pub, device, shots)
+        measurement = self._measurement(pub, device, choice, shots, sequence)
+        evs, spreads = self._combine(pub, choice.active.qubits, measurement)
+        stds = spreads / np.sqrt(shots) if shots else np.zeros_like(spreads)
+        return PubResult(
+            DataBin(evs=evs, stds=stds, shape=pub.shape),
+            metadata={
+                "target_precision": pub.precision,
+                "shots": shots or 0,
+                "circuit_metadata": pub.circuit.metadata,
+            },
+        )
+
+    def _measurement(
+        self,
+        pub: EstimatorPub,
+        device: Device,
+        choice: Choice,
+        shots: int | None,
+        sequence: np.random.SeedSequence,
+    ) -> Measurement:
+        """Return the PUB's circuit, ready for the method that was chosen."""
+        sets, parameters = pub.parameter_values, pub.circuit.parameters
+        rows = sets.as_array(parameters).reshape(sets.size, len(parameters))
+        columns = dict(zip(parameters, rows.T, strict=True))
+        circuit, qubits = choice.active.circuit, choice.active.qubits
+        if choice.plain is not None:
+            operators = [self._operators.of_qubit(qubit) for qubit in qubits]
+            evolve = evolve_noisy(choice.plain, rows, self._density_matrix)
+            return EvolvedStates(evolve, operators, shots, sequence)
+        if choice.method == "pure_state":
+            evolve = evolve_pure(circuit, columns, device)
+            return EvolvedStates(evolve, [PURE] * len(qubits), shots, sequence)
+        assert shots is not None
+        return SampledCircuits(choice, columns, device, shots, sequence)
+
+    def _combine(
+        self, pub: EstimatorPub, qubits: Sequence[int], measurement: Measurement
+    ) -> Moments:
+        """Return expectation values, and their standard errors times the root of the shots.
+
+        As in `BackendEstimatorV2`, the errors of an observable's terms add up as if all were fully
+        correlated: `sum_k |a_k| sqrt(Var(P_k))`.
+        """
+        observables = restricted_observables(pub, qubits)
+        selected = selections(pub)
+        evs, spreads = np.zeros((2, pub.size))
+        # Sets with equal observables are measured together, in chunks that fit the memory.
+        order = np.argsort(selected.of_set, kind="stable")
+        for start in range(0, len(order), measurement.chunk):
+            chunk = order[start : start + measurement.chunk]
+            measurement.prepare(chunk)
+            for row in np.unique(selected.of_set[chunk]):
+                sets = chunk[selected.of_set[chunk] == row]
+                terms = [observables[index] for index in selected.observables[row]]
+                means, deviations = self._measure_terms(measurement, sets, terms)
+                for observable, places in zip(terms, selected.positions[sets].T, strict=True):
+                    for term, coefficient in observable.items():
+                        evs[places] += coefficient * means[term]
+                        spreads[places] += abs(coefficient) * deviations[term]
+        return evs.reshape(pub.shape), spreads.reshape(pub.shape)
+
+    def _measure_terms(
+        self,
+        measurement: Measurement,
+        sets: NDArray[np.intp],
+        observables: Sequence[dict[str, float]],
+    ) -> tuple[_ByTerm, _ByTerm]:
+        """Return the mean and the standard deviation of each term, shape `(sets,)`."""
+        bases = self._group(frozenset(term for each in observables for term in each))
+        means: _ByTerm = {}
+        deviations: _ByTerm = {}
+        for basis, (mean, variance) in zip(bases, measurement.measure(sets, bases), strict=True):
+            means.update(zip(basis.terms, mean.T, strict=True))
+            deviations.update(zip(basis.terms, np.sqrt(variance).T, strict=True))
+        return means, deviations

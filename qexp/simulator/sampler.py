@@ -1,0 +1,253 @@
+"""Sampler PUBs on a simulated device: shots as packed bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit import QuantumCircuit
+from qiskit.primitives import (
+    BackendSamplerV2,
+    BaseSamplerV2,
+    BitArray,
+    DataBin,
+    PrimitiveJob,
+    PrimitiveResult,
+    SamplerPubResult,
+)
+from qiskit.primitives.containers.sampler_pub import SamplerPub, SamplerPubLike
+from qiskit.providers import BackendV2
+
+from qexp.simulator.aer import Outcomes, max_circuits, num_seeds, sample_circuits
+from qexp.simulator.density_matrix import DensityMatrix, PlainCircuit
+from qexp.simulator.devices import Device, SelfRunning, make_device
+from qexp.simulator.methods import Choice, choose_for_sampling
+from qexp.simulator.noise import NoisyDevice
+from qexp.simulator.observables import all_outcomes
+from qexp.simulator.seeds import as_int, child, random_seed
+
+Bytes: TypeAlias = NDArray[np.uint8]
+
+_NUM_SEEDS = 2**31
+
+# Size of one call to Aer: bounds the memory for its circuits and counts.
+_MAX_CIRCUITS = 200
+_MAX_SHOTS = 500_000
+
+
+class NoisySampler(BaseSamplerV2):
+    """Samples circuits with the noise of a backend, with the semantics of `BackendSamplerV2`.
+
+    Example:
+        >>> sampler = NoisySampler(FakeManilaV2(), seed=7)
+        >>> counts = sampler.run([isa_circuit], shots=1000).result()[0].data.meas.get_counts()
+
+    Args:
+        backend: See `make_device`; or a device, which keeps the noise that was made for it.
+        default_shots: Shots where neither `run` nor the PUB says.
+        seed: Decides every bit, the same in each `run`; None: another seed each time.
+    """
+
+    def __init__(
+        self,
+        backend: BackendV2 | Device | SelfRunning,
+        *,
+        default_shots: int = 1024,
+        seed: int | None = None,
+    ) -> None:
+        self._device = make_device(backend) if isinstance(backend, BackendV2) else backend
+        self._default_shots = default_shots
+        self._seed = seed
+        if isinstance(self._device, NoisyDevice):
+            self._density_matrix = DensityMatrix(self._device)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave behind the noise that was made: it changes no result."""
+        arguments = {"default_shots": self._default_shots, "seed": self._seed}
+        make: Any = type(self)
+        return partial(make, self._device.backend, **arguments), ()
+
+    def run(
+        self, pubs: Iterable[SamplerPubLike], *, shots: int | None = None
+    ) -> PrimitiveJob[PrimitiveResult[SamplerPubResult]]:
+        """Sample PUBs in a thread.
+
+        Args:
+            pubs: ISA PUBs.
+            shots: Shots of the PUBs that carry none.
+
+        Returns:
+            A job. Its `result()` raises `SimulationError` where the simulation fails.
+        """
+        shots = self._default_shots if shots is None else shots
+        coerced = [SamplerPub.coerce(pub, shots) for pub in pubs]
+        seed = random_seed() if self._seed is None else self._seed
+        job = PrimitiveJob(self.sample, coerced, shots=shots, seed=seed)
+        job._submit()
+        return job
+
+    def sample(
+        self, pubs: Iterable[SamplerPubLike], *, shots: int, seed: int
+    ) -> PrimitiveResult[SamplerPubResult]:
+        """Sample PUBs now.
+
+        Shots are drawn one by one, or as counts that are put in a random order. Both have the same
+        distribution, because the shots of one circuit are exchangeable.
+
+        Args:
+            pubs: ISA PUBs.
+            shots: Shots of the PUBs that carry none.
+            seed: Decides every bit. PUBs and parameter sets have streams of their own, so that
+                equal circuits get different shots.
+
+        Raises:
+            SimulationError: The simulator reports a failure.
+        """
+        coerced = [SamplerPub.coerce(pub, shots) for pub in pubs]
+        device, sequence = self._device, np.random.SeedSequence(seed)
+        if isinstance(device, SelfRunning):
+            return BackendSamplerV2(backend=device.seeded(seed)).run(coerced).result()
+        collected = [_Shots(pub, child(sequence, index)) for index, pub in enumerate(coerced)]
+        on_aer: list[tuple[_Shots, Choice]] = []
+        for one in collected:
+            choice = choose_for_sampling(one.pub, device)
+            if choice.plain is None:
+                on_aer.append((one, choice))
+            else:
+                self._sample_state(one, choice.plain)
+        _sample_on_aer(device, on_aer, as_int(child(sequence, len(coerced))))
+        return PrimitiveResult([one.result() for one in collected], metadata={"version": 2})
+
+    def _sample_state(self, shots: _Shots, plain: PlainCircuit) -> None:
+        """Draw the counts of every parameter set from the exact distribution."""
+        index_of = {clbit: index for index, clbit in enumerate(shots.pub.circuit.clbits)}
+        bits = all_outcomes([index_of[bit] for bit in plain.bits], len(index_of))
+        for first, table in self._density_matrix.probabilities(plain, shots.values):
+            for index, probabilities in enumerate(table, start=first):
+                counts = shots.rng.multinomial(shots.pub.shots, probabilities)
+                seen = np.flatnonzero(counts)
+                shots.add(index, Outcomes(bits[seen], counts[seen]))
+
+
+def _sample_on_aer(device: Device, pubs: Sequence[tuple[_Shots, Choice]], seed: int) -> None:
+    for call in _calls(pubs):
+        outcomes = sample_circuits(
+            partial(device.run, qubits=call.qubits, **call.aer_options),
+            [shots.bind(circuit, index) for shots, circuit, index in call.targets],
+            shots=call.shots,
+            seed=seed % _NUM_SEEDS,
+        )
+        for (shots, _, index), one in zip(call.targets, outcomes, strict=True):
+            shots.add(index, one)
+        # The calls of a job share no random numbers.
+        seed += num_seeds(call.shots, len(call.targets))
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call to Aer: PUBs, their restricted circuits and the index of a parameter set each."""
+
+    qubits: tuple[int, ...]
+    aer_options: dict[str, str]
+    shots: int
+    targets: Sequence[tuple[_Shots, QuantumCircuit, int]]
+
+
+def _calls(pubs: Sequence[tuple[_Shots, Choice]]) -> Iterator[_Call]:
+    """Put PUBs with equal qubits, shots and method into as few calls as the limits allow."""
+    groups: dict[tuple[Any, ...], list[tuple[_Shots, Choice]]] = {}
+    for shots, choice in pubs:
+        key = (choice.active.qubits, shots.pub.shots, choice.method)
+        groups.setdefault(key, []).append((shots, choice))
+    for (qubits, num_shots, _), members in groups.items():
+        targets = [
+            (shots, choice.active.circuit, index)
+            for shots, choice in members
+            for index in range(shots.num_sets)
+        ]
+        shots_per_call = min(num_shots, _MAX_SHOTS)
+        size = max_circuits(shots_per_call, _MAX_CIRCUITS)
+        for start in range(0, len(targets), size):
+            for first in range(0, num_shots, shots_per_call):
+                left = min(shots_per_call, num_shots - first)
+                part = targets[start : start + size]
+                yield _Call(qubits, members[0][1].aer_options, left, part)
+
+
+@dataclass(frozen=True)
+class _Register:
+    """A classical register, and the indices of its bits among those of the circuit."""
+
+    name: str
+    indices: NDArray[np.intp]
+
+    @property
+    def num_bytes(self) -> int:
+        return -(-len(self.indices) // 8)
+
+    def pack(self, bits: Bytes) -> Bytes:
+        """Pack outcomes as `BitArray` has them: big-endian, padded on the left."""
+        chosen = bits[:, self.indices[::-1]]
+        padding = np.zeros((len(chosen), -chosen.shape[1] % 8), np.uint8)
+        return np.packbits(np.hstack([padding, chosen]), axis=1)
+
+
+class _Shots:
+    """The shots of one PUB, collected per parameter set."""
+
+    def __init__(self, pub: SamplerPub, sequence: np.random.SeedSequence) -> None:
+        self.pub = pub
+        self.rng = np.random.default_rng(sequence)
+        self.num_sets = pub.parameter_values.size
+        index_of = {clbit: index for index, clbit in enumerate(pub.circuit.clbits)}
+        self._registers = [
+            _Register(creg.name, np.array([index_of[clbit] for clbit in creg], dtype=np.intp))
+            for creg in pub.circuit.cregs
+        ]
+        self._arrays = {
+            register.name: np.empty((self.num_sets, pub.shots, register.num_bytes), np.uint8)
+            for register in self._registers
+        }
+        self._filled = np.zeros(self.num_sets, dtype=np.int64)
+
+    @cached_property
+    def values(self) -> NDArray[np.float64]:
+        """Parameter sets, shape (sets, parameters), in the order of the circuit's parameters."""
+        values = self.pub.parameter_values.as_array(self.pub.circuit.parameters)
+        return np.asarray(values, dtype=float).reshape(self.num_sets, -1)
+
+    def bind(self, circuit: QuantumCircuit, index: int) -> QuantumCircuit:
+        """Bind one parameter set to the PUB's circuit, perhaps restricted to some qubits."""
+        if not circuit.parameters:
+            return circuit
+        values = dict(zip(self.pub.circuit.parameters, self.values[index], strict=True))
+        return circuit.assign_parameters({name: values[name] for name in circuit.parameters})
+
+    def add(self, index: int, outcomes: Outcomes) -> None:
+        """Add shots of one parameter set, in a random order."""
+        kind = np.uint16 if len(outcomes.counts) < 2**16 else np.uint32
+        order = np.repeat(np.arange(len(outcomes.counts), dtype=kind), outcomes.counts)
+        self.rng.shuffle(order)
+        start = int(self._filled[index])
+        self._filled[index] = stop = start + len(order)
+        for register in self._registers:
+            self._arrays[register.name][index, start:stop] = register.pack(outcomes.bits)[order]
+
+    def result(self) -> SamplerPubResult:
+        """Return the PUB's result, once all shots are there."""
+        shape = self.pub.parameter_values.shape
+        data = {
+            register.name: BitArray(
+                self._arrays[register.name].reshape(*shape, self.pub.shots, register.num_bytes),
+                len(register.indices),
+            )
+            for register in self._registers
+        }
+        return SamplerPubResult(
+            DataBin(**data, shape=shape),
+            metadata={"shots": self.pub.shots, "circuit_metadata": self.pub.circuit.metadata},
+        )
