@@ -90,7 +90,8 @@ def partition_table(partition: Partition) -> TableData:
 def read_partition(cells: Mapping[str, Any]) -> Partition:
     """Convert a row of `/partitions`."""
     values = PARTITIONS.values(cells)
-    names = Partition.__dataclass_fields__
+    # An archive is of one point: its number is not stored.
+    names = Partition.__dataclass_fields__.keys() - {"point"}
     return Partition(**{name: values[_COLUMNS.get(name, name)] for name in names})
 
 
