@@ -25,7 +25,7 @@ from qexp.archive.read import Archive, open_archive
 from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
 from qexp.batch.execute import execute
 from qexp.batch.recover import note_what_is_on_disk
-from qexp.core.model import Partition, Plan, RunStatus
+from qexp.core.model import Plan, RunStatus
 from qexp.core.observer import Observer, RunSummary
 from qexp.core.spec import AnalysisSpec
 from qexp.errors import (
@@ -39,14 +39,13 @@ from qexp.errors import (
 )
 from qexp.journal.file import JOURNAL_NAME
 from qexp.journal.ledger import Ended, Interrupted, Planned, Resumed, Sealed, Started
-from qexp.planning.build import build_plan, check_max_time
+from qexp.planning.build import check_max_time, plan_point
 from qexp.points import Clock, Experiment, Point, Stopped, is_sealed, open_experiment
 from qexp.provenance import run_header
 from qexp.redact import redact
 from qexp.text import one_line, short_path
 
 if TYPE_CHECKING:
-    from qexp.archive.pubs import PubRow
     from qexp.core.spec import RunSpec
 
 _log = logging.getLogger(__name__)
@@ -230,37 +229,19 @@ def _ignored_options(spec: RunSpec) -> Iterator[str]:
 
 def _make_plan(experiment: Experiment) -> None:
     """Plan every point; each part is on disk, and then in the journal, when this returns."""
+    workers = experiment.workers if experiment.plans_with_workers else None
     parts: list[str] = []
     for point in experiment.points:
         # An incomplete plan is made anew: nothing was submitted on the strength of it.
         point.store.discard_plan()
         point.store.write_header(run_header(point.spec, experiment.backend, point.folder.name))
-        _plan_point(experiment, point, parts)
+        parts += plan_point(point, len(parts), experiment.observer, workers)
     experiment.gather_plan()
     warnings = check_max_time(experiment.plan, experiment.max_time_s, experiment.limits)
     experiment.journal.append(Planned(tuple(parts)))
     experiment.observer.planned(experiment.plan, experiment.max_time_s, experiment.limits)
     for message in warnings if experiment.engine.uses_qpu else ():
         experiment.observer.warned(message)
-
-
-def _plan_point(experiment: Experiment, point: Point, parts: list[str]) -> None:
-    spec = point.spec
-
-    def keep(partition: Partition, pubs: list[PubRow]) -> None:
-        parts.append(point.store.write_partition(partition, pubs))
-
-    point.partitions = build_plan(
-        spec.workloads,
-        seed=spec.seed,
-        backend=experiment.backend,
-        engine=spec.engine,
-        partition=spec.partition,
-        limits=spec.limits,
-        on_partition=keep,
-        on_pub=experiment.observer.pub_planned,
-        workers=experiment.workers if experiment.plans_with_workers else None,
-    ).partitions
 
 
 def _load_plan(experiment: Experiment) -> None:

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-
-from qexp.core.instructions import tally
 
 if TYPE_CHECKING:
     from qiskit.primitives import PrimitiveResult
@@ -71,33 +68,6 @@ class PlannedPub:
     index: int
     logical: Pub
     isa: Pub
-
-    @cached_property
-    def tally(self) -> Mapping[tuple[str, tuple[int, ...]], int]:
-        """How often each instruction of the ISA circuit acts on which qubits."""
-        return tally(self.isa.circuit)
-
-
-@dataclass(frozen=True)
-class Footprint:
-    """What one PUB costs in each dimension that bounds a job.
-
-    Attributes:
-        shots: Shots of this PUB (Sampler), or None.
-        precision: Precision of this PUB (Estimator), or None.
-        executions: Circuit executions: parameter sets x shots (twirling: randomizations x shots
-            per randomization). For an Estimator: parameter sets x measurement bases x shots.
-        payload_bytes: Size of the encoded PUB on the wire, measured.
-        qpu_s: Predicted time on the QPU, without the per-job overhead.
-        control_instructions: Control instructions on the busiest qubit, over all parameter sets.
-    """
-
-    shots: int | None
-    precision: float | None
-    executions: int
-    payload_bytes: int
-    qpu_s: float
-    control_instructions: int
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from qexp.core.estimate import shots_for
 from qexp.core.model import JobRequest, PrimitiveSpec
 from qexp.engines.local.backends import calibration, require_backend
 from qexp.engines.local.batch import LocalBatch
@@ -20,6 +19,7 @@ from qexp.engines.options import declared_leaves, silence_deprecations
 from qexp.engines.primitives import encoded_bytes, make_primitive
 from qexp.errors import ConfigError, EngineError
 from qexp.simulator.aer_limits import aer_objection
+from qexp.simulator.observables import shots_for
 
 if TYPE_CHECKING:
     from qiskit.primitives import PrimitiveResult

@@ -3,107 +3,106 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from itertools import starmap
-from typing import TYPE_CHECKING, Any
+from itertools import islice, starmap
+from typing import Any, TypeAlias
 
-from qexp.archive.pubs import PubRow
-from qexp.core.model import Partition, Plan
-from qexp.core.protocols import Engine
+from qexp.core.model import Plan
+from qexp.core.observer import Observer
 from qexp.core.seeds import stream
-from qexp.core.spec import Limit, PartitionLimits, WorkloadSpec
+from qexp.core.spec import Limit, WorkloadSpec
 from qexp.errors import GeneratorError, PlanError, QexpError
-from qexp.planning.chunks import PlanChunks, PlannedRow, Planner, planned_pubs, unused_planner
+from qexp.planning.chunks import CHUNK_PUBS, PlannedRow, Planner
 from qexp.planning.limits import effective_limits
-from qexp.planning.partition import partition as cut
+from qexp.planning.partition import cut_into_jobs
+from qexp.points import Point
 from qexp.text import format_duration, typed_reason
 from qexp.workers import NotShareableError, Shared, Workers
 
-if TYPE_CHECKING:
-    from qiskit.providers import BackendV2
-
 _log = logging.getLogger(__name__)
 
+_Chunk: TypeAlias = tuple[str, int, list[Any]]
+"""Arguments of `Planner.plan`."""
 
-def build_plan(
-    workloads: Sequence[WorkloadSpec],
-    *,
-    seed: int,
-    backend: BackendV2,
-    engine: Engine,
-    partition: PartitionLimits,
-    limits: Mapping[str, Limit],
-    on_partition: Callable[[Partition, list[PubRow]], None],
-    on_pub: Callable[[str, int], None],
-    workers: Workers | None = None,
-) -> Plan:
-    """Generate, transpile, check, measure, encode and partition all workloads.
+_PlanChunks: TypeAlias = Callable[[Iterable[_Chunk]], Iterator[list[PlannedRow]]]
+
+
+def plan_point(
+    point: Point, first_index: int, observer: Observer, workers: Workers | None = None
+) -> list[str]:
+    """Generate, transpile, check, measure, encode and partition all workloads of a point.
+
+    Each partition is on disk as soon as it is full; afterwards its PUBs are forgotten here.
 
     Args:
-        workloads: In the order of submission.
-        seed: The experiment's seed.
-        backend: What the circuits are transpiled for.
-        engine: Measures the payload.
-        partition: The user's bounds of one job.
-        limits: The service's documented limits by name; one that is missing does not bind.
-        on_partition: Takes each partition with its PUBs, as soon as it is full; afterwards
-            they are forgotten here.
-        on_pub: Called with the workload's name and how many of its PUBs are transpiled and
-            checked.
+        point: The point, with its backend; it gets the partitions, in the order of submission.
+        first_index: Index of its first partition in the experiment.
+        observer: Is told of each PUB that is transpiled and checked.
         workers: Worker processes that do all of it but generate; None: everything is done here.
             The plan is the same for any number.
 
     Returns:
-        The partitions in the order of submission.
+        The SHA-256 of each partition's part.
 
     Raises:
         PlanError: A generator fails or yields nothing, a circuit cannot run on the backend, or
             a single PUB exceeds a limit.
+        ArchiveError: A part cannot be written.
         EngineError: A worker process died.
     """
-    specs = {workload.name: workload for workload in workloads}
-    planner = Planner(specs, seed, backend, engine, limits)
-    partitions: list[Partition] = []
+    spec, parts = point.spec, list[str]()
+    assert point.backend is not None
+    workloads = {workload.name: workload for workload in spec.workloads}
+    planner = Planner(workloads, spec.seed, point.backend, spec.engine, spec.limits)
     plan_chunks = _plan_chunks(planner, workers)
-    for workload in workloads:
-        bounds, origins = effective_limits(workload.primitive, partition, limits)
-        generated = _generated(workload, seed)
-        rows = planned_pubs(workload.name, generated, plan_chunks)
-        pubs = _reported(rows, partial(on_pub, workload.name))
-        before = len(partitions)
-        for job, members in cut(pubs, workload.name, bounds, before, origins):
-            on_partition(job, members)
-            del members  # or two jobs' circuits would be held while the next one fills up
-            partitions.append(job)
-        if len(partitions) == before:
+    for workload in spec.workloads:
+        bounds, origins = effective_limits(workload.primitive, spec.partition, spec.limits)
+        rows = _plan_rows(workload, spec.seed, plan_chunks, observer)
+        before, index = len(parts), first_index + len(parts)
+        jobs = cut_into_jobs(rows, workload.name, bounds, index, origins, point=point.index)
+        for partition, pubs in jobs:
+            parts.append(point.store.write_partition(partition, pubs))
+            point.partitions += (partition,)
+            del pubs  # or two jobs' circuits would be held while the next one fills up
+        if len(parts) == before:
             raise PlanError(
                 f"workload '{workload.name}': its generator yielded no circuits; "
                 f"check the circuits' config"
             )
-    return Plan(tuple(partitions))
+    return parts
 
 
-def _plan_chunks(planner: Planner, workers: Workers | None) -> PlanChunks:
+def _plan_chunks(planner: Planner, workers: Workers | None) -> _PlanChunks:
     """Return a function that plans chunks, in worker processes or here."""
     if workers is not None and workers.count > 1:
         try:
-            return partial(workers.map, Planner.plan, Shared(unused_planner(planner)))
+            return partial(workers.map, Planner.plan, Shared(planner.without_generators()))
         except NotShareableError as error:
             # A backend or engine of the user's own need not be picklable.
             _log.warning("the plan is made without worker processes: %s", error)
     return partial(starmap, planner.plan)
 
 
-def _reported(rows: Iterable[PlannedRow], on_pub: Callable[[int], None]) -> Iterator[PlannedRow]:
-    """Yield the rows, and report after each how many there were."""
-    for row, footprint in rows:
-        on_pub(row.index + 1)
-        yield row, footprint
+def _plan_rows(
+    workload: WorkloadSpec, seed: int, plan_chunks: _PlanChunks, observer: Observer
+) -> Iterator[PlannedRow]:
+    """Plan what a workload's generator yields, in order."""
+    for rows in plan_chunks(_chunks(workload, seed)):
+        for row, footprint in rows:
+            observer.pub_planned(workload.name, row.index + 1)
+            yield row, footprint
 
 
-def _generated(workload: WorkloadSpec, seed: int) -> Iterator[Any]:
-    """The generator's PUB-likes, its own errors told as what they are."""
+def _chunks(workload: WorkloadSpec, seed: int) -> Iterator[_Chunk]:
+    upcoming, first = _generate(workload, seed), 0
+    while chunk := list(islice(upcoming, CHUNK_PUBS)):
+        yield workload.name, first, chunk
+        first += len(chunk)
+
+
+def _generate(workload: WorkloadSpec, seed: int) -> Iterator[Any]:
+    """Yield the generator's PUB-likes; an error of its own becomes a `GeneratorError`."""
     index = 0
     try:
         for pub_like in workload.generate(stream(seed, workload.name, "circuits")):

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qexp.core.instructions import instructions
 from qexp.core.model import PlannedPub
 from qexp.core.spec import Limit
 from qexp.errors import PlanError
+from qexp.planning.instructions import Tally, instructions
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -113,6 +113,7 @@ class Hardware:
 
 def check_pub(
     pub: PlannedPub,
+    tallied: Tally,
     hardware: Hardware,
     limits: Mapping[str, Limit],
     objection: Callable[[Pub], str | None],
@@ -121,6 +122,7 @@ def check_pub(
 
     Args:
         pub: The PUB, transpiled.
+        tallied: The `tally` of its ISA circuit.
         hardware: What the backend can run.
         limits: The service's limits; `circuit_rz_gates`, `circuit_sx_gates` and
             `circuit_two_qubit_gates` are checked here, as far as they are given.
@@ -129,7 +131,7 @@ def check_pub(
     Raises:
         PlanError: The first thing that is wrong.
     """
-    for problem in _problems(pub, hardware, limits, objection):
+    for problem in _problems(pub, tallied, hardware, limits, objection):
         raise PlanError(
             f"PUB {pub.index} of workload '{pub.workload}': circuit "
             f"'{pub.logical.circuit.name}': {problem}"
@@ -138,6 +140,7 @@ def check_pub(
 
 def _problems(
     pub: PlannedPub,
+    tallied: Tally,
     hardware: Hardware,
     limits: Mapping[str, Limit],
     objection: Callable[[Pub], str | None],
@@ -151,7 +154,7 @@ def _problems(
         yield from _observables(isa)
     if isa.parameter_values.size == 0:
         yield "its array of parameter values is empty; give at least one parameter set"
-    yield from _instructions(pub.tally, hardware, limits)
+    yield from _instructions(tallied, hardware, limits)
     if not hardware.is_simulator and hardware.has_rzz:
         yield from _rzz_angles(isa.circuit, isa.parameter_values)
     objected = objection(isa)
@@ -220,7 +223,7 @@ def _ends_in_measurement(circuit: QuantumCircuit) -> bool:
 
 
 def _instructions(
-    tallied: Mapping[tuple[str, tuple[int, ...]], int],
+    tallied: Tally,
     hardware: Hardware,
     limits: Mapping[str, Limit],
 ) -> Iterator[str]:

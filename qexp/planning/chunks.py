@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from qexp.archive.pubs import PubRow, pub_rows
-from qexp.core.model import Footprint
 from qexp.core.protocols import Engine
 from qexp.core.spec import Limit, WorkloadSpec
 from qexp.planning.checks import Hardware, check_pub
-from qexp.planning.footprint import footprint
+from qexp.planning.cost import Footprint, footprint
+from qexp.planning.instructions import tally
 from qexp.planning.transpile import build_pass_manager, transpile_pub
 from qexp.redact import redactor
 
@@ -23,13 +22,8 @@ if TYPE_CHECKING:
 
     from qexp.core.model import Pub
 
-Chunk: TypeAlias = tuple[str, int, list[Any]]
-"""Arguments of `Planner.plan`."""
-
 PlannedRow: TypeAlias = tuple[PubRow, Footprint]
-"""A PUB ready to be stored, and what it costs."""
-
-PlanChunks: TypeAlias = Callable[[Iterable[Chunk]], Iterator[list[PlannedRow]]]
+"""A PUB ready to be stored, and its cost."""
 
 CHUNK_PUBS = 20
 """Few, so that all workers end at about the same time."""
@@ -41,8 +35,8 @@ class Planner:
 
     Args:
         workloads: The workloads by name; their generators are not needed.
-        seed: The experiment's seed.
-        backend: What the circuits are transpiled for.
+        seed: The point's seed.
+        backend: The backend that the circuits are transpiled for.
         engine: Measures the payload.
         limits: The service's documented limits.
     """
@@ -60,31 +54,36 @@ class Planner:
         Args:
             workload: Its name.
             first: Index of the first PUB.
-            pub_likes: What its generator yielded.
+            pub_likes: PUB-likes of its generator.
 
         Raises:
             PlanError: A circuit cannot run on the backend.
             ArchiveError: A circuit cannot be stored.
         """
-        spec = self.workloads[workload]
-        planned = []
+        spec, pass_manager = self.workloads[workload], self._pass_manager(workload)
+        pubs, tallies = [], []
         for index, pub_like in enumerate(pub_likes, start=first):
-            pub = transpile_pub(
-                pub_like, spec, self.backend, self.pass_manager(workload), index=index
-            )
-            check_pub(pub, self._hardware, self.limits, self._objection)
-            planned.append(pub)
+            pub = transpile_pub(pub_like, spec, self.backend, pass_manager, index=index)
+            tallied = tally(pub.isa.circuit)
+            check_pub(pub, tallied, self._hardware, self.limits, self._objection)
+            pubs.append(pub)
+            tallies.append(tallied)
+        rows = pub_rows(workload, pubs, redactor())
         return [
-            (row, footprint(pub, spec.primitive, self.backend, self.engine, row.isa_qpy))
-            for pub, row in zip(planned, pub_rows(workload, planned, redactor()), strict=True)
+            (row, footprint(pub, tallied, spec.primitive, self.backend, self.engine, row.isa_qpy))
+            for pub, tallied, row in zip(pubs, tallies, rows, strict=True)
         ]
 
-    def pass_manager(self, workload: str) -> PassManager:
-        """The pass manager of a workload, made once.
+    def without_generators(self) -> Planner:
+        """Return a planner for other processes, without what cannot be pickled."""
+        workloads = {
+            name: replace(workload, generate=_no_generator)
+            for name, workload in self.workloads.items()
+        }
+        return Planner(workloads, self.seed, self.backend, self.engine, self.limits)
 
-        Raises:
-            PlanError: Qiskit refuses the workload's `transpile`.
-        """
+    def _pass_manager(self, workload: str) -> PassManager:
+        """Return the pass manager of a workload, which is made once."""
         if workload not in self._pass_managers:
             self._pass_managers[workload] = build_pass_manager(
                 self.workloads[workload], seed=self.seed, backend=self.backend
@@ -98,40 +97,6 @@ class Planner:
     @cached_property
     def _objection(self) -> Callable[[Pub], str | None]:
         return self.engine.pub_objection(self.backend)
-
-
-def unused_planner(planner: Planner) -> Planner:
-    """A planner for other processes: without generators, and without what cannot be pickled."""
-    workloads = {
-        name: replace(workload, generate=_no_generator)
-        for name, workload in planner.workloads.items()
-    }
-    return Planner(workloads, planner.seed, planner.backend, planner.engine, planner.limits)
-
-
-def planned_pubs(
-    workload: str, pub_likes: Iterable[Any], plan_chunks: PlanChunks
-) -> Iterator[PlannedRow]:
-    """Plan what a generator yields, in order.
-
-    Args:
-        workload: Name of the workload.
-        pub_likes: What its generator yields.
-        plan_chunks: Plans chunks, of which it may take some ahead.
-
-    Raises:
-        PlanError, ArchiveError: As `Planner.plan`, or the generator's own.
-        EngineError: A worker process died.
-    """
-    for rows in plan_chunks(_tasks(workload, pub_likes)):
-        yield from rows
-
-
-def _tasks(workload: str, pub_likes: Iterable[Any]) -> Iterator[Chunk]:
-    upcoming, first = iter(pub_likes), 0
-    while chunk := list(islice(upcoming, CHUNK_PUBS)):
-        yield workload, first, chunk
-        first += len(chunk)
 
 
 def _no_generator(_sequence: Any) -> Iterable[Any]:

@@ -1,4 +1,4 @@
-"""Cuts a stream of PUBs into jobs, greedily and in order, by whichever limit binds first."""
+"""Cut a stream of PUBs into jobs, greedily and in order, by whichever limit binds first."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from qexp.core.model import Footprint, Partition
+from qexp.core.model import Partition
 from qexp.core.spec import PartitionLimits
 from qexp.errors import PlanError
+from qexp.planning.cost import Footprint
 
 T = TypeVar("T")
 
@@ -31,12 +32,14 @@ _WHAT = {
 }
 
 
-def partition(
+def cut_into_jobs(
     items: Iterable[tuple[T, Footprint]],
     workload: str,
     limits: PartitionLimits,
     first_index: int,
     origins: Mapping[str, str] | None = None,
+    *,
+    point: int = 0,
 ) -> Iterator[tuple[Partition, list[T]]]:
     """Cut the PUBs of one workload into jobs.
 
@@ -47,9 +50,10 @@ def partition(
         items: The PUBs (anything) with their footprints, in order.
         workload: Name of the workload.
         limits: Upper bounds of one job.
-        first_index: Index of the first partition within the run.
+        first_index: Index of the first partition in the experiment.
         origins: Config key behind each limit (field name of `PartitionLimits` -> key), for
             error messages; `partition.<limit>` where it is not given.
+        point: Number of the workload's point in the experiment.
 
     Yields:
         Each partition with its PUBs.
@@ -58,14 +62,14 @@ def partition(
         PlanError: A single PUB exceeds a limit alone.
     """
     index = first_index
-    job: _Job[T] = _Job(workload, limits)
+    job: _Job[T] = _Job(point, workload, limits)
     for pub, (item, footprint) in enumerate(items):
         _refuse_oversize(pub, footprint, workload, limits, origins)
         reason = job.refusal(footprint)
         if reason is not None:
             yield job.close(index, reason), job.members
             index += 1
-            job = _Job(workload, limits, first=pub)
+            job = _Job(point, workload, limits, first=pub)
         job.add(item, footprint)
     if job.members:
         yield job.close(index, "end"), job.members
@@ -75,6 +79,7 @@ def partition(
 class _Job(Generic[T]):
     """The open job."""
 
+    point: int
     workload: str
     limits: PartitionLimits
     first: int = 0
@@ -82,7 +87,7 @@ class _Job(Generic[T]):
     total: Footprint = _NOTHING
 
     def refusal(self, footprint: Footprint) -> str | None:
-        """What keeps the next PUB out of this job, or None."""
+        """Return the reason that keeps the next PUB out of this job, or None."""
         if not self.members:
             return None
         if footprint.shots != self.total.shots:
@@ -93,12 +98,12 @@ class _Job(Generic[T]):
         return _exceeded(size, _sum(self.total, footprint), self.limits)
 
     def add(self, item: T, footprint: Footprint) -> None:
-        """Take the PUB in."""
+        """Add a PUB."""
         self.members.append(item)
         self.total = _sum(self.total, footprint)
 
     def close(self, index: int, reason: str) -> Partition:
-        """The finished job."""
+        """Return the finished job."""
         return Partition(
             index=index,
             workload=self.workload,
@@ -110,6 +115,7 @@ class _Job(Generic[T]):
             payload_bytes=self.total.payload_bytes,
             qpu_s=self.limits.job_overhead_s + self.total.qpu_s,
             closed_by=reason,
+            point=self.point,
         )
 
 

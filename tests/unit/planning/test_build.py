@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,19 @@ from qiskit.providers import BackendV2
 
 from qexp.archive.circuits import load_circuit
 from qexp.archive.pubs import PubRow
-from qexp.core import estimate
 from qexp.core.model import Partition, Plan, PrimitiveSpec
+from qexp.core.observer import Observer
+from qexp.core.policy import ExecutionPolicy
 from qexp.core.protocols import Engine
 from qexp.core.seeds import child, stream
-from qexp.core.spec import Limit, PartitionLimits, WorkloadSpec
+from qexp.core.spec import Limit, PartitionLimits, RunSpec, WorkloadSpec
+from qexp.core.twirling import shots_executed
 from qexp.engines.local.engine import LocalEngine
 from qexp.errors import ConfigError, PlanError
-from qexp.planning.build import build_plan, check_max_time
+from qexp.planning.build import check_max_time, plan_point
 from qexp.planning.chunks import CHUNK_PUBS
 from qexp.planning.limits import effective_limits
+from qexp.points import Point
 from qexp.workers import Workers
 from tests.unit.planning.conftest import StubEngine, workload
 
@@ -44,11 +48,28 @@ def observables(_: np.random.SeedSequence) -> Iterator[tuple[Any, ...]]:
     yield circuit, ["ZI"], None, 0.2
 
 
+Take = Callable[[Partition, list[PubRow]], None]
+
+
 @dataclass
-class Built:
-    plan: Plan
-    jobs: list[tuple[Partition, list[PubRow]]]
-    seen: list[tuple[str, int]]
+class Store:
+    """Hands each partition on."""
+
+    take: Take
+
+    def write_partition(self, partition: Partition, pubs: list[PubRow]) -> str:
+        self.take(partition, pubs)
+        return f"digest {partition.index}"
+
+
+@dataclass
+class Built(Observer):
+    plan: Plan = field(default_factory=lambda: Plan(()))
+    jobs: list[tuple[Partition, list[PubRow]]] = field(default_factory=list)
+    seen: list[tuple[str, int]] = field(default_factory=list)
+
+    def pub_planned(self, workload: str, count: int) -> None:
+        self.seen.append((workload, count))
 
 
 def build(
@@ -59,18 +80,33 @@ def build(
     engine: Engine | None = None,
     partition: PartitionLimits | None = None,
     limits: dict[str, Limit] | None = None,
+    take: Take | None = None,
+    num_workers: int = 1,
 ) -> Built:
-    built = Built(Plan(()), [], [])
-    built.plan = build_plan(
-        workloads,
+    spec = RunSpec(
+        experiment="built",
         seed=seed,
-        backend=backend,
+        stop_after=None,
+        max_time_s=None,
+        workloads=tuple(workloads),
         engine=engine or StubEngine(),
+        policy=ExecutionPolicy(),
+        select_backend=lambda recorded: backend,
         partition=partition or PartitionLimits(),
         limits=limits or {},
-        on_partition=lambda job, pubs: built.jobs.append((job, pubs)),
-        on_pub=lambda name, count: built.seen.append((name, count)),
+        config_yaml="",
+        overrides=(),
+        sources=(),
+        metadata={},
     )
+    built = Built()
+    point = Point(spec, Path("nowhere"), index=4, backend=backend)
+    point.store = Store(take or (lambda job, pubs: built.jobs.append((job, pubs))))  # type: ignore[assignment]
+    with Workers(num_workers) as workers:
+        digests = plan_point(point, 0, built, workers)
+    built.plan = Plan(point.partitions)
+    assert digests == [f"digest {job.index}" for job in point.partitions]
+    assert {job.point for job in point.partitions} == {4}
     return built
 
 
@@ -156,16 +192,12 @@ def test_circuits_are_forgotten_once_their_job_is_handed_over(manila: BackendV2)
         alive.update(pubs)
         held.append(len(alive))
 
-    plan = build_plan(
+    plan = build(
         [workload(random_angles(4 * CHUNK_PUBS))],
-        seed=7,
-        backend=manila,
-        engine=StubEngine(),
+        manila,
         partition=PartitionLimits(max_circuits=CHUNK_PUBS),
-        limits={},
-        on_partition=take,
-        on_pub=lambda name, count: None,
-    )
+        take=take,
+    ).plan
     assert len(plan.partitions) == 4
     # A job ends when the PUB after it is known, which is in the next chunk.
     assert max(held) <= 2 * CHUNK_PUBS
@@ -178,16 +210,13 @@ def test_workers_make_the_same_plan(manila: BackendV2) -> None:
         def take(job: Partition, pubs: list[PubRow]) -> None:
             found.append((job, [cells_of(pub, "isa")["sha256"] for pub in pubs]))
 
-        build_plan(
+        build(
             [workload(random_angles(50))],
-            seed=7,
-            backend=manila,
+            manila,
             engine=LocalEngine(),
             partition=PartitionLimits(max_circuits=17),
-            limits={},
-            on_partition=take,
-            on_pub=lambda name, count: None,
-            workers=Workers(num_workers),
+            take=take,
+            num_workers=num_workers,
         )
         return found
 
@@ -205,17 +234,7 @@ def test_a_circuit_that_a_worker_refuses_is_named(manila: BackendV2) -> None:
 
     def refusal(num_workers: int) -> str:
         with pytest.raises(PlanError) as caught:
-            build_plan(
-                [workload(too_wide)],
-                seed=7,
-                backend=manila,
-                engine=LocalEngine(),
-                partition=PartitionLimits(),
-                limits={},
-                on_partition=lambda job, pubs: None,
-                on_pub=lambda name, count: None,
-                workers=Workers(num_workers),
-            )
+            build([workload(too_wide)], manila, engine=LocalEngine(), num_workers=num_workers)
         return str(caught.value)
 
     assert "PUB 2" in refusal(1)
@@ -335,4 +354,4 @@ def test_a_declared_repetition_delay_reaches_the_prediction(manila: BackendV2) -
     spec = workload(random_angles(1), options={"execution": {"rep_delay": 0.01}})
     [job] = build([spec], manila).plan.partitions
     assert job.qpu_s == pytest.approx(2 + 100 * 0.01, abs=0.01)
-    assert job.executions == estimate.shots_executed(100, spec.primitive)
+    assert job.executions == shots_executed(100, spec.primitive)

@@ -19,6 +19,7 @@ from qexp.core.model import PlannedPub
 from qexp.core.spec import Limit
 from qexp.errors import PlanError
 from qexp.planning.checks import RESERVED_REGISTER_NAMES, Hardware, check_pub
+from qexp.planning.instructions import tally
 
 
 def sampler(circuit: QuantumCircuit, values: Any = None) -> PlannedPub:
@@ -44,9 +45,15 @@ def none(_pub: Any) -> None:
     """No objection."""
 
 
+def check(
+    pub: PlannedPub, hardware: Hardware, limits: dict[str, Limit], objection: Any = none
+) -> None:
+    check_pub(pub, tally(pub.isa.circuit), hardware, limits, objection)
+
+
 def refusal(pub: PlannedPub, hardware: Hardware, limits: dict[str, Limit] | None = None) -> str:
     with pytest.raises(PlanError) as caught:
-        check_pub(pub, hardware, limits or {}, none)
+        check(pub, hardware, limits or {}, none)
     return as_refused(caught.value, pub)
 
 
@@ -63,10 +70,10 @@ def hardware(manila: BackendV2) -> Hardware:
 
 
 def test_a_good_pub_passes(hardware: Hardware, service_limits: dict[str, Limit]) -> None:
-    check_pub(sampler(measured()), hardware, service_limits, none)
+    check(sampler(measured()), hardware, service_limits, none)
     bare = QuantumCircuit(5)
     bare.sx(2)
-    check_pub(estimator(bare, ["ZIIII", "IXIII"]), hardware, service_limits, none)
+    check(estimator(bare, ["ZIIII", "IXIII"]), hardware, service_limits, none)
 
 
 def test_a_dynamic_circuit_passes(hardware: Hardware) -> None:
@@ -74,7 +81,7 @@ def test_a_dynamic_circuit_passes(hardware: Hardware) -> None:
     with circuit.if_test((circuit.clbits[0], 1)):
         circuit.x(1)
     circuit.measure(1, 1)
-    check_pub(sampler(circuit), hardware, {}, none)
+    check(sampler(circuit), hardware, {}, none)
 
 
 def test_an_instruction_outside_the_isa_is_named(hardware: Hardware) -> None:
@@ -131,7 +138,7 @@ def test_an_estimator_circuit_that_ends_in_a_measurement_is_refused(hardware: Ha
     assert "ends in a measurement" in message
     reset = measured()
     reset.reset(0)
-    check_pub(estimator(reset, "ZIIII"), hardware, {}, none)
+    check(estimator(reset, "ZIIII"), hardware, {}, none)
 
 
 @pytest.mark.parametrize("precision", [0.0, 1e-200, math.nan])
@@ -164,7 +171,7 @@ def test_faulty_qubits_and_edges_are_refused(manila: BackendV2) -> None:
 
     hardware = Hardware.of(Broken())
     assert hardware.faulty_edges == {(1, 2)}
-    check_pub(sampler(measured()), hardware, {}, none)
+    check(sampler(measured()), hardware, {}, none)
     on_qubit = measured()
     on_qubit.x(3)
     assert "uses qubits [3]" in refusal(sampler(on_qubit), hardware)
@@ -182,7 +189,7 @@ def rzz(angle: Any) -> QuantumCircuit:
 
 def test_angles_of_rzz_are_checked(fractional: BackendV2) -> None:
     hardware = Hardware.of(fractional)
-    check_pub(sampler(rzz(np.pi / 2)), hardware, {}, none)
+    check(sampler(rzz(np.pi / 2)), hardware, {}, none)
     assert "has the angle 2" in refusal(sampler(rzz(2.0)), hardware)
     assert "has the angle -0.1" in refusal(sampler(rzz(-0.1)), hardware)
 
@@ -191,7 +198,7 @@ def test_parameter_values_of_rzz_are_checked(fractional: BackendV2) -> None:
     hardware = Hardware.of(fractional)
     a, b = Parameter("a"), Parameter("b")
     values = np.array([[0.1, 0.2], [0.4, 1.3]])
-    check_pub(sampler(rzz(a), values[:, :1]), hardware, {}, none)
+    check(sampler(rzz(a), values[:, :1]), hardware, {}, none)
     assert "has the angle 1.7" in refusal(sampler(rzz(a + b), values), hardware)
     assert "has the angle -1.2" in refusal(sampler(rzz(a - 4 * b + 3.6), values), hardware)
 
@@ -199,7 +206,7 @@ def test_parameter_values_of_rzz_are_checked(fractional: BackendV2) -> None:
 def test_a_simulator_takes_any_angle() -> None:
     hardware = Hardware.of(AerSimulator())
     assert hardware.is_simulator
-    check_pub(sampler(rzz(2.0)), hardware, {}, none)
+    check(sampler(rzz(2.0)), hardware, {}, none)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +225,7 @@ def test_too_many_gates_are_refused(hardware: Hardware, limit: str, what: str) -
     circuit.sx(1)
     circuit.cx(1, 2)
     enough = {limit: Limit(3, "somewhere", "2026-01-01")}
-    check_pub(sampler(circuit), hardware, enough, none)
+    check(sampler(circuit), hardware, enough, none)
     tight = {limit: Limit(1, "somewhere", "2026-01-01")}
     message = refusal(sampler(circuit), hardware, tight)
     assert f"it has {what}, more than the 1 that limits.{limit} allows" in message
@@ -227,5 +234,5 @@ def test_too_many_gates_are_refused(hardware: Hardware, limit: str, what: str) -
 def test_what_the_engine_objects_to_is_refused(hardware: Hardware) -> None:
     pub = sampler(measured())
     with pytest.raises(PlanError) as caught:
-        check_pub(pub, hardware, {}, lambda isa: f"it has {isa.circuit.num_qubits} qubits")
+        check(pub, hardware, {}, lambda isa: f"it has {isa.circuit.num_qubits} qubits")
     assert as_refused(caught.value, pub).endswith("it has 5 qubits")

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qexp.core.model import Footprint, Partition
+from qexp.core.model import Partition
 from qexp.core.spec import PartitionLimits
 from qexp.errors import PlanError
-from qexp.planning.partition import partition
+from qexp.planning.cost import Footprint
+from qexp.planning.partition import cut_into_jobs
 
 ONE = Footprint(
     shots=100,
@@ -49,7 +50,7 @@ LIMITS = st.builds(
 def cut(
     footprints: list[Footprint], limits: PartitionLimits, first_index: int = 0
 ) -> list[tuple[Partition, list[int]]]:
-    return list(partition(enumerate_items(footprints), "main", limits, first_index))
+    return list(cut_into_jobs(enumerate_items(footprints), "main", limits, first_index))
 
 
 def enumerate_items(footprints: list[Footprint]) -> Iterator[tuple[int, Footprint]]:
@@ -168,7 +169,7 @@ def test_a_limit_of_the_service_cannot_be_raised() -> None:
     limits = PartitionLimits(max_executions=99)
     origins = {"max_executions": "limits.sampler_executions_per_job"}
     with pytest.raises(PlanError, match=r"limits\.sampler_executions_per_job allows") as caught:
-        list(partition([(0, ONE)], "main", limits, 0, origins))
+        list(cut_into_jobs([(0, ONE)], "main", limits, 0, origins))
     assert "raise" not in str(caught.value)
 
 
@@ -180,7 +181,7 @@ def test_an_endless_stream_is_cut_as_it_comes() -> None:
             taken.append(k)
             yield k, ONE
 
-    jobs = partition(endless(), "main", PartitionLimits(max_circuits=10), 0)
+    jobs = cut_into_jobs(endless(), "main", PartitionLimits(max_circuits=10), 0)
     assert next(jobs)[1] == list(range(10))
     assert len(taken) == 11
 
@@ -198,6 +199,6 @@ def test_only_the_open_job_is_held() -> None:
             alive.add(item)
             yield item, ONE
 
-    held = [len(alive) for _job, _members in partition(items(), "main", PartitionLimits(10), 0)]
+    held = [len(alive) for _job, _members in cut_into_jobs(items(), "main", PartitionLimits(10), 0)]
     # The job that the loop still names, the one just closed, and the PUB after it.
     assert max(held) <= 21

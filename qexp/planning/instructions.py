@@ -1,20 +1,23 @@
-"""What a circuit consists of, with the indices of its qubits."""
+"""The instructions of a circuit, with the indices of their qubits."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit.circuit import CircuitInstruction
 
+Tally: TypeAlias = Mapping[tuple[str, tuple[int, ...]], int]
+"""(name of an instruction, qubits that it acts on) -> how often it does."""
+
 
 def instructions(
     circuit: QuantumCircuit, qubits: Mapping[Any, int] | None = None
 ) -> Iterator[tuple[CircuitInstruction, tuple[int, ...]]]:
-    """Every instruction with the circuit's qubit indices, inside control flow too.
+    """Yield every instruction with the circuit's qubit indices, inside control flow too.
 
     Args:
         circuit: The circuit.
@@ -31,6 +34,6 @@ def instructions(
                 yield from instructions(block, inner)
 
 
-def tally(circuit: QuantumCircuit) -> Counter[tuple[str, tuple[int, ...]]]:
-    """How often each instruction acts on which qubits, in this order; inside control flow too."""
+def tally(circuit: QuantumCircuit) -> Tally:
+    """Count how often each instruction acts on which qubits, inside control flow too."""
     return Counter((instruction.name, qubits) for instruction, qubits in instructions(circuit))

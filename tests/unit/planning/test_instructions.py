@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from qiskit import QuantumCircuit
 
-from qexp.core.instructions import instructions, tally
+from qexp.planning.instructions import instructions, tally
 
 
 def test_instructions_are_told_with_the_outer_qubits() -> None:

@@ -1,0 +1,203 @@
+"""The cost of a PUB in each dimension that bounds a job, measured or predicted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qexp.core.model import PlannedPub, PrimitiveSpec
+from qexp.core.protocols import Engine
+from qexp.core.twirling import shots_executed
+from qexp.errors import PlanError, QexpError
+from qexp.planning.instructions import Tally
+from qexp.text import typed_reason
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+    from qiskit.primitives.containers.estimator_pub import EstimatorPub
+    from qiskit.primitives.containers.sampler_pub import SamplerPub
+    from qiskit.providers import BackendV2
+    from qiskit.transpiler import Target
+
+# Heuristic of IBM's job validation: https://quantum.cloud.ibm.com/docs/guides/job-limits,
+# "Maximum number of low-level instructions per qubit". It lists no other instruction; a gate
+# with fractional angle is taken for what it replaces.
+CONTROL_INSTRUCTIONS: Mapping[str, int] = {
+    "rz": 1,
+    "delay": 1,
+    "sx": 2,
+    "x": 2,
+    "rx": 2,
+    "cx": 5,
+    "cz": 5,
+    "ecr": 5,
+    "rzz": 5,
+    "measure": 10,
+    "measure_2": 10,
+    "reset": 17,
+    "init": 50,
+}
+
+# `default_rep_delay` of IBM's processors, for backends that do not say theirs.
+DEFAULT_REP_DELAY_S = 250e-6
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """The cost of one PUB.
+
+    Attributes:
+        shots: Shots of this PUB (Sampler), or None.
+        precision: Precision of this PUB (Estimator), or None.
+        executions: Circuit executions: parameter sets x shots (twirling: randomizations x shots
+            per randomization). For an Estimator: parameter sets x measurement bases x shots.
+        payload_bytes: Size of the encoded PUB on the wire, measured.
+        qpu_s: Predicted time on the QPU, without the per-job overhead.
+        control_instructions: Control instructions on the busiest qubit, over all parameter sets.
+    """
+
+    shots: int | None
+    precision: float | None
+    executions: int
+    payload_bytes: int
+    qpu_s: float
+    control_instructions: int
+
+
+def footprint(
+    pub: PlannedPub,
+    tallied: Tally,
+    primitive: PrimitiveSpec,
+    backend: BackendV2,
+    engine: Engine,
+    qpy: bytes,
+) -> Footprint:
+    """Return the cost of an ISA PUB.
+
+    Args:
+        pub: The PUB.
+        tallied: The `tally` of its ISA circuit.
+        primitive: The primitive that will run it, with its options.
+        backend: The backend; it gives the gate durations and the repetition delay.
+        engine: Measures the encoded payload.
+        qpy: The ISA circuit in QPY.
+
+    Raises:
+        PlanError: The primitive's client refuses the PUB with these options.
+    """
+    from qiskit.primitives.containers.sampler_pub import SamplerPub
+
+    from qexp.simulator.observables import shots_for
+
+    isa = pub.isa
+    if isinstance(isa, SamplerPub):
+        shots, precision, each = isa.shots, None, isa.shots
+        configurations = sampler_configurations(isa)
+    else:
+        shots, precision, each = None, isa.precision, shots_for(isa.precision)
+        configurations = estimator_configurations(isa)
+    executions = configurations * shots_executed(each, primitive)
+    return Footprint(
+        shots=shots,
+        precision=precision,
+        executions=executions,
+        payload_bytes=_payload_bytes(pub, primitive, backend, engine, qpy),
+        qpu_s=qpu_s(
+            executions,
+            rep_delay_s(primitive, backend),
+            circuit_duration_s(isa.circuit, backend.target),
+        ),
+        control_instructions=configurations * control_instructions(tallied),
+    )
+
+
+def control_instructions(tallied: Tally) -> int:
+    """Count the control-system instructions on the busiest qubit of an ISA circuit.
+
+    Args:
+        tallied: The circuit's `tally`.
+    """
+    load: Counter[int] = Counter()
+    for (name, qubits), number in tallied.items():
+        weight = CONTROL_INSTRUCTIONS.get(name, 0)
+        if weight:
+            for qubit in qubits:
+                load[qubit] += weight * number
+    return max(load.values(), default=0)
+
+
+def sampler_configurations(pub: SamplerPub) -> int:
+    """Count the circuits that are executed for a Sampler PUB: its parameter sets."""
+    return int(pub.parameter_values.size)
+
+
+def estimator_configurations(pub: EstimatorPub) -> int:
+    """Count the circuits that are executed for an Estimator PUB: parameter sets times bases.
+
+    All Paulis of the PUB are grouped into qubit-wise commuting measurement bases; a parameter
+    set is executed in those that its own observables need. The rule of `default_shots`:
+    https://quantum.cloud.ibm.com/docs/api/qiskit-ibm-runtime/options-estimator-options
+    """
+    from qexp.simulator.observables import group_into_bases, selections
+
+    terms = [frozenset(observable) for observable in pub.observables.ravel().tolist()]
+    bases_of_all = group_into_bases(frozenset().union(*terms))
+    basis_of = {term: k for k, basis in enumerate(bases_of_all) for term in basis.terms}
+    bases = [frozenset(basis_of[term] for term in observable) for observable in terms]
+    selected = selections(pub)
+    needed = [
+        len(frozenset().union(*(bases[index] for index in row)))
+        for row in selected.observables.tolist()
+    ]
+    return sum(needed[row] for row in selected.of_set.tolist())
+
+
+def circuit_duration_s(circuit: QuantumCircuit, target: Target) -> float:
+    """Return the duration of one execution, from the target's gate durations, in seconds.
+
+    Zero where it cannot be told (control flow, parametrised delays, an ideal simulator): the
+    repetition delay is then all that is counted, and it is usually by far the larger part.
+    """
+    from qiskit.exceptions import QiskitError
+
+    try:
+        return float(circuit.estimate_duration(target))
+    except QiskitError:
+        return 0.0
+
+
+def rep_delay_s(primitive: PrimitiveSpec, backend: Any) -> float:
+    """Return the delay between executions: as declared, else the backend's default, else 250 µs."""
+    declared = (primitive.options.get("execution") or {}).get("rep_delay")
+    if declared is not None:
+        return float(declared)
+    default = getattr(backend, "default_rep_delay", None)
+    return DEFAULT_REP_DELAY_S if default is None else float(default)
+
+
+def qpu_s(executions: int, rep_delay_s: float, duration_s: float) -> float:
+    """Predict the QPU seconds of `executions` circuits, without the overhead of the job.
+
+    `(rep_delay + circuit duration) x executions`, to which IBM adds about 2 s per job; error
+    mitigation's own executions are not in it:
+    https://quantum.cloud.ibm.com/docs/guides/estimate-job-run-time
+    """
+    return (rep_delay_s + duration_s) * executions
+
+
+def _payload_bytes(
+    pub: PlannedPub, primitive: PrimitiveSpec, backend: BackendV2, engine: Engine, qpy: bytes
+) -> int:
+    try:
+        return engine.payload_bytes(primitive, pub.isa, backend, qpy)
+    except QexpError:
+        raise
+    except Exception as error:
+        raise PlanError(
+            f"PUB {pub.index} of workload '{pub.workload}': circuit "
+            f"'{pub.logical.circuit.name}' cannot be encoded for the {primitive.kind} "
+            f"({primitive.implementation}): {typed_reason(error)}; change the circuit or "
+            f"primitive.options"
+        ) from error
