@@ -53,7 +53,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunReport:
-    """How a run stands.
+    """The state in which a run was left.
 
     Attributes:
         archive: Path of `run.h5`, or None where nothing was collected yet.

@@ -43,7 +43,7 @@ _WORTH_WORKERS = 64
 """Circuits from which on worker processes plan."""
 
 _SLICE_S = 0.1
-"""How long an experiment sleeps without asking whether it should stop."""
+"""The longest sleep without asking whether to stop."""
 
 
 class Stopped(Exception):  # noqa: N818 - no error
@@ -95,7 +95,7 @@ class Point:
 
     @cached_property
     def store(self) -> RunStore:
-        """What is on disk of it: parts, and the archive that is made of them."""
+        """Its parts on disk, and the archive that is made of them."""
         return RunStore(self.folder, redactor())
 
     @cached_property
@@ -121,7 +121,7 @@ class Point:
 
 @dataclass
 class Experiment:
-    """What the points of an experiment share, while this process works on it.
+    """The common ground of its points, while this process works on them.
 
     Attributes:
         folder: Its folder, which this process has locked.
@@ -171,7 +171,7 @@ class Experiment:
 
     @cached_property
     def policy(self) -> ExecutionPolicy:
-        """How jobs are driven."""
+        """The way jobs are driven."""
         return agreed("execution", (point.spec.policy for point in self.points))
 
     @cached_property
@@ -196,7 +196,7 @@ class Experiment:
 
     @cached_property
     def plans_with_workers(self) -> bool:
-        """Whether there are circuits enough, as far as the config says how many."""
+        """True if there are circuits enough, as far as the config says how many."""
         asked = [item.num_circuits for point in self.points for item in point.spec.workloads]
         return sum(number for number in asked if isinstance(number, int)) >= _WORTH_WORKERS
 
@@ -206,7 +206,7 @@ class Experiment:
 
     @property
     def has_work(self) -> bool:
-        """Whether a job is out, may be, or is to be submitted."""
+        """True if a job is out, may be, or is to be submitted."""
         return bool(self.ledger.open() or self.ledger.wanted(self.policy))
 
     def done(self, point: Point | None = None) -> set[int]:

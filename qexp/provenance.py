@@ -1,4 +1,4 @@
-"""What a run depended on besides its config: software, repository, backend."""
+"""The provenance of a run besides its config: software, repository, backend."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _GIT_TIMEOUT_S = 20
 
 
 def run_header(spec: RunSpec, backend: BackendV2, run_id: str) -> RunHeader:
-    """All that is known of a run before its plan."""
+    """Return everything known about a run before its plan."""
     return RunHeader(
         run_id=run_id,
         experiment=spec.experiment,
@@ -45,7 +45,7 @@ def run_header(spec: RunSpec, backend: BackendV2, run_id: str) -> RunHeader:
 
 
 def describe_environment(folder: Path) -> dict[str, Any]:
-    """Python, platform, every installed distribution, and the repository around `folder`.
+    """Describe Python, the platform, every distribution, and the repository around `folder`.
 
     The fields are those of `RunHeader.environment`; the git ones are empty outside a repository
     or where git is not installed.
@@ -60,7 +60,7 @@ def describe_environment(folder: Path) -> dict[str, Any]:
 
 @cache
 def _distributions() -> tuple[str, ...]:
-    """What was installed when this process first asked, which is what it imports from."""
+    """Return what was installed when this process first asked, which it imports from."""
     found = (item.metadata for item in importlib.metadata.distributions())
     named = {f"{known['Name']}=={known['Version']}" for known in found if "Name" in known}
     return tuple(sorted(named, key=str.lower))
@@ -90,7 +90,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def describe_backend(backend: BackendV2) -> dict[str, Any]:
-    """Name, size, calibration, configuration and target of a backend, as plain data.
+    """Return name, size, calibration, configuration and target of a backend as plain data.
 
     `properties` and `configuration` are None where a backend has none (an ideal simulator).
     """

@@ -28,12 +28,12 @@ _SHORTEST = 6
 
 
 def redact(text: str) -> str:
-    """`text` without any secret that this process could know."""
+    """Return `text` without any secret that this process could know."""
     return redactor()(text)
 
 
 def redactor() -> Callable[[str], str]:
-    """`redact` with the secrets that are known now: for many texts, as it looks them up once."""
+    """Return `redact` with the secrets that are known now, looked up once for many texts."""
     secrets = tuple(_known_secrets())
 
     def redacted(text: str) -> str:
@@ -60,7 +60,7 @@ def _saved_secrets() -> frozenset[str]:
 
 @lru_cache(maxsize=1)
 def _secrets_in(path: Path, _modified_ns: int) -> frozenset[str]:
-    """Tokens in the file where IBM's client saves accounts; read again when it changes."""
+    """Return the tokens in the file of IBM's saved accounts; it is read again when it changes."""
     try:
         accounts = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:

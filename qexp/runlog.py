@@ -1,4 +1,4 @@
-"""The log of a run. That it cannot be written is no reason to lose a run."""
+"""The log of a run. A log that cannot be written never stops a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast to submit, how long to wait before asking again, and when to give up asking.
+"""The pace of submission, growing delays, and the patience with a service that is out of reach.
 
 Nothing here sleeps; the time is an argument.
 """
@@ -42,7 +42,7 @@ class Backoff:
 
 
 class Pace:
-    """When the next job may be submitted.
+    """The pace of submission.
 
     Without a fixed pace, jobs go as fast as they are taken. After the service has refused one for
     coming too fast, the time that it then took to accept the next is the pace, which is halved
@@ -97,7 +97,7 @@ class Pace:
 
 
 class Patience:
-    """How long to go on asking a service that does not answer.
+    """The patience with a service that does not answer.
 
     Args:
         experiment: The experiment; its policy says how long an outage may last.
@@ -125,7 +125,7 @@ class Patience:
             raise error
 
     def failed(self, error: Exception) -> float:
-        """As `check`, and tell the observer.
+        """Do as `check`, and tell the observer.
 
         Returns:
             Seconds after which to ask again.

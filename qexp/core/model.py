@@ -35,7 +35,7 @@ FailureKind: TypeAlias = Literal[
 ]
 
 JOB_TAG = "qexp-job:"
-"""What the tag begins with that only one attempt's job has."""
+"""The beginning of the tag that only one attempt's job has."""
 
 FINAL_STATES: frozenset[JobState] = frozenset({"DONE", "ERROR", "CANCELLED"})
 
@@ -72,7 +72,7 @@ class PlannedPub:
 
 @dataclass(frozen=True)
 class Partition:
-    """The PUBs `first <= index < stop` of one workload, which become one job.
+    """PUBs `first <= index < stop` of one workload, which become one job.
 
     Attributes:
         index: Number of the partition in the experiment, from 0; also the order of submission.
@@ -168,7 +168,7 @@ class Span:
 
 @dataclass(frozen=True)
 class JobOutcome:
-    """A job that reached a final state, with all that is known of it.
+    """A job that reached a final state, with everything known about it.
 
     Attributes:
         job_id: The service's id (or the engine's own, locally).
@@ -177,13 +177,13 @@ class JobOutcome:
         result: The result, or None when the job failed or was cancelled.
         error: Reason of the failure, or None.
         error_code: The service's reason code, or None.
-        metrics: As `job.metrics()`: `timestamps` (created, running, finished; ISO 8601 UTC) and
-            `usage` (`qpu_charge_time_seconds`, `status`).
+        metrics: `job.metrics()`, or the same of another engine: `timestamps` (created, running,
+            finished; ISO 8601 UTC) and `usage` (`qpu_charge_time_seconds`, `status`).
         options: The primitive's options as finalised by the engine.
         spans: Execution or chunk spans, normalised.
         backend_properties: The calibration at the time the job ran (`to_dict()`), or None.
         info: Anything else worth keeping: tags, primitive id, usage estimation, logs.
-        failure: What kind of failure it was; None for a job that is DONE.
+        failure: The kind of failure; None for a job that is DONE.
         attempt: Number of the attempt to run the partition, from 1.
         batch_id: The batch it ran in.
     """
@@ -207,7 +207,7 @@ class JobOutcome:
     def usage_s(self) -> float | None:
         """QPU seconds that were charged, or None where they are not reported.
 
-        Older services name them `quantum_seconds` or `seconds`.
+        Older services call them `quantum_seconds` or `seconds`.
         """
         usage = self.metrics.get("usage")
         if not isinstance(usage, Mapping):
@@ -221,7 +221,7 @@ class JobOutcome:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will run: the partitions in order of submission, and what is predicted of them."""
+    """The partitions in the order of submission, and the prediction for all of them."""
 
     partitions: tuple[Partition, ...]
 
@@ -241,7 +241,7 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class RunHeader:
-    """All that is known of a run before its first job.
+    """Everything known about a run before its first job.
 
     Attributes:
         run_id: Unique id of the run, also the name of its folder.

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunSummary:
-    """How a run stands when its archive is sealed.
+    """The state of a run when its archive is sealed.
 
     Attributes:
         status: As in the archive.

@@ -1,4 +1,4 @@
-"""What becomes of a job that failed, and how patient a run is: declared in `execution`."""
+"""The policy for failed jobs, interrupts and outages, as declared in `execution`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ OnInterrupt = Literal["leave", "cancel"]
 
 @dataclass(frozen=True)
 class ExecutionPolicy:
-    """How jobs are driven. Nothing in here decides data, so that it may change on resuming.
+    """The way jobs are driven. Nothing in here decides data, so that it may change on resuming.
 
     Attributes:
-        on_interrupt: What becomes of jobs that are out when the run is interrupted: `"leave"`
-            them to be collected later, or `"cancel"` them.
+        on_interrupt: `"leave"` the jobs that are out when the run is interrupted, to be collected
+            later, or `"cancel"` them.
         retries: Further attempts of a job that failed for a transient reason.
-        retry_too_long: Whether a job that was ended at its time limit (code 1305) is one.
+        retry_too_long: Whether ending at the time limit (code 1305) is such a reason.
         follow_ups: Further batches for jobs that a batch's `max_time` left out.
         max_pending: Jobs that may wait or run at once; None: as many as the service takes.
         submit_interval_s: Fixed pace of submission in seconds; None: as fast as the service
@@ -37,7 +37,7 @@ class ExecutionPolicy:
     outage_s: float = 900.0
 
     def allows_again(self, failures: tuple[FailureKind, ...]) -> bool:
-        """Whether a job may be submitted again.
+        """Return whether a job may be submitted again.
 
         Args:
             failures: How its attempts ended since the run was started or resumed, the last one

@@ -131,12 +131,12 @@ class Engine(Protocol):
 
     @property
     def allow_ignored_options(self) -> bool:
-        """Whether a declared option that this engine does not honour is tolerated."""
+        """True if a declared option that this engine does not honour is tolerated."""
         ...
 
     @property
     def uses_qpu(self) -> bool:
-        """Whether a job costs time on a QPU, so that limits of a plan or account matter."""
+        """True if a job costs time on a QPU, so that limits of a plan or account matter."""
         ...
 
     @property

@@ -18,12 +18,12 @@ _PURPOSES: tuple[Purpose, ...] = ("circuits", "transpile", "simulate")
 
 
 def stream(seed: int, workload: str, purpose: Purpose) -> np.random.SeedSequence:
-    """The `SeedSequence` of one purpose within one workload.
+    """Return the `SeedSequence` of one purpose within one workload.
 
     Args:
         seed: The experiment's seed, `>= 0`.
         workload: Name of the workload.
-        purpose: What the stream is for.
+        purpose: Purpose of the stream.
     """
     import numpy as np
 
@@ -33,21 +33,21 @@ def stream(seed: int, workload: str, purpose: Purpose) -> np.random.SeedSequence
 
 
 def child(sequence: np.random.SeedSequence, index: int) -> np.random.SeedSequence:
-    """The `index`-th child of a sequence, without spawning the ones before it."""
+    """Return the `index`-th child of a sequence, without spawning the ones before it."""
     import numpy as np
 
     return np.random.SeedSequence(entropy=sequence.entropy, spawn_key=(*sequence.spawn_key, index))
 
 
 def as_int(sequence: np.random.SeedSequence) -> int:
-    """A 31-bit positive integer for APIs (Qiskit, Aer) that take a plain seed."""
+    """Return a 31-bit positive integer for APIs (Qiskit, Aer) that take a plain seed."""
     import numpy as np
 
     return int(sequence.generate_state(1, np.uint32)[0] >> 1) or 1
 
 
 def describe(seed: int, workloads: Iterable[str]) -> dict[str, Any]:
-    """What was derived from the seed, so that a reader can spawn the same streams with NumPy."""
+    """Describe the derived streams, so that a reader can spawn the same ones with NumPy."""
     return {
         "seed": seed,
         "algorithm": "numpy.random.SeedSequence(entropy=seed, spawn_key=(*stream, index))",
@@ -60,7 +60,7 @@ def describe(seed: int, workloads: Iterable[str]) -> dict[str, Any]:
 
 
 def of_sweep_point(seed: int, overrides: list[str]) -> int:
-    """The seed of one point of a sweep: distinct per point, whatever the order of the points.
+    """Return the seed of one point of a sweep, which does not depend on the order of the points.
 
     Args:
         seed: The declared seed of the sweep.

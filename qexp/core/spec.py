@@ -30,7 +30,7 @@ class TranspileSpec:
 
 @dataclass(frozen=True)
 class WorkloadSpec:
-    """One named workload: what to generate, how to transpile it, which primitive runs it.
+    """One named workload: its generator, its transpilation, its primitive.
 
     Attributes:
         name: The workload's name; `"main"` where an experiment has only one.
@@ -38,9 +38,9 @@ class WorkloadSpec:
             `numpy.random.SeedSequence`, it yields PUB-likes (a circuit, or a tuple in the order
             of Qiskit's `SamplerPub` or `EstimatorPub`), lazily.
         primitive: The primitive that runs the workload.
-        transpile: How its circuits become ISA circuits.
-        num_circuits: How many circuits the config asks for, where it says so. Only the moment at
-            which worker processes are started depends on it.
+        transpile: Arguments of the pass manager that makes ISA circuits.
+        num_circuits: Number of circuits that the config asks for, where it says so; it decides
+            only whether worker processes plan.
     """
 
     name: str
@@ -79,14 +79,14 @@ class Limit:
 
 @dataclass(frozen=True)
 class AnalysisSpec:
-    """One declared analysis, which is made of a run's sealed archive.
+    """One declared analysis of a run's sealed archive.
 
     Attributes:
         name: Its name in the config, and that of its result.
         target: Dotted name of the function.
         arguments: The function's declared settings.
-        evaluate: Makes an `xarray.Dataset` of an open `qexp.archive.read.Archive`; None where it
-            has nothing to say of the run.
+        evaluate: Returns an `xarray.Dataset` for an open `qexp.archive.read.Archive`; None where
+            it has nothing to say.
     """
 
     name: str
@@ -107,16 +107,16 @@ class RunSpec:
         max_time_s: The batch's `max_time` in seconds, or None for the service's own limit.
         workloads: In the order of submission.
         engine: The engine that runs the batch.
-        policy: How jobs are driven; decides no data.
-        select_backend: Resolves the backend; may ask the service. Called with the name of the
-            backend that was selected before, or None for a new run.
+        policy: The way jobs are driven; it decides no data.
+        select_backend: Returns the backend, and may ask the service. Called with the name of the
+            backend that a recorded plan is for, or None for a new run.
         partition: The user's bounds of one job.
         limits: The service's documented limits by name, see `conf/limits`.
         config_yaml: The resolved config.
         overrides: The command line's overrides.
         sources: Files that declare the experiment.
         metadata: Title, description, creators, publisher, funding, license, keywords.
-        analyses: What is made of the data once they are sealed; decides none of them.
+        analyses: Analyses of the sealed data; they decide none of them.
     """
 
     experiment: str

@@ -148,6 +148,6 @@ def _event(line: bytes) -> Event:
 
 def _cannot(path: Path, error: OSError) -> ArchiveError:
     return ArchiveError(
-        f"{path}: {error.strerror}. Check free space and permissions; what was written before is "
-        f"kept."
+        f"{path}: {error.strerror}; check free space and permissions; what was written before is "
+        f"kept"
     )

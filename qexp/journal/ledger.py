@@ -179,7 +179,7 @@ class Attempt:
 
     @property
     def is_over(self) -> bool:
-        """Whether its outcome is known and on disk."""
+        """True if its outcome is known and on disk."""
         return self.state is not None or self.failure is not None
 
 

@@ -14,7 +14,7 @@ from qexp.text import utc_now
 
 _LOCK_NAME = ".lock"
 _HOLDER_NAME = ".holder.json"
-_ADVICE = "Check permissions and free space."
+_ADVICE = "check permissions and free space"
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
             f"{folder} is being worked on by {_read_holder(holder)}; wait for it, or stop it first"
         ) from None
     except OSError as error:
-        raise ArchiveError(f"Cannot lock {folder}: {error.strerror}. {_ADVICE}") from error
+        raise ArchiveError(f"{folder} cannot be locked: {error.strerror}; {_ADVICE}") from error
     try:
         _write_holder(holder)
         yield
@@ -50,7 +50,7 @@ def _write_holder(path: Path) -> None:
     try:
         path.write_text(json.dumps(holder), encoding="utf-8")
     except OSError as error:
-        raise ArchiveError(f"Cannot write {path}: {error.strerror}. {_ADVICE}") from error
+        raise ArchiveError(f"{path} cannot be written: {error.strerror}; {_ADVICE}") from error
 
 
 def _read_holder(path: Path) -> str:

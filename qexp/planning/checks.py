@@ -1,6 +1,6 @@
-"""What is checked of every ISA PUB before the batch opens.
+"""Checks of every ISA PUB before the batch opens.
 
-IBM's client-side primitives leave most of this to the service, where a job fails only after it
+IBM's client-side primitives leave most of them to the service, where a job fails only after it
 has waited in the queue.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from qexp.core.model import Pub
 
-# Not instructions of the processor, and no target lists them.
+# They are no instructions of the processor, and no target lists them.
 _DIRECTIVES = frozenset({"barrier", "store"})
 
 # Names that `qiskit.primitives.DataBin` refuses for its fields.
@@ -66,7 +66,7 @@ _GATE_LIMITS: Mapping[str, tuple[str, Callable[[str, int], bool]]] = {
 
 @dataclass(frozen=True)
 class Hardware:
-    """What a backend can run, read once.
+    """Capabilities of a backend, read once.
 
     Attributes:
         name: The backend's name.
@@ -101,11 +101,11 @@ class Hardware:
 
     @property
     def has_rzz(self) -> bool:
-        """Whether the backend has fractional two-qubit gates."""
+        """True if the backend has fractional two-qubit gates."""
         return "rzz" in self.target.operation_names
 
     def supports(self, name: str, qubits: tuple[int, ...]) -> bool:
-        """Whether an instruction is in the target, on these qubits in this order."""
+        """Return whether an instruction is in the target, on these qubits in this order."""
         if (name, qubits) not in self.supported:
             self.supported[name, qubits] = self.target.instruction_supported(name, qubits)
         return self.supported[name, qubits]
@@ -123,7 +123,7 @@ def check_pub(
     Args:
         pub: The PUB, transpiled.
         tallied: The `tally` of its ISA circuit.
-        hardware: What the backend can run.
+        hardware: Capabilities of the backend.
         limits: The service's limits; `circuit_rz_gates`, `circuit_sx_gates` and
             `circuit_two_qubit_gates` are checked here, as far as they are given.
         objection: The engine's, see `Engine.pub_objection`.
@@ -266,7 +266,7 @@ def _rzz_angles(circuit: QuantumCircuit, values: BindingsArray) -> Iterator[str]
 
 
 def _angles(angle: Any, values: BindingsArray) -> Iterator[float]:
-    """The smallest and the largest angle over all parameter sets."""
+    """Yield the smallest and the largest angle over all parameter sets."""
     parameters = getattr(angle, "parameters", ())
     if not parameters:
         yield float(angle)

@@ -1,4 +1,4 @@
-"""What bounds one job: the user's partition or the service, whichever is smaller."""
+"""The bounds of one job: those of the user or of the service, whichever are smaller."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SERVICE_LIMITS: Mapping[str, str] = {
 def effective_limits(
     primitive: PrimitiveSpec, partition: PartitionLimits, limits: Mapping[str, Limit]
 ) -> tuple[PartitionLimits, dict[str, str]]:
-    """The smaller of the user's bound and the service's limit, in each dimension.
+    """Return the smaller of the user's bound and the service's limit, in each dimension.
 
     Args:
         primitive: Decides which limits apply: that on executions is not for Estimators, and

@@ -1,4 +1,4 @@
-"""From a generator's PUB-like to an ISA PUB."""
+"""Turn a generator's PUB-like into an ISA PUB."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 def transpile_seed(workload: WorkloadSpec, seed: int) -> int:
-    """The seed of a workload's transpilation: the declared one, else derived from `seed`."""
+    """Return the seed of a workload's transpilation: as declared, else derived from `seed`."""
     declared = workload.transpile.seed
     return as_int(stream(seed, workload.name, "transpile")) if declared is None else declared
 
 
 def build_pass_manager(workload: WorkloadSpec, *, seed: int, backend: BackendV2) -> PassManager:
-    """The preset pass manager of a workload, to be built once and run on all its circuits.
+    """Build the preset pass manager of a workload, to run it on all its circuits.
 
     All circuits of a workload share one transpiler seed. Qiskit fixes the seed when a pass
     manager is built, and building one costs as much as a small circuit's transpilation. A
@@ -37,7 +37,7 @@ def build_pass_manager(workload: WorkloadSpec, *, seed: int, backend: BackendV2)
     Args:
         workload: The workload; its `transpile` names the passes.
         seed: The experiment's seed.
-        backend: What to transpile for.
+        backend: The backend to transpile for.
 
     Raises:
         PlanError: Qiskit refuses the arguments, say an unknown `layout_method`.
@@ -73,7 +73,7 @@ def transpile_pub(
     *,
     index: int,
 ) -> PlannedPub:
-    """Turn what a generator yielded into a PUB that the backend can run.
+    """Turn a generator's PUB-like into a PUB that the backend can run.
 
     Shots or precision are the PUB-like's own where it has them, else the workload's. Observables
     are laid out as the circuit was; a parameter that the transpiler found to have no effect is
@@ -82,7 +82,7 @@ def transpile_pub(
     Args:
         pub_like: A circuit, or a tuple in the order of `SamplerPub` or `EstimatorPub`.
         workload: The workload it belongs to.
-        backend: What to transpile for.
+        backend: The backend to transpile for.
         pass_manager: From `build_pass_manager`.
         index: Index of the PUB within the workload.
 
@@ -132,7 +132,7 @@ def _coerce(pub_like: Any, primitive: PrimitiveSpec) -> Pub:
 
 
 def _refuse_other_kind(pub_like: Any, primitive: PrimitiveSpec) -> None:
-    """Say so where the circuits are for the other primitive; Qiskit's own words do not."""
+    """Raise where the circuits are for the other primitive, which Qiskit's own error hides."""
     from qiskit import QuantumCircuit
     from qiskit.primitives.containers.observables_array import ObservablesArray
     from qiskit.quantum_info import SparsePauliOp

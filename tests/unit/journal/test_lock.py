@@ -47,5 +47,5 @@ def test_the_same_process_cannot_hold_it_twice(tmp_path: Path):
 
 def test_a_folder_that_is_none_is_one_line(tmp_path: Path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ArchiveError, match="Cannot lock"), lock_folder(tmp_path / "file"):
+    with pytest.raises(ArchiveError, match="cannot be locked"), lock_folder(tmp_path / "file"):
         pass
