@@ -1,20 +1,17 @@
-"""`python -m qexp resume RUN_DIR`: go on with a run, from nothing but what is in its folder."""
+"""`python -m qexp resume RUN_DIR`: continue a run from what is in its folder alone."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-import signal
-import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from qexp.errors import ArchiveError, ConfigError
-
-if TYPE_CHECKING:
-    from qexp.core.spec import RunSpec
+from qexp.cli.output import print_error, print_json, print_line, report_error
+from qexp.cli.verbs import add_json, add_trust
+from qexp.errors import ArchiveError, ConfigError, ExitCode
 
 _log = logging.getLogger("qexp")
 
@@ -35,162 +32,141 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all", metavar="ROOT", help="every unfinished run below this folder, one after the other"
     )
-    parser.add_argument(
-        "--trust",
-        metavar="PREFIX",
-        action="append",
-        default=[],
-        help="allow a recorded config to name functions and classes of this module or package, "
-        "besides qexp's own; may be repeated",
-    )
+    add_trust(parser)
+    add_json(parser)
 
 
 def run(given: argparse.Namespace) -> int:
-    """Resume the runs that the command line names; returns the worst of their exit codes."""
+    """Resume the runs that the command line names; return the highest of their exit codes."""
     if not given.runs and given.all is None:
         raise ConfigError(
             "name the folder of a run, or --all and a folder with runs in it; "
             "'python -m qexp resume --help' explains"
         )
-    # Until jobs are out, which `qexp.interrupts` takes over.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    logging.raiseExceptions = False
+    resuming = _Resuming(given.trust, is_json=given.json)
     try:
-        codes = [_guarded(Path(name), given.trust) for name in given.runs]
+        for name in given.runs:
+            resuming.resume(Path(name))
         if given.all is not None:
-            codes += _resume_below(Path(given.all), given.trust)
+            resuming.resume_below(Path(given.all))
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(str(error) or "interrupted; what was measured is kept") from None
-    return max(codes, default=0)
+    finally:
+        if given.json:
+            print_json(resuming.outcomes)
+    return max((outcome["exit_code"] for outcome in resuming.outcomes), default=ExitCode.DONE)
 
 
-def _guarded(path: Path, trust: Sequence[str]) -> int:
-    """Resume one run; the exit code. Whatever goes wrong is one line and stops no other run."""
-    from qexp.config import problems
-    from qexp.config.runs import log_into, run_folder
+class _Resuming:
+    """Resumes runs one after the other, and notes what came of each.
 
-    log = None
-    try:
-        folder = run_folder(path)
-        log = log_into(folder)
-        _resume(folder, trust)
-    except (Exception, SystemExit) as error:
-        if log is not None and not isinstance(error, ConfigError):
-            _log.error("the run was not resumed to its end", exc_info=True)
-        # An error of a file (a folder that cannot be read) is no bug; it names the file.
-        told = ArchiveError(str(error)) if isinstance(error, OSError) else error
-        message = problems.of_error(told, log)
-        _print(message if str(path) in message else f"{path}: {message}")
-        return problems.exit_code(told)
-    return 0
+    Attributes:
+        outcomes: For each run `path`, `status` of its archive (null: there is none, or the run was
+            not resumed), `archive`, `exit_code`, and a `message` on errors and runs left alone.
+    """
 
+    def __init__(self, trust: Sequence[str], *, is_json: bool) -> None:
+        self._trust = trust
+        self._is_json = is_json
+        self.outcomes: list[dict[str, Any]] = []
 
-def _resume(folder: Path, trust: Sequence[str]) -> None:
-    from qexp.config.runs import finished_archive, finished_line
+    def resume(self, path: Path) -> None:
+        """Resume one run. Whatever goes wrong is one line and stops no other run."""
+        from qexp.config.paths import run_folder
+        from qexp.config.runs import finished_archive, log_into, recorded_spec
 
-    archive = finished_archive(folder)
-    if archive is not None:
-        _say(finished_line(archive))
-        return
-    spec = _recorded_spec(folder, trust)
-
-    from qexp.experiment import resume
-    from qexp.progress import Terminal
-
-    with Terminal(spec, folder) as terminal:
-        resume(spec, folder, terminal)
-
-
-def _recorded_spec(folder: Path, trust: Sequence[str]) -> RunSpec:
-    from qexp.archive.store import RunStore
-    from qexp.config.hydra_setup import make_experiments_importable
-    from qexp.config.recorded import load_recorded
-    from qexp.config.runs import config_of, is_planned
-    from qexp.core.model import SourceFile
-
-    if trust:
-        make_experiments_importable()
-    config_yaml, has_plan = config_of(folder), is_planned(folder)
-    if config_yaml is None:
-        raise ConfigError(f"{folder}: {_NOTHING_RECORDED.format(folder)}")
-    spec = load_recorded(config_yaml, trust, needs_circuits=not has_plan)
-    if has_plan:
-        # Where it was to stop then, it goes on now.
-        return replace(spec, stop_after=None)
-    # It is planned from the start, and recorded once more.
-    header = RunStore(folder).read_header()
-    return replace(
-        spec,
-        stop_after="plan" if spec.stop_after == "plan" else None,
-        overrides=tuple(header["overrides"]),
-        sources=tuple(SourceFile(**source) for source in header["sources"]),
-    )
-
-
-def _resume_below(root: Path, trust: Sequence[str]) -> list[int]:
-    """Resume every unfinished run below a folder; the exit codes."""
-    from qexp.config.runs import finished_archive
-
-    if not root.is_dir():
-        _print(f"--all: {root} does not exist; name a folder with runs in it, such as outputs")
-        return [ConfigError.exit_code]
-    codes = []
-    found = list(_folders_below(root))
-    for folder in found:
+        log = None
         try:
-            if finished_archive(folder) is not None:
-                continue
+            folder = run_folder(path)
+            log = log_into(folder)
+            archive = finished_archive(folder)
+            if archive is not None:
+                self._say(path, f"complete, nothing is left to do: {archive}", archive)
+                return
+            spec = recorded_spec(folder, self._trust)
+
+            from qexp.experiment import resume
+            from qexp.progress import Terminal
+
+            with Terminal(spec, folder, is_quiet=self._is_json) as terminal:
+                report = resume(spec, folder, terminal)
+            self._note(path, status=report.status, archive=report.archive)
+        except (Exception, SystemExit) as error:
+            if log is not None and not isinstance(error, ConfigError):
+                _log.error("the run was not resumed to its end", exc_info=True)
+            code, message = report_error(error, log, str(path))
+            self._note(path, exit_code=code, message=message)
+
+    def resume_below(self, root: Path) -> None:
+        """Resume every run below a folder that has not ended; say why the others are left."""
+        from qexp.batch.journal import JOURNAL_NAME
+
+        if not root.is_dir():
+            message = (
+                f"--all: {root} does not exist; name a folder with runs in it, such as outputs"
+            )
+            print_error(message)
+            self._note(root, exit_code=ExitCode.REFUSED, message=message)
+            return
+        folders = sorted(path.parent for path in root.rglob(JOURNAL_NAME))
+        num_resumed = 0
+        for folder in folders:
             reason = _reason_to_leave(folder)
-        except (ArchiveError, ConfigError):
-            # `_guarded` meets it again, and tells it as it tells all.
-            reason = None
-        if reason is None:
-            codes.append(_guarded(folder, trust))
-        else:
-            _say(f"{folder}: {reason}")
-    if not codes:
-        _say(f"{root}: no unfinished run in it ({len(found)} runs)")
-    return codes
+            if reason is None:
+                self.resume(folder)
+                num_resumed += 1
+            elif reason:
+                self._say(folder, f"{folder}: {reason}")
+        if not num_resumed and not self._is_json:
+            print_line(f"{root}: no unfinished run in it ({len(folders)} runs)")
 
+    def _say(self, path: Path, message: str, archive: Path | None = None) -> None:
+        if not self._is_json:
+            print_line(message)
+        self._note(path, "complete" if archive else None, archive, message=message)
 
-def _folders_below(root: Path) -> Iterator[Path]:
-    from qexp.batch.journal import JOURNAL_NAME
-
-    return iter(sorted(path.parent for path in root.rglob(JOURNAL_NAME)))
-
-
-_NOTHING_RECORDED = (
-    "stopped before its config was on disk, and nothing was submitted; run its own command line "
-    "with run_dir={} added, or remove the folder"
-)
+    def _note(
+        self,
+        path: Path,
+        status: str | None = None,
+        archive: Path | None = None,
+        exit_code: int = ExitCode.DONE,
+        message: str | None = None,
+    ) -> None:
+        self.outcomes.append(
+            {
+                "path": str(path),
+                "status": status,
+                "archive": str(archive) if archive else None,
+                "exit_code": exit_code,
+                "message": message,
+            }
+        )
 
 
 def _reason_to_leave(folder: Path) -> str | None:
-    """Why a run is not resumed unless its folder is named, with the command; None: resume it."""
+    """Say why a run is resumed only if its folder is named, with the command to do so.
+
+    Returns:
+        None for a run to resume, an empty text for one that is complete.
+    """
     from qexp.batch.journal import read_ledger
-    from qexp.config.recorded import parse
-    from qexp.config.runs import config_of
+    from qexp.config.recorded_config import parse
+    from qexp.config.runs import NOTHING_RECORDED, config_of, finished_archive
     from qexp.ending import resume_command
 
-    ledger = read_ledger(folder)
-    command = resume_command(folder.resolve())
-    if ledger.ended not in (None, "complete", "planned"):
-        return f"ended {ledger.ended}; to try again what failed: {command}"
-    if ledger.batches or ledger.ended == "complete":
-        return None
-    config_yaml = config_of(folder)
-    if config_yaml is None:
-        return _NOTHING_RECORDED.format(folder)
-    if ledger.ended == "planned" or parse(config_yaml).get("stop_after") == "plan":
-        return f"planned, and nothing is submitted; to run it: {command}"
-    return None
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
-def _print(message: str) -> None:
-    sys.stderr.write(f"qexp: {message}\n")
-    sys.stderr.flush()
+    reason = None
+    # Resuming it meets the same errors again, and reports them.
+    with suppress(ArchiveError, ConfigError):
+        ledger, command = read_ledger(folder), resume_command(folder.resolve())
+        if finished_archive(folder) is not None:
+            reason = ""
+        elif ledger.ended not in (None, "complete", "planned"):
+            reason = f"ended {ledger.ended}; to try again what failed: {command}"
+        elif not ledger.batches and ledger.ended != "complete":
+            config_yaml = config_of(folder)
+            if config_yaml is None:
+                reason = NOTHING_RECORDED.format(folder)
+            elif ledger.ended == "planned" or parse(config_yaml).get("stop_after") == "plan":
+                reason = f"planned, and nothing is submitted; to run it: {command}"
+    return reason
