@@ -44,7 +44,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run_hydra(arguments: Sequence[str]) -> int:
     arguments = hydra_arguments(arguments)
-    _refuse_mistyped(*hydra_internals.parse_arguments(arguments))
+    mistyped = hydra_internals.mistyped(arguments)
+    if mistyped:
+        _refuse_mistyped(mistyped)
     hydra_internals.register(CheckedSweeper)
     failures: list[Failed] = []
     try:
@@ -60,52 +62,30 @@ def _run_hydra(arguments: Sequence[str]) -> int:
     return failures[-1].exit_code if failures else ExitCode.DONE
 
 
-def _refuse_mistyped(overrides: Sequence[str], unknown: Sequence[str]) -> None:
-    """Refuse words and flags that are no overrides, and say what to type instead.
-
-    Args:
-        overrides: Arguments that Hydra takes for overrides.
-        unknown: Arguments that Hydra does not know.
+def _refuse_mistyped(arguments: Sequence[str]) -> None:
+    """Refuse a word or flag that is no override, and say what to type instead.
 
     Raises:
         ConfigError: There is such a word or flag.
     """
-    flags = [item for item in unknown if item.startswith("-")]
-    words = [item for item in (*overrides, *unknown) if not item.startswith(("-", "~"))]
-    words = [item for item in words if "=" not in item]
-    if flags:
-        flag, _, value = flags[0].partition("=")
-        problem = (
-            f"{flags[0]}: unknown flag; {_instead_of(flag, value or next(iter(words), '...'))}"
-        )
-        raise ConfigError(f"{problem}'{PROGRAM} --help' and --hydra-help explain")
-    if words:
-        raise ConfigError(f"{_word_problem(words[0])}; '{PROGRAM} --help' explains")
-
-
-def _instead_of(flag: str, value: str) -> str:
-    """Say what was meant by an unknown flag, if that can be guessed."""
     from qexp.config.schema import RootNode
 
-    key, keys = flag.lstrip("-"), {*config_choices(), *RootNode.model_fields}
-    if key.partition(".")[0] in keys:
-        return f"overrides have no dashes, type {key}={value}; "
-    close = messages.closest(key, keys)
-    if close is not None:
-        return f"did you mean '{close}={value}'? "
-    return messages.did_you_mean(flag, hydra_internals.hydra_flags())
-
-
-def _word_problem(word: str) -> str:
-    experiments = {name: f"experiment={name}" for name in config_choices().get("experiment", [])}
-    if word in VERBS:
-        return f"{word}: a verb comes first, type {PROGRAM} {word} ..."
-    if word in experiments:
-        return f"{word}: an experiment is an override, type {experiments[word]}"
-    typed = {**experiments, **{name: name for name in VERBS}}
-    close = messages.closest(word, typed)
-    hint = f"did you mean '{typed[close]}'? " if close else ""
-    return f"{word}: no verb and no override (key=value); {hint}the verbs are: {', '.join(VERBS)}"
+    word, _, value = arguments[0].partition("=")
+    value = value or next((item for item in arguments[1:] if not item.startswith("-")), "...")
+    name, choices = word.lstrip("-"), config_choices()
+    keys = {*choices, *RootNode.model_fields}
+    meant = {flag: flag for flag in hydra_internals.hydra_flags()}
+    meant |= {key: f"{key}={value}" for key in keys}
+    meant |= {verb: f"{PROGRAM} {verb} ..." for verb in VERBS}
+    meant |= {choice: f"experiment={choice}" for choice in choices.get("experiment", ())}
+    if name.partition(".")[0] in keys:
+        meant[name] = f"{name}={value}"
+    close = messages.closest(name, meant)
+    hint = f"did you mean '{meant[close]}'? " if close else ""
+    raise ConfigError(
+        f"{arguments[0]}: no verb, no flag and no override (key=value); {hint}"
+        f"'{PROGRAM} --help' explains"
+    )
 
 
 def run_point(config: DictConfig, failures: list[Failed]) -> Failed | None:

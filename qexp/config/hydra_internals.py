@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import hydra
-from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -80,7 +79,9 @@ def register(*plugins: type[Plugin]) -> None:
     OmegaConf.register_new_resolver("qexp.run_id", new_run_id, replace=True)
     OmegaConf.register_new_resolver("qexp.run_dir", _run_dir, replace=True)
     # Cached, so that all points of a sweep share one id.
-    OmegaConf.register_new_resolver("qexp.sweep_id", _new_sweep_id, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver(
+        "qexp.sweep_id", lambda: f"sweep-{new_run_id()}", use_cache=True, replace=True
+    )
     OmegaConf.register_new_resolver("qexp.name", _experiment_name, replace=True)
     make_experiments_importable()
 
@@ -97,11 +98,8 @@ def run_main(task: Callable[[DictConfig], Any], arguments: Sequence[str]) -> Non
     hydra.main(version_base="1.3", config_path=str(shipped_conf()), config_name="qexp")(task)()
 
 
-def parse_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Split arguments as Hydra will, without its abbreviations.
-
-    Returns:
-        The overrides, and the arguments that Hydra does not know.
+def mistyped(arguments: Sequence[str]) -> list[str]:
+    """List arguments that are neither overrides nor flags of Hydra, abbreviated ones included.
 
     Raises:
         ConfigError: A flag of Hydra has a value that it does not take.
@@ -114,7 +112,8 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     parser.allow_abbrev = False
     parser.error = refuse  # type: ignore[method-assign]
     given, unknown = parser.parse_known_args(arguments)
-    return given.overrides, unknown
+    words = [item for item in given.overrides if "=" not in item and not item.startswith("~")]
+    return [*unknown, *words]
 
 
 def hydra_flags() -> list[str]:
@@ -175,10 +174,6 @@ def _run_dir(resumed: str | None, name: str) -> str:
         raise ConfigError(f"run_dir: {error}") from None
 
 
-def _new_sweep_id() -> str:
-    return f"sweep-{new_run_id()}"
-
-
 def _experiment_name(choice: str | None) -> str:
     # An experiment may be in a sub-folder of conf/experiment.
     return str(choice).replace("/", "-") if choice else "adhoc"
@@ -190,19 +185,6 @@ class CachingLoader(ConfigLoaderImpl):
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         super().__init__(config_search_path)
         self._composed: dict[_Key, DictConfig] = {}
-
-    def get_group_options(
-        self,
-        group_name: str,
-        results_filter: ObjectType | None = ObjectType.CONFIG,
-        config_name: str | None = None,
-        overrides: list[str] | None = None,
-    ) -> list[str]:
-        """List the choices of a group as Hydra does, without its copy of everything it knows."""
-        if config_name is None and not overrides:
-            found: list[str] = self.repository.get_group_options(group_name, results_filter)
-            return found
-        return super().get_group_options(group_name, results_filter, config_name, overrides)
 
     def _load_configuration_impl(
         self,

@@ -286,47 +286,46 @@ def _transpile(node: TranspileNode) -> TranspileSpec:
 
 
 def _primitive(node: PrimitiveNode, path: str) -> PrimitiveSpec:
-    """Settle shots and precision, which may be declared here or among IBM's options."""
+    """Settle shots or precision, which may be declared here or among IBM's options."""
     check_options(node.kind, node.implementation, node.options, f"{path}.options")
-    shots, precision = node.shots, node.precision
-    declared_shots = node.options.get("default_shots")
-    declared_precision = node.options.get("default_precision")
-    if node.kind == "sampler":
-        if precision is not None:
-            raise ConfigError(
-                f"{path}.precision: got {precision}, but a sampler takes shots; "
-                f"set {path}.shots instead"
-            )
-        _refuse_twice(path, "shots", shots, declared_shots)
-        shots = shots or declared_shots or DEFAULT_SHOTS
-    else:
-        if shots is not None:
-            raise ConfigError(
-                f"{path}.shots: got {shots}, but an estimator takes a precision; "
-                f"set {path}.precision (4096 shots give {DEFAULT_PRECISION})"
-            )
-        _refuse_twice(path, "precision", precision, declared_precision)
-        if precision is None and declared_precision is None and declared_shots:
-            precision = 1 / math.sqrt(declared_shots)
-        precision = precision or declared_precision or DEFAULT_PRECISION
-    return PrimitiveSpec(node.kind, node.implementation, shots, precision, node.options)
-
-
-def _refuse_twice(path: str, name: str, value: float | None, declared: float | None) -> None:
+    is_sampler = node.kind == "sampler"
+    taken, other = ("shots", "precision") if is_sampler else ("precision", "shots")
+    value, declared = getattr(node, taken), node.options.get(f"default_{taken}")
+    if getattr(node, other) is not None:
+        instead = "a sampler takes shots" if is_sampler else "an estimator takes a precision"
+        scale = "" if is_sampler else f" (4096 shots give {DEFAULT_PRECISION})"
+        raise ConfigError(
+            f"{path}.{other}: got {getattr(node, other)}, but {instead}; set {path}.{taken} "
+            f"instead{scale}"
+        )
     if value is not None and declared is not None:
         raise ConfigError(
-            f"{path}.{name}: got {value}, but {path}.options.default_{name} says {declared}; "
+            f"{path}.{taken}: got {value}, but {path}.options.default_{taken} says {declared}; "
             f"keep one of them (null in the other)"
         )
+    value, shots = value or declared, node.options.get("default_shots")
+    if is_sampler:
+        return _spec(node, value or DEFAULT_SHOTS, None)
+    return _spec(node, None, value or (1 / math.sqrt(shots) if shots else DEFAULT_PRECISION))
+
+
+def _spec(node: PrimitiveNode, shots: int | None, precision: float | None) -> PrimitiveSpec:
+    return PrimitiveSpec(node.kind, node.implementation, shots, precision, node.options)
 
 
 def _refuse_impossible(root: RootNode, engine: Engine, workloads: tuple[WorkloadSpec, ...]) -> None:
     """Refuse combinations that the engine cannot run, or would run without an effect."""
-    if not engine.allow_ignored_options:
-        _refuse_ignored_options(engine, workloads)
-    if root.engine.get("exact_expectation_values") and not any(
-        workload.primitive.kind == "estimator" for workload in workloads
-    ):
+    for workload in workloads:
+        ignored = {} if engine.allow_ignored_options else engine.unhonoured(workload.primitive)
+        if ignored:
+            listed = ", ".join(f"{key}={value}" for key, value in ignored.items())
+            raise ConfigError(
+                f"primitive.options of workload '{workload.name}': the engine '{engine.name}' "
+                f"does not honour {listed}; remove it, choose another engine, or set "
+                f"engine.allow_ignored_options=true to run without it"
+            )
+    kinds = {workload.primitive.kind for workload in workloads}
+    if root.engine.get("exact_expectation_values") and "estimator" not in kinds:
         raise ConfigError(
             "engine.exact_expectation_values=true: no workload has an Estimator, so that it would "
             "have no effect; leave it out"
@@ -336,15 +335,3 @@ def _refuse_impossible(root: RootNode, engine: Engine, workloads: tuple[Workload
             f"stop_after=submit: the jobs of engine '{engine.name}' run in this process and would "
             f"end with it; choose a backend of IBM's service or leave stop_after out"
         )
-
-
-def _refuse_ignored_options(engine: Engine, workloads: Iterable[WorkloadSpec]) -> None:
-    for workload in workloads:
-        ignored = engine.unhonoured(workload.primitive)
-        if ignored:
-            listed = ", ".join(f"{key}={value}" for key, value in ignored.items())
-            raise ConfigError(
-                f"primitive.options of workload '{workload.name}': the engine '{engine.name}' "
-                f"does not honour {listed}; remove it, choose another engine, or set "
-                f"engine.allow_ignored_options=true to run without it"
-            )

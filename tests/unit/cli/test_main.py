@@ -14,6 +14,7 @@ from qexp.errors import ConfigError, EngineError
 from tests.unit.cli.conftest import Command
 
 TOKEN = "s3cr3t-token-of-the-tests"
+NEITHER = "no verb, no flag and no override (key=value);"
 
 
 @pytest.fixture(autouse=True)
@@ -56,28 +57,20 @@ def test_the_version(command: Command, arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["shwo", "x"], "shwo: no verb and no override (key=value); did you mean 'show'? the verb"),
-        (["ghz"], "ghz: an experiment is an override, type experiment=ghz; "),
-        (["-m", "ghz", "seed=1,2"], "ghz: an experiment is an override, type experiment=ghz; "),
-        (["gzh"], "gzh: no verb and no override (key=value); did you mean 'experiment=ghz'? the "),
-        (["seed=3", "resume", "x"], "resume: a verb comes first, type python -m qexp resume ...; "),
-        (["xyzzy"], "xyzzy: no verb and no override (key=value); the verbs are: resume, ls, show"),
-        (
-            ["--experiment", "ghz"],
-            "--experiment: unknown flag; overrides have no dashes, type experiment=ghz; ",
-        ),
-        (
-            ["--experiment=ghz"],
-            "--experiment=ghz: unknown flag; overrides have no dashes, type experiment=ghz; ",
-        ),
-        (["-seed", "3"], "-seed: unknown flag; overrides have no dashes, type seed=3; "),
-        (
-            ["--circuits.depth", "seed=3"],
-            "--circuits.depth: unknown flag; overrides have no dashes, type circuits.depth=...; ",
-        ),
-        (["--multirum"], "--multirum: unknown flag; did you mean '--multirun'? "),
-        (["--experimnt=ghz"], "--experimnt=ghz: unknown flag; did you mean 'experiment=ghz'? "),
-        (["--frobnicate"], "--frobnicate: unknown flag; 'python -m qexp --help' and --hydra-help "),
+        (["shwo", "x"], f"shwo: {NEITHER} did you mean 'python -m qexp show ...'? "),
+        (["ghz"], f"ghz: {NEITHER} did you mean 'experiment=ghz'? 'python -m qexp --help' expl"),
+        (["-m", "ghz", "seed=1,2"], f"ghz: {NEITHER} did you mean 'experiment=ghz'? "),
+        (["gzh"], f"gzh: {NEITHER} did you mean 'experiment=ghz'? "),
+        (["seed=3", "resume", "x"], f"resume: {NEITHER} did you mean 'python -m qexp resume ...'"),
+        (["experiment=ghz", "sede"], f"sede: {NEITHER} did you mean 'seed=...'? "),
+        (["xyzzy"], f"xyzzy: {NEITHER} 'python -m qexp --help' explains"),
+        (["--experiment", "ghz"], f"--experiment: {NEITHER} did you mean 'experiment=ghz'? "),
+        (["--experiment=ghz"], f"--experiment=ghz: {NEITHER} did you mean 'experiment=ghz'? "),
+        (["-seed", "3"], f"-seed: {NEITHER} did you mean 'seed=3'? "),
+        (["--circuits.depth", "seed=3"], f"--circuits.depth: {NEITHER} did you mean 'circuits.dep"),
+        (["--multirum"], f"--multirum: {NEITHER} did you mean '--multirun'? "),
+        (["--experimnt=ghz"], f"--experimnt=ghz: {NEITHER} did you mean 'experiment=ghz'? "),
+        (["--frobnicate"], f"--frobnicate: {NEITHER} 'python -m qexp --help' explains"),
         (["experiment=gzh"], "experiment=gzh: no such choice; did you mean 'ghz'? allowed: "),
         (["--cfg", "jobs"], "argument --cfg/-c: invalid choice: 'jobs' "),
         (["resume"], "name the folder of a run, or --all and a folder with runs in it"),
