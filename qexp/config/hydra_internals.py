@@ -1,4 +1,4 @@
-"""Everything that qexp uses of Hydra beyond its public interface, tried with Hydra 1.3.2 to 1.3.8.
+"""Everything that qexp uses of Hydra beyond its public interface, tried with Hydra 1.3.2 and 1.3.8.
 
 - Hydra composes the same config twice for a run, and twice for each point of a sweep. Reading and
   merging the files is most of that work, and depends on the choices (`experiment=ghz`), not on the
@@ -41,7 +41,7 @@ from qexp.errors import ConfigError
 
 if not hydra.__version__.startswith("1.3."):
     raise ConfigError(
-        f"hydra-core {hydra.__version__} is installed, and qexp was tried with 1.3.2 to 1.3.8; "
+        f"hydra-core {hydra.__version__} is installed, and qexp was tried with 1.3.2 and 1.3.8; "
         f"install it again: python -m pip install 'hydra-core>=1.3.2,<1.4'"
     )
 

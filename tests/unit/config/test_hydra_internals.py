@@ -216,7 +216,7 @@ main()
     )
     assert done.returncode == 2
     assert done.stderr == (
-        "qexp: hydra-core 1.4.0 is installed, and qexp was tried with 1.3.2 to 1.3.8; install it "
+        "qexp: hydra-core 1.4.0 is installed, and qexp was tried with 1.3.2 and 1.3.8; install it "
         "again: python -m pip install 'hydra-core>=1.3.2,<1.4'\n"
     )
 
