@@ -34,8 +34,6 @@ def run(arguments: Sequence[str]) -> int:
     gc.disable()
     try:
         return _run_hydra(arguments)
-    except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(str(error) or "interrupted; what was measured is kept") from None
     finally:
         gc.enable()
         # The rest ends with the process; Python would look through all of it once more.

@@ -61,7 +61,7 @@ def _run(arguments: Sequence[str]) -> int:
         code = _dispatch(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt as error:
-        print_error(str(error) or "interrupted")
+        print_error(str(error) or "interrupted; what was measured is kept")
         return ExitCode.INTERRUPTED
     except (Exception, SystemExit) as error:
         # Rich leaves the process when nobody reads its output any more.

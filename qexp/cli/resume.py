@@ -46,8 +46,6 @@ def run(given: argparse.Namespace) -> int:
     outcomes: list[dict[str, Any]] = []
     try:
         outcomes.extend(_outcomes(given))
-    except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(str(error) or "interrupted; what was measured is kept") from None
     finally:
         if given.json:
             print_json(outcomes)

@@ -169,7 +169,6 @@ def test_an_interruption_before_the_batch_says_so_and_leaves_nothing(fail: Fail,
 
 def exit_of_main(monkeypatch: pytest.MonkeyPatch, main: Callable[..., None]) -> int:
     """Exit code of a command line whose composing and running is `main`."""
-    monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr(hydra_internals.hydra, "main", lambda **_: main)
     with pytest.raises(SystemExit) as ended:
         command(["circuits.depth=3", "seed=2"])
