@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from qexp import __version__
 from qexp.analysis.evaluate import evaluate
 from qexp.archive.read import Archive, open_archive
-from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
+from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
 from qexp.batch.execute import execute
 from qexp.batch.recover import note_what_is_on_disk
 from qexp.core.model import Plan, RunStatus
@@ -37,7 +37,6 @@ from qexp.errors import (
     QexpError,
     UnfinishedError,
 )
-from qexp.journal.file import JOURNAL_NAME
 from qexp.journal.ledger import Ended, Interrupted, Planned, Resumed, Sealed, Started
 from qexp.planning.build import check_max_time, plan_point
 from qexp.points import Clock, Experiment, Point, Stopped, is_sealed, open_experiment

@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 from qexp.archive.atomic_files import sync
+from qexp.archive.schema import JOURNAL_NAME
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
 from qexp.journal.ledger import Event, Ledger
 from qexp.redact import redactor
 from qexp.text import utc_now
-
-JOURNAL_NAME = "journal.jsonl"
 
 _log = logging.getLogger(__name__)
 _EVENTS: dict[str, type[Any]] = {

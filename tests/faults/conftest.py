@@ -21,6 +21,7 @@ import qexp
 from qexp import provenance
 from qexp.archive.jobs import JobRecord
 from qexp.archive.read import Archive
+from qexp.archive.schema import JOURNAL_NAME
 from qexp.batch.pacing import Backoff
 from qexp.core.model import Implementation, PrimitiveSpec
 from qexp.core.observer import Observer
@@ -31,7 +32,6 @@ from qexp.core.spec import WorkloadSpec as Workload
 from qexp.engines.ibm.engine import IBMEngine
 from qexp.engines.ibm.select import named
 from qexp.experiment import RunReport, resume, run
-from qexp.journal.file import JOURNAL_NAME
 from qexp.points import Clock
 from qexp.provenance import describe_environment
 from tests.emulator import MANILA, IBMEmulator

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qexp.archive.schema import JOURNAL_NAME
 from qexp.batch.execute import execute
 from qexp.batch.recover import note_what_is_on_disk
 from qexp.core.observer import Observer
@@ -22,7 +23,7 @@ from qexp.errors import (
     UnclearError,
     UnfinishedError,
 )
-from qexp.journal.file import JOURNAL_NAME, read_ledger
+from qexp.journal.file import read_ledger
 from qexp.journal.ledger import Ended, Resumed
 from qexp.points import Stopped
 from tests.unit.batch.service import (

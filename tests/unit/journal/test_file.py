@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qexp.archive.schema import JOURNAL_NAME
 from qexp.errors import ArchiveError
-from qexp.journal.file import JOURNAL_NAME, Journal, read_ledger
+from qexp.journal.file import Journal, read_ledger
 from qexp.journal.ledger import BatchOpened, Collected, Planned, Started, Submitted, Submitting
 
 EVENTS = [
