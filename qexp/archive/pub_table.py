@@ -6,15 +6,15 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from qexp.archive.archive_file import ArchiveFile, locate
 from qexp.archive.pubs import read_parameter_values
 from qexp.archive.schema import ISA_CIRCUITS, LOGICAL_CIRCUITS, PARAMETERS, PUBS
-from qexp.archive.tables import Table
 from qexp.core.jsonable import dumps
 
 if TYPE_CHECKING:
@@ -87,6 +87,23 @@ class PubIdentity:
         return self.kind, self.logical, self.parameters, self.observables
 
 
+_SOURCES: Final = {
+    "kind": (PUBS, "kind"),
+    "shape": (PUBS, "shape_json"),
+    "circuit": (LOGICAL_CIRCUITS, "name"),
+    "circuit_sha256": (LOGICAL_CIRCUITS, "sha256"),
+    "num_qubits": (LOGICAL_CIRCUITS, "num_qubits"),
+    "depth": (LOGICAL_CIRCUITS, "depth"),
+    "size": (LOGICAL_CIRCUITS, "size"),
+    "isa_depth": (ISA_CIRCUITS, "depth"),
+    "isa_size": (ISA_CIRCUITS, "size"),
+    "parameter_names": (PUBS, "parameter_names_json"),
+    "group": (PUBS, "result_group"),
+    "metadata_json": (PUBS, "result_metadata_json"),
+}
+"""Attribute of `PubSummary` -> its column."""
+
+
 class PubTable:
     """The PUBs of one workload without their circuits, read as `PubSummary`.
 
@@ -106,26 +123,19 @@ class PubTable:
     def __iter__(self) -> Iterator[PubSummary]:
         return (self[index] for index in range(len(self)))
 
-    def __getitem__(self, index: int) -> PubSummary:
-        def cell(table: Table, name: str) -> Any:
-            return self._file.column(f"{table.at(self._workload)}/{name}")[index]
+    @cached_property
+    def _cells(self) -> dict[str, list[Any]]:
+        return {
+            attribute: self._file.column(f"{table.at(self._workload)}/{name}").tolist()
+            for attribute, (table, name) in _SOURCES.items()
+        }
 
+    def __getitem__(self, index: int) -> PubSummary:
         with self._file.reading():
-            return PubSummary(
-                index=index,
-                kind=cell(PUBS, "kind"),
-                shape=tuple(json.loads(cell(PUBS, "shape_json"))),
-                circuit=cell(LOGICAL_CIRCUITS, "name"),
-                circuit_sha256=cell(LOGICAL_CIRCUITS, "sha256"),
-                num_qubits=int(cell(LOGICAL_CIRCUITS, "num_qubits")),
-                depth=int(cell(LOGICAL_CIRCUITS, "depth")),
-                size=int(cell(LOGICAL_CIRCUITS, "size")),
-                isa_depth=int(cell(ISA_CIRCUITS, "depth")),
-                isa_size=int(cell(ISA_CIRCUITS, "size")),
-                parameter_names=tuple(json.loads(cell(PUBS, "parameter_names_json"))),
-                group=cell(PUBS, "result_group"),
-                metadata_json=cell(PUBS, "result_metadata_json"),
-            )
+            cells = {name: column[index] for name, column in self._cells.items()}
+            for name in ("shape", "parameter_names"):
+                cells[name] = tuple(json.loads(cells[name]))
+            return PubSummary(index=index, **cells)
 
     def parameter_values(self, index: int) -> NDArray[Any]:
         """Return the parameter values of a PUB, float64, shape (*shape of the PUB, parameters)."""
