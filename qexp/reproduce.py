@@ -26,6 +26,7 @@ from qexp.errors import (
     GeneratorError,
     NotReproducedError,
     UntrustedError,
+    is_explained_by_traceback,
 )
 
 if TYPE_CHECKING:
@@ -170,8 +171,8 @@ class Repetition:
         )
 
     def _load(self, run: Archive) -> RunSpec:
-        from qexp.config.hydra_setup import make_experiments_importable
-        from qexp.config.recorded import load_recorded
+        from qexp.config.paths import make_experiments_importable
+        from qexp.config.recorded_config import load_recorded
 
         if self.trust:
             make_experiments_importable()
@@ -269,8 +270,7 @@ def repeat(repetition: Repetition, spec: RunSpec, run_dir: Path) -> Path:
     Raises:
         As `qexp.experiment.run`. What never came to a batch leaves nothing behind.
     """
-    from qexp.config.leftovers import is_worth_keeping, remove
-    from qexp.config.problems import is_explained_by_log
+    from qexp.config.cleanup import clean_up
     from qexp.config.runs import log_into
     from qexp.experiment import run
     from qexp.progress import Terminal
@@ -281,11 +281,9 @@ def repeat(repetition: Repetition, spec: RunSpec, run_dir: Path) -> Path:
         with Terminal(spec, run_dir) as terminal:
             report = run(spec, run_dir, terminal)
     except (Exception, SystemExit, KeyboardInterrupt) as error:
-        keep_log = is_explained_by_log(error) and not isinstance(error, KeyboardInterrupt)
-        if keep_log:
+        if is_explained_by_traceback(error) and not isinstance(error, KeyboardInterrupt):
             _log.error("the run ended with an error", exc_info=True)
-        if not is_worth_keeping(run_dir, error):
-            remove(run_dir, keep_log=keep_log)
+        clean_up(run_dir, error)
         if isinstance(error, GeneratorError) and repetition.circuits == "generated":
             raise GeneratorError(f"{error}; the traceback is in {log}; {_ARCHIVED}") from error
         raise
@@ -300,7 +298,7 @@ def new_folder(spec: RunSpec, into: str | None) -> Path:
         ConfigError: There is something in the folder that was named, or it cannot be one.
     """
     if into is None:
-        from qexp.config.hydra_setup import new_run_id
+        from qexp.config.paths import new_run_id
 
         return Path.cwd() / "outputs" / spec.experiment / new_run_id()
     folder = Path(into).absolute()

@@ -56,8 +56,8 @@ def run(given: argparse.Namespace) -> int:
 
 def _specs(archive: Archive, given: argparse.Namespace) -> tuple[AnalysisSpec, ...]:
     from qexp.config.analyses import chosen_analyses
-    from qexp.config.hydra_setup import make_experiments_importable
-    from qexp.config.recorded import recorded_analyses
+    from qexp.config.paths import make_experiments_importable
+    from qexp.config.recorded_config import recorded_analyses
 
     if given.name is not None:
         return chosen_analyses(given.name, given.settings)
@@ -85,16 +85,14 @@ def _analysed(spec: AnalysisSpec, archive: Archive, log: Path) -> int:
     import sys
 
     from qexp.analysis.evaluate import evaluate
-    from qexp.cli.main import say_error
-    from qexp.config import problems
+    from qexp.cli.output import report_error
     from qexp.ending import shown_path
     from qexp.text import printable
 
     try:
         made = evaluate(spec, archive)
     except QexpError as error:
-        say_error(problems.of_error(error, log))
-        return problems.exit_code(error)
+        return report_error(error, log)[0]
     sys.stdout.write(f"{printable(f'{made.name}: {made.summary}')}\n")
     if made.path is not None:
         sys.stdout.write(f"  {printable(shown_path(made.path.resolve()))}\n")

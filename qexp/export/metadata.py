@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from qexp.config import problems
+from qexp.config import messages
 from qexp.config.schema import MetadataNode
 from qexp.errors import ConfigError
 
@@ -54,7 +54,7 @@ def combined(archived: Mapping[str, Any], at_export: Mapping[str, Any]) -> Metad
     try:
         return MetadataNode.model_validate({**declared_before, **at_export})
     except ValidationError as error:
-        raise ConfigError(problems.of_validation(error, MetadataNode, "metadata")) from None
+        raise ConfigError(messages.validation_message(error, MetadataNode, "metadata")) from None
 
 
 def _yaml(text: str, where: str) -> Any:

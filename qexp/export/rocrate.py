@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from qexp.archive.read import Archive
-from qexp.config.recorded import parse
+from qexp.config.recorded_config import parse
 from qexp.config.schema import CreatorNode, FundingNode, MetadataNode
 from qexp.core.dotted import leaves
 from qexp.core.jsonable import dumps

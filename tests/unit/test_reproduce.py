@@ -20,7 +20,7 @@ from qexp.reproduce import Repetition, checked, judge, new_folder, repeat, requi
 from tests.archives import header
 from tests.unit.compare.runs import sampled, write
 from tests.unit.config.conftest import composed
-from tests.unit.config.test_recorded import EVIL, changed, recorded
+from tests.unit.config.test_recorded_config import EVIL, changed, recorded
 
 GHZ = ("experiment=ghz", "primitive.shots=100", "engine.workers=1")
 

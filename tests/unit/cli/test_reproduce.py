@@ -9,7 +9,7 @@ from qexp.cli.main import main
 from qexp.config.load import load
 from tests.unit.compare.runs import sampled, write
 from tests.unit.config.conftest import composed
-from tests.unit.config.test_recorded import changed, recorded
+from tests.unit.config.test_recorded_config import changed, recorded
 
 GHZ = ("experiment=ghz", "primitive.shots=100", "engine.workers=1")
 
