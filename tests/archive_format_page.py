@@ -1,4 +1,4 @@
-"""The tables of `docs/archive-format.md`, made from the schema: `python -m tests.archive_format_page`."""
+"""The tables of `docs/archive-format.md`: `python -m tests.archive_format_page` makes them."""
 
 from __future__ import annotations
 

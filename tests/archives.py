@@ -159,12 +159,20 @@ def write_batch(store: RunStore, number: int = 0) -> None:
     store.write_batch(number, opened, final, batch_id=batch_id, follows=follows)
 
 
+def started(run_dir: Path, *pubs: Any, **changes: Any) -> RunStore:
+    """A run with a header, and with a partition of these PUBs, if any."""
+    store = RunStore(run_dir)
+    store.write_header(header(**changes))
+    if pubs:
+        write_partition(store, 0, 0, pubs)
+    return store
+
+
 def write_run(
     run_dir: Path, results: Sequence[Sequence[Any] | None], order: Sequence[int] | None = None
 ) -> RunStore:
     """A run of one workload, one job per entry; None is a failed job of two PUBs."""
-    store = RunStore(run_dir)
-    store.write_header(header())
+    store = started(run_dir)
     write_batch(store)
     first, outcomes = 0, []
     for index, job in enumerate(results):

@@ -41,6 +41,8 @@ class ArchiveFile:
     def __init__(self, path: Path, *, is_part: bool = False) -> None:
         self.path = path
         self._h5 = _open(path, is_part)
+        self._names: dict[str, list[str]] = {}
+        self._datasets: dict[str, Any] = {}
         self._columns: dict[str, Any] = {}
         self._single_reads: Counter[str] = Counter()
         self._few = 0 if is_part else _FEW
@@ -125,8 +127,10 @@ class ArchiveFile:
     def cell(self, path: str, row: int | slice) -> Any:
         """Return one value of a column, or a slice of it, without reading the others."""
         with self.reading() as root:
-            dataset = root[path]
-            return dataset.asstr()[row] if dataset.dtype.kind == "O" else dataset[row]
+            if path not in self._datasets:
+                dataset = root[path]
+                self._datasets[path] = dataset.asstr() if dataset.dtype.kind == "O" else dataset
+            return self._datasets[path][row]
 
     def value(self, path: str, row: int) -> Any:
         """Return one value of a small column, which is read once several were asked for."""
@@ -152,9 +156,12 @@ class ArchiveFile:
         """Return the names of the columns of a table, none where it was left out."""
         import h5py
 
-        with self.reading() as root:
-            items = root[path].items() if path in root else ()
-            return [n for n, item in items if isinstance(item, h5py.Dataset) and _is_column(item)]
+        if path not in self._names:
+            with self.reading() as root:
+                items = root[path].items() if path in root else ()
+                datasets = [(name, item) for name, item in items if isinstance(item, h5py.Dataset)]
+                self._names[path] = [name for name, item in datasets if _is_column(item)]
+        return self._names[path]
 
 
 def locate(path: Path) -> Path:

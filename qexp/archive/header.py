@@ -6,16 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from qexp.archive.schema import (
-    BACKEND,
-    BATCH,
-    BATCHES,
-    CONFIG,
-    ENVIRONMENT,
-    JOURNAL,
-    SCHEMA,
-    SNAPSHOT,
-)
+from qexp.archive import schema
 from qexp.archive.tables import NAN, TableData, bytes_data, clean_text
 from qexp.core.jsonable import dumps, with_sorted_keys
 
@@ -54,26 +45,28 @@ def header_tables(
     ]
     first = rows[0] if rows else {"opened_json": "null", "final_json": "null"}
     tables = {
-        CONFIG.path: CONFIG.data(config, {"seed": header["seed"]}),
-        ENVIRONMENT.path: _environment(header["environment"]),
-        BATCH.path: BATCH.data({name: first[name] for name in BATCH.columns}),
+        schema.CONFIG.path: schema.CONFIG.data(config, {"seed": header["seed"]}),
+        schema.ENVIRONMENT.path: _environment(header["environment"]),
+        schema.BATCH.path: schema.BATCH.data({name: first[name] for name in schema.BATCH.columns}),
     }
     if rows:
-        tables[BATCHES.path] = BATCHES.rows(rows)
+        tables[schema.BATCHES.path] = schema.BATCHES.rows(rows)
     if journal:
-        tables[JOURNAL.path] = JOURNAL.data({"text": journal})
+        tables[schema.JOURNAL.path] = schema.JOURNAL.data({"text": journal})
     return tables | _backend(header["backend"])
 
 
 def _environment(environment: Mapping[str, Any]) -> TableData:
-    known = ("distributions", "git_diff", *ENVIRONMENT.attributes)
+    known = ("distributions", "git_diff", *schema.ENVIRONMENT.attributes)
     values = {
         "distributions": environment.get("distributions") or (),
         "git_diff": environment.get("git_diff") or "",
         "other_json": dumps({k: v for k, v in environment.items() if k not in known}),
     }
-    attrs = {name: environment.get(name) or "" for name in ENVIRONMENT.attributes}
-    return ENVIRONMENT.data(values, attrs | {"git_dirty": int(bool(environment.get("git_dirty")))})
+    attrs = {name: environment.get(name) or "" for name in schema.ENVIRONMENT.attributes}
+    return schema.ENVIRONMENT.data(
+        values, attrs | {"git_dirty": int(bool(environment.get("git_dirty")))}
+    )
 
 
 def _backend(backend: Mapping[str, Any]) -> dict[str, TableData]:
@@ -85,10 +78,10 @@ def _backend(backend: Mapping[str, Any]) -> dict[str, TableData]:
     }
     attrs = {"name": backend.get("name") or "", "num_qubits": backend.get("num_qubits") or 0}
     if not backend.get("properties"):
-        return {BACKEND.path: TableData(columns, attrs)}
+        return {schema.BACKEND.path: TableData(columns, attrs)}
     path, table = snapshot_table(backend["properties"])
     attrs["snapshot_sha256"] = table.attrs["sha256"]
-    return {path: table, BACKEND.path: TableData(columns, attrs)}
+    return {path: table, schema.BACKEND.path: TableData(columns, attrs)}
 
 
 def snapshot_table(
@@ -111,7 +104,7 @@ def snapshot_table(
                 values[column] = each
     date = dumps(properties.get("last_update_date") or "").strip('"')
     attrs = {"sha256": sha256, "last_update": date}
-    return SNAPSHOT.at(sha256), SNAPSHOT.data(values, attrs)
+    return schema.SNAPSHOT.at(sha256), schema.SNAPSHOT.data(values, attrs)
 
 
 def qubit_value(qubit: list[Any], name: str) -> float:
@@ -138,7 +131,7 @@ def root_attributes(
     metadata = header["metadata"]
     keywords = metadata.get("keywords") or []
     attrs = {
-        "qexp_schema": SCHEMA,
+        "qexp_schema": schema.SCHEMA,
         "run_id": header["run_id"],
         "experiment": header["experiment"],
         "engine": header["engine"],

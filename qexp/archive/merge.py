@@ -24,7 +24,7 @@ from qexp.archive.parts import StoredParts, copy_rows, first_row, open_part
 from qexp.archive.results import INDEX
 from qexp.archive.schema import BACKEND, JOBS, PUBS, RESULTS, SNAPSHOT, SNAPSHOTS
 from qexp.archive.tables import TableData
-from qexp.archive.verify import check_pubs
+from qexp.archive.verify import result_problems
 from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ def merge(parts: RunParts, status: str, target: Path) -> None:
                 named = dict(zip(dims, shape, strict=True))
                 datasets[path, name] = group.create(name, named, dtype, column_attrs)
         _fill(datasets, parts)
-    _verify(target, digest)
+    with ArchiveFile(target) as file:
+        for problem in result_problems(file):
+            raise ArchiveError(f"{problem}, it is not what was returned; the parts are kept")
     write_file_digest(target)
 
 
@@ -127,20 +129,6 @@ def _fill(datasets: Mapping[tuple[str, str], h5py.Dataset], parts: RunParts) -> 
                     copy_rows(column, datasets[path, name], start, done[column.base])
         for path, table in tables.items():
             done.update(_lengths(path, table))
-
-
-def _verify(target: Path, expected: str) -> None:
-    """Read every result back; raise `ArchiveError` for one that is not what the job returned."""
-    with ArchiveFile(target) as file:
-        checks = list(check_pubs(file))
-    for check in checks:
-        if check.problem:
-            raise ArchiveError(
-                f"PUB {check.pub} of {check.workload!r} in {target} is not what was returned "
-                f"({check.problem}); the parts are kept"
-            )
-    if data_digest(check[:3] for check in checks) != expected:
-        raise ArchiveError(f"data digest of {target} is not that of its parts; the parts are kept")
 
 
 class RunParts:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,40 +22,32 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+def _cell(table: Table, name: str) -> Any:
+    """Declare an attribute of `PubSummary` by its column."""
+    return field(metadata={"column": (table, name)})
+
+
 @dataclass(frozen=True)
 class PubSummary:
     """One PUB without its circuits.
 
-    Attributes:
-        index: Index within the workload.
-        kind: `"sampler"` or `"estimator"`.
-        shape: Shape of the PUB.
-        circuit: Name of its circuit.
-        circuit_sha256: Identity of the circuit as generated.
-        num_qubits: Qubits of the circuit as generated; so are `depth` and `size`.
-        depth: As `QuantumCircuit.depth()`.
-        size: As `QuantumCircuit.size()`.
-        isa_depth: Depth of the ISA circuit.
-        isa_size: Size of the ISA circuit.
-        parameter_names: Names of the parameters, in the order of the values.
-        group: Group of its result: PUBs whose data have the same fields, types and shapes share
-            one; `""` without result.
-        metadata_json: Metadata of its result, `""` without result.
+    `num_qubits`, `depth` and `size` are those of the circuit as generated. PUBs whose results have
+    the same fields, types and shapes share a `group`; it and `metadata_json` are `""` without one.
     """
 
-    index: int
-    kind: str
-    shape: tuple[int, ...]
-    circuit: str
-    circuit_sha256: str
-    num_qubits: int
-    depth: int
-    size: int
-    isa_depth: int
-    isa_size: int
-    parameter_names: tuple[str, ...]
-    group: str
-    metadata_json: str
+    index: int = _cell(PUBS, "pub")
+    kind: str = _cell(PUBS, "kind")
+    shape: tuple[int, ...] = _cell(PUBS, "shape_json")
+    circuit: str = _cell(LOGICAL_CIRCUITS, "name")
+    circuit_sha256: str = _cell(LOGICAL_CIRCUITS, "sha256")
+    num_qubits: int = _cell(LOGICAL_CIRCUITS, "num_qubits")
+    depth: int = _cell(LOGICAL_CIRCUITS, "depth")
+    size: int = _cell(LOGICAL_CIRCUITS, "size")
+    isa_depth: int = _cell(ISA_CIRCUITS, "depth")
+    isa_size: int = _cell(ISA_CIRCUITS, "size")
+    parameter_names: tuple[str, ...] = _cell(PUBS, "parameter_names_json")
+    group: str = _cell(PUBS, "result_group")
+    metadata_json: str = _cell(PUBS, "result_metadata_json")
 
 
 @dataclass(frozen=True)
@@ -106,26 +99,20 @@ class PubTable:
     def __iter__(self) -> Iterator[PubSummary]:
         return (self[index] for index in range(len(self)))
 
-    def __getitem__(self, index: int) -> PubSummary:
-        def cell(table: Table, name: str) -> Any:
-            return self._file.column(f"{table.at(self._workload)}/{name}")[index]
+    @cached_property
+    def _cells(self) -> dict[str, list[Any]]:
+        columns = {each.name: each.metadata["column"] for each in fields(PubSummary)}
+        return {
+            attribute: self._file.column(f"{table.at(self._workload)}/{name}").tolist()
+            for attribute, (table, name) in columns.items()
+        }
 
+    def __getitem__(self, index: int) -> PubSummary:
         with self._file.reading():
-            return PubSummary(
-                index=index,
-                kind=cell(PUBS, "kind"),
-                shape=tuple(json.loads(cell(PUBS, "shape_json"))),
-                circuit=cell(LOGICAL_CIRCUITS, "name"),
-                circuit_sha256=cell(LOGICAL_CIRCUITS, "sha256"),
-                num_qubits=int(cell(LOGICAL_CIRCUITS, "num_qubits")),
-                depth=int(cell(LOGICAL_CIRCUITS, "depth")),
-                size=int(cell(LOGICAL_CIRCUITS, "size")),
-                isa_depth=int(cell(ISA_CIRCUITS, "depth")),
-                isa_size=int(cell(ISA_CIRCUITS, "size")),
-                parameter_names=tuple(json.loads(cell(PUBS, "parameter_names_json"))),
-                group=cell(PUBS, "result_group"),
-                metadata_json=cell(PUBS, "result_metadata_json"),
-            )
+            cells = {name: column[index] for name, column in self._cells.items()}
+            for name in ("shape", "parameter_names"):
+                cells[name] = tuple(json.loads(cells[name]))
+            return PubSummary(**cells)
 
     def parameter_values(self, index: int) -> NDArray[Any]:
         """Return the parameter values of a PUB, float64, shape (*shape of the PUB, parameters)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -24,15 +24,6 @@ _RESULT: Final = "result"
 _OTHER: Final = "other"
 _TIMEOUT_S: Final = 60.0
 _BYTES_PER_S: Final = 5e6
-
-
-class PubCheck(NamedTuple):
-    """Check of one PUB that has a result: the digest stated, and what is wrong, if anything."""
-
-    workload: str
-    pub: int
-    sha256: str
-    problem: str
 
 
 def verify(path: str | Path, reader: IsolatedReader | None = None) -> list[str]:
@@ -159,7 +150,7 @@ def problems(path: str, *, is_damaged: bool = True) -> Iterator[tuple[str, str]]
     with file:
         clauses = damages(file) if is_damaged else iter(())
         looks = (
-            (_RESULT, _result_problems(file)),
+            (_RESULT, result_problems(file)),
             (_OTHER, (f"in {path}: {clause}" for clause in clauses)),
             (_OTHER, _schema_problems(file)),
         )
@@ -171,39 +162,28 @@ def problems(path: str, *, is_damaged: bool = True) -> Iterator[tuple[str, str]]
                 yield kind, f"{path} is damaged ({error_reason(error)}): restore it from a copy"
 
 
-def _result_problems(file: ArchiveFile) -> Iterator[str]:
-    digests = []
-    for check in check_pubs(file):
-        digests.append(check[:3])
-        if check.problem:
-            where = f"PUB {check.pub} of {check.workload!r} in {file.path}"
-            yield f"{where} is damaged: {check.problem}"
-    if data_digest(digests) != file.attribute("/", "data_sha256"):
-        yield f"the data digest of {file.path} is not that of its results"
+def result_problems(file: ArchiveFile) -> Iterator[str]:
+    """Yield the PUBs whose data do not have their digest, in one line each.
 
-
-def check_pubs(file: ArchiveFile) -> Iterator[PubCheck]:
-    """Compare the data of every PUB that has a result with its digest.
-
-    Any damage becomes a `problem`, except to the tables of PUBs themselves.
-
-    Args:
-        file: File of the archive.
+    Raises:
+        ArchiveError: The tables of PUBs are damaged themselves.
     """
-    reader = ResultReader(file)
+    reader, digests = ResultReader(file), []
     for workload in file.groups("pubs"):
         names = ("pub", "result_row", "result_group", "result_sha256")
-        index, rows, groups, digests = (
-            file.column(f"{PUBS.at(workload)}/{name}") for name in names
-        )
+        index, rows, groups, stated = (file.column(f"{PUBS.at(workload)}/{name}") for name in names)
         for k in np.flatnonzero(rows >= 0).tolist():
+            digests.append((workload, int(index[k]), stated[k]))
             problem = "" if index[k] == k else f"it is in row {k}"
             try:
-                if pub_digest(reader.values(workload, groups[k], int(rows[k]))) != digests[k]:
+                if pub_digest(reader.values(workload, groups[k], int(rows[k]))) != stated[k]:
                     problem = "its data does not have its digest"
             except Exception as error:
                 problem = f"it cannot be read ({error_reason(error)})"
-            yield PubCheck(workload, int(index[k]), digests[k], problem)
+            if problem:
+                yield f"PUB {index[k]} of {workload!r} in {file.path} is damaged: {problem}"
+    if data_digest(digests) != file.attribute("/", "data_sha256"):
+        yield f"the data digest of {file.path} is not that of its results"
 
 
 def _schema_problems(file: ArchiveFile) -> Iterator[str]:

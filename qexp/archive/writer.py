@@ -12,28 +12,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from qexp.archive.atomic_files import (
-    replacing,
-    require_space,
-    sync,
-    write_with_digest,
-)
+from qexp.archive import schema
+from qexp.archive.atomic_files import replacing, require_space, sync, write_with_digest
 from qexp.archive.header import snapshot_table
 from qexp.archive.jobs import job_table, partition_table, span_table
 from qexp.archive.merge import RunParts, merge
 from qexp.archive.parts import HEADER, StoredParts, first_row, read_json, write_tables
 from qexp.archive.pubs import PubRow
 from qexp.archive.results import result_tables
-from qexp.archive.schema import (
-    ARCHIVE_NAME,
-    JOBS,
-    JOURNAL_NAME,
-    PARTITIONS,
-    PARTS_NAME,
-    PUBS,
-    SPANS,
-    as_tables,
-)
 from qexp.archive.tables import TableData
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
@@ -132,9 +118,9 @@ class RunStore(StoredParts):
                 f"partition {partition.index} of {workload!r} spans PUBs {partition.first} to "
                 f"{partition.stop - 1}, but {len(pubs)} other PUBs were given"
             )
-        path, index = PUBS.at(workload), {"partition": partition.index}
-        tables = as_tables({**pub.cells, path: {**pub.cells[path], **index}} for pub in pubs)
-        tables[PARTITIONS.path] = partition_table(partition)
+        path, index = schema.PUBS.at(workload), {"partition": partition.index}
+        tables = schema.as_tables({**pub.cells, path: {**pub.cells[path], **index}} for pub in pubs)
+        tables[schema.PARTITIONS.path] = partition_table(partition)
         return self._write(self.partition_path(partition.index), tables)
 
     def discard_plan(self) -> None:
@@ -159,7 +145,7 @@ class RunStore(StoredParts):
             ArchiveError: Its partition was not written or is damaged, or it has more results than
                 PUBs.
         """
-        planned = first_row(self.partition_path(outcome.partition), PARTITIONS.path)
+        planned = first_row(self.partition_path(outcome.partition), schema.PARTITIONS.path)
         num_pubs = int(planned["stop"] - planned["first"])
         results = [] if outcome.result is None else list(outcome.result)
         if len(results) > num_pubs:
@@ -174,8 +160,8 @@ class RunStore(StoredParts):
             path, snapshot = self._snapshot(outcome.backend_properties)
             tables[path] = snapshot
             sha256 = snapshot.attrs["sha256"]
-        tables[JOBS.path] = job_table(outcome, planned, sha256, self._redact)
-        tables[SPANS.path] = span_table(outcome)
+        tables[schema.JOBS.path] = job_table(outcome, planned, sha256, self._redact)
+        tables[schema.SPANS.path] = span_table(outcome)
         self._write(self.job_path(outcome.partition, outcome.attempt), tables)
 
     def _snapshot(self, properties: Mapping[str, Any]) -> tuple[str, TableData]:
@@ -201,7 +187,7 @@ class RunStore(StoredParts):
         Raises:
             ArchiveError: There is no header, or a part is damaged; the parts are kept.
         """
-        target = self._run_dir / ARCHIVE_NAME
+        target = self._run_dir / schema.ARCHIVE_NAME
         if self.has_parts or not target.exists():
             parts = RunParts(self, self._journal())
             with replacing(target) as temporary:
@@ -214,7 +200,7 @@ class RunStore(StoredParts):
 
     def _delete_parts(self) -> None:
         # Renamed first: a crash while deleting must not leave some parts that look like a run.
-        sealed = self._run_dir / f".{PARTS_NAME}-sealed"
+        sealed = self._run_dir / f".{schema.PARTS_NAME}-sealed"
         shutil.rmtree(sealed, ignore_errors=True)
         if self._parts.is_dir():
             self._parts.rename(sealed)
@@ -223,7 +209,7 @@ class RunStore(StoredParts):
 
     def _journal(self) -> str:
         """Return the complete lines of the run's journal; what is no UTF-8 is escaped."""
-        path = self._run_dir / JOURNAL_NAME
+        path = self._run_dir / schema.JOURNAL_NAME
         if not path.exists():
             return ""
         lines, _, _torn = path.read_bytes().rpartition(b"\n")

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qexp.archive.writer import RunStore
 from tests.archives import (
     estimator_pub,
     estimator_result,
-    header,
     outcome,
     sampler_pub,
     sampler_result,
+    started,
     write_batch,
     write_partition,
 )
@@ -24,8 +23,7 @@ from tests.archives import (
 def two_workloads(tmp_path: Path) -> Path:
     """A sampler and an estimator workload, registers of different sizes, one job failed."""
     rng = np.random.default_rng(3)
-    store = RunStore(tmp_path)
-    store.write_header(header())
+    store = started(tmp_path)
     write_batch(store)
     write_partition(store, 0, 0, [estimator_pub(), estimator_pub(3)], "evs-of")
     write_partition(store, 1, 0, [sampler_pub(k) for k in range(2)], "counts")

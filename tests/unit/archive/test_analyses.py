@@ -12,10 +12,9 @@ import xarray as xr
 
 import qexp
 from qexp.archive.analyses import read_analyses, read_analysis, write_analysis
-from qexp.archive.writer import RunStore
 from qexp.core.spec import AnalysisSpec
 from qexp.errors import AnalysisError, ArchiveError
-from tests.archives import header
+from tests.archives import started
 from tests.damage import cuts, flips
 
 SPEC = AnalysisSpec("quality", "mine.quality", {"level": 0.5}, lambda run: None)
@@ -23,8 +22,7 @@ SPEC = AnalysisSpec("quality", "mine.quality", {"level": 0.5}, lambda run: None)
 
 @pytest.fixture
 def run(tmp_path: Path):
-    store = RunStore(tmp_path)
-    store.write_header(header())
+    store = started(tmp_path)
     with qexp.open_archive(store.seal("failed", keep_parts=True)) as run:
         yield run
 

@@ -21,6 +21,7 @@ from tests.archives import (
     outcome,
     sampler_jobs,
     sampler_pub,
+    started,
     write_batch,
     write_partition,
 )
@@ -86,8 +87,7 @@ def test_what_contradicts_its_digest_or_another_column_is_named(
 
 
 def test_compressed_circuits_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    store = RunStore(tmp_path)
-    store.write_header(header())
+    store = started(tmp_path)
     circuits = []
     for k in range(400):
         circuit = QuantumCircuit(2, name=f"c{k}")

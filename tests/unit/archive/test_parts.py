@@ -19,6 +19,7 @@ from tests.archives import (
     outcome,
     sampler_jobs,
     sampler_pub,
+    started,
     write_batch,
     write_partition,
     write_run,
@@ -61,8 +62,7 @@ def test_partitions_are_read_as_written_in_order(tmp_path: Path) -> None:
 
 
 def test_every_flipped_bit_of_a_part_is_noticed(tmp_path: Path) -> None:
-    store = RunStore(tmp_path)
-    store.write_header(header())
+    store = started(tmp_path)
     partition = write_partition(store, 0, 0, [sampler_pub()])
     reads = {"header.json": store.read_header, "partition-000000.h5": store.read_partitions}
     for name, read in reads.items():
@@ -160,8 +160,7 @@ def test_a_damaged_job_part_is_left_out_and_can_be_fetched_again(
 
 
 def test_batches_keep_what_was_known_of_them(tmp_path: Path) -> None:
-    store = RunStore(tmp_path)
-    store.write_header(header())
+    store = started(tmp_path)
     store.write_batch(0, {"state": "open"}, None, batch_id="b0", follows=None)
     RunStore(tmp_path).write_batch(0, None, {"state": "closed"}, batch_id="b0", follows=None)
     store.write_batch(1, None, None, batch_id="b1", follows="b0")

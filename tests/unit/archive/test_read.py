@@ -17,7 +17,6 @@ import xarray as xr
 
 import qexp
 from qexp.archive.circuit_digest import circuit_sha256
-from qexp.archive.writer import RunStore
 from qexp.core.model import SourceFile, Span
 from qexp.errors import ArchiveError
 from tests.archives import (
@@ -30,6 +29,7 @@ from tests.archives import (
     sampler_jobs,
     sampler_pub,
     sampler_result,
+    started,
     write_partition,
     write_run,
 )
@@ -52,9 +52,7 @@ BOMB = "a: &a [x, x]\n" + "".join(
 def test_a_config_that_qexp_did_not_write_is_refused(
     tmp_path: Path, config_yaml: str, said: str
 ) -> None:
-    store = RunStore(tmp_path)
-    store.write_header(header(config_yaml=config_yaml))
-    write_partition(store, 0, 0, [sampler_pub()])
+    store = started(tmp_path, sampler_pub(), config_yaml=config_yaml)
     with qexp.open_archive(store.seal("planned", keep_parts=False)) as run:
         assert run.config_yaml == config_yaml
         with pytest.raises(ArchiveError, match=f"run.h5: the recorded config .*{said}") as refused:
@@ -147,8 +145,7 @@ def test_a_pub_of_a_failed_job_says_why(two_workloads: Path) -> None:
 
 
 def test_a_planned_run_has_circuits_but_no_results(tmp_path: Path) -> None:
-    store = RunStore(tmp_path)
-    store.write_header(header())
+    store = started(tmp_path)
     pub = sampler_pub()
     write_partition(store, 0, 0, [pub])
     with qexp.open_archive(store.seal("planned", keep_parts=False)) as run:
@@ -161,8 +158,7 @@ def test_a_planned_run_has_circuits_but_no_results(tmp_path: Path) -> None:
 
 
 def test_a_run_that_failed_before_planning_is_readable(tmp_path: Path) -> None:
-    store = RunStore(tmp_path)
-    store.write_header(header(backend={}, environment={}, metadata={}, overrides=(), sources=()))
+    store = started(tmp_path, backend={}, environment={}, metadata={}, overrides=(), sources=())
     with qexp.open_archive(store.seal("failed", keep_parts=False)) as run:
         assert (run.status, run.workloads, list(run.jobs)) == ("failed", (), [])
         assert dict(run.results) == {}
@@ -204,8 +200,7 @@ def test_any_circuit_has_an_identity(tmp_path: Path) -> None:
         circuit.x(1)
     with circuit.switch(circuit.cregs[0]) as case, case(1, 2):
         circuit.h(0)
-    store = RunStore(tmp_path)
-    store.write_header(header())
+    store = started(tmp_path)
     write_partition(
         store, 0, 0, [type(sampler_pub()).coerce(c) for c in (circuit, sampler_circuit(2))]
     )

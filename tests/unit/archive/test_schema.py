@@ -9,9 +9,10 @@ import pytest
 
 from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.digests import write_file_digest
+from qexp.archive.schema import BACKEND, LOGICAL_CIRCUITS, TABLES
 from qexp.archive.verify import schema_problems, verify
-from qexp.archive.writer import RunStore
-from tests.archives import header, sampler_jobs, sampler_pub, write_partition, write_run
+from tests.archive_format_page import BLOCK, PAGE, with_current_tables
+from tests.archives import sampler_jobs, sampler_pub, started, write_run
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +102,7 @@ def test_circuits_are_as_many_as_pubs(changed) -> None:
 
 
 def test_every_kind_of_run_has_what_is_required(sealed: Path, tmp_path: Path) -> None:
-    store = RunStore(tmp_path)
-    store.write_header(header(backend={"name": "aer", "num_qubits": 0}))
-    write_partition(store, 0, 0, [sampler_pub()])
+    store = started(tmp_path, sampler_pub(), backend={"name": "aer", "num_qubits": 0})
     planned = store.seal("planned", keep_parts=True)
     for path in (sealed, planned):
         with ArchiveFile(path) as file:
@@ -126,3 +125,33 @@ def test_an_older_schema_requires_less(sealed: Path, tmp_path: Path) -> None:
         del file["jobs/attempt"]
     assert problems(0) == []
     assert len(problems(2)) == 2
+
+
+def test_everything_that_is_written_is_declared(two_workloads: Path) -> None:
+    with ArchiveFile(two_workloads) as file:
+        root = file.group("/")
+        groups = ["/"]
+        root.visititems(
+            lambda name, item: groups.append(name) if isinstance(item, h5py.Group) else None
+        )
+        for path in groups:
+            declared = [table for table in TABLES if table.matches(path.removeprefix("/"))]
+            columns = file.columns(path)
+            if not declared:
+                # A group of groups.
+                assert columns == []
+                continue
+            (table,) = declared
+            assert set(root[path].attrs) - {"_NCProperties"} == set(table.attributes)
+            free = {"results/*/*": {"alpha", "beta", "evs", "stds"}}.get(table.path, set())
+            free |= {"target_json", "configuration_json"} if table is BACKEND else set()
+            assert set(columns) <= set(table.columns) | free
+            order = [name for name in table.columns if name in columns]
+            assert [name for name in columns if name in order] == order
+
+
+def test_the_page_has_the_tables_of_the_schema() -> None:
+    page = PAGE.read_text("utf-8")
+    assert with_current_tables(page) == page, "run python -m tests.archive_format_page"
+    named = {match[2] for match in BLOCK.finditer(page)}
+    assert named == {table.path or "/" for table in TABLES if table is not LOGICAL_CIRCUITS}

@@ -30,7 +30,7 @@ STEPS = [
     (merge_module, "copy_rows"),
     (merge_module, "write_file_digest"),
     (merge_module, "netcdf_file"),
-    (merge_module, "_verify"),
+    (merge_module, "result_problems"),
 ]
 
 

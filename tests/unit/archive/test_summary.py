@@ -2,15 +2,31 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
+import qexp
 from qexp.archive.archive_file import ArchiveFile
-from qexp.archive.summary import load_config, summarise_archive, summarise_header, total
+from qexp.archive.digests import write_file_digest
+from qexp.archive.summary import SHAPE, load_config, summarise_archive, summarise_header, total
+from qexp.cli.main import main
+from qexp.config.schema import CreatorNode, FundingNode, MetadataNode, Node, PublisherNode
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
-from tests.archives import header, sampler_jobs, write_run
+from qexp.listing.summary import summarise
+from tests.archives import (
+    header,
+    outcome,
+    sampler_jobs,
+    sampler_pub,
+    started,
+    write_batch,
+    write_partition,
+    write_run,
+)
 
 
 def test_a_partial_run_in_a_line(tmp_path: Path) -> None:
@@ -54,3 +70,82 @@ def test_a_star_in_a_text_is_no_alias() -> None:
 def test_unknown_usage_is_not_zero() -> None:
     assert total(np.array([np.nan, np.nan])) is None
     assert total(np.array([1.5, np.nan])) == 1.5
+
+
+def archive(folder: Path, metadata: Any) -> Path:
+    """A sealed run whose digest is right and whose metadata are a stranger's."""
+    store = started(folder)
+    write_batch(store)
+    write_partition(store, 0, 0, [sampler_pub()])
+    store.write_job(outcome(0, *sampler_jobs([1])))
+    path = store.seal("complete", keep_parts=False)
+    with h5py.File(path, "r+") as file:
+        del file["config/metadata_json"]
+        file["config"].create_dataset(
+            "metadata_json", data=json.dumps(metadata), dtype=h5py.string_dtype("utf-8")
+        )
+    write_file_digest(path)
+    return path
+
+
+WRONG = [
+    ([1], r"\(metadata is no map\)"),
+    ("text", r"\(metadata is no map\)"),
+    (0, r"\(metadata is no map\)"),
+    ({"title": ["a"]}, r"\(metadata\.title is no text\)"),
+    ({"keywords": 7}, r"\(metadata\.keywords is no list\)"),
+    ({"keywords": ["a", None]}, r"\(metadata\.keywords\[1\] is no text\)"),
+    ({"creators": 5}, r"\(metadata\.creators is no list\)"),
+    ({"creators": ["x", 7]}, r"\(metadata\.creators\[0\] is no map\)"),
+    ({"creators": [None]}, r"\(metadata\.creators\[0\] is no map\)"),
+    ({"creators": [{"name": None}]}, r"\(metadata\.creators\[0\] has no name\)"),
+    ({"creators": [{"name": "A", "orcid": 1}]}, r"\(metadata\.creators\[0\]\.orcid is no text\)"),
+    ({"publisher": {}}, r"\(metadata\.publisher has no name\)"),
+    ({"funding": [{"name": "x"}]}, r"\(metadata\.funding\[0\] has no funder\)"),
+    ({"reproduces": "that"}, r"\(metadata\.reproduces is no map\)"),
+]
+
+
+@pytest.mark.parametrize(("metadata", "message"), WRONG)
+def test_another_shape_is_refused_in_one_line(tmp_path: Path, metadata: Any, message: str) -> None:
+    path = archive(tmp_path / "run", metadata)
+    with qexp.open_archive(path) as run, pytest.raises(ArchiveError, match=message) as caught:
+        _ = run.metadata
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ArchiveError, match=message):
+        list(summarise(str(path)))
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"title": None, "creators": None}, {"later": [1]}])
+def test_what_is_left_out_or_new_is_no_mistake(tmp_path: Path, metadata: Any) -> None:
+    with qexp.open_archive(archive(tmp_path / "run", metadata)) as run:
+        assert run.metadata == (metadata or {})
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["show"], ["report"], ["export", "--to", "netcdf"], ["export", "--to", "rocrate"]],
+)
+def test_no_command_takes_it_for_a_bug(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    archive(tmp_path / "run", {"creators": [{"name": None}]})
+    name, *options = command
+    with pytest.raises(SystemExit) as caught:
+        main([name, str(tmp_path / "run"), *options])
+    assert caught.value.code == 5
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "metadata.creators[0] has no name" in line
+
+
+@pytest.mark.parametrize(
+    ("shape", "node"),
+    [
+        ({name: SHAPE[name] for name in SHAPE if name != "reproduces"}, MetadataNode),
+        (SHAPE["creators"][0], CreatorNode),
+        (SHAPE["publisher"], PublisherNode),
+        (SHAPE["funding"][0], FundingNode),
+    ],
+)
+def test_the_shape_is_that_of_the_config(shape: dict[str, Any], node: type[Node]) -> None:
+    assert set(shape) == set(node.model_fields)

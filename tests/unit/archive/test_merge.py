@@ -24,6 +24,7 @@ from tests.archives import (
     properties,
     sampler_jobs,
     sampler_pub,
+    started,
     write_batch,
     write_partition,
     write_run,
@@ -33,8 +34,7 @@ FIRST, SECOND = sampler_jobs([2, 2], seed=1), sampler_jobs([2, 2], seed=2)
 
 
 def planned(run_dir: Path, num_partitions: int = 2) -> RunStore:
-    store = RunStore(run_dir)
-    store.write_header(header())
+    store = started(run_dir)
     for number in range(2):
         write_batch(store, number)
     for index in range(num_partitions):
@@ -197,9 +197,7 @@ def test_an_archive_of_schema_1_0_is_read(tmp_path: Path) -> None:
 
 
 def test_a_planned_run_has_no_batches(tmp_path: Path) -> None:
-    store = RunStore(tmp_path)
-    store.write_header(header())
-    write_partition(store, 0, 0, [sampler_pub()])
+    store = started(tmp_path, sampler_pub())
     with qexp.open_archive(store.seal("planned", keep_parts=True)) as run:
         assert run.batches == ()
         assert run.journal == []
