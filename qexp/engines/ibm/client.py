@@ -7,7 +7,7 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from qexp.errors import EngineError, QexpError
@@ -72,19 +72,26 @@ def quiet_client_log() -> None:
         logger.handlers.insert(0, _Redactor())
 
 
+_DAMAGED = (AttributeError, LookupError, TypeError, ValueError)
+"""Errors that the client, or qexp, raises over a garbled or incomplete reply."""
+
+
 @contextmanager
-def service_call(doing: str) -> Iterator[list[warnings.WarningMessage]]:
+def service_call(
+    doing: str, damaged: tuple[type[Exception], ...] = ()
+) -> Iterator[list[warnings.WarningMessage]]:
     """Call IBM's client: its errors become `EngineError`, its warnings go to the log, redacted.
 
     Args:
-        doing: What is being done, as in "opening the batch on ibm_torino".
+        doing: The action, as in "opening the batch on ibm_torino".
+        damaged: Errors that mean that the reply cannot be read.
 
     Yields:
         The warnings of the client so far.
 
     Raises:
-        EngineError: The service refused or could not be reached. The original exception is not
-            chained, because its text may hold the CRN or the request's headers.
+        EngineError: The service refused, could not be reached, or sent a damaged reply. The
+            original exception is not chained: its text may hold the CRN or the request's headers.
         QiskitBackendNotFoundError: Left to the caller, who knows what was asked for.
     """
     from qiskit.exceptions import QiskitError
@@ -106,28 +113,14 @@ def service_call(doing: str) -> Iterator[list[warnings.WarningMessage]]:
             ) from None
         except (QiskitError, RequestException, OSError) as error:
             raise EngineError(f"{doing}: {client_reason(error)}") from None
+        except damaged as error:
+            reason = f"{type(error).__name__}: {client_reason(error)}"
+            raise EngineError(f"{doing}: the reply cannot be read ({reason})") from None
         finally:
             for warning in caught:
                 _log.warning("%s", redact(str(warning.message)))
 
 
-@contextmanager
-def reading(doing: str) -> Iterator[None]:
-    """Call IBM's client for a reply that may be damaged, see `service_call`.
-
-    Raises:
-        EngineError: As for `service_call`, or the reply is garbled or incomplete.
-    """
-    from qiskit.exceptions import QiskitError
-    from requests import RequestException
-
-    with service_call(doing):
-        try:
-            yield
-        except (QiskitError, RequestException):
-            raise
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
-            name = type(error).__name__
-            raise EngineError(
-                f"{doing}: the reply cannot be read ({name}: {client_reason(error)})"
-            ) from None
+def reading(doing: str) -> AbstractContextManager[list[warnings.WarningMessage]]:
+    """Call IBM's client for a reply that may be damaged, see `service_call`."""
+    return service_call(doing, _DAMAGED)

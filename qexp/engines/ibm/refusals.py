@@ -217,7 +217,7 @@ def _errors_in(response: Any) -> Iterator[tuple[int | None, str]]:
 
 
 def _retry_after_s(header: str | None) -> float | None:
-    """Read a header of seconds or of a date (RFC 9110, section 10.2.3)."""
+    """Read a header of seconds or of a date (RFC 9110, section 10.2.3); None for other text."""
     if header is None:
         return None
     if header.strip().isdecimal():
@@ -226,6 +226,5 @@ def _retry_after_s(header: str | None) -> float | None:
         moment = parsedate_to_datetime(header)
     except ValueError:
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (aware - datetime.now(UTC)).total_seconds())

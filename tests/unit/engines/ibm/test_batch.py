@@ -10,9 +10,9 @@ from qexp.core.protocols import Batch, Engine
 from qexp.engines.ibm.batch import IBMBatch
 from qexp.engines.ibm.engine import IBMEngine
 from qexp.engines.ibm.jobs import read_state
-from qexp.engines.ibm.select import named
 from qexp.errors import ConfigError, EngineError, UndeliveredError
 from tests.emulator import INSTANCE, MANILA, TOKEN, IBMEmulator, Response
+from tests.unit.engines.ibm.requests import SUBMISSION, asked
 from tests.unit.engines.jobs import isa_pub, request
 
 VARIANTS = [
@@ -20,32 +20,11 @@ VARIANTS = [
     for kind in ("sampler", "estimator")
     for implementation in ("client", "legacy")
 ]
-SUBMISSION = [
-    ("GET", "/instances/usage"),
-    ("GET", f"/backends/{MANILA}/status"),
-    ("POST", "/jobs"),
-]
-
-
-@pytest.fixture
-def backend(ibm_emulator: IBMEmulator) -> Any:
-    backend = named(name=MANILA)
-    assert backend.target.num_qubits == 5  # what planning has fetched already
-    return backend
-
-
-@pytest.fixture
-def batch(backend: Any) -> IBMBatch:
-    return IBMEngine(poll_interval_s=0.01).open_batch(backend, max_time_s=1500)
 
 
 def job(backend: Any, kind: PrimitiveKind = "sampler", **changes: Any) -> JobRequest:
     pub = isa_pub(kind, backend)
     return replace(request(PrimitiveSpec(kind), [pub, pub]), **changes)
-
-
-def asked(emulator: IBMEmulator, since: int) -> list[tuple[str, str]]:
-    return [(record.method, record.path) for record in emulator.journal][since:]
 
 
 def finish(emulator: IBMEmulator, batch: IBMBatch) -> None:

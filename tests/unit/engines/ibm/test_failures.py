@@ -11,9 +11,8 @@ from qexp.engines.ibm.batch import IBMBatch
 from qexp.engines.ibm.engine import IBMEngine
 from qexp.engines.ibm.failures import Expiry, classify_failure
 from qexp.engines.ibm.jobs import read_state
-from qexp.engines.ibm.select import named
 from qexp.errors import EngineError
-from tests.emulator import MANILA, IBMEmulator, Response
+from tests.emulator import IBMEmulator, Response
 from tests.unit.engines.jobs import isa_pub, request
 
 RAN = {"created": "2026-05-01T08:00:00Z", "running": "2026-05-01T09:00:00Z"}
@@ -106,11 +105,6 @@ def test_a_batch_that_says_no_time_is_not_over(details: dict[str, Any]) -> None:
     assert not Expiry(Batch(**details)).is_before("2026-05-01T10:00:00Z")
     later = Expiry(Batch(**({"activated_at": "2026-05-01T08:00:00"} | details)))
     assert later.is_before("2026-05-01T10:00:00Z") is ("max_time" not in details)
-
-
-@pytest.fixture
-def backend(ibm_emulator: IBMEmulator) -> Any:
-    return named(name=MANILA)
 
 
 def submitted(emulator: IBMEmulator, batch: IBMBatch, backend: Any, jobs: int) -> list[str]:

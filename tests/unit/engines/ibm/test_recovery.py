@@ -14,23 +14,10 @@ from qexp.engines.ibm.engine import IBMEngine
 from qexp.engines.ibm.select import least_busy, named
 from qexp.errors import BatchOverError, EngineError, LostJobError, UndeliveredError
 from tests.emulator import INSTANCE, MANILA, OTHER_INSTANCE, IBMEmulator, Response, faults
+from tests.unit.engines.ibm.requests import asked
 from tests.unit.engines.jobs import isa_pub, request
 
 TAG = "qexp-job:0.1:0123456789abcdef"
-
-
-@pytest.fixture
-def backend(ibm_emulator: IBMEmulator, monkeypatch: pytest.MonkeyPatch) -> Any:
-    # The client repeats what failed after up to 8 s.
-    monkeypatch.setattr("urllib3.util.retry.Retry.sleep", lambda *_: None)
-    backend = named(name=MANILA)
-    assert backend.target.num_qubits == 5
-    return backend
-
-
-@pytest.fixture
-def batch(backend: Any) -> IBMBatch:
-    return IBMEngine(poll_interval_s=0.01).open_batch(backend, max_time_s=1500)
 
 
 def job(
@@ -46,10 +33,6 @@ def job(
 
 def attach(backend: Any, batch_id: str) -> IBMBatch:
     return IBMEngine(poll_interval_s=0.01).attach_batch(backend, batch_id)
-
-
-def asked(emulator: IBMEmulator, since: int) -> list[tuple[str, str]]:
-    return [(record.method, record.path) for record in emulator.journal][since:]
 
 
 def gone(emulator: IBMEmulator, path: str) -> None:

@@ -8,8 +8,6 @@ import pytest
 
 from qexp.core.model import JobRequest, PrimitiveSpec
 from qexp.engines.ibm.batch import IBMBatch
-from qexp.engines.ibm.engine import IBMEngine
-from qexp.engines.ibm.select import named
 from qexp.errors import (
     ArchiveError,
     BatchOverError,
@@ -19,25 +17,8 @@ from qexp.errors import (
     UnclearError,
 )
 from tests.emulator import INSTANCE, MANILA, IBMEmulator, Response
+from tests.unit.engines.ibm.requests import SUBMISSION
 from tests.unit.engines.jobs import isa_pub, request
-
-SUBMISSION = [
-    ("GET", "/instances/usage"),
-    ("GET", f"/backends/{MANILA}/status"),
-    ("POST", "/jobs"),
-]
-
-
-@pytest.fixture
-def backend(ibm_emulator: IBMEmulator, monkeypatch: pytest.MonkeyPatch) -> Any:
-    # The client repeats what failed after up to 8 s.
-    monkeypatch.setattr("urllib3.util.retry.Retry.sleep", lambda *_: None)
-    return named(name=MANILA)
-
-
-@pytest.fixture
-def batch(backend: Any) -> IBMBatch:
-    return IBMEngine(poll_interval_s=0.01).open_batch(backend, max_time_s=1500)
 
 
 def job(backend: Any) -> JobRequest:
