@@ -219,7 +219,7 @@ def _select_backends(experiment: Experiment) -> None:
 def _ignored_options(spec: RunSpec) -> Iterator[str]:
     """Name the options that `engine.allow_ignored_options` lets pass."""
     for workload in spec.workloads:
-        for option, value in spec.engine.unhonoured(workload.primitive).items():
+        for option, value in spec.engine.ignored_options(workload.primitive).items():
             yield (
                 f"workload '{workload.name}': the engine '{spec.engine.name}' does not honour "
                 f"{option}={value}"

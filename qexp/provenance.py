@@ -6,13 +6,13 @@ import importlib.metadata
 import platform
 import subprocess
 from dataclasses import asdict
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qexp.core.model import RunHeader
 from qexp.core.seeds import describe
+from qexp.text import utc_now
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
@@ -28,7 +28,7 @@ def run_header(spec: RunSpec, backend: BackendV2, run_id: str) -> RunHeader:
         run_id=run_id,
         experiment=spec.experiment,
         engine=spec.engine.name,
-        created=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        created=utc_now("milliseconds"),
         config_yaml=spec.config_yaml,
         overrides=spec.overrides,
         sources=spec.sources,
@@ -38,7 +38,8 @@ def run_header(spec: RunSpec, backend: BackendV2, run_id: str) -> RunHeader:
         backend=describe_backend(backend),
         limits={name: asdict(limit) for name, limit in spec.limits.items()},
         not_honoured={
-            workload.name: spec.engine.unhonoured(workload.primitive) for workload in spec.workloads
+            workload.name: spec.engine.ignored_options(workload.primitive)
+            for workload in spec.workloads
         },
         metadata=spec.metadata,
     )

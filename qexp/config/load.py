@@ -320,7 +320,7 @@ def _spec(node: PrimitiveNode, shots: int | None, precision: float | None) -> Pr
 def _refuse_impossible(root: RootNode, engine: Engine, workloads: tuple[WorkloadSpec, ...]) -> None:
     """Refuse combinations that the engine cannot run, or would run without an effect."""
     for workload in workloads:
-        ignored = {} if engine.allow_ignored_options else engine.unhonoured(workload.primitive)
+        ignored = {} if engine.allow_ignored_options else engine.ignored_options(workload.primitive)
         if ignored:
             listed = ", ".join(f"{key}={value}" for key, value in ignored.items())
             raise ConfigError(

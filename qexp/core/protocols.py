@@ -144,7 +144,7 @@ class Engine(Protocol):
         """Worker processes for planning and simulation; 1: none; None: as many as cores."""
         ...
 
-    def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:
+    def ignored_options(self, primitive: PrimitiveSpec) -> dict[str, Any]:
         """Return the declared options (dotted path -> value) that this engine would ignore."""
         ...
 
@@ -189,12 +189,6 @@ class Engine(Protocol):
 @runtime_checkable
 class RemoteEngine(Engine, Protocol):
     """Runs jobs on a service that keeps them when this process ends."""
-
-    def open_batch(
-        self, backend: BackendV2, *, max_time_s: int | None, workers: Workers | None = None
-    ) -> RemoteBatch:
-        """Open a batch, as every engine does."""
-        ...
 
     def attach_batch(self, backend: BackendV2, batch_id: str) -> RemoteBatch:
         """Return an earlier batch, to adopt and collect its jobs; it takes no new ones.

@@ -52,7 +52,7 @@ class RuntimeLocalEngine:
     uses_qpu: bool = field(default=False, init=False)
     workers: int | None = field(default=1, init=False)
 
-    def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:
+    def ignored_options(self, primitive: PrimitiveSpec) -> dict[str, Any]:
         """Return the declared options (dotted path -> value) that this engine would ignore."""
         ignored = unsupported_options(primitive)
         if primitive.implementation == "client":
@@ -142,7 +142,7 @@ class _Rehearsal:
 
     def _effective(self, spec: PrimitiveSpec) -> PrimitiveSpec:
         """Return the primitive without the options that may be ignored and are."""
-        ignored, is_client = self._engine.unhonoured(spec), spec.implementation == "client"
+        ignored, is_client = self._engine.ignored_options(spec), spec.implementation == "client"
         kept = {
             path: value
             for path, value in declared_leaves(spec.options)

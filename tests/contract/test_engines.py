@@ -251,7 +251,7 @@ def test_estimator_qubits_are_in_qiskits_order(estimator: Bench) -> None:
 
 
 def test_options_that_do_nothing_are_not_reported(bench: Bench) -> None:
-    assert bench.engine.unhonoured(bench.primitive) == {}
+    assert bench.engine.ignored_options(bench.primitive) == {}
 
 
 def most_frequent(bits: Any) -> str:

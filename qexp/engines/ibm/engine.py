@@ -40,7 +40,7 @@ class IBMEngine:
     uses_qpu: bool = field(default=True, init=False)
     workers: int | None = field(default=1, init=False)
 
-    def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:
+    def ignored_options(self, primitive: PrimitiveSpec) -> dict[str, Any]:
         """Options of the simulator: a QPU has no use for them, and IBM's client drops them."""
         simulator = primitive.options.get("simulator") or {}
         return dict(declared_leaves(simulator, "simulator."))

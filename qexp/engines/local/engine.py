@@ -47,7 +47,7 @@ class LocalEngine:
     name: str = field(default="local", init=False)
     uses_qpu: bool = field(default=False, init=False)
 
-    def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:
+    def ignored_options(self, primitive: PrimitiveSpec) -> dict[str, Any]:
         """Return the declared options (dotted path -> value) that this engine would ignore."""
         return unsupported_options(primitive)
 

@@ -247,7 +247,7 @@ def test_an_option_that_is_not_honoured_can_be_allowed(load_spec):
         "primitive.options.dynamical_decoupling.enable=true",
         "engine.allow_ignored_options=true",
     )
-    ignored = spec.engine.unhonoured(spec.workloads[0].primitive)
+    ignored = spec.engine.ignored_options(spec.workloads[0].primitive)
     assert ignored == {"dynamical_decoupling.enable": True}
 
 

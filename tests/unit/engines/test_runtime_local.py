@@ -59,7 +59,7 @@ def test_details_have_all_fields(backend: Any) -> None:
 
 def test_twirling_is_honoured_and_its_executions_are_counted(backend: Any) -> None:
     spec = PrimitiveSpec("sampler", options={"twirling": {"enable_measure": True}})
-    assert ENGINE.unhonoured(spec) == {}
+    assert ENGINE.ignored_options(spec) == {}
     outcome = run(ENGINE, backend, spec, [isa_pub("sampler", backend)])
     assert outcome.result[0].metadata["num_randomizations"] == 1
     assert [span.size for span in outcome.spans] == [64]
@@ -88,7 +88,10 @@ def test_twirling_is_honoured_and_its_executions_are_counted(backend: Any) -> No
 def test_what_is_not_honoured(
     kind: PrimitiveKind, implementation: Implementation, options: Any, expected: set[str]
 ) -> None:
-    assert set(ENGINE.unhonoured(PrimitiveSpec(kind, implementation, options=options))) == expected
+    assert (
+        set(ENGINE.ignored_options(PrimitiveSpec(kind, implementation, options=options)))
+        == expected
+    )
 
 
 @pytest.mark.parametrize("implementation", ["client", "legacy"])

@@ -31,7 +31,7 @@ class StubEngine:
     name: str = "stub"
     allow_ignored_options: bool = False
 
-    def unhonoured(self, primitive: PrimitiveSpec) -> dict[str, Any]:
+    def ignored_options(self, primitive: PrimitiveSpec) -> dict[str, Any]:
         return {}
 
     def check_backend(self, backend: BackendV2) -> None:

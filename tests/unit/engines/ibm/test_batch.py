@@ -308,10 +308,10 @@ def test_only_the_simulators_options_mean_nothing_to_a_qpu() -> None:
         "simulator": {"seed_simulator": 1, "angle_decimals": None},
         "twirling": {"enable_gates": True},
     }
-    assert IBMEngine().unhonoured(PrimitiveSpec("sampler", options=options)) == {
+    assert IBMEngine().ignored_options(PrimitiveSpec("sampler", options=options)) == {
         "simulator.seed_simulator": 1
     }
-    assert IBMEngine().unhonoured(PrimitiveSpec("sampler")) == {}
+    assert IBMEngine().ignored_options(PrimitiveSpec("sampler")) == {}
 
 
 def test_another_backend_is_refused() -> None:

@@ -50,7 +50,7 @@ import qexp.engines.local.backends, qexp.engines.local.simulation
 from qexp.engines.local.engine import LocalEngine
 from qexp.core.model import PrimitiveSpec
 spec = PrimitiveSpec("sampler", options={"execution": {"rep_delay": 1.0}})
-assert LocalEngine().unhonoured(spec) == {"execution.rep_delay": 1.0}
+assert LocalEngine().ignored_options(spec) == {"execution.rep_delay": 1.0}
 heavy = {"qiskit", "qiskit_aer", "qiskit_ibm_runtime", "h5py", "xarray"} & set(sys.modules)
 assert not heavy, heavy
 """
