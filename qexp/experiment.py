@@ -173,7 +173,8 @@ def _carry_out(experiment: Experiment) -> None:
     """
     stop_after = experiment.stop_after
     if experiment.ledger.plan is None:
-        _prepare_workers(experiment)
+        if experiment.plans_with_workers:
+            experiment.workers.prepare()
         _select_backends(experiment)
         _make_plan(experiment)
         if stop_after == "plan":
@@ -190,12 +191,6 @@ def _carry_out(experiment: Experiment) -> None:
             _leave(experiment)
         else:
             _end(experiment, failure)
-
-
-def _prepare_workers(experiment: Experiment) -> None:
-    """Let worker processes import while this one does, if there is enough for them to plan."""
-    if experiment.plans_with_workers:
-        experiment.workers.prepare()
 
 
 def _select_backends(experiment: Experiment) -> None:
@@ -280,7 +275,7 @@ def _run_jobs(experiment: Experiment, *, stop_after_submit: bool) -> Exception |
 
 
 def _leave(experiment: Experiment) -> None:
-    """Everything is submitted, and nothing is waited for."""
+    """Tell the observer that everything is submitted and nothing is waited for."""
     ledger = experiment.ledger
     batch_ids = tuple(opened.batch for opened in ledger.batches)
     experiment.observer.detached(experiment.plan, len(ledger.open()), batch_ids)
