@@ -1,6 +1,6 @@
 """An experiment from its declaration to its sealed archives.
 
-`_carry_out` is the whole story (config -> plan -> batch -> archive), for a new experiment and for
+`carry_out` is the whole story (config -> plan -> batch -> archive), for a new experiment and for
 one that goes on; what follows it are its steps, in their order. Analyses come last.
 
 What is on disk after each step: the journal's first line, the header and the plan before the first
@@ -93,7 +93,7 @@ def run(
     point = Point(spec, folder)
     with open_experiment(folder, [point], observer, clock) as experiment:
         experiment.journal.append(Started(socket.gethostname(), os.getpid(), __version__))
-        _carry_out(experiment)
+        carry_out(experiment)
     _analyse(point, experiment.observer)
     return RunReport(point.archive, point.status, experiment.plan)
 
@@ -134,7 +134,7 @@ def resume(
             point.seal("complete")
             return _report_sealed(folder)
         experiment.journal.append(Resumed(socket.gethostname(), os.getpid(), __version__))
-        _carry_out(experiment)
+        carry_out(experiment)
     _analyse(point, experiment.observer)
     return RunReport(point.archive, point.status, experiment.plan)
 
@@ -165,7 +165,7 @@ def _report_sealed(folder: Path) -> RunReport:
     return RunReport(archive, status, None)
 
 
-def _carry_out(experiment: Experiment) -> None:
+def carry_out(experiment: Experiment) -> None:
     """Take an experiment from where it stands to its end.
 
     Raises:

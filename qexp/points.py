@@ -150,13 +150,13 @@ class Experiment:
         """Return the point that a partition belongs to."""
         return self.points[self.plan.partitions[partition].point]
 
-    # What the points must agree on, because they share batches. A point that differs in one of
-    # these needs a batch of its own.
-
     @cached_property
     def id(self) -> str:
-        """The id that is in the tags of all jobs."""
-        return agreed("run_id", (point.run_id for point in self.points))
+        """The id that is in the tags of all jobs: that of the first point, which is on disk."""
+        return self.points[0].run_id
+
+    # The points must agree on the following, because they share batches. One that differs needs
+    # a batch of its own.
 
     @cached_property
     def engine(self) -> Engine:

@@ -32,7 +32,8 @@ from qexp.errors import (
     PlanError,
     UnfinishedError,
 )
-from qexp.experiment import resume, run
+from qexp.experiment import carry_out, resume, run
+from qexp.points import Point, open_experiment
 
 TOKEN = "s3cr3t-token-of-the-tests"
 
@@ -464,3 +465,23 @@ def test_another_workload_does_not_change_a_workloads_data(spec: RunSpec, tmp_pa
     assert len(alone) == 3
     for one, other in zip(alone, accompanied, strict=True):
         assert np.array_equal(one, other)
+
+
+def test_two_points_of_one_experiment_have_the_data_that_each_has_alone(
+    spec: RunSpec, tmp_path: Path
+):
+    specs = [replace(spec, engine=LocalEngine(), seed=seed) for seed in (3, 4)]
+    alone = [simulated(one, tmp_path / f"alone-{one.seed}")[0] for one in specs]
+    folder = tmp_path / "together"
+    points = [Point(one, folder / str(one.seed), index) for index, one in enumerate(specs)]
+    with open_experiment(folder, points, None, None) as experiment:
+        carry_out(experiment)
+    digests = []
+    for point in points:
+        with qexp.open_archive(point.archive) as archive:
+            assert archive.status == "complete"
+            digests.append(archive.data_sha256)
+            assert [job.num_results for job in archive.jobs] == [2, 1]
+    assert digests == alone
+    assert [partition.index for point in points for partition in point.partitions] == [0, 1, 2, 3]
+    assert len({opened.batch for opened in experiment.ledger.batches}) == 1

@@ -1,0 +1,94 @@
+"""An experiment of two points: they share journal and batches, and each has its own data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from qexp.batch.execute import execute
+from qexp.batch.recover import note_what_is_on_disk
+from qexp.core.policy import ExecutionPolicy
+from qexp.errors import ConfigError, RunLockedError
+from qexp.journal.file import Journal
+from qexp.journal.ledger import Planned, Resumed
+from qexp.points import Experiment, Point, agreed, open_experiment
+from tests.unit.batch.service import (
+    FakeRemoteEngine,
+    Life,
+    MemoryStore,
+    Service,
+    declared,
+    partition,
+)
+
+POLICY = ExecutionPolicy(retries=0)
+
+
+def two_points(folder: Path, service: Service, stores: list[MemoryStore]) -> Experiment:
+    """Partitions 0 and 1 are of the first point, 2 is of the second."""
+    engine = FakeRemoteEngine(service, Life())
+    points = [Point(declared(engine, POLICY), folder / str(index), index) for index in range(2)]
+    backend = SimpleNamespace(name="scripted", num_qubits=5)
+    for point, store, indices in zip(points, stores, ([0, 1], [2]), strict=True):
+        point.partitions = tuple(replace(partition(k), point=point.index) for k in indices)
+        point.store, point.run_id, point.backend = store, f"run{point.index}", backend
+    experiment = Experiment(folder, tuple(points), Journal(folder), clock=service.time.clock())
+    experiment.gather_plan()
+    if experiment.ledger.plan is None:
+        experiment.journal.append(Planned(("a" * 64, "b" * 64, "c" * 64)))
+    return experiment
+
+
+def test_points_share_a_batch_and_each_keeps_its_own_outcomes(tmp_path: Path):
+    service, stores = Service(ends={1: ["internal"]}), [MemoryStore(), MemoryStore()]
+    experiment = two_points(tmp_path, service, stores)
+    with experiment.journal:
+        execute(experiment)
+    assert service.batches == ["batch0"]
+    assert all("qexp-run:run0" in job.tags for job in service.jobs.values())
+    assert [sorted(store.outcomes) for store in stores] == [[(0, 1), (1, 1)], [(2, 1)]]
+    assert [store.details[0][2] for store in stores] == ["batch0", "batch0"]
+    first, second = experiment.points
+    assert (experiment.status(first), experiment.status(second)) == ("partial", "complete")
+    assert experiment.status() == "partial"
+
+
+def test_points_go_on_together(tmp_path: Path):
+    service, stores = Service(held=True), [MemoryStore(), MemoryStore()]
+    experiment = two_points(tmp_path, service, stores)
+    with experiment.journal:
+        execute(experiment, stop_after_submit=True)
+    service.held = False
+    resumed = two_points(tmp_path, service, stores)
+    with resumed.journal:
+        resumed.journal.append(Resumed("host", 1, "0"))
+        note_what_is_on_disk(resumed)
+        execute(resumed)
+    assert service.runs == {0: 1, 1: 1, 2: 1}
+    assert resumed.status() == "complete"
+    assert not resumed.has_work
+
+
+def test_points_that_do_not_agree_share_no_batch(tmp_path: Path):
+    experiment = two_points(tmp_path, Service(), [MemoryStore(), MemoryStore()])
+    with experiment.journal:
+        experiment.points[1].backend = SimpleNamespace(name="another")
+        with pytest.raises(ConfigError, match="backend: the points of one experiment must have"):
+            _ = experiment.backend
+    assert agreed("seed", iter([3, 3])) == 3
+
+
+def test_one_process_at_a_time_works_on_an_experiment_and_leaves_no_worker(tmp_path: Path):
+    engine = FakeRemoteEngine(Service(), Life())
+    point = Point(declared(engine, POLICY), tmp_path)
+    with (
+        open_experiment(tmp_path, [point], None, None) as experiment,
+        pytest.raises(RunLockedError),
+        open_experiment(tmp_path, [point], None, None),
+    ):
+        pass
+    assert experiment.workers.count == 1
+    assert experiment.id == tmp_path.name
