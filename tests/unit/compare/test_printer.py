@@ -4,12 +4,8 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from qexp.compare import compare_runs
-from qexp.compare.text import WIDTH, Printer, ranges
+from qexp.compare.printer import WIDTH, Printer
+from qexp.compare.runs import compare_runs
 from tests.unit.archive.samples import header
 from tests.unit.compare.runs import sampled, write
 
@@ -51,12 +47,12 @@ def test_tables_are_no_wider_than_80_columns_and_no_longer_than_asked(tmp_path: 
 
 def test_no_secret_no_markup_and_nothing_that_steers_a_terminal(tmp_path: Path) -> None:
     a = write(tmp_path / "a", [sampled(1)])
-    evil = f"crn: '{CRN}'\nmark: '[bold]not markup[/]'\nescape: \"a\\eb\"\n"
+    evil = f"crn: '{CRN}'\nmark: '[bold]not markup[/]'\nescape: \"a\\eb\\nc\"\n"
     text = printed(a, write(tmp_path / "b", [sampled(1)], config_yaml=evil))
     assert CRN not in text
     assert "[bold]not markup[/]" in text
     assert "\x1b" not in text
-    assert "\\x1b" in text
+    assert "a\\x1bb\\nc" in text
 
 
 def test_runs_of_other_devices_and_of_none(tmp_path: Path) -> None:
@@ -82,23 +78,3 @@ def test_other_transpiled_circuits_are_a_reason(tmp_path: Path) -> None:
     text = " ".join(out.getvalue().split())
     assert "1 of them were transpiled to other circuits, with other noise" in text
     assert "of the 1 that were not, 0 differ by themselves" in text
-
-
-@pytest.mark.parametrize(
-    ("indices", "text"),
-    [
-        ([], ""),
-        ([3], "3"),
-        ([4, 1, 2, 0, 7], "0-2, 4, 7"),
-        (range(0, 40, 2), "0, 2, 4, 6, 8, 10, 12, 14, ... (20 in all)"),
-    ],
-)
-def test_ranges(indices: list[int], text: str) -> None:
-    assert ranges(indices) == text
-
-
-@given(st.sets(st.integers(0, 60)))
-def test_ranges_say_what_is_in_them(indices: set[int]) -> None:
-    told = [part.partition("-") for part in ranges(indices, most=99).split(", ") if part]
-    found = {k for a, _, b in told for k in range(int(a), int(b or a) + 1)}
-    assert found == indices
