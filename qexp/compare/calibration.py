@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 from qexp.archive.schema import qubit_value
 from qexp.compare.model import Calibration, Moved, Quantity
-
-#: Name of a property of qubits in `BackendProperties` -> its unit.
-_QUBIT_PROPERTIES: Final = {"T1": "s", "T2": "s", "readout_error": "1"}
 
 Values: TypeAlias = dict[tuple[str, str], float]
 """(quantity, qubit or gate) -> value."""
@@ -48,29 +45,23 @@ def compare_calibrations(
 
 
 def _values(properties: Mapping[str, Any] | None) -> Values:
-    if not properties:
-        return {}
-    found = (*_qubit_values(properties), *_gate_errors(properties))
-    return {key: value for key, value in found if math.isfinite(value)}
-
-
-def _qubit_values(properties: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], float]]:
-    for name in _QUBIT_PROPERTIES:
-        for index, qubit in enumerate(properties.get("qubits") or ()):
-            if isinstance(qubit, list):
-                yield (name.replace("_", " "), f"q{index}"), qubit_value(qubit, name)
-
-
-def _gate_errors(properties: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], float]]:
+    properties = properties or {}
+    values = {
+        (name.replace("_", " "), f"q{index}"): qubit_value(qubit, name)
+        for name in ("T1", "T2", "readout_error")
+        for index, qubit in enumerate(properties.get("qubits") or ())
+        if isinstance(qubit, list)
+    }
     for gate in properties.get("gates") or ():
         if isinstance(gate, Mapping):
-            qubits = "-".join(map(str, gate.get("qubits") or ()))
-            error = qubit_value(list(gate.get("parameters") or ()), "gate_error")
-            yield ("gate error", f"{gate.get('gate', '?')} {qubits}"), error
+            where = f"{gate.get('gate', '?')} {'-'.join(map(str, gate.get('qubits') or ()))}"
+            parameters = list(gate.get("parameters") or ())
+            values["gate error", where] = qubit_value(parameters, "gate_error")
+    return {key: value for key, value in values.items() if math.isfinite(value)}
 
 
 def _unit(quantity: str) -> str:
-    return _QUBIT_PROPERTIES.get(quantity, "1")
+    return "s" if quantity in ("T1", "T2") else "1"
 
 
 def _size(moved: Moved) -> float:

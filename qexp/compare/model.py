@@ -15,16 +15,10 @@ chance; more different; neither, since there is no PUB, or one that differs and 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two runs.
+    """One of the two runs, as its archive describes it.
 
     Attributes:
         path: Path of its archive.
-        run_id: Its id.
-        experiment: Name of its experiment.
-        status: Its status.
-        engine: Name of its engine.
-        backend: Name of its backend.
-        seed: Its seed.
         created: Start of the run, ISO 8601 UTC.
         num_pubs: Number of its PUBs.
         num_results: Number of PUBs with a result.
@@ -51,8 +45,8 @@ class Change:
     Attributes:
         key: A dotted path of the config, the name of a package, or another name.
         kind: `"added"` (only B has it), `"removed"` (only A), `"changed"`.
-        a: Its value in A; None where it has none.
-        b: Its value in B; None where it has none.
+        a: Value in A; None if only B has one.
+        b: Value in B; None if only A has one.
     """
 
     key: str
@@ -66,9 +60,8 @@ class WorkloadMatch:
     """PUBs of a workload that both runs have: same circuit as generated, parameters, observables.
 
     Attributes:
-        workload: Name of the workload.
-        num_a: Number of its PUBs in A.
-        num_b: Number of its PUBs in B.
+        num_a: Number of PUBs in A.
+        num_b: Number of PUBs in B.
         pairs: Index in A and index in B of every PUB that both have.
         only_a: Indices of the PUBs that only A has.
         only_b: Indices of the PUBs that only B has.
@@ -230,7 +223,6 @@ class DataComparison:
     """Data of both runs, as far as they are of the same PUBs.
 
     Attributes:
-        verdict: The verdict.
         alpha: Level of the verdict: the largest probability of `"different"` where nothing differs.
         p_value: P-value of all PUBs together; None where nothing was tested.
         num_common: Number of PUBs of which both runs have a result.
@@ -269,16 +261,12 @@ class Comparison:
     """Comparison of two runs.
 
     Attributes:
-        a: The first run.
-        b: The second run.
         run: Differences in experiment, status, engine, backend, seed.
         config: Differences in the resolved config.
         circuits: PUBs in common, for each workload that both have.
         workloads_only_a: Workloads that only A has.
         workloads_only_b: Workloads that only B has.
         software: Differences in Python, platform, packages and the repository.
-        calibration: The calibrations.
-        data: The data.
     """
 
     a: Side

@@ -59,15 +59,13 @@ class _Variable(NamedTuple):
         name: Its name.
         dims: Its dimensions after `pub`.
         attrs: Its attributes.
-        field: Name of the field of the result that it is made from.
-        convert: Returns the values of one PUB, an array or a text, from that field.
+        values: Returns its values for one PUB, an array or a text, from the data of the result.
     """
 
     name: str
     dims: tuple[str, ...]
     attrs: Mapping[str, Any]
-    field: str
-    convert: Callable[[Any], Any]
+    values: Callable[[Mapping[str, Any]], Any]
 
 
 def write(run: Archive, target: Path) -> list[str]:
@@ -152,7 +150,7 @@ def _write_results(
     """Write the results in blocks of PUBs, in bounded memory."""
     first, shape, count = results[members[0].index].data, members[0].shape, len(members)
     variables = list(_variables(first, shape, group))
-    examples = [variable.convert(first[variable.field]) for variable in variables]
+    examples = [variable.values(first) for variable in variables]
     one_bytes = sum(len(each) if isinstance(each, str) else each.nbytes for each in examples)
     # HDF5 must not find out itself that the disk is full.
     require_space(target, one_bytes * count)
@@ -166,7 +164,7 @@ def _write_results(
     for start in range(0, count, step):
         block = [results[member.index].data for member in members[start : start + step]]
         for variable, dataset in zip(variables, stored, strict=True):
-            values = [variable.convert(data[variable.field]) for data in block]
+            values = [variable.values(data) for data in block]
             is_text = isinstance(values[0], str)
             dataset[start : start + step] = (
                 np.array(values, object) if is_text else np.stack(values)
@@ -223,20 +221,23 @@ def _register_variables(
     indices = np.arange(bits.num_bits, dtype=np.int32)
     group.put(bit, [bit], indices, {"long_name": f"classical bit of {field}, 0 rightmost"})
     attrs = {"long_name": f"outcome of each shot, bit by bit, of {field}", **about}
-    yield _Variable(name, (*points, shot, bit), attrs, field, unpacked)
+    yield _Variable(name, (*points, shot, bit), attrs, lambda data: unpacked(data[field]))
     if bits.num_bits <= _MAX_COUNTED_BITS:
         labels = [format(k, f"0{bits.num_bits}b") for k in range(2**bits.num_bits)]
         long_name = f"outcome of {field}, classical bit 0 rightmost"
         group.put(outcome, [outcome], labels, {"long_name": long_name})
         attrs = {"long_name": f"shots with each outcome of {field}", **about}
-        yield _Variable(f"{name}_counts", (*points, outcome), attrs, field, counted)
+        yield _Variable(
+            f"{name}_counts", (*points, outcome), attrs, lambda data: counted(data[field])
+        )
 
 
 def _field_variables(
     field: str, name: str, value: Any, shape: tuple[int, ...]
 ) -> Iterator[_Variable]:
     if not isinstance(value, np.ndarray | np.generic):
-        yield _Variable(name, (), {"long_name": f"{field}, as JSON"}, field, dumps)
+        attrs = {"long_name": f"{field}, as JSON"}
+        yield _Variable(name, (), attrs, lambda data: dumps(data[field]))
         return
     if not value.size:
         return
@@ -245,10 +246,10 @@ def _field_variables(
     sweep = _sweep(shape) if value.shape[: len(shape)] == shape else ()
     dims = (*sweep, *(f"{name}_axis_{k}" for k in range(value.ndim - len(sweep))))
     if value.dtype.kind == "c":
-        yield _Variable(f"{name}_real", dims, attrs, field, np.real)
-        yield _Variable(f"{name}_imag", dims, attrs, field, np.imag)
+        yield _Variable(f"{name}_real", dims, attrs, lambda data: np.real(data[field]))
+        yield _Variable(f"{name}_imag", dims, attrs, lambda data: np.imag(data[field]))
     else:
-        yield _Variable(name, dims, attrs, field, _widened)
+        yield _Variable(name, dims, attrs, lambda data: _widened(data[field]))
 
 
 def unpacked(bits: BitArray) -> NDArray[np.uint8]:

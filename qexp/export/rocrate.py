@@ -12,11 +12,14 @@ import mimetypes
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import metadata as package_metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote
 
 from qexp.archive.read import Archive
+from qexp.compare.changes import package_versions
 from qexp.config.recorded import parse
 from qexp.config.schema import CreatorNode, FundingNode, MetadataNode
 from qexp.core.dotted import flatten
@@ -24,7 +27,6 @@ from qexp.core.jsonable import dumps
 from qexp.errors import ConfigError
 from qexp.export.companions import find_companions
 from qexp.export.metadata import combine
-from qexp.export.software import Software, software_of
 from qexp.text import parse_time
 
 if TYPE_CHECKING:
@@ -41,6 +43,16 @@ _TYPES: Final = {
     ".log": "text/plain",
     ".md": "text/markdown",
 }
+#: Home pages of the software that a run is made with.
+_HOMES: Final = {
+    "qiskit": "https://www.ibm.com/quantum/qiskit",
+    "qiskit-aer": "https://qiskit.github.io/qiskit-aer",
+    "qiskit-ibm-runtime": "https://quantum.cloud.ibm.com/docs/api/qiskit-ibm-runtime",
+}
+_PYTHON: Final = "https://www.python.org"
+#: Leads nowhere (RFC 2606): used as long as the installed qexp does not declare a home page.
+_NO_HOME: Final = "https://qexp.invalid"
+#: Characters of an identifier that are not quoted.
 _IRI: Final = ":/?#[]@!$&'()*+,;=%"
 
 Entity: TypeAlias = Any
@@ -182,9 +194,16 @@ def _add_action(
     crate: ROCrate, run: Archive, people: list[Entity], inputs: list[Entity], result: Entity
 ) -> Entity:
     """Add the run itself, with its software and parameters."""
-    qexp, required = software_of(run.environment)
-    instrument = _add_software(crate, qexp)
-    _describe(instrument, softwareRequirements=[_add_software(crate, one) for one in required])
+    environment = run.environment
+    versions = package_versions(environment["distributions"])
+    required = [_add_software(crate, "python", environment["python"], _PYTHON)]
+    required += [
+        _add_software(crate, name, versions[name], url)
+        for name, url in _HOMES.items()
+        if name in versions
+    ]
+    instrument = _add_software(crate, "qexp", versions.get("qexp"), home_page())
+    _describe(instrument, softwareRequirements=required)
     finished = max((job.finished for job in run.jobs if job.finished), default=run.created)
     is_complete = run.status == "complete"
     return _add(
@@ -224,10 +243,20 @@ def _add_parameters(crate: ROCrate, run: Archive) -> Iterator[Entity]:
         yield _add(crate, f"#parameter-{name}", "PropertyValue", name, value=plain)
 
 
-def _add_software(crate: ROCrate, software: Software) -> Entity:
-    name, version, url = software
-    identifier = f"{url}#{name}-{version}"
-    return _add(crate, identifier, "SoftwareApplication", name, softwareVersion=version, url=url)
+def _add_software(crate: ROCrate, name: str, version: str | None, url: str) -> Entity:
+    about = {"softwareVersion": version or "unknown", "url": url}
+    key = f"{url}#{name}-{about['softwareVersion']}"
+    return _add(crate, key, "SoftwareApplication", name, **about)
+
+
+def home_page() -> str:
+    """Return the home page of qexp that its package declares."""
+    try:
+        declared = package_metadata("qexp").get_all("Project-URL") or []
+    except PackageNotFoundError:
+        return _NO_HOME
+    urls = [str(item).partition(",")[2].strip() for item in declared]
+    return next((url for url in urls if url.startswith("http")), _NO_HOME)
 
 
 def _add_creator(crate: ROCrate, number: int, creator: CreatorNode) -> Entity:

@@ -19,7 +19,7 @@ from qexp.archive.store import RunStore
 from qexp.core.model import SourceFile
 from qexp.core.spec import AnalysisSpec
 from qexp.errors import ConfigError
-from qexp.export import software
+from qexp.export import rocrate
 from qexp.export.formats import export
 from tests.unit.archive.samples import header, outcome, sampler_pub, write_batch, write_partition
 from tests.unit.export.conftest import PUBLISHED, write_two_workloads
@@ -258,7 +258,7 @@ def test_the_home_page_is_what_the_package_says(monkeypatch: pytest.MonkeyPatch)
 
     message = Message()
     message["Project-URL"] = "Homepage, https://qexp.example"
-    monkeypatch.setattr(software, "metadata", lambda _name: message)
-    assert software.home_page() == "https://qexp.example"
-    monkeypatch.setattr(software, "metadata", lambda _name: Message())
-    assert software.home_page() == "https://qexp.invalid"
+    monkeypatch.setattr(rocrate, "package_metadata", lambda _name: message)
+    assert rocrate.home_page() == "https://qexp.example"
+    monkeypatch.setattr(rocrate, "package_metadata", lambda _name: Message())
+    assert rocrate.home_page() == "https://qexp.invalid"
