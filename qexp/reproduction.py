@@ -59,24 +59,31 @@ def installed_changes(path: Path) -> tuple[Change, ...]:
     return software_changes(recorded, installed)
 
 
-def requirements(path: Path) -> str:
-    """Return the packages that an archive records, as a requirements file of pip.
+def write_requirements(archive: Path, path: Path) -> None:
+    """Write the packages that an archive records as a requirements file of pip.
 
     Args:
-        path: The archive's file.
+        archive: The archive's file.
+        path: A new file.
 
     Raises:
         ArchiveError: The archive cannot be read, or records no packages.
+        ConfigError: The file exists, or cannot be written.
     """
-    with open_archive(path) as run:
+    with open_archive(archive) as run:
         run_id, environment = run.run_id, run.environment
     recorded = environment["distributions"]
     if not recorded:
-        raise ArchiveError(f"{path} records no packages, so that no requirements can be written")
+        raise ArchiveError(f"{archive} records no packages, so that no requirements can be written")
     lines = [f"Packages of run {run_id}, Python {environment['python']}.", *recorded]
-    return "".join(
-        f"{line}\n" if _is_installable(line) else f"# {printable(line)}\n" for line in lines
-    )
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            for line in lines:
+                file.write(f"{line if _is_installable(line) else f'# {printable(line)}'}\n")
+    except FileExistsError:
+        raise ConfigError(f"--requirements: {path} exists; name a new file") from None
+    except OSError as error:
+        raise ConfigError(f"--requirements: cannot write {path}: {error.strerror}") from None
 
 
 def _is_installable(distribution: str) -> bool:

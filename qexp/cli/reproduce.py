@@ -59,23 +59,27 @@ def run(given: argparse.Namespace) -> int:
     from qexp.compare.printer import Printer
     from qexp.compare.runs import compare_runs
     from qexp.compare.verdict import reproduction_verdict
-    from qexp.reproduction import Reproduction, installed_changes, new_folder, run_again
+    from qexp.reproduction import (
+        Reproduction,
+        installed_changes,
+        new_folder,
+        run_again,
+        write_requirements,
+    )
 
     archive = intact(given.run).resolve()
     if given.requirements is not None:
-        return _write_requirements(archive, Path(given.requirements))
+        path = Path(given.requirements)
+        write_requirements(archive, path)
+        sys.stdout.write(f"{path}: install it in a fresh environment: pip install -r {path}\n")
+        return 0
     # Until jobs are out, which `qexp.interrupts` takes over.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.raiseExceptions = False
-    printer = Printer(sys.stdout)
     spec, notes = Reproduction(archive, tuple(given.trust), given.circuits, given.submit).spec()
     folder = new_folder(spec, given.into)
-    changes = installed_changes(archive)
-    kept = [change for change in changes if change.kind != "added"]
-    printer.software(kept, ("then", "now"))
-    if len(kept) < len(changes):
-        count = len(changes) - len(kept)
-        printer.line(f"  packages that were not installed then: {count}")
+    printer = Printer(sys.stdout)
+    printer.installed(installed_changes(archive))
     for note in notes:
         printer.line(f"note: {note}")
     sys.stdout.flush()
@@ -85,20 +89,4 @@ def run(given: argparse.Namespace) -> int:
     printer.data(found.data)
     sys.stdout.flush()
     printer.line(reproduction_verdict(found))
-    return 0
-
-
-def _write_requirements(archive: Path, path: Path) -> int:
-    from qexp.errors import ConfigError
-    from qexp.reproduction import requirements
-
-    text = requirements(archive)
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise ConfigError(f"--requirements: {path} exists; name a new file") from None
-    except OSError as error:
-        raise ConfigError(f"--requirements: cannot write {path}: {error.strerror}") from None
-    sys.stdout.write(f"{path}: install it in a fresh environment: pip install -r {path}\n")
     return 0

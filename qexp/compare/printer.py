@@ -27,6 +27,7 @@ TOP: Final = 10
 """Default for the most rows of the tables of calibrations and PUBs."""
 _LONGEST_VALUE: Final = 200
 _MOST_MOVED: Final = 8
+_SAME_SOFTWARE: Final = "the same Python, platform, packages and repository"
 
 
 def as_json(found: Comparison) -> str:
@@ -71,7 +72,7 @@ class Printer:
         self._changes("run", "same experiment, status, engine, backend and seed", found.run)
         self._changes("config", "the same", found.config)
         self.circuits(found)
-        self.software(found.software)
+        self._changes("software", _SAME_SOFTWARE, found.software)
         self._calibration(found.calibration)
         self.data(found.data)
 
@@ -89,15 +90,13 @@ class Printer:
             for text in _match_lines(match):
                 self.line(f"  {match.workload}: {text}")
 
-    def software(self, changes: Sequence[Change], sides: tuple[str, str] = ("A", "B")) -> None:
-        """Print the differences in the software.
-
-        Args:
-            changes: The differences.
-            sides: Heads of the columns.
-        """
-        same = "the same Python, platform, packages and repository"
-        self._changes("software", same, changes, sides)
+    def installed(self, changes: Sequence[Change]) -> None:
+        """Print the differences of installed from recorded software; new packages are counted."""
+        kept = [change for change in changes if change.kind != "added"]
+        self._changes("software", _SAME_SOFTWARE, kept, ("then", "now"))
+        if len(kept) < len(changes):
+            count = len(changes) - len(kept)
+            self.line(f"  packages that were not installed then: {count}")
 
     def data(self, found: DataComparison) -> None:
         """Print the verdict, and the PUBs that differ most."""

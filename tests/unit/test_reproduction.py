@@ -20,8 +20,8 @@ from qexp.reproduction import (
     Reproduction,
     installed_changes,
     new_folder,
-    requirements,
     run_again,
+    write_requirements,
 )
 from tests.unit.archive.samples import header
 from tests.unit.compare.runs import sampled, write
@@ -79,7 +79,7 @@ def test_the_backend_that_was_chosen_is_asked_for(tmp_path: Path, monkeypatch) -
     assert asked == [header().backend["name"]]
 
 
-def test_where_it_was_to_stop_does_not_count(tmp_path: Path) -> None:
+def test_stop_after_of_the_archived_run_is_ignored(tmp_path: Path) -> None:
     path = archive(tmp_path / "a", changed(recorded(*GHZ), stop_after="plan"))
     assert Reproduction(path).spec()[0].stop_after is None
 
@@ -106,20 +106,22 @@ def test_a_system_call_is_no_generator(tmp_path: Path, trust: tuple[str, ...]) -
         Reproduction(path, trust).spec()
 
 
-def test_what_to_trust_and_where_its_source_is(tmp_path: Path) -> None:
+def test_an_untrusted_target_is_named_with_the_place_of_its_source(tmp_path: Path) -> None:
     config = changed(recorded(*GHZ), circuits___target_="experiments.mine.pubs")
     sources = (SourceFile("experiments/mine.py", "def pubs(): ...\n"),)
     path = archive(tmp_path / "a", config, sources=sources)
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as caught:
         Reproduction(path).spec()
-    assert "--trust experiments.mine; its source is experiments/mine.py in " in str(told.value)
-    assert "--circuits archived" in str(told.value)
+    assert "--trust experiments.mine; its source is experiments/mine.py in " in str(caught.value)
+    assert "--circuits archived" in str(caught.value)
     with pytest.raises(ConfigError, match=r"cannot import 'experiments.mine'.*--circuits archived"):
         Reproduction(path, ("experiments.mine",)).spec()
 
 
 @pytest.mark.parametrize("trust", ["own_code", "own_code.mine", "own_code.mine.pubs"])
-def test_a_trusted_module_that_has_changed_is_told_and_recorded(tmp_path: Path, trust: str) -> None:
+def test_a_trusted_module_that_has_changed_is_named_and_recorded(
+    tmp_path: Path, trust: str
+) -> None:
     (tmp_path / "own_code").mkdir()
     text = "def pubs(num_qubits, num_circuits, method):\n    yield None\n"
     (tmp_path / "own_code" / "mine.py").write_text(text)
@@ -148,7 +150,7 @@ def test_a_run_without_data_is_refused(tmp_path: Path) -> None:
         Reproduction(path).spec()
 
 
-def test_a_partial_run_says_so(tmp_path: Path) -> None:
+def test_a_partial_run_has_a_note(tmp_path: Path) -> None:
     path = write(tmp_path, [sampled(1), None, None], status="partial", config_yaml=recorded(*GHZ))
     (note,) = Reproduction(path).spec()[1]
     assert note.startswith("the archive is partial: 1 of 3 PUBs have a result")
@@ -204,7 +206,8 @@ def test_requirements_hold_nothing_but_versions(tmp_path: Path) -> None:
     ]
     environment = header().environment | {"distributions": distributions}
     path = write(tmp_path, [sampled(1)], environment=environment)
-    text = requirements(path)
+    write_requirements(path, tmp_path / "then.txt")
+    text = (tmp_path / "then.txt").read_text()
     assert [line for line in text.splitlines() if not line.startswith("#")] == [
         "numpy==2.0",
         "Local==1.0+abc",
@@ -216,10 +219,11 @@ def test_requirements_hold_nothing_but_versions(tmp_path: Path) -> None:
 def test_no_requirements_without_packages(tmp_path: Path) -> None:
     path = write(tmp_path, [sampled(1)], environment=header().environment | {"distributions": []})
     with pytest.raises(ArchiveError, match="records no packages"):
-        requirements(path)
+        write_requirements(path, tmp_path / "then.txt")
+    assert not (tmp_path / "then.txt").exists()
 
 
-def test_the_software_that_is_installed_beside_the_one_that_was(ghz: Path, tmp_path: Path) -> None:
+def test_installed_software_is_compared_with_the_recorded_one(ghz: Path, tmp_path: Path) -> None:
     assert installed_changes(ghz) == ()
     environment = header().environment | {"distributions": ["numpy==0.1", "gone==1"]}
     found = installed_changes(write(tmp_path, [sampled(1)], environment=environment))

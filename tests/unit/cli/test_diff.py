@@ -19,7 +19,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("other", "code"), [("a", 0), ("b", 0), ("c", 1)])
-def test_the_exit_code_as_gits(
+def test_the_exit_code_is_like_that_of_git_diff(
     runs: dict[str, str], command: Command, other: str, code: int
 ) -> None:
     assert command("diff", runs["a"], runs[other]).code == 0

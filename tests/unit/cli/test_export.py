@@ -15,7 +15,7 @@ def run_dir(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def test_it_says_what_it_wrote(run_dir: Path, command: Command) -> None:
+def test_written_files_are_listed(run_dir: Path, command: Command) -> None:
     done = command("export", run_dir, "--to", "csv")
     assert done.code == 0
     lines = done.out.splitlines()

@@ -34,6 +34,6 @@ def test_packages_by_their_normalised_names() -> None:
     )
 
 
-def test_uncommitted_changes_are_told_by_their_size() -> None:
+def test_uncommitted_changes_are_shown_by_their_size() -> None:
     (change,) = software_changes({"git_diff": "- a\n+ b\n"}, {"git_diff": ""})
     assert change == Change("git_diff", "changed", "2 lines", "none")

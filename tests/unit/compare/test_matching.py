@@ -24,14 +24,14 @@ def test_moved_missing_and_new() -> None:
     assert not found.is_same
 
 
-def test_what_occurs_several_times_is_paired_as_often() -> None:
+def test_repeated_pubs_are_paired_as_often_as_both_runs_have_them() -> None:
     found = match_pubs("main", pubs("aaab"), pubs("baa"))
     # In place where possible.
     assert found.pairs == ((1, 1), (2, 2), (3, 0))
     assert (found.only_a, found.only_b) == ((0,), ())
 
 
-def test_other_parameters_are_another_pub_other_shots_and_isa_circuits_are_not() -> None:
+def test_other_parameters_make_another_pub_but_not_other_shots_or_isa_circuits() -> None:
     changed = [
         replace(PUB, parameters="others"),
         replace(PUB, observables='[{"Z":1}]', kind="estimator"),

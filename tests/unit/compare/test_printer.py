@@ -18,7 +18,7 @@ def printed(a: Path, b: Path, top: int = 10) -> str:
     return out.getvalue()
 
 
-def test_what_is_the_same_takes_one_line_each(tmp_path: Path) -> None:
+def test_sections_without_a_difference_take_one_line(tmp_path: Path) -> None:
     path = write(tmp_path, [sampled(1)])
     assert printed(path, path).splitlines()[5:] == [
         "run: same experiment, status, engine, backend and seed",
@@ -55,7 +55,7 @@ def test_no_secret_no_markup_and_nothing_that_steers_a_terminal(tmp_path: Path) 
     assert "a\\x1bb\\nc" in text
 
 
-def test_runs_of_other_devices_and_of_none(tmp_path: Path) -> None:
+def test_calibrations_of_other_devices_and_missing_ones(tmp_path: Path) -> None:
     backend = header().backend
     a = write(tmp_path / "a", [sampled(1)])
     other = write(tmp_path / "b", [sampled(1)], backend=backend | {"name": "other"})
@@ -68,13 +68,13 @@ def test_runs_of_other_devices_and_of_none(tmp_path: Path) -> None:
     assert "calibration: B has none recorded" in printed(a, none)
 
 
-def test_other_transpiled_circuits_are_a_reason(tmp_path: Path) -> None:
+def test_other_transpiled_circuits_are_counted_separately(tmp_path: Path) -> None:
     path = write(tmp_path / "a", [sampled(1), sampled(2)])
     found = compare_runs(path, write(tmp_path / "b", [sampled(3), sampled(4, bias=0.7)]))
     assert [pub.a for pub in found.data.different] == [1]
-    told = [replace(pub, same_isa=pub.a == 0) for pub in found.data.pubs]
+    pubs = [replace(pub, same_isa=pub.a == 0) for pub in found.data.pubs]
     out = io.StringIO()
-    Printer(out).data(replace(found.data, pubs=tuple(told)))
+    Printer(out).data(replace(found.data, pubs=tuple(pubs)))
     text = " ".join(out.getvalue().split())
     assert "1 of them were transpiled to other circuits, with other noise" in text
     assert "of the 1 that were not, 0 differ by themselves" in text

@@ -34,7 +34,7 @@ def test_a_run_and_itself(tmp_path: Path) -> None:
     assert not found.differs
 
 
-def test_everything_that_may_differ_is_told(tmp_path: Path) -> None:
+def test_every_difference_is_found(tmp_path: Path) -> None:
     a = write(tmp_path / "a", [sampled(1)])
     b = write(
         tmp_path / "b",
@@ -86,7 +86,7 @@ def test_one_pub_that_differs_is_named(tmp_path: Path) -> None:
     assert data_verdict(found).startswith("statistically different: 1 by themselves (8 PUBs, p ")
 
 
-def test_other_numbers_of_shots_and_pubs_at_other_places(tmp_path: Path) -> None:
+def test_other_shots_and_pubs_at_other_indices(tmp_path: Path) -> None:
     a = write(tmp_path / "a", [sampled(1), sampled(2, bias=0.3)])
     swapped = [sampler_pub(1, shots=500), sampler_pub(0, shots=500)]
     b = write(tmp_path / "b", [sampled(3, 500, bias=0.3), sampled(4, 500)], pubs=swapped)
@@ -165,7 +165,7 @@ def test_data_for_which_there_is_no_test(tmp_path: Path, b: Any, problem: str) -
 
 
 def values(evs: Any, stds: Any, **more: Any) -> PubResult:
-    """Of `estimator_pub`: 2 points, two observables."""
+    """A result of `estimator_pub`: 2 points, two observables."""
     fields = {"evs": evs, "stds": stds, **more}
     arrays = {name: np.array(value, float).reshape(2, 2) for name, value in fields.items()}
     return PubResult(DataBin(shape=(2, 2), **arrays), {})
@@ -213,7 +213,7 @@ def test_values_that_are_not_finite_in_both_hide_no_others(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "evs", [np.array([[1j, 0], [0, 0]]), np.zeros((2, 2), complex), np.zeros((2, 2), object)]
 )
-def test_values_that_are_no_real_numbers_have_no_test(evs: Any) -> None:
+def test_values_that_are_not_real_have_no_test(evs: Any) -> None:
     odd = SimpleNamespace(data={"evs": evs, "stds": np.full((2, 2), 0.01)})
     pub = PubComparison("main", 0, 0, "estimator", identical=False, same_isa=True)
     assert compare_pub(pub, odd, odd).problem == "neither counts nor expectation values"
@@ -254,14 +254,14 @@ def test_a_damaged_archive_is_refused_in_one_line(tmp_path: Path) -> None:
     damaged[len(damaged) // 2] ^= 1
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / ARCHIVE_NAME).write_bytes(damaged)
-    with pytest.raises(ArchiveError) as told:
+    with pytest.raises(ArchiveError) as caught:
         compare_runs(a, tmp_path / "b")
-    assert "\n" not in str(told.value)
-    assert "is not what was sealed: restore it from a copy" in str(told.value)
-    assert str(told.value).endswith(f"python -m qexp verify {tmp_path}/b/run.h5")
+    assert "\n" not in str(caught.value)
+    assert "is not what was sealed: restore it from a copy" in str(caught.value)
+    assert str(caught.value).endswith(f"python -m qexp verify {tmp_path}/b/run.h5")
 
 
-def test_json_holds_all_of_it(tmp_path: Path) -> None:
+def test_json_holds_everything(tmp_path: Path) -> None:
     a = write(tmp_path / "a", [sampled(1)])
     b = write(tmp_path / "b", [sampled(2, bias=0.7)], seed=8)
     found = compare_runs(a, b)

@@ -37,7 +37,9 @@ def test_compatible_data_are_reproduced(same: Comparison) -> None:
         ({"num_common": 1}, "for 1 of 2 PUBs the new run has another circuit or no result"),
     ],
 )
-def test_other_data_are_not(same: Comparison, changes: dict[str, Any], message: str) -> None:
+def test_other_data_are_not_reproduced(
+    same: Comparison, changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(NotReproducedError, match=message) as error:
         reproduction_verdict(with_data(same, **changes))
     assert error.value.exit_code == 1

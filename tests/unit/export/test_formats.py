@@ -1,4 +1,4 @@
-"""What holds for every format: names, outputs that exist, damaged archives, gaps."""
+"""Properties of every format: names, existing outputs, damaged archives, gaps."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_output_is_beside_the_archive_and_never_replaced_unasked(
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_partial_run_is_exported_with_a_word_on_what_is_missing(
+def test_a_partial_run_is_exported_with_a_note_on_what_is_missing(
     name: str, partial: Path, tmp_path: Path
 ) -> None:
     metadata = METADATA if FORMATS[name].takes_metadata else {}
@@ -133,7 +133,7 @@ def test_an_export_that_fails_leaves_the_earlier_one(
     assert sorted(path.name for path in folder.parent.iterdir()) == ["run-csv", "run.h5"]
 
 
-def test_a_folder_that_cannot_be_made_is_said(complete: Path, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_an_error(complete: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ArchiveError, match="choose another --output"):
         export(complete, "csv", tmp_path / "file" / "out")

@@ -31,7 +31,7 @@ def test_a_file_comes_before_the_settings(tmp_path: Path) -> None:
         ("{}", ["creators=[{"], r"^--set creators: it is not valid YAML"),
     ],
 )
-def test_what_cannot_be_read_is_one_line(
+def test_unreadable_metadata_are_one_line(
     text: str, settings: list[str], message: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "lab.yaml"
@@ -56,6 +56,6 @@ def test_a_mistake_is_named_as_in_the_config(at_export: dict[str, object], messa
         combine({"title": "Archived"}, at_export)
 
 
-def test_what_is_declared_at_export_replaces_what_is_archived() -> None:
+def test_metadata_at_export_replace_archived_metadata() -> None:
     known = combine({"title": "Archived", "license": "CC0-1.0"}, {"license": "CC-BY-4.0"})
     assert (known.title, known.license) == ("Archived", "CC-BY-4.0")
