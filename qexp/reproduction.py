@@ -100,7 +100,7 @@ class Reproduction:
 
     Attributes:
         archive: The archive's file.
-        trust: Dotted prefixes of targets that the user allows beside qexp's own.
+        trust: Dotted prefixes of targets that the user allows besides qexp's own.
         circuits: Whether the circuits are generated again, or taken from the archive.
         submit: Whether time on a QPU may be spent.
     """
