@@ -9,11 +9,7 @@ Path: TypeAlias = tuple[str, ...]
 
 
 def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Yield every value that is no map with keys and no list of maps, with the path of its key.
-
-    Example:
-        dict(leaves({"a": {"b": 1}, "c": [2]}))  # {("a", "b"): 1, ("c",): [2]}
-    """
+    """Yield every value that is no map with keys and no list of maps or lists, with its path."""
     if isinstance(value, Mapping) and value:
         for key, item in value.items():
             yield from leaves(item, (*path, str(key)))
@@ -22,3 +18,8 @@ def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
             yield from leaves(item, (*path, str(index)))
     else:
         yield path, value
+
+
+def flatten(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the leaves of a nested mapping by dotted path: `{"circuits.depth": 5, "seed": 7}`."""
+    return {".".join(path): leaf for path, leaf in leaves(value) if path}

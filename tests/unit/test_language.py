@@ -14,12 +14,10 @@ NOT_YET = frozenset(
     [
         "analysis",
         "cli.ls_table",
-        "compare",
         "engines",
         "export",
         "listing",
         "report",
-        "reproduce",
         "simulator",
     ]
 )

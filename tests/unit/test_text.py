@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qexp.text import format_duration, parse_duration_s, printable, short_path, typed_reason
+from qexp.text import (
+    format_duration,
+    format_ranges,
+    parse_duration_s,
+    printable,
+    short_path,
+    typed_reason,
+)
 
 
 @pytest.mark.parametrize(
@@ -113,3 +120,22 @@ def test_a_path_is_short_where_it_is_below_the_current_folder(
     monkeypatch.chdir(tmp_path)
     assert short_path(tmp_path / "outputs" / "ghz") == "outputs/ghz"
     assert short_path(tmp_path.parent) == str(tmp_path.parent)
+
+
+@pytest.mark.parametrize(
+    ("indices", "text"),
+    [
+        ([], ""),
+        ([3], "3"),
+        ([4, 1, 2, 0, 7], "0-2, 4, 7"),
+        (range(0, 40, 2), "0, 2, 4, 6, 8, 10, 12, 14, ... (20 in all)"),
+    ],
+)
+def test_ranges(indices: list[int], text: str) -> None:
+    assert format_ranges(indices) == text
+
+
+@given(st.sets(st.integers(0, 60)))
+def test_ranges_contain_all_indices_and_no_others(indices: set[int]) -> None:
+    parts = [part.partition("-") for part in format_ranges(indices, most=99).split(", ") if part]
+    assert {k for a, _, b in parts for k in range(int(a), int(b or a) + 1)} == indices
