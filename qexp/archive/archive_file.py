@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
 
 _FEW: Final = 16
 """Reading a column costs about as much as so many of its values one by one."""
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class ArchiveFile:
@@ -64,7 +60,10 @@ class ArchiveFile:
 
     @contextmanager
     def reading(self) -> Iterator[h5py.File]:
-        """Yield the root; turn what h5py raises on damaged files into `ArchiveError`."""
+        """Yield the root; turn what h5py raises on damaged files into `ArchiveError`.
+
+        Also a decorator: `file.reading()(function)`.
+        """
         if not self._h5:
             raise ArchiveError(f"{self.path} has been closed: open it with qexp.open_archive")
         try:
@@ -74,16 +73,6 @@ class ArchiveFile:
         except Exception as error:
             # A flipped bit makes any name, type, shape or value, and so any exception.
             raise _damaged(self.path, error) from error
-
-    def guarded(self, read: Callable[P, T]) -> Callable[P, T]:
-        """Return `read`, called within `reading`."""
-
-        @wraps(read)
-        def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-            with self.reading():
-                return read(*args, **kwargs)
-
-        return guarded
 
     def attribute(self, group: str, name: str) -> Any:
         """Return an attribute: text, or a NumPy scalar."""

@@ -185,7 +185,7 @@ class Archive:
     def snapshots(self) -> LazySequence[dict[str, Any]]:
         """Calibrations (`BackendProperties.to_dict()`), each once; `JobRecord.snapshot` indexes."""
         count = len(self._file.groups(SNAPSHOTS))
-        return LazySequence(count, self._file.guarded(self._snapshot), "snapshots")
+        return LazySequence(count, self._file.reading()(self._snapshot), "snapshots")
 
     @property
     def batches(self) -> tuple[BatchRecord, ...]:
@@ -223,7 +223,7 @@ class Archive:
     def jobs(self) -> LazySequence[JobRecord]:
         """Every attempt to run a partition, by partition, then by number of the attempt."""
         count = self._file.count("jobs/partition")
-        return LazySequence(count, self._file.guarded(partial(read_job, self._file)), "jobs")
+        return LazySequence(count, self._file.reading()(partial(read_job, self._file)), "jobs")
 
     @property
     def usage_s(self) -> float:
@@ -357,7 +357,7 @@ class Archive:
     ) -> LazySequence[T]:
         self._require(workload)
         count = self._file.count(f"{PUBS.at(workload)}/pub")
-        guarded = self._file.guarded(partial(read, self._file, workload, isa))
+        guarded = self._file.reading()(partial(read, self._file, workload, isa))
         return LazySequence(count, guarded, f"{what} of {workload!r}")
 
     def _snapshot(self, index: int) -> dict[str, Any]:
@@ -366,7 +366,7 @@ class Archive:
     def _results(self, workload: str, read: Callable[[int], T], what: str) -> Results[T]:
         rows = self._file.column(f"{PUBS.at(workload)}/result_row")
         available = np.flatnonzero(rows >= 0).tolist()
-        return Results(available, len(rows), self._file.guarded(read), f"{what} of {workload!r}")
+        return Results(available, len(rows), self._file.reading()(read), f"{what} of {workload!r}")
 
     def _result(self, workload: str, index: int) -> PubResult:
         if self._file.column(f"{PUBS.at(workload)}/result_row")[index] < 0:
