@@ -34,7 +34,7 @@ PRELOADED = (
     "qiskit.transpiler.preset_passmanagers",
     "qiskit_aer",
     "qexp.engines.local.preload",
-    "h5netcdf",
+    "h5py",
     "qexp.batch.requests",
     "qexp.planning.chunks",
     "qexp.engines.local.chunks",
