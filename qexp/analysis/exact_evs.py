@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,47 +55,7 @@ def exact_evs(
         AnalysisError: The run has no Estimator workload, or no value can be compared.
     """
     pubs = read_pubs(run, workload, "estimator")
-    return _dataset([value for pub in pubs for value in expectation_values(pub, max_qubits)])
-
-
-class ExpectationValue(NamedTuple):
-    """One value of an Estimator PUB, measured and exact.
-
-    Attributes:
-        workload: Name of the workload.
-        pub: Index of the PUB within it.
-        point: Index in the PUB's shape.
-        observable: Name of the observable in the circuit's metadata, `""` where there is none.
-        ev: The measured value.
-        std: Its standard error.
-        exact: The value without noise, NaN where it is not known.
-    """
-
-    workload: str
-    pub: int
-    point: tuple[int, ...]
-    observable: str
-    ev: float
-    std: float
-    exact: float
-
-
-def expectation_values(
-    pub: MeasuredPub, max_qubits: int = MAX_QUBITS
-) -> Iterator[ExpectationValue]:
-    """Go through the values of an Estimator PUB that has a result, in their flattened order."""
-    assert pub.result is not None
-    evs, stds = np.asarray(pub.result.data.evs), np.asarray(pub.result.data.stds)
-    try:
-        exact = exact_values(pub.read_pub(), max_qubits)
-    except NotExactError:
-        exact = np.full(evs.shape, np.nan)
-    listed = pub.metadata.get("observables")
-    names = listed if isinstance(listed, list) and evs.shape == (len(listed),) else None
-    for point, ev in np.ndenumerate(evs):
-        name = str(names[point[0]]) if names else ""
-        values = float(ev), float(stds[point]), float(exact[point])
-        yield ExpectationValue(*pub.place, point, name, *values)
+    return _dataset([row for pub in pubs for row in _values(pub, max_qubits)])
 
 
 def exact_values(pub: EstimatorPub, max_qubits: int = MAX_QUBITS) -> Reals:
@@ -139,8 +99,28 @@ def broadcast_indices(pub: EstimatorPub) -> tuple[NDArray[np.int64], NDArray[np.
     return sets, terms
 
 
-def _dataset(values: list[ExpectationValue]) -> xr.Dataset:
-    ev, std, exact = np.array([value[-3:] for value in values], dtype=np.float64).T
+_Row: TypeAlias = tuple[str, int, str, str, float, float, float]
+"""Workload, PUB, position, observable; value, standard error, exact value."""
+
+
+def _values(pub: MeasuredPub, max_qubits: int) -> Iterator[_Row]:
+    assert pub.result is not None
+    evs, stds = np.asarray(pub.result.data.evs), np.asarray(pub.result.data.stds)
+    try:
+        exact = exact_values(pub.read_pub(), max_qubits)
+    except NotExactError:
+        exact = np.full(evs.shape, np.nan)
+    listed = pub.metadata.get("observables")
+    names = listed if isinstance(listed, list) and evs.shape == (len(listed),) else None
+    for point, ev in np.ndenumerate(evs):
+        position = ",".join(map(str, point))
+        name = str(names[point[0]]) if names else ""
+        yield (*pub.place, position, name, float(ev), float(stds[point]), float(exact[point]))
+
+
+def _dataset(rows: list[_Row]) -> xr.Dataset:
+    workload, index, position, observable, *numbers = map(list, zip(*rows, strict=True))
+    ev, std, exact = np.array(numbers, dtype=np.float64)
     difference = ev - exact
     z = np.divide(difference, std, out=np.full_like(ev, np.nan), where=std > 0)
     compared, counted = np.isfinite(difference), np.isfinite(z)
@@ -168,17 +148,9 @@ def _dataset(values: list[ExpectationValue]) -> xr.Dataset:
             "num_values": ("", number, "values in chi2"),
         },
         {
-            "workload": ("value", [each.workload for each in values], "name of the workload"),
-            "pub": ("value", [each.pub for each in values], "index of the PUB in its workload"),
-            "position": (
-                "value",
-                [",".join(map(str, each.point)) for each in values],
-                "position of the value in the PUB's shape",
-            ),
-            "observable": (
-                "value",
-                [each.observable for each in values],
-                "name of the observable",
-            ),
+            "workload": ("value", workload, "name of the workload"),
+            "pub": ("value", index, "index of the PUB in its workload"),
+            "position": ("value", position, "position of the value in the PUB's shape"),
+            "observable": ("value", observable, "name of the observable"),
         },
     )

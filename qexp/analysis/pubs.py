@@ -116,12 +116,28 @@ def read_pubs(
         ArchiveError: The archive is damaged.
     """
     for name in _suitable_workloads(run, workload, kind, family):
-        pubs, results = run.pubs(name), run.results[name]
-        available = set(results.available)
-        for index, circuit in enumerate(run.circuits(name)):
-            result = results[index] if index in available else None
-            if result is not None or not skip_missing:
-                yield MeasuredPub(name, index, circuit, result, partial(pubs.__getitem__, index))
+        yield from workload_pubs(run, name, run.results[name].available if skip_missing else None)
+
+
+def workload_pubs(
+    run: Archive, workload: str, indices: Iterable[int] | None = None
+) -> Iterator[MeasuredPub]:
+    """Go through the PUBs of one workload, each read when it is asked for.
+
+    Args:
+        run: The archive.
+        workload: Name of the workload.
+        indices: Indices of the PUBs; None: all of them.
+
+    Raises:
+        ArchiveError: The archive is damaged, or has no such workload.
+    """
+    pubs, results, circuits = run.pubs(workload), run.results[workload], run.circuits(workload)
+    available = set(results.available)
+    for index in range(len(circuits)) if indices is None else indices:
+        result = results[index] if index in available else None
+        read_pub = partial(pubs.__getitem__, index)
+        yield MeasuredPub(workload, index, circuits[index], result, read_pub)
 
 
 def measure_pubs(

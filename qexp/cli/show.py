@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from qexp.errors import ArchiveError
+
+if TYPE_CHECKING:
+    import argparse
 
 _EPILOG = """
 RUN is the folder of a run or its run.h5. A run that is not sealed yet is shown as far as it is

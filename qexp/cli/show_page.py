@@ -15,14 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from qexp.listing.summary import (
-    AttemptSummary,
-    BatchSummary,
     Calibration,
     MissingPubs,
-    OpenBatch,
     SealedRun,
     UnfinishedRun,
     WorkloadSummary,
+    attempt_state,
+    batch_details,
     queued_s,
     ran_s,
 )
@@ -30,7 +29,8 @@ from qexp.redact import redactor
 from qexp.text import format_bytes, format_duration, printable
 
 if TYPE_CHECKING:
-    from qexp.archive.records import JobRecord
+    from qexp.archive.records import BatchRecord, JobRecord
+    from qexp.batch.ledger import Attempt
 
 Summary: TypeAlias = SealedRun | UnfinishedRun
 
@@ -60,14 +60,15 @@ def format_page(run: Summary, width: int, *, is_terminal: bool = False) -> str:
     page.print_missing(run)
     if isinstance(run, SealedRun):
         page.print_table("jobs", _JOB, _jobs(run.jobs_run), len(run.jobs_run), left=3)
-        page.print_batches(run.batches)
+        page.print_batches([_batch(batch) for batch in run.batches])
         rows = [_calibration(each) for each in run.calibrations]
         page.print_table("calibration (medians over the qubits)", _CALIBRATION, rows, len(rows))
         page.print_facts(_software(run.software), "software")
     else:
-        rows = [_attempt(attempt) for attempt in run.attempts[:_MAX_JOBS]]
-        page.print_table("jobs", _ATTEMPT, rows, len(run.attempts), left=0)
-        page.print_batches(run.batches)
+        attempts = run.ledger.all_attempts()
+        rows = [_attempt(attempt) for attempt in attempts[:_MAX_JOBS]]
+        page.print_table("jobs", _ATTEMPT, rows, len(attempts), left=0)
+        page.print_batches([_chained(one.batch, one.follows) for one in run.ledger.batches])
     return text.getvalue()
 
 
@@ -106,10 +107,10 @@ class _Page:
             command = f"  to go on: python -m qexp resume {shlex.quote(folder)}"
             self._out.print(self._text(command), soft_wrap=True)
 
-    def print_batches(self, batches: Sequence[BatchSummary | OpenBatch]) -> None:
+    def print_batches(self, batches: Sequence[str]) -> None:
         if batches:
             heading = "batch" if len(batches) == 1 else "batches"
-            self._print(heading, *(self._text(_batch(batch)) for batch in batches))
+            self._print(heading, *map(self._text, batches))
 
     def print_facts(self, facts: Iterable[tuple[str, str]], heading: str = "") -> None:
         grid = Table.grid(padding=(0, 2))
@@ -229,20 +230,25 @@ def _jobs(jobs: Sequence[JobRecord]) -> list[Sequence[str]]:
     ]
 
 
-def _attempt(attempt: AttemptSummary) -> Sequence[str]:
-    job_id = attempt.job_id or "not known"
-    return str(attempt.partition), str(attempt.attempt), attempt.state, job_id
+def _attempt(attempt: Attempt) -> Sequence[str]:
+    numbers = str(attempt.partition), str(attempt.number)
+    return (*numbers, attempt_state(attempt), attempt.job or "not known")
 
 
-def _batch(batch: BatchSummary | OpenBatch) -> str:
-    words = [batch.id, f"follows {batch.follows}" if batch.follows else ""]
-    if isinstance(batch, BatchSummary):
-        words += [
-            str(batch.state or ""),
-            f"mode {batch.mode}" if batch.mode else "",
-            f"max_time {batch.max_time} s" if batch.max_time else "",
-        ]
-    return ", ".join(filter(None, words))
+def _batch(batch: BatchRecord) -> str:
+    details = batch_details(batch)
+    mode, max_time = details["mode"], details["max_time"]
+    return _chained(
+        batch.id,
+        batch.follows,
+        str(details["state"] or ""),
+        f"mode {mode}" if mode else "",
+        f"max_time {max_time} s" if max_time else "",
+    )
+
+
+def _chained(batch_id: str, follows: str | None, *details: str) -> str:
+    return ", ".join(filter(None, (batch_id, f"follows {follows}" if follows else "", *details)))
 
 
 def _calibration(calibration: Calibration) -> Sequence[str]:

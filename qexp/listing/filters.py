@@ -11,7 +11,7 @@ import operator
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from qexp.core.dotted import leaves
 from qexp.errors import ConfigError
@@ -41,39 +41,22 @@ _ORDERS: Final[dict[str, Callable[[Any, Any], bool]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Value:
+class Value(NamedTuple):
     """A value of a condition.
 
     Attributes:
-        text: The value as it was typed, without quotes; texts of a run are compared with it.
-        parsed: The number, bool or None that it stands for, or the text; anything else is
-            compared with this.
+        text: The value as it was typed, without quotes; a text of a run is compared with this, even
+            if it looks like a number.
+        parsed: The number, bool or None that it stands for, or the text; anything else is compared
+            with this.
     """
 
     text: str
     parsed: Any
 
-    def equals(self, value: Any) -> bool:
-        """Return True if a value of a run is equal to this one."""
-        other = self._beside(value)
-        if isinstance(value, bool) or isinstance(other, bool):
-            return value is other
-        return bool(value == other)
-
-    def is_ordered_against(self, value: Any) -> bool:
-        """Return True if a value of a run can be below or above this one."""
-        return isinstance(value, str) or (_is_number(value) and _is_number(self.parsed))
-
-    def compare(self, value: Any, operation: str) -> bool:
-        """Compare a value of a run with this one by `<`, `<=`, `>`, `>=` or `~`."""
-        if operation == "~":
-            return self.text.casefold() in as_text(value).casefold()
-        return self.is_ordered_against(value) and _ORDERS[operation](value, self._beside(value))
-
-    def _beside(self, value: Any) -> Any:
-        """Return the typed text for a text, even if it looks like a number."""
-        return self.text if isinstance(value, str) else self.parsed
+    def beside(self, own: Any) -> Any:
+        """Return the form to compare a run's own value with."""
+        return self.text if isinstance(own, str) else self.parsed
 
 
 @dataclass(frozen=True)
@@ -97,10 +80,15 @@ class Condition:
         """
         pairs = [(own, value) for own in values_of(run, self.key) for value in self.values]
         if self.operation in ("!=", "not in"):
-            return bool(pairs) and not any(value.equals(own) for own, value in pairs)
+            return bool(pairs) and not any(_is_equal(*pair) for pair in pairs)
         if self.operation in ("==", "in"):
-            return any(value.equals(own) for own, value in pairs)
-        return any(value.compare(own, self.operation) for own, value in pairs)
+            return any(_is_equal(*pair) for pair in pairs)
+        if self.operation == "~":
+            return any(value.text.casefold() in as_text(own).casefold() for own, value in pairs)
+        is_ordered = _ORDERS[self.operation]
+        return any(
+            _has_order(own, value) and is_ordered(own, value.beside(own)) for own, value in pairs
+        )
 
 
 def parse(expression: str) -> list[Condition]:
@@ -181,7 +169,7 @@ def _require_order(runs: Sequence[RunEntry], condition: Condition) -> None:
         return
     (value,) = condition.values
     own = [one for run in runs for one in values_of(run, condition.key) if one is not None]
-    if own and not any(map(value.is_ordered_against, own)):
+    if own and not any(_has_order(one, value) for one in own):
         example = printable(as_text(own[0]))
         raise ConfigError(
             f"--where: {printable(condition.key)} is {example!r}, for example, which is neither "
@@ -230,6 +218,18 @@ def _values_at(value: Any, path: Sequence[str]) -> Iterator[Any]:
 
 def _items(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list) else [value]
+
+
+def _is_equal(own: Any, value: Value) -> bool:
+    other = value.beside(own)
+    if isinstance(own, bool) or isinstance(other, bool):
+        return own is other
+    return bool(own == other)
+
+
+def _has_order(own: Any, value: Value) -> bool:
+    """Return True if one can be below or above the other: two texts, or two numbers."""
+    return isinstance(own, str) or (_is_number(own) and _is_number(value.parsed))
 
 
 def _is_number(value: Any) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -19,19 +19,13 @@ from qexp.archive.file import ArchiveFile
 from qexp.archive.happened import read_batches, read_job, read_journal
 from qexp.archive.metadata import read_metadata
 from qexp.archive.overview import overview, overview_of_header
-from qexp.archive.parts import StoredParts
-from qexp.archive.records import BatchRecord, JobRecord
+from qexp.archive.records import JobRecord
 from qexp.archive.schema import PARTS_NAME, SNAPSHOTS
 from qexp.archive.verify import is_as_sealed, is_intact, lacks_stamp
-from qexp.batch.journal import read_ledger
-from qexp.batch.ledger import Attempt, Ledger
 from qexp.errors import ArchiveError
 from qexp.listing.summary import (
-    AttemptSummary,
-    BatchSummary,
     Calibration,
     MissingPubs,
-    OpenBatch,
     RunEntry,
     SealedRun,
     UnfinishedRun,
@@ -41,11 +35,13 @@ from qexp.listing.summary import (
 )
 from qexp.text import one_line
 
+if TYPE_CHECKING:
+    from qexp.batch.ledger import Ledger
+
 #: Above this size a listing does not read a whole file to compare its digest; `verify` does.
 CHECKED_BYTES: Final = 16 * 2**20
 
 _NOT_SEALED: Final = "{} is not what was sealed: restore it from a copy."
-_DETAILS: Final = ("state", "mode", "max_time", "started_at", "closed_at", "usage_time")
 _MEDIANS: Final = ("t1_s", "t2_s", "readout_error")
 
 
@@ -94,7 +90,7 @@ def summarise_sealed(path: Path) -> SealedRun:
             not_honoured=file.document("config/not_honoured_json") or {},
             workloads=[_workload(file, name) for name in file.groups("pubs")],
             jobs_run=jobs,
-            batches=[_batch(batch) for batch in read_batches(file)],
+            batches=list(read_batches(file)),
             calibrations=list(_calibrations(file, jobs)),
             software=_software(file),
             stopped=stopped,
@@ -109,6 +105,9 @@ def summarise_unfinished(folder: Path) -> UnfinishedRun:
         ArchiveError: There is no run in the folder, or it is damaged.
         OSError: The folder cannot be read.
     """
+    from qexp.archive.parts import StoredParts
+    from qexp.batch.journal import read_ledger
+
     os.listdir(folder)
     stored = StoredParts(folder)
     known: dict[str, Any] = {"run_id": folder.absolute().name}
@@ -117,16 +116,9 @@ def summarise_unfinished(folder: Path) -> UnfinishedRun:
     ledger = read_ledger(folder)
     if ledger.plan is not None:
         known |= {"jobs": ledger.num_partitions, "jobs_done": len(ledger.done)}
+    problem = _why_unfinished(ledger)
     return UnfinishedRun(
-        status="unfinished",
-        path=str(folder),
-        problem=_why_unfinished(ledger),
-        attempts=[_attempt(attempt) for attempt in ledger.all_attempts()],
-        batches=[
-            OpenBatch(batch.batch, batch.follows, batch.batch in ledger.closed)
-            for batch in ledger.batches
-        ],
-        **known,
+        status="unfinished", path=str(folder), problem=problem, ledger=ledger, **known
     )
 
 
@@ -152,18 +144,6 @@ def _why_unfinished(ledger: Ledger) -> str:
         return "its plan is not complete; nothing was submitted"
     out = len(ledger.open())
     return f"not sealed, {out} jobs may be out" if out else "not sealed, no job is out"
-
-
-def _attempt(attempt: Attempt) -> AttemptSummary:
-    state = attempt.state or ("OUT" if attempt.failure is None else "ERROR")
-    return AttemptSummary(
-        attempt.partition, attempt.number, attempt.job, attempt.batch, state, attempt.failure
-    )
-
-
-def _batch(batch: BatchRecord) -> BatchSummary:
-    details = batch.final or batch.opened or {}
-    return BatchSummary(batch.id, batch.follows, **{name: details.get(name) for name in _DETAILS})
 
 
 def _workload(file: ArchiveFile, name: str) -> WorkloadSummary:

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -141,10 +141,10 @@ def read_runs(
     read = _read_all(missing, progress or (lambda *_: None))
     if read or root.is_dir():
         index.write(root, runs, read)
+    entries = known | read
     return [
-        replace(RunEntry(**plain), path=str(run.path), size_bytes=run.size_bytes)
+        RunEntry(**{**entries[run], "path": str(run.path), "size_bytes": run.size_bytes})
         for run in runs
-        for plain in [known.get(run) or read[run]]
     ]
 
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from qexp.archive.records import JobRecord
 from qexp.core.jsonable import to_jsonable
 from qexp.text import one_line
+
+if TYPE_CHECKING:
+    from qexp.archive.records import BatchRecord, JobRecord
+    from qexp.batch.ledger import Attempt, Ledger
 
 ListedStatus: TypeAlias = Literal[
     "complete",
@@ -28,6 +31,7 @@ ListedStatus: TypeAlias = Literal[
 _LISTING_ONLY: Final = ("is_checked", "problem")
 _ARCHIVE_ONLY: Final = ("closed_by", "options", "metrics", "info", "result_metadata", "spans")
 """Fields of a job that are in the archive, but not in the JSON form."""
+_BATCH_DETAILS: Final = ("state", "mode", "max_time", "started_at", "closed_at", "usage_time")
 
 
 @dataclass(frozen=True)
@@ -164,61 +168,6 @@ class MissingPubs:
     reason: str
 
 
-@dataclass(frozen=True)
-class BatchSummary:
-    """One batch; from `state` on as the service described it last, None where it did not.
-
-    Attributes:
-        id: The service's id (or the engine's own, locally).
-        follows: Id of the batch before it, or None.
-        state: State of the batch.
-        mode: Execution mode.
-        max_time: Longest time that it may be open, in seconds.
-        started_at: Start of its first job, ISO 8601.
-        closed_at: End of the batch, ISO 8601.
-        usage_time: Time that was charged, in seconds.
-    """
-
-    id: str
-    follows: str | None
-    state: str | None = None
-    mode: str | None = None
-    max_time: int | None = None
-    started_at: str | None = None
-    closed_at: str | None = None
-    usage_time: float | None = None
-
-
-@dataclass(frozen=True)
-class OpenBatch:
-    """One batch of an unfinished run; `is_closed`: it takes no more jobs."""
-
-    id: str
-    follows: str | None
-    is_closed: bool
-
-
-@dataclass(frozen=True)
-class AttemptSummary:
-    """One attempt to run a partition, as the journal tells it.
-
-    Attributes:
-        partition: Index of the partition.
-        attempt: Number of the attempt, from 1.
-        job_id: Id of the job, None where it is not known.
-        batch: Id of its batch.
-        state: Final state; `"OUT"` for a job whose outcome is not on disk.
-        failure: What kind of failure it was, or None.
-    """
-
-    partition: int
-    attempt: int
-    job_id: str | None
-    batch: str
-    state: str
-    failure: str | None
-
-
 @dataclass(frozen=True, kw_only=True)
 class SealedRun(RunEntry):
     """A run that has an archive.
@@ -247,7 +196,7 @@ class SealedRun(RunEntry):
     not_honoured: dict[str, Any]
     workloads: list[WorkloadSummary]
     jobs_run: list[JobRecord]
-    batches: list[BatchSummary]
+    batches: list[BatchRecord]
     calibrations: list[Calibration]
     software: dict[str, Any]
     stopped: str | None
@@ -256,7 +205,19 @@ class SealedRun(RunEntry):
     def to_json(self) -> dict[str, Any]:
         """Return the documented JSON form; `is_intact` stands for `is_checked` and `problem`."""
         known = {name: value for name, value in vars(self).items() if name not in _LISTING_ONLY}
-        return dict(to_jsonable(known | {"jobs_run": [_job_json(job) for job in self.jobs_run]}))
+        known["jobs_run"] = [
+            {
+                **{name: value for name, value in vars(job).items() if name not in _ARCHIVE_ONLY},
+                "queued_s": queued_s(job),
+                "ran_s": ran_s(job),
+            }
+            for job in self.jobs_run
+        ]
+        known["batches"] = [
+            {"id": batch.id, "follows": batch.follows, **batch_details(batch)}
+            for batch in self.batches
+        ]
+        return dict(to_jsonable(known))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,18 +225,41 @@ class UnfinishedRun(RunEntry):
     """A run that has no archive yet.
 
     Attributes:
-        attempts: Every attempt to run a partition, by partition and attempt.
-        batches: Every batch, in order.
-        can_resume: True.
+        ledger: Batches, and every attempt to run a partition, as the journal tells them.
     """
 
-    attempts: list[AttemptSummary]
-    batches: list[OpenBatch]
-    can_resume: bool = True
+    ledger: Ledger
 
     def to_json(self) -> dict[str, Any]:
         """Return the documented JSON form."""
-        return dict(to_jsonable(self))
+        attempts = [
+            {
+                "partition": attempt.partition,
+                "attempt": attempt.number,
+                "job_id": attempt.job,
+                "batch": attempt.batch,
+                "state": attempt_state(attempt),
+                "failure": attempt.failure,
+            }
+            for attempt in self.ledger.all_attempts()
+        ]
+        closed = self.ledger.closed
+        batches = [
+            {"id": batch.batch, "follows": batch.follows, "is_closed": batch.batch in closed}
+            for batch in self.ledger.batches
+        ]
+        return super().to_json() | {"attempts": attempts, "batches": batches, "can_resume": True}
+
+
+def attempt_state(attempt: Attempt) -> str:
+    """Return the final state of an attempt; `"OUT"`: no outcome of its job is on disk."""
+    return attempt.state or ("OUT" if attempt.failure is None else "ERROR")
+
+
+def batch_details(batch: BatchRecord) -> dict[str, Any]:
+    """Return what the service said of a batch last: state, mode, limits and times."""
+    details = batch.final or batch.opened or {}
+    return {name: details.get(name) for name in _BATCH_DETAILS}
 
 
 def queued_s(job: JobRecord) -> float | None:
@@ -296,8 +280,3 @@ def seconds_between(start: str | None, end: str | None) -> float | None:
         # Not a time, or one of them has no time zone.
         return None
     return seconds.total_seconds()
-
-
-def _job_json(job: JobRecord) -> dict[str, Any]:
-    plain = {name: value for name, value in vars(job).items() if name not in _ARCHIVE_ONLY}
-    return {**plain, "queued_s": queued_s(job), "ran_s": ran_s(job)}

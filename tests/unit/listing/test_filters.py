@@ -85,7 +85,7 @@ RUNS = [
         ("run_id>b", "cd"),
     ],
 )
-def test_which_runs_fulfil_a_condition(expression: str, found: str) -> None:
+def test_runs_that_fulfil_a_condition(expression: str, found: str) -> None:
     assert "".join(entry.run_id for entry in matching(RUNS, parse(expression))) == found
 
 
@@ -140,9 +140,7 @@ LOOKS_LIKE_A_NUMBER = run(
         ("off=='null'", False),
     ],
 )
-def test_texts_are_compared_with_what_was_given_and_numbers_with_what_it_stands_for(
-    expression: str, holds: bool
-) -> None:
+def test_a_text_is_compared_as_typed_and_a_number_by_value(expression: str, holds: bool) -> None:
     (condition,) = parse(expression)
     assert condition.holds(LOOKS_LIKE_A_NUMBER) is holds
 
@@ -169,7 +167,7 @@ def test_any_text_is_equal_to_itself_and_contains_itself(text: str) -> None:
         "a\x1b[31m",
     ],
 )
-def test_what_is_no_condition_is_refused_in_one_line(expression: str) -> None:
+def test_an_expression_that_is_no_condition_is_refused_on_one_line(expression: str) -> None:
     with pytest.raises(ConfigError, match="not understood; allowed is KEY OP VALUE") as refused:
         parse(expression)
     assert str(refused.value).isprintable()
@@ -227,7 +225,7 @@ def test_every_comparison_is_that_of_python(key: str, have: float, given_: float
 
 
 @given(st.text(max_size=40))
-def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
+def test_any_text_is_read_or_refused_on_one_line(text: str) -> None:
     refused = ""
     try:
         matching(RUNS, parse(text))

@@ -1,4 +1,4 @@
-"""Whatever becomes of the index, a listing is the same."""
+"""A listing is the same whatever happens to the index."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def index(tmp_path: Path) -> Index:
     return index
 
 
-def test_what_was_written_is_read(index: Index) -> None:
+def test_written_entries_are_read_back(index: Index) -> None:
     assert index.read(ROOT, RUNS) == ENTRIES
     assert index.read(ROOT / "r3", RUNS[3:4]) == {RUNS[3]: ENTRIES[RUNS[3]]}
 
@@ -95,7 +95,7 @@ def test_no_damage_to_the_index_makes_a_wrong_entry_or_an_error(index: Index) ->
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all\n" * 50, b"SQLite format 3\0"])
-def test_what_is_no_index_is_replaced(index: Index, content: bytes) -> None:
+def test_a_file_that_is_no_index_is_replaced(index: Index, content: bytes) -> None:
     index._path.write_bytes(content)
     assert index.read(ROOT, RUNS) == {}
     index.write(ROOT, RUNS, ENTRIES)
@@ -112,7 +112,7 @@ def test_a_table_of_another_form_is_replaced(index: Index) -> None:
     assert index.read(ROOT, RUNS) == ENTRIES
 
 
-def test_an_index_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
+def test_an_index_that_cannot_be_written_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     index = Index(tmp_path / "file" / "runs.sqlite")
     index.write(ROOT, RUNS, ENTRIES)

@@ -100,7 +100,7 @@ def test_several_workloads_and_precisions(tmp_path: Path) -> None:
     assert (of["energy"]["kind"], of["energy"]["precision"]) == ("estimator", [0.01])
 
 
-def test_a_damaged_file_is_said_to_be_or_refused(runs: Path) -> None:
+def test_a_damaged_file_is_marked_or_refused(runs: Path) -> None:
     assert summary(runs / "e" / "r6-flipped" / "run.h5")["is_intact"] is False
     with pytest.raises(ArchiveError, match="r7-cut"):
         summary(runs / "e" / "r7-cut" / "run.h5")
@@ -116,7 +116,7 @@ def test_an_unfinished_run_says_which_jobs_are_out(runs: Path) -> None:
     assert known["batches"] == [{"id": "b1", "follows": None, "is_closed": False}]
 
 
-def test_what_was_read_is_not_changed(runs: Path, tmp_path: Path) -> None:
+def test_reading_changes_no_file(runs: Path, tmp_path: Path) -> None:
     path = tmp_path / "run.h5"
     shutil.copy(runs / "e" / "r0-complete" / "run.h5", path)
     before = (path.read_bytes(), path.stat().st_mtime_ns)
@@ -126,7 +126,7 @@ def test_what_was_read_is_not_changed(runs: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("end", ["", None, "soon", "2026-01-01T00:00:01"])
-def test_a_time_that_is_not_known_gives_no_duration(end: str | None) -> None:
+def test_an_unknown_time_gives_no_duration(end: str | None) -> None:
     assert seconds_between("2026-01-01T00:00:00+00:00", end) is None
 
 

@@ -146,7 +146,7 @@ def test_a_folder_that_does_not_exist_is_refused(index: Index, tmp_path: Path) -
         read_runs(tmp_path / "absent", index)
 
 
-def test_progress_is_told(runs: Path, index: Index, asked: list[str]) -> None:
+def test_progress_is_reported(runs: Path, index: Index, asked: list[str]) -> None:
     told: list[tuple[int, int]] = []
     read_runs(runs, index, progress=lambda done, count: told.append((done, count)))
     assert told[-1] == (len(KINDS), len(KINDS))
