@@ -82,4 +82,4 @@ def render(path: str, form: str, width: str) -> Iterator[dict[str, Any]]:
         from qexp.cli.show_page import format_page
 
         text = format_page(run, int(width), is_terminal=form == "terminal")
-    yield {"text": text, "is_damaged": getattr(run, "is_intact", None) is False}
+    yield {"text": text, "is_damaged": run.is_intact is False}

@@ -7,7 +7,7 @@ import math
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console, RenderableType
 from rich.padding import Padding
@@ -17,11 +17,8 @@ from rich.text import Text
 from qexp.listing.summary import (
     Calibration,
     MissingPubs,
-    SealedRun,
-    UnfinishedRun,
+    RunSummary,
     WorkloadSummary,
-    attempt_state,
-    batch_details,
     queued_s,
     ran_s,
 )
@@ -29,10 +26,7 @@ from qexp.redact import redactor
 from qexp.text import format_bytes, format_duration, printable
 
 if TYPE_CHECKING:
-    from qexp.archive.records import BatchRecord, JobRecord
-    from qexp.batch.ledger import Attempt
-
-Summary: TypeAlias = SealedRun | UnfinishedRun
+    from qexp.archive.records import JobRecord
 
 _STYLES: Final = {"complete": "green", "partial": "yellow", "failed": "red"}
 _PACKAGES: Final = ("qexp", "qiskit", "qiskit-aer", "qiskit-ibm-runtime", "numpy")
@@ -43,7 +37,7 @@ _MAX_JOBS: Final = 30
 _MAX_MISSING: Final = 10
 
 
-def format_page(run: Summary, width: int, *, is_terminal: bool = False) -> str:
+def format_page(run: RunSummary, width: int, *, is_terminal: bool = False) -> str:
     """Format the summary of a run for people.
 
     Args:
@@ -58,17 +52,14 @@ def format_page(run: Summary, width: int, *, is_terminal: bool = False) -> str:
     )
     page.print_identity(run)
     page.print_missing(run)
-    if isinstance(run, SealedRun):
-        page.print_table("jobs", _JOB, _jobs(run.jobs_run), len(run.jobs_run), left=3)
-        page.print_batches([_batch(batch) for batch in run.batches])
-        rows = [_calibration(each) for each in run.calibrations]
-        page.print_table("calibration (medians over the qubits)", _CALIBRATION, rows, len(rows))
+    page.print_table("jobs", _JOB, _jobs(run.jobs_run), len(run.jobs_run), left=3)
+    rows = [_attempt(attempt) for attempt in run.attempts[:_MAX_JOBS]]
+    page.print_table("jobs", _ATTEMPT, rows, len(run.attempts), left=0)
+    page.print_batches(run.batches)
+    rows = [_calibration(each) for each in run.calibrations]
+    page.print_table("calibration (medians over the qubits)", _CALIBRATION, rows, len(rows))
+    if run.software:
         page.print_facts(_software(run.software), "software")
-    else:
-        attempts = run.ledger.all_attempts()
-        rows = [_attempt(attempt) for attempt in attempts[:_MAX_JOBS]]
-        page.print_table("jobs", _ATTEMPT, rows, len(attempts), left=0)
-        page.print_batches([_chained(one.batch, one.follows) for one in run.ledger.batches])
     return text.getvalue()
 
 
@@ -79,11 +70,11 @@ class _Page:
         self._out = out
         self._redact = redactor()
 
-    def print_identity(self, run: Summary) -> None:
+    def print_identity(self, run: RunSummary) -> None:
         title = self._text(f"{run.experiment or 'a run'}  {run.run_id}  ", "bold")
         title.append(printable(run.status), _STYLES.get(run.status, "bold"))
         self._out.print(title)
-        if isinstance(run, SealedRun) and run.is_intact is False:
+        if run.is_intact is False:
             warning = (
                 f"DAMAGED: this file is not what was sealed, and what follows may be wrong; "
                 f"python -m qexp verify {shlex.quote(run.path)} names what is damaged"
@@ -91,26 +82,27 @@ class _Page:
             self._out.print(self._text(warning, "bold red"))
         self.print_facts(_facts(run))
 
-    def print_missing(self, run: Summary) -> None:
-        if isinstance(run, UnfinishedRun):
-            lines, folder = [run.problem or ""], run.path
+    def print_missing(self, run: RunSummary) -> None:
+        path = Path(run.path)
+        if run.schema is None:
+            lines, folder = [run.problem or ""], path
         elif run.missing and run.status != "planned":
             lines = [f"stopped before its end: {run.stopped}"] if run.stopped else []
             lines += map(_missing, run.missing[:_MAX_MISSING])
             lines += _more(len(run.missing) - _MAX_MISSING)
-            folder = str(Path(run.path).parent) if run.can_resume else ""
+            folder = path.parent
         else:
             return
         self._print("missing", *map(self._text, lines))
-        if folder:
+        if run.can_resume:
             # On one line however long, to be copied.
-            command = f"  to go on: python -m qexp resume {shlex.quote(folder)}"
+            command = f"  to go on: python -m qexp resume {shlex.quote(str(folder))}"
             self._out.print(self._text(command), soft_wrap=True)
 
-    def print_batches(self, batches: Sequence[str]) -> None:
+    def print_batches(self, batches: Sequence[Mapping[str, Any]]) -> None:
         if batches:
             heading = "batch" if len(batches) == 1 else "batches"
-            self._print(heading, *map(self._text, batches))
+            self._print(heading, *(self._text(_batch(batch)) for batch in batches))
 
     def print_facts(self, facts: Iterable[tuple[str, str]], heading: str = "") -> None:
         grid = Table.grid(padding=(0, 2))
@@ -157,35 +149,33 @@ class _Page:
         return Text(self._redact(printable(text)), style)
 
 
-def _facts(run: Summary) -> Iterator[tuple[str, str]]:
-    sealed = run if isinstance(run, SealedRun) else None
-    if sealed:
-        metadata = sealed.metadata
-        yield "title", str(metadata.get("title") or "")
-        yield "about", str(metadata.get("description") or "")
-        yield "creators", ", ".join(one["name"] for one in metadata.get("creators") or [])
-        yield "licence", str(metadata.get("license") or "")
+def _facts(run: RunSummary) -> Iterator[tuple[str, str]]:
+    metadata = run.metadata
+    yield "title", str(metadata.get("title") or "")
+    yield "about", str(metadata.get("description") or "")
+    yield "creators", ", ".join(one["name"] for one in metadata.get("creators") or [])
+    yield "licence", str(metadata.get("license") or "")
     if run.backend:
         yield "backend", f"{run.backend}, {run.num_qubits} qubits, engine {run.engine}"
-    took = _duration(sealed.took_s) if sealed else ""
+    took = _duration(run.took_s)
     yield "started", _moment(run.date) + (f", took {took}" if took else "")
-    for workload in sealed.workloads if sealed else ():
+    for workload in run.workloads:
         yield "workload", _workload(workload)
     if run.jobs is not None:
         yield "jobs", f"{run.jobs_done} of {run.jobs} have a result"
     yield "usage", _usage(run)
     yield "seed", "" if run.seed is None else str(run.seed)
     yield "overrides", " ".join(run.overrides)
-    for workload_name, options in sealed.not_honoured.items() if sealed else ():
+    for name, options in run.not_honoured.items():
         if options:
-            yield "no effect", f"{workload_name}: {', '.join(map(str, options))}"
+            yield "no effect", f"{name}: {', '.join(map(str, options))}"
     yield "data", run.data_sha256 or ""
-    if sealed:
-        state = {True: "intact", False: "damaged", None: "states no digest"}[sealed.is_intact]
-        size = format_bytes(sealed.size_bytes or 0)
-        yield "file", f"{run.path} ({size}, schema {sealed.schema}, {state})"
-    else:
+    if run.schema is None:
         yield "file", f"{run.path}, not sealed yet"
+    else:
+        state = {True: "intact", False: "damaged", None: "states no digest"}[run.is_intact]
+        size = format_bytes(run.size_bytes or 0)
+        yield "file", f"{run.path} ({size}, schema {run.schema}, {state})"
 
 
 def _workload(workload: WorkloadSummary) -> str:
@@ -199,7 +189,7 @@ def _workload(workload: WorkloadSummary) -> str:
     return ", ".join(words)
 
 
-def _usage(run: Summary) -> str:
+def _usage(run: RunSummary) -> str:
     if run.usage_s is None and run.predicted_qpu_s is None:
         return ""
     charged = "none reported" if run.usage_s is None else format_duration(run.usage_s)
@@ -230,25 +220,17 @@ def _jobs(jobs: Sequence[JobRecord]) -> list[Sequence[str]]:
     ]
 
 
-def _attempt(attempt: Attempt) -> Sequence[str]:
-    numbers = str(attempt.partition), str(attempt.number)
-    return (*numbers, attempt_state(attempt), attempt.job or "not known")
+def _attempt(attempt: Mapping[str, Any]) -> Sequence[str]:
+    names = ("partition", "attempt", "state")
+    return *(str(attempt[name]) for name in names), attempt["job_id"] or "not known"
 
 
-def _batch(batch: BatchRecord) -> str:
-    details = batch_details(batch)
-    mode, max_time = details["mode"], details["max_time"]
-    return _chained(
-        batch.id,
-        batch.follows,
-        str(details["state"] or ""),
-        f"mode {mode}" if mode else "",
-        f"max_time {max_time} s" if max_time else "",
-    )
-
-
-def _chained(batch_id: str, follows: str | None, *details: str) -> str:
-    return ", ".join(filter(None, (batch_id, f"follows {follows}" if follows else "", *details)))
+def _batch(batch: Mapping[str, Any]) -> str:
+    words = [batch["id"], f"follows {batch['follows']}" if batch["follows"] else ""]
+    words.append(str(batch.get("state") or ""))
+    words.append(f"mode {batch['mode']}" if batch.get("mode") else "")
+    words.append(f"max_time {batch['max_time']} s" if batch.get("max_time") else "")
+    return ", ".join(word for word in words if word)
 
 
 def _calibration(calibration: Calibration) -> Sequence[str]:

@@ -19,7 +19,7 @@ from qexp.archive.file import ArchiveFile
 from qexp.archive.happened import read_batches, read_job, read_journal
 from qexp.archive.metadata import read_metadata
 from qexp.archive.overview import overview, overview_of_header
-from qexp.archive.records import JobRecord
+from qexp.archive.records import BatchRecord, JobRecord
 from qexp.archive.schema import PARTS_NAME, SNAPSHOTS
 from qexp.archive.verify import is_as_sealed, is_intact, lacks_stamp
 from qexp.errors import ArchiveError
@@ -27,8 +27,7 @@ from qexp.listing.summary import (
     Calibration,
     MissingPubs,
     RunEntry,
-    SealedRun,
-    UnfinishedRun,
+    RunSummary,
     WorkloadSummary,
     entry_without_data,
     seconds_between,
@@ -36,12 +35,13 @@ from qexp.listing.summary import (
 from qexp.text import one_line
 
 if TYPE_CHECKING:
-    from qexp.batch.ledger import Ledger
+    from qexp.batch.ledger import Attempt, Ledger
 
 #: Above this size a listing does not read a whole file to compare its digest; `verify` does.
 CHECKED_BYTES: Final = 16 * 2**20
 
 _NOT_SEALED: Final = "{} is not what was sealed: restore it from a copy."
+_BATCH_DETAILS: Final = ("state", "mode", "max_time", "started_at", "closed_at", "usage_time")
 _MEDIANS: Final = ("t1_s", "t2_s", "readout_error")
 
 
@@ -63,7 +63,7 @@ def read_entry(path: str) -> Iterator[dict[str, Any]]:
     yield RunEntry.to_json(entry)
 
 
-def summarise_sealed(path: Path) -> SealedRun:
+def summarise_sealed(path: Path) -> RunSummary:
     """Summarise a run that has an archive.
 
     Args:
@@ -78,11 +78,12 @@ def summarise_sealed(path: Path) -> SealedRun:
         entry = overview(file)
         jobs = [read_job(file, index) for index in range(file.count("jobs/partition"))]
         stopped, submitted = _course(read_journal(file))
-        return SealedRun(
+        return RunSummary(
             **entry,
             path=str(path),
             size_bytes=path.stat().st_size,
             schema=str(file.attribute("/", "qexp_schema")),
+            is_checked=intact is True,
             is_intact=intact,
             can_resume=(path.parent / PARTS_NAME).is_dir(),
             took_s=seconds_between(entry["date"], entry["finished"]),
@@ -90,7 +91,7 @@ def summarise_sealed(path: Path) -> SealedRun:
             not_honoured=file.document("config/not_honoured_json") or {},
             workloads=[_workload(file, name) for name in file.groups("pubs")],
             jobs_run=jobs,
-            batches=list(read_batches(file)),
+            batches=[_batch(batch) for batch in read_batches(file)],
             calibrations=list(_calibrations(file, jobs)),
             software=_software(file),
             stopped=stopped,
@@ -98,7 +99,7 @@ def summarise_sealed(path: Path) -> SealedRun:
         )
 
 
-def summarise_unfinished(folder: Path) -> UnfinishedRun:
+def summarise_unfinished(folder: Path) -> RunSummary:
     """Summarise a run that has no archive yet, from its parts and its journal.
 
     Raises:
@@ -116,9 +117,17 @@ def summarise_unfinished(folder: Path) -> UnfinishedRun:
     ledger = read_ledger(folder)
     if ledger.plan is not None:
         known |= {"jobs": ledger.num_partitions, "jobs_done": len(ledger.done)}
-    problem = _why_unfinished(ledger)
-    return UnfinishedRun(
-        status="unfinished", path=str(folder), problem=problem, ledger=ledger, **known
+    return RunSummary(
+        status="unfinished",
+        path=str(folder),
+        problem=_why_unfinished(ledger),
+        can_resume=True,
+        attempts=[_attempt(attempt) for attempt in ledger.all_attempts()],
+        batches=[
+            {"id": batch.batch, "follows": batch.follows, "is_closed": batch.batch in ledger.closed}
+            for batch in ledger.batches
+        ],
+        **known,
     )
 
 
@@ -144,6 +153,23 @@ def _why_unfinished(ledger: Ledger) -> str:
         return "its plan is not complete; nothing was submitted"
     out = len(ledger.open())
     return f"not sealed, {out} jobs may be out" if out else "not sealed, no job is out"
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "partition": attempt.partition,
+        "attempt": attempt.number,
+        "job_id": attempt.job,
+        "batch": attempt.batch,
+        "state": attempt.state or ("OUT" if attempt.failure is None else "ERROR"),
+        "failure": attempt.failure,
+    }
+
+
+def _batch(batch: BatchRecord) -> dict[str, Any]:
+    details = batch.final or batch.opened or {}
+    known = {name: details.get(name) for name in _BATCH_DETAILS}
+    return {"id": batch.id, "follows": batch.follows, **known}
 
 
 def _workload(file: ArchiveFile, name: str) -> WorkloadSummary:

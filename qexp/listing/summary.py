@@ -15,8 +15,7 @@ from qexp.core.jsonable import to_jsonable
 from qexp.text import one_line
 
 if TYPE_CHECKING:
-    from qexp.archive.records import BatchRecord, JobRecord
-    from qexp.batch.ledger import Attempt, Ledger
+    from qexp.archive.records import JobRecord
 
 ListedStatus: TypeAlias = Literal[
     "complete",
@@ -28,10 +27,8 @@ ListedStatus: TypeAlias = Literal[
     "unreadable",  # no permission, no archive of qexp, or one of another schema
 ]
 
-_LISTING_ONLY: Final = ("is_checked", "problem")
 _ARCHIVE_ONLY: Final = ("closed_by", "options", "metrics", "info", "result_metadata", "spans")
 """Fields of a job that are in the archive, but not in the JSON form."""
-_BATCH_DETAILS: Final = ("state", "mode", "max_time", "started_at", "closed_at", "usage_time")
 
 
 @dataclass(frozen=True)
@@ -168,98 +165,48 @@ class MissingPubs:
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class SealedRun(RunEntry):
-    """A run that has an archive.
+@dataclass(frozen=True)
+class RunSummary(RunEntry):
+    """All that is known of one run; what only an archive holds is None or empty without one.
 
     Attributes:
-        schema: Version of the archive's schema.
+        schema: Version of the archive's schema, None for an unfinished run.
         is_intact: True if the file is what was sealed; None where it states no digest (schema 1.0).
-        can_resume: True if the parts are there, from which the run can go on.
+        can_resume: True if the run can go on: its journal or its parts are there.
         took_s: Seconds from the start of the run to the end of its last job.
         metadata: Title, description, creators and so on, as declared.
         not_honoured: Workload -> options that had no effect.
         workloads: The workloads, by name.
         jobs_run: Every attempt to run a partition, by partition and attempt.
-        batches: Every batch, in order.
+        attempts: The same for an unfinished run, as the journal tells it: `partition`, `attempt`,
+            `job_id`, `batch`, `state` (`"OUT"`: no outcome is on disk), `failure`.
+        batches: Every batch, in order: `id`, `follows`, and `state`, `mode`, `max_time`,
+            `started_at`, `closed_at`, `usage_time` as the service told them last, or `is_closed`
+            for an unfinished run.
         calibrations: Every calibration that was in force.
         software: `python`, `platform`, `git_commit`, `git_dirty`, `distributions`.
         stopped: Why the run stopped before its end, None if it did not.
         missing: The PUBs without a result.
     """
 
-    schema: str
-    is_intact: bool | None
-    can_resume: bool
-    took_s: float | None
-    metadata: dict[str, Any]
-    not_honoured: dict[str, Any]
-    workloads: list[WorkloadSummary]
-    jobs_run: list[JobRecord]
-    batches: list[BatchRecord]
-    calibrations: list[Calibration]
-    software: dict[str, Any]
-    stopped: str | None
-    missing: list[MissingPubs]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the documented JSON form; `is_intact` stands for `is_checked` and `problem`."""
-        known = {name: value for name, value in vars(self).items() if name not in _LISTING_ONLY}
-        known["jobs_run"] = [
-            {
-                **{name: value for name, value in vars(job).items() if name not in _ARCHIVE_ONLY},
-                "queued_s": queued_s(job),
-                "ran_s": ran_s(job),
-            }
-            for job in self.jobs_run
-        ]
-        known["batches"] = [
-            {"id": batch.id, "follows": batch.follows, **batch_details(batch)}
-            for batch in self.batches
-        ]
-        return dict(to_jsonable(known))
-
-
-@dataclass(frozen=True, kw_only=True)
-class UnfinishedRun(RunEntry):
-    """A run that has no archive yet.
-
-    Attributes:
-        ledger: Batches, and every attempt to run a partition, as the journal tells them.
-    """
-
-    ledger: Ledger
+    schema: str | None = None
+    is_intact: bool | None = None
+    can_resume: bool = False
+    took_s: float | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    not_honoured: dict[str, Any] = field(default_factory=dict)
+    workloads: list[WorkloadSummary] = field(default_factory=list)
+    jobs_run: list[JobRecord] = field(default_factory=list)
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    batches: list[dict[str, Any]] = field(default_factory=list)
+    calibrations: list[Calibration] = field(default_factory=list)
+    software: dict[str, Any] = field(default_factory=dict)
+    stopped: str | None = None
+    missing: list[MissingPubs] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Return the documented JSON form."""
-        attempts = [
-            {
-                "partition": attempt.partition,
-                "attempt": attempt.number,
-                "job_id": attempt.job,
-                "batch": attempt.batch,
-                "state": attempt_state(attempt),
-                "failure": attempt.failure,
-            }
-            for attempt in self.ledger.all_attempts()
-        ]
-        closed = self.ledger.closed
-        batches = [
-            {"id": batch.batch, "follows": batch.follows, "is_closed": batch.batch in closed}
-            for batch in self.ledger.batches
-        ]
-        return super().to_json() | {"attempts": attempts, "batches": batches, "can_resume": True}
-
-
-def attempt_state(attempt: Attempt) -> str:
-    """Return the final state of an attempt; `"OUT"`: no outcome of its job is on disk."""
-    return attempt.state or ("OUT" if attempt.failure is None else "ERROR")
-
-
-def batch_details(batch: BatchRecord) -> dict[str, Any]:
-    """Return what the service said of a batch last: state, mode, limits and times."""
-    details = batch.final or batch.opened or {}
-    return {name: details.get(name) for name in _BATCH_DETAILS}
+        return dict(to_jsonable(vars(self) | {"jobs_run": list(map(_job_json, self.jobs_run))}))
 
 
 def queued_s(job: JobRecord) -> float | None:
@@ -280,3 +227,8 @@ def seconds_between(start: str | None, end: str | None) -> float | None:
         # Not a time, or one of them has no time zone.
         return None
     return seconds.total_seconds()
+
+
+def _job_json(job: JobRecord) -> dict[str, Any]:
+    plain = {name: value for name, value in vars(job).items() if name not in _ARCHIVE_ONLY}
+    return {**plain, "queued_s": queued_s(job), "ran_s": ran_s(job)}

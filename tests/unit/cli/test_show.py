@@ -74,11 +74,7 @@ def test_json_is_the_whole_summary_with_the_documented_fields(command: Command, 
     documented = page.partition("## ls")[2].partition("## verify")[0]
     for name in {*known, *unfinished, *known["batches"][0], *unfinished["batches"][0]}:
         assert f"`{name}`" in documented, name
-    assert {*known} - {*unfinished} == {
-        *("is_intact", "schema", "took_s", "metadata", "not_honoured", "workloads", "jobs_run"),
-        *("calibrations", "software", "stopped", "missing"),
-    }
-    assert {*unfinished} - {*known} == {"is_checked", "problem", "attempts"}
+    assert known.keys() == unfinished.keys()
 
 
 def test_a_damaged_file_is_shown_with_a_warning(command: Command, runs: Path) -> None:
