@@ -24,16 +24,7 @@ _STYLES: Final = {
     "unreadable": Style(color="red", bold=True),
 }
 _UNFIT: Final = ("damaged", "unreadable")
-_HAS_COLUMN: Final = {
-    "status",
-    "backend",
-    "results",
-    "usage_s",
-    "path",
-    "run_id",
-    "date",
-    "problem",
-}
+_SHOWN: Final = ("status", "backend", "results", "usage_s", "path", "run_id", "date", "problem")
 _RIGHT: Final = {"results", "usage"}
 _MAX_PROBLEMS: Final = 20
 _WIDEST: Final = 40
@@ -57,7 +48,7 @@ def format_table(runs: RunTable) -> str:
 
 def _table(runs: RunTable) -> list[str]:
     """Lay out the columns; the run is last, so that long paths do not spoil the others."""
-    keys = [key for key in runs.keys if key not in _HAS_COLUMN]
+    keys = [key for key in runs.keys if key not in _SHOWN]
     names = ["status", "backend", "results", "usage", *map(printable, keys), "run"]
     rows = [[printable(cell) for cell in _cells(run, runs.root, keys)] for run in runs]
     columns = list(zip(names, *rows, strict=True))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _EPILOG = """
 RUN is the folder of a run or its run.h5. A run that is not sealed yet is shown as far as it is
-known. Of a damaged file is shown what can still be read, with exit code 5; 'verify' names what is
+known. What can still be read of a damaged file is shown, with exit code 5; 'verify' names what is
 damaged.
 
 examples:

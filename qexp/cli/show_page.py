@@ -18,6 +18,7 @@ from qexp.listing.summary import (
     Calibration,
     MissingPubs,
     RunSummary,
+    Software,
     WorkloadSummary,
     queued_s,
     ran_s,
@@ -58,7 +59,7 @@ def format_page(run: RunSummary, width: int, *, is_terminal: bool = False) -> st
     page.print_batches(run.batches)
     rows = [_calibration(each) for each in run.calibrations]
     page.print_table("calibration (medians over the qubits)", _CALIBRATION, rows, len(rows))
-    if run.software:
+    if run.schema is not None:
         page.print_facts(_software(run.software), "software")
     return text.getvalue()
 
@@ -244,14 +245,13 @@ def _calibration(calibration: Calibration) -> Sequence[str]:
     )
 
 
-def _software(software: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    installed = dict(line.partition("==")[::2] for line in software["distributions"])
+def _software(software: Software) -> Iterator[tuple[str, str]]:
+    installed = dict(line.partition("==")[::2] for line in software.distributions)
     packages = ", ".join(f"{name} {installed[name]}" for name in _PACKAGES if name in installed)
-    commit = software["git_commit"]
-    dirty = " with uncommitted changes" if software["git_dirty"] else ""
-    yield "python", f"{software['python']} on {software['platform']}"
+    dirty = " with uncommitted changes" if software.git_dirty else ""
+    yield "python", f"{software.python} on {software.platform}"
     yield "packages", f"{packages} ({len(installed)} in all)"
-    yield "git commit", f"{commit}{dirty}" if commit else ""
+    yield "git commit", f"{software.git_commit}{dirty}" if software.git_commit else ""
 
 
 def _more(number: int) -> list[str]:

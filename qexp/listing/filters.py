@@ -1,6 +1,6 @@
 """Conditions on runs: `circuits.depth>=4`, `backend in fake_manila,fake_lima`, `date~2026-11`.
 
-A small language: nothing that is given is executed.
+A small language: expressions are parsed, never executed.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Value(NamedTuple):
     text: str
     parsed: Any
 
-    def beside(self, own: Any) -> Any:
-        """Return the form to compare a run's own value with."""
+    def form_for(self, own: Any) -> Any:
+        """Return the form to compare with a value of a run."""
         return self.text if isinstance(own, str) else self.parsed
 
 
@@ -87,7 +87,7 @@ class Condition:
             return any(value.text.casefold() in as_text(own).casefold() for own, value in pairs)
         is_ordered = _ORDERS[self.operation]
         return any(
-            _has_order(own, value) and is_ordered(own, value.beside(own)) for own, value in pairs
+            _has_order(own, value) and is_ordered(own, value.form_for(own)) for own, value in pairs
         )
 
 
@@ -104,7 +104,7 @@ def matching(runs: Sequence[RunEntry], conditions: Sequence[Condition]) -> list[
     """Return the runs that fulfil all conditions.
 
     Raises:
-        ConfigError: No run has a key, or its values cannot be ordered against the given one.
+        ConfigError: No run has a key, or its values cannot be ordered against the value.
     """
     for condition in conditions:
         _require_key(runs, condition.key, "--where")
@@ -221,7 +221,7 @@ def _items(value: Any) -> list[Any]:
 
 
 def _is_equal(own: Any, value: Value) -> bool:
-    other = value.beside(own)
+    other = value.form_for(own)
     if isinstance(own, bool) or isinstance(other, bool):
         return own is other
     return bool(own == other)

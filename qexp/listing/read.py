@@ -28,6 +28,7 @@ from qexp.listing.summary import (
     MissingPubs,
     RunEntry,
     RunSummary,
+    Software,
     WorkloadSummary,
     entry_without_data,
     seconds_between,
@@ -42,6 +43,7 @@ CHECKED_BYTES: Final = 16 * 2**20
 
 _NOT_SEALED: Final = "{} is not what was sealed: restore it from a copy."
 _BATCH_DETAILS: Final = ("state", "mode", "max_time", "started_at", "closed_at", "usage_time")
+_SOFTWARE: Final = ("python", "platform", "git_commit")
 _MEDIANS: Final = ("t1_s", "t2_s", "readout_error")
 
 
@@ -211,13 +213,12 @@ def _median(file: ArchiveFile, path: str) -> float | None:
     return float(np.median(known)) if known.size else None
 
 
-def _software(file: ArchiveFile) -> dict[str, Any]:
-    names = ("python", "platform", "git_commit")
-    return {
-        **{name: str(file.attribute("environment", name)) for name in names},
-        "git_dirty": bool(file.attribute("environment", "git_dirty")),
-        "distributions": file.texts("environment/distributions"),
-    }
+def _software(file: ArchiveFile) -> Software:
+    return Software(
+        **{name: str(file.attribute("environment", name)) for name in _SOFTWARE},
+        git_dirty=bool(file.attribute("environment", "git_dirty")),
+        distributions=file.texts("environment/distributions"),
+    )
 
 
 def _course(events: list[dict[str, Any]]) -> tuple[str | None, set[int]]:

@@ -166,6 +166,25 @@ class MissingPubs:
 
 
 @dataclass(frozen=True)
+class Software:
+    """The software of a run.
+
+    Attributes:
+        python: Version of Python.
+        platform: Name of the platform.
+        git_commit: Commit of the checkout, `""` outside of one.
+        git_dirty: True if there were uncommitted changes.
+        distributions: Installed packages, as `name==version`.
+    """
+
+    python: str | None = None
+    platform: str | None = None
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    distributions: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class RunSummary(RunEntry):
     """All that is known of one run; what only an archive holds is None or empty without one.
 
@@ -184,7 +203,7 @@ class RunSummary(RunEntry):
             `started_at`, `closed_at`, `usage_time` as the service told them last, or `is_closed`
             for an unfinished run.
         calibrations: Every calibration that was in force.
-        software: `python`, `platform`, `git_commit`, `git_dirty`, `distributions`.
+        software: The software that made the run.
         stopped: Why the run stopped before its end, None if it did not.
         missing: The PUBs without a result.
     """
@@ -200,7 +219,7 @@ class RunSummary(RunEntry):
     attempts: list[dict[str, Any]] = field(default_factory=list)
     batches: list[dict[str, Any]] = field(default_factory=list)
     calibrations: list[Calibration] = field(default_factory=list)
-    software: dict[str, Any] = field(default_factory=dict)
+    software: Software = field(default_factory=Software)
     stopped: str | None = None
     missing: list[MissingPubs] = field(default_factory=list)
 
