@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from typing import TYPE_CHECKING
 
+from qexp.cli.output import print_json, print_line, report_error
+from qexp.cli.verbs import add_json, add_trust
 from qexp.errors import AnalysisError, ConfigError, QexpError
 
 if TYPE_CHECKING:
-    from qexp.analysis.evaluate import Evaluated
     from qexp.archive.read import Archive
     from qexp.core.spec import AnalysisSpec
 
@@ -33,15 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "settings", metavar="key=value", nargs="*", default=[], help="a setting of the choice"
     )
-    parser.add_argument(
-        "--trust",
-        metavar="PREFIX",
-        action="append",
-        default=[],
-        help="allow the recorded config to name analyses of this module or package, besides qexp's "
-        "own; may be repeated",
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    add_trust(parser)
+    add_json(parser)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -49,9 +41,9 @@ def run(given: argparse.Namespace) -> int:
     from qexp.analysis.evaluate import evaluate
     from qexp.archive.read import open_archive
     from qexp.archive.verify import intact
-    from qexp.cli.main import say_error
-    from qexp.config import problems
     from qexp.config.runs import log_into
+    from qexp.core.jsonable import to_jsonable
+    from qexp.ending import shown_path
 
     codes, results = [0], []
     with open_archive(intact(given.run)) as archive:
@@ -67,22 +59,22 @@ def run(given: argparse.Namespace) -> int:
                 result = evaluate(spec, archive)
             except QexpError as error:
                 # One line, which stops no other analysis.
-                say_error(problems.of_error(error, log))
-                codes.append(problems.exit_code(error))
+                codes.append(report_error(error, log)[0])
                 continue
             results.append(result)
             if not given.json:
-                _print(result)
+                print_line(f"{result.name}: {result.summary}")
+                if result.path is not None:
+                    print_line(f"  {shown_path(result.path.resolve())}")
     if given.json:
-        listed = [{**vars(result), "path": result.path and str(result.path)} for result in results]
-        sys.stdout.write(json.dumps(listed, indent=1) + "\n")
+        print_json([to_jsonable(result) for result in results])
     return max(codes)
 
 
 def _specs(archive: Archive, given: argparse.Namespace) -> tuple[AnalysisSpec, ...]:
     from qexp.config.analyses import chosen_analyses
-    from qexp.config.hydra_setup import make_experiments_importable
-    from qexp.config.recorded import recorded_analyses
+    from qexp.config.paths import make_experiments_importable
+    from qexp.config.recorded_config import recorded_analyses
 
     if given.name is not None:
         return chosen_analyses(given.name, given.settings)
@@ -95,12 +87,3 @@ def _specs(archive: Archive, given: argparse.Namespace) -> tuple[AnalysisSpec, .
             f"{given.run} NAME ('python -m qexp --help' lists the choices of the group analysis)"
         )
     return specs
-
-
-def _print(result: Evaluated) -> None:
-    from qexp.ending import shown_path
-    from qexp.text import printable
-
-    sys.stdout.write(f"{printable(f'{result.name}: {result.summary}')}\n")
-    if result.path is not None:
-        sys.stdout.write(f"  {printable(shown_path(result.path.resolve()))}\n")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+
+from qexp.cli.output import print_json
+from qexp.cli.verbs import add_json
 
 _EPILOG = """
 A condition is KEY OP VALUE. KEY is a field of the listing (status, experiment, date,
@@ -39,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--reverse", action="store_true", help="sort the other way round")
     parser.add_argument("--limit", metavar="N", type=_count, help="list the first N only")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    add_json(parser)
     parser.add_argument(
         "--fresh", action="store_true", help="read all runs again, whatever the index holds"
     )
@@ -48,7 +50,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """List the runs."""
     from qexp.listing.runs import list_runs
-    from qexp.redact import redact
 
     is_watched = sys.stderr.isatty()
     try:
@@ -66,12 +67,12 @@ def run(given: argparse.Namespace) -> int:
             sys.stderr.write(_CLEAR_LINE)
             sys.stderr.flush()
     if given.json:
-        text = json.dumps([entry.to_json() for entry in runs], indent=1)
+        print_json([entry.to_json() for entry in runs])
     else:
         from qexp.cli.ls_table import format_table
+        from qexp.redact import redact
 
-        text = format_table(runs)
-    sys.stdout.write(redact(text) + "\n")
+        sys.stdout.write(redact(format_table(runs)) + "\n")
     return 0
 
 

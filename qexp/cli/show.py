@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from qexp.cli.output import print_json
+from qexp.cli.verbs import add_json
 from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = _EPILOG
     parser.add_argument("run", metavar="RUN", help="folder of a run, or its run.h5")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    add_json(parser)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -51,13 +52,16 @@ def run(given: argparse.Namespace) -> int:
     is_terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if is_terminal else _WIDTH
     form = "json" if given.json else "terminal" if is_terminal else "text"
-    page = call_apart(f"{__name__}:render", str(path), time_limit_s, form, str(width))
-    sys.stdout.write(page["text"])
-    return ArchiveError.exit_code if page["is_damaged"] else 0
+    shown = call_apart(f"{__name__}:render", str(path), time_limit_s, form, str(width))
+    if given.json:
+        print_json(shown["summary"])
+    else:
+        sys.stdout.write(shown["page"])
+    return ArchiveError.exit_code if shown["is_damaged"] else 0
 
 
 def render(path: str, form: str, width: str) -> Iterator[dict[str, Any]]:
-    """Yield the page of a run; called in a process of its own, see `qexp.archive.apart`.
+    """Yield the summary of a run; called in a process of its own, see `qexp.archive.apart`.
 
     Args:
         path: The archive, or the folder of a run that has none yet.
@@ -65,7 +69,7 @@ def render(path: str, form: str, width: str) -> Iterator[dict[str, Any]]:
         width: Number of columns.
 
     Yields:
-        `text`, and `is_damaged`: True if the file is not what was sealed.
+        `summary` as JSON or `page` as text, and `is_damaged`: the file is not what was sealed.
 
     Raises:
         ArchiveError: The run cannot be read.
@@ -74,12 +78,12 @@ def render(path: str, form: str, width: str) -> Iterator[dict[str, Any]]:
 
     place = Path(path)
     run = summarise_unfinished(place) if place.is_dir() else summarise_sealed(place)
+    is_damaged = run.is_intact is False
     if form == "json":
-        from qexp.redact import redact
+        yield {"summary": run.to_json(), "is_damaged": is_damaged}
+        return
 
-        text = redact(json.dumps(run.to_json(), indent=1)) + "\n"
-    else:
-        from qexp.cli.show_page import format_page
+    from qexp.cli.show_page import format_page
 
-        text = format_page(run, int(width), is_terminal=form == "terminal")
-    yield {"text": text, "is_damaged": run.is_intact is False}
+    page = format_page(run, int(width), is_terminal=form == "terminal")
+    yield {"page": page, "is_damaged": is_damaged}

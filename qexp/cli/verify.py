@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 
+from qexp.cli.output import print_json, print_line
+from qexp.cli.verbs import add_json
 from qexp.errors import ArchiveError
 
 _EPILOG = """
@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "runs", metavar="RUN", nargs="+", help="folder of a run, its run.h5, or a folder of runs"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    add_json(parser)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -37,29 +37,19 @@ def run(given: argparse.Namespace) -> int:
     from qexp.listing.check import check_run, paths_to_check
 
     paths = [path for name in given.runs for path in paths_to_check(Path(name).expanduser())]
-    found: dict[str, list[str]] = {}
+    checked = []
     with Apart(PROBLEMS) as apart:
         for path in paths:
-            found[str(path)] = problems = check_run(path, apart)
+            problems = check_run(path, apart)
+            checked.append({"path": str(path), "is_intact": not problems, "problems": problems})
             if not given.json:
-                state = "damaged" if problems else "intact"
-                _print([f"{state:<9}{path}", *(f"{'':<9}{problem}" for problem in problems)])
-    num_damaged = sum(map(bool, found.values()))
+                print_line(f"{'damaged' if problems else 'intact':<9}{path}")
+                for problem in problems:
+                    print_line(f"{'':<9}{problem}")
+    num_damaged = sum(not one["is_intact"] for one in checked)
     if given.json:
-        listed = [
-            {"path": path, "is_intact": not problems, "problems": problems}
-            for path, problems in found.items()
-        ]
-        _print(json.dumps(listed, indent=1).split("\n"))
-    elif len(found) > 1:
-        counts = f"{len(found) - num_damaged} intact, {num_damaged} damaged"
-        _print([f"{len(found)} runs: {counts}"])
+        print_json(checked)
+    elif len(checked) > 1:
+        num_intact = len(checked) - num_damaged
+        print_line(f"{len(checked)} runs: {num_intact} intact, {num_damaged} damaged")
     return ArchiveError.exit_code if num_damaged else 0
-
-
-def _print(lines: list[str]) -> None:
-    from qexp.redact import redact
-    from qexp.text import printable
-
-    sys.stdout.write(redact("\n".join(map(printable, lines))) + "\n")
-    sys.stdout.flush()

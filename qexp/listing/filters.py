@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from qexp.core.dotted import leaves
+from qexp.core.dotted import flatten
 from qexp.errors import ConfigError
 from qexp.listing.summary import LISTED, RunEntry
 from qexp.text import printable
@@ -152,7 +152,7 @@ def _require_key(runs: Sequence[RunEntry], key: str, option: str) -> None:
     """Refuse a key that no run has; where there are no runs, no key is known to be wrong."""
     if key in LISTED or not runs or any(values_of(run, key) for run in runs):
         return
-    keys = sorted({".".join(path) for run in runs for path, _ in leaves(run.config)})
+    keys = sorted({path for run in runs for path in flatten(run.config)})
     close = [path for path in keys if path.endswith(f".{key}")]
     close = close or difflib.get_close_matches(key, [*LISTED, *keys], n=1, cutoff=0.6)
     hint = f"did you mean '{printable(close[0])}'? " if close else ""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from qexp.archive.apart import Apart, ApartError
-from qexp.core.dotted import leaves
+from qexp.core.dotted import flatten
 from qexp.errors import ConfigError
 from qexp.listing.filters import matching, ordered, parse, values_of
 from qexp.listing.find import RunPath, find_runs
@@ -83,11 +83,9 @@ class RunTable:
         return pd.DataFrame({key: [_cell(run, key) for run in self.runs] for key in columns})
 
     def _varying_keys(self) -> list[str]:
-        configs = [
-            {".".join(path): repr(value) for path, value in leaves(run.config)} for run in self.runs
-        ]
+        configs = [flatten(run.config) for run in self.runs]
         keys = dict.fromkeys(key for config in configs for key in config)
-        return [key for key in keys if len({config.get(key) for config in configs}) > 1]
+        return [key for key in keys if len({repr(config.get(key)) for config in configs}) > 1]
 
 
 def list_runs(

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qexp.archive.counts import counts_of
-from qexp.compare.distances import hellinger_fidelity
 from qexp.report.text import is_finite
 
 if TYPE_CHECKING:
@@ -223,6 +222,8 @@ class _Reader:
         return Shape(circuit.depth(), circuit.size(), entangling)
 
     def _samples(self, index: int, pub: Pub, shape: Shape) -> Iterator[Sample]:
+        from qiskit.quantum_info import hellinger_fidelity
+
         result = self._results[index]
         registers = [name for name, value in result.data.items() if hasattr(value, "get_counts")]
         if not registers:

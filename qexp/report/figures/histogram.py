@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from qexp.compare.distances import normalised
 from qexp.report.axes import HEIGHT, Axis, Plot
 from qexp.report.svg import Anchor, Drawing
 from qexp.report.text import number, percent, plain_number
@@ -25,7 +24,7 @@ def outcome_histogram(
         label: What it shows, in words.
     """
     shots = sum(counts.values())
-    measured = normalised(counts)
+    measured = {outcome: count / shots for outcome, count in counts.items()}
     outcomes, num_left_out = _chosen(measured, ideal or {})
     turned = len(outcomes) > _FEW or any(len(outcome) > 6 for outcome in outcomes)
     names = [_short(outcome) for outcome in outcomes]

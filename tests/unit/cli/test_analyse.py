@@ -103,7 +103,7 @@ def test_any_choice_by_name_with_settings(folder: Path, capsys) -> None:
         (
             ["run", "ideel"],
             2,
-            "analysis=ideel: no such choice; allowed: bad, exact_evs, ghz, heavy",
+            "analysis=ideel: no such choice; did you mean 'ideal'? allowed: bad, exact",
         ),
         (["run", "ideal", "max_qubit=3"], 2, "analysis.ideal.max_qubit: unknown key; did you mean"),
         (["run", "exact_evs"], 2, "analysis 'exact_evs': it needs an estimator workload, and the "),

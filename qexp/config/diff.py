@@ -1,10 +1,10 @@
-"""What differs between the config that a run recorded and the one it is to go on with."""
+"""Differences between the config that a run recorded and the one that is to resume it."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from qexp.config.recorded import is_masked, parse
+from qexp.config.recorded_config import is_masked, parse
 from qexp.core.dotted import leaves
 from qexp.redact import MASK, redactor
 
@@ -20,12 +20,12 @@ _DECIDES_NO_DATA = (
 
 
 def differences(recorded_yaml: str, new_yaml: str) -> list[str]:
-    """One text for each key that differs, such as `"circuits.depth: recorded 5, now 8"`.
+    """Describe each key that differs, such as `"circuits.depth: recorded 5, now 8"`.
 
     Keys that decide no data are left out. Secrets are compared, and shown, by their mask.
 
     Raises:
-        ConfigError: One of them is no config.
+        ConfigError: One of the texts is no config.
     """
     recorded, new = _comparable(recorded_yaml), _comparable(new_yaml)
     return [
@@ -38,7 +38,7 @@ def differences(recorded_yaml: str, new_yaml: str) -> list[str]:
 def _comparable(config_yaml: str) -> dict[str, str]:
     redact = redactor()
 
-    def shown(value: Any) -> str:
+    def text(value: Any) -> str:
         if is_masked(value) and not isinstance(value, str):
             return repr(MASK)
         if isinstance(value, float) and value.is_integer():
@@ -46,7 +46,7 @@ def _comparable(config_yaml: str) -> dict[str, str]:
         return redact(repr(value))
 
     return {
-        ".".join(path): shown(value)
+        ".".join(path): text(value)
         for path, value in leaves(parse(config_yaml))
         if not any(path[: len(left_out)] == left_out for left_out in _DECIDES_NO_DATA)
     }

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qexp.archive.pub_identity import PubIdentity
-from qexp.compare.circuits import match
+from qexp.compare.matching import match_pubs
 
 PUB = PubIdentity("sampler", "circuit", "isa", "values", "", 100, None, "")
 
@@ -16,7 +16,7 @@ def pubs(names: str) -> list[PubIdentity]:
 
 
 def test_moved_missing_and_new() -> None:
-    found = match("main", pubs("abcd"), pubs("acbxe"))
+    found = match_pubs("main", pubs("abcd"), pubs("acbxe"))
     assert found.pairs == ((0, 0), (1, 2), (2, 1))
     assert found.moved == ((1, 2), (2, 1))
     assert (found.only_a, found.only_b) == ((3,), (3, 4))
@@ -24,21 +24,21 @@ def test_moved_missing_and_new() -> None:
     assert not found.is_same
 
 
-def test_what_occurs_several_times_is_paired_as_often() -> None:
-    found = match("main", pubs("aaab"), pubs("baa"))
+def test_repeated_pubs_are_paired_as_often_as_both_runs_have_them() -> None:
+    found = match_pubs("main", pubs("aaab"), pubs("baa"))
     # In place where possible.
     assert found.pairs == ((1, 1), (2, 2), (3, 0))
     assert (found.only_a, found.only_b) == ((0,), ())
 
 
-def test_other_parameters_are_another_pub_other_shots_and_isa_circuits_are_not() -> None:
+def test_other_parameters_make_another_pub_but_not_other_shots_or_isa_circuits() -> None:
     changed = [
         replace(PUB, parameters="others"),
         replace(PUB, observables='[{"Z":1}]', kind="estimator"),
         replace(PUB, isa="routed"),
         replace(PUB, shots=7),
     ]
-    found = match("main", [PUB] * 4, changed)
+    found = match_pubs("main", [PUB] * 4, changed)
     assert found.pairs == ((2, 2), (3, 3))
     assert (found.other_isa, found.other_target) == ((2,), (3,))
     assert found.reasons == {0: ("parameters",), 1: ("kind", "observables")}
@@ -46,7 +46,7 @@ def test_other_parameters_are_another_pub_other_shots_and_isa_circuits_are_not()
 
 @given(st.text("abc", max_size=12), st.text("abc", max_size=12))
 def test_every_pub_is_paired_once_or_left_over(a: str, b: str) -> None:
-    found = match("main", pubs(a), pubs(b))
+    found = match_pubs("main", pubs(a), pubs(b))
     assert sorted([i for i, _ in found.pairs] + [*found.only_a]) == list(range(len(a)))
     assert sorted([j for _, j in found.pairs] + [*found.only_b]) == list(range(len(b)))
     assert all(a[i] == b[j] for i, j in found.pairs)

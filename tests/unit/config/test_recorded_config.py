@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from qexp.config.load import as_yaml, load
-from qexp.config.recorded import is_masked, load_recorded, parse
+from qexp.config.recorded_config import is_masked, load_recorded, parse
 from qexp.core.dotted import leaves
 from qexp.core.spec import RunSpec
 from qexp.errors import ConfigError, QexpError

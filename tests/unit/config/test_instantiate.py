@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import pytest
 from pydantic import Field
 
-from qexp.config import targets
+from qexp.config import instantiate
 from qexp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Engine:
 
 
 def bind(name: str, **declared):
-    return targets.bind({"_target_": f"{HERE}.{name}", **declared}, "circuits")
+    return instantiate.bind({"_target_": f"{HERE}.{name}", **declared}, "circuits")
 
 
 def test_declared_arguments_are_bound():
@@ -74,7 +74,7 @@ def test_what_qexp_supplies_cannot_be_declared():
 
 def test_what_qexp_supplies_is_passed_to_a_target_that_takes_it():
     def build(name: str):
-        return targets.build({"_target_": f"{HERE}.{name}"}, "backend", {"pinned": "ibm_x"})
+        return instantiate.build({"_target_": f"{HERE}.{name}"}, "backend", {"pinned": "ibm_x"})
 
     assert build("selector") == ("a", "ibm_x")
     assert build("Engine").pace_s == 1.0
@@ -93,7 +93,7 @@ def test_a_module_that_fails_to_import_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(
         ConfigError, match=r"cannot import 'broken_module', it fails with RuntimeError: first$"
     ) as caught:
-        targets.bind({"_target_": "broken_module.circuits"}, "circuits")
+        instantiate.bind({"_target_": "broken_module.circuits"}, "circuits")
     assert "\n" not in str(caught.value)
 
 
@@ -104,4 +104,4 @@ def refusing(size: int):
 def test_a_target_that_refuses_its_arguments_is_a_mistake_in_the_config():
     node = {"_target_": f"{HERE}.refusing", "size": 3}
     with pytest.raises(ConfigError, match=r"^engine: .*refusing failed: ValueError: too large$"):
-        targets.build(node, "engine")
+        instantiate.build(node, "engine")

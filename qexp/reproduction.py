@@ -1,4 +1,4 @@
-"""Run an archived run again from nothing but its file, and compare.
+"""Run an archived run again from its file alone.
 
 Nothing that an archive names is imported or executed unless it is qexp's own or trusted by the
 user. The archive is only read; all that is written goes into the folder of the new run.
@@ -16,17 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from qexp.archive.read import open_archive
-from qexp.archive.verify import intact
-from qexp.compare.changes import of_environments, versions
-from qexp.compare.model import Change, Comparison
+from qexp.compare.changes import package_versions, software_changes
+from qexp.compare.model import Change
+from qexp.compare.verdict import USE_ARCHIVED
 from qexp.core.model import SourceFile
 from qexp.errors import (
     ArchiveError,
     ConfigError,
     GeneratorError,
-    NotReproducedError,
     UntrustedError,
+    is_explained_by_traceback,
 )
+from qexp.text import printable
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
@@ -38,80 +39,74 @@ _log = logging.getLogger("qexp")
 
 Circuits: TypeAlias = Literal["generated", "archived"]
 
-#: What pip can be told to install from its index; anything else in a list may be an option of pip.
+#: A distribution that pip can install from its index; other texts could be options of pip.
 _PINNED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9.!+_-]*)")
-_ARCHIVED = "to run the circuits as they are in the archive: --circuits archived"
 
 
-@dataclass(frozen=True)
-class Software:
-    """The software that is installed, beside the one that was.
+def installed_changes(path: Path) -> tuple[Change, ...]:
+    """Compare the software that an archive records with the installed one.
 
-    Attributes:
-        changes: What differs in Python, platform, repository and the packages that there were.
-        num_added: Number of packages that were not installed then.
-    """
-
-    changes: tuple[Change, ...]
-    num_added: int
-
-
-def software(path: Path) -> Software:
-    """Compare the software that an archive records with what is installed here.
+    The repositories are compared only if both runs were started in one.
 
     Args:
         path: The archive's file.
 
     Raises:
-        ArchiveError: It cannot be read.
+        ArchiveError: The archive cannot be read.
     """
     from qexp.provenance import describe_environment
 
     with open_archive(path) as run:
-        then = run.environment
-    now = describe_environment(Path.cwd())
-    if not (then.get("git_commit") and now["git_commit"]):
-        # Of the folder in which a run was started, which need not be in a repository.
-        for environment in (then, now):
-            environment.update(git_commit="", git_diff="")
-    changes = of_environments(then, now)
-    kept = tuple(change for change in changes if change.kind != "added")
-    return Software(kept, len(changes) - len(kept))
+        recorded = run.environment
+    installed = describe_environment(Path.cwd())
+    if not (recorded["git_commit"] and installed["git_commit"]):
+        no_repository = {"git_commit": "", "git_diff": ""}
+        recorded, installed = recorded | no_repository, installed | no_repository
+    return software_changes(recorded, installed)
 
 
-def requirements(path: Path) -> str:
-    """The packages that an archive records, as a requirements file of pip.
+def write_requirements(archive: Path, path: Path) -> None:
+    """Write the packages that an archive records as a requirements file of pip.
 
     Args:
-        path: The archive's file.
+        archive: The archive's file.
+        path: A new file.
 
     Raises:
-        ArchiveError: It cannot be read, or records no packages.
+        ArchiveError: The archive cannot be read, or records no packages.
+        ConfigError: The file exists, or cannot be written.
     """
-    with open_archive(path) as run:
+    with open_archive(archive) as run:
         run_id, environment = run.run_id, run.environment
     recorded = environment["distributions"]
-    lines = [f"# Packages of run {_plain(run_id)}, Python {_plain(environment['python'])}."]
-    # qexp itself may have been installed from a repository, of which an index knows nothing.
-    for item in recorded:
-        is_pinned = _PINNED.fullmatch(item) and "qexp" not in versions([item])
-        lines.append(item if is_pinned else f"# {_plain(item)}")
     if not recorded:
-        raise ArchiveError(f"{path} records no packages, so that no requirements can be written.")
-    return "\n".join(lines) + "\n"
+        raise ArchiveError(f"{archive} records no packages, so that no requirements can be written")
+    lines = [f"Packages of run {run_id}, Python {environment['python']}.", *recorded]
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            for line in lines:
+                file.write(f"{line if _is_installable(line) else f'# {printable(line)}'}\n")
+    except FileExistsError:
+        raise ConfigError(f"--requirements: {path} exists; name a new file") from None
+    except OSError as error:
+        raise ConfigError(f"--requirements: cannot write {path}: {error.strerror}") from None
 
 
-def _plain(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
+def _is_installable(distribution: str) -> bool:
+    # qexp itself may come from a repository, of which an index knows nothing.
+    return bool(_PINNED.fullmatch(distribution)) and "qexp" not in package_versions([distribution])
 
 
 @dataclass(frozen=True)
-class Repetition:
-    """How an archived run is to be repeated.
+class Reproduction:
+    """An archived run that is to be run again.
+
+    Example:
+        `Reproduction(path).spec()[0]` is the run to give to `run_again`.
 
     Attributes:
         archive: The archive's file.
-        trust: Dotted prefixes of targets that the user allows beside qexp's own.
+        trust: Dotted prefixes of targets that the user allows besides qexp's own.
         circuits: Whether the circuits are generated again, or taken from the archive.
         submit: Whether time on a QPU may be spent.
     """
@@ -122,35 +117,33 @@ class Repetition:
     submit: bool = False
 
     def spec(self) -> tuple[RunSpec, tuple[str, ...]]:
-        """The run to be run, and what the user should know of it, one line each.
+        """Return the new run, and what the user should know of it, one line each.
 
         Raises:
             ArchiveError: The archive cannot be read, or holds no data to compare with.
-            ConfigError: Its config cannot be run here; names what is not trusted; or would cost
-                time on a QPU, which was not allowed.
+            ConfigError: Its config cannot be run here, names targets that are not trusted, or
+                would cost time on a QPU without `submit`.
         """
         with open_archive(self.archive) as run:
             notes = self._check_data(run)
             loaded = self._load(run)
             self._check_cost(run, loaded)
-            sources, changed = _sources(run.sources, self.trust)
+            sources, changed = _current_sources(run.sources, self.trust)
             name = str(run.backend["name"])
+            reproduces = {
+                "run_id": run.run_id,
+                "data_sha256": run.data_sha256,
+                "circuits": self.circuits,
+            }
             spec = replace(
                 loaded,
                 stop_after=None,
-                # One that chooses by load would choose another device today.
+                # A choice by load could be another device today.
                 select_backend=partial(_select_recorded, loaded.select_backend, name),
                 workloads=self._workloads(loaded),
                 overrides=run.overrides,
                 sources=sources,
-                metadata={
-                    **loaded.metadata,
-                    "reproduces": {
-                        "run_id": run.run_id,
-                        "data_sha256": run.data_sha256,
-                        "circuits": self.circuits,
-                    },
-                },
+                metadata={**loaded.metadata, "reproduces": reproduces},
             )
         return spec, (*notes, *changed)
 
@@ -170,8 +163,8 @@ class Repetition:
         )
 
     def _load(self, run: Archive) -> RunSpec:
-        from qexp.config.hydra_setup import make_experiments_importable
-        from qexp.config.recorded import load_recorded
+        from qexp.config.paths import make_experiments_importable
+        from qexp.config.recorded_config import load_recorded
 
         if self.trust:
             make_experiments_importable()
@@ -181,14 +174,17 @@ class Repetition:
         try:
             return load(needs_circuits=True)
         except ConfigError as error:
-            if not _can(lambda: load(needs_circuits=False)):
-                raise
+            try:
+                load(needs_circuits=False)
+            except ConfigError:
+                # Archived circuits would be no way out.
+                raise error from None
             where = ""
             if isinstance(error, UntrustedError):
                 name = f"{error.target.rpartition('.')[0].replace('.', '/')}.py"
                 if any(source.name == name for source in run.sources):
                     where = f"; its source is {name} in qexp.open_archive('{self.archive}').sources"
-            raise ConfigError(f"{error}{where}; {_ARCHIVED}") from error
+            raise ConfigError(f"{error}{where}; {USE_ARCHIVED}") from error
 
     def _check_cost(self, run: Archive, spec: RunSpec) -> None:
         if not spec.engine.uses_qpu or self.submit:
@@ -209,14 +205,6 @@ class Repetition:
         )
 
 
-def _can(attempt: Callable[[], object]) -> bool:
-    try:
-        attempt()
-    except ConfigError:
-        return False
-    return True
-
-
 def _select_recorded(
     select: Callable[[str | None], BackendV2], name: str, _pinned: str | None
 ) -> BackendV2:
@@ -228,10 +216,10 @@ def _archived_pubs(archive: Path, workload: str, _sequence: Any) -> Iterator[Any
         yield from run.pubs(workload)
 
 
-def _sources(
+def _current_sources(
     recorded: Sequence[SourceFile], trust: Sequence[str]
 ) -> tuple[tuple[SourceFile, ...], tuple[str, ...]]:
-    """The sources of the new run: of trusted modules, those that are imported; and what changed."""
+    """Return the sources of the new run, with the present text of trusted modules; and changes."""
     sources, changed = [], []
     for source in recorded:
         text = _current_text(source.name, trust)
@@ -242,7 +230,7 @@ def _sources(
 
 
 def _current_text(name: str, trust: Sequence[str]) -> str | None:
-    """The text of a trusted module as it would be imported now."""
+    """Return the text of a trusted module as it would be imported now; None for another file."""
     module = name.removesuffix(".py").replace("/", ".")
     # Either may be within the other: a package may be trusted, or one function.
     pairs = [(f"{module}.", f"{prefix.rstrip('.')}.") for prefix in trust]
@@ -255,22 +243,21 @@ def _current_text(name: str, trust: Sequence[str]) -> str | None:
         return None
 
 
-def repeat(repetition: Repetition, spec: RunSpec, run_dir: Path) -> Path:
-    """Run it; progress and summary go to the terminal.
+def run_again(spec: RunSpec, run_dir: Path, circuits: Circuits = "generated") -> Path:
+    """Run an archived run again; progress and summary go to the terminal.
 
     Args:
-        repetition: How it is repeated.
-        spec: What `Repetition.spec` returned.
-        run_dir: What `new_folder` returned.
+        spec: As `Reproduction.spec` returned it.
+        run_dir: As `new_folder` returned it.
+        circuits: As in `Reproduction`.
 
     Returns:
         The new archive.
 
     Raises:
-        As `qexp.experiment.run`. What never came to a batch leaves nothing behind.
+        As `qexp.experiment.run`. If it fails before a batch is opened, nothing is left behind.
     """
-    from qexp.config.leftovers import is_worth_keeping, remove
-    from qexp.config.problems import is_explained_by_log
+    from qexp.config.cleanup import clean_up
     from qexp.config.runs import log_into
     from qexp.experiment import run
     from qexp.progress import Terminal
@@ -281,26 +268,29 @@ def repeat(repetition: Repetition, spec: RunSpec, run_dir: Path) -> Path:
         with Terminal(spec, run_dir) as terminal:
             report = run(spec, run_dir, terminal)
     except (Exception, SystemExit, KeyboardInterrupt) as error:
-        keep_log = is_explained_by_log(error) and not isinstance(error, KeyboardInterrupt)
-        if keep_log:
+        if is_explained_by_traceback(error) and not isinstance(error, KeyboardInterrupt):
             _log.error("the run ended with an error", exc_info=True)
-        if not is_worth_keeping(run_dir, error):
-            remove(run_dir, keep_log=keep_log)
-        if isinstance(error, GeneratorError) and repetition.circuits == "generated":
-            raise GeneratorError(f"{error}; the traceback is in {log}; {_ARCHIVED}") from error
+        clean_up(run_dir, error)
+        if isinstance(error, GeneratorError) and circuits == "generated":
+            raise GeneratorError(f"{error}; the traceback is in {log}; {USE_ARCHIVED}") from error
         raise
     assert report.archive is not None
     return report.archive
 
 
 def new_folder(spec: RunSpec, into: str | None) -> Path:
-    """Where the new run goes: as that of the runner, in the current folder, if nothing is said.
+    """Return the folder of the new run, which does not exist yet or is empty.
+
+    Args:
+        spec: The run.
+        into: The folder that the user names; None: a new one in `outputs/` of the current folder,
+            as for any run.
 
     Raises:
-        ConfigError: There is something in the folder that was named, or it cannot be one.
+        ConfigError: The named folder is not empty, or cannot be made.
     """
     if into is None:
-        from qexp.config.hydra_setup import new_run_id
+        from qexp.config.paths import new_run_id
 
         return Path.cwd() / "outputs" / spec.experiment / new_run_id()
     folder = Path(into).absolute()
@@ -310,44 +300,3 @@ def new_folder(spec: RunSpec, into: str | None) -> Path:
     if not above.is_dir():
         raise ConfigError(f"--into: {into} cannot be a folder: {above} is a file; name another")
     return folder
-
-
-def judge(found: Comparison) -> str:
-    """What came of it, in one line.
-
-    Args:
-        found: The archive compared with the new one.
-
-    Raises:
-        NotReproducedError: The data differ, or not all of them could be compared.
-    """
-    data, missing = found.data, found.a.num_results - found.data.num_common
-    if missing:
-        raise NotReproducedError(
-            f"not reproduced: for {missing} of {found.a.num_results} PUBs the new run has another "
-            f"circuit or no result; other software or another generator may be the reason; "
-            f"{_ARCHIVED}"
-        )
-    if data.verdict == "identical":
-        return "reproduced: bit-identical"
-    if data.verdict == "compatible":
-        return "reproduced: statistically compatible, not bit-identical"
-    if data.verdict == "untested":
-        why = "; ".join(dict.fromkeys(pub.problem for pub in data.untested))
-        raise NotReproducedError(
-            f"not reproduced: the data of {len(data.untested)} of {data.num_common} PUBs are not "
-            f"bit-identical and cannot be tested: {why}"
-        )
-    raise NotReproducedError(
-        f"not reproduced: the data are not compatible (level {data.alpha:g}); to see all of it: "
-        f"python -m qexp diff {found.a.path} {found.b.path}"
-    )
-
-
-def checked(path: str | Path) -> Path:
-    """The archive's file, absolute, if it is what was sealed.
-
-    Raises:
-        ArchiveError: It is not there, damaged, or no archive.
-    """
-    return intact(path).resolve()

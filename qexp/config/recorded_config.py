@@ -1,7 +1,7 @@
-"""The config that a run's folder or archive holds, as input that anyone may have written.
+"""The config in a run's folder or archive, as input that anyone may have written.
 
-It is plain YAML, validated like any other config; what its `_target_`s name is imported only if it
-is qexp's own or the user trusts it.
+It is plain YAML, validated like any other config. The code that its `_target_`s name is imported
+only if it is qexp's own or the user trusts it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
-from qexp.config import targets
-from qexp.config.analyses import declared_analysis, validated_analyses
+from qexp.config.analyses import declared_analysis, settings, validated_analyses
+from qexp.config.instantiate import locate
 from qexp.config.load import Generator, freeze, generator, validated
 from qexp.core.dotted import Path, leaves
 from qexp.core.spec import AnalysisSpec, RunSpec
-from qexp.errors import ConfigError, UntrustedError
+from qexp.errors import ArchiveError, ConfigError, UntrustedError
 from qexp.redact import MASK
 
 _OWN = ("qexp.circuits.", "qexp.engines.")
@@ -26,13 +26,13 @@ _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 
 def load_recorded(config_yaml: str, trust: Sequence[str], *, needs_circuits: bool) -> RunSpec:
-    """Validate a recorded config and freeze it. Nothing is imported before every target is allowed.
+    """Validate a recorded config and freeze it; every target is allowed before one is imported.
 
     Args:
-        config_yaml: The text, as `qexp.archive.parts.recorded_config` returns it.
+        config_yaml: The text that `qexp.archive.parts.recorded_config` returns.
         trust: Dotted prefixes of targets that the user allows beside qexp's own.
-        needs_circuits: Whether the circuits are to be generated. If not, their targets are neither
-            checked nor imported, and the workloads' `generate` raises.
+        needs_circuits: False if the circuits are on disk. Their targets are then neither checked
+            nor imported, and the workloads' `generate` raises.
 
     Raises:
         ConfigError: It is no config, names a target that is not allowed, or lacks a value that was
@@ -50,16 +50,16 @@ def load_recorded(config_yaml: str, trust: Sequence[str], *, needs_circuits: boo
         validated(plain),
         config_yaml,
         generator if needs_circuits else _no_generator,
-        # No analysis that is not trusted, or is none any more, keeps anyone from their data.
+        # An analysis that is not trusted, or exists no more, keeps nobody from their data.
         partial(recorded_analysis, trust=trust),
     )
 
 
 def recorded_analyses(config_yaml: str, trust: Sequence[str]) -> tuple[AnalysisSpec, ...]:
-    """The analyses that a recorded config declares; see `recorded_analysis`.
+    """Return the analyses that a recorded config declares; see `recorded_analysis`.
 
     Raises:
-        ConfigError: It is no config, or declares them in no way that this version knows.
+        ConfigError: It is no config, or declares analyses in a form unknown to this version.
     """
     declared = {name: node for name, node in parse(config_yaml).items() if name == "analysis"}
     nodes = validated_analyses(declared)
@@ -67,11 +67,11 @@ def recorded_analyses(config_yaml: str, trust: Sequence[str]) -> tuple[AnalysisS
 
 
 def recorded_analysis(name: str, node: Mapping[str, Any], trust: Sequence[str]) -> AnalysisSpec:
-    """An analysis as recorded. It is checked, and then imported, when it is evaluated only.
+    """Return an analysis as recorded, which is checked and imported only when it is evaluated.
 
     Evaluating it raises:
-        ConfigError: It is not one of qexp's own and not trusted, was recorded without a secret that
-            is an argument, or its declaration does not fit the function.
+        ConfigError: It is neither qexp's own nor trusted, was recorded without a secret that is an
+            argument, or its declaration does not fit the function.
     """
 
     def evaluate(run: Any) -> Any:
@@ -80,37 +80,32 @@ def recorded_analysis(name: str, node: Mapping[str, Any], trust: Sequence[str]) 
         _refuse_masked(used)
         return declared_analysis(name, node).evaluate(run)
 
-    arguments = {key: value for key, value in node.items() if key != "_target_"}
-    return AnalysisSpec(name, str(node.get("_target_")), arguments, evaluate)
+    return AnalysisSpec(name, str(node.get("_target_")), settings(node), evaluate)
 
 
 def parse(config_yaml: str) -> dict[str, Any]:
-    """Read a config's YAML: plain values only, nothing is constructed and nothing interpolated.
+    """Read a config's YAML: plain values only, nothing is constructed or interpolated.
 
     Raises:
         ConfigError: It is no mapping of names in valid YAML.
     """
-    import yaml  # type: ignore[import-untyped]
+    from qexp.archive.overview import load_config
 
-    class _NoAliases(yaml.SafeLoader):
-        def compose_node(self, parent: Any, index: Any) -> Any:
-            # qexp writes none, and a few of them can stand for more than fits into memory.
-            if self.check_event(yaml.events.AliasEvent):
-                raise yaml.YAMLError("aliases are not allowed")
-            return super().compose_node(parent, index)
-
+    plain: dict[str, Any] | None
     try:
-        plain = yaml.load(config_yaml, Loader=_NoAliases)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"the recorded config is not valid YAML: {reason[:200]}") from None
-    if not isinstance(plain, dict) or not all(isinstance(key, str) for key in plain):
+        plain = load_config(config_yaml)
+    except ArchiveError as error:
+        reason = str(error).partition("is not valid YAML: ")[2]
+        if reason:
+            raise ConfigError(f"the recorded config is not valid YAML: {reason}") from None
+        plain = None
+    if plain is None or not all(isinstance(key, str) for key in plain):
         raise ConfigError("the recorded config is not valid: it must be a mapping of keys")
     return plain
 
 
 def is_masked(value: Any) -> bool:
-    """Whether a recorded value had a secret in it."""
+    """Return True if a secret was masked in a recorded value."""
     # Without quotes around it the mask is YAML for a list of one text.
     return value == [MASK.strip("[]")] or MASK in (value if isinstance(value, str) else ())
 
@@ -122,24 +117,24 @@ def _declares_circuits(path: Path) -> bool:
 def _refuse_unlisted_targets(
     used: Mapping[Path, Any], trust: Sequence[str], allowed: tuple[str, ...]
 ) -> None:
-    """Refuse targets that are neither qexp's own nor trusted; import nothing before that is known.
+    """Refuse targets that are neither qexp's own nor trusted, before any of them is imported.
 
     Args:
         used: Path -> value of every leaf of a config.
         trust: Dotted prefixes of targets that the user allows.
-        allowed: Those of qexp's own that fit.
+        allowed: Prefixes of qexp's own targets for this part of the config.
 
     Raises:
-        ConfigError: There is one.
+        ConfigError: A target is not allowed.
     """
-    found = {".".join(path): name for path, name in used.items() if path[-1:] == ("_target_",)}
-    own = {key: name for key, name in found.items() if not _is_trusted(name, trust)}
+    targets = {".".join(path): name for path, name in used.items() if path[-1:] == ("_target_",)}
+    own = {key: name for key, name in targets.items() if not _is_trusted(name, trust)}
     for key, name in own.items():
         if not isinstance(name, str) or not _DOTTED.fullmatch(name) or not name.startswith(allowed):
             _refuse(key, name, allowed)
-    # Only now, when nothing but qexp's own modules is left to be imported.
+    # Imported only now, when nothing but qexp's own modules is left.
     for key, name in own.items():
-        target = targets.locate(name, key.removesuffix("._target_"))
+        target = locate(name, key.removesuffix("._target_"))
         module, _, attribute = name.rpartition(".")
         if attribute.startswith("_") or getattr(target, "__module__", None) != module:
             _refuse(key, name, allowed)
@@ -152,10 +147,10 @@ def _is_trusted(name: Any, trust: Iterable[str]) -> bool:
 
 def _refuse(key: str, name: Any, allowed: tuple[str, ...]) -> NoReturn:
     text = name if isinstance(name, str) else repr(name)
-    shown = text if len(text) <= 100 else f"{text[:97]}..."
-    prefix = shown.rpartition(".")[0] or shown
+    short = text if len(text) <= 100 else f"{text[:97]}..."
+    prefix = short.rpartition(".")[0] or short
     raise UntrustedError(
-        f"{key}: the run's recorded config names '{shown}', which is {_NONE_OF[allowed]} of qexp; "
+        f"{key}: the run's recorded config names '{short}', which is {_NONE_OF[allowed]} of qexp; "
         f"it is imported only if you say so: --trust {prefix}",
         text,
     )
@@ -165,7 +160,7 @@ def _refuse_masked(used: Mapping[Path, Any]) -> None:
     """Refuse values that were not recorded because they are secrets.
 
     Raises:
-        ConfigError: There is one.
+        ConfigError: A value is masked.
     """
     masked = [
         ".".join(path)
@@ -174,8 +169,8 @@ def _refuse_masked(used: Mapping[Path, Any]) -> None:
     ]
     if masked:
         raise ConfigError(
-            f"{', '.join(masked)}: recorded as {MASK}, because secrets are never written; use "
-            f"the original command line (to go on with a run: with run_dir=RUN_DIR added to it)"
+            f"{', '.join(masked)}: recorded as {MASK}, because secrets are never written; use the "
+            f"original command line (to resume the run: with run_dir=RUN_DIR added to it)"
         )
 
 

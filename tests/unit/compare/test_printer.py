@@ -4,12 +4,8 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from qexp.compare import compare_runs
-from qexp.compare.text import WIDTH, Printer, ranges
+from qexp.compare.printer import WIDTH, Printer
+from qexp.compare.runs import compare_runs
 from tests.unit.archive.samples import header
 from tests.unit.compare.runs import sampled, write
 
@@ -22,7 +18,7 @@ def printed(a: Path, b: Path, top: int = 10) -> str:
     return out.getvalue()
 
 
-def test_what_is_the_same_takes_one_line_each(tmp_path: Path) -> None:
+def test_sections_without_a_difference_take_one_line(tmp_path: Path) -> None:
     path = write(tmp_path, [sampled(1)])
     assert printed(path, path).splitlines()[5:] == [
         "run: same experiment, status, engine, backend and seed",
@@ -51,15 +47,15 @@ def test_tables_are_no_wider_than_80_columns_and_no_longer_than_asked(tmp_path: 
 
 def test_no_secret_no_markup_and_nothing_that_steers_a_terminal(tmp_path: Path) -> None:
     a = write(tmp_path / "a", [sampled(1)])
-    evil = f"crn: '{CRN}'\nmark: '[bold]not markup[/]'\nescape: \"a\\eb\"\n"
+    evil = f"crn: '{CRN}'\nmark: '[bold]not markup[/]'\nescape: \"a\\eb\\nc\"\n"
     text = printed(a, write(tmp_path / "b", [sampled(1)], config_yaml=evil))
     assert CRN not in text
     assert "[bold]not markup[/]" in text
     assert "\x1b" not in text
-    assert "\\x1b" in text
+    assert "a\\x1bb\\nc" in text
 
 
-def test_runs_of_other_devices_and_of_none(tmp_path: Path) -> None:
+def test_calibrations_of_other_devices_and_missing_ones(tmp_path: Path) -> None:
     backend = header().backend
     a = write(tmp_path / "a", [sampled(1)])
     other = write(tmp_path / "b", [sampled(1)], backend=backend | {"name": "other"})
@@ -72,33 +68,13 @@ def test_runs_of_other_devices_and_of_none(tmp_path: Path) -> None:
     assert "calibration: B has none recorded" in printed(a, none)
 
 
-def test_other_transpiled_circuits_are_a_reason(tmp_path: Path) -> None:
+def test_other_transpiled_circuits_are_counted_separately(tmp_path: Path) -> None:
     path = write(tmp_path / "a", [sampled(1), sampled(2)])
     found = compare_runs(path, write(tmp_path / "b", [sampled(3), sampled(4, bias=0.7)]))
     assert [pub.a for pub in found.data.different] == [1]
-    told = [replace(pub, same_isa=pub.a == 0) for pub in found.data.pubs]
+    pubs = [replace(pub, same_isa=pub.a == 0) for pub in found.data.pubs]
     out = io.StringIO()
-    Printer(out).data(replace(found.data, pubs=tuple(told)))
+    Printer(out).data(replace(found.data, pubs=tuple(pubs)))
     text = " ".join(out.getvalue().split())
     assert "1 of them were transpiled to other circuits, with other noise" in text
     assert "of the 1 that were not, 0 differ by themselves" in text
-
-
-@pytest.mark.parametrize(
-    ("indices", "text"),
-    [
-        ([], ""),
-        ([3], "3"),
-        ([4, 1, 2, 0, 7], "0-2, 4, 7"),
-        (range(0, 40, 2), "0, 2, 4, 6, 8, 10, 12, 14, ... (20 in all)"),
-    ],
-)
-def test_ranges(indices: list[int], text: str) -> None:
-    assert ranges(indices) == text
-
-
-@given(st.sets(st.integers(0, 60)))
-def test_ranges_say_what_is_in_them(indices: set[int]) -> None:
-    told = [part.partition("-") for part in ranges(indices, most=99).split(", ") if part]
-    found = {k for a, _, b in told for k in range(int(a), int(b or a) + 1)}
-    assert found == indices

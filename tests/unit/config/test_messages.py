@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from qexp.config import problems
+from qexp.config import messages
 from qexp.config.schema import RootNode
 
 TOKEN = "s3cr3t-token-of-the-tests"
@@ -30,10 +30,10 @@ class Tree(Node):
     aliased: int = Field(0, alias="copy")
 
 
-def told(declared: dict[str, Any], path: str = "") -> str:
+def message_of(declared: dict[str, Any], path: str = "") -> str:
     with pytest.raises(ValidationError) as caught:
         Tree.model_validate(declared)
-    return problems.of_validation(caught.value, Tree, path)
+    return messages.validation_message(caught.value, Tree, path)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def told(declared: dict[str, Any], path: str = "") -> str:
     ],
 )
 def test_unknown_key(path: str, allowed: list[str], message: str):
-    assert problems.unknown_key(path, allowed) == message
+    assert messages.unknown_key(path, allowed) == message
 
 
 @pytest.mark.parametrize(
@@ -81,11 +81,11 @@ def test_unknown_key(path: str, allowed: list[str], message: str):
     ],
 )
 def test_one_problem_is_one_message(declared: dict[str, Any], message: str):
-    assert told(declared) == message
+    assert message_of(declared) == message
 
 
 def test_all_problems_are_told_and_a_misspelt_key_before_what_it_leaves_missing():
-    message = told({"one": {"sise": 1}, "row": [-1]}, "top")
+    message = message_of({"one": {"sise": 1}, "row": [-1]}, "top")
     first, *others = message.split(" | ")
     assert first.startswith("top.one.sise: unknown key; did you mean 'size'?")
     assert others == [
@@ -100,7 +100,7 @@ def test_the_names_of_workloads_and_limits_are_keys_of_the_path():
         RootNode.model_validate(
             {"workloads": {"a": {"circuit": {}}}, "limits": {"job_qpu_s": {"x": 1}}}
         )
-    message = problems.of_validation(caught.value, RootNode)
+    message = messages.validation_message(caught.value, RootNode)
     assert "workloads.a.circuit: unknown key; did you mean 'circuits'? allowed in" in message
     assert (
         "limits.job_qpu_s.x: unknown key; allowed in 'limits.job_qpu_s': checked, source, value"
@@ -110,12 +110,12 @@ def test_the_names_of_workloads_and_limits_are_keys_of_the_path():
 
 @pytest.mark.parametrize("secret", [TOKEN, TOKEN * 4])
 def test_a_value_is_shown_short_and_without_secrets(monkeypatch, secret: str):
-    assert told({"row": "x" * 500}).startswith(f"row: got '{'x' * 56}...; ")
+    assert message_of({"row": "x" * 500}).startswith(f"row: got '{'x' * 56}...; ")
     monkeypatch.setenv("QISKIT_IBM_TOKEN", secret)
-    message = told({"row": secret})
+    message = message_of({"row": secret})
     assert message.startswith("row: got '[redacted]'; ")
     # Nor its beginning, where the value is cut.
-    assert TOKEN[:10] not in told({"row": "x" * 40 + secret})
+    assert TOKEN[:10] not in message_of({"row": "x" * 40 + secret})
 
 
 @pytest.mark.parametrize(
@@ -132,4 +132,4 @@ def test_a_value_is_shown_short_and_without_secrets(monkeypatch, secret: str):
 def test_interpolations(config: dict[str, Any], message: str):
     with pytest.raises(OmegaConfBaseException) as caught:
         OmegaConf.to_container(OmegaConf.create(config), resolve=True)
-    assert problems.of_interpolation(caught.value) == message
+    assert messages.interpolation_message(caught.value) == message

@@ -13,12 +13,12 @@ import pytest
 from qiskit.primitives import DataBin, PubResult, SamplerPubResult
 
 from qexp.archive.schema import ARCHIVE_NAME
-from qexp.compare import compare_runs
 from qexp.compare.data import compare_pub
 from qexp.compare.model import PubComparison
-from qexp.compare.text import as_json, verdict
+from qexp.compare.printer import as_json
+from qexp.compare.runs import compare_runs
+from qexp.compare.verdict import data_verdict, reproduction_verdict
 from qexp.errors import ArchiveError, NotReproducedError
-from qexp.reproduce import judge
 from tests.unit.archive.samples import estimator_pub, header, sampler_pub
 from tests.unit.compare.runs import estimated, sampled, write, write_estimator
 
@@ -34,7 +34,7 @@ def test_a_run_and_itself(tmp_path: Path) -> None:
     assert not found.differs
 
 
-def test_everything_that_may_differ_is_told(tmp_path: Path) -> None:
+def test_every_difference_is_found(tmp_path: Path) -> None:
     a = write(tmp_path / "a", [sampled(1)])
     b = write(
         tmp_path / "b",
@@ -83,10 +83,10 @@ def test_one_pub_that_differs_is_named(tmp_path: Path) -> None:
     found = compare_runs(a, write(tmp_path / "b", results)).data
     assert found.verdict == "different"
     assert [pub.a for pub in found.different] == [5]
-    assert verdict(found).startswith("statistically different: 1 by themselves (8 PUBs, p ")
+    assert data_verdict(found).startswith("statistically different: 1 by themselves (8 PUBs, p ")
 
 
-def test_other_numbers_of_shots_and_pubs_at_other_places(tmp_path: Path) -> None:
+def test_other_shots_and_pubs_at_other_indices(tmp_path: Path) -> None:
     a = write(tmp_path / "a", [sampled(1), sampled(2, bias=0.3)])
     swapped = [sampler_pub(1, shots=500), sampler_pub(0, shots=500)]
     b = write(tmp_path / "b", [sampled(3, 500, bias=0.3), sampled(4, 500)], pubs=swapped)
@@ -106,7 +106,7 @@ def test_a_partial_run_is_compared_as_far_as_it_goes(tmp_path: Path) -> None:
         False,
         False,
     )
-    assert verdict(data) == "bit-identical (1 PUB that both runs have)"
+    assert data_verdict(data) == "bit-identical (1 PUB that both runs have)"
 
 
 def test_runs_without_data_are_not_identical(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_runs_without_data_are_not_identical(tmp_path: Path) -> None:
     b = write(tmp_path / "b", [None], status="failed")
     data = compare_runs(a, b).data
     assert (data.verdict, data.same_digest) == ("untested", False)
-    assert verdict(data) == "nothing to compare: no PUB of which both runs have a result"
+    assert data_verdict(data) == "nothing to compare: no PUB of which both runs have a result"
 
 
 def test_other_circuits_are_not_compared(tmp_path: Path) -> None:
@@ -161,11 +161,11 @@ def test_data_for_which_there_is_no_test(tmp_path: Path, b: Any, problem: str) -
     data = compare_runs(first, write(tmp_path / "b", [b], pubs=pubs)).data
     assert (data.verdict, data.num_tested) == ("untested", 0)
     assert data.pubs[0].problem == problem
-    assert verdict(data).startswith("not identical, and of no kind that can be tested")
+    assert data_verdict(data).startswith("not identical, and of no kind that can be tested")
 
 
 def values(evs: Any, stds: Any, **more: Any) -> PubResult:
-    """Of `estimator_pub`: 2 points, two observables."""
+    """A result of `estimator_pub`: 2 points, two observables."""
     fields = {"evs": evs, "stds": stds, **more}
     arrays = {name: np.array(value, float).reshape(2, 2) for name, value in fields.items()}
     return PubResult(DataBin(shape=(2, 2), **arrays), {})
@@ -213,7 +213,7 @@ def test_values_that_are_not_finite_in_both_hide_no_others(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "evs", [np.array([[1j, 0], [0, 0]]), np.zeros((2, 2), complex), np.zeros((2, 2), object)]
 )
-def test_values_that_are_no_real_numbers_have_no_test(evs: Any) -> None:
+def test_values_that_are_not_real_have_no_test(evs: Any) -> None:
     odd = SimpleNamespace(data={"evs": evs, "stds": np.full((2, 2), 0.01)})
     pub = PubComparison("main", 0, 0, "estimator", identical=False, same_isa=True)
     assert compare_pub(pub, odd, odd).problem == "neither counts nor expectation values"
@@ -236,13 +236,13 @@ def test_a_pub_without_a_test_is_not_covered_by_the_others(tmp_path: Path) -> No
     assert (found.data.verdict, found.data.num_tested) == ("untested", 2)
     assert [pub.a for pub in found.data.untested] == [1]
     assert found.differs
-    assert verdict(found.data).startswith(
+    assert data_verdict(found.data).startswith(
         "not all tested: 1 PUB not identical, of no kind that can be tested; the others compatible"
         " (3 PUBs, 1 bit-identical, p "
     )
     assert json.loads(as_json(found))["data"]["num_untested"] == 1
     with pytest.raises(NotReproducedError, match=r"of 1 of 3 PUBs .* cannot be tested: other reg"):
-        judge(found)
+        reproduction_verdict(found)
     # A test that finds a difference says more.
     worse = [sampled(1), odd, sampled(4, bias=0.7)]
     assert compare_runs(a, write(tmp_path / "c", worse)).data.verdict == "different"
@@ -254,14 +254,14 @@ def test_a_damaged_archive_is_refused_in_one_line(tmp_path: Path) -> None:
     damaged[len(damaged) // 2] ^= 1
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / ARCHIVE_NAME).write_bytes(damaged)
-    with pytest.raises(ArchiveError) as told:
+    with pytest.raises(ArchiveError) as caught:
         compare_runs(a, tmp_path / "b")
-    assert "\n" not in str(told.value)
-    assert "is not what was sealed: restore it from a copy" in str(told.value)
-    assert str(told.value).endswith(f"python -m qexp verify {tmp_path}/b/run.h5")
+    assert "\n" not in str(caught.value)
+    assert "is not what was sealed: restore it from a copy" in str(caught.value)
+    assert str(caught.value).endswith(f"python -m qexp verify {tmp_path}/b/run.h5")
 
 
-def test_json_holds_all_of_it(tmp_path: Path) -> None:
+def test_json_holds_everything(tmp_path: Path) -> None:
     a = write(tmp_path / "a", [sampled(1)])
     b = write(tmp_path / "b", [sampled(2, bias=0.7)], seed=8)
     found = compare_runs(a, b)

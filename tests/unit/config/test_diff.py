@@ -4,10 +4,10 @@ import pytest
 import yaml
 from hypothesis import given
 
-from qexp.config.compare import differences
+from qexp.config.diff import differences
 from qexp.errors import ConfigError
 from qexp.redact import redact
-from tests.unit.config.test_recorded import CONFIGS, recorded
+from tests.unit.config.test_recorded_config import CONFIGS, recorded
 
 TOKEN = "s3cr3t-token-of-the-tests"
 CRN = "crn:v1:bluemix:public:quantum-computing:us-east:a/abc:def"

@@ -1,7 +1,7 @@
-"""`_target_`: import what it names, and check a node's keys against the target's signature.
+"""Functions and classes that a `_target_` names, and the check of a node against their signature.
 
 The signature is the schema: annotated parameters (pydantic constraints included) say what a node
-may hold. So a user's own function is checked as strictly as qexp's.
+may hold, so a user's own function is checked as strictly as qexp's.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from qexp.config import problems
+from qexp.config import messages
 from qexp.errors import ConfigError, QexpError
+from qexp.text import one_line
 
 SUPPLIED = frozenset({"seed_sequence", "rng", "pinned"})
 """Parameters that qexp itself supplies: to a circuit generator, and to a backend's selector."""
 
+_NO_TARGETS = frozenset({"builtins", "os", "subprocess", "sys", "shutil"})
+
 
 def bind(node: Mapping[str, Any], path: str, *, positional: int = 0) -> Callable[..., Any]:
-    """The target with its declared arguments bound, ready to be called.
+    """Bind a node's arguments to its target, ready to be called.
 
     Args:
         node: A resolved node with `_target_`.
@@ -33,7 +36,7 @@ def bind(node: Mapping[str, Any], path: str, *, positional: int = 0) -> Callable
         ConfigError: No or bad `_target_`, unknown key, wrong type, out of range, missing value.
     """
     if "_target_" not in node:
-        raise ConfigError(problems.nothing_chosen(path, node))
+        raise ConfigError(messages.nothing_chosen(path, node))
     target = locate(node["_target_"], path)
     declared = {key: value for key, value in node.items() if key != "_target_"}
     arguments = _check(target, declared, path, positional)
@@ -46,15 +49,15 @@ def bind(node: Mapping[str, Any], path: str, *, positional: int = 0) -> Callable
 def build(
     node: Mapping[str, Any], path: str, supplied: Mapping[str, Any] = MappingProxyType({})
 ) -> Any:
-    """What the target makes of its declared arguments.
+    """Call a node's target with its declared arguments.
 
     Args:
         node: A resolved node with `_target_`.
         path: The node's path in the config, for messages.
-        supplied: What qexp supplies, as far as the target has parameters for it.
+        supplied: Values that qexp supplies, if the target has parameters of these names.
 
     Raises:
-        ConfigError: As `bind`, or the target itself refuses.
+        ConfigError: The node is refused by `bind`, or by the target itself.
     """
     bound = bind(node, path)
     try:
@@ -62,9 +65,8 @@ def build(
     except QexpError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())
         raise ConfigError(
-            f"{path}: {node['_target_']} failed: {type(error).__name__}: {reason}"
+            f"{path}: {node['_target_']} failed: {type(error).__name__}: {one_line(error)}"
         ) from error
 
 
@@ -81,26 +83,31 @@ def locate(name: Any, path: str) -> Callable[..., Any]:
             f"such as qexp.circuits.random.random_circuits"
         )
     module_name, _, attribute = name.rpartition(".")
-    if module_name.split(".")[0] in {"builtins", "os", "subprocess", "sys", "shutil"}:
+    if module_name.partition(".")[0] in _NO_TARGETS:
         raise ConfigError(f"{key}: '{name}' is not allowed as a target; name your own function")
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
         raise ConfigError(f"{key}: {_import_problem(module_name, error)}") from error
     target = getattr(module, attribute, None)
-    if not callable(target):
-        public = [
-            item
-            for item, value in vars(module).items()
-            if callable(value) and getattr(value, "__module__", None) == module_name
-            if not item.startswith("_")
-        ]
-        raise ConfigError(
-            problems.unknown_key(f"{module_name}.{attribute}", public).replace(
-                "unknown key", f"named by {key}, does not exist", 1
-            )
-        )
-    return target
+    if callable(target):
+        return target
+    own = [
+        name
+        for name, value in vars(module).items()
+        if callable(value) and getattr(value, "__module__", None) == module_name
+        if not name.startswith("_")
+    ]
+    raise ConfigError(
+        f"{name}: named by {key}, does not exist; {messages.did_you_mean(attribute, own)}allowed "
+        f"in '{module_name}': {', '.join(sorted(own)) or 'nothing'}"
+    )
+
+
+def accepts(target: Callable[..., Any], parameter: str) -> bool:
+    """Return True if a (bound) target has a parameter of that name."""
+    function = target.func if isinstance(target, partial) else target
+    return parameter in inspect.signature(function).parameters
 
 
 def _import_problem(module_name: str, error: BaseException) -> str:
@@ -114,67 +121,58 @@ def _import_problem(module_name: str, error: BaseException) -> str:
     return f"cannot import '{module_name}', it fails with {type(error).__name__}: {reason}"
 
 
-def accepts(target: Callable[..., Any], parameter: str) -> bool:
-    """Whether a (bound) target has a parameter of that name."""
-    function = target.func if isinstance(target, partial) else target
-    return parameter in inspect.signature(function).parameters
-
-
 def _check(
     target: Callable[..., Any], declared: dict[str, Any], path: str, positional: int
 ) -> dict[str, Any]:
+    """Validate declared arguments against the signature, with nothing converted."""
     from pydantic import ConfigDict, Field, ValidationError, create_model
 
-    parameters = _without_positional(target, path, positional)
-    takes_any = any(item.kind is item.VAR_KEYWORD for item in parameters.values())
     fields: dict[str, Any] = {}
-    for name, parameter in parameters.items():
+    extra: typing.Literal["allow", "forbid"] = "forbid"
+    for name, parameter in _parameters(target, path, positional).items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            extra = "allow"
         if name in SUPPLIED or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             continue
         annotation = Any if _is_target(declared.get(name)) else _annotation(target, parameter)
         default = ... if parameter.default is parameter.empty else parameter.default
-        # Aliased, because a parameter may be called as a method of pydantic's model is ("copy").
+        # Aliased, because a parameter may have the name of a method of pydantic's model ("copy").
         fields[f"p_{name}"] = (annotation, Field(default, alias=name))
-    extra: typing.Literal["allow", "forbid"] = "allow" if takes_any else "forbid"
-    model = create_model(
-        "Arguments",
-        __config__=ConfigDict(
-            extra=extra, strict=True, arbitrary_types_allowed=True, protected_namespaces=()
-        ),
-        **fields,
+    config = ConfigDict(
+        extra=extra, strict=True, arbitrary_types_allowed=True, protected_namespaces=()
     )
+    model = create_model("Arguments", __config__=config, **fields)
     try:
         checked = model.model_validate(declared)
     except ValidationError as error:
-        raise ConfigError(problems.of_validation(error, model, path)) from None
+        raise ConfigError(messages.validation_message(error, model, path)) from None
     extras = checked.model_extra or {}
     return {
         name: extras[name] if name in extras else getattr(checked, f"p_{name}") for name in declared
     }
 
 
-def _parameters(target: Callable[..., Any], path: str) -> Mapping[str, inspect.Parameter]:
+def _parameters(
+    target: Callable[..., Any], path: str, positional: int
+) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a target after the leading ones that qexp supplies by position."""
+    where = f"{path}._target_: '{target.__module__}.{target.__qualname__}'"
     try:
-        return inspect.signature(target).parameters
+        parameters = inspect.signature(target).parameters
     except ValueError:
         raise ConfigError(
-            f"{path}._target_: '{target.__module__}.{target.__qualname__}' has no signature to "
-            f"check against; name a Python function or class"
+            f"{where} has no signature to check against; name a Python function or class"
         ) from None
-
-
-def _without_positional(
-    target: Callable[..., Any], path: str, number: int
-) -> Mapping[str, inspect.Parameter]:
-    parameters = _parameters(target, path)
-    leading = list(parameters)[:number]
-    taken = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    if len(leading) < number or any(parameters[name].kind not in taken for name in leading):
+    leading = list(parameters)[:positional]
+    by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    if len(leading) < positional or any(
+        parameters[name].kind not in by_position for name in leading
+    ):
         raise ConfigError(
-            f"{path}._target_: '{target.__module__}.{target.__qualname__}' must take {number} "
-            f"positional argument{'s' if number > 1 else ''} before its settings"
+            f"{where} must take {positional} positional argument{'s' if positional > 1 else ''} "
+            f"before its settings"
         )
-    return {name: item for name, item in parameters.items() if name not in leading}
+    return {name: parameter for name, parameter in parameters.items() if name not in leading}
 
 
 def _annotation(target: Callable[..., Any], parameter: inspect.Parameter) -> Any:
