@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Make the analyses; the highest exit code of them."""
+    """Make the analyses, and return the highest of their exit codes."""
     from qexp.analysis.evaluate import evaluate
     from qexp.archive.read import open_archive
     from qexp.archive.verify import intact

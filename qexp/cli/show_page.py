@@ -20,8 +20,7 @@ from qexp.listing.summary import (
     RunSummary,
     Software,
     WorkloadSummary,
-    queued_s,
-    ran_s,
+    seconds_between,
 )
 from qexp.redact import redactor
 from qexp.text import format_bytes, format_duration, printable
@@ -211,8 +210,8 @@ def _jobs(jobs: Sequence[JobRecord]) -> list[Sequence[str]]:
             job.workload,
             _range(job),
             job.state if job.attempt == 1 else f"{job.state} (try {job.attempt})",
-            _duration(queued_s(job)),
-            _duration(ran_s(job)),
+            _duration(seconds_between(job.created, job.running)),
+            _duration(seconds_between(job.running, job.finished)),
             _duration(job.usage_s),
             _duration(job.predicted_qpu_s),
             job.job_id or "none",

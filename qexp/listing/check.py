@@ -30,7 +30,7 @@ def paths_to_check(path: Path) -> list[Path]:
         return [locate(path)]
     paths = sorted(run.path for run in find_runs(path))
     if not paths:
-        raise ArchiveError(f"There is no run in {path}: name a run's folder or its {ARCHIVE_NAME}.")
+        raise ArchiveError(f"there is no run in {path}; name a run's folder or its {ARCHIVE_NAME}")
     return paths
 
 

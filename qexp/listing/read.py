@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 #: Above this size a listing does not read a whole file to compare its digest; `verify` does.
 CHECKED_BYTES: Final = 16 * 2**20
 
-_NOT_SEALED: Final = "{} is not what was sealed: restore it from a copy."
+_NOT_SEALED: Final = "{} is not what was sealed: restore it from a copy"
 _BATCH_DETAILS: Final = ("state", "mode", "max_time", "started_at", "closed_at", "usage_time")
 _SOFTWARE: Final = ("python", "platform", "git_commit")
 _MEDIANS: Final = ("t1_s", "t2_s", "readout_error")
@@ -59,9 +59,7 @@ def read_entry(path: str) -> Iterator[dict[str, Any]]:
     except ArchiveError as error:
         entry = entry_without_data(place, "damaged", str(error))
     except OSError as error:
-        entry = entry_without_data(
-            place, "unreadable", f"{place} cannot be read: {error.strerror}."
-        )
+        entry = entry_without_data(place, "unreadable", f"{place} cannot be read: {error.strerror}")
     yield RunEntry.to_json(entry)
 
 

@@ -228,16 +228,6 @@ class RunSummary(RunEntry):
         return dict(to_jsonable(vars(self) | {"jobs_run": list(map(_job_json, self.jobs_run))}))
 
 
-def queued_s(job: JobRecord) -> float | None:
-    """Return the seconds from the creation of a job to its start, None where not reported."""
-    return seconds_between(job.created, job.running)
-
-
-def ran_s(job: JobRecord) -> float | None:
-    """Return the seconds from the start of a job to its end, None where not reported."""
-    return seconds_between(job.running, job.finished)
-
-
 def seconds_between(start: str | None, end: str | None) -> float | None:
     """Return the seconds between two ISO 8601 times, None where one is not known."""
     try:
@@ -250,4 +240,8 @@ def seconds_between(start: str | None, end: str | None) -> float | None:
 
 def _job_json(job: JobRecord) -> dict[str, Any]:
     plain = {name: value for name, value in vars(job).items() if name not in _ARCHIVE_ONLY}
-    return {**plain, "queued_s": queued_s(job), "ran_s": ran_s(job)}
+    return {
+        **plain,
+        "queued_s": seconds_between(job.created, job.running),
+        "ran_s": seconds_between(job.running, job.finished),
+    }
