@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,21 +78,20 @@ def ideal(
     Raises:
         AnalysisError: The run has no Sampler workload, or no circuit that can be simulated.
     """
-    places, values, reasons = [], [], []
+    rows: list[dict[str, Any]] = []
     for number, pub in enumerate(read_pubs(run, workload, skip_missing=False)):
         rng = np.random.default_rng([number, resamples])
-        measured, reason = {}, ""
+        row: dict[str, Any] = {"place": pub.place, "reason": ""}
         try:
-            measured = _compare_pub(pub, max_qubits, resamples, rng)
+            row |= _compare_pub(pub, max_qubits, resamples, rng)
         except NotExactError as error:
-            reason = str(error)
-        places.append(pub.place)
-        values.append(measured)
-        reasons.append(reason)
-    if not any(values):
+            row["reason"] = str(error)
+        rows.append(row)
+    reasons = [row["reason"] for row in rows]
+    if all(reasons):
         listed = ", ".join(sorted(set(reasons)))
         raise AnalysisError(f"no circuit of the run can be compared: {listed}")
-    return _dataset(places, values, reasons)
+    return _dataset(rows, reasons)
 
 
 def _compare_pub(
@@ -179,11 +178,9 @@ def _measures(p: Reals, f: Reals, dimension: float) -> dict[str, Reals]:
     }
 
 
-def _dataset(
-    places: list[tuple[str, int]], values: list[dict[str, float]], reasons: list[str]
-) -> xr.Dataset:
+def _dataset(rows: list[dict[str, Any]], reasons: list[str]) -> xr.Dataset:
     def column(name: str) -> Reals:
-        return np.array([each.get(name, np.nan) for each in values])
+        return np.array([row.get(name, np.nan) for row in rows])
 
     def integers(name: str) -> NDArray[np.int64]:
         return np.nan_to_num(column(name)).astype(np.int64)
@@ -208,7 +205,7 @@ def _dataset(
         "Outcomes against their ideal distribution",
         _summary(means, perfect, reasons),
         table,
-        pub_coordinates(places),
+        pub_coordinates([row["place"] for row in rows]),
     )
 
 

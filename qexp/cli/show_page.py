@@ -7,7 +7,7 @@ import math
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from rich.console import Console, RenderableType
 from rich.padding import Padding
@@ -15,7 +15,6 @@ from rich.table import Table
 from rich.text import Text
 
 from qexp.listing.summary import (
-    Calibration,
     MissingPubs,
     RunSummary,
     Software,
@@ -30,11 +29,11 @@ if TYPE_CHECKING:
 
 _STYLES: Final = {"complete": "green", "partial": "yellow", "failed": "red"}
 _PACKAGES: Final = ("qexp", "qiskit", "qiskit-aer", "qiskit-ibm-runtime", "numpy")
-_JOB: Final = ("workload", "PUBs", "state", "queued", "ran", "usage", "predicted", "job")
-_ATTEMPT: Final = ("partition", "attempt", "state", "job")
-_CALIBRATION: Final = ("date", "age at start", "T1", "T2", "readout error", "used by")
 _MAX_JOBS: Final = 30
 _MAX_MISSING: Final = 10
+
+Columns: TypeAlias = Mapping[str, Callable[[Any], str]]
+"""Header of a column -> function of an item that gives its cell."""
 
 
 def format_page(run: RunSummary, width: int, *, is_terminal: bool = False) -> str:
@@ -52,12 +51,13 @@ def format_page(run: RunSummary, width: int, *, is_terminal: bool = False) -> st
     )
     page.print_identity(run)
     page.print_missing(run)
-    page.print_table("jobs", _JOB, _jobs(run.jobs_run), len(run.jobs_run), left=3)
-    rows = [_attempt(attempt) for attempt in run.attempts[:_MAX_JOBS]]
-    page.print_table("jobs", _ATTEMPT, rows, len(run.attempts), left=0)
-    page.print_batches(run.batches)
-    rows = [_calibration(each) for each in run.calibrations]
-    page.print_table("calibration (medians over the qubits)", _CALIBRATION, rows, len(rows))
+    page.print_table("jobs", _JOB, _jobs(run), len(run.jobs_run), left=3)
+    page.print_table("jobs", _ATTEMPT, run.attempts[:_MAX_JOBS], len(run.attempts), left=0)
+    page.print_lines("batch" if len(run.batches) == 1 else "batches", map(_batch, run.batches))
+    calibrations = run.calibrations
+    page.print_table(
+        "calibration (medians over the qubits)", _CALIBRATION, calibrations, len(calibrations)
+    )
     if run.schema is not None:
         page.print_facts(_software(run.software), "software")
     return text.getvalue()
@@ -93,16 +93,11 @@ class _Page:
             folder = path.parent
         else:
             return
-        self._print("missing", *map(self._text, lines))
+        self.print_lines("missing", lines)
         if run.can_resume:
             # On one line however long, to be copied.
             command = f"  to go on: python -m qexp resume {shlex.quote(str(folder))}"
             self._out.print(self._text(command), soft_wrap=True)
-
-    def print_batches(self, batches: Sequence[Mapping[str, Any]]) -> None:
-        if batches:
-            heading = "batch" if len(batches) == 1 else "batches"
-            self._print(heading, *(self._text(_batch(batch)) for batch in batches))
 
     def print_facts(self, facts: Iterable[tuple[str, str]], heading: str = "") -> None:
         grid = Table.grid(padding=(0, 2))
@@ -114,19 +109,14 @@ class _Page:
         self._print(heading, grid)
 
     def print_table(
-        self,
-        heading: str,
-        headers: Sequence[str],
-        rows: Sequence[Sequence[str]],
-        num_all: int,
-        left: int = 1,
+        self, heading: str, columns: Columns, items: Sequence[Any], num_all: int, left: int = 1
     ) -> None:
         """Print a table; the first columns and the last are texts, which takes the room left."""
-        if not rows:
+        if not items:
             return
         table = Table(box=None, padding=(0, 1), pad_edge=False)
-        last = len(headers) - 1
-        for position, header in enumerate(headers):
+        last = len(columns) - 1
+        for position, header in enumerate(columns):
             table.add_column(
                 header,
                 justify="left" if position < left or position == last else "right",
@@ -134,9 +124,13 @@ class _Page:
                 no_wrap=position != last,
                 header_style="dim",
             )
-        for row in rows:
-            table.add_row(*map(self._text, row))
-        self._print(heading, table, *map(Text, _more(num_all - len(rows))))
+        for item in items:
+            table.add_row(*(self._text(cell(item)) for cell in columns.values()))
+        self._print(heading, table, *map(Text, _more(num_all - len(items))))
+
+    def print_lines(self, heading: str, lines: Iterable[str]) -> None:
+        if texts := [self._text(line) for line in lines]:
+            self._print(heading, *texts)
 
     def _print(self, heading: str, *lines: RenderableType) -> None:
         if heading:
@@ -202,27 +196,10 @@ def _missing(missing: MissingPubs) -> str:
     return f"PUBs {_range(missing)} of {missing.workload}: {job}{missing.reason}"
 
 
-def _jobs(jobs: Sequence[JobRecord]) -> list[Sequence[str]]:
-    """Return the rows of jobs, failed ones first where not all are listed."""
-    listed = sorted(jobs, key=lambda job: job.state == "DONE")[:_MAX_JOBS]
-    return [
-        (
-            job.workload,
-            _range(job),
-            job.state if job.attempt == 1 else f"{job.state} (try {job.attempt})",
-            _duration(seconds_between(job.created, job.running)),
-            _duration(seconds_between(job.running, job.finished)),
-            _duration(job.usage_s),
-            _duration(job.predicted_qpu_s),
-            job.job_id or "none",
-        )
-        for job in sorted(listed, key=lambda job: job.index)
-    ]
-
-
-def _attempt(attempt: Mapping[str, Any]) -> Sequence[str]:
-    names = ("partition", "attempt", "state")
-    return *(str(attempt[name]) for name in names), attempt["job_id"] or "not known"
+def _jobs(run: RunSummary) -> list[JobRecord]:
+    """Return the jobs to list, failed ones first where not all are."""
+    listed = sorted(run.jobs_run, key=lambda job: job.state == "DONE")[:_MAX_JOBS]
+    return sorted(listed, key=lambda job: job.index)
 
 
 def _batch(batch: Mapping[str, Any]) -> str:
@@ -231,17 +208,6 @@ def _batch(batch: Mapping[str, Any]) -> str:
     words.append(f"mode {batch['mode']}" if batch.get("mode") else "")
     words.append(f"max_time {batch['max_time']} s" if batch.get("max_time") else "")
     return ", ".join(word for word in words if word)
-
-
-def _calibration(calibration: Calibration) -> Sequence[str]:
-    return (
-        _moment(calibration.date)[:16],
-        _age(calibration.age_s),
-        _scaled(calibration.median_t1_s, 1e6, "µs"),
-        _scaled(calibration.median_t2_s, 1e6, "µs"),
-        _scaled(calibration.median_readout_error, 100, "%"),
-        ("start, " if calibration.is_at_start else "") + f"{calibration.jobs} jobs",
-    )
 
 
 def _software(software: Software) -> Iterator[tuple[str, str]]:
@@ -282,3 +248,29 @@ def _scaled(value: float | None, factor: float, unit: str) -> str:
 def _format(value: float | None, text: Callable[[float], str]) -> str:
     """Format a finite number; nothing is shown for any other."""
     return text(value) if value is not None and math.isfinite(value) else ""
+
+
+_JOB: Final[Columns] = {
+    "workload": lambda job: job.workload,
+    "PUBs": _range,
+    "state": lambda job: job.state if job.attempt == 1 else f"{job.state} (try {job.attempt})",
+    "queued": lambda job: _duration(seconds_between(job.created, job.running)),
+    "ran": lambda job: _duration(seconds_between(job.running, job.finished)),
+    "usage": lambda job: _duration(job.usage_s),
+    "predicted": lambda job: _duration(job.predicted_qpu_s),
+    "job": lambda job: job.job_id or "none",
+}
+_ATTEMPT: Final[Columns] = {
+    "partition": lambda attempt: str(attempt["partition"]),
+    "attempt": lambda attempt: str(attempt["attempt"]),
+    "state": lambda attempt: attempt["state"],
+    "job": lambda attempt: attempt["job_id"] or "not known",
+}
+_CALIBRATION: Final[Columns] = {
+    "date": lambda one: _moment(one.date)[:16],
+    "age at start": lambda one: _age(one.age_s),
+    "T1": lambda one: _scaled(one.median_t1_s, 1e6, "µs"),
+    "T2": lambda one: _scaled(one.median_t2_s, 1e6, "µs"),
+    "readout error": lambda one: _scaled(one.median_readout_error, 100, "%"),
+    "used by": lambda one: ("start, " if one.is_at_start else "") + f"{one.jobs} jobs",
+}
