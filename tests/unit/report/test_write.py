@@ -57,7 +57,7 @@ def test_a_partial_run_says_on_top_what_is_missing_and_why(hostile: str):
     text = Page(hostile).text
     alert = text.index("2 of 6 PUBs have no result.")
     assert alert < text.index("Results")
-    assert "PUBs 3–4 of 'main' (1 job): ERROR, transient (code 9999): <script>" in text
+    assert "PUBs 3-4 of 'main' (1 job): ERROR, transient (code 9999): <script>" in text
 
 
 def test_figures_are_inline_and_described(hostile: str):

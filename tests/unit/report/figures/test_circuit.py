@@ -7,8 +7,7 @@ import pytest
 from qiskit import QuantumCircuit, transpile
 from qiskit.circuit import Parameter
 
-from qexp.report.figures.angles import angle
-from qexp.report.figures.circuit import MAX_QUBITS, draw_circuit
+from qexp.report.figures.circuit import MAX_QUBITS, angle_text, draw_circuit
 
 
 def drawn(circuit: QuantumCircuit) -> tuple[str, str]:
@@ -101,4 +100,4 @@ def test_an_empty_circuit_is_no_trouble():
     [(math.pi, "π"), (-3 * math.pi / 4, "−3π/4"), (0.1, "0.1"), (0.0, "0"), (-2.5, "−2.5")],
 )
 def test_angles(value: float, text: str):
-    assert angle(value) == text
+    assert angle_text(value) == text

@@ -1,0 +1,126 @@
+"""The runs of a folder, what was swept over them, and how good each was."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from qexp.archive.read import open_archive
+from qexp.archive.schema import ARCHIVE_NAME
+from qexp.archive.verify import intact
+from qexp.errors import ArchiveError, ConfigError
+from qexp.listing.find import runs_below
+from qexp.report.facts import RunFacts, read_facts
+from qexp.report.text import is_finite
+from qexp.report.workload_results import MAX_PUBS, WorkloadResults, read_workload
+
+MAX_RUNS = 500
+_ALL_PUBS = 6000
+"""PUBs of all runs of a sweep together that are compared with ideal distributions."""
+_LEAST_PUBS = 8
+_KEY = re.compile(r"\+{0,2}(?P<key>[^=~]+)=(?P<value>.*)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class SweptRun:
+    """One run of a sweep.
+
+    Attributes:
+        folder: Its folder.
+        run_id: Its id, or the name of its folder.
+        status: As in the archive, or `"unreadable"`.
+        problem: Why it cannot be read, in one line, or `""`.
+        experiment: Name of the experiment.
+        title: Title as declared, or `""`.
+        seed: The seed.
+        overrides: Key -> value of its command line.
+        facts: Size, progress and cost.
+        workloads: Its results.
+    """
+
+    folder: Path
+    run_id: str
+    status: str
+    problem: str = ""
+    experiment: str = ""
+    title: str = ""
+    seed: int = 0
+    overrides: tuple[tuple[str, str], ...] = ()
+    facts: RunFacts = field(default_factory=RunFacts)
+    workloads: tuple[WorkloadResults, ...] = ()
+
+    def value(self, key: str) -> str:
+        """Return the value of a key in its overrides, `""` where it was not set."""
+        return dict(self.overrides).get(key, "")
+
+
+def read_sweep(folder: Path) -> tuple[SweptRun, ...]:
+    """Read the runs below a folder, by path: those that `qexp.listing.find.runs_below` finds.
+
+    Raises:
+        ConfigError: There is no such folder, no run in it, or more than 500.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} does not exist; name a run, or a folder with runs")
+    folders = sorted(run.folder for run in runs_below(folder))
+    if not folders:
+        raise ConfigError(
+            f"{folder} holds no run: there is no {ARCHIVE_NAME} in it; name a run, or a folder "
+            f"with runs, such as outputs/EXPERIMENT/SWEEP_ID"
+        )
+    if len(folders) > MAX_RUNS:
+        raise ConfigError(
+            f"{folder} holds {len(folders):,} runs, a page compares at most {MAX_RUNS}: name a "
+            f"folder with fewer, such as one sweep"
+        )
+    most = max(_LEAST_PUBS, min(MAX_PUBS, _ALL_PUBS // len(folders)))
+    return tuple(_read(run, most) for run in folders)
+
+
+def swept_keys(runs: Sequence[SweptRun]) -> tuple[str, ...]:
+    """Return the keys whose values differ between runs; the seed only if nothing else does."""
+    readable = [run for run in runs if not run.problem]
+    keys = dict.fromkeys(key for run in readable for key, _ in run.overrides)
+    swept = [key for key in keys if len({run.value(key) for run in readable}) > 1]
+    return tuple(key for key in swept if key != "seed") or tuple(swept)
+
+
+def _read(folder: Path, max_pubs: int) -> SweptRun:
+    try:
+        if not (folder / ARCHIVE_NAME).is_file():
+            problem = f"it is not sealed; python -m qexp resume {folder.name} goes on with it"
+            return SweptRun(folder, folder.name, "unreadable", problem)
+        with open_archive(intact(folder)) as archive:
+            return SweptRun(
+                folder,
+                archive.run_id,
+                archive.status,
+                experiment=archive.experiment,
+                title=str(archive.metadata.get("title") or ""),
+                seed=archive.seed,
+                overrides=tuple(map(_override, archive.overrides)),
+                facts=read_facts(archive, list(archive.jobs)),
+                workloads=tuple(read_workload(archive, n, max_pubs) for n in archive.workloads),
+            )
+    except PermissionError:
+        return SweptRun(folder, folder.name, "unreadable", "no permission to read its folder")
+    except ArchiveError as error:
+        # The page names no path of the machine it was made on.
+        problem = str(error).replace(f"{folder}/", "").replace(str(folder), folder.name)
+        return SweptRun(folder, folder.name, "unreadable", problem)
+
+
+def _override(text: str) -> tuple[str, str]:
+    match = _KEY.fullmatch(text)
+    return (match["key"], match["value"]) if match else (text, "")
+
+
+def number_in(text: str) -> float | None:
+    """Read a swept value that is a finite number, None for any other."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if is_finite(value) else None
