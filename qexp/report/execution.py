@@ -11,7 +11,7 @@ from qexp.report.facts import RunFacts
 from qexp.report.figures.charts import Spot, draw_spots, extent
 from qexp.report.figures.plot import Axis, Plot, whole_ticks
 from qexp.report.figures.svg import Drawing, Figure
-from qexp.report.figures.timeline import Bar, Period, merge_periods, time_line
+from qexp.report.figures.timeline import Bar, Period, draw_time_line, merge_periods
 from qexp.report.text import cut_line, duration, is_finite, number, percent, plural
 from qexp.text import parse_time
 
@@ -27,20 +27,14 @@ class ExecutionSection:
     """Jobs in time, and what they cost.
 
     Attributes:
-        num_failed: Jobs without result.
-        num_unsent: Partitions that were never submitted.
-        time_line: Jobs in time; None where no job has times.
-        num_timed: Jobs that have.
-        has_spans: Whether any of them has execution spans.
+        timed: Jobs whose times are known, in order of submission.
+        time_line: These jobs in time; None where there is none.
         usage: Predicted and charged seconds of every job.
         listed: Jobs to list, failed ones first where not all are.
     """
 
-    num_failed: int
-    num_unsent: int
+    timed: Sequence[JobRecord]
     time_line: Drawing | None
-    num_timed: int
-    has_spans: bool
     usage: Figure
     listed: Sequence[JobRecord]
 
@@ -51,16 +45,11 @@ def execution_section(
     """Draw and list the jobs of a run, of which there is at least one."""
     timed = [job for job in jobs if parse_time(job.created) and parse_time(job.finished)]
     timed.sort(key=lambda job: (job.created, job.index))
-    failed_first = sorted(jobs, key=lambda job: (job.state == "DONE", job.index))
-    return ExecutionSection(
-        num_failed=sum(job.state != "DONE" for job in jobs),
-        num_unsent=len(archive.partitions) - len({job.partition for job in jobs}),
-        time_line=_time_line(archive, timed) if timed else None,
-        num_timed=len(timed),
-        has_spans=any(job.spans for job in timed),
-        usage=_usage(jobs, facts),
-        listed=jobs if len(jobs) <= _MAX_ROWS else failed_first[:_MAX_ROWS],
-    )
+    time_line = _time_line(archive, timed) if timed else None
+    if len(jobs) > _MAX_ROWS:
+        failed_first = sorted(jobs, key=lambda job: (job.state == "DONE", job.index))
+        return ExecutionSection(timed, time_line, _usage(jobs, facts), failed_first[:_MAX_ROWS])
+    return ExecutionSection(timed, time_line, _usage(jobs, facts), jobs)
 
 
 def _usage(jobs: Sequence[JobRecord], facts: RunFacts) -> Figure:
@@ -109,7 +98,7 @@ def _time_line(archive: Archive, jobs: Sequence[JobRecord]) -> Drawing:
             closed = since(str((batch.final or {}).get("closed_at") or ""))
             batches.append(((start - origin).total_seconds(), end if closed is None else closed))
     start_text = f"{origin:%-d %B %Y, %H:%M:%S} UTC"
-    return time_line(
+    return draw_time_line(
         f"Time line of {plural(len(jobs), 'job')} since {start_text}",
         start_text,
         [_bar(job, since) for job in jobs],
@@ -138,10 +127,9 @@ def _bar(job: JobRecord, since: Any) -> Bar:
         tip += f", {duration(sum(stop - start for start, stop in merged))} in spans"
     if job.error:
         tip += f"; {cut_line(job.error)}"
+    note = "" if job.usage_s is None else f"charged {duration(job.usage_s)}"
     if job.state != "DONE":
         note = job.state.lower() + (f": {job.failure}" if job.failure else "")
-    else:
-        note = "" if job.usage_s is None else f"charged {duration(job.usage_s)}"
     return Bar(
         name=f"{job.index + 1}" + (f" · try {job.attempt}" if job.attempt > 1 else ""),
         note=note,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from qexp.archive.read import Archive
     from qexp.archive.records import JobRecord
 
-_FIRST = ("qexp", "qiskit", "qiskit-aer", "qiskit-ibm-runtime", "numpy", "scipy", "rustworkx")
+_MAIN = ("qexp", "qiskit", "qiskit-aer", "qiskit-ibm-runtime", "numpy", "scipy", "rustworkx")
 _MAX_DETAILS = 300
 _MAX_TEXT = 60_000
 
@@ -23,19 +23,10 @@ def command(archive: Archive) -> str:
     return shlex.join(["python", "-m", "qexp", *archive.overrides])
 
 
-def software(environment: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Return names and versions of what a run was made with, the important packages first."""
-    installed = dict(item.partition("==")[::2] for item in environment["distributions"])
-    commit = environment["git_commit"]
-    state = " with uncommitted changes" if environment["git_dirty"] else ""
-    listed = ("python", "platform", "git_commit", "git_dirty", "git_diff", "distributions")
-    return [
-        ("Python", environment["python"]),
-        ("Platform", environment["platform"]),
-        *((name, installed[name]) for name in _FIRST if name in installed),
-        ("Git commit", f"{commit}{state}" if commit else "not in a git repository"),
-        *((k, json_text(v)) for k, v in environment.items() if k not in listed),
-    ]
+def main_packages(distributions: list[str]) -> list[tuple[str, str]]:
+    """Return names and versions of the packages that matter most."""
+    installed = dict(item.partition("==")[::2] for item in distributions)
+    return [(name, installed[name]) for name in _MAIN if name in installed]
 
 
 def first_options(jobs: Iterable[JobRecord]) -> dict[str, Any]:

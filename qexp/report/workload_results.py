@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit.primitives import PubResult
 
+    from qexp.archive.planned import PubTable
     from qexp.archive.read import Archive
 
 MAX_PUBS = 500
@@ -176,23 +178,26 @@ def read_workload(archive: Archive, name: str, max_pubs: int = MAX_PUBS) -> Work
     Raises:
         ArchiveError: The archive is damaged.
     """
-    stored, pubs, isa = archive.results[name], archive.pubs(name), archive.circuits(name, isa=True)
+    stored, table, pubs = archive.results[name], archive.pub_table(name), archive.pubs(name)
+    isa_circuits = archive.circuits(name, isa=True)
     # Without any result, the circuits are shown all the same.
-    shown = evenly_spaced(stored.available or range(len(pubs)), max_pubs)
-    results = WorkloadResults(name, len(pubs), len(stored.available), shown)
+    shown = evenly_spaced(stored.available or range(len(table)), max_pubs)
+    results = WorkloadResults(name, len(table), len(stored.available), shown)
     ideal = _IdealDevice()
     for index in shown:
-        pub = pubs[index]
-        size = _measure_circuit(isa[index], results)
-        if hasattr(pub, "observables"):
-            results.kind = "estimator"
+        summary = table[index]
+        results.kind = summary.kind
+        entangling = _count_gates(isa_circuits[index], results)
+        size = CircuitSize(summary.isa_depth, summary.isa_size, entangling)
+        results.sizes.append(size)
         room = MAX_POINTS - len(results.sampled) - len(results.estimated) - results.num_not_finite
         if not stored.available or room <= 0:
             continue
+        pub, result = pubs[index], stored[index]
         if results.kind == "sampler":
-            results.sampled += _sampled(index, pub, stored[index], size, ideal, room)
+            results.sampled += _sampled(index, pub, result, size, ideal, room)
         else:
-            points = list(_estimated(index, pub, stored[index], ideal, room))
+            points = list(_estimated(index, pub, result, table, ideal, room))
             results.estimated += [point for point in points if is_finite(point.ev)]
             results.num_not_finite += sum(not is_finite(point.ev) for point in points)
     return results
@@ -205,8 +210,8 @@ def evenly_spaced(items: Sequence[int], count: int) -> tuple[int, ...]:
     return tuple(items[k] for k in np.linspace(0, len(items) - 1, count).round().astype(int))
 
 
-def _measure_circuit(circuit: QuantumCircuit, results: WorkloadResults) -> CircuitSize:
-    """Note the size of an ISA circuit, and the qubits and pairs that it uses."""
+def _count_gates(circuit: QuantumCircuit, results: WorkloadResults) -> int:
+    """Note the qubits and pairs that an ISA circuit uses; count gates on two or more qubits."""
     position = {qubit: k for k, qubit in enumerate(circuit.qubits)}
     entangling = 0
     for item in circuit.data:
@@ -216,13 +221,11 @@ def _measure_circuit(circuit: QuantumCircuit, results: WorkloadResults) -> Circu
             entangling += len(qubits) > 1
             if len(qubits) == 2:
                 results.used_pairs[min(qubits), max(qubits)] += 1
-    size = CircuitSize(circuit.depth(), circuit.size(), entangling)
-    results.sizes.append(size)
-    return size
+    return entangling
 
 
 def _sampled(
-    pub: int, coerced: Any, result: PubResult, size: CircuitSize, ideal: _IdealDevice, room: int
+    index: int, pub: Any, result: PubResult, size: CircuitSize, ideal: _IdealDevice, room: int
 ) -> Iterator[SampledPoint]:
     """The counts of a Sampler PUB, all registers joined."""
     registers = [name for name, value in result.data.items() if hasattr(value, "get_counts")]
@@ -231,13 +234,13 @@ def _sampled(
     bits = result.data[registers[0]] if len(registers) == 1 else result.join_data(registers)
     for point in islice(np.ndindex(*bits.shape), room):
         counts = counts_of(bits[point] if point else bits)
-        expected = ideal.probabilities(coerced, point)
+        expected = ideal.probabilities(pub, point)
         fidelity = hellinger_fidelity(counts, expected) if expected and counts else None
-        yield SampledPoint(pub, _label(pub, point), size, counts, expected, fidelity)
+        yield SampledPoint(index, _label(index, point), size, counts, expected, fidelity)
 
 
 def _estimated(
-    pub: int, coerced: Any, result: PubResult, ideal: _IdealDevice, room: int
+    index: int, pub: Any, result: PubResult, table: PubTable, ideal: _IdealDevice, room: int
 ) -> Iterator[EstimatedPoint]:
     """The expectation values of an Estimator PUB."""
     data = result.data
@@ -245,27 +248,24 @@ def _estimated(
         return
     evs = np.asarray(data["evs"], dtype=float)
     stds = np.asarray(data["stds"] if "stds" in data else evs * 0, dtype=float)
-    values, observables = coerced.parameter_values, coerced.observables
-    value_of, observable_of = np.broadcast_arrays(
-        np.arange(values.size).reshape(values.shape),
-        np.arange(observables.size).reshape(observables.shape),
-    )
-    settings = values.as_array().ravel() if values.num_parameters == 1 else None
-    terms = [_format_terms(each) for each in observables.ravel().tolist()]
-    named: Any = (coerced.circuit.metadata or {}).get("observables")
-    is_named = isinstance(named, list) and observables.shape == (len(named),)
-    exact = ideal.values(coerced)
+    terms: Any = table.observables(index)
+    names: Any = terms
+    named: Any = (pub.circuit.metadata or {}).get("observables")
+    if isinstance(named, list) and pub.observables.shape == (len(named),):
+        names = np.broadcast_to(np.array([str(name) for name in named], dtype=object), evs.shape)
+    values = table.parameter_values(index)
+    exact = ideal.values(pub)
     for point in islice(np.ndindex(*evs.shape), room):
-        observable = int(observable_of[point])
+        observable = _format_terms(terms[point])
         yield EstimatedPoint(
-            pub,
-            _label(pub, point),
-            str(named[observable]) if is_named else terms[observable],
-            terms[observable],
+            index,
+            _label(index, point),
+            observable if names is terms else names[point],
+            observable,
             float(evs[point]),
             _finite(stds[point]) or 0.0,
             None if exact is None else _finite(exact[point]),
-            None if settings is None else _finite(settings[int(value_of[point])]),
+            _finite(values[point][0]) if values.shape[-1] == 1 else None,
         )
 
 
@@ -283,7 +283,7 @@ class _IdealDevice:
         if not self._affords(circuit):
             return None
         try:
-            bound = pub.parameter_values.bind(circuit, point) if circuit.parameters else circuit
+            bound = pub.parameter_values.bind(circuit, point) if circuit.num_parameters else circuit
         except _UNBOUND:
             return None
         ideal = ideal_probabilities(bound, MAX_IDEAL_QUBITS)
@@ -312,10 +312,12 @@ def _label(pub: int, point: tuple[int, ...]) -> str:
     return f"PUB {pub}" + (f" [{', '.join(map(str, point))}]" if point else "")
 
 
-def _format_terms(terms: Mapping[str, float]) -> str:
-    """`ZZI`, `0.5·ZZ − 1.25·XI`."""
+def _format_terms(observable: str) -> str:
+    """An observable as `PubTable` has it as `ZZI`, `0.5·ZZ − 1.25·XI`."""
+    if not observable.startswith("{"):
+        return observable
     texts = []
-    for pauli, weight in terms.items():
+    for pauli, weight in json.loads(observable).items():
         size = "" if abs(weight) == 1 else f"{abs(weight):.4g}·"
         texts.append(f"{'−' if weight < 0 else '+'} {size}{pauli}")
     joined = " ".join(texts)

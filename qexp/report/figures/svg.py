@@ -103,7 +103,8 @@ class Drawing:
             f' {key}="{value if isinstance(value, str) else _n(value)}"'
             for key, value in attributes.items()
         )
-        inner = _escaped(content) + (f"<title>{_escaped(tip)}</title>" if tip else "")
+        inner = _escaped(content) if content else ""
+        inner += f"<title>{_escaped(tip)}</title>" if tip else ""
         end = f">{inner}</{tag}>" if inner else "/>"
         self._shapes.append(f'<{tag} class="{name}"{where}{end}')
 

@@ -51,7 +51,9 @@ def merge_periods(periods: Iterable[Period]) -> tuple[Period, ...]:
     return tuple(merged)
 
 
-def time_line(label: str, origin: str, bars: Sequence[Bar], batches: Sequence[Period]) -> Drawing:
+def draw_time_line(
+    label: str, origin: str, bars: Sequence[Bar], batches: Sequence[Period]
+) -> Drawing:
     """Draw one row per job, in order, over a band for each batch.
 
     Args:

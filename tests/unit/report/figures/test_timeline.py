@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qexp.report.figures.timeline import Bar, merge_periods, time_line
+from qexp.report.figures.timeline import Bar, draw_time_line, merge_periods
 
 
 def count(svg: str, name: str) -> int:
@@ -26,7 +26,7 @@ def test_a_failed_job_is_marked_and_spans_are_drawn_once():
         Bar("1", "charged 2 s", "fine", (0, 1), (1, 3), ((1.0, 3.0),), False),
         Bar("2", "error: transient", "bad", (0, 2), None, (), True),
     ]
-    svg = time_line("t", "noon", bars, [(0, 3)]).__html__()
+    svg = draw_time_line("t", "noon", bars, [(0, 3)]).__html__()
     assert count(svg, "span") == count(svg, "running") == 1
     assert count(svg, "queued-failed") == 1
     assert "seconds since noon" in svg
@@ -35,4 +35,4 @@ def test_a_failed_job_is_marked_and_spans_are_drawn_once():
 
 def test_very_many_jobs_are_drawn_in_bounded_space():
     bars = [Bar(str(k), "", "", (k, k + 1), (k + 1, k + 2), (), False) for k in range(3000)]
-    assert time_line("t", "noon", bars, []).height < 1100
+    assert draw_time_line("t", "noon", bars, []).height < 1100
