@@ -9,8 +9,7 @@ from inspect import isfunction
 from statistics import median
 from typing import Any, Final
 
-from qexp.report import provenance, text
-from qexp.report.results import left_out
+from qexp.report import filters, text
 from qexp.text import one_line
 
 #: No source of anything but the one style sheet in the page, by its digest, and an empty icon.
@@ -18,13 +17,13 @@ _POLICY: Final = (
     "default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; "
     "form-action 'none'"
 )
-#: Functions that templates use as filters: all of these modules, and three more.
+#: Functions that templates use as filters: all of these modules, and two more.
 _FILTERS: Final = {
     name: function
-    for module in (text, provenance)
+    for module in (text, filters)
     for name, function in vars(module).items()
     if isfunction(function) and function.__module__ == module.__name__
-} | {"left_out": left_out, "median": median, "one_line": one_line}
+} | {"median": median, "one_line": one_line}
 
 
 def render(template: str, **values: Any) -> str:

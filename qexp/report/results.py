@@ -74,16 +74,6 @@ def results_section(results: WorkloadResults) -> ResultsSection:
     )
 
 
-def left_out(count: int) -> str:
-    """Return a sentence on expectation values that are not shown, `""` for none."""
-    are = "is" if count == 1 else "are"
-    return (
-        f"{plural(count, 'expectation value')} that {are} not finite {are} left out."
-        if count
-        else ""
-    )
-
-
 def representatives(results: WorkloadResults) -> list[tuple[str, SampledPoint]]:
     """Return the best, the median and the worst points by fidelity, with names.
 

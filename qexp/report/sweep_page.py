@@ -16,9 +16,8 @@ import numpy as np
 from qexp.report.figures.charts import NUM_COLOURS, Spot, draw_spots, extent
 from qexp.report.figures.plot import Axis, Plot
 from qexp.report.figures.svg import Figure
-from qexp.report.results import left_out
 from qexp.report.sweep_runs import SweptRun, number_in, read_sweep, swept_keys
-from qexp.report.text import is_finite, number, plural
+from qexp.report.text import is_finite, left_out, number, plural
 from qexp.report.workload_results import WorkloadResults
 
 PAGE_NAME = "report.html"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable
 from datetime import UTC
-from statistics import median
 
 from qexp.redact import redact
 from qexp.text import format_duration, one_line, parse_time
@@ -89,20 +87,6 @@ def duration(seconds: float | None) -> str:
     return f"{number(seconds * 1e6)}µs" if seconds else "0s"
 
 
-def commas(count: int) -> str:
-    """Format a whole number: `2,000`."""
-    return f"{count:,}"
-
-
-def spread(counts: Iterable[int]) -> str:
-    """Format counts as their median and range: `98 (10 to 239)`."""
-    ordered = sorted(counts)
-    if not ordered:
-        return ""
-    low, high = ordered[0], ordered[-1]
-    return f"{median(ordered):,.0f}" + (f" ({low:,} to {high:,})" if low != high else "")
-
-
 def upper_first(sentence: str) -> str:
     """Return a sentence with its first letter as a capital."""
     return sentence[:1].upper() + sentence[1:]
@@ -111,18 +95,6 @@ def upper_first(sentence: str) -> str:
 def plural(count: int, noun: str) -> str:
     """Format a number of things: `1 job`, `2,000 jobs`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def clock(text: str) -> str:
-    """Format an ISO 8601 time without its year, `""` where it is no time."""
-    time = parse_time(text)
-    return f"{time:%-d %b, %H:%M:%S}" if time else ""
-
-
-def seconds_between(start: str, stop: str) -> float | None:
-    """Return the seconds between two ISO 8601 times, at least 0, None where one is no time."""
-    first, last = parse_time(start), parse_time(stop)
-    return max(0.0, (last - first).total_seconds()) if first and last else None
 
 
 def cut_line(text: str | None, most: int = 200) -> str:
@@ -135,3 +107,11 @@ def date(text: str) -> str:
     """Format an ISO 8601 time in UTC for people; any other text stays as it is."""
     time = parse_time(text)
     return time.astimezone(UTC).strftime("%-d %B %Y, %H:%M UTC") if time else text
+
+
+def left_out(count: int) -> str:
+    """Return a sentence on expectation values that are not shown, `""` for none."""
+    if not count:
+        return ""
+    are = "is" if count == 1 else "are"
+    return f"{plural(count, 'expectation value')} that {are} not finite {are} left out."

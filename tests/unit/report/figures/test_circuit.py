@@ -59,6 +59,15 @@ def test_control_flow_and_unknown_parameters_are_boxes():
     assert ">a_rather_lo…</text>" in svg
 
 
+def test_an_operation_without_parameters_is_a_box():
+    from qiskit.quantum_info import Clifford
+
+    circuit = QuantumCircuit(2)
+    circuit.append(Clifford(QuantumCircuit(2)), [0, 1])
+    svg, note = drawn(circuit)
+    assert (count("gate", svg), note) == (1, "")
+
+
 def test_idle_qubits_of_an_isa_circuit_are_left_out_and_the_others_are_physical():
     circuit = QuantumCircuit(2)
     circuit.h(0)

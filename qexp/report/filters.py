@@ -1,13 +1,15 @@
-"""Texts of the section on provenance: everything that a run depended on."""
+"""Functions that templates use as filters, besides those of `qexp.report.text`."""
 
 from __future__ import annotations
 
 import json
 import shlex
 from collections.abc import Iterable
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from qexp.report.text import number
+from qexp.text import parse_time
 
 if TYPE_CHECKING:
     from qexp.archive.read import Archive
@@ -16,6 +18,32 @@ if TYPE_CHECKING:
 _MAIN = ("qexp", "qiskit", "qiskit-aer", "qiskit-ibm-runtime", "numpy", "scipy", "rustworkx")
 _MAX_DETAILS = 300
 _MAX_TEXT = 60_000
+
+
+def commas(count: int) -> str:
+    """Format a whole number: `2,000`."""
+    return f"{count:,}"
+
+
+def spread(counts: Iterable[int]) -> str:
+    """Format counts as their median and range: `98 (10 to 239)`."""
+    ordered = sorted(counts)
+    if not ordered:
+        return ""
+    low, high = ordered[0], ordered[-1]
+    return f"{median(ordered):,.0f}" + (f" ({low:,} to {high:,})" if low != high else "")
+
+
+def clock(text: str) -> str:
+    """Format an ISO 8601 time without its year, `""` where it is no time."""
+    time = parse_time(text)
+    return f"{time:%-d %b, %H:%M:%S}" if time else ""
+
+
+def seconds_between(start: str, stop: str) -> float | None:
+    """Return the seconds between two ISO 8601 times, at least 0, None where one is no time."""
+    first, last = parse_time(start), parse_time(stop)
+    return max(0.0, (last - first).total_seconds()) if first and last else None
 
 
 def command(archive: Archive) -> str:
