@@ -1,25 +1,40 @@
-"""Run the emulator by hand: prints the environment to set in another shell, ends with Ctrl-C."""
+"""Run the emulator by hand: prints the environment to set in another shell, ends with Ctrl-C.
+
+With `--state FILE` it begins with the sessions and jobs in the file, if there is one, and writes
+its own to it at the end.
+"""
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 from tests.emulator.emulator import IBMEmulator
 
 
 def main() -> None:
     """Serve until interrupted or terminated."""
+    parser = argparse.ArgumentParser(prog="python -m tests.emulator", description=__doc__)
+    parser.add_argument("--state", metavar="FILE", type=Path, help="sessions and jobs, as JSON")
+    state: Path | None = parser.parse_args().state
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with suppress(KeyboardInterrupt), IBMEmulator() as emulator:
+    emulator = IBMEmulator()
+    if state is not None and state.exists():
+        emulator.load(state)
+    with suppress(KeyboardInterrupt), emulator:
         lines = [
             f"export {name}={shlex.quote(value)}" for name, value in emulator.proxy_env.items()
         ]
         sys.stdout.write("\n".join([*lines, ""]))
         sys.stdout.flush()
         signal.pause()
+    # No job runs any more.
+    if state is not None:
+        emulator.save(state)
 
 
 if __name__ == "__main__":

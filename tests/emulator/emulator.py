@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
 import tempfile
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from unittest import mock
 
@@ -65,6 +67,25 @@ class IBMEmulator:
         self._queue.stop()
         self._server.stop()
         self._home.cleanup()
+
+    def save(self, path: str | Path) -> None:
+        """Write all sessions and jobs to a JSON file, which `load` reads.
+
+        Tokens, limits and what was asked to fail are not in it.
+        """
+        text = json.dumps(self._queue.saved(), indent=1)
+        Path(path).write_text(f"{text}\n", encoding="utf-8")
+
+    def load(self, path: str | Path) -> None:
+        """Go on with the sessions and jobs that another emulator saved.
+
+        Jobs that were queued or running are run, unless the queue is held; the time since then does
+        not count towards the `max_ttl` of a session.
+
+        Raises:
+            ValueError: If there is a session or a job already.
+        """
+        self._queue.restore(json.loads(Path(path).read_text(encoding="utf-8")))
 
     @property
     def url(self) -> str:

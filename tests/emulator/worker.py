@@ -12,6 +12,7 @@ from tests.emulator.discovery import Tokens
 from tests.emulator.errors import InvalidJobError, RefusedError
 from tests.emulator.limits import Limits, check_tags
 from tests.emulator.programs import run_program
+from tests.emulator.saved import jobs_from, results_from, sessions_from, to_json
 from tests.emulator.state import BATCH_MAX_TTL_S, PENDING, Failure, Job, JobStatus, Session, now
 
 if TYPE_CHECKING:
@@ -128,6 +129,27 @@ class Queue:
             )
         if not idle:
             raise TimeoutError(f"jobs are still pending after {timeout_s} s")
+
+    def saved(self) -> dict[str, Any]:
+        """Return all sessions and jobs as plain JSON."""
+        with self._changed:
+            return to_json(self.taken, self.jobs, self.sessions, self.results)
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take over the sessions and jobs that another queue saved; queued jobs are run.
+
+        Raises:
+            ValueError: If there is a session or a job already.
+        """
+        with self._changed:
+            if self.sessions or self.taken:
+                raise ValueError("an emulator that has sessions or jobs cannot load others")
+            self.sessions.update(sessions_from(saved))
+            taken, kept = jobs_from(saved)
+            self.taken.extend(taken)
+            self.jobs.update(kept)
+            self.results.update(results_from(saved))
+            self._changed.notify_all()
 
     def open_session(self, instance: str, body: dict[str, Any]) -> dict[str, Any]:
         """`POST /sessions`."""

@@ -1,0 +1,40 @@
+"""The code under test writes the same files as the recorded ones, field by field."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import qexp
+from tests.golden import tree
+from tests.golden.compare import assert_same
+from tests.golden.runs import INPUTS, WRITTEN, installed
+from tests.golden.writing import RUNS, described, write
+
+
+def is_config(where: str) -> bool:
+    # Configs may have keys that were added later.
+    return where.endswith("/config")
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_files_are_as_recorded(tmp_path: Path, name: str):
+    run = write(name, tmp_path)
+    recorded = json.loads((WRITTEN / f"{name}.json").read_text(encoding="utf-8"))
+    found = described(run)
+    files = [each["files"] for each in (recorded, found)]
+    if recorded["software"] != installed():
+        files = [tree.without_values(each) for each in files]
+    assert_same(*files, may_grow=is_config)
+    with qexp.open_archive(run) as archive:
+        assert archive.verify() == []
+        journal = (run / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+        # The last line, that the run was sealed, came after that.
+        assert archive.journal == [json.loads(line) for line in journal[:-1]]
+        sources = {source.name: source.text for source in archive.sources}
+    if name == "sampler":
+        # A file of the user's own.
+        declared = "conf/experiment/written.yaml"
+        assert sources[declared] == (INPUTS / declared).read_text(encoding="utf-8")
