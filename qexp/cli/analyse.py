@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import json
+import sys
 from typing import TYPE_CHECKING
 
 from qexp.errors import AnalysisError, ConfigError, QexpError
 
 if TYPE_CHECKING:
+    from qexp.analysis.evaluate import Evaluated
     from qexp.archive.read import Archive
     from qexp.core.spec import AnalysisSpec
 
@@ -39,19 +41,42 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="allow the recorded config to name analyses of this module or package, besides qexp's "
         "own; may be repeated",
     )
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def run(given: argparse.Namespace) -> int:
     """Make the analyses; the highest exit code of them."""
+    from qexp.analysis.evaluate import evaluate
     from qexp.archive.read import open_archive
     from qexp.archive.verify import intact
+    from qexp.cli.main import say_error
+    from qexp.config import problems
     from qexp.config.runs import log_into
 
+    codes, results = [0], []
     with open_archive(intact(given.run)) as archive:
         specs = _specs(archive, given)
-        _refuse_without_data(archive)
+        if not any(archive.results[workload].available for workload in archive.workloads):
+            raise AnalysisError(
+                f"{archive.path} is {archive.status}: it has no results, so that there is nothing "
+                f"to analyse"
+            )
         log = log_into(archive.path.parent)
-        return max(_analysed(spec, archive, log) for spec in specs)
+        for spec in specs:
+            try:
+                result = evaluate(spec, archive)
+            except QexpError as error:
+                # One line, which stops no other analysis.
+                say_error(problems.of_error(error, log))
+                codes.append(problems.exit_code(error))
+                continue
+            results.append(result)
+            if not given.json:
+                _print(result)
+    if given.json:
+        listed = [{**vars(result), "path": result.path and str(result.path)} for result in results]
+        sys.stdout.write(json.dumps(listed, indent=1) + "\n")
+    return max(codes)
 
 
 def _specs(archive: Archive, given: argparse.Namespace) -> tuple[AnalysisSpec, ...]:
@@ -72,30 +97,10 @@ def _specs(archive: Archive, given: argparse.Namespace) -> tuple[AnalysisSpec, .
     return specs
 
 
-def _refuse_without_data(archive: Archive) -> None:
-    if not any(archive.results[workload].available for workload in archive.workloads):
-        raise AnalysisError(
-            f"{archive.path} is {archive.status}: it has no results, so that there is nothing to "
-            f"analyse"
-        )
-
-
-def _analysed(spec: AnalysisSpec, archive: Archive, log: Path) -> int:
-    """Make one analysis; what goes wrong is one line and stops no other."""
-    import sys
-
-    from qexp.analysis.evaluate import evaluate
-    from qexp.cli.main import say_error
-    from qexp.config import problems
+def _print(result: Evaluated) -> None:
     from qexp.ending import shown_path
     from qexp.text import printable
 
-    try:
-        made = evaluate(spec, archive)
-    except QexpError as error:
-        say_error(problems.of_error(error, log))
-        return problems.exit_code(error)
-    sys.stdout.write(f"{printable(f'{made.name}: {made.summary}')}\n")
-    if made.path is not None:
-        sys.stdout.write(f"  {printable(shown_path(made.path.resolve()))}\n")
-    return 0
+    sys.stdout.write(f"{printable(f'{result.name}: {result.summary}')}\n")
+    if result.path is not None:
+        sys.stdout.write(f"  {printable(shown_path(result.path.resolve()))}\n")

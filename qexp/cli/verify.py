@@ -1,11 +1,10 @@
-"""`verify`: whether archives are what was sealed; names what is damaged."""
+"""`verify`: check that archives are what was sealed; name what is damaged."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from qexp.errors import ArchiveError
@@ -35,43 +34,32 @@ def run(given: argparse.Namespace) -> int:
     """Verify the runs."""
     from qexp.archive.apart import Apart
     from qexp.archive.verify import PROBLEMS
-    from qexp.listing.check import check, named
+    from qexp.listing.check import check_run, paths_to_check
 
-    paths = [path for name in given.runs for path in named(Path(name).expanduser())]
-    say = _silent if given.json else _say
+    paths = [path for name in given.runs for path in paths_to_check(Path(name).expanduser())]
     found: dict[str, list[str]] = {}
     with Apart(PROBLEMS) as apart:
         for path in paths:
-            found[str(path)] = problems = check(path, apart)
-            say(str(path), problems)
+            found[str(path)] = problems = check_run(path, apart)
+            if not given.json:
+                state = "damaged" if problems else "intact"
+                _print([f"{state:<9}{path}", *(f"{'':<9}{problem}" for problem in problems)])
     num_damaged = sum(map(bool, found.values()))
     if given.json:
-        _print_json(found)
+        listed = [
+            {"path": path, "is_intact": not problems, "problems": problems}
+            for path, problems in found.items()
+        ]
+        _print(json.dumps(listed, indent=1).split("\n"))
     elif len(found) > 1:
         counts = f"{len(found) - num_damaged} intact, {num_damaged} damaged"
-        sys.stdout.write(f"{len(found)} runs: {counts}\n")
+        _print([f"{len(found)} runs: {counts}"])
     return ArchiveError.exit_code if num_damaged else 0
 
 
-def _say(path: str, problems: Sequence[str]) -> None:
+def _print(lines: list[str]) -> None:
     from qexp.redact import redact
     from qexp.text import printable
 
-    state = "damaged" if problems else "intact"
-    lines = [f"{state:<9}{path}", *(f"{'':<9}{problem}" for problem in problems)]
     sys.stdout.write(redact("\n".join(map(printable, lines))) + "\n")
     sys.stdout.flush()
-
-
-def _silent(path: str, problems: Sequence[str]) -> None:
-    pass
-
-
-def _print_json(found: Mapping[str, Sequence[str]]) -> None:
-    from qexp.redact import redact
-
-    listed = [
-        {"path": path, "is_intact": not problems, "problems": problems}
-        for path, problems in found.items()
-    ]
-    sys.stdout.write(redact(json.dumps(listed, indent=1)) + "\n")

@@ -11,7 +11,7 @@ from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME
 from qexp.archive.verify import intact
 from qexp.errors import ArchiveError, ConfigError
-from qexp.listing.find import runs_below
+from qexp.listing.find import find_runs
 from qexp.report.facts import RunFacts, read_facts
 from qexp.report.text import is_finite
 from qexp.report.workload_results import MAX_PUBS, WorkloadResults, read_workload
@@ -57,14 +57,14 @@ class SweptRun:
 
 
 def read_sweep(folder: Path) -> tuple[SweptRun, ...]:
-    """Read the runs below a folder, by path: those that `qexp.listing.find.runs_below` finds.
+    """Read the runs below a folder, by path: those that `qexp.listing.find.find_runs` finds.
 
     Raises:
         ConfigError: There is no such folder, no run in it, or more than 500.
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder} does not exist; name a run, or a folder with runs")
-    folders = sorted(run.folder for run in runs_below(folder))
+    folders = sorted(run.folder for run in find_runs(folder))
     if not folders:
         raise ConfigError(
             f"{folder} holds no run: there is no {ARCHIVE_NAME} in it; name a run, or a folder "

@@ -7,7 +7,7 @@ import h5py
 import pytest
 
 from qexp.archive.stamp import stamp
-from qexp.listing.entry import LISTED
+from qexp.listing.summary import LISTED
 from tests.unit.archive.samples import sampler_jobs, write_run
 from tests.unit.cli.conftest import Command
 from tests.unit.listing.runs import KINDS

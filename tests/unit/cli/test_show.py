@@ -26,7 +26,7 @@ from tests.unit.cli.conftest import Command
 def test_a_partial_run_on_a_page(
     command: Command, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qexp.cli.show_page._WIDTH", 80)
+    monkeypatch.setattr("qexp.cli.show._WIDTH", 80)
     ended = command("show", runs / "e" / "r1-partial")
     assert ended.code == 0
     # But for the command that is to be copied.

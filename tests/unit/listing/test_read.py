@@ -11,8 +11,8 @@ from qexp.archive.store import RunStore
 from qexp.batch.journal import Journal
 from qexp.batch.ledger import BatchOpened, Interrupted, Started, Submitted, Submitting
 from qexp.errors import ArchiveError
-from qexp.listing.summary import seconds_between, summarise
-from qexp.listing.unfinished import summarise_unfinished
+from qexp.listing.read import summarise_sealed, summarise_unfinished
+from qexp.listing.summary import seconds_between
 from tests.unit.archive.samples import (
     estimator_pub,
     header,
@@ -26,7 +26,7 @@ from tests.unit.archive.samples import (
 
 
 def summary(path: Path) -> dict[str, Any]:
-    (known,) = summarise(str(path))
+    known = summarise_sealed(path).to_json()
     assert json.loads(json.dumps(known)) == known
     return known
 
@@ -107,7 +107,7 @@ def test_a_damaged_file_is_said_to_be_or_refused(runs: Path) -> None:
 
 
 def test_an_unfinished_run_says_which_jobs_are_out(runs: Path) -> None:
-    (known,) = summarise_unfinished(str(runs / "e" / "r4-unfinished"))
+    known = summarise_unfinished(runs / "e" / "r4-unfinished").to_json()
     assert known["status"] == "unfinished"
     assert [(one["job_id"], one["state"]) for one in known["attempts"]] == [
         ("job-0", "DONE"),

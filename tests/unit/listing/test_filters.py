@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qexp.errors import ConfigError
-from qexp.listing.entry import Entry
-from qexp.listing.where import matching, ordered, parse, values_of
+from qexp.listing.filters import matching, ordered, parse, values_of
+from qexp.listing.summary import RunEntry
 
 
-def run(run_id: str, status: Any = "complete", config: Any = None, **fields: Any) -> Entry:
-    return Entry(status, run_id, config=config or {}, **fields)
+def run(run_id: str, status: Any = "complete", config: Any = None, **fields: Any) -> RunEntry:
+    return RunEntry(status, run_id, config=config or {}, **fields)
 
 
 RUNS = [
@@ -181,7 +181,7 @@ def test_an_unknown_key_is_refused_with_a_close_one() -> None:
     with pytest.raises(ConfigError, match=r"did you mean 'status'.* allowed: status, run_id, "):
         matching(RUNS, parse("statu==complete"))
     with pytest.raises(ConfigError, match=r"did you mean 'circuits.depth'"):
-        ordered(RUNS, "depth", is_reversed=False)
+        ordered(RUNS, "depth", is_descending=False)
 
 
 def test_no_key_is_unknown_where_there_are_no_runs() -> None:
@@ -195,8 +195,8 @@ def test_a_number_is_not_ordered_against_a_text() -> None:
 
 
 def test_runs_are_sorted_and_those_that_lack_the_key_are_last_either_way() -> None:
-    def order(key: str, is_reversed: bool) -> str:
-        return "".join(e.run_id for e in ordered(RUNS, key, is_reversed=is_reversed))
+    def order(key: str, is_descending: bool) -> str:
+        return "".join(e.run_id for e in ordered(RUNS, key, is_descending=is_descending))
 
     assert order("circuits.depth", False) == "abcd"
     assert order("circuits.depth", True) == "cbad"

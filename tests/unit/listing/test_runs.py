@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+import qexp.listing.runs
 from qexp.archive.apart import ApartError
 from qexp.errors import ConfigError
-from qexp.listing import listing
-from qexp.listing.entry import Entry
 from qexp.listing.index import Index
-from qexp.listing.listing import list_runs
+from qexp.listing.read import read_entry
+from qexp.listing.runs import RunTable, list_runs, read_runs
+from qexp.listing.summary import LISTED, RunEntry
 from tests.unit.listing.runs import KINDS, copies
 
 
@@ -27,7 +28,7 @@ class Counted:
     asked: list[str] = []  # noqa: RUF012
 
     def __init__(self, function: str) -> None:
-        assert function == listing._READ
+        assert function == "qexp.listing.read:read_entry"
 
     def __enter__(self) -> Counted:
         return self
@@ -36,8 +37,6 @@ class Counted:
         pass
 
     def each(self, argument: str, patience_s: float) -> Iterator[Any]:
-        from qexp.listing.reading import read_entry
-
         self.asked.append(Path(argument).relative_to(Path(argument).anchor).as_posix())
         if "stuck" in argument:
             raise ApartError(f"{argument} cannot be read: reading it took more than 20 s.")
@@ -47,11 +46,11 @@ class Counted:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(Counted, "asked", [])
-    monkeypatch.setattr(listing, "Apart", Counted)
+    monkeypatch.setattr(qexp.listing.runs, "Apart", Counted)
     return Counted.asked
 
 
-def by_name(entries: list[Entry]) -> dict[str, Entry]:
+def by_name(entries: list[RunEntry]) -> dict[str, RunEntry]:
     found = {}
     for entry in entries:
         path = Path(entry.path)
@@ -60,7 +59,7 @@ def by_name(entries: list[Entry]) -> dict[str, Entry]:
 
 
 def test_every_kind_of_run_is_listed_as_such(runs: Path, index: Index) -> None:
-    entries = by_name(list_runs(runs, index))
+    entries = by_name(read_runs(runs, index))
     assert {name: entry.status for name, entry in entries.items()} == KINDS
     partial = entries["r1-partial"]
     assert (partial.results, partial.pubs, partial.jobs_done, partial.jobs) == (3, 5, 2, 3)
@@ -83,15 +82,15 @@ def test_nothing_is_read_twice_and_a_change_is_noticed(
     runs: Path, index: Index, tmp_path: Path, asked: list[str]
 ) -> None:
     root = copies(runs, tmp_path / "outputs")
-    first = list_runs(root, index)
+    first = read_runs(root, index)
     assert len(asked) == len(KINDS)
     asked.clear()
-    assert list_runs(root, index) == first
+    assert read_runs(root, index) == first
     assert asked == []
 
     shutil.copy(root / "e/r0-complete/run.h5", root / "e/r6-flipped/run.h5")
     shutil.rmtree(root / "e" / "r7-cut")
-    again = by_name(list_runs(root, index))
+    again = by_name(read_runs(root, index))
     assert [name.split("/")[-2] for name in asked] == ["r6-flipped"]
     assert again["r6-flipped"].status == "complete"
     assert "r7-cut" not in again
@@ -100,12 +99,12 @@ def test_nothing_is_read_twice_and_a_change_is_noticed(
 def test_the_index_loses_nothing_when_it_is_deleted_or_damaged(
     runs: Path, index: Index, asked: list[str]
 ) -> None:
-    first = list_runs(runs, index)
+    first = read_runs(runs, index)
     index._path.unlink()
-    assert list_runs(runs, index) == first
+    assert read_runs(runs, index) == first
     index._path.write_bytes(b"rubbish")
-    assert list_runs(runs, index) == first
-    assert list_runs(runs, index, is_fresh=True) == first
+    assert read_runs(runs, index) == first
+    assert read_runs(runs, index, fresh=True) == first
     assert len(asked) == 4 * len(KINDS)
 
 
@@ -114,7 +113,7 @@ def test_one_file_that_hangs_is_one_entry(
 ) -> None:
     root = copies(runs, tmp_path / "outputs")
     (root / "e" / "r0-complete").rename(root / "e" / "stuck")
-    entries = by_name(list_runs(root, index))
+    entries = by_name(read_runs(root, index))
     assert entries["stuck"].status == "unreadable"
     assert "took more than" in (entries["stuck"].problem or "")
     assert entries["r1-partial"].status == "partial"
@@ -129,7 +128,7 @@ def test_no_archive_of_qexp_is_unreadable_not_damaged(index: Index, tmp_path: Pa
             file["data"] = [1]
             if schema:
                 file.attrs["qexp_schema"] = schema
-    entries = list_runs(tmp_path / "o", index)
+    entries = read_runs(tmp_path / "o", index)
     assert [entry.status for entry in entries] == ["unreadable"] * 2
     assert "has schema 9.0" in (entries[0].problem or "")
     assert "not a qexp archive" in (entries[1].problem or "")
@@ -137,17 +136,47 @@ def test_no_archive_of_qexp_is_unreadable_not_damaged(index: Index, tmp_path: Pa
 
 def test_one_archive_or_one_runs_folder_can_be_listed(runs: Path, index: Index) -> None:
     folder = runs / "e" / "r0-complete"
-    (one,) = list_runs(folder, index)
-    assert [one] == list_runs(folder / "run.h5", index)
+    (one,) = read_runs(folder, index)
+    assert [one] == read_runs(folder / "run.h5", index)
     assert one.status == "complete"
 
 
 def test_a_folder_that_does_not_exist_is_refused(index: Index, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="absent does not exist; name the folder"):
-        list_runs(tmp_path / "absent", index)
+        read_runs(tmp_path / "absent", index)
 
 
 def test_progress_is_told(runs: Path, index: Index, asked: list[str]) -> None:
     told: list[tuple[int, int]] = []
-    list_runs(runs, index, progress=lambda done, count: told.append((done, count)))
+    read_runs(runs, index, progress=lambda done, count: told.append((done, count)))
     assert told[-1] == (len(KINDS), len(KINDS))
+
+
+@pytest.fixture
+def table(runs: Path, index: Index) -> RunTable:
+    where = ("status in complete,partial,failed,planned", "circuits.depth==5")
+    return list_runs(str(runs), *where, sort="results", reverse=True, limit=3, index=index)
+
+
+def test_a_table_has_the_runs_that_fulfil_the_conditions(table: RunTable) -> None:
+    assert [run.results for run in table] == [3, 3, 0]
+    assert (len(table), table[0].backend) == (3, "fake_lima")
+    assert table.keys == ("status", "circuits.depth", "results")
+    assert str(table).endswith("4 of 10 runs in " + str(table.root) + f": {COUNTS}; 3 are listed")
+
+
+COUNTS = "1 complete, 1 partial, 1 failed, 1 planned"
+
+
+def test_a_dataframe_has_the_fields_and_the_keys_that_matter(table: RunTable) -> None:
+    frame = table.to_dataframe()
+    assert list(frame.columns) == [*LISTED, "circuits.depth"]
+    assert frame["circuits.depth"].tolist() == [5, 5, 5]
+    assert list(table.to_dataframe("seed", "circuits.x").columns) == [*LISTED, "circuits.x"]
+    assert "fake_lima" in table._repr_html_()
+
+
+def test_a_key_that_differs_between_the_runs_is_a_column(runs: Path, index: Index) -> None:
+    frame = list_runs(runs, "status in complete,planned", index=index).to_dataframe()
+    assert frame["circuits.num_qubits"].tolist() == [[2, 3], None]
+    assert "circuits.depth" not in frame.columns
