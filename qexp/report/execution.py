@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from qexp.report.facts import RunFacts
 from qexp.report.figures.charts import Spot, draw_spots, extent
 from qexp.report.figures.plot import Axis, Plot, whole_ticks
 from qexp.report.figures.svg import Drawing, Figure
 from qexp.report.figures.timeline import Bar, Period, draw_time_line, merge_periods
-from qexp.report.text import cut_line, duration, is_finite, number, percent, plural
+from qexp.report.text import UNKNOWN, cut_line, duration, is_finite, number, percent, plural
 from qexp.text import parse_time
 
 if TYPE_CHECKING:
     from qexp.archive.read import Archive
     from qexp.archive.records import JobRecord
+    from qexp.listing.summary import RunEntry, SealedRun
 
 _MAX_ROWS = 250
 
@@ -39,23 +39,30 @@ class ExecutionSection:
     listed: Sequence[JobRecord]
 
 
-def execution_section(
-    archive: Archive, jobs: Sequence[JobRecord], facts: RunFacts
-) -> ExecutionSection:
+def execution_section(archive: Archive, summary: SealedRun) -> ExecutionSection:
     """Draw and list the jobs of a run, of which there is at least one."""
+    jobs = summary.jobs_run
     timed = [job for job in jobs if parse_time(job.created) and parse_time(job.finished)]
     timed.sort(key=lambda job: (job.created, job.index))
     time_line = _time_line(archive, timed) if timed else None
+    usage = _usage(summary)
     if len(jobs) > _MAX_ROWS:
         failed_first = sorted(jobs, key=lambda job: (job.state == "DONE", job.index))
-        return ExecutionSection(timed, time_line, _usage(jobs, facts), failed_first[:_MAX_ROWS])
-    return ExecutionSection(timed, time_line, _usage(jobs, facts), jobs)
+        return ExecutionSection(timed, time_line, usage, failed_first[:_MAX_ROWS])
+    return ExecutionSection(timed, time_line, usage, jobs)
 
 
-def _usage(jobs: Sequence[JobRecord], facts: RunFacts) -> Figure:
-    caption = f"Predicted {duration(facts.predicted_s)} in all, charged {duration(facts.usage_s)}"
-    if facts.predicted_s > 0 and not facts.is_simulated:
-        caption += f" ({percent(facts.usage_s / facts.predicted_s)})"
+def is_simulated(run: RunEntry) -> bool:
+    """Return whether usage is the time of a simulation rather than that of a QPU."""
+    return run.engine != "ibm"
+
+
+def _usage(summary: SealedRun) -> Figure:
+    predicted_s, charged_s = summary.predicted_qpu_s, summary.usage_s or 0.0
+    caption = f"Predicted {duration(predicted_s) or UNKNOWN} in all, charged {duration(charged_s)}"
+    if predicted_s and not is_simulated(summary):
+        caption += f" ({percent(charged_s / predicted_s)})"
+    jobs = summary.jobs_run
     label = f"Usage of {plural(len(jobs), 'job')}: {caption}"
     chart = usage_chart(label, [(job.predicted_qpu_s, job.usage_s) for job in jobs])
     return Figure(chart, "Usage per job", f"{caption}.")

@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from qexp.report.text import number
-from qexp.text import parse_time
+from qexp.report.text import cut_line, number
+from qexp.text import format_ranges, parse_time
 
 if TYPE_CHECKING:
     from qexp.archive.read import Archive
     from qexp.archive.records import JobRecord
+    from qexp.listing.summary import MissingPubs
 
 _MAIN = ("qexp", "qiskit", "qiskit-aer", "qiskit-ibm-runtime", "numpy", "scipy", "rustworkx")
 _MAX_DETAILS = 300
@@ -40,12 +41,6 @@ def clock(text: str) -> str:
     return f"{time:%-d %b, %H:%M:%S}" if time else ""
 
 
-def seconds_between(start: str, stop: str) -> float | None:
-    """Return the seconds between two ISO 8601 times, at least 0, None where one is no time."""
-    first, last = parse_time(start), parse_time(stop)
-    return max(0.0, (last - first).total_seconds()) if first and last else None
-
-
 def command(archive: Archive) -> str:
     """Return the command line that starts such a run."""
     return shlex.join(["python", "-m", "qexp", *archive.overrides])
@@ -63,6 +58,29 @@ def first_options(jobs: Iterable[JobRecord]) -> dict[str, Any]:
     for job in jobs:
         options.setdefault(job.workload, job.options)
     return options
+
+
+def by_reason(missing: Iterable[MissingPubs]) -> list[tuple[str, str, int, str]]:
+    """Join PUBs of a workload that have no result for the same reason.
+
+    Returns:
+        Workload, indices of the PUBs such as `0-9, 40-99`, number of jobs that failed, reason.
+    """
+    groups: dict[tuple[str, str], list[MissingPubs]] = {}
+    for each in missing:
+        reason = each.reason
+        if each.state and not reason.startswith(each.state):
+            reason = f"{each.state}, {reason}"
+        groups.setdefault((each.workload, cut_line(reason, _MAX_DETAILS)), []).append(each)
+    return [
+        (
+            workload,
+            format_ranges(pub for each in group for pub in range(each.first, each.stop)),
+            len({each.job_id for each in group if each.state}),
+            reason,
+        )
+        for (workload, reason), group in groups.items()
+    ]
 
 
 def json_text(value: Any) -> str:

@@ -9,7 +9,9 @@ from inspect import isfunction
 from statistics import median
 from typing import Any, Final
 
+from qexp.listing.summary import seconds_between
 from qexp.report import filters, text
+from qexp.report.execution import is_simulated
 from qexp.text import one_line
 
 #: No source of anything but the one style sheet in the page, by its digest, and an empty icon.
@@ -17,13 +19,13 @@ _POLICY: Final = (
     "default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; "
     "form-action 'none'"
 )
-#: Functions that templates use as filters: all of these modules, and two more.
+#: Functions that templates use as filters: all of these modules, and some others.
 _FILTERS: Final = {
     name: function
     for module in (text, filters)
     for name, function in vars(module).items()
     if isfunction(function) and function.__module__ == module.__name__
-} | {"median": median, "one_line": one_line}
+} | {each.__name__: each for each in (is_simulated, median, one_line, seconds_between)}
 
 
 def render(template: str, **values: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from qexp.report.execution import is_simulated
 from qexp.report.figures.charts import NUM_COLOURS, Spot, draw_spots, extent
 from qexp.report.figures.plot import Axis, Plot
 from qexp.report.figures.svg import Figure
@@ -75,11 +77,11 @@ def sweep_page(folder: Path, page: Path) -> SweepPage:
         ConfigError: There is no run in the folder, or too many.
     """
     runs = read_sweep(folder)
-    readable = tuple(run for run in runs if not run.problem)
+    readable = tuple(run for run in runs if not run.summary.problem)
     keys = swept_keys(runs)
     quality, medians = _medians(readable)
-    title = next((run.title for run in readable if run.title), "")
-    title = title or ", ".join(dict.fromkeys(run.experiment for run in readable)) or "Runs"
+    experiments = dict.fromkeys(str(run.summary.experiment) for run in readable)
+    title = next((run.title for run in readable if run.title), ", ".join(experiments)) or "Runs"
     return SweepPage(
         title=f"{title}: {plural(len(runs), 'run')}",
         name=folder.resolve().name,
@@ -126,11 +128,11 @@ class _Section:
         names = dict.fromkeys(each.name for run in self._runs for each in run.workloads)
         for name in names:
             yield from self._quality(name, f" ({name})" if len(names) > 1 else "")
-        is_simulated = all(run.facts.is_simulated for run in self._runs)
-        usage = "simulation time (s)" if is_simulated else "QPU time charged (s)"
-        series = self._lines(lambda run: (run.facts.usage_s,) * 3)
+        simulated = all(is_simulated(run.summary) for run in self._runs)
+        usage = "simulation time (s)" if simulated else "QPU time charged (s)"
+        series = self._lines(lambda run: (run.summary.usage_s or 0.0,) * 3)
         yield from self._figure("Usage", "Charged for all jobs of the run.", usage, series)
-        series = self._lines(lambda run: (run.facts.predicted_s,) * 3)
+        series = self._lines(lambda run: (run.summary.predicted_qpu_s or math.nan,) * 3)
         y_label = "predicted QPU time (s)"
         yield from self._figure("Predicted usage", "For a QPU, from the plan.", y_label, series)
 
@@ -171,7 +173,7 @@ class _Section:
                 found, value = read(run), run.value(self._key)
                 if found is not None and all(map(is_finite, found)):
                     y, low, high = found
-                    tip = f"{run.run_id}, {self._key}={value}: {number(y)}"
+                    tip = f"{run.summary.run_id}, {self._key}={value}: {number(y)}"
                     error = (low, high) if high > low else None
                     spots.append(Spot(self._x_of[value], y, tip, error))
             lines.append(sorted(spots, key=lambda spot: spot.x))
@@ -186,7 +188,8 @@ class _Section:
                 return []
             x = self._x_of[run.value(self._key)]
             for point in results.estimated:
-                spot = Spot(x, point.ev, f"{run.run_id}, {point.tip}", point.error_bar, point.exact)
+                tip = f"{run.summary.run_id}, {point.tip}"
+                spot = Spot(x, point.ev, tip, point.error_bar, point.exact)
                 lines.setdefault(f"{point.label}, {point.observable}", []).append(spot)
         if len(lines) > NUM_COLOURS:
             return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from qexp.archive.read import open_archive
@@ -12,7 +12,8 @@ from qexp.archive.schema import ARCHIVE_NAME
 from qexp.archive.verify import intact
 from qexp.errors import ArchiveError, ConfigError
 from qexp.listing.find import find_runs
-from qexp.report.facts import RunFacts, read_facts
+from qexp.listing.read import summarise_sealed
+from qexp.listing.summary import RunEntry, entry_without_data
 from qexp.report.text import is_finite
 from qexp.report.workload_results import MAX_PUBS, WorkloadResults, read_workload
 
@@ -29,31 +30,21 @@ class SweptRun:
 
     Attributes:
         folder: Its folder.
-        run_id: Its id, or the name of its folder.
-        status: As in the archive, or `"unreadable"`.
-        problem: Why it cannot be read, in one line, or `""`.
-        experiment: Name of the experiment.
+        summary: Its summary; of a run that cannot be read, only why.
         title: Title as declared, or `""`.
-        seed: The seed.
-        overrides: Key -> value of its command line.
-        facts: Size, progress and cost.
+        took_s: Seconds from its start to the end of its last job, None if not known.
         workloads: Its results.
     """
 
     folder: Path
-    run_id: str
-    status: str
-    problem: str = ""
-    experiment: str = ""
+    summary: RunEntry
     title: str = ""
-    seed: int = 0
-    overrides: tuple[tuple[str, str], ...] = ()
-    facts: RunFacts = field(default_factory=RunFacts)
+    took_s: float | None = None
     workloads: tuple[WorkloadResults, ...] = ()
 
     def value(self, key: str) -> str:
         """Return the value of a key in its overrides, `""` where it was not set."""
-        return dict(self.overrides).get(key, "")
+        return dict(map(_override, self.summary.overrides)).get(key, "")
 
 
 def read_sweep(folder: Path) -> tuple[SweptRun, ...]:
@@ -81,8 +72,8 @@ def read_sweep(folder: Path) -> tuple[SweptRun, ...]:
 
 def swept_keys(runs: Sequence[SweptRun]) -> tuple[str, ...]:
     """Return the keys whose values differ between runs; the seed only if nothing else does."""
-    readable = [run for run in runs if not run.problem]
-    keys = dict.fromkeys(key for run in readable for key, _ in run.overrides)
+    readable = [run for run in runs if not run.summary.problem]
+    keys = dict.fromkeys(_override(text)[0] for run in readable for text in run.summary.overrides)
     swept = [key for key in keys if len({run.value(key) for run in readable}) > 1]
     return tuple(key for key in swept if key != "seed") or tuple(swept)
 
@@ -91,25 +82,22 @@ def _read(folder: Path, max_pubs: int) -> SweptRun:
     try:
         if not (folder / ARCHIVE_NAME).is_file():
             problem = f"it is not sealed; python -m qexp resume {folder.name} goes on with it"
-            return SweptRun(folder, folder.name, "unreadable", problem)
+            return _unreadable(folder, problem)
         with open_archive(intact(folder)) as archive:
-            return SweptRun(
-                folder,
-                archive.run_id,
-                archive.status,
-                experiment=archive.experiment,
-                title=str(archive.metadata.get("title") or ""),
-                seed=archive.seed,
-                overrides=tuple(map(_override, archive.overrides)),
-                facts=read_facts(archive, list(archive.jobs)),
-                workloads=tuple(read_workload(archive, n, max_pubs) for n in archive.workloads),
-            )
+            summary = summarise_sealed(archive.path)
+            workloads = [read_workload(archive, name, max_pubs) for name in archive.workloads]
+        title = str(summary.metadata.get("title") or "")
+        return SweptRun(folder, summary, title, summary.took_s, tuple(workloads))
     except PermissionError:
-        return SweptRun(folder, folder.name, "unreadable", "no permission to read its folder")
+        return _unreadable(folder, "no permission to read its folder")
     except ArchiveError as error:
         # The page names no path of the machine it was made on.
         problem = str(error).replace(f"{folder}/", "").replace(str(folder), folder.name)
-        return SweptRun(folder, folder.name, "unreadable", problem)
+        return _unreadable(folder, problem)
+
+
+def _unreadable(folder: Path, problem: str) -> SweptRun:
+    return SweptRun(folder, entry_without_data(folder, "unreadable", problem))
 
 
 def _override(text: str) -> tuple[str, str]:

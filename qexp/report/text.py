@@ -14,6 +14,8 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _MINUS = "\N{MINUS SIGN}"
 _LARGEST = 1e300
 
+UNKNOWN = "not known"
+
 
 def visible(text: str) -> str:
     """Return a text without secrets and without characters that hide or reorder others.
@@ -76,7 +78,7 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return ""
     if not is_finite(seconds):
-        return "not known"
+        return UNKNOWN
     if seconds < 0:
         return f"{_MINUS}{duration(-seconds)}"
     if seconds >= 0.9995:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from qexp.analysis.pubs import joined_bits
 from qexp.archive.counts import counts_of
 from qexp.compare.distances import hellinger_fidelity
 from qexp.report.text import is_finite, number
@@ -228,10 +229,9 @@ def _sampled(
     index: int, pub: Any, result: PubResult, size: CircuitSize, ideal: _IdealDevice, room: int
 ) -> Iterator[SampledPoint]:
     """The counts of a Sampler PUB, all registers joined."""
-    registers = [name for name, value in result.data.items() if hasattr(value, "get_counts")]
-    if not registers:
+    bits = joined_bits(result)
+    if bits is None:
         return
-    bits = result.data[registers[0]] if len(registers) == 1 else result.join_data(registers)
     for point in islice(np.ndindex(*bits.shape), room):
         counts = counts_of(bits[point] if point else bits)
         expected = ideal.probabilities(pub, point)
