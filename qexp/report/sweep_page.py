@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from qexp.report import PAGE_NAME
 from qexp.report.execution import is_simulated
 from qexp.report.figures.charts import NUM_COLOURS, Spot, draw_spots, extent
 from qexp.report.figures.plot import Axis, Plot
@@ -22,7 +23,6 @@ from qexp.report.sweep_runs import SweptRun, number_in, read_sweep, swept_keys
 from qexp.report.text import is_finite, left_out, number, plural
 from qexp.report.workload_results import WorkloadResults
 
-PAGE_NAME = "report.html"
 _MAX_SECTIONS = 6
 
 Middle = tuple[float, float, float]
@@ -88,7 +88,7 @@ def sweep_page(folder: Path, page: Path) -> SweepPage:
         swept=tuple((key, _values(key, readable)) for key in keys),
         runs=runs,
         readable=readable,
-        sections=tuple(_Section(key, keys, readable).draw() for key in keys[:_MAX_SECTIONS]),
+        sections=tuple(_KeyFigures(key, keys, readable).draw() for key in keys[:_MAX_SECTIONS]),
         links=dict(_links(runs, page)),
         quality=quality,
         medians=medians,
@@ -101,7 +101,7 @@ def _values(key: str, runs: Sequence[SweptRun]) -> list[str]:
     return sorted(values, key=lambda text: (number_in(text) is None, number_in(text) or 0.0, text))
 
 
-class _Section:
+class _KeyFigures:
     """Draws figures over one key; lines join runs that agree in all other keys."""
 
     def __init__(self, key: str, keys: Sequence[str], runs: Sequence[SweptRun]) -> None:

@@ -74,9 +74,11 @@ def draw_spots(
         shift = 5.0 * (k - (len(series) - 1) / 2)
         values = [(spot.x, spot.y) for spot in spots if spot.y is not None]
         references = [(spot.x, spot.reference) for spot in spots if spot.reference is not None]
-        joined = {"values": values, "references": references}.get(join, [])
-        if 1 < len(joined) == len({x for x, _ in joined}):
-            plot.line(joined, f"join {name}", shift)
+        is_curve = 1 < len(references) == len({x for x, _ in references})
+        if join == "references" and is_curve:
+            plot.line(references, f"join {name}", shift)
+        if join == "values" and len(values) > 1:
+            plot.line(values, f"join {name}", shift)
         for spot in spots:
             if join == "pairs" and spot.y is not None and spot.reference is not None:
                 plot.line([(spot.x, spot.y), (spot.x, spot.reference)], f"join {name}", shift)
