@@ -12,22 +12,17 @@ PACKAGE = Path(__file__).parents[2] / "qexp"
 
 NOT_YET = frozenset(
     [
-        "analysis",
         "archive",
         "batch",
-        "cli.ls_table",
-        "compare",
         "core",
         "ending",
         "engines",
         "experiment",
         "export",
         "interrupts",
-        "listing",
         "planning",
         "provenance",
         "report",
-        "reproduce",
         "workers",
     ]
 )

@@ -13,7 +13,8 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qexp.archive.stamp import stamp
 from qexp.archive.store import RunStore
 from qexp.errors import ConfigError
-from qexp.report.sweep import Point, read_sweep, swept_keys
+from qexp.listing.summary import RunEntry
+from qexp.report.sweep_runs import SweptRun, read_sweep, swept_keys
 from qexp.report.write import write_report
 from tests.unit.archive.samples import (
     header,
@@ -48,11 +49,13 @@ def test_what_differs_is_swept_and_derived_seeds_are_not(sweep: Path):
     points = read_sweep(sweep)
     assert swept_keys(points) == ("circuits.depth",)
     assert [point.value("circuits.depth") for point in points] == ["8", "2", "4"]
-    assert all(point.num_done == point.num_jobs == 1 for point in points)
+    assert all(point.summary.jobs_done == point.summary.jobs == 1 for point in points)
 
 
 def test_a_sweep_of_seeds_is_one():
-    points = [Point(Path(), str(k), "complete", overrides=(("seed", str(k)),)) for k in range(2)]
+    points = [
+        SweptRun(Path(), RunEntry("complete", str(k), overrides=[f"seed={k}"])) for k in range(2)
+    ]
     assert swept_keys(points) == ("seed",)
 
 
@@ -63,7 +66,7 @@ def test_the_page_compares_the_runs_and_links_to_their_own_pages(sweep: Path):
     assert "circuits.depth over 2, 4, 8" in page.text
     assert [v for t, n, v in page.attributes if (t, n) == ("a", "href")] == ["./run-1/report.html"]
     labels = {v for t, n, v in page.attributes if (t, n) == ("svg", "aria-label")}
-    assert {"Median fidelity by circuits.depth", "Usage by circuits.depth"} <= labels
+    assert {"Fidelity by circuits.depth", "Usage by circuits.depth"} <= labels
 
 
 def test_links_are_relative_to_where_the_page_goes_and_percent_encoded(tmp_path: Path):
@@ -96,7 +99,7 @@ def test_copies_of_an_archive_inside_a_runs_folder_are_no_runs(sweep: Path):
     (sweep / "run-8" / "parts").mkdir(parents=True)
     points = read_sweep(sweep)
     assert [point.folder.name for point in points] == ["run-0", "run-1", "run-2", "run-8"]
-    assert [point.status for point in points] == ["complete"] * 3 + ["unreadable"]
+    assert [point.summary.status for point in points] == ["complete"] * 3 + ["unreadable"]
     assert "1 of 4 runs is not complete." in Page(write_report(sweep).read_text("utf-8")).text
 
 
@@ -110,7 +113,8 @@ def test_a_folder_that_may_not_be_read_is_listed(sweep: Path, monkeypatch: pytes
 
     monkeypatch.setattr(Path, "is_file", refused)
     point = read_sweep(sweep)[1]
-    assert (point.status, point.problem) == ("unreadable", "no permission to read its folder")
+    summary = point.summary
+    assert (summary.status, summary.problem) == ("unreadable", "no permission to read its folder")
 
 
 def test_equal_numbers_written_in_two_ways_are_one_place(tmp_path: Path):

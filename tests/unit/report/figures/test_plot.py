@@ -5,7 +5,7 @@ import math
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from qexp.report.axes import Axis, Plot, round_ticks
+from qexp.report.figures.plot import Axis, Plot, round_ticks
 
 REAL = st.floats(-1e6, 1e6)
 
@@ -29,9 +29,14 @@ def test_an_axis_around_values_holds_all_of_them(values: list[float]):
 
 def test_a_plot_puts_low_values_left_and_at_the_bottom():
     plot = Plot("p", Axis("x", 0, 10), Axis("y (s)", 0.1, 100, is_log=True))
-    assert plot.x(0) == plot.left < plot.x(10) == plot.width - plot.right
-    assert plot.y(100) == plot.top < plot.y(0.1) == plot.height - plot.bottom
+    assert plot.x(0) == plot.left < plot.x(10) == plot.right < plot.drawing.width
+    assert plot.y(100) == plot.top < plot.y(0.1) == plot.base < plot.drawing.height
     assert math.isclose(plot.y(1) - plot.y(10), plot.y(10) - plot.y(100))
     shown = plot.drawing.__html__()
     assert ">y (s)</text>" in shown
     assert ">10</text>" in shown
+
+
+def test_a_value_swept_over_once_has_a_tick():
+    assert Axis.of_swept_key("t", [0.5, 0.5], None).marked(5) == [(0.5, "0.5")]
+    assert [t for _, t in Axis.of_swept_key("t", [1, 2, 4], None).marked(5)] == ["1", "2", "4"]

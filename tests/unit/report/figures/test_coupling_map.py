@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qexp.report.layout import positions
+from qexp.report.figures.coupling_map import Device, coupling_map, positions
 
 H_SHAPE = [(0, 1), (1, 2), (1, 3), (3, 5), (4, 5), (5, 6)]
 FALCON = [
@@ -48,3 +48,21 @@ def test_any_other_graph_has_no_two_qubits_on_one_place(count: int, pairs: list[
     assert gaps.min() > 0.3
     if pairs:
         assert lengths(pairs, places).max() < 1.6
+
+
+def test_the_coupling_map_marks_what_is_used_and_what_is_out_of_order():
+    device = Device(
+        3,
+        {(0, 1), (1, 2)},
+        {0: 0.01, 1: 0.1, 2: 1.0},
+        gate={(0, 1): 0.02, (1, 2): 1.0},
+        t1_s={0: 1e-5},
+    )
+    svg = coupling_map("m", device, {0, 1}, {(0, 1): 7}).__html__()
+    assert svg.count('class="used-ring"') == 2
+    assert 'class="qubit e0"' in svg
+    assert 'class="qubit e8"' in svg
+    assert 'class="qubit out"' in svg
+    assert 'class="pair out"' in svg
+    assert "0–1, gate error 2.00 %, used by 7 gates" in svg
+    assert "qubit 0, readout error 1.00 %, T1 10.0 µs" in svg
