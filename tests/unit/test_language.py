@@ -12,21 +12,16 @@ PACKAGE = Path(__file__).parents[2] / "qexp"
 
 NOT_YET = frozenset(
     [
-        "analysis",
         "batch",
-        "cli.ls_table",
-        "compare",
         "core",
         "ending",
         "engines",
         "experiment",
         "export",
         "interrupts",
-        "listing",
         "planning",
         "provenance",
         "report",
-        "reproduce",
         "workers",
     ]
 )
