@@ -27,7 +27,7 @@ def circuit_cells(
 
     Args:
         circuit: The circuit.
-        where: Its index and table, for the error.
+        where: Its index and table, for errors.
         redact: Applied to every text, and to the name and metadata in QPY.
 
     Raises:
@@ -52,11 +52,7 @@ def circuit_cells(
 
 
 def load_circuit(raw: bytes, where: str) -> QuantumCircuit:
-    """Decode one circuit from QPY.
-
-    Args:
-        raw: QPY bytes.
-        where: What is being read, for the error.
+    """Decode one circuit from QPY; `where` names it in errors.
 
     Raises:
         ArchiveError: The bytes are no QPY, damaged, or older than version 13.
@@ -80,12 +76,7 @@ def load_circuit(raw: bytes, where: str) -> QuantumCircuit:
 
 
 def write_circuits(circuits: Sequence[QuantumCircuit], stream: BinaryIO, where: str = "") -> bool:
-    """Write circuits to one QPY file, in order.
-
-    Args:
-        circuits: The circuits.
-        stream: Where they are written.
-        where: Index and table of the circuit, for the error, where it is one of an archive.
+    """Write circuits to one QPY file, in order; `where` names a single one in errors.
 
     Returns:
         True where there are delays that QPY cannot hold; they are opaque instructions there.

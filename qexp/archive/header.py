@@ -23,7 +23,7 @@ def header_tables(
 
     Args:
         header: `RunHeader` as plain JSON.
-        batches: Every batch, in order: `id`, `follows`, `opened`, `final`, as plain JSON.
+        batches: Every batch, in order: `id`, `follows`, `opened`, `final`.
         journal: A JSON document per line.
     """
     names = ("seeds", "limits", "not_honoured", "metadata")
@@ -87,11 +87,9 @@ def _backend(backend: Mapping[str, Any]) -> dict[str, TableData]:
 def snapshot_table(
     properties: Mapping[str, Any], redact: Callable[[str], str] | None = None
 ) -> tuple[str, TableData]:
-    """Return a calibration: its path in a part, named by its content, and its table.
+    """Return the path and table of a calibration (`BackendProperties.to_dict()`) in a part.
 
-    Args:
-        properties: `BackendProperties.to_dict()`, or any other mapping.
-        redact: Applied to every text.
+    The path is named by the content, whose texts `redact` is applied to.
     """
     text = dumps(properties, redact)
     sha256 = hashlib.sha256(with_sorted_keys(text).encode("utf-8", "replace")).hexdigest()

@@ -30,6 +30,7 @@ class IsolatedReader:
     Args:
         function: `"module:name"` of a function of this package. It takes a text and yields plain
             JSON; an `ArchiveError` that it raises is raised here.
+        *options: Further texts that it takes at each call.
 
     Example:
         >>> with IsolatedReader("glob:iglob") as reader:
@@ -37,8 +38,8 @@ class IsolatedReader:
         ['/']
     """
 
-    def __init__(self, function: str) -> None:
-        self._command = [sys.executable, "-P", "-m", __name__, function]
+    def __init__(self, function: str, *options: str) -> None:
+        self._command = [sys.executable, "-P", "-m", __name__, function, *options]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -90,9 +91,9 @@ class IsolatedReader:
             process.communicate()
 
 
-def read_isolated(function: str, argument: str, timeout_s: float) -> Any:
+def read_isolated(function: str, argument: str, timeout_s: float, *options: str) -> Any:
     """Return the one value that a function yields in a child process, see `IsolatedReader`."""
-    with IsolatedReader(function) as reader:
+    with IsolatedReader(function, *options) as reader:
         (value,) = reader.read(argument, timeout_s)
         return value
 
@@ -110,12 +111,12 @@ def _replies(process: subprocess.Popen[bytes], argument: str) -> Iterator[tuple[
             yield kind, value
 
 
-def _serve(function: Callable[[str], Iterator[Any]]) -> None:
+def _serve(function: Callable[..., Iterator[Any]], *options: str) -> None:
     """Answer each line of the standard input."""
     for line in sys.stdin.buffer:
         argument = json.loads(line)
         try:
-            for value in function(argument):
+            for value in function(argument, *options):
                 _reply("value", value)
         except ArchiveError as error:
             _reply("error", str(error))
@@ -134,4 +135,4 @@ def _reply(kind: str, value: Any) -> None:
 
 if __name__ == "__main__":
     module, _, name = sys.argv[1].partition(":")
-    _serve(getattr(import_module(module), name))
+    _serve(getattr(import_module(module), name), *sys.argv[2:])

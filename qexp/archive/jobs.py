@@ -101,7 +101,7 @@ def job_table(
     snapshot_sha256: str,
     redact: Callable[[str], str],
 ) -> TableData:
-    """Return one row of `/jobs`, as a part holds it.
+    """Return one row of `/jobs`, as a part holds it, with `IN_PARTS`.
 
     Args:
         outcome: The job.

@@ -32,15 +32,10 @@ if TYPE_CHECKING:
 
 
 def merge(parts: RunParts, status: str, target: Path) -> None:
-    """Write the archive and verify it by reading it back.
-
-    Args:
-        parts: The parts.
-        status: How the run ended.
-        target: Path of the file to write.
+    """Write the archive of a run that ended with this status, and read its results back.
 
     Raises:
-        ArchiveError: A part is damaged, or the archive does not verify.
+        ArchiveError: A part is damaged, or a result is not what was returned.
     """
     sizes = _Sizes()
     for tables in parts.tables():

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,7 +49,7 @@ def netcdf_file(path: Path, attrs: Mapping[str, Any]) -> Iterator[NetcdfGroup]:
     with h5py.File(path, "w", track_order=True, rdcc_nbytes=_CACHE_BYTES) as file:
         root = NetcdfGroup(file, attrs)
         yield root
-        root.finish()
+        root.finish(count())
         _sign(file)
 
 
@@ -99,18 +100,19 @@ class NetcdfGroup:
         """
         import h5py
 
+        where = self._group.name
         for dim, size in dims.items():
             if self._sizes.setdefault(dim, size) != size:
                 raise ValueError(
-                    f"dimension {dim!r} of {self._group.name} is {self._sizes[dim]} and {size} long"
+                    f"dimension {dim!r} of {where} is {self._sizes[dim]} and {size} long"
                 )
-            if dim in self._variables and self._variables[dim][0] != (dim,):
-                raise ValueError(f"{dim!r} of {self._group.name} is a variable and a dimension")
+            if dim in self._variables and dim not in self._scales:
+                raise ValueError(f"{dim!r} of {where} is a variable and a dimension")
             if dim != name and dim not in self._scales:
                 # Never written: it takes no room, whatever its size.
                 self._scales[dim] = self._dataset(dim, (size,), ">f4")
         if name in self._scales or (name in dims and len(dims) > 1):
-            raise ValueError(f"{name!r} of {self._group.name} is a variable and a dimension")
+            raise ValueError(f"{name!r} of {where} is a variable and a dimension")
         shape = tuple(dims.values())
         if dtype is str:
             # HDF5 stores references to texts, which are never compressed.
@@ -138,36 +140,27 @@ class NetcdfGroup:
     ) -> h5py.Dataset:
         return self._group.create_dataset(name, shape, dtype, track_order=True, **options)
 
-    def finish(self, dimid: int = 0) -> int:
-        """Tie the variables to their dimensions, in the groups below too.
-
-        Args:
-            dimid: Number of the first dimension.
-
-        Returns:
-            Number of the next dimension.
-        """
+    def finish(self, numbers: Iterator[int]) -> None:
+        """Tie the variables to their dimensions, which get these numbers, in groups below too."""
         import h5py
 
-        dimids = {dim: dimid + k for k, dim in enumerate(self._sizes)}
+        dimids = {dim: next(numbers) for dim in self._sizes}
         for dim, size in self._sizes.items():
             label = dim if dim in self._variables else _NO_VARIABLE.format(size)
             _set_attribute(self._scales[dim].id, "_Netcdf4Dimid", np.array(dimids[dim], "<i4"))
             h5py.h5ds.set_scale(self._scales[dim].id, label.encode())
         for name, (dims, attrs, dataset) in self._variables.items():
-            numbers = np.array([dimids[dim] for dim in dims], "<i4")
+            ids = np.array([dimids[dim] for dim in dims], "<i4")
             is_coordinate = dims == (name,)
             for axis, dim in enumerate(() if is_coordinate else dims):
                 h5py.h5ds.attach_scale(dataset, self._scales[dim].id, axis)
             if dims:
-                _set_attribute(dataset, "_Netcdf4Coordinates", numbers)
+                _set_attribute(dataset, "_Netcdf4Coordinates", ids)
             if dims and not is_coordinate:
-                _set_attribute(dataset, "_Netcdf4Dimid", np.array(numbers[0]))
+                _set_attribute(dataset, "_Netcdf4Dimid", np.array(ids[0]))
             _set_attributes(dataset, attrs)
-        following = dimid + len(dimids)
         for group in self._groups:
-            following = group.finish(following)
-        return following
+            group.finish(numbers)
 
 
 def chunk_shape(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:

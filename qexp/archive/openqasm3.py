@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -26,28 +27,25 @@ class GateText(NamedTuple):
     blocks: dict[str, str]
 
 
+@dataclass
 class Program:
     """A program that is being written.
 
-    Args:
+    Attributes:
         declarations: The declarations of the registers.
         qubits: Reference to each qubit.
         clbits: Reference to each classical bit.
         registers: Names of the registers.
-
-    Attributes:
-        statements: Of the program, in order, each with a newline.
+        statements: The statements, in order, each with a newline.
+        blocks: The `gate` blocks that they need, by name.
     """
 
-    def __init__(
-        self, declarations: str, qubits: list[str], clbits: list[str], registers: Sequence[str]
-    ) -> None:
-        self.qubits = qubits
-        self.clbits = clbits
-        self.statements: list[str] = []
-        self._declarations = declarations
-        self._registers = registers
-        self._blocks: dict[str, str] = {}
+    declarations: str
+    qubits: list[str]
+    clbits: list[str]
+    registers: Sequence[str]
+    statements: list[str] = field(default_factory=list)
+    blocks: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, circuit: QuantumCircuit) -> Program | None:
@@ -78,9 +76,9 @@ class Program:
     def call(self, gate_class: Callable[..., Any], num_params: int) -> str | None:
         """Return the beginning of a call of a standard gate; None where a register has its name."""
         text = gate_text(gate_class, num_params)
-        if any(name in text.blocks for name in self._registers):
+        if any(name in text.blocks for name in self.registers):
             return None
-        self._blocks |= text.blocks
+        self.blocks |= text.blocks
         return text.call
 
     def append(self, operation: Any, qubits: str, clbits: Sequence[int]) -> bool:
@@ -117,8 +115,8 @@ class Program:
             redact: Applied to the names of registers, and to all of the text only if one of these
                 is secret, as that is slow.
         """
-        text = "".join([PROLOGUE, *self._blocks.values(), self._declarations, *self.statements])
-        return text if redact(self._declarations) == self._declarations else redact(text)
+        text = "".join([PROLOGUE, *self.blocks.values(), self.declarations, *self.statements])
+        return text if redact(self.declarations) == self.declarations else redact(text)
 
 
 @cache

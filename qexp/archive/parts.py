@@ -78,12 +78,7 @@ class StoredParts:
         )
 
     def check_part(self, index: int, sha256: str) -> None:
-        """Refuse the part of a partition that is not the one that was written.
-
-        Args:
-            index: Index of the partition.
-            sha256: What `write_partition` returned.
-        """
+        """Refuse a part of a partition that has not the digest that `write_partition` returned."""
         path = self.partition_path(index)
         actual = check_digest(path)
         if actual != sha256:
@@ -245,15 +240,10 @@ def write_tables(file: h5py.File, tables: Mapping[str, TableData]) -> None:
 
 
 def copy_rows(source: ColumnData, target: h5py.Dataset, start: int, shift: int = 0) -> None:
-    """Append a column's rows to `target` from row `start`, in bounded memory.
+    """Copy a column of a part to the archive from row `start` on, in bounded memory.
 
-    Rows that have chunks of their own are copied compressed, as they are.
-
-    Args:
-        source: The column of a part.
-        target: The dataset of the archive.
-        start: First row to write.
-        shift: Added to every value.
+    Rows that have chunks of their own are copied compressed, as they are. `shift` is added to
+    every value.
     """
     values: Any = source.values
     count = source.shape[0]

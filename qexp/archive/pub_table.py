@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from itertools import starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,32 +157,26 @@ def pub_identities(path: str | Path) -> dict[str, tuple[PubIdentity, ...]]:
         ArchiveError: There is no such file, or it cannot be read.
     """
     with ArchiveFile(locate(Path(path))) as file:
-        return {workload: _identities(file, workload) for workload in file.groups("pubs")}
+        return {name: _identities(file, name) for name in file.groups("pubs")}
 
 
 def _identities(file: ArchiveFile, workload: str) -> tuple[PubIdentity, ...]:
-    names = ("kind", "observables_json", "shots", "precision", "result_sha256")
-    table = PUBS.at(workload)
+    def column(table: Table, name: str) -> list[Any]:
+        cells = file.column(f"{table.at(workload)}/{name}").tolist()
+        return [table.columns[name].value(cell) for cell in cells]
+
     with file.reading():
-        columns = {name: file.column(f"{table}/{name}").tolist() for name in names}
-        logical, isa = (
-            file.texts(f"{circuits.at(workload)}/sha256")
-            for circuits in (LOGICAL_CIRCUITS, ISA_CIRCUITS)
+        columns = (
+            column(PUBS, "kind"),
+            column(LOGICAL_CIRCUITS, "sha256"),
+            column(ISA_CIRCUITS, "sha256"),
+            _parameter_digests(file, workload),
+            column(PUBS, "observables_json"),
+            column(PUBS, "shots"),
+            column(PUBS, "precision"),
+            [digest or "" for digest in column(PUBS, "result_sha256")],
         )
-        parameters = _parameter_digests(file, workload)
-        return tuple(
-            PubIdentity(
-                kind=columns["kind"][k],
-                logical=logical[k],
-                isa=isa[k],
-                parameters=parameters[k],
-                observables=columns["observables_json"][k],
-                shots=PUBS.columns["shots"].value(columns["shots"][k]),
-                precision=PUBS.columns["precision"].value(columns["precision"][k]),
-                result=columns["result_sha256"][k],
-            )
-            for k in range(len(columns["kind"]))
-        )
+        return tuple(starmap(PubIdentity, zip(*columns, strict=True)))
 
 
 def _parameter_digests(file: ArchiveFile, workload: str) -> list[str]:

@@ -45,12 +45,9 @@ class PubRow:
 def pub_rows(
     workload: str, pubs: Sequence[PlannedPub], redact: Callable[[str], str]
 ) -> list[PubRow]:
-    """Encode PUBs. A circuit that several have in common is encoded once.
+    """Encode PUBs of a workload. A circuit that several have in common is encoded once.
 
-    Args:
-        workload: Name of their workload.
-        pubs: The PUBs, as generated and as transpiled.
-        redact: Applied to every text, and to the name and metadata in QPY.
+    `redact` is applied to every text, and to the name and metadata in QPY.
 
     Raises:
         ArchiveError: A circuit has no QPY form.
@@ -129,13 +126,9 @@ def read_parameter_values(file: ArchiveFile, workload: str, row: int) -> NDArray
 
 
 def read_pub(file: ArchiveFile, workload: str, isa: bool, row: int) -> Pub:
-    """Read one PUB, as generated or as submitted, from an archive or a part.
+    """Read one PUB, as generated or as submitted (`isa`), from an archive or a part.
 
-    Args:
-        file: The file.
-        workload: Name of the workload.
-        isa: True for the circuit as transpiled and the observables as laid out.
-        row: Row of the PUB: its index, in a part less that of the first PUB.
+    Its row is its index, in a part less that of the first PUB.
 
     Raises:
         ArchiveError: The circuit is damaged, QPY older than version 13, or does not fit its PUB.

@@ -154,13 +154,9 @@ class Signature:
 def result_tables(
     workload: str, first: int, results: Sequence[PubResult], redact: Callable[[str], str]
 ) -> dict[str, TableData]:
-    """Return the results of one job as tables by path, with their `INDEX`.
+    """Return the results of a job, whose first PUB has index `first`, as tables by path.
 
-    Args:
-        workload: Name of the workload.
-        first: Index of the job's first PUB within the workload.
-        results: The results, in order.
-        redact: Applied to every text.
+    Their `INDEX` is one of them. `redact` is applied to every text.
     """
     groups: dict[Signature, list[int]] = {}
     index = []
@@ -244,11 +240,7 @@ def _to_stored(array: NDArray[Any]) -> NDArray[Any]:
 
 
 class ResultReader:
-    """Reads the results of an archive.
-
-    Args:
-        file: File of the archive.
-    """
+    """Reads the results of an archive, one PUB at a time."""
 
     def __init__(self, file: ArchiveFile) -> None:
         self._file = file
@@ -256,13 +248,7 @@ class ResultReader:
         self._datasets: dict[tuple[str, str], Any] = {}
 
     def values(self, workload: str, group: str, row: int) -> dict[str, Any]:
-        """Return the fields of one PUB by name.
-
-        Args:
-            workload: Name of the workload.
-            group: Group of the result.
-            row: Row in the group.
-        """
+        """Return the fields of one PUB by name, given the group of its result and the row."""
         path = RESULTS.at(workload, group)
         if path not in self._signatures:
             opened = self._file.group(path)
@@ -279,11 +265,7 @@ class ResultReader:
         return found
 
     def result(self, workload: str, index: int) -> PubResult:
-        """Return Qiskit's own result of one PUB.
-
-        Args:
-            workload: Name of the workload.
-            index: Index of the PUB, which has a result.
+        """Return Qiskit's own result of a PUB that has one.
 
         Raises:
             ArchiveError: Its data do not have their digest.

@@ -66,9 +66,6 @@ def verify(path: str | Path, reader: IsolatedReader | None = None) -> list[str]:
 def is_as_sealed(path: Path) -> bool | None:
     """Return True where a file has the digest that it states, None where it states none.
 
-    Args:
-        path: Path of the file.
-
     Raises:
         ArchiveError: It is no HDF5 file, or too damaged to be opened.
     """
@@ -88,11 +85,7 @@ def is_as_sealed(path: Path) -> bool | None:
 def is_intact(path: Path) -> bool | None:
     """Return True where a file is what was sealed.
 
-    Args:
-        path: Path of the file.
-
-    Returns:
-        None only for schema 1.0, whose results have digests, which are compared as they are read.
+    None only for schema 1.0, whose results have digests, which are compared as they are read.
 
     Raises:
         ArchiveError: It is no archive, or too damaged to be opened.
@@ -133,14 +126,11 @@ def _minor(file: ArchiveFile) -> int:
 
 
 def problems(path: str, *, is_damaged: bool = True) -> Iterator[tuple[str, str]]:
-    """Yield the problems of a file.
+    """Yield the problems of a file: their kind (a result, or anything else), and one line.
 
     Args:
         path: Path of the file.
         is_damaged: True where it may be damaged anywhere, so that everything in it is read.
-
-    Yields:
-        Whether it is about a result or about anything else, and the problem in one line.
     """
     try:
         file = ArchiveFile(Path(path))
@@ -163,11 +153,7 @@ def problems(path: str, *, is_damaged: bool = True) -> Iterator[tuple[str, str]]
 
 
 def result_problems(file: ArchiveFile) -> Iterator[str]:
-    """Yield the PUBs whose data do not have their digest, in one line each.
-
-    Raises:
-        ArchiveError: The tables of PUBs are damaged themselves.
-    """
+    """Yield the PUBs whose data do not have their digest, in one line each."""
     reader, digests = ResultReader(file), []
     for workload in file.groups("pubs"):
         names = ("pub", "result_row", "result_group", "result_sha256")
@@ -197,10 +183,6 @@ def schema_problems(file: ArchiveFile, minor: int) -> Iterator[str]:
     """Yield what the schema requires and a file lacks, one clause each.
 
     A column without any element is not there, and neither is a table without any row.
-
-    Args:
-        file: File of the archive.
-        minor: Minor version of its schema.
     """
     root = file.group("/")
     for table in TABLES:

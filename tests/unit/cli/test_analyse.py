@@ -1,7 +1,8 @@
-"""`python -m qexp analyse`: results, and one line for everything that is wrong."""
+"""`python -m qexp analyse`: results, and one line for every error."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,14 @@ def test_a_summary_does_not_steer_the_terminal(folder: Path, capsys) -> None:
     told = capsys.readouterr().out
     assert told.replace("\n", "").isprintable()
     assert r"mine: 1 \x1b[31m\x9b\u202ejobs" in told
+
+
+def test_json_lists_the_analyses_that_were_made(folder: Path, capsys) -> None:
+    assert analyse(folder, "--json") == 2
+    (ghz,) = json.loads(capsys.readouterr().out)
+    assert ghz["name"] == "ghz"
+    assert ghz["summary"].startswith("2 qubits: population 0.9000 ± 0.0300")
+    assert ghz["path"] == str(folder / "analysis" / "ghz.nc")
 
 
 def test_any_choice_by_name_with_settings(folder: Path, capsys) -> None:
