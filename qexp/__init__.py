@@ -21,14 +21,13 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for, so that `import qexp` itself costs nothing."""
+    """Import a name when it is first used, so that `import qexp` itself costs nothing."""
     if name == "__version__":
         from importlib.metadata import version
 
         return version("qexp")
     if name not in _HOMES:
-        msg = f"module 'qexp' has no attribute {name!r}"
-        raise AttributeError(msg)
+        raise AttributeError(f"module 'qexp' has no attribute {name!r}")
     from importlib import import_module
 
     return getattr(import_module(_HOMES[name]), name)

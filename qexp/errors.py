@@ -1,31 +1,61 @@
-"""Errors that a researcher can act on.
+"""Errors that a researcher can act on, and the exit codes of the program.
 
-Every message is one line: what was wrong, where, what is allowed, what to do next. The entry
-point prints it without a traceback and exits with the error's `exit_code`.
+Every message is one line: what was wrong, where, what is allowed, what to do next. The command
+line prints it without a traceback and exits with the error's `exit_code`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
+from typing import Self
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the command line. The table in docs/configuration.md is made from these lines.
+
+    Attributes:
+        meaning: The line of the table, in Markdown.
+    """
+
+    DONE = 0, "everything that was asked for was done"
+    DIFFERENT = 1, "`reproduce` got other data, or `diff --exit-code` found a difference"
+    REFUSED = 2, "the command, the config or the plan was refused; nothing was submitted"
+    ENGINE_FAILED = 3, "the service or the simulator failed to do what it was asked to do"
+    JOBS_FAILED = 4, "the archive is sealed, but at least one job has no result"
+    BAD_ARCHIVE = 5, "an archive or another file cannot be read or written, or is damaged"
+    UNFINISHED = 6, "stopped with jobs out or still to be submitted; `resume` continues"
+    LOCKED = 7, "another process is working on the run"
+    BUG = 70, "a bug in qexp; the traceback is in `run.log`"
+    INTERRUPTED = 130, "interrupted (Ctrl-C, SIGTERM); everything measured is kept"
+
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> Self:
+        """Make a code that knows its meaning."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
 
 
 class QexpError(Exception):
     """Base of every error that is meant for the user."""
 
-    exit_code = 1
+    exit_code: int = ExitCode.DIFFERENT
 
 
 class ConfigError(QexpError):
     """The declared experiment is wrong: unknown key, wrong type, out of range, impossible mix."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
 
 class UntrustedError(ConfigError):
-    """A recorded config names code that is imported only if the user says so.
+    """A recorded config names code that is imported only with the user's permission.
 
     Attributes:
-        target: What it names.
+        target: Dotted name of that code.
     """
 
     def __init__(self, message: str, target: str) -> None:
@@ -36,7 +66,7 @@ class UntrustedError(ConfigError):
 class PlanError(QexpError):
     """The circuits cannot be run as declared: not ISA, over a limit, unusable qubits."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
 
 class GeneratorError(PlanError):
@@ -44,16 +74,16 @@ class GeneratorError(PlanError):
 
 
 class EngineError(QexpError):
-    """The service or the simulator did not do what was asked of it."""
+    """The service or the simulator failed to do what it was asked to do."""
 
-    exit_code = 3
+    exit_code = ExitCode.ENGINE_FAILED
 
 
 class RefusedError(EngineError):
-    """A job can never run as it is; it was not created.
+    """A job was not created, because it can never run as it is.
 
     Attributes:
-        code: The service's code, or None.
+        code: The service's error code, or None.
     """
 
     def __init__(self, message: str, code: int | None = None) -> None:
@@ -62,11 +92,11 @@ class RefusedError(EngineError):
 
 
 class BusyError(EngineError):
-    """The service takes no job now, and may later; none was created.
+    """A job was not created, because the service takes none at the moment.
 
     Attributes:
-        retry_after_s: After how many seconds, where the service says so.
-        needs_slot: Whether one of the account's jobs has to end first.
+        retry_after_s: Seconds to wait before the next attempt, if the service names them.
+        needs_slot: True if one of the account's own jobs has to end first.
     """
 
     def __init__(
@@ -78,15 +108,15 @@ class BusyError(EngineError):
 
 
 class BatchOverError(EngineError):
-    """The batch takes no more jobs; none was created."""
+    """A job was not created, because the batch takes no more jobs."""
 
 
 class UnclearError(EngineError):
-    """It is not known whether the job was created."""
+    """The service's reply was lost, so the job may or may not exist."""
 
 
 class UndeliveredError(EngineError):
-    """A job has run, but what was delivered is not its result."""
+    """A job has run, but the reply is not its result."""
 
 
 class LostJobError(EngineError):
@@ -96,35 +126,35 @@ class LostJobError(EngineError):
 class UnfinishedError(QexpError):
     """The run stopped with jobs still out or still to be submitted; it can be resumed."""
 
-    exit_code = 6
+    exit_code = ExitCode.UNFINISHED
 
 
 class RunLockedError(QexpError):
-    """Another process works on the run."""
+    """Another process is working on the run."""
 
-    exit_code = 7
+    exit_code = ExitCode.LOCKED
 
 
 class JobsFailedError(QexpError):
     """The run ended and its archive is sealed, but at least one job has no result."""
 
-    exit_code = 4
+    exit_code = ExitCode.JOBS_FAILED
 
 
 class ArchiveError(QexpError):
     """An archive cannot be written or read."""
 
-    exit_code = 5
+    exit_code = ExitCode.BAD_ARCHIVE
 
 
 class NotReproducedError(QexpError):
-    """A run was repeated to its end, and its data are not those of the first, or cannot be told."""
+    """A repeated run ended with data that differ from the first, or that cannot be compared."""
 
 
 class AnalysisError(QexpError):
-    """An analysis cannot be made of this run, whose data are as before."""
+    """An analysis cannot be made of this run, whose data are unchanged."""
 
-    exit_code = 2
+    exit_code = ExitCode.REFUSED
 
 
 class AnalysisFailedError(AnalysisError):
@@ -133,12 +163,25 @@ class AnalysisFailedError(AnalysisError):
 
 @dataclass(frozen=True)
 class Failed:
-    """What a run that failed returns to Hydra, which would print more than one line of an error.
+    """Return value of a run that failed; Hydra would print more than one line of an exception.
 
     Attributes:
         message: One line, without secrets.
-        exit_code: The process's exit code if this is all that ran.
+        exit_code: Exit code of the process if nothing else was run.
     """
 
     message: str
     exit_code: int
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code of a process that this error ends."""
+    if isinstance(error, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    return error.exit_code if isinstance(error, QexpError) else ExitCode.BUG
+
+
+def is_explained_by_traceback(error: BaseException) -> bool:
+    """Return True for an error in the user's own code or in qexp's, where a traceback helps."""
+    in_users_code = isinstance(error, GeneratorError | AnalysisFailedError)
+    return in_users_code or not isinstance(error, QexpError)

@@ -1,4 +1,4 @@
-"""One analysis of one archive: made, checked, and stored beside it."""
+"""Make one analysis of one archive, check its result and store it beside the archive."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from qexp.archive.read import Archive
 from qexp.core.spec import AnalysisSpec
 from qexp.errors import AnalysisError, AnalysisFailedError, QexpError
 from qexp.redact import redactor
+from qexp.text import one_line
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -21,12 +22,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What came of an analysis.
+    """Outcome of an analysis.
 
     Attributes:
-        name: Its name.
-        summary: One line for people; `""` where the analysis says none.
-        path: The file of its result; None where it had nothing to say of the run.
+        name: Name of the analysis.
+        summary: Its result on one line; `""` where the analysis gives none.
+        path: File of its result, None where the analysis returned none.
     """
 
     name: str
@@ -42,38 +43,38 @@ def evaluate(spec: AnalysisSpec, run: Archive) -> Evaluated:
         run: The archive, open; it is not changed.
 
     Raises:
-        AnalysisError: It does not suit the run, or its result is none that can be stored.
-        AnalysisFailedError: It failed in its own code; the log has the traceback.
+        AnalysisError: The analysis does not suit the run, or its result cannot be stored.
+        AnalysisFailedError: The analysis failed in its own code; the log has the traceback.
         ArchiveError: The archive is damaged, or the result cannot be written.
         ConfigError: A recorded analysis is not trusted, or does not fit its function.
     """
-    dataset = _made(spec, run)
+    dataset = _call(spec, run)
     if dataset is None:
         return Evaluated(spec.name, "nothing to say of this run", None)
     redact = redactor()
     path = write_analysis(run, spec, dataset, redact)
     summary = dataset.attrs.get("summary", "")
-    return Evaluated(spec.name, " ".join(redact(str(summary)).split()), path)
+    return Evaluated(spec.name, one_line(redact(str(summary))), path)
 
 
-def _made(spec: AnalysisSpec, run: Archive) -> xr.Dataset | None:
+def _call(spec: AnalysisSpec, run: Archive) -> xr.Dataset | None:
     import xarray as xr
 
     try:
-        made = spec.evaluate(run)
+        result = spec.evaluate(run)
     except AnalysisError as error:
         raise AnalysisError(f"analysis '{spec.name}': {error}") from None
     except QexpError:
         raise
     except (Exception, SystemExit) as error:
         _log.error("analysis '%s' failed", spec.name, exc_info=True)
-        reason = " ".join(str(error).split())
         raise AnalysisFailedError(
-            f"analysis '{spec.name}': {spec.target} failed: {type(error).__name__}: {reason}"
+            f"analysis '{spec.name}': {spec.target} failed: {type(error).__name__}: "
+            f"{one_line(error)}"
         ) from error
-    if made is not None and not isinstance(made, xr.Dataset):
+    if result is not None and not isinstance(result, xr.Dataset):
         raise AnalysisError(
-            f"analysis '{spec.name}': {spec.target} returned {type(made).__name__}; it must "
+            f"analysis '{spec.name}': {spec.target} returned {type(result).__name__}; it must "
             f"return an xarray.Dataset, or None where it has nothing to say"
         )
-    return made
+    return result

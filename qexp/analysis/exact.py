@@ -1,13 +1,14 @@
-"""Circuits without noise, by their statevector: what a perfect device would give."""
+"""Circuits without noise, by their statevector: the outcomes of a perfect device."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from qexp.text import one_line
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -15,14 +16,14 @@ if TYPE_CHECKING:
     from qiskit.quantum_info import Statevector
 
 MAX_QUBITS = 16
-"""A statevector of so many qubits takes 1 MiB and about a millisecond per gate."""
+"""A statevector of this many qubits takes 1 MiB and about a millisecond per gate."""
 
 ROUNDING = 1e-16
 """Probabilities up to this are 0 but for rounding."""
 
 
 class NotExactError(Exception):
-    """A circuit is not simulated exactly; the message says why, in a few words."""
+    """A circuit cannot be simulated exactly; the message says why, in a few words."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Distribution:
         bits: For each of them its positions in the outcome: several, where a qubit was measured
             into several bits. All others are 0.
         num_bits: Number of bits of an outcome, those of all registers.
-        num_measured: Number of qubits that are measured, those that no gate acts on included.
+        num_measured: Number of measured qubits, including those that no gate acts on.
     """
 
     probabilities: NDArray[np.float64]
@@ -44,7 +45,7 @@ class Distribution:
     num_measured: int
 
     def outcome(self, index: int) -> str:
-        """The key of `get_counts()` to which `probabilities[index]` belongs."""
+        """Return the key of `get_counts()` to which `probabilities[index]` belongs."""
         value = sum(
             1 << position
             for k, positions in enumerate(self.bits)
@@ -54,7 +55,7 @@ class Distribution:
         return f"{value:0{self.num_bits}b}"
 
     def as_dict(self) -> dict[str, float]:
-        """Outcome -> probability, without those that are 0 but for rounding."""
+        """Return outcome -> probability, without those that are 0 but for rounding."""
         possible = np.flatnonzero(self.probabilities > ROUNDING).tolist()
         return {self.outcome(index): float(self.probabilities[index]) for index in possible}
 
@@ -62,17 +63,10 @@ class Distribution:
 def ideal_probabilities(
     circuit: QuantumCircuit, max_qubits: int = MAX_QUBITS
 ) -> dict[str, float] | None:
-    """The distribution of a circuit's outcomes without any noise.
+    """Return outcome -> probability of a circuit without noise, None where it is not exact.
 
-    Args:
-        circuit: A circuit without unbound parameters.
-        max_qubits: Largest number of qubits, those that no gate acts on not counted.
-
-    Returns:
-        Outcome -> probability. Outcomes are those of all classical registers joined, as
-        `Archive.counts` has them; those of probability 0 are left out. None: the circuit is too
-        wide, measures nothing, or has something in it that no statevector has: measurements before
-        its end, resets, control flow.
+    Example: for a measured Bell pair `{"00": 0.5, "11": 0.5}`. Arguments and reasons are those of
+    `distribution`; outcomes of probability 0 are left out.
     """
     try:
         return distribution(circuit, max_qubits).as_dict()
@@ -81,24 +75,31 @@ def ideal_probabilities(
 
 
 def distribution(circuit: QuantumCircuit, max_qubits: int = MAX_QUBITS) -> Distribution:
-    """As `ideal_probabilities`, as an array.
+    """Compute the distribution of a circuit's outcomes without any noise.
+
+    Outcomes are those of all classical registers joined, as `Archive.counts` has them.
+
+    Args:
+        circuit: A circuit without unbound parameters.
+        max_qubits: Largest number of qubits, those that no gate acts on not counted.
 
     Raises:
-        NotExactError: Where `ideal_probabilities` returns None.
+        NotExactError: The circuit is too wide, measures nothing, or has something that no
+            statevector has: measurements before its end, resets, control flow.
     """
-    gates, measured = _split(circuit)
+    gates, measured = split_final_measurements(circuit)
     if not measured:
         raise NotExactError("nothing is measured")
-    qubits = _active(gates)
-    state = _evolved(circuit, gates, qubits, max_qubits)
+    active = {qubit: k for k, qubit in enumerate(dict.fromkeys(q for g in gates for q in g.qubits))}
+    state = _statevector_of(circuit, gates, active, max_qubits)
     positions: dict[Qubit, list[int]] = {}
     joined = {bit: k for k, bit in enumerate(bit for creg in circuit.cregs for bit in creg)}
     for bit, qubit in measured.items():
-        if qubit in qubits and bit in joined:
+        if qubit in active and bit in joined:
             positions.setdefault(qubit, []).append(joined[bit])
     order = sorted(positions, key=lambda qubit: min(positions[qubit]))
     # Qiskit reads an empty list as all qubits.
-    probabilities = state.probabilities([qubits[qubit] for qubit in order]) if order else np.ones(1)
+    probabilities = state.probabilities([active[qubit] for qubit in order]) if order else np.ones(1)
     return Distribution(
         np.asarray(probabilities, dtype=np.float64),
         tuple(tuple(sorted(positions[qubit])) for qubit in order),
@@ -108,26 +109,36 @@ def distribution(circuit: QuantumCircuit, max_qubits: int = MAX_QUBITS) -> Distr
 
 
 def statevector(circuit: QuantumCircuit, max_qubits: int = MAX_QUBITS) -> Statevector:
-    """The state that a circuit without measurements makes of |0...0>.
+    """Compute the state that a circuit without measurements makes of |0...0>.
 
     Raises:
-        NotExactError: It is too wide, or has something in it that is no gate.
+        NotExactError: It is too wide, or contains something other than gates.
     """
-    gates, measured = _split(circuit)
+    gates, measured = split_final_measurements(circuit)
     if measured:
         raise NotExactError("it measures")
-    return _evolved(circuit, gates, {q: k for k, q in enumerate(circuit.qubits)}, max_qubits)
+    return _statevector_of(circuit, gates, {q: k for k, q in enumerate(circuit.qubits)}, max_qubits)
 
 
-def _split(circuit: QuantumCircuit) -> tuple[list[Any], dict[Clbit, Qubit]]:
-    """The gates, and the qubit that is measured into each bit."""
+def split_final_measurements(
+    circuit: QuantumCircuit,
+) -> tuple[list[CircuitInstruction], dict[Clbit, Qubit]]:
+    """Split a circuit into its gates and the measurements that end it.
+
+    Returns:
+        The gates in order, without barriers and delays, and the qubit that each bit is read from.
+
+    Raises:
+        NotExactError: Parameters or classical variables are left, a gate follows a measurement of
+            its qubit, or there is a reset, control flow, or an initialisation after gates.
+    """
     from qiskit.circuit.library import Initialize
 
     if circuit.parameters:
         raise NotExactError("parameters without values")
     if circuit.num_vars or circuit.num_stretches:
         raise NotExactError("classical variables")
-    gates: list[Any] = []
+    gates: list[CircuitInstruction] = []
     measured: dict[Clbit, Qubit] = {}
     ended: set[Qubit] = set()
     touched: set[Qubit] = set()
@@ -141,7 +152,7 @@ def _split(circuit: QuantumCircuit) -> tuple[list[Any], dict[Clbit, Qubit]]:
         if isinstance(item.operation, Initialize) and not touched.isdisjoint(item.qubits):
             raise NotExactError("qubits that are initialised after gates")
         if item.name == "measure":
-            # Measured once more at once, a qubit gives the same.
+            # Measured again at once, a qubit gives the same.
             measured[item.clbits[0]] = item.qubits[0]
             ended.add(item.qubits[0])
         elif ended.isdisjoint(item.qubits):
@@ -153,10 +164,10 @@ def _split(circuit: QuantumCircuit) -> tuple[list[Any], dict[Clbit, Qubit]]:
 
 
 def _refuse_collapse(item: CircuitInstruction) -> None:
-    """Refuse what resets or measures within: `Statevector` draws one outcome of it at random.
+    """Refuse an instruction that resets or measures inside: `Statevector` would draw an outcome.
 
     Raises:
-        NotExactError: There is something of this kind in the instruction, however deep.
+        NotExactError: It contains one, however deep.
     """
     if item.is_standard_gate():
         return
@@ -169,7 +180,7 @@ def _refuse_collapse(item: CircuitInstruction) -> None:
         operation = todo.pop()
         is_whole = operation is item.operation and isinstance(operation, Initialize)
         if is_whole or hasattr(operation, "__array__"):
-            # On qubits in |0>, see `_split`; or by its matrix, whatever its definition.
+            # On qubits in |0>, see `split_final_measurements`; or applied by its matrix.
             continue
         if isinstance(operation, Measure | Reset | Initialize):
             raise NotExactError(f"'{operation.name}' within '{item.name}'")
@@ -178,25 +189,24 @@ def _refuse_collapse(item: CircuitInstruction) -> None:
         todo.extend(each.operation for each in inner if not each.is_standard_gate())
 
 
-def _active(gates: Sequence[Any]) -> dict[Qubit, int]:
-    """The qubits that a gate acts on, each with its number among them."""
-    return {qubit: k for k, qubit in enumerate(dict.fromkeys(q for g in gates for q in g.qubits))}
-
-
-def _evolved(
-    circuit: QuantumCircuit, gates: Sequence[Any], qubits: dict[Qubit, int], max_qubits: int
+def _statevector_of(
+    circuit: QuantumCircuit,
+    gates: list[CircuitInstruction],
+    numbers: dict[Qubit, int],
+    max_qubits: int,
 ) -> Statevector:
+    """Apply gates to |0...0> on the numbered qubits only."""
     from qiskit import QuantumCircuit
     from qiskit.exceptions import QiskitError
     from qiskit.quantum_info import Statevector
 
-    if len(qubits) > max_qubits:
-        raise NotExactError(f"{len(qubits)} qubits")
-    pure = QuantumCircuit(len(qubits), global_phase=circuit.global_phase)
+    if len(numbers) > max_qubits:
+        raise NotExactError(f"{len(numbers)} qubits")
+    pure = QuantumCircuit(len(numbers), global_phase=circuit.global_phase)
     for item in gates:
         _refuse_collapse(item)
-        pure._append(item.replace(qubits=[pure.qubits[qubits[qubit]] for qubit in item.qubits]))
+        pure._append(item.replace(qubits=[pure.qubits[numbers[qubit]] for qubit in item.qubits]))
     try:
         return Statevector(pure)
     except QiskitError as error:
-        raise NotExactError(" ".join(str(error.message).split())) from None
+        raise NotExactError(one_line(error.message)) from None

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from qexp.analysis.dataset import Reals, dataset
 from qexp.analysis.exact import MAX_QUBITS, NotExactError, statevector
-from qexp.analysis.rows import Row, rows, scalar, suitable, variable
+from qexp.analysis.pubs import MeasuredPub, read_pubs
 from qexp.archive.read import Archive
 from qexp.errors import AnalysisError
 
 if TYPE_CHECKING:
     import xarray as xr
+    from qiskit.primitives.containers.estimator_pub import EstimatorPub
 
-Reals = NDArray[np.float64]
+_UNITS = "unit of the observable"
 
 
 def exact_evs(
@@ -26,7 +28,7 @@ def exact_evs(
     workload: str | None = None,
     max_qubits: Annotated[int, Field(gt=0, le=30)] = MAX_QUBITS,
 ) -> xr.Dataset:
-    r"""Each expectation value, its exact one, and how many standard errors are between them.
+    r"""Compare each expectation value with its exact one, in standard errors.
 
     The exact value is :math:`\langle \psi | O | \psi \rangle` of the state that the circuit as
     generated makes without noise. With the standard error that the Estimator returned,
@@ -52,76 +54,73 @@ def exact_evs(
     Raises:
         AnalysisError: The run has no Estimator workload, or no value can be compared.
     """
-    found = [
-        value
-        for row in rows(run, suitable(run, workload, "estimator"))
-        if row.result is not None
-        for value in _values(row, max_qubits)
-    ]
-    return _dataset(found)
+    pubs = read_pubs(run, workload, "estimator")
+    return _dataset([row for pub in pubs for row in _values(pub, max_qubits)])
 
 
-def exact_values(pub: Any, max_qubits: int = MAX_QUBITS) -> Reals:
-    """The exact expectation values of an Estimator PUB, of its shape.
+def exact_values(pub: EstimatorPub, max_qubits: int = MAX_QUBITS) -> Reals:
+    """Compute the exact expectation values of an Estimator PUB.
 
     Args:
-        pub: The PUB (`EstimatorPub`) as generated.
+        pub: The PUB as generated.
         max_qubits: Largest number of qubits.
 
+    Returns:
+        The values, of the PUB's shape.
+
     Raises:
-        NotExactError: The circuit is too wide, or has something in it that is no gate.
+        NotExactError: The circuit is too wide, or contains something other than gates.
     """
     from qiskit.quantum_info import SparsePauliOp
 
     observables = np.ravel(pub.observables.sparse_observables_array())
     operators = [SparsePauliOp.from_sparse_observable(each) for each in observables]
     circuits = np.ravel(pub.parameter_values.bind_all(pub.circuit))
-    # The number of the circuit and of the operator at each position of the PUB's shape.
-    places = np.broadcast_arrays(
-        np.arange(len(circuits)).reshape(pub.parameter_values.shape),
-        np.arange(len(operators)).reshape(pub.observables.shape),
-    )
-    of_circuit, of_operator = (np.ravel(each) for each in places)
-    exact = np.empty(of_circuit.size)
+    parameter_sets, terms = map(np.ravel, broadcast_indices(pub))
+    exact = np.empty(parameter_sets.size)
     for number, circuit in enumerate(circuits):
         state = statevector(circuit, max_qubits)
-        for place in np.flatnonzero(of_circuit == number):
-            exact[place] = state.expectation_value(operators[of_operator[place]]).real
+        for position in np.flatnonzero(parameter_sets == number):
+            exact[position] = state.expectation_value(operators[terms[position]]).real
     return exact.reshape(pub.shape)
 
 
-_Value = tuple[str, int, str, str, float, float, float]
+def broadcast_indices(pub: EstimatorPub) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Broadcast the parameter sets and the observables of an Estimator PUB against each other.
+
+    Returns:
+        Index of the flattened parameter set, and of the flattened observable, at each point; both
+        of the PUB's shape.
+    """
+    sets, terms = np.broadcast_arrays(
+        np.arange(pub.parameter_values.size).reshape(pub.parameter_values.shape),
+        np.arange(pub.observables.size).reshape(pub.observables.shape),
+    )
+    return sets, terms
+
+
+_Row: TypeAlias = tuple[str, int, str, str, float, float, float]
 """Workload, PUB, position, observable; value, standard error, exact value."""
 
 
-def _values(row: Row, max_qubits: int) -> Iterator[_Value]:
-    assert row.result is not None
-    evs, stds = np.asarray(row.result.data.evs), np.asarray(row.result.data.stds)
+def _values(pub: MeasuredPub, max_qubits: int) -> Iterator[_Row]:
+    assert pub.result is not None
+    evs, stds = np.asarray(pub.result.data.evs), np.asarray(pub.result.data.stds)
     try:
-        exact = exact_values(row.read_pub(), max_qubits)
+        exact = exact_values(pub.read_pub(), max_qubits)
     except NotExactError:
         exact = np.full(evs.shape, np.nan)
-    named = row.metadata.get("observables")
-    names = named if isinstance(named, list) and evs.shape == (len(named),) else None
-    for index, ev in np.ndenumerate(evs):
-        name = str(names[index[0]]) if names else ""
-        position = ",".join(map(str, index))
-        yield (
-            row.workload,
-            row.index,
-            position,
-            name,
-            float(ev),
-            float(stds[index]),
-            float(exact[index]),
-        )
+    listed = pub.metadata.get("observables")
+    names = listed if isinstance(listed, list) and evs.shape == (len(listed),) else None
+    for point, ev in np.ndenumerate(evs):
+        position = ",".join(map(str, point))
+        name = str(names[point[0]]) if names else ""
+        yield (*pub.place, position, name, float(ev), float(stds[point]), float(exact[point]))
 
 
-def _dataset(found: list[_Value]) -> xr.Dataset:
-    import xarray as xr
-
-    workload, pub, position, name, *numbers = zip(*found, strict=True)
-    ev, std, exact = (np.array(column, dtype=np.float64) for column in numbers)
+def _dataset(rows: list[_Row]) -> xr.Dataset:
+    workload, index, position, observable, *numbers = map(list, zip(*rows, strict=True))
+    ev, std, exact = np.array(numbers, dtype=np.float64)
     difference = ev - exact
     z = np.divide(difference, std, out=np.full_like(ev, np.nan), where=std > 0)
     compared, counted = np.isfinite(difference), np.isfinite(z)
@@ -129,35 +128,29 @@ def _dataset(found: list[_Value]) -> xr.Dataset:
         raise AnalysisError("no expectation value can be compared: no circuit is simulated exactly")
     rms, chi2 = float(np.sqrt((difference[compared] ** 2).mean())), float((z[counted] ** 2).sum())
     number = int(counted.sum())
-    units = "unit of the observable"
-
-    def column(values: Any, text: str, units: str = "1") -> xr.Variable:
-        return variable(values, text, units, dim="value")
-
-    variables = {
-        "ev": column(ev, "expectation value", units),
-        "std": column(std, "expectation value, standard error", units),
-        "exact": column(exact, "expectation value without noise", units),
-        "difference": column(difference, "difference from the exact value", units),
-        "z": column(z, "difference in standard errors"),
-        "rms_error": scalar(rms, "root mean square of the differences", units),
-        "chi2": scalar(chi2, "sum of squared differences in standard errors"),
-        "num_values": scalar(number, "values in chi2"),
-    }
-    coordinates = {
-        "workload": column(workload, "name of the workload"),
-        "pub": column(pub, "index of the PUB in its workload"),
-        "position": column(position, "position of the value in the PUB's shape"),
-        "observable": column(name, "name of the observable"),
-    }
     within = (
         f"{(np.abs(z[counted]) <= 2).mean():.0%} within two standard errors"
         if number
         else "no standard error is above 0"
     )
-    summary = (
+    return dataset(
+        "Expectation values against the exact ones",
         f"{compared.sum()} value{'s' if compared.sum() > 1 else ''}: RMS error {rms:.4g}, "
-        f"chi square {chi2:.1f} of {number} terms, {within}"
+        f"chi square {chi2:.1f} of {number} terms, {within}",
+        {
+            "ev": ("value", ev, "expectation value", _UNITS),
+            "std": ("value", std, "expectation value, standard error", _UNITS),
+            "exact": ("value", exact, "expectation value without noise", _UNITS),
+            "difference": ("value", difference, "difference from the exact value", _UNITS),
+            "z": ("value", z, "difference in standard errors"),
+            "rms_error": ("", rms, "root mean square of the differences", _UNITS),
+            "chi2": ("", chi2, "sum of squared differences in standard errors"),
+            "num_values": ("", number, "values in chi2"),
+        },
+        {
+            "workload": ("value", workload, "name of the workload"),
+            "pub": ("value", index, "index of the PUB in its workload"),
+            "position": ("value", position, "position of the value in the PUB's shape"),
+            "observable": ("value", observable, "name of the observable"),
+        },
     )
-    attrs = {"title": "Expectation values against the exact ones", "summary": summary}
-    return xr.Dataset(variables, coordinates, attrs)

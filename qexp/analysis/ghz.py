@@ -1,4 +1,4 @@
-"""GHZ states: what their populations say of the fidelity."""
+"""GHZ states: bounds of the fidelity from the measured populations."""
 
 from __future__ import annotations
 
@@ -7,22 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from qexp.analysis.rows import Place, Row, pub_coordinates, rows, suitable, variable
+from qexp.analysis.dataset import Column, dataset, format_value, pub_coordinates, with_std
+from qexp.analysis.pubs import MeasuredPub, measure_pubs, read_pubs
 from qexp.archive.read import Archive
 from qexp.errors import AnalysisError
 
 if TYPE_CHECKING:
     import xarray as xr
 
-_QUANTITIES = {
-    "population": "population of all zeros and all ones together",
-    "fidelity_upper": "upper bound of the fidelity",
-    "fidelity_lower": "lower bound of the fidelity",
-}
-
 
 def ghz(run: Archive, *, workload: str | None = None) -> xr.Dataset:
-    r"""Bounds of the fidelity with (|0...0> + |1...1>)/sqrt(2) from the measured populations.
+    r"""Bound the fidelity with (|0...0> + |1...1>)/sqrt(2) from the measured populations.
 
     With the populations P0 of all zeros and P1 of all ones, and the coherence
     :math:`\rho = \langle 0 \ldots 0 | \rho | 1 \ldots 1 \rangle` (Sackett et al., Nature 404, 256
@@ -56,78 +51,67 @@ def ghz(run: Archive, *, workload: str | None = None) -> xr.Dataset:
     Raises:
         AnalysisError: The run has no such workload.
     """
-    found = [
-        (row.place, *_counted(row))
-        for row in rows(run, suitable(run, workload, "sampler", "ghz"))
-        if row.result is not None
+    places, rows = measure_pubs(read_pubs(run, workload, "sampler", "ghz"), _populations)
+    size, shots, zeros, ones = rows.T
+    sizes = np.unique(size)
+    by_width = _columns(
+        np.array([rows[size == width].sum(axis=0) for width in sizes]),
+        "width",
+        "pooled_",
+        ", circuits of a width pooled",
+    )
+    names = ("population", "population_std", "fidelity_upper", "fidelity_upper_std")
+    values = zip(*(by_width[f"pooled_{name}"][1] for name in names), strict=True)
+    lines = [
+        f"{width} qubits: population {format_value(p, p_std)}, "
+        f"fidelity at most {format_value(f, f_std)}"
+        for width, (p, p_std, f, f_std) in zip(sizes, values, strict=True)
     ]
-    return _dataset([place for place, *_ in found], np.array([counted for _, *counted in found]))
+    return dataset(
+        "GHZ states",
+        "; ".join(lines) + " (populations alone show no entanglement)",
+        {
+            **_columns(rows, "pub"),
+            **by_width,
+            "population_zeros": ("pub", zeros / shots, "population of all zeros"),
+            "population_ones": ("pub", ones / shots, "population of all ones"),
+            "num_qubits": ("pub", size, "qubits of the state"),
+            "shots": ("pub", shots, "shots"),
+        },
+        {**pub_coordinates(places), "width": ("width", sizes, "qubits of the state")},
+    )
 
 
 def fidelity_bounds(zeros: float, ones: float) -> tuple[float, float]:
-    """The lower and the upper bound of the fidelity, from the populations."""
+    """Return the lower and the upper bound of the fidelity, from the populations."""
     low, high = np.sqrt(zeros) - np.sqrt(ones), np.sqrt(zeros) + np.sqrt(ones)
     return float(low**2 / 2), float(high**2 / 2)
 
 
-def _counted(row: Row) -> tuple[int, int, int, int]:
-    """Qubits, shots, all zeros, all ones."""
-    sampled = row.sampled()
-    if len(sampled) != 1:
-        raise AnalysisError(f"PUB {row.index} of '{row.workload}' does not have one set of counts")
-    counts = sampled[0][1]
+def _populations(pub: MeasuredPub) -> tuple[int, int, int, int]:
+    """Return the number of qubits, and the shots: all, all zeros, all ones."""
+    sample = pub.only_sample()
+    if sample is None:
+        raise AnalysisError(f"PUB {pub.index} of '{pub.workload}' does not have one set of counts")
+    counts = sample.counts
     size = len(next(iter(counts)))
     return size, sum(counts.values()), counts.get("0" * size, 0), counts.get("1" * size, 0)
 
 
-def _dataset(places: list[Place], table: NDArray[np.int64]) -> xr.Dataset:
-    import xarray as xr
-
-    sizes = np.unique(table[:, 0])
-    pooled = np.array([[size, *table[table[:, 0] == size, 1:].sum(axis=0)] for size in sizes])
-    pub, by_size = _quantities(table), _quantities(pooled)
-    variables = {name: variable(values, _text(name)) for name, values in pub.items()}
-    for name, values in by_size.items():
-        text = f"{_text(name)}, circuits of a width pooled"
-        variables[f"pooled_{name}"] = variable(values, text, dim="width")
-    shots = table[:, 1]
-    variables |= {
-        "population_zeros": variable(table[:, 2] / shots, "population of all zeros"),
-        "population_ones": variable(table[:, 3] / shots, "population of all ones"),
-        "num_qubits": variable(table[:, 0], "qubits of the state"),
-        "shots": variable(shots, "shots"),
-    }
-    lines = [
-        f"{size} qubits: population {by_size['population'][k]:.4f} ± "
-        f"{by_size['population_std'][k]:.4f}, fidelity at most {by_size['fidelity_upper'][k]:.4f} "
-        f"± {by_size['fidelity_upper_std'][k]:.4f}"
-        for k, size in enumerate(sizes)
-    ]
-    attrs = {
-        "title": "GHZ states",
-        "summary": "; ".join(lines) + " (populations alone show no entanglement)",
-    }
-    coordinates = {"width": variable(sizes, "qubits of the state", dim="width")}
-    return xr.Dataset(variables, pub_coordinates(places) | coordinates, attrs)
-
-
-def _quantities(table: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-    shots = table[:, 1]
-    zeros, ones = table[:, 2] / shots, table[:, 3] / shots
-    bounds = np.array([fidelity_bounds(*pair) for pair in zip(zeros, ones, strict=True)])
-    values = {
-        "population": zeros + ones,
-        "fidelity_upper": bounds[:, 1],
-        "fidelity_lower": bounds[:, 0],
-    }
-    errors = {
+def _columns(
+    table: NDArray[np.int64], dim: str, prefix: str = "", scope: str = ""
+) -> dict[str, Column]:
+    """Return population and bounds with their standard errors, from a table of `_populations`."""
+    _, shots, zeros, ones = table.T
+    p0, p1 = zeros / shots, ones / shots
+    lower, upper = np.array([fidelity_bounds(*pair) for pair in zip(p0, p1, strict=True)]).T
+    columns: dict[str, Column] = {}
+    for name, value, long_name in (
+        ("population", p0 + p1, "population of all zeros and all ones together"),
+        ("fidelity_upper", upper, "upper bound of the fidelity"),
+        ("fidelity_lower", lower, "lower bound of the fidelity"),
+    ):
         # Rounding may leave a bound a little above 1.
-        f"{name}_std": np.sqrt(np.clip(value * (1 - value), 0, None) / shots)
-        for name, value in values.items()
-    }
-    return values | errors
-
-
-def _text(name: str) -> str:
-    text = _QUANTITIES[name.removesuffix("_std")]
-    return f"{text}, standard error" if name.endswith("_std") else text
+        std = np.sqrt(np.clip(value * (1 - value), 0, None) / shots)
+        columns |= with_std(prefix + name, dim, value, std, long_name + scope)
+    return columns

@@ -1,26 +1,16 @@
-"""Quantum volume: how often the outcomes are heavy, and whether often enough."""
+"""Quantum volume: the heavy-output probability and its test."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
+from qexp.analysis.dataset import dataset, format_value, pub_coordinates, with_std
 from qexp.analysis.exact import MAX_QUBITS, ROUNDING, Distribution, NotExactError, distribution
-from qexp.analysis.rows import (
-    Counts,
-    Place,
-    Row,
-    pub_coordinates,
-    rows,
-    scalar,
-    shown,
-    suitable,
-    variable,
-)
+from qexp.analysis.pubs import MeasuredPub, measure_pubs, read_pubs
 from qexp.archive.read import Archive
 from qexp.errors import AnalysisError
 
@@ -37,7 +27,7 @@ def heavy_output(
     workload: str | None = None,
     max_qubits: Annotated[int, Field(gt=0, le=30)] = MAX_QUBITS,
 ) -> xr.Dataset:
-    r"""Heavy-output probability of each circuit, and the test of the quantum volume.
+    r"""Compute the heavy-output probability of each circuit, and test the quantum volume.
 
     Source: Cross et al., Phys. Rev. A 100, 032328 (2019), arXiv:1811.12926, algorithm 1. An outcome
     is heavy if its ideal probability is above the median of all :math:`2^n`. With the mean h over
@@ -64,16 +54,37 @@ def heavy_output(
     Raises:
         AnalysisError: The run has no such workload, or a circuit cannot be simulated exactly.
     """
-    found = [
-        (row.place, *_of_circuit(row, max_qubits))
-        for row in rows(run, suitable(run, workload, "sampler", "quantum_volume"))
-        if row.result is not None
-    ]
-    return _dataset([place for place, *_ in found], np.array([values for _, *values in found]))
+    pubs = read_pubs(run, workload, "sampler", "quantum_volume")
+    places, rows = measure_pubs(pubs, partial(_measure, max_qubits=max_qubits))
+    fraction, perfect, shots, width, square = rows.T
+    widths, numbers = np.unique(width, return_counts=True)
+    mean = np.array([fraction[width == each].mean() for each in widths])
+    is_square = np.array([square[width == each].all() for each in widths])
+    sigma = np.sqrt(mean * (1 - mean) / numbers)
+    lower = mean - 2 * sigma
+    success = lower > THRESHOLD
+    passed = widths[success & is_square & (numbers >= MIN_CIRCUITS)]
+    volume = 2 ** int(passed.max()) if passed.size else 0
+    std = np.sqrt(fraction * (1 - fraction) / shots)
+    lines = [*map(_verdict, widths, mean, sigma, numbers, success, is_square)]
+    return dataset(
+        "Heavy outputs",
+        "; ".join([*lines, *([f"quantum volume {volume}"] if volume else [])]),
+        {
+            **with_std("heavy_output", "pub", fraction, std, "heavy-output probability"),
+            "heavy_output_ideal": ("pub", perfect, "heavy-output probability without noise"),
+            **with_std("mean_heavy_output", "width", mean, sigma, "mean heavy-output probability"),
+            "lower": ("width", lower, "two sigma below the mean"),
+            "success": ("width", success, "true if that is above 2/3"),
+            "num_circuits": ("width", numbers, "circuits"),
+            "quantum_volume": ("", volume, "largest quantum volume that is shown, 0 for none"),
+        },
+        {**pub_coordinates(places), "width": ("width", widths.astype(int), "qubits of a circuit")},
+    )
 
 
-def heavy_fraction(counts: Counts, exact: Distribution) -> tuple[float, float]:
-    """The fraction of heavy shots, and the ideal probability of heavy outcomes.
+def heavy_fraction(counts: dict[str, int], exact: Distribution) -> tuple[float, float]:
+    """Return the fraction of heavy shots, and the ideal probability of heavy outcomes.
 
     Args:
         counts: Outcome -> number of shots.
@@ -88,100 +99,33 @@ def heavy_fraction(counts: Counts, exact: Distribution) -> tuple[float, float]:
     return hit / shots, float(exact.probabilities[heavy].sum())
 
 
-def _of_circuit(row: Row, max_qubits: int) -> tuple[float, float, int, int, bool]:
-    """Fraction of heavy shots, its ideal value, shots, width, whether as deep as wide."""
-    sampled = row.sampled()
+def _measure(pub: MeasuredPub, max_qubits: int) -> tuple[float, float, int, int, bool]:
+    """Return the fraction of heavy shots, its ideal value, shots, width, and if it is square."""
+    sample = pub.only_sample()
     try:
-        if len(sampled) != 1:
+        if sample is None:
             raise NotExactError("it does not have one set of counts")
-        circuit, counts = sampled[0]
-        exact = distribution(circuit, max_qubits)
+        exact = distribution(sample.circuit, max_qubits)
     except NotExactError as error:
         raise AnalysisError(
-            f"PUB {row.index} of '{row.workload}' has no heavy outputs: {error}"
+            f"PUB {pub.index} of '{pub.workload}' has no heavy outputs: {error}"
         ) from None
-    fraction, perfect = heavy_fraction(counts, exact)
+    fraction, perfect = heavy_fraction(sample.counts, exact)
     width = exact.num_measured
-    # What says nothing of its depth is left to whoever names the workload.
-    is_square = row.metadata.get("depth", width) == width
-    return fraction, perfect, sum(counts.values()), width, is_square
+    # A circuit without a depth in its metadata is left to whoever names the workload.
+    is_square = pub.metadata.get("depth", width) == width
+    return fraction, perfect, sum(sample.counts.values()), width, is_square
 
 
-@dataclass(frozen=True)
-class _Width:
-    """The circuits of one width together."""
-
-    width: int
-    mean: float
-    number: int
-    is_square: bool
-
-    @property
-    def sigma(self) -> float:
-        return float(np.sqrt(self.mean * (1 - self.mean) / self.number))
-
-    @property
-    def lower(self) -> float:
-        return self.mean - 2 * self.sigma
-
-    @property
-    def success(self) -> bool:
-        return self.lower > THRESHOLD
-
-    def __str__(self) -> str:
-        verdict = "two sigma above 2/3" if self.success else "two sigma not above 2/3"
-        if self.success and not self.is_square:
-            verdict += " (circuits are not as deep as wide)"
-        elif self.success and self.number < MIN_CIRCUITS:
-            verdict += f" (the protocol asks for {MIN_CIRCUITS})"
-        return (
-            f"{self.width} qubits: heavy-output probability {shown(self.mean, self.sigma)} "
-            f"({self.number} circuits), {verdict}"
-        )
-
-
-def _dataset(places: list[Place], table: NDArray[np.float64]) -> xr.Dataset:
-    import xarray as xr
-
-    fraction, perfect, shots, widths, is_square = table.T
-    found = [
-        _Width(
-            int(width),
-            float(fraction[widths == width].mean()),
-            int((widths == width).sum()),
-            bool(is_square[widths == width].all()),
-        )
-        for width in np.unique(widths)
-    ]
-    shown_by = [
-        each.width
-        for each in found
-        if each.success and each.is_square and each.number >= MIN_CIRCUITS
-    ]
-    volume = 2 ** max(shown_by) if shown_by else 0
-    std = np.sqrt(fraction * (1 - fraction) / shots)
-    variables = {
-        "heavy_output": variable(fraction, "heavy-output probability"),
-        "heavy_output_std": variable(std, "heavy-output probability, standard error"),
-        "heavy_output_ideal": variable(perfect, "heavy-output probability without noise"),
-        **_by_width(found),
-        "quantum_volume": scalar(volume, "largest quantum volume that is shown, 0 for none"),
-    }
-    width = variable([each.width for each in found], "qubits of a circuit", dim="width")
-    lines = [*map(str, found), *([f"quantum volume {volume}"] if volume else [])]
-    attrs = {"title": "Heavy outputs", "summary": "; ".join(lines)}
-    return xr.Dataset(variables, {**pub_coordinates(places), "width": width}, attrs)
-
-
-def _by_width(found: list[_Width]) -> dict[str, xr.Variable]:
-    columns = {
-        "mean_heavy_output": ("mean", "heavy-output probability, mean over circuits"),
-        "mean_heavy_output_std": ("sigma", "sigma of the mean, sqrt(h (1 - h) / circuits)"),
-        "lower": ("lower", "two sigma below the mean"),
-        "success": ("success", "whether that is above 2/3"),
-        "num_circuits": ("number", "circuits"),
-    }
-    return {
-        name: variable([getattr(each, source) for each in found], text, dim="width")
-        for name, (source, text) in columns.items()
-    }
+def _verdict(
+    width: float, mean: float, sigma: float, number: int, success: bool, is_square: bool
+) -> str:
+    verdict = "two sigma above 2/3" if success else "two sigma not above 2/3"
+    if success and not is_square:
+        verdict += " (circuits are not as deep as wide)"
+    elif success and number < MIN_CIRCUITS:
+        verdict += f" (the protocol asks for {MIN_CIRCUITS})"
+    return (
+        f"{width:.0f} qubits: heavy-output probability {format_value(mean, sigma)} "
+        f"({number} circuits), {verdict}"
+    )

@@ -2,56 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from qexp.analysis.exact import MAX_QUBITS, Distribution, NotExactError, distribution
-from qexp.analysis.rows import (
-    Counts,
-    Place,
-    Row,
+from qexp.analysis.dataset import (
+    Column,
+    Reals,
+    dataset,
+    format_value,
     mean_and_error,
     pub_coordinates,
-    rows,
-    scalar,
-    shown,
-    suitable,
-    variable,
+    with_std,
 )
+from qexp.analysis.exact import MAX_QUBITS, Distribution, NotExactError, distribution
+from qexp.analysis.pubs import MeasuredPub, read_pubs
 from qexp.archive.read import Archive
 from qexp.errors import AnalysisError
 
 if TYPE_CHECKING:
     import xarray as xr
 
-Reals = NDArray[np.float64]
-
 _MEASURES = {
     "hellinger_fidelity": "Hellinger fidelity to the ideal distribution",
     "tvd": "total variation distance from the ideal distribution",
     "xeb": "linear cross-entropy fidelity",
 }
-_COLUMNS = {
-    f"{name}{suffix}": text + what
-    for name, text in _MEASURES.items()
-    for suffix, what in (
-        ("", ""),
-        ("_std", ", standard error"),
-        ("_perfect", ", mean of a perfect device with these shots"),
-        ("_perfect_std", ", standard deviation of a perfect device"),
-    )
-} | {
-    "xeb_normalised": "linear cross-entropy fidelity, as a fraction of that of a perfect device",
-    "xeb_normalised_std": "linear cross-entropy fidelity as a fraction, standard error",
-    "shots": "shots of a parameter set",
-    "num_qubits": "qubits that are measured",
+_NORMALISED = "linear cross-entropy fidelity, as a fraction of that of a perfect device"
+_PERFECT = {
+    "_perfect": "mean of a perfect device with these shots",
+    "_perfect_std": "standard deviation of a perfect device",
 }
 _BLOCK = 2**20
-_NO_RESULT = "no result"
+"""Frequencies that are resampled at once."""
 
 
 def ideal(
@@ -61,7 +47,7 @@ def ideal(
     max_qubits: Annotated[int, Field(gt=0, le=30)] = MAX_QUBITS,
     resamples: Annotated[int, Field(ge=2, le=10_000)] = 100,
 ) -> xr.Dataset:
-    r"""How close the outcomes of each circuit are to those of a perfect device.
+    r"""Compare the outcomes of each circuit with those of a perfect device.
 
     With the exact probabilities p and the observed frequencies f = counts / shots:
 
@@ -92,64 +78,63 @@ def ideal(
     Raises:
         AnalysisError: The run has no Sampler workload, or no circuit that can be simulated.
     """
-    found = list(_evaluated(run, suitable(run, workload, "sampler"), max_qubits, resamples))
-    if not any(values for _, values, _ in found):
-        reasons = ", ".join(sorted({reason for _, _, reason in found}))
-        raise AnalysisError(f"no circuit of the run can be compared: {reasons}")
-    return _dataset(found)
-
-
-_Found = tuple[Place, dict[str, float], str]
-"""Workload and index of a PUB, its values, and why there are none."""
-
-
-def _evaluated(
-    run: Archive, workloads: tuple[str, ...], max_qubits: int, resamples: int
-) -> Iterator[_Found]:
-    for number, row in enumerate(rows(run, workloads)):
+    rows: list[dict[str, Any]] = []
+    for number, pub in enumerate(read_pubs(run, workload, skip_missing=False)):
         rng = np.random.default_rng([number, resamples])
-        values, reason = dict[str, float](), ""
+        row: dict[str, Any] = {"place": pub.place, "reason": ""}
         try:
-            values = _of_pub(row, max_qubits, resamples, rng)
+            row |= _compare_pub(pub, max_qubits, resamples, rng)
         except NotExactError as error:
-            reason = str(error)
-        yield row.place, values, reason
+            row["reason"] = str(error)
+        rows.append(row)
+    reasons = [row["reason"] for row in rows]
+    if all(reasons):
+        listed = ", ".join(sorted(set(reasons)))
+        raise AnalysisError(f"no circuit of the run can be compared: {listed}")
+    return _dataset(rows, reasons)
 
 
-def _of_pub(
-    row: Row, max_qubits: int, resamples: int, rng: np.random.Generator
+def _compare_pub(
+    pub: MeasuredPub, max_qubits: int, resamples: int, rng: np.random.Generator
 ) -> dict[str, float]:
-    """The mean over the PUB's parameter sets; standard deviations of that mean."""
+    """Average the measures over the PUB's parameter sets; `*_std` are of that mean."""
     points = [
-        compare(counts, distribution(circuit, max_qubits), resamples, rng)
-        for circuit, counts in row.sampled()
+        compare(sample.counts, distribution(sample.circuit, max_qubits), resamples, rng)
+        for sample in pub.samples()
     ]
     if not points:
-        raise NotExactError(_NO_RESULT)
-    found: dict[str, float] = {}
+        raise NotExactError("no result")
+    means: dict[str, float] = {}
     for name in points[0]:
         values = np.array([point[name] for point in points])
         is_deviation = name.endswith("_std")
-        found[name] = float(
+        means[name] = float(
             np.sqrt((values**2).sum()) / len(values) if is_deviation else values.mean()
         )
     # Rounding leaves a little of a uniform distribution.
-    scale = found["xeb_perfect"] if found["xeb_perfect"] > 1e-9 else np.nan
-    found["xeb_normalised"] = found["xeb"] / scale
-    found["xeb_normalised_std"] = found["xeb_std"] / scale
-    return found
+    scale = means["xeb_perfect"] if means["xeb_perfect"] > 1e-9 else np.nan
+    means["xeb_normalised"] = means["xeb"] / scale
+    means["xeb_normalised_std"] = means["xeb_std"] / scale
+    return means
 
 
 def compare(
-    counts: Counts, exact: Distribution, resamples: int, rng: np.random.Generator
+    counts: Mapping[str, int],
+    exact: Distribution,
+    resamples: int = 0,
+    rng: np.random.Generator | None = None,
 ) -> dict[str, float]:
-    """The measures of one circuit, with `_std`, `_perfect` and `_perfect_std` of each.
+    """Compare the counts of one circuit with their exact distribution.
 
     Args:
         counts: Outcome -> number of shots.
         exact: The ideal distribution.
-        resamples: Number of bootstrap samples, and of samples of a perfect device.
+        resamples: Number of bootstrap samples, and of samples of a perfect device; 0: none.
         rng: Draws them.
+
+    Returns:
+        `hellinger_fidelity`, `tvd`, `xeb`, `num_qubits`, `shots`; with samples also `_std`,
+        `_perfect` and `_perfect_std` of each measure.
     """
     probabilities = exact.as_dict()
     outcomes = [*probabilities, *(outcome for outcome in counts if outcome not in probabilities)]
@@ -157,25 +142,24 @@ def compare(
     observed = np.array([counts.get(outcome, 0) for outcome in outcomes], dtype=np.int64)
     shots, dimension = int(observed.sum()), 2.0**exact.num_measured
     p /= p.sum()
-    found = {
-        name: float(value[0])
-        for name, value in _measures(p, observed[None] / shots, dimension).items()
-    }
-    again = _resampled(p, observed / shots, shots, dimension, resamples, rng)
-    perfect = _resampled(p, p, shots, dimension, resamples, rng)
-    for name in again:
-        found[f"{name}_std"] = float(again[name].std(ddof=1))
-        found[f"{name}_perfect"] = float(perfect[name].mean())
-        found[f"{name}_perfect_std"] = float(perfect[name].std(ddof=1))
-    # Its mean needs no samples.
-    found["xeb_perfect"] = dimension * float(p @ p) - 1
-    return {**found, "num_qubits": exact.num_measured, "shots": shots}
+    f = observed / shots
+    values = {name: float(value[0]) for name, value in _measures(p, f[None], dimension).items()}
+    if rng is not None and resamples:
+        again = _resampled(p, f, shots, dimension, resamples, rng)
+        perfect = _resampled(p, p, shots, dimension, resamples, rng)
+        for name in _MEASURES:
+            values[f"{name}_std"] = float(again[name].std(ddof=1))
+            values[f"{name}_perfect"] = float(perfect[name].mean())
+            values[f"{name}_perfect_std"] = float(perfect[name].std(ddof=1))
+        # Its mean needs no samples.
+        values["xeb_perfect"] = dimension * float(p @ p) - 1
+    return {**values, "num_qubits": exact.num_measured, "shots": shots}
 
 
 def _resampled(
     p: Reals, source: Reals, shots: int, dimension: float, number: int, rng: np.random.Generator
 ) -> dict[str, Reals]:
-    """The measures of samples from `source`, in blocks so that wide circuits fit into memory."""
+    """Compute the measures of samples from `source`, in blocks that fit into memory."""
     size = max(1, _BLOCK // len(p))
     source = source / source.sum()
     blocks = [
@@ -186,7 +170,7 @@ def _resampled(
 
 
 def _measures(p: Reals, f: Reals, dimension: float) -> dict[str, Reals]:
-    """The measures of several samples: `p` has shape `(outcomes,)`, `f` `(samples, outcomes)`."""
+    """Compute the measures of samples: `p` has shape `(outcomes,)`, `f` `(samples, outcomes)`."""
     return {
         "hellinger_fidelity": np.sqrt(f * p).sum(axis=1) ** 2,
         "tvd": 0.5 * np.abs(f - p).sum(axis=1),
@@ -194,47 +178,57 @@ def _measures(p: Reals, f: Reals, dimension: float) -> dict[str, Reals]:
     }
 
 
-def _dataset(found: list[_Found]) -> xr.Dataset:
-    import xarray as xr
+def _dataset(rows: list[dict[str, Any]], reasons: list[str]) -> xr.Dataset:
+    def column(name: str) -> Reals:
+        return np.array([row.get(name, np.nan) for row in rows])
 
-    table = {name: np.array([v.get(name, np.nan) for _, v, _ in found]) for name in _COLUMNS}
-    for name in ("shots", "num_qubits"):
-        table[name] = np.nan_to_num(table[name]).astype(np.int64)
-    variables = {name: variable(table[name], text) for name, text in _COLUMNS.items()}
-    variables["reason"] = variable([reason for _, _, reason in found], "why there is no value")
-    means = _means(table)
+    def integers(name: str) -> NDArray[np.int64]:
+        return np.nan_to_num(column(name)).astype(np.int64)
+
+    table: dict[str, Column] = {}
+    for name, text in _MEASURES.items():
+        table |= with_std(name, "pub", column(name), column(f"{name}_std"), text)
+        for ending, what in _PERFECT.items():
+            table[name + ending] = ("pub", column(name + ending), f"{text}, {what}")
+    ratio = "xeb_normalised"
+    table |= with_std(ratio, "pub", column(ratio), column(f"{ratio}_std"), _NORMALISED)
+    table["shots"] = ("pub", integers("shots"), "shots of a parameter set")
+    table["num_qubits"] = ("pub", integers("num_qubits"), "qubits that are measured")
+    table["reason"] = ("pub", reasons, "why there is no value")
+    means = {name: mean_and_error(column(name)) for name in _MEASURES}
+    means[ratio] = _normalised(column("xeb"), column("xeb_perfect"))
     for name, (mean, error) in means.items():
-        text = _COLUMNS[name]
-        variables[f"mean_{name}"] = scalar(mean, f"{text}, mean over circuits")
-        variables[f"mean_{name}_std"] = scalar(error, f"{text}, standard error of the mean")
-    attrs = {
-        "title": "Outcomes against their ideal distribution",
-        "summary": _summary(table, means, [reason for _, _, reason in found if reason]),
-    }
-    return xr.Dataset(variables, pub_coordinates([place for place, _, _ in found]), attrs)
+        text = _MEASURES.get(name, _NORMALISED)
+        table |= with_std(f"mean_{name}", "", mean, error, f"{text}, mean over circuits")
+    perfect = {name: float(np.nanmean(column(f"{name}_perfect"))) for name in _MEASURES}
+    return dataset(
+        "Outcomes against their ideal distribution",
+        _summary(means, perfect, reasons),
+        table,
+        pub_coordinates([row["place"] for row in rows]),
+    )
 
 
-def _means(table: dict[str, Reals]) -> dict[str, tuple[float, float]]:
-    """Means over the circuits, and their standard errors from the scatter."""
-    means = {name: mean_and_error(table[name]) for name in _MEASURES}
-    xeb, scale = table["xeb"], table["xeb_perfect"]
-    ratio = np.nansum(xeb) / np.nansum(scale) if np.nansum(scale) > 1e-9 else np.nan
-    # Of a quotient of means, to first order (Cochran, Sampling Techniques, section 6.4).
-    error = mean_and_error(xeb - ratio * scale)[1] / np.nanmean(scale)
-    means["xeb_normalised"] = (float(ratio), float(error))
-    return means
+def _normalised(xeb: Reals, perfect: Reals) -> tuple[float, float]:
+    """Divide the means over the circuits; the error is to first order.
+
+    Source: Cochran, Sampling Techniques, section 6.4.
+    """
+    ratio = np.nansum(xeb) / np.nansum(perfect) if np.nansum(perfect) > 1e-9 else np.nan
+    error = mean_and_error(xeb - ratio * perfect)[1] / np.nanmean(perfect)
+    return float(ratio), float(error)
 
 
 def _summary(
-    table: dict[str, Reals], means: dict[str, tuple[float, float]], reasons: list[str]
+    means: Mapping[str, tuple[float, float]], perfect: Mapping[str, float], reasons: list[str]
 ) -> str:
-    perfect = {name: np.nanmean(table[f"{name}_perfect"]) for name in _MEASURES}
-    number = len(table["xeb"]) - len(reasons)
-    left_out = f"; {len(reasons)} left out ({', '.join(sorted(set(reasons)))})" if reasons else ""
+    missing = [reason for reason in reasons if reason]
+    number = len(reasons) - len(missing)
     circuits = "1 circuit" if number == 1 else f"mean of {number} circuits"
+    left_out = f"; {len(missing)} left out ({', '.join(sorted(set(missing)))})" if missing else ""
     return (
-        f"{circuits}: Hellinger fidelity {shown(*means['hellinger_fidelity'])} (a "
+        f"{circuits}: Hellinger fidelity {format_value(*means['hellinger_fidelity'])} (a "
         f"perfect device with these shots: {perfect['hellinger_fidelity']:.4f}), TVD "
-        f"{shown(*means['tvd'])} ({perfect['tvd']:.4f}), normalised linear XEB "
-        f"{shown(*means['xeb_normalised'])}{left_out}"
+        f"{format_value(*means['tvd'])} ({perfect['tvd']:.4f}), normalised linear XEB "
+        f"{format_value(*means['xeb_normalised'])}{left_out}"
     )

@@ -1,22 +1,23 @@
-"""Circuits with one ideal outcome: how its probability decays with the number of layers."""
+"""Circuits with one ideal outcome: the decay of its probability with the number of layers."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qexp.analysis.rows import Place, Row, pub_coordinates, rows, scalar, shown, suitable, variable
+from qexp.analysis.dataset import Column, Reals, dataset, format_value, pub_coordinates, with_std
+from qexp.analysis.pubs import MeasuredPub, measure_pubs, read_pubs
 from qexp.archive.read import Archive
 from qexp.errors import AnalysisError
 
 if TYPE_CHECKING:
     import xarray as xr
 
-Reals = NDArray[np.float64]
 Floor = Literal["uniform", "free", "zero"]
 
 
@@ -26,27 +27,26 @@ class Decay:
 
     Attributes:
         p: Decay per layer.
-        amplitude: What is lost by layers, which is less than 1 for errors of preparation and
-            readout.
+        amplitude: The part that decays, which is below 1 for errors of preparation and readout.
         floor: The value of infinitely many layers.
-        p_std: Standard error of `p`; so are the others.
-        amplitude_std: 0 where it is not fitted.
-        floor_std: 0 where it is not fitted.
+        p_std: Standard error of `p`.
+        amplitude_std: Standard error of `amplitude`.
+        floor_std: Standard error of `floor`, 0 where it is not fitted.
         reduced_chi2: Sum of squared residuals over their variances, per degree of freedom; NaN
             without any.
     """
 
-    p: float
-    amplitude: float
-    floor: float
-    p_std: float
-    amplitude_std: float
-    floor_std: float
-    reduced_chi2: float
+    p: float = np.nan
+    amplitude: float = np.nan
+    floor: float = np.nan
+    p_std: float = np.nan
+    amplitude_std: float = np.nan
+    floor_std: float = np.nan
+    reduced_chi2: float = np.nan
 
 
 def survival(run: Archive, *, workload: str | None = None, floor: Floor = "uniform") -> xr.Dataset:
-    r"""Survival probability of each circuit, and the fit :math:`A p^m + B` of its decay.
+    r"""Compute the survival probability of each circuit, and fit :math:`A p^m + B` to its decay.
 
     The survival probability is the fraction of shots with the one ideal outcome of a mirror circuit
     (Proctor et al., Nat. Phys. 18, 75 (2022), arXiv:2008.11294), which the circuit's metadata name
@@ -72,19 +72,14 @@ def survival(run: Archive, *, workload: str | None = None, floor: Floor = "unifo
         AnalysisError: The run has no such workload, circuits do not say their ideal outcome, or
             they differ in their number of qubits.
     """
-    found = [
-        (row.place, *_counted(row))
-        for row in rows(run, suitable(run, workload, "sampler", "mirror"))
-        if row.result is not None
-    ]
-    table = np.array([counted for _, *counted in found])
+    places, table = measure_pubs(read_pubs(run, workload, "sampler", "mirror"), _hits)
     widths = np.unique(table[:, 0])
     if len(widths) > 1:
         raise AnalysisError(
             f"circuits of {', '.join(map(str, widths))} qubits do not decay alike; name one "
             f"workload: workload=NAME"
         )
-    return _dataset([place for place, *_ in found], table, floor)
+    return _dataset(places, table, floor)
 
 
 def fit(layers: Reals, mean: Reals, error: Reals, num_qubits: int, floor: Floor) -> Decay:
@@ -101,9 +96,8 @@ def fit(layers: Reals, mean: Reals, error: Reals, num_qubits: int, floor: Floor)
 
     fixed = {"uniform": 2.0**-num_qubits, "zero": 0.0}
     number = 3 if floor == "free" else 2
-    nan = float("nan")
     if len(layers) < number:
-        return Decay(nan, nan, nan, nan, nan, nan, nan)
+        return Decay()
 
     def model(m: Reals, p: float, amplitude: float, *free: float) -> Reals:
         base: float = free[0] if free else fixed[floor]
@@ -119,11 +113,11 @@ def fit(layers: Reals, mean: Reals, error: Reals, num_qubits: int, floor: Floor)
                 model, layers, mean, start[:number], error, absolute_sigma=True, bounds=bounds
             )
     except (RuntimeError, OptimizeWarning):
-        return Decay(nan, nan, nan, nan, nan, nan, nan)
+        return Decay()
     errors = np.sqrt(np.diag(covariance))
     freedom = len(layers) - number
     residuals = ((mean - model(layers, *values)) / error) ** 2
-    p, amplitude, base = [*values, fixed.get(floor, nan)][:3]
+    p, amplitude, base = [*values, fixed.get(floor, np.nan)][:3]
     return Decay(
         float(p),
         float(amplitude),
@@ -131,12 +125,12 @@ def fit(layers: Reals, mean: Reals, error: Reals, num_qubits: int, floor: Floor)
         float(errors[0]),
         float(errors[1]),
         float(errors[2]) if number == 3 else 0.0,
-        float(residuals.sum() / freedom) if freedom else nan,
+        float(residuals.sum() / freedom) if freedom else np.nan,
     )
 
 
 def means(layers: NDArray[np.int64], hits: NDArray[np.int64], shots: NDArray[np.int64]) -> Reals:
-    """Mean survival by number of layers: rows of layers, mean, standard error of the mean.
+    """Average the survival by number of layers: rows of layers, mean, its standard error.
 
     The error is from the scatter of the circuits, but no less than that of their shots alone, with
     one shot more of either kind (Laplace's rule of succession), so that it is never 0.
@@ -154,69 +148,62 @@ def means(layers: NDArray[np.int64], hits: NDArray[np.int64], shots: NDArray[np.
     return np.array(table, dtype=np.float64)
 
 
-def _counted(row: Row) -> tuple[int, int, int, int]:
-    """Qubits, depth, shots, shots with the ideal outcome."""
-    ideal, depth = row.metadata.get("ideal_bitstring"), row.metadata.get("depth")
-    sampled = row.sampled()
-    if not isinstance(ideal, str) or not isinstance(depth, int) or len(sampled) != 1:
+def _hits(pub: MeasuredPub) -> tuple[int, int, int, int]:
+    """Return qubits, depth, shots, and shots with the ideal outcome."""
+    ideal, depth = pub.metadata.get("ideal_bitstring"), pub.metadata.get("depth")
+    sample = pub.only_sample()
+    if not isinstance(ideal, str) or not isinstance(depth, int) or sample is None:
         raise AnalysisError(
-            f"PUB {row.index} of '{row.workload}' has no known ideal outcome; its circuit's "
+            f"PUB {pub.index} of '{pub.workload}' has no known ideal outcome; its circuit's "
             f"metadata must have 'ideal_bitstring' and 'depth', as those of mirror circuits do"
         )
-    counts = sampled[0][1]
-    return len(ideal), depth, sum(counts.values()), counts.get(ideal, 0)
+    return len(ideal), depth, sum(sample.counts.values()), sample.counts.get(ideal, 0)
 
 
-def _dataset(places: list[Place], table: NDArray[np.int64], floor: Floor) -> xr.Dataset:
-    import xarray as xr
-
+def _dataset(
+    places: Sequence[tuple[str, int]], table: NDArray[np.int64], floor: Floor
+) -> xr.Dataset:
     depth, shots, hits = table[:, 1], table[:, 2], table[:, 3]
     num_qubits = int(table[0, 0])
     number, mean, error = means(2 * depth, hits, shots).T
     decay = fit(number, mean, error, num_qubits, floor)
+    # The error per layer is this times (1 - p).
     scale = (4.0**num_qubits - 1) / 4.0**num_qubits
     each = hits / shots
-    fitted = decay.amplitude * decay.p**number + decay.floor
     std = np.sqrt(each * (1 - each) / shots)
-    variables = {
-        "survival": variable(each, "survival probability"),
-        "survival_std": variable(std, "survival probability, standard error"),
-        "layers": variable(2 * depth, "layers of both halves"),
-        "depth": variable(depth, "layers of the first half"),
-        "mean_survival": variable(mean, "survival probability, mean", dim="layers_mean"),
-        "mean_survival_std": variable(
-            error, "survival probability, standard error of the mean", dim="layers_mean"
+    fitted = decay.amplitude * decay.p**number + decay.floor
+    name = "survival probability"
+    columns: dict[str, Column] = {
+        **with_std("survival", "pub", each, std, name),
+        "layers": ("pub", 2 * depth, "layers of both halves"),
+        "depth": ("pub", depth, "layers of the first half"),
+        **with_std("mean_survival", "layers_mean", mean, error, f"{name}, mean"),
+        "fitted": ("layers_mean", fitted, f"{name}, fitted"),
+        **with_std("p", "", decay.p, decay.p_std, "decay per layer"),
+        **with_std("amplitude", "", decay.amplitude, decay.amplitude_std, "amplitude of the decay"),
+        **with_std("floor", "", decay.floor, decay.floor_std, "value of infinitely many layers"),
+        **with_std(
+            "error_per_layer", "", scale * (1 - decay.p), scale * decay.p_std, "error per layer"
         ),
-        "fitted": variable(fitted, "survival probability, fitted", dim="layers_mean"),
-        **_parameters(decay, scale),
+        "reduced_chi2": ("", decay.reduced_chi2, "chi square per degree of freedom of the fit"),
     }
-    coordinates = {"layers_mean": variable(number.astype(int), "layers", dim="layers_mean")}
-    attrs = {"title": "Decay of the survival probability", "summary": _summary(decay, scale)}
-    return xr.Dataset(variables, pub_coordinates(places) | coordinates, attrs)
-
-
-def _parameters(decay: Decay, scale: float) -> dict[str, xr.Variable]:
-    """What was fitted; `scale` times (1 - p) is the error per layer."""
-    values = {
-        "p": (decay.p, decay.p_std, "decay per layer"),
-        "amplitude": (decay.amplitude, decay.amplitude_std, "amplitude of the decay"),
-        "floor": (decay.floor, decay.floor_std, "value of infinitely many layers"),
-        "error_per_layer": (scale * (1 - decay.p), scale * decay.p_std, "error per layer"),
-    }
-    variables = {}
-    for name, (value, std, text) in values.items():
-        variables[name] = scalar(value, text)
-        variables[f"{name}_std"] = scalar(std, f"{text}, standard error")
-    chi2 = scalar(decay.reduced_chi2, "chi square per degree of freedom of the fit")
-    return {**variables, "reduced_chi2": chi2}
+    return dataset(
+        "Decay of the survival probability",
+        _summary(decay, scale),
+        columns,
+        {
+            **pub_coordinates(places),
+            "layers_mean": ("layers_mean", number.astype(int), "layers"),
+        },
+    )
 
 
 def _summary(decay: Decay, scale: float) -> str:
     if np.isnan(decay.p):
         return "no fit: there are fewer different depths than parameters, or they do not decay"
     return (
-        f"p = {shown(decay.p, decay.p_std)} per layer, error per layer "
-        f"{shown(scale * (1 - decay.p), scale * decay.p_std)}, amplitude "
-        f"{shown(decay.amplitude, decay.amplitude_std)}, reduced chi square "
+        f"p = {format_value(decay.p, decay.p_std)} per layer, error per layer "
+        f"{format_value(scale * (1 - decay.p), scale * decay.p_std)}, amplitude "
+        f"{format_value(decay.amplitude, decay.amplitude_std)}, reduced chi square "
         f"{decay.reduced_chi2:.2f}"
     )

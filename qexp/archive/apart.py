@@ -29,10 +29,11 @@ class Apart:
     Args:
         function: `"module:name"` of a function of this package. It takes a text and yields plain
             JSON; an `ArchiveError` that it raises is raised here.
+        *options: Further texts that it takes at each call.
     """
 
-    def __init__(self, function: str) -> None:
-        self._command = [sys.executable, "-P", "-m", __name__, function]
+    def __init__(self, function: str, *options: str) -> None:
+        self._command = [sys.executable, "-P", "-m", __name__, function, *options]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -101,13 +102,13 @@ class Apart:
             process.communicate()
 
 
-def call_apart(function: str, argument: str, patience_s: float) -> Any:
+def call_apart(function: str, argument: str, patience_s: float, *options: str) -> Any:
     """The one value that a function yields in a process for this one call.
 
     Raises:
         ArchiveError: As `Apart.each`.
     """
-    with Apart(function) as apart:
+    with Apart(function, *options) as apart:
         (value,) = apart.each(argument, patience_s)
         return value
 
@@ -126,12 +127,12 @@ def _answers(process: subprocess.Popen[bytes], argument: str) -> Iterator[tuple[
                 return
 
 
-def _serve(function: Callable[[str], Iterator[Any]]) -> None:
+def _serve(function: Callable[..., Iterator[Any]], *options: str) -> None:
     """Answer each line of the standard input."""
     for line in sys.stdin.buffer:
         argument = json.loads(line)
         try:
-            for value in function(argument):
+            for value in function(argument, *options):
                 _say("value", value)
         except ArchiveError as error:
             _say("error", str(error))
@@ -150,4 +151,4 @@ def _say(kind: str, value: Any) -> None:
 
 if __name__ == "__main__":
     module, _, name = sys.argv[1].partition(":")
-    _serve(getattr(import_module(module), name))
+    _serve(getattr(import_module(module), name), *sys.argv[2:])

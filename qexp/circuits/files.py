@@ -1,9 +1,10 @@
-"""Circuit files: found by glob, and made ready for the Sampler."""
+"""Circuits from files: found by a glob, read, and made ready for the Sampler."""
 
 from __future__ import annotations
 
 import glob
 import hashlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,15 +14,40 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
 
-def find(pattern: str) -> list[Path]:
-    """The files that a glob matches, sorted by path.
+def load_circuits(
+    pattern: str, family: str, parse: Callable[[Path, bytes], Iterable[QuantumCircuit]]
+) -> Iterator[QuantumCircuit]:
+    """Yield the circuits of all files that a glob matches, sorted by path.
+
+    Each gets a number behind its name, and its origin in its metadata. A circuit without classical
+    bits is measured on all qubits, into the register `meas`; any other is left as it is.
 
     Args:
         pattern: A glob (`**` included), relative to the current folder unless absolute.
+        family: `"qasm"` or `"qpy"`.
+        parse: Makes the circuits of one file from its path and content.
 
     Raises:
-        ConfigError: It matches no file.
+        ConfigError: No file matches, or one cannot be read or parsed; a circuit has unbound
+            parameters, or classical bits but no measurement.
     """
+    index = 0
+    for path in _find(pattern):
+        content = _read(path)
+        for circuit in parse(path, content):
+            circuit.name = f"{circuit.name}_{index:04d}"
+            _make_measured(circuit, f"circuits.files: '{path}', circuit '{circuit.name}'")
+            circuit.metadata = {
+                **(circuit.metadata or {}),
+                "family": family,
+                "file": path.as_posix(),
+                "sha256": hashlib.sha256(content).hexdigest(),
+            }
+            yield circuit
+            index += 1
+
+
+def _find(pattern: str) -> list[Path]:
     matched = [Path(match) for match in glob.glob(pattern, recursive=True)]
     files = sorted(path for path in matched if path.is_file())
     if not files:
@@ -32,12 +58,7 @@ def find(pattern: str) -> list[Path]:
     return files
 
 
-def read(path: Path) -> bytes:
-    """The content of a file.
-
-    Raises:
-        ConfigError: It cannot be read.
-    """
+def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
@@ -47,22 +68,7 @@ def read(path: Path) -> bytes:
         ) from error
 
 
-def sampled(circuit: QuantumCircuit, *, family: str, path: Path, content: bytes) -> QuantumCircuit:
-    """The circuit, measured, with its origin in its metadata.
-
-    A circuit without classical bits is measured on all qubits, into the register `meas`; any
-    other is left as its author wrote it.
-
-    Args:
-        circuit: As loaded; it is changed in place.
-        family: `"qasm"` or `"qpy"`.
-        path: The file it came from.
-        content: That file's bytes.
-
-    Raises:
-        ConfigError: It has unbound parameters, or classical bits that no measurement reaches.
-    """
-    where = f"circuits.files: '{path}', circuit '{circuit.name}'"
+def _make_measured(circuit: QuantumCircuit, where: str) -> None:
     if circuit.parameters:
         names = ", ".join(parameter.name for parameter in circuit.parameters)
         raise ConfigError(
@@ -76,13 +82,6 @@ def sampled(circuit: QuantumCircuit, *, family: str, path: Path, content: bytes)
             f"{where}: it has classical bits but no measurement into a classical register; add "
             f"one, or remove the classical bits and all qubits are measured"
         )
-    circuit.metadata = {
-        **(circuit.metadata or {}),
-        "family": family,
-        "file": path.as_posix(),
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
-    return circuit
 
 
 def _measures(circuit: QuantumCircuit) -> bool:

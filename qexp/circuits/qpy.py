@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qexp.circuits import files as circuit_files
+from qexp.circuits.files import load_circuits
 from qexp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ https://github.com/Qiskit/qiskit/security/advisories/GHSA-6m2c-76ff-6vrf."""
 
 
 def qpy_circuits(*, files: str, seed_sequence: np.random.SeedSequence) -> Iterator[QuantumCircuit]:
-    """The circuits of QPY files, in the order of the files' paths and of the circuits in them.
+    """Yield the circuits of QPY files, in the order of the files' paths and of their circuits.
 
     Circuits keep their metadata, and their name with a number behind it; one without classical
     bits is measured on all qubits, into the register `meas`.
@@ -39,16 +39,10 @@ def qpy_circuits(*, files: str, seed_sequence: np.random.SeedSequence) -> Iterat
             installed Qiskit's, or damaged; a circuit has unbound parameters or measures nothing.
     """
     del seed_sequence
-    index = 0
-    for path in circuit_files.find(files):
-        content = circuit_files.read(path)
-        for circuit in _load(path, content):
-            circuit.name = f"{circuit.name}_{index:04d}"
-            yield circuit_files.sampled(circuit, family="qpy", path=path, content=content)
-            index += 1
+    return load_circuits(files, "qpy", _parse)
 
 
-def _load(path: Path, content: bytes) -> list[QuantumCircuit]:
+def _parse(path: Path, content: bytes) -> list[QuantumCircuit]:
     _check_header(path, content)
 
     from qiskit import qpy

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qexp.cli.output import print_json, print_line, report_error
+from qexp.cli.verbs import add_json, add_trust
 from qexp.errors import AnalysisError, ConfigError, QexpError
 
 if TYPE_CHECKING:
@@ -31,33 +32,49 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "settings", metavar="key=value", nargs="*", default=[], help="a setting of the choice"
     )
-    parser.add_argument(
-        "--trust",
-        metavar="PREFIX",
-        action="append",
-        default=[],
-        help="allow the recorded config to name analyses of this module or package, besides qexp's "
-        "own; may be repeated",
-    )
+    add_trust(parser)
+    add_json(parser)
 
 
 def run(given: argparse.Namespace) -> int:
-    """Make the analyses; the highest exit code of them."""
+    """Make the analyses, and return the highest of their exit codes."""
+    from qexp.analysis.evaluate import evaluate
     from qexp.archive.read import open_archive
     from qexp.archive.verify import intact
     from qexp.config.runs import log_into
+    from qexp.core.jsonable import to_jsonable
+    from qexp.ending import shown_path
 
+    codes, results = [0], []
     with open_archive(intact(given.run)) as archive:
         specs = _specs(archive, given)
-        _refuse_without_data(archive)
+        if not any(archive.results[workload].available for workload in archive.workloads):
+            raise AnalysisError(
+                f"{archive.path} is {archive.status}: it has no results, so that there is nothing "
+                f"to analyse"
+            )
         log = log_into(archive.path.parent)
-        return max(_analysed(spec, archive, log) for spec in specs)
+        for spec in specs:
+            try:
+                result = evaluate(spec, archive)
+            except QexpError as error:
+                # One line, which stops no other analysis.
+                codes.append(report_error(error, log)[0])
+                continue
+            results.append(result)
+            if not given.json:
+                print_line(f"{result.name}: {result.summary}")
+                if result.path is not None:
+                    print_line(f"  {shown_path(result.path.resolve())}")
+    if given.json:
+        print_json([to_jsonable(result) for result in results])
+    return max(codes)
 
 
 def _specs(archive: Archive, given: argparse.Namespace) -> tuple[AnalysisSpec, ...]:
     from qexp.config.analyses import chosen_analyses
-    from qexp.config.hydra_setup import make_experiments_importable
-    from qexp.config.recorded import recorded_analyses
+    from qexp.config.paths import make_experiments_importable
+    from qexp.config.recorded_config import recorded_analyses
 
     if given.name is not None:
         return chosen_analyses(given.name, given.settings)
@@ -70,32 +87,3 @@ def _specs(archive: Archive, given: argparse.Namespace) -> tuple[AnalysisSpec, .
             f"{given.run} NAME ('python -m qexp --help' lists the choices of the group analysis)"
         )
     return specs
-
-
-def _refuse_without_data(archive: Archive) -> None:
-    if not any(archive.results[workload].available for workload in archive.workloads):
-        raise AnalysisError(
-            f"{archive.path} is {archive.status}: it has no results, so that there is nothing to "
-            f"analyse"
-        )
-
-
-def _analysed(spec: AnalysisSpec, archive: Archive, log: Path) -> int:
-    """Make one analysis; what goes wrong is one line and stops no other."""
-    import sys
-
-    from qexp.analysis.evaluate import evaluate
-    from qexp.cli.main import say_error
-    from qexp.config import problems
-    from qexp.ending import shown_path
-    from qexp.text import printable
-
-    try:
-        made = evaluate(spec, archive)
-    except QexpError as error:
-        say_error(problems.of_error(error, log))
-        return problems.exit_code(error)
-    sys.stdout.write(f"{printable(f'{made.name}: {made.summary}')}\n")
-    if made.path is not None:
-        sys.stdout.write(f"  {printable(shown_path(made.path.resolve()))}\n")
-    return 0

@@ -1,9 +1,11 @@
-"""`python -m qexp diff A B`: what differs between two runs, and whether their data do."""
+"""`python -m qexp diff A B`: compare two runs, and test whether their data differ."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+
+from qexp.cli.verbs import add_alpha, add_json
 
 _EPILOG = """
 PUBs are the same if circuit (as generated), parameter values and observables are; only their data
@@ -19,18 +21,12 @@ examples:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    from qexp.compare import ALPHA
-    from qexp.compare.text import TOP
+    from qexp.compare.printer import TOP
 
     parser.epilog = _EPILOG
     parser.add_argument("a", metavar="A", help="folder of a run, or its run.h5")
     parser.add_argument("b", metavar="B", help="the run to compare it with")
-    parser.add_argument(
-        "--alpha",
-        type=level,
-        default=ALPHA,
-        help="largest probability of calling equal data different (default: %(default)s)",
-    )
+    add_alpha(parser)
     parser.add_argument(
         "--top",
         type=_rows,
@@ -38,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="most rows of the tables of calibrations and PUBs (default: %(default)s)",
     )
-    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    add_json(parser)
     parser.add_argument(
         "--exit-code",
         action="store_true",
@@ -47,9 +43,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Compare, and print."""
-    from qexp.compare import compare_runs
-    from qexp.compare.text import Printer, as_json
+    """Compare the runs, print the result; return the exit code."""
+    from qexp.compare.printer import Printer, as_json
+    from qexp.compare.runs import compare_runs
 
     found = compare_runs(given.a, given.b, alpha=given.alpha)
     if given.json:
@@ -57,17 +53,6 @@ def run(given: argparse.Namespace) -> int:
     else:
         Printer(sys.stdout, given.top).comparison(found)
     return int(given.exit_code and found.differs)
-
-
-def level(text: str) -> float:
-    """A level of significance, for `argparse`."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"got {text}; it must be between 0 and 1, as 0.01 is")
-    return value
 
 
 def _rows(text: str) -> int:

@@ -1,4 +1,4 @@
-"""`export`: write what an archive holds in a form that other tools read."""
+"""`python -m qexp export RUN --to FORMAT`: write an archive in a form that other tools read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from qexp.export.formats import FORMATS, export
-from qexp.export.metadata import declared
 from qexp.redact import redact
 from qexp.text import printable
 
@@ -36,20 +35,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="rocrate: one such key, such as license=CC-BY-4.0; may be given several times",
     )
-    lines = [f"  {name:<9}{what}" for name, what in FORMATS.items()]
+    lines = [f"  {name:<9}{form.content}" for name, form in FORMATS.items()]
     parser.epilog = "\n".join(["formats:", *lines])
 
 
 def run(given: argparse.Namespace) -> int:
-    """Export; returns the exit code."""
+    """Export the run, and print what was written."""
+    from qexp.export.metadata import read_metadata
+
     exported = export(
         given.run,
         given.to,
         given.output,
-        metadata=declared(given.metadata, given.set),
+        metadata=read_metadata(given.metadata, given.set),
         force=given.force,
     )
-    # Names of workloads and the status are a stranger's.
+    # Names of workloads and the status may come from a stranger.
     lines = (redact(printable(str(line))) for line in (exported.path, *exported.notes))
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 0

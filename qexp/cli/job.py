@@ -1,23 +1,24 @@
-"""The command line: compose, check, run, and one line for whatever went wrong."""
+"""The main job: compose the config, check it, run it, for a single run or each point of a sweep."""
 
 from __future__ import annotations
 
 import gc
 import logging
-import os
-import signal
-import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from qexp.config import hydra_problems, problems
-from qexp.config.hydra_setup import open_nodes, register, shipped_root, typed_overrides
-from qexp.errors import ConfigError, Failed
-from qexp.runlog import keep_standard_streams
+from qexp.cli.output import describe_error, print_error, print_line
+from qexp.cli.verbs import PROGRAM, VERBS
+from qexp.config import hydra_internals, messages
+from qexp.config.overrides import hydra_arguments, typed_overrides
+from qexp.config.paths import config_choices
+from qexp.config.sweep import CheckedSweeper
+from qexp.errors import ConfigError, ExitCode, Failed, exit_code
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -27,88 +28,100 @@ if TYPE_CHECKING:
 _log = logging.getLogger("qexp")
 
 
-def main() -> None:
-    """Run `qexp`; exits with 0 only if everything that was asked for was done."""
+def run(arguments: Sequence[str]) -> int:
+    """Run the experiment that the overrides declare; return the exit code."""
     # Until a run begins: imports and configs leave no garbage worth looking for.
     gc.disable()
     try:
-        _main()
+        return _run_hydra(arguments)
     finally:
         gc.enable()
-        # What is left ends with the process; Python would look through all of it once more.
+        # The rest ends with the process; Python would look through all of it once more.
         gc.freeze()
 
 
-def _main() -> None:
-    keep_standard_streams()
-    if sys.argv[1:] == ["--version"]:
-        _print_version()
-        return
-    register()
-    # Until jobs are out, which `qexp.interrupts` takes over.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.argv[1:] = _flags_first(open_nodes(sys.argv[1:]))
-    # A log that cannot be written (a full disk) is no reason for a traceback on the terminal.
-    logging.raiseExceptions = False
-    # Makes Hydra raise instead of printing, so that every error is printed here, in one way.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
+def _run_hydra(arguments: Sequence[str]) -> int:
+    arguments = hydra_arguments(arguments)
+    mistyped = hydra_internals.mistyped(arguments)
+    if mistyped:
+        _refuse_mistyped(mistyped)
+    hydra_internals.register(CheckedSweeper)
+    failures: list[Failed] = []
     try:
-        _app()
+        hydra_internals.run_main(partial(run_point, failures=failures), arguments)
+    except SystemExit as ended:
+        # Hydra has printed what was asked for, or why it could not.
+        return ExitCode.REFUSED if ended.code else ExitCode.DONE
     except Exception as error:
-        problem = hydra_problems.of_composing(error)
-        told = error if problem is None else ConfigError(problem)
-        _print(problems.of_error(told))
-        sys.exit(problems.exit_code(told))
-    except KeyboardInterrupt as error:
-        _print(str(error) or "interrupted; what was measured is kept")
-        sys.exit(problems.INTERRUPTED)
-    if _failures:
-        sys.exit(_failures[-1].exit_code)
+        problem = messages.compose_message(error)
+        if problem is None:
+            raise
+        raise ConfigError(problem) from error
+    return failures[-1].exit_code if failures else ExitCode.DONE
 
 
-def _flags_first(arguments: list[str]) -> list[str]:
-    """Hydra's parser wants all overrides together; people put `-m` and `--cfg job` anywhere."""
-    overrides = [item for item in arguments if "=" in item and not item.startswith("-")]
-    return [item for item in arguments if item not in overrides] + overrides
+def _refuse_mistyped(arguments: Sequence[str]) -> None:
+    """Refuse a word or flag that is no override, and say what to type instead.
+
+    Raises:
+        ConfigError: There is such a word or flag.
+    """
+    from qexp.config.schema import RootNode
+
+    word, _, value = arguments[0].partition("=")
+    value = value or next((item for item in arguments[1:] if not item.startswith("-")), "...")
+    name, choices = word.lstrip("-"), config_choices()
+    keys = {*choices, *RootNode.model_fields}
+    meant = {flag: flag for flag in hydra_internals.hydra_flags()}
+    meant |= {key: f"{key}={value}" for key in keys}
+    meant |= {verb: f"{PROGRAM} {verb} ..." for verb in VERBS}
+    meant |= {choice: f"experiment={choice}" for choice in choices.get("experiment", ())}
+    if name.partition(".")[0] in keys:
+        meant[name] = f"{name}={value}"
+    close = messages.closest(name, meant)
+    hint = f"did you mean '{meant[close]}'? " if close else ""
+    raise ConfigError(
+        f"{arguments[0]}: no verb, no flag and no override (key=value); {hint}"
+        f"'{PROGRAM} --help' explains"
+    )
 
 
-_failures: list[Failed] = []
-"""How runs in this process failed; a sweep's own error tells the points of all processes."""
+def run_point(config: DictConfig, failures: list[Failed]) -> Failed | None:
+    """Run one point of a sweep, or the only run; a point that fails stops no other.
 
+    Args:
+        config: The composed config.
+        failures: Receives the returned value, for a run in this process.
 
-@hydra.main(version_base="1.3", config_path=str(shipped_root() / "conf"), config_name="qexp")
-def _app(config: DictConfig) -> Failed | None:
-    """One run: in a multirun, one point. A failed point does not stop the others."""
+    Returns:
+        The error, which is printed already; None for a run that did all it was asked for.
+    """
+    from qexp.config.cleanup import LOG_NAME, clean_up
+
     run_dir = Path(HydraConfig.get().runtime.output_dir).resolve()
     # Nothing that was there before is ever removed; `hydra.run.dir` may name any folder.
     is_new = config.get("run_dir") is None and not any(run_dir.iterdir())
     try:
         _run(config, run_dir)
     except KeyboardInterrupt as error:
-        from qexp.config.leftovers import is_worth_keeping, remove
-
-        if is_new and not is_worth_keeping(run_dir, error):
-            remove(run_dir)
+        if is_new and clean_up(run_dir, error):
             raise KeyboardInterrupt("interrupted before anything was submitted") from None
         raise
     except (Exception, SystemExit) as error:
-        from qexp.config.leftovers import is_worth_keeping, remove
-
         if not isinstance(error, ConfigError):
             _log.error("the run ended with an error", exc_info=True)
-        log = run_dir / "run.log"
-        failed = Failed(problems.of_error(error, log), problems.exit_code(error))
-        if is_new and not is_worth_keeping(run_dir, error):
-            remove(run_dir, keep_log=problems.is_explained_by_log(error))
-        _failures.append(failed)
+        failed = Failed(describe_error(error, run_dir / LOG_NAME), exit_code(error))
+        if is_new:
+            clean_up(run_dir, error)
+        failures.append(failed)
         point = _sweep_point()
-        _print(f"{point}: {failed.message}" if point else failed.message)
+        print_error(f"{point}: {failed.message}" if point else failed.message)
         return failed
     return None
 
 
 def _sweep_point() -> str | None:
-    """What tells this run from the others of a sweep; None outside of one."""
+    """Return the overrides of this point of a sweep; None for a single run."""
     is_point = HydraConfig.get().mode is RunMode.MULTIRUN
     return " ".join(typed_overrides()) if is_point else None
 
@@ -142,27 +155,17 @@ def _refuse_ignored_sweep() -> None:
 
 
 def _is_done(run_dir: Path, named: str, spec: RunSpec) -> bool:
-    """Whether nothing is left to do for the run that the config names; it is said, if so."""
-    from qexp.config.runs import finished_archive, finished_line, refuse_other_config, run_folder
+    """Return True, and say so, if nothing is left to do for the run that the config names."""
+    from qexp.config.paths import run_folder
+    from qexp.config.runs import finished_archive, refuse_other_config
 
     if run_folder(named) != run_dir:
         raise ConfigError(
-            f"hydra.run.dir: {run_dir} is not the folder of the run that run_dir={named} goes on "
-            f"with; leave hydra.run.dir as it is"
+            f"hydra.run.dir: {run_dir} is not the folder of the run that run_dir={named} names; "
+            f"leave hydra.run.dir as it is"
         )
     refuse_other_config(run_dir, spec)
     archive = finished_archive(run_dir)
     if archive is not None:
-        sys.stdout.write(f"{finished_line(archive)}\n")
+        print_line(f"complete, nothing is left to do: {archive}")
     return archive is not None
-
-
-def _print_version() -> None:
-    from qexp import __version__
-
-    sys.stdout.write(f"qexp {__version__}\n")
-
-
-def _print(message: str) -> None:
-    sys.stderr.write(f"qexp: {message}\n")
-    sys.stderr.flush()

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from qexp.listing.entry import Entry
+from qexp.cli.output import print_json
+from qexp.cli.verbs import add_json
 
 _EPILOG = """
 A condition is KEY OP VALUE. KEY is a field of the listing (status, experiment, date,
@@ -23,6 +20,7 @@ examples:
   python -m qexp ls --where 'circuits.depth>=4 & status!=complete' --sort usage_s
   python -m qexp ls /data/runs --where 'backend in fake_manila,fake_lima' --json
 """
+_CLEAR_LINE = "\r\x1b[K"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--reverse", action="store_true", help="sort the other way round")
     parser.add_argument("--limit", metavar="N", type=_count, help="list the first N only")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    add_json(parser)
     parser.add_argument(
         "--fresh", action="store_true", help="read all runs again, whatever the index holds"
     )
@@ -51,40 +49,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """List the runs."""
-    from qexp.listing.index import Index, index_path
-    from qexp.listing.listing import list_runs
-    from qexp.listing.where import matching, parse
+    from qexp.listing.runs import list_runs
 
-    conditions = [condition for text in given.where for condition in parse(text)]
-    root = Path(given.path).expanduser()
-    with _Progress() as progress:
-        entries = list_runs(root, Index(index_path()), is_fresh=given.fresh, progress=progress.told)
-    found = _sorted(matching(entries, conditions), given.sort, is_reversed=given.reverse)
-    shown = found if given.limit is None else found[: given.limit]
+    is_watched = sys.stderr.isatty()
+    try:
+        runs = list_runs(
+            given.path,
+            *given.where,
+            sort=given.sort,
+            reverse=given.reverse,
+            limit=given.limit,
+            fresh=given.fresh,
+            progress=_show_progress if is_watched else None,
+        )
+    finally:
+        if is_watched:
+            sys.stderr.write(_CLEAR_LINE)
+            sys.stderr.flush()
     if given.json:
-        _print_json(shown)
+        print_json([entry.to_json() for entry in runs])
     else:
-        from qexp.cli.ls_table import print_table
+        from qexp.cli.ls_table import format_table
+        from qexp.redact import redact
 
-        keys = [condition.key for condition in conditions] + ([given.sort] if given.sort else [])
-        print_table(shown, found, root, keys, num_all=len(entries))
+        sys.stdout.write(redact(format_table(runs)) + "\n")
     return 0
-
-
-def _sorted(entries: list[Entry], key: str | None, *, is_reversed: bool) -> list[Entry]:
-    from qexp.listing.where import ordered
-
-    if key is None:
-        return ordered(entries, "date", is_reversed=not is_reversed)
-    return ordered(entries, key, is_reversed=is_reversed)
-
-
-def _print_json(entries: list[Entry]) -> None:
-    from qexp.listing.entry import as_fields
-    from qexp.redact import redact
-
-    text = json.dumps([as_fields(entry) for entry in entries], indent=1)
-    sys.stdout.write(redact(text) + "\n")
 
 
 def _count(text: str) -> int:
@@ -93,24 +82,7 @@ def _count(text: str) -> int:
     return int(text)
 
 
-class _Progress:
-    """A counter on the terminal while archives are read; nothing where there is none."""
-
-    _LINE = "\r\x1b[K"
-
-    def __init__(self) -> None:
-        self._is_shown = sys.stderr.isatty()
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._is_shown:
-            sys.stderr.write(self._LINE)
-            sys.stderr.flush()
-
-    def told(self, done: int, count: int) -> None:
-        """Show how many archives have been read."""
-        if self._is_shown and done % 20 == 0:
-            sys.stderr.write(f"{self._LINE}reading {done} of {count} runs")
-            sys.stderr.flush()
+def _show_progress(done: int, count: int) -> None:
+    if done % 20 == 0:
+        sys.stderr.write(f"{_CLEAR_LINE}reading {done} of {count} runs")
+        sys.stderr.flush()

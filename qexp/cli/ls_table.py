@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.style import Style
 
-from qexp.listing.entry import Entry
-from qexp.listing.where import values_of
-from qexp.redact import redact
+from qexp.listing.filters import as_text, values_of
+from qexp.listing.runs import RunTable
+from qexp.listing.summary import RunEntry
 from qexp.text import format_duration, printable
 
 _STYLES: Final = {
@@ -26,58 +24,44 @@ _STYLES: Final = {
     "unreadable": Style(color="red", bold=True),
 }
 _UNFIT: Final = ("damaged", "unreadable")
-_SHOWN: Final = {"status", "backend", "results", "usage_s", "path", "run_id", "date", "problem"}
+_SHOWN: Final = ("status", "backend", "results", "usage_s", "path", "run_id", "date", "problem")
 _RIGHT: Final = {"results", "usage"}
 _MAX_PROBLEMS: Final = 20
 _WIDEST: Final = 40
 _GAP: Final = "  "
 
 
-def print_table(
-    shown: Sequence[Entry],
-    found: Sequence[Entry],
-    root: Path,
-    keys: Sequence[str],
-    *,
-    num_all: int,
-) -> None:
-    """Print a listing, a count by status, and what is wrong with runs that cannot be read.
+def format_table(runs: RunTable) -> str:
+    """Format a listing, a count by status, and what is wrong with runs that cannot be read.
 
-    Args:
-        shown: The runs that are listed.
-        found: Those that fulfil the conditions.
-        root: The folder that was listed.
-        keys: Keys by which it was filtered or sorted; each gets a column.
-        num_all: Number of runs in the folder.
+    Keys by which the runs were filtered or sorted get columns of their own.
     """
-    lines = []
-    if shown:
-        lines = _table(shown, root, [key for key in dict.fromkeys(keys) if key not in _SHOWN])
-        lines.append("")
-    lines.append(_summary(shown, found, root, num_all))
-    wrong = [entry for entry in shown if entry.status in _UNFIT]
-    lines += [printable(f"{entry.status}: {entry.problem}") for entry in wrong[:_MAX_PROBLEMS]]
-    if len(wrong) > _MAX_PROBLEMS:
-        more = len(wrong) - _MAX_PROBLEMS
+    lines = [*_table(runs), ""] if len(runs) else []
+    lines.append(printable(str(runs)))
+    unfit = [run for run in runs if run.status in _UNFIT]
+    lines += [printable(f"{run.status}: {run.problem}") for run in unfit[:_MAX_PROBLEMS]]
+    if len(unfit) > _MAX_PROBLEMS:
+        more = len(unfit) - _MAX_PROBLEMS
         lines.append(f"... and {more} more: --where 'status in {','.join(_UNFIT)}' --json")
-    sys.stdout.write(redact("\n".join(lines)) + "\n")
+    return "\n".join(lines)
 
 
-def _table(entries: Sequence[Entry], root: Path, keys: Sequence[str]) -> list[str]:
-    """Numbers are right-aligned; the run is last, so that long paths do not spoil the columns."""
+def _table(runs: RunTable) -> list[str]:
+    """Lay out the columns; the run is last, so that long paths do not spoil the others."""
+    keys = [key for key in runs.keys if key not in _SHOWN]
     names = ["status", "backend", "results", "usage", *map(printable, keys), "run"]
-    rows = [[printable(cell) for cell in _cells(entry, root, keys)] for entry in entries]
+    rows = [[printable(cell) for cell in _cells(run, runs.root, keys)] for run in runs]
     columns = list(zip(names, *rows, strict=True))
     widths = [min(_WIDEST, max(map(cell_len, column))) for column in columns]
     widths[-1] = 0
     right = [name in _RIGHT or _is_numeric(cells) for name, *cells in columns]
     styles = _styles() if sys.stdout.isatty() else {}
-    lines = [_line(names, widths, right)]
-    lines.append("─" * cell_len(lines[0]))
-    for entry, row in zip(entries, rows, strict=True):
+    header = _line(names, widths, right)
+    lines = [header, "─" * cell_len(header)]
+    for run, row in zip(runs, rows, strict=True):
         line = _line(row, widths, right)
-        start, end = styles.get(entry.status, ("", ""))
-        lines.append(f"{start}{line[: len(entry.status)]}{end}{line[len(entry.status) :]}")
+        start, end = styles.get(run.status, ("", ""))
+        lines.append(f"{start}{line[: len(run.status)]}{end}{line[len(run.status) :]}")
     return lines
 
 
@@ -90,50 +74,32 @@ def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) ->
 
 
 def _styles() -> dict[str, tuple[str, str]]:
-    """What begins and ends the colour of a status on this terminal."""
+    """Return the codes that begin and end the colour of each status on this terminal."""
     console = Console()
     if not console.color_system or console.no_color:
         return {}
-    marked = {name: style.render("|") for name, style in _STYLES.items()}
-    return {name: (text.partition("|")[0], text.partition("|")[2]) for name, text in marked.items()}
+    marked = {status: style.render("|").partition("|") for status, style in _STYLES.items()}
+    return {status: (start, end) for status, (start, _, end) in marked.items()}
 
 
 def _is_numeric(cells: Sequence[str]) -> bool:
     return all(cell == "" or cell.lstrip("-")[:1].isdigit() for cell in cells[:50])
 
 
-def _cells(entry: Entry, root: Path, keys: Sequence[str]) -> list[str]:
+def _cells(run: RunEntry, root: Path, keys: Sequence[str]) -> list[str]:
+    results = "" if run.results is None or run.pubs is None else f"{run.results}/{run.pubs}"
     return [
-        entry.status,
-        entry.backend or "",
-        _of(entry.results, entry.pubs),
-        "" if entry.usage_s is None else format_duration(entry.usage_s),
-        *(", ".join(map(_shown, values_of(entry, key))) for key in keys),
-        _place(entry, root),
+        run.status,
+        run.backend or "",
+        str(run.pubs) if run.results == run.pubs and results else results,
+        "" if run.usage_s is None else format_duration(run.usage_s),
+        *(", ".join(map(as_text, values_of(run, key))) for key in keys),
+        _place(run, root),
     ]
 
 
-def _place(entry: Entry, root: Path) -> str:
-    path = Path(entry.path)
-    folder = path if entry.size_bytes is None else path.parent
+def _place(run: RunEntry, root: Path) -> str:
+    path = Path(run.path)
+    folder = path if run.size_bytes is None else path.parent
     relative = str(folder.relative_to(root)) if folder.is_relative_to(root) else "."
     return str(path) if relative == "." else relative
-
-
-def _of(part: int | None, whole: int | None) -> str:
-    if part is None or whole is None:
-        return ""
-    return str(whole) if part == whole else f"{part}/{whole}"
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _summary(shown: Sequence[Entry], found: Sequence[Entry], root: Path, num_all: int) -> str:
-    counts = Counter(entry.status for entry in found)
-    states = ", ".join(f"{number} {printable(name)}" for name, number in counts.most_common())
-    listed = f"{len(found)} of {num_all}" if len(found) != num_all else str(num_all)
-    text = f"{listed} {'run' if num_all == 1 else 'runs'} in {printable(str(root))}"
-    text = f"{text}: {states}" if states else text
-    return text if len(shown) == len(found) else f"{text}; {len(shown)} are listed"

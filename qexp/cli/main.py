@@ -1,115 +1,130 @@
-"""The companion's command line: finds the command, and says in one line what went wrong."""
+"""The command line: one verb, or the experiment that the overrides declare.
+
+Every error ends here, as one line on stderr and an exit code of `qexp.errors.ExitCode`.
+"""
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
+import signal
 import sys
+import textwrap
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from qexp.errors import ArchiveError, ConfigError
+from qexp.cli.output import print_error, print_line, report_error
+from qexp.cli.verbs import PROGRAM, VERBS, verb_parser
+from qexp.errors import ExitCode
 from qexp.runlog import keep_standard_streams
-from qexp.text import printable
 
-PROGRAM = "python -m qexp"
+_USAGE = f"""\
+qexp runs a declared quantum experiment in one batch and leaves one HDF5 archive.
 
-COMMANDS = {
-    "resume": "go on with runs that stopped before their end, from any point",
-    "ls": "list the runs in a folder, partial and damaged ones included",
-    "show": "what was run, where, when and how long; jobs, usage, calibration, software",
-    "verify": "check every digest; name exactly what is damaged",
-    "diff": "what differs between two runs, and whether their data do statistically",
-    "analyse": "evaluate a run; the results land beside its archive",
-    "report": "write one self-contained HTML page",
-    "export": "write RO-Crate, NetCDF, CSV, Parquet or Qiskit's own results",
-    "reproduce": "run it again from the archive alone, and compare",
-}
-"""Each is a module of this package with `configure(parser)` and `run(given) -> exit code`."""
+usage:
+  {PROGRAM} experiment=NAME [key=value ...]      run an experiment
+  {PROGRAM} -m experiment=NAME key=a,b [...]     run every combination of values
+  {PROGRAM} VERB ...                             work with runs; VERB --help explains
+"""
+
+_EXAMPLES = f"""\
+examples:
+  {PROGRAM} experiment=random_sampling circuits.num_circuits=200 circuits.depth=8 seed=7
+  {PROGRAM} experiment=random_sampling stop_after=plan
+  {PROGRAM} experiment=random_sampling backend=least_busy batch.max_time=25m
+  {PROGRAM} -m experiment=random_sampling circuits.depth=2,4,8
+  {PROGRAM} resume outputs/random_sampling/RUN_ID
+
+conf/experiment/mine.yaml in the current folder is experiment=mine. 'experiment=NAME --cfg job'
+prints the composed config. 'qexp' is the same program; '--hydra-help' lists Hydra's own flags.
+"""
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Run one command; exits with its exit code."""
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command line, and exit with its exit code.
+
+    Args:
+        arguments: The words after the program; None for those of this process.
+    """
     keep_standard_streams()
-    if not arguments or arguments[0] in ("-h", "--help"):
-        sys.stdout.write(_overview())
-        sys.exit(0 if arguments else 2)
-    name, *rest = arguments
-    if name not in COMMANDS:
-        _refuse(f"{name!r} is no command; allowed: {', '.join(COMMANDS)}")
-    sys.exit(_run(name, rest))
+    # SIGTERM ends a command as Ctrl-C does; while jobs are out, `qexp.interrupts` takes over.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A log that cannot be written (a full disk) is no reason for a traceback on the terminal.
+    logging.raiseExceptions = False
+    sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
 
 
-def _run(name: str, arguments: Sequence[str]) -> int:
-    module = import_module(f"qexp.cli.{name}")
-    parser = CommandParser(
-        prog=f"{PROGRAM} {name}",
-        description=f"{COMMANDS[name][:1].upper()}{COMMANDS[name][1:]}.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    module.configure(parser)
-    given = parser.parse_args(arguments)
-    logging.captureWarnings(True)
+def _run(arguments: Sequence[str]) -> int:
+    """Run one command line; print whatever ends it."""
     try:
-        code: int = module.run(given)
+        code = _dispatch(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt as error:
-        say_error(str(error) or "interrupted")
-        return 130
+        print_error(str(error) or "interrupted; what was measured is kept")
+        return ExitCode.INTERRUPTED
     except (Exception, SystemExit) as error:
-        # Rich leaves the process where its output is not wanted any more.
+        # Rich leaves the process when nobody reads its output any more.
         cause = error.__context__ if isinstance(error, SystemExit) else error
         if not isinstance(cause, BrokenPipeError):
-            return told(error)
-        # The reader (`head`, `less`) has seen enough; nothing is to be said at the end either.
+            return report_error(error)[0]
+        # The reader (`head`, `less`) has seen enough; Python's own last flush must not fail either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return ExitCode.DONE
     return code
 
 
-def told(error: BaseException) -> int:
-    """Print whatever went wrong as one line, and return its exit code."""
-    from qexp.config import problems
+def _dispatch(arguments: Sequence[str]) -> int:
+    if arguments and arguments[0] in VERBS:
+        return _run_verb(arguments[0], arguments[1:])
+    if "-h" in arguments or "--help" in arguments:
+        sys.stdout.write(_overview())
+        return ExitCode.DONE
+    if "--version" in arguments:
+        from qexp import __version__
 
-    # An error of a file (a folder that cannot be read) is no bug; it names the file.
-    error = ArchiveError(str(error)) if isinstance(error, OSError) else error
-    say_error(problems.of_error(error))
-    return problems.exit_code(error)
+        print_line(f"qexp {__version__}")
+        return ExitCode.DONE
+    from qexp.cli.job import run
+
+    return run(arguments)
 
 
-def say_error(message: str) -> None:
-    """Print one line on the standard error, without what would steer the terminal."""
-    sys.stderr.write(f"qexp: {printable(message)}\n")
-    sys.stderr.flush()
+def _run_verb(name: str, arguments: Sequence[str]) -> int:
+    try:
+        given = verb_parser(name).parse_args(arguments)
+    except SystemExit:
+        # argparse has printed the help.
+        return ExitCode.DONE
+    logging.captureWarnings(True)
+    code: int = import_module(f"qexp.cli.{name}").run(given)
+    return code
 
 
 def _overview() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()]
+    from qexp.config.paths import config_choices
+
+    choices = {group: ", ".join(names) for group, names in config_choices().items()}
     return "\n".join(
         [
-            f"usage: {PROGRAM} COMMAND ...",
+            _USAGE,
+            "verbs:",
+            *_table(VERBS),
             "",
-            "commands:",
-            *lines,
+            "choices (group=choice, those in conf/ of the current folder included):",
+            *_table({"experiment": choices.pop("experiment", ""), **choices}),
             "",
-            f"'{PROGRAM} COMMAND --help' explains a command.",
-            "",
+            _EXAMPLES,
         ]
     )
 
 
-def _refuse(message: str) -> NoReturn:
-    say_error(f"{message}; '{PROGRAM} --help' explains")
-    sys.exit(ConfigError.exit_code)
-
-
-class CommandParser(argparse.ArgumentParser):
-    """Says what is wrong with the arguments in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the line and exit."""
-        say_error(f"{message}; '{self.prog} --help' explains")
-        sys.exit(ConfigError.exit_code)
+def _table(rows: dict[str, str]) -> list[str]:
+    width = max(map(len, rows)) + 2
+    return [
+        line
+        for name, text in rows.items()
+        for line in textwrap.wrap(
+            text, 100, initial_indent=f"  {name:<{width}}", subsequent_indent=" " * (width + 2)
+        )
+    ]

@@ -1,18 +1,12 @@
-"""`python -m qexp reproduce RUN`: run it again from the archive alone, and compare."""
+"""`python -m qexp reproduce RUN`: run an archived run again from its file alone, and compare."""
 
 from __future__ import annotations
 
 import argparse
-import logging
-import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from qexp.cli.diff import level
-
-if TYPE_CHECKING:
-    from qexp.compare.text import Printer
+from qexp.cli.verbs import add_alpha, add_trust
 
 _EPILOG = """
 The new run is an ordinary one, in outputs/ of the current folder; the archive is only read. The
@@ -27,8 +21,6 @@ examples:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    from qexp.compare import ALPHA
-
     parser.epilog = _EPILOG
     parser.add_argument("run", metavar="RUN", help="folder of a run, or its run.h5")
     parser.add_argument("--into", metavar="FOLDER", help="folder of the new run; a new one")
@@ -37,14 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write the packages of the run as a requirements file of pip, and run nothing",
     )
-    parser.add_argument(
-        "--trust",
-        metavar="PREFIX",
-        action="append",
-        default=[],
-        help="allow the recorded config to name functions and classes of this module or package, "
-        "besides qexp's own; may be repeated",
-    )
+    add_trust(parser)
     parser.add_argument(
         "--circuits",
         choices=("generated", "archived"),
@@ -56,62 +41,40 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="submit a run of IBM's service again, which costs time on a QPU",
     )
-    parser.add_argument(
-        "--alpha",
-        type=level,
-        default=ALPHA,
-        help="largest probability of calling equal data different (default: %(default)s)",
-    )
+    add_alpha(parser)
 
 
 def run(given: argparse.Namespace) -> int:
-    """Check the software, run, compare."""
-    from qexp.compare import compare_runs
-    from qexp.compare.text import Printer
-    from qexp.reproduce import Repetition, checked, judge, new_folder, repeat
+    """Compare the software, run the archived run again, compare the data."""
+    from qexp.archive.verify import intact
+    from qexp.compare.printer import Printer
+    from qexp.compare.runs import compare_runs
+    from qexp.compare.verdict import reproduction_verdict
+    from qexp.reproduction import (
+        Reproduction,
+        installed_changes,
+        new_folder,
+        run_again,
+        write_requirements,
+    )
 
-    archive = checked(given.run)
+    archive = intact(given.run).resolve()
     if given.requirements is not None:
-        return _write_requirements(archive, Path(given.requirements))
-    # Until jobs are out, which `qexp.interrupts` takes over.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    logging.raiseExceptions = False
-    printer = Printer(sys.stdout)
-    repetition = Repetition(archive, tuple(given.trust), given.circuits, given.submit)
-    spec, notes = repetition.spec()
+        path = Path(given.requirements)
+        write_requirements(archive, path)
+        sys.stdout.write(f"{path}: install it in a fresh environment: pip install -r {path}\n")
+        return 0
+    spec, notes = Reproduction(archive, tuple(given.trust), given.circuits, given.submit).spec()
     folder = new_folder(spec, given.into)
-    _say_software(printer, archive)
+    printer = Printer(sys.stdout)
+    printer.installed(installed_changes(archive))
     for note in notes:
         printer.line(f"note: {note}")
     sys.stdout.flush()
-    found = compare_runs(archive, repeat(repetition, spec, folder), alpha=given.alpha)
+    again = run_again(spec, folder, given.circuits)
+    found = compare_runs(archive, again, alpha=given.alpha)
     printer.circuits(found)
     printer.data(found.data)
     sys.stdout.flush()
-    printer.line(judge(found))
-    return 0
-
-
-def _say_software(printer: Printer, archive: Path) -> None:
-    from qexp.reproduce import software
-
-    found = software(archive)
-    printer.software(found.changes, ("then", "now"))
-    if found.num_added:
-        printer.line(f"  packages that were not installed then: {found.num_added}")
-
-
-def _write_requirements(archive: Path, path: Path) -> int:
-    from qexp.errors import ConfigError
-    from qexp.reproduce import requirements
-
-    text = requirements(archive)
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise ConfigError(f"--requirements: {path} exists; name a new file") from None
-    except OSError as error:
-        raise ConfigError(f"--requirements: cannot write {path}: {error.strerror}") from None
-    sys.stdout.write(f"{path}: install it in a fresh environment: pip install -r {path}\n")
+    printer.line(reproduction_verdict(found))
     return 0

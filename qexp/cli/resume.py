@@ -1,20 +1,17 @@
-"""`python -m qexp resume RUN_DIR`: go on with a run, from nothing but what is in its folder."""
+"""`python -m qexp resume RUN_DIR`: continue a run from what is in its folder alone."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-import signal
-import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from qexp.errors import ArchiveError, ConfigError
-
-if TYPE_CHECKING:
-    from qexp.core.spec import RunSpec
+from qexp.cli.output import print_error, print_json, print_line, report_error
+from qexp.cli.verbs import add_json, add_trust
+from qexp.errors import ArchiveError, ConfigError, ExitCode
 
 _log = logging.getLogger("qexp")
 
@@ -35,162 +32,126 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all", metavar="ROOT", help="every unfinished run below this folder, one after the other"
     )
-    parser.add_argument(
-        "--trust",
-        metavar="PREFIX",
-        action="append",
-        default=[],
-        help="allow a recorded config to name functions and classes of this module or package, "
-        "besides qexp's own; may be repeated",
-    )
+    add_trust(parser)
+    add_json(parser)
 
 
 def run(given: argparse.Namespace) -> int:
-    """Resume the runs that the command line names; returns the worst of their exit codes."""
+    """Resume the runs that the command line names; return the highest of their exit codes."""
     if not given.runs and given.all is None:
         raise ConfigError(
             "name the folder of a run, or --all and a folder with runs in it; "
             "'python -m qexp resume --help' explains"
         )
-    # Until jobs are out, which `qexp.interrupts` takes over.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    logging.raiseExceptions = False
+    outcomes: list[dict[str, Any]] = []
     try:
-        codes = [_guarded(Path(name), given.trust) for name in given.runs]
-        if given.all is not None:
-            codes += _resume_below(Path(given.all), given.trust)
-    except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(str(error) or "interrupted; what was measured is kept") from None
-    return max(codes, default=0)
+        outcomes.extend(_outcomes(given))
+    finally:
+        if given.json:
+            print_json(outcomes)
+    return max((outcome["exit_code"] for outcome in outcomes), default=ExitCode.DONE)
 
 
-def _guarded(path: Path, trust: Sequence[str]) -> int:
-    """Resume one run; the exit code. Whatever goes wrong is one line and stops no other run."""
-    from qexp.config import problems
-    from qexp.config.runs import log_into, run_folder
+def _outcomes(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Resume one run after the other, and yield what came of each.
+
+    Yields:
+        `path`, `status` of the archive (null: there is none, or the run was left alone),
+        `archive`, `exit_code`, and `message`, which is null for a run that was resumed to its end.
+    """
+    for name in given.runs:
+        yield _resume(Path(name), given)
+    if given.all is None:
+        return
+    root = Path(given.all)
+    if not root.is_dir():
+        message = f"--all: {root} does not exist; name a folder with runs in it, such as outputs"
+        print_error(message)
+        yield _outcome(root, exit_code=ExitCode.REFUSED, message=message)
+        return
+    from qexp.batch.journal import JOURNAL_NAME
+
+    folders = sorted(path.parent for path in root.rglob(JOURNAL_NAME))
+    num_resumed = 0
+    for folder in folders:
+        reason = _reason_to_leave(folder)
+        if reason is None:
+            num_resumed += 1
+            yield _resume(folder, given)
+        elif reason:
+            yield _outcome(folder, message=_said(f"{folder}: {reason}", given))
+    if not num_resumed:
+        _said(f"{root}: no unfinished run in it ({len(folders)} runs)", given)
+
+
+def _resume(path: Path, given: argparse.Namespace) -> dict[str, Any]:
+    """Resume one run. Whatever goes wrong is one line and stops no other run."""
+    from qexp.config.paths import run_folder
+    from qexp.config.runs import finished_archive, log_into, recorded_spec
 
     log = None
     try:
         folder = run_folder(path)
         log = log_into(folder)
-        _resume(folder, trust)
+        archive = finished_archive(folder)
+        if archive is not None:
+            message = _said(f"complete, nothing is left to do: {archive}", given)
+            return _outcome(path, "complete", archive, message=message)
+        spec = recorded_spec(folder, given.trust)
+
+        from qexp.experiment import resume
+        from qexp.progress import Terminal
+
+        with Terminal(spec, folder, is_quiet=given.json) as terminal:
+            report = resume(spec, folder, terminal)
+        return _outcome(path, report.status, report.archive)
     except (Exception, SystemExit) as error:
         if log is not None and not isinstance(error, ConfigError):
             _log.error("the run was not resumed to its end", exc_info=True)
-        # An error of a file (a folder that cannot be read) is no bug; it names the file.
-        told = ArchiveError(str(error)) if isinstance(error, OSError) else error
-        message = problems.of_error(told, log)
-        _print(message if str(path) in message else f"{path}: {message}")
-        return problems.exit_code(told)
-    return 0
+        code, message = report_error(error, log, str(path))
+        return _outcome(path, exit_code=code, message=message)
 
 
-def _resume(folder: Path, trust: Sequence[str]) -> None:
-    from qexp.config.runs import finished_archive, finished_line
-
-    archive = finished_archive(folder)
-    if archive is not None:
-        _say(finished_line(archive))
-        return
-    spec = _recorded_spec(folder, trust)
-
-    from qexp.experiment import resume
-    from qexp.progress import Terminal
-
-    with Terminal(spec, folder) as terminal:
-        resume(spec, folder, terminal)
+def _outcome(
+    path: Path,
+    status: str | None = None,
+    archive: Path | None = None,
+    exit_code: int = ExitCode.DONE,
+    message: str | None = None,
+) -> dict[str, Any]:
+    shown = None if archive is None else str(archive)
+    named = {"path": str(path), "status": status, "archive": shown}
+    return {**named, "exit_code": exit_code, "message": message}
 
 
-def _recorded_spec(folder: Path, trust: Sequence[str]) -> RunSpec:
-    from qexp.archive.store import RunStore
-    from qexp.config.hydra_setup import make_experiments_importable
-    from qexp.config.recorded import load_recorded
-    from qexp.config.runs import config_of, is_planned
-    from qexp.core.model import SourceFile
-
-    if trust:
-        make_experiments_importable()
-    config_yaml, has_plan = config_of(folder), is_planned(folder)
-    if config_yaml is None:
-        raise ConfigError(f"{folder}: {_NOTHING_RECORDED.format(folder)}")
-    spec = load_recorded(config_yaml, trust, needs_circuits=not has_plan)
-    if has_plan:
-        # Where it was to stop then, it goes on now.
-        return replace(spec, stop_after=None)
-    # It is planned from the start, and recorded once more.
-    header = RunStore(folder).read_header()
-    return replace(
-        spec,
-        stop_after="plan" if spec.stop_after == "plan" else None,
-        overrides=tuple(header["overrides"]),
-        sources=tuple(SourceFile(**source) for source in header["sources"]),
-    )
-
-
-def _resume_below(root: Path, trust: Sequence[str]) -> list[int]:
-    """Resume every unfinished run below a folder; the exit codes."""
-    from qexp.config.runs import finished_archive
-
-    if not root.is_dir():
-        _print(f"--all: {root} does not exist; name a folder with runs in it, such as outputs")
-        return [ConfigError.exit_code]
-    codes = []
-    found = list(_folders_below(root))
-    for folder in found:
-        try:
-            if finished_archive(folder) is not None:
-                continue
-            reason = _reason_to_leave(folder)
-        except (ArchiveError, ConfigError):
-            # `_guarded` meets it again, and tells it as it tells all.
-            reason = None
-        if reason is None:
-            codes.append(_guarded(folder, trust))
-        else:
-            _say(f"{folder}: {reason}")
-    if not codes:
-        _say(f"{root}: no unfinished run in it ({len(found)} runs)")
-    return codes
-
-
-def _folders_below(root: Path) -> Iterator[Path]:
-    from qexp.batch.journal import JOURNAL_NAME
-
-    return iter(sorted(path.parent for path in root.rglob(JOURNAL_NAME)))
-
-
-_NOTHING_RECORDED = (
-    "stopped before its config was on disk, and nothing was submitted; run its own command line "
-    "with run_dir={} added, or remove the folder"
-)
+def _said(message: str, given: argparse.Namespace) -> str:
+    if not given.json:
+        print_line(message)
+    return message
 
 
 def _reason_to_leave(folder: Path) -> str | None:
-    """Why a run is not resumed unless its folder is named, with the command; None: resume it."""
+    """Say why a run is resumed only if its folder is named, with the command to do so.
+
+    Returns:
+        None for a run to resume, an empty text for one that is complete.
+    """
     from qexp.batch.journal import read_ledger
-    from qexp.config.recorded import parse
-    from qexp.config.runs import config_of
+    from qexp.config.recorded_config import parse
+    from qexp.config.runs import NOTHING_RECORDED, config_of, finished_archive
     from qexp.ending import resume_command
 
-    ledger = read_ledger(folder)
-    command = resume_command(folder.resolve())
-    if ledger.ended not in (None, "complete", "planned"):
-        return f"ended {ledger.ended}; to try again what failed: {command}"
-    if ledger.batches or ledger.ended == "complete":
-        return None
-    config_yaml = config_of(folder)
-    if config_yaml is None:
-        return _NOTHING_RECORDED.format(folder)
-    if ledger.ended == "planned" or parse(config_yaml).get("stop_after") == "plan":
-        return f"planned, and nothing is submitted; to run it: {command}"
+    # Resuming a run meets the same errors again, and reports them.
+    with suppress(ArchiveError, ConfigError):
+        ledger, command = read_ledger(folder), resume_command(folder.resolve())
+        if finished_archive(folder) is not None:
+            return ""
+        if ledger.ended not in (None, "complete", "planned"):
+            return f"ended {ledger.ended}; to try again what failed: {command}"
+        if not ledger.batches and ledger.ended != "complete":
+            config_yaml = config_of(folder)
+            if config_yaml is None:
+                return NOTHING_RECORDED.format(folder)
+            if ledger.ended == "planned" or parse(config_yaml).get("stop_after") == "plan":
+                return f"planned, and nothing is submitted; to run it: {command}"
     return None
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
-def _print(message: str) -> None:
-    sys.stderr.write(f"qexp: {message}\n")
-    sys.stderr.flush()

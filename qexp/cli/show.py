@@ -1,18 +1,23 @@
-"""`show`: what one run was, for people or as JSON."""
+"""`show`: the summary of one run, for people or as JSON."""
 
 from __future__ import annotations
 
-import argparse
-import json
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from qexp.cli.output import print_json
+from qexp.cli.verbs import add_json
 from qexp.errors import ArchiveError
+
+if TYPE_CHECKING:
+    import argparse
 
 _EPILOG = """
 RUN is the folder of a run or its run.h5. A run that is not sealed yet is shown as far as it is
-known. Of a damaged file is shown what can still be read, with exit code 5; 'verify' names what is
+known. What can still be read of a damaged file is shown, with exit code 5; 'verify' names what is
 damaged.
 
 examples:
@@ -20,8 +25,10 @@ examples:
   python -m qexp show run.h5 --json
 """
 
-_PATIENCE_S: Final = 30.0
-#: So slow a disk is still waited for.
+#: Number of columns where the output is no terminal.
+_WIDTH: Final = 100
+_TIME_LIMIT_S: Final = 30.0
+#: A disk this slow is still waited for.
 _BYTES_PER_S: Final = 5e6
 
 
@@ -29,34 +36,54 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = _EPILOG
     parser.add_argument("run", metavar="RUN", help="folder of a run, or its run.h5")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    add_json(parser)
 
 
 def run(given: argparse.Namespace) -> int:
-    """Show the run."""
-    known = _known(Path(given.run).expanduser())
-    if given.json:
-        from qexp.redact import redact
-
-        sys.stdout.write(redact(json.dumps(known, indent=1)) + "\n")
-    else:
-        from qexp.cli.show_page import print_page
-
-        print_page(known)
-    return ArchiveError.exit_code if known.get("is_intact") is False else 0
-
-
-def _known(path: Path) -> dict[str, Any]:
+    """Print the summary; it is made in a process of its own, where the file may be damaged."""
     from qexp.archive.apart import call_apart
     from qexp.archive.file import locate
     from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME
 
-    if path.is_dir() and not (path / ARCHIVE_NAME).exists() and (path / JOURNAL_NAME).is_file():
-        function, found, size_bytes = "qexp.listing.unfinished:summarise_unfinished", path, 0
+    path, time_limit_s = Path(given.run).expanduser(), _TIME_LIMIT_S
+    if not path.is_dir() or (path / ARCHIVE_NAME).exists() or not (path / JOURNAL_NAME).is_file():
+        path = locate(path)
+        time_limit_s += path.stat().st_size / _BYTES_PER_S
+    is_terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if is_terminal else _WIDTH
+    form = "json" if given.json else "terminal" if is_terminal else "text"
+    shown = call_apart(f"{__name__}:render", str(path), time_limit_s, form, str(width))
+    if given.json:
+        print_json(shown["summary"])
     else:
-        function, found = "qexp.listing.summary:summarise", locate(path)
-        size_bytes = found.stat().st_size
-    known: dict[str, Any] = call_apart(
-        function, str(found), _PATIENCE_S + size_bytes / _BYTES_PER_S
-    )
-    return known
+        sys.stdout.write(shown["page"])
+    return ArchiveError.exit_code if shown["is_damaged"] else 0
+
+
+def render(path: str, form: str, width: str) -> Iterator[dict[str, Any]]:
+    """Yield the summary of a run; called in a process of its own, see `qexp.archive.apart`.
+
+    Args:
+        path: The archive, or the folder of a run that has none yet.
+        form: `"json"`, `"text"`, or `"terminal"` for text with colours.
+        width: Number of columns.
+
+    Yields:
+        `summary` as JSON or `page` as text, and `is_damaged`: the file is not what was sealed.
+
+    Raises:
+        ArchiveError: The run cannot be read.
+    """
+    from qexp.listing.read import summarise_sealed, summarise_unfinished
+
+    place = Path(path)
+    run = summarise_unfinished(place) if place.is_dir() else summarise_sealed(place)
+    is_damaged = run.is_intact is False
+    if form == "json":
+        yield {"summary": run.to_json(), "is_damaged": is_damaged}
+        return
+
+    from qexp.cli.show_page import format_page
+
+    page = format_page(run, int(width), is_terminal=form == "terminal")
+    yield {"page": page, "is_damaged": is_damaged}

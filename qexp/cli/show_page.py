@@ -2,296 +2,275 @@
 
 from __future__ import annotations
 
+import io
 import math
 import shlex
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from qexp.listing.summary import (
+    MissingPubs,
+    RunSummary,
+    Software,
+    WorkloadSummary,
+    seconds_between,
+)
 from qexp.redact import redactor
-from qexp.text import format_duration, printable
+from qexp.text import format_bytes, format_duration, printable
+
+if TYPE_CHECKING:
+    from qexp.archive.records import JobRecord
 
 _STYLES: Final = {"complete": "green", "partial": "yellow", "failed": "red"}
 _PACKAGES: Final = ("qexp", "qiskit", "qiskit-aer", "qiskit-ibm-runtime", "numpy")
-_WIDTH: Final = 100
 _MAX_JOBS: Final = 30
 _MAX_MISSING: Final = 10
-_INDENT: Final = (0, 0, 0, 2)
-_DAY_S: Final = 86_400
+
+Columns: TypeAlias = Mapping[str, Callable[[Any], str]]
+"""Header of a column -> function of an item that gives its cell."""
 
 
-def print_page(known: Mapping[str, Any]) -> None:
-    """Print the summary of a run.
+def format_page(run: RunSummary, width: int, *, is_terminal: bool = False) -> str:
+    """Format the summary of a run for people.
 
     Args:
-        known: What `summarise` or `summarise_unfinished` returned.
+        run: The summary.
+        width: Number of columns.
+        is_terminal: Use colours and bold text, as far as the terminal has them.
     """
-    _Page(Console(highlight=False, markup=False, emoji=False, width=_width())).show(known)
-
-
-def _width() -> int | None:
-    return None if sys.stdout.isatty() else _WIDTH
+    text = io.StringIO()
+    styled = is_terminal or None
+    page = _Page(
+        Console(file=text, width=width, force_terminal=styled, highlight=False, emoji=False)
+    )
+    page.print_identity(run)
+    page.print_missing(run)
+    page.print_table("jobs", _JOB, _jobs(run), len(run.jobs_run), left=3)
+    page.print_table("jobs", _ATTEMPT, run.attempts[:_MAX_JOBS], len(run.attempts), left=0)
+    page.print_lines("batch" if len(run.batches) == 1 else "batches", map(_batch, run.batches))
+    calibrations = run.calibrations
+    page.print_table(
+        "calibration (medians over the qubits)", _CALIBRATION, calibrations, len(calibrations)
+    )
+    if run.schema is not None:
+        page.print_facts(_software(run.software), "software")
+    return text.getvalue()
 
 
 class _Page:
-    """Every text of an archive goes through `_text`: it is a stranger's."""
+    """Prints sections; every text of an archive goes through `_text`, as it is untrusted."""
 
     def __init__(self, out: Console) -> None:
         self._out = out
-        self._redact: Callable[[str], str] = redactor()
+        self._redact = redactor()
 
-    def show(self, known: Mapping[str, Any]) -> None:
-        title = self._text(f"{known['experiment'] or 'a run'}  {known['run_id']}  ", "bold")
-        title.append(printable(known["status"]), _STYLES.get(known["status"], "bold"))
+    def print_identity(self, run: RunSummary) -> None:
+        title = self._text(f"{run.experiment or 'a run'}  {run.run_id}  ", "bold")
+        title.append(printable(run.status), _STYLES.get(run.status, "bold"))
         self._out.print(title)
-        if known.get("is_intact") is False:
-            advice = f"python -m qexp verify {shlex.quote(known['path'])}"
-            self._out.print(
-                self._text(
-                    f"DAMAGED: this file is not what was sealed, and what follows may be wrong; "
-                    f"{advice} names what is damaged",
-                    "bold red",
-                )
+        if run.is_intact is False:
+            warning = (
+                f"DAMAGED: this file is not what was sealed, and what follows may be wrong; "
+                f"python -m qexp verify {shlex.quote(run.path)} names what is damaged"
             )
-        self._lines(_facts(known))
-        self._missing(known)
-        self._jobs(known.get("jobs_run") or [])
-        self._attempts(known.get("attempts") or [])
-        self._batches(known.get("batches") or [])
-        self._calibrations(known.get("calibrations") or [])
-        self._software(known.get("software"))
+            self._out.print(self._text(warning, "bold red"))
+        self.print_facts(_facts(run))
 
-    def _text(self, text: str, style: str = "") -> Text:
-        return Text(self._redact(printable(text)), style)
+    def print_missing(self, run: RunSummary) -> None:
+        path = Path(run.path)
+        if run.schema is None:
+            lines, folder = [run.problem or ""], path
+        elif run.missing and run.status != "planned":
+            lines = [f"stopped before its end: {run.stopped}"] if run.stopped else []
+            lines += map(_missing, run.missing[:_MAX_MISSING])
+            lines += _more(len(run.missing) - _MAX_MISSING)
+            folder = path.parent
+        else:
+            return
+        self.print_lines("missing", lines)
+        if run.can_resume:
+            # On one line however long, to be copied.
+            command = f"  to go on: python -m qexp resume {shlex.quote(str(folder))}"
+            self._out.print(self._text(command), soft_wrap=True)
 
-    def _heading(self, text: str) -> None:
-        self._out.print()
-        self._out.print(Text(text, "bold"))
-
-    def _lines(self, facts: Iterator[tuple[str, str]]) -> None:
+    def print_facts(self, facts: Iterable[tuple[str, str]], heading: str = "") -> None:
         grid = Table.grid(padding=(0, 2))
         grid.add_column(width=11)
         grid.add_column(overflow="fold")
         for name, value in facts:
             if value:
                 grid.add_row(Text(name), self._text(value))
-        self._out.print(Padding(grid, _INDENT, expand=False))
+        self._print(heading, grid)
 
-    def _table(self, headers: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
-        """A table whose first and last column are texts; the last takes what room is left."""
+    def print_table(
+        self, heading: str, columns: Columns, items: Sequence[Any], num_all: int, left: int = 1
+    ) -> None:
+        """Print a table; the first columns and the last are texts, which takes the room left."""
+        if not items:
+            return
         table = Table(box=None, padding=(0, 1), pad_edge=False)
-        for position, header in enumerate(headers):
-            is_last = position == len(headers) - 1
-            is_left = position < left or is_last
-            justify: Any = "left" if is_left else "right"
+        last = len(columns) - 1
+        for position, header in enumerate(columns):
             table.add_column(
-                header, justify=justify, overflow="fold", no_wrap=not is_last, header_style="dim"
+                header,
+                justify="left" if position < left or position == last else "right",
+                overflow="fold",
+                no_wrap=position != last,
+                header_style="dim",
             )
-        for row in rows:
-            table.add_row(*map(self._text, row))
-        self._out.print(Padding(table, _INDENT, expand=False))
+        for item in items:
+            table.add_row(*(self._text(cell(item)) for cell in columns.values()))
+        self._print(heading, table, *map(Text, _more(num_all - len(items))))
 
-    def _missing(self, known: Mapping[str, Any]) -> None:
-        missing = known.get("missing") or []
-        if known["status"] == "planned" or not (missing or known.get("problem")):
-            return
-        self._heading("missing")
-        lines = [known["problem"]] if known.get("problem") else []
-        if known.get("stopped"):
-            lines.append(f"stopped before its end: {known['stopped']}")
-        for item in missing[:_MAX_MISSING]:
-            job = f"job {item['job_id']}: " if item["job_id"] else ""
-            lines.append(f"PUBs {_range(item)} of {item['workload']}: {job}{item['reason']}")
-        if len(missing) > _MAX_MISSING:
-            lines.append(f"... and {len(missing) - _MAX_MISSING} more (--json lists all)")
+    def print_lines(self, heading: str, lines: Iterable[str]) -> None:
+        if texts := [self._text(line) for line in lines]:
+            self._print(heading, *texts)
+
+    def _print(self, heading: str, *lines: RenderableType) -> None:
+        if heading:
+            self._out.print()
+            self._out.print(Text(heading, "bold"))
         for line in lines:
-            self._out.print(Padding(self._text(line), _INDENT, expand=False))
-        if known["can_resume"]:
-            path = Path(known["path"])
-            folder = path.parent if "jobs_run" in known else path
-            line = f"  to go on: python -m qexp resume {shlex.quote(str(folder))}"
-            self._out.print(self._text(line), soft_wrap=True)
+            self._out.print(Padding(line, (0, 0, 0, 2), expand=False))
 
-    def _jobs(self, jobs: Sequence[Mapping[str, Any]]) -> None:
-        if not jobs:
-            return
-        self._heading("jobs")
-        failed = [job for job in jobs if job["state"] != "DONE"][:_MAX_JOBS]
-        rest = _MAX_JOBS - len(failed)
-        done = [job for job in jobs if job["state"] == "DONE"][:rest]
-        shown = sorted([*failed, *done], key=lambda job: job["index"])
-        rows = [
-            (
-                job["workload"],
-                _range(job),
-                job["state"] if job["attempt"] == 1 else f"{job['state']} (try {job['attempt']})",
-                _duration(job["queued_s"]),
-                _duration(job["ran_s"]),
-                _duration(job["usage_s"]),
-                _duration(job["predicted_qpu_s"]),
-                job["job_id"] or "none",
-            )
-            for job in shown
-        ]
-        headers = ("workload", "PUBs", "state", "queued", "ran", "usage", "predicted", "job")
-        self._table(headers, rows, left=3)
-        if len(shown) < len(jobs):
-            more = f"... and {len(jobs) - len(shown)} more (--json lists all)"
-            self._out.print(Padding(Text(more), _INDENT, expand=False))
-
-    def _attempts(self, attempts: Sequence[Mapping[str, Any]]) -> None:
-        if not attempts:
-            return
-        self._heading("jobs")
-        rows = [
-            (str(one["partition"]), str(one["attempt"]), one["state"], one["job_id"] or "not known")
-            for one in attempts[:_MAX_JOBS]
-        ]
-        self._table(("partition", "attempt", "state", "job"), rows, left=0)
-        if len(attempts) > _MAX_JOBS:
-            more = f"... and {len(attempts) - _MAX_JOBS} more (--json lists all)"
-            self._out.print(Padding(Text(more), _INDENT, expand=False))
-
-    def _batches(self, batches: Sequence[Mapping[str, Any]]) -> None:
-        if not batches:
-            return
-        self._heading("batch" if len(batches) == 1 else "batches")
-        for batch in batches:
-            words = [
-                batch["id"],
-                f"follows {batch['follows']}" if batch["follows"] else "",
-                str(batch.get("state") or ""),
-                f"mode {batch['mode']}" if batch.get("mode") else "",
-                f"max_time {batch['max_time']} s" if batch.get("max_time") else "",
-            ]
-            line = self._text(", ".join(word for word in words if word))
-            self._out.print(Padding(line, _INDENT, expand=False))
-
-    def _calibrations(self, calibrations: Sequence[Mapping[str, Any]]) -> None:
-        if not calibrations:
-            return
-        self._heading("calibration (medians over the qubits)")
-        rows = [
-            (
-                _moment(item["date"])[:16],
-                _age(item["age_s"]),
-                _scaled(item["median_t1_s"], 1e6, "µs"),
-                _scaled(item["median_t2_s"], 1e6, "µs"),
-                _scaled(item["median_readout_error"], 100, "%"),
-                ("start, " if item["is_at_start"] else "") + f"{item['jobs']} jobs",
-            )
-            for item in calibrations
-        ]
-        headers = ("date", "age at start", "T1", "T2", "readout error", "used by")
-        self._table(headers, rows)
-
-    def _software(self, software: Mapping[str, Any] | None) -> None:
-        if not software:
-            return
-        self._heading("software")
-        installed = dict(line.partition("==")[::2] for line in software["distributions"])
-        packages = ", ".join(f"{name} {installed[name]}" for name in _PACKAGES if name in installed)
-        commit = software["git_commit"]
-        dirty = " with uncommitted changes" if software["git_dirty"] else ""
-        facts = {
-            "python": f"{software['python']} on {software['platform']}",
-            "packages": f"{packages} ({len(installed)} in all)",
-            "git commit": f"{commit}{dirty}" if commit else "",
-        }
-        self._lines(iter(facts.items()))
+    def _text(self, text: str, style: str = "") -> Text:
+        return Text(self._redact(printable(text)), style)
 
 
-def _facts(known: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    metadata = known.get("metadata") or {}
+def _facts(run: RunSummary) -> Iterator[tuple[str, str]]:
+    metadata = run.metadata
     yield "title", str(metadata.get("title") or "")
     yield "about", str(metadata.get("description") or "")
     yield "creators", ", ".join(one["name"] for one in metadata.get("creators") or [])
     yield "licence", str(metadata.get("license") or "")
-    yield "backend", _backend(known)
-    took = _duration(known.get("took_s"))
-    yield "started", _moment(known["date"]) + (f", took {took}" if took else "")
-    for workload in known.get("workloads") or []:
+    if run.backend:
+        yield "backend", f"{run.backend}, {run.num_qubits} qubits, engine {run.engine}"
+    took = _duration(run.took_s)
+    yield "started", _moment(run.date) + (f", took {took}" if took else "")
+    for workload in run.workloads:
         yield "workload", _workload(workload)
-    if known["jobs"] is not None:
-        yield "jobs", f"{known['jobs_done']} of {known['jobs']} have a result"
-    yield "usage", _usage(known)
-    yield "seed", "" if known["seed"] is None else str(known["seed"])
-    yield "overrides", " ".join(known["overrides"])
-    for workload, options in (known.get("not_honoured") or {}).items():
+    if run.jobs is not None:
+        yield "jobs", f"{run.jobs_done} of {run.jobs} have a result"
+    yield "usage", _usage(run)
+    yield "seed", "" if run.seed is None else str(run.seed)
+    yield "overrides", " ".join(run.overrides)
+    for name, options in run.not_honoured.items():
         if options:
-            yield "no effect", f"{workload}: {', '.join(map(str, options))}"
-    yield "data", known.get("data_sha256") or ""
-    yield "file", _file(known)
+            yield "no effect", f"{name}: {', '.join(map(str, options))}"
+    yield "data", run.data_sha256 or ""
+    if run.schema is None:
+        yield "file", f"{run.path}, not sealed yet"
+    else:
+        state = {True: "intact", False: "damaged", None: "states no digest"}[run.is_intact]
+        size = format_bytes(run.size_bytes or 0)
+        yield "file", f"{run.path} ({size}, schema {run.schema}, {state})"
 
 
-def _backend(known: Mapping[str, Any]) -> str:
-    if not known["backend"]:
-        return ""
-    return f"{known['backend']}, {known['num_qubits']} qubits, engine {known['engine']}"
-
-
-def _workload(workload: Mapping[str, Any]) -> str:
-    whole, part = workload["pubs"], workload["results"]
+def _workload(workload: WorkloadSummary) -> str:
+    whole, part = workload.pubs, workload.results
     count = f"{whole}" if part == whole else f"{part} of {whole} with a result,"
-    words = [f"{workload['name']}: {count} {workload['kind']} {'PUB' if whole == 1 else 'PUBs'}"]
-    for name in ("shots", "precision"):
-        if workload[name]:
-            low, high = workload[name][0], workload[name][-1]
+    words = [f"{workload.name}: {count} {workload.kind} {'PUB' if whole == 1 else 'PUBs'}"]
+    for name, values in (("shots", workload.shots), ("precision", workload.precision)):
+        if values:
+            low, high = values[0], values[-1]
             words.append(f"{name} {low}" if low == high else f"{name} {low} to {high}")
     return ", ".join(words)
 
 
-def _usage(known: Mapping[str, Any]) -> str:
-    actual, predicted = known["usage_s"], known["predicted_qpu_s"]
-    if actual is None and predicted is None:
+def _usage(run: RunSummary) -> str:
+    if run.usage_s is None and run.predicted_qpu_s is None:
         return ""
-    charged = "none reported" if actual is None else format_duration(actual)
+    charged = "none reported" if run.usage_s is None else format_duration(run.usage_s)
+    predicted = run.predicted_qpu_s
     return charged + (f" (predicted {format_duration(predicted)} on a QPU)" if predicted else "")
 
 
-def _file(known: Mapping[str, Any]) -> str:
-    if "schema" not in known:
-        return f"{known['path']}, not sealed yet"
-    state = {True: "intact", False: "damaged", None: "states no digest"}[known["is_intact"]]
-    return f"{known['path']} ({_bytes(known['size_bytes'])}, schema {known['schema']}, {state})"
+def _missing(missing: MissingPubs) -> str:
+    job = f"job {missing.job_id}: " if missing.job_id else ""
+    return f"PUBs {_range(missing)} of {missing.workload}: {job}{missing.reason}"
 
 
-def _range(item: Mapping[str, Any]) -> str:
-    first, last = item["first"], item["stop"] - 1
-    return str(first) if first == last else f"{first}-{last}"
+def _jobs(run: RunSummary) -> list[JobRecord]:
+    """Return the jobs to list, failed ones first where not all are."""
+    listed = sorted(run.jobs_run, key=lambda job: job.state == "DONE")[:_MAX_JOBS]
+    return sorted(listed, key=lambda job: job.index)
+
+
+def _batch(batch: Mapping[str, Any]) -> str:
+    words = [batch["id"], f"follows {batch['follows']}" if batch["follows"] else ""]
+    words.append(str(batch.get("state") or ""))
+    words.append(f"mode {batch['mode']}" if batch.get("mode") else "")
+    words.append(f"max_time {batch['max_time']} s" if batch.get("max_time") else "")
+    return ", ".join(word for word in words if word)
+
+
+def _software(software: Software) -> Iterator[tuple[str, str]]:
+    installed = dict(line.partition("==")[::2] for line in software.distributions)
+    packages = ", ".join(f"{name} {installed[name]}" for name in _PACKAGES if name in installed)
+    dirty = " with uncommitted changes" if software.git_dirty else ""
+    yield "python", f"{software.python} on {software.platform}"
+    yield "packages", f"{packages} ({len(installed)} in all)"
+    yield "git commit", f"{software.git_commit}{dirty}" if software.git_commit else ""
+
+
+def _more(number: int) -> list[str]:
+    return [f"... and {number} more (--json lists all)"] if number > 0 else []
+
+
+def _range(pubs: MissingPubs | JobRecord) -> str:
+    last = pubs.stop - 1
+    return str(pubs.first) if pubs.first == last else f"{pubs.first}-{last}"
 
 
 def _moment(date: str | None) -> str:
     return (date or "").replace("T", " ").partition(".")[0].replace("+00:00", "").rstrip("Z")
 
 
-def _known(value: Any) -> float | None:
-    """A finite number; `to_jsonable` makes a text of any other, such as `NaN`."""
-    return value if isinstance(value, int | float) and math.isfinite(value) else None
+def _duration(seconds: float | None) -> str:
+    return _format(seconds, format_duration) if (seconds or 0) >= 0 else ""
 
 
-def _duration(given: Any) -> str:
-    seconds = _known(given)
-    return "" if seconds is None or seconds < 0 else format_duration(seconds)
+def _age(seconds: float | None) -> str:
+    days = (seconds or 0) / 86_400
+    return _format(seconds, lambda s: f"{days:.0f} days" if days >= 2 else f"{s / 3600:.1f} h")
 
 
-def _age(given: Any) -> str:
-    seconds = _known(given)
-    if seconds is None:
-        return ""
-    return f"{seconds / _DAY_S:.0f} days" if seconds >= 2 * _DAY_S else f"{seconds / 3600:.1f} h"
+def _scaled(value: float | None, factor: float, unit: str) -> str:
+    return _format(value, lambda known: f"{known * factor:.3g} {unit}")
 
 
-def _scaled(given: Any, factor: float, unit: str) -> str:
-    value = _known(given)
-    return "" if value is None else f"{value * factor:.3g} {unit}"
+def _format(value: float | None, text: Callable[[float], str]) -> str:
+    """Format a finite number; nothing is shown for any other."""
+    return text(value) if value is not None and math.isfinite(value) else ""
 
 
-def _bytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
+_JOB: Final[Columns] = {
+    "workload": lambda job: job.workload,
+    "PUBs": _range,
+    "state": lambda job: job.state if job.attempt == 1 else f"{job.state} (try {job.attempt})",
+    "queued": lambda job: _duration(seconds_between(job.created, job.running)),
+    "ran": lambda job: _duration(seconds_between(job.running, job.finished)),
+    "usage": lambda job: _duration(job.usage_s),
+    "predicted": lambda job: _duration(job.predicted_qpu_s),
+    "job": lambda job: job.job_id or "none",
+}
+_ATTEMPT: Final[Columns] = {
+    "partition": lambda attempt: str(attempt["partition"]),
+    "attempt": lambda attempt: str(attempt["attempt"]),
+    "state": lambda attempt: attempt["state"],
+    "job": lambda attempt: attempt["job_id"] or "not known",
+}
+_CALIBRATION: Final[Columns] = {
+    "date": lambda one: _moment(one.date)[:16],
+    "age at start": lambda one: _age(one.age_s),
+    "T1": lambda one: _scaled(one.median_t1_s, 1e6, "µs"),
+    "T2": lambda one: _scaled(one.median_t2_s, 1e6, "µs"),
+    "readout error": lambda one: _scaled(one.median_readout_error, 100, "%"),
+    "used by": lambda one: ("start, " if one.is_at_start else "") + f"{one.jobs} jobs",
+}

@@ -1,13 +1,12 @@
-"""`verify`: whether archives are what was sealed; names what is damaged."""
+"""`verify`: check that archives are what was sealed; name what is damaged."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from qexp.cli.output import print_json, print_line
+from qexp.cli.verbs import add_json
 from qexp.errors import ArchiveError
 
 _EPILOG = """
@@ -28,50 +27,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "runs", metavar="RUN", nargs="+", help="folder of a run, its run.h5, or a folder of runs"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    add_json(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Verify the runs."""
     from qexp.archive.apart import Apart
     from qexp.archive.verify import PROBLEMS
-    from qexp.listing.check import check, named
+    from qexp.listing.check import check_run, paths_to_check
 
-    paths = [path for name in given.runs for path in named(Path(name).expanduser())]
-    say = _silent if given.json else _say
-    found: dict[str, list[str]] = {}
+    paths = [path for name in given.runs for path in paths_to_check(Path(name).expanduser())]
+    checked = []
     with Apart(PROBLEMS) as apart:
         for path in paths:
-            found[str(path)] = problems = check(path, apart)
-            say(str(path), problems)
-    num_damaged = sum(map(bool, found.values()))
+            problems = check_run(path, apart)
+            checked.append({"path": str(path), "is_intact": not problems, "problems": problems})
+            if not given.json:
+                print_line(f"{'damaged' if problems else 'intact':<9}{path}")
+                for problem in problems:
+                    print_line(f"{'':<9}{problem}")
+    num_damaged = sum(not one["is_intact"] for one in checked)
     if given.json:
-        _print_json(found)
-    elif len(found) > 1:
-        counts = f"{len(found) - num_damaged} intact, {num_damaged} damaged"
-        sys.stdout.write(f"{len(found)} runs: {counts}\n")
+        print_json(checked)
+    elif len(checked) > 1:
+        num_intact = len(checked) - num_damaged
+        print_line(f"{len(checked)} runs: {num_intact} intact, {num_damaged} damaged")
     return ArchiveError.exit_code if num_damaged else 0
-
-
-def _say(path: str, problems: Sequence[str]) -> None:
-    from qexp.redact import redact
-    from qexp.text import printable
-
-    state = "damaged" if problems else "intact"
-    lines = [f"{state:<9}{path}", *(f"{'':<9}{problem}" for problem in problems)]
-    sys.stdout.write(redact("\n".join(map(printable, lines))) + "\n")
-    sys.stdout.flush()
-
-
-def _silent(path: str, problems: Sequence[str]) -> None:
-    pass
-
-
-def _print_json(found: Mapping[str, Sequence[str]]) -> None:
-    from qexp.redact import redact
-
-    listed = [
-        {"path": path, "is_intact": not problems, "problems": problems}
-        for path, problems in found.items()
-    ]
-    sys.stdout.write(redact(json.dumps(listed, indent=1)) + "\n")

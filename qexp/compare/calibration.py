@@ -1,16 +1,14 @@
-"""What moved between two calibrations: relaxation times, readout errors, gate errors."""
+"""Compare two calibrations: relaxation times, readout errors, gate errors."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from qexp.archive.schema import qubit_value
 from qexp.compare.model import Calibration, Moved, Quantity
-
-_OF_QUBITS = {"T1": "s", "T2": "s", "readout_error": "1"}
 
 Values: TypeAlias = dict[tuple[str, str], float]
 """(quantity, qubit or gate) -> value."""
@@ -24,55 +22,50 @@ def compare_calibrations(
     Args:
         a: `BackendProperties.to_dict()` of the first run, or None.
         b: The same of the second run.
-        same_device: Whether a qubit of one is that of the other.
+        same_device: Whether both are of one device, so that its qubits can be compared.
     """
-    of_a, of_b = _values(a), _values(b)
+    values_a, values_b = _values(a), _values(b)
     moved = [
-        Moved(*key, _unit(key[0]), of_a[key], of_b[key])
-        for key in of_a
-        if same_device and key in of_b and of_a[key] != of_b[key]
+        Moved(*key, _unit(key[0]), value, values_b[key])
+        for key, value in values_a.items()
+        if same_device and value != values_b.get(key, value)
     ]
-    moved.sort(key=_how_far, reverse=True)
-    names = dict.fromkeys(name for name, _ in (*of_a, *of_b))
     return Calibration(
-        known_a=bool(of_a),
-        known_b=bool(of_b),
+        known_a=bool(values_a),
+        known_b=bool(values_b),
         date_a=_date(a),
         date_b=_date(b),
         same_device=same_device,
-        quantities=tuple(_summary(name, of_a, of_b) for name in names),
-        moved=tuple(moved),
+        quantities=tuple(
+            _summary(name, values_a, values_b)
+            for name in dict.fromkeys(name for name, _ in (*values_a, *values_b))
+        ),
+        moved=tuple(sorted(moved, key=_size, reverse=True)),
     )
 
 
 def _values(properties: Mapping[str, Any] | None) -> Values:
-    if not properties:
-        return {}
-    found = (*_of_qubits(properties), *_of_gates(properties))
-    return {key: value for key, value in found if math.isfinite(value)}
-
-
-def _of_qubits(properties: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], float]]:
-    for name in _OF_QUBITS:
-        for index, qubit in enumerate(properties.get("qubits") or ()):
-            if isinstance(qubit, list):
-                yield (name.replace("_", " "), f"q{index}"), qubit_value(qubit, name)
-
-
-def _of_gates(properties: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], float]]:
+    properties = properties or {}
+    values = {
+        (name.replace("_", " "), f"q{index}"): qubit_value(qubit, name)
+        for name in ("T1", "T2", "readout_error")
+        for index, qubit in enumerate(properties.get("qubits") or ())
+        if isinstance(qubit, list)
+    }
     for gate in properties.get("gates") or ():
-        if not isinstance(gate, Mapping):
-            continue
-        error = qubit_value(list(gate.get("parameters") or ()), "gate_error")
-        qubits = "-".join(map(str, gate.get("qubits") or ()))
-        yield ("gate error", f"{gate.get('gate', '?')} {qubits}"), error
+        if isinstance(gate, Mapping):
+            where = f"{gate.get('gate', '?')} {'-'.join(map(str, gate.get('qubits') or ()))}"
+            parameters = list(gate.get("parameters") or ())
+            values["gate error", where] = qubit_value(parameters, "gate_error")
+    return {key: value for key, value in values.items() if math.isfinite(value)}
 
 
 def _unit(quantity: str) -> str:
-    return _OF_QUBITS.get(quantity, "1")
+    return "s" if quantity in ("T1", "T2") else "1"
 
 
-def _how_far(moved: Moved) -> float:
+def _size(moved: Moved) -> float:
+    """Return how far the ratio of the values is from 1, infinity where there is no ratio."""
     if moved.a > 0 and moved.b > 0:
         return abs(math.log(moved.b / moved.a))
     return math.inf

@@ -1,4 +1,4 @@
-"""What differs between two mappings: configs, and lists of installed packages."""
+"""Differences between two mappings: configs, and descriptions of installed software."""
 
 from __future__ import annotations
 
@@ -7,65 +7,63 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from qexp.compare.model import Change
-from qexp.core.dotted import leaves
+from qexp.core.dotted import flatten
 
 
-def of_mappings(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Change, ...]:
-    """Every key of either that the other has not, or has with another value; A's order first."""
+def mapping_changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Change, ...]:
+    """Return the keys that only one mapping has, or with another value; A's order first."""
     changes = []
     for key in dict.fromkeys((*a, *b)):
         if key not in b:
             changes.append(Change(key, "removed", a[key], None))
         elif key not in a:
             changes.append(Change(key, "added", None, b[key]))
-        elif not _equal(a[key], b[key]):
+        # True == 1, but they are different values of a config.
+        elif a[key] != b[key] or isinstance(a[key], bool) != isinstance(b[key], bool):
             changes.append(Change(key, "changed", a[key], b[key]))
     return tuple(changes)
 
 
-def of_configs(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Change, ...]:
-    """The keys that differ between two resolved configs, by dotted path."""
-    return of_mappings(_flat(a), _flat(b))
+def config_changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Change, ...]:
+    """Return the keys that differ between two resolved configs, by dotted path."""
+    return mapping_changes(flatten(a), flatten(b))
 
 
-def of_environments(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Change, ...]:
-    """What differs in Python, platform, repository and packages; packages by normalised name.
+def software_changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Change, ...]:
+    """Return the differences in Python, platform, repository and packages.
+
+    Uncommitted changes are described by their number of lines, packages by normalised names.
 
     Args:
         a: As `Archive.environment` or `qexp.provenance.describe_environment` returns it.
         b: As `a`.
     """
     names = ("python", "platform", "git_commit", "git_diff")
-    facts_a, facts_b = ({n: e.get(n) or "" for n in names} for e in (a, b))
-    changes = of_mappings(facts_a, facts_b)
-    # A diff can be longer than everything else.
-    shown = [
-        Change(c.key, "changed", _size(c.a), _size(c.b)) if c.key == "git_diff" else c
-        for c in changes
-    ]
-    packages = (versions(e.get("distributions") or ()) for e in (a, b))
-    return (*shown, *of_mappings(*packages))
+    facts = mapping_changes(*({name: each.get(name) or "" for name in names} for each in (a, b)))
+    packages = (package_versions(each.get("distributions") or ()) for each in (a, b))
+    return (
+        *(
+            Change(c.key, c.kind, _num_lines(c.a), _num_lines(c.b)) if c.key == "git_diff" else c
+            for c in facts
+        ),
+        *mapping_changes(*packages),
+    )
 
 
-def versions(distributions: Iterable[str]) -> dict[str, str]:
-    """Version of each package, by the name that the packaging standard normalises names to.
+def package_versions(distributions: Iterable[str]) -> dict[str, str]:
+    """Return the version of each package by its normalised name, in order of the names.
+
+    Names are normalised as https://packaging.python.org/en/latest/specifications/name-normalization
+    says.
 
     Args:
-        distributions: `name==version` each.
+        distributions: Texts `name==version`.
     """
     pairs = (item.partition("==") for item in distributions)
-    found = {re.sub(r"[-_.]+", "-", name).lower(): version for name, _, version in pairs}
-    return dict(sorted(found.items()))
+    return dict(
+        sorted((re.sub(r"[-_.]+", "-", name).lower(), version) for name, _, version in pairs)
+    )
 
 
-def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {".".join(path): value for path, value in leaves(config) if path}
-
-
-def _equal(a: Any, b: Any) -> bool:
-    # True == 1, which are different values of a config.
-    return bool(a == b) and isinstance(a, bool) == isinstance(b, bool)
-
-
-def _size(diff: str) -> str:
+def _num_lines(diff: str) -> str:
     return f"{diff.count(chr(10))} lines" if diff else "none"

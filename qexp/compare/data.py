@@ -1,4 +1,4 @@
-"""Whether the data of two runs differ more than by chance, PUB by PUB and as a whole."""
+"""Compare the data of two runs, PUB by PUB and as a whole: do they differ more than by chance?"""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qexp.archive.pub_identity import PubIdentity
 from qexp.archive.read import Archive
 from qexp.compare.distances import hellinger_distance, total_variation
 from qexp.compare.homogeneity import (
@@ -19,148 +18,121 @@ from qexp.compare.homogeneity import (
     jointly,
     sampled,
 )
-from qexp.compare.model import DataComparison, PubComparison, Verdict, WorkloadMatch
+from qexp.compare.model import DataComparison, PubComparison, Verdict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qiskit.primitives import PubResult
 
-Identities = Mapping[str, Sequence[PubIdentity]]
+_Data = Mapping[str, Any]
 
 
 def compare_data(
     a: Archive,
     b: Archive,
-    matches: Sequence[WorkloadMatch],
-    of_a: Identities,
-    of_b: Identities,
+    common: Sequence[PubComparison],
+    num_results: tuple[int, int],
     alpha: float,
 ) -> DataComparison:
-    """Compare the results of the PUBs that both runs have.
-
-    Nothing is read where all of them have the same digest.
+    """Compare the results of the PUBs that both runs have; nothing is read if all are identical.
 
     Args:
         a: The first run.
         b: The second run.
-        matches: Which PUBs are the same, for each workload.
-        of_a: Identities of A's PUBs by workload.
-        of_b: Identities of B's PUBs by workload.
+        common: PUBs of which both have a result, as `qexp.compare.matching.common_results` returns.
+        num_results: Number of PUBs with a result in A and in B.
         alpha: Level of the verdict, between 0 and 1.
 
     Raises:
         ArchiveError: A result cannot be read.
     """
-    common = [
-        PubComparison(name, i, j, x.kind, identical=x.result == y.result, same_isa=x.isa == y.isa)
-        for match in matches
-        for name in (match.workload,)
-        for i, j in match.pairs
-        for x, y in ((of_a[name][i], of_b[name][j]),)
-        if x.result and y.result
-    ]
-    results = [sum(bool(p.result) for pubs in of.values() for p in pubs) for of in (of_a, of_b)]
-    found = DataComparison(
-        verdict="untested",
-        alpha=alpha,
-        p_value=None,
-        num_common=len(common),
-        num_identical=sum(pub.identical for pub in common),
-        num_tested=0,
-        is_whole=results == [len(common)] * 2,
-        same_digest=bool(all(results)) and a.data_sha256 == b.data_sha256,
-    )
-    if found.num_identical == len(common):
-        return replace(found, verdict="identical" if common else "untested")
-    readers = {
-        match.workload: (a.results[match.workload], b.results[match.workload]) for match in matches
-    }
-    pubs = []
-    for pub in common:
-        read_a, read_b = readers[pub.workload]
-        pubs.append(compare_pub(pub, read_a[pub.a], read_b[pub.b]))
-    return _judged(found, pubs)
-
-
-def _judged(found: DataComparison, pubs: Sequence[PubComparison]) -> DataComparison:
-    tested = [pub for pub in pubs if pub.p_value is not None]
-    joint = jointly([TestResult(p.chi2, p.dof, p.p_value) for p in tested if p.p_value is not None])
+    num_identical = sum(pub.identical for pub in common)
+    pubs: list[PubComparison] = []
+    if num_identical < len(common):
+        results_a, results_b = a.results, b.results
+        pubs = [
+            compare_pub(pub, results_a[pub.workload][pub.a], results_b[pub.workload][pub.b])
+            for pub in common
+        ]
+    tests = [TestResult(p.chi2, p.dof, p.p_value) for p in pubs if p.p_value is not None]
+    joint = jointly(tests)
     adjusted = iter(joint.p_adjusted)
-    told = tuple(p if p.p_value is None else replace(p, p_adjusted=next(adjusted)) for p in pubs)
+    pubs = [p if p.p_value is None else replace(p, p_adjusted=next(adjusted)) for p in pubs]
     verdict: Verdict = "compatible"
-    if tested and joint.p_value <= found.alpha:
+    if not pubs:
+        verdict = "identical" if common else "untested"
+    elif tests and joint.p_value <= alpha:
         verdict = "different"
     elif any(pub.problem and not pub.identical for pub in pubs):
         verdict = "untested"
-    return replace(
-        found,
+    return DataComparison(
         verdict=verdict,
-        p_value=joint.p_value if tested else None,
-        num_tested=len(tested),
-        pubs=told,
+        alpha=alpha,
+        p_value=joint.p_value if tests else None,
+        num_common=len(common),
+        num_identical=num_identical,
+        num_tested=len(tests),
+        is_whole=num_results == (len(common), len(common)),
+        same_digest=all(num_results) and a.data_sha256 == b.data_sha256,
+        pubs=tuple(pubs),
     )
 
 
 def compare_pub(pub: PubComparison, a: PubResult, b: PubResult) -> PubComparison:
-    """Compare the results of one PUB.
+    """Compare the results of a PUB.
 
     Args:
-        pub: Which it is.
+        pub: The PUB.
         a: Its result in the first run.
         b: Its result in the second run.
     """
     data_a, data_b = dict(a.data.items()), dict(b.data.items())
-    if all(_is_estimated(data) for data in (data_a, data_b)):
+    if _is_estimated(data_a) and _is_estimated(data_b):
         # Other fields come and go with versions and options; these two are what is tested.
         data_a, data_b = ({name: x[name] for name in ("evs", "stds")} for x in (data_a, data_b))
     if _shapes(data_a) != _shapes(data_b):
         return replace(pub, problem="other registers or shapes")
-    if data_a and all(_is_bits(value) for value in data_a.values()):
+    if data_a and all(map(_is_bits, data_a.values())):
         return _compare_counts(pub, data_a, data_b)
     if _is_estimated(data_a):
         return _compare_expectations(pub, data_a, data_b)
     return replace(pub, problem="neither counts nor expectation values")
 
 
-def _compare_counts(
-    pub: PubComparison, a: Mapping[str, Any], b: Mapping[str, Any]
-) -> PubComparison:
-    """All registers together, at each point."""
+def _compare_counts(pub: PubComparison, a: _Data, b: _Data) -> PubComparison:
+    """Compare the counts of all registers together, at each point."""
     packed_a, packed_b = _packed(a), _packed(b)
     if not len(packed_a) or 0 in (packed_a.shape[1], packed_b.shape[1]):
         return replace(pub, problem="no shots")
     pairs = list(zip(packed_a, packed_b, strict=True))
     counts = [aligned_counts(x, y) for x, y in pairs]
     test = sampled(counts, lambda: [(_unpacked(x), _unpacked(y)) for x, y in pairs])
-    weights = [tuple(dict(enumerate(c.tolist())) for c in pair) for pair in counts]
-    distances = [total_variation(p, q) for p, q in weights]
+    distances = [total_variation(*pair) for pair in counts]
     farthest = int(np.argmax(distances))
     return replace(
         pub,
         num_points=len(counts),
         total_variation=distances[farthest],
         expected_total_variation=expected_total_variation(*counts[farthest]),
-        hellinger=max(hellinger_distance(p, q) for p, q in weights),
+        hellinger=max(hellinger_distance(*pair) for pair in counts),
         chi2=test.chi2,
         dof=test.dof,
         p_value=test.p_value,
     )
 
 
-def _compare_expectations(
-    pub: PubComparison, a: Mapping[str, Any], b: Mapping[str, Any]
-) -> PubComparison:
-    of_a, of_b = (np.array([x["evs"], x["stds"]], float) for x in (a, b))
-    finite = np.isfinite([of_a, of_b]).all(axis=(0, 1))
+def _compare_expectations(pub: PubComparison, a: _Data, b: _Data) -> PubComparison:
+    values_a, values_b = (np.array([x["evs"], x["stds"]], float) for x in (a, b))
+    finite = np.isfinite([values_a, values_b]).all(axis=(0, 1))
     if not finite.any():
         return replace(pub, problem="no finite evs with finite stds")
-    if not np.array_equal(of_a[:, ~finite], of_b[:, ~finite], equal_nan=True):
+    if not np.array_equal(values_a[:, ~finite], values_b[:, ~finite], equal_nan=True):
         return replace(pub, problem="evs or stds that are not finite, and not the same in both")
-    test, max_z = expectations(*of_a, *of_b)
+    test, max_z = expectations(*values_a, *values_b)
     return replace(
         pub,
         num_points=int(finite.sum()),
-        max_difference=float(np.abs(of_a[0, finite] - of_b[0, finite]).max()),
+        max_difference=float(np.abs(values_a[0, finite] - values_b[0, finite]).max()),
         max_z=max_z,
         chi2=test.chi2,
         dof=test.dof,
@@ -172,8 +144,8 @@ def _unpacked(packed: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return np.unpackbits(packed, axis=-1).astype(bool)
 
 
-def _packed(data: Mapping[str, Any]) -> NDArray[np.uint8]:
-    """The bits of all registers, unused ones 0: shape (points, shots, bytes)."""
+def _packed(data: _Data) -> NDArray[np.uint8]:
+    """Return the bits of all registers, unused ones 0: shape (points, shots, bytes)."""
     parts = []
     for name in sorted(data):
         bits = data[name]
@@ -184,7 +156,7 @@ def _packed(data: Mapping[str, Any]) -> NDArray[np.uint8]:
     return np.concatenate(parts, axis=-1)
 
 
-def _is_estimated(data: Mapping[str, Any]) -> bool:
+def _is_estimated(data: _Data) -> bool:
     if not {"evs", "stds"} <= data.keys() or any(map(_is_bits, data.values())):
         return False
     evs, stds = np.asarray(data["evs"]), np.asarray(data["stds"])
@@ -195,8 +167,8 @@ def _is_bits(value: Any) -> bool:
     return hasattr(value, "num_bits") and hasattr(value, "array")
 
 
-def _shapes(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What has to be equal: number of bits and shape without the shots; or the shape."""
+def _shapes(data: _Data) -> dict[str, Any]:
+    """Return what must be equal: bits and shape without shots of a register, shape of an array."""
     return {
         name: (value.num_bits, value.array.shape[:-2]) if _is_bits(value) else np.shape(value)
         for name, value in data.items()

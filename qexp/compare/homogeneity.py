@@ -1,21 +1,21 @@
-r"""Whether two samples are of one distribution: tests that hold for rare outcomes and many PUBs.
+r"""Tests that two samples are of one distribution, which hold for rare outcomes and many PUBs.
 
-*Counts of outcomes*: Pearson's chi-square test of homogeneity (`homogeneity`). What is rarely seen
-is pooled, since the distribution of the statistic is that of chi-square only for cells with about
-5 expected counts or more (Cochran, Biometrics 10, 417 (1954)). Which outcomes are pooled depends on
-the two samples together only, so that the test stays one at its level.
+*Counts of outcomes*: Pearson's chi-square test of homogeneity (`homogeneity`). Rare outcomes are
+pooled, since the statistic has a chi-square distribution only for cells with about 5 expected
+counts or more (Cochran, Biometrics 10, 417 (1954)). The choice of pooled outcomes depends only on
+the sum of the two samples, so that the level of the test is kept.
 
 *Many outcomes, each seen a few times*: pooling would leave little to compare, so that single bits
-and products of two bits (`parities`) are compared as well, by Fisher's exact test with
-Bonferroni's correction, which holds however the bits are correlated.
+and products of two bits (`parities`) are compared as well, by Fisher's exact test with Bonferroni's
+correction, which is valid for any correlation of the bits.
 
 *Expectation values*: differences in units of their standard errors (`expectations`), Bonferroni
 within a PUB, because values of one PUB may be estimated from the same shots.
 
 *Many PUBs* (`jointly`): half of the level goes to single PUBs, corrected by Holm, half to the sum
-of all statistics, which finds what is a little different everywhere. Holm (Scand. J. Statist. 6, 65
-(1979)), not Benjamini and Hochberg: that any PUB is called different although none is, is then as
-improbable as the level says; theirs bounds the share of such PUBs among those that are called so.
+of all statistics, which finds a small difference that all PUBs share. Holm (Scand. J. Statist. 6,
+65 (1979)) bounds the probability that any PUB is called different although none is; Benjamini and
+Hochberg would only bound the share of false alarms among the PUBs that are called different.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
 
     Counts = NDArray[np.int64]
 
-#: Smallest expected counts of a cell.
+#: Smallest expected count of a cell.
 MIN_EXPECTED: Final = 5.0
-#: From this share of pooled counts on, bits and products of bits are compared, too.
+#: Above this share of pooled counts, bits and products of bits are compared, too.
 MAX_POOLED: Final = 0.1
-#: Largest difference of expectation values that is rounding, relative to 1 or to their size.
+#: Largest difference of expectation values due to rounding, relative to 1 or to their size.
 ROUNDING: Final = 1e-9
-#: So many of the most different bits and products of bits are tested exactly.
+#: Number of bits and products of bits, the most different ones, that are tested exactly.
 _EXACT: Final = 20
 
 
 @dataclass(frozen=True)
 class TestResult:
-    """What one test found.
+    """Result of one test.
 
     Attributes:
-        chi2: Statistic; under the null hypothesis distributed as chi-square, or smaller.
+        chi2: Statistic; under the null hypothesis it has a chi-square distribution, or is smaller.
         dof: Its degrees of freedom; 0 where there is nothing to compare.
         p_value: Probability of a difference like this under the null hypothesis, or more.
     """
@@ -61,11 +61,11 @@ class TestResult:
 
 @dataclass(frozen=True)
 class Joint:
-    """What the tests of many PUBs say together.
+    """Joint result of the tests of many PUBs.
 
     Attributes:
-        p_value: Of the null hypothesis that no PUB differs.
-        p_adjusted: For each PUB, comparable with the level as it is.
+        p_value: P-value of the null hypothesis that no PUB differs.
+        p_adjusted: P-value of each PUB, corrected so that it can be compared with the level.
     """
 
     p_value: float
@@ -73,14 +73,14 @@ class Joint:
 
 
 def aligned_counts(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[Counts, Counts]:
-    """Counts of the outcomes of two samples, in the same order of outcomes.
+    """Count the outcomes of two samples, in the same order of outcomes.
 
     Args:
         a: Packed bits, shape (shots, bytes).
         b: As `a`; the number of shots may differ, the number of bytes must not.
 
     Returns:
-        Two arrays of shape (outcomes,), of the outcomes that were seen in either.
+        Two arrays of shape (outcomes,), for the outcomes that occur in either sample.
     """
     both = np.concatenate([a, b])
     num_bytes = both.shape[-1]
@@ -104,7 +104,7 @@ def aligned_counts(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[Counts, 
 
 
 def homogeneity(points: Sequence[tuple[Counts, Counts]]) -> tuple[TestResult, float]:
-    r"""Pearson's test that two samples are of one distribution, at each of several points.
+    r"""Apply Pearson's test that two samples are of one distribution, at each of several points.
 
     At a point with :math:`a_x + b_x = t_x` counts of outcome x, the statistic is :math:`\sum_x
     (a_x n_b - b_x n_a)^2 / (n_a n_b t_x)`, as for any 2 x k table of contingency. Statistics and
@@ -114,7 +114,7 @@ def homogeneity(points: Sequence[tuple[Counts, Counts]]) -> tuple[TestResult, fl
         points: For each point the counts of both samples, as `aligned_counts` returns them.
 
     Returns:
-        The result, and the share of all counts that were pooled.
+        The result, and the share of all counts that are of pooled outcomes.
     """
     chi2, dof, pooled, total = 0.0, 0, 0, 0
     for a, b in points:
@@ -131,7 +131,7 @@ def homogeneity(points: Sequence[tuple[Counts, Counts]]) -> tuple[TestResult, fl
 
 
 def _pooled(a: Counts, b: Counts, smaller: float) -> tuple[tuple[Counts, Counts], int]:
-    """Pool outcomes until all have the expected counts; how many counts were in rare ones."""
+    """Pool rare outcomes into one cell; return all cells, and the number of counts pooled."""
     order = np.argsort(-(a + b), kind="stable")[: np.count_nonzero(a + b)]
     a, b = a[order], b[order]
     kept = int(np.count_nonzero((a + b) * smaller >= MIN_EXPECTED))
@@ -144,7 +144,7 @@ def _pooled(a: Counts, b: Counts, smaller: float) -> tuple[tuple[Counts, Counts]
 
 
 def parities(points: Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]]) -> float:
-    """Fisher's exact test of every bit and every product of two bits, corrected for their number.
+    """Apply Fisher's exact test to every bit and product of two bits, corrected for their number.
 
     Args:
         points: For each point the bits of both samples, shape (shots, bits).
@@ -158,7 +158,7 @@ def parities(points: Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]]) -> f
     ones_a, ones, n_a, n = (np.concatenate(column) for column in zip(*found, strict=True))
     if not len(ones):
         return 1.0
-    # All that Fisher's test is conditioned on, so that it may decide what is tested exactly.
+    # The correction below counts all of them: testing only the most different ones is no bias.
     spread = ones * (n - ones) / n * n_a * (n - n_a) / n
     distance = np.abs(ones_a - ones * n_a / n) / np.sqrt(spread)
     most = np.argsort(-distance, kind="stable")[:_EXACT]
@@ -173,7 +173,7 @@ def parities(points: Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]]) -> f
 
 
 def _parity_counts(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> tuple[NDArray[Any], ...]:
-    """Of each parity that is not constant: how often it is 1 in `a` and in both; shots of each."""
+    """Return, for each parity that varies, its number of ones and of shots, in `a` and in both."""
     first, second = np.triu_indices(a.shape[1], 1)
     ones = []
     for sample in (a, b):
@@ -193,11 +193,12 @@ def sampled(
     points: Sequence[tuple[Counts, Counts]],
     bits: Callable[[], Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]]],
 ) -> TestResult:
-    """The test of one Sampler PUB: `homogeneity`, and `parities` where much had to be pooled.
+    """Test one Sampler PUB: `homogeneity`, and `parities` where much had to be pooled.
 
     Args:
         points: For each point of the PUB the counts of both samples.
-        bits: Returns for each point their bits, shape (shots, bits); called only if needed.
+        bits: Returns the bits of both samples for each point, shape (shots, bits); called only if
+            needed.
     """
     found, pooled = homogeneity(points)
     if pooled <= MAX_POOLED:
@@ -209,10 +210,10 @@ def sampled(
 def expectations(
     evs_a: NDArray[Any], stds_a: NDArray[Any], evs_b: NDArray[Any], stds_b: NDArray[Any]
 ) -> tuple[TestResult, float]:
-    r"""The test of one Estimator PUB: :math:`z = (a - b) / \sqrt{\sigma_a^2 + \sigma_b^2}`.
+    r"""Test one Estimator PUB by :math:`z = (a - b) / \sqrt{\sigma_a^2 + \sigma_b^2}`.
 
-    Values that are not finite are left out. Differences as small as rounding are none, where both
-    standard errors are 0.
+    Values that are not finite are left out. Where both standard errors are 0, differences as small
+    as rounding do not count.
 
     Args:
         evs_a: Expectation values of the first run, of any shape; the others have the same.
@@ -234,18 +235,18 @@ def expectations(
 
     from scipy.special import chdtri
 
-    # What it counts in a sum over PUBs, as if it were the square of one normal variable.
+    # For the sum over PUBs: the square of a normal variable with this p-value.
     return TestResult(float(chdtri(1, p_value)) if p_value else z * z, 1, p_value), z
 
 
 def jointly(tests: Sequence[TestResult]) -> Joint:
-    """What tests of independent PUBs say together.
+    """Combine the tests of independent PUBs.
 
     Args:
-        tests: One for each PUB, those of which nothing differs included.
+        tests: One for each PUB, including PUBs that do not differ.
 
     Returns:
-        A p-value of 1 where there is no test.
+        The joint result, with a p-value of 1 if there are no tests.
     """
     if not tests:
         return Joint(1.0, ())
@@ -257,10 +258,10 @@ def jointly(tests: Sequence[TestResult]) -> Joint:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted for their number by Holm's step-down method, in the order given.
+    """Adjust p-values for their number by Holm's step-down method; the order is kept.
 
     Rejecting those that are at most alpha keeps the probability of any false rejection below alpha,
-    however the tests depend on each other. Source: S. Holm, Scand. J. Statist. 6, 65 (1979).
+    for any dependence between the tests. Source: S. Holm, Scand. J. Statist. 6, 65 (1979).
     """
     order = sorted(range(len(p_values)), key=p_values.__getitem__)
     adjusted, highest = [1.0] * len(p_values), 0.0
@@ -271,7 +272,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def expected_total_variation(a: Counts, b: Counts) -> float:
-    r"""About what the total variation distance of two samples of one distribution is by chance.
+    r"""Return the approximate total variation distance of two samples of one distribution.
 
     :math:`\sum_x \sqrt{p_x (1 - p_x) (1/n_a + 1/n_b) / 2\pi}` with p of both samples together: half
     of the mean absolute value of a normal variable, :math:`\sigma \sqrt{2/\pi}`, per outcome.

@@ -1,30 +1,27 @@
-"""What a comparison of two runs finds, as plain frozen values."""
+"""Results of the comparison of two runs, as plain frozen values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
+
+ALPHA: Final = 0.01
+"""Default level: largest probability of calling the data of two equal runs different."""
 
 Verdict: TypeAlias = Literal["identical", "compatible", "different", "untested"]
-"""Of the data of the PUBs that both runs have: bit-identical; not more different than by chance;
-more different; neither of these, since there is no PUB, or one that differs and has no test."""
+"""Verdict on the data of the PUBs that both runs have: bit-identical; no more different than by
+chance; more different; neither, since there is no PUB, or one that differs and has no test."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two runs.
+    """One of the two runs, as its archive describes it.
 
     Attributes:
         path: Path of its archive.
-        run_id: Its id.
-        experiment: Name of its experiment.
-        status: Its status.
-        engine: Name of its engine.
-        backend: Name of its backend.
-        seed: Its seed.
-        created: When it was started, ISO 8601 UTC.
+        created: Start of the run, ISO 8601 UTC.
         num_pubs: Number of its PUBs.
-        num_results: How many of them have a result.
+        num_results: Number of PUBs with a result.
         data_sha256: Digest of its results.
     """
 
@@ -43,13 +40,13 @@ class Side:
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that only one run has, or that differs.
+    """A value that only one run has, or that differs.
 
     Attributes:
-        key: What it is: a dotted path of the config, the name of a package.
+        key: A dotted path of the config, the name of a package, or another name.
         kind: `"added"` (only B has it), `"removed"` (only A), `"changed"`.
-        a: Its value in A; None where it has none.
-        b: Its value in B; None where it has none.
+        a: Value in A; None if only B has one.
+        b: Value in B; None if only A has one.
     """
 
     key: str
@@ -60,12 +57,11 @@ class Change:
 
 @dataclass(frozen=True)
 class WorkloadMatch:
-    """Which PUBs of a workload both runs have: same circuit as generated, parameters, observables.
+    """PUBs of a workload that both runs have: same circuit as generated, parameters, observables.
 
     Attributes:
-        workload: Name of the workload.
-        num_a: Number of its PUBs in A.
-        num_b: Number of its PUBs in B.
+        num_a: Number of PUBs in A.
+        num_b: Number of PUBs in B.
         pairs: Index in A and index in B of every PUB that both have.
         only_a: Indices of the PUBs that only A has.
         only_b: Indices of the PUBs that only B has.
@@ -87,12 +83,12 @@ class WorkloadMatch:
 
     @property
     def moved(self) -> tuple[tuple[int, int], ...]:
-        """The pairs whose index differs."""
+        """Pairs whose index differs."""
         return tuple(pair for pair in self.pairs if pair[0] != pair[1])
 
     @property
     def is_same(self) -> bool:
-        """Whether the same circuits were submitted in the same order."""
+        """True if the same circuits were submitted in the same order."""
         odd = (self.moved, self.only_a, self.only_b, self.other_isa, self.other_target)
         return not any(odd)
 
@@ -117,21 +113,21 @@ class Moved:
 
     @property
     def ratio(self) -> float:
-        """B over A; NaN where A is 0 or less."""
+        """Ratio of B to A; NaN where A is 0 or less."""
         return self.b / self.a if self.a > 0 else float("nan")
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """All values of one quantity.
+    """Summary of all values of one quantity.
 
     Attributes:
         quantity: As in `Moved`.
         unit: `"s"` or `"1"`.
-        num_a: How many values A has.
-        num_b: How many values B has.
-        num_common: How many of the same qubits or gates both have.
-        num_changed: How many of these differ.
+        num_a: Number of values in A.
+        num_b: Number of values in B.
+        num_common: Number of values of the same qubit or gate in both.
+        num_changed: Number of these that differ.
         median_a: Median in A, NaN without values.
         median_b: Median in B, NaN without values.
     """
@@ -148,7 +144,7 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The calibrations at the start of both runs.
+    """Calibrations at the start of both runs.
 
     Attributes:
         known_a: Whether A has one.
@@ -157,7 +153,7 @@ class Calibration:
         date_b: Date of B's, `""` where not known.
         same_device: Whether the backends have the same name; if not, `moved` is empty.
         quantities: A summary for each quantity.
-        moved: What differs, by the ratio that is farthest from 1.
+        moved: Values that differ; those whose ratio is farthest from 1 come first.
     """
 
     known_a: bool
@@ -170,7 +166,7 @@ class Calibration:
 
     @property
     def is_same(self) -> bool:
-        """Whether both are equal, or neither run has one."""
+        """True if both are equal, or neither run has one."""
         return (
             self.known_a == self.known_b
             and not self.moved
@@ -181,7 +177,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class PubComparison:
-    """The data of one PUB in both runs.
+    """Data of one PUB in both runs.
 
     Attributes:
         workload: Name of the workload.
@@ -189,18 +185,17 @@ class PubComparison:
         b: Its index in B.
         kind: `"sampler"` or `"estimator"`.
         identical: Whether the data are bit-identical.
-        same_isa: Whether the circuits as transpiled are the same, too; if not, their noise may
-            differ.
+        same_isa: Whether the ISA circuits are the same, too; if not, their noise may differ.
         num_points: Number of distributions, or of expectation values.
         total_variation: Largest over its points; None for an estimator.
-        expected_total_variation: About what it would be by chance, at the same point.
+        expected_total_variation: Its approximate value by chance, at the same point.
         hellinger: Hellinger distance, largest over its points; None for an estimator.
         max_difference: Largest abs difference of expectation values; None for a sampler.
         max_z: Largest abs difference in units of its standard error; None for a sampler.
         chi2: Statistic of the test.
         dof: Its degrees of freedom.
-        p_value: Of the test of this PUB alone; None where there is none.
-        p_adjusted: The same, corrected for the number of PUBs; to be compared with `alpha`.
+        p_value: P-value of the test of this PUB alone; None without a test.
+        p_adjusted: P-value corrected for the number of PUBs; to be compared with `alpha`.
         problem: Why there is no test, `""` if there is one.
     """
 
@@ -225,16 +220,15 @@ class PubComparison:
 
 @dataclass(frozen=True)
 class DataComparison:
-    """The data of both runs, as far as they are of the same PUBs.
+    """Data of both runs, as far as they are of the same PUBs.
 
     Attributes:
-        verdict: What is said of them.
         alpha: Level of the verdict: the largest probability of `"different"` where nothing differs.
-        p_value: Of all PUBs together; None where nothing was tested.
-        num_common: PUBs of which both runs have a result.
-        num_identical: How many of these are bit-identical.
-        num_tested: How many were tested.
-        is_whole: Whether these are all PUBs of both runs.
+        p_value: P-value of all PUBs together; None where nothing was tested.
+        num_common: Number of PUBs of which both runs have a result.
+        num_identical: Number of these that are bit-identical.
+        num_tested: Number of these that were tested.
+        is_whole: Whether these are all PUBs with a result of both runs.
         same_digest: Whether `data_sha256` of both runs is equal.
         pubs: One per PUB that was tested or could not be; empty where all are bit-identical.
     """
@@ -251,32 +245,28 @@ class DataComparison:
 
     @property
     def different(self) -> tuple[PubComparison, ...]:
-        """The PUBs that differ by themselves, at the level of the verdict."""
+        """PUBs that differ by themselves, at the level of the verdict."""
         return tuple(
             p for p in self.pubs if p.p_adjusted is not None and p.p_adjusted <= self.alpha
         )
 
     @property
     def untested(self) -> tuple[PubComparison, ...]:
-        """The PUBs that are not bit-identical, and for which there is no test."""
+        """PUBs that are not bit-identical and have no test."""
         return tuple(p for p in self.pubs if p.problem and not p.identical)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that was compared.
+    """Comparison of two runs.
 
     Attributes:
-        a: The first run.
-        b: The second run.
-        run: What differs in experiment, status, engine, backend, seed.
-        config: What differs in the resolved config.
-        circuits: For each workload that both have, which PUBs are the same.
+        run: Differences in experiment, status, engine, backend, seed.
+        config: Differences in the resolved config.
+        circuits: PUBs in common, for each workload that both have.
         workloads_only_a: Workloads that only A has.
         workloads_only_b: Workloads that only B has.
-        software: What differs in Python, platform, packages and the repository.
-        calibration: The calibrations.
-        data: The data.
+        software: Differences in Python, platform, packages and the repository.
     """
 
     a: Side
@@ -292,13 +282,13 @@ class Comparison:
 
     @property
     def same_circuits(self) -> bool:
-        """Whether both runs have the same workloads of the same PUBs."""
+        """True if both runs have the same workloads of the same PUBs."""
         others = self.workloads_only_a or self.workloads_only_b
         return not others and all(match.is_same for match in self.circuits)
 
     @property
     def differs(self) -> bool:
-        """Whether anything does; data that are compatible do not, nor do ids and times."""
+        """True if the runs differ, apart from ids and times, and from data by chance."""
         return bool(
             self.run
             or self.config

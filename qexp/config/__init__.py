@@ -1,1 +1,1 @@
-"""From YAML to a frozen `RunSpec`; with the entry point, the only code that knows Hydra."""
+"""From YAML to a frozen `RunSpec`; with the command line, the only code that knows Hydra."""

@@ -1,4 +1,4 @@
-"""The config group `analysis`: what the config, a recorded one or the command line declares."""
+"""Analyses in a config: of the composed config, of a recorded one, or chosen on a command line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qexp.config import problems, targets
+from qexp.config import messages
+from qexp.config.instantiate import bind
 from qexp.config.schema import AnalysesNode
 from qexp.core.spec import AnalysisSpec
 from qexp.errors import ConfigError
@@ -16,10 +17,10 @@ _SETTING = re.compile(r"[^\W\d][\w.]*=.*", re.DOTALL)
 
 
 def declared_analysis(name: str, node: Mapping[str, Any]) -> AnalysisSpec:
-    """The analysis that a node of the config declares, bound.
+    """Bind the analysis that a node of the config declares.
 
     Raises:
-        ConfigError: As `targets.bind`.
+        ConfigError: The node is refused by `instantiate.bind`.
     """
     path = f"analysis.{name}"
     if "_target_" not in node:
@@ -27,16 +28,20 @@ def declared_analysis(name: str, node: Mapping[str, Any]) -> AnalysisSpec:
             f"{path}: nothing is chosen that could take {', '.join(node)}; choose analysis={name} "
             f"('python -m qexp --help' lists the choices), or correct the key"
         )
-    evaluate = targets.bind(node, path, positional=1)
-    arguments = {key: value for key, value in node.items() if key != "_target_"}
-    return AnalysisSpec(name, node["_target_"], arguments, evaluate)
+    evaluate = bind(node, path, positional=1)
+    return AnalysisSpec(name, node["_target_"], settings(node), evaluate)
+
+
+def settings(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of a node that are arguments of its target."""
+    return {key: value for key, value in node.items() if key != "_target_"}
 
 
 def validated_analyses(plain: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Name -> node of a config that has the key `analysis`, or nothing in it.
+    """Return the nodes by name of a config with the key `analysis`, or of an empty one.
 
     Raises:
-        ConfigError: It is no mapping of names to nodes.
+        ConfigError: The key does not hold a mapping of names to nodes.
     """
     from pydantic import ValidationError
 
@@ -44,14 +49,14 @@ def validated_analyses(plain: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     try:
         return AnalysesNode.model_validate(plain).analysis
     except ValidationError as error:
-        raise ConfigError(problems.of_validation(error, AnalysesNode)) from None
+        raise ConfigError(messages.validation_message(error, AnalysesNode)) from None
 
 
 def refuse_nameless(plain: Mapping[str, Any]) -> None:
-    """Refuse an analysis that has no name above it, which is what the other groups look like.
+    """Refuse an analysis without a name above it, which is the form of the other groups.
 
     Raises:
-        ConfigError: There is one.
+        ConfigError: `analysis` has a `_target_` of its own.
     """
     nodes = plain.get("analysis")
     if isinstance(nodes, Mapping) and isinstance(nodes.get("_target_"), str):
@@ -61,50 +66,45 @@ def refuse_nameless(plain: Mapping[str, Any]) -> None:
         )
 
 
-def chosen_analyses(name: str, settings: Sequence[str]) -> tuple[AnalysisSpec, ...]:
-    """The analyses in `conf/analysis/NAME.yaml`, of the current folder or qexp's own.
+def chosen_analyses(name: str, changes: Sequence[str]) -> tuple[AnalysisSpec, ...]:
+    """Bind the analyses in `conf/analysis/NAME.yaml`, of the current folder or qexp's own.
 
     Args:
         name: The choice.
-        settings: Changes to what it declares, as on the command line: `max_qubits=8`.
+        changes: Settings to change, as on the command line: `max_qubits=8`.
 
     Raises:
-        ConfigError: There is no such choice, or a setting is none of its own.
+        ConfigError: There is no such choice, or it has no such setting.
     """
     if not _CHOICE.fullmatch(name):
         raise ConfigError(f"analysis={name}: a choice is the name of a file in conf/analysis")
-    bad = [setting for setting in settings if not _SETTING.fullmatch(setting)]
+    bad = [change for change in changes if not _SETTING.fullmatch(change)]
     if bad:
         raise ConfigError(f"{bad[0]}: a setting of an analysis is key=value")
-    nodes = _composed([f"analysis={name}"])
-    if settings and len(nodes) > 1:
+    choice = f"analysis={name}"
+    nodes = _composed([choice])
+    if changes and len(nodes) > 1:
         raise ConfigError(
-            f"analysis={name}: declares {', '.join(nodes)}, so that settings on the command line "
-            f"could be of either; set them in its file"
+            f"{choice}: declares {', '.join(nodes)}, so that settings on the command line could be "
+            f"of either; set them in its file"
         )
-    if settings:
-        nodes = _composed(
-            [f"analysis={name}", *(f"++analysis.{node}.{s}" for node in nodes for s in settings)]
-        )
+    if changes:
+        (node,) = nodes
+        nodes = _composed([choice, *(f"++analysis.{node}.{change}" for change in changes)])
     return tuple(declared_analysis(key, node) for key, node in nodes.items())
 
 
 def _composed(overrides: list[str]) -> dict[str, dict[str, Any]]:
-    """The nodes below `analysis` of qexp's config with these overrides."""
-    from hydra import compose, initialize_config_dir
+    """Compose the nodes below `analysis` of qexp's config with these overrides."""
     from omegaconf import OmegaConf
 
-    from qexp.config import hydra_problems
-    from qexp.config.hydra_setup import register, shipped_root
+    from qexp.config.hydra_internals import compose
 
-    register()
     try:
-        with initialize_config_dir(str(shipped_root() / "conf"), version_base="1.3"):
-            config = compose("qexp", overrides)
-            node = OmegaConf.select(config, "analysis", default={})
-            plain = OmegaConf.to_container(node, resolve=True) if node else {}
+        node = OmegaConf.select(compose(overrides), "analysis", default={})
+        plain = OmegaConf.to_container(node, resolve=True) if node else {}
     except Exception as error:
-        problem = hydra_problems.of_composing(error)
+        problem = messages.compose_message(error)
         if problem is None:
             raise
         raise ConfigError(problem) from None

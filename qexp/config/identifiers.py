@@ -1,4 +1,4 @@
-"""Identifiers that others give out: ORCID iDs, licences, web addresses, as texts."""
+"""Checks of identifiers that others issue: ORCID iDs, licences, web addresses."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _ORCID: Final = re.compile(r"(\d{4}-){3}\d{3}[\dX]")
 
 
 def check_orcid(orcid: str) -> str:
-    """Return an ORCID iD if it can be one: its last character is a check digit, ISO 7064 MOD 11-2.
+    """Return an ORCID iD if its check digit is right (ISO 7064 MOD 11-2).
 
     https://support.orcid.org/hc/en-us/articles/360006897674 has the algorithm.
 
     Raises:
-        PydanticCustomError: It is none.
+        PydanticCustomError: It is no ORCID iD.
     """
     if not _ORCID.fullmatch(orcid):
         raise _wrong("it must be an ORCID iD such as 0000-0002-1825-0097, without a web address")
@@ -32,7 +32,7 @@ def check_orcid(orcid: str) -> str:
 def check_license(text: str) -> str:
     """Return a licence if it is an SPDX expression or a web address.
 
-    The list of SPDX identifiers is that of the package `packaging`.
+    The package `packaging` has the list of SPDX identifiers.
 
     Raises:
         PydanticCustomError: It is neither.
@@ -54,10 +54,10 @@ def check_license(text: str) -> str:
 
 
 def check_url(text: str) -> str:
-    """Return a web address if it is one.
+    """Return a text if it is a web address.
 
     Raises:
-        PydanticCustomError: It is none.
+        PydanticCustomError: It is no web address.
     """
     if not _is_url(text):
         raise _wrong("it must be a web address such as https://ror.org/02mhbdp94")
@@ -75,5 +75,5 @@ def _is_url(text: str) -> bool:
 def _wrong(message: str) -> Exception:
     from pydantic_core import PydanticCustomError
 
-    # Braces would be taken as fields of the message.
+    # As a field, because braces in the message itself would be fields.
     return PydanticCustomError("identifier", "{text}", {"text": message})

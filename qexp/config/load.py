@@ -1,4 +1,4 @@
-"""The composed config, checked as a whole, becomes a frozen `RunSpec`.
+"""From the composed config, checked as a whole, to a frozen `RunSpec`.
 
 Nothing here asks a service or builds a circuit; Qiskit is imported only to validate primitive
 options that the config sets.
@@ -12,9 +12,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qexp.config import problems, targets
+from qexp.config import messages
 from qexp.config.analyses import declared_analysis, refuse_nameless
-from qexp.config.hydra_setup import typed_overrides
+from qexp.config.instantiate import accepts, bind, build
+from qexp.config.overrides import typed_overrides
 from qexp.config.schema import (
     ExecutionNode,
     PrimitiveNode,
@@ -23,13 +24,7 @@ from qexp.config.schema import (
     WorkloadNode,
 )
 from qexp.config.sources import source_files
-from qexp.core.model import (
-    Limit,
-    PartitionLimits,
-    PrimitiveSpec,
-    TranspileSpec,
-    WorkloadSpec,
-)
+from qexp.core.model import Limit, PartitionLimits, PrimitiveSpec, TranspileSpec, WorkloadSpec
 from qexp.core.policy import ExecutionPolicy
 from qexp.core.protocols import Engine
 from qexp.core.spec import AnalysisSpec, RunSpec
@@ -43,11 +38,10 @@ if TYPE_CHECKING:
     from qiskit.providers import BackendV2
 
 DEFAULT_PRECISION = 1 / 64
-"""What both of IBM's Estimators use when nothing is said (`EstimatorOptions.default_precision`)."""
-
+"""Default of both of IBM's Estimators (`EstimatorOptions.default_precision`)."""
 
 Generator = Callable[[Any], Iterable[Any]]
-"""Makes PUB-likes of a workload's `SeedSequence`."""
+"""Makes PUB-likes from a workload's `SeedSequence`."""
 
 
 def load(config: DictConfig) -> RunSpec:
@@ -66,7 +60,7 @@ def check(config: DictConfig) -> int:
     """Validate a composed config as `load` does, for a run that begins later.
 
     Returns:
-        Its seed.
+        The config's seed.
 
     Raises:
         ConfigError: One line for everything that is wrong with a section.
@@ -75,52 +69,27 @@ def check(config: DictConfig) -> int:
     return freeze(_checked_root(plain), "", generator, declared_analysis).seed
 
 
-def _checked_root(plain: dict[str, Any]) -> RootNode:
-    root = validated(plain)
-    if root.run_dir is not None and _is_sweep():
-        raise ConfigError("run_dir: names one run, which a sweep cannot go on with; leave out -m")
-    return root
-
-
 def freeze(
     root: RootNode,
     config_yaml: str,
     generator_of: Callable[[Mapping[str, Any], str], Generator],
     analysis_of: Callable[[str, Mapping[str, Any]], AnalysisSpec],
 ) -> RunSpec:
-    """Bind every target of a validated config; nothing of it is called but the engine's.
+    """Bind every target of a validated config; only the engine's is called.
 
     Args:
         root: The config.
-        config_yaml: Its text, for the archive.
-        generator_of: Binds the generator that a `circuits` node (and its path) declares.
-        analysis_of: Binds the analysis that a name and its node declare.
+        config_yaml: The config as text, for the archive.
+        generator_of: Binds the generator of a `circuits` node, given the node and its path.
+        analysis_of: Binds an analysis, given its name and its node.
 
     Raises:
-        ConfigError: One line for what is wrong with a section.
+        ConfigError: One line for everything that is wrong with a section.
     """
     engine = _engine(root.engine)
-    targets.bind(root.backend, "backend")
-    workloads = tuple(
-        replace(
-            _workload(name, generator_of(circuits, f"{path}circuits"), primitive, transpile, path),
-            num_circuits=circuits.get("num_circuits"),
-        )
-        for name, circuits, primitive, transpile, path in _declared_workloads(root)
-    )
-    _refuse_unhonoured(engine, workloads)
-    if root.engine.get("exact_expectation_values") and not any(
-        workload.primitive.kind == "estimator" for workload in workloads
-    ):
-        raise ConfigError(
-            "engine.exact_expectation_values=true: no workload has an Estimator, so that it would "
-            "have no effect; leave it out"
-        )
-    if root.stop_after == "submit" and not engine.jobs_outlive_process:
-        raise ConfigError(
-            f"stop_after=submit: the jobs of engine '{engine.name}' run in this process and would "
-            f"end with it; choose a backend of IBM's service or leave stop_after out"
-        )
+    bind(root.backend, "backend")
+    workloads = tuple(_workloads(root, generator_of))
+    _refuse_impossible(root, engine, workloads)
     return RunSpec(
         experiment=root.name,
         seed=root.seed,
@@ -140,16 +109,114 @@ def freeze(
     )
 
 
-def _is_sweep() -> bool:
+def validated(plain: dict[str, Any]) -> RootNode:
+    """Check the shape of a config.
+
+    Raises:
+        ConfigError: One line for everything that is wrong with it.
+    """
+    from pydantic import ValidationError
+
+    if "experiment" in plain:
+        raise ConfigError(f"experiment: unknown key; {messages.PACKAGE_HINT}")
+    _refuse_unchosen(plain)
+    refuse_nameless(plain)
+    try:
+        return RootNode.model_validate(plain)
+    except ValidationError as error:
+        raise ConfigError(messages.validation_message(error, RootNode)) from None
+
+
+def generator(node: Mapping[str, Any], path: str) -> Generator:
+    """Bind the generator that a `circuits` node declares.
+
+    Raises:
+        ConfigError: The node is refused by `instantiate.bind`.
+    """
+    bound = bind(node, path)
+    takes = [name for name in ("seed_sequence", "rng") if accepts(bound, name)]
+    return partial(_generate, bound, takes)
+
+
+def as_yaml(config: DictConfig) -> str:
+    """Return a config as the text to record; `recorded_config.parse` reads it back."""
+    import yaml  # type: ignore[import-untyped]
+    from omegaconf import OmegaConf
+
+    text = OmegaConf.to_yaml(config, resolve=True)
+    if not any(separator in text for separator in "\x85\u2028\u2029"):
+        return text
+    # PyYAML writes these as they are, and reads them as line breaks.
+    plain = OmegaConf.to_container(config, resolve=True)
+    return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=False))
+
+
+def _plain(config: DictConfig) -> tuple[dict[str, Any], DictConfig]:
+    """Return the config without Hydra's own node, as plain values and as it is."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        if "hydra" in config:
+            config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        missing = sorted(OmegaConf.missing_keys(config))
+        plain = {} if missing else OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(messages.interpolation_message(error)) from None
+    if missing:
+        raise ConfigError(messages.missing(*missing))
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}, config
+
+
+def _checked_root(plain: dict[str, Any]) -> RootNode:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
+    root = validated(plain)
+    is_sweep = HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
+    if root.run_dir is not None and is_sweep:
+        raise ConfigError("run_dir: names one run, which a sweep cannot resume; leave out -m")
+    return root
+
+
+def _refuse_unchosen(plain: dict[str, Any]) -> None:
+    """Refuse keys of circuits or of a primitive that was not chosen, as of a misspelt workload."""
+    workloads = plain.get("workloads")
+    named = workloads if isinstance(workloads, dict) else {}
+    places = {"": plain, **{f"workloads.{name}.": node for name, node in named.items()}}
+    for prefix, place in places.items():
+        for part, key in (("circuits", "_target_"), ("primitive", "kind")):
+            node = place.get(part) if isinstance(place, dict) else None
+            if isinstance(node, dict) and node and key not in node:
+                listed = f"; the workloads are: {', '.join(map(str, named))}" if named else ""
+                raise ConfigError(messages.nothing_chosen(f"{prefix}{part}", node) + listed)
+
+
+def _engine(node: Mapping[str, Any]) -> Engine:
+    engine = build(node, "engine")
+    if not isinstance(engine, Engine):
+        raise ConfigError(
+            f"engine._target_: {node['_target_']} is no engine; it must have the members of "
+            f"qexp.core.protocols.Engine"
+        )
+    return engine
 
 
 def _select_backend(node: Mapping[str, Any], pinned: str | None) -> BackendV2:
-    backend: BackendV2 = targets.build(node, "backend", {"pinned": pinned})
+    backend: BackendV2 = build(node, "backend", {"pinned": pinned})
     return backend
+
+
+def _generate(
+    bound: Callable[..., Iterable[Any]], takes: Iterable[str], sequence: np.random.SeedSequence
+) -> Iterable[Any]:
+    supplied: dict[str, Any] = {"seed_sequence": sequence}
+    if "rng" in takes:
+        import numpy as np
+
+        supplied["rng"] = np.random.default_rng(sequence)
+    return bound(**{name: supplied[name] for name in takes})
 
 
 def _policy(node: ExecutionNode) -> ExecutionPolicy:
@@ -162,92 +229,19 @@ def _policy(node: ExecutionNode) -> ExecutionPolicy:
     )
 
 
-def _plain(config: DictConfig) -> tuple[dict[str, Any], DictConfig]:
-    """The config without Hydra's own node: as plain values, and as it is."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
+def _duration_s(value: str | int | None, key: str) -> int | None:
     try:
-        if "hydra" in config:
-            config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        missing = sorted(OmegaConf.missing_keys(config))
-        plain = {} if missing else OmegaConf.to_container(config, resolve=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError(problems.of_interpolation(error)) from None
-    if missing:
-        raise ConfigError(problems.missing(*missing))
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}, config
+        return parse_duration_s(value)
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from None
 
 
-def as_yaml(config: DictConfig) -> str:
-    """A config as the text that is recorded; `qexp.config.recorded.parse` gives it back."""
-    import yaml  # type: ignore[import-untyped]
-    from omegaconf import OmegaConf
-
-    text = OmegaConf.to_yaml(config, resolve=True)
-    if not any(separator in text for separator in "\x85\u2028\u2029"):
-        return text
-    # PyYAML writes these as they are, and reads them as line breaks.
-    plain = OmegaConf.to_container(config, resolve=True)
-    return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=False))
-
-
-def validated(plain: dict[str, Any]) -> RootNode:
-    """The config's shape, checked.
-
-    Raises:
-        ConfigError: One line for everything that is wrong with it.
-    """
-    from pydantic import ValidationError
-
-    if "experiment" in plain:
-        raise ConfigError(f"experiment: unknown key; {problems.PACKAGE_HINT}")
-    _refuse_unchosen(plain)
-    refuse_nameless(plain)
-    try:
-        return RootNode.model_validate(plain)
-    except ValidationError as error:
-        raise ConfigError(problems.of_validation(error, RootNode)) from None
-
-
-def _refuse_unchosen(plain: dict[str, Any]) -> None:
-    """Overrides of circuits or a primitive where none was chosen, a misspelt workload included."""
-    workloads = plain.get("workloads")
-    named = workloads if isinstance(workloads, dict) else {}
-    places = {"": plain, **{f"workloads.{name}.": node for name, node in named.items()}}
-    for prefix, place in places.items():
-        for part, key in (("circuits", "_target_"), ("primitive", "kind")):
-            node = place.get(part) if isinstance(place, dict) else None
-            if isinstance(node, dict) and node and key not in node:
-                listed = f"; the workloads are: {', '.join(map(str, named))}" if named else ""
-                raise ConfigError(problems.nothing_chosen(f"{prefix}{part}", node) + listed)
-
-
-def _engine(node: Mapping[str, Any]) -> Engine:
-    engine = targets.build(node, "engine")
-    if not isinstance(engine, Engine):
-        raise ConfigError(
-            f"engine._target_: {node['_target_']} is no engine; it must have the members of "
-            f"qexp.core.protocols.Engine"
-        )
-    return engine
-
-
-_Declared = tuple[str, dict[str, Any], PrimitiveNode, TranspileNode, str]
-
-
-def _declared_workloads(root: RootNode) -> Iterable[_Declared]:
-    """Each workload with the top level filled in, and the prefix of its keys."""
+def _workloads(
+    root: RootNode, generator_of: Callable[[Mapping[str, Any], str], Generator]
+) -> Iterable[WorkloadSpec]:
+    """Yield each workload, with the top level filled in."""
     nodes = root.workloads or {"main": WorkloadNode()}
-    for part, unset in (("circuits", None), ("primitive", None), ("transpile", TranspileNode())):
-        unused = all(getattr(node, part) is not None for node in nodes.values())
-        if unused and getattr(root, part) not in (None, unset):
-            names = ", ".join(f"workloads.{name}.{part}" for name in nodes)
-            raise ConfigError(
-                f"{part}: would have no effect, because every workload declares its own; "
-                f"set {names} instead"
-            )
+    _refuse_unused(root, nodes)
     for name, node in nodes.items():
         prefix = f"workloads.{name}." if root.workloads else ""
         circuits = node.circuits or root.circuits
@@ -259,100 +253,67 @@ def _declared_workloads(root: RootNode) -> Iterable[_Declared]:
                 f"(experiment=random_sampling) or a choice ({part}=...); "
                 f"'python -m qexp --help' lists them"
             )
-        yield name, circuits, primitive, node.transpile or root.transpile or TranspileNode(), prefix
-
-
-def _workload(
-    name: str,
-    generate: Generator,
-    primitive: PrimitiveNode,
-    transpile: TranspileNode,
-    prefix: str,
-) -> WorkloadSpec:
-    layout = transpile.initial_layout
-    return WorkloadSpec(
-        name=name,
-        generate=generate,
-        primitive=_primitive(primitive, f"{prefix}primitive"),
-        transpile=TranspileSpec(
-            **transpile.model_dump(exclude={"initial_layout"}),
-            initial_layout=tuple(layout) if layout is not None else None,
-        ),
-    )
-
-
-def generator(node: Mapping[str, Any], path: str) -> Generator:
-    """The generator that a `circuits` node declares.
-
-    Raises:
-        ConfigError: As `targets.bind`.
-    """
-    bound = targets.bind(node, path)
-    return partial(
-        _generate,
-        bound,
-        takes_sequence=targets.accepts(bound, "seed_sequence"),
-        takes_rng=targets.accepts(bound, "rng"),
-    )
-
-
-def _generate(
-    bound: Callable[..., Iterable[Any]],
-    sequence: np.random.SeedSequence,
-    *,
-    takes_sequence: bool,
-    takes_rng: bool,
-) -> Iterable[Any]:
-    supplied: dict[str, Any] = {}
-    if takes_sequence:
-        supplied["seed_sequence"] = sequence
-    if takes_rng:
-        import numpy as np
-
-        supplied["rng"] = np.random.default_rng(sequence)
-    return bound(**supplied)
-
-
-def _primitive(node: PrimitiveNode, path: str) -> PrimitiveSpec:
-    """Settle shots and precision, which may be declared here or among IBM's options."""
-    check_options(node.kind, node.implementation, node.options, f"{path}.options")
-    shots, precision = node.shots, node.precision
-    declared_shots = node.options.get("default_shots")
-    declared_precision = node.options.get("default_precision")
-    if node.kind == "sampler":
-        if precision is not None:
-            raise ConfigError(
-                f"{path}.precision: got {precision}, but a sampler takes shots; "
-                f"set {path}.shots instead"
-            )
-        _refuse_twice(path, "shots", shots, declared_shots)
-        shots = shots or declared_shots or DEFAULT_SHOTS
-    else:
-        if shots is not None:
-            raise ConfigError(
-                f"{path}.shots: got {shots}, but an estimator takes a precision; "
-                f"set {path}.precision (4096 shots give {DEFAULT_PRECISION})"
-            )
-        _refuse_twice(path, "precision", precision, declared_precision)
-        if precision is None and declared_precision is None and declared_shots:
-            precision = 1 / math.sqrt(declared_shots)
-        precision = precision or declared_precision or DEFAULT_PRECISION
-    return PrimitiveSpec(node.kind, node.implementation, shots, precision, node.options)
-
-
-def _refuse_twice(path: str, what: str, value: float | None, declared: float | None) -> None:
-    if value is not None and declared is not None:
-        raise ConfigError(
-            f"{path}.{what}: got {value}, but {path}.options.default_{what} says {declared}; "
-            f"keep one of them (null in the other)"
+        yield WorkloadSpec(
+            name=name,
+            generate=generator_of(circuits, f"{prefix}circuits"),
+            primitive=_primitive(primitive, f"{prefix}primitive"),
+            transpile=_transpile(node.transpile or root.transpile or TranspileNode()),
+            num_circuits=circuits.get("num_circuits"),
         )
 
 
-def _refuse_unhonoured(engine: Engine, workloads: Iterable[WorkloadSpec]) -> None:
-    if engine.allow_ignored_options:
-        return
+def _refuse_unused(root: RootNode, nodes: Mapping[str, WorkloadNode]) -> None:
+    """Refuse a part of the top level that every workload replaces by its own."""
+    for part, unset in (("circuits", None), ("primitive", None), ("transpile", TranspileNode())):
+        is_unused = all(getattr(node, part) is not None for node in nodes.values())
+        if is_unused and getattr(root, part) not in (None, unset):
+            names = ", ".join(f"workloads.{name}.{part}" for name in nodes)
+            raise ConfigError(
+                f"{part}: would have no effect, because every workload declares its own; "
+                f"set {names} instead"
+            )
+
+
+def _transpile(node: TranspileNode) -> TranspileSpec:
+    layout = node.initial_layout
+    return TranspileSpec(
+        **node.model_dump(exclude={"initial_layout"}),
+        initial_layout=tuple(layout) if layout is not None else None,
+    )
+
+
+def _primitive(node: PrimitiveNode, path: str) -> PrimitiveSpec:
+    """Settle shots or precision, which may be declared here or among IBM's options."""
+    check_options(node.kind, node.implementation, node.options, f"{path}.options")
+    is_sampler = node.kind == "sampler"
+    taken, other = ("shots", "precision") if is_sampler else ("precision", "shots")
+    value, declared = getattr(node, taken), node.options.get(f"default_{taken}")
+    if getattr(node, other) is not None:
+        instead = "a sampler takes shots" if is_sampler else "an estimator takes a precision"
+        scale = "" if is_sampler else f" (4096 shots give {DEFAULT_PRECISION})"
+        raise ConfigError(
+            f"{path}.{other}: got {getattr(node, other)}, but {instead}; set {path}.{taken} "
+            f"instead{scale}"
+        )
+    if value is not None and declared is not None:
+        raise ConfigError(
+            f"{path}.{taken}: got {value}, but {path}.options.default_{taken} says {declared}; "
+            f"keep one of them (null in the other)"
+        )
+    value, shots = value or declared, node.options.get("default_shots")
+    if is_sampler:
+        return _spec(node, value or DEFAULT_SHOTS, None)
+    return _spec(node, None, value or (1 / math.sqrt(shots) if shots else DEFAULT_PRECISION))
+
+
+def _spec(node: PrimitiveNode, shots: int | None, precision: float | None) -> PrimitiveSpec:
+    return PrimitiveSpec(node.kind, node.implementation, shots, precision, node.options)
+
+
+def _refuse_impossible(root: RootNode, engine: Engine, workloads: tuple[WorkloadSpec, ...]) -> None:
+    """Refuse combinations that the engine cannot run, or would run without an effect."""
     for workload in workloads:
-        ignored = engine.unhonoured(workload.primitive)
+        ignored = {} if engine.allow_ignored_options else engine.unhonoured(workload.primitive)
         if ignored:
             listed = ", ".join(f"{key}={value}" for key, value in ignored.items())
             raise ConfigError(
@@ -360,10 +321,14 @@ def _refuse_unhonoured(engine: Engine, workloads: Iterable[WorkloadSpec]) -> Non
                 f"does not honour {listed}; remove it, choose another engine, or set "
                 f"engine.allow_ignored_options=true to run without it"
             )
-
-
-def _duration_s(value: str | int | None, key: str) -> int | None:
-    try:
-        return parse_duration_s(value)
-    except ValueError as error:
-        raise ConfigError(f"{key}: {error}") from None
+    kinds = {workload.primitive.kind for workload in workloads}
+    if root.engine.get("exact_expectation_values") and "estimator" not in kinds:
+        raise ConfigError(
+            "engine.exact_expectation_values=true: no workload has an Estimator, so that it would "
+            "have no effect; leave it out"
+        )
+    if root.stop_after == "submit" and not engine.jobs_outlive_process:
+        raise ConfigError(
+            f"stop_after=submit: the jobs of engine '{engine.name}' run in this process and would "
+            f"end with it; choose a backend of IBM's service or leave stop_after out"
+        )

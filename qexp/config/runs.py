@@ -1,46 +1,37 @@
-"""A run that is on disk: where it is, how it stands, and whether a config is its own."""
+"""A run that is on disk: its config, how far it came, and the log of what is done with it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qexp.archive.parts import HEADER
 from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
-from qexp.batch.journal import JOURNAL_NAME, read_ledger
+from qexp.batch.journal import read_ledger
+from qexp.config.cleanup import LOG_NAME
+from qexp.config.diff import differences
+from qexp.config.paths import make_experiments_importable, shipped_conf
+from qexp.config.recorded_config import load_recorded
+from qexp.core.model import SourceFile
 from qexp.errors import ArchiveError, ConfigError
 
 if TYPE_CHECKING:
     from qexp.core.spec import RunSpec
 
-
-def run_folder(given: str | Path) -> Path:
-    """The folder of a run, absolute.
-
-    Args:
-        given: The folder, or the `run.h5` in it.
-
-    Raises:
-        ConfigError: There is no such folder, or no run in it.
-    """
-    path = Path(given).expanduser()
-    folder = path.parent if path.name == ARCHIVE_NAME else path
-    if not folder.is_dir():
-        raise ConfigError(f"{given} does not exist; name the folder of a run")
-    if not any((folder / name).is_file() for name in (JOURNAL_NAME, ARCHIVE_NAME)):
-        raise ConfigError(
-            f"{given} holds no run: there is neither {JOURNAL_NAME} nor {ARCHIVE_NAME} in it; name "
-            f"the folder of a run"
-        )
-    return folder.resolve()
+NOTHING_RECORDED = (
+    "stopped before its config was on disk, and nothing was submitted; run its own command line "
+    "with run_dir={} added, or remove the folder"
+)
 
 
 def finished_archive(folder: Path) -> Path | None:
-    """The archive of a run to which nothing is left to do; None if there is something.
+    """Return the archive of a run with nothing left to do; None if there is something.
 
     Raises:
         ArchiveError: The archive is damaged.
-        ConfigError: Only the archive of an unfinished run is there, with which nobody can go on.
+        ConfigError: There is only the archive of an unfinished run, which cannot be resumed.
     """
     from qexp.archive.read import open_archive
     from qexp.experiment import is_sealed
@@ -53,13 +44,13 @@ def finished_archive(folder: Path) -> Path | None:
     if status == "complete":
         return archive
     raise ConfigError(
-        f"{archive} is {status}, but the parts of its run are missing; to go on, take the whole "
-        f"folder from where the run began"
+        f"{archive} is {status}, but the parts of its run are missing; to resume it, take the "
+        f"whole folder from where the run began"
     )
 
 
 def is_planned(folder: Path) -> bool:
-    """Whether the run's plan is complete and on disk.
+    """Return True if the run's plan is complete and on disk.
 
     Raises:
         ArchiveError: The journal is damaged.
@@ -68,30 +59,59 @@ def is_planned(folder: Path) -> bool:
 
 
 def config_of(folder: Path) -> str | None:
-    """The config that a run recorded; None if it was stopped before it recorded anything.
+    """Return the config that a run recorded; None if it stopped before that.
 
     Raises:
         ArchiveError: The journal or the record is damaged.
     """
-    from qexp.archive.parts import recorded_config
+    from qexp.archive import parts
 
     try:
-        return recorded_config(folder)
+        return parts.recorded_config(folder)
     except ArchiveError:
         if (folder / PARTS_NAME / HEADER).exists() or is_planned(folder):
             raise
         return None
 
 
-def refuse_other_config(folder: Path, spec: RunSpec) -> None:
-    """Refuse to go on with a run of another config, or to plan what is planned.
+def recorded_spec(folder: Path, trust: Sequence[str]) -> RunSpec:
+    """Return the spec with which an unfinished run is resumed, from its folder alone.
+
+    Args:
+        folder: The run's folder.
+        trust: Dotted prefixes of targets that the user allows beside qexp's own.
 
     Raises:
-        ConfigError: The config differs in what decides data; the message says in what.
+        ConfigError: No config was recorded, or `load_recorded` refuses it.
+        ArchiveError: The journal or the record is damaged.
+    """
+    from qexp.archive.store import RunStore
+
+    if trust:
+        make_experiments_importable()
+    config_yaml, has_plan = config_of(folder), is_planned(folder)
+    if config_yaml is None:
+        raise ConfigError(f"{folder}: {NOTHING_RECORDED.format(folder)}")
+    spec = load_recorded(config_yaml, trust, needs_circuits=not has_plan)
+    if has_plan:
+        return replace(spec, stop_after=None)
+    # The run is planned from the start, and recorded once more.
+    header = RunStore(folder).read_header()
+    return replace(
+        spec,
+        stop_after="plan" if spec.stop_after == "plan" else None,
+        overrides=tuple(header["overrides"]),
+        sources=tuple(SourceFile(**source) for source in header["sources"]),
+    )
+
+
+def refuse_other_config(folder: Path, spec: RunSpec) -> None:
+    """Refuse to resume a run with another config, or to plan a planned one again.
+
+    Raises:
+        ConfigError: The config differs in a key that decides data; the message lists such keys.
         ArchiveError: The journal or the recorded config cannot be read.
     """
-    from qexp.config.compare import differences
-
     recorded = config_of(folder)
     if recorded is None:
         return
@@ -104,14 +124,9 @@ def refuse_other_config(folder: Path, spec: RunSpec) -> None:
         )
     if spec.stop_after == "plan" and is_planned(folder):
         raise ConfigError(
-            f"stop_after=plan: the run in {folder} is planned already; leave out stop_after to go "
-            f"on with it, or run_dir for a new run"
+            f"stop_after=plan: the run in {folder} is planned already; leave out stop_after to "
+            f"resume it, or run_dir for a new run"
         )
-
-
-def finished_line(archive: Path) -> str:
-    """What is said when nothing is left to do."""
-    return f"complete, nothing is left to do: {archive}"
 
 
 def log_into(folder: Path) -> Path:
@@ -124,11 +139,9 @@ def log_into(folder: Path) -> Path:
 
     import yaml  # type: ignore[import-untyped]
 
-    from qexp.config.hydra_setup import shipped_root
-
-    text = (shipped_root() / "conf" / "qexp.yaml").read_text(encoding="utf-8")
+    text = (shipped_conf() / "qexp.yaml").read_text(encoding="utf-8")
     declared = yaml.safe_load(text)["hydra"]["job_logging"]
-    path = folder / "run.log"
+    path = folder / LOG_NAME
     declared["handlers"]["file"]["filename"] = str(path)
     logging.config.dictConfig(declared)
     return path

@@ -1,4 +1,4 @@
-"""The config's shape: every key that exists, its type and its range. Anything else is refused."""
+"""Schema of the config: every key that exists, its type and its range; any other is refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class BatchNode(Node):
 
 
 class ExecutionNode(Node):
-    """How jobs are driven; nothing in here decides data."""
+    """Rules for submitting and collecting jobs; nothing here decides data."""
 
     on_interrupt: Literal["leave", "cancel"] = "leave"
     retries: Annotated[int, Field(ge=0, le=100)] = 2
@@ -78,7 +78,7 @@ class LimitNode(Node):
 
 
 class WorkloadNode(Node):
-    """One of several workloads; what it leaves null is taken from the top level."""
+    """One of several workloads; a part that is null is taken from the top level."""
 
     circuits: Target | None = None
     primitive: PrimitiveNode | None = None
@@ -86,7 +86,7 @@ class WorkloadNode(Node):
 
 
 class LimitsNode(Node):
-    """The limits that planning keeps to; their units are in their names."""
+    """Limits that the plan keeps to; their units are in their names."""
 
     sampler_executions_per_job: LimitNode
     payload_bytes_per_job: LimitNode
@@ -131,7 +131,7 @@ class FundingNode(Node):
 
 
 class MetadataNode(Node):
-    """What a reader of the archive should know; copied into its root attributes."""
+    """Title, people and licence for readers of the archive; copied into its root attributes."""
 
     title: str | None = None
     description: str | None = None
@@ -143,7 +143,7 @@ class MetadataNode(Node):
 
 
 class AnalysesNode(Node):
-    """What is made of the data once they are sealed; the names are those of files."""
+    """Analyses of the sealed data by name, which is also the name of their files."""
 
     analysis: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")], Target] = {}
 

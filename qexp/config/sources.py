@@ -5,17 +5,20 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qexp.config import targets
+from qexp.config.instantiate import locate
+from qexp.core.dotted import leaves
 from qexp.core.model import SourceFile
 
 if TYPE_CHECKING:
     from qexp.config.schema import RootNode
 
+_INSTALLED = frozenset({"qexp", "qiskit", "qiskit_aer", "qiskit_ibm_runtime"})
+
 
 def source_files(root: RootNode) -> tuple[SourceFile, ...]:
-    """The composed config files, and the Python modules of targets outside qexp."""
+    """Read the composed config files, and the Python modules of targets outside qexp."""
     found = {source.name: source for source in (*_config_files(root), *_modules(root))}
     return tuple(found[name] for name in sorted(found))
 
@@ -32,7 +35,7 @@ def _config_files(root: RootNode) -> Iterator[SourceFile]:
         group = place.partition("@")[0]
         if choice is not None and not group.startswith("hydra"):
             names.append(f"{group}/{choice}")
-    # Hydra does not say which of several were chosen; a file declares what it is named after.
+    # Hydra does not say which analyses of a list were chosen; a file declares the one of its name.
     names += [f"analysis/{name}" for name in root.analysis]
     for name in names:
         # The first folder on the search path wins, as it does for Hydra.
@@ -42,24 +45,12 @@ def _config_files(root: RootNode) -> Iterator[SourceFile]:
 
 
 def _modules(root: RootNode) -> Iterator[SourceFile]:
-    for node in _targets(root.model_dump()):
-        name = str(node["_target_"])
-        if name.partition(".")[0] in {"qexp", "qiskit", "qiskit_aer", "qiskit_ibm_runtime"}:
+    for path, target in leaves(root.model_dump()):
+        if path[-1] != "_target_" or str(target).partition(".")[0] in _INSTALLED:
             continue
-        module = inspect.getmodule(targets.locate(name, "source"))
+        module = inspect.getmodule(locate(target, "source"))
         file = getattr(module, "__file__", None)
         if module is not None and file and file.endswith(".py"):
             yield SourceFile(
                 module.__name__.replace(".", "/") + ".py", Path(file).read_text(encoding="utf-8")
             )
-
-
-def _targets(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, dict):
-        if "_target_" in value:
-            yield value
-        for item in value.values():
-            yield from _targets(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _targets(item)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 
+from qexp.config.hydra_internals import BasicSweeper
 from qexp.core.seeds import of_sweep_point
 from qexp.errors import ConfigError, Failed, QexpError
 
@@ -21,7 +21,7 @@ class CheckedSweeper(BasicSweeper):
     """Hydra's basic sweeper, with all points validated before the first is launched."""
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
-        """Compose and check all points, launch them, and tell which failed.
+        """Compose and check all points, launch them, and report the ones that failed.
 
         Raises:
             ConfigError: A point is not valid; nothing was launched.
@@ -42,6 +42,7 @@ class CheckedSweeper(BasicSweeper):
         return returns
 
     def _checked(self, point: list[str], swept: set[str]) -> list[str]:
+        """Return the overrides of a valid point with its derived seed."""
         from qexp.config.load import check
 
         assert self.hydra_context is not None
@@ -61,16 +62,16 @@ class CheckedSweeper(BasicSweeper):
         return [*others, f"seed={of_sweep_point(seed, draws)}"]
 
 
-def _key(override: str) -> str:
-    return override.partition("=")[0].lstrip("+")
-
-
 class SweepFailedError(QexpError):
     """At least one point of a sweep failed."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+")
 
 
 def _raise_failures(returns: Sequence[JobReturn]) -> None:

@@ -9,7 +9,7 @@ Path: TypeAlias = tuple[str, ...]
 
 
 def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Every value that is no map with keys and no list of maps, and the path of its key."""
+    """Yield every value that is no map with keys and no list of maps or lists, with its path."""
     if isinstance(value, Mapping) and value:
         for key, item in value.items():
             yield from leaves(item, (*path, str(key)))
@@ -18,3 +18,8 @@ def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
             yield from leaves(item, (*path, str(index)))
     else:
         yield path, value
+
+
+def flatten(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the leaves of a nested mapping by dotted path: `{"circuits.depth": 5, "seed": 7}`."""
+    return {".".join(path): leaf for path, leaf in leaves(value) if path}

@@ -1,1 +1,1 @@
-"""Other forms of what an archive holds, each a module that `qexp.export.formats` finds by name."""
+"""Exports of an archive to other formats; `qexp.export.formats` lists them."""

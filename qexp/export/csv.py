@@ -1,6 +1,6 @@
 """Tidy tables as CSV (RFC 4180, UTF-8, lines end with a newline alone).
 
-A spreadsheet computes what begins like a formula, and names in an archive are a stranger's:
+A spreadsheet computes what looks like a formula, and names in an archive may come from a stranger:
 https://owasp.org/www-community/attacks/CSV_Injection.
 """
 
@@ -8,43 +8,42 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 from qexp.archive.read import Archive
-from qexp.export.formats import Format, never
-from qexp.export.tidy import tidy_tables
+from qexp.export.tidy import TidyTable, tidy_tables
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 #: Letters of Qiskit's observables, `+` and `-` (projectors on X's eigenstates) among them.
 _PAULI: Final = re.compile(r"[IXYZ01+\-rl]+")
 
 
-def _write(run: Archive, folder: Path, _metadata: Mapping[str, Any]) -> Sequence[str]:
-    notes = []
-    for table in tidy_tables(run):
-        count = 0
-        path = folder / f"{table.name}.csv"
-        texts = [(k, name) for k, (name, kind) in enumerate(table.columns.items()) if kind is str]
-        with path.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(_Lines(stream), lineterminator="\r\n")
-            writer.writerow(table.columns)
-            for row in table.rows():
-                cells = list(row)
-                for position, column in texts:
-                    cells[position] = guarded(cells[position], column)
-                writer.writerow(cells)
-                count += 1
-        notes.append(f"{path.name}: {count:,} rows")
-    return notes
+def write(run: Archive, folder: Path) -> list[str]:
+    """Write the tables of a run; return the name and number of rows of each."""
+    return [_write_table(table, folder / f"{table.name}.csv") for table in tidy_tables(run)]
+
+
+def _write_table(table: TidyTable, path: Path) -> str:
+    count = 0
+    texts = [(k, name) for k, (name, kind) in enumerate(table.columns.items()) if kind is str]
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(_Lines(stream), lineterminator="\r\n")
+        writer.writerow(table.columns)
+        for row in table.rows:
+            count += 1
+            cells = list(row)
+            for position, column in texts:
+                cells[position] = guarded(cells[position], column)
+            writer.writerow(cells)
+    return f"{path.name}: {count:,} rows"
 
 
 class _Lines:
-    """Ends lines with a newline alone.
+    """A stream that ends lines with a newline alone.
 
-    The writer quotes only the characters that end its lines, before Python 3.13: a carriage return
-    in a name would begin a row.
+    Before Python 3.13 the writer quotes only the characters that end its lines. With a newline
+    alone, a carriage return in a name would begin a row.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -55,15 +54,12 @@ class _Lines:
 
 
 def guarded(text: str, column: str) -> str:
-    """A text, with an apostrophe before it where a spreadsheet would take it for a formula.
+    """Return a text with an apostrophe before it if a spreadsheet would take it for a formula.
 
     Args:
         text: The text.
-        column: Name of its column; in `observable`, what Qiskit writes (`+-Z`) stays as it is.
+        column: Name of its column; in `observable`, Pauli strings such as `+-Z` stay as they are.
     """
     if not text.startswith(_FORMULA) or (column == "observable" and _PAULI.fullmatch(text)):
         return text
     return f"'{text}"
-
-
-FORMAT = Format("-csv", _write, is_file=never)

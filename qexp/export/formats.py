@@ -1,63 +1,69 @@
-"""Export an archive: find the format, verify the archive, write the output, say what is in it."""
+"""Export an archive to another format: verify the archive, write the output."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from qexp.archive.file import locate
-from qexp.archive.read import Archive
-from qexp.archive.verify import verify
 from qexp.errors import ArchiveError, ConfigError
-from qexp.export.output import refuse_existing, replacing
 
-FORMATS: Final = {
-    "rocrate": "RO-Crate (Process Run Crate 0.5), a folder or a .zip file",
-    "netcdf": "one netCDF-4 file: bits, counts and expectation values, unpacked, with coordinates",
-    "csv": "a folder of tidy tables: counts, expectation values, parameters",
-    "parquet": "the same tables as Parquet; needs pyarrow",
-    "qiskit": "Qiskit's PrimitiveResult as JSON and circuits as QPY, for each workload",
-}
-"""Each is a module of this package with a `FORMAT`."""
-
-
-def always(_path: Path) -> bool:
-    """The output is a file."""
-    return True
-
-
-def never(_path: Path) -> bool:
-    """The output is a folder."""
-    return False
+if TYPE_CHECKING:
+    from qexp.archive.read import Archive
 
 
 @dataclass(frozen=True)
 class Format:
-    """One form of output.
+    """A form of output, written by the module of this package that has its name.
+
+    The module has a function `write(run, path)`, which writes the open archive `run` to `path`,
+    which does not exist yet or is an empty folder, and returns what the user should know, one line
+    each. With `takes_metadata` it is `write(run, path, metadata)`.
 
     Attributes:
-        suffix: Appended to the archive's name, without `.h5`, for the default output beside it.
-        write: Writes the output to a path that does not exist yet, given the archive and the
-            metadata that were declared at export; returns what the user should know, in lines.
-        is_file: Whether an output of this name is a file rather than a folder.
-        takes_metadata: Whether metadata may be declared at export.
+        content: What the output holds, for `--help`.
+        suffix: Appended to the archive's name without `.h5` for the default output beside it.
+        file_ending: Ending of the names of outputs that are a file: `""` if all are, None if all
+            are folders.
+        takes_metadata: True if keys of the config's `metadata` may be given at export.
     """
 
+    content: str
     suffix: str
-    write: Callable[[Archive, Path, Mapping[str, Any]], Sequence[str]]
-    is_file: Callable[[Path], bool]
+    file_ending: str | None = None
     takes_metadata: bool = False
+
+    def is_file(self, path: Path) -> bool:
+        """Return True if an output of this name is a file, False if it is a folder."""
+        return self.file_ending is not None and path.name.lower().endswith(self.file_ending)
+
+
+FORMATS: Final = {
+    "rocrate": Format(
+        "RO-Crate (Process Run Crate 0.5), a folder or a .zip file", "-rocrate", ".zip", True
+    ),
+    "netcdf": Format(
+        "one netCDF-4 file: bits, counts and expectation values, unpacked, with coordinates",
+        ".nc",
+        "",
+    ),
+    "csv": Format("a folder of tidy tables: counts, expectation values, parameters", "-csv"),
+    "parquet": Format("the same tables as Parquet; needs pyarrow", "-parquet"),
+    "qiskit": Format(
+        "Qiskit's PrimitiveResult as JSON and circuits as QPY, for each workload", "-qiskit"
+    ),
+}
+"""Format by name. To add one, add a line here and the module with its `write`."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """Result of an export.
 
     Attributes:
-        path: The file or folder.
+        path: The file or folder that was written.
         notes: What the user should know, one line each.
     """
 
@@ -75,60 +81,56 @@ def export(
 ) -> Exported:
     """Write what an archive holds in another form; the archive is verified first.
 
+    Example:
+        `export("outputs/ghz/RUN", "csv").path` is the folder `outputs/ghz/RUN/run-csv`.
+
     Args:
         path: The archive, or the run's folder.
-        name: Name of the format.
-        output: Where to; None: beside the archive, named after it.
+        name: Name of the format, a key of `FORMATS`.
+        output: File or folder to write; None: beside the archive, named after it.
         metadata: Keys of the config's `metadata` that replace those of the archive.
         force: Whether an earlier export may be replaced.
 
     Raises:
-        ConfigError: There is no such format, it takes no metadata, or the metadata are wrong; the
-            output exists already; the run was only planned.
+        ConfigError: The format is unknown or takes no metadata, the metadata are wrong, the output
+            exists, or the run was only planned.
         ArchiveError: The archive is damaged, or the output cannot be written.
     """
-    form = find(name)
+    from qexp.archive.file import locate
+    from qexp.archive.read import open_archive
+    from qexp.archive.verify import verify
+    from qexp.export.output import refuse_existing, replacing
+
+    if name not in FORMATS:
+        raise ConfigError(f"{name!r} is no format; allowed: {', '.join(FORMATS)}")
+    form = FORMATS[name]
     if metadata and not form.takes_metadata:
-        takers = ", ".join(known for known in FORMATS if find(known).takes_metadata)
+        takers = ", ".join(known for known, each in FORMATS.items() if each.takes_metadata)
         raise ConfigError(f"{name} takes no metadata at export; this does: {takers}")
     archive = locate(Path(path))
     target = Path(output) if output else archive.with_name(f"{archive.stem}{form.suffix}")
-    refuse_existing(target, archive, is_file=form.is_file(target), force=force)
-    _require_intact(archive)
-    with Archive(archive) as run:
+    is_file = form.is_file(target)
+    refuse_existing(target, archive, is_file=is_file, force=force)
+    if problems := verify(archive):
+        more = f" {len(problems) - 1} more: python -m qexp verify {archive}"
+        raise ArchiveError(f"{problems[0]}{more if len(problems) > 1 else ''}")
+    write = import_module(f"qexp.export.{name}").write
+    with open_archive(archive) as run:
         notes = _gaps(run)
-        with replacing(target, is_file=form.is_file(target)) as temporary:
-            notes += form.write(run, temporary, metadata or {})
+        with replacing(target, is_file=is_file) as temporary:
+            given = (metadata or {},) if form.takes_metadata else ()
+            notes += write(run, temporary, *given)
     return Exported(target, tuple(notes))
 
 
-def find(name: str) -> Format:
-    """The format of this name.
-
-    Raises:
-        ConfigError: There is none.
-    """
-    if name not in FORMATS:
-        raise ConfigError(f"{name!r} is no format; allowed: {', '.join(FORMATS)}")
-    found: Format = import_module(f"qexp.export.{name}").FORMAT
-    return found
-
-
-def _require_intact(archive: Path) -> None:
-    first, *others = verify(archive) or [""]
-    if first:
-        rest = f" {len(others)} more: python -m qexp verify {archive}" if others else ""
-        raise ArchiveError(f"{first}{rest}")
-
-
 def _gaps(run: Archive) -> list[str]:
-    """What of the run is not there.
+    """Return a line for each workload that lacks results.
 
     Raises:
         ConfigError: The run was only planned.
     """
     if run.status == "planned":
-        raise ConfigError(f"{run.path} holds only a plan: there are no results to export.")
+        raise ConfigError(f"{run.path} holds only a plan: there are no results to export")
     return [
         f"the run is {run.status}: {len(results.available)} of {len(results)} PUBs of {name!r} "
         "have a result; the others are left out"

@@ -1,4 +1,4 @@
-"""The output of an export appears completely or not at all, and never in place of anything else."""
+"""Write an output completely or not at all, and never in place of anything else."""
 
 from __future__ import annotations
 
@@ -22,27 +22,26 @@ def refuse_existing(path: Path, archive: Path, *, is_file: bool, force: bool) ->
         force: Whether an earlier output may be replaced.
 
     Raises:
-        ConfigError: It exists, and is not to be replaced or cannot be.
+        ConfigError: The output exists, and may not or cannot be replaced.
     """
     if not os.path.lexists(path):
         return
-    inside = path.resolve()
-    if archive.resolve() == inside or inside in archive.resolve().parents:
-        msg = f"{path} is or holds the archive itself: choose another --output."
-        raise ConfigError(msg)
+    if archive.resolve().is_relative_to(path.resolve()):
+        raise ConfigError(f"{path} is or holds the archive itself: choose another --output")
     if path.is_symlink() or path.is_dir() == is_file:
-        wanted = "file" if is_file else "folder"
-        raise ConfigError(f"{path} exists and is no {wanted}: choose another --output.")
+        kind = "file" if is_file else "folder"
+        raise ConfigError(f"{path} exists and is no {kind}: choose another --output")
     if not force:
-        msg = f"{path} exists already: choose another --output, or replace it with --force."
-        raise ConfigError(msg)
+        raise ConfigError(
+            f"{path} exists already: choose another --output, or replace it with --force"
+        )
 
 
 def replacing(path: Path, *, is_file: bool) -> AbstractContextManager[Path]:
-    """Yield a path to write to, beside `path`; on success it becomes `path`.
+    """Yield a path beside `path` to write to; on success it becomes `path`.
 
-    On an exception nothing is left behind and an existing `path` is as it was. A folder is not
-    replaced where it holds files that the new one does not.
+    On an exception nothing is left behind and an existing `path` stays as it was. A folder is not
+    replaced if it holds files that the new one does not have.
 
     Raises:
         ArchiveError: The output cannot be written.
@@ -51,8 +50,9 @@ def replacing(path: Path, *, is_file: bool) -> AbstractContextManager[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        msg = f"Cannot create {path.parent}: {error.strerror}. Choose another --output."
-        raise ArchiveError(msg) from error
+        raise ArchiveError(
+            f"cannot create {path.parent}: {error.strerror}; choose another --output"
+        ) from error
     return commit.replacing(path) if is_file else _replacing_folder(path)
 
 
@@ -69,8 +69,10 @@ def _replacing_folder(path: Path) -> Iterator[Path]:
             os.replace(path, old)
         os.replace(temporary, path)
     except OSError as error:
-        msg = f"Cannot write {path}: {error.strerror or error}. Check free space and permissions."
-        raise ArchiveError(msg) from error
+        reason = error.strerror or error
+        raise ArchiveError(
+            f"cannot write {path}: {reason}; check free space and permissions"
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
@@ -79,8 +81,7 @@ def _replacing_folder(path: Path) -> Iterator[Path]:
 def _refuse_other_files(folder: Path, new: Path) -> None:
     for item in sorted(folder.rglob("*")):
         if not os.path.lexists(new / item.relative_to(folder)):
-            msg = (
-                f"{item} would be lost: {folder} holds more than this export writes. Remove it "
-                "yourself, or choose another --output."
+            raise ConfigError(
+                f"{item} would be lost: {folder} holds more than this export writes; remove it "
+                "yourself, or choose another --output"
             )
-            raise ConfigError(msg)

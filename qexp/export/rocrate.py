@@ -1,7 +1,7 @@
 """A Process Run Crate 0.5, https://w3id.org/ro/wfrun/process/0.5: archive and provenance.
 
 The crate holds the archive as it is, its config and sources as text, and the log, report and
-analyses that lie beside it. What is said of them is RO-Crate 1.1.
+analyses that lie beside it. Their description follows RO-Crate 1.1.
 """
 
 from __future__ import annotations
@@ -10,22 +10,24 @@ import hashlib
 import io
 import mimetypes
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import metadata as package_metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote
 
 from qexp.archive.read import Archive
-from qexp.config.recorded import parse
+from qexp.compare.changes import package_versions
+from qexp.config.recorded_config import parse
 from qexp.config.schema import CreatorNode, FundingNode, MetadataNode
-from qexp.core.dotted import leaves
+from qexp.core.dotted import flatten
 from qexp.core.jsonable import dumps
 from qexp.errors import ConfigError
-from qexp.export.beside import files_beside
-from qexp.export.formats import Format
-from qexp.export.metadata import combined
-from qexp.export.software import Software, software_of
+from qexp.export.companions import find_companions
+from qexp.export.metadata import combine
+from qexp.text import parse_time
 
 if TYPE_CHECKING:
     from rocrate.rocrate import ROCrate
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 _PROFILE: Final = "https://w3id.org/ro/wfrun/process/0.5"
 _SPDX: Final = re.compile(r"[A-Za-z0-9.+-]+")
 _PLAIN_PART: Final = re.compile(r"[\w-][\w.-]*", re.ASCII)
-#: Of the config: what decides nothing that a reader would call a parameter of the run.
+#: Keys of the config that are no parameters of the run to a reader.
 _NO_PARAMETERS: Final = {"limits", "metadata", "execution", "run_dir", "stop_after", "name"}
 _TYPES: Final = {
     ".h5": "application/x-hdf5",
@@ -41,29 +43,51 @@ _TYPES: Final = {
     ".log": "text/plain",
     ".md": "text/markdown",
 }
-_BLOCK_BYTES: Final = 2**20
+#: Home pages of the software that a run is made with.
+_HOMES: Final = {
+    "qiskit": "https://www.ibm.com/quantum/qiskit",
+    "qiskit-aer": "https://qiskit.github.io/qiskit-aer",
+    "qiskit-ibm-runtime": "https://quantum.cloud.ibm.com/docs/api/qiskit-ibm-runtime",
+}
+_PYTHON: Final = "https://www.python.org"
+#: Leads nowhere (RFC 2606): used as long as the installed qexp does not declare a home page.
+_NO_HOME: Final = "https://qexp.invalid"
+#: Characters of an identifier that are not quoted.
 _IRI: Final = ":/?#[]@!$&'()*+,;=%"
 
-Entity = dict[str, Any]
+Entity: TypeAlias = Any
+"""An entity of the package `rocrate`."""
 
 
-def _write(run: Archive, target: Path, metadata: Mapping[str, Any]) -> Sequence[str]:
+def write(run: Archive, target: Path, metadata: Mapping[str, Any]) -> list[str]:
+    """Write the crate: a folder, or a zip file if the name of `target` ends with `.zip.tmp`.
+
+    Args:
+        run: The archive, open.
+        target: The file or folder.
+        metadata: Keys of the config's `metadata` that replace those of the archive.
+
+    Returns:
+        The files that are left out, and the metadata that RO-Crate recommends and that are missing.
+
+    Raises:
+        ConfigError: The metadata are wrong, or there is no licence.
+    """
     from rocrate.rocrate import ROCrate
 
-    known = combined(run.metadata, metadata)
+    known = combine(run.metadata, metadata)
     if not known.license:
-        msg = (
+        raise ConfigError(
             "an RO-Crate needs a licence and the archive has none: add --set license=CC-BY-4.0 "
             "(any SPDX identifier or web address), or set metadata.license before the next run"
         )
-        raise ConfigError(msg)
     crate = ROCrate(version="1.1", gen_preview=False)
-    # Not a term of RO-Crate 1.1, but of schema.org.
+    # A term of schema.org, but not of RO-Crate 1.1.
     crate.metadata.extra_terms["sha256"] = "http://schema.org/sha256"
     inputs = list(_add_sources(crate, run))
     result = _add_file(crate, run.path, "run.h5", "Archive of the run: HDF5, also netCDF-4")
-    beside, left_out = files_beside(run)
-    for path, title in beside.items():
+    companions, left_out = find_companions(run)
+    for path, title in companions.items():
         _add_file(crate, path, path.relative_to(run.path.parent).as_posix(), title)
     people = [_add_creator(crate, number, one) for number, one in enumerate(known.creators)]
     _describe_root(crate, run, known, people)
@@ -78,132 +102,125 @@ def _write(run: Archive, target: Path, metadata: Mapping[str, Any]) -> Sequence[
 
 
 def _missing(known: MetadataNode) -> list[str]:
-    """What RO-Crate recommends and is not known, in one line."""
-    of_creators = {
-        field
-        for one in known.creators
-        for field in ("orcid", "affiliation", "affiliation_url")
-        if not getattr(one, field)
+    """Return a line with the metadata that RO-Crate recommends and that are missing, if any are."""
+    fields = ("affiliation", "affiliation_url", "orcid")
+    is_missing = {
+        "creators": not known.creators,
+        **{
+            f"creators[].{field}": any(not getattr(one, field) for one in known.creators)
+            for field in fields
+        },
+        "publisher": not known.publisher,
+        "publisher.url": known.publisher and not known.publisher.url,
+        "funding[].funder_url": any(not one.funder_url for one in known.funding),
     }
-    lacking = [
-        *([] if known.creators else ["creators"]),
-        *(f"creators[].{field}" for field in sorted(of_creators)),
-        *([] if known.publisher else ["publisher"]),
-        *(["publisher.url"] if known.publisher and not known.publisher.url else []),
-        *(["funding[].funder_url"] if any(not one.funder_url for one in known.funding) else []),
-    ]
-    if not lacking:
+    missing = [name for name, applies in is_missing.items() if applies]
+    if not missing:
         return []
     return [
-        f"RO-Crate recommends what is not known here: {', '.join(lacking)}; add it with --set or "
+        f"RO-Crate recommends what is not known here: {', '.join(missing)}; add it with --set or "
         "--metadata, or to the config's metadata before the next run"
     ]
 
 
-def _add_sources(crate: ROCrate, run: Archive) -> Iterator[Any]:
-    """The config as resolved, and the files that declare the experiment."""
-    yield _add_text(crate, "config.yaml", run.config_yaml, "Config of the run, resolved")
+def _add_sources(crate: ROCrate, run: Archive) -> Iterator[Entity]:
+    """Add the resolved config and the files that declare the experiment."""
+    yield _add_file(crate, run.config_yaml, "config.yaml", "Config of the run, resolved")
     taken = set()
     for number, source in enumerate(run.sources):
         parts = source.name.split("/")
         plain = all(_PLAIN_PART.fullmatch(part) for part in parts) and source.name not in taken
         taken.add(source.name)
         name = source.name if plain else f"source_{number}.txt"
-        yield _add_text(crate, f"sources/{name}", source.text, f"Source {source.name}")
+        yield _add_file(crate, source.text, f"sources/{name}", f"Source {source.name}")
 
 
-def _add_text(crate: ROCrate, name: str, text: str, title: str) -> Any:
-    raw = text.encode("utf-8", "backslashreplace")
-    about = _file_entity(name, title, len(raw), hashlib.sha256(raw).hexdigest())
-    return crate.add_file(io.BytesIO(raw), name, properties=about)
-
-
-def _add_file(crate: ROCrate, path: Path, name: str, title: str) -> Any:
-    sha, size = hashlib.sha256(), 0
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK_BYTES):
-            sha.update(block)
-            size += len(block)
-    return crate.add_file(path, name, properties=_file_entity(name, title, size, sha.hexdigest()))
-
-
-def _file_entity(name: str, title: str, size_bytes: int, sha256: str) -> Entity:
-    suffix = Path(name).suffix
-    kind = _TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return {
+def _add_file(crate: ROCrate, source: Path | str, name: str, title: str) -> Entity:
+    """Add a file, given by its path or its text, under a name in the crate."""
+    if isinstance(source, Path):
+        with source.open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        size_bytes = source.stat().st_size
+    else:
+        raw = source.encode("utf-8", "backslashreplace")
+        sha256, size_bytes = hashlib.sha256(raw).hexdigest(), len(raw)
+    kind = _TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0]
+    properties = {
         "name": title,
-        "encodingFormat": kind,
+        "encodingFormat": kind or "application/octet-stream",
         "contentSize": str(size_bytes),
         "sha256": sha256,
     }
+    content = source if isinstance(source, Path) else io.BytesIO(raw)
+    return crate.add_file(content, name, properties=properties)
 
 
-def _describe_root(crate: ROCrate, run: Archive, known: MetadataNode, people: list[Any]) -> None:
-    profile = {"@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"}
-    root = crate.root_dataset
-    root["conformsTo"] = _add(crate, _PROFILE, profile)
-    root["name"] = known.title or f"Run {run.run_id} of {run.experiment}"
-    root["description"] = known.description or _sentence(run)
-    root["datePublished"] = datetime.now(UTC).isoformat(timespec="seconds")
-    root["dateCreated"] = _time(run.created)
-    root["identifier"] = run.run_id
-    root["license"] = _add_license(crate, known.license or "")
-    earlier = run.metadata.get("reproduces")
-    if earlier:
-        root["isBasedOn"] = _add_earlier(crate, earlier)
-    if known.keywords:
-        root["keywords"] = ", ".join(known.keywords)
-    if people:
-        root["author"] = _compact(people)
-    if known.publisher:
-        root["publisher"] = _organisation(crate, known.publisher.name, known.publisher.url)
-    if known.funding:
-        grants = [_add_grant(crate, number, one) for number, one in enumerate(known.funding)]
-        root["funding"] = _compact(grants)
-        root["funder"] = _compact([grant["funder"] for grant in grants])
+def _describe_root(crate: ROCrate, run: Archive, known: MetadataNode, people: list[Entity]) -> None:
+    grants = [_add_grant(crate, number, one) for number, one in enumerate(known.funding)]
+    earlier, publisher = run.metadata.get("reproduces"), known.publisher
+    _describe(
+        crate.root_dataset,
+        conformsTo=_add(crate, _PROFILE, "CreativeWork", "Process Run Crate", version="0.5"),
+        name=known.title or f"Run {run.run_id} of {run.experiment}",
+        description=known.description or _sentence(run),
+        datePublished=datetime.now(UTC).isoformat(timespec="seconds"),
+        dateCreated=_time(run.created),
+        identifier=run.run_id,
+        license=_add_license(crate, known.license or ""),
+        isBasedOn=_add_earlier(crate, earlier) if earlier else None,
+        keywords=", ".join(known.keywords) or None,
+        author=people,
+        publisher=_add_organisation(crate, publisher.name, publisher.url) if publisher else None,
+        funding=grants,
+        funder=[grant["funder"] for grant in grants],
+    )
 
 
-def _add_earlier(crate: ROCrate, earlier: Mapping[str, Any]) -> Any:
-    """The run that this one repeats."""
+def _add_earlier(crate: ROCrate, earlier: Mapping[str, Any]) -> Entity:
+    """Add the run that this one repeats."""
     run_id, circuits = earlier.get("run_id"), earlier.get("circuits")
-    about = {
-        "@type": "CreativeWork",
-        "name": f"Run {run_id}, which this one repeats",
-        "identifier": run_id,
-        "description": f"Repeated with its circuits {circuits}; its results have the digest "
+    return _add(
+        crate,
+        f"#reproduced-{run_id}",
+        "CreativeWork",
+        f"Run {run_id}, which this one repeats",
+        identifier=run_id,
+        description=f"Repeated with its circuits {circuits}; its results have the digest "
         f"(data_sha256) {earlier.get('data_sha256')}.",
-    }
-    return _add(crate, f"#reproduced-{run_id}", about)
+    )
 
 
 def _add_action(
-    crate: ROCrate, run: Archive, people: list[Any], inputs: list[Any], result: Any
-) -> Any:
-    """The run itself."""
-    qexp, required = software_of(run.environment)
-    instrument = _add_software(crate, qexp)
-    instrument["softwareRequirements"] = _compact([_add_software(crate, one) for one in required])
+    crate: ROCrate, run: Archive, people: list[Entity], inputs: list[Entity], result: Entity
+) -> Entity:
+    """Add the run itself, with its software and parameters."""
+    environment = run.environment
+    versions = package_versions(environment["distributions"])
+    required = [_add_software(crate, "python", environment["python"], _PYTHON)]
+    required += [
+        _add_software(crate, name, versions[name], url)
+        for name, url in _HOMES.items()
+        if name in versions
+    ]
+    instrument = _add_software(crate, "qexp", versions.get("qexp"), home_page())
+    _describe(instrument, softwareRequirements=required)
     finished = max((job.finished for job in run.jobs if job.finished), default=run.created)
-    action = {
-        "@type": "CreateAction",
-        "name": f"Run {run.run_id} of {run.experiment}",
-        "description": _sentence(run),
-        "startTime": _time(run.created),
-        "endTime": _time(finished),
-        "actionStatus": f"http://schema.org/{_STATUS.get(run.status, 'Failed')}ActionStatus",
-    }
-    if run.status not in _STATUS:
-        action["error"] = _sentence(run)
-    added = _add(crate, f"#run-{run.run_id}", action)
-    added["instrument"] = instrument
-    added["object"] = _compact([*inputs, *_add_parameters(crate, run)])
-    added["result"] = result
-    if people:
-        added["agent"] = _compact(people)
-    return added
-
-
-_STATUS: Final = {"complete": "Completed"}
+    is_complete = run.status == "complete"
+    return _add(
+        crate,
+        f"#run-{run.run_id}",
+        "CreateAction",
+        f"Run {run.run_id} of {run.experiment}",
+        description=_sentence(run),
+        startTime=_time(run.created),
+        endTime=_time(finished),
+        actionStatus=f"http://schema.org/{'Completed' if is_complete else 'Failed'}ActionStatus",
+        error=None if is_complete else _sentence(run),
+        instrument=instrument,
+        object=[*inputs, *_add_parameters(crate, run)],
+        result=result,
+        agent=people,
+    )
 
 
 def _sentence(run: Archive) -> str:
@@ -215,92 +232,100 @@ def _sentence(run: Archive) -> str:
     )
 
 
-def _add_parameters(crate: ROCrate, run: Archive) -> Iterator[Any]:
-    """The config as values, and what was found out when the run began."""
-    values = {
-        ".".join(path): value
-        for path, value in leaves(parse(run.config_yaml))
-        if path[0] not in _NO_PARAMETERS
-    }
+def _add_parameters(crate: ROCrate, run: Archive) -> Iterator[Entity]:
+    """Add the values of the config, the backend and the batches."""
+    config = parse(run.config_yaml)
+    values = flatten({key: value for key, value in config.items() if key not in _NO_PARAMETERS})
     values["backend"] = run.backend["name"]
     values["batches"] = [batch.id for batch in run.batches]
     for name, value in values.items():
         plain = value if isinstance(value, str | int | float) else dumps(value)
-        about = {"@type": "PropertyValue", "name": name, "value": plain}
-        yield _add(crate, f"#parameter-{name}", about)
+        yield _add(crate, f"#parameter-{name}", "PropertyValue", name, value=plain)
 
 
-def _add_software(crate: ROCrate, software: Software) -> Any:
-    about = {
-        "@type": "SoftwareApplication",
-        "name": software.name,
-        "softwareVersion": software.version,
-        "url": software.url,
-    }
-    return _add(crate, software.id, about)
+def _add_software(crate: ROCrate, name: str, version: str | None, url: str) -> Entity:
+    about = {"softwareVersion": version or "unknown", "url": url}
+    key = f"{url}#{name}-{about['softwareVersion']}"
+    return _add(crate, key, "SoftwareApplication", name, **about)
 
 
-def _add_creator(crate: ROCrate, number: int, creator: CreatorNode) -> Any:
-    orcid = f"https://orcid.org/{creator.orcid}" if creator.orcid else f"#creator-{number}"
-    person = _add(crate, orcid, {"@type": "Person", "name": creator.name})
-    if creator.affiliation:
-        place = _organisation(crate, creator.affiliation, creator.affiliation_url)
-        person["affiliation"] = place
-    return person
+def home_page() -> str:
+    """Return the home page of qexp that its package declares."""
+    try:
+        declared = package_metadata("qexp").get_all("Project-URL") or []
+    except PackageNotFoundError:
+        return _NO_HOME
+    urls = [str(item).partition(",")[2].strip() for item in declared]
+    return next((url for url in urls if url.startswith("http")), _NO_HOME)
 
 
-def _add_grant(crate: ROCrate, number: int, funding: FundingNode) -> Any:
-    name = funding.name or funding.grant or f"Funding by {funding.funder}"
-    about: Entity = {"@type": "Grant", "name": name}
-    if funding.grant:
-        about["identifier"] = funding.grant
-    if funding.url:
-        about["url"] = funding.url
-    grant = _add(crate, funding.url or f"#grant-{number}", about)
-    grant["funder"] = _organisation(crate, funding.funder, funding.funder_url)
-    return grant
+def _add_creator(crate: ROCrate, number: int, creator: CreatorNode) -> Entity:
+    identifier = f"https://orcid.org/{creator.orcid}" if creator.orcid else f"#creator-{number}"
+    place, url = creator.affiliation, creator.affiliation_url
+    affiliation = _add_organisation(crate, place, url) if place else None
+    return _add(crate, identifier, "Person", creator.name, affiliation=affiliation)
 
 
-def _organisation(crate: ROCrate, name: str, url: str | None) -> Any:
-    about = {"@type": "Organization", "name": name, **({"url": url} if url else {})}
-    return _add(crate, url or f"#organisation-{name}", about)
+def _add_grant(crate: ROCrate, number: int, funding: FundingNode) -> Entity:
+    return _add(
+        crate,
+        funding.url or f"#grant-{number}",
+        "Grant",
+        funding.name or funding.grant or f"Funding by {funding.funder}",
+        identifier=funding.grant,
+        url=funding.url,
+        funder=_add_organisation(crate, funding.funder, funding.funder_url),
+    )
 
 
-def _add_license(crate: ROCrate, text: str) -> Any:
-    about = {"@type": "CreativeWork", "name": text}
+def _add_organisation(crate: ROCrate, name: str, url: str | None) -> Entity:
+    return _add(crate, url or f"#organisation-{name}", "Organization", name, url=url)
+
+
+def _add_license(crate: ROCrate, text: str) -> Entity:
     if "://" in text:
-        return _add(crate, text, about | {"url": text})
+        return _add(crate, text, "CreativeWork", text, url=text)
     if _SPDX.fullmatch(text) and not text.startswith("LicenseRef-"):
         url = f"https://spdx.org/licenses/{text}"
-        return _add(crate, url, about | {"identifier": text, "url": url})
-    return _add(crate, "#license", about)
+        return _add(crate, url, "CreativeWork", text, identifier=text, url=url)
+    return _add(crate, "#license", "CreativeWork", text)
 
 
-def _compact(entities: list[Any]) -> Any:
-    """Each entity once; a single one by itself, as RO-Crate 1.1 recommends."""
-    found = list({entity.id: entity for entity in entities}.values())
-    return found if len(found) > 1 else found[0]
+def _add(crate: ROCrate, key: str, kind: str, name: str, /, **properties: Any) -> Entity:
+    """Add an entity, or return the one that has this identifier.
 
-
-def _add(crate: ROCrate, identifier: str, about: Entity) -> Any:
-    """Add an entity, or find the one that has this identifier."""
+    Args:
+        crate: The crate.
+        key: Its `@id`; characters that an IRI cannot have are quoted.
+        kind: Its `@type`.
+        name: Its name.
+        properties: As in `_describe`.
+    """
     from rocrate.model.contextentity import ContextEntity
 
-    # Names of organisations and keys of the config are no IRIs as they are.
-    iri = quote(identifier, safe=_IRI)
-    return crate.dereference(iri) or crate.add(ContextEntity(crate, iri, properties=about))
+    # Names of organisations and keys of the config may hold any characters.
+    iri = quote(key, safe=_IRI)
+    entity = crate.dereference(iri)
+    if entity is None:
+        entity = crate.add(ContextEntity(crate, iri, properties={"@type": kind, "name": name}))
+        _describe(entity, **properties)
+    return entity
+
+
+def _describe(entity: Entity, **properties: Any) -> None:
+    """Set properties that are neither None nor an empty list.
+
+    A list has each entity once; one entity stands alone, as RO-Crate 1.1 recommends.
+    """
+    for name, value in properties.items():
+        if isinstance(value, list):
+            unique = list({each.id: each for each in value}.values())
+            value = unique if len(unique) > 1 else next(iter(unique), None)  # noqa: PLW2901
+        if value is not None:
+            entity[name] = value
 
 
 def _time(text: str) -> str:
-    """ISO 8601 with milliseconds and an offset, as the profile asks for, where it is a time."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return text
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return aware.astimezone(UTC).isoformat(timespec="milliseconds")
-
-
-FORMAT = Format(
-    "-rocrate", _write, is_file=lambda path: path.suffix.lower() == ".zip", takes_metadata=True
-)
+    """Return a time with milliseconds and an offset, as the profile asks; other text as it is."""
+    moment = parse_time(text)
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds") if moment else text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -15,61 +15,60 @@ from qexp.archive.read import Archive
 if TYPE_CHECKING:
     from qiskit.primitives import PubResult
 
-Row = tuple[Any, ...]
+Row: TypeAlias = tuple[Any, ...]
+_Points: TypeAlias = Iterator[tuple[tuple[int, ...], Row]]
+"""Index of a point of a sweep, and its cells after `workload`, `pub`, `circuit`, `sweep_k`."""
 
 
 @dataclass(frozen=True)
 class TidyTable:
-    """One table.
+    """A table.
 
     Attributes:
         name: Its name.
         columns: Name of each column -> `str`, `int` or `float`.
-        rows: Makes the rows, in order of workload and PUB.
+        rows: Its rows, made as they are read, in order of workload and PUB.
     """
 
     name: str
     columns: Mapping[str, type]
-    rows: Callable[[], Iterator[Row]]
+    rows: Iterator[Row]
 
 
 def tidy_tables(run: Archive) -> list[TidyTable]:
-    """The tables of a run, of what it has: counts, expectation values, parameter values.
+    """Return the tables that a run has: counts, expectation values, parameter values.
 
-    A point of a sweep is known by its indices, `sweep_0`, `sweep_1`, ...: as many columns as the
-    largest sweep has axes.
+    A point of a sweep is identified by its indices, `sweep_0`, `sweep_1`, ...: as many columns as
+    the largest sweep has axes.
     """
     summaries = [summary for name in run.workloads for summary in run.pub_table(name)]
-    axes = max((len(summary.shape) for summary in summaries), default=0)
     kinds = {summary.kind for summary in summaries}
+    axes = max((len(summary.shape) for summary in summaries), default=0)
     point = {"workload": str, "pub": int, "circuit": str}
     point |= {f"sweep_{axis}": int for axis in range(axes)}
     tables = []
     if "sampler" in kinds:
         columns = point | {"register": str, "bitstring": str, "count": int, "shots": int}
-        tables.append(TidyTable("counts", columns, lambda: _rows(run, axes, _counts)))
+        tables.append(TidyTable("counts", columns, _rows(run, axes, _counts)))
     if "estimator" in kinds:
         columns = point | {"observable": str, "ev": float, "std": float}
-        tables.append(TidyTable("evs", columns, lambda: _rows(run, axes, _evs)))
+        tables.append(TidyTable("evs", columns, _rows(run, axes, _evs)))
     if any(summary.parameter_names for summary in summaries):
         columns = point | {"parameter": str, "value": float}
-        tables.append(TidyTable("parameters", columns, lambda: _rows(run, axes, _parameters)))
+        tables.append(TidyTable("parameters", columns, _rows(run, axes, _parameters)))
     return tables
 
 
-_Points = Iterator[tuple[tuple[int, ...], Row]]
-
-
 def _rows(
-    run: Archive, axes: int, of_pub: Callable[[PubTable, PubSummary, PubResult], _Points]
+    run: Archive, axes: int, points_of_pub: Callable[[PubTable, PubSummary, PubResult], _Points]
 ) -> Iterator[Row]:
     for workload in run.workloads:
         table, results = run.pub_table(workload), run.results[workload]
         for index in results.available:
             summary = table[index]
             begin = (workload, index, summary.circuit)
-            for point, rest in of_pub(table, summary, results[index]):
-                yield (*begin, *point, *[None] * (axes - len(point)), *rest)
+            for point, cells in points_of_pub(table, summary, results[index]):
+                yield (*begin, *point, *[None] * (axes - len(point)), *cells)
 
 
 def _counts(_table: PubTable, summary: PubSummary, result: PubResult) -> _Points:

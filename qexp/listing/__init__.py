@@ -1,1 +1,1 @@
-"""The runs below a folder: found, read, indexed, filtered, sorted."""
+"""The runs below a folder: found, read, summarised, indexed, filtered and sorted."""

@@ -1,8 +1,9 @@
-"""Whether a run is what was written: its archive, and the parts from which it goes on."""
+"""Check that runs are what was written: their archives, and the parts from which they go on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from qexp.archive.apart import Apart
@@ -13,11 +14,11 @@ from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME
 from qexp.archive.verify import verify
 from qexp.batch.journal import read_ledger
 from qexp.errors import ArchiveError
-from qexp.listing.find import runs_below
+from qexp.listing.find import find_runs
 
 
-def named(path: Path) -> list[Path]:
-    """The archives, and the folders of unfinished runs, that a path names.
+def paths_to_check(path: Path) -> list[Path]:
+    """Return the archives, and the folders of unfinished runs, that a path names.
 
     Args:
         path: An archive, the folder of a run, or a folder with runs in it.
@@ -27,36 +28,33 @@ def named(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         return [locate(path)]
-    found = sorted(run.path for run in runs_below(path))
-    if not found:
-        raise ArchiveError(f"There is no run in {path}: name a run's folder or its {ARCHIVE_NAME}.")
-    return found
+    paths = sorted(run.path for run in find_runs(path))
+    if not paths:
+        raise ArchiveError(f"there is no run in {path}; name a run's folder or its {ARCHIVE_NAME}")
+    return paths
 
 
-def check(path: Path, apart: Apart) -> list[str]:
-    """Every problem of a run, one line each; empty if it is what was written.
+def check_run(path: Path, apart: Apart) -> list[str]:
+    """Return every problem of a run, one line each; empty if it is what was written.
 
     Args:
         path: The archive, or the folder of a run that has none yet.
         apart: `Apart(PROBLEMS)` of `qexp.archive.verify`.
     """
     if path.is_dir():
-        return list(_working_files(path, has_journal=True))
-    found = verify(path, apart)
-    if path.name == ARCHIVE_NAME and StoredParts(path.parent).has_parts:
-        has_journal = (path.parent / JOURNAL_NAME).exists()
-        found += _working_files(path.parent, has_journal=has_journal)
-    return found
+        return list(_problems_of_parts(path, has_journal=True))
+    problems = verify(path, apart)
+    folder = path.parent
+    if path.name == ARCHIVE_NAME and StoredParts(folder).has_parts:
+        problems += _problems_of_parts(folder, has_journal=(folder / JOURNAL_NAME).exists())
+    return problems
 
 
-def _working_files(folder: Path, *, has_journal: bool) -> Iterator[str]:
-    if has_journal:
+def _problems_of_parts(folder: Path, *, has_journal: bool) -> Iterator[str]:
+    checks: list[Callable[[], object]] = [partial(read_ledger, folder)] if has_journal else []
+    checks += (partial(check_part_file, path) for path in StoredParts(folder).paths())
+    for check in checks:
         try:
-            read_ledger(folder)
-        except ArchiveError as error:
-            yield str(error)
-    for path in StoredParts(folder).paths():
-        try:
-            check_part_file(path)
+            check()
         except ArchiveError as error:
             yield str(error)

@@ -12,18 +12,19 @@ from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
 
 
 @dataclass(frozen=True)
-class Found:
-    """A run's folder or an archive's file.
+class RunPath:
+    """Place of a run.
 
     Attributes:
         path: `run.h5`, or the folder of a run that has none yet.
-        signature: Size and times of what decides what the run is: another one, another run.
+        signature: Sizes and times of the files that decide what the run is: as long as it is the
+            same, so is the run.
         size_bytes: Size of the archive, or None.
     """
 
     path: Path
     signature: str
-    size_bytes: int | None
+    size_bytes: int | None = None
 
     @property
     def folder(self) -> Path:
@@ -31,8 +32,8 @@ class Found:
         return self.path.parent if self.path.name == ARCHIVE_NAME else self.path
 
 
-def runs_below(root: Path) -> Iterator[Found]:
-    """Every run below a folder, by path; the folder itself may be one, or an archive.
+def find_runs(root: Path) -> Iterator[RunPath]:
+    """Go through the runs below a folder; the folder itself may be one, or an archive.
 
     A folder is a run's if it holds `run.h5`, a journal or parts. Nothing below it is another run's.
     Links to folders are not followed. A folder that cannot be listed may be one, and is yielded.
@@ -41,46 +42,36 @@ def runs_below(root: Path) -> Iterator[Found]:
         root: The folder, or the file of an archive.
     """
     if root.is_file():
-        yield _archive(root)
+        yield _run_path(root, root)
         return
-    closed: list[Found] = []
+    closed: list[RunPath] = []
 
     def note(error: OSError) -> None:
-        closed.append(Found(Path(error.filename), "-", None))
+        closed.append(RunPath(Path(error.filename), "-"))
 
-    for folder, names, files in os.walk(root, onerror=note):
+    for name, folders, files in os.walk(root, onerror=note):
+        folder = Path(name)
         if ARCHIVE_NAME in files:
-            found = _archive(Path(folder, ARCHIVE_NAME))
-        elif JOURNAL_NAME in files or PARTS_NAME in names:
-            found = _unfinished(Path(folder))
+            run = _run_path(folder / ARCHIVE_NAME, folder / ARCHIVE_NAME)
+        elif JOURNAL_NAME in files or PARTS_NAME in folders:
+            # Every job that is collected adds a line to the journal.
+            run = _run_path(folder, folder / JOURNAL_NAME, folder / PARTS_NAME / HEADER)
         else:
-            names[:] = sorted(name for name in names if not name.startswith("."))
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
             continue
-        names.clear()
-        yield found
+        folders.clear()
+        yield run
     yield from closed
 
 
-def _archive(path: Path) -> Found:
-    status = _stat(path)
-    return Found(path, _signature(status), status.st_size if status else None)
-
-
-def _unfinished(folder: Path) -> Found:
-    # Every job that is collected adds a line to the journal.
-    decisive = (folder / JOURNAL_NAME, folder / PARTS_NAME / HEADER)
-    return Found(folder, " ".join(_signature(_stat(path)) for path in decisive), None)
-
-
-def _stat(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except OSError:
-        return None
-
-
-def _signature(status: os.stat_result | None) -> str:
-    """The time of the last change of the inode is noticed where that of the content was set."""
-    if status is None:
-        return "-"
-    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
+def _run_path(path: Path, *deciding: Path) -> RunPath:
+    stats: list[os.stat_result | None] = []
+    for file in deciding:
+        try:
+            stats.append(file.stat())
+        except OSError:
+            stats.append(None)
+    # The time of inode change tells where that of the content was set back.
+    signatures = [f"{s.st_size}:{s.st_mtime_ns}:{s.st_ctime_ns}" if s else "-" for s in stats]
+    size_bytes = stats[0].st_size if stats[0] and deciding == (path,) else None
+    return RunPath(path, " ".join(signatures), size_bytes)

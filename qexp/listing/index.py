@@ -1,8 +1,8 @@
-"""What was read of each run, kept between listings: a cache that is never the truth.
+"""Keep the entries of runs between listings: a cache that is never the truth.
 
 One SQLite file in the user's cache folder. An entry counts only for a file whose size and times are
-those with which it was read, and only if it has its checksum. Whatever is wrong with the index, it
-is made again, or done without.
+those with which it was read, and only if it has its checksum. If anything is wrong with the index,
+it is made again, or the listing does without it.
 """
 
 from __future__ import annotations
@@ -11,50 +11,36 @@ import json
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from qexp import __version__
-from qexp.listing.find import Found
+from qexp.listing.find import RunPath
 
-#: Of the form of the entries; another one is another file.
-_FORM: Final = 1
+#: Version of the format of the entries; another version is another file.
+_FORMAT: Final = 1
 _WAIT_S: Final = 5.0
 _TABLE: Final = (
     "CREATE TABLE IF NOT EXISTS runs (path TEXT PRIMARY KEY, signature TEXT, crc32 INTEGER, "
     "entry TEXT) WITHOUT ROWID"
 )
-_PATHS: Final = "SELECT path FROM runs WHERE path = ? OR (path >= ? AND path < ?)"
-_ENTRIES: Final = "SELECT * FROM runs WHERE path = ? OR (path >= ? AND path < ?)"
-#: What is no fault of the file: it is locked, or its place cannot be read or written.
-_NO_DAMAGE: Final = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_INTERRUPT,
-    }
-)
+_SELECT: Final = "SELECT {} FROM runs WHERE path = ? OR (path >= ? AND path < ?)"
 
 
 def index_path() -> Path:
-    """Where the index is: in the user's cache folder, such as `~/.cache/qexp`."""
+    """Return the index's path in the user's cache folder, such as `~/.cache/qexp`."""
     import platformdirs
 
-    name = f"runs-{__version__}-{_FORM}.sqlite"
+    name = f"runs-{__version__}-{_FORMAT}.sqlite"
     return Path(platformdirs.user_cache_dir("qexp", appauthor=False)) / name
 
 
 class Index:
     """The index of all runs that were ever listed.
 
-    Nothing that it does raises an error: a listing is the same without it.
+    No method raises an error: a listing is the same without the index.
 
     Args:
         path: Path of its file; created with its folder where it can be.
@@ -63,68 +49,67 @@ class Index:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def read(self, root: Path, runs: Iterable[Found]) -> dict[Found, dict[str, Any]]:
-        """The entries of those runs that are as they were when they were read.
+    def read(self, root: Path, runs: Iterable[RunPath]) -> dict[RunPath, dict[str, Any]]:
+        """Return the entries of those runs that have not changed since they were read.
 
         Args:
             root: The folder that was listed.
-            runs: What is there now.
+            runs: The runs that are there now.
         """
         if not self._path.is_file():
             return {}
+        there = {_key(run.path): run for run in runs}
         try:
-            return dict(self._kept(root, {_key(run.path): run for run in runs}))
+            with closing(self._open()) as database:
+                rows = database.execute(_SELECT.format("*"), _range(root)).fetchall()
+            return {
+                there[key]: json.loads(text)
+                for key, signature, crc32, text in rows
+                if key in there and there[key].signature == signature
+                if crc32 == _crc32(there[key], text)
+            }
         except (sqlite3.Error, ValueError) as error:
-            self._after(error)
+            self._remove_if_damaged(error)
             return {}
 
     def write(
-        self, root: Path, runs: Iterable[Found], entries: Mapping[Found, Mapping[str, Any]]
+        self, root: Path, runs: Iterable[RunPath], entries: Mapping[RunPath, Mapping[str, Any]]
     ) -> None:
         """Keep entries, and forget those of runs that are no longer there.
 
         Args:
             root: The folder that was listed.
-            runs: What is there now.
-            entries: What was read of some of them.
+            runs: The runs that are there now.
+            entries: The entries that were read of some of them.
         """
-        rows = []
-        for run, entry in entries.items():
-            text = json.dumps(entry)
-            rows.append((_key(run.path), run.signature, _crc32(run, text), text))
         there = {_key(run.path) for run in runs}
+        texts = {run: json.dumps(entry) for run, entry in entries.items()}
+        rows = [
+            (_key(run.path), run.signature, _crc32(run, text), text) for run, text in texts.items()
+        ]
         for _ in range(2):
             try:
                 self._write(root, there, rows)
             except (sqlite3.Error, OSError) as error:
-                if not self._after(error):
-                    return
-            else:
-                return
-
-    def _kept(
-        self, root: Path, runs: Mapping[str, Found]
-    ) -> Iterator[tuple[Found, dict[str, Any]]]:
-        with closing(self._open()) as database:
-            rows = database.execute(_ENTRIES, _range(root))
-            for key, signature, crc32, text in rows:
-                run = runs.get(key)
-                if run and run.signature == signature and _crc32(run, text) == crc32:
-                    yield run, json.loads(text)
+                if self._remove_if_damaged(error):
+                    continue
+            return
 
     def _write(self, root: Path, there: set[str], rows: list[tuple[Any, ...]]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with closing(self._open()) as database, database:
             database.execute(_TABLE)
-            known = database.execute(_PATHS, _range(root))
+            known = database.execute(_SELECT.format("path"), _range(root))
             gone = [(key,) for (key,) in known if key not in there]
             database.executemany("DELETE FROM runs WHERE path = ?", gone)
             database.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?)", rows)
 
-    def _after(self, error: Exception) -> bool:
-        """Remove an index that is damaged; whether it was."""
-        code = getattr(error, "sqlite_errorcode", None)
-        if isinstance(error, OSError) or (code is not None and code & 0xFF in _NO_DAMAGE):
+    def _remove_if_damaged(self, error: Exception) -> bool:
+        """Remove an index that is damaged or has another table; return True if it was removed."""
+        # An OperationalError with any other code: locked, or its place cannot be read or written.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        is_operational = isinstance(error, sqlite3.OperationalError)
+        if isinstance(error, OSError) or (is_operational and code != sqlite3.SQLITE_ERROR):
             return False
         # A journal that is left would be applied to the next file of this name.
         for name in (f"{self._path.name}-journal", self._path.name):
@@ -141,12 +126,12 @@ def _key(path: Path) -> str:
     return os.fsencode(path.absolute()).decode("utf-8", "backslashreplace")
 
 
-def _crc32(run: Found, text: str) -> int:
+def _crc32(run: RunPath, text: str) -> int:
     return zlib.crc32(f"{_key(run.path)}\0{run.signature}\0{text}".encode("utf-8", "replace"))
 
 
 def _range(root: Path) -> tuple[str, str, str]:
-    """The key of a folder or file itself, and from which to which are those of what is below."""
+    """Return the key of a folder or file, and the first and last key of what is below it."""
     key = _key(root)
     below = key.rstrip(os.sep)  # that of `/` is only a separator
     return key, below + os.sep, below + chr(ord(os.sep) + 1)

@@ -1,219 +1,247 @@
-"""What one run was, where, when, how long, at what cost, and what is missing in it and why."""
+"""The summary of a run: its row in a listing, and for one run what happened in it.
+
+`show` prints it, `show --json` and `ls --json` are its JSON form (see `docs/archive-commands.md`),
+and the report is made from it. A value that is not known is None.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-import numpy as np
-
-from qexp.archive.file import ArchiveFile
-from qexp.archive.happened import read_batches, read_job, read_journal
-from qexp.archive.metadata import read_metadata
-from qexp.archive.overview import overview
-from qexp.archive.records import BatchRecord, JobRecord
-from qexp.archive.schema import PARTS_NAME, SNAPSHOTS
-from qexp.archive.verify import is_intact
 from qexp.core.jsonable import to_jsonable
+from qexp.text import one_line
 
-_JOB_FIELDS: Final = (
-    "index",
-    "job_id",
-    "workload",
-    "partition",
-    "attempt",
-    "batch",
-    "first",
-    "stop",
-    "num_results",
-    "state",
-    "failure",
-    "error",
-    "error_code",
-    "created",
-    "running",
-    "finished",
-    "usage_s",
-    "predicted_qpu_s",
-    "predicted_executions",
-    "payload_bytes",
-    "snapshot",
-)
-_PER_QUBIT: Final = ("t1_s", "t2_s", "readout_error")
+if TYPE_CHECKING:
+    from qexp.archive.records import JobRecord
+
+ListedStatus: TypeAlias = Literal[
+    "complete",
+    "partial",
+    "failed",
+    "planned",
+    "unfinished",  # no archive yet: a journal or parts
+    "damaged",  # not the file that was sealed
+    "unreadable",  # no permission, no archive of qexp, or one of another schema
+]
+
+_ARCHIVE_ONLY: Final = ("closed_by", "options", "metrics", "info", "result_metadata", "spans")
+"""Fields of a job that are in the archive, but not in the JSON form."""
 
 
-def summarise(path: str) -> Iterator[dict[str, Any]]:
-    """The summary of a sealed run as plain JSON, see `docs/archive-commands.md`.
+@dataclass(frozen=True)
+class RunEntry:
+    """One run of a listing.
 
-    Called in a process of its own, see `qexp.archive.apart`.
-
-    Args:
-        path: The file `run.h5`.
-
-    Raises:
-        ArchiveError: It cannot be read. A file that is not what was sealed is read as far as it
-            can be; `is_intact` is then false.
+    Attributes:
+        status: Status of the archive, or `"unfinished"`, `"damaged"`, `"unreadable"`.
+        run_id: Id of the run, or the name of its folder where the run cannot be read.
+        experiment: Name of the experiment.
+        date: Start of the run, ISO 8601 UTC.
+        finished: End of its last job, ISO 8601 UTC.
+        engine: Name of the engine.
+        backend: Name of the backend.
+        num_qubits: Number of its qubits.
+        pubs: Number of PUBs that were planned.
+        results: Number of PUBs that have a result.
+        jobs: Number of jobs (partitions) that were planned.
+        jobs_done: Number of those that have a result.
+        usage_s: QPU seconds charged for all jobs, where reported.
+        predicted_qpu_s: QPU seconds predicted for all jobs.
+        seed: The seed.
+        overrides: Overrides of the command line.
+        data_sha256: Digest of all result data.
+        is_checked: True if the digest of the whole file was compared; a listing does up to 16 MiB.
+        size_bytes: Size of the archive.
+        path: The archive, or the folder of an unfinished run.
+        problem: Why the run cannot be read, or how an unfinished one stopped, on one line.
+        config: The resolved config.
     """
-    where = Path(path)
-    intact = is_intact(where)
-    file = ArchiveFile(where)
-    try:
-        with file.reading():
-            known = {
-                "path": path,
-                "size_bytes": where.stat().st_size,
-                "is_intact": intact,
-                "can_resume": (where.parent / PARTS_NAME).is_dir(),
-                **_known(file),
-            }
-        yield dict(to_jsonable(known))
-    finally:
-        file.close()
+
+    status: ListedStatus
+    run_id: str
+    experiment: str | None = None
+    date: str | None = None
+    finished: str | None = None
+    engine: str | None = None
+    backend: str | None = None
+    num_qubits: int | None = None
+    pubs: int | None = None
+    results: int | None = None
+    jobs: int | None = None
+    jobs_done: int | None = None
+    usage_s: float | None = None
+    predicted_qpu_s: float | None = None
+    seed: int | None = None
+    overrides: list[str] = field(default_factory=list)
+    data_sha256: str | None = None
+    is_checked: bool = False
+    size_bytes: int | None = None
+    path: str = ""
+    problem: str | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the documented JSON form."""
+        return {item.name: to_jsonable(getattr(self, item.name)) for item in fields(RunEntry)}
 
 
-def _known(file: ArchiveFile) -> dict[str, Any]:
-    identity = overview(file)
-    jobs = [read_job(file, index) for index in range(file.count("jobs/partition"))]
-    stopped, submitted = _course(read_journal(file))
-    return {
-        "schema": str(file.attribute("/", "qexp_schema")),
-        **identity,
-        "took_s": seconds_between(identity["date"], identity["finished"]),
-        "metadata": read_metadata(file),
-        "not_honoured": file.document("config/not_honoured_json") or {},
-        "workloads": [_workload(file, name) for name in file.groups("pubs")],
-        "jobs_run": [_job(job) for job in jobs],
-        "batches": [_batch(batch) for batch in read_batches(file)],
-        "calibrations": list(_calibrations(file, jobs)),
-        "software": _software(file),
-        "stopped": stopped,
-        "missing": list(_missing(file, jobs, submitted)),
-    }
+def entry_without_data(place: Path, status: ListedStatus, problem: str) -> RunEntry:
+    """Return the entry of a run of which nothing but its place is believed."""
+    folder = place if place.is_dir() else place.parent
+    return RunEntry(status, folder.absolute().name, problem=one_line(problem))
+
+
+LISTED: Final = tuple(item.name for item in fields(RunEntry) if item.name != "config")
+"""Fields that runs can be filtered and sorted by, besides the keys of their configs."""
+
+
+@dataclass(frozen=True)
+class WorkloadSummary:
+    """Size of one workload.
+
+    Attributes:
+        name: Name of the workload.
+        kind: `"sampler"` or `"estimator"`.
+        pubs: Number of PUBs that were planned.
+        results: Number of PUBs that have a result.
+        shots: The different numbers of shots, ascending.
+        precision: The different precisions, ascending.
+    """
+
+    name: str
+    kind: str
+    pubs: int
+    results: int
+    shots: list[int]
+    precision: list[float]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """One calibration of the backend, with medians over its qubits.
+
+    Attributes:
+        index: Index in `Archive.snapshots`.
+        date: Time of the calibration, ISO 8601 UTC.
+        age_s: Its age at the start of the run, in seconds.
+        is_at_start: True if it was in force at the start of the run.
+        jobs: Number of jobs that ran with it.
+        median_t1_s: Median T1, in seconds.
+        median_t2_s: Median T2, in seconds.
+        median_readout_error: Median readout error.
+    """
+
+    index: int
+    date: str
+    age_s: float | None
+    is_at_start: bool
+    jobs: int
+    median_t1_s: float | None
+    median_t2_s: float | None
+    median_readout_error: float | None
+
+
+@dataclass(frozen=True)
+class MissingPubs:
+    """Consecutive PUBs without a result that have the same reason.
+
+    Attributes:
+        workload: Name of the workload.
+        first: Index of the first PUB.
+        stop: One past the index of the last PUB.
+        job_id: Job that should have given the results, None where there was none.
+        state: Final state of that job.
+        reason: Why there is no result, on one line.
+    """
+
+    workload: str
+    first: int
+    stop: int
+    job_id: str | None
+    state: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Software:
+    """The software of a run.
+
+    Attributes:
+        python: Version of Python.
+        platform: Name of the platform.
+        git_commit: Commit of the checkout, `""` outside of one.
+        git_dirty: True if there were uncommitted changes.
+        distributions: Installed packages, as `name==version`.
+    """
+
+    python: str | None = None
+    platform: str | None = None
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    distributions: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class RunSummary(RunEntry):
+    """All that is known of one run; what only an archive holds is None or empty without one.
+
+    Attributes:
+        schema: Version of the archive's schema, None for an unfinished run.
+        is_intact: True if the file is what was sealed; None where it states no digest (schema 1.0).
+        can_resume: True if the run can go on: its journal or its parts are there.
+        took_s: Seconds from the start of the run to the end of its last job.
+        metadata: Title, description, creators and so on, as declared.
+        not_honoured: Workload -> options that had no effect.
+        workloads: The workloads, by name.
+        jobs_run: Every attempt to run a partition, by partition and attempt.
+        attempts: The same for an unfinished run, as the journal tells it: `partition`, `attempt`,
+            `job_id`, `batch`, `state` (`"OUT"`: no outcome is on disk), `failure`.
+        batches: Every batch, in order: `id`, `follows`, and `state`, `mode`, `max_time`,
+            `started_at`, `closed_at`, `usage_time` as the service told them last, or `is_closed`
+            for an unfinished run.
+        calibrations: Every calibration that was in force.
+        software: The software that made the run.
+        stopped: Why the run stopped before its end, None if it did not.
+        missing: The PUBs without a result.
+    """
+
+    schema: str | None = None
+    is_intact: bool | None = None
+    can_resume: bool = False
+    took_s: float | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    not_honoured: dict[str, Any] = field(default_factory=dict)
+    workloads: list[WorkloadSummary] = field(default_factory=list)
+    jobs_run: list[JobRecord] = field(default_factory=list)
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    batches: list[dict[str, Any]] = field(default_factory=list)
+    calibrations: list[Calibration] = field(default_factory=list)
+    software: Software = field(default_factory=Software)
+    stopped: str | None = None
+    missing: list[MissingPubs] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the documented JSON form."""
+        return dict(to_jsonable(vars(self) | {"jobs_run": list(map(_job_json, self.jobs_run))}))
 
 
 def seconds_between(start: str | None, end: str | None) -> float | None:
-    """Seconds between two ISO 8601 times, None where one is not known."""
-    if not start or not end:
-        return None
+    """Return the seconds between two ISO 8601 times, None where one is not known."""
     try:
-        return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+        seconds = datetime.fromisoformat(end or "") - datetime.fromisoformat(start or "")
     except (TypeError, ValueError):
+        # Not a time, or one of them has no time zone.
         return None
+    return seconds.total_seconds()
 
 
-def _workload(file: ArchiveFile, name: str) -> dict[str, Any]:
-    table = f"pubs/{name}"
-    shots, precision = file.column(f"{table}/shots"), file.column(f"{table}/precision")
-    kinds = {str(file.cell(f"{table}/kind", 0))}
+def _job_json(job: JobRecord) -> dict[str, Any]:
+    plain = {name: value for name, value in vars(job).items() if name not in _ARCHIVE_ONLY}
     return {
-        "name": name,
-        "kind": ", ".join(kinds),
-        "pubs": len(shots),
-        "results": int(np.count_nonzero(file.column(f"{table}/result_row") >= 0)),
-        "shots": sorted({int(value) for value in shots if value >= 0}),
-        "precision": sorted({float(value) for value in precision if not np.isnan(value)}),
-    }
-
-
-def _job(job: JobRecord) -> dict[str, Any]:
-    return {
-        **{name: getattr(job, name) for name in _JOB_FIELDS},
+        **plain,
         "queued_s": seconds_between(job.created, job.running),
         "ran_s": seconds_between(job.running, job.finished),
-    }
-
-
-def _batch(batch: BatchRecord) -> dict[str, Any]:
-    details = batch.final or batch.opened or {}
-    names = ("state", "mode", "max_time", "started_at", "closed_at", "usage_time")
-    return {
-        "id": batch.id,
-        "follows": batch.follows,
-        **{name: details.get(name) for name in names},
-    }
-
-
-def _calibrations(file: ArchiveFile, jobs: list[JobRecord]) -> Iterator[dict[str, Any]]:
-    """Every calibration: the date, how old it was when the run began, medians over the qubits."""
-    begun = str(file.attribute("/", "date_created"))
-    for index in range(len(file.groups(SNAPSHOTS))):
-        group = f"{SNAPSHOTS}/s{index}"
-        date = str(file.attribute(group, "last_update"))
-        names = set(file.columns(group))
-        yield {
-            "index": index,
-            "date": date,
-            "age_s": seconds_between(date, begun),
-            "is_at_start": index == int(file.attribute("backend", "snapshot")),
-            "jobs": sum(job.snapshot == index for job in jobs),
-            **{
-                f"median_{name}": _median(file, f"{group}/{name}") if name in names else None
-                for name in _PER_QUBIT
-            },
-        }
-
-
-def _median(file: ArchiveFile, path: str) -> float | None:
-    values = file.column(path)
-    known = values[~np.isnan(values)]
-    return float(np.median(known)) if known.size else None
-
-
-def _software(file: ArchiveFile) -> dict[str, Any]:
-    return {
-        **{
-            name: str(file.attribute("environment", name))
-            for name in ("python", "platform", "git_commit")
-        },
-        "git_dirty": bool(file.attribute("environment", "git_dirty")),
-        "distributions": file.texts("environment/distributions"),
-    }
-
-
-def _missing(
-    file: ArchiveFile, jobs: list[JobRecord], submitted: set[int]
-) -> Iterator[dict[str, Any]]:
-    """Runs of consecutive PUBs without a result that have the same reason."""
-    for workload in file.groups("pubs"):
-        lacking = file.column(f"pubs/{workload}/result_row") < 0
-        job_of, partition_of = (file.column(f"pubs/{workload}/{n}") for n in ("job", "partition"))
-        runs: list[tuple[int, int, dict[str, Any]]] = []
-        for index in np.flatnonzero(lacking).tolist():
-            job = int(job_of[index])
-            ran = jobs[job] if 0 <= job < len(jobs) else None
-            why = _reason(ran, is_submitted=int(partition_of[index]) in submitted)
-            if runs and runs[-1][1] == index and runs[-1][2] == why:
-                runs[-1] = (runs[-1][0], index + 1, why)
-            else:
-                runs.append((index, index + 1, why))
-        for first, stop, why in runs:
-            yield {"workload": workload, "first": first, "stop": stop, **why}
-
-
-def _course(events: list[dict[str, Any]]) -> tuple[str | None, set[int]]:
-    """Why the run stopped before its end, and the partitions that were submitted."""
-    stopped, submitted = None, set()
-    for event in events:
-        kind = event.get("event")
-        if kind == "submitted":
-            submitted.add(int(event["partition"]))
-        elif kind == "interrupted":
-            stopped = " ".join(str(event["reason"]).split())
-        elif kind in ("resumed", "ended"):
-            stopped = None
-    return stopped, submitted
-
-
-def _reason(job: JobRecord | None, *, is_submitted: bool) -> dict[str, Any]:
-    if job is None:
-        reason = "submitted, and not collected" if is_submitted else "not submitted"
-        return {"job_id": None, "state": None, "reason": reason}
-    code = "" if job.error_code is None else f" (code {job.error_code})"
-    told = " ".join((job.error or "no reason given").split())
-    return {
-        "job_id": job.job_id or None,
-        "state": job.state,
-        "reason": f"{job.failure or job.state}{code}: {told}",
     }

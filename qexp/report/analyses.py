@@ -1,22 +1,22 @@
-"""Stored results of analyses, whatever they are: a summary, their scalars, their tables."""
+"""Stored results of analyses: a summary, numbers and tables of any `xarray.Dataset`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from qexp.report.parts import Table, table
-from qexp.report.text import date, number
+from qexp.report.text import number
 
 if TYPE_CHECKING:
     import xarray as xr
 
 _MAX_ROWS = 100
-_MADE = (
+_SHOWN_ELSEWHERE = (
     "analysis",
     "target",
     "arguments_json",
@@ -29,29 +29,38 @@ _MADE = (
 )
 
 
+class Table(NamedTuple):
+    """A table; `heads` that begin with `#` are those of numbers."""
+
+    title: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    num_rows: int
+
+
 @dataclass(frozen=True)
 class AnalysisSection:
     """One analysis.
 
     Attributes:
-        title: What it is.
-        name: Under which its result is stored.
-        summary: Its result in a line, or why it cannot be read.
-        made: When, and with which version.
+        name: Name under which its result is stored.
+        problem: Why it cannot be read, or `""`.
+        attributes: Attributes of the result: title, summary, and where it comes from.
         facts: Its numbers.
-        tables: The rest of it.
+        tables: Everything else in it.
+        is_stale: Whether it was made of other data than the archive holds now.
     """
 
-    title: str
     name: str
-    summary: str
-    made: str = ""
+    problem: str = ""
+    attributes: Mapping[Any, Any] = field(default_factory=dict)
     facts: tuple[tuple[str, str], ...] = ()
     tables: tuple[Table, ...] = ()
+    is_stale: bool = False
 
 
 def analysis_sections(run_dir: Path, data_sha256: str) -> tuple[AnalysisSection, ...]:
-    """All stored results of a run; one that cannot be read says so.
+    """Read all stored results of a run; one that cannot be read says so.
 
     Args:
         run_dir: The run's folder.
@@ -60,101 +69,70 @@ def analysis_sections(run_dir: Path, data_sha256: str) -> tuple[AnalysisSection,
     from qexp.archive.analyses import analysis_files, read_analysis
     from qexp.errors import ArchiveError
 
-    found = []
+    sections = []
     for name, path in analysis_files(run_dir).items():
         try:
-            found.append(_section(name, read_analysis(path), data_sha256))
+            sections.append(_section(name, read_analysis(path), data_sha256))
         except ArchiveError as error:
-            found.append(AnalysisSection(name, name, str(error).replace(str(path), path.name)))
-    return tuple(found)
+            sections.append(AnalysisSection(name, str(error).replace(str(path), path.name)))
+    return tuple(sections)
 
 
 def _section(name: str, dataset: xr.Dataset, data_sha256: str) -> AnalysisSection:
     attributes = dataset.attrs
-    made = f"{attributes.get('target', '')}, {date(str(attributes.get('date_created', '')))}"
-    made += f", qexp {attributes.get('qexp_version', '')}"
-    if attributes.get("data_sha256") != data_sha256:
-        made += ". Made of other data than the archive holds now: evaluate it again"
-    facts = [(str(key), _value(value)) for key, value in attributes.items() if key not in _MADE]
-    summary = " ".join(str(attributes.get("summary", "")).split())
+    facts = [(str(k), _format(v)) for k, v in attributes.items() if k not in _SHOWN_ELSEWHERE]
     return AnalysisSection(
-        str(attributes.get("title") or name),
         name,
-        summary[:1].upper() + summary[1:],
-        made,
-        (*facts, *_numbers(dataset)),
-        tuple(_tables(dataset)),
+        attributes=attributes,
+        facts=(*facts, *_numbers(dataset)),
+        tables=tuple(_tables(dataset)),
+        is_stale=attributes.get("data_sha256") != data_sha256,
     )
 
 
 def _numbers(dataset: xr.Dataset) -> Iterator[tuple[str, str]]:
-    """What has no dimension; a value `x` with its standard error `x_std`."""
+    """Variables without dimensions; a value `x` with its standard error `x_std`."""
     scalars = {str(key): value for key, value in dataset.data_vars.items() if not value.ndim}
     for key, value in scalars.items():
-        if key.removesuffix("_std") in scalars and key.endswith("_std"):
+        if key.endswith("_std") and key.removesuffix("_std") in scalars:
             continue
-        text = _value(value.values)
         error = scalars.get(f"{key}_std")
-        if error is not None:
-            text += f" ± {number(float(error), 2)}"
-        units = value.attrs.get("units")
-        name = str(value.attrs.get("long_name") or key)
-        yield name, text if units in (None, "", "1") else f"{text} ({units})"
+        text = _format(value.values) + ("" if error is None else f" ± {number(float(error), 2)}")
+        yield str(value.attrs.get("long_name") or key), text + _unit(value)
 
 
 def _tables(dataset: xr.Dataset) -> Iterator[Table]:
-    """One table per combination of dimensions, a row for each of their points."""
+    """One table for each combination of dimensions, a row for each of their points."""
     groups: dict[tuple[Any, ...], list[Any]] = {}
     for key, value in dataset.data_vars.items():
         if value.ndim:
             groups.setdefault(value.dims, []).append(key)
     for dims, keys in groups.items():
-        beside = [key for key, value in dataset.coords.items() if value.dims == dims]
-        axes = [] if beside else list(dims)
-        shown = {key: dataset[key].values for key in (*beside, *keys)}
-        shape = shown[keys[0]].shape
-        points = list(_first_points(shape))
-        rows = [
-            [
-                *(_value(point[k]) for k, _ in enumerate(axes)),
-                *(_value(values[point]) for values in shown.values()),
-            ]
-            for point in points
-        ]
-        heads = [f"#{dim}" for dim in axes]
-        for key, values in shown.items():
-            heads.append(f"{'#' if values.dtype.kind in 'iufb' else ''}{_named(key, dataset[key])}")
-        total = int(np.prod(shape))
-        yield table(
-            "|".join(head.replace("|", "¦") for head in heads),
-            rows,
-            title=f"By {', '.join(map(str, dims))}",
-            note=f"The first {_MAX_ROWS} of {total:,} rows." if total > _MAX_ROWS else "",
-        )
+        coordinates = [key for key, value in dataset.coords.items() if value.dims == dims]
+        # Points without coordinates are told by their indices.
+        axes = [] if coordinates else [f"#{dim}" for dim in dims]
+        columns = [dataset[key] for key in (*coordinates, *keys)]
+        points = list(islice(np.ndindex(*columns[0].shape), _MAX_ROWS))
+        rows = [[*map(_format, point[: len(axes)])] for point in points]
+        for column in columns:
+            values = column.values
+            for row, point in zip(rows, points, strict=True):
+                row.append(_format(values[point]))
+        heads = [f"{'#' * (c.dtype.kind in 'iufb')}{c.name}{_unit(c)}" for c in columns]
+        title = f"By {', '.join(map(str, dims))}"
+        yield Table(title, [*axes, *heads], rows, columns[0].size)
 
 
-def _first_points(shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    for count, point in enumerate(np.ndindex(*shape)):
-        if count >= _MAX_ROWS:
-            return
-        yield point
+def _unit(variable: xr.DataArray) -> str:
+    unit = variable.attrs.get("units")
+    return "" if unit in (None, "", "1") else f" ({unit})"
 
 
-def _named(key: Any, variable: Any) -> str:
-    units = variable.attrs.get("units")
-    return f"{key} ({units})" if units not in (None, "", "1") else str(key)
-
-
-def _value(value: Any) -> str:
-    plain = (
-        value.item()
-        if isinstance(value, np.ndarray | np.generic) and np.size(value) == 1
-        else value
-    )
-    if isinstance(plain, bool):
-        return "yes" if plain else "no"
-    if isinstance(plain, int):
-        return f"{plain:,}"
-    if isinstance(plain, float):
-        return number(plain, 4)
-    return str(plain)
+def _format(value: Any) -> str:
+    if isinstance(value, np.ndarray | np.generic) and np.size(value) == 1:
+        value = value.item()
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return number(value, 4) if isinstance(value, float) else str(value)

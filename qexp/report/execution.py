@@ -1,247 +1,148 @@
-"""The section on execution: batches and jobs in time, and what they cost."""
+"""Figures and table of the section on execution: jobs in time, and what they cost."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from qexp.report.axes import WIDTH
-from qexp.report.figures.timeline import Bar, Stretch, merged, time_line, waited
-from qexp.report.figures.usage import Usage, usage_of_jobs
-from qexp.report.parts import Key, Picture, Row, Table, sign, table
-from qexp.report.text import moment, number, plural, seconds
+from qexp.report.figures.charts import Spot, draw_spots, extent
+from qexp.report.figures.plot import Axis, Plot, whole_ticks
+from qexp.report.figures.svg import Drawing, Figure
+from qexp.report.figures.timeline import Bar, Period, draw_time_line, merge_periods
+from qexp.report.text import UNKNOWN, cut_line, duration, is_finite, number, percent, plural
+from qexp.text import parse_time
 
 if TYPE_CHECKING:
     from qexp.archive.read import Archive
     from qexp.archive.records import JobRecord
+    from qexp.listing.summary import RunEntry, RunSummary
 
 _MAX_ROWS = 250
-_OPEN_ROWS = 12
-_ALWAYS = (
-    "#job",
-    "id",
-    "PUBs",
-    "state",
-    "submitted (UTC)",
-    "#queued",
-    "#ran",
-    "#predicted",
-    "#charged",
-)
 
 
 @dataclass(frozen=True)
-class Execution:
-    """What was executed when, and at what cost."""
+class ExecutionSection:
+    """Jobs in time, and what they cost.
 
-    summary: str
-    pictures: tuple[Picture, ...]
-    jobs: Table
-    is_open: bool
+    Attributes:
+        timed: Jobs whose times are known, in order of submission.
+        time_line: These jobs in time; None where there is none.
+        usage: Predicted and charged seconds of every job.
+        listed: Jobs to list, failed ones first where not all are.
+    """
 
-
-def execution(archive: Archive, jobs: Sequence[JobRecord]) -> Execution | None:
-    """The section; None where no job was submitted."""
-    if not jobs:
-        return None
-    pictures = [*_time_line(archive, jobs), _usage(archive, jobs)]
-    return Execution(
-        _summary(archive, jobs), tuple(pictures), _table(jobs), len(jobs) <= _OPEN_ROWS
-    )
+    timed: Sequence[JobRecord]
+    time_line: Drawing | None
+    usage: Figure
+    listed: Sequence[JobRecord]
 
 
-def is_simulated(archive: Archive) -> bool:
-    """Whether usage is the time of a simulation rather than of a QPU."""
-    return archive.engine != "ibm"
-
-
-def _summary(archive: Archive, jobs: Sequence[JobRecord]) -> str:
-    failed = sum(job.state != "DONE" for job in jobs)
-    text = f"{plural(len(jobs), 'job')} in {_batches(archive)}; {failed or 'none'} without result."
-    unsent = len(archive.partitions) - len({job.partition for job in jobs})
-    if unsent:
-        text += f" {plural(unsent, 'planned job')} never submitted."
-    if is_simulated(archive):
-        text += (
-            f" The engine {archive.engine!r} simulates: what it charges is its own time, what is "
-            "predicted is that of a QPU."
-        )
-    return text
-
-
-def _batches(archive: Archive) -> str:
-    count = len(archive.batches)
-    return (
-        "one batch"
-        if count == 1
-        else f"{count} batches, each after the first linked to the one before"
-    )
-
-
-def _time_line(archive: Archive, jobs: Sequence[JobRecord]) -> list[Picture]:
-    timed = [job for job in jobs if moment(job.created) and moment(job.finished)]
-    if not timed:
-        return []
+def execution_section(archive: Archive, summary: RunSummary) -> ExecutionSection:
+    """Draw and list the jobs of a run, of which there is at least one."""
+    jobs = summary.jobs_run
+    timed = [job for job in jobs if parse_time(job.created) and parse_time(job.finished)]
     timed.sort(key=lambda job: (job.created, job.index))
+    time_line = _time_line(archive, timed) if timed else None
+    usage = _usage(summary)
+    if len(jobs) > _MAX_ROWS:
+        failed_first = sorted(jobs, key=lambda job: (job.state == "DONE", job.index))
+        return ExecutionSection(timed, time_line, usage, failed_first[:_MAX_ROWS])
+    return ExecutionSection(timed, time_line, usage, jobs)
+
+
+def is_simulated(run: RunEntry) -> bool:
+    """Return whether usage is the time of a simulation rather than that of a QPU."""
+    return run.engine != "ibm"
+
+
+def _usage(summary: RunSummary) -> Figure:
+    predicted_s, charged_s = summary.predicted_qpu_s, summary.usage_s or 0.0
+    caption = f"Predicted {duration(predicted_s) or UNKNOWN} in all, charged {duration(charged_s)}"
+    if predicted_s and not is_simulated(summary):
+        caption += f" ({percent(charged_s / predicted_s)})"
+    jobs = summary.jobs_run
+    label = f"Usage of {plural(len(jobs), 'job')}: {caption}"
+    chart = usage_chart(label, [(job.predicted_qpu_s, job.usage_s) for job in jobs])
+    return Figure(chart, "Usage per job", f"{caption}.")
+
+
+def usage_chart(label: str, usage_s: Sequence[tuple[float, float | None]]) -> Drawing:
+    """Draw the usage of every job: a ring for the prediction, a dot for what was charged.
+
+    Args:
+        label: Description for readers who cannot see it.
+        usage_s: Predicted and charged seconds (None: not reported). Values that are not finite are
+            not drawn.
+    """
+    spots = []
+    for k, seconds in enumerate(usage_s, start=1):
+        predicted, charged = (t if t is not None and is_finite(t) else None for t in seconds)
+        tip = f"job {k}: {'none' if predicted is None else number(predicted) + ' s'} predicted, "
+        tip += f"{'none' if charged is None else number(charged) + ' s'} charged"
+        spots.append(Spot(k, charged, tip, None, predicted))
+    count = len(spots)
+    ticks = whole_ticks(0.4, count + 0.6, 13 if count <= 12 else 5)
+    x_axis = Axis("job", 0.4, count + 0.6, ticks=ticks)
+    plot = Plot(label, x_axis, Axis.from_zero("QPU time (s)", extent(spots)))
+    return draw_spots(plot, [spots], style="usage", join="pairs", radius=4 if count <= 30 else 2.2)
+
+
+def _time_line(archive: Archive, jobs: Sequence[JobRecord]) -> Drawing:
     opened = [_opening(batch.opened or batch.final or {}) for batch in archive.batches]
-    starts = [time for time in (moment(timed[0].created), *opened) if time is not None]
-    origin = min(starts)
-    bars = [_bar(job, origin) for job in timed]
-    end = max(bar.finished for bar in bars)
-    batches = [
-        Stretch(
-            f"batch {k + 1}", (start - origin).total_seconds(), _closing(batch.final, origin, end)
-        )
-        for k, (batch, start) in enumerate(zip(archive.batches, opened, strict=True))
-        if start is not None
-    ]
-    said = f"{origin:%-d %B %Y, %H:%M:%S} UTC"
-    label = f"Time line of {len(bars)} jobs since {said}"
-    key = [
-        Key(sign(("slim", "queued"), width=22), "queued"),
-        Key(sign(("bar", "running"), width=22), "running"),
-    ]
-    if any(bar.spans for bar in bars):
-        key.append(Key(sign(("bar", "running"), ("slim", "span"), width=22), _span_name(archive)))
-    if any(bar.is_failed for bar in bars):
-        key.append(Key(sign(("bar", "run-failed"), width=22), "failed"))
-    drawn = "" if len(bars) <= 240 else f" The first 240 of {len(bars):,} jobs."
-    return [
-        Picture(
-            time_line(bars, batches, said, label),
-            "Jobs in time",
-            f"One row per job, in order of submission.{drawn}",
-            "two",
-            time_line(bars, batches, f"{origin:%H:%M:%S} UTC", label, WIDTH),
-            tuple(key),
-        )
-    ]
+    starts = [parse_time(jobs[0].created), *opened]
+    origin = min(start for start in starts if start is not None)
 
-
-def _span_name(archive: Archive) -> str:
-    return "execution spans (simulated)" if is_simulated(archive) else "spans on the QPU"
-
-
-def _opening(details: dict[str, object]) -> datetime | None:
-    stamps = details.get("timestamps")
-    if isinstance(stamps, list):
-        for stamp in stamps:
-            if isinstance(stamp, dict) and stamp.get("status") == "open":
-                return moment(str(stamp.get("timestamp", "")))
-    return moment(str(details.get("created_at") or details.get("started_at") or ""))
-
-
-def _closing(details: dict[str, object] | None, origin: datetime, end: float) -> float:
-    closed = moment(str((details or {}).get("closed_at") or ""))
-    return (closed - origin).total_seconds() if closed else end
-
-
-def _bar(job: JobRecord, origin: datetime) -> Bar:
     def since(text: str) -> float | None:
-        time = moment(text)
-        return (time - origin).total_seconds() if time else None
+        time = parse_time(text)
+        return None if time is None else (time - origin).total_seconds()
 
+    end = max(since(job.finished) or 0.0 for job in jobs)
+    batches: list[Period] = []
+    for batch, start in zip(archive.batches, opened, strict=True):
+        if start is not None:
+            closed = since(str((batch.final or {}).get("closed_at") or ""))
+            batches.append(((start - origin).total_seconds(), end if closed is None else closed))
+    start_text = f"{origin:%-d %B %Y, %H:%M:%S} UTC"
+    return draw_time_line(
+        f"Time line of {plural(len(jobs), 'job')} since {start_text}",
+        start_text,
+        [_bar(job, since) for job in jobs],
+        batches,
+    )
+
+
+def _opening(details: Mapping[str, Any]) -> datetime | None:
+    stamps = details.get("timestamps")
+    for stamp in stamps if isinstance(stamps, list) else []:
+        if isinstance(stamp, dict) and stamp.get("status") == "open":
+            return parse_time(str(stamp.get("timestamp", "")))
+    return parse_time(str(details.get("created_at") or details.get("started_at") or ""))
+
+
+def _bar(job: JobRecord, since: Any) -> Bar:
+    created, running, finished = map(since, (job.created, job.running, job.finished))
     spans = [(since(span.start), since(span.stop)) for span in job.spans]
-    known = [(start, stop) for start, stop in spans if start is not None and stop is not None]
-    created, running, finished = (since(t) for t in (job.created, job.running, job.finished))
-    is_failed = job.state != "DONE"
-    bar = Bar(
-        f"{job.index + 1}" + (f" · try {job.attempt}" if job.attempt > 1 else ""),
-        _note(job, is_failed),
-        "",
-        created or 0.0,
-        running,
-        finished or 0.0,
-        merged(known),
-        is_failed,
-    )
-    tip = f"job {job.index + 1} ({job.job_id}), {job.state}: {waited(bar)}"
-    if bar.spans:
-        tip += f", {seconds(sum(stop - start for start, stop in bar.spans))} in spans"
+    merged = merge_periods((a, b) for a, b in spans if a is not None and b is not None)
+    begun = finished if running is None else running
+    tip = f"job {job.index + 1} ({job.job_id}), {job.state}"
+    tip += f": queued {duration(max(0.0, begun - created))}"
+    if running is not None:
+        tip += f", ran {duration(max(0.0, finished - running))}"
+    if merged:
+        tip += f", {duration(sum(stop - start for start, stop in merged))} in spans"
     if job.error:
-        tip += f"; {_short(job.error)}"
-    return Bar(**{**vars(bar), "tip": tip})
-
-
-def _note(job: JobRecord, is_failed: bool) -> str:
-    if is_failed:
-        return f"{job.state.lower()}" + (f": {job.failure}" if job.failure else "")
-    return "" if job.usage_s is None else f"charged {seconds(job.usage_s)}"
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 200 else f"{line[:199]}…"
-
-
-def _usage(archive: Archive, jobs: Sequence[JobRecord]) -> Picture:
-    shown = [Usage(f"job {job.index + 1}", job.predicted_qpu_s, job.usage_s) for job in jobs]
-    predicted = sum(partition.qpu_s for partition in archive.partitions)
-    caption = f"Predicted {seconds(predicted)} in all, charged {seconds(archive.usage_s)}"
-    if predicted > 0 and not is_simulated(archive):
-        caption += f" ({number(100 * archive.usage_s / predicted)} %)"
-    return Picture(
-        usage_of_jobs(shown, f"Usage of {len(shown)} jobs: {caption}"),
-        "Usage per job",
-        f"{caption}.",
-        key=(
-            Key(sign(("dot", "predicted")), "predicted for a QPU"),
-            Key(
-                sign(("dot", "actual")),
-                "charged" + (" (simulation)" if is_simulated(archive) else ""),
-            ),
-        ),
+        tip += f"; {cut_line(job.error)}"
+    note = "" if job.usage_s is None else f"charged {duration(job.usage_s)}"
+    if job.state != "DONE":
+        note = job.state.lower() + (f": {job.failure}" if job.failure else "")
+    return Bar(
+        name=f"{job.index + 1}" + (f" · try {job.attempt}" if job.attempt > 1 else ""),
+        note=note,
+        tip=tip,
+        queued=(created, begun),
+        running=None if running is None else (running, finished),
+        spans=merged,
+        is_failed=job.state != "DONE",
     )
-
-
-def _table(jobs: Sequence[JobRecord]) -> Table:
-    # Failed ones first where not all are listed.
-    listed = list(jobs)
-    if len(listed) > _MAX_ROWS:
-        listed = sorted(listed, key=lambda job: (job.state == "DONE", job.index))[:_MAX_ROWS]
-    cells = [_cells(job) for job in listed]
-    # What is the same for all says nothing.
-    names = [name for name in cells[0] if name in _ALWAYS or len({row[name] for row in cells}) > 1]
-    made = table(
-        "|".join(names),
-        [[row[name] for name in names] for row in cells],
-        note=f"{_MAX_ROWS} of {len(jobs):,} jobs, failed ones first."
-        if len(jobs) > _MAX_ROWS
-        else "",
-    )
-    rows = tuple(
-        Row(row.cells, job.state != "DONE") for row, job in zip(made.rows, listed, strict=True)
-    )
-    return Table(made.heads, rows, note=made.note)
-
-
-def _cells(job: JobRecord) -> dict[str, str]:
-    """Column -> cell; `#` marks numbers."""
-    code = f" (code {job.error_code})" if job.error_code is not None else ""
-    return {
-        "#job": str(job.index + 1),
-        "id": job.job_id or "none",
-        "workload": job.workload,
-        "PUBs": str(job.first) if job.stop == job.first + 1 else f"{job.first}–{job.stop - 1}",
-        "#try": str(job.attempt),
-        "#batch": "" if job.batch is None else str(job.batch + 1),
-        "state": job.state,
-        "submitted (UTC)": _clock(job.created),
-        "#queued": _between(job.created, job.running or job.finished),
-        "#ran": _between(job.running, job.finished),
-        "#predicted": seconds(job.predicted_qpu_s),
-        "#charged": "" if job.usage_s is None else seconds(job.usage_s),
-        "reason": f"{_short(job.error)}{code}" if job.error else "",
-    }
-
-
-def _clock(text: str) -> str:
-    time = moment(text)
-    return f"{time:%-d %b, %H:%M:%S}" if time else ""
-
-
-def _between(start: str, stop: str) -> str:
-    first, last = moment(start), moment(stop)
-    return seconds(max(0.0, (last - first).total_seconds())) if first and last else ""

@@ -4,36 +4,36 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.resources import files
+from inspect import isfunction
+from statistics import median
 from typing import Any, Final
 
-from qexp.report.text import visible
+from qexp.listing.summary import seconds_between
+from qexp.report import filters, text
+from qexp.report.execution import is_simulated
+from qexp.text import one_line
 
 #: No source of anything but the one style sheet in the page, by its digest, and an empty icon.
 _POLICY: Final = (
     "default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; "
     "form-action 'none'"
 )
-
-
-@dataclass(frozen=True)
-class _StyleSheet:
-    """The package's own, which is not to be escaped."""
-
-    text: str
-
-    def __html__(self) -> str:
-        return self.text
+#: Functions that templates use as filters: all of these modules, and some others.
+_FILTERS: Final = {
+    name: function
+    for module in (text, filters)
+    for name, function in vars(module).items()
+    if isfunction(function) and function.__module__ == module.__name__
+} | {each.__name__: each for each in (is_simulated, median, one_line, seconds_between)}
 
 
 def render(template: str, **values: Any) -> str:
-    """A page.
+    """Make a page.
 
     Args:
         template: Name of a template of this package.
-        values: What it shows. Texts are escaped; `Drawing` puts itself into the page.
+        values: What it shows. Texts are escaped; a `Drawing` puts itself into the page.
     """
     import jinja2
 
@@ -43,14 +43,14 @@ def render(template: str, **values: Any) -> str:
         loader=jinja2.PackageLoader("qexp.report", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        finalize=_shown,
+        finalize=_finalize,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style = files("qexp.report").joinpath("templates/style.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
+    environment.filters.update(_FILTERS)
+    style = environment.get_template("style.css").render().encode("utf-8")
+    digest = base64.b64encode(hashlib.sha256(style).digest()).decode("ascii")
     return environment.get_template(template).render(
-        style=_StyleSheet(style),
         policy=_POLICY.format(digest=digest),
         version=__version__,
         made=datetime.now(UTC).strftime("%-d %B %Y"),
@@ -58,8 +58,6 @@ def render(template: str, **values: Any) -> str:
     )
 
 
-def _shown(value: Any) -> Any:
-    """What an expression of a template becomes before it is escaped."""
-    if hasattr(value, "__html__"):
-        return value
-    return visible(str(value))
+def _finalize(value: Any) -> Any:
+    """Make a value visible before Jinja escapes it; markup of ours stays as it is."""
+    return value if hasattr(value, "__html__") else text.visible(str(value))

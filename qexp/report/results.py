@@ -1,231 +1,180 @@
-"""The section on results: what was measured, against what an ideal device gives."""
+"""Figures of the section on results: measured values against those of an ideal device."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
+from typing import Literal
 
-from qexp.report.figures.histogram import fidelity_distribution, outcome_histogram
-from qexp.report.figures.quality import Mark, quality_by
-from qexp.report.figures.values import Value, values_against_exact, values_along
-from qexp.report.parts import Key, Picture, sign
-from qexp.report.samples import Estimate, Measured, Sample
-from qexp.report.text import number, plural
+from qexp.report.figures.charts import (
+    Spot,
+    distribution_chart,
+    draw_spots,
+    draw_trend,
+    extent,
+    outcome_chart,
+)
+from qexp.report.figures.plot import Axis, Plot
+from qexp.report.figures.svg import Figure
+from qexp.report.text import number, plural, upper_first
+from qexp.report.workload_results import EstimatedPoint, SampledPoint, WorkloadResults
 
 _MAX_PANELS = 5
-_LEAST_CIRCUITS = 10
+_LEAST_FOR_QUALITY = 10
+_MOST_CAPTION = 160
+
+Panel = tuple[str, list[EstimatedPoint]]
 
 
 @dataclass(frozen=True)
-class Section:
-    """One workload's results."""
+class ResultsSection:
+    """One workload's results.
 
-    name: str
-    summary: str
-    pictures: tuple[Picture, ...] = ()
-    key: tuple[Key, ...] = ()
-    examples: tuple[Picture, ...] = ()
+    Attributes:
+        results: The results.
+        figures: Figures over all PUBs.
+        examples: Histograms of a few of them.
+        num_panels: Observables that could have a figure of their own.
+        num_drawn: Number of the first of them that do.
+    """
 
+    results: WorkloadResults
+    figures: tuple[Figure, ...] = ()
+    examples: tuple[Figure, ...] = ()
+    num_panels: int = 0
+    num_drawn: int = 0
 
-def section(measured: Measured) -> Section:
-    """The results of one workload."""
-    if measured.estimates:
-        return _estimated(measured)
-    if measured.samples:
-        return _sampled(measured)
-    held = plural(measured.num_pubs, "PUB")
-    summary = f"{held}, of which none has a result that can be shown."
-    return Section(measured.workload, summary + left_out(measured.num_not_finite))
+    @property
+    def shots(self) -> tuple[int, int]:
+        """Least and largest number of shots of a parameter set."""
+        shots = [sum(point.counts.values()) for point in self.results.sampled]
+        return min(shots), max(shots)
 
-
-def left_out(count: int) -> str:
-    """A sentence on so many expectation values that are not shown, after a space; `""` for none."""
-    if not count:
-        return ""
-    are = "is" if count == 1 else "are"
-    return f" {plural(count, 'expectation value')} that {are} not finite {are} left out."
-
-
-def _scope(measured: Measured) -> str:
-    """How many of the PUBs the pictures show, in words."""
-    held = plural(measured.num_pubs, "PUB")
-    if measured.num_available < measured.num_pubs:
-        held += f", {measured.num_available:,} with a result"
-    if len(measured.shown) < measured.num_available:
-        held += f"; the pictures show {len(measured.shown):,} of them, evenly spaced"
-    return held
+    @property
+    def has_sweeps(self) -> bool:
+        """Whether a PUB has several parameter sets."""
+        points = self.results.sampled
+        return len(points) > len({point.pub for point in points})
 
 
-def _points(measured: Measured) -> str:
-    points, pubs = len(measured.samples), len({sample.pub for sample in measured.samples})
-    return f"{points:,} parameter sets, " if points > pubs else ""
-
-
-def _sampled(measured: Measured) -> Section:
-    judged = measured.judged
-    shots = sorted({sum(sample.counts.values()) for sample in measured.samples})
-    each = f"{shots[0]:,}" if len(shots) == 1 else f"{shots[0]:,} to {shots[-1]:,}"
-    summary = f"{_scope(measured)}, {_points(measured)}{each} shots each."
-    if not judged:
-        summary += (
-            " Without an ideal distribution: the circuits are too wide for an exact simulation, or "
-            "hold something that it does not know, such as measurements before their end."
-        )
-        shown = [("First", measured.samples[0]), ("Last", measured.samples[-1])]
-        return Section(
-            measured.workload,
-            summary,
-            examples=tuple(
-                _histogram(name, sample) for name, sample in shown[: len(measured.samples)]
-            ),
-            key=(_KEY_MEASURED,),
-        )
-    if len(judged) < len(measured.samples):
-        summary += f" The ideal distribution of {len(judged):,} of these is known."
-    summary += (
-        " Fidelity is the Hellinger fidelity of the measured to the ideal distribution, 1 for "
-        "equal ones."
-    )
-    return Section(
-        measured.workload,
-        summary,
-        _quality(judged),
-        (_KEY_MEASURED, _KEY_IDEAL),
-        tuple(_histogram(name, sample) for name, sample in representatives(judged)),
+def results_section(results: WorkloadResults) -> ResultsSection:
+    """Draw the results of one workload."""
+    if results.estimated:
+        panels = _panels(results.estimated)
+        drawn = [_panel(*panel) for panel in panels[:_MAX_PANELS]]
+        figures = (*_against_exact(results), *drawn)
+        return ResultsSection(results, figures, num_panels=len(panels), num_drawn=len(drawn))
+    examples = representatives(results)
+    return ResultsSection(
+        results,
+        tuple(_quality(results)) if len(results.judged) >= _LEAST_FOR_QUALITY else (),
+        tuple(_outcomes(name, point) for name, point in examples),
     )
 
 
-_KEY_MEASURED = Key(sign(("slim", "measured")), "measured, with its binomial standard error")
-_KEY_IDEAL = Key(sign(("bar", "ideal")), "ideal")
+def representatives(results: WorkloadResults) -> list[tuple[str, SampledPoint]]:
+    """Return the best, the median and the worst points by fidelity, with names.
+
+    Where few fidelities are known, all of these points; where none is, the first and the last.
+    """
+    judged, sampled = results.judged, results.sampled
+    if len(judged) >= 3:
+        return [("Best", judged[0]), ("Median", judged[len(judged) // 2]), ("Worst", judged[-1])]
+    if judged:
+        return [(point.label, point) for point in judged]
+    return [("First", sampled[0]), ("Last", sampled[-1])][: len(sampled)] if sampled else []
 
 
-def representatives(judged: Sequence[Sample]) -> list[tuple[str, Sample]]:
-    """The best, the median and the worst of samples in order of fidelity."""
-    if len(judged) < 3:
-        return [(sample.label, sample) for sample in judged]
-    return [("Best", judged[0]), ("Median", judged[len(judged) // 2]), ("Worst", judged[-1])]
-
-
-def _quality(judged: Sequence[Sample]) -> tuple[Picture, ...]:
-    if len(judged) < _LEAST_CIRCUITS:
-        return ()
-    values = [sample.fidelity or 0.0 for sample in judged]
-    middle = number(median(values))
-    pictures = [
-        Picture(
-            fidelity_distribution(
-                values, f"Histogram of fidelities, median {middle}", "Hellinger fidelity"
-            ),
-            "Fidelity",
-            f"{len(judged):,} distributions: {number(min(values))} to {number(max(values))}.",
-        )
+def _quality(results: WorkloadResults) -> list[Figure]:
+    """The distribution of the fidelities, and what they depend on."""
+    judged, values = results.judged, results.fidelities
+    label = f"Histogram of fidelities, median {number(median(values))}"
+    caption = f"{len(judged):,} distributions: {number(min(values))} to {number(max(values))}."
+    chart = distribution_chart(label, "Hellinger fidelity", values)
+    depths = [point.size.depth for point in judged]
+    sizes = [point.size.entangling for point in judged]
+    trends = [
+        *_trend(results, depths, "ISA circuit depth", "Fidelity by depth"),
+        *_trend(results, sizes, "gates on two or more qubits", "Fidelity by size"),
     ]
-    scatters = [
-        _scatter(judged, values, [sample.shape.depth for sample in judged], *_DEPTH),
-        _scatter(judged, values, [sample.shape.entangling for sample in judged], *_SIZE),
-    ]
-    found = [picture for picture in scatters if picture is not None]
-    if not found:
-        # Circuits that cost the same: what changes may do so along the workload.
-        by_pub = _scatter(judged, values, [sample.pub for sample in judged], *_PUB)
-        found = [] if by_pub is None else [by_pub]
-    pictures += found
-    return tuple(pictures)
+    # Circuits of one size: a trend along the workload is a drift.
+    trends = trends or _trend(results, [point.pub for point in judged], "PUB", "Fidelity by PUB")
+    return [Figure(chart, "Fidelity", caption), *trends]
 
 
-_DEPTH = ("ISA circuit depth", "Fidelity by depth")
-_SIZE = ("gates on two or more qubits", "Fidelity by size")
-_PUB = ("PUB", "Fidelity by PUB")
-
-
-def _scatter(
-    judged: Sequence[Sample], values: Sequence[float], xs: Sequence[int], axis: str, title: str
-) -> Picture | None:
-    """Fidelity against something of each circuit; None where it hardly varies."""
+def _trend(results: WorkloadResults, xs: Sequence[int], axis: str, title: str) -> list[Figure]:
+    """Fidelity against a property of the circuits; none where it hardly varies."""
     if len(set(xs)) < 3:
-        return None
-    marks = [
-        Mark(x, fidelity, f"{sample.label}: fidelity {number(fidelity)}, {axis} {x:,}")
-        for sample, fidelity, x in zip(judged, values, xs, strict=True)
+        return []
+    spots = [
+        Spot(x, fidelity, f"{point.label}: fidelity {number(fidelity)}, {axis} {x:,}")
+        for point, fidelity, x in zip(results.judged, results.fidelities, xs, strict=True)
     ]
-    drawing = quality_by(marks, axis, "Hellinger fidelity", f"{title} of {len(marks)} circuits")
-    caption = "Median and middle half in orange." if len(marks) >= 12 else "A point per circuit."
-    return Picture(drawing, title, caption)
+    y_axis = Axis.around("Hellinger fidelity", results.fidelities, margin=0.08, most=1.0)
+    plot = Plot(f"{title} of {len(spots)} circuits", Axis.around(axis, xs, least=0.0), y_axis)
+    draw_spots(plot, [spots], style="point", radius=2 if len(spots) > 120 else 3)
+    draw_trend(plot, spots)
+    caption = "Median and middle half in orange." if len(spots) >= 12 else "A point per circuit."
+    return [Figure(plot.drawing, title, caption)]
 
 
-def _histogram(name: str, sample: Sample) -> Picture:
-    fidelity = "" if sample.fidelity is None else f"fidelity {number(sample.fidelity)}, "
-    where = "" if name == sample.label else f"{sample.label}, "
-    caption = f"{where}{fidelity}{plural(sample.shape.entangling, 'two-qubit gate')}."
-    drawing = outcome_histogram(
-        sample.counts, sample.ideal, f"Outcomes of {sample.label}, measured and ideal: {caption}"
-    )
-    return Picture(drawing, name, caption[:1].upper() + caption[1:])
+def _outcomes(name: str, point: SampledPoint) -> Figure:
+    facts = [] if name == point.label else [point.label]
+    facts += [] if point.fidelity is None else [f"fidelity {number(point.fidelity)}"]
+    facts.append(plural(point.size.entangling, "two-qubit gate"))
+    caption = f"{', '.join(facts)}."
+    label = f"Outcomes of {point.label}, measured and ideal: {caption}"
+    chart = outcome_chart(label, point.counts, point.ideal)
+    return Figure(chart, name, upper_first(caption))
 
 
-def _estimated(measured: Measured) -> Section:
-    estimates, compared = measured.estimates, measured.compared
-    summary = f"{_scope(measured)}, {plural(len(estimates), 'expectation value')}."
-    summary += left_out(measured.num_not_finite)
-    if compared:
-        off = [abs(each.ev - (each.exact or 0.0)) for each in compared]
-        summary += f" They differ from the exact values by {number(median(off))} in the median"
-        sure = [(o, each.std) for o, each in zip(off, compared, strict=True) if each.std > 0]
-        if sure:
-            within = sum(o <= 2 * std for o, std in sure)
-            summary += f"; {within} of {len(sure)} lie within two standard errors"
-        summary += "."
-    else:
-        summary += " Exact values are not known: the circuits are too wide for an exact simulation."
-    panels = _panels(estimates)
-    pictures = [_panel(*panel) for panel in panels[:_MAX_PANELS]]
-    if len(panels) > _MAX_PANELS:
-        summary += f" The first {_MAX_PANELS} of {len(panels)} observables are drawn one by one."
-    if len(compared) > 2:
-        values = [_value(each, 0.0) for each in compared]
-        label = f"{len(values)} measured expectation values against exact ones"
-        caption = "A perfect device is on the diagonal."
-        pictures.insert(
-            0, Picture(values_against_exact(values, label), "Measured against exact", caption)
-        )
-    key = [Key(sign(("line", "error"), ("dot", "value")), "measured, with one standard error")]
-    if compared:
-        key.append(Key(sign(("line", "exact-line"), ("dot", "exact")), "exact"))
-    return Section(measured.workload, summary, tuple(pictures), tuple(key))
+def _against_exact(results: WorkloadResults) -> list[Figure]:
+    spots = [_spot(point, point.exact) for point in results.estimated if point.exact is not None]
+    if len(spots) < 3:
+        return []
+    held = [*extent(spots), *(spot.x for spot in spots)]
+    x_axis, y_axis = Axis.around("exact value", held), Axis.around("measured value", held)
+    label = f"{len(spots)} measured expectation values against exact ones"
+    plot = Plot(label, x_axis, y_axis, grid="xy")
+    plot.line([(x_axis.low, x_axis.low), (x_axis.high, x_axis.high)], "diagonal")
+    spots = [replace(spot, reference=None) for spot in spots]
+    chart = draw_spots(plot, [spots], style="value", radius=2.8, cap=5)
+    return [Figure(chart, "Measured against exact", "A perfect device is on the diagonal.")]
 
 
-def _panels(estimates: Sequence[Estimate]) -> list[tuple[str, list[Estimate]]]:
-    """Estimates by observable where each has several, else all together."""
-    groups: dict[str, list[Estimate]] = defaultdict(list)
-    for estimate in estimates:
-        groups[estimate.observable].append(estimate)
+def _panels(points: Sequence[EstimatedPoint]) -> list[Panel]:
+    """Expectation values by observable where each has several, else all together."""
+    groups: dict[str, list[EstimatedPoint]] = defaultdict(list)
+    for point in points:
+        groups[point.observable].append(point)
     if max(map(len, groups.values())) < 3:
-        return [("All expectation values", list(estimates))]
+        return [("All expectation values", list(points))]
     return list(groups.items())
 
 
-def _panel(observable: str, group: Sequence[Estimate]) -> Picture:
-    pubs = [estimate.pub for estimate in group]
-    is_curve = len({estimate.observable for estimate in group}) == 1
-    if is_curve and len(set(pubs)) == len(pubs):
-        xs, axis = [float(pub) for pub in pubs], "PUB"
-    elif (
-        is_curve and len(set(pubs)) == 1 and all(estimate.setting is not None for estimate in group)
-    ):
-        xs, axis = [estimate.setting or 0.0 for estimate in group], "parameter value"
-    else:
-        xs, axis = [float(k) for k in range(len(group))], "index of the expectation value"
-        is_curve = False
-    values = [_value(estimate, x) for estimate, x in zip(group, xs, strict=True)]
-    title = observable if len(observable) <= 40 else f"{' '.join(observable.split()[:3])} …"
-    terms = group[0].terms if is_curve or group[0].observable == observable else ""
-    drawing = values_along(values, axis, f"{observable} by {axis}", is_curve=is_curve)
+def _panel(name: str, points: Sequence[EstimatedPoint]) -> Figure:
+    pubs = {point.pub for point in points}
+    settings = [point.setting for point in points if point.setting is not None]
+    is_one = len({point.observable for point in points}) == 1
+    xs, axis = [float(k) for k in range(len(points))], "index of the expectation value"
+    join: Literal["references", ""] = ""
+    if is_one and len(pubs) == len(points):
+        xs, axis, join = [float(point.pub) for point in points], "PUB", "references"
+    elif is_one and len(pubs) == 1 and len(settings) == len(points):
+        xs, axis, join = settings, "parameter value", "references"
+    spots = sorted(map(_spot, points, xs), key=lambda spot: spot.x)
+    y_axis = Axis.around("expectation value", extent(spots))
+    plot = Plot(f"{name} by {axis}", Axis.around(axis, xs, margin=0.05), y_axis)
+    chart = draw_spots(plot, [spots], style="value", join=join, radius=2.8, cap=5)
+    title = name if len(name) <= 40 else f"{' '.join(name.split()[:3])} …"
+    terms = points[0].terms if is_one else ""
     caption = "" if title == terms else terms
-    return Picture(drawing, title, caption if len(caption) <= 160 else f"{caption[:158]}…")
+    if len(caption) > _MOST_CAPTION:
+        caption = f"{caption[: _MOST_CAPTION - 2]}…"
+    return Figure(chart, title, caption)
 
 
-def _value(estimate: Estimate, x: float) -> Value:
-    tip = f"{estimate.label}, {estimate.observable}"
-    return Value(x, estimate.ev, estimate.std, estimate.exact, tip)
+def _spot(point: EstimatedPoint, x: float) -> Spot:
+    return Spot(x, point.ev, point.tip, point.error_bar, point.exact)

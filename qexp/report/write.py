@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qexp.archive.schema import ARCHIVE_NAME
+from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME
 from qexp.errors import ArchiveError, ConfigError
-
-PAGE_NAME = "report.html"
-JOURNAL = "journal.jsonl"
-"""What a folder has that is a run's, sealed or not."""
+from qexp.report import PAGE_NAME
 
 
 def write_report(given: Path, output: Path | None = None) -> Path:
@@ -30,7 +27,7 @@ def write_report(given: Path, output: Path | None = None) -> Path:
     from qexp.archive.verify import intact
     from qexp.report.render import render
 
-    if given.is_file() or any((given / name).exists() for name in (ARCHIVE_NAME, JOURNAL)):
+    if given.is_file() or any((given / name).exists() for name in (ARCHIVE_NAME, JOURNAL_NAME)):
         from qexp.report.run_page import run_page
 
         with open_archive(intact(given)) as archive:

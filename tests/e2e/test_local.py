@@ -224,7 +224,7 @@ def test_a_typo_in_the_users_experiment_file_is_refused(cli: Cli):
 def test_the_console_script_is_the_same_program(cli: Cli):
     write_mine(cli)
     folder = cli("--help").folder
-    script = [sys.executable, "-c", "from qexp.cli.job import main; main()"]
+    script = [sys.executable, "-c", "from qexp.__main__ import main; main()"]
     done = subprocess.run(
         [*script, "experiment=mine", "stop_after=plan"],
         cwd=folder,

@@ -17,7 +17,10 @@ RANDOM = "experiment=random_sampling"
         ([RANDOM, "circuits.depth=abc"], "circuits.depth: got 'abc'"),
         ([RANDOM, "circuits.depth=-1"], "circuits.depth: got -1"),
         ([RANDOM, "backend=ibm"], "backend.name: a value is needed"),
-        ([RANDOM, "backend=lest_busy"], "backend=lest_busy: no such choice; allowed: aer, fake"),
+        (
+            [RANDOM, "backend=lest_busy"],
+            "backend=lest_busy: no such choice; did you mean 'least_busy'? allowed: aer",
+        ),
         (["experiment=randm"], "experiment=randm: no such choice; allowed: "),
         ([], "circuits: nothing is declared to run"),
         ([RANDOM, "circuits._target_=nowhere.f"], "circuits._target_: cannot import 'nowhere'"),

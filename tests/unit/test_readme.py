@@ -13,9 +13,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from qexp.cli.main import COMMANDS
-from qexp.config.hydra_setup import open_nodes, register, shipped_root
+from qexp.cli.verbs import VERBS
+from qexp.config.hydra_internals import register
 from qexp.config.load import load
+from qexp.config.overrides import open_nodes
+from qexp.config.paths import shipped_root
 from qexp.core.spec import RunSpec
 
 ROOT = Path(__file__).parents[2]
@@ -78,7 +80,7 @@ def _specs(line: str) -> list[RunSpec]:
 
 @pytest.mark.parametrize(
     "line",
-    sorted({line for line in _command_lines() if line.split()[0] not in ("--help", *COMMANDS)}),
+    sorted({line for line in _command_lines() if line.split()[0] not in ("--help", *VERBS)}),
 )
 def test_every_command_composes_and_validates(line: str, user_folder: Path) -> None:
     specs = _specs(line)

@@ -81,7 +81,7 @@ def imported(code: str, folder: Path, *arguments: str, names: tuple[str, ...] = 
 def test_an_answer_about_the_config_imports_nothing_heavy(
     tmp_path: Path, arguments: list[str], answer: str
 ):
-    code = "from qexp.cli.job import main; main()"
+    code = "from qexp.__main__ import main; main()"
     modules, output = imported(code, tmp_path, *arguments, names=NOT_TO_ANSWER)
     assert answer in output
     assert modules == []
@@ -97,7 +97,7 @@ def test_the_verbs_explain_themselves_with_next_to_nothing(tmp_path: Path, verb:
 
 
 def test_a_refused_config_leaves_no_folder(tmp_path: Path):
-    imported("from qexp.cli.job import main; main()", tmp_path, RANDOM, "circuits.depth=-1")
+    imported("from qexp.__main__ import main; main()", tmp_path, RANDOM, "circuits.depth=-1")
     assert list(tmp_path.iterdir()) in ([], [tmp_path / "outputs"])
     assert not list(tmp_path.glob("outputs/*"))
 

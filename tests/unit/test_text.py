@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qexp.text import format_duration, parse_duration_s, printable
+from qexp.text import format_duration, format_ranges, parse_duration_s, printable
 
 
 @pytest.mark.parametrize(
@@ -98,3 +98,22 @@ def test_the_result_is_one_line_that_any_terminal_takes(text: str) -> None:
     assert shown.isprintable()
     assert shown.encode("utf-8").decode("utf-8") == shown
     assert printable(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("indices", "text"),
+    [
+        ([], ""),
+        ([3], "3"),
+        ([4, 1, 2, 0, 7], "0-2, 4, 7"),
+        (range(0, 40, 2), "0, 2, 4, 6, 8, 10, 12, 14, ... (20 in all)"),
+    ],
+)
+def test_ranges(indices: list[int], text: str) -> None:
+    assert format_ranges(indices) == text
+
+
+@given(st.sets(st.integers(0, 60)))
+def test_ranges_contain_all_indices_and_no_others(indices: set[int]) -> None:
+    parts = [part.partition("-") for part in format_ranges(indices, most=99).split(", ") if part]
+    assert {k for a, _, b in parts for k in range(int(a), int(b or a) + 1)} == indices

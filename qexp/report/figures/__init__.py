@@ -1,1 +1,1 @@
-"""The pictures of a report, each a function from values to a `Drawing`."""
+"""The figures of a report: functions from values to a `Drawing`."""

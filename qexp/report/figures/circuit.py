@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from qexp.report.figures.angles import angle
-from qexp.report.svg import Drawing, text_width
+from qexp.report.figures.svg import Drawing, text_width
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 MAX_QUBITS = 24
 MAX_INSTRUCTIONS = 400
 MAX_LINES = 5
+_LARGEST_DENOMINATOR = 16
 _WIRE = 34.0
 _BOX = 24.0
 _GAP = 8.0
@@ -30,16 +33,7 @@ _NAMES = {
     "u1": "U₁",
     "u2": "U₂",
     "u3": "U₃",
-    "rx": "Rx",
-    "ry": "Ry",
-    "rz": "Rz",
-    "rxx": "Rxx",
-    "ryy": "Ryy",
-    "rzz": "Rzz",
-    "rzx": "Rzx",
-    "p": "P",
-    "u": "U",
-    "r": "R",
+    **{name: name.capitalize() for name in ("rx", "ry", "rz", "rxx", "ryy", "rzz", "rzx")},
     "ecr": "ECR",
     "iswap": "iSWAP",
     "dcx": "DCX",
@@ -59,48 +53,36 @@ class Gate:
 
     Attributes:
         rows: Rows of the qubits it acts on, in the order of its operands.
-        controls: How many of the first of them are controls, and for each whether it is open.
         kind: `"box"`, `"x"`, `"dot"`, `"swap"`, `"measure"`, `"barrier"`.
+        tip: All of it.
         name: Text in the box.
         values: Second line in the box.
+        controls: For each of the first rows that are controls, whether it is open.
         target: For a measurement the classical bit.
-        tip: All of it.
     """
 
     rows: tuple[int, ...]
-    controls: tuple[bool, ...]
     kind: str
-    name: str
-    values: str
-    target: str
     tip: str
-
-    @property
-    def span(self) -> tuple[int, int]:
-        """Its first and last row."""
-        return min(self.rows), max(self.rows)
+    name: str = ""
+    values: str = ""
+    controls: tuple[bool, ...] = ()
+    target: str = ""
 
     @property
     def width(self) -> float:
-        """Width of its box."""
-        if self.kind in ("x", "dot", "swap", "barrier"):
-            return 18.0 if self.kind != "barrier" else 6.0
+        """Width of its symbol."""
+        if self.kind == "box":
+            texts = max(text_width(self.name, 12), text_width(self.values, 8.5))
+            numbered = 9.0 if len(self.rows) - len(self.controls) > 1 else 0.0
+            return max(_BOX, texts + 9 + numbered)
         if self.kind == "measure":
             return 24.0 + (text_width(self.target, 8.5) + 2 if self.target else 0)
-        wide = max(text_width(self.name, 12), text_width(self.values, 8.5))
-        numbered = 9.0 if len(self.rows) - len(self.controls) > 1 else 0.0
-        return max(_BOX, wide + 9 + numbered)
+        return 6.0 if self.kind == "barrier" else 18.0
 
 
-@dataclass
-class _Layer:
-    """Gates at the same x."""
-
-    gates: list[Gate] = field(default_factory=list)
-
-    @property
-    def width(self) -> float:
-        return max(gate.width for gate in self.gates) + _GAP
+Layer = list[Gate]
+"""Gates at the same x."""
 
 
 def draw_circuit(circuit: QuantumCircuit, label: str) -> tuple[Drawing, str]:
@@ -108,33 +90,31 @@ def draw_circuit(circuit: QuantumCircuit, label: str) -> tuple[Drawing, str]:
 
     Args:
         circuit: Any circuit.
-        label: What it is, in words.
+        label: Description for readers who cannot see it.
 
     Returns:
         The drawing, and what it leaves out, `""` for nothing.
     """
     gates, wires, notes = _gates(circuit)
-    layers = _layers(gates, len(wires))
     left = max((text_width(wire, 11) for wire in wires), default=0) + 16
-    lines = _lines(layers, _FOLD - left - 10)[:MAX_LINES]
-    drawn = sum(len(layer.gates) for line in lines for layer in line)
-    if drawn < len(gates) or len(circuit.data) > MAX_INSTRUCTIONS:
-        notes.insert(0, f"the first {drawn:,} of {len(circuit.data):,} instructions")
-    width = max((sum(layer.width for layer in line) for line in lines), default=0) + left + 14
+    lines = _fold(_layers(gates, len(wires)), _FOLD - left - 10)[:MAX_LINES]
+    num_drawn = sum(len(layer) for line in lines for layer in line)
+    if num_drawn < len(gates) or len(circuit.data) > MAX_INSTRUCTIONS:
+        notes.insert(0, f"the first {num_drawn:,} of {len(circuit.data):,} instructions")
+    lengths = [sum(map(_layer_width, line)) for line in lines]
     high = len(wires) * _WIRE + _LINE_GAP
-    draw = Drawing(width, max(1, len(lines)) * high - _LINE_GAP + 8, label, "circuit")
-    for number, line in enumerate(lines):
+    height = max(1, len(lines)) * high - _LINE_GAP + 8
+    draw = Drawing(max(lengths, default=0) + left + 14, height, label, "circuit")
+    for number, (line, length) in enumerate(zip(lines, lengths, strict=True)):
         top = number * high + _WIRE / 2 + 2
-        long = sum(layer.width for layer in line)
         for row, wire in enumerate(wires):
             y = top + row * _WIRE
             draw.text(left - 10, y + 4, wire, "wire-name", "end")
-            draw.line(left - 4, y, left + long + 6, y, "wire")
-        x = left + 2
-        for layer in line:
-            for gate in layer.gates:
-                _draw(draw, gate, x + (layer.width - _GAP) / 2 + _GAP / 2, top)
-            x += layer.width
+            draw.line(left - 4, y, left + length + 6, y, "wire")
+        starts = accumulate(map(_layer_width, line), initial=left + 2)
+        for start, layer in zip(starts, line, strict=False):
+            for gate in layer:
+                _draw_gate(draw, gate, start + _layer_width(layer) / 2, top)
     return draw, "; ".join(notes)
 
 
@@ -147,48 +127,57 @@ def _gates(circuit: QuantumCircuit) -> tuple[list[Gate], list[str], list[str]]:
     if len(acting) > MAX_QUBITS:
         notes.append(f"the first {MAX_QUBITS} of {len(acting):,} qubits")
         acting = acting[:MAX_QUBITS]
-    row_of = {qubit: row for row, qubit in enumerate(acting)}
+    row_of = {circuit.qubits[qubit]: row for row, qubit in enumerate(acting)}
     bits = {bit: k for k, bit in enumerate(circuit.clbits)}
     gates = []
     for item in data:
-        operands = [position[qubit] for qubit in item.qubits]
-        rows = tuple(row_of[q] for q in operands if q in row_of)
-        # A gate of which a part is not shown would be drawn as another one.
-        if rows and (len(rows) == len(operands) or item.name == "barrier"):
+        rows = tuple(row_of[qubit] for qubit in item.qubits if qubit in row_of)
+        # A gate of which only a part is shown would look like another one.
+        if rows and (len(rows) == len(item.qubits) or item.name == "barrier"):
             gates.append(_gate(item, rows, [bits[bit] for bit in item.clbits]))
-    is_physical = circuit.layout is not None
-    wires = [f"Q{qubit}" if is_physical else f"q{qubit}" for qubit in acting]
-    return gates, wires, notes
+    prefix = "q" if circuit.layout is None else "Q"
+    return gates, [f"{prefix}{qubit}" for qubit in acting], notes
 
 
 def _gate(item: Any, rows: tuple[int, ...], bits: Sequence[int]) -> Gate:
-    operation = item.operation
-    name = operation.name
-    values = ", ".join(angle(value) for value in operation.params[:3] if _is_number(value))
+    operation, name = item.operation, item.operation.name
+    values = ", ".join(
+        angle_text(value) for value in getattr(operation, "params", ())[:3] if _is_number(value)
+    )
     tip = f"{name}({values})" if values else name
-    if name == "barrier":
-        return Gate(rows, (), "barrier", "", "", "", tip)
     if name == "measure":
-        return Gate(rows, (), "measure", "", "", str(bits[0]), f"measured into bit {bits[0]}")
-    if name == "swap":
-        return Gate(rows, (), "swap", "", "", "", tip)
-    controls = int(getattr(operation, "num_ctrl_qubits", 0) or 0)
-    if not 0 < controls < len(rows):
+        return Gate(rows, name, f"measured into bit {bits[0]}", target=str(bits[0]))
+    if name in ("barrier", "swap"):
+        return Gate(rows, name, tip)
+    num_controls = int(getattr(operation, "num_ctrl_qubits", 0) or 0)
+    if not 0 < num_controls < len(rows):
         shown = _NAMES.get(name) or _cut(getattr(operation, "label", None) or _title(name))
-        return Gate(rows, (), "box", shown, values, "", tip)
-    state = int(operation.ctrl_state)
-    is_open = tuple(not state >> k & 1 for k in range(controls))
-    base = operation.base_gate.name
+        return Gate(rows, "box", tip, shown, values)
+    state, base = int(operation.ctrl_state), operation.base_gate.name
     kind = {"x": "x", "z": "dot", "swap": "swap"}.get(base, "box")
-    return Gate(rows, is_open, kind, _NAMES.get(base) or _cut(_title(base)), values, "", tip)
+    shown = _NAMES.get(base) or _cut(_title(base))
+    is_open = tuple(not state >> k & 1 for k in range(num_controls))
+    return Gate(rows, kind, tip, shown, values, is_open)
+
+
+def angle_text(value: Any) -> str:
+    """Format a parameter: `π/2`, `−3π/4`, `0.79`, or an expression, cut where it is long."""
+    if not isinstance(value, int | float):
+        return _cut(str(value), 12)
+    share = Fraction(value / math.pi).limit_denominator(_LARGEST_DENOMINATOR)
+    text = f"{abs(value):.3g}"
+    if share and abs(float(share) * math.pi - value) < 1e-9:
+        top, bottom = abs(share.numerator), share.denominator
+        text = f"{'' if top == 1 else top}π{'' if bottom == 1 else f'/{bottom}'}"
+    return f"−{text}" if value < 0 else text
 
 
 def _title(name: str) -> str:
     return name.upper() if len(name) <= 2 else name
 
 
-def _cut(name: str) -> str:
-    return name if len(name) <= 14 else f"{name[:13]}…"
+def _cut(name: str, most: int = 14) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _is_number(value: Any) -> bool:
@@ -197,51 +186,51 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | ParameterExpression)
 
 
-def _layers(gates: Sequence[Gate], num_rows: int) -> list[_Layer]:
+def _layers(gates: Sequence[Gate], num_rows: int) -> list[Layer]:
     """As far left as the rows that each gate spans allow."""
-    layers: list[_Layer] = []
+    layers: list[Layer] = []
     reached = [0] * num_rows
     for gate in gates:
-        first, last = gate.span
-        at = max(reached[first : last + 1])
+        first, stop = min(gate.rows), max(gate.rows) + 1
+        at = max(reached[first:stop])
         if at == len(layers):
-            layers.append(_Layer())
-        layers[at].gates.append(gate)
-        reached[first : last + 1] = [at + 1] * (last + 1 - first)
+            layers.append([])
+        layers[at].append(gate)
+        reached[first:stop] = [at + 1] * (stop - first)
     return layers
 
 
-def _lines(layers: Sequence[_Layer], width: float) -> list[list[_Layer]]:
-    lines: list[list[_Layer]] = [[]]
+def _layer_width(layer: Layer) -> float:
+    return max(gate.width for gate in layer) + _GAP
+
+
+def _fold(layers: Sequence[Layer], width: float) -> list[list[Layer]]:
+    lines: list[list[Layer]] = [[]]
     used = 0.0
     for layer in layers:
-        if lines[-1] and used + layer.width > width:
+        if lines[-1] and used + _layer_width(layer) > width:
             lines.append([])
             used = 0.0
         lines[-1].append(layer)
-        used += layer.width
+        used += _layer_width(layer)
     return lines
 
 
-def _draw(draw: Drawing, gate: Gate, x: float, top: float) -> None:
-    first, last = gate.span
+def _draw_gate(draw: Drawing, gate: Gate, x: float, top: float) -> None:
     y_of = [top + row * _WIRE for row in gate.rows]
     if gate.kind == "barrier":
         for y in y_of:
             draw.line(x, y - _WIRE / 2 + 2, x, y + _WIRE / 2 - 2, "barrier")
         return
-    if last > first and (gate.controls or gate.kind == "swap"):
-        draw.line(x, top + first * _WIRE, x, top + last * _WIRE, "link")
+    if len(y_of) > 1 and (gate.controls or gate.kind == "swap"):
+        draw.line(x, min(y_of), x, max(y_of), "link")
     for y, is_open in zip(y_of, gate.controls, strict=False):
         draw.circle(x, y, 4, "control-open" if is_open else "control", gate.tip)
-    _draw_targets(draw, gate, x, y_of[len(gate.controls) :])
-
-
-def _draw_targets(draw: Drawing, gate: Gate, x: float, targets: Sequence[float]) -> None:
+    targets = y_of[len(gate.controls) :]
+    y = targets[0]
     if gate.kind == "dot":
-        draw.circle(x, targets[0], 4, "control", gate.tip)
+        draw.circle(x, y, 4, "control", gate.tip)
     elif gate.kind == "x":
-        y = targets[0]
         draw.circle(x, y, 8, "target", gate.tip)
         draw.line(x - 8, y, x + 8, y, "cross")
         draw.line(x, y - 8, x, y + 8, "cross")
@@ -250,43 +239,36 @@ def _draw_targets(draw: Drawing, gate: Gate, x: float, targets: Sequence[float])
             draw.line(x - 5, y - 5, x + 5, y + 5, "cross")
             draw.line(x - 5, y + 5, x + 5, y - 5, "cross")
     elif gate.kind == "measure":
-        _meter(draw, gate, x, targets[0])
+        _draw_meter(draw, gate, x - gate.width / 2, y)
     else:
-        _box(draw, gate, x, targets)
+        _draw_box(draw, gate, x, targets)
 
 
-def _box(draw: Drawing, gate: Gate, x: float, targets: Sequence[float]) -> None:
+def _draw_box(draw: Drawing, gate: Gate, x: float, targets: Sequence[float]) -> None:
     low, high = min(targets), max(targets)
-    wide, numbered = gate.width, len(targets) > 1
+    is_numbered = len(targets) > 1
+    boxes = [(low, high)]
     if len(targets) == 2 and high - low > _WIRE * 1.5:
         # Wires between the two stay visible.
         draw.line(x, low, x, high, "link")
-        for number, y in enumerate(targets):
-            draw.rect(x - wide / 2, y - _BOX / 2, wide, _BOX, "gate", gate.tip, 3)
-            draw.text(x - wide / 2 + 3, y + 3, str(number), "operand")
-            _name(draw, gate, x + 4, y)
-        return
-    draw.rect(x - wide / 2, low - _BOX / 2, wide, high - low + _BOX, "gate", gate.tip, 3)
-    if numbered:
-        for number, y in enumerate(targets):
-            draw.text(x - wide / 2 + 3, y + 3, str(number), "operand")
-    _name(draw, gate, x + (4.0 if numbered else 0.0), (low + high) / 2)
-
-
-def _name(draw: Drawing, gate: Gate, x: float, y: float) -> None:
-    if gate.values:
-        draw.text(x, y - 0.5, gate.name, "gate-name", "middle")
-        draw.text(x, y + 9, gate.values, "gate-value", "middle")
-    else:
-        draw.text(x, y + 4.2, gate.name, "gate-name", "middle")
-
-
-def _meter(draw: Drawing, gate: Gate, x: float, y: float) -> None:
+        boxes = [(y, y) for y in targets]
     left = x - gate.width / 2
+    for start, stop in boxes:
+        height = stop - start + _BOX
+        draw.rect(left, start - _BOX / 2, gate.width, height, "gate", gate.tip, 3)
+    if is_numbered:
+        for number, y in enumerate(targets):
+            draw.text(left + 3, y + 3, str(number), "operand")
+    for start, stop in boxes:
+        middle, y = x + (4.0 if is_numbered else 0.0), (start + stop) / 2
+        draw.text(middle, y - 0.5 if gate.values else y + 4.2, gate.name, "gate-name", "middle")
+        if gate.values:
+            draw.text(middle, y + 9, gate.values, "gate-value", "middle")
+
+
+def _draw_meter(draw: Drawing, gate: Gate, left: float, y: float) -> None:
     middle = left + 12
     draw.rect(left, y - 11, 24, 22, "meter", gate.tip, 3)
-    draw.curve(
-        f"M{middle - 7:.1f} {y + 5:.1f}A7 7 0 0 1 {middle + 7:.1f} {y + 5:.1f}", "meter-line"
-    )
+    draw.arc((middle - 7, y + 5), 7, (middle + 7, y + 5), "meter-line")
     draw.line(middle, y + 5, middle + 5, y - 5, "meter-line")
     draw.text(left + 26, y - 4, gate.target, "bit-name")

@@ -5,25 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from qexp.report.axes import WIDE, Axis, Plot
-from qexp.report.svg import Drawing, text_width
-from qexp.report.text import seconds
+from qexp.report.figures.plot import WIDE, WIDE_TEXT, Axis, Plot
+from qexp.report.figures.svg import Drawing, text_width
 
+MAX_ROWS = 240
+"""Jobs that are drawn."""
 _LEAST_PX = 1.5
-_MAX_ROWS = 240
+_NOTE_TEXT = 8.0
+
+Period = tuple[float, float]
+"""From when to when, in seconds since the figure's origin."""
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One job; all times in seconds since the picture's origin.
+    """One job.
 
     Attributes:
-        name: Shown at its row.
-        note: Shown after its bar.
-        tip: All that is known of it.
-        created: When it was submitted.
-        running: When it began to run, None if it never did or that is not known.
-        finished: When it ended.
+        name: Text left of its row.
+        note: Text right of its row, where there is room.
+        tip: Text that is shown when it is pointed at.
+        queued: From its submission to its start, or to its end where it never ran.
+        running: From its start to its end, or None.
         spans: When the QPU worked on it.
         is_failed: Whether it has no result.
     """
@@ -31,98 +34,78 @@ class Bar:
     name: str
     note: str
     tip: str
-    created: float
-    running: float | None
-    finished: float
-    spans: tuple[tuple[float, float], ...]
+    queued: Period
+    running: Period | None
+    spans: tuple[Period, ...]
     is_failed: bool
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """A batch: from when it was opened to when it was closed, in seconds."""
-
-    name: str
-    start: float
-    stop: float
-
-
-def merged(spans: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
-    """Spans of time, those that touch or overlap as one."""
-    found: list[tuple[float, float]] = []
-    for start, stop in sorted(spans):
-        if found and start <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], stop))
+def merge_periods(periods: Iterable[Period]) -> tuple[Period, ...]:
+    """Join periods that touch or overlap."""
+    merged: list[Period] = []
+    for start, stop in sorted(periods):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], stop))
         else:
-            found.append((start, stop))
-    return tuple(found)
+            merged.append((start, stop))
+    return tuple(merged)
 
 
-def time_line(
-    bars: Sequence[Bar], batches: Sequence[Stretch], origin: str, label: str, width: float = WIDE
+def draw_time_line(
+    label: str, origin: str, bars: Sequence[Bar], batches: Sequence[Period]
 ) -> Drawing:
-    """One row per job, in order; batches are bands behind them.
+    """Draw one row per job, in order, over a band for each batch.
 
     Args:
-        bars: The jobs; beyond 240 only that many are drawn.
-        batches: The batches.
-        origin: What time 0 is.
-        label: What it shows, in words.
-        width: Natural width of the drawing.
+        label: Description for readers who cannot see it.
+        origin: Time 0, as text.
+        bars: The jobs; the first `MAX_ROWS` are drawn.
+        batches: When each batch was open.
     """
-    bars = bars[:_MAX_ROWS]
-    is_wide = width > 500
-    row = 20.0 if len(bars) <= 24 else max(4.0, 480 / len(bars))
-    is_named = row >= 11
-    end = max([bar.finished for bar in bars] + [batch.stop for batch in batches] + [1e-3])
-    unit, name = _unit(end)
-    notes = [bar.note for bar in bars] if is_wide and is_named else []
-    left = max((text_width(bar.name, 10.5) for bar in bars), default=0) + 14 if is_named else 12
-    right = max((text_width(note, 10.5) for note in notes), default=0) + 14
+    bars = bars[:MAX_ROWS]
+    height = 19.0 if len(bars) <= 24 else max(4.0, 400 / len(bars))
+    is_named = height >= 14
+    end = max([(bar.running or bar.queued)[1] for bar in bars] + [b[1] for b in batches] + [1e-3])
+    unit, unit_name = _unit(end)
+    notes = [bar.note for bar in bars] if is_named else []
+    names = [(k + 0.5, bar.name) for k, bar in enumerate(bars)] if is_named else []
     top = 26 if batches else 10
     plot = Plot(
         label,
-        Axis(f"{name} since {origin}", 0, end / unit * 1.005),
-        Axis("", 0, 1, ticks=()),
-        width=width,
-        height=top + row * len(bars) + 50,
-        left=left,
-        right=max(right, 12),
+        Axis(f"{unit_name} since {origin}", 0, end / unit * 1.005),
+        Axis("", len(bars), 0, ticks=names),
+        width=WIDE,
+        height=top + height * len(bars) + 50,
+        right=max([text_width(note, _NOTE_TEXT) for note in notes], default=0) + 16,
         top=top,
         bottom=46,
-        x_grid=True,
+        grid="x",
     )
-    draw = plot.drawing
-    for k, batch in enumerate(batches):
-        x1, x2 = plot.x(batch.start / unit), plot.x(batch.stop / unit)
-        wide = max(x2 - x1, 2)
-        draw.rect(x1, top - 4, wide, row * len(bars) + 6, "batch", batch.name)
-        text = batch.name if text_width(batch.name, 10.5) < wide else f"{k + 1}"
-        if text_width(text, 10.5) < wide:
-            draw.text(x1 + 4, top - 9, text, "tick")
+    for k, (start, stop) in enumerate(batches, start=1):
+        name = f"batch {k}"
+        band = (start / unit, -4 / height), (stop / unit, len(bars) + 2 / height)
+        plot.box(*band, "batch", name, least=2)
+        room = plot.x(stop / unit) - plot.x(start / unit)
+        text = name if text_width(name, WIDE_TEXT) < room else str(k)
+        if text_width(text, WIDE_TEXT) < room:
+            plot.drawing.text(plot.x(start / unit) + 4, top - 9, text, "tick")
     for k, bar in enumerate(bars):
-        y, thick = top + k * row + row * 0.14, row * 0.72
-        if is_named:
-            draw.text(left - 7, y + thick / 2 + 3.5, bar.name, "tick", "end")
-        _draw_bar(plot, bar, unit, y, thick)
+        _draw_bar(plot, k, bar, unit)
         if notes:
-            x = width - right + 10
-            draw.text(x, y + thick / 2 + 3.5, bar.note, "tick failed" if bar.is_failed else "tick")
-    return draw
+            name = "tick aside failed" if bar.is_failed else "tick aside"
+            plot.drawing.text(plot.right + 8, plot.y(k + 0.5) + 3.5, bar.note, name)
+    return plot.drawing
 
 
-def _draw_bar(plot: Plot, bar: Bar, unit: float, y: float, thick: float) -> None:
-    def block(start: float, stop: float, name: str, inset: float) -> None:
-        x1, x2 = plot.x(start / unit), plot.x(stop / unit)
-        wide = max(x2 - x1, _LEAST_PX)
-        plot.drawing.rect(x1, y + inset, wide, thick - 2 * inset, name, bar.tip)
-
-    begun = bar.finished if bar.running is None else bar.running
-    block(bar.created, begun, "queued-failed" if bar.is_failed else "queued", thick * 0.28)
+def _draw_bar(plot: Plot, row: int, bar: Bar, unit: float) -> None:
+    failed = "-failed" if bar.is_failed else ""
+    blocks = [(bar.queued, f"queued{failed}", 0.34)]
     if bar.running is not None:
-        block(bar.running, bar.finished, "run-failed" if bar.is_failed else "running", 0)
-    for start, stop in bar.spans:
-        block(start, stop, "span", thick * 0.24)
+        blocks.append((bar.running, f"running{failed}", 0.14))
+    blocks += [(span, "span", 0.31) for span in bar.spans]
+    for (start, stop), name, inset in blocks:
+        corners = (start / unit, row + inset), (stop / unit, row + 1 - inset)
+        plot.box(*corners, name, bar.tip, least=_LEAST_PX)
 
 
 def _unit(longest_s: float) -> tuple[float, str]:
@@ -131,12 +114,3 @@ def _unit(longest_s: float) -> tuple[float, str]:
     if longest_s < 180:
         return 1.0, "seconds"
     return (60.0, "minutes") if longest_s < 3 * 3600 else (3600.0, "hours")
-
-
-def waited(bar: Bar) -> str:
-    """How long a job was queued and ran, in words."""
-    begun = bar.finished if bar.running is None else bar.running
-    queued = f"queued {seconds(max(0.0, begun - bar.created))}"
-    if bar.running is None:
-        return queued
-    return f"{queued}, ran {seconds(max(0.0, bar.finished - bar.running))}"

@@ -1,4 +1,4 @@
-"""An analysis is made, checked and stored; what it does wrong is one line."""
+"""An analysis is made, checked and stored; each of its errors is one line."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _damaged(run: qexp.Archive) -> None:
         (_unsuitable, AnalysisError, "it needs more shots"),
     ],
 )
-def test_what_goes_wrong_is_one_line_with_its_name(
+def test_an_error_is_one_line_with_the_name_of_the_analysis(
     run: qexp.Archive, caplog: pytest.LogCaptureFixture, function, kind, message: str
 ) -> None:
     with caplog.at_level(logging.ERROR), pytest.raises(kind) as raised:

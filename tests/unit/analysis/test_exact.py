@@ -75,7 +75,7 @@ def test_qubits_without_gates_cost_nothing() -> None:
         ),
     ],
 )
-def test_what_has_no_statevector_has_no_distribution(build, reason: str) -> None:
+def test_a_circuit_without_a_statevector_has_no_distribution(build, reason: str) -> None:
     circuit = QuantumCircuit(3, 1)
     build(circuit)
     assert ideal_probabilities(circuit, max_qubits=2) is None
@@ -85,7 +85,7 @@ def test_what_has_no_statevector_has_no_distribution(build, reason: str) -> None
 
 @pytest.mark.parametrize("what", ["reset", "initialize", "measure"])
 @pytest.mark.parametrize("depth", [1, 2])
-def test_what_collapses_within_an_instruction_is_not_exact(what: str, depth: int) -> None:
+def test_a_collapse_inside_an_instruction_is_not_exact(what: str, depth: int) -> None:
     within = QuantumCircuit(1, name="within")
     if what == "measure":
         within.add_register(ClassicalRegister(1))

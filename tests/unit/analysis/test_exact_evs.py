@@ -94,7 +94,7 @@ def test_wide_circuits_are_left_out_and_samplers_refused(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("std", [0.0, np.nan])
-def test_values_without_standard_errors_are_said_to_be(tmp_path: Path, std: float) -> None:
+def test_values_without_standard_errors_are_named(tmp_path: Path, std: float) -> None:
     pair = ((QuantumCircuit(1), ["Z", "X"]), estimated([0.8, 0.1], [std, std]))
     found = exact_evs(run_of(tmp_path, {"main": [pair]}))
     assert found.attrs["summary"].endswith("of 0 terms, no standard error is above 0")

@@ -14,7 +14,7 @@ from qiskit.quantum_info import hellinger_fidelity
 
 from qexp.analysis.exact import Distribution, distribution, ideal_probabilities
 from qexp.analysis.ideal import compare, ideal
-from qexp.compare.distances import total_variation
+from qexp.analysis.pubs import workload_pubs
 from qexp.errors import AnalysisError
 from tests.unit.analysis.runs import measured, run_of, sampled
 
@@ -42,7 +42,8 @@ def test_measures_are_those_of_their_definitions(tmp_path: Path) -> None:
     found = ideal(run)
     p = {"00": 0.5, "11": 0.5}
     assert float(found.hellinger_fidelity[0]) == pytest.approx(hellinger_fidelity(counts, p))
-    assert float(found.tvd[0]) == pytest.approx(total_variation(counts, p))
+    # Half of abs(0.5 - 0.5) + abs(0.3 - 0.5) + 0.2
+    assert float(found.tvd[0]) == pytest.approx(0.2)
     # 4 (0.5 0.5 + 0.3 0.5) - 1, of 4 (0.5^2 + 0.5^2) - 1
     assert float(found.xeb[0]) == pytest.approx(0.6)
     assert float(found.xeb_perfect[0]) == pytest.approx(1.0)
@@ -91,6 +92,19 @@ def test_a_perfect_device_gives_what_is_stated_for_one() -> None:
     assert bias == pytest.approx(15 / 2000, rel=0.2)
 
 
+def test_measures_without_samples_are_the_same(tmp_path: Path) -> None:
+    pair = (measured(bell()), sampled({"00": 500, "11": 300, "01": 200}))
+    run = run_of(tmp_path, {"main": [pair, pair, (measured(bell()), None)]})
+    (second,) = workload_pubs(run, "main", [1])
+    sample = second.only_sample()
+    assert second.place == ("main", 1)
+    assert sample is not None
+    plain = compare(sample.counts, distribution(sample.circuit))
+    assert set(plain) == {"hellinger_fidelity", "tvd", "xeb", "num_qubits", "shots"}
+    for name, value in plain.items():
+        assert float(ideal(run)[name][1]) == value
+
+
 def test_an_idle_measured_qubit_counts_for_the_cross_entropy() -> None:
     exact = Distribution(np.array([0.5, 0.5]), ((0,),), 2, 2)
     found = compare({"00": 50, "01": 50}, exact, 2, np.random.default_rng(0))
@@ -110,7 +124,7 @@ def test_parameter_sets_are_averaged(tmp_path: Path) -> None:
     assert int(found.shots[0]) == 4
 
 
-def test_what_cannot_be_compared_says_why(tmp_path: Path) -> None:
+def test_a_circuit_that_cannot_be_compared_has_a_reason(tmp_path: Path) -> None:
     reset = QuantumCircuit(2)
     reset.h(0)
     reset.reset(0)
@@ -140,7 +154,7 @@ def test_every_workload_that_suits_is_compared(tmp_path: Path) -> None:
         ideal(run, workload="c")
 
 
-def test_it_is_the_same_every_time(tmp_path: Path) -> None:
+def test_the_result_is_the_same_every_time(tmp_path: Path) -> None:
     run = run_of(tmp_path, {"main": [(volume(k), sampled({"0000": 30})) for k in range(3)]})
     assert ideal(run).identical(ideal(run))
 

@@ -85,7 +85,7 @@ def test_a_perfect_run_does_not_decay(tmp_path: Path) -> None:
     assert float(found.p_std) < 0.01
 
 
-def test_what_cannot_be_fitted_is_said(tmp_path: Path) -> None:
+def test_a_run_that_cannot_be_fitted_says_why(tmp_path: Path) -> None:
     single = survival(run_of(tmp_path / "1", {"main": [*mirrors(0.9)][:1]}))
     assert np.isnan(single.p)
     assert single.attrs["summary"].startswith("no fit: there are fewer different depths")

@@ -43,7 +43,7 @@ def test_errors_are_one_line_and_end_nothing() -> None:
 
 def test_the_error_of_an_archive_is_raised_here() -> None:
     with pytest.raises(ArchiveError, match="/absent"):
-        call_apart("qexp.listing.summary:summarise", "/absent", 60)
+        call_apart("qexp.cli.show:render", "/absent", 60, "json", "80")
 
 
 def test_what_never_ends_is_stopped_and_what_it_said_is_kept(

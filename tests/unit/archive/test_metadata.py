@@ -16,7 +16,7 @@ from qexp.archive.store import RunStore
 from qexp.cli.main import main
 from qexp.config.schema import CreatorNode, FundingNode, MetadataNode, Node, PublisherNode
 from qexp.errors import ArchiveError
-from qexp.listing.summary import summarise
+from qexp.listing.read import summarise_sealed
 from tests.unit.archive.samples import (
     header,
     outcome,
@@ -69,7 +69,7 @@ def test_another_shape_is_refused_in_one_line(tmp_path: Path, metadata: Any, mes
         _ = run.metadata
     assert "\n" not in str(caught.value)
     with pytest.raises(ArchiveError, match=message):
-        list(summarise(str(path)))
+        summarise_sealed(path)
 
 
 @pytest.mark.parametrize("metadata", [None, {}, {"title": None, "creators": None}, {"later": [1]}])

@@ -1,44 +1,77 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from qiskit import ClassicalRegister, QuantumCircuit
 from qiskit.circuit import Clbit, Parameter
 
-from qexp.circuits.files import find, read, sampled
+from qexp.circuits.files import load_circuits
 from qexp.errors import ConfigError
 
 
-def prepared(circuit: QuantumCircuit) -> QuantumCircuit:
-    return sampled(circuit, family="qasm", path=Path("circuits/a.qasm"), content=b"text")
-
-
-def test_files_are_sorted_and_folders_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+def prepared(circuit: QuantumCircuit) -> QuantumCircuit:
+    """The only circuit of the only file."""
+    Path("circuits").mkdir()
+    Path("circuits/a.qasm").write_bytes(b"text")
+    (loaded,) = load_circuits("circuits/*.qasm", "qasm", lambda _path, _content: [circuit])
+    assert loaded is circuit
+    return circuit
+
+
+def found(pattern: str) -> Sequence[Path]:
+    """The files that a glob matches."""
+    paths: list[Path] = []
+
+    def parse(path: Path, content: bytes) -> list[QuantumCircuit]:
+        assert content == b""
+        paths.append(path)
+        return []
+
+    assert list(load_circuits(pattern, "qasm", parse)) == []
+    return paths
+
+
+def test_files_are_sorted_and_folders_left_out(tmp_path: Path) -> None:
     (tmp_path / "deep" / "folder.qasm").mkdir(parents=True)
     for name in ("b.qasm", "deep/a.qasm", "a.qasm", "a.txt"):
         (tmp_path / name).touch()
-    assert find("*.qasm") == [Path("a.qasm"), Path("b.qasm")]
-    assert find("**/*.qasm") == [Path("a.qasm"), Path("b.qasm"), Path("deep/a.qasm")]
-    assert find(str(tmp_path / "b.qasm")) == [tmp_path / "b.qasm"]
+    assert found("*.qasm") == [Path("a.qasm"), Path("b.qasm")]
+    assert found("**/*.qasm") == [Path("a.qasm"), Path("b.qasm"), Path("deep/a.qasm")]
+    assert found(str(tmp_path / "b.qasm")) == [tmp_path / "b.qasm"]
 
 
-def test_a_glob_without_match_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_glob_without_match_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"circuits\.files: 'no/\*\.qasm' matches no file"
     ) as info:
-        find("no/*.qasm")
+        found("no/*.qasm")
     assert str(tmp_path) in str(info.value)
     assert "\n" not in str(info.value)
 
 
-def test_a_file_that_vanished_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read: No such file"):
-        read(tmp_path / "gone.qasm")
+def test_a_file_that_vanished_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.qasm").touch()
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (path.parent / "gone").open("rb").read())
+    with pytest.raises(ConfigError, match=r"'a\.qasm' cannot be read: No such file"):
+        found("*.qasm")
+
+
+def test_circuits_are_numbered_over_all_files(tmp_path: Path) -> None:
+    for name in ("b.qpy", "a.qpy"):
+        (tmp_path / name).touch()
+
+    def parse(path: Path, _content: bytes) -> list[QuantumCircuit]:
+        return [QuantumCircuit(1, name=path.stem), QuantumCircuit(1, name="x")]
+
+    names = [circuit.name for circuit in load_circuits("*.qpy", "qpy", parse)]
+    assert names == ["a_0000", "x_0001", "b_0002", "x_0003"]
 
 
 def test_a_circuit_without_classical_bits_is_measured() -> None:
@@ -69,7 +102,7 @@ def test_a_measurement_within_control_flow_counts() -> None:
 def test_unbound_parameters_are_refused() -> None:
     circuit = QuantumCircuit(1, name="ansatz")
     circuit.rx(Parameter("a"), 0)
-    with pytest.raises(ConfigError, match=r"'circuits/a\.qasm', circuit 'ansatz': unbound"):
+    with pytest.raises(ConfigError, match=r"'circuits/a\.qasm', circuit 'ansatz_0000': unbound"):
         prepared(circuit)
 
 

@@ -1,7 +1,8 @@
-"""`python -m qexp analyse`: results, and one line for everything that is wrong."""
+"""`python -m qexp analyse`: results, and one line for every error."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,6 +79,14 @@ def test_a_summary_does_not_steer_the_terminal(folder: Path, capsys) -> None:
     assert r"mine: 1 \x1b[31m\x9b\u202ejobs" in told
 
 
+def test_json_lists_the_analyses_that_were_made(folder: Path, capsys) -> None:
+    assert analyse(folder, "--json") == 2
+    (ghz,) = json.loads(capsys.readouterr().out)
+    assert ghz["name"] == "ghz"
+    assert ghz["summary"].startswith("2 qubits: population 0.9000 ± 0.0300")
+    assert ghz["path"] == str(folder / "analysis" / "ghz.nc")
+
+
 def test_any_choice_by_name_with_settings(folder: Path, capsys) -> None:
     before = (folder / "run.h5").read_bytes()
     assert analyse(folder, "ideal", "resamples=5") == 0
@@ -94,7 +103,7 @@ def test_any_choice_by_name_with_settings(folder: Path, capsys) -> None:
         (
             ["run", "ideel"],
             2,
-            "analysis=ideel: no such choice; allowed: bad, exact_evs, ghz, heavy",
+            "analysis=ideel: no such choice; did you mean 'ideal'? allowed: bad, exact",
         ),
         (["run", "ideal", "max_qubit=3"], 2, "analysis.ideal.max_qubit: unknown key; did you mean"),
         (["run", "exact_evs"], 2, "analysis 'exact_evs': it needs an estimator workload, and the "),

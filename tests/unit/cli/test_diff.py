@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from qexp.cli.main import main
+from tests.unit.cli.conftest import Command
 from tests.unit.compare.runs import sampled, write
 
 
@@ -18,53 +18,48 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {name: str(folder / name) for name in "abc"}
 
 
-def ended(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as exit_:
-        main(["diff", *arguments])
-    assert isinstance(exit_.value.code, int)
-    return exit_.value.code
-
-
 @pytest.mark.parametrize(("other", "code"), [("a", 0), ("b", 0), ("c", 1)])
-def test_the_exit_code_as_gits(runs: dict[str, str], other: str, code: int) -> None:
-    assert ended(runs["a"], runs[other]) == 0
+def test_the_exit_code_is_like_that_of_git_diff(
+    runs: dict[str, str], command: Command, other: str, code: int
+) -> None:
+    assert command("diff", runs["a"], runs[other]).code == 0
     # Noise is no difference, another seed is one.
-    assert ended(runs["a"], runs[other], "--exit-code") == code
+    assert command("diff", runs["a"], runs[other], "--exit-code").code == code
 
 
-def test_json(runs: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert ended(runs["a"], runs["b"], "--json", "--alpha", "0.02") == 0
-    plain = json.loads(capsys.readouterr().out)
+def test_json(runs: dict[str, str], command: Command) -> None:
+    done = command("diff", runs["a"], runs["b"], "--json", "--alpha", "0.02")
+    plain = json.loads(done.out)
+    assert done.code == 0
     assert (plain["data"]["verdict"], plain["data"]["alpha"]) == ("compatible", 0.02)
 
 
 def test_a_config_of_aliases_is_refused_in_one_line(
-    runs: dict[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+    runs: dict[str, str], command: Command, tmp_path: Path
 ) -> None:
     lines = ["a0: &a0 [x]"]
     lines += [f"a{k + 1}: &a{k + 1} [{', '.join([f'*a{k}'] * 10)}]" for k in range(12)]
     write(tmp_path, [sampled(1)], config_yaml="\n".join(lines))
-    assert ended(runs["a"], str(tmp_path)) == 5
-    printed = capsys.readouterr()
-    assert printed.err.count("\n") == 1
-    assert f"{tmp_path}/run.h5: The recorded config is not valid YAML: aliases" in printed.err
+    done = command("diff", runs["a"], tmp_path)
+    assert done.code == 5
+    assert done.err.count("\n") == 1
+    assert f"{tmp_path}/run.h5: The recorded config is not valid YAML: aliases" in done.err
 
 
 def test_texts_of_a_stranger_do_not_steer_the_terminal(
-    runs: dict[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+    runs: dict[str, str], command: Command, tmp_path: Path
 ) -> None:
     evil = "e\x9b31m\x1b[31m\u202eabc"
     write(tmp_path, [sampled(1)], experiment=evil, config_yaml='name: "x\\x9b\\e\\u202e"\n')
-    for option in ("--json", "--top=3"):
-        assert ended(runs["a"], str(tmp_path), option) == 0
-        printed = capsys.readouterr().out
-        assert printed.replace("\n", "").isprintable()
-    assert ended(runs["a"], str(tmp_path), "--json") == 0
-    assert json.loads(capsys.readouterr().out)["b"]["experiment"] == evil
+    for option in ("--top=3", "--json"):
+        done = command("diff", runs["a"], tmp_path, option)
+        assert done.code == 0
+        assert done.out.replace("\n", "").isprintable()
+    assert json.loads(done.out)["b"]["experiment"] == evil
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "message"),
     [
         (["A"], 2, "the following arguments are required: B"),
         (["A", "A", "--alpha", "2"], 2, "--alpha: got 2; it must be between 0 and 1"),
@@ -76,15 +71,15 @@ def test_texts_of_a_stranger_do_not_steer_the_terminal(
 )
 def test_a_mistake_is_one_line(
     runs: dict[str, str],
-    capsys: pytest.CaptureFixture[str],
+    command: Command,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     arguments: list[str],
     code: int,
-    told: str,
+    message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert ended(*(runs["a"] if item == "A" else item for item in arguments)) == code
-    printed = capsys.readouterr()
-    assert printed.err.count("\n") == 1
-    assert told in printed.err
+    done = command("diff", *(runs["a"] if item == "A" else item for item in arguments))
+    assert done.code == code
+    assert done.err.count("\n") == 1
+    assert message in done.err

@@ -4,15 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from qexp.cli.main import main
 from qexp.export.formats import Exported
+from tests.unit.cli.conftest import Command
 from tests.unit.export.conftest import PUBLISHED, write_two_workloads
-
-
-def ended(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as caught:
-        main(["export", *arguments])
-    return int(str(caught.value.code))
 
 
 @pytest.fixture
@@ -21,43 +15,56 @@ def run_dir(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def test_it_says_what_it_wrote(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ended(str(run_dir), "--to", "csv") == 0
-    printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == str(run_dir / "run-csv")
-    assert printed[2] == "evs.csv: 8 rows"
+def test_written_files_are_listed(run_dir: Path, command: Command) -> None:
+    done = command("export", run_dir, "--to", "csv")
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert lines[0] == str(run_dir / "run-csv")
+    assert lines[2] == "evs.csv: 8 rows"
 
 
 def test_texts_of_a_stranger_do_not_steer_the_terminal(
-    run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    run_dir: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QISKIT_IBM_TOKEN", "s3cr3t-token")
     note = "the run is com\x1b[31mplete: /w\u202e: s3cr3t-token\nqexp: all is well"
     written = Exported(run_dir / "a\x1b[2Jb", (note,))
     monkeypatch.setattr("qexp.cli.export.export", lambda *_args, **_options: written)
-    assert ended(str(run_dir), "--to", "netcdf") == 0
-    assert capsys.readouterr().out.splitlines() == [
+    done = command("export", run_dir, "--to", "netcdf")
+    assert done.code == 0
+    assert done.out.splitlines() == [
         f"{run_dir}/a\\x1b[2Jb",
         "the run is com\\x1b[31mplete: /w\\u202e: [redacted] qexp: all is well",
     ]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["run", "--to", "cvs"], 2),
+        (["run"], 2),
+        (["run", "--to", "rocrate", "--set", "license=free"], 2),
+        (["run/nothing", "--to", "csv"], 5),
+        (["run/run.h5", "--to", "csv", "--output", "run"], 2),
+        (["damaged.h5", "--to", "csv"], 5),
+    ],
+)
 def test_mistakes_are_one_line_with_an_exit_code(
-    run_dir: Path, capsys: pytest.CaptureFixture[str]
+    run_dir: Path,
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    code: int,
 ) -> None:
-    archive = run_dir / "run.h5"
-    assert ended(str(run_dir), "--to", "cvs") == 2
-    assert ended(str(run_dir)) == 2
-    assert ended(str(run_dir), "--to", "rocrate", "--set", "license=free") == 2
-    assert ended(str(run_dir / "nothing"), "--to", "csv") == 5
-    assert ended(str(archive), "--to", "csv", "--output", str(run_dir)) == 2
-    archive.write_bytes(archive.read_bytes()[:-100])
-    assert ended(str(archive), "--to", "csv") == 5
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 6
-    assert all(line.startswith("qexp: ") for line in lines)
+    monkeypatch.chdir(run_dir.parent)
+    Path("damaged.h5").write_bytes((run_dir / "run.h5").read_bytes()[:-100])
+    done = command("export", *arguments)
+    assert done.code == code
+    assert done.err.startswith("qexp: ")
+    assert done.err.count("\n") == 1
 
 
-def test_help_lists_the_formats(capsys: pytest.CaptureFixture[str]) -> None:
-    assert ended("--help") == 0
-    assert "  rocrate  RO-Crate (Process Run Crate 0.5)" in capsys.readouterr().out
+def test_help_lists_the_formats(command: Command) -> None:
+    done = command("export", "--help")
+    assert done.code == 0
+    assert "  rocrate  RO-Crate (Process Run Crate 0.5)" in done.out

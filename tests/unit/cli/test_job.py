@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from omegaconf import DictConfig
 
 from qexp.cli import job as cli
+from qexp.cli.main import main as command
+from qexp.config import hydra_internals
 from qexp.errors import (
     ConfigError,
     EngineError,
@@ -28,8 +31,8 @@ RANDOM = "experiment=random_sampling"
 def _quiet_main(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Runs in a folder of its own; what a command line changes in its process is undone."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_failures", [])
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "argv", ["qexp"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     monkeypatch.setenv("QISKIT_IBM_TOKEN", TOKEN)
 
@@ -44,6 +47,13 @@ def run_dir(tmp_path: Path) -> Path:
     return path
 
 
+def run_point(config: DictConfig) -> Failed | None:
+    failures: list[Failed] = []
+    failed = cli.run_point(config, failures)
+    assert failures == ([] if failed is None else [failed])
+    return failed
+
+
 @pytest.fixture
 def fail(monkeypatch: pytest.MonkeyPatch, run_dir: Path) -> Fail:
     """One run, of which everything after composing is to write files and `raise error`."""
@@ -56,7 +66,7 @@ def fail(monkeypatch: pytest.MonkeyPatch, run_dir: Path) -> Fail:
             raise error
 
         monkeypatch.setattr(cli, "_run", _raise)
-        return cli._app.__wrapped__(composed(RANDOM, f"++hydra.runtime.output_dir={run_dir}"))
+        return run_point(composed(RANDOM, f"++hydra.runtime.output_dir={run_dir}"))
 
     return _fail
 
@@ -128,7 +138,7 @@ def test_nothing_of_a_run_that_is_gone_on_with_is_removed(run_dir: Path, monkeyp
         config = composed(
             RANDOM, f"run_dir={run_dir}", "+sede=3", f"++hydra.runtime.output_dir={output_dir}"
         )
-        assert cli._app.__wrapped__(config).exit_code == 2
+        assert run_point(config).exit_code == 2
     assert sorted(run_dir.iterdir()) == before
 
 
@@ -137,7 +147,7 @@ def test_only_the_folder_of_the_run_is_gone_on_in(run_dir: Path):
     other = run_dir.parent / "r2"
     other.mkdir()
     config = composed(RANDOM, f"run_dir={run_dir}", f"++hydra.runtime.output_dir={other}")
-    failed = cli._app.__wrapped__(config)
+    failed = run_point(config)
     assert failed.exit_code == 2
     assert failed.message.startswith(f"hydra.run.dir: {other} is not the folder of the run that ")
 
@@ -157,37 +167,20 @@ def test_an_interruption_before_the_batch_says_so_and_leaves_nothing(fail: Fail,
     assert not run_dir.exists()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "ordered"),
-    [
-        (["experiment=ghz", "-m", "seed=1,2"], ["-m", "experiment=ghz", "seed=1,2"]),
-        (
-            ["experiment=ghz", "--cfg", "job", "seed=1"],
-            ["--cfg", "job", "experiment=ghz", "seed=1"],
-        ),
-        (["-sc", "install=bash"], ["-sc", "install=bash"]),
-        (["~circuits", "seed=1"], ["~circuits", "seed=1"]),
-    ],
-)
-def test_flags_may_stand_anywhere(arguments: list[str], ordered: list[str]):
-    assert cli._flags_first(arguments) == ordered
+def exit_of_main(monkeypatch: pytest.MonkeyPatch, main: Callable[..., None]) -> int:
+    """Exit code of a command line whose composing and running is `main`."""
+    monkeypatch.setattr(hydra_internals.hydra, "main", lambda **_: main)
+    with pytest.raises(SystemExit) as ended:
+        command(["circuits.depth=3", "seed=2"])
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
 
 
-def exit_of_main(monkeypatch: pytest.MonkeyPatch, app: Callable[[], None]) -> int:
-    monkeypatch.setattr(cli, "_app", app)
-    monkeypatch.setattr(sys, "argv", ["qexp", "circuits.depth=3", "seed=2"])
-    try:
-        cli.main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
-
-
-def raising(error: BaseException) -> Callable[[], None]:
+def raising(error: BaseException) -> Callable[..., Callable[[], None]]:
     def app() -> None:
         raise error
 
-    return app
+    return lambda _task: app
 
 
 @pytest.mark.parametrize(
@@ -211,12 +204,12 @@ def test_what_ends_the_program(monkeypatch, capsys, error: BaseException, code: 
     assert sys.argv[1:] == ["++circuits.depth=3", "seed=2"]
 
 
-def test_the_exit_code_is_that_of_the_failed_run(monkeypatch):
-    assert exit_of_main(monkeypatch, lambda: None) == 0
-    assert exit_of_main(monkeypatch, lambda: cli._failures.append(Failed("x", 4))) == 4
+def test_the_exit_code_is_that_of_the_failed_run(monkeypatch, capsys, run_dir: Path):
+    def fail(_config: object, _run_dir: Path) -> None:
+        raise JobsFailedError("x")
 
-
-def test_the_version(capsys, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["qexp", "--version"])
-    cli.main()
-    assert capsys.readouterr().out.startswith("qexp 0.")
+    config = composed(RANDOM, f"++hydra.runtime.output_dir={run_dir}")
+    assert exit_of_main(monkeypatch, lambda _task: lambda: None) == 0
+    monkeypatch.setattr(cli, "_run", fail)
+    assert exit_of_main(monkeypatch, lambda task: lambda: task(config)) == 4
+    assert capsys.readouterr().err == "qexp: x\n"

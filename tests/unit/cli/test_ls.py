@@ -7,7 +7,7 @@ import h5py
 import pytest
 
 from qexp.archive.stamp import stamp
-from qexp.listing.entry import LISTED
+from qexp.listing.summary import LISTED
 from tests.unit.archive.samples import sampler_jobs, write_run
 from tests.unit.cli.conftest import Command
 from tests.unit.listing.runs import KINDS
@@ -102,7 +102,7 @@ def test_the_default_folder_is_outputs(
     assert "10 runs in outputs" in command("ls").out
 
 
-def test_a_name_of_a_stranger_does_not_steer_the_terminal(
+def test_an_untrusted_name_does_not_steer_the_terminal(
     command: Command, runs: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "o" / "\x1b[2J[red]run"

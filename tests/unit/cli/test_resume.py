@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from qexp.batch.ledger import BatchOpened, Ended, Event, Planned, Started
 from qexp.cli.main import main as command
 from qexp.config.load import load
 from qexp.core.spec import RunSpec
+from qexp.ending import RunReport
 from qexp.errors import ArchiveError, EngineError, JobsFailedError, RunLockedError
 from tests.unit.config.conftest import composed
 
@@ -46,10 +48,11 @@ class Resumed:
 def resumed(monkeypatch: pytest.MonkeyPatch) -> Resumed:
     record = Resumed()
 
-    def fake(spec: RunSpec, run_dir: Path, _observer: object) -> None:
+    def fake(spec: RunSpec, run_dir: Path, _observer: object) -> RunReport:
         record.calls.append((spec, run_dir.name))
         if run_dir.name in record.errors:
             raise record.errors[run_dir.name]
+        return RunReport(run_dir / "run.h5", "complete", None)
 
     monkeypatch.setattr(qexp.experiment, "resume", fake)
     return record
@@ -216,6 +219,54 @@ def test_all_names_what_cannot_be_resumed(monkeypatch, capsys, resumed, a_run):
     first, second = capsys.readouterr().err.splitlines()
     assert "r1/journal.jsonl, line 4: this is not what was written" in first
     assert second == "qexp: outputs/e/r2 is being worked on by process 3"
+
+
+def test_outcomes_as_json(monkeypatch, capsys, tmp_path, resumed, a_run):
+    a_run("r1", PLANNED)
+    a_run("r2", PLANNED, Ended("planned"))
+    a_run("r3", PLANNED)
+    resumed.errors = {"r3": JobsFailedError(f"no {TOKEN}")}
+    assert main("--all", "outputs", "nowhere", "--json") == 4
+    assert json.loads(capsys.readouterr().out) == [
+        {
+            "path": "nowhere",
+            "status": None,
+            "archive": None,
+            "exit_code": 2,
+            "message": "nowhere does not exist; name the folder of a run",
+        },
+        {
+            "path": "outputs/e/r1",
+            "status": "complete",
+            "archive": str(tmp_path / "outputs" / "e" / "r1" / "run.h5"),
+            "exit_code": 0,
+            "message": None,
+        },
+        {
+            "path": "outputs/e/r2",
+            "status": None,
+            "archive": None,
+            "exit_code": 0,
+            "message": "outputs/e/r2: planned, and nothing is submitted; to run it: "
+            "python -m qexp resume outputs/e/r2",
+        },
+        {
+            "path": "outputs/e/r3",
+            "status": None,
+            "archive": None,
+            "exit_code": 4,
+            "message": "outputs/e/r3: no [redacted]",
+        },
+    ]
+
+
+def test_outcomes_before_an_interruption_are_told(monkeypatch, capsys, resumed, a_run):
+    resumed.errors = {"r2": KeyboardInterrupt()}
+    folders = [a_run(name, PLANNED, OPENED) for name in ("r1", "r2", "r3")]
+    assert main("--json", *folders) == 130
+    printed = capsys.readouterr()
+    assert [outcome["path"] for outcome in json.loads(printed.out)] == [str(folders[0])]
+    assert printed.err == "qexp: interrupted; what was measured is kept\n"
 
 
 def test_all_finds_nothing(monkeypatch, capsys, tmp_path, resumed):

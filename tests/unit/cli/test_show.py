@@ -26,7 +26,7 @@ from tests.unit.cli.conftest import Command
 def test_a_partial_run_on_a_page(
     command: Command, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qexp.cli.show_page._WIDTH", 80)
+    monkeypatch.setattr("qexp.cli.show._WIDTH", 80)
     ended = command("show", runs / "e" / "r1-partial")
     assert ended.code == 0
     # But for the command that is to be copied.
@@ -65,10 +65,16 @@ def test_an_unfinished_run_is_shown_as_far_as_it_is_known(command: Command, runs
     assert "its plan is not complete" in started.out
 
 
-def test_json_is_the_whole_summary(command: Command, runs: Path) -> None:
+def test_json_is_the_whole_summary_with_the_documented_fields(command: Command, runs: Path) -> None:
     known = json.loads(command("show", runs / "e" / "r2-failed", "--json").out)
     assert known["status"] == "failed"
     assert known["missing"][0]["reason"] == "transient (code 1305): Queue was closed"
+    unfinished = json.loads(command("show", runs / "e" / "r4-unfinished", "--json").out)
+    page = (Path(__file__).parents[3] / "docs" / "archive-commands.md").read_text("utf-8")
+    documented = page.partition("## ls")[2].partition("## verify")[0]
+    for name in {*known, *unfinished, *known["batches"][0], *unfinished["batches"][0]}:
+        assert f"`{name}`" in documented, name
+    assert known.keys() == unfinished.keys()
 
 
 def test_a_damaged_file_is_shown_with_a_warning(command: Command, runs: Path) -> None:
@@ -81,14 +87,14 @@ def test_a_damaged_file_is_shown_with_a_warning(command: Command, runs: Path) ->
 
 
 @pytest.mark.parametrize("name", ["r7-cut", "r8-empty", "r9-text/run.h5", "absent", "."])
-def test_what_cannot_be_shown_is_one_line(command: Command, runs: Path, name: str) -> None:
+def test_a_run_that_cannot_be_shown_is_one_line(command: Command, runs: Path, name: str) -> None:
     ended = command("show", runs / "e" / name)
     assert (ended.code, ended.out) == (5, "")
     assert ended.err.startswith("qexp: ")
     assert ended.err.count("\n") == 1
 
 
-def test_texts_of_a_stranger_are_only_shown(command: Command, tmp_path: Path) -> None:
+def test_untrusted_text_is_only_shown(command: Command, tmp_path: Path) -> None:
     evil = "\x1b]0;owned\x07[bold]x[/bold] [/nope] \u202egnp"
     store = RunStore(tmp_path)
     metadata = {"title": evil, "description": evil, "creators": [{"name": evil}]}

@@ -1,4 +1,4 @@
-"""Archives to compare, with results of which the distributions are known."""
+"""Archives to compare, with results drawn from known distributions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.unit.archive.samples import (
 
 
 def sampled(seed: int, shots: int = 2000, bias: float = 0.5) -> SamplerPubResult:
-    """Of `sampler_pub`: registers of 2 bits and of 1, at 3 points; every bit 1 with `bias`."""
+    """A result of `sampler_pub`: registers of 2 and 1 bits, 3 points; bits are 1 with `bias`."""
     rng = np.random.default_rng(seed)
     data = {
         name: BitArray.from_bool_array(rng.random((3, shots, bits)) < bias, order="little")
@@ -32,7 +32,7 @@ def sampled(seed: int, shots: int = 2000, bias: float = 0.5) -> SamplerPubResult
 
 
 def estimated(seed: int, shift: float = 0.0) -> PubResult:
-    """Of `estimator_pub`: values at 2 points, two observables."""
+    """A result of `estimator_pub`: 2 points, two observables."""
     stds = np.full((2, 2), 0.01)
     evs = shift + stds * np.random.default_rng(seed).normal(size=(2, 2))
     return PubResult(DataBin(shape=(2, 2), evs=evs, stds=stds), {})
@@ -47,7 +47,7 @@ def write(
     keep_parts: bool = False,
     **changes: Any,
 ) -> Path:
-    """An archive of one workload; a result that is None is a job that failed."""
+    """Write an archive of one workload; a result of None stands for a failed job."""
     store = RunStore(folder)
     store.write_header(header(**changes))
     write_batch(store)

@@ -28,7 +28,7 @@ def properties(*, t1_us: float = 100.0, readout: float = 0.01, cx: float = 0.005
     }
 
 
-def test_what_moved_most_comes_first_in_seconds() -> None:
+def test_values_that_changed_most_come_first_in_seconds() -> None:
     found = compare_calibrations(
         properties(), properties(t1_us=50.0, readout=0.011, cx=0.02), same_device=True
     )
@@ -53,7 +53,7 @@ def test_the_same_calibration() -> None:
     assert found.moved == ()
 
 
-def test_as_many_values_of_other_gates_are_no_same_calibration() -> None:
+def test_values_of_other_gates_make_another_calibration() -> None:
     a, b = properties(), properties()
     b["gates"][0]["qubits"] = [1, 2]
     found = compare_calibrations(a, b, same_device=True)

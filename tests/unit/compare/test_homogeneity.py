@@ -1,4 +1,4 @@
-"""The tests of two samples: as SciPy has them, where nothing differs, and where something does."""
+"""Tests of two samples: agreement with SciPy, false alarms, and differences that are found."""
 
 from __future__ import annotations
 
@@ -120,14 +120,14 @@ def test_products_of_bits_are_compared() -> None:
 def family(
     rng: np.random.Generator, p: np.ndarray, q: np.ndarray, shots: tuple[int, int]
 ) -> list[TestResult]:
-    """The tests of many PUBs; `p` and `q` are of shape (PUBs, outcomes)."""
+    """Tests of many PUBs; `p` and `q` have shape (PUBs, outcomes)."""
     pairs = zip(rng.multinomial(shots[0], p), rng.multinomial(shots[1], q), strict=True)
     seen = [(a[a + b > 0], b[a + b > 0]) for a, b in pairs]
     return [homogeneity([pair])[0] for pair in seen]
 
 
 def random_distributions(rng: np.random.Generator, num: int, outcomes: int) -> np.ndarray:
-    """As those of random circuits: Porter-Thomas."""
+    """Porter-Thomas distributions, like those of random circuits."""
     weights = rng.exponential(size=(num, outcomes))
     return weights / weights.sum(axis=1, keepdims=True)
 
@@ -256,5 +256,5 @@ def test_the_distance_that_is_expected_by_chance() -> None:
     p = random_distributions(rng, 1, 32)[0]
     drawn = [(rng.multinomial(4096, p), rng.multinomial(1000, p)) for _ in range(300)]
     seen = [0.5 * np.abs(a / 4096 - b / 1000).sum() for a, b in drawn]
-    told = [expected_total_variation(a, b) for a, b in drawn]
-    assert np.mean(told) == pytest.approx(np.mean(seen), rel=0.02)
+    expected = [expected_total_variation(a, b) for a, b in drawn]
+    assert np.mean(expected) == pytest.approx(np.mean(seen), rel=0.02)

@@ -8,8 +8,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from qexp.config.hydra_setup import open_nodes, register, shipped_root
+from qexp.config.hydra_internals import register
 from qexp.config.load import load
+from qexp.config.overrides import open_nodes
+from qexp.config.paths import shipped_root
 from qexp.core.spec import RunSpec
 
 

@@ -12,9 +12,9 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 
 from qexp.config.analyses import chosen_analyses, declared_analysis
-from qexp.config.compare import differences
-from qexp.config.recorded import load_recorded, recorded_analyses
-from qexp.config.targets import locate
+from qexp.config.diff import differences
+from qexp.config.instantiate import locate
+from qexp.config.recorded_config import load_recorded, recorded_analyses
 from qexp.core.spec import RunSpec
 from qexp.errors import ConfigError
 
@@ -129,7 +129,7 @@ def test_a_choice_by_name() -> None:
         (
             "ideel",
             [],
-            "analysis=ideel: no such choice; allowed: exact_evs, flat, ghz, heavy_output",
+            "analysis=ideel: no such choice; did you mean 'ideal'[?] allowed: exact_evs, flat, ghz",
         ),
         ("[ideal]", [], "is the name of a file in conf/analysis"),
         ("ideal", ["5"], "5: a setting of an analysis is key=value"),

@@ -195,7 +195,7 @@ def test_a_selector_is_told_which_backend_was_selected_before(load_spec):
 def test_a_sweep_goes_on_with_no_run(tmp_path):
     (tmp_path / "journal.jsonl").touch()
     config = composed("experiment=ghz", f"run_dir={tmp_path}", "hydra.mode=MULTIRUN")
-    with pytest.raises(ConfigError, match=r"^run_dir: names one run, which a sweep cannot go on"):
+    with pytest.raises(ConfigError, match=r"^run_dir: names one run, which a sweep cannot resume"):
         load(config)
 
 

@@ -8,7 +8,7 @@ import pytest
 from qexp.archive import parts
 from qexp.batch.journal import Journal
 from qexp.batch.ledger import Event, Planned, Started
-from qexp.config.runs import finished_archive, refuse_other_config, run_folder
+from qexp.config.runs import finished_archive, refuse_other_config
 from qexp.errors import ArchiveError, ConfigError
 
 PLANNED = Planned(("0" * 64,))
@@ -26,25 +26,6 @@ def journal(folder: Path, *events: Event) -> None:
     with Journal(folder) as writer:
         for event in (Started("host", 1, "0.1"), *events):
             writer.append(event)
-
-
-@pytest.mark.parametrize("name", ["journal.jsonl", "run.h5"])
-def test_a_run_is_named_by_its_folder_or_its_archive(folder: Path, monkeypatch, name: str):
-    (folder / name).touch()
-    monkeypatch.chdir(folder.parent)
-    assert run_folder("r1") == folder
-    assert run_folder(Path("r1/")) == folder
-    assert run_folder("r1/run.h5") == folder
-
-
-def test_what_is_no_run_is_refused(folder: Path):
-    with pytest.raises(ConfigError, match=r"r2 does not exist; name the folder of a run$"):
-        run_folder(folder.parent / "r2")
-    with pytest.raises(ConfigError, match=r"r1 holds no run: there is neither journal\.jsonl nor"):
-        run_folder(folder)
-    (folder / "notes.txt").touch()
-    with pytest.raises(ConfigError, match=r"notes\.txt does not exist"):
-        run_folder(folder / "notes.txt")
 
 
 def test_a_run_without_an_archive_or_with_parts_is_not_finished(folder: Path):

@@ -12,7 +12,9 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 
-from qexp.config.hydra_setup import open_nodes, register, shipped_root
+from qexp.config.hydra_internals import register
+from qexp.config.overrides import open_nodes
+from qexp.config.paths import shipped_root
 from qexp.errors import ConfigError, Failed, QexpError
 
 RANDOM = "experiment=random_sampling"

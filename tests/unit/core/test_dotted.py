@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from qexp.core.dotted import leaves
+from qexp.core.dotted import flatten, leaves
 
 
 def test_every_value_and_the_path_of_its_key() -> None:
@@ -13,3 +13,8 @@ def test_every_value_and_the_path_of_its_key() -> None:
         (("e", "1"), 3),
         (("4",), True),
     ]
+
+
+def test_a_flat_mapping_has_dotted_paths() -> None:
+    assert flatten({"a": {"b": 1, "c": {}}, "d": [1, 2]}) == {"a.b": 1, "a.c": {}, "d": [1, 2]}
+    assert flatten({}) == {}

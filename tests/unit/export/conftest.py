@@ -46,7 +46,7 @@ PUBLISHED: dict[str, Any] = {
     "license": "CC-BY-4.0",
     "keywords": ["noise"],
 }
-"""Everything that a crate says of a publication."""
+"""All metadata of a publication that a crate can hold."""
 
 
 def write_two_workloads(folder: Path, *, complete: bool, metadata: dict[str, Any]) -> Path:

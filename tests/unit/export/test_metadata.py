@@ -5,21 +5,21 @@ from pathlib import Path
 import pytest
 
 from qexp.errors import ConfigError
-from qexp.export.metadata import combined, declared
+from qexp.export.metadata import combine, read_metadata
 
 
 def test_a_file_comes_before_the_settings(tmp_path: Path) -> None:
     file = tmp_path / "lab.yaml"
     file.write_text("license: CC0-1.0\ncreators: [{name: Ada}]\n")
-    found = declared(file, ["license=CC-BY-4.0", "metadata.keywords=[a, b]"])
+    found = read_metadata(file, ["license=CC-BY-4.0", "metadata.keywords=[a, b]"])
     assert found == {
         "license": "CC-BY-4.0",
         "creators": [{"name": "Ada"}],
         "keywords": ["a", "b"],
     }
     file.write_text("metadata: {license: CC0-1.0}\n")
-    assert declared(file, []) == {"license": "CC0-1.0"}
-    assert declared(None, []) == {}
+    assert read_metadata(file, []) == {"license": "CC0-1.0"}
+    assert read_metadata(None, []) == {}
 
 
 @pytest.mark.parametrize(
@@ -31,16 +31,16 @@ def test_a_file_comes_before_the_settings(tmp_path: Path) -> None:
         ("{}", ["creators=[{"], r"^--set creators: it is not valid YAML"),
     ],
 )
-def test_what_cannot_be_read_is_one_line(
+def test_unreadable_metadata_are_one_line(
     text: str, settings: list[str], message: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "lab.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError, match=message) as caught:
-        declared(file, settings)
+        read_metadata(file, settings)
     assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
-        declared(tmp_path / "nothing.yaml", [])
+        read_metadata(tmp_path / "nothing.yaml", [])
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,9 @@ def test_what_cannot_be_read_is_one_line(
 )
 def test_a_mistake_is_named_as_in_the_config(at_export: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        combined({"title": "Archived"}, at_export)
+        combine({"title": "Archived"}, at_export)
 
 
-def test_what_is_declared_at_export_replaces_what_is_archived() -> None:
-    known = combined({"title": "Archived", "license": "CC0-1.0"}, {"license": "CC-BY-4.0"})
+def test_metadata_at_export_replace_archived_metadata() -> None:
+    known = combine({"title": "Archived", "license": "CC0-1.0"}, {"license": "CC-BY-4.0"})
     assert (known.title, known.license) == ("Archived", "CC-BY-4.0")

@@ -1,4 +1,4 @@
-"""The file is opened with netCDF4 and with xarray, and says what the archive says."""
+"""The file opens with netCDF4 and xarray, and agrees with the archive."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_netcdf4_opens_every_variable_and_finds_its_description(exported: Path) 
         assert seen > 30
 
 
-def test_a_register_with_a_name_of_our_own_gets_another(exported: Path) -> None:
+def test_a_register_with_a_reserved_name_gets_another(exported: Path) -> None:
     with netCDF4.Dataset(exported) as file:
         (group,) = [g for name, g in file["states"].groups.items() if name.startswith("a-11b")]
         assert group["field_1"].register == "pub"
@@ -178,7 +178,7 @@ def test_blocks_of_pubs_are_put_together(complete: Path, monkeypatch: pytest.Mon
             assert np.array_equal(evs, result.data.evs)
 
 
-def test_a_full_disk_is_known_before_hdf5_writes(
+def test_a_full_disk_is_noticed_before_hdf5_writes(
     complete: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(free=1000))

@@ -1,4 +1,4 @@
-"""What Qiskit's own functions load is what the archive holds."""
+"""Qiskit's own functions load what the archive holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The crate passes the validator, and says what the archive says."""
+"""The crate passes the validator, and agrees with the archive."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from qexp.archive.store import RunStore
 from qexp.core.model import SourceFile
 from qexp.core.spec import AnalysisSpec
 from qexp.errors import ConfigError
-from qexp.export import software
+from qexp.export import rocrate
 from qexp.export.formats import export
 from tests.unit.archive.samples import header, outcome, sampler_pub, write_batch, write_partition
 from tests.unit.export.conftest import PUBLISHED, write_two_workloads
@@ -66,7 +66,7 @@ def test_a_zipped_crate_of_a_partial_run_passes_too(partial: Path, tmp_path: Pat
     assert "is a valid process-run-crate-0.5" in done.stdout
 
 
-def test_the_validator_is_not_pleased_with_anything(complete: Path, tmp_path: Path) -> None:
+def test_the_validator_refuses_a_wrong_crate(complete: Path, tmp_path: Path) -> None:
     folder = export(complete, "rocrate").path
     path = folder / "ro-crate-metadata.json"
     path.write_text(path.read_text().replace('"instrument"', '"madeWith"'))
@@ -74,7 +74,7 @@ def test_the_validator_is_not_pleased_with_anything(complete: Path, tmp_path: Pa
     assert done.returncode == 1
 
 
-def test_what_the_crate_says(complete: Path) -> None:
+def test_the_crate_describes_the_run(complete: Path) -> None:
     (complete.parent / "run.log").write_text("a line\n")
     with qexp.open_archive(complete) as run:
         write_analysis(run, SPEC, xr.Dataset({"fidelity": 0.5}))
@@ -109,7 +109,7 @@ def test_what_the_crate_says(complete: Path) -> None:
     assert (about[instrument]["name"], needed) == ("qexp", ["python", "qiskit"])
 
 
-def test_the_crate_of_a_repeated_run_says_of_which(tmp_path: Path) -> None:
+def test_the_crate_of_a_repeated_run_names_the_first(tmp_path: Path) -> None:
     reproduces = {"run_id": "r 1", "data_sha256": "ab12", "circuits": "archived"}
     archive = write_two_workloads(
         tmp_path / "run", complete=True, metadata=PUBLISHED | {"reproduces": reproduces}
@@ -179,7 +179,7 @@ def test_a_zip_is_a_zip_in_any_case(complete: Path, tmp_path: Path, name: str) -
         assert {"run.h5", "ro-crate-metadata.json"} <= set(file.namelist())
 
 
-def test_the_files_of_the_crate_are_what_it_says(complete: Path) -> None:
+def test_the_files_of_the_crate_are_as_described(complete: Path) -> None:
     before = complete.read_bytes()
     crate = export(complete, "rocrate").path
     assert (crate / "run.h5").read_bytes() == before
@@ -198,7 +198,7 @@ def test_without_a_licence_there_is_no_crate(partial: Path) -> None:
     assert not (partial.parent / "run-rocrate").exists()
 
 
-def test_what_is_recommended_and_missing_is_said_in_one_line(partial: Path) -> None:
+def test_missing_recommended_metadata_are_named_in_one_line(partial: Path) -> None:
     exported = export(partial, "rocrate", metadata={"license": "LicenseRef-lab"})
     assert exported.notes[1].startswith(
         "RO-Crate recommends what is not known here: creators, publisher; add it with --set"
@@ -230,7 +230,7 @@ def test_what_is_recommended_and_missing_is_said_in_one_line(partial: Path) -> N
     assert about[publisher]["name"] == 'The "Lab" of <ü>'
 
 
-def test_names_from_the_archive_lead_nowhere_else(tmp_path: Path) -> None:
+def test_names_in_the_archive_cannot_lead_outside_the_crate(tmp_path: Path) -> None:
     sources = [
         SourceFile("../../outside.py", "a"),
         SourceFile("/etc/passwd", "b"),
@@ -253,12 +253,14 @@ def test_names_from_the_archive_lead_nowhere_else(tmp_path: Path) -> None:
     assert not (tmp_path / "outside.py").exists()
 
 
-def test_the_home_page_is_what_the_package_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_home_page_is_the_one_that_the_package_declares(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from email.message import Message
 
     message = Message()
     message["Project-URL"] = "Homepage, https://qexp.example"
-    monkeypatch.setattr(software, "metadata", lambda _name: message)
-    assert software.home_page() == "https://qexp.example"
-    monkeypatch.setattr(software, "metadata", lambda _name: Message())
-    assert software.home_page() == "https://qexp.invalid"
+    monkeypatch.setattr(rocrate, "package_metadata", lambda _name: message)
+    assert rocrate.home_page() == "https://qexp.example"
+    monkeypatch.setattr(rocrate, "package_metadata", lambda _name: Message())
+    assert rocrate.home_page() == "https://qexp.invalid"

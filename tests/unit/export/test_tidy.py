@@ -84,7 +84,7 @@ def test_a_partial_run_has_only_rows_of_what_ran(partial: Path) -> None:
 @pytest.mark.parametrize(
     "name", ['=HYPERLINK("http://x","y")', "+1", "-1", "@SUM(1)", "\ta", "\ra\r\n=1"]
 )
-def test_a_name_is_no_formula(tmp_path: Path, name: str) -> None:
+def test_no_name_becomes_a_formula(tmp_path: Path, name: str) -> None:
     store = RunStore(tmp_path)
     store.write_header(header())
     write_batch(store)

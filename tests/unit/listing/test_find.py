@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from qexp.listing.find import runs_below
+from qexp.listing.find import find_runs
 
 
 def touch(*paths: Path) -> None:
@@ -13,7 +13,7 @@ def touch(*paths: Path) -> None:
 
 
 def names(root: Path) -> list[str]:
-    return sorted(str(run.path.relative_to(root)) for run in runs_below(root))
+    return sorted(str(run.path.relative_to(root)) for run in find_runs(root))
 
 
 def test_runs_are_found_at_any_depth_and_nothing_below_a_run_is_one(tmp_path: Path) -> None:
@@ -26,8 +26,8 @@ def test_runs_are_found_at_any_depth_and_nothing_below_a_run_is_one(tmp_path: Pa
         tmp_path / "notes" / "text.md",
     )
     assert names(tmp_path) == ["a/run.h5", "c", "s/sweep/b"]
-    assert [run.path for run in runs_below(tmp_path / "a")] == [tmp_path / "a" / "run.h5"]
-    folders = sorted(run.folder for run in runs_below(tmp_path))
+    assert [run.path for run in find_runs(tmp_path / "a")] == [tmp_path / "a" / "run.h5"]
+    folders = sorted(run.folder for run in find_runs(tmp_path))
     assert folders == [tmp_path / "a", tmp_path / "c", tmp_path / "s" / "sweep" / "b"]
 
 
@@ -42,11 +42,11 @@ def test_a_file_that_was_changed_in_place_with_its_time_restored_has_another_sig
 ) -> None:
     path = tmp_path / "run.h5"
     touch(path)
-    (before,) = runs_below(tmp_path)
+    (before,) = find_runs(tmp_path)
     status = path.stat()
     path.write_bytes(b"y")
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    (after,) = runs_below(tmp_path)
+    (after,) = find_runs(tmp_path)
     assert path.stat().st_mtime_ns == status.st_mtime_ns
     assert after.signature != before.signature
 
@@ -54,8 +54,8 @@ def test_a_file_that_was_changed_in_place_with_its_time_restored_has_another_sig
 def test_a_line_in_the_journal_is_another_signature(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     touch(path)
-    (before,) = runs_below(tmp_path)
+    (before,) = find_runs(tmp_path)
     path.write_bytes(b"xx")
-    (after,) = runs_below(tmp_path)
+    (after,) = find_runs(tmp_path)
     assert before.path == after.path == tmp_path
     assert after.signature != before.signature

@@ -1,4 +1,4 @@
-"""Whatever becomes of the index, a listing is the same."""
+"""A listing is the same whatever happens to the index."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from qexp.listing.find import Found
+from qexp.listing.find import RunPath
 from qexp.listing.index import Index, index_path
 
 ROOT = Path("/data/runs")
 
 
-def found(name: str, signature: str = "1:2:3") -> Found:
-    return Found(ROOT / name / "run.h5", signature, 1)
+def found(name: str, signature: str = "1:2:3") -> RunPath:
+    return RunPath(ROOT / name / "run.h5", signature, 1)
 
 
 def entry(name: str) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def index(tmp_path: Path) -> Index:
     return index
 
 
-def test_what_was_written_is_read(index: Index) -> None:
+def test_written_entries_are_read_back(index: Index) -> None:
     assert index.read(ROOT, RUNS) == ENTRIES
     assert index.read(ROOT / "r3", RUNS[3:4]) == {RUNS[3]: ENTRIES[RUNS[3]]}
 
@@ -51,7 +51,7 @@ def test_a_file_that_has_changed_is_not_known(index: Index) -> None:
 
 
 def test_runs_that_are_gone_are_forgotten_and_those_elsewhere_are_not(index: Index) -> None:
-    elsewhere = Found(Path("/data/runs2/r/run.h5"), "1:2:3", 1)
+    elsewhere = RunPath(Path("/data/runs2/r/run.h5"), "1:2:3", 1)
     index.write(Path("/data/runs2"), [elsewhere], {elsewhere: entry("r")})
     index.write(ROOT / "r1", [], {})
     index.write(ROOT, RUNS[2:], {})
@@ -61,7 +61,7 @@ def test_runs_that_are_gone_are_forgotten_and_those_elsewhere_are_not(index: Ind
 
 @pytest.mark.parametrize("name", ["runs-old", "runs.bak", "runs old", "runs+", "run", "runs0"])
 def test_neighbours_whose_names_begin_alike_are_left_alone(index: Index, name: str) -> None:
-    neighbour = Found(Path("/data") / name / "r" / "run.h5", "1:2:3", 1)
+    neighbour = RunPath(Path("/data") / name / "r" / "run.h5", "1:2:3", 1)
     index.write(neighbour.path.parent.parent, [neighbour], {neighbour: entry("r")})
     index.write(ROOT, [], {})
     assert index.read(ROOT, RUNS) == {}
@@ -95,7 +95,7 @@ def test_no_damage_to_the_index_makes_a_wrong_entry_or_an_error(index: Index) ->
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all\n" * 50, b"SQLite format 3\0"])
-def test_what_is_no_index_is_replaced(index: Index, content: bytes) -> None:
+def test_a_file_that_is_no_index_is_replaced(index: Index, content: bytes) -> None:
     index._path.write_bytes(content)
     assert index.read(ROOT, RUNS) == {}
     index.write(ROOT, RUNS, ENTRIES)
@@ -112,7 +112,7 @@ def test_a_table_of_another_form_is_replaced(index: Index) -> None:
     assert index.read(ROOT, RUNS) == ENTRIES
 
 
-def test_an_index_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
+def test_an_index_that_cannot_be_written_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     index = Index(tmp_path / "file" / "runs.sqlite")
     index.write(ROOT, RUNS, ENTRIES)
@@ -149,7 +149,7 @@ def test_many_at_once_leave_it_whole(tmp_path: Path) -> None:
 
 
 def test_names_that_are_no_utf_8_have_entries_too(tmp_path: Path) -> None:
-    run = Found(Path(os.fsdecode(b"/data/runs/\xff\xfe/run.h5")), "1:2:3", 1)
+    run = RunPath(Path(os.fsdecode(b"/data/runs/\xff\xfe/run.h5")), "1:2:3", 1)
     index = Index(tmp_path / "runs.sqlite")
     index.write(ROOT, [run], {run: entry("r")})
     assert index.read(ROOT, [run]) == {run: entry("r")}

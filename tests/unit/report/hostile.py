@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def evil_header() -> Any:
     ]
     return header(
         experiment=EVIL,
-        config_yaml=f"title: {EVIL!r}\n",
+        config_yaml=f"# {SCRIPT}{ATTRIBUTE}\ntitle: {json.dumps(EVIL)}\n",
         overrides=(EVIL, f"circuits.depth={EVIL}"),
         sources=(SourceFile(EVIL, EVIL),),
         seeds={EVIL: EVIL},

@@ -18,7 +18,7 @@ from tests.unit.archive.samples import (
     write_partition,
     write_run,
 )
-from tests.unit.report.hostile import LINK, SCRIPT, write_hostile
+from tests.unit.report.hostile import EVIL, LINK, SCRIPT, write_hostile
 from tests.unit.report.pages import Page, assert_inert, has_hidden_characters
 
 
@@ -57,7 +57,7 @@ def test_a_partial_run_says_on_top_what_is_missing_and_why(hostile: str):
     text = Page(hostile).text
     alert = text.index("2 of 6 PUBs have no result.")
     assert alert < text.index("Results")
-    assert "PUBs 3–4 of 'main' (1 job): ERROR, transient (code 9999): <script>" in text
+    assert "PUBs 3-4 of 'main' (1 job): ERROR, transient (code 9999): <script>" in text
 
 
 def test_figures_are_inline_and_described(hostile: str):
@@ -164,4 +164,17 @@ def test_what_cannot_be_read_is_refused_in_one_line(
     assert command(str(given)) == code
     said = capsys.readouterr().err
     assert said.startswith("qexp: ")
+    assert said.count("\n") == 1
+
+
+def test_a_recorded_config_that_is_no_yaml_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    store = RunStore(tmp_path)
+    store.write_header(header(config_yaml=f"title: {EVIL!r}"))
+    write_partition(store, 0, 0, [sampler_pub()])
+    store.seal("planned", keep_parts=False)
+    assert command(str(tmp_path)) == 5
+    said = capsys.readouterr().err
+    assert "The recorded config is not valid YAML" in said
     assert said.count("\n") == 1

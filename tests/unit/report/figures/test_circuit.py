@@ -7,8 +7,7 @@ import pytest
 from qiskit import QuantumCircuit, transpile
 from qiskit.circuit import Parameter
 
-from qexp.report.figures.angles import angle
-from qexp.report.figures.circuit import MAX_QUBITS, draw_circuit
+from qexp.report.figures.circuit import MAX_QUBITS, angle_text, draw_circuit
 
 
 def drawn(circuit: QuantumCircuit) -> tuple[str, str]:
@@ -60,6 +59,15 @@ def test_control_flow_and_unknown_parameters_are_boxes():
     assert ">a_rather_lo…</text>" in svg
 
 
+def test_an_operation_without_parameters_is_a_box():
+    from qiskit.quantum_info import Clifford
+
+    circuit = QuantumCircuit(2)
+    circuit.append(Clifford(QuantumCircuit(2)), [0, 1])
+    svg, note = drawn(circuit)
+    assert (count("gate", svg), note) == (1, "")
+
+
 def test_idle_qubits_of_an_isa_circuit_are_left_out_and_the_others_are_physical():
     circuit = QuantumCircuit(2)
     circuit.h(0)
@@ -101,4 +109,4 @@ def test_an_empty_circuit_is_no_trouble():
     [(math.pi, "π"), (-3 * math.pi / 4, "−3π/4"), (0.1, "0.1"), (0.0, "0"), (-2.5, "−2.5")],
 )
 def test_angles(value: float, text: str):
-    assert angle(value) == text
+    assert angle_text(value) == text

@@ -1,0 +1,187 @@
+"""Read the PUBs of a run with their results, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qexp.archive.counts import counts_of
+from qexp.archive.read import Archive
+from qexp.core.model import PrimitiveKind
+from qexp.errors import AnalysisError
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+    from qiskit.primitives import BitArray, PubResult
+
+    from qexp.core.model import Pub
+
+
+class Sample(NamedTuple):
+    """The outcomes at one point of a Sampler PUB.
+
+    Attributes:
+        point: Index in the PUB's shape.
+        circuit: The circuit as generated, with the parameter values of this point.
+        counts: Outcome -> number of shots, all classical registers joined.
+    """
+
+    point: tuple[int, ...]
+    circuit: QuantumCircuit
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class MeasuredPub:
+    """A PUB and its result.
+
+    Attributes:
+        workload: Name of the workload.
+        index: Index of the PUB within it.
+        circuit: The circuit as generated.
+        result: The result, None where the run has none.
+        read_pub: Reads the PUB as generated, which takes longer than its circuit alone.
+    """
+
+    workload: str
+    index: int
+    circuit: QuantumCircuit
+    result: PubResult | None
+    read_pub: Callable[[], Pub]
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Workload and index: keep these rather than the PUB, which holds its data."""
+        return self.workload, self.index
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """Metadata of the circuit, such as its family."""
+        return self.circuit.metadata or {}
+
+    def samples(self) -> Iterator[Sample]:
+        """Go through the points of a Sampler PUB, in the order of its flattened shape."""
+        bits = None if self.result is None else joined_bits(self.result)
+        if bits is None:
+            return
+        values = self.read_pub().parameter_values if self.circuit.parameters else None
+        for point in np.ndindex(*bits.shape):
+            circuit = self.circuit if values is None else values.bind(self.circuit, point)
+            yield Sample(point, circuit, counts_of(bits[point] if point else bits))
+
+    def only_sample(self) -> Sample | None:
+        """Return the sample of a PUB that has just one, None for any other PUB."""
+        samples = list(islice(self.samples(), 2))
+        return samples[0] if len(samples) == 1 else None
+
+
+def joined_bits(result: PubResult) -> BitArray | None:
+    """Join the classical registers of a result, as `SamplerPubResult.join_data` does.
+
+    Returns:
+        The shots of all registers, of the PUB's shape; None where there is no register.
+    """
+    names = [name for name, value in result.data.items() if hasattr(value, "get_counts")]
+    if len(names) > 1:
+        joined: BitArray = result.join_data(names)
+        return joined
+    return result.data[names[0]] if names else None
+
+
+def read_pubs(
+    run: Archive,
+    workload: str | None = None,
+    kind: PrimitiveKind = "sampler",
+    family: str | None = None,
+    *,
+    skip_missing: bool = True,
+) -> Iterator[MeasuredPub]:
+    """Go through the PUBs that an analysis is made of, each read when it is asked for.
+
+    Args:
+        run: The archive.
+        workload: The workload that the user names; None for every one that suits.
+        kind: The primitive that the analysis needs.
+        family: Family that the metadata of the circuits must have, unless `workload` is given.
+        skip_missing: Leave out the PUBs without result.
+
+    Raises:
+        AnalysisError: No workload suits, or none has a result.
+        ArchiveError: The archive is damaged.
+    """
+    for name in _suitable_workloads(run, workload, kind, family):
+        yield from workload_pubs(run, name, run.results[name].available if skip_missing else None)
+
+
+def workload_pubs(
+    run: Archive, workload: str, indices: Iterable[int] | None = None
+) -> Iterator[MeasuredPub]:
+    """Go through the PUBs of one workload, each read when it is asked for.
+
+    Args:
+        run: The archive.
+        workload: Name of the workload.
+        indices: Indices of the PUBs; None: all of them.
+
+    Raises:
+        ArchiveError: The archive is damaged, or has no such workload.
+    """
+    pubs, results, circuits = run.pubs(workload), run.results[workload], run.circuits(workload)
+    available = set(results.available)
+    for index in range(len(circuits)) if indices is None else indices:
+        result = results[index] if index in available else None
+        read_pub = partial(pubs.__getitem__, index)
+        yield MeasuredPub(workload, index, circuits[index], result, read_pub)
+
+
+def measure_pubs(
+    pubs: Iterable[MeasuredPub], measure: Callable[[MeasuredPub], Sequence[float]]
+) -> tuple[list[tuple[str, int]], NDArray[Any]]:
+    """Take some numbers of each PUB; the PUBs themselves are not kept.
+
+    Returns:
+        The place of each PUB, and a table with a row for each.
+    """
+    places, rows = zip(*((pub.place, measure(pub)) for pub in pubs), strict=True)
+    return list(places), np.array(rows)
+
+
+def _suitable_workloads(
+    run: Archive, workload: str | None, kind: PrimitiveKind, family: str | None
+) -> list[str]:
+    if workload is not None and workload not in run.workloads:
+        listed = ", ".join(run.workloads) or "none"
+        raise AnalysisError(f"workload={workload}: the run has no such workload; it has: {listed}")
+    family = None if workload else family
+    candidates = run.workloads if workload is None else (workload,)
+    suitable = [name for name in candidates if _suits(run, name, kind, family)]
+    if not suitable:
+        needed = "a sampler workload" if kind == "sampler" else "an estimator workload"
+        if family:
+            needed += f" of {family} circuits (by the family in their metadata)"
+        listed = ", ".join(f"'{name}'" for name in run.workloads) or "none"
+        other = (
+            f"'{workload}' is none" if workload else f"the run has none; its workloads: {listed}"
+        )
+        raise AnalysisError(f"it needs {needed}, and {other}")
+    if not any(run.results[name].available for name in suitable):
+        raise AnalysisError(
+            f"the run has no results of {', '.join(suitable)}: there is nothing to analyse"
+        )
+    return suitable
+
+
+def _suits(run: Archive, name: str, kind: PrimitiveKind, family: str | None) -> bool:
+    pubs = run.pubs(name)
+    if not len(pubs):
+        return False
+    first = pubs[0]
+    if hasattr(first, "observables") != (kind == "estimator"):
+        return False
+    return not family or (first.circuit.metadata or {}).get("family") == family

@@ -1,0 +1,81 @@
+"""Removal of the folder of a run that failed before anything was submitted."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from qexp.errors import (
+    ArchiveError,
+    RunLockedError,
+    UnfinishedError,
+    is_explained_by_traceback,
+)
+
+LOG_NAME = "run.log"
+
+
+def clean_up(run_dir: Path, error: BaseException) -> bool:
+    """Remove the folder of a run that an error ended, unless it may be of use.
+
+    `run.log` stays, and so does the folder, if its traceback explains the error.
+
+    Returns:
+        True if nothing but the log is left; False if the folder may hold data, can be resumed, or
+        is in use.
+    """
+    if _is_worth_keeping(run_dir, error):
+        return False
+    is_interrupted = isinstance(error, KeyboardInterrupt)
+    _remove(run_dir, keep_log=not is_interrupted and is_explained_by_traceback(error))
+    return True
+
+
+def _is_worth_keeping(run_dir: Path, error: BaseException) -> bool:
+    if isinstance(error, RunLockedError | UnfinishedError) or (run_dir / "run.h5").exists():
+        return True
+    if not run_dir.is_dir() or not any(run_dir.iterdir()):
+        return False
+    from qexp.batch.journal import JOURNAL_NAME, read_ledger
+
+    if not (run_dir / JOURNAL_NAME).exists():
+        return False
+    try:
+        return bool(read_ledger(run_dir).batches)
+    except ArchiveError:
+        return True
+
+
+def _remove(run_dir: Path, *, keep_log: bool) -> None:
+    """Remove a run's folder, and the folders that were made for it."""
+    if run_dir.is_dir() and any(run_dir.iterdir()):
+        if not _empty(run_dir, keep_log=keep_log) or keep_log:
+            return
+        logging.shutdown()
+        shutil.rmtree(run_dir, ignore_errors=True)
+    # outputs/<experiment>[/<sweep>] go as well unless they hold another run; no folder of the
+    # user's own does.
+    made = [run_dir, *(p for p in run_dir.parents[:2] if "outputs" in {q.name for q in p.parents})]
+    with suppress(OSError):
+        for folder in made:
+            if folder.exists():
+                folder.rmdir()
+
+
+def _empty(run_dir: Path, *, keep_log: bool) -> bool:
+    """Remove the content of the folder; return False if it may be another process's."""
+    from qexp.batch.lock import run_lock
+
+    try:
+        with run_lock(run_dir):
+            for path in run_dir.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                elif not (keep_log and path.name == LOG_NAME):
+                    path.unlink(missing_ok=True)
+    except (ArchiveError, OSError, RunLockedError):
+        # Another process may have begun in the same folder.
+        return False
+    return True

@@ -1,0 +1,210 @@
+"""Messages about configs: one line for each mistake, with its key and what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from qexp.config.paths import config_choices
+from qexp.errors import QexpError
+from qexp.redact import redact
+from qexp.text import one_line
+
+if TYPE_CHECKING:
+    from omegaconf.errors import OmegaConfBaseException
+    from pydantic import BaseModel, ValidationError
+
+PACKAGE_HINT = "begin the experiment's file with the line '# @package _global_'"
+"""Without that line Hydra puts all keys of `conf/experiment/NAME.yaml` under `experiment`."""
+
+_GROUP_RULE = (
+    "a config group takes the name of a choice, not null or a number; leave the override out to "
+    "choose nothing, or write analysis=[] for no analysis ('python -m qexp --help' lists the "
+    "choices)"
+)
+_NAME_RULE = "a name begins with a letter and has letters, digits, '_', '-', '.' only"
+
+
+def closest(word: str, allowed: Iterable[str]) -> str | None:
+    """Return the allowed word that is most similar; None if no one is."""
+    return next(iter(difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)), None)
+
+
+def did_you_mean(word: str, allowed: Iterable[str]) -> str:
+    """Return `"did you mean 'x'? "`, or an empty text if no allowed word is similar."""
+    close = closest(word, allowed)
+    return f"did you mean '{close}'? " if close else ""
+
+
+def unknown_key(path: str, allowed: Iterable[str]) -> str:
+    """Describe a key that does not exist.
+
+    Args:
+        path: Full path of the key.
+        allowed: The keys that exist beside it.
+    """
+    parent, _, key = path.rpartition(".")
+    names = sorted(allowed)
+    where = f"'{parent}'" if parent else "the config"
+    listed = ", ".join(names) or "nothing"
+    return f"{path}: unknown key; {did_you_mean(key, names)}allowed in {where}: {listed}"
+
+
+def missing(*paths: str) -> str:
+    """Describe keys that have no value."""
+    where = f"set it on the command line ({paths[0]}=...) or in the experiment's file"
+    if paths == ("engine",):
+        where = (
+            "begin the backend's file with 'defaults: [/engine@_global_.engine: local, _self_]' "
+            "or set engine=local"
+        )
+    return f"{', '.join(paths)}: a value is needed; {where}"
+
+
+def nothing_chosen(path: str, node: Mapping[str, Any]) -> str:
+    """Describe keys below a group of which no choice was made."""
+    group = path.rpartition(".")[2]
+    return (
+        f"{path}: nothing is chosen that could take {', '.join(node)}; choose {group}=NAME or an "
+        f"experiment first ('python -m qexp --help' lists them), or correct the key"
+    )
+
+
+def validation_message(error: ValidationError, model: type[BaseModel], path: str = "") -> str:
+    """Join all problems that pydantic found into one line.
+
+    Args:
+        error: The error that `model_validate` raised.
+        model: The model that raised it.
+        path: Path of the validated node within the config.
+    """
+    messages: dict[str, str] = {}
+    # Unknown keys first: a missing value is often the other half of a misspelt key.
+    problems = sorted(
+        error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden"
+    )
+    for problem in problems:
+        location = [str(part) for part in problem["loc"] if _is_key(part)]
+        key = ".".join([path, *location] if path else location)
+        match problem["type"]:
+            case "extra_forbidden":
+                message = unknown_key(key, _keys_at(model, location[:-1]))
+            case "missing":
+                message = missing(key)
+            case "string_pattern_mismatch":
+                message = f"{key}: got {_short(problem['input'])}; {_NAME_RULE}"
+            case _:
+                message = f"{key}: got {_short(problem['input'])}; {_rule(problem['msg'])}"
+        messages.setdefault(key, message)
+    return " | ".join(messages.values())
+
+
+def compose_message(error: Exception) -> str | None:
+    """Describe what Hydra, OmegaConf or YAML raised while a config was composed.
+
+    Returns:
+        One line that names the key or file and what is allowed; None for an error that is no
+        mistake in a config.
+    """
+    from hydra.errors import HydraException
+    from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+    from yaml import YAMLError  # type: ignore[import-untyped]
+
+    cause = error.__cause__
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
+        return unknown_key(str(cause.full_key), _keys_beside(cause))
+    text = one_line(error)
+    message = text if "defaults list" in text else None
+    match error:
+        case OmegaConfBaseException():
+            message = interpolation_message(error)
+        case YAMLError() | UnicodeDecodeError():
+            message = f"a config file is not valid YAML in UTF-8: {text}"
+        case OSError(filename=str(path)):
+            message = f"{path}: {error.strerror}; choose a folder that you can write to"
+        case HydraException():
+            message = _hydra_message(str(error))
+        case _ if "Config group override must be" in text:
+            message = _GROUP_RULE
+    return message
+
+
+def interpolation_message(error: OmegaConfBaseException) -> str:
+    """Describe a `${...}` that cannot be resolved."""
+    cause = error.__cause__ or error.__context__
+    while cause is not None:
+        if isinstance(cause, QexpError):
+            # One of qexp's own resolvers refused.
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
+    reason = str(error).splitlines()[0]
+    hint = "; write the full path of a key that exists" if "key" in reason else ""
+    return f"{getattr(error, 'full_key', None) or 'config'}: {reason}{hint}"
+
+
+def _hydra_message(text: str) -> str:
+    text = text.replace("++", "")
+    choice = re.search(r"Could not find '([^']+)'", text)
+    if choice is not None:
+        group, _, name = choice.group(1).rpartition("/")
+        listed = text.partition("Config search path")[0]
+        options = sorted(
+            option.strip() for option in re.findall(r"^\t(.+)$", listed, flags=re.MULTILINE)
+        )
+        allowed = ", ".join(options) or "nothing"
+        return f"{group}={name}: no such choice; {did_you_mean(name, options)}allowed: {allowed}"
+    twice = re.match(r"Multiple values for (\w+)\.", text)
+    if twice is not None:
+        group = twice.group(1)
+        return f"{group}: is chosen already; leave out the '+' to choose another: {group}=NAME"
+    hint = f"; {PACKAGE_HINT}" if "@experiment." in text else ""
+    return one_line(text) + hint
+
+
+def _keys_beside(error: Any) -> list[str]:
+    """List the keys that exist beside an unknown one; at the top, config groups as well."""
+    node = error.parent_node
+    keys = {str(key) for key in node} if node is not None and hasattr(node, "keys") else set()
+    return sorted(keys if "." in str(error.full_key) else keys - {"hydra"} | {*config_choices()})
+
+
+def _is_key(part: int | str) -> bool:
+    # In a union pydantic appends the member that it tried ("int", "constrained-int").
+    if isinstance(part, int):
+        return True
+    no_key = {"int", "str", "float", "bool", "none", "list", "dict", "[key]"}
+    made_up = ("constrained-", "function-", "literal[", "list[", "dict[")
+    return part not in no_key and not part.startswith(made_up)
+
+
+def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
+    for key in location:
+        field = model.model_fields.get(key)
+        nested = _model_in(field.annotation) if field is not None else None
+        model = nested or model
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    from typing import get_args
+
+    from pydantic import BaseModel
+
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    models = (_model_in(argument) for argument in get_args(annotation))
+    return next((model for model in models if model is not None), None)
+
+
+def _short(value: Any) -> str:
+    # Redacted before it is cut: the beginning of a secret would not be recognised.
+    text = redact(repr(value))
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _rule(message: str) -> str:
+    message = message.replace("Input should be", "it must be")
+    message = re.sub(r"valid dictionary( or instance of \w+)?", "mapping of keys", message)
+    return message[:1].lower() + message[1:]

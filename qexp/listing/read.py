@@ -1,0 +1,260 @@
+"""Read the summary of a run, from `run.h5` or from parts and journal.
+
+HDF5 never comes back from some damaged files: `read_entry` and the page of `show` are called in a
+process of its own with a time limit, see `qexp.archive.apart`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from qexp.archive.file import ArchiveFile
+from qexp.archive.happened import read_batches, read_job, read_journal
+from qexp.archive.metadata import read_metadata
+from qexp.archive.overview import overview, overview_of_header
+from qexp.archive.records import BatchRecord, JobRecord
+from qexp.archive.schema import PARTS_NAME, SNAPSHOTS
+from qexp.archive.verify import is_as_sealed, is_intact, lacks_stamp
+from qexp.errors import ArchiveError
+from qexp.listing.summary import (
+    Calibration,
+    MissingPubs,
+    RunEntry,
+    RunSummary,
+    Software,
+    WorkloadSummary,
+    entry_without_data,
+    seconds_between,
+)
+from qexp.text import one_line
+
+if TYPE_CHECKING:
+    from qexp.batch.ledger import Attempt, Ledger
+
+#: Above this size a listing does not read a whole file to compare its digest; `verify` does.
+CHECKED_BYTES: Final = 16 * 2**20
+
+_NOT_SEALED: Final = "{} is not what was sealed: restore it from a copy"
+_BATCH_DETAILS: Final = ("state", "mode", "max_time", "started_at", "closed_at", "usage_time")
+_SOFTWARE: Final = ("python", "platform", "git_commit")
+_MEDIANS: Final = ("t1_s", "t2_s", "readout_error")
+
+
+def read_entry(path: str) -> Iterator[dict[str, Any]]:
+    """Yield the JSON form of a run's entry, without `path` and `size_bytes`.
+
+    Args:
+        path: The archive, or the folder of a run that has none yet.
+    """
+    place = Path(path)
+    try:
+        entry = summarise_unfinished(place) if place.is_dir() else _sealed_entry(place)
+    except ArchiveError as error:
+        entry = entry_without_data(place, "damaged", str(error))
+    except OSError as error:
+        entry = entry_without_data(place, "unreadable", f"{place} cannot be read: {error.strerror}")
+    yield RunEntry.to_json(entry)
+
+
+def summarise_sealed(path: Path) -> RunSummary:
+    """Summarise a run that has an archive.
+
+    Args:
+        path: The file `run.h5`.
+
+    Raises:
+        ArchiveError: It cannot be read. A file that is not what was sealed is read as far as it
+            can be; `is_intact` is then False.
+    """
+    intact = is_intact(path)
+    with closing(ArchiveFile(path)) as file, file.reading():
+        entry = overview(file)
+        jobs = [read_job(file, index) for index in range(file.count("jobs/partition"))]
+        stopped, submitted = _course(read_journal(file))
+        return RunSummary(
+            **entry,
+            path=str(path),
+            size_bytes=path.stat().st_size,
+            schema=str(file.attribute("/", "qexp_schema")),
+            is_checked=intact is True,
+            is_intact=intact,
+            can_resume=(path.parent / PARTS_NAME).is_dir(),
+            took_s=seconds_between(entry["date"], entry["finished"]),
+            metadata=read_metadata(file),
+            not_honoured=file.document("config/not_honoured_json") or {},
+            workloads=[_workload(file, name) for name in file.groups("pubs")],
+            jobs_run=jobs,
+            batches=[_batch(batch) for batch in read_batches(file)],
+            calibrations=list(_calibrations(file, jobs)),
+            software=_software(file),
+            stopped=stopped,
+            missing=list(_missing(file, jobs, submitted)),
+        )
+
+
+def summarise_unfinished(folder: Path) -> RunSummary:
+    """Summarise a run that has no archive yet, from its parts and its journal.
+
+    Raises:
+        ArchiveError: There is no run in the folder, or it is damaged.
+        OSError: The folder cannot be read.
+    """
+    from qexp.archive.parts import StoredParts
+    from qexp.batch.journal import read_ledger
+
+    os.listdir(folder)
+    stored = StoredParts(folder)
+    known: dict[str, Any] = {"run_id": folder.absolute().name}
+    if stored.has_parts:
+        known |= overview_of_header(stored.read_header())
+    ledger = read_ledger(folder)
+    if ledger.plan is not None:
+        known |= {"jobs": ledger.num_partitions, "jobs_done": len(ledger.done)}
+    return RunSummary(
+        status="unfinished",
+        path=str(folder),
+        problem=_why_unfinished(ledger),
+        can_resume=True,
+        attempts=[_attempt(attempt) for attempt in ledger.all_attempts()],
+        batches=[
+            {"id": batch.batch, "follows": batch.follows, "is_closed": batch.batch in ledger.closed}
+            for batch in ledger.batches
+        ],
+        **known,
+    )
+
+
+def _sealed_entry(path: Path) -> RunEntry:
+    with path.open("rb") as stream:
+        size_bytes = os.fstat(stream.fileno()).st_size
+    is_sealed = is_as_sealed(path) if size_bytes <= CHECKED_BYTES else None
+    if is_sealed is False:
+        raise ArchiveError(_NOT_SEALED.format(path))
+    try:
+        opened = ArchiveFile(path)
+    except ArchiveError as error:
+        # Another schema, or no archive of qexp.
+        return entry_without_data(path, "unreadable", str(error))
+    with closing(opened) as file:
+        if lacks_stamp(file):
+            raise ArchiveError(_NOT_SEALED.format(path))
+        return RunEntry(**overview(file), is_checked=is_sealed is True)
+
+
+def _why_unfinished(ledger: Ledger) -> str:
+    if ledger.plan is None:
+        return "its plan is not complete; nothing was submitted"
+    out = len(ledger.open())
+    return f"not sealed, {out} jobs may be out" if out else "not sealed, no job is out"
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "partition": attempt.partition,
+        "attempt": attempt.number,
+        "job_id": attempt.job,
+        "batch": attempt.batch,
+        "state": attempt.state or ("OUT" if attempt.failure is None else "ERROR"),
+        "failure": attempt.failure,
+    }
+
+
+def _batch(batch: BatchRecord) -> dict[str, Any]:
+    details = batch.final or batch.opened or {}
+    known = {name: details.get(name) for name in _BATCH_DETAILS}
+    return {"id": batch.id, "follows": batch.follows, **known}
+
+
+def _workload(file: ArchiveFile, name: str) -> WorkloadSummary:
+    table = f"pubs/{name}"
+    shots, precision = file.column(f"{table}/shots"), file.column(f"{table}/precision")
+    return WorkloadSummary(
+        name,
+        kind=str(file.cell(f"{table}/kind", 0)),
+        pubs=len(shots),
+        results=int(np.count_nonzero(file.column(f"{table}/result_row") >= 0)),
+        shots=np.unique(shots[shots >= 0]).tolist(),
+        precision=np.unique(precision[~np.isnan(precision)]).tolist(),
+    )
+
+
+def _calibrations(file: ArchiveFile, jobs: list[JobRecord]) -> Iterator[Calibration]:
+    start = str(file.attribute("/", "date_created"))
+    at_start = int(file.attribute("backend", "snapshot"))
+    for index in range(len(file.groups(SNAPSHOTS))):
+        group = f"{SNAPSHOTS}/s{index}"
+        date = str(file.attribute(group, "last_update"))
+        names = set(file.columns(group))
+        yield Calibration(
+            index,
+            date,
+            age_s=seconds_between(date, start),
+            is_at_start=index == at_start,
+            jobs=sum(job.snapshot == index for job in jobs),
+            **{
+                f"median_{name}": _median(file, f"{group}/{name}") if name in names else None
+                for name in _MEDIANS
+            },
+        )
+
+
+def _median(file: ArchiveFile, path: str) -> float | None:
+    values = file.column(path)
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if known.size else None
+
+
+def _software(file: ArchiveFile) -> Software:
+    return Software(
+        **{name: str(file.attribute("environment", name)) for name in _SOFTWARE},
+        git_dirty=bool(file.attribute("environment", "git_dirty")),
+        distributions=file.texts("environment/distributions"),
+    )
+
+
+def _course(events: list[dict[str, Any]]) -> tuple[str | None, set[int]]:
+    """Return why the run stopped before its end, and the partitions that were submitted."""
+    stopped, submitted = None, set()
+    for event in events:
+        match event.get("event"):
+            case "submitted":
+                submitted.add(int(event["partition"]))
+            case "interrupted":
+                stopped = one_line(event["reason"])
+            case "resumed" | "ended":
+                stopped = None
+    return stopped, submitted
+
+
+def _missing(
+    file: ArchiveFile, jobs: list[JobRecord], submitted: set[int]
+) -> Iterator[MissingPubs]:
+    for workload in file.groups("pubs"):
+        names = ("result_row", "job", "partition")
+        row, job, partition = (file.column(f"pubs/{workload}/{name}") for name in names)
+        missing = np.flatnonzero(row < 0).tolist()
+        reasons = [
+            _reason(jobs[job[k]] if 0 <= job[k] < len(jobs) else None, partition[k] in submitted)
+            for k in missing
+        ]
+        # Consecutive PUBs have the same distance from their place among the missing ones.
+        keys = [(k - place, reasons[place]) for place, k in enumerate(missing)]
+        for (_, why), run in groupby(zip(missing, keys, strict=True), key=lambda item: item[1]):
+            indices = [k for k, _ in run]
+            yield MissingPubs(workload, indices[0], indices[-1] + 1, *why)
+
+
+def _reason(job: JobRecord | None, is_submitted: bool) -> tuple[str | None, str | None, str]:
+    """Return the job that failed to give a result, its state, and why there is no result."""
+    if job is None:
+        return None, None, "submitted, and not collected" if is_submitted else "not submitted"
+    code = "" if job.error_code is None else f" (code {job.error_code})"
+    reason = one_line(job.error or "no reason given")
+    return job.job_id or None, job.state, f"{job.failure or job.state}{code}: {reason}"

@@ -1,0 +1,138 @@
+"""Inline SVG whose colours come from the page's style sheet, so they follow light and dark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any, Literal
+
+from qexp.report.text import visible
+
+Anchor = Literal["start", "middle", "end"]
+Position = tuple[float, float]
+
+
+class Drawing:
+    """A picture made of shapes with CSS classes.
+
+    Coordinates are in pixels at the natural width, y downwards. Every text is escaped when it is
+    added, so Jinja may put the drawing into a page as it is (`__html__`). A `tip` is shown where
+    the reader points at a shape.
+
+    Args:
+        width: Natural width.
+        height: Natural height.
+        label: Description for readers who cannot see the picture.
+        name: CSS classes.
+    """
+
+    def __init__(self, width: float, height: float, label: str, name: str = "") -> None:
+        self.width = width
+        self.height = height
+        self.label = label
+        self._name = name
+        self._shapes: list[str] = []
+
+    def __html__(self) -> str:
+        size = f'width="{_n(self.width)}" height="{_n(self.height)}"'
+        box = f'viewBox="0 0 {_n(self.width)} {_n(self.height)}"'
+        label = _escaped(self.label)
+        return (
+            f'<svg class="{self._name}" {size} {box} role="img" aria-label="{label}">'
+            f"<desc>{label}</desc>{''.join(self._shapes)}</svg>"
+        )
+
+    def line(self, x1: float, y1: float, x2: float, y2: float, name: str) -> None:
+        """Draw a straight line."""
+        self._add("line", name, x1=x1, y1=y1, x2=x2, y2=y2)
+
+    def path(
+        self, points: Sequence[Position], name: str, *, closed: bool = False, tip: str = ""
+    ) -> None:
+        """Draw straight lines from point to point."""
+        steps = "L".join(f"{_n(x)} {_n(y)}" for x, y in points)
+        self._add("path", name, tip, d=f"M{steps}{'Z' if closed else ''}")
+
+    def arc(self, start: Position, radius: float, stop: Position, name: str) -> None:
+        """Draw an arc of a circle, clockwise."""
+        (x1, y1), (x2, y2) = start, stop
+        r = _n(radius)
+        self._add("path", name, d=f"M{_n(x1)} {_n(y1)}A{r} {r} 0 0 1 {_n(x2)} {_n(y2)}")
+
+    def rect(
+        self,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        name: str,
+        tip: str = "",
+        rounding: float = 0,
+    ) -> None:
+        """Draw a rectangle from its top left corner; `rounding` is the radius of its corners."""
+        more: dict[str, Any] = {"rx": rounding} if rounding else {}
+        self._add("rect", name, tip, x=x, y=y, width=width, height=height, **more)
+
+    def circle(self, x: float, y: float, radius: float, name: str, tip: str = "") -> None:
+        """Draw a disc."""
+        self._add("circle", name, tip, cx=x, cy=y, r=radius)
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        content: str,
+        name: str,
+        anchor: Anchor = "start",
+        turn: float = 0,
+        tip: str = "",
+    ) -> None:
+        """Write one line of text with its baseline at `y`, turned by `turn` degrees."""
+        more: dict[str, Any] = {}
+        if anchor != "start":
+            more["text-anchor"] = anchor
+        if turn:
+            more["transform"] = f"rotate({_n(turn)} {_n(x)} {_n(y)})"
+        self._add("text", name, tip, content, x=x, y=y, **more)
+
+    def _add(
+        self, tag: str, name: str, tip: str = "", content: str = "", **attributes: Any
+    ) -> None:
+        where = "".join(
+            f' {key}="{value if isinstance(value, str) else _n(value)}"'
+            for key, value in attributes.items()
+        )
+        inner = _escaped(content) if content else ""
+        inner += f"<title>{_escaped(tip)}</title>" if tip else ""
+        end = f">{inner}</{tag}>" if inner else "/>"
+        self._shapes.append(f'<{tag} class="{name}"{where}{end}')
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing with its title and caption."""
+
+    drawing: Drawing
+    title: str
+    caption: str = ""
+
+
+def text_width(text: str, size: float = 11) -> float:
+    """Estimate the width of a text in pixels, on the wide side since fonts differ.
+
+    Args:
+        text: One line.
+        size: Font size in pixels.
+    """
+    narrow = sum(character in " .,:;'|!iljft()[]" for character in text)
+    return size * (0.34 * narrow + 0.6 * (len(text) - narrow))
+
+
+def _n(value: float) -> str:
+    """A coordinate in tenths of a pixel."""
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def _escaped(text: str) -> str:
+    return escape(visible(text).replace("\n", " "))

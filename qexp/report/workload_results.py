@@ -1,0 +1,329 @@
+"""Results of a workload, compared with those of an ideal device as far as time allows."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qexp.analysis.pubs import joined_bits
+from qexp.archive.counts import counts_of
+from qexp.report.text import is_finite, number
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+    from qiskit.primitives import PubResult
+
+    from qexp.archive.planned import PubTable
+    from qexp.archive.read import Archive
+
+MAX_PUBS = 500
+"""PUBs of a workload that are read, evenly spaced: enough for every figure, about ten seconds."""
+MAX_POINTS = 600
+"""Parameter sets of a workload that are read, over its PUBs."""
+MAX_IDEAL_QUBITS = 12
+MAX_AMPLITUDES = 2**29
+"""Updates of amplitudes for a workload's ideal states; some ten seconds of Qiskit's statevector."""
+
+_UNBOUND = (ArithmeticError, RuntimeError)
+"""Errors that Qiskit raises where the value of a parameter is NaN or infinite."""
+
+
+class CircuitSize(NamedTuple):
+    """Depth, number of instructions, and number of gates on two or more qubits."""
+
+    depth: int
+    instructions: int
+    entangling: int
+
+
+@dataclass(frozen=True)
+class SampledPoint:
+    """Counts of one PUB at one of its parameter sets.
+
+    Attributes:
+        pub: Index of the PUB.
+        label: Such as `PUB 12` or `PUB 0 [2, 1]`.
+        size: Size of its ISA circuit.
+        counts: Outcome -> number of shots.
+        ideal: Outcome -> probability, None where it is not known.
+        fidelity: Hellinger fidelity of the two, None where `ideal` is.
+    """
+
+    pub: int
+    label: str
+    size: CircuitSize
+    counts: Mapping[str, int]
+    ideal: Mapping[str, float] | None
+    fidelity: float | None
+
+
+@dataclass(frozen=True)
+class EstimatedPoint:
+    """One expectation value of a PUB.
+
+    Attributes:
+        pub: Index of the PUB.
+        label: Such as `PUB 12` or `PUB 0 [2, 1]`.
+        observable: Name of the observable, or its terms if it has none.
+        terms: Its Pauli strings and their weights.
+        ev: Measured value, finite.
+        std: Its standard error, 0 where the primitive gave none that is finite.
+        exact: Value of an ideal device, finite; None where it is not known.
+        setting: Value of the PUB's parameter, where it has just one that is finite.
+    """
+
+    pub: int
+    label: str
+    observable: str
+    terms: str
+    ev: float
+    std: float
+    exact: float | None
+    setting: float | None = None
+
+    @property
+    def error_bar(self) -> tuple[float, float] | None:
+        """Ends of one standard error around the value, where it is known."""
+        return (self.ev - self.std, self.ev + self.std) if self.std else None
+
+    @property
+    def deviation(self) -> float | None:
+        """Deviation from the exact value in standard errors, where both are known."""
+        return (self.ev - self.exact) / self.std if self.std and self.exact is not None else None
+
+    @property
+    def tip(self) -> str:
+        """All of it in one line."""
+        text = f"{self.label}, {self.observable}: {number(self.ev, 4)}"
+        text += f" ± {number(self.std, 2)}" if self.std else ""
+        text += f", exact {number(self.exact, 4)}" if self.exact is not None else ""
+        if self.deviation is not None:
+            text += f" ({number(self.deviation, 2)} standard errors off)"
+        return text
+
+
+@dataclass
+class WorkloadResults:
+    """The part of a workload's results that is shown.
+
+    Attributes:
+        name: Name of the workload.
+        num_pubs: Number of its PUBs.
+        num_available: Number of those with a result.
+        shown: Indices of the PUBs that were read.
+        kind: Its primitive.
+        sizes: Sizes of the ISA circuits.
+        sampled: Counts, by PUB and parameter set.
+        estimated: Finite expectation values.
+        num_not_finite: Number of those that are NaN or infinite.
+        used_qubits: Physical qubits that the circuits act on.
+        used_pairs: Pairs of them, the lower first, with the number of gates on them.
+    """
+
+    name: str
+    num_pubs: int
+    num_available: int
+    shown: tuple[int, ...]
+    kind: str = "sampler"
+    sizes: list[CircuitSize] = field(default_factory=list)
+    sampled: list[SampledPoint] = field(default_factory=list)
+    estimated: list[EstimatedPoint] = field(default_factory=list)
+    num_not_finite: int = 0
+    used_qubits: set[int] = field(default_factory=set)
+    used_pairs: Counter[tuple[int, int]] = field(default_factory=Counter)
+
+    @cached_property
+    def judged(self) -> list[SampledPoint]:
+        """Points with a fidelity, best first."""
+        known = [point for point in self.sampled if point.fidelity is not None]
+        return sorted(known, key=lambda point: -(point.fidelity or 0.0))
+
+    @property
+    def fidelities(self) -> list[float]:
+        """Fidelities of `judged`."""
+        return [point.fidelity for point in self.judged if point.fidelity is not None]
+
+    @property
+    def errors(self) -> list[float]:
+        """Absolute deviations from the exact values, where these are known."""
+        return [abs(point.ev - point.exact) for point in self.estimated if point.exact is not None]
+
+    @property
+    def deviations(self) -> list[float]:
+        """Absolute deviations in standard errors, where these are known."""
+        return [abs(point.deviation) for point in self.estimated if point.deviation is not None]
+
+    @property
+    def is_part(self) -> bool:
+        """Whether not all PUBs were read."""
+        return len(self.shown) < self.num_pubs
+
+
+def read_workload(archive: Archive, name: str, max_pubs: int = MAX_PUBS) -> WorkloadResults:
+    """Read the results of a workload and compare them with those of an ideal device.
+
+    Args:
+        archive: The run.
+        name: Name of the workload.
+        max_pubs: Most PUBs to read.
+
+    Raises:
+        ArchiveError: The archive is damaged.
+    """
+    stored, table, pubs = archive.results[name], archive.pub_table(name), archive.pubs(name)
+    isa_circuits = archive.circuits(name, isa=True)
+    # Without any result, the circuits are shown all the same.
+    shown = evenly_spaced(stored.available or range(len(table)), max_pubs)
+    results = WorkloadResults(name, len(table), len(stored.available), shown)
+    ideal = _IdealDevice()
+    for index in shown:
+        summary = table[index]
+        results.kind = summary.kind
+        entangling = _count_gates(isa_circuits[index], results)
+        size = CircuitSize(summary.isa_depth, summary.isa_size, entangling)
+        results.sizes.append(size)
+        room = MAX_POINTS - len(results.sampled) - len(results.estimated) - results.num_not_finite
+        if not stored.available or room <= 0:
+            continue
+        pub, result = pubs[index], stored[index]
+        if results.kind == "sampler":
+            results.sampled += _sampled(index, pub, result, size, ideal, room)
+        else:
+            points = list(_estimated(index, pub, result, table, ideal, room))
+            results.estimated += [point for point in points if is_finite(point.ev)]
+            results.num_not_finite += sum(not is_finite(point.ev) for point in points)
+    return results
+
+
+def evenly_spaced(items: Sequence[int], count: int) -> tuple[int, ...]:
+    """Return at most `count` of the items, evenly spaced, the first and the last among them."""
+    if len(items) <= count:
+        return tuple(items)
+    return tuple(items[k] for k in np.linspace(0, len(items) - 1, count).round().astype(int))
+
+
+def _count_gates(circuit: QuantumCircuit, results: WorkloadResults) -> int:
+    """Note the qubits and pairs that an ISA circuit uses; count gates on two or more qubits."""
+    position = {qubit: k for k, qubit in enumerate(circuit.qubits)}
+    entangling = 0
+    for item in circuit.data:
+        if item.name not in ("barrier", "delay"):
+            qubits = [position[qubit] for qubit in item.qubits]
+            results.used_qubits.update(qubits)
+            entangling += len(qubits) > 1
+            if len(qubits) == 2:
+                results.used_pairs[min(qubits), max(qubits)] += 1
+    return entangling
+
+
+def _sampled(
+    index: int, pub: Any, result: PubResult, size: CircuitSize, ideal: _IdealDevice, room: int
+) -> Iterator[SampledPoint]:
+    """The counts of a Sampler PUB, all registers joined."""
+    from qiskit.quantum_info import hellinger_fidelity
+
+    bits = joined_bits(result)
+    if bits is None:
+        return
+    for point in islice(np.ndindex(*bits.shape), room):
+        counts = counts_of(bits[point] if point else bits)
+        expected = ideal.probabilities(pub, point)
+        fidelity = hellinger_fidelity(counts, expected) if expected and counts else None
+        yield SampledPoint(index, _label(index, point), size, counts, expected, fidelity)
+
+
+def _estimated(
+    index: int, pub: Any, result: PubResult, table: PubTable, ideal: _IdealDevice, room: int
+) -> Iterator[EstimatedPoint]:
+    """The expectation values of an Estimator PUB."""
+    data = result.data
+    if "evs" not in data:
+        return
+    evs = np.asarray(data["evs"], dtype=float)
+    stds = np.asarray(data["stds"] if "stds" in data else evs * 0, dtype=float)
+    terms: Any = table.observables(index)
+    names: Any = terms
+    named: Any = (pub.circuit.metadata or {}).get("observables")
+    if isinstance(named, list) and pub.observables.shape == (len(named),):
+        names = np.broadcast_to(np.array([str(name) for name in named], dtype=object), evs.shape)
+    values = table.parameter_values(index)
+    exact = ideal.values(pub)
+    for point in islice(np.ndindex(*evs.shape), room):
+        observable = _format_terms(terms[point])
+        yield EstimatedPoint(
+            index,
+            _label(index, point),
+            observable if names is terms else names[point],
+            observable,
+            float(evs[point]),
+            _finite(stds[point]) or 0.0,
+            None if exact is None else _finite(exact[point]),
+            _finite(values[point][0]) if values.shape[-1] == 1 else None,
+        )
+
+
+class _IdealDevice:
+    """Simulates circuits exactly, within the limits of a workload."""
+
+    def __init__(self) -> None:
+        self._amplitudes = 0
+
+    def probabilities(self, pub: Any, point: tuple[int, ...]) -> Mapping[str, float] | None:
+        """Return the probabilities of a Sampler PUB's outcomes at a point, None where not known."""
+        from qexp.analysis.exact import ideal_probabilities
+
+        circuit = pub.circuit
+        if not self._affords(circuit):
+            return None
+        try:
+            bound = pub.parameter_values.bind(circuit, point) if circuit.num_parameters else circuit
+        except _UNBOUND:
+            return None
+        ideal = ideal_probabilities(bound, MAX_IDEAL_QUBITS)
+        return ideal if ideal and all(map(is_finite, ideal.values())) else None
+
+    def values(self, pub: Any) -> NDArray[np.float64] | None:
+        """Return the exact values of an Estimator PUB, None where they are not known."""
+        from qexp.analysis.exact import NotExactError
+        from qexp.analysis.exact_evs import exact_values
+
+        if not self._affords(pub.circuit, pub.parameter_values.size):
+            return None
+        try:
+            return exact_values(pub, MAX_IDEAL_QUBITS)
+        except (NotExactError, *_UNBOUND):
+            return None
+
+    def _affords(self, circuit: QuantumCircuit, times: int = 1) -> bool:
+        if circuit.num_qubits > MAX_IDEAL_QUBITS:
+            return False
+        self._amplitudes += times * (circuit.size() + 16) << circuit.num_qubits
+        return self._amplitudes <= MAX_AMPLITUDES
+
+
+def _label(pub: int, point: tuple[int, ...]) -> str:
+    return f"PUB {pub}" + (f" [{', '.join(map(str, point))}]" if point else "")
+
+
+def _format_terms(observable: str) -> str:
+    """An observable as `PubTable` has it as `ZZI`, `0.5·ZZ − 1.25·XI`."""
+    if not observable.startswith("{"):
+        return observable
+    texts = []
+    for pauli, weight in json.loads(observable).items():
+        size = "" if abs(weight) == 1 else f"{abs(weight):.4g}·"
+        texts.append(f"{'−' if weight < 0 else '+'} {size}{pauli}")
+    joined = " ".join(texts)
+    return joined[2:] if joined.startswith("+") else joined.replace("− ", "−", 1)
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if is_finite(value) else None
