@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from qexp.core.model import PrimitiveSpec
 from qexp.core.twirling import is_twirled
-from qexp.engines.ibm.private_api import encode_program
 from qexp.engines.options import (
     MAX_TAGS,
     build_options,
@@ -21,6 +20,7 @@ from qexp.engines.options import (
     dump_options,
     silence_deprecations,
 )
+from qexp.engines.private_api import encode_program
 from qexp.errors import EngineError, PlanError
 from qexp.text import one_line
 

@@ -13,15 +13,15 @@ from qexp.engines.ibm.client import client_reason, reading, redact_json, service
 from qexp.engines.ibm.collect import Collector
 from qexp.engines.ibm.failures import Expiry
 from qexp.engines.ibm.jobs import Job, read_job, read_page
-from qexp.engines.ibm.private_api import (
+from qexp.engines.ibm.refusals import find_reply, is_status, submitting
+from qexp.engines.primitives import finalised_options, make_primitive
+from qexp.engines.private_api import (
     batch_client,
     limit_waiting,
     move_to_instance,
     other_clients,
     renew_token_on_refusal,
 )
-from qexp.engines.ibm.refusals import find_reply, is_status, submitting
-from qexp.engines.primitives import finalised_options, make_primitive
 from qexp.errors import BatchOverError, EngineError, LostJobError, UnclearError
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from pydantic import Field
 
 from qexp.core.model import PrimitiveSpec
 from qexp.engines.ibm.batch import IBMBatch, open_session
-from qexp.engines.ibm.private_api import attach_session
 from qexp.engines.options import declared_leaves
 from qexp.engines.primitives import encoded_bytes
+from qexp.engines.private_api import attach_session
 from qexp.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:

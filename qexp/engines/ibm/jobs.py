@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from qexp.core.model import FoundJob, JobRequest, JobState
 from qexp.engines.ibm.codes import TOO_LONG, parse_code
-from qexp.engines.ibm.private_api import set_status
+from qexp.engines.private_api import set_status
 
 
 @dataclass

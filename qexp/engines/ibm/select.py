@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from qexp.engines.ibm.client import client_reason, service_call
-from qexp.engines.ibm.private_api import connected_clients, limit_waiting, retired_backend
 from qexp.engines.options import flatten
+from qexp.engines.private_api import connected_clients, limit_waiting, retired_backend
 from qexp.errors import ConfigError, EngineError
 from qexp.redact import redact
 

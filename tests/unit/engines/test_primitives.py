@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from qexp.core.model import Implementation, PrimitiveKind, PrimitiveSpec
-from qexp.engines.ibm.private_api import encode_program
 from qexp.engines.options import build_options, client_module, dump_options
 from qexp.engines.primitives import encoded_bytes, make_primitive
+from qexp.engines.private_api import encode_program
 from qexp.errors import EngineError, PlanError
 from tests.unit.engines.jobs import isa_pub, qpy_of
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from qexp.engines.ibm import private_api
+from qexp.engines import private_api
 from qexp.engines.ibm.engine import IBMEngine
-from qexp.engines.ibm.private_api import TRIED_VERSION
 from qexp.engines.ibm.select import named
+from qexp.engines.private_api import TRIED_VERSION
 from qexp.errors import EngineError
 from tests.emulator import MANILA, IBMEmulator
 
