@@ -65,8 +65,8 @@ def test_texts_of_a_stranger_do_not_steer_the_terminal(
         (["A", "A", "--alpha", "2"], 2, "--alpha: got 2; it must be between 0 and 1"),
         (["A", "A", "--alpha", "x"], 2, "--alpha: got x; it must be between 0 and 1"),
         (["A", "A", "--top", "-1"], 2, "--top"),
-        (["A", "nowhere"], 5, "There is no archive nowhere"),
-        (["A", "."], 5, "There is no run.h5 in ."),
+        (["A", "nowhere"], 5, "there is no archive nowhere"),
+        (["A", "."], 5, "there is no run.h5 in ."),
     ],
 )
 def test_a_mistake_is_one_line(

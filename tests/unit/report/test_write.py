@@ -176,5 +176,5 @@ def test_a_recorded_config_that_is_no_yaml_is_refused_in_one_line(
     store.seal("planned", keep_parts=False)
     assert command(str(tmp_path)) == 5
     said = capsys.readouterr().err
-    assert "The recorded config is not valid YAML" in said
+    assert "the recorded config is not valid YAML" in said
     assert said.count("\n") == 1
