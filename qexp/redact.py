@@ -51,7 +51,8 @@ def _known_secrets() -> Iterable[str]:
 
 
 def _saved_secrets() -> frozenset[str]:
-    path = Path.home() / ".qiskit" / "qiskit-ibm.json"
+    # As IBM's client finds it, also where no home folder is known.
+    path = Path(os.path.expanduser("~/.qiskit/qiskit-ibm.json"))
     try:
         return _secrets_in(path, path.stat().st_mtime_ns)
     except OSError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -64,11 +65,20 @@ def _printable_character(character: str) -> str:
 
 
 def short_path(path: Path) -> str:
-    """Return a path as a person would type it in the current folder."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+    """Return a path as a person would type it in the current folder.
+
+    The current folder itself and a file right in it are given in full: with `hydra.job.chdir` it is
+    the run's own folder, and its user stands elsewhere.
+    """
+    here = Path.cwd()
+    is_here = path == here or (path.parent == here and not path.is_dir())
+    return str(path.relative_to(here) if path.is_relative_to(here) and not is_here else path)
+
+
+def typed_path(given: str | Path) -> Path:
+    """Return a path that a person typed, with `~` as their home folder, if there is one."""
+    # `Path.expanduser` raises where it knows no home.
+    return Path(os.path.expanduser(given))
 
 
 def format_ranges(indices: Iterable[int], most: int = 8) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from qexp.cli.output import print_line
 from qexp.cli.verbs import VERBS, verb_parser
 from qexp.config.paths import config_choices
+from qexp.text import typed_path
 
 _SCRIPTS = {
     "bash": """\
@@ -145,7 +146,7 @@ def _paths(word: str, *, is_run: bool) -> Iterator[str]:
 
     head, slash, _ = word.rpartition("/")
     with suppress(OSError):
-        for path in Path(f"{head}{slash}" or ".").expanduser().iterdir():
+        for path in typed_path(f"{head}{slash}" or ".").iterdir():
             if any((path / name).is_file() for name in (ARCHIVE_NAME, JOURNAL_NAME)):
                 yield f"{head}{slash}{path.name}"
             elif path.is_dir():

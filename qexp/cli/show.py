@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qexp.cli.output import print_json
 from qexp.cli.verbs import add_json
 from qexp.errors import ArchiveError
+from qexp.text import typed_path
 
 if TYPE_CHECKING:
     import argparse
@@ -45,7 +46,7 @@ def run(given: argparse.Namespace) -> int:
     from qexp.archive.isolated import read_isolated
     from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME
 
-    path, time_limit_s = Path(given.run).expanduser(), _TIME_LIMIT_S
+    path, time_limit_s = typed_path(given.run), _TIME_LIMIT_S
     if not path.is_dir() or (path / ARCHIVE_NAME).exists() or not (path / JOURNAL_NAME).is_file():
         path = locate(path)
         time_limit_s += path.stat().st_size / _BYTES_PER_S

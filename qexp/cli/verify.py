@@ -8,6 +8,7 @@ from pathlib import Path
 from qexp.cli.output import print_json, print_line
 from qexp.cli.verbs import add_json
 from qexp.errors import ArchiveError
+from qexp.text import typed_path
 
 _EPILOG = """
 RUN is the folder of a run, its run.h5, or a folder with runs in it. Checked are the SHA-256 of
@@ -36,7 +37,7 @@ def run(given: argparse.Namespace) -> int:
     from qexp.archive.verify import PROBLEMS
     from qexp.listing.check import check_run, paths_to_check
 
-    paths = [path for name in given.runs for path in paths_to_check(Path(name).expanduser())]
+    paths = [path for name in given.runs for path in paths_to_check(typed_path(name))]
     checked = []
     with IsolatedReader(PROBLEMS) as reader:
         for path in paths:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from qexp.errors import ConfigError
+from qexp.text import typed_path
 
 
 def shipped_root() -> Path:
@@ -74,7 +75,7 @@ def run_folder(given: str | Path) -> Path:
     """
     from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME
 
-    path = Path(given).expanduser()
+    path = typed_path(given)
     folder = path.parent if path.name == ARCHIVE_NAME else path
     if not folder.is_dir():
         raise ConfigError(f"{given} does not exist; name the folder of a run")

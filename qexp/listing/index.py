@@ -30,11 +30,18 @@ _SELECT: Final = "SELECT {} FROM runs WHERE path = ? OR (path >= ? AND path < ?)
 
 
 def index_path() -> Path:
-    """Return the index's path in the user's cache folder, such as `~/.cache/qexp`."""
+    """Return the index's path in the user's cache folder, such as `~/.cache/qexp`.
+
+    Where there is no such folder, nothing can be at the path.
+    """
     import platformdirs
 
-    name = f"runs-{__version__}-{_FORMAT}.sqlite"
-    return Path(platformdirs.user_cache_dir("qexp", appauthor=False)) / name
+    try:
+        folder = platformdirs.user_cache_dir("qexp", appauthor=False)
+    except RuntimeError:
+        # No HOME, and a user id without a name.
+        folder = os.devnull
+    return Path(folder, f"runs-{__version__}-{_FORMAT}.sqlite")
 
 
 class Index:

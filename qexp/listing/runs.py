@@ -17,6 +17,7 @@ from qexp.listing.filters import matching, ordered, parse, values_of
 from qexp.listing.find import RunPath, find_runs
 from qexp.listing.index import Index, index_path
 from qexp.listing.summary import LISTED, RunEntry, entry_without_data
+from qexp.text import typed_path
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
@@ -116,7 +117,7 @@ def list_runs(
         ConfigError: There is no such folder, a condition is not understood, or no run has a key.
     """
     conditions = [condition for text in where for condition in parse(text)]
-    root = Path(root).expanduser()
+    root = typed_path(root)
     runs = read_runs(root, index or Index(index_path()), fresh=fresh, progress=progress)
     found = matching(runs, conditions)
     # By date, the newest run comes first.
