@@ -23,6 +23,10 @@ def test_a_saved_accounts_token_is_masked(monkeypatch, tmp_path):
     assert redact(f"x {TOKEN} y") == f"x {MASK} y"
 
 
+def test_without_a_home_there_is_no_saved_account(no_home: None):
+    assert redact("text") == "text"
+
+
 def test_a_damaged_account_file_is_no_error(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".qiskit").mkdir()

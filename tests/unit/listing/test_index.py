@@ -159,3 +159,10 @@ def test_it_is_in_the_users_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert index_path().suffix == ".sqlite"
     assert "qexp" in index_path().parts
+
+
+def test_without_a_cache_folder_there_is_no_index(no_home: None) -> None:
+    run = RunPath(Path("/data/runs/run.h5"), "1:2:3", 1)
+    index = Index(index_path())
+    index.write(ROOT, [run], {run: entry("r")})
+    assert index.read(ROOT, [run]) == {}
