@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import platform
 import subprocess
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 from qexp.core.model import RunHeader
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from qexp.core.spec import RunSpec
 
 _GIT_TIMEOUT_S = 20
+_DIFF_TIMEOUT_S = 5.0
+_MOST_DIFF_BYTES = 1_000_000
+_DIFF = ("diff", "--no-color", "--no-ext-diff", "--full-index", "HEAD")
 
 
 def run_header(spec: RunSpec, backend: BackendV2, run_id: str) -> RunHeader:
@@ -73,8 +78,46 @@ def _describe_repository(folder: Path) -> dict[str, Any]:
     return {
         "git_commit": commit,
         "git_dirty": bool(status),
-        "git_diff": _git(folder, "diff", "--no-color", "--no-ext-diff", "HEAD") if status else "",
+        "git_diff": _diff(folder) if status else "",
     }
+
+
+def _diff(folder: Path) -> str:
+    """Return the uncommitted changes, those of large files by their digests only if need be."""
+    head, size, sha256 = _read_output(folder, *_DIFF)
+    if sha256 and size <= _MOST_DIFF_BYTES:
+        return head.decode("utf-8", "replace")
+    whole = f"{size} bytes, SHA-256 {sha256}" if sha256 else f"more than {size} bytes"
+    small = f"core.bigFileThreshold={_MOST_DIFF_BYTES // 10}"
+    head, size, sha256 = _read_output(folder, "-c", small, *_DIFF)
+    if size > len(head) or not sha256:
+        # As long as each file's changes are whole, they can be applied.
+        head = head[: head.rfind(b"\ndiff --git ") + 1]
+    return f"[cut: the whole diff has {whole}]\n" + head.decode("utf-8", "replace")
+
+
+def _read_output(folder: Path, *arguments: str) -> tuple[bytes, int, str]:
+    """Read what git prints, for as long as is reasonable.
+
+    Returns:
+        Its beginning, its size in bytes, and its SHA-256, which is empty if it did not end in time.
+    """
+    head, size, digest = bytearray(), 0, hashlib.sha256()
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        git = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    except OSError:
+        return b"", 0, digest.hexdigest()
+    timer = Timer(_DIFF_TIMEOUT_S, git.kill)
+    timer.start()
+    with git:
+        assert git.stdout is not None
+        while piece := git.stdout.read(1 << 20):
+            head += piece[: max(_MOST_DIFF_BYTES - size, 0)]
+            size += len(piece)
+            digest.update(piece)
+    timer.cancel()
+    return bytes(head), size, digest.hexdigest() if git.returncode >= 0 else ""
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shutil
@@ -68,6 +69,44 @@ def test_the_diff_of_a_dirty_repository_can_be_applied(repository: Path):
     (repository / "change.diff").write_text(str(found["git_diff"]))
     git(repository, "apply", "change.diff")
     assert (repository / "circuits.py").read_text() == "depth = 4  # µ\n"
+
+
+def test_a_diff_of_many_bytes_is_cut_and_named(repository: Path):
+    (repository / "a_table.csv").write_text("".join(f"{k}\n" for k in range(300_000)))
+    git(repository, "add", ".")
+    git(repository, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "2")
+    (repository / "a_table.csv").write_text("".join(f"{k}\n" for k in range(10**6, 1_300_000)))
+    (repository / "circuits.py").write_text("depth = 4\n")
+    whole = git(repository, "diff", "--full-index", "HEAD").encode()
+    found = str(described(repository)["git_diff"])
+    head, _, rest = found.partition("\n")
+    digest = hashlib.sha256(whole).hexdigest()
+    assert head == f"[cut: the whole diff has {len(whole)} bytes, SHA-256 {digest}]"
+    # The large file's content is named by git's digest; the change of the other is whole.
+    assert git(repository, "hash-object", "a_table.csv").strip() in rest
+    assert len(rest) < 1000
+    git(repository, "reset", "--hard", "--quiet")
+    (repository / "change.diff").write_text(found)
+    git(repository, "apply", "--include=circuits.py", "change.diff")
+    assert (repository / "circuits.py").read_text() == "depth = 4\n"
+
+
+def test_a_diff_of_many_files_is_cut_between_two(repository: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("qexp.provenance._MOST_DIFF_BYTES", 3000)
+    for k in range(100):
+        (repository / f"f{k:03}.py").write_text(f"x = {k}\n")
+    git(repository, "add", ".")
+    found = str(described(repository)["git_diff"])
+    assert found.startswith("[cut: the whole diff has ")
+    assert len(found) < 3200
+    (repository / "change.diff").write_text(found)
+    git(repository, "apply", "--check", "--reverse", "change.diff")
+
+
+def test_a_diff_that_takes_too_long_says_so(repository: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("qexp.provenance._DIFF_TIMEOUT_S", 0)
+    (repository / "circuits.py").write_text("depth = 4\n")
+    assert str(described(repository)["git_diff"]).startswith("[cut: the whole diff has more than ")
 
 
 def test_a_file_that_is_not_tracked_makes_it_dirty(repository: Path):
