@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +15,8 @@ from qexp.errors import ConfigError
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
+
+_ANY_FOLDERS = re.compile(r"(?<![^/])\*\*(?:/|$)")
 
 
 def load_circuits(
@@ -48,14 +53,47 @@ def load_circuits(
 
 
 def _find(pattern: str) -> list[Path]:
-    matched = [Path(match) for match in glob.glob(pattern, recursive=True)]
-    files = sorted(path for path in matched if path.is_file())
+    matched = sorted(Path(match) for match in _matches(pattern))
+    # A folder and a link to it hold the same files.
+    once = {path.parent.resolve() / path.name: path for path in reversed(matched)}
+    files = sorted(path for path in once.values() if path.is_file())
     if not files:
         raise ConfigError(
             f"circuits.files: '{pattern}' matches no file below {Path.cwd()}; give a glob relative "
             f"to that folder, or an absolute one, such as 'circuits/*.qasm'"
         )
     return files
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    """Yield what a glob matches, as `glob.iglob` does, but `**` enters each folder once."""
+    parts = _ANY_FOLDERS.split(pattern, maxsplit=1)
+    if len(parts) == 1:
+        yield from glob.iglob(pattern)
+        return
+    head, tail = parts
+    while tail.startswith("**/"):
+        tail = tail[3:]
+    for top in glob.iglob(head) if head else [""]:
+        for folder in _folders(top):
+            yield from _matches(os.path.join(glob.escape(folder), tail or "*"))
+
+
+def _folders(top: str) -> Iterator[str]:
+    """Yield a folder and all below it but hidden ones, each once, by links only if need be."""
+    folders, links, seen = [top], list[str](), set[str]()
+    while folders or links:
+        folder = folders.pop(0) if folders else links.pop(0)
+        real = os.path.realpath(folder)
+        if real in seen or not os.path.isdir(real):
+            continue
+        seen.add(real)
+        yield folder
+        with suppress(OSError):
+            for entry in sorted(os.scandir(folder or "."), key=lambda entry: entry.name):
+                if entry.is_dir() and not entry.name.startswith("."):
+                    path = os.path.join(folder, entry.name)
+                    (links if entry.is_symlink() else folders).append(path)
 
 
 def _read(path: Path) -> bytes:

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     import numpy as np
     from qiskit import QuantumCircuit
 
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 _VERSION = re.compile(r"^\s*OPENQASM\s+(\d+)(?:\.\d+)?\s*;", re.MULTILINE)
+_OF_VERSION_2 = re.compile(r"include\s*[\"']qelib1\.inc|\b[qc]reg\b")
+_OF_VERSION_3 = re.compile(r"include\s*[\"']stdgates\.inc|\b(?:qu)?bit\b")
 _POSITION = re.compile(r"^(?:<input>:|L)?(\d+)(?:,|:C)\d+: (.*)$", re.DOTALL)
 
 
@@ -25,7 +28,8 @@ def qasm_circuits(*, files: str, seed_sequence: np.random.SeedSequence) -> Itera
     """Yield the circuits of OpenQASM files, one each, in the order of their paths.
 
     A file names its version in its first statement (`OPENQASM 2.0;`). One without it is read as
-    OpenQASM 3, where the statement is optional. Circuits are named after their files; one without
+    OpenQASM 2 if it includes `qelib1.inc` or declares a `qreg` or `creg`, and has nothing that only
+    OpenQASM 3 has; otherwise as OpenQASM 3. Circuits are named after their files; one without
     classical bits is measured on all qubits, into the register `meas`.
 
     Args:
@@ -51,7 +55,7 @@ def _parse(path: Path, content: bytes) -> Iterator[QuantumCircuit]:
 
 def _text(path: Path, content: bytes) -> str:
     try:
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise _invalid(path, line, "not UTF-8 text") from error
@@ -63,11 +67,8 @@ def _text(path: Path, content: bytes) -> str:
 def _parsed(path: Path, text: str) -> QuantumCircuit:
     from qiskit import qasm2, qasm3
 
-    declared = _VERSION.search(text)
-    version = declared[1] if declared else "3"
+    version, line = _version(text)
     if version not in ("2", "3"):
-        assert declared is not None
-        line = text[: declared.start(1)].count("\n") + 1
         raise _invalid(path, line, f"OpenQASM {version} is not supported, only 2 and 3 are")
     try:
         if version == "2":
@@ -83,6 +84,17 @@ def _parsed(path: Path, text: str) -> QuantumCircuit:
             return qasm3.loads(text)
     except Exception as error:
         raise _invalid(path, *_locate(error)) from error
+
+
+def _version(text: str) -> tuple[str, int]:
+    """Return the version of OpenQASM that a text is written in, and the line that says so."""
+    # Comments keep their line breaks, so that lines are counted right.
+    code = _COMMENT.sub(lambda comment: "\n" * comment[0].count("\n"), text)
+    declared = _VERSION.search(code)
+    if declared:
+        return declared[1], code[: declared.start(1)].count("\n") + 1
+    is_old = _OF_VERSION_2.search(code) and not _OF_VERSION_3.search(code)
+    return "2" if is_old else "3", 1
 
 
 def _locate(error: Exception) -> tuple[int | None, str]:

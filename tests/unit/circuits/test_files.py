@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import glob
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,6 +47,30 @@ def test_files_are_sorted_and_folders_left_out(tmp_path: Path) -> None:
     assert found("*.qasm") == [Path("a.qasm"), Path("b.qasm")]
     assert found("**/*.qasm") == [Path("a.qasm"), Path("b.qasm"), Path("deep/a.qasm")]
     assert found(str(tmp_path / "b.qasm")) == [tmp_path / "b.qasm"]
+
+
+@pytest.mark.parametrize("pattern", ["**", "**/*.qasm", "*/**/a.qasm", "deep/**/**/a*", "deep/**"])
+def test_globs_match_what_pythons_own_do(tmp_path: Path, pattern: str) -> None:
+    for name in ("a.qasm", "deep/a.qasm", "deep/[x]/b/a.qasm", "deep/.hidden/a.qasm", ".b/a.qasm"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    matches = set(glob.glob(pattern, recursive=True))
+    expected = sorted(map(Path, filter(os.path.isfile, matches)))
+    assert found(pattern) == expected
+
+
+def test_links_between_folders_lead_to_each_file_once(tmp_path: Path) -> None:
+    for name in ("data/x", "data/y"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "up").symlink_to("..")
+        (tmp_path / name / "a.qasm").touch()
+    (tmp_path / "data" / "x" / "same.qasm").symlink_to("a.qasm")
+    (tmp_path / "other").symlink_to("data")
+    names = ["x/a.qasm", "x/same.qasm", "y/a.qasm"]
+    assert found("**/*.qasm") == [Path("data", name) for name in names]
+    # A linked folder is entered, where there is no other way.
+    assert found("other/**/*.qasm") == [Path("other", name) for name in names]
+    assert found("*/y/*.qasm") == [Path("data/y/a.qasm")]
 
 
 def test_a_glob_without_match_is_refused(tmp_path: Path) -> None:

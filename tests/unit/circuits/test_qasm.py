@@ -43,6 +43,32 @@ def test_both_versions_load_in_the_order_of_paths(
         SamplerPub.coerce(circuit, shots=10)
 
 
+@pytest.mark.parametrize("before", ["", "\ufeff", "// OPENQASM 3.0;\n", "  \n"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("version", ["OPENQASM 2.0;\n", ""])
+def test_the_head_of_a_file_may_be_of_many_forms(
+    tmp_path: Path,
+    seed_sequence: np.random.SeedSequence,
+    before: str,
+    version: str,
+    line_end: str,
+) -> None:
+    # The second gate is in the include file of Qiskit's OpenQASM 2 only.
+    body = 'include "qelib1.inc";\nqreg a[2];\ncreg b[2];\nh a[0];\nrzz(0.5) a[0],a[1];\n'
+    text = (before + version + body + "measure a -> b;\n").replace("\n", line_end)
+    (circuit,) = load(tmp_path, seed_sequence, file=text)
+    assert [item.name for item in circuit.data] == ["h", "rzz", "measure", "measure"]
+
+
+def test_without_a_version_or_anything_old_it_is_openqasm_3(
+    tmp_path: Path, seed_sequence: np.random.SeedSequence
+) -> None:
+    # OpenQASM 3 takes these words of OpenQASM 2 as well.
+    text = 'include "stdgates.inc";\nqreg q[1];\nbit[1] c;\nx q[0];\nc[0] = measure q[0];\n'
+    (circuit,) = load(tmp_path, seed_sequence, file=text)
+    assert circuit.count_ops() == {"x": 1, "measure": 1}
+
+
 @pytest.mark.parametrize("dialect", [qasm2, qasm3])
 def test_what_qiskit_writes_loads(
     dialect: object, tmp_path: Path, seed_sequence: np.random.SeedSequence
