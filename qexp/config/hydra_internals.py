@@ -6,6 +6,8 @@
   a copy. It replaces the loader that `hydra.main` uses, for which there is no setting.
 - Hydra instantiates sweepers of the package `hydra_plugins` only. qexp's own belongs to this
   application and is registered by hand; a top-level package would serve nothing else.
+- Hydra's reader of files does not know byte order marks, and YAML 1.1 reads `1:30` as 90.
+  `ConfigFiles` replaces it, for which there is no setting either.
 - `hydra.main` prints errors itself, on several lines, unless HYDRA_FULL_ERROR is set; and its
   parser accepts abbreviations (`--experiment` is `--experimental-rerun`).
 """
@@ -26,6 +28,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -37,6 +40,7 @@ from qexp.config.paths import (
     shipped_conf,
     user_conf,
 )
+from qexp.config.yaml_files import read_config_text
 from qexp.errors import ConfigError
 
 if not hydra.__version__.startswith("1.3."):
@@ -51,6 +55,8 @@ Plugins.instance()
 from hydra._internal import hydra as hydra_module
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.sources_registry import SourcesRegistry
 from hydra._internal.utils import get_args_parser
 
 __all__ = ["BasicSweeper"]
@@ -72,6 +78,7 @@ _DECIDE_MORE = ("hydra.job.", "hydra.runtime.", "hydra.searchpath", "hydra.overr
 def register(*plugins: type[Plugin]) -> None:
     """Register qexp's search path, loader and resolvers with Hydra, and plugins; idempotent."""
     hydra_module.ConfigLoaderImpl = CachingLoader  # type: ignore[attr-defined]
+    SourcesRegistry.instance().types[ConfigFiles.scheme()] = ConfigFiles
     Plugins.instance().register(UserConfigs)
     for plugin in plugins:
         Plugins.instance().register(plugin)
@@ -177,6 +184,27 @@ def _run_dir(resumed: str | None, name: str) -> str:
 def _experiment_name(choice: str | None) -> str:
     # An experiment may be in a sub-folder of conf/experiment.
     return str(choice).replace("/", "-") if choice else "adhoc"
+
+
+class ConfigFiles(FileConfigSource):
+    """Hydra's source of config files, which qexp reads itself."""
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Return a config and its header (`# @package`).
+
+        Raises:
+            ConfigError: See `read_config_text`.
+            ConfigLoadError: There is no such file.
+        """
+        path = Path(self.path, self._normalize_file_name(config_path))
+        if not path.is_file():
+            return super().load_config(config_path)
+        stream = io.StringIO(read_config_text(path))
+        stream.name = str(path)  # named in errors of YAML
+        header = self._get_header_dict(stream.read(512))
+        stream.seek(0)
+        where = f"{self.scheme()}://{self.path}"
+        return ConfigResult(self.provider, where, OmegaConf.load(stream), header)
 
 
 class CachingLoader(ConfigLoaderImpl):

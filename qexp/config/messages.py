@@ -120,7 +120,7 @@ def compose_message(error: Exception) -> str | None:
     match error:
         case OmegaConfBaseException():
             message = interpolation_message(error)
-        case YAMLError() | UnicodeDecodeError():
+        case YAMLError():
             message = f"a config file is not valid YAML in UTF-8: {text}"
         case OSError(filename=str(path)):
             message = f"{path}: {error.strerror}; choose a folder that you can write to"

@@ -80,7 +80,7 @@ def test_a_mistake_on_the_command_line(overrides: list[str], expected: str):
     [
         ("seed: [1\n", "a config file is not valid YAML in UTF-8: while parsing a flow sequence"),
         ("seed: 1\nseed: 2\n", "found duplicate key seed in"),
-        (b"\xff\xfe", "a config file is not valid YAML in UTF-8: 'utf-8' codec"),
+        (b"\xff\xfe", "mine.yaml:1: not UTF-8 text; save the file as UTF-8"),
         ("defaults: random\n", "Invalid defaults list in 'experiment/mine', defaults must be a l"),
         (
             HEAD.replace("random", "randm"),
