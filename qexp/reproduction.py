@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -19,7 +18,7 @@ from qexp.archive.read import open_archive
 from qexp.compare.changes import package_versions, software_changes
 from qexp.compare.model import Change
 from qexp.compare.verdict import USE_ARCHIVED
-from qexp.core.model import SourceFile
+from qexp.config.sources import current_sources
 from qexp.errors import (
     ArchiveError,
     ConfigError,
@@ -128,7 +127,7 @@ class Reproduction:
             notes = self._check_data(run)
             loaded = self._load(run)
             self._check_cost(run, loaded)
-            sources, changed = _current_sources(run.sources, self.trust)
+            sources, changed = current_sources(run.sources, self.trust)
             name = str(run.backend["name"])
             reproduces = {
                 "run_id": run.run_id,
@@ -214,33 +213,6 @@ def _select_recorded(
 def _archived_pubs(archive: Path, workload: str, _sequence: Any) -> Iterator[Any]:
     with open_archive(archive) as run:
         yield from run.pubs(workload)
-
-
-def _current_sources(
-    recorded: Sequence[SourceFile], trust: Sequence[str]
-) -> tuple[tuple[SourceFile, ...], tuple[str, ...]]:
-    """Return the sources of the new run, with the present text of trusted modules; and changes."""
-    sources, changed = [], []
-    for source in recorded:
-        text = _current_text(source.name, trust)
-        if text is not None and text != source.text:
-            changed.append(f"{source.name} is not what it was: the archive holds another text")
-        sources.append(source if text is None else replace(source, text=text))
-    return tuple(sources), tuple(changed)
-
-
-def _current_text(name: str, trust: Sequence[str]) -> str | None:
-    """Return the text of a trusted module as it would be imported now; None for another file."""
-    module = name.removesuffix(".py").replace("/", ".")
-    # Either may be within the other: a package may be trusted, or one function.
-    pairs = [(f"{module}.", f"{prefix.rstrip('.')}.") for prefix in trust]
-    if not name.endswith(".py") or not any(a.startswith(b) or b.startswith(a) for a, b in pairs):
-        return None
-    try:
-        found = find_spec(module)
-        return Path(found.origin).read_text("utf-8") if found and found.origin else None
-    except (ImportError, OSError, ValueError):
-        return None
 
 
 def run_again(spec: RunSpec, run_dir: Path, circuits: Circuits = "generated") -> Path:

@@ -71,7 +71,7 @@ def short_path(path: Path) -> str:
     the run's own folder, and its user stands elsewhere.
     """
     here = Path.cwd()
-    is_here = path == here or (path.parent == here and not path.is_dir())
+    is_here = path == here or (path.parent == here and path.is_file())
     return str(path.relative_to(here) if path.is_relative_to(here) and not is_here else path)
 
 

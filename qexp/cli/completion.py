@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from qexp.cli.output import print_line
 from qexp.cli.verbs import VERBS, verb_parser

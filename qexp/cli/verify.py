@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from qexp.cli.output import print_json, print_line
 from qexp.cli.verbs import add_json

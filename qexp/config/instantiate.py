@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 import typing
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -114,6 +115,13 @@ def _import_problem(module_name: str, error: BaseException) -> str:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
     if missing and f"{module_name}.".startswith(f"{missing}."):
+        top = module_name.partition(".")[0]
+        file = getattr(sys.modules.get(top), "__file__", None)
+        if file and missing != top:
+            return (
+                f"cannot import '{module_name}': {reason}; '{top}' is {file}, which hides any "
+                f"other of that name: rename it, or name a module that it has"
+            )
         return (
             f"cannot import '{module_name}': {reason}; it is looked up in the current folder and "
             f"in the installed packages"

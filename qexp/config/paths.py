@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import secrets
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 
 from qexp.errors import ConfigError
 from qexp.text import typed_path
@@ -48,8 +51,8 @@ def config_choices() -> dict[str, list[str]]:
 def make_experiments_importable() -> None:
     """Put the current folder first on the import path, and the worked examples last.
 
-    A console script does not have the current folder on its path, as `python -m` does. Neither
-    `experiments/` has an `__init__.py`, so that the user's and the shipped one coexist.
+    A console script does not have the current folder on its path, as `python -m` does. The user's
+    `experiments/` and the shipped one coexist, whether or not the user's has an `__init__.py`.
     """
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
@@ -57,6 +60,21 @@ def make_experiments_importable() -> None:
     shipped = str(shipped_root())
     if shipped not in sys.path:
         sys.path.append(shipped)
+    if ShippedExperiments not in sys.meta_path:
+        sys.meta_path.append(ShippedExperiments)
+
+
+class ShippedExperiments:
+    """Finds the worked examples that a package `experiments` of the user's does not have."""
+
+    @classmethod
+    def find_spec(
+        cls, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find `experiments.NAME`, after all other finders have failed."""
+        if path is None or fullname.rpartition(".")[0] != "experiments":
+            return None
+        return PathFinder.find_spec(fullname, [str(shipped_root() / "experiments")], target)
 
 
 def new_run_id() -> str:

@@ -2,25 +2,65 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator
+import ast
+import sys
+import tokenize
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.machinery import ModuleSpec
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qexp.config.instantiate import locate
+from qexp.config.yaml_files import read_config_text
 from qexp.core.flatten import leaves
 from qexp.core.model import SourceFile
 
 if TYPE_CHECKING:
     from qexp.config.schema import RootNode
 
-_INSTALLED = frozenset({"qexp", "qiskit", "qiskit_aer", "qiskit_ibm_runtime"})
+_KNOWN = frozenset({"qexp", "qiskit", "qiskit_aer", "qiskit_ibm_runtime"})
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
+"""Folders of packages whose names and versions are archived instead."""
 
 
 def source_files(root: RootNode) -> tuple[SourceFile, ...]:
-    """Read the composed config files, and the Python modules of targets outside qexp."""
-    found = {source.name: source for source in (*_config_files(root), *_modules(root))}
+    """Read the composed config files, and the Python modules of the user's own.
+
+    These are the modules of targets outside qexp, and those that they import, wherever in their
+    text, but for installed packages.
+    """
+    found = {
+        source.name: source for source in (*_config_files(root), *_modules(_target_modules(root)))
+    }
     return tuple(found[name] for name in sorted(found))
+
+
+def current_sources(
+    recorded: Sequence[SourceFile], trust: Sequence[str]
+) -> tuple[tuple[SourceFile, ...], tuple[str, ...]]:
+    """Return recorded sources with the text that trusted modules, and what they import, have now.
+
+    Args:
+        recorded: The sources of an archived run.
+        trust: Dotted prefixes of modules that may be imported.
+
+    Returns:
+        The sources, and one line for each that is not what was recorded.
+    """
+    paths = [Path(source.name) for source in recorded if source.name.endswith(".py")]
+    modules = [".".join(_without_init(path.with_suffix("").parts)) for path in paths]
+    # Either may be within the other: a package may be trusted, or one function.
+    trusted = [name for name in modules if any(_is_within(name, each) for each in trust)]
+    now = {source.name: source for source in _modules(trusted)}
+    before = {source.name: source for source in recorded}
+    changed = [
+        f"{name} is not what it was: the archive holds another text"
+        for name, source in now.items()
+        if name in before and before[name].text.splitlines() != source.text.splitlines()
+    ]
+    sources = before | now
+    return tuple(sources[name] for name in sorted(sources)), tuple(changed)
 
 
 def _config_files(root: RootNode) -> Iterator[SourceFile]:
@@ -41,16 +81,89 @@ def _config_files(root: RootNode) -> Iterator[SourceFile]:
         # The first folder on the search path wins, as it does for Hydra.
         path = next((p for f in folders if (p := f / f"{name}.yaml").is_file()), None)
         if path is not None:
-            yield SourceFile(f"conf/{name}.yaml", path.read_text(encoding="utf-8"))
+            yield SourceFile(f"conf/{name}.yaml", read_config_text(path))
 
 
-def _modules(root: RootNode) -> Iterator[SourceFile]:
+def _without_init(parts: tuple[str, ...]) -> tuple[str, ...]:
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def _is_within(module: str, prefix: str) -> bool:
+    a, b = f"{module}.", f"{prefix.rstrip('.')}."
+    return a.startswith(b) or b.startswith(a)
+
+
+def _target_modules(root: RootNode) -> Iterator[str]:
+    """Yield the module that each target names, and the one that defines it."""
     for path, target in leaves(root.model_dump()):
-        if path[-1] != "_target_" or str(target).partition(".")[0] in _INSTALLED:
+        if path[-1] == "_target_" and str(target).partition(".")[0] not in _KNOWN:
+            yield str(target).rpartition(".")[0]
+            yield str(getattr(locate(target, "source"), "__module__", ""))
+
+
+def _modules(targets: Iterable[str]) -> Iterator[SourceFile]:
+    """Yield the source of modules, and of those of the user's own that they import.
+
+    Nothing is executed, so that imports within functions, or for type checkers only, count as well.
+
+    Args:
+        targets: Names of modules, which are kept even if they are installed.
+    """
+    wanted, seen = [(name, True) for name in targets], set[str]()
+    while wanted:
+        name, is_target = wanted.pop(0)
+        if name in seen or name.partition(".")[0] in _KNOWN | sys.stdlib_module_names:
             continue
-        module = inspect.getmodule(locate(target, "source"))
-        file = getattr(module, "__file__", None)
-        if module is not None and file and file.endswith(".py"):
-            yield SourceFile(
-                module.__name__.replace(".", "/") + ".py", Path(file).read_text(encoding="utf-8")
-            )
+        seen.add(name)
+        spec = _find(name)
+        path = Path(getattr(spec, "origin", None) or "")
+        is_installed = not _INSTALLED.isdisjoint(path.parts)
+        if spec is None or (is_installed and not is_target):
+            continue
+        wanted.append((name.rpartition(".")[0], False))
+        try:
+            text = _decode(path.read_bytes()) if path.suffix == ".py" else ""
+            tree = ast.parse(text)
+        except (OSError, SyntaxError, ValueError):
+            # It cannot be imported either.
+            continue
+        is_package = spec.submodule_search_locations is not None
+        if path.suffix == ".py":
+            init = "/__init__" if is_package else ""
+            yield SourceFile(f"{name.replace('.', '/')}{init}.py", text)
+        if not is_installed:
+            package = name if is_package else name.rpartition(".")[0]
+            wanted += [(each, False) for each in _imports(tree, package)]
+
+
+def _find(name: str) -> ModuleSpec | None:
+    """Find a module as an import does, but without importing the packages around it."""
+    parent, path = name.rpartition(".")[0], None
+    if parent:
+        around = _find(parent)
+        if around is None or around.submodule_search_locations is None:
+            return None
+        path = list(around.submodule_search_locations)
+    loaded = getattr(sys.modules.get(name), "__spec__", None)
+    if loaded is not None or not name:
+        return loaded
+    specs = (finder.find_spec(name, path) for finder in sys.meta_path)
+    return next((spec for spec in specs if spec is not None), None)
+
+
+def _decode(content: bytes) -> str:
+    """Return a module's text, from the encoding that it declares."""
+    encoding, _ = tokenize.detect_encoding(BytesIO(content).readline)
+    return content.decode(encoding)
+
+
+def _imports(tree: ast.Module, package: str) -> Iterator[str]:
+    """Yield the names of all that a module of a package imports, of which some are no modules."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".")
+            above = parts[: len(parts) - node.level + 1] if node.level else []
+            base = ".".join(filter(None, [*above, node.module]))
+            yield from (base, *(f"{base}.{alias.name}".lstrip(".") for alias in node.names))

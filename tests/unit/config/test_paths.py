@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -32,6 +33,21 @@ def test_the_current_folder_is_searched_first_and_the_shipped_one_last(tmp_path,
     for _ in range(2):
         make_experiments_importable()
         assert sys.path == [str(tmp_path), *others, shipped]
+
+
+def test_a_package_of_the_users_hides_no_shipped_experiment(own_process: None):
+    Path("experiments").mkdir()
+    for name in ("__init__", "chsh"):
+        Path("experiments", f"{name}.py").touch()
+    code = (
+        "from qexp.config.paths import make_experiments_importable as make; make(); make()\n"
+        "import experiments.chsh, experiments.relaxation\n"
+        "print(hasattr(experiments.chsh, 'pubs'), hasattr(experiments.relaxation, 'circuits'))\n"
+        "import experiments.none\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "False True\n"
+    assert done.stderr.endswith("No module named 'experiments.none'\n")
 
 
 def test_choices_are_those_of_qexp_and_of_the_current_folder(tmp_path: Path, monkeypatch):

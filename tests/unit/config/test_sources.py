@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from qexp.config.sources import current_sources
+
 MODULE = """
 # {name}, with a comment: kept verbatim.
 def circuits(size: int = 1):
@@ -79,3 +81,39 @@ def test_the_files_of_every_workload(load_spec):
         "conf/limits/ibm.yaml",
     } <= names
     assert not any(name.endswith(".py") for name in names)
+
+
+def test_modules_that_a_generator_imports_wherever_it_does(load_spec, folder: Path):
+    files = {
+        "lab_9d1c/__init__.py": "",
+        "lab_9d1c/gates.py": "from . import sizes\nfrom .deep import *\n",
+        "lab_9d1c/sizes.py": "SIZE = 2\r\n",
+        "lab_9d1c/deep/__init__.py": "from ..shared import SHARED\n",
+        "lab_9d1c/shared.py": "SHARED = 1\n",
+        "late_9d1c.py": "raise RuntimeError('nothing is executed to find it')\n",
+        "latin_9d1c.py": "# -*- coding: latin-1 -*-\n# \xe9\n",
+    }
+    unused = {"lab_9d1c/unused.py": "", "broken_9d1c.py": "def f(:\n"}
+    for name, text in (files | unused).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(text.encode("latin-1"))
+    (folder / "bench_9d1c.py").write_text(
+        "import json\nimport numpy.linalg\nimport latin_9d1c, lab_9d1c.gates\n"
+        "def circuits():\n    import late_9d1c\n    import broken_9d1c, not_installed_9d1c\n"
+    )
+    spec = load_spec("primitive=sampler", "circuits._target_=bench_9d1c.circuits")
+    kept = {item.name: item.text for item in spec.sources if item.name.endswith(".py")}
+    kept.pop("bench_9d1c.py")
+    assert kept == files
+
+
+def test_sources_are_those_that_are_run_now_where_they_are_trusted(load_spec, folder: Path):
+    (folder / "bench_4e2f.py").write_text("import helper_4e2f\ndef circuits():\n    ...\n")
+    (folder / "helper_4e2f.py").write_text("SIZE = 1\n")
+    recorded = load_spec("primitive=sampler", "circuits._target_=bench_4e2f.circuits").sources
+    assert current_sources(recorded, ["bench_4e2f"]) == (recorded, ())
+    (folder / "helper_4e2f.py").write_text("SIZE = 2\n")
+    sources, changed = current_sources(recorded, ["bench_4e2f"])
+    assert changed == ("helper_4e2f.py is not what it was: the archive holds another text",)
+    assert {"helper_4e2f.py": "SIZE = 2\n"}.items() <= {s.name: s.text for s in sources}.items()
+    assert current_sources(recorded, []) == (recorded, ())
