@@ -21,17 +21,18 @@ from qexp.archive.jobs import (
 )
 from qexp.archive.pub_table import PubTable
 from qexp.archive.pubs import read_circuit, read_pub
-from qexp.archive.results import ResultReader, counts_in
+from qexp.archive.results import ResultReader, bits_in, counts_of
 from qexp.archive.schema import ENVIRONMENT, PARTITIONS, PUBS, SNAPSHOTS
-from qexp.archive.sequences import LazySequence, Results
+from qexp.archive.sequences import ByWorkload, LazySequence, Results
 from qexp.archive.summary import load_config, read_metadata, total
 from qexp.core.model import Partition, RunStatus, SourceFile
 from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
     import xarray as xr
+    from numpy.typing import NDArray
     from qiskit import QuantumCircuit
-    from qiskit.primitives import PrimitiveResult, PubResult
+    from qiskit.primitives import BitArray, PrimitiveResult, PubResult
 
     from qexp.core.model import Pub
 
@@ -235,15 +236,17 @@ class Archive:
     @property
     def results(self) -> Mapping[str, Results[PubResult]]:
         """Workload -> results by PUB index: `run.results["main"][3].data.meas.get_counts()`."""
-        return {
-            name: self._results(name, partial(self._result, name), "results")
+        return ByWorkload(
+            (name, self._results(name, partial(self._result, name), "results"))
             for name in self.workloads
-        }
+        )
 
     def counts(
         self, workload: str = "main", register: str | None = None
     ) -> Results[dict[str, int]]:
         """Return the counts of a Sampler workload by PUB index, faster than `get_counts()`.
+
+        Those of all parameter sets of a PUB are added up; `counts_per_set` keeps them apart.
 
         Args:
             workload: Name of the workload.
@@ -253,13 +256,37 @@ class Archive:
         Raises:
             ArchiveError: There is no such workload; reading one: it has no such register.
         """
-        self._require(workload)
 
         def read(index: int) -> dict[str, int]:
-            where = f"PUB {index} of {workload!r} in {self.path}"
-            return counts_in(self._result(workload, index), register, where)
+            return counts_of(self._bits(workload, register, index))
 
-        return self._results(workload, read, "counts")
+        self._require(workload)
+        return self._results(workload, read, "counts (parameter sets added up)")
+
+    def counts_per_set(
+        self, workload: str = "main", register: str | None = None
+    ) -> Results[NDArray[np.object_]]:
+        """Return the counts of each parameter set of a Sampler workload, by PUB index.
+
+        Each is an array of the PUB's shape: `run.counts_per_set()[0][1, 0]["011"]`.
+
+        Args:
+            workload: As in `counts`.
+            register: As in `counts`.
+
+        Raises:
+            ArchiveError: As in `counts`.
+        """
+
+        def read(index: int) -> NDArray[np.object_]:
+            bits = self._bits(workload, register, index)
+            counts = np.empty(bits.shape, np.object_)
+            for point in np.ndindex(bits.shape):
+                counts[point] = counts_of(bits[point] if point else bits)
+            return counts
+
+        self._require(workload)
+        return self._results(workload, read, "counts per parameter set")
 
     def circuits(
         self, workload: str = "main", *, isa: bool = False
@@ -367,6 +394,10 @@ class Archive:
         rows = self._file.column(f"{PUBS.at(workload)}/result_row")
         available = np.flatnonzero(rows >= 0).tolist()
         return Results(available, len(rows), self._file.reading()(read), f"{what} of {workload!r}")
+
+    def _bits(self, workload: str, register: str | None, index: int) -> BitArray:
+        where = f"PUB {index} of {workload!r} in {self.path}"
+        return bits_in(self._result(workload, index), register, where)
 
     def _result(self, workload: str, index: int) -> PubResult:
         if self._file.column(f"{PUBS.at(workload)}/result_row")[index] < 0:

@@ -288,8 +288,8 @@ class ResultReader:
         return (SamplerPubResult if is_sampled else PubResult)(data, metadata)
 
 
-def counts_in(result: PubResult, register: str | None, where: str) -> dict[str, int]:
-    """Return the counts of one register, or of all of them joined.
+def bits_in(result: PubResult, register: str | None, where: str) -> BitArray:
+    """Return the outcomes of one register, or of all of them joined.
 
     Args:
         result: The result of a PUB.
@@ -306,8 +306,8 @@ def counts_in(result: PubResult, register: str | None, where: str) -> dict[str, 
             f"{where} has no counts of register {register!r}; its registers: {known}"
         )
     if register is None and len(registers) > 1:
-        return counts_of(result.join_data(registers))
-    return counts_of(result.data[register or registers[0]])
+        return result.join_data(registers)
+    return result.data[register or registers[0]]
 
 
 def counts_of(bits: BitArray) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar, overload
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -57,3 +58,10 @@ class Results(LazySequence[T_co], Generic[T_co]):
     ) -> None:
         super().__init__(length, read, name)
         self.available = tuple(available)
+
+
+class ByWorkload(dict[str, T], Generic[T]):
+    """What there is of each workload, by its name."""
+
+    def __missing__(self, workload: str) -> T:
+        raise KeyError(f"there is no workload {workload!r}; the workloads are: {', '.join(self)}")

@@ -14,7 +14,7 @@ from qiskit.quantum_info import Statevector
 from qiskit_aer.primitives import SamplerV2
 
 from qexp.analysis.exact import NotExactError, distribution, ideal_probabilities, statevector
-from qexp.archive.results import counts_in
+from qexp.archive.results import bits_in, counts_of
 
 
 def test_a_ghz_state_has_two_outcomes() -> None:
@@ -49,7 +49,7 @@ def test_outcomes_are_those_of_all_registers_joined_as_counts_are() -> None:
     found = ideal_probabilities(circuit)
     result = SamplerV2(seed=1).run([circuit], shots=3).result()[0]
     assert found == {"01001": 1.0}
-    assert counts_in(result, None, "") == {"01001": 3}
+    assert counts_of(bits_in(result, None, "")) == {"01001": 3}
 
 
 def test_qubits_without_gates_cost_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,26 @@ def test_counts_of_registers_and_of_all_of_them(run: qexp.Archive) -> None:
         assert run.counts()[k] == results[k].join_data().get_counts()
         for register in ("alpha", "beta"):
             assert run.counts(register=register)[k] == results[k].data[register].get_counts()
+
+
+def test_counts_of_each_parameter_set(run: qexp.Archive) -> None:
+    results = run.results["main"]
+    for register in (None, "beta"):
+        counts = run.counts_per_set(register=register)
+        assert counts.available == (0, 1)
+        for k in (0, 1):
+            bits = results[k].data[register] if register else results[k].join_data()
+            assert counts[k].shape == bits.shape == (3,)
+            assert counts[k].tolist() == [bits.get_counts(point) for point in range(3)]
+            added = sum(map(Counter, counts[k].tolist()), Counter())
+            assert added == run.counts(register=register)[k]
+
+
+def test_a_workload_that_is_not_there_is_told_what_there_is(run: qexp.Archive) -> None:
+    assert "other" not in run.results
+    assert run.results.get("other") is None
+    with pytest.raises(KeyError, match="no workload 'other'; the workloads are: main, values"):
+        run.results["other"]
 
 
 def test_counts_that_are_not_there(run: qexp.Archive) -> None:
