@@ -105,7 +105,7 @@ def _generate(workload: WorkloadSpec, seed: int) -> Iterator[Any]:
     """Yield the generator's PUB-likes; an error of its own becomes a `GeneratorError`."""
     index = 0
     try:
-        for pub_like in workload.generate(stream(seed, workload.name, "circuits")):
+        for pub_like in _pub_likes(workload, seed):
             yield pub_like
             index += 1
     except QexpError:
@@ -115,6 +115,20 @@ def _generate(workload: WorkloadSpec, seed: int) -> Iterator[Any]:
             f"workload '{workload.name}': its circuit generator failed at PUB {index}: "
             f"{typed_reason(error)}; correct the generator or its config"
         ) from error
+
+
+def _pub_likes(workload: WorkloadSpec, seed: int) -> Iterable[Any]:
+    from qiskit import QuantumCircuit
+
+    made: Any = workload.generate(stream(seed, workload.name, "circuits"))
+    # A circuit can be iterated over, too: its instructions.
+    if isinstance(made, Iterable) and not isinstance(made, QuantumCircuit | str | bytes):
+        return made
+    got = "one circuit" if isinstance(made, QuantumCircuit) else repr(made)
+    raise PlanError(
+        f"workload '{workload.name}': its circuit generator returned {got}; it must yield its "
+        f"circuits (is a 'yield' missing?) or return a list of them"
+    )
 
 
 def check_max_time(plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit]) -> list[str]:

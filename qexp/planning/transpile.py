@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -95,7 +96,7 @@ def transpile_pub(
     except Exception as error:
         raise PlanError(
             f"{where}: the generator did not yield {_expected(workload.primitive)}: "
-            f"{typed_reason(error)}"
+            f"{_reason_no_pub(pub_like, error)}"
         ) from error
     available, needed = backend.num_qubits, logical.circuit.num_qubits
     if available is not None and needed > available:
@@ -110,9 +111,27 @@ def transpile_pub(
     except Exception as error:
         raise PlanError(
             f"{where}: transpiling circuit '{logical.circuit.name}' for backend {backend.name} "
-            f"failed: {typed_reason(error)}; change the circuit or the transpile keys of the config"
+            f"failed: {_reason_and_way_out(error)}"
         ) from error
     return PlannedPub(workload.name, index, logical, isa)
+
+
+def _reason_no_pub(pub_like: Any, error: Exception) -> str:
+    """Return why Qiskit does not take a PUB-like, without its advice to who calls `run`."""
+    from qiskit import QuantumCircuit
+
+    first = pub_like[0] if isinstance(pub_like, list | tuple) and pub_like else pub_like
+    if not isinstance(first, QuantumCircuit):
+        return f"got {'a tuple that begins with ' if first is not pub_like else ''}{first!r:.60}"
+    return re.split(
+        r"(?: \(<class .*?\))?\.? (?:Note that i|I)f you want to run", typed_reason(error)
+    )[0]
+
+
+def _reason_and_way_out(error: Exception) -> str:
+    if "is not scheduled" in str(error):
+        return "its delays need a schedule there; set transpile.scheduling_method=alap (or asap)"
+    return f"{typed_reason(error)}; change the circuit or the transpile keys of the config"
 
 
 def _coerce(pub_like: Any, primitive: PrimitiveSpec) -> Pub:

@@ -269,6 +269,20 @@ def test_an_error_of_the_generator_is_told_as_its_own(manila: BackendV2) -> None
         build([workload(broken)], manila)
 
 
+@pytest.mark.parametrize(
+    ("made", "got"), [(None, "None"), (5, "5"), (QuantumCircuit(1, 1), "one circuit")]
+)
+def test_a_generator_that_returns_no_circuits_is_asked_for_a_yield(
+    manila: BackendV2, made: Any, got: str
+) -> None:
+    with pytest.raises(PlanError) as info:
+        build([workload(lambda _: made)], manila)
+    assert str(info.value) == (
+        f"workload 'main': its circuit generator returned {got}; it must yield its circuits (is a "
+        f"'yield' missing?) or return a list of them"
+    )
+
+
 def test_an_error_meant_for_the_user_passes_as_it_is(manila: BackendV2) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         build([workload(failing(ConfigError("no such file")))], manila)

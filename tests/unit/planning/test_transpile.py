@@ -189,6 +189,23 @@ def test_what_is_no_pub_is_refused(manila: BackendV2) -> None:
     parametric = QuantumCircuit(1)
     parametric.rx(Parameter("a"), 0)
     assert "number of values (0)" in refused(parametric, SAMPLER, manila)
+    for pub_like, spec in ((ghz(2), ESTIMATOR), (parametric, SAMPLER), (ghz(2)[0], SAMPLER)):
+        # Advice to those who call `run` themselves.
+        message = refused(pub_like, spec, manila)
+        assert "wrap" not in message
+        assert "<class" not in message
+
+
+def test_a_delay_that_needs_a_schedule_names_the_key_that_makes_one(manila: BackendV2) -> None:
+    circuit = ghz(2)
+    circuit.delay(10, 0, unit="us")
+    circuit.cx(0, 1)
+    circuit.measure_all(add_bits=False)
+    message = refused(circuit, SAMPLER, manila)
+    assert message.endswith("set transpile.scheduling_method=alap (or asap)")
+    for method in ("alap", "asap"):
+        spec = workload(lambda _: [], transpile=TranspileSpec(scheduling_method=method))
+        assert "delay" in planned(circuit, spec, manila).isa.circuit.count_ops()
 
 
 def test_a_failing_transpilation_names_the_circuit(manila: BackendV2) -> None:
