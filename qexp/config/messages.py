@@ -15,6 +15,7 @@ from qexp.text import one_line
 if TYPE_CHECKING:
     from omegaconf.errors import OmegaConfBaseException
     from pydantic import BaseModel, ValidationError
+    from pydantic_core import ErrorDetails
 
 PACKAGE_HINT = "begin the experiment's file with the line '# @package _global_'"
 """Without that line Hydra puts all keys of `conf/experiment/NAME.yaml` under `experiment`."""
@@ -24,6 +25,7 @@ _GROUP_RULE = (
     "choose nothing, or write analysis=[] for no analysis ('python -m qexp --help' lists the "
     "choices)"
 )
+_READS_AS_VALUE = r"[-+]?[\d_]*\.?\d+(?:[eE][-+]?\d+)?|true|false|null|\[.*\]|\{.*\}"
 _NAME_RULE = "a name begins with a letter and has letters, digits, '_', '-', '.' only"
 
 
@@ -96,9 +98,25 @@ def validation_message(error: ValidationError, model: type[BaseModel], path: str
             case "string_pattern_mismatch":
                 message = f"{key}: got {_short(problem['input'])}; {_NAME_RULE}"
             case _:
-                message = f"{key}: got {_short(problem['input'])}; {_rule(problem['msg'])}"
+                got, hint = problem["input"], _type_hint(key, problem)
+                message = f"{key}: got {_short(got)}; {_rule(problem['msg'])}{hint}"
         messages.setdefault(key, message)
     return " | ".join(messages.values())
+
+
+def _type_hint(key: str, problem: ErrorDetails) -> str:
+    """Return what to do where a value is a text that reads like one of the type that is needed."""
+    got, group = problem["input"], key.rpartition(".")[2]
+    if not isinstance(got, str):
+        return ""
+    if group in config_choices():
+        return f"; choose it in the file's defaults: 'override /{group}: {got}'"
+    if problem["type"].startswith("string") or not re.fullmatch(_READS_AS_VALUE, got):
+        return ""
+    return (
+        "; write it without quotes, or, if it comes from an environment variable, as "
+        "${oc.decode:${oc.env:NAME}}"
+    )
 
 
 def compose_message(error: Exception) -> str | None:
@@ -108,7 +126,7 @@ def compose_message(error: Exception) -> str | None:
         One line that names the key or file and what is allowed; None for an error that is no
         mistake in a config.
     """
-    from hydra.errors import HydraException
+    from hydra.errors import HydraException, OverrideParseException
     from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
     from yaml import YAMLError  # type: ignore[import-untyped]
 
@@ -124,6 +142,12 @@ def compose_message(error: Exception) -> str | None:
             message = f"a config file is not valid YAML in UTF-8: {text}"
         case OSError(filename=str(path)):
             message = f"{path}: {error.strerror}; choose a folder that you can write to"
+        case OverrideParseException():
+            message = _grammar_message(_without_links(error.message), error.override)
+        case HydraException() if ambiguous := re.match(
+            r"Ambiguous .* argument '(.*?)'\n", str(error)
+        ):
+            message = _grammar_message(ambiguous[0].strip(), ambiguous[1])
         case HydraException():
             message = _hydra_message(str(error))
         case _ if "Config group override must be" in text:
@@ -140,6 +164,12 @@ def interpolation_message(error: OmegaConfBaseException) -> str:
             return str(cause)
         cause = cause.__cause__ or cause.__context__
     reason = str(error).splitlines()[0]
+    variable = re.search(r"Environment variable '(\w+)' not found", reason)
+    if variable is not None:
+        return (
+            f"{getattr(error, 'full_key', None) or 'config'}: environment variable {variable[1]} "
+            f"is not set; set it, or give a value to use instead: ${{oc.env:{variable[1]},VALUE}}"
+        )
     hint = "; write the full path of a key that exists" if "key" in reason else ""
     return f"{getattr(error, 'full_key', None) or 'config'}: {reason}{hint}"
 
@@ -153,14 +183,47 @@ def _hydra_message(text: str) -> str:
         options = sorted(
             option.strip() for option in re.findall(r"^\t(.+)$", listed, flags=re.MULTILINE)
         )
+        if not options and group.rpartition("/")[2] in config_choices():
+            # A default without a slash is looked for beside the file.
+            return f"{group}={name}: no such choice; {_override_hint(group.rpartition('/')[2])}"
         allowed = ", ".join(options) or "nothing"
         return f"{group}={name}: no such choice; {did_you_mean(name, options)}allowed: {allowed}"
     twice = re.match(r"Multiple values for (\w+)\.", text)
     if twice is not None:
         group = twice.group(1)
-        return f"{group}: is chosen already; leave out the '+' to choose another: {group}=NAME"
+        return (
+            f"{group}: is chosen already; leave out the '+' to choose another: {group}=NAME; or, "
+            f"{_override_hint(group)}"
+        )
+    relative = re.search(r"Could not override '[\w/]+/(\w+)@", text)
+    if relative is not None and relative[1] in config_choices():
+        return f"{one_line(text)}; {_override_hint(relative[1])}"
     hint = f"; {PACKAGE_HINT}" if "@experiment." in text else ""
-    return one_line(text) + hint
+    return _without_links(text) + hint
+
+
+def _without_links(text: str) -> str:
+    return one_line(re.sub(r"\s*See https://hydra\.cc\S+ for details", "", text))
+
+
+def _override_hint(group: str) -> str:
+    return f"in the defaults of a file, write 'override /{group}: NAME'"
+
+
+def _grammar_message(text: str, override: str) -> str:
+    """Describe an override whose value Hydra's grammar does not take as it is."""
+    text, override = text.replace("++", ""), override.lstrip("+")
+    key, _, value = override.partition("=")
+    if text.startswith("LexerNoViableAlt"):
+        text = f"{override}: it has a character that only a quoted text may have"
+    elif override not in text:
+        text = f"{override}: {text}"
+    is_sweep = text.startswith("Ambiguous value")
+    if is_sweep and key in config_choices():
+        return f"{text}; choose one, or add -m to run each"
+    other = f"write {key}=[...] for a list, add -m to run each, or " if is_sweep else ""
+    quoted = f"\"{key}='{value}'\"" if not set("'\"$`\\") & set(value) else "\"key='a text'\""
+    return f"{text}; {other}quote a text for qexp as well as for the shell: {quoted}"
 
 
 def _keys_beside(error: Any) -> list[str]:

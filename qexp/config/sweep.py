@@ -7,12 +7,16 @@ alone by the command line that its archive holds.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, ValueType
 from hydra.core.utils import JobReturn
+from hydra.errors import HydraException
 
 from qexp.config.hydra_internals import BasicSweeper
+from qexp.config.paths import config_choices
 from qexp.core.seeds import of_sweep_point
 from qexp.errors import ConfigError, Failed, QexpError
 
@@ -31,6 +35,8 @@ class CheckedSweeper(BasicSweeper):
         assert self.launcher is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        for override in overrides:
+            _refuse_valueless(override)
         batches = self.split_arguments(overrides, self.max_batch_size)
         points = [point for batch in batches for point in batch]
         swept = {_key(item.get_key_element()) for item in overrides if item.is_sweep_override()}
@@ -72,6 +78,28 @@ class SweepFailedError(QexpError):
 
 def _key(override: str) -> str:
     return override.partition("=")[0].lstrip("+")
+
+
+def _refuse_valueless(override: Override) -> None:
+    """Refuse a sweep over no values, and one whose values are not known in advance.
+
+    Raises:
+        ConfigError: The override is such a sweep.
+    """
+    if not override.is_sweep_override():
+        return
+    with suppress(AssertionError, HydraException, ValueError):
+        if any(True for _ in override.sweep_string_iterator()):
+            return
+    key = override.key_or_group
+    if override.value_type is ValueType.GLOB_CHOICE_SWEEP:
+        choices = config_choices().get(key)
+        allowed = "none matches" if choices else "glob is for config groups"
+        listed = f"allowed: {', '.join(choices)}" if choices else f"list the values: {key}=1,2,3"
+        problem = f"{allowed}; {listed}"
+    else:
+        problem = f"no value to sweep over; list the values, {key}=1,2,3, or write {key}=range(1,4)"
+    raise ConfigError(f"{(override.input_line or key).lstrip('+')}: {problem}")
 
 
 def _raise_failures(returns: Sequence[JobReturn]) -> None:

@@ -54,7 +54,29 @@ def message(*overrides: str) -> str | None:
             "circuits=randm: no such choice; did you mean 'random'? allowed: broadc",
         ),
         ([RANDOM, "seed"], "Error parsing override 'seed' missing EQUAL at '<EOF>'"),
-        ([RANDOM, "circuits.depth=["], "no viable alternative at input '['"),
+        ([RANDOM, "circuits.depth=["], "circuits.depth=[: no viable alternative at input '['"),
+        (
+            [RANDOM, "metadata.title=Größe"],
+            "metadata.title=Größe: it has a character that only a quoted text may have; quote a "
+            "text for qexp as well as for the shell: \"metadata.title='Größe'\"",
+        ),
+        ([RANDOM, "metadata.title=a b (c)"], "metadata.title=a b (c): mismatched input ' ('"),
+        (
+            [RANDOM, "metadata.title=a, b"],
+            "Ambiguous value for argument 'metadata.title=a, b'; write metadata.title=[...] for a "
+            "list, add -m to run each, or quote a text for qexp as well as for the shell: "
+            "\"metadata.title='a, b'\"",
+        ),
+        (
+            [RANDOM, "primitive.shots=${oc.env:QEXP_NOT_SET}"],
+            "primitive.shots: environment variable QEXP_NOT_SET is not set; set it, or give a "
+            "value to use instead: ${oc.env:QEXP_NOT_SET,VALUE}",
+        ),
+        (
+            [RANDOM, "primitive.shots=${oc.env:QEXP_SHOTS}"],
+            "primitive.shots: got '100'; it must be a valid integer; write it without quotes, or, "
+            "if it comes from an environment variable, as ${oc.decode:${oc.env:NAME}}",
+        ),
         ([RANDOM, "~nothing"], "Could not delete from config. 'nothing' does not exist."),
         ([RANDOM, "circuits=random,ghz"], "Ambiguous value for argument 'circuits=random,ghz'"),
         (
@@ -65,10 +87,12 @@ def message(*overrides: str) -> str | None:
             [RANDOM, "circuits.depth=${circuits.dept}"],
             "circuits.depth: Interpolation key 'circuits.dept' not found; write the full path",
         ),
-        ([RANDOM, "seed=${oc.env:QEXP_NOT_SET}"], "seed: KeyError raised while resolving"),
     ],
 )
-def test_a_mistake_on_the_command_line(overrides: list[str], expected: str):
+def test_a_mistake_on_the_command_line(
+    overrides: list[str], expected: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("QEXP_SHOTS", "100")
     found = message(*overrides)
     assert found is not None
     assert found.startswith(expected)
@@ -86,6 +110,11 @@ def test_a_mistake_on_the_command_line(overrides: list[str], expected: str):
             HEAD.replace("random", "randm"),
             "circuits=randm: no such choice; did you mean 'random'? allowed: broadcast_",
         ),
+        # All for a forgotten "override" or "/".
+        (HEAD.replace("override /", ""), "'override /circuits: NAME'"),
+        (HEAD.replace("override ", ""), "'override /circuits: NAME'"),
+        (HEAD.replace("/", ""), "'override /circuits: NAME'"),
+        ("# @package _global_\ncircuits: ghz\n", "choose it in the file's defaults: 'override /c"),
         (HEAD.replace("circuits", "circuit"), "In 'experiment/mine': Could not override 'circuit'"),
         # Both for the forgotten "# @package _global_".
         (

@@ -152,3 +152,27 @@ def test_points_in_batches(sweep: Sweep, launcher: StubLauncher):
     assert [len(batch) for batch in launcher.batches] == [2, 1]
     assert launcher.first_of_batches == [0, 2]
     assert len(seeds(points)) == 3
+
+
+@pytest.mark.parametrize(
+    ("swept", "problem"),
+    [
+        ("circuits.depth=glob(*)", "glob is for config groups; list the values: circuits.depth=1,"),
+        ("circuits=glob(x*)", "none matches; allowed: broadcast_estimator, "),
+        ("circuits.depth=range(0,0)", "no value to sweep over; list the values, circuits.depth=1,"),
+        ("circuits.depth=range(1,3,0)", "no value to sweep over; list the values, circuits.depth="),
+        ("circuits.depth=interval(0,1)", "no value to sweep over; list the values, circuits.dept"),
+    ],
+)
+def test_a_sweep_over_no_values_is_refused(
+    sweep: Sweep, launcher: StubLauncher, swept: str, problem: str
+):
+    with pytest.raises(ConfigError) as info:
+        sweep(RANDOM, swept)
+    assert str(info.value).startswith(f"{swept}: {problem}")
+    assert not launcher.batches
+
+
+def test_a_glob_of_a_group_is_a_sweep(sweep: Sweep):
+    points = sweep("primitive=sampler", "circuits=glob(gh*)")
+    assert [point[1] for point in points] == ["circuits=ghz"]
