@@ -1,4 +1,7 @@
-"""Results of analyses: one netCDF file each, in `analysis/` beside the archive."""
+"""Results of analyses: one netCDF file each, in `analysis/` beside the archive.
+
+Beside an archive of another name than `run.h5`, such as `mine.h5`, it is `mine.analysis/`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from qexp.archive.archive_file import beside
 from qexp.archive.atomic_files import DamagedFileError, read_with_digest, write_with_digest
 from qexp.archive.read import Archive, open_archive
 from qexp.core.jsonable import dumps
@@ -57,7 +61,7 @@ def write_analysis(
         "qexp_version": __version__,
         "date_created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    path = run.path.parent / FOLDER / f"{spec.name}{_SUFFIX}"
+    path = beside(run.path, FOLDER) / f"{spec.name}{_SUFFIX}"
     try:
         image = _image(_redacted(dataset.assign_attrs(origin), redact))
     except (TypeError, ValueError, AttributeError, KeyError) as error:
@@ -75,7 +79,9 @@ def analysis_files(run_dir: str | Path) -> dict[str, Path]:
     Args:
         run_dir: The run's folder, or the `run.h5` in it.
     """
-    paths = (_folder_of(run_dir) / FOLDER).glob(f"[!.]*{_SUFFIX}")
+    path = Path(run_dir)
+    folder = beside(path, FOLDER) if path.is_file() else path / FOLDER
+    paths = folder.glob(f"[!.]*{_SUFFIX}")
     return dict(sorted((path.stem, path) for path in paths if path.is_file()))
 
 
@@ -122,18 +128,13 @@ def read_analyses(run_dir: str | Path) -> dict[str, xr.Dataset]:
     files = analysis_files(run_dir)
     if not files:
         return {}
-    with open_archive(_folder_of(run_dir)) as run:
+    with open_archive(run_dir) as run:
         data_sha256 = run.data_sha256
     results = {name: read_analysis(path) for name, path in files.items()}
     return {
         name: dataset.assign_attrs(is_stale=dataset.attrs.get("data_sha256") != data_sha256)
         for name, dataset in results.items()
     }
-
-
-def _folder_of(run_dir: str | Path) -> Path:
-    path = Path(run_dir)
-    return path.parent if path.is_file() else path
 
 
 def _with_dates(opened: xr.Dataset) -> xr.Dataset:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
-from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME, SCHEMA
+from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME, SCHEMA
 from qexp.errors import ArchiveError
 from qexp.text import one_line
 
@@ -153,8 +153,21 @@ class ArchiveFile:
         return self._names[path]
 
 
+_FILES_OF_A_RUN = frozenset({"run.log", "report.html", JOURNAL_NAME, PARTS_NAME, "analysis"})
+
+
+def beside(archive: Path, name: str) -> Path:
+    """Return the path of what is made of an archive: no other archive in the folder has the same.
+
+    Args:
+        archive: The archive's file.
+        name: Its name beside a `run.h5`; beside `mine.h5` it begins with `mine.`.
+    """
+    return archive.with_name(name if archive.name == ARCHIVE_NAME else f"{archive.stem}.{name}")
+
+
 def locate(path: Path) -> Path:
-    """Return the file of an archive, given the file or the run's folder.
+    """Return the file of an archive, given the file, the run's folder, or another file in that.
 
     Raises:
         ArchiveError: There is none.
@@ -168,6 +181,9 @@ def locate(path: Path) -> Path:
         raise ArchiveError(
             f"there is no {ARCHIVE_NAME} in {path}: name a run's folder or its archive"
         )
+    archive = path.with_name(ARCHIVE_NAME)
+    if path.name in _FILES_OF_A_RUN and archive.is_file():
+        raise ArchiveError(f"{path} is no archive: the archive of that run is {archive}")
     if not path.is_file():
         raise ArchiveError(
             f"there is no archive {path}: no such file; runs are in outputs/EXPERIMENT/RUN_ID/"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from qexp.archive.analyses import FOLDER, analysis_files, read_analysis
+from qexp.archive.archive_file import beside
 from qexp.archive.read import Archive
 from qexp.errors import ArchiveError
 
@@ -26,16 +27,17 @@ def find_companions(run: Archive) -> tuple[dict[Path, str], list[str]]:
         Path -> title of each file; and name and reason of each that is left out.
     """
     folder = run.path.parent
-    analyses = folder / FOLDER
+    analyses = beside(run.path, FOLDER)
     in_analyses = [analyses] if analyses.is_symlink() else sorted(analyses.glob("[!.]*"))
+    titles = {beside(run.path, name): title for name, title in _TITLES.items()}
     found, left_out = {}, []
-    for path in (*(folder / name for name in _TITLES), *in_analyses):
+    for path in (*titles, *in_analyses):
         if not os.path.lexists(path):
             continue
         if reason := _reason_to_leave_out(path, run):
             left_out.append(f"{path.relative_to(folder).as_posix()} ({reason})")
         else:
-            found[path] = _TITLES.get(path.name, f"Analysis of the run: {path.name}")
+            found[path] = titles.get(path, f"Analysis of the run: {path.name}")
     return found, left_out
 
 

@@ -63,7 +63,7 @@ def analysis_sections(run_dir: Path, data_sha256: str) -> tuple[AnalysisSection,
     """Read all stored results of a run; one that cannot be read says so.
 
     Args:
-        run_dir: The run's folder.
+        run_dir: The run's folder, or its archive.
         data_sha256: Digest of the data that the archive holds now.
     """
     from qexp.archive.analyses import analysis_files, read_analysis

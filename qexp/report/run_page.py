@@ -52,7 +52,7 @@ def run_page(archive: Archive) -> RunPage:
         summary=summary,
         backend=backend,
         results=tuple(map(results_section, workloads)),
-        analyses=analysis_sections(archive.path.parent, archive.data_sha256),
+        analyses=analysis_sections(archive.path, archive.data_sha256),
         execution=execution_section(archive, summary) if summary.jobs_run else None,
         device=device_section(backend, used, used_pairs),
         circuits=tuple(chain.from_iterable(circuit_views(archive, each) for each in workloads)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from qexp.archive.archive_file import beside
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME
 from qexp.errors import ArchiveError, ConfigError
 from qexp.report import PAGE_NAME
@@ -14,7 +15,8 @@ def write_report(given: Path, output: Path | None = None) -> Path:
 
     Args:
         given: A run's folder or archive, or a folder with the runs of a sweep.
-        output: The page; by default `report.html` beside the archive, or in the sweep's folder.
+        output: The page; by default `report.html` beside the archive (`mine.report.html` beside
+            `mine.h5`), or in the sweep's folder.
 
     Returns:
         Path of the page.
@@ -31,14 +33,14 @@ def write_report(given: Path, output: Path | None = None) -> Path:
         from qexp.report.run_page import run_page
 
         with open_archive(require_intact(given)) as archive:
-            folder = archive.path.parent
+            place = beside(archive.path, PAGE_NAME)
             text = render("run.html", page=run_page(archive))
     else:
         from qexp.report.sweep_page import sweep_page
 
-        folder = given
-        text = render("sweep.html", page=sweep_page(given, output or given / PAGE_NAME))
-    path = output or folder / PAGE_NAME
+        place = given / PAGE_NAME
+        text = render("sweep.html", page=sweep_page(given, output or place))
+    path = output or place
     _write(path, text)
     return path
 
