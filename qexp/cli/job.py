@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -41,6 +42,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run_hydra(arguments: Sequence[str]) -> int:
+    _refuse_undecodable(arguments)
     arguments = hydra_arguments(arguments)
     mistyped = hydra_internals.mistyped(arguments)
     if mistyped:
@@ -58,6 +60,20 @@ def _run_hydra(arguments: Sequence[str]) -> int:
             raise
         raise ConfigError(problem) from error
     return failures[-1].exit_code if failures else ExitCode.DONE
+
+
+def _refuse_undecodable(arguments: Sequence[str]) -> None:
+    """Refuse text in another encoding than the locale's, which no archive could hold.
+
+    Raises:
+        ConfigError: There is such a word.
+    """
+    for argument in arguments:
+        if not argument.isprintable() and any("\ud800" <= one <= "\udfff" for one in argument):
+            raise ConfigError(
+                f"{argument}: it is no text in the encoding of this locale, "
+                f"{sys.getfilesystemencoding()}; set PYTHONUTF8=1, or correct the locale (LC_ALL)"
+            )
 
 
 def _refuse_mistyped(arguments: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qexp.config import messages
-from qexp.config.instantiate import bind
+from qexp.config.instantiate import bind, validate
 from qexp.config.schema import AnalysesNode
 from qexp.core.spec import AnalysisSpec
 from qexp.errors import ConfigError
@@ -43,13 +43,8 @@ def validated_analyses(plain: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     Raises:
         ConfigError: The key does not hold a mapping of names to nodes.
     """
-    from pydantic import ValidationError
-
     refuse_nameless(plain)
-    try:
-        return AnalysesNode.model_validate(plain).analysis
-    except ValidationError as error:
-        raise ConfigError(messages.validation_message(error, AnalysesNode)) from None
+    return validate(AnalysesNode, plain).analysis
 
 
 def refuse_nameless(plain: Mapping[str, Any]) -> None:

@@ -6,18 +6,25 @@ may hold, so a user's own function is checked as strictly as qexp's.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import sys
 import typing
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from qexp.config import messages
 from qexp.errors import ConfigError, QexpError
 from qexp.text import one_line
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+
+M = TypeVar("M", bound="BaseModel")
 
 SUPPLIED = frozenset({"seed_sequence", "rng", "pinned"})
 """Parameters that qexp itself supplies: to a circuit generator, and to a backend's selector."""
@@ -69,6 +76,41 @@ def build(
         raise ConfigError(
             f"{path}: {node['_target_']} failed: {type(error).__name__}: {one_line(error)}"
         ) from error
+
+
+def validate(model: type[M], plain: Mapping[str, Any], path: str = "") -> M:
+    """Validate plain values with a model; nothing is converted, but one value may stand for a list.
+
+    Args:
+        model: The model.
+        plain: The values.
+        path: Path of the node within the config, for messages.
+
+    Raises:
+        ConfigError: One line for everything that is wrong.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return model.model_validate(plain)
+    except ValidationError as error:
+        with suppress(ValidationError):
+            return model.model_validate(_with_lists(plain, error))
+        raise ConfigError(messages.validation_message(error, model, path)) from None
+
+
+def _with_lists(plain: Mapping[str, Any], error: ValidationError) -> dict[str, Any]:
+    """Return values with a list of one in each place where a list is meant and one value is."""
+    changed: dict[str, Any] = copy.deepcopy(dict(plain))
+    for problem in error.errors(include_url=False):
+        is_value = isinstance(problem["input"], int | float | str)
+        if problem["type"] == "list_type" and is_value:
+            *above, key = messages.location(problem)
+            node: Any = changed
+            for part in above:
+                node = node[part]
+            node[key] = [problem["input"]]
+    return changed
 
 
 def locate(name: Any, path: str) -> Callable[..., Any]:
@@ -132,8 +174,8 @@ def _import_problem(module_name: str, error: BaseException) -> str:
 def _check(
     target: Callable[..., Any], declared: dict[str, Any], path: str, positional: int
 ) -> dict[str, Any]:
-    """Validate declared arguments against the signature, with nothing converted."""
-    from pydantic import ConfigDict, Field, ValidationError, create_model
+    """Validate declared arguments against the signature, see `validate`."""
+    from pydantic import ConfigDict, Field, create_model
 
     fields: dict[str, Any] = {}
     extra: typing.Literal["allow", "forbid"] = "forbid"
@@ -150,10 +192,7 @@ def _check(
         extra=extra, strict=True, arbitrary_types_allowed=True, protected_namespaces=()
     )
     model = create_model("Arguments", __config__=config, **fields)
-    try:
-        checked = model.model_validate(declared)
-    except ValidationError as error:
-        raise ConfigError(messages.validation_message(error, model, path)) from None
+    checked = validate(model, declared, path)
     extras = checked.model_extra or {}
     return {
         name: extras[name] if name in extras else getattr(checked, f"p_{name}") for name in declared

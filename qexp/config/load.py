@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from qexp.config import messages
 from qexp.config.analyses import declared_analysis, refuse_nameless
-from qexp.config.instantiate import accepts, bind, build
+from qexp.config.instantiate import accepts, bind, build, validate
 from qexp.config.overrides import typed_overrides
 from qexp.config.schema import (
     ExecutionNode,
@@ -122,16 +122,11 @@ def validated(plain: dict[str, Any]) -> RootNode:
     Raises:
         ConfigError: One line for everything that is wrong with it.
     """
-    from pydantic import ValidationError
-
     if "experiment" in plain:
         raise ConfigError(f"experiment: unknown key; {messages.PACKAGE_HINT}")
     _refuse_unchosen(plain)
     refuse_nameless(plain)
-    try:
-        return RootNode.model_validate(plain)
-    except ValidationError as error:
-        raise ConfigError(messages.validation_message(error, RootNode)) from None
+    return validate(RootNode, plain)
 
 
 def generator(node: Mapping[str, Any], path: str) -> Generator:

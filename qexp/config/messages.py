@@ -88,11 +88,11 @@ def validation_message(error: ValidationError, model: type[BaseModel], path: str
         error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden"
     )
     for problem in problems:
-        location = [str(part) for part in problem["loc"] if _is_key(part)]
-        key = ".".join([path, *location] if path else location)
+        place = [str(part) for part in location(problem)]
+        key = ".".join([path, *place] if path else place)
         match problem["type"]:
             case "extra_forbidden":
-                message = unknown_key(key, _keys_at(model, location[:-1]))
+                message = unknown_key(key, _keys_at(model, place[:-1]))
             case "missing":
                 message = missing(key)
             case "string_pattern_mismatch":
@@ -102,6 +102,11 @@ def validation_message(error: ValidationError, model: type[BaseModel], path: str
                 message = f"{key}: got {_short(got)}; {_rule(problem['msg'])}{hint}"
         messages.setdefault(key, message)
     return " | ".join(messages.values())
+
+
+def location(problem: ErrorDetails) -> list[int | str]:
+    """Return the keys and indices that lead to a value that pydantic refused."""
+    return [part for part in problem["loc"] if _is_key(part)]
 
 
 def _type_hint(key: str, problem: ErrorDetails) -> str:

@@ -12,6 +12,10 @@ Target = dict[str, Any]
 """A node with `_target_`; its own keys are checked against the target's signature."""
 
 
+Count = Annotated[int, Field(gt=0, lt=2**63)]
+"""A number of things; as large as the archive's columns can hold."""
+
+
 class Node(BaseModel):
     """Base of all nodes: unknown keys are refused and values are never converted."""
 
@@ -31,7 +35,7 @@ class ExecutionNode(Node):
     retries: Annotated[int, Field(ge=0, le=100)] = 2
     retry_too_long: bool = False
     follow_ups: Annotated[int, Field(ge=0, le=100)] = 3
-    max_pending: Annotated[int, Field(gt=0)] | None = None
+    max_pending: Count | None = None
     submit_interval_s: Annotated[float, Field(gt=0, le=3600)] | None = None
     deadline: str | int | None = None
     outage: str | int = "15m"
@@ -42,7 +46,7 @@ class PrimitiveNode(Node):
 
     kind: Literal["sampler", "estimator"]
     implementation: Literal["client", "legacy"] = "client"
-    shots: Annotated[int, Field(gt=0)] | None = None
+    shots: Count | None = None
     precision: Annotated[float, Field(gt=0)] | None = None
     options: dict[str, Any] = {}
 
@@ -56,16 +60,16 @@ class TranspileNode(Node):
     translation_method: str | None = None
     scheduling_method: str | None = None
     approximation_degree: Annotated[float, Field(ge=0, le=1)] | None = 1.0
-    initial_layout: list[Annotated[int, Field(ge=0)]] | None = None
+    initial_layout: list[Annotated[int, Field(ge=0, lt=2**63)]] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
 
 
 class PartitionNode(Node):
     """The user's bounds of one job; null means the service's documented limit."""
 
-    max_circuits: Annotated[int, Field(gt=0)] | None = 100
-    max_executions: Annotated[int, Field(gt=0)] | None = None
-    max_payload_bytes: Annotated[int, Field(gt=0)] | None = None
+    max_circuits: Count | None = 100
+    max_executions: Count | None = None
+    max_payload_bytes: Count | None = None
     max_qpu_s: Annotated[float, Field(gt=0)] | None = None
 
 

@@ -54,7 +54,7 @@ def _fake(name: str) -> BackendV2:
 
 
 def aer(
-    num_qubits: Annotated[int, Field(gt=0)] | None = None,
+    num_qubits: Annotated[int, Field(gt=0, le=100_000)] | None = None,
     method: Literal[
         "automatic",
         "statevector",

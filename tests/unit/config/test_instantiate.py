@@ -82,9 +82,22 @@ def test_what_qexp_supplies_is_passed_to_a_target_that_takes_it():
         bind("selector", pinned="ibm_x")
 
 
+def lists(sizes: list[int], either: int | list[int] = 1, names: list[str] | None = None):
+    return sizes, either, names
+
+
 def test_nothing_is_converted():
     with pytest.raises(ConfigError, match=r"^circuits\.size: got '3'; it must be a valid integer"):
         bind("generator", size="3")
+
+
+def test_one_value_stands_for_a_list_of_it():
+    node = {"_target_": f"{HERE}.lists", "sizes": 3, "either": 4}
+    assert instantiate.bind(node, "circuits")() == ([3], 4, None)
+    with pytest.raises(ConfigError, match=r"^circuits\.sizes: got 'a'; it must be a valid list$"):
+        instantiate.bind({**node, "sizes": "a"}, "circuits")
+    with pytest.raises(ConfigError, match=r"^circuits\.sizes: got None; it must be a valid list$"):
+        instantiate.bind({**node, "sizes": None}, "circuits")
 
 
 def test_a_module_that_fails_to_import_is_one_line(tmp_path, monkeypatch):
