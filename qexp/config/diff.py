@@ -13,6 +13,7 @@ _DECIDES_NO_DATA = (
     ("run_dir",),
     ("stop_after",),
     ("execution",),
+    ("variables",),
     ("engine", "workers"),
     ("analysis",),
     ("engine", "poll_interval_s"),

@@ -34,6 +34,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from qexp.config.paths import (
+    PRIMARY,
+    PROJECT,
     make_experiments_importable,
     new_run_id,
     run_folder,
@@ -102,7 +104,7 @@ def run_main(task: Callable[[DictConfig], Any], arguments: Sequence[str]) -> Non
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv[1:] = arguments
-    hydra.main(version_base="1.3", config_path=str(shipped_conf()), config_name="qexp")(task)()
+    hydra.main(version_base="1.3", config_path=str(shipped_conf()), config_name=PRIMARY)(task)()
 
 
 def mistyped(arguments: Sequence[str]) -> list[str]:
@@ -151,16 +153,26 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     """
     register()
     with hydra.initialize_config_dir(str(shipped_conf()), version_base="1.3"):
-        return hydra.compose("qexp", list(overrides))
+        return hydra.compose(PRIMARY, list(overrides))
 
 
 class UserConfigs(SearchPathPlugin):
     """Puts `conf/` of the current folder before qexp's own, so that a user's files win."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Prepend the user's `conf/` if there is one."""
+        """Prepend the user's `conf/` if there is one.
+
+        Raises:
+            ConfigError: It has a primary config, which would take the place of qexp's.
+        """
         user = user_conf()
         if user is not None:
+            if (user / f"{PRIMARY}.yaml").is_file():
+                raise ConfigError(
+                    f"{user / PRIMARY}.yaml: would take the place of all that qexp's own file of "
+                    f"that name declares; keep defaults of your own in {user / PROJECT}.yaml, "
+                    f"which is laid over it"
+                )
             search_path.prepend(provider="user", path=f"file://{user}", anchor="main")
 
 

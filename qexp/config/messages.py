@@ -51,7 +51,11 @@ def unknown_key(path: str, allowed: Iterable[str]) -> str:
     names = sorted(allowed)
     where = f"'{parent}'" if parent else "the config"
     listed = ", ".join(names) or "nothing"
-    return f"{path}: unknown key; {did_you_mean(key, names)}allowed in {where}: {listed}"
+    close = did_you_mean(key, names)
+    # A place for keys of the user's own, at the top.
+    is_own = not parent and not close and "variables" in names
+    own = f"; a key of your own would be variables.{key}" if is_own else ""
+    return f"{path}: unknown key; {close}allowed in {where}: {listed}{own}"
 
 
 def missing(*paths: str) -> str:

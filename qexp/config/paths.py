@@ -26,6 +26,12 @@ def shipped_conf() -> Path:
     return shipped_root() / "conf"
 
 
+PRIMARY = "qexp"
+"""Name of the primary config, which is qexp's own."""
+PROJECT = "project"
+"""Name of the config with a project's own defaults."""
+
+
 def user_conf() -> Path | None:
     """Return `conf/` of the current folder; None if there is none or it is qexp's own."""
     folder = Path.cwd() / "conf"

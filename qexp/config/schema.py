@@ -167,6 +167,7 @@ class RootNode(AnalysesNode):
     primitive: PrimitiveNode | None = None
     transpile: TranspileNode | None = None
     workloads: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")], WorkloadNode] = {}
+    variables: dict[str, Any] = {}
     partition: PartitionNode
     limits: LimitsNode
     metadata: MetadataNode

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qexp.config.instantiate import locate
+from qexp.config.paths import PROJECT
 from qexp.config.yaml_files import read_config_text
 from qexp.core.flatten import leaves
 from qexp.core.model import SourceFile
@@ -70,7 +71,7 @@ def _config_files(root: RootNode) -> Iterator[SourceFile]:
         return
     runtime = HydraConfig.get().runtime
     folders = [Path(source.path) for source in runtime.config_sources if source.schema == "file"]
-    names = [HydraConfig.get().job.config_name]
+    names = [HydraConfig.get().job.config_name, PROJECT]
     for place, choice in runtime.choices.items():
         group = place.partition("@")[0]
         if choice is not None and not group.startswith("hydra"):

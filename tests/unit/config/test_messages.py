@@ -65,7 +65,11 @@ def test_unknown_key(path: str, allowed: list[str], message: str):
         ),
         ({"many": {"a": {"size": 0}}}, "many.a.size: got 0; it must be greater than 0"),
         ({"row": [0, -1]}, "row.1: got -1; it must be greater than or equal to 0"),
-        ({"one": {"size": "2"}}, "one.size: got '2'; it must be a valid integer"),
+        (
+            {"one": {"size": "2"}},
+            "one.size: got '2'; it must be a valid integer; write it without quotes, or, if it "
+            "comes from an environment variable, as ${oc.decode:${oc.env:NAME}}",
+        ),
         ({"one": {"size": True}}, "one.size: got True; it must be a valid integer"),
         (
             {"one": {}},

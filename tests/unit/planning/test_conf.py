@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import re
 from dataclasses import asdict
+from pathlib import Path
 
+import pytest
+import yaml
+
+from qexp.config.paths import shipped_conf
 from qexp.core.spec import Limit, PartitionLimits, TranspileSpec
 from tests.unit.planning.conftest import read_conf
 
@@ -24,3 +30,9 @@ def test_every_limit_has_a_source_and_a_date(service_limits: dict[str, Limit]) -
     assert all(one.source.startswith("https://") for one in service_limits.values())
     for one in service_limits.values():
         assert datetime.date.fromisoformat(one.checked).year >= 2026
+
+
+@pytest.mark.parametrize("path", sorted((shipped_conf() / "experiment").glob("*.yaml")))
+def test_what_an_archive_says_of_an_experiment_has_no_number_of_the_config(path: Path) -> None:
+    metadata = yaml.safe_load(path.read_text("utf-8"))["metadata"]
+    assert not re.search(r"\b\d", f"{metadata['title']} {metadata.get('description', '')}")
