@@ -55,6 +55,7 @@ class IBMEmulator:
         self.cancel_session = self._queue.cancel_session
         self.delete_job = self._queue.delete
         self.expire_session = self._queue.expire_session
+        self.pass_time = self._queue.pass_time
         self.wait_until_running = self._queue.wait_until_running
         self.wait_until_idle = self._queue.wait_until_idle
 
@@ -79,8 +80,7 @@ class IBMEmulator:
     def load(self, path: str | Path) -> None:
         """Go on with the sessions and jobs that another emulator saved.
 
-        Jobs that were queued or running are run, unless the queue is held; the time since then does
-        not count towards the `max_ttl` of a session.
+        Jobs that were queued or running are run, unless the queue is held.
 
         Raises:
             ValueError: If there is a session or a job already.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import fields
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,18 +47,12 @@ def to_json(
 
 
 def sessions_from(saved: Mapping[str, Any]) -> dict[str, Session]:
-    """Return the saved sessions, by id.
-
-    The time between saving and loading does not count towards the `max_ttl` of an active one.
-    """
-    away, none = now() - datetime.fromisoformat(saved["saved"]), timedelta()
+    """Return the saved sessions, by id."""
     sessions = {}
     for entry in saved["sessions"]:
         session = Session(**_with_moments(entry) | {"timestamps": []})
-        runs = session.state == "active"
         session.timestamps = [
-            (status, datetime.fromisoformat(text) + (away if runs and status == "active" else none))
-            for status, text in entry["timestamps"]
+            (status, datetime.fromisoformat(text)) for status, text in entry["timestamps"]
         ]
         sessions[session.id] = session
     return sessions

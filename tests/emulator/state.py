@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 JobStatus = Literal["Queued", "Running", "Completed", "Cancelled", "Failed"]
@@ -131,7 +131,12 @@ class Failure:
 
 @dataclass
 class Session:
-    """One session; `mode` is `batch` for a batch."""
+    """One session; `mode` is `batch` for a batch.
+
+    Attributes:
+        remaining_s: Seconds until `max_ttl` has passed; None before the first job. Time is virtual:
+            it passes when a test says so, see `Queue.pass_time`.
+    """
 
     instance: str
     backend: str
@@ -144,6 +149,7 @@ class Session:
     last_job_started: datetime | None = None
     last_job_completed: datetime | None = None
     usage_s: float | None = None
+    remaining_s: float | None = None
 
     def __post_init__(self) -> None:
         self.timestamps.append(("open", now()))
@@ -155,14 +161,8 @@ class Session:
             self.timestamps.append((state, now()))
         if state == "closed":
             self.accepting_jobs = False
-
-    @property
-    def remaining_s(self) -> float | None:
-        """Seconds until `max_ttl` has passed; None before the first job and after the end."""
-        started = dict(self.timestamps).get("active")
-        if started is None or self.state == "closed":
-            return None
-        return (started + timedelta(seconds=self.max_ttl_s) - now()).total_seconds()
+        elif self.remaining_s is None:
+            self.remaining_s = self.max_ttl_s
 
     def view(self) -> dict[str, Any]:
         """The reply to `POST /sessions` and `GET /sessions/{id}`."""

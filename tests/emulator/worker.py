@@ -117,6 +117,15 @@ class Queue:
         with self._changed:
             self._expire(self._session(session_id))
 
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass for the `max_ttl` of each session that has begun; else none does."""
+        with self._changed:
+            for session in self.sessions.values():
+                if session.remaining_s is not None:
+                    session.remaining_s -= seconds
+                    if session.remaining_s <= 0:
+                        self._expire(session)
+
     def wait_until_idle(self, timeout_s: float = 120.0) -> None:
         """Return when no job is queued or running.
 
@@ -163,7 +172,6 @@ class Queue:
     def session_view(self, session_id: str) -> dict[str, Any]:
         """`GET /sessions/{id}`."""
         with self._changed:
-            self._expire_due()
             return self._session(session_id).view()
 
     def stop_accepting(self, session_id: str) -> None:
@@ -188,7 +196,6 @@ class Queue:
         self._device(job.body.get("backend"))
         job.tags = check_tags(job.body.get("tags", []))
         with self._changed:
-            self._expire_due()
             pending = sum(
                 other.status in PENDING and other.instance == job.instance
                 for other in self.jobs.values()
@@ -209,7 +216,6 @@ class Queue:
             RefusedError: If there is none of this id.
         """
         with self._changed:
-            self._expire_due()
             if job_id not in self.jobs:
                 raise RefusedError(404, JOB_NOT_FOUND, f"Job not found. Job ID: {job_id}")
             return self.jobs[job_id]
@@ -217,7 +223,6 @@ class Queue:
     def all_jobs(self) -> list[Job]:
         """All jobs in order of submission."""
         with self._changed:
-            self._expire_due()
             return list(self.jobs.values())
 
     def used_s(self, instance: str) -> float:
@@ -259,12 +264,6 @@ class Queue:
         if not session.accepting_jobs and not self._pending_of(session.id):
             session.enter("closed")
 
-    def _expire_due(self) -> None:
-        for session in self.sessions.values():
-            remaining_s = session.remaining_s
-            if remaining_s is not None and remaining_s <= 0:
-                self._expire(session)
-
     def _expire(self, session: Session) -> None:
         session.enter("closed")
         for job in self._pending_of(session.id):
@@ -272,10 +271,6 @@ class Queue:
                 self._end(job, "Cancelled")
             elif job.status == "Queued":
                 self._end(job, "Failed", "Session has reached its maximum time.", SESSION_CLOSED)
-
-    def _until_expiry_s(self) -> float | None:
-        remaining = (session.remaining_s for session in self.sessions.values())
-        return min((max(0.0, each) for each in remaining if each is not None), default=None)
 
     def _end(
         self, job: Job, status: JobStatus, reason: str | None = None, code: int | None = None
@@ -291,7 +286,6 @@ class Queue:
         self._changed.notify_all()
 
     def _next(self) -> Job | None:
-        self._expire_due()
         if self._held:
             return None
         return next(
@@ -307,7 +301,7 @@ class Queue:
         while True:
             with self._changed:
                 while (job := self._next()) is None and not self._stopping:
-                    self._changed.wait(self._until_expiry_s())
+                    self._changed.wait()
                 if self._stopping or job is None:
                     return
                 failure = self._failures.popleft() if self._failures else None

@@ -168,7 +168,7 @@ def test_a_job_that_someone_else_deletes_after_it_has_run(scenario: Scenario) ->
 
 @pytest.mark.parametrize("at_max_ttl", ["fail", "cancel"])
 def test_a_batch_that_runs_out_of_time_with_jobs_queued(either: Scenario, at_max_ttl: Any) -> None:
-    """By the clock: the first job runs until the batch's second is over."""
+    """The first job runs until the batch's second is over."""
     emulator = either.emulator
     emulator.limits.at_max_ttl = at_max_ttl
     either.max_time_s = 1
@@ -235,11 +235,16 @@ def failing(scenario: Scenario, partition: int, reason: str, code: int) -> fault
 
 
 def end_stall_when_over(scenario: Scenario) -> Callable[[], None]:
-    """The job that stalls goes on as soon as the first batch has run out of time."""
+    """The job that stalls goes on as soon as the first batch has run out of time.
+
+    That is as soon as it runs and all others wait.
+    """
     emulator = scenario.emulator
 
     def end() -> None:
-        if "Failed" in (states := emulator.job_states().values()) or "Cancelled" in states:
+        states = list(emulator.job_states().values())
+        if len(states) == PARTITIONS and "Running" in states:
+            emulator.pass_time(1)
             emulator.end_stall()
 
     return end

@@ -97,7 +97,10 @@ def test_the_time_of_a_batch_starts_with_its_first_job_and_ends(
     batch = Batch(bench.backend, max_time=1)
     running, queued = bench.submit(batch), bench.submit(batch)
     assert ibm_emulator.wait_until_running() == running.job_id()
-    wait_until(lambda: batch.details()["state"] == "closed")
+    ibm_emulator.pass_time(0.5)
+    assert batch.details()["state"] == "active"
+    ibm_emulator.pass_time(0.5)
+    assert batch.details()["state"] == "closed"
     assert ibm_emulator.job_states() == {running.job_id(): "Running", queued.job_id(): state}
     with pytest.raises(IBMRuntimeError, match="is closed"):
         bench.submit(batch)
@@ -115,7 +118,8 @@ def test_a_batch_without_a_job_does_not_run_out_of_time(
     ibm_emulator.stall_next_job()
     ibm_emulator.release()
     ibm_emulator.wait_until_running()
-    wait_until(lambda: batch.details()["state"] == "closed")
+    ibm_emulator.pass_time(1)
+    assert batch.details()["state"] == "closed"
     assert other.details()["state"] == "open"
     ibm_emulator.end_stall()
 
