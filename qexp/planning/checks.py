@@ -54,6 +54,8 @@ RESERVED_REGISTER_NAMES = frozenset(
 # https://quantum.cloud.ibm.com/docs/guides/fractional-gates
 _RZZ_MAX = math.pi / 2 + 1e-10
 
+_MAX_CONDITION = 2**63 - 1
+
 # A billion billion shots: beyond any job, and still finite arithmetic.
 _MIN_PRECISION = 1e-9
 
@@ -155,6 +157,7 @@ def _problems(
     if isa.parameter_values.size == 0:
         yield "its array of parameter values is empty; give at least one parameter set"
     yield from _instructions(tallied, hardware, limits)
+    yield from _conditions(isa.circuit)
     if not hardware.is_simulator and hardware.has_rzz:
         yield from _rzz_angles(isa.circuit, isa.parameter_values)
     objected = objection(isa)
@@ -250,6 +253,25 @@ def _instructions(
                 f"it has {total} {what}, more than the {limits[limit].value:.10g} that "
                 f"limits.{limit} allows in one circuit; use a shallower circuit"
             )
+
+
+def _conditions(circuit: QuantumCircuit) -> Iterator[str]:
+    """Refuse numbers in conditions that QPY cannot hold."""
+    if not circuit.has_control_flow_op():
+        return
+    for instruction in circuit.data:
+        if not instruction.is_control_flow():
+            continue
+        condition = getattr(instruction.operation, "condition", None)
+        if isinstance(condition, tuple) and condition[1] > _MAX_CONDITION:
+            name, number = condition[0].name, condition[1]
+            yield (
+                f"it compares register '{name}' with {number}, and only numbers below 2**63 can be "
+                f"stored in such a condition; write expr.equal({name}, {number}) "
+                f"(qiskit.circuit.classical), or on a simulator compare registers of up to 32 bits"
+            )
+        for block in instruction.operation.blocks:
+            yield from _conditions(block)
 
 
 def _rzz_angles(circuit: QuantumCircuit, values: BindingsArray) -> Iterator[str]:

@@ -5,6 +5,8 @@ Found by trying every operation of `qiskit.circuit.classical.expr` on all values
 - Variables (`QuantumCircuit.add_var`, `add_input`) are written behind the end of the classical
   memory, and reading one can end the whole process (`terminate called`).
 - A number that is cast to a truth value, also implicitly (`expr.logic_not(register)`), is negated.
+- Of a value in an expression, also of a register, only the lowest 32 bits count. A condition of the
+  older form, `(register, number)`, and a switch on a register are right for any width.
 - Indexing, shifts, arithmetic, floats, durations and a switch on an expression are unknown.
 """
 
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
+_MAX_BITS = 32
 _UNKNOWN = frozenset({"SHIFT_LEFT", "SHIFT_RIGHT", "ADD", "SUB", "MUL", "DIV", "NEGATE"})
 
 
@@ -65,6 +68,11 @@ def _expression_problems(node: Any) -> Iterator[str]:
         return
     if not isinstance(node.type, types.Bool | types.Uint):
         yield _unknown(f"a classical value of type {type(node.type).__name__}")
+    elif isinstance(node.type, types.Uint) and node.type.width > _MAX_BITS:
+        yield (
+            f"a classical value of {node.type.width} bits in an expression, of which Aer compares "
+            f"{_MAX_BITS}; use shorter registers, or a condition (register, number)"
+        )
     if isinstance(node, expr.Cast):
         if isinstance(node.type, types.Bool) and not isinstance(node.operand.type, types.Bool):
             yield (

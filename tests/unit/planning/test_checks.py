@@ -105,6 +105,20 @@ def test_blocks_of_control_flow_are_looked_into(hardware: Hardware) -> None:
     assert "instruction 'h' on qubits [2]" in refusal(sampler(circuit), hardware)
 
 
+def test_a_condition_with_a_number_that_qpy_cannot_hold_is_refused(hardware: Hardware) -> None:
+    def compared_with(number: int) -> QuantumCircuit:
+        circuit = QuantumCircuit(QuantumRegister(5, "q"), ClassicalRegister(101, "wide"))
+        circuit.measure(0, 0)
+        with circuit.if_test((circuit.clbits[0], 1)), circuit.if_test((circuit.cregs[0], number)):
+            circuit.x(1)
+        return circuit
+
+    check(sampler(compared_with(2**63 - 1)), hardware, {})
+    message = refusal(sampler(compared_with(2**63)), hardware)
+    assert f"compares register 'wide' with {2**63}" in message
+    assert f"write expr.equal(wide, {2**63})" in message
+
+
 @pytest.mark.parametrize("name", ["not-a-name", "1st", "class", "a b"])
 def test_a_register_that_is_no_identifier_is_refused(hardware: Hardware, name: str) -> None:
     assert f"classical register '{name}'" in refusal(sampler(measured(name)), hardware)

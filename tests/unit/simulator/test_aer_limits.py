@@ -127,6 +127,35 @@ def test_what_aer_knows_is_right_for_all_values() -> None:
     assert [int(data.c.get_bitstrings()[0]) for data in simulated(circuits)] == expected
 
 
+WIDE: dict[str, tuple[Condition, bool]] = {
+    "older": (lambda c, value: (c, value), True),
+    "equal": (expr.equal, False),
+    "greater": (lambda c, value: expr.greater(c, value - 1), False),
+}
+
+
+@pytest.mark.parametrize("form", WIDE)
+@pytest.mark.parametrize("width", [31, 32, 33, 64, 101])
+def test_conditions_on_wide_registers_are_right_or_objected_to(form: str, width: int) -> None:
+    condition, is_right_at_any_width = WIDE[form]
+    circuits = []
+    for bit in (0, width // 2, width - 1):
+        flag, wide = ClassicalRegister(1, "flag"), ClassicalRegister(width, "wide")
+        circuit = QuantumCircuit(QuantumRegister(2), wide, flag)
+        circuit.x(0)
+        circuit.measure(0, bit)
+        with circuit.if_test(condition(wide, 1 << bit)):
+            circuit.x(1)
+        circuit.measure(1, flag[0])
+        circuits.append(circuit)
+    objections = {aer_objection(circuit) for circuit in circuits}
+    if width <= 32 or is_right_at_any_width:
+        assert objections == {None}
+        assert [data.flag.get_bitstrings() for data in simulated(circuits)] == [["1"]] * 3
+    else:
+        assert all(f"a classical value of {width} bits" in str(said) for said in objections)
+
+
 def test_aer_still_takes_a_register_for_its_opposite() -> None:
     """Once it does not, the objection can go."""
     circuit = measured(1, 0)
