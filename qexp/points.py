@@ -23,9 +23,8 @@ from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
 from qexp.archive.writer import RunStore
 from qexp.core.model import Partition, Plan, RunStatus
 from qexp.core.observer import Guarded, Observer
-from qexp.core.policy import ExecutionPolicy
 from qexp.core.protocols import Engine
-from qexp.core.spec import Limit, RunSpec
+from qexp.core.spec import ExecutionPolicy, Limit, RunSpec
 from qexp.errors import ConfigError
 from qexp.interrupts import Interrupts
 from qexp.journal.file import Journal

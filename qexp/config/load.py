@@ -25,10 +25,10 @@ from qexp.config.schema import (
 )
 from qexp.config.sources import source_files
 from qexp.core.model import PrimitiveSpec
-from qexp.core.policy import ExecutionPolicy
 from qexp.core.protocols import Engine, RemoteEngine
 from qexp.core.spec import (
     AnalysisSpec,
+    ExecutionPolicy,
     Limit,
     PartitionLimits,
     RunSpec,

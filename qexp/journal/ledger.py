@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from qexp.core.model import FailureKind, JobState, RunStatus
-from qexp.core.policy import ExecutionPolicy
+from qexp.core.spec import ExecutionPolicy
 
 
 @dataclass(frozen=True)

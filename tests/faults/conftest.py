@@ -25,9 +25,8 @@ from qexp.archive.schema import JOURNAL_NAME
 from qexp.batch.pacing import Backoff
 from qexp.core.model import Implementation, PrimitiveSpec
 from qexp.core.observer import Observer
-from qexp.core.policy import ExecutionPolicy
 from qexp.core.seeds import child
-from qexp.core.spec import PartitionLimits, RunSpec, TranspileSpec
+from qexp.core.spec import ExecutionPolicy, PartitionLimits, RunSpec, TranspileSpec
 from qexp.core.spec import WorkloadSpec as Workload
 from qexp.engines.ibm.engine import IBMEngine
 from qexp.engines.ibm.select import named

@@ -20,9 +20,8 @@ from qiskit.providers.fake_provider import GenericBackendV2
 import qexp
 from qexp.core.model import FINAL_STATES, JobOutcome, JobRequest, JobState, PrimitiveSpec
 from qexp.core.observer import Observer, RunSummary
-from qexp.core.policy import ExecutionPolicy
 from qexp.core.seeds import child
-from qexp.core.spec import PartitionLimits, RunSpec, TranspileSpec, WorkloadSpec
+from qexp.core.spec import ExecutionPolicy, PartitionLimits, RunSpec, TranspileSpec, WorkloadSpec
 from qexp.engines.local.engine import LocalEngine
 from qexp.errors import (
     ArchiveError,

@@ -10,7 +10,7 @@ import pytest
 
 from qexp.batch.execute import execute
 from qexp.batch.recover import note_what_is_on_disk
-from qexp.core.policy import ExecutionPolicy
+from qexp.core.spec import ExecutionPolicy
 from qexp.errors import ConfigError, RunLockedError
 from qexp.journal.file import Journal
 from qexp.journal.ledger import Planned, Resumed

@@ -24,8 +24,7 @@ from qexp.core.model import (
     PrimitiveSpec,
 )
 from qexp.core.observer import Observer
-from qexp.core.policy import ExecutionPolicy
-from qexp.core.spec import PartitionLimits, RunSpec, TranspileSpec, WorkloadSpec
+from qexp.core.spec import ExecutionPolicy, PartitionLimits, RunSpec, TranspileSpec, WorkloadSpec
 from qexp.errors import (
     BatchOverError,
     EngineError,

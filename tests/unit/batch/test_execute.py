@@ -14,7 +14,7 @@ from qexp.archive.schema import JOURNAL_NAME
 from qexp.batch.execute import execute
 from qexp.batch.recover import note_what_is_on_disk
 from qexp.core.observer import Observer
-from qexp.core.policy import ExecutionPolicy
+from qexp.core.spec import ExecutionPolicy
 from qexp.errors import (
     ArchiveError,
     BusyError,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from qexp.core.policy import ExecutionPolicy
+from qexp.core.spec import ExecutionPolicy
 from qexp.journal.ledger import (
     BatchOpened,
     Collected,

@@ -15,10 +15,9 @@ from qexp.archive.circuits import load_circuit
 from qexp.archive.pubs import PubRow
 from qexp.core.model import Partition, Plan, PrimitiveSpec
 from qexp.core.observer import Observer
-from qexp.core.policy import ExecutionPolicy
 from qexp.core.protocols import Engine
 from qexp.core.seeds import child, stream
-from qexp.core.spec import Limit, PartitionLimits, RunSpec, WorkloadSpec
+from qexp.core.spec import ExecutionPolicy, Limit, PartitionLimits, RunSpec, WorkloadSpec
 from qexp.core.twirling import shots_executed
 from qexp.engines.local.engine import LocalEngine
 from qexp.errors import ConfigError, PlanError
