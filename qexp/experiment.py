@@ -38,7 +38,8 @@ from qexp.errors import (
     UnfinishedError,
 )
 from qexp.journal.ledger import Ended, Interrupted, Planned, Resumed, Sealed, Started
-from qexp.planning.build import check_max_time, plan_point
+from qexp.planning.build import plan_point
+from qexp.planning.table import check_max_time
 from qexp.points import Clock, Experiment, Point, Stopped, is_sealed, open_experiment
 from qexp.provenance import run_header
 from qexp.redact import redact

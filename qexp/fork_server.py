@@ -36,7 +36,7 @@ PRELOADED = (
     "qexp.engines.local.preload",
     "h5py",
     "qexp.batch.requests",
-    "qexp.planning.chunks",
+    "qexp.planning.build",
     "qexp.engines.local.chunks",
     "qexp.engines.local.engine",
     "qexp.simulator.estimator",

@@ -33,7 +33,7 @@ from qexp.core.model import JobOutcome, JobState, Partition, Plan
 from qexp.core.observer import Observer, RunSummary
 from qexp.core.spec import Limit, RunSpec
 from qexp.experiment import resume_command
-from qexp.planning.table import plan_table
+from qexp.planning.table import HEADERS, plan_table
 from qexp.text import format_duration, one_line, short_path
 
 Stage = Literal["transpiling", "submitting", "running", "collecting"]
@@ -208,14 +208,14 @@ class Terminal(Observer):
     def _print_plan(self, plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit]) -> None:
         self._stop_bars()
         summary = plan_table(plan, max_time_s, limits, self._spec.partition)
-        table = Table(*summary.headers, box=SIMPLE, show_footer=False)
+        table = Table(*HEADERS, box=SIMPLE, show_footer=False)
         for column in table.columns[1:]:
             column.justify = "right"
         for row in summary.workloads:
-            table.add_row(*row.cells())
+            table.add_row(*row)
         if len(summary.workloads) > 1:
             table.add_section()
-            table.add_row(*summary.total.cells())
+            table.add_row(*summary.total)
         bounds = Table("bound", "planned", "allowed", "", "from", box=SIMPLE)
         for limit in summary.limits:
             verdict = "ok" if limit.is_within else "[bold red]over[/bold red]"

@@ -11,17 +11,17 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from qexp.core.model import PlannedPub
 from qexp.core.spec import Limit
 from qexp.errors import PlanError
-from qexp.planning.instructions import Tally, instructions
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
+    from qiskit.circuit import CircuitInstruction
     from qiskit.primitives.containers.bindings_array import BindingsArray
     from qiskit.primitives.containers.estimator_pub import EstimatorPub
     from qiskit.providers import BackendV2
@@ -29,26 +29,11 @@ if TYPE_CHECKING:
 
     from qexp.core.model import Pub
 
+Tally: TypeAlias = Mapping[tuple[str, tuple[int, ...]], int]
+"""(name of an instruction, qubits that it acts on) -> how often it does."""
+
 # They are no instructions of the processor, and no target lists them.
 _DIRECTIVES = frozenset({"barrier", "store"})
-
-# Names that `qiskit.primitives.DataBin` refuses for its fields.
-RESERVED_REGISTER_NAMES = frozenset(
-    {
-        "_RESTRICTED_NAMES",
-        "_SHAPE",
-        "_FIELDS",
-        "_FIELD_TYPES",
-        "_data",
-        "_shape",
-        "keys",
-        "values",
-        "items",
-        "shape",
-        "ndim",
-        "size",
-    }
-)
 
 # `rzz` is calibrated from 0 to pi/2, with IBM's allowance for rounding:
 # https://quantum.cloud.ibm.com/docs/guides/fractional-gates
@@ -64,25 +49,41 @@ _GATE_LIMITS: Mapping[str, tuple[str, Callable[[str, int], bool]]] = {
 }
 
 
+def instructions(
+    circuit: QuantumCircuit, qubits: Mapping[Any, int] | None = None
+) -> Iterator[tuple[CircuitInstruction, tuple[int, ...]]]:
+    """Yield every instruction with the circuit's qubit indices, inside control flow too.
+
+    Args:
+        circuit: The circuit.
+        qubits: Index of each qubit in the outermost circuit; for blocks of control flow.
+    """
+    index = qubits or {qubit: i for i, qubit in enumerate(circuit.qubits)}
+    for instruction in circuit.data:
+        indices = tuple(index[qubit] for qubit in instruction.qubits)
+        yield instruction, indices
+        # Qiskit builds a Python object for `.operation`, which would dominate the cost.
+        if instruction.is_control_flow():
+            for block in instruction.operation.blocks:
+                inner = dict(zip(block.qubits, indices, strict=True))
+                yield from instructions(block, inner)
+
+
+def tally(circuit: QuantumCircuit) -> Tally:
+    """Count how often each instruction acts on which qubits, inside control flow too."""
+    return Counter((instruction.name, qubits) for instruction, qubits in instructions(circuit))
+
+
 @dataclass(frozen=True)
 class Hardware:
-    """Capabilities of a backend, read once.
-
-    Attributes:
-        name: The backend's name.
-        target: Its instruction set.
-        is_simulator: Whether angles of `rzz` are unrestricted.
-        faulty_qubits: Qubits that its calibration reports as not operational.
-        faulty_edges: Pairs of qubits whose gate it reports as not operational.
-        supported: Answers of the target so far, by instruction and qubits.
-    """
+    """Capabilities of a backend, read once; the faults are those that its calibration reports."""
 
     name: str
     target: Target
-    is_simulator: bool
+    bounds_rzz: bool  # angles of `rzz` are restricted, unlike on a simulator
     faulty_qubits: frozenset[int]
     faulty_edges: frozenset[tuple[int, ...]]
-    supported: dict[tuple[str, tuple[int, ...]], bool] = field(default_factory=dict)
+    supported: dict[tuple[str, tuple[int, ...]], bool] = field(default_factory=dict)  # so far asked
 
     @classmethod
     def of(cls, backend: BackendV2) -> Hardware:
@@ -94,15 +95,10 @@ class Hardware:
         return cls(
             name=backend.name,
             target=backend.target,
-            is_simulator=_is_simulator(backend),
+            bounds_rzz="rzz" in backend.target.operation_names and not _is_simulator(backend),
             faulty_qubits=frozenset(qubits),
             faulty_edges=frozenset(tuple(gate.qubits) for gate in gates if len(gate.qubits) > 1),
         )
-
-    @property
-    def has_rzz(self) -> bool:
-        """True if the backend has fractional two-qubit gates."""
-        return "rzz" in self.target.operation_names
 
     def supports(self, name: str, qubits: tuple[int, ...]) -> bool:
         """Return whether an instruction is in the target, on these qubits in this order."""
@@ -131,7 +127,8 @@ def check_pub(
     Raises:
         PlanError: The first thing that is wrong.
     """
-    for problem in _problems(pub, tallied, hardware, limits, objection):
+    problems = _problems(pub.isa, tallied, hardware, limits, objection)
+    if problem := next(problems, None):
         raise PlanError(
             f"PUB {pub.index} of workload '{pub.workload}': circuit "
             f"'{pub.logical.circuit.name}': {problem}"
@@ -139,7 +136,7 @@ def check_pub(
 
 
 def _problems(
-    pub: PlannedPub,
+    isa: Pub,
     tallied: Tally,
     hardware: Hardware,
     limits: Mapping[str, Limit],
@@ -147,7 +144,6 @@ def _problems(
 ) -> Iterator[str]:
     from qiskit.primitives.containers.sampler_pub import SamplerPub
 
-    isa = pub.isa
     if isinstance(isa, SamplerPub):
         yield from _registers(isa.circuit)
     else:
@@ -155,14 +151,15 @@ def _problems(
     if isa.parameter_values.size == 0:
         yield "its array of parameter values is empty; give at least one parameter set"
     yield from _instructions(tallied, hardware, limits)
-    if not hardware.is_simulator and hardware.has_rzz:
+    if hardware.bounds_rzz:
         yield from _rzz_angles(isa.circuit, isa.parameter_values)
-    objected = objection(isa)
-    if objected:
+    if objected := objection(isa):
         yield objected
 
 
 def _registers(circuit: QuantumCircuit) -> Iterator[str]:
+    from qiskit.primitives import DataBin
+
     for register in circuit.cregs:
         name = register.name
         if register.size == 0:
@@ -172,7 +169,7 @@ def _registers(circuit: QuantumCircuit) -> Iterator[str]:
                 f"classical register '{name}' cannot be read back as data.{name}; rename it to "
                 f"letters, digits and underscores that are no Python keyword"
             )
-        if name in RESERVED_REGISTER_NAMES:
+        if hasattr(DataBin, name):
             yield (
                 f"classical register '{name}' has the name of an attribute of Qiskit's DataBin; "
                 f"rename it, for instance to '{name.strip('_').lower()}_bits'"
@@ -222,11 +219,7 @@ def _ends_in_measurement(circuit: QuantumCircuit) -> bool:
     )
 
 
-def _instructions(
-    tallied: Tally,
-    hardware: Hardware,
-    limits: Mapping[str, Limit],
-) -> Iterator[str]:
+def _instructions(tallied: Tally, hardware: Hardware, limits: Mapping[str, Limit]) -> Iterator[str]:
     counts: Counter[tuple[str, int]] = Counter()
     for (name, qubits), number in tallied.items():
         if name in _DIRECTIVES:

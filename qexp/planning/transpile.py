@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -21,42 +22,27 @@ if TYPE_CHECKING:
     from qexp.core.model import Pub
 
 
-def transpile_seed(workload: WorkloadSpec, seed: int) -> int:
-    """Return the seed of a workload's transpilation: as declared, else derived from `seed`."""
-    declared = workload.transpile.seed
-    return as_int(stream(seed, workload.name, "transpile")) if declared is None else declared
-
-
-def build_pass_manager(workload: WorkloadSpec, *, seed: int, backend: BackendV2) -> PassManager:
+def build_pass_manager(workload: WorkloadSpec, seed: int, backend: BackendV2) -> PassManager:
     """Build the preset pass manager of a workload, to run it on all its circuits.
 
-    All circuits of a workload share one transpiler seed. Qiskit fixes the seed when a pass
-    manager is built, and building one costs as much as a small circuit's transpilation. A
-    circuit's ISA form then depends on itself and the workload's seed alone, not on its position.
-
-    Args:
-        workload: The workload; its `transpile` names the passes.
-        seed: The experiment's seed.
-        backend: The backend to transpile for.
+    All circuits of a workload share one transpiler seed: the declared one, else one derived from
+    the experiment's `seed`. Qiskit fixes the seed when a pass manager is built, and building one
+    costs as much as a small circuit's transpilation. A circuit's ISA form then depends on itself
+    and the workload's seed alone, not on its position.
 
     Raises:
         PlanError: Qiskit refuses the arguments, say an unknown `layout_method`.
     """
     from qiskit.transpiler import generate_preset_pass_manager
 
-    spec = workload.transpile
-    layout = spec.initial_layout
+    arguments = asdict(workload.transpile)
+    declared = arguments.pop("seed")
+    derived = as_int(stream(seed, workload.name, "transpile"))
     try:
         return generate_preset_pass_manager(
-            optimization_level=spec.optimization_level,
             backend=backend,
-            initial_layout=None if layout is None else list(layout),
-            layout_method=spec.layout_method,
-            routing_method=spec.routing_method,
-            translation_method=spec.translation_method,
-            scheduling_method=spec.scheduling_method,
-            approximation_degree=spec.approximation_degree,
-            seed_transpiler=transpile_seed(workload, seed),
+            seed_transpiler=derived if declared is None else declared,
+            **arguments,
         )
     except Exception as error:
         raise PlanError(
@@ -67,11 +53,10 @@ def build_pass_manager(workload: WorkloadSpec, *, seed: int, backend: BackendV2)
 
 def transpile_pub(
     pub_like: Any,
+    index: int,
     workload: WorkloadSpec,
     backend: BackendV2,
     pass_manager: PassManager,
-    *,
-    index: int,
 ) -> PlannedPub:
     """Turn a generator's PUB-like into a PUB that the backend can run.
 
@@ -81,10 +66,10 @@ def transpile_pub(
 
     Args:
         pub_like: A circuit, or a tuple in the order of `SamplerPub` or `EstimatorPub`.
+        index: Index of the PUB within the workload.
         workload: The workload it belongs to.
         backend: The backend to transpile for.
         pass_manager: From `build_pass_manager`.
-        index: Index of the PUB within the workload.
 
     Raises:
         PlanError: It is no PUB, it has more qubits than the backend, or transpiling it failed.

@@ -12,8 +12,7 @@ import asyncio, sys, threading
 from pathlib import Path
 
 from qexp.core.model import PrimitiveSpec
-from qexp.core.spec import ExecutionPolicy
-from qexp.core.spec import PartitionLimits, RunSpec, TranspileSpec, WorkloadSpec
+from qexp.core.spec import ExecutionPolicy, PartitionLimits, RunSpec, TranspileSpec, WorkloadSpec
 from qexp.engines.local.backends import fake
 from qexp.engines.local.engine import LocalEngine
 from qexp.experiment import plan, resume, run

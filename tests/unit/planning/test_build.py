@@ -21,9 +21,7 @@ from qexp.core.spec import ExecutionPolicy, Limit, PartitionLimits, RunSpec, Wor
 from qexp.core.twirling import shots_executed
 from qexp.engines.local.engine import LocalEngine
 from qexp.errors import ConfigError, PlanError
-from qexp.planning.build import check_max_time, plan_point
-from qexp.planning.chunks import CHUNK_PUBS
-from qexp.planning.limits import effective_limits
+from qexp.planning.build import CHUNK_PUBS, plan_point
 from qexp.points import Point
 from qexp.workers import Workers
 from tests.unit.planning.conftest import StubEngine, workload
@@ -292,61 +290,6 @@ def test_the_payload_is_bounded_by_the_service(manila: BackendV2) -> None:
     assert built.plan.partitions[0].closed_by == "max_payload_bytes"
     with pytest.raises(PlanError, match=r"limits\.payload_bytes_per_job allows in one job"):
         build([workload(random_angles(1))], manila, engine=StubEngine(2501), limits=limits)
-
-
-def test_the_smaller_of_knob_and_service_binds(service_limits: dict[str, Limit]) -> None:
-    sampler, estimator = PrimitiveSpec("sampler"), PrimitiveSpec("estimator")
-    knobs = PartitionLimits(max_circuits=7, max_executions=20_000_000, max_payload_bytes=1000)
-    bounds, origins = effective_limits(sampler, knobs, service_limits)
-    assert bounds == PartitionLimits(7, 10_000_000, 1000, 10800, 26_800_000, 2)
-    assert origins == {
-        "max_executions": "limits.sampler_executions_per_job",
-        "max_payload_bytes": "partition.max_payload_bytes",
-        "max_qpu_s": "limits.job_qpu_s",
-        "max_control_instructions": "limits.control_instructions_per_qubit_and_job",
-    }
-    assert effective_limits(estimator, knobs, service_limits)[0].max_executions == 20_000_000
-    assert effective_limits(sampler, PartitionLimits(), {}) == (PartitionLimits(), {})
-
-
-def test_max_execution_time_bounds_a_job(service_limits: dict[str, Limit]) -> None:
-    primitive = PrimitiveSpec("sampler", options={"max_execution_time": 60})
-    bounds, origins = effective_limits(primitive, PartitionLimits(), service_limits)
-    assert bounds.max_qpu_s == 60
-    assert origins["max_qpu_s"] == "primitive.options.max_execution_time"
-
-
-def plan_of(*qpu_s: float) -> Plan:
-    return Plan(
-        tuple(
-            Partition(k, "main", 100 * k, 100 * (k + 1), 100, None, 1, 1, one, "max_circuits")
-            for k, one in enumerate(qpu_s)
-        )
-    )
-
-
-def test_max_time_must_hold_the_longest_job(service_limits: dict[str, Limit]) -> None:
-    with pytest.raises(PlanError) as caught:
-        check_max_time(plan_of(50, 100.5, 60), 100, service_limits)
-    message = str(caught.value)
-    assert "batch.max_time is 1m 40s, but job 1 (workload 'main', PUBs 100 to 199)" in message
-    assert "100.5 QPU seconds" in message
-
-
-def test_max_time_must_be_within_the_services(service_limits: dict[str, Limit]) -> None:
-    with pytest.raises(PlanError, match=r"8h 0m 1s, more than the 8h 0m 0s"):
-        check_max_time(plan_of(50), 28801, service_limits)
-    assert check_max_time(plan_of(50), 28800, service_limits) == []
-
-
-def test_a_plan_that_outlasts_its_batch_is_warned_of(service_limits: dict[str, Limit]) -> None:
-    assert check_max_time(plan_of(300, 300), None, service_limits) == []
-    [declared] = check_max_time(plan_of(300, 290), 400, service_limits)
-    assert "9m 50s of QPU time, more than batch.max_time of 6m 40s" in declared
-    [open_plan] = check_max_time(plan_of(300, 301), None, service_limits)
-    assert "the Open plan's longest batch of 10m 0s" in open_plan
-    assert len(check_max_time(plan_of(*[10000] * 3), 20000, service_limits)) == 3
-    assert check_max_time(plan_of(30000), None, {}) == []
 
 
 def test_a_declared_repetition_delay_reaches_the_prediction(manila: BackendV2) -> None:
