@@ -35,7 +35,7 @@ PRELOADED = (
     "qiskit_aer",
     "qexp.engines.local.preload",
     "h5py",
-    "qexp.batch.requests",
+    "qexp.batch.submit",
     "qexp.planning.build",
     "qexp.engines.local.chunks",
     "qexp.engines.local.engine",

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from qexp.batch.pacing import Patience
 from qexp.core.model import FINAL_STATES, FailureKind, FoundJob, JobOutcome, JobState
@@ -19,8 +17,6 @@ _log = logging.getLogger(__name__)
 
 _LONGEST_WAIT_S = 60.0
 _REFETCH_SLICE_S = 5.0
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -126,22 +122,12 @@ class Collector:
     def _states(self) -> dict[str, JobState]:
         states: dict[str, JobState] = {}
         for batch in self._batches():
-            states.update(self._ask(batch.states))
+            patience = Patience(self.experiment)
+            states.update(patience.ask(batch.states, meanwhile=self.check_deadline))
             if isinstance(batch, RemoteBatch):
                 for stray in batch.strays():
                     self._drop_stray(batch, stray)
         return states
-
-    def _ask(self, question: Callable[[], T]) -> T:
-        """Ask the service until it answers, or for as long as an outage may last."""
-        patience = Patience(self.experiment)
-        while True:
-            try:
-                return question()
-            except EngineError as error:
-                _log.warning("%s", error)
-                self.experiment.pause(patience.failed(error))
-                self.check_deadline()
 
     def _drop_stray(self, batch: RemoteBatch, stray: FoundJob) -> None:
         """A job of ours that we did not submit: the client sent one twice, or it is listed late."""

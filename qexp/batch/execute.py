@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,7 +51,7 @@ def execute(experiment: Experiment, *, stop_after_submit: bool = False) -> None:
     """
     collector, batches = Collector(experiment), _Batches(experiment)
     try:
-        batches.held.extend(reattach(experiment, collector))
+        batches.take_over(reattach(experiment, collector))
         if collector.pending:
             # Jobs that were paid for come before jobs that are to be paid for.
             with _logging_errors("jobs that have ended could not be collected yet"):
@@ -125,42 +125,47 @@ def _stop(experiment: Experiment, collector: Collector, batches: _Batches) -> No
 
 @dataclass
 class _Batches:
-    """The batches that this process holds, and their details when they were opened."""
+    """The batches that this process opened, and those of earlier ones with jobs that are out."""
 
     experiment: Experiment
     held: list[Batch] = field(default_factory=list)
-    opened: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def open(self, collector: Collector) -> Batch:
         """Open the next batch; it is in the journal when this returns."""
         experiment = self.experiment
         earlier = experiment.ledger.batches
         follows = earlier[-1].batch if earlier else None
-        batch = self._open_patiently(collector)
+
+        def open_one() -> Batch:
+            experiment.raise_if_stopped()
+            return experiment.engine.open_batch(
+                experiment.backend, max_time_s=experiment.max_time_s, workers=experiment.workers
+            )
+
+        # A batch that was opened without our knowing it stays empty and costs nothing.
+        batch = Patience(experiment).ask(
+            open_one, (BusyError, UnclearError), meanwhile=collector.check_deadline
+        )
         self.held.append(batch)
         experiment.journal.append(
             BatchOpened(batch.id, secrets.token_hex(8), follows, experiment.max_time_s)
         )
         experiment.observer.batch_opened(batch.id)
+        details = None
         with _logging_errors("the details of the batch are not known"):
-            self.opened[batch.id] = batch.details()
-        self._store(batch, None)
+            details = batch.details()
+        self._store(batch, opened=details)
         return batch
 
-    def _open_patiently(self, collector: Collector) -> Batch:
-        experiment, patience = self.experiment, Patience(self.experiment)
-        while True:
-            experiment.raise_if_stopped()
-            try:
-                return experiment.engine.open_batch(
-                    experiment.backend,
-                    max_time_s=experiment.max_time_s,
-                    workers=experiment.workers,
-                )
-            except (BusyError, UnclearError) as error:
-                # A batch that was opened without our knowing it stays empty and costs nothing.
-                collector.check_deadline()
-                experiment.pause(patience.failed(error))
+    def take_over(self, earlier: Sequence[Batch]) -> None:
+        """Hold the batches of earlier processes with jobs that are out; close them all.
+
+        Those of a process that was killed would wait there for more jobs.
+        """
+        for batch in earlier:
+            self.close(batch)
+        with_jobs = {attempt.batch for attempt in self.experiment.ledger.open()}
+        self.held += [batch for batch in earlier if batch.id in with_jobs]
 
     def close(self, batch: Batch) -> None:
         """Close a batch, and say so in the journal. No job is lost if that fails."""
@@ -180,7 +185,7 @@ class _Batches:
         for batch in self.held:
             self.close(batch)
             with _logging_errors(f"the final details of batch {batch.id} are not known"):
-                self._store(batch, batch.details())
+                self._store(batch, final=batch.details())
 
     def abandon(self) -> None:
         """Close the batches, and stop what would end with this process."""
@@ -188,17 +193,20 @@ class _Batches:
             with _logging_errors(f"batch {batch.id} could not be closed"):
                 batch.abandon()
 
-    def _store(self, batch: Batch, final: Mapping[str, Any] | None) -> None:
-        batches = self.experiment.ledger.batches
-        number = [opened.batch for opened in batches].index(batch.id)
+    def _store(
+        self,
+        batch: Batch,
+        opened: Mapping[str, Any] | None = None,
+        final: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write a batch to the parts of every point; details that are None stay as they were."""
+        number, event = next(
+            (number, event)
+            for number, event in enumerate(self.experiment.ledger.batches)
+            if event.batch == batch.id
+        )
         for point in self.experiment.points:
-            point.store.write_batch(
-                number,
-                self.opened.get(batch.id),
-                final,
-                batch_id=batch.id,
-                follows=batches[number].follows,
-            )
+            point.store.write_batch(number, opened, final, batch_id=batch.id, follows=event.follows)
 
 
 @contextmanager

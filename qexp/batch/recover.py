@@ -5,22 +5,15 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from qexp.batch.collect import Collector, drop_duplicate
 from qexp.batch.pacing import Patience
-from qexp.batch.requests import make_request, run_tag
-from qexp.batch.submit import look_up
+from qexp.batch.submit import look_up, make_request, run_tag
 from qexp.core.model import JOB_TAG, FoundJob
 from qexp.core.protocols import Batch, RemoteBatch, RemoteEngine
 from qexp.errors import EngineError, LostJobError
-from qexp.journal.ledger import (
-    Attempt,
-    BatchClosed,
-    Collected,
-    NotSubmitted,
-    Submitted,
-    Submitting,
-)
+from qexp.journal.ledger import Attempt, Collected, NotSubmitted, Submitted, Submitting
 from qexp.points import Experiment
 
 _log = logging.getLogger(__name__)
@@ -62,7 +55,7 @@ def reattach(experiment: Experiment, collector: Collector) -> list[Batch]:
         collector: Gets the jobs that are found.
 
     Returns:
-        The earlier batches that hold such jobs.
+        The batches that earlier processes opened.
 
     Raises:
         Stopped: The experiment was asked to stop.
@@ -89,9 +82,7 @@ def reattach(experiment: Experiment, collector: Collector) -> list[Batch]:
     for attempt in ledger.all_attempts():
         for job in found.get(attempt.tag, ()):
             drop_duplicate(experiment, batches[attempt.batch], attempt, job)
-    _close_left_open(experiment, batches)
-    held = {attempt.batch for attempt in ledger.open()}
-    return [batch for batch_id, batch in batches.items() if batch_id in held]
+    return list(batches.values())
 
 
 def _by_tag(found: Sequence[FoundJob]) -> dict[str, list[FoundJob]]:
@@ -165,16 +156,11 @@ def _adopt(
         _note_adopted(experiment, attempt, jobs[0])
     assert attempt.job is not None
     request = make_request(experiment, attempt.partition, attempt.number)
-    patience = Patience(experiment)
-    while True:
-        try:
-            batch.adopt(attempt.job, request)
-            break
-        except LostJobError as error:
-            _end(experiment, attempt, str(error))
-            return
-        except EngineError as error:
-            experiment.pause(patience.failed(error))
+    try:
+        Patience(experiment).ask(partial(batch.adopt, attempt.job, request))
+    except LostJobError as error:
+        _end(experiment, attempt, str(error))
+        return
     collector.watch(batch, attempt)
     experiment.observer.job_adopted(attempt.partition, attempt.job)
 
@@ -183,19 +169,6 @@ def _note_adopted(experiment: Experiment, attempt: Attempt, job: FoundJob) -> No
     experiment.journal.append(
         Submitted(attempt.partition, attempt.number, attempt.batch, job.job_id, adopted=True)
     )
-
-
-def _close_left_open(experiment: Experiment, batches: Mapping[str, RemoteBatch]) -> None:
-    """Close the batches of a process that was killed; they would wait there for more jobs."""
-    for batch_id, batch in batches.items():
-        if batch_id in experiment.ledger.closed:
-            continue
-        try:
-            batch.close()
-        except EngineError as error:
-            _log.warning("%s", error)
-            continue
-        experiment.journal.append(BatchClosed(batch_id))
 
 
 def _end(experiment: Experiment, attempt: Attempt, reason: str) -> None:

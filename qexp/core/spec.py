@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -84,7 +84,7 @@ class ExecutionPolicy:
     deadline_s: int | None = None  # after which a run stops waiting for its jobs
     outage_s: float = 900.0  # for so long the service may be out of reach before the run leaves
 
-    def allows_again(self, failures: tuple[FailureKind, ...]) -> bool:
+    def allows_again(self, failures: Sequence[FailureKind]) -> bool:
         """Return whether a job may be submitted again.
 
         Args:

@@ -41,6 +41,8 @@ PlannedRow: TypeAlias = tuple[PubRow, Footprint]
 _Chunk: TypeAlias = tuple[str, int, list[Any]]
 """Arguments of `Planner.plan`."""
 
+_PlanChunks: TypeAlias = Callable[[Iterable[_Chunk]], Iterator[list[PlannedRow]]]
+
 CHUNK_PUBS = 20
 """Few, so that all workers end at about the same time."""
 
@@ -55,7 +57,7 @@ def plan_point(
     Args:
         point: The point, with its backend; it gets the partitions, in the order of submission.
         first_index: Index of its first partition in the experiment.
-        observer: Is told of each PUB that is transpiled and checked.
+        observer: Receives an event for each PUB.
         workers: Worker processes that do all of it but generate; None: everything is done here.
             The plan is the same for any number.
 
@@ -94,9 +96,7 @@ def _no_generator(_sequence: Any) -> Iterable[Any]:
     raise AssertionError("workers do not generate circuits")
 
 
-def _plan_chunks(
-    planner: Planner, workers: Workers | None
-) -> Callable[[Iterable[_Chunk]], Iterator[list[PlannedRow]]]:
+def _plan_chunks(planner: Planner, workers: Workers | None) -> _PlanChunks:
     """Return a function that plans chunks, in worker processes or here."""
     if workers is not None and workers.count > 1:
         try:
@@ -108,10 +108,7 @@ def _plan_chunks(
 
 
 def _plan_rows(
-    workload: WorkloadSpec,
-    seed: int,
-    plan_chunks: Callable[[Iterable[_Chunk]], Iterator[list[PlannedRow]]],
-    observer: Observer,
+    workload: WorkloadSpec, seed: int, plan_chunks: _PlanChunks, observer: Observer
 ) -> Iterator[PlannedRow]:
     """Plan what a workload's generator yields, in order."""
     upcoming = _generate(workload, seed)
