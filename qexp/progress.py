@@ -30,7 +30,7 @@ from rich.progress import (
 from rich.table import Table
 
 from qexp.core.model import JobOutcome, JobState, Partition, Plan
-from qexp.core.observer import Observer, RunSummary
+from qexp.core.observer import Observer, PointSummary
 from qexp.core.spec import Limit, RunSpec
 from qexp.experiment import resume_command
 from qexp.planning.table import HEADERS, plan_table
@@ -172,7 +172,7 @@ class Terminal(Observer):
             next=resume_command(self._run_dir),
         )
 
-    def sealed(self, archive: Path, summary: RunSummary) -> None:
+    def sealed(self, archive: Path, summary: PointSummary) -> None:
         """Print the summary, and the command that goes on if anything is left to do."""
         path, resume = short_path(archive), resume_command(self._run_dir)
         if summary.status == "planned":

@@ -36,12 +36,11 @@ from qexp.points import Experiment, Stopped
 _log = logging.getLogger(__name__)
 
 
-def execute(experiment: Experiment, *, stop_after_submit: bool = False) -> None:
-    """Go on until nothing is left that may be submitted or collected.
+def execute(experiment: Experiment) -> None:
+    """Go on until nothing is left that may be submitted or, unless it stops then, collected.
 
     Args:
         experiment: The experiment, planned and with its backend selected.
-        stop_after_submit: Return once everything is submitted.
 
     Raises:
         Stopped: The experiment was asked to stop, and has.
@@ -58,13 +57,13 @@ def execute(experiment: Experiment, *, stop_after_submit: bool = False) -> None:
                 collector.collect_final()
         while True:
             denied = _submit_wanted(experiment, collector, batches)
-            if not stop_after_submit:
+            if experiment.stop_after != "submit":
                 collector.collect_all()
             if denied is not None:
                 raise denied
             if not _may_go_on(experiment):
                 break
-        if not stop_after_submit:
+        if experiment.stop_after != "submit":
             batches.finish()
     except Stopped:
         _stop(experiment, collector, batches)

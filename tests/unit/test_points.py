@@ -22,6 +22,7 @@ from tests.unit.batch.service import (
     Service,
     declared,
     partition,
+    submit_only,
 )
 
 POLICY = ExecutionPolicy(retries=0)
@@ -60,7 +61,7 @@ def test_points_go_on_together(tmp_path: Path):
     service, stores = Service(held=True), [MemoryStore(), MemoryStore()]
     experiment = two_points(tmp_path, service, stores)
     with experiment.journal:
-        execute(experiment, stop_after_submit=True)
+        submit_only(experiment)
     service.held = False
     resumed = two_points(tmp_path, service, stores)
     with resumed.journal:

@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from qexp.core.model import JobOutcome, Partition, Plan, RunStatus
-from qexp.core.observer import RunSummary
+from qexp.core.observer import PointSummary
 from qexp.core.spec import Limit, PartitionLimits, RunSpec
 from qexp.progress import Terminal
 
@@ -38,8 +38,8 @@ def spec_of(stop_after: str | None = None, overrides: tuple[str, ...] = ()) -> R
     return cast("RunSpec", spec)
 
 
-def summary(status: RunStatus = "complete", batch_ids: tuple[str, ...] = ("b1",)) -> RunSummary:
-    return RunSummary(status, 2, 3, 4, 3.0, 60.0, batch_ids)
+def summary(status: RunStatus = "complete", batch_ids: tuple[str, ...] = ("b1",)) -> PointSummary:
+    return PointSummary(status, 2, 3, 4, 3.0, 60.0, batch_ids)
 
 
 def watch(*, stop_after: str | None = None, backend: str = HOSTILE, archive: Path | None = None):

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from qexp.batch.execute import execute
 from qexp.core.model import (
     FINAL_STATES,
     FailureKind,
@@ -342,6 +343,12 @@ class Process:
         experiment.interrupts.is_set = self.is_stopped
         experiment.gather_plan()
         return experiment
+
+
+def submit_only(experiment: Experiment) -> None:
+    """Execute with `stop_after=submit`."""
+    experiment.stop_after = "submit"
+    execute(experiment)
 
 
 def declared(engine: Any, policy: ExecutionPolicy) -> RunSpec:

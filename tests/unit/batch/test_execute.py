@@ -33,6 +33,7 @@ from tests.unit.batch.service import (
     MemoryStore,
     Process,
     Service,
+    submit_only,
 )
 
 
@@ -268,7 +269,7 @@ def test_what_is_out_is_collected_although_no_more_batch_can_be_opened(
         tmp_path, service, store, policy=ExecutionPolicy(follow_ups=0)
     ).experiment()
     with experiment.journal:
-        execute(experiment, stop_after_submit=True)
+        submit_only(experiment)
     service.held = False
     service.on_call["open"] = [EngineError("403 not any more")] * 9
     with pytest.raises(EngineError, match="403"):
@@ -282,7 +283,7 @@ def test_another_account_is_not_taken_for_one_that_lost_the_jobs(
     service = Service(held=True)
     experiment = Process(tmp_path, service, store).experiment()
     with experiment.journal:
-        execute(experiment, stop_after_submit=True)
+        submit_only(experiment)
     other = Service(on_call={"details": [EngineError("no such batch")]})
     with pytest.raises(EngineError, match="the account or instance in use knows none"):
         go(tmp_path, other, store)
@@ -316,7 +317,7 @@ def test_copies_of_a_plan_are_different_runs(tmp_path: Path):
         (tmp_path / name).mkdir()
         experiment = Process(tmp_path / name, service, MemoryStore()).experiment()
         with experiment.journal:
-            execute(experiment, stop_after_submit=True)
+            submit_only(experiment)
     service.held = False
     for name in ("one", "copy"):
         go(tmp_path / name, service, MemoryStore())
@@ -475,7 +476,7 @@ def test_stopping_after_submission_leaves_everything_out(tmp_path: Path, store: 
     service = Service()
     experiment = Process(tmp_path, service, store).experiment()
     with experiment.journal:
-        execute(experiment, stop_after_submit=True)
+        submit_only(experiment)
     assert len(experiment.ledger.open()) == 3
     assert "collect" not in service.calls
     go(tmp_path, service, store)
@@ -487,7 +488,7 @@ def test_a_job_that_the_service_lost_is_submitted_again(tmp_path: Path, store: M
     service = Service(held=True)
     experiment = Process(tmp_path, service, store).experiment()
     with experiment.journal:
-        execute(experiment, stop_after_submit=True)
+        submit_only(experiment)
     del service.jobs["job1"]
     service.held = False
     go(tmp_path, service, store)
