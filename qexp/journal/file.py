@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from qexp.archive.atomic_files import sync
 from qexp.archive.schema import JOURNAL_NAME
@@ -29,7 +29,7 @@ from qexp.text import utc_now
 
 _log = logging.getLogger(__name__)
 _EVENTS: dict[str, type[Any]] = {
-    re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): kind for kind in get_args(Event)
+    re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): kind for kind in Event.__subclasses__()
 }
 _NAMES = {kind: name for name, kind in _EVENTS.items()}
 _LINE = re.compile(rb'(\{.*),"crc32":"([0-9a-f]{8})"\}')
@@ -108,7 +108,7 @@ def read_ledger(folder: Path) -> Ledger:
 
 
 def _line(event: Event) -> bytes:
-    fields = {"time": utc_now(), "event": _NAMES[type(event)], **dataclasses.asdict(event)}
+    fields = {"time": utc_now(), "event": _NAMES[type(event)], **vars(event)}
     body = dumps(fields, redactor()).encode("utf-8", "backslashreplace")[:-1]
     return body + f',"crc32":"{zlib.crc32(body):08x}"}}\n'.encode()
 

@@ -6,14 +6,17 @@ Pure: `qexp.journal.file` writes and reads the file.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from qexp.core.model import FailureKind, JobState, RunStatus
 from qexp.core.spec import ExecutionPolicy
 
 
+class Event:
+    """One line of a journal; the name of its class is that of the event."""
+
+
 @dataclass(frozen=True)
-class Started:
+class Started(Event):
     """The experiment begins; nothing is planned yet."""
 
     host: str
@@ -22,14 +25,14 @@ class Started:
 
 
 @dataclass(frozen=True)
-class Planned:
+class Planned(Event):
     """The plan is complete and on disk; `parts` is the SHA-256 of each partition's part."""
 
     parts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Resumed:
+class Resumed(Event):
     """Another process (`pid` on `host`) goes on."""
 
     host: str
@@ -38,7 +41,7 @@ class Resumed:
 
 
 @dataclass(frozen=True)
-class BatchOpened:
+class BatchOpened(Event):
     """A batch exists; `follows` is the one before it.
 
     The token is random. That of the first batch is in the tags of all jobs, so that no other
@@ -52,7 +55,7 @@ class BatchOpened:
 
 
 @dataclass(frozen=True)
-class Submitting:
+class Submitting(Event):
     """A job is about to be submitted: from now on it may exist, and carries `tag` if it does."""
 
     partition: int
@@ -62,7 +65,7 @@ class Submitting:
 
 
 @dataclass(frozen=True)
-class Submitted:
+class Submitted(Event):
     """The job exists; `adopted` if it was found again, or if its outcome on disk was lost."""
 
     partition: int
@@ -73,7 +76,7 @@ class Submitted:
 
 
 @dataclass(frozen=True)
-class NotSubmitted:
+class NotSubmitted(Event):
     """The attempt is over without an outcome: there is no job, or none any more."""
 
     partition: int
@@ -83,7 +86,7 @@ class NotSubmitted:
 
 
 @dataclass(frozen=True)
-class Collected:
+class Collected(Event):
     """The attempt's outcome is on disk."""
 
     partition: int
@@ -94,7 +97,7 @@ class Collected:
 
 
 @dataclass(frozen=True)
-class Duplicate:
+class Duplicate(Event):
     """A second job of an attempt that has one; `action` says what was done with it."""
 
     partition: int
@@ -105,48 +108,31 @@ class Duplicate:
 
 
 @dataclass(frozen=True)
-class BatchClosed:
+class BatchClosed(Event):
     """The batch takes no more jobs."""
 
     batch: str
 
 
 @dataclass(frozen=True)
-class Interrupted:
+class Interrupted(Event):
     """The process stopped before the end, for `reason`."""
 
     reason: str
 
 
 @dataclass(frozen=True)
-class Ended:
+class Ended(Event):
     """Nothing is left to submit or to collect."""
 
     status: RunStatus
 
 
 @dataclass(frozen=True)
-class Sealed:
+class Sealed(Event):
     """The archive is complete and durable."""
 
     status: RunStatus
-
-
-Event: TypeAlias = (
-    Started
-    | Planned
-    | Resumed
-    | BatchOpened
-    | Submitting
-    | Submitted
-    | NotSubmitted
-    | Collected
-    | Duplicate
-    | BatchClosed
-    | Interrupted
-    | Ended
-    | Sealed
-)
 
 
 @dataclass
