@@ -10,7 +10,8 @@ import keyword
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from qiskit.primitives.containers.bindings_array import BindingsArray
     from qiskit.primitives.containers.estimator_pub import EstimatorPub
     from qiskit.providers import BackendV2
-    from qiskit.transpiler import Target
 
     from qexp.core.model import Pub
 
@@ -41,12 +41,6 @@ _RZZ_MAX = math.pi / 2 + 1e-10
 
 # A billion billion shots: beyond any job, and still finite arithmetic.
 _MIN_PRECISION = 1e-9
-
-_GATE_LIMITS: Mapping[str, tuple[str, Callable[[str, int], bool]]] = {
-    "circuit_rz_gates": ("rz gates", lambda name, _: name == "rz"),
-    "circuit_sx_gates": ("sx gates", lambda name, _: name == "sx"),
-    "circuit_two_qubit_gates": ("two-qubit gates", lambda _, qubits: qubits == 2),
-}
 
 
 def instructions(
@@ -79,32 +73,25 @@ class Hardware:
     """Capabilities of a backend, read once; the faults are those that its calibration reports."""
 
     name: str
-    target: Target
+    supports: Callable[[str, tuple[int, ...]], bool]  # an instruction, on qubits in this order
     bounds_rzz: bool  # angles of `rzz` are restricted, unlike on a simulator
     faulty_qubits: frozenset[int]
     faulty_edges: frozenset[tuple[int, ...]]
-    supported: dict[tuple[str, tuple[int, ...]], bool] = field(default_factory=dict)  # so far asked
 
     @classmethod
     def of(cls, backend: BackendV2) -> Hardware:
         """Read a backend's target, and its calibration where it has one."""
-        read = getattr(backend, "properties", None)
+        read, target = getattr(backend, "properties", None), backend.target
         properties = read() if callable(read) else None
         qubits = properties.faulty_qubits() if properties else ()
         gates = properties.faulty_gates() if properties else ()
         return cls(
             name=backend.name,
-            target=backend.target,
-            bounds_rzz="rzz" in backend.target.operation_names and not _is_simulator(backend),
+            supports=cache(target.instruction_supported),
+            bounds_rzz="rzz" in target.operation_names and not _is_simulator(backend),
             faulty_qubits=frozenset(qubits),
             faulty_edges=frozenset(tuple(gate.qubits) for gate in gates if len(gate.qubits) > 1),
         )
-
-    def supports(self, name: str, qubits: tuple[int, ...]) -> bool:
-        """Return whether an instruction is in the target, on these qubits in this order."""
-        if (name, qubits) not in self.supported:
-            self.supported[name, qubits] = self.target.instruction_supported(name, qubits)
-        return self.supported[name, qubits]
 
 
 def check_pub(
@@ -220,11 +207,12 @@ def _ends_in_measurement(circuit: QuantumCircuit) -> bool:
 
 
 def _instructions(tallied: Tally, hardware: Hardware, limits: Mapping[str, Limit]) -> Iterator[str]:
-    counts: Counter[tuple[str, int]] = Counter()
+    counts: Counter[str] = Counter()
     for (name, qubits), number in tallied.items():
         if name in _DIRECTIVES:
             continue
-        counts[name, len(qubits)] += number
+        counts[name] += number
+        counts["two-qubit"] += number * (len(qubits) == 2)
         if not hardware.supports(name, qubits):
             yield (
                 f"instruction '{name}' on qubits {list(qubits)} is not in the instruction set of "
@@ -236,12 +224,12 @@ def _instructions(tallied: Tally, hardware: Hardware, limits: Mapping[str, Limit
                 f"backend {hardware.name} reports as faulty; set transpile.initial_layout to "
                 f"others or choose another backend"
             )
-    for limit, (what, matches) in _GATE_LIMITS.items():
-        total = sum(count for key, count in counts.items() if matches(*key))
-        if limit in limits and total > limits[limit].value:
+    for gate in ("rz", "sx", "two-qubit"):
+        key = f"circuit_{gate.replace('-', '_')}_gates"
+        if key in limits and counts[gate] > limits[key].value:
             yield (
-                f"it has {total} {what}, more than the {limits[limit].value:.10g} that "
-                f"limits.{limit} allows in one circuit; use a shallower circuit"
+                f"it has {counts[gate]} {gate} gates, more than the {limits[key].value:.10g} that "
+                f"limits.{key} allows in one circuit; use a shallower circuit"
             )
 
 

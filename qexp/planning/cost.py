@@ -109,6 +109,16 @@ def footprint(
     else:
         shots, precision, each = None, isa.precision, shots_for(isa.precision)
         configurations = estimator_configurations(isa)
+    try:
+        payload_bytes = engine.payload_bytes(primitive, isa, backend, qpy)
+    except QexpError:
+        raise
+    except Exception as error:
+        raise PlanError(
+            f"PUB {pub.index} of workload '{pub.workload}': circuit '{pub.logical.circuit.name}' "
+            f"cannot be encoded for the {primitive.kind} ({primitive.implementation}): "
+            f"{typed_reason(error)}; change the circuit or primitive.options"
+        ) from error
     executions = configurations * shots_executed(each, primitive)
     # IBM's formula, to which it adds about 2 s per job; error mitigation's own executions are not
     # in it: https://quantum.cloud.ibm.com/docs/guides/estimate-job-run-time
@@ -117,7 +127,7 @@ def footprint(
         shots,
         precision,
         executions,
-        _payload_bytes(pub, primitive, backend, engine, qpy),
+        payload_bytes,
         (rep_delay_s(primitive, backend) + duration_s) * executions,
         configurations * control_instructions(tallied),
     )
@@ -157,7 +167,7 @@ def estimator_configurations(pub: EstimatorPub) -> int:
 def circuit_duration_s(circuit: QuantumCircuit, target: Target) -> float:
     """Return the duration of one execution, from the target's gate durations, in seconds.
 
-    Zero where it cannot be told (control flow, parametrised delays, an ideal simulator): the
+    Zero where it is unknown (control flow, parametrised delays, an ideal simulator): the
     repetition delay is then all that is counted, and it is usually by far the larger part.
     """
     from qiskit.exceptions import QiskitError
@@ -175,19 +185,3 @@ def rep_delay_s(primitive: PrimitiveSpec, backend: Any) -> float:
         return float(declared)
     default = getattr(backend, "default_rep_delay", None)
     return DEFAULT_REP_DELAY_S if default is None else float(default)
-
-
-def _payload_bytes(
-    pub: PlannedPub, primitive: PrimitiveSpec, backend: BackendV2, engine: Engine, qpy: bytes
-) -> int:
-    try:
-        return engine.payload_bytes(primitive, pub.isa, backend, qpy)
-    except QexpError:
-        raise
-    except Exception as error:
-        raise PlanError(
-            f"PUB {pub.index} of workload '{pub.workload}': circuit "
-            f"'{pub.logical.circuit.name}' cannot be encoded for the {primitive.kind} "
-            f"({primitive.implementation}): {typed_reason(error)}; change the circuit or "
-            f"primitive.options"
-        ) from error
