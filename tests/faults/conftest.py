@@ -54,7 +54,7 @@ def rotations(seed_sequence: np.random.SeedSequence) -> Iterator[QuantumCircuit]
 
 
 class Watcher(Observer):
-    """Notes what a run tells."""
+    """Records the events of a run."""
 
     def __init__(self) -> None:
         self.paused: list[tuple[str, float]] = []
@@ -73,7 +73,7 @@ class Watcher(Observer):
 
 @cache
 def environment(folder: Path) -> dict[str, Any]:
-    """That of this process, which takes long and does not change."""
+    """The environment of this process, which takes long to describe and does not change."""
     return describe_environment(folder)
 
 

@@ -178,7 +178,7 @@ def spec(backend: BackendV2, run_dir: Path) -> RunSpec:
 
 
 class Recorder(Observer):
-    """Notes the stages, and which jobs' parts were on disk when they were told."""
+    """Records the stages; each job's part must be on disk when it counts as collected."""
 
     def __init__(self, run_dir: Path) -> None:
         self.parts = run_dir / "parts"
@@ -302,7 +302,7 @@ def test_an_interruption_seals_what_was_collected_and_says_how_to_go_on(
         assert list(archive.results["main"].available) == [0, 1, 2]
 
 
-def test_a_batch_that_cannot_be_closed_is_told_and_loses_nothing(spec: RunSpec, run_dir: Path):
+def test_a_batch_that_cannot_be_closed_is_reported_and_loses_nothing(spec: RunSpec, run_dir: Path):
     warnings: list[str] = []
 
     class Watching(Observer):

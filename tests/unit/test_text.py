@@ -95,7 +95,7 @@ def test_plain_text_of_any_script_is_unchanged() -> None:
     assert printable("fake_manila, größe 5 µs, 量子") == "fake_manila, größe 5 µs, 量子"
 
 
-def test_what_steers_a_terminal_is_shown_instead() -> None:
+def test_characters_that_steer_a_terminal_are_escaped() -> None:
     assert printable("\x1b[2Ja\x07\x9b31m") == "\\x1b[2Ja\\x07\\x9b31m"
     assert printable("gnp\u202e.exe") == "gnp\\u202e.exe"
     assert printable("two\nlines\tand\rmore") == "two lines and more"

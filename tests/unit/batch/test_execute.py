@@ -214,17 +214,17 @@ def test_a_duplicate_is_cancelled_and_recorded(tmp_path: Path, store: MemoryStor
 
 
 def test_a_busy_service_slows_the_submission_down(tmp_path: Path, store: MemoryStore):
-    told: list[tuple[str, float]] = []
+    pauses: list[tuple[str, float]] = []
 
     class Watching(Observer):
         def submission_paused(self, reason: str, seconds: float) -> None:
-            told.append((reason, seconds))
+            pauses.append((reason, seconds))
 
     time = FakeTime()
     service = Service(on_submit=[BusyError("429", 7.0), BusyError("429")], time=time)
     go(tmp_path, service, store, observer=Watching())
     assert done(store) == [0, 1, 2]
-    assert told[0] == ("429", 7.0)
+    assert pauses[0] == ("429", 7.0)
     assert time.now_s >= 7.0
     assert events(tmp_path).count("submitting") == 3
 
@@ -255,7 +255,7 @@ def test_no_more_jobs_are_out_than_allowed(tmp_path: Path, store: MemoryStore):
     assert max(most) == 2
 
 
-def test_what_is_out_is_collected_although_no_more_batch_can_be_opened(
+def test_jobs_that_are_out_are_collected_although_no_further_batch_can_be_opened(
     tmp_path: Path, store: MemoryStore
 ):
     def over(service: Service, request: Any, batch: str) -> None:

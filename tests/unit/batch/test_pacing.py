@@ -40,7 +40,7 @@ def test_a_fixed_pace_is_kept():
     assert pace.delay_s(112.0) == 0.0
 
 
-def test_what_the_service_says_is_waited():
+def test_the_delay_that_the_service_names_is_kept():
     pace = Pace(lambda: 0.5)
     assert pace.refused(10.0, 30.0) == 30.0
     assert pace.delay_s(10.0) == 30.0

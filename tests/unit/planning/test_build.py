@@ -108,8 +108,8 @@ def build(
 
 
 def cells_of(pub: PubRow, form: str) -> Mapping[str, Any]:
-    (found,) = [cells for path, cells in pub.cells.items() if path.endswith(form)]
-    return found
+    (cells,) = [cells for path, cells in pub.cells.items() if path.endswith(form)]
+    return cells
 
 
 def circuit_of(pub: PubRow, *, isa: bool = True) -> QuantumCircuit:
@@ -132,11 +132,11 @@ def test_workloads_become_jobs_in_order(
         partition=PartitionLimits(max_circuits=2),
         limits=service_limits,
     )
-    told = [
+    jobs = [
         (job.index, job.workload, job.first, job.stop, job.closed_by)
         for job in built.plan.partitions
     ]
-    assert told == [
+    assert jobs == [
         (0, "main", 0, 2, "max_circuits"),
         (1, "main", 2, 4, "max_circuits"),
         (2, "main", 4, 5, "end"),
@@ -202,10 +202,10 @@ def test_circuits_are_forgotten_once_their_job_is_handed_over(manila: BackendV2)
 
 def test_workers_make_the_same_plan(manila: BackendV2) -> None:
     def contents(num_workers: int) -> list[Any]:
-        found: list[Any] = []
+        taken: list[Any] = []
 
         def take(job: Partition, pubs: list[PubRow]) -> None:
-            found.append((job, [cells_of(pub, "isa")["sha256"] for pub in pubs]))
+            taken.append((job, [cells_of(pub, "isa")["sha256"] for pub in pubs]))
 
         build(
             [workload(random_angles(50))],
@@ -215,7 +215,7 @@ def test_workers_make_the_same_plan(manila: BackendV2) -> None:
             take=take,
             num_workers=num_workers,
         )
-        return found
+        return taken
 
     alone = contents(1)
     assert [job.num_pubs for job, _ in alone] == [17, 17, 16]
@@ -251,7 +251,7 @@ def failing(error: Exception) -> Any:
     return generate
 
 
-def test_an_error_of_the_generator_is_told_as_its_own(manila: BackendV2) -> None:
+def test_an_error_of_the_generator_is_named_as_such(manila: BackendV2) -> None:
     cause = ZeroDivisionError("a\nb")
     with pytest.raises(PlanError) as caught:
         build([workload(failing(cause))], manila)

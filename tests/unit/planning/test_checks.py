@@ -224,7 +224,7 @@ def test_too_many_gates_are_refused(hardware: Hardware, limit: str, what: str) -
     assert f"it has {what}, more than the 1 that limits.{limit} allows" in message
 
 
-def test_what_the_engine_objects_to_is_refused(hardware: Hardware) -> None:
+def test_a_pub_that_the_engine_objects_to_is_refused(hardware: Hardware) -> None:
     pub = sampler(measured())
     with pytest.raises(PlanError) as caught:
         check(pub, hardware, {}, lambda isa: f"it has {isa.circuit.num_qubits} qubits")

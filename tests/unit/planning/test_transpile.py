@@ -189,7 +189,7 @@ def test_a_circuit_wider_than_the_backend_is_refused(manila: BackendV2) -> None:
     assert "fake_manila has 5" in message
 
 
-def test_what_is_no_pub_is_refused(manila: BackendV2) -> None:
+def test_a_value_that_is_no_pub_is_refused(manila: BackendV2) -> None:
     assert "did not yield a Sampler PUB" in refused(42, SAMPLER, manila)
     assert "did not yield an Estimator PUB" in refused(ghz(2), ESTIMATOR, manila)
     assert "2-th" not in refused((QuantumCircuit(2), ["ZZZ"]), ESTIMATOR, manila)
@@ -224,7 +224,7 @@ def test_an_unknown_pass_is_refused(manila: BackendV2) -> None:
         ((ghz(2), [["ZZ"], ["XX"]], [], 0.1), SAMPLER, "it is for primitive=estimator"),
     ],
 )
-def test_circuits_for_the_other_primitive_are_told_as_such(
+def test_circuits_for_the_other_primitive_are_named_as_such(
     manila: BackendV2, pub_like: Any, spec: WorkloadSpec, message: str
 ) -> None:
     with pytest.raises(PlanError, match=message):
