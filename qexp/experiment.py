@@ -24,7 +24,7 @@ from qexp.analysis.evaluate import evaluate
 from qexp.archive.read import Archive, open_archive
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
 from qexp.batch.execute import execute
-from qexp.batch.recover import note_what_is_on_disk
+from qexp.batch.recover import note_stored_outcomes
 from qexp.core.model import Plan, RunStatus
 from qexp.core.observer import Observer, PointSummary
 from qexp.core.spec import AnalysisSpec
@@ -157,7 +157,7 @@ def _report_sealed(folder: Path) -> RunReport:
 
 
 def carry_out(experiment: Experiment) -> None:
-    """Take an experiment from where it stands to its end.
+    """Take an experiment from where it stands to its end: plan, batch, archive.
 
     Raises:
         As `run`.
@@ -178,7 +178,7 @@ def carry_out(experiment: Experiment) -> None:
     with experiment.interrupts:
         failure = _run_jobs(experiment)
         if experiment.stop_after == "submit" and failure is None and experiment.ledger.open():
-            _leave(experiment)
+            _detach(experiment)
         else:
             _end(experiment, failure)
 
@@ -234,7 +234,7 @@ def _load_plan(experiment: Experiment) -> None:
             f"{experiment.folder} has parts of {on_disk} partitions, but "
             f"{ledger.num_partitions} were planned; restore them from a copy"
         )
-    note_what_is_on_disk(experiment)
+    note_stored_outcomes(experiment)
     done, out = len(ledger.done), len(ledger.open())
     experiment.observer.resumed(experiment.plan, done, out, on_disk - done - out)
 
@@ -259,7 +259,7 @@ def _run_jobs(experiment: Experiment) -> Exception | None:
     return None
 
 
-def _leave(experiment: Experiment) -> None:
+def _detach(experiment: Experiment) -> None:
     """Tell the observer that everything is submitted and nothing is waited for."""
     ledger = experiment.ledger
     batch_ids = tuple(opened.batch for opened in ledger.batches)
@@ -305,7 +305,7 @@ def _seal(experiment: Experiment) -> None:
 
 
 def _raise_unless_complete(experiment: Experiment, failure: Exception | None) -> None:
-    """Say what is missing, why, and how to go on."""
+    """Raise an error that names what is missing, the reason, and the command that goes on."""
     ledger = experiment.ledger
     done, planned = ledger.done, ledger.num_partitions
     command = resume_command(experiment.folder)

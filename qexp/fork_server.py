@@ -174,7 +174,7 @@ def _work(connection: socket.socket) -> NoReturn:
 def _end_with(connection: socket.socket) -> NoReturn:
     """End this process when the other end is closed, whatever it is doing."""
     closed = select.poll()
-    # No events: only that the other end has hung up.
+    # Without events, `poll` returns only when the other end has hung up.
     closed.register(connection, 0)
     closed.poll()
     os._exit(1)

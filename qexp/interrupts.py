@@ -42,7 +42,7 @@ class Interrupts:
         # Neither locks nor buffers here: the signal may have come while one of them was held.
         if self._is_set:
             _say(f"{_SHOW_CURSOR if sys.stderr.isatty() else ''}qexp: left at once\n")
-            # What is on disk is always whole, so that nothing has to be done any more.
+            # Every file on disk is complete at any time, so nothing is left to do.
             os._exit(_INTERRUPTED)
         self._is_set = True
         _say("\nqexp: stopping, what is measured is kept; once more to leave at once\n")

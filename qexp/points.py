@@ -204,8 +204,8 @@ def open_experiment(
     Args:
         folder: The experiment's folder.
         points: Its points.
-        observer: Receives progress events; None: nobody does.
-        clock: For tests; None: real time.
+        observer: Receives progress events.
+        clock: The time; tests bring their own.
 
     Raises:
         RunLockedError: Another process works on the experiment.
@@ -221,10 +221,10 @@ def open_experiment(
 
 
 def import_qiskit() -> None:
-    """Import Qiskit, if this is the first use of it and the thread may end before the process.
+    """Import Qiskit in a thread that never ends, unless this is the main thread.
 
-    Its allocator takes the thread that imports it first for the main thread, and the process
-    crashes once that has ended. So a thread that never ends does it.
+    Qiskit's allocator takes the thread that imports it first for the main thread, and the process
+    crashes once that thread has ended.
     """
     if "qiskit" in sys.modules or threading.current_thread() is threading.main_thread():
         return
@@ -242,11 +242,7 @@ def import_qiskit() -> None:
 
 
 def agreed(key: str, values: Iterable[T]) -> T:
-    """Return the value that all points have.
-
-    Args:
-        key: The key of the config that it comes from.
-        values: The value of each point.
+    """Return the value that all points have for a `key` of the config.
 
     Raises:
         ConfigError: Points have different values.
@@ -258,7 +254,7 @@ def agreed(key: str, values: Iterable[T]) -> T:
 
 
 def is_sealed(folder: Path) -> bool:
-    """Return whether a run has its archive, and no parts from which it could go on."""
+    """Return True if a run has its archive, and no parts from which it could go on."""
     return (folder / ARCHIVE_NAME).exists() and not any(
         PARTS_NAME in name for name in os.listdir(folder)
     )

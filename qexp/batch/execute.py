@@ -1,18 +1,17 @@
 """Run the jobs of an experiment that have no result yet.
 
-The crash protocol, in the order in which it happens:
+The crash protocol, in the order in which it happens. A process that is killed between any two
+steps leaves in the journal, on disk and on the service all that the next one needs for step 1.
 
-1. The remains of earlier processes are sorted: outcomes on disk are noted, jobs on the service are
-   found again by id or tag, attempts that have no job end (`recover`).
-2. A batch is opened; its id is in the journal before its first job.
-3. Each partition that has no result and no job that is out is submitted: its unique tag is in the
-   journal before the job is submitted, the job's id right after (`submit`).
-4. The batch is closed; submitted jobs still run.
-5. Each job that ends is collected: its outcome is on disk before the journal says so (`collect`).
+1. The state that earlier processes left is recovered (`recover`): jobs on the service are found
+   by id or tag and adopted, and attempts that have no job end.
+2. A batch is opened; its id is in the journal before its first job is submitted.
+3. Each partition that has neither a result nor a job that is out is submitted (`submit`): its
+   unique tag is in the journal before the job exists, the job's id right after.
+4. The batch is closed: it takes no more jobs, and those that were submitted still run.
+5. Each job that ends is collected (`collect`): its outcome is on disk before the journal says so.
 6. Partitions that failed and may be tried again go through 2 to 5 once more, in a batch that is
    linked to the one before.
-
-A process that is killed between any two of these steps leaves what the next one needs in 1.
 """
 
 from __future__ import annotations
@@ -74,7 +73,7 @@ def execute(experiment: Experiment) -> None:
 
 
 def _may_go_on(experiment: Experiment) -> bool:
-    """Return whether partitions are still wanted, and another batch is allowed for them."""
+    """Return True if partitions are still to be submitted, and another batch is allowed."""
     policy, ledger = experiment.policy, experiment.ledger
     allowed = 1 + policy.follow_ups + policy.retries
     return bool(ledger.wanted(policy)) and ledger.batches_of_session < allowed
@@ -86,7 +85,7 @@ def _submit_wanted(
     """Submit the wanted partitions in one batch, and close it.
 
     Returns:
-        Why no job is taken any more, or None.
+        The error after which no job is taken any more (quota, authorisation), or None.
     """
     wanted = experiment.ledger.wanted(experiment.policy)
     if not wanted:

@@ -22,19 +22,17 @@ class Backoff:
     """Growing delays with jitter, so that many clients do not ask again at the same moment."""
 
     jitter: Callable[[], float]  # a number in [0, 1)
-    first_s: float = 1.0  # bound of the first delay; that of each further one is twice as large
-    longest_s: float = _LONGEST_S  # no delay is longer
     _count: int = 0
 
     def next_s(self) -> float:
-        """Return the seconds to wait now: between half of the current bound and all of it."""
+        """Return the seconds to wait now: between half of the present bound and all of it."""
         # Doubled no further than it matters, or days of trying would overflow.
-        bound = min(self.longest_s, self.first_s * 2.0 ** min(self._count, 30))
+        bound = min(_LONGEST_S, 2.0 ** min(self._count, 30))
         self._count += 1
         return bound * (0.5 + 0.5 * self.jitter())
 
     def reset(self) -> None:
-        """Start again with the first delay."""
+        """Start again with the first delay, of at most a second."""
         self._count = 0
 
 

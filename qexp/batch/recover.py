@@ -21,11 +21,11 @@ _log = logging.getLogger(__name__)
 _TAG = re.compile(rf"{JOB_TAG}(\d+)\.(\d+):[0-9a-f]+")
 
 
-def note_what_is_on_disk(experiment: Experiment) -> None:
+def note_stored_outcomes(experiment: Experiment) -> None:
     """Bring the journal into line with the outcomes that are on disk, before `reattach`.
 
-    A process may have been killed between storing an outcome and saying so; and an outcome that
-    the journal knows may have been damaged since: its job is open again then.
+    A process may have been killed after it stored an outcome and before it noted that. An outcome
+    that the journal has may have been damaged since; its job is then to be collected again.
     """
     journal = experiment.journal
     stored = {
@@ -51,8 +51,8 @@ def reattach(experiment: Experiment, collector: Collector) -> list[Batch]:
     """Let every attempt that was left open be collected, or end it.
 
     Args:
-        experiment: The experiment, its journal as earlier processes left it.
-        collector: Gets the jobs that are found.
+        experiment: The experiment; its journal is as earlier processes left it.
+        collector: Receives the jobs that are found.
 
     Returns:
         The batches that earlier processes opened.
@@ -99,10 +99,10 @@ def _refuse_other_account(
     batches: Mapping[str, RemoteBatch],
     found: Mapping[str, Sequence[FoundJob]],
 ) -> None:
-    """An account that knows nothing of the run must not be taken for one that lost its jobs.
+    """Refuse to go on with another account, which would look as if all jobs were lost.
 
     Raises:
-        EngineError: It knows neither a job nor the batch of one that is out.
+        EngineError: The account has neither a job of the run nor the batch of one that is out.
     """
     out = [attempt for attempt in experiment.ledger.open() if attempt.job is not None]
     if not out or found:
@@ -117,7 +117,7 @@ def _refuse_other_account(
 
 
 def _begin_forgotten(experiment: Experiment, found: Mapping[str, Sequence[FoundJob]]) -> None:
-    """Begin the attempts of our jobs that the journal lacks, because its last lines were lost."""
+    """Begin the attempts of jobs that the journal lacks because its last lines were lost."""
     ledger = experiment.ledger
     for tag in found:
         match = _TAG.fullmatch(tag)

@@ -1,4 +1,4 @@
-"""Submit partitions to an open batch: each exactly once, whatever the service answers."""
+"""Submit partitions to an open batch, each exactly once, even if the service's reply is lost."""
 
 from __future__ import annotations
 
@@ -32,13 +32,7 @@ _DIGEST_LENGTH = 16
 
 
 class Submitter:
-    """Submits to one batch.
-
-    Args:
-        experiment: The experiment.
-        batch: An open batch.
-        collector: Looks after the jobs; it frees the slots that submission waits for.
-    """
+    """Submits to one open batch; while it waits, the collector collects jobs that have ended."""
 
     def __init__(self, experiment: Experiment, batch: Batch, collector: Collector) -> None:
         self._experiment = experiment
@@ -49,10 +43,10 @@ class Submitter:
         self._is_unclear = False
 
     def submit_all(self, partitions: Sequence[int]) -> EngineError | None:
-        """Submit partitions in this order. What the batch takes no more is left for the next.
+        """Submit partitions in this order; once the batch takes no more, leave the others.
 
         Returns:
-            Why no job is taken any more (quota, authorisation), or None.
+            The error after which no job is taken any more (quota, authorisation), or None.
 
         Raises:
             Stopped: The experiment was asked to stop.
@@ -79,7 +73,7 @@ class Submitter:
         return None
 
     def _submit(self, request: JobRequest) -> None:
-        """Submit one job; the journal says so before and after."""
+        """Submit one job; it is in the journal before and after."""
         experiment, batch, index = self._experiment, self._batch, request.partition.index
         experiment.journal.append(Submitting(index, request.attempt, batch.id, request.tag))
         self._is_unclear = False
@@ -141,7 +135,7 @@ class Submitter:
         self._wait_s(delay_s, for_slot=error.needs_slot)
 
     def _wait_s(self, seconds: float, *, for_slot: bool = False) -> None:
-        """Wait, and meanwhile collect what ends; `for_slot`: at most until a job has ended."""
+        """Wait, and collect jobs that end meanwhile; `for_slot`: at most until one has ended."""
         now_s = self._experiment.clock.now_s
         until_s = now_s() + seconds
         before = self._collector.pending
@@ -157,7 +151,7 @@ class Submitter:
     def _give_up(
         self, request: JobRequest, error: Exception, failure: FailureKind, code: int | None = None
     ) -> None:
-        """Say in the archive and in the journal that this attempt has no job."""
+        """Record in the archive and in the journal that this attempt has no job."""
         index, reason = request.partition.index, f"not submitted: {error}"
         self._experiment.point_of(index).store.write_job(
             JobOutcome(
@@ -179,7 +173,7 @@ class Submitter:
 def look_up(
     experiment: Experiment, batch: RemoteBatch, tag: str, patience: Patience
 ) -> Sequence[FoundJob]:
-    """Return the jobs with a tag. Asks twice, because a new job may take a moment to be listed.
+    """Return the jobs with a tag; ask twice, because a new job may take a moment to be listed.
 
     Raises:
         Stopped: The experiment was asked to stop.

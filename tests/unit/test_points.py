@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from qexp.batch.execute import execute
-from qexp.batch.recover import note_what_is_on_disk
+from qexp.batch.recover import note_stored_outcomes
 from qexp.core.spec import ExecutionPolicy
 from qexp.errors import ConfigError, RunLockedError
 from qexp.journal.file import Journal
@@ -66,7 +66,7 @@ def test_points_go_on_together(tmp_path: Path):
     resumed = two_points(tmp_path, service, stores)
     with resumed.journal:
         resumed.journal.append(Resumed("host", 1, "0"))
-        note_what_is_on_disk(resumed)
+        note_stored_outcomes(resumed)
         execute(resumed)
     assert service.runs == {0: 1, 1: 1, 2: 1}
     assert resumed.status() == "complete"

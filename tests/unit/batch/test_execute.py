@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from qexp.archive.schema import JOURNAL_NAME
 from qexp.batch.execute import execute
-from qexp.batch.recover import note_what_is_on_disk
+from qexp.batch.recover import note_stored_outcomes
 from qexp.core.observer import Observer
 from qexp.core.spec import ExecutionPolicy
 from qexp.errors import (
@@ -48,7 +48,7 @@ def go(run_dir: Path, service: Service, store: MemoryStore, **settings: Any) -> 
     if experiment.ledger.batches:
         experiment.journal.append(Resumed("host", 1, "0"))
     with experiment.journal:
-        note_what_is_on_disk(experiment)
+        note_stored_outcomes(experiment)
         execute(experiment)
     return process
 
