@@ -109,8 +109,6 @@ def freeze(
         partition=PartitionLimits(**root.partition.model_dump()),
         limits={name: Limit(**limit) for name, limit in root.limits.model_dump().items()},
         config_yaml=config_yaml,
-        overrides=(),
-        sources=(),
         metadata=root.metadata.model_dump(),
         analyses=tuple(analysis_of(name, node) for name, node in root.analysis.items()),
     )

@@ -90,19 +90,15 @@ class JobRequest:
     Attributes:
         load_pubs: Loads the ISA PUBs, in order; called once, when the engine needs them, so that
             memory does not grow with the number of queued jobs.
-        tags: Job tags (at most 8 of 86 characters).
-        seed: Seed of the simulation of this job; a QPU ignores it.
-        attempt: Number of the attempt to run this partition, from 1.
-        tag: That of the tags which only this attempt has.
     """
 
     partition: Partition
     primitive: PrimitiveSpec
     load_pubs: Callable[[], Sequence[Pub]]
-    tags: tuple[str, ...]
-    seed: int
-    attempt: int = 1
-    tag: str = ""
+    tags: tuple[str, ...]  # of the job, at most 8 of 86 characters
+    seed: int  # of the simulation; a QPU ignores it
+    attempt: int = 1  # number of the attempt to run this partition
+    tag: str = ""  # the one of the tags that only this attempt has
 
 
 @dataclass(frozen=True)
@@ -196,31 +192,24 @@ class RunHeader:
     """Everything known about a run before its first job. Mappings are JSON-able.
 
     Attributes:
-        run_id: Unique id of the run, also the name of its folder.
-        config_yaml: The resolved config.
-        overrides: The command line's overrides.
-        sources: Config files and Python modules that declare the experiment.
-        seeds: The streams that were derived from `seed`.
         environment: `python`, `platform`, `distributions` (list of `name==version`),
             `git_commit`, `git_dirty`, `git_diff`.
         backend: `name`, `num_qubits`, `properties`, `configuration`, `target`.
-        limits: The limits in force, with source and date.
-        not_honoured: workload -> declared options that the engine does not honour.
         metadata: `title`, `description`, `creators`, `publisher`, `funding`, `license`, `keywords`
             where declared.
     """
 
-    run_id: str
+    run_id: str  # unique; also the name of the run's folder
     experiment: str
     engine: str
     created: str
-    config_yaml: str
-    overrides: tuple[str, ...]
-    sources: tuple[SourceFile, ...]
+    config_yaml: str  # the resolved config
+    overrides: tuple[str, ...]  # those of the command line
+    sources: tuple[SourceFile, ...]  # config files and modules that declare the experiment
     seed: int
-    seeds: Mapping[str, Any]
+    seeds: Mapping[str, Any]  # the streams that were derived from it
     environment: Mapping[str, Any]
     backend: Mapping[str, Any]
-    limits: Mapping[str, Any]
-    not_honoured: Mapping[str, Mapping[str, Any]]
+    limits: Mapping[str, Any]  # the limits in force, with source and date
+    not_honoured: Mapping[str, Mapping[str, Any]]  # workload -> options that the engine ignores
     metadata: Mapping[str, Any]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from qexp.core.model import FailureKind, PrimitiveSpec, SourceFile
@@ -123,15 +123,15 @@ class RunSpec:
 
     Attributes:
         seed: Decides circuits, transpilation and simulation.
-        stop_after: `"plan"`: print the plan and submit nothing. `"submit"`: return once every job
-            is submitted. None: run.
-        max_time_s: The batch's `max_time` in seconds, or None for the service's own limit.
         workloads: In the order of submission.
         select_backend: Returns the backend, and may ask the service. Called with the name of the
             backend that a recorded plan is for, or None for a new run.
-        partition: The user's bounds of one job.
         limits: The service's documented limits by name, see `conf/limits`.
         config_yaml: The resolved config.
+        stop_after: `"plan"`: print the plan and submit nothing. `"submit"`: return once every job
+            is submitted. None: run.
+        max_time_s: The batch's `max_time` in seconds, or None for the service's own limit.
+        partition: The user's bounds of one job.
         overrides: The command line's overrides.
         sources: Files that declare the experiment.
         metadata: Title, description, creators, publisher, funding, license, keywords.
@@ -140,18 +140,18 @@ class RunSpec:
 
     experiment: str
     seed: int
-    stop_after: Literal["plan", "submit"] | None
-    max_time_s: int | None
     workloads: tuple[WorkloadSpec, ...]
     engine: Engine
-    policy: ExecutionPolicy
     select_backend: Callable[[str | None], BackendV2]
-    partition: PartitionLimits
     limits: Mapping[str, Limit]
     config_yaml: str
-    overrides: tuple[str, ...]
-    sources: tuple[SourceFile, ...]
-    metadata: Mapping[str, Any]
+    stop_after: Literal["plan", "submit"] | None = None
+    max_time_s: int | None = None
+    policy: ExecutionPolicy = ExecutionPolicy()
+    partition: PartitionLimits = PartitionLimits()
+    overrides: tuple[str, ...] = ()
+    sources: tuple[SourceFile, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     analyses: tuple[AnalysisSpec, ...] = ()
 
     def primitive_of(self, workload: str) -> PrimitiveSpec:

@@ -115,7 +115,6 @@ class Scenario:
         return RunSpec(
             experiment="faults",
             seed=3,
-            stop_after=None,
             max_time_s=self.max_time_s,
             workloads=(Workload("main", rotations, primitive, TranspileSpec()),),
             engine=IBMEngine(poll_interval_s=0.02),
@@ -124,9 +123,6 @@ class Scenario:
             partition=PartitionLimits(max_circuits=2, job_overhead_s=0.0),
             limits={},
             config_yaml="seed: 3\n",
-            overrides=(),
-            sources=(),
-            metadata={},
         )
 
     def run(self) -> RunReport:

@@ -21,7 +21,7 @@ import qexp
 from qexp.core.model import FINAL_STATES, JobOutcome, JobRequest, JobState, PrimitiveSpec
 from qexp.core.observer import Observer, PointSummary
 from qexp.core.seeds import child
-from qexp.core.spec import ExecutionPolicy, PartitionLimits, RunSpec, TranspileSpec, WorkloadSpec
+from qexp.core.spec import PartitionLimits, RunSpec, TranspileSpec, WorkloadSpec
 from qexp.engines.local.engine import LocalEngine
 from qexp.errors import (
     ArchiveError,
@@ -162,18 +162,13 @@ def spec(backend: BackendV2, run_dir: Path) -> RunSpec:
     return RunSpec(
         experiment="rotations",
         seed=3,
-        stop_after=None,
-        max_time_s=None,
         workloads=(workload(),),
         engine=StubEngine(run_dir=run_dir),
-        policy=ExecutionPolicy(),
         select_backend=lambda pinned: backend,
         partition=PartitionLimits(max_circuits=2),
         limits={},
         config_yaml="seed: 3\n",
         overrides=("seed=3",),
-        sources=(),
-        metadata={},
     )
 
 

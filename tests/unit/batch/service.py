@@ -25,7 +25,7 @@ from qexp.core.model import (
     PrimitiveSpec,
 )
 from qexp.core.observer import Observer
-from qexp.core.spec import ExecutionPolicy, PartitionLimits, RunSpec, TranspileSpec, WorkloadSpec
+from qexp.core.spec import ExecutionPolicy, RunSpec, TranspileSpec, WorkloadSpec
 from qexp.errors import (
     BatchOverError,
     EngineError,
@@ -356,18 +356,12 @@ def declared(engine: Any, policy: ExecutionPolicy) -> RunSpec:
     return RunSpec(
         experiment="scripted",
         seed=0,
-        stop_after=None,
-        max_time_s=None,
         workloads=(workload,),
         engine=engine,
         policy=policy,
         select_backend=lambda recorded: None,
-        partition=PartitionLimits(),
         limits={},
         config_yaml="",
-        overrides=(),
-        sources=(),
-        metadata={},
     )
 
 

@@ -17,7 +17,7 @@ from qexp.core.model import Partition, Plan, PrimitiveSpec
 from qexp.core.observer import Observer
 from qexp.core.protocols import Engine
 from qexp.core.seeds import child, stream
-from qexp.core.spec import ExecutionPolicy, Limit, PartitionLimits, RunSpec, WorkloadSpec
+from qexp.core.spec import Limit, PartitionLimits, RunSpec, WorkloadSpec
 from qexp.core.twirling import shots_executed
 from qexp.engines.local.engine import LocalEngine
 from qexp.errors import ConfigError, PlanError
@@ -83,18 +83,12 @@ def build(
     spec = RunSpec(
         experiment="built",
         seed=seed,
-        stop_after=None,
-        max_time_s=None,
         workloads=tuple(workloads),
         engine=engine or StubEngine(),
-        policy=ExecutionPolicy(),
         select_backend=lambda recorded: backend,
         partition=partition or PartitionLimits(),
         limits=limits or {},
         config_yaml="",
-        overrides=(),
-        sources=(),
-        metadata={},
     )
     built = Built()
     point = Point(spec, Path("nowhere"), index=4, backend=backend)
