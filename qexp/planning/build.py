@@ -172,14 +172,14 @@ class Planner:
         pass_manager, pubs, tallies = self._pass_managers[workload], [], []
         for index, pub_like in enumerate(pub_likes, start=first):
             pub = transpile_pub(pub_like, index, spec, backend, pass_manager)
-            tallied = tally(pub.isa.circuit)
-            check_pub(pub, tallied, self._hardware, self.limits, self._objection)
+            counts = tally(pub.isa.circuit)
+            check_pub(pub, counts, self._hardware, self.limits, self._objection)
             pubs.append(pub)
-            tallies.append(tallied)
+            tallies.append(counts)
         rows = pub_rows(workload, pubs, redactor())
         return [
-            (row, footprint(pub, tallied, spec.primitive, backend, self.engine, row.isa_qpy))
-            for pub, tallied, row in zip(pubs, tallies, rows, strict=True)
+            (row, footprint(pub, counts, spec.primitive, backend, self.engine, row.isa_qpy))
+            for pub, counts, row in zip(pubs, tallies, rows, strict=True)
         ]
 
     @cached_property

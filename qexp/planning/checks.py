@@ -96,7 +96,7 @@ class Hardware:
 
 def check_pub(
     pub: PlannedPub,
-    tallied: Tally,
+    counts: Tally,
     hardware: Hardware,
     limits: Mapping[str, Limit],
     objection: Callable[[Pub], str | None],
@@ -105,7 +105,7 @@ def check_pub(
 
     Args:
         pub: The PUB, transpiled.
-        tallied: The `tally` of its ISA circuit.
+        counts: The `tally` of its ISA circuit.
         hardware: Capabilities of the backend.
         limits: The service's limits; `circuit_rz_gates`, `circuit_sx_gates` and
             `circuit_two_qubit_gates` are checked here, as far as they are given.
@@ -114,7 +114,7 @@ def check_pub(
     Raises:
         PlanError: The first thing that is wrong.
     """
-    problems = _problems(pub.isa, tallied, hardware, limits, objection)
+    problems = _problems(pub.isa, counts, hardware, limits, objection)
     if problem := next(problems, None):
         raise PlanError(
             f"PUB {pub.index} of workload '{pub.workload}': circuit "
@@ -124,7 +124,7 @@ def check_pub(
 
 def _problems(
     isa: Pub,
-    tallied: Tally,
+    counts: Tally,
     hardware: Hardware,
     limits: Mapping[str, Limit],
     objection: Callable[[Pub], str | None],
@@ -137,7 +137,7 @@ def _problems(
         yield from _observables(isa)
     if isa.parameter_values.size == 0:
         yield "its array of parameter values is empty; give at least one parameter set"
-    yield from _instructions(tallied, hardware, limits)
+    yield from _instructions(counts, hardware, limits)
     if hardware.bounds_rzz:
         yield from _rzz_angles(isa.circuit, isa.parameter_values)
     if objected := objection(isa):
@@ -206,13 +206,13 @@ def _ends_in_measurement(circuit: QuantumCircuit) -> bool:
     )
 
 
-def _instructions(tallied: Tally, hardware: Hardware, limits: Mapping[str, Limit]) -> Iterator[str]:
-    counts: Counter[str] = Counter()
-    for (name, qubits), number in tallied.items():
+def _instructions(counts: Tally, hardware: Hardware, limits: Mapping[str, Limit]) -> Iterator[str]:
+    gates: Counter[str] = Counter()
+    for (name, qubits), number in counts.items():
         if name in _DIRECTIVES:
             continue
-        counts[name] += number
-        counts["two-qubit"] += number * (len(qubits) == 2)
+        gates[name] += number
+        gates["two-qubit"] += number * (len(qubits) == 2)
         if not hardware.supports(name, qubits):
             yield (
                 f"instruction '{name}' on qubits {list(qubits)} is not in the instruction set of "
@@ -226,9 +226,9 @@ def _instructions(tallied: Tally, hardware: Hardware, limits: Mapping[str, Limit
             )
     for gate in ("rz", "sx", "two-qubit"):
         key = f"circuit_{gate.replace('-', '_')}_gates"
-        if key in limits and counts[gate] > limits[key].value:
+        if key in limits and gates[gate] > limits[key].value:
             yield (
-                f"it has {counts[gate]} {gate} gates, more than the {limits[key].value:.10g} that "
+                f"it has {gates[gate]} {gate} gates, more than the {limits[key].value:.10g} that "
                 f"limits.{key} allows in one circuit; use a shallower circuit"
             )
 

@@ -79,7 +79,7 @@ class Footprint:
 
 def footprint(
     pub: PlannedPub,
-    tallied: Tally,
+    counts: Tally,
     primitive: PrimitiveSpec,
     backend: BackendV2,
     engine: Engine,
@@ -89,7 +89,7 @@ def footprint(
 
     Args:
         pub: The PUB.
-        tallied: The `tally` of its ISA circuit.
+        counts: The `tally` of its ISA circuit.
         primitive: The primitive that will run it, with its options.
         backend: The backend; it gives the gate durations and the repetition delay.
         engine: Measures the encoded payload.
@@ -129,14 +129,14 @@ def footprint(
         executions,
         payload_bytes,
         (rep_delay_s(primitive, backend) + duration_s) * executions,
-        configurations * control_instructions(tallied),
+        configurations * control_instructions(counts),
     )
 
 
-def control_instructions(tallied: Tally) -> int:
+def control_instructions(counts: Tally) -> int:
     """Count the control-system instructions on the busiest qubit of an ISA circuit."""
     load: Counter[int] = Counter()
-    for (name, qubits), number in tallied.items():
+    for (name, qubits), number in counts.items():
         if weight := CONTROL_INSTRUCTIONS.get(name, 0):
             for qubit in qubits:
                 load[qubit] += weight * number

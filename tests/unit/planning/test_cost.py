@@ -25,9 +25,9 @@ def primitive(kind: PrimitiveKind, options: Mapping[str, Any] | None = None) -> 
 
 
 def footprint_of(pub: SamplerPub, options: Mapping[str, Any] | None = None) -> cost.Footprint:
-    spec, tallied = primitive("sampler", options), tally(pub.circuit)
+    spec, counts = primitive("sampler", options), tally(pub.circuit)
     planned = PlannedPub("main", 0, pub, pub)
-    return cost.footprint(planned, tallied, spec, FakeManilaV2(), StubEngine(), b"")
+    return cost.footprint(planned, counts, spec, FakeManilaV2(), StubEngine(), b"")
 
 
 def test_executions_of_a_sampler() -> None:
