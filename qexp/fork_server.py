@@ -148,8 +148,8 @@ def serve(control: int) -> NoReturn:
 def _work(connection: socket.socket) -> NoReturn:
     """Do tasks, in a worker, until the connection is closed.
 
-    A task is `(key, value, call)`: the key of a shared value, the pickled value if it is not
-    known here, and the pickled `(function, arguments)`. The reply is `(result, error)`.
+    A task is `(key, value, call)`: the key of a shared value, the pickled value unless this worker
+    has it, and the pickled `(function, arguments)`. The reply is `(result, error)`.
     """
     threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
     # One core each: their threads would only wait for one another.
@@ -181,7 +181,7 @@ def _end_with(connection: socket.socket) -> NoReturn:
 
 
 def _portable(error: BaseException) -> BaseException:
-    """An error as the parent can get it; one that is no message for the user has its traceback."""
+    """Return an error that can be pickled; one that is no message for the user has a traceback."""
     if not isinstance(error, QexpError):
         error.add_note("".join(traceback.format_exception(error)))
     try:

@@ -1,6 +1,6 @@
 """Keep secrets out of every file, log and message.
 
-A secret is known by its value (what the environment or the saved account holds) or by its form
+A secret is recognised by its value, if the environment or a saved account has it, or by its form
 (an IBM Cloud CRN, a bearer token).
 """
 
@@ -29,12 +29,12 @@ _SHORTEST = 6
 
 
 def redact(text: str) -> str:
-    """Return `text` without any secret that this process could know."""
+    """Return `text` with each secret masked."""
     return redactor()(text)
 
 
 def redactor() -> Callable[[str], str]:
-    """Return `redact` with the secrets that are known now, looked up once for many texts."""
+    """Return `redact` for many texts: the secrets are looked up only once, now."""
     secrets = _known_secrets()
 
     def redacted(text: str) -> str:

@@ -57,6 +57,8 @@ def smallest_bound(
 ) -> Bound | None:
     """Return the smaller of the user's bound and the service's limit on one job, or None.
 
+    Of two equal ones it is the service's, which cannot be raised.
+
     Args:
         dimension: A field of `PartitionLimits`.
         partition: The user's bounds.
@@ -64,12 +66,13 @@ def smallest_bound(
         primitive: The limit on executions is not for Estimators, and `max_execution_time` bounds
             the QPU seconds of a job. None leaves both aside.
     """
+    bounds: dict[str, float | None] = {}
     kind = primitive.kind if primitive else "sampler"
-    bounds = {f"partition.{dimension}": getattr(partition, dimension)}
     name, *_ = _DIMENSIONS[dimension]
     # The service splits Estimator jobs: https://quantum.cloud.ibm.com/docs/guides/job-limits
     if name is not None and name in limits and (dimension, kind) != ("max_executions", "estimator"):
         bounds[f"limits.{name}"] = limits[name].value
+    bounds[f"partition.{dimension}"] = getattr(partition, dimension)
     if primitive and dimension == "max_qpu_s":
         key = "primitive.options.max_execution_time"
         bounds[key] = primitive.options.get("max_execution_time")
