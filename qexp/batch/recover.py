@@ -73,31 +73,31 @@ def reattach(experiment: Experiment, collector: Collector) -> list[Batch]:
         for opened in ledger.batches
     }
     last = batches[ledger.batches[-1].batch]
-    found = _by_tag(look_up(experiment, last, run_tag(experiment.id), Patience(experiment)))
-    _refuse_other_account(experiment, batches, found)
-    _begin_forgotten(experiment, found)
-    _reopen_listed_late(experiment, found)
+    by_tag = _jobs_by_tag(look_up(experiment, last, run_tag(experiment.id), Patience(experiment)))
+    _refuse_other_account(experiment, batches, by_tag)
+    _begin_forgotten(experiment, by_tag)
+    _reopen_listed_late(experiment, by_tag)
     for attempt in ledger.open():
-        _adopt(experiment, batches[attempt.batch], attempt, found.get(attempt.tag, []), collector)
+        _adopt(experiment, batches[attempt.batch], attempt, by_tag.get(attempt.tag, []), collector)
     for attempt in ledger.all_attempts():
-        for job in found.get(attempt.tag, ()):
+        for job in by_tag.get(attempt.tag, ()):
             drop_duplicate(experiment, batches[attempt.batch], attempt, job)
     return list(batches.values())
 
 
-def _by_tag(found: Sequence[FoundJob]) -> dict[str, list[FoundJob]]:
-    jobs: dict[str, list[FoundJob]] = {}
-    for job in found:
-        for tag in job.tags:
-            if _TAG.fullmatch(tag):
-                jobs.setdefault(tag, []).append(job)
-    return jobs
+def _jobs_by_tag(jobs: Sequence[FoundJob]) -> dict[str, list[FoundJob]]:
+    """Return the jobs that have the tag of an attempt, by that tag."""
+    by_tag: dict[str, list[FoundJob]] = {}
+    for job in jobs:
+        for tag in filter(_TAG.fullmatch, job.tags):
+            by_tag.setdefault(tag, []).append(job)
+    return by_tag
 
 
 def _refuse_other_account(
     experiment: Experiment,
     batches: Mapping[str, RemoteBatch],
-    found: Mapping[str, Sequence[FoundJob]],
+    by_tag: Mapping[str, Sequence[FoundJob]],
 ) -> None:
     """Refuse to go on with another account, which would look as if all jobs were lost.
 
@@ -105,7 +105,7 @@ def _refuse_other_account(
         EngineError: The account has neither a job of the run nor the batch of one that is out.
     """
     out = [attempt for attempt in experiment.ledger.open() if attempt.job is not None]
-    if not out or found:
+    if not out or by_tag:
         return
     try:
         batches[out[-1].batch].details()
@@ -116,10 +116,10 @@ def _refuse_other_account(
         ) from None
 
 
-def _begin_forgotten(experiment: Experiment, found: Mapping[str, Sequence[FoundJob]]) -> None:
+def _begin_forgotten(experiment: Experiment, by_tag: Mapping[str, Sequence[FoundJob]]) -> None:
     """Begin the attempts of jobs that the journal lacks because its last lines were lost."""
     ledger = experiment.ledger
-    for tag in found:
+    for tag in by_tag:
         match = _TAG.fullmatch(tag)
         assert match is not None
         partition, number = int(match[1]), int(match[2])
@@ -130,11 +130,11 @@ def _begin_forgotten(experiment: Experiment, found: Mapping[str, Sequence[FoundJ
             experiment.journal.append(Submitting(partition, number, batch_id, tag))
 
 
-def _reopen_listed_late(experiment: Experiment, found: Mapping[str, Sequence[FoundJob]]) -> None:
+def _reopen_listed_late(experiment: Experiment, by_tag: Mapping[str, Sequence[FoundJob]]) -> None:
     """Reopen the attempts that were given up before their job was listed."""
     ledger = experiment.ledger
     for attempt in ledger.all_attempts():
-        jobs = found.get(attempt.tag, ())
+        jobs = by_tag.get(attempt.tag, ())
         was_given_up = attempt.is_over and attempt.job is None and attempt.state is None
         if jobs and was_given_up and ledger.job_of(attempt.partition) is None:
             _note_adopted(experiment, attempt, jobs[0])
@@ -144,12 +144,12 @@ def _adopt(
     experiment: Experiment,
     batch: RemoteBatch,
     attempt: Attempt,
-    found: Sequence[FoundJob],
+    jobs: Sequence[FoundJob],
     collector: Collector,
 ) -> None:
     """Adopt the job of an open attempt, or end the attempt if there is none."""
     if attempt.job is None:
-        jobs = found or look_up(experiment, batch, attempt.tag, Patience(experiment))
+        jobs = jobs or look_up(experiment, batch, attempt.tag, Patience(experiment))
         if not jobs:
             _end(experiment, attempt, "the service has no job with its tag")
             return
