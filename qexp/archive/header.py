@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from qexp.archive import schema
-from qexp.archive.tables import NAN, TableData, bytes_data, clean_text
+from qexp.archive.tables import NAN, TableData, char, clean_text
 from qexp.core.jsonable import dumps, with_sorted_keys
 
 _MAX_ATTRIBUTE: Final = 32_000
@@ -72,7 +72,7 @@ def _environment(environment: Mapping[str, Any]) -> TableData:
 def _backend(backend: Mapping[str, Any]) -> dict[str, TableData]:
     own = ("name", "num_qubits", "properties")
     columns = {
-        f"{name}_json": bytes_data(dumps(backend[name]), f"{name}_byte")
+        f"{name}_json": char(name, "", dim=f"{name}_byte").data(dumps(backend[name]), "")
         for name in sorted(backend)
         if name not in own and backend[name] is not None
     }

@@ -87,9 +87,9 @@ class _Sizes:
             columns = self.columns.setdefault(path, {})
             for name, column in table.columns.items():
                 values: Any = column.values
-                if 0 not in column.shape and name not in columns:
+                if 0 not in values.shape and name not in columns:
                     dtype = str if column.is_text else values.dtype
-                    columns[name] = (column.dims, column.shape[1:], dtype, column.attrs)
+                    columns[name] = (column.dims, values.shape[1:], dtype, column.attrs)
             self.lengths.update(_lengths(path, table))
 
     def _add_digests(self, path: str, table: TableData) -> None:
@@ -106,9 +106,9 @@ class _Sizes:
 def _lengths(path: str, table: TableData) -> dict[str, int]:
     """Return the length of every first dimension of a table."""
     return {
-        f"{path}#{column.dims[0]}": column.shape[0]
+        f"{path}#{column.dims[0]}": column.values.shape[0]
         for column in table.columns.values()
-        if column.dims and 0 not in column.shape
+        if column.dims and 0 not in column.values.shape
     }
 
 
@@ -118,8 +118,8 @@ def _fill(datasets: Mapping[tuple[str, str], h5py.Dataset], parts: RunParts) -> 
         for path, table in tables.items():
             for name, column in table.columns.items():
                 if not column.dims:
-                    datasets[path, name][()] = column.texts()[0]
-                elif 0 not in column.shape:
+                    datasets[path, name][()] = column.values[()]
+                elif 0 not in column.values.shape:
                     start = done[f"{path}#{column.dims[0]}"]
                     copy_rows(column, datasets[path, name], start, done[column.base])
         for path, table in tables.items():
@@ -228,7 +228,7 @@ def _with_results(
     pubs, workload = partition[path], path.rpartition("/")[2]
     index = job[INDEX.at(workload)].columns if job else {}
     groups = index["group"].texts() if index else []
-    missing = pubs.columns["pub"].shape[0] - len(groups)
+    missing = len(pubs.columns["pub"].values) - len(groups)
     values: dict[str, list[Any]] = {
         "job": [attempt] * len(groups) + [last] * missing,
         "result_group": [*groups, *[None] * missing],

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from qexp.archive.tables import clean_attributes, clean_text
+from qexp.archive.tables import clean_text
 
 if TYPE_CHECKING:
     import h5py
@@ -194,9 +194,10 @@ def storage(shape: Sequence[int], dtype: np.dtype[Any]) -> dict[str, Any]:
 
 
 def _set_attributes(owner: Any, attrs: Mapping[str, Any]) -> None:
-    for name, value in clean_attributes(attrs).items():
+    for name, value in attrs.items():
         # As netCDF's own library writes numbers: with one dimension.
-        _set_attribute(owner, name, value if isinstance(value, str) else np.atleast_1d(value))
+        cleaned = clean_text(value) if isinstance(value, str) else np.atleast_1d(value)
+        _set_attribute(owner, name, cleaned)
 
 
 def _set_attribute(owner: Any, name: str, value: Any) -> None:

@@ -222,19 +222,15 @@ def write_tables(file: h5py.File, tables: Mapping[str, TableData]) -> None:
     for path, table in tables.items():
         group, columns = file.require_group(path), {}
         for name, column in table.columns.items():
-            if 0 in column.shape:
+            if 0 in column.values.shape:
                 continue
             columns[name] = [column.dims, dict(column.attrs), column.base]
-            if column.is_text:
-                text_type = h5py.string_dtype("utf-8")
-                group.create_dataset(name, data=column.texts(), dtype=text_type)
-                continue
             data = np.asarray(column.values)
+            dtype = h5py.string_dtype("utf-8") if column.is_text else data.dtype
             options = storage(data.shape, data.dtype)
-            if options.get("chunks", (0,))[0] != 1:
-                # Merging copies only rows with chunks of their own as they are.
-                options = {}
-            group.create_dataset(name, data=data, **options)
+            # Merging copies only rows with chunks of their own as they are.
+            has_own_chunks = options.get("chunks", (0,))[0] == 1
+            group.create_dataset(name, data.shape, dtype, data, **options if has_own_chunks else {})
         contents[path] = [dict(table.attrs), columns]
     file[_CONTENTS] = json.dumps(contents)
 
@@ -246,18 +242,16 @@ def copy_rows(source: ColumnData, target: h5py.Dataset, start: int, shift: int =
     every value.
     """
     values: Any = source.values
-    count = source.shape[0]
     chunks = getattr(values, "chunks", None)
     if source.is_text:
         # Texts of a part stay what they are: UTF-8 bytes.
-        texts = np.array(values, dtype=object) if isinstance(values, list) else values[:]
-        target[start : start + count] = texts
+        target[start : start + len(values)] = values[:]
     elif chunks is not None and chunks[0] == 1 and chunks == target.chunks and not shift:
         _copy_chunks(values, target, start)
     else:
-        row_bytes = max(1, math.prod(source.shape[1:]) * values.dtype.itemsize)
+        row_bytes = max(1, math.prod(values.shape[1:]) * values.dtype.itemsize)
         step = max(1, COPY_BYTES // row_bytes)
-        for first in range(0, count, step):
+        for first in range(0, len(values), step):
             block = values[first : first + step]
             target[start + first : start + first + len(block)] = block + shift if shift else block
 
