@@ -69,8 +69,8 @@ def test_any_cut_has_the_circuits_and_values_of_its_pubs(
     assert tables["pubs/main"].columns["pub"].values.tolist() == list(range(first, stop))
     isa = tables["circuits/main/isa"].columns
     starts, sizes = isa["qpy_start"].values, isa["qpy_size"].values
-    assert isa["qpy"].shape == (int(np.sum(sizes)),)
-    assert isa["name"].values == [f"c{index}" for index in range(first, stop)]
+    assert isa["qpy"].values.shape == (int(np.sum(sizes)),)
+    assert isa["name"].texts() == [f"c{index}" for index in range(first, stop)]
     for pub, start, size in zip(pubs[first:stop], starts, sizes, strict=True):
         raw = isa["qpy"].values[start : start + size].tobytes()
         assert load_circuit(raw, "here") == pub.isa.circuit
