@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from qexp.archive.circuit_walk import describe
+from qexp.archive.circuit_digest import describe
 from qexp.core.jsonable import dumps, map_text
 from qexp.errors import ArchiveError
 from qexp.text import error_reason
@@ -41,10 +41,8 @@ def circuit_cells(
         "name": redact(circuit.name or ""),
         "num_qubits": circuit.num_qubits,
         "num_clbits": circuit.num_clbits,
-        "depth": described.depth,
-        "size": described.size,
-        "sha256": described.sha256,
-        "qasm3": described.qasm3.encode("utf-8", "backslashreplace"),
+        **described,
+        "qasm3": described["qasm3"].encode("utf-8", "backslashreplace"),
         "qpy": stream.getvalue(),
         "initial_layout_json": dumps(layout.initial_index_layout(True)) if layout else "",
         "final_layout_json": dumps(layout.final_index_layout(True)) if layout else "",

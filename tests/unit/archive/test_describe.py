@@ -14,8 +14,7 @@ from qiskit.circuit import ClassicalRegister, Clbit, Measure, Parameter, Quantum
 from qiskit.circuit.library import CU3Gate, GlobalPhaseGate, Initialize
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2, FakeSherbrooke
 
-from qexp.archive.circuit_digest import circuit_sha256
-from qexp.archive.circuit_walk import describe
+from qexp.archive.circuit_digest import circuit_sha256, describe
 from qexp.circuits.efficient_su2 import efficient_su2_pubs
 from qexp.circuits.ghz import ghz_circuits
 from qexp.circuits.ising import ising_pubs
@@ -48,9 +47,9 @@ BACKENDS = {
 def assert_described(circuit: QuantumCircuit) -> str:
     """Returns the OpenQASM 3 text."""
     found = describe(circuit, str)
-    assert found.sha256 == circuit_sha256(circuit)
-    assert (found.depth, found.size) == (circuit.depth(), circuit.size())
-    return found.qasm3
+    assert found["sha256"] == circuit_sha256(circuit)
+    assert (found["depth"], found["size"]) == (circuit.depth(), circuit.size())
+    return found["qasm3"]
 
 
 def statements(circuit: QuantumCircuit) -> list[tuple[Any, ...]]:
