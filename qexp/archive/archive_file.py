@@ -55,6 +55,12 @@ class ArchiveFile:
         """True until `close` is called."""
         return bool(self._h5)
 
+    @property
+    def minor(self) -> int:
+        """Minor version of its schema."""
+        minor = str(self.attribute("/", "qexp_schema")).partition(".")[2]
+        return int(minor) if minor.isdecimal() else 0
+
     def close(self) -> None:
         """Close the file; harmless when closed already."""
         self._h5.close()

@@ -12,7 +12,7 @@ import pytest
 from qiskit import QuantumCircuit
 
 from qexp.archive.archive_file import ArchiveFile
-from qexp.archive.damage import damages
+from qexp.archive.verify import damages
 from qexp.archive.writer import RunStore
 from qexp.journal.file import Journal
 from qexp.journal.ledger import Started
