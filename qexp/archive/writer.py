@@ -81,7 +81,7 @@ class RunStore(StoredParts):
             batch_id: Id of the batch.
             follows: Id of the batch before it, or None.
         """
-        path, known = self.batch_path(number), {}
+        path, known = self.path("batch", number), {}
         if path.exists():
             # Details are for the record: a damaged one must not stop a run.
             with suppress(ArchiveError):
@@ -121,7 +121,7 @@ class RunStore(StoredParts):
         path, index = schema.PUBS.at(workload), {"partition": partition.index}
         tables = schema.as_tables({**pub.cells, path: {**pub.cells[path], **index}} for pub in pubs)
         tables[schema.PARTITIONS.path] = partition_table(partition)
-        return self._write(self.partition_path(partition.index), tables)
+        return self._write(self.path("partition", partition.index), tables)
 
     def discard_plan(self) -> None:
         """Remove the parts of a plan that was never committed; the header stays.
@@ -129,7 +129,7 @@ class RunStore(StoredParts):
         Raises:
             ArchiveError: A job's outcome is among them, so that the plan was; nothing is removed.
         """
-        if self.job_paths():
+        if self.numbered("job"):
             raise ArchiveError(f"{self._parts} holds outcomes of jobs: their plan is not discarded")
         if not self._parts.is_dir():
             return
@@ -145,7 +145,7 @@ class RunStore(StoredParts):
             ArchiveError: Its partition was not written or is damaged, or it has more results than
                 PUBs.
         """
-        planned = first_row(self.partition_path(outcome.partition), schema.PARTITIONS.path)
+        planned = first_row(self.path("partition", outcome.partition), schema.PARTITIONS.path)
         num_pubs = int(planned["stop"] - planned["first"])
         results = [] if outcome.result is None else list(outcome.result)
         if len(results) > num_pubs:
@@ -162,7 +162,7 @@ class RunStore(StoredParts):
             sha256 = snapshot.attrs["sha256"]
         tables[schema.JOBS.path] = job_table(outcome, planned, sha256, self._redact)
         tables[schema.SPANS.path] = span_table(outcome)
-        self._write(self.job_path(outcome.partition, outcome.attempt), tables)
+        self._write(self.path("job", outcome.partition, outcome.attempt), tables)
 
     def _snapshot(self, properties: Mapping[str, Any]) -> tuple[str, TableData]:
         """Return a calibration as `snapshot_table`, made once where outcomes share the object."""

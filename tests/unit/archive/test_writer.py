@@ -296,10 +296,10 @@ def test_seal_reads_one_job_at_a_time(tmp_path: Path, monkeypatch: pytest.Monkey
     original = merge_module.open_part
 
     @contextmanager
-    def watched(path: Path, *only: str, is_checked: bool = False) -> Iterator[dict[str, TableData]]:
+    def watched(path: Path, *only: str) -> Iterator[dict[str, TableData]]:
         opened.add(path)
         most[0] = max(most[0], len(opened))
-        with original(path, *only, is_checked=is_checked) as tables:
+        with original(path, *only) as tables:
             yield tables
         opened.discard(path)
 
