@@ -92,15 +92,14 @@ def read_analysis(path: Path) -> xr.Dataset:
 
     try:
         image = io.BytesIO(read_with_digest(path))
-        with xr.open_dataset(image, engine="h5netcdf", decode_times=False) as opened:
-            return _with_dates(opened).load()
     except DamagedFileError:
         raise ArchiveError(
             f"{path} is damaged or was changed, it is not what the analysis wrote: make it again "
             f"with python -m qexp analyse"
         ) from None
-    except ArchiveError:
-        raise
+    try:
+        with xr.open_dataset(image, engine="h5netcdf", decode_times=False) as opened:
+            return _with_dates(opened).load()
     except Exception as error:
         # Anyone can write a file with the right digest.
         raise ArchiveError(f"{path} cannot be read ({one_line(error)}): remove it") from error
@@ -140,11 +139,15 @@ def _with_dates(opened: xr.Dataset) -> xr.Dataset:
     """Decode dates and durations that xarray wrote; a number in days or seconds stays one."""
     import xarray as xr
 
-    is_date, is_duration = {}, {}
-    for name, variable in opened.variables.items():
-        is_date[str(name)] = "calendar" in variable.attrs
-        is_duration[str(name)] = str(variable.attrs.get("dtype", "")).startswith("timedelta64")
-    return xr.decode_cf(opened, decode_times=is_date, decode_timedelta=is_duration)
+    attrs = {str(name): variable.attrs for name, variable in opened.variables.items()}
+    return xr.decode_cf(
+        opened,
+        decode_times={name: "calendar" in each for name, each in attrs.items()},
+        decode_timedelta={
+            name: str(each.get("dtype", "")).startswith("timedelta64")
+            for name, each in attrs.items()
+        },
+    )
 
 
 def _image(dataset: xr.Dataset) -> bytes:

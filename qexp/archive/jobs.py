@@ -112,12 +112,18 @@ def job_table(
     times = outcome.metrics.get("timestamps") or {}
     result = outcome.result
     cells = {
-        name: cell for name, cell in {**planned, **vars(outcome)}.items() if name in JOBS.columns
+        **planned,
+        **vars(outcome),
+        **{name: str(times.get(name) or "") for name in ("created", "running", "finished")},
+        "num_results": len(result or ()),
+        "usage_s": outcome.usage_s,
+        "snapshot_sha256": snapshot_sha256,
     }
-    cells |= {name: str(times.get(name) or "") for name in ("created", "running", "finished")}
-    cells |= {"num_results": len(result or ()), "usage_s": outcome.usage_s}
-    cells |= {"batch_id": outcome.batch_id, "snapshot_sha256": snapshot_sha256}
-    cells = {k: redact(cell) if isinstance(cell, str) else cell for k, cell in cells.items()}
+    cells = {
+        name: redact(cell) if isinstance(cell, str) else cell
+        for name, cell in cells.items()
+        if name in (*JOBS.columns, *IN_PARTS)
+    }
     documents = {
         "options": outcome.options,
         "metrics": outcome.metrics,

@@ -167,12 +167,9 @@ class Table:
     def data(
         self, values: Mapping[str, Any], attrs: Mapping[str, Any] | None = None, path: str = ""
     ) -> TableData:
-        """Convert values to the stored form; columns that are not given are left out.
+        """Convert values, by column, to the stored form; other columns are left out.
 
-        Args:
-            values: Column name -> values, see `Column.data`.
-            attrs: Attributes of the group.
-            path: Path of the group, where that is not the declared one.
+        `path` is that of the group, where it is not the declared one.
         """
         columns = {
             name: column.data(values[name], self.dim, path or self.path)
@@ -186,17 +183,12 @@ class Table:
         values: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
         for name in [name for name in values if f"{name}_start" in self.columns]:
             sizes = [len(cell) for cell in values[name]]
-            values[f"{name}_start"] = np.cumsum([0, *sizes[:-1]])
-            values[f"{name}_size"] = sizes
-            values[name] = b"".join(values[name])
+            starts = np.cumsum([0, *sizes[:-1]])
+            values |= {f"{name}_start": starts, f"{name}_size": sizes, name: b"".join(values[name])}
         return self.data(values, path=path)
 
     def values(self, cells: Mapping[str, Any]) -> dict[str, Any]:
-        """Convert the cells of a row to Python values.
-
-        Returns:
-            Name -> value, None where there is none. JSON is parsed; its name loses `_json`.
-        """
+        """Convert the cells of a row to Python values; JSON is parsed, its name loses `_json`."""
         return {
             name.removesuffix("_json"): json.loads(cell)
             if name.endswith("_json")
