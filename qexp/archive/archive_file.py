@@ -21,18 +21,14 @@ if TYPE_CHECKING:
 
 T_co = TypeVar("T_co", covariant=True)
 _FEW: Final = 16
-"""Reading a column costs about as much as so many of its values one by one."""
+"""Number of single values whose reading costs about as much as reading the whole column."""
 
 
 class ArchiveFile:
-    """An open archive. What is damaged, missing or closed raises `ArchiveError`.
+    """An open archive, or a part (`is_part`) of an unfinished run, which states no schema.
 
-    Args:
-        path: Path of the file.
-        is_part: True for a part of an unfinished run, which states no schema.
-
-    Raises:
-        ArchiveError: It is no archive that this version reads.
+    Opening it, and every method, raises `ArchiveError` for what is damaged, missing, closed, or of
+    another version.
     """
 
     def __init__(self, path: Path, *, is_part: bool = False) -> None:
@@ -129,7 +125,7 @@ class ArchiveFile:
             return self._datasets[path][row]
 
     def value(self, path: str, row: int) -> Any:
-        """Return one value of a small column, which is read once several were asked for."""
+        """Return one value of a small column, which is read as a whole after a few values."""
         self._single_reads[path] += 1
         if path in self._columns or self._single_reads[path] > self._few:
             return self.column(path)[row]
@@ -166,7 +162,7 @@ class LazySequence(Sequence[T_co]):
     Args:
         length: Number of items.
         read: Reads one item by its index, `0 <= index < length`.
-        name: For `repr`.
+        name: Name in messages and `repr`.
     """
 
     def __init__(self, length: int, read: Callable[[int], T_co], name: str) -> None:

@@ -74,13 +74,10 @@ def listing(circuit: QuantumCircuit) -> str:
     """Return a text that is equal for equal circuits; see `docs/archive-format.md`.
 
     The name and metadata of the circuit, names of quantum registers, labels and the layout do not
-    count.
+    count. It has a line of compact JSON for the circuit itself, then one per instruction.
 
     Args:
-        circuit: Any circuit; parameters, control flow and gates of the user's own included.
-
-    Returns:
-        One line of compact JSON per instruction, after one line for the circuit itself.
+        circuit: Any circuit, with parameters, control flow or custom gates.
     """
     return "\n".join(map(_compact, _rows(circuit)))
 
@@ -143,7 +140,7 @@ def _operation(operation: Any, clbits: Mapping[Any, int]) -> list[Any]:
 
 
 def _is_defined_by_its_definition(operation: Any, params: list[Any]) -> bool:
-    """Return False for standard gates, known by name, and for matrices, whose is synthesised."""
+    """Return False for standard gates (the name says all) and matrices (it is synthesised)."""
     from qiskit.circuit import ControlFlowOp
 
     return (
@@ -161,7 +158,7 @@ def _parameter(value: Any, clbits: Mapping[Any, int]) -> Any:  # noqa: PLR0911
     if isinstance(value, int | float | complex | np.number):
         return _number(value)
 
-    # Not for numbers: an import costs more than they do.
+    # Below the return for numbers, since these imports would cost more than the number.
     from qiskit import QuantumCircuit
     from qiskit.circuit import Clbit, Parameter, ParameterExpression, Register
     from qiskit.circuit.classical.expr import Expr
@@ -190,7 +187,7 @@ def _parameter(value: Any, clbits: Mapping[Any, int]) -> Any:  # noqa: PLR0911
 def _number(value: Any) -> Any:
     """Return the exact hexadecimal form of a real number, or two of a complex one.
 
-    Integers too, since Qiskit and QPY turn some into real numbers; as they are above 2^53.
+    Qiskit and QPY turn some integers into real numbers, so they have this form too up to 2^53.
     """
     if isinstance(value, complex | np.complexfloating):
         return [float(value.real).hex(), float(value.imag).hex()]
@@ -240,7 +237,7 @@ class _Walk:
         program: OpenQASM 3; None where only Qiskit can write it.
         levels: Depth reached at every qubit, then at every classical bit.
         size: Number of instructions without directives.
-        is_sequence: True without control flow, where `levels` and `size` are right.
+        is_sequence: False with control flow, where `levels` and `size` are not Qiskit's.
     """
 
     def __init__(self, circuit: QuantumCircuit) -> None:
@@ -256,7 +253,7 @@ class _Walk:
         self._numbers: dict[float, tuple[str, str]] = {}
 
     def run(self) -> None:
-        """Visit the instructions: standard gates here, as most are such, others in `_other`."""
+        """Visit the instructions: standard gates, the usual case, here; others in `_other`."""
         lines, levels, operands, param = self.lines, self.levels, self._operands, self._param
         statements = self.program.statements if self.program else []
         gates: dict[str, tuple[str, str]] = {}
@@ -298,15 +295,15 @@ class _Walk:
 
     def _param(self, value: Any) -> tuple[str, str]:
         """Return a parameter of a gate as the listing and as the program have it."""
-        # Zero, -0.0 and integers are equal to numbers that are written in another way.
-        is_known_by_value = type(value) is float and value != 0.0
-        if is_known_by_value and value in self._numbers:
+        # Equal values are cached, unless they are written differently: 0.0 and -0.0, 1 and 1.0.
+        is_cached = type(value) is float and value != 0.0
+        if is_cached and value in self._numbers:
             return self._numbers[value]
         text = number(value)
         if text is None:
             self.program = None
         texts = (_compact(_parameter(value, self._clbits)), text or "")
-        if is_known_by_value:
+        if is_cached:
             self._numbers[value] = texts
         return texts
 

@@ -71,7 +71,7 @@ def data_digest(pubs: Iterable[tuple[str, int, str]]) -> str:
 
 
 def is_array(value: Any) -> bool:
-    """Return True for a value that is kept as an array: booleans, integers, real and complex."""
+    """Return True for a value that is stored as an array: booleans, integers, real, complex."""
     return (
         isinstance(value, np.ndarray | np.generic)
         and value.dtype.kind in "biufc"
@@ -84,8 +84,8 @@ def _line(header: list[Any]) -> bytes:
 
 
 def reserve_file_digest(root: NetcdfGroup) -> None:
-    """Give the digest of the file its place in a file that is being written."""
-    # So small that it is contiguous: the digits have one place in the file.
+    """Reserve the place of its digest in a file that is being written."""
+    # Datasets of this size are contiguous: the digits are in one place of the file.
     zeros = np.full(NUM_DIGITS, b"0", dtype="S1")
     root.put(FILE_SHA256, [ROOT.columns[FILE_SHA256].dim], zeros, {"_Encoding": "ascii"})
 
@@ -150,11 +150,9 @@ def lacks_digest(file: ArchiveFile) -> bool:
 
 
 def file_digest(blocks: Iterable[bytes], start: int) -> bytes:
-    """Return the SHA-256 of a file, in digits; those in it that state it count as `0`.
+    """Return the SHA-256 of a file in which the 64 digits at `start` count as `0`.
 
-    Args:
-        blocks: The bytes of the file, in order, cut anywhere.
-        start: Offset of the first of these digits.
+    The bytes of the file come in order, cut anywhere; the digest is returned as digits.
     """
     sha, position = hashlib.sha256(), 0
     for block in blocks:

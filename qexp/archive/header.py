@@ -19,7 +19,7 @@ _SECONDS: Final = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, ""
 def header_tables(
     header: Mapping[str, Any], batches: Sequence[Mapping[str, Any]], journal: str
 ) -> dict[str, TableData]:
-    """Return the tables of what belongs to the run as a whole, by path.
+    """Return the tables that belong to the run as a whole, by path.
 
     Args:
         header: `RunHeader` as plain JSON.
@@ -89,7 +89,7 @@ def snapshot_table(
 ) -> tuple[str, TableData]:
     """Return the path and table of a calibration (`BackendProperties.to_dict()`) in a part.
 
-    The path is named by the content, whose texts `redact` is applied to.
+    The path holds a digest of the content, once `redact` was applied to its texts.
     """
     text = dumps(properties, redact)
     sha256 = hashlib.sha256(with_sorted_keys(text).encode("utf-8", "replace")).hexdigest()

@@ -1,7 +1,7 @@
 """Merge the parts of a run into one archive, in memory that does not grow with their number.
 
-The parts are gone through twice: for the sizes of all columns, which netCDF needs first, and for
-their values. At any time one partition is open, with the attempt that has its results.
+The parts are read twice: for the sizes of all columns, which netCDF needs first, and for their
+values. One partition is open at a time, with the attempt that has its results.
 """
 
 from __future__ import annotations
@@ -126,9 +126,6 @@ class RunParts:
     Args:
         stored: The parts on disk.
         journal: Journal of the run, a JSON document per line.
-
-    Attributes:
-        header: `RunHeader` as plain JSON.
 
     Raises:
         ArchiveError: The run has no header, or a part is damaged.

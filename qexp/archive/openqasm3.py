@@ -1,7 +1,8 @@
 """OpenQASM 3 of ordinary circuits, written at a tenth of the cost of Qiskit's own exporter.
 
-The exporter is still asked, once per process, how a gate is called and defined, and whether a
-register can have its name. Unlike its text this one keeps numbers exactly, and the global phase.
+The exporter is still used, once per process, to find how a gate is called and defined, and whether
+a register can have its name. Unlike the exporter's text, this one keeps exact numbers and the
+global phase.
 """
 
 from __future__ import annotations
@@ -142,9 +143,8 @@ def declarations(
 
 
 def number(value: Any) -> str | None:
-    """Write a number exactly, in terms of pi where that is exact; None without a literal."""
+    """Write a number exactly, in terms of pi where that is exact; None if it has no literal."""
     if type(value) is float:
-        # Not -0.0 and 0.0, which are equal.
         text = _PI.get(value) or repr(value)
         # Neither "inf" nor "nan".
         return text if text[-1] != "f" and text[-1] != "n" else None
@@ -176,7 +176,7 @@ def _multiples_of_pi() -> dict[float, str]:
         for factor in range(1, 17):
             times = "pi" if factor == 1 else f"{factor}*pi"
             text = times if divisor == 1 else f"{times}/{divisor}"
-            # In the order in which a reader of the text evaluates it.
+            # Evaluated in the order in which a reader of the text does it.
             texts.setdefault(factor * math.pi / divisor, text)
             texts.setdefault(-factor * math.pi / divisor, f"-{text}")
     return texts

@@ -1,7 +1,7 @@
-"""The part files of an unfinished run: where they are, what is in them. Their format is private.
+"""The part files of an unfinished run: paths, content, copying. Their format is private.
 
 A part holds tables as the archive will have them, with indices that count from its own first row,
-and says in a text dataset what netCDF would say in attributes.
+and keeps in a text dataset what netCDF would keep in attributes.
 """
 
 from __future__ import annotations
@@ -48,11 +48,7 @@ _log = logging.getLogger(__name__)
 
 
 class StoredParts:
-    """The parts of one run. Reading one that is missing or damaged raises `ArchiveError`.
-
-    Args:
-        run_dir: Folder of the run; nothing is created in it.
-    """
+    """The parts of one run. Reading one that is missing or damaged raises `ArchiveError`."""
 
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = Path(run_dir)
@@ -60,7 +56,7 @@ class StoredParts:
 
     @property
     def has_parts(self) -> bool:
-        """True where there is something to go on with, or to seal."""
+        """True for a run that can be resumed or sealed."""
         return (self._parts / HEADER).is_file()
 
     def read_header(self) -> dict[str, Any]:
@@ -79,7 +75,7 @@ class StoredParts:
         return tuple(read_partition(first_row(path, PARTITIONS.path)) for path in paths)
 
     def check_part(self, index: int, sha256: str) -> None:
-        """Refuse a part of a partition that has not the digest that `write_partition` returned."""
+        """Refuse the part of a partition without the digest that `write_partition` returned."""
         path = self.path("partition", index)
         actual = check_digest(path)
         if actual != sha256:
@@ -89,7 +85,7 @@ class StoredParts:
             )
 
     def load_isa_pubs(self, partition: Partition) -> list[Pub]:
-        """Return the PUBs of a partition as they are to be submitted, equal to what was written."""
+        """Return the PUBs of a partition, ready to be submitted."""
         path = self.path("partition", partition.index)
         check_digest(path)
         with ArchiveFile(path, is_part=True) as file:
@@ -97,13 +93,10 @@ class StoredParts:
             return [read_pub(file, partition.workload, True, row) for row in rows]
 
     def job_states(self) -> dict[tuple[int, int], tuple[str, JobState, FailureKind | None]]:
-        """Return every attempt whose outcome is on disk.
+        """Return the outcomes on disk: (partition, attempt) -> (job id, state, failure).
 
         A part that cannot be read is left out, and set aside where it is damaged, so that its job
         can be fetched again and the run be sealed.
-
-        Returns:
-            (partition, attempt) -> (job id, state, failure).
         """
         states = {}
         for (partition, attempt), path in self.numbered("job").items():
@@ -130,7 +123,7 @@ class StoredParts:
         return dict(sorted((tuple(map(int, m.groups())), path) for m, path in matches if m))
 
     def paths(self) -> list[Path]:
-        """Return every part; what a crash left half-written is none."""
+        """Return every part; temporary files that a crash left are not among them."""
         header = [self._parts / HEADER] if self.has_parts else []
         return [*header, *(path for kind in _NAMES for path in self.numbered(kind).values())]
 

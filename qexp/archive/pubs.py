@@ -37,10 +37,7 @@ if TYPE_CHECKING:
 class PubRow:
     """One PUB, ready to be stored; small enough to be sent between processes.
 
-    Attributes:
-        index: Index within the workload.
-        cells: Path of a table -> the cells of its row, by column.
-        isa_qpy: The ISA circuit in QPY.
+    `cells` maps the path of a table to the cells of its row, by column.
     """
 
     index: int
@@ -51,9 +48,9 @@ class PubRow:
 def pub_rows(
     workload: str, pubs: Sequence[PlannedPub], redact: Callable[[str], str]
 ) -> list[PubRow]:
-    """Encode PUBs of a workload. A circuit that several have in common is encoded once.
+    """Encode PUBs of a workload, with `redact` applied to every text, in QPY too.
 
-    `redact` is applied to every text, and to the name and metadata in QPY.
+    A circuit that several have in common is encoded once.
 
     Raises:
         ArchiveError: A circuit has no QPY form.
@@ -134,8 +131,6 @@ def read_parameter_values(file: ArchiveFile, workload: str, row: int) -> NDArray
 def read_pub(file: ArchiveFile, workload: str, isa: bool, row: int) -> Pub:
     """Read one PUB, as generated or as submitted (`isa`), from an archive or a part.
 
-    Its row is its index, in a part less that of the first PUB.
-
     Raises:
         ArchiveError: The circuit is damaged, QPY older than version 13, or does not fit its PUB.
     """
@@ -182,7 +177,7 @@ def _load_observables(text: str, num_qubits: int) -> ObservablesArray:
 
 
 def _cell(table: Table, name: str) -> Any:
-    """Declare an attribute of `PubSummary` by its column."""
+    """Declare an attribute of `PubSummary` that holds the cell of a column."""
     return field(metadata={"column": (table, name)})
 
 
@@ -211,7 +206,7 @@ class PubSummary:
 
 @dataclass(frozen=True)
 class PubIdentity:
-    """One PUB by its digests. Equal `question` means that the same distribution was asked for.
+    """One PUB by its digests. PUBs with an equal `question` ask for the same distribution.
 
     Attributes:
         logical: Identity of the circuit as generated, see `qexp.archive.circuit_digest`.
@@ -237,12 +232,7 @@ class PubIdentity:
 
 
 class PubTable:
-    """The PUBs of one workload without their circuits, read as `PubSummary`.
-
-    Args:
-        file: File of the archive.
-        workload: Name of the workload.
-    """
+    """The PUBs of one workload without their circuits, read as `PubSummary`."""
 
     def __init__(self, file: ArchiveFile, workload: str) -> None:
         self._file = file
@@ -276,19 +266,19 @@ class PubTable:
             values = read_parameter_values(self._file, self._workload, index)
             if values is None:
                 return np.empty((*summary.shape, len(summary.parameter_names)))
-            # Sweeps are broadcast against observables from the last axis on.
+            # Sweeps and observables are broadcast along their last axes.
             return np.broadcast_to(values, (*summary.shape, values.shape[-1]))
 
     def observables(self, index: int) -> NDArray[Any]:
         """Return the observable at every point of a PUB as text, `""` for a Sampler.
 
-        A Pauli string that stands alone with coefficient 1 is the text; anything else is a JSON
-        object, Pauli string -> coefficient. Qubit 0 is the rightmost letter.
+        A single Pauli string with coefficient 1 is the text itself; anything else is a JSON object,
+        Pauli string -> coefficient. Qubit 0 is the rightmost letter.
         """
         with self._file.reading():
             text = self._file.column(f"{PUBS.at(self._workload)}/observables_json")[index]
             if text != self._observables[0]:
-                # The last one: PUBs that follow each other often share their observables.
+                # Only the last one is kept: consecutive PUBs often share their observables.
                 self._observables = text, np.array(_as_texts(json.loads(text)), dtype=object)
             return np.broadcast_to(self._observables[1], self[index].shape)
 

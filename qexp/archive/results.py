@@ -34,7 +34,7 @@ INDEX: Final = Table(
 """Table of a job's part that becomes columns of `/pubs/W`."""
 BIT_ORDER: Final = "big-endian: classical bit 0 is the least significant bit of the last byte"
 _STORED: Final = {"b": "|i1", "f2": "<f4"}
-"""Wider types for those that netCDF lacks; reading narrows them again."""
+"""Types stored in place of those that netCDF lacks; reading converts them back."""
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _RESERVED: Final = re.compile(r"pub|sha256|shot|part|(field|sweep)_\d+|.*_(byte|shot|axis_\d+)")
 _MAX_FIELD_NAME: Final = 40
@@ -122,9 +122,9 @@ class Signature:
         return cls(plain["result_class"], tuple(plain["shape"]), fields)
 
     def group(self) -> str:
-        """Name the group, with `-` between fields, bits of each, and the shape of one PUB.
+        """Name the group by fields, bits of each, and the shape of one PUB, joined by `-`.
 
-        Equal names mean equal signatures: a hash stands for what the short form does not say.
+        Equal names mean equal signatures: a hash is added where the short form is ambiguous.
         """
         bits = [f for f in self.fields if f.kind == "bits"]
         names = [
@@ -308,10 +308,9 @@ def counts_in(result: PubResult, register: str | None, where: str) -> dict[str, 
 
 
 def counts_of(bits: BitArray) -> dict[str, int]:
-    """Return `bits.get_counts()` in a tenth of its time: with a text per outcome, not per shot.
+    """Return `bits.get_counts()` in a tenth of its time: one text per outcome, not per shot.
 
-    Args:
-        bits: Of any shape; the shots of all its points are counted together.
+    The shots of all points are counted together.
     """
     num_bytes = bits.array.shape[-1]
     if not num_bytes:

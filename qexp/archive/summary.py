@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _REQUIRED: Final = {"creators": "name", "publisher": "name", "funding": "funder"}
-"""Key of the metadata -> what each of its maps always has."""
+"""Key of the metadata -> the key that each of its maps must have."""
 SHAPE: Final[dict[str, Any]] = {
     "title": str,
     "description": str,
@@ -53,10 +53,7 @@ def summarise_archive(file: ArchiveFile) -> dict[str, Any]:
 
 
 def summarise_header(header: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the same of a run that has no archive yet, as far as its header says.
-
-    Args:
-        header: `RunHeader` as plain JSON.
+    """Return as much of the same as the header (`RunHeader` as plain JSON) of a run has.
 
     Raises:
         ArchiveError: It holds no config.
@@ -104,10 +101,10 @@ def load_config(text: str) -> dict[str, Any]:
     """
     import yaml  # type: ignore[import-untyped]
 
-    # The one written in C takes a tenth of the time.
+    # The loader written in C takes a tenth of the time.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        # qexp writes no aliases, and a few of them can stand for more than fits into memory.
+        # qexp writes no aliases, and a few nested ones can expand beyond the memory.
         if "*" in text and any(isinstance(e, yaml.AliasEvent) for e in yaml.parse(text, loader)):
             raise yaml.YAMLError("aliases are not allowed")
         loaded = yaml.load(text, loader)  # noqa: S506 - a SafeLoader
@@ -144,7 +141,7 @@ def _deviations(value: Any, shape: Any, where: str) -> Iterator[str]:
             yield f"{where} is no list"
             return
         for index, item in enumerate(value):
-            # An item of a list is never left out: `...` has no shape.
+            # An item of a list is never None: `...` deviates from every shape.
             present = ... if item is None else item
             yield from _deviations(present, shape[0], f"{where}[{index}]")
     elif isinstance(shape, dict):

@@ -67,14 +67,14 @@ class Column:
     Attributes:
         dtype: `"str"` (variable-length UTF-8), `"char"` (one long text as UTF-8 bytes, which HDF5
             can compress), or a NumPy type such as `"<i4"`.
-        names: The name, or several separated by spaces. JSON has a name in `_json`.
+        names: The name, or several separated by spaces. Names of JSON columns end in `_json`.
         doc: Its content in a few words, for `docs/archive-format.md`.
         unit: Its unit, or `""`.
-        dim: Its only dimension, where that is not the one of the table. In a table of rows each has
-            some of its elements, which the columns `NAME_start` and `NAME_size` say.
+        dim: Its only dimension, where that is not the one of the table. In a table of rows, the
+            columns `NAME_start` and `NAME_size` give the elements of each row.
         last_dim: Last dimension of a column of arrays; those between belong to a sweep.
         absent: The stored value that stands for None; None where there always is a value.
-        base: See `ColumnData`; without PATH it is that of the table.
+        base: See `ColumnData`; without PATH, the path of the table.
         since: Minor version of the schema that added it.
         is_optional: True where a sealed run may lack it although the table has rows.
     """
@@ -116,7 +116,7 @@ class Column:
         return ColumnData(array, dims, {"units": self.unit} if self.unit else {}, base)
 
     def value(self, cell: Any) -> Any:
-        """Convert a stored cell to a Python value, None where it stands for that."""
+        """Convert a stored cell to a Python value, `absent` to None."""
         plain = cell.item() if isinstance(cell, np.generic) else cell
         is_nan = plain != plain  # noqa: PLR0124
         return None if plain == self.absent or (is_nan and self.absent is not None) else plain

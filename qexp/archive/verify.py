@@ -62,9 +62,9 @@ _ALL: Final = 2**31
 def verify(path: str | Path, reader: IsolatedReader | None = None) -> list[str]:
     """Check an archive: the digest of the file, of every PUB and of all data, and the schema.
 
-    Reads the whole file, one PUB at a time. Archives of schema 1.0 state no digest of the file,
-    so that only their results are checked. Of a file that is not what was sealed, everything is
-    read, to name what is damaged.
+    Reads the whole file, one PUB at a time. Archives of schema 1.0 have no digest of the file, so
+    only their results are checked. A file that is not what was sealed is read in full, to name what
+    is damaged.
 
     Args:
         path: The file `run.h5`, or the run's folder.
