@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 
 from qexp.archive.archive_file import ArchiveFile, LazySequence, Results, locate
+from qexp.archive.header import load_config, read_metadata, total
 from qexp.archive.jobs import (
     BatchRecord,
     JobRecord,
@@ -22,7 +23,6 @@ from qexp.archive.jobs import (
 from qexp.archive.pubs import PubTable, read_circuit, read_pub
 from qexp.archive.results import ResultReader, counts_in
 from qexp.archive.schema import ENVIRONMENT, PARTITIONS, PUBS, SNAPSHOTS
-from qexp.archive.summary import load_config, read_metadata, total
 from qexp.core.model import Partition, RunStatus, SourceFile
 from qexp.errors import ArchiveError
 

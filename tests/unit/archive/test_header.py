@@ -11,7 +11,7 @@ import pytest
 import qexp
 from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.digests import write_file_digest
-from qexp.archive.summary import SHAPE, load_config, summarise_archive, summarise_header, total
+from qexp.archive.header import SHAPE, load_config, summarise_archive, summarise_header, total
 from qexp.cli.main import main
 from qexp.config.schema import CreatorNode, FundingNode, MetadataNode, Node, PublisherNode
 from qexp.core.jsonable import dumps
