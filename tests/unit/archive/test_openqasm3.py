@@ -65,7 +65,7 @@ def read_back(value: float) -> float:
     return float(qasm3.loads(text).data[0].operation.params[0])
 
 
-def test_numbers_are_written_as_people_write_them() -> None:
+def test_multiples_of_pi_are_written_with_pi() -> None:
     texts = {math.pi / 2: "pi/2", -3 * math.pi / 4: "-3*pi/4", 2 * math.pi: "2*pi", 0.25: "0.25"}
     assert {value: number(value) for value in texts} == texts
     assert number(-0.0) == "-0.0"
@@ -94,7 +94,7 @@ def test_a_name_that_openqasm_cannot_have_is_left_to_qiskit(name: str) -> None:
     qasm3.loads(text)
 
 
-def test_a_register_with_the_name_of_a_gate_that_is_defined_is_left_to_qiskit() -> None:
+def test_a_register_named_like_a_defined_gate_is_left_to_qiskit() -> None:
     assert declarations((("ecr", 2),), ()) == "bit[2] ecr;\n"
     circuit = QuantumCircuit(QuantumRegister(2, "q"), ClassicalRegister(2, "ecr"))
     circuit.ecr(0, 1)

@@ -61,7 +61,7 @@ def rows(pubs: list[PlannedPub]) -> list[PubRow]:
 
 
 @given(st.tuples(st.integers(0, 11), st.integers(1, 12)).filter(lambda pair: pair[0] < pair[1]))
-def test_any_cut_has_the_circuits_and_values_of_its_pubs(
+def test_any_range_of_rows_has_the_circuits_and_values_of_its_pubs(
     pubs: list[PlannedPub], rows: list[PubRow], cut: tuple[int, int]
 ) -> None:
     first, stop = cut
@@ -98,7 +98,7 @@ def test_a_shared_circuit_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> No
     assert len({id(row.isa_qpy) for row in rows}) == 1
 
 
-def test_the_primitive_result_is_that_of_the_jobs(tmp_path: Path) -> None:
+def test_the_primitive_result_has_the_results_of_the_jobs(tmp_path: Path) -> None:
     jobs = sampler_jobs([2, 1])
     with qexp.open_archive(write_run(tmp_path, jobs).seal("complete", keep_parts=False)) as run:
         result = run.primitive_result()
@@ -111,7 +111,7 @@ def test_the_primitive_result_is_that_of_the_jobs(tmp_path: Path) -> None:
             run.primitive_result("other")
 
 
-def test_a_primitive_result_with_gaps_is_given_only_when_asked_for(two_workloads: Path) -> None:
+def test_a_primitive_result_with_gaps_must_be_asked_for(two_workloads: Path) -> None:
     with qexp.open_archive(two_workloads) as run:
         with pytest.raises(ArchiveError, match=r"^2 of 4 PUBs of 'counts' .* partial=True"):
             run.primitive_result("counts")
@@ -144,7 +144,7 @@ def test_the_table_of_pubs_agrees_with_the_pubs(two_workloads: Path) -> None:
             run.pub_table("other")
 
 
-def test_of_a_run_of_which_a_job_failed(tmp_path: Path) -> None:
+def test_identities_of_a_run_with_a_failed_job(tmp_path: Path) -> None:
     write_run(tmp_path, [*sampler_jobs([2]), None]).seal("partial", keep_parts=True)
     (pubs,) = pub_identities(tmp_path).values()
     assert [bool(pub.result) for pub in pubs] == [True, True, False, False]
@@ -165,7 +165,7 @@ def identities_of(folder: Path, *pubs: object) -> tuple[PubIdentity, ...]:
     return pub_identities(folder)["main"]
 
 
-def test_of_a_run_without_results(tmp_path: Path) -> None:
+def test_identities_of_a_run_without_results(tmp_path: Path) -> None:
     first, again, other = identities_of(
         tmp_path, estimator_pub(), estimator_pub(), estimator_pub(3)
     )
@@ -174,7 +174,7 @@ def test_of_a_run_without_results(tmp_path: Path) -> None:
     assert (first.kind, first.precision, first.shots, first.result) == ("estimator", 0.01, None, "")
 
 
-def test_shots_are_no_part_of_the_question(tmp_path: Path) -> None:
+def test_shots_do_not_change_the_question(tmp_path: Path) -> None:
     few, many = identities_of(tmp_path, sampler_pub(shots=100), sampler_pub(shots=200))
     assert few.question == many.question
     assert (few.shots, many.shots) == (100, 200)
@@ -192,7 +192,7 @@ def test_equal_results_have_equal_digests(tmp_path: Path) -> None:
     assert len(one.result) == 64
 
 
-def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "run.npy", np.zeros(2))
     with pytest.raises(ArchiveError, match="is not an HDF5 file"):
         pub_identities(tmp_path / "run.npy")
