@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
-from qexp.archive.archive_file import ArchiveFile, locate
+from qexp.archive.archive_file import ArchiveFile, LazySequence, Results, locate
+from qexp.archive.header import load_config, read_metadata, total
 from qexp.archive.jobs import (
     BatchRecord,
     JobRecord,
@@ -19,12 +20,9 @@ from qexp.archive.jobs import (
     read_partition,
     why_missing,
 )
-from qexp.archive.pub_table import PubTable
-from qexp.archive.pubs import read_circuit, read_pub
+from qexp.archive.pubs import PubTable, read_circuit, read_pub
 from qexp.archive.results import ResultReader, counts_in
 from qexp.archive.schema import ENVIRONMENT, PARTITIONS, PUBS, SNAPSHOTS
-from qexp.archive.sequences import LazySequence, Results
-from qexp.archive.summary import load_config, read_metadata, total
 from qexp.core.model import Partition, RunStatus, SourceFile
 from qexp.errors import ArchiveError
 

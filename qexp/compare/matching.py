@@ -6,7 +6,7 @@ from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from qexp.archive.pub_table import PubIdentity
+from qexp.archive.pubs import PubIdentity
 from qexp.compare.model import PubComparison, WorkloadMatch
 
 Identities: TypeAlias = Mapping[str, Sequence[PubIdentity]]

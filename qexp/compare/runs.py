@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from qexp.archive.pub_table import pub_identities
+from qexp.archive.pubs import pub_identities
 from qexp.archive.read import Archive, open_archive
 from qexp.archive.verify import require_intact
 from qexp.compare.calibration import compare_calibrations

@@ -13,7 +13,7 @@ import numpy as np
 
 from qexp.archive.atomic_files import require_space
 from qexp.archive.netcdf import NetcdfGroup, netcdf_file
-from qexp.archive.pub_table import PubSummary, PubTable
+from qexp.archive.pubs import PubSummary, PubTable
 from qexp.archive.read import Archive
 from qexp.core.jsonable import dumps
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from qexp.archive.pub_table import PubSummary, PubTable
+from qexp.archive.pubs import PubSummary, PubTable
 from qexp.archive.read import Archive
 from qexp.archive.results import counts_of
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from qexp.archive.archive_file import ArchiveFile
+from qexp.archive.digests import is_as_sealed, is_intact, lacks_digest
+from qexp.archive.header import read_metadata, summarise_archive, summarise_header
 from qexp.archive.jobs import BatchRecord, JobRecord, read_batches, read_job, read_journal
 from qexp.archive.schema import PARTS_NAME, SNAPSHOTS
-from qexp.archive.summary import read_metadata, summarise_archive, summarise_header
-from qexp.archive.verify import is_as_sealed, is_intact, lacks_digest
 from qexp.errors import ArchiveError
 from qexp.listing.summary import (
     Calibration,

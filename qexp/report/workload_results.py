@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit.primitives import PubResult
 
-    from qexp.archive.pub_table import PubTable
+    from qexp.archive.pubs import PubTable
     from qexp.archive.read import Archive
 
 MAX_PUBS = 500

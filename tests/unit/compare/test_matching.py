@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qexp.archive.pub_table import PubIdentity
+from qexp.archive.pubs import PubIdentity
 from qexp.compare.matching import match_pubs
 
 PUB = PubIdentity("sampler", "circuit", "isa", "values", "", 100, None, "")

@@ -1,4 +1,4 @@
-"""The fast description of a circuit is what Qiskit and the definition of the identity say."""
+"""The fast description of a circuit agrees with Qiskit and with the definition of its identity."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from qiskit.circuit import ClassicalRegister, Clbit, Measure, Parameter, Quantum
 from qiskit.circuit.library import CU3Gate, GlobalPhaseGate, Initialize
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2, FakeSherbrooke
 
-from qexp.archive.circuit_digest import circuit_sha256
-from qexp.archive.circuit_walk import describe
+from qexp.archive.circuit_digest import circuit_sha256, describe
 from qexp.circuits.efficient_su2 import efficient_su2_pubs
 from qexp.circuits.ghz import ghz_circuits
 from qexp.circuits.ising import ising_pubs
@@ -46,15 +45,15 @@ BACKENDS = {
 
 
 def assert_described(circuit: QuantumCircuit) -> str:
-    """Returns the OpenQASM 3 text."""
+    """Compare the description with the slow way; return the OpenQASM 3 text."""
     found = describe(circuit, str)
-    assert found.sha256 == circuit_sha256(circuit)
-    assert (found.depth, found.size) == (circuit.depth(), circuit.size())
-    return found.qasm3
+    assert found["sha256"] == circuit_sha256(circuit)
+    assert (found["depth"], found["size"]) == (circuit.depth(), circuit.size())
+    return found["qasm3"]
 
 
 def statements(circuit: QuantumCircuit) -> list[tuple[Any, ...]]:
-    """The instructions without what OpenQASM 3, or Qiskit's reader of it, does not say of them."""
+    """Return the instructions as far as OpenQASM 3, and Qiskit's reader of it, keeps them."""
     return [
         (
             "u" if item.name == "id" else item.name,
@@ -80,7 +79,7 @@ def assert_reads_back(text: str, circuit: QuantumCircuit) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS.values(), ids=BACKENDS)
 @pytest.mark.parametrize("generate", GENERATORS.values(), ids=GENERATORS)
-def test_circuits_of_every_generator(generate, backend) -> None:
+def test_circuits_of_every_generator_are_described(generate, backend) -> None:
     passes = (
         None if backend is None else generate_preset_pass_manager(1, backend, seed_transpiler=1)
     )
@@ -174,7 +173,7 @@ def with_variables() -> QuantumCircuit:
         QuantumCircuit,
     ],
 )
-def test_odd_circuits(build: Callable[[], QuantumCircuit]) -> None:
+def test_odd_circuits_are_described(build: Callable[[], QuantumCircuit]) -> None:
     text = assert_described(build())
     try:
         by_qiskit = qasm3.dumps(build())
@@ -212,7 +211,7 @@ GATES = st.sampled_from(
     st.lists(st.tuples(GATES, st.permutations(range(4)), st.floats(-1e9, 1e9)), max_size=12),
     st.floats(-3, 3),
 )
-def test_any_sequence_of_gates(drawn, phase: float) -> None:
+def test_any_sequence_of_gates_reads_back(drawn, phase: float) -> None:
     circuit = QuantumCircuit(QuantumRegister(4, "q"), ClassicalRegister(4, "c"), global_phase=phase)
     sizes = {"cx": 2, "ecr": 2, "rzz": 2, "ccx": 3}
     angles = {"rz": 1, "u": 3, "rzz": 1}

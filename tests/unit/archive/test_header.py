@@ -11,7 +11,7 @@ import pytest
 import qexp
 from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.digests import write_file_digest
-from qexp.archive.summary import SHAPE, load_config, summarise_archive, summarise_header, total
+from qexp.archive.header import SHAPE, load_config, summarise_archive, summarise_header, total
 from qexp.cli.main import main
 from qexp.config.schema import CreatorNode, FundingNode, MetadataNode, Node, PublisherNode
 from qexp.core.jsonable import dumps
@@ -29,7 +29,7 @@ from tests.archives import (
 )
 
 
-def test_a_partial_run_in_a_line(tmp_path: Path) -> None:
+def test_the_summary_of_a_partial_run(tmp_path: Path) -> None:
     file = ArchiveFile(
         write_run(tmp_path, [*sampler_jobs([2, 1]), None]).seal("partial", keep_parts=True)
     )
@@ -49,12 +49,12 @@ def test_only_finite_values_are_summed() -> None:
     assert total(np.array([np.nan, np.inf])) is None
 
 
-def test_a_header_says_the_same_as_the_archive(tmp_path: Path) -> None:
+def test_header_and_archive_have_the_same_summary(tmp_path: Path) -> None:
     file = ArchiveFile(write_run(tmp_path, sampler_jobs([1])).seal("complete", keep_parts=False))
     sealed = summarise_archive(file)
     file.close()
-    of_header = summarise_header(json.loads(dumps(header())))
-    assert of_header == {name: sealed[name] for name in of_header}
+    summary = summarise_header(json.loads(dumps(header())))
+    assert summary == {name: sealed[name] for name in summary}
 
 
 @pytest.mark.parametrize("text", ["a: [1", "- 1", "a: &x [1]\nb: *x", "a: !!python/name:os.system"])
@@ -63,7 +63,7 @@ def test_a_config_that_qexp_does_not_write_is_refused(text: str) -> None:
         load_config(text)
 
 
-def test_a_star_in_a_text_is_no_alias() -> None:
+def test_a_star_in_a_text_is_not_an_alias() -> None:
     assert load_config("a: 'x*y'") == {"a": "x*y"}
 
 
@@ -73,7 +73,7 @@ def test_unknown_usage_is_not_zero() -> None:
 
 
 def archive(folder: Path, metadata: Any) -> Path:
-    """A sealed run whose digest is right and whose metadata are a stranger's."""
+    """Write a sealed run with a valid digest and metadata from elsewhere."""
     store = started(folder)
     write_batch(store)
     write_partition(store, 0, 0, [sampler_pub()])
@@ -107,7 +107,9 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("metadata", "message"), WRONG)
-def test_another_shape_is_refused_in_one_line(tmp_path: Path, metadata: Any, message: str) -> None:
+def test_metadata_of_another_shape_are_refused_in_one_line(
+    tmp_path: Path, metadata: Any, message: str
+) -> None:
     path = archive(tmp_path / "run", metadata)
     with qexp.open_archive(path) as run, pytest.raises(ArchiveError, match=message) as caught:
         _ = run.metadata
@@ -117,7 +119,7 @@ def test_another_shape_is_refused_in_one_line(tmp_path: Path, metadata: Any, mes
 
 
 @pytest.mark.parametrize("metadata", [None, {}, {"title": None, "creators": None}, {"later": [1]}])
-def test_what_is_left_out_or_new_is_no_mistake(tmp_path: Path, metadata: Any) -> None:
+def test_missing_and_new_keys_of_metadata_are_allowed(tmp_path: Path, metadata: Any) -> None:
     with qexp.open_archive(archive(tmp_path / "run", metadata)) as run:
         assert run.metadata == (metadata or {})
 
@@ -126,7 +128,7 @@ def test_what_is_left_out_or_new_is_no_mistake(tmp_path: Path, metadata: Any) ->
     "command",
     [["show"], ["report"], ["export", "--to", "netcdf"], ["export", "--to", "rocrate"]],
 )
-def test_no_command_takes_it_for_a_bug(
+def test_no_command_reports_unexpected_metadata_as_a_bug(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
 ) -> None:
     archive(tmp_path / "run", {"creators": [{"name": None}]})
