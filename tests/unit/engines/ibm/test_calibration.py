@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from qiskit_ibm_runtime.exceptions import IBMApiError
 
-from qexp.engines.ibm.calibration import Calibrations
+from qexp.engines.ibm.collect import Calibrations
 
 
 class Properties:

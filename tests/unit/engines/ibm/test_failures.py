@@ -9,8 +9,7 @@ import pytest
 from qexp.core.model import PrimitiveSpec
 from qexp.engines.ibm.batch import IBMBatch
 from qexp.engines.ibm.engine import IBMEngine
-from qexp.engines.ibm.failures import Expiry, classify_failure
-from qexp.engines.ibm.jobs import read_state
+from qexp.engines.ibm.jobs import Expiry, classify_failure, read_state
 from qexp.errors import EngineError
 from tests.emulator import IBMEmulator, Response
 from tests.unit.engines.jobs import isa_pub, request

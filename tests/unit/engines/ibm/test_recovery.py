@@ -139,7 +139,7 @@ def test_a_job_that_was_deleted_before_it_was_collected(
     ibm_emulator.wait_until_idle()
     assert batch.states() == {job_id: "DONE"}
     ibm_emulator.delete_job(job_id)
-    with pytest.raises(LostJobError, match=f"knows job {job_id} no more"):
+    with pytest.raises(LostJobError, match=f"no longer knows job {job_id}"):
         batch.collect(job_id)
     with pytest.raises(LostJobError):
         batch.adopt(job_id, wanted)
