@@ -1,7 +1,7 @@
 """Declared options against the types of IBM's option models.
 
-Pydantic's lax mode converts where YAML's author made a mistake, and its messages about unions are
-a page long: here each value is validated strictly, and messages say in words what is expected.
+Pydantic's lax mode would convert mistakes (`"yes"`, `4096.0`), and its messages about unions are a
+page long: here each value is validated strictly, and a message names the expected types in words.
 """
 
 from __future__ import annotations
@@ -23,19 +23,16 @@ _NAMES = {
     type(None): "null",
 }
 _FROM_VALIDATORS = {"value_error", "string_pattern_mismatch"}
-"""Pydantic's errors that the whole model reports later, with IBM's reasons."""
+"""Pydantic's errors that the model as a whole reports later, with IBM's reasons."""
 
 
 def find_mismatches(options: Mapping[str, Any], model: Any, path: str) -> Iterator[str]:
-    """Compare declared options with the fields and types that a model declares.
+    """Yield one line per unknown name, and per value that is not of the declared type.
 
     Args:
-        options: The options as declared, of plain containers.
+        options: The options as declared.
         model: A pydantic model or pydantic dataclass of IBM's.
         path: Dotted path of the options in the config.
-
-    Yields:
-        One line per unknown name and per value that is not of the declared type.
     """
     fields = _fields(model)
     for key, value in options.items():
@@ -66,7 +63,7 @@ def _fields(model: Any) -> dict[str, Any]:
 
 
 def _alternatives(hint: Any) -> list[Any]:
-    """Return the members of a union (or the hint alone), without IBM's internal placeholders."""
+    """Return the members of a union (or the hint alone) without IBM's internal placeholders."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return [each for part in typing.get_args(hint) for each in _alternatives(part)]
     if getattr(hint, "__module__", "") == "qiskit_ibm_runtime.options.utils":
@@ -98,9 +95,9 @@ def _fits(value: Any, hint: Any) -> bool:
     except ValidationError as error:
         return any(each["type"] in _FROM_VALIDATORS for each in error.errors())
     except TypeError:
-        # A validator of IBM's that needs the whole model: it is called again with that.
+        # A validator of IBM's needs the model as a whole, and is called again with it.
         return True
-    # The literal 1 equals true.
+    # True equals the literal 1.
     return isinstance(validated, bool) or not isinstance(value, bool)
 
 
@@ -114,7 +111,7 @@ def _expected(hint: Any) -> str:
 
 
 def _describe(hint: Any) -> str | None:
-    """Return in words what YAML can say for a type; None for a Python object."""
+    """Name a type in words; None for a Python object, which YAML cannot express."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         base = _describe(args[0])

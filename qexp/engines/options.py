@@ -1,8 +1,8 @@
 """Options of a primitive, checked and finalised by IBM's own option models.
 
-The models decide what exists and what is in range. What they would quietly convert (`"yes"` to
-true, `4096.0` to 4096, true to 1) is refused first, by the types that they declare: an archived
-config must say what was run.
+The models decide which options exist and which values are in range. Values that they would quietly
+convert (`"yes"` to true, `4096.0` to 4096, true to 1) are refused first, by the types that they
+declare, because an archived config must say what was run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MAX_TAGS = 8
 """Tags of one job (IBM's published API schema)."""
 
 MAX_DECLARED_TAGS = 4
-"""Tags that a config may declare; the others name the run."""
+"""Tags that a config may declare; the remaining ones name the run."""
 
 MAX_TAG_LENGTH = 86
 """Characters of one tag (IBM's published API schema)."""
@@ -52,16 +52,15 @@ def check_options(
 
     Raises:
         ConfigError: An option is unknown, has the wrong type, is out of range, contradicts
-            another one, or holds what YAML cannot express. One line that names every problem.
+            another one, or takes a Python object. One line that names every problem.
     """
     if not options:
         return
     silence_deprecations()
-    model, plain = _options_class(kind, implementation), _plain(options)
     problems = (
-        list(find_mismatches(plain, model, path))
-        or list(_range_problems(plain, path))
-        or list(_model_problems(kind, implementation, plain, path))
+        list(find_mismatches(options, _options_class(kind, implementation), path))
+        or list(_range_problems(options, path))
+        or list(_model_problems(kind, implementation, options, path))
     )
     if problems:
         raise ConfigError("; ".join(problems))
@@ -70,32 +69,18 @@ def check_options(
 def build_options(
     kind: PrimitiveKind, implementation: Implementation, options: Mapping[str, Any]
 ) -> Any:
-    """Make IBM's options object of declared options.
-
-    Args:
-        kind: `"sampler"` or `"estimator"`.
-        implementation: `"client"` or `"legacy"`.
-        options: The options as declared.
-
-    Returns:
-        `SamplerOptions` or `EstimatorOptions`, of the client-side or of the legacy kind.
-    """
+    """Return declared options as `SamplerOptions` or `EstimatorOptions` of the implementation."""
     silence_deprecations()
     model = _options_class(kind, implementation)
     if implementation == "client":
-        return model.model_validate(_plain(options))
+        return model.model_validate(options)
     from qiskit_ibm_runtime.options.utils import merge_options_v2
 
-    return model(**merge_options_v2(model(), _plain(options)))
+    return model(**merge_options_v2(model(), options))
 
 
 def dump_options(implementation: Implementation, options: Any) -> dict[str, Any]:
-    """Return the finalised form of IBM's options object, JSON-able.
-
-    Args:
-        implementation: `"client"` or `"legacy"`.
-        options: What `build_options` returned.
-    """
+    """Return the finalised form of the options that `build_options` returned, JSON-able."""
     if implementation == "legacy":
         return _without_unset(dataclasses.asdict(options))
     from qiskit_ibm_runtime.options_models import SamplerOptions
@@ -131,10 +116,10 @@ def declared_leaves(options: Mapping[str, Any], prefix: str = "") -> Iterator[tu
 
 
 def silence_deprecations() -> None:
-    """Silence what IBM's client says of a declared choice: legacy primitive, deprecated option.
+    """Silence the client's warnings about declared choices: legacy primitive, deprecated option.
 
     Exactly these messages, and for good: `warnings.catch_warnings` would change the filters of
-    all threads, and jobs run in one while their results are written in another.
+    all threads, and jobs run in one thread while another writes their results.
     """
     for message in _DEPRECATIONS:
         warnings.filterwarnings("ignore", message, DeprecationWarning)
@@ -146,14 +131,6 @@ def _options_class(kind: PrimitiveKind, implementation: Implementation) -> Any:
     name = "options_models" if implementation == "client" else "options"
     module = import_module(f"qiskit_ibm_runtime.{name}")
     return module.SamplerOptions if kind == "sampler" else module.EstimatorOptions
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
 
 
 def _without_unset(value: Any) -> Any:
@@ -192,25 +169,19 @@ def _model_problems(
     except ValidationError as error:
         yield from _validation_messages(error, options, path)
         return
-    tags = _tag_problem((options.get("environment") or {}).get("job_tags"))
-    if tags:
-        yield f"{path}.environment.job_tags: {tags}"
-    objection = _rehearse(kind, built) if implementation == "client" else None
-    if objection:
-        yield f"{path}: {objection}"
-
-
-def _tag_problem(tags: Any) -> str | None:
-    if any(not isinstance(tag, str) or not 0 < len(tag) <= MAX_TAG_LENGTH for tag in tags or ()):
-        return (
-            f"{list(tags)!r} is not allowed, a tag is a string of 1 to {MAX_TAG_LENGTH} characters"
+    tags = (options.get("environment") or {}).get("job_tags") or ()
+    if any(not isinstance(tag, str) or not 0 < len(tag) <= MAX_TAG_LENGTH for tag in tags):
+        yield (
+            f"{path}.environment.job_tags: {list(tags)!r} is not allowed, "
+            f"a tag is a string of 1 to {MAX_TAG_LENGTH} characters"
         )
-    if len(tags or ()) > MAX_DECLARED_TAGS:
-        return (
-            f"{len(tags)} tags are not allowed, at most {MAX_DECLARED_TAGS} "
-            f"(a job has at most {MAX_TAGS}, the others name the run)"
+    elif len(tags) > MAX_DECLARED_TAGS:
+        yield (
+            f"{path}.environment.job_tags: {len(tags)} tags are not allowed, at most "
+            f"{MAX_DECLARED_TAGS} (a job has at most {MAX_TAGS}, the others name the run)"
         )
-    return None
+    if implementation == "client":
+        yield from (f"{path}: {objection}" for objection in _rehearse(kind, built))
 
 
 def _validation_messages(error: Any, options: Mapping[str, Any], path: str) -> list[str]:
@@ -228,8 +199,8 @@ def _validation_messages(error: Any, options: Mapping[str, Any], path: str) -> l
     return list(dict.fromkeys(lines))
 
 
-def _rehearse(kind: PrimitiveKind, options: Any) -> str | None:
-    """Let the client-side primitive prepare one trivial PUB: its own checks come only then."""
+def _rehearse(kind: PrimitiveKind, options: Any) -> Iterator[str]:
+    """Let the client-side primitive prepare a trivial PUB, and yield the reason if it refuses."""
     from qiskit import QuantumCircuit
     from qiskit_ibm_runtime.exceptions import IBMInputValueError
 
@@ -251,5 +222,4 @@ def _rehearse(kind: PrimitiveKind, options: Any) -> str | None:
             reason += (
                 " YAML cannot express one: use primitive.implementation=legacy, which learns it."
             )
-        return reason
-    return None
+        yield reason
