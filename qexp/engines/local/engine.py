@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -33,12 +32,12 @@ class LocalEngine:
     The primitive's implementation (client or legacy) is recorded, but changes nothing here.
 
     Args:
-        allow_ignored_options: Whether declared options that have no effect here are tolerated.
+        allow_ignored_options: Tolerate declared options that have no effect here.
         workers: Worker processes; None: as many as there are cores. The data are the same for any
             number.
-        exact_expectation_values: Whether Estimators give expectation values without the noise of
-            sampling, but with the noise of the device; standard errors are 0 then, and precisions
-            are ignored.
+        exact_expectation_values: Let Estimators give expectation values with the noise of the
+            device but without that of sampling; standard errors are 0 then, and precisions are
+            ignored.
     """
 
     allow_ignored_options: bool = False
@@ -82,7 +81,7 @@ class LocalEngine:
     ) -> int:
         """Return the size in bytes that an ISA PUB would have on the wire to IBM's service.
 
-        It is the same in every process: jobs are cut by it, and their data must not differ.
+        It is the same in every process, because jobs are cut by it and their data must not differ.
         """
         return wire_bytes(primitive, pub, _steady_qpy(pub.circuit))
 
@@ -96,16 +95,16 @@ class LocalEngine:
         """Open a batch.
 
         Args:
-            backend: What is simulated.
-            max_time_s: Honoured as on the service, see `LocalBatch`.
-            workers: Worker processes that simulate; None: those of the batch alone.
+            backend: The backend to simulate.
+            max_time_s: Time to live, as on the service; see `LocalBatch`.
+            workers: Worker processes that simulate; None: the batch has its own.
         """
         from qexp.engines.local.batch import LocalBatch
-        from qexp.engines.local.chunks import ChunkedSimulation
+        from qexp.engines.local.simulation import ChunkedSimulation
         from qexp.workers import Workers, available_cores
 
         workers = workers or Workers(self.workers or available_cores())
-        simulation = ChunkedSimulation(partial(self._simulation, backend), workers)
+        simulation = ChunkedSimulation(self._simulation(backend), workers)
         return LocalBatch(
             backend_name=backend.name,
             simulate=simulation.run,
@@ -119,14 +118,14 @@ class LocalEngine:
 
 
 def _simulation_of(backend: BackendV2, exact: bool) -> Simulation:
-    """Return the simulation of this very backend, kept so that the points of a sweep share it.
+    """Return the simulation of this very backend, which the points of a sweep share.
 
-    It is kept by this process, because each point has an engine of its own.
+    The process keeps the newest, because each point has an engine of its own.
     """
     global _newest  # noqa: PLW0603
     from qexp.engines.local.simulation import Simulation
 
-    # Not by equality: a user's own backends may be equal and have other noise.
+    # Not by equality: a user's own backends may be equal although their noise differs.
     if _newest is None or _newest.backend is not backend or _newest.exact != exact:
         _newest = Simulation(backend, exact)
     return _newest

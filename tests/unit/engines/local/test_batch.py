@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from qexp.core.model import JobRequest
-from qexp.engines.local.batch import LocalBatch
-from qexp.engines.local.job import Simulated
+from qexp.engines.local.batch import LocalBatch, Simulated
 from qexp.errors import BatchOverError, EngineError, LostJobError
 from tests.unit.engines.local.stand_ins import TIMEOUT_S, Clock, Simulator, job, wait_for
 
