@@ -161,7 +161,7 @@ def _range_problems(options: Mapping[str, Any], path: str) -> Iterator[str]:
 def _model_problems(
     kind: PrimitiveKind, implementation: Implementation, options: Mapping[str, Any], path: str
 ) -> Iterator[str]:
-    """Yield what IBM's model, the limits of tags and the client's own checks object to."""
+    """Yield the objections of IBM's model, the limits of tags and the client's own checks."""
     from pydantic import ValidationError
 
     try:

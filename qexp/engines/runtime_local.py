@@ -17,7 +17,6 @@ from qexp.engines.local.supported_options import unsupported_options
 from qexp.engines.options import declared_leaves, silence_deprecations
 from qexp.engines.primitives import encoded_bytes, make_primitive
 from qexp.errors import ConfigError, EngineError
-from qexp.simulator.aer_limits import aer_objection
 from qexp.simulator.observables import shots_for
 
 if TYPE_CHECKING:
@@ -84,6 +83,8 @@ class RuntimeLocalEngine:
         backend: BackendV2,  # noqa: ARG002 - part of the protocol
     ) -> Callable[[Pub], str | None]:
         """Return a function that says why Aer cannot simulate an ISA PUB; see `aer_objection`."""
+        from qexp.simulator import aer_objection
+
         return lambda pub: aer_objection(pub.circuit)
 
     payload_bytes = staticmethod(encoded_bytes)
@@ -138,7 +139,7 @@ class _Rehearsal:
         )
 
     def _effective(self, spec: PrimitiveSpec) -> PrimitiveSpec:
-        """Return the primitive without the options that may be ignored and are."""
+        """Return the primitive without the options that this engine ignores."""
         ignored, is_client = self._engine.ignored_options(spec), spec.implementation == "client"
         kept = {
             path: value

@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from qiskit import QuantumCircuit
-from qiskit.circuit import CircuitInstruction, Clbit, ParameterExpression, Qubit
+from qiskit.circuit import CircuitInstruction, ParameterExpression
 from qiskit.utils.units import apply_prefix
 from qiskit_aer.noise import thermal_relaxation_error
 
+from qexp.simulator.circuits import PlainCircuit
 from qexp.simulator.noise import NoisyDevice
 from qexp.simulator.pauli_transfer import RESET, Reals, from_quantum_error, from_unitary, kron, rz
 
@@ -34,72 +33,8 @@ _MAX_BYTES = 2**26
 _TO_PROBABILITIES: Reals = np.array([[0.5, 0.5], [0.5, -0.5]])
 
 
-@dataclass(frozen=True)
-class PlainCircuit:
-    """A circuit of gates, resets and delays whose measurements all come last.
-
-    Attributes:
-        circuit: The circuit.
-        qubits: Indices of the qubits that anything acts on, ascending.
-        measured: The measured qubits and the bits they are read into: several bits where a qubit
-            is measured again at once.
-        gates: Number of instructions.
-        pair_gates: Number of instructions on two qubits.
-    """
-
-    circuit: QuantumCircuit
-    qubits: tuple[int, ...]
-    measured: tuple[tuple[Qubit, tuple[Clbit, ...]], ...]
-    gates: int
-    pair_gates: int
-
-    @property
-    def bits(self) -> tuple[Clbit, ...]:
-        """All bits that are read into, in the order of `measured`."""
-        return tuple(bit for _, bits in self.measured for bit in bits)
-
-
-def as_plain(circuit: QuantumCircuit) -> PlainCircuit | None:
-    """Return the circuit as one that `DensityMatrix` can simulate, or None."""
-    if circuit.num_vars or circuit.num_stretches:
-        return None
-    used: set[Qubit] = set()
-    measured: dict[Qubit, list[Clbit]] = {}
-    gates = pair_gates = 0
-    for instruction in circuit.data:
-        name, qubits = instruction.name, instruction.qubits
-        if name == "barrier":
-            continue
-        if name == "delay":
-            # A parametric delay has another channel for each parameter set.
-            if not isinstance(instruction.params[0], int | float):
-                return None
-            gates += 1
-            continue
-        if name == "measure":
-            measured.setdefault(qubits[0], []).append(instruction.clbits[0])
-        elif not measured.keys().isdisjoint(qubits) or not _is_channel(instruction, name):
-            return None
-        used.update(qubits)
-        gates += 1
-        pair_gates += len(qubits) == 2
-    indices = tuple(index for index, qubit in enumerate(circuit.qubits) if qubit in used)
-    read_into = tuple((qubit, tuple(bits)) for qubit, bits in measured.items())
-    plain = PlainCircuit(circuit, indices, read_into, gates, pair_gates)
-    # A bit that is written twice loses its first value.
-    return plain if len(set(plain.bits)) == len(plain.bits) else None
-
-
-def _is_channel(instruction: CircuitInstruction, name: str) -> bool:
-    return name == "reset" or (instruction.is_standard_gate() and len(instruction.qubits) <= 2)
-
-
 class DensityMatrix:
-    """Computes the states that a noisy device would prepare.
-
-    Args:
-        device: The device and its errors.
-    """
+    """Computes the states that a noisy device would prepare."""
 
     def __init__(self, device: NoisyDevice) -> None:
         self._device = device
@@ -163,7 +98,7 @@ class DensityMatrix:
         return np.asarray(table / table.sum(axis=1, keepdims=True))
 
     def _readout(self, qubit: int, times: int) -> Reals:
-        """Return the probabilities of what is read (rows) from 0 and 1 (columns)."""
+        """Return the probabilities of the values read (rows) from 0 and 1 (columns)."""
         matrix = once = self._device.readout_probabilities(qubit).T
         for _ in range(times - 1):
             matrix = (once[:, None, :] * matrix).reshape(-1, 2)
@@ -214,7 +149,7 @@ class DensityMatrix:
         return matrix
 
     def _delay(self, instruction: CircuitInstruction, where: tuple[int, ...]) -> Reals:
-        """Return the relaxation of a delay, as Aer's `RelaxationNoisePass` has it."""
+        """Return the relaxation of a delay, the same as by Aer's `RelaxationNoisePass`."""
         operation = instruction.operation
         key = ("delay", f"{operation.duration} {operation.unit}", where)
         if key in self._constants:
@@ -232,7 +167,7 @@ class DensityMatrix:
 
 
 class _State:
-    """The states of all parameter sets, and matrices not yet applied to single qubits."""
+    """The states of all parameter sets, and matrices to be applied later to single qubits."""
 
     def __init__(self, qubits: Sequence[int], sets: int) -> None:
         self._qubits = tuple(qubits)

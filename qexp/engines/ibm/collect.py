@@ -168,7 +168,7 @@ def _fetch_result(job_id: str, job: Job) -> tuple[Any, str | None]:
 
 
 def _missing_shots(result: Any, job: Job) -> str | None:
-    """Return which register lacks shots; twirling takes as many as the randomizations need."""
+    """Return a clause about a register that lacks shots, or None; twirling rounds shots up."""
     from qiskit.primitives import BitArray
 
     shots = job.request.partition.shots

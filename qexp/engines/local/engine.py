@@ -13,7 +13,6 @@ from qexp.core.model import PrimitiveSpec
 from qexp.engines.local.backends import require_backend
 from qexp.engines.local.supported_options import unsupported_options
 from qexp.engines.primitives import wire_bytes
-from qexp.simulator.aer_limits import aer_objection
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -61,6 +60,8 @@ class LocalEngine:
     def pub_objection(self, backend: BackendV2) -> Callable[[Pub], str | None]:
         """Return a function that says why an ISA PUB cannot be simulated as the engine is set."""
         from qiskit.primitives.containers.estimator_pub import EstimatorPub
+
+        from qexp.simulator import aer_objection
 
         simulation = self._simulation(backend)
 
@@ -135,7 +136,7 @@ _newest: Simulation | None = None
 
 
 def _steady_qpy(circuit: QuantumCircuit) -> bytes:
-    """Return QPY without what differs between processes: layout order and parameter ids."""
+    """Return QPY without the parts that differ between processes: layout and parameter ids."""
     from qiskit import qpy
 
     bare, stream = circuit.copy(name="circuit"), io.BytesIO()

@@ -1,4 +1,4 @@
-"""IBM's primitive options that mean something on the simulator.
+"""IBM's primitive options that have a meaning on the simulator.
 
 One table covers the client's models (`qiskit_ibm_runtime.options_models`) and the legacy ones
 (`qiskit_ibm_runtime.options`), version 0.51: their common keys mean the same.
@@ -12,7 +12,7 @@ from typing import Any
 from qexp.core.model import PrimitiveSpec
 from qexp.engines.options import declared_leaves
 
-# What the simulator does anyway. `...`: any value is honoured, or changes no data.
+# Values that describe the simulator. `...`: any value is honoured, or changes no data.
 _SUPPORTED: dict[str, Any] = {
     "default_shots": ...,
     "default_precision": ...,
@@ -59,8 +59,8 @@ _DEFAULT_RESILIENCE_LEVEL = 1
 def unsupported_options(primitive: PrimitiveSpec) -> dict[str, Any]:
     """Return the declared options (dotted path -> value) that the simulator would not honour.
 
-    An option that is None, that asks for what the simulator does anyway, or that only tunes a
-    technique which is switched off, loses nothing and is not listed.
+    Left out are options that are None, that describe what the simulator does anyway, or that only
+    tune a technique which is switched off.
     """
     declared = {path: value for path, value in declared_leaves(primitive.options) if value != {}}
     return {

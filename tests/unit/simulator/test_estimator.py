@@ -453,7 +453,7 @@ def test_a_simulator_keeps_its_method_and_its_noise() -> None:
     circuit = QuantumCircuit(2)
     circuit.h(1)
     circuit.t(1)
-    with pytest.raises(SimulationError, match="Simulation failed"):
+    with pytest.raises(SimulationError, match="the simulation failed"):
         run(ideal(2, "stabilizer"), [(circuit, "XI")])
     model = NoiseModel(basis_gates=["x"])
     model.add_quantum_error(depolarizing_error(1.0, 1), "x", [1])

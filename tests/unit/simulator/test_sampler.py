@@ -18,7 +18,7 @@ from scipy.stats import chi2_contingency
 
 from qexp.engines.local.backends import aer, fake
 from qexp.simulator import NoisySampler, SimulationError, methods, sampler
-from qexp.simulator.density_matrix import as_plain
+from qexp.simulator.circuits import as_plain
 
 NOISY = NoisySampler(fake("FakeManilaV2"))
 IDEAL = NoisySampler(aer(5))
@@ -309,5 +309,5 @@ def test_a_failed_simulation_is_an_error_not_zeros() -> None:
     circuit.h(0)
     circuit.t(0)
     circuit.measure_all()
-    with pytest.raises(SimulationError, match="Simulation failed"):
+    with pytest.raises(SimulationError, match="the simulation failed"):
         sample(NoisySampler(aer(1, "stabilizer")), [SamplerPub.coerce((circuit,), 10)])

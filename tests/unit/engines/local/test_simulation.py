@@ -194,7 +194,7 @@ def test_a_failed_simulation_is_an_error() -> None:
     circuit = QuantumCircuit(1)
     circuit.t(0)
     circuit.measure_all()
-    with pytest.raises(EngineError, match="Simulation failed"):
+    with pytest.raises(EngineError, match="the simulation failed"):
         Simulation(aer(1, "stabilizer")).run(job(), [SamplerPub.coerce((circuit,), 10)])
 
 

@@ -8,8 +8,8 @@ from qiskit.circuit import Parameter
 from qiskit.circuit.classical import expr
 from qiskit_aer import AerSimulator
 
-from qexp.simulator.active_qubits import restrict_to_active
 from qexp.simulator.aer import run_aer
+from qexp.simulator.circuits import restrict_to_active
 
 WIDTH = 12
 

@@ -14,8 +14,7 @@ from qiskit_aer import AerSimulator
 from qexp.engines.ibm.engine import IBMEngine
 from qexp.engines.local.engine import LocalEngine
 from qexp.engines.runtime_local import RuntimeLocalEngine
-from qexp.simulator import NoisySampler
-from qexp.simulator.aer_limits import aer_objection
+from qexp.simulator import NoisySampler, aer_objection
 
 Condition = Callable[[Any, Any], Any]
 
