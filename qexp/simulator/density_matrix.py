@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ class DensityMatrix:
 
     def __init__(self, device: NoisyDevice) -> None:
         self._device = device
-        self._errors: dict[tuple[str, tuple[int, ...]], Reals | None] = {}
+        self._error = cache(self._make_error)
         self._constants: dict[tuple[str, str, tuple[int, ...]], Reals] = {}
 
     def paulis(self, plain: PlainCircuit, values: Reals) -> Reals:
@@ -104,13 +105,10 @@ class DensityMatrix:
             matrix = (once[:, None, :] * matrix).reshape(-1, 2)
         return matrix
 
-    def _error(self, name: str, where: tuple[int, ...]) -> Reals | None:
+    def _make_error(self, name: str, where: tuple[int, ...]) -> Reals | None:
         """Return the transfer matrix of the error of an instruction."""
-        key = (name, where)
-        if key not in self._errors:
-            error = self._device.gate_error(name, where)
-            self._errors[key] = None if error is None else from_quantum_error(error.error)
-        return self._errors[key]
+        error = self._device.gate_error(name, where)
+        return None if error is None else from_quantum_error(error.error)
 
     def _channel(
         self,

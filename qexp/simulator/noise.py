@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,7 @@ class NoisyDevice:
     def __init__(self, backend: BackendV2) -> None:
         self.backend = backend
         self.target: Target = backend.target
-        self._errors: dict[tuple[str, tuple[int, ...]], LocalError | None] = {}
+        self._error = cache(self._make_error)
         self._models = lru_cache(maxsize=_MAX_MODELS)(self._build_model)
 
     def run(
@@ -149,12 +149,6 @@ class NoisyDevice:
             for where in self.target[name] or ()
             if where is not None and among.issuperset(where)
         ]
-
-    def _error(self, name: str, qubits: tuple[int, ...]) -> LocalError | None:
-        key = (name, qubits)
-        if key not in self._errors:
-            self._errors[key] = self._make_error(name, qubits)
-        return self._errors[key]
 
     def _make_error(self, name: str, qubits: tuple[int, ...]) -> LocalError | None:
         if name not in self.target or (self.target[name] or {}).get(qubits) is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property, partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +35,6 @@ from qexp.simulator.devices import Device, SelfRunning, make_device
 from qexp.simulator.methods import Choice, choose_for_sampling
 from qexp.simulator.noise import NoisyDevice
 from qexp.simulator.observables import all_outcomes
-
-Bytes: TypeAlias = NDArray[np.uint8]
 
 _NUM_SEEDS = 2**31
 
@@ -166,23 +164,6 @@ def _sample_on_aer(device: Device, pubs: Sequence[tuple[_Shots, Choice]], seed: 
                 seed += num_seeds(count, len(part))
 
 
-class _Register(NamedTuple):
-    """A classical register, and the indices of its bits among those of the circuit."""
-
-    name: str
-    indices: NDArray[np.intp]
-
-    @property
-    def num_bytes(self) -> int:
-        return -(-len(self.indices) // 8)
-
-    def pack(self, bits: Bytes) -> Bytes:
-        """Pack outcomes as `BitArray` has them: big-endian, padded on the left."""
-        chosen = bits[:, self.indices[::-1]]
-        padding = np.zeros((len(chosen), -chosen.shape[1] % 8), np.uint8)
-        return np.packbits(np.hstack([padding, chosen]), axis=1)
-
-
 class _Shots:
     """The shots of one PUB, collected per parameter set."""
 
@@ -191,13 +172,16 @@ class _Shots:
         self.rng = np.random.default_rng(sequence)
         self.num_sets = pub.parameter_values.size
         index_of = {clbit: index for index, clbit in enumerate(pub.circuit.clbits)}
-        self._registers = [
-            _Register(creg.name, np.array([index_of[clbit] for clbit in creg], dtype=np.intp))
+        # The indices of each register's bits among those of the circuit.
+        self._indices = {
+            creg.name: np.array([index_of[clbit] for clbit in creg], dtype=np.intp)
             for creg in pub.circuit.cregs
-        ]
-        self._arrays = {
-            register.name: np.empty((self.num_sets, pub.shots, register.num_bytes), np.uint8)
-            for register in self._registers
+        }
+        self._shots = {
+            creg.name: BitArray(
+                np.empty((self.num_sets, pub.shots, -(-creg.size // 8)), np.uint8), creg.size
+            )
+            for creg in pub.circuit.cregs
         }
         self._filled = np.zeros(self.num_sets, dtype=np.int64)
 
@@ -221,19 +205,14 @@ class _Shots:
         self.rng.shuffle(order)
         start = int(self._filled[index])
         self._filled[index] = stop = start + len(order)
-        for register in self._registers:
-            self._arrays[register.name][index, start:stop] = register.pack(outcomes.bits)[order]
+        for name, indices in self._indices.items():
+            packed = BitArray.from_bool_array(outcomes.bits[:, indices], order="little").array
+            self._shots[name].array[index, start:stop] = packed[order]
 
     def result(self) -> SamplerPubResult:
         """Return the PUB's result, once all shots are there."""
         shape = self.pub.parameter_values.shape
-        data = {
-            register.name: BitArray(
-                self._arrays[register.name].reshape(*shape, self.pub.shots, register.num_bytes),
-                len(register.indices),
-            )
-            for register in self._registers
-        }
+        data = {name: bits.reshape(shape) for name, bits in self._shots.items()}
         return SamplerPubResult(
             DataBin(**data, shape=shape),
             metadata={"shots": self.pub.shots, "circuit_metadata": self.pub.circuit.metadata},
