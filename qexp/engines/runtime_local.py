@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from qexp.core.model import JobRequest, PrimitiveSpec
 from qexp.engines.local.backends import calibration, require_backend
 from qexp.engines.local.batch import LocalBatch, Simulated
-from qexp.engines.local.supported_options import unsupported_options
+from qexp.engines.local.engine import unsupported_options
 from qexp.engines.options import declared_leaves, silence_deprecations
 from qexp.engines.primitives import encoded_bytes, make_primitive
 from qexp.errors import ConfigError, EngineError
