@@ -431,7 +431,7 @@ def test_dynamic_circuits_are_measured_shot_by_shot() -> None:
     ],
     ids=["dynamic", "wide", "stabilizer"],
 )
-def test_what_has_no_exact_values_is_refused_in_one_line(
+def test_pubs_without_exact_values_are_refused_in_one_line(
     estimator: NoisyEstimator, circuit: QuantumCircuit
 ) -> None:
     circuit.name = "mine"

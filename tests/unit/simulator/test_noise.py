@@ -79,7 +79,7 @@ def test_a_failure_is_an_error() -> None:
         run_aer(AerSimulator(method="stabilizer"), [circuit])
 
 
-def test_what_aer_refuses_is_an_error() -> None:
+def test_a_refusal_of_aer_is_an_error() -> None:
     circuit = QuantumCircuit(1)
     circuit.rx(Parameter("angle"), 0)
     with pytest.raises(SimulationError, match=r"the simulation failed: .*parameter_binds"):

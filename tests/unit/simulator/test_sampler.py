@@ -160,7 +160,7 @@ def test_exact_and_shot_by_shot_put_bits_in_the_same_places(data: st.DataObject)
         assert max(counts, key=counts.__getitem__) == expected
 
 
-def test_what_the_density_matrix_can_sample() -> None:
+def test_circuits_that_the_density_matrix_can_sample() -> None:
     circuit = QuantumCircuit(2, 2)
     circuit.reset(0)
     circuit.h(0)

@@ -64,9 +64,7 @@ def entry(status: str, code: Any = None, reason: str | None = None) -> dict[str,
         ({"id": "x", "state": None, "status": "Failed"}, {}, "transient"),
     ],
 )
-def test_what_a_failure_means(
-    listed: dict[str, Any], stamps: dict[str, Any], expected: str
-) -> None:
+def test_kinds_of_failure(listed: dict[str, Any], stamps: dict[str, Any], expected: str) -> None:
     state = read_state(listed)
     assert state in ("ERROR", "CANCELLED")
     assert classify_failure(listed, state, stamps, NEVER) == expected
@@ -100,7 +98,7 @@ def test_a_batch_that_runs_is_not_over() -> None:
 @pytest.mark.parametrize(
     "details", [{"started_at": None}, {"max_time": None}, {"max_time": "long"}, {"started_at": 3}]
 )
-def test_a_batch_that_says_no_time_is_not_over(details: dict[str, Any]) -> None:
+def test_a_batch_without_times_is_not_over(details: dict[str, Any]) -> None:
     assert not Expiry(Batch(**details)).is_before("2026-05-01T10:00:00Z")
     later = Expiry(Batch(**({"activated_at": "2026-05-01T08:00:00"} | details)))
     assert later.is_before("2026-05-01T10:00:00Z") is ("max_time" not in details)

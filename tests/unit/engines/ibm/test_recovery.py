@@ -102,7 +102,7 @@ def test_an_attached_batch(ibm_emulator: IBMEmulator, backend: Any, batch: IBMBa
         attach(backend, "nobody").details()
 
 
-def test_closing_what_is_closed_or_gone_is_done(
+def test_closing_a_closed_or_missing_batch_succeeds(
     ibm_emulator: IBMEmulator, backend: Any, batch: IBMBatch
 ) -> None:
     attach(backend, "nobody").close()
@@ -192,7 +192,7 @@ def test_a_service_that_ignores_the_tag(
         Response(body={"jobs": [{}], "count": 1}),
     ],
 )
-def test_a_list_that_cannot_be_read_says_nothing(
+def test_a_list_that_cannot_be_read_changes_nothing(
     ibm_emulator: IBMEmulator, backend: Any, batch: IBMBatch, reply: Response
 ) -> None:
     job_id = batch.submit(job(backend))

@@ -45,7 +45,7 @@ def make():
     return partial(Simulation, fake())
 
 
-def test_two_workers_give_what_none_gives(make: Any):
+def test_two_workers_give_the_same_data_as_none(make: Any):
     count = 3 * CHUNK_PUBS + 2
     alone, shared = ChunkedSimulation(make(), Workers(1)), ChunkedSimulation(make(), Workers(2))
     expected = bits(alone, count)
@@ -78,7 +78,7 @@ def test_calibration_is_one_object_for_all_jobs(make: Any):
     assert found[0]["backend_name"] == "ibmq_manila"
 
 
-def test_a_worker_that_dies_is_told(make: Any):
+def test_a_dead_worker_is_an_error(make: Any):
     shared = ChunkedSimulation(make(), Workers(2))
     job = replace(request(3 * CHUNK_PUBS), load_pubs=die)
     with pytest.raises(EngineError, match="a worker process died"):
