@@ -153,7 +153,7 @@ def bench_of(
 
 
 def go_on() -> bool:
-    """What `wait` is told by a run that nobody stops."""
+    """Answer `is_stopped` for a run that nobody stops."""
     return False
 
 

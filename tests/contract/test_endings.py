@@ -1,4 +1,4 @@
-"""How a batch and its jobs end, and how a run that is stopped lets go of them."""
+"""Ends of a batch and its jobs, also when the run is stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every engine promises, for both primitives and both implementations.
+"""Promises of every engine, for both primitives and both implementations.
 
 Written against `qexp.core.protocols` only; the states are chosen asymmetric, as bits have come
 out in the wrong order before.

@@ -1,4 +1,4 @@
-"""What Qiskit's V2 primitives promise, held by the simulator's and by Qiskit's own."""
+"""Promises of Qiskit's V2 primitives, kept by the simulator's and by Qiskit's own."""
 
 from __future__ import annotations
 

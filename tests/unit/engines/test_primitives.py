@@ -158,7 +158,7 @@ def test_circuits_stored_in_another_form_are_measured_as_the_client_sends_them(
 
 
 def encoded(kind: PrimitiveKind, pubs: list[Any], shots: int, backend: Any) -> dict[str, Any]:
-    """What the client's executor sends for a whole job."""
+    """Return a whole job as the client's executor sends it."""
     default = shots if kind == "sampler" else None
     options = build_options(kind, "client", {})
     prepared = client_module(kind, "prepare").prepare(pubs, options, default, backend=backend)

@@ -79,7 +79,7 @@ def switch() -> QuantumCircuit:
 
 
 def wide_blocks() -> QuantumCircuit:
-    """As routing leaves them: the block is as wide as the device, and most of it is idle."""
+    """Routing makes a block as wide as the device, and most of it is idle."""
     body = QuantumCircuit(WIDTH)
     body.x(4)
     body.barrier()

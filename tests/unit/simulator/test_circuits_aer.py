@@ -127,7 +127,7 @@ def test_supported_conditions_are_right_for_all_values() -> None:
 
 
 def test_aer_still_takes_a_register_for_its_opposite() -> None:
-    """Once it does not, the objection can go."""
+    """The objection can go once this fails."""
     circuit = measured(1, 0)
     with circuit.if_test(expr.logic_not(circuit.cregs[0])):
         circuit.x(2)

@@ -40,7 +40,7 @@ def test_the_noise_is_that_of_the_device_renumbered(name: str, qubits: tuple[int
             expected.append(error | {"gate_qubits": [[qubits.index(one) for one in where]]})
     assert len(expected) > len(qubits)
     assert canonical(ours.to_dict(serializable=True)["errors"]) == canonical(expected)
-    # What Aer is told at once is what it would make of the model.
+    # The errors given to Aer at once are those that it would make of the model.
     made = NoiseModel.to_dict(ours, serializable=True)
     assert canonical(made["errors"]) == canonical(expected)
     assert ours.basis_gates == whole.basis_gates

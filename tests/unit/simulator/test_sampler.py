@@ -42,7 +42,7 @@ def permuted(shots: int | None = 60) -> SamplerPub:
 
 
 def halfway() -> SamplerPub:
-    """What no final state can be sampled for."""
+    """A circuit without a final state to sample."""
     circuit = QuantumCircuit(QuantumRegister(5), ClassicalRegister(3, "first"))
     circuit.sx(4)
     circuit.measure(4, 2)

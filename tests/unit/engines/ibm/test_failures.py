@@ -111,7 +111,7 @@ def submitted(emulator: IBMEmulator, batch: IBMBatch, backend: Any, jobs: int) -
 
 
 def test_jobs_that_the_service_cancels_at_max_time(ibm_emulator: IBMEmulator, backend: Any) -> None:
-    """Here `max_time` has really passed, and the service gives neither reason nor code."""
+    """The batch's `max_time` has really passed, and the service gives neither reason nor code."""
     ibm_emulator.limits.at_max_ttl = "cancel"
     batch = IBMEngine().open_batch(backend, max_time_s=1)
     ibm_emulator.stall_next_job()

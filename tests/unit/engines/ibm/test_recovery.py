@@ -373,7 +373,7 @@ def test_the_other_instances_are_searched_for_an_earlier_batch(
     assert attached.collect(job_id).state == "DONE"
     with pytest.raises(LostJobError):
         attached.adopt("nobody", wanted)
-    # What is opened now can only be in its own instance.
+    # A new batch can only be in its own instance.
     since = len(ibm_emulator.journal)
     assert IBMEngine().open_batch(backend, max_time_s=None).find(TAG) == []
     assert asked(ibm_emulator, since) == [("POST", "/sessions"), ("GET", "/jobs")]

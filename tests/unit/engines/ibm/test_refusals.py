@@ -33,7 +33,7 @@ def refused(status: int, code: Any, message: str, **headers: str) -> Response:
 
 
 def failure(emulator: IBMEmulator, batch: IBMBatch, backend: Any, *replies: Response) -> Any:
-    """What a submission raises, and the client's POST is answered so; the last one for good."""
+    """Return the error of a submission whose POSTs get these replies, the last one repeatedly."""
     left = list(replies)
 
     def fault(method: str, path: str) -> Response | None:

@@ -53,7 +53,7 @@ def test_two_workers_give_the_same_data_as_none(make: Any):
     shared.close()
     # Equal circuits in different chunks do not share their random numbers.
     assert not np.array_equal(expected[0], expected[CHUNK_PUBS])
-    # What a chunk gives does not depend on how many follow.
+    # The data of a chunk do not depend on the chunks after it.
     np.testing.assert_array_equal(bits(alone, CHUNK_PUBS), expected[:CHUNK_PUBS])
 
 
