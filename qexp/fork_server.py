@@ -37,8 +37,8 @@ PRELOADED = (
     "h5py",
     "qexp.batch.submit",
     "qexp.planning.build",
-    "qexp.engines.local.chunks",
     "qexp.engines.local.engine",
+    "qexp.engines.local.simulation",
     "qexp.simulator.estimator",
     "qexp.simulator.sampler",
 )

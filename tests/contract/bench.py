@@ -153,7 +153,7 @@ def bench_of(
 
 
 def go_on() -> bool:
-    """Answer `wait` for a run that is never stopped."""
+    """Answer `is_stopped` for a run that nobody stops."""
     return False
 
 

@@ -57,7 +57,7 @@ def _as_it_is(engine: Engine) -> Engine:
 
 @dataclass(frozen=True)
 class EngineCase:
-    """Access of the suite to one engine.
+    """One engine, as the suite uses it.
 
     Attributes:
         name: The engine's name.

@@ -12,10 +12,8 @@ PACKAGE = Path(__file__).parents[2] / "qexp"
 
 NOT_YET = frozenset(
     [
-        "engines",
         "export",
         "report",
-        "simulator",
     ]
 )
 """Packages and modules of which something is not in this form yet."""

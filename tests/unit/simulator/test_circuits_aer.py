@@ -14,8 +14,7 @@ from qiskit_aer import AerSimulator
 from qexp.engines.ibm.engine import IBMEngine
 from qexp.engines.local.engine import LocalEngine
 from qexp.engines.runtime_local import RuntimeLocalEngine
-from qexp.simulator import NoisySampler
-from qexp.simulator.aer_limits import aer_objection
+from qexp.simulator import NoisySampler, aer_objection
 
 Condition = Callable[[Any, Any], Any]
 
@@ -81,7 +80,7 @@ def on(condition: Condition) -> Callable[[QuantumCircuit], None]:
         (on(lambda _a, _b: expr.less(Duration.dt(1), Duration.dt(2))), "of type Duration"),
     ],
 )
-def test_what_aer_cannot_do_is_objected_to(
+def test_unsupported_classical_values_are_refused(
     declare: Callable[[QuantumCircuit], None], said: str
 ) -> None:
     circuit = measured()
@@ -111,7 +110,7 @@ CONDITIONS: dict[str, tuple[Condition, Callable[[int, int], bool]]] = {
 }
 
 
-def test_what_aer_knows_is_right_for_all_values() -> None:
+def test_supported_conditions_are_right_for_all_values() -> None:
     circuits, expected = [], []
     for condition, truth in CONDITIONS.values():
         for a in range(4):
@@ -128,7 +127,7 @@ def test_what_aer_knows_is_right_for_all_values() -> None:
 
 
 def test_aer_still_takes_a_register_for_its_opposite() -> None:
-    """Once it does not, the objection can go."""
+    """The objection can go once this fails."""
     circuit = measured(1, 0)
     with circuit.if_test(expr.logic_not(circuit.cregs[0])):
         circuit.x(2)
@@ -138,7 +137,7 @@ def test_aer_still_takes_a_register_for_its_opposite() -> None:
     assert data.b.get_bitstrings() == ["01"]
 
 
-def test_what_aer_stores_and_switches_on_is_right() -> None:
+def test_stores_and_switches_are_right() -> None:
     stored, chosen = measured(2, 0), measured(2, 0)
     a, b = stored.cregs
     stored.store(b, expr.bit_xor(a, expr.lift(1, types.Uint(2))))

@@ -15,8 +15,8 @@ from qiskit_aer.noise import (
 )
 
 from qexp.engines.local.backends import fake
+from qexp.simulator.density_matrix import from_quantum_error, from_unitary, rz
 from qexp.simulator.noise import NoisyDevice
-from qexp.simulator.pauli_transfer import from_quantum_error, from_unitary, rz
 
 
 def by_qiskit(channel: object) -> np.ndarray:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qexp.core.model import PrimitiveKind, PrimitiveSpec
-from qexp.engines.local.supported_options import unsupported_options
+from qexp.engines.local.engine import unsupported_options
 
 
 def lost(kind: PrimitiveKind, options: dict[str, Any]) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def test_the_clients_sampler_defaults_lose_nothing_when_spelled_out() -> None:
     assert lost("sampler", SamplerOptions().model_dump()) == {}
 
 
-def test_what_the_estimators_default_level_switches_on_is_lost() -> None:
+def test_techniques_of_the_estimators_default_level_are_unsupported() -> None:
     from qiskit_ibm_runtime.options_models import EstimatorOptions
 
     roots = {path.rpartition(".")[0] for path in lost("estimator", EstimatorOptions().model_dump())}

@@ -8,8 +8,8 @@ from qiskit.circuit import Parameter
 from qiskit.circuit.classical import expr
 from qiskit_aer import AerSimulator
 
-from qexp.simulator.active_qubits import restrict_to_active
 from qexp.simulator.aer import run_aer
+from qexp.simulator.circuits import restrict_to_active
 
 WIDTH = 12
 
@@ -79,7 +79,7 @@ def switch() -> QuantumCircuit:
 
 
 def wide_blocks() -> QuantumCircuit:
-    """As routing leaves them: the block is as wide as the device, and most of it is idle."""
+    """Routing makes a block as wide as the device, and most of it is idle."""
     body = QuantumCircuit(WIDTH)
     body.x(4)
     body.barrier()

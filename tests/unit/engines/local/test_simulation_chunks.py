@@ -16,8 +16,7 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 from qexp.core.model import JobRequest, Partition, PrimitiveSpec
 from qexp.engines.local.backends import fake
-from qexp.engines.local.chunks import CHUNK_PUBS, ChunkedSimulation
-from qexp.engines.local.simulation import Simulation
+from qexp.engines.local.simulation import CHUNK_PUBS, ChunkedSimulation, Simulation
 from qexp.errors import EngineError
 from qexp.workers import Workers
 
@@ -46,21 +45,21 @@ def make():
     return partial(Simulation, fake())
 
 
-def test_two_workers_give_what_none_gives(make: Any):
+def test_two_workers_give_the_same_data_as_none(make: Any):
     count = 3 * CHUNK_PUBS + 2
-    alone, shared = ChunkedSimulation(make, Workers(1)), ChunkedSimulation(make, Workers(2))
+    alone, shared = ChunkedSimulation(make(), Workers(1)), ChunkedSimulation(make(), Workers(2))
     expected = bits(alone, count)
     np.testing.assert_array_equal(bits(shared, count), expected)
     shared.close()
     # Equal circuits in different chunks do not share their random numbers.
     assert not np.array_equal(expected[0], expected[CHUNK_PUBS])
-    # What a chunk gives does not depend on how many follow.
+    # The data of a chunk do not depend on the chunks after it.
     np.testing.assert_array_equal(bits(alone, CHUNK_PUBS), expected[:CHUNK_PUBS])
 
 
 def test_a_job_that_was_begun_early_gives_the_same(make: Any):
     first, second = request(3 * CHUNK_PUBS), replace(request(3 * CHUNK_PUBS), seed=8)
-    alone, shared = ChunkedSimulation(make, Workers(1)), ChunkedSimulation(make, Workers(2))
+    alone, shared = ChunkedSimulation(make(), Workers(1)), ChunkedSimulation(make(), Workers(2))
     for job in (first, second, second):
         shared.prepare(job)
     got = [shared.run(job).result for job in (first, second)]
@@ -72,15 +71,15 @@ def test_a_job_that_was_begun_early_gives_the_same(make: Any):
 
 
 def test_calibration_is_one_object_for_all_jobs(make: Any):
-    shared = ChunkedSimulation(make, Workers(2))
+    shared = ChunkedSimulation(make(), Workers(2))
     found = [shared.run(request(count)).backend_properties for count in (3 * CHUNK_PUBS, 2)]
     shared.close()
     assert found[0] is found[1]
     assert found[0]["backend_name"] == "ibmq_manila"
 
 
-def test_a_worker_that_dies_is_told(make: Any):
-    shared = ChunkedSimulation(make, Workers(2))
+def test_a_dead_worker_is_an_error(make: Any):
+    shared = ChunkedSimulation(make(), Workers(2))
     job = replace(request(3 * CHUNK_PUBS), load_pubs=die)
     with pytest.raises(EngineError, match="a worker process died"):
         shared.run(job)
@@ -94,7 +93,7 @@ def die() -> Any:
 
 
 def test_a_worker_that_dies_fails_only_the_job_that_killed_it(make: Any):
-    shared = ChunkedSimulation(make, Workers(2))
+    shared = ChunkedSimulation(make(), Workers(2))
     bad, good = replace(request(3 * CHUNK_PUBS), load_pubs=die), request(3 * CHUNK_PUBS)
     for job in (bad, good):
         shared.prepare(job)
@@ -105,7 +104,7 @@ def test_a_worker_that_dies_fails_only_the_job_that_killed_it(make: Any):
 
 
 def test_a_job_goes_on_when_another_one_s_chunk_killed_the_workers(make: Any):
-    shared = ChunkedSimulation(make, Workers(2))
+    shared = ChunkedSimulation(make(), Workers(2))
     good, bad = request(8 * CHUNK_PUBS), replace(request(3 * CHUNK_PUBS), load_pubs=die)
     # Begun in this order, so that the workers die while the good one is gathered.
     for job in (bad, good):
@@ -116,7 +115,7 @@ def test_a_job_goes_on_when_another_one_s_chunk_killed_the_workers(make: Any):
 
 def test_closing_leaves_the_workers_to_others_and_is_for_good(make: Any):
     with Workers(2) as workers:
-        first, second = ChunkedSimulation(make, workers), ChunkedSimulation(make, workers)
+        first, second = ChunkedSimulation(make(), workers), ChunkedSimulation(make(), workers)
         job = request(3 * CHUNK_PUBS)
         second.prepare(job)
         first.close()
@@ -127,7 +126,7 @@ def test_closing_leaves_the_workers_to_others_and_is_for_good(make: Any):
 
 def test_a_job_that_is_abandoned_is_not_waited_for(make: Any):
     with Workers(2) as workers:
-        shared = ChunkedSimulation(make, workers)
+        shared = ChunkedSimulation(make(), workers)
         job = request(20 * CHUNK_PUBS)
         shared.prepare(job)
         shared.close()
@@ -140,6 +139,6 @@ def test_a_backend_that_cannot_be_pickled_is_simulated_here(caplog: pytest.LogCa
     backend.lock = threading.Lock()
     simulation = Simulation(backend)
     with caplog.at_level("WARNING", "qexp"):
-        simulated = ChunkedSimulation(lambda: simulation, Workers(2)).run(request(3 * CHUNK_PUBS))
+        simulated = ChunkedSimulation(simulation, Workers(2)).run(request(3 * CHUNK_PUBS))
     assert len(simulated.result) == 3 * CHUNK_PUBS
     assert "without worker processes" in caplog.text
