@@ -83,6 +83,11 @@ class RunEntry:
     problem: str | None = None
     config: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_simulated(self) -> bool:
+        """True if `usage_s` is the time of a simulation rather than that of a QPU."""
+        return self.engine != "ibm"
+
     def to_json(self) -> dict[str, Any]:
         """Return the documented JSON form."""
         return {item.name: to_jsonable(getattr(self, item.name)) for item in fields(RunEntry)}

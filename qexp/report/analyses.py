@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,38 +28,8 @@ _SHOWN_ELSEWHERE = (
 )
 
 
-class Table(NamedTuple):
-    """A table; `heads` that begin with `#` are those of numbers."""
-
-    title: str
-    heads: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    num_rows: int
-
-
-@dataclass(frozen=True)
-class AnalysisSection:
-    """One analysis.
-
-    Attributes:
-        name: Name under which its result is stored.
-        problem: Why it cannot be read, or `""`.
-        attributes: Attributes of the result: title, summary, and where it comes from.
-        facts: Its numbers.
-        tables: Everything else in it.
-        is_stale: Whether it was made of other data than the archive holds now.
-    """
-
-    name: str
-    problem: str = ""
-    attributes: Mapping[Any, Any] = field(default_factory=dict)
-    facts: tuple[tuple[str, str], ...] = ()
-    tables: tuple[Table, ...] = ()
-    is_stale: bool = False
-
-
-def analysis_sections(run_dir: Path, data_sha256: str) -> tuple[AnalysisSection, ...]:
-    """Read all stored results of a run; one that cannot be read says so.
+def read_analyses(run_dir: Path, data_sha256: str) -> Iterator[dict[str, Any]]:
+    """Yield the stored results of a run; one that cannot be read has a `problem` only.
 
     Args:
         run_dir: The run's folder.
@@ -69,29 +38,26 @@ def analysis_sections(run_dir: Path, data_sha256: str) -> tuple[AnalysisSection,
     from qexp.archive.analyses import analysis_files, read_analysis
     from qexp.errors import ArchiveError
 
-    sections = []
     for name, path in analysis_files(run_dir).items():
         try:
-            sections.append(_section(name, read_analysis(path), data_sha256))
+            dataset = read_analysis(path)
+            attributes = dataset.attrs
+            facts = [(k, _format(v)) for k, v in attributes.items() if k not in _SHOWN_ELSEWHERE]
+            yield {
+                "name": name,
+                "attributes": attributes,
+                "facts": [*facts, *_numbers(dataset)],
+                "tables": list(_tables(dataset)),
+                "is_stale": attributes.get("data_sha256") != data_sha256,
+                "problem": "",
+            }
         except ArchiveError as error:
-            sections.append(AnalysisSection(name, str(error).replace(str(path), path.name)))
-    return tuple(sections)
-
-
-def _section(name: str, dataset: xr.Dataset, data_sha256: str) -> AnalysisSection:
-    attributes = dataset.attrs
-    facts = [(str(k), _format(v)) for k, v in attributes.items() if k not in _SHOWN_ELSEWHERE]
-    return AnalysisSection(
-        name,
-        attributes=attributes,
-        facts=(*facts, *_numbers(dataset)),
-        tables=tuple(_tables(dataset)),
-        is_stale=attributes.get("data_sha256") != data_sha256,
-    )
+            problem = str(error).replace(str(path), path.name)
+            yield {"name": name, "attributes": {}, "problem": problem}
 
 
 def _numbers(dataset: xr.Dataset) -> Iterator[tuple[str, str]]:
-    """Variables without dimensions; a value `x` with its standard error `x_std`."""
+    """Format variables without dimensions; a value `x` with its standard error `x_std`."""
     scalars = {str(key): value for key, value in dataset.data_vars.items() if not value.ndim}
     for key, value in scalars.items():
         if key.endswith("_std") and key.removesuffix("_std") in scalars:
@@ -101,15 +67,15 @@ def _numbers(dataset: xr.Dataset) -> Iterator[tuple[str, str]]:
         yield str(value.attrs.get("long_name") or key), text + _unit(value)
 
 
-def _tables(dataset: xr.Dataset) -> Iterator[Table]:
-    """One table for each combination of dimensions, a row for each of their points."""
+def _tables(dataset: xr.Dataset) -> Iterator[dict[str, Any]]:
+    """Make one table for each combination of dimensions, with a row for each of their points."""
     groups: dict[tuple[Any, ...], list[Any]] = {}
     for key, value in dataset.data_vars.items():
         if value.ndim:
             groups.setdefault(value.dims, []).append(key)
     for dims, keys in groups.items():
         coordinates = [key for key, value in dataset.coords.items() if value.dims == dims]
-        # Points without coordinates are told by their indices.
+        # Points without coordinates are identified by their indices.
         axes = [] if coordinates else [f"#{dim}" for dim in dims]
         columns = [dataset[key] for key in (*coordinates, *keys)]
         points = list(islice(np.ndindex(*columns[0].shape), _MAX_ROWS))
@@ -120,7 +86,12 @@ def _tables(dataset: xr.Dataset) -> Iterator[Table]:
                 row.append(_format(values[point]))
         heads = [f"{'#' * (c.dtype.kind in 'iufb')}{c.name}{_unit(c)}" for c in columns]
         title = f"By {', '.join(map(str, dims))}"
-        yield Table(title, [*axes, *heads], rows, columns[0].size)
+        yield {
+            "title": title,
+            "heads": [*axes, *heads],
+            "rows": rows,
+            "num_rows": columns[0].size,
+        }
 
 
 def _unit(variable: xr.DataArray) -> str:

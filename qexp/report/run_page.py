@@ -1,20 +1,20 @@
-"""One run as a page."""
+"""The values on the page of one run."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from qexp.listing.read import summarise_sealed
-from qexp.listing.summary import RunSummary
-from qexp.report.analyses import AnalysisSection, analysis_sections
-from qexp.report.circuits import CircuitView, circuit_views
-from qexp.report.device import DeviceSection, device_section
-from qexp.report.execution import ExecutionSection, execution_section
-from qexp.report.results import ResultsSection, results_section
-from qexp.report.workload_results import read_workload
+from qexp.report.analyses import read_analyses
+from qexp.report.device import device_section
+from qexp.report.execution import execution_section
+from qexp.report.figures.circuit import draw_circuit
+from qexp.report.figures.svg import Figure
+from qexp.report.results import representatives, results_section
+from qexp.report.text import number, plural
+from qexp.report.workload_results import WorkloadResults, read_workload
 
 if TYPE_CHECKING:
     from qexp.archive.read import Archive
@@ -22,22 +22,8 @@ if TYPE_CHECKING:
 _MAX_WORKLOADS = 12
 
 
-@dataclass(frozen=True)
-class RunPage:
-    """Everything that the template shows, besides what it takes from the archive itself."""
-
-    run: Archive
-    summary: RunSummary
-    backend: dict[str, Any]
-    results: tuple[ResultsSection, ...]
-    analyses: tuple[AnalysisSection, ...]
-    execution: ExecutionSection | None
-    device: DeviceSection
-    circuits: tuple[CircuitView, ...]
-
-
-def run_page(archive: Archive) -> RunPage:
-    """Read everything about one run.
+def run_page(archive: Archive) -> dict[str, Any]:
+    """Read everything that `run.html` shows.
 
     Raises:
         ArchiveError: The archive is damaged.
@@ -47,13 +33,42 @@ def run_page(archive: Archive) -> RunPage:
     used = frozenset[int]().union(*(each.used_qubits for each in workloads))
     used_pairs = sum((each.used_pairs for each in workloads), Counter[tuple[int, int]]())
     backend = archive.backend
-    return RunPage(
-        run=archive,
-        summary=summary,
-        backend=backend,
-        results=tuple(map(results_section, workloads)),
-        analyses=analysis_sections(archive.path.parent, archive.data_sha256),
-        execution=execution_section(archive, summary) if summary.jobs_run else None,
-        device=device_section(backend, used, used_pairs),
-        circuits=tuple(chain.from_iterable(circuit_views(archive, each) for each in workloads)),
-    )
+    return {
+        "run": archive,
+        "summary": summary,
+        "backend": backend,
+        "results": list(map(results_section, workloads)),
+        "analyses": list(read_analyses(archive.path.parent, archive.data_sha256)),
+        "execution": execution_section(archive, summary) if summary.jobs_run else None,
+        "device": device_section(backend, used, used_pairs),
+        "circuits": [view for each in workloads for view in _circuits(archive, each)],
+    }
+
+
+def _circuits(archive: Archive, results: WorkloadResults) -> Iterator[dict[str, Any]]:
+    """Draw the circuits of a workload's histograms, or one, as generated and as run."""
+    chosen: dict[int, str] = {}
+    if len(results.judged) >= 3:
+        best, middle, worst = representatives(results)
+        for name, point in (middle, best, worst):
+            reason = f"{name.lower()} fidelity, {number(point.fidelity or 0.0)}"
+            chosen.setdefault(point.pub, reason)
+    elif results.shown:
+        chosen[results.shown[len(results.shown) // 2]] = "an example"
+    for pub, reason in chosen.items():
+        figures = []
+        for kind, is_isa in (("As generated", False), ("As run (ISA), by physical qubit", True)):
+            circuit = archive.circuits(results.name, isa=is_isa)[pub]
+            drawing, left_out = draw_circuit(circuit, f"{kind}: circuit of PUB {pub}")
+            size = f"{kind}: depth {circuit.depth()}, {plural(circuit.size(), 'instruction')}"
+            figures.append(
+                Figure(drawing, f"{size}{f'; drawn are {left_out}' if left_out else ''}.")
+            )
+        name = archive.circuits(results.name)[pub].name or ""
+        yield {
+            "pub": pub,
+            "workload": results.name,
+            "name": name,
+            "reason": reason,
+            "figures": figures,
+        }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,25 +45,15 @@ class CircuitSize(NamedTuple):
     entangling: int
 
 
-@dataclass(frozen=True)
-class SampledPoint:
-    """Counts of one PUB at one of its parameter sets.
-
-    Attributes:
-        pub: Index of the PUB.
-        label: Such as `PUB 12` or `PUB 0 [2, 1]`.
-        size: Size of its ISA circuit.
-        counts: Outcome -> number of shots.
-        ideal: Outcome -> probability, None where it is not known.
-        fidelity: Hellinger fidelity of the two, None where `ideal` is.
-    """
+class SampledPoint(NamedTuple):
+    """Counts of one PUB at one of its parameter sets."""
 
     pub: int
-    label: str
+    label: str  # such as "PUB 12" or "PUB 0 [2, 1]"
     size: CircuitSize
     counts: Mapping[str, int]
-    ideal: Mapping[str, float] | None
-    fidelity: float | None
+    ideal: Mapping[str, float] | None  # outcome -> probability, None where it is not known
+    fidelity: float | None  # Hellinger fidelity of the two, None where `ideal` is
 
 
 @dataclass(frozen=True)
@@ -75,7 +66,7 @@ class EstimatedPoint:
         observable: Name of the observable, or its terms if it has none.
         terms: Its Pauli strings and their weights.
         ev: Measured value, finite.
-        std: Its standard error, 0 where the primitive gave none that is finite.
+        std: Its standard error, NaN where the primitive gave none that is finite.
         exact: Value of an ideal device, finite; None where it is not known.
         setting: Value of the PUB's parameter, where it has just one that is finite.
     """
@@ -92,18 +83,18 @@ class EstimatedPoint:
     @property
     def error_bar(self) -> tuple[float, float] | None:
         """Ends of one standard error around the value, where it is known."""
-        return (self.ev - self.std, self.ev + self.std) if self.std else None
+        return (self.ev - self.std, self.ev + self.std) if self.std > 0 else None
 
     @property
     def deviation(self) -> float | None:
         """Deviation from the exact value in standard errors, where both are known."""
-        return (self.ev - self.exact) / self.std if self.std and self.exact is not None else None
+        return None if self.exact is None or not self.std > 0 else (self.ev - self.exact) / self.std
 
     @property
     def tip(self) -> str:
-        """All of it in one line."""
+        """The point in one line."""
         text = f"{self.label}, {self.observable}: {number(self.ev, 4)}"
-        text += f" ± {number(self.std, 2)}" if self.std else ""
+        text += f" ± {number(self.std, 2)}" if is_finite(self.std) else ""
         text += f", exact {number(self.exact, 4)}" if self.exact is not None else ""
         if self.deviation is not None:
             text += f" ({number(self.deviation, 2)} standard errors off)"
@@ -112,32 +103,19 @@ class EstimatedPoint:
 
 @dataclass
 class WorkloadResults:
-    """The part of a workload's results that is shown.
-
-    Attributes:
-        name: Name of the workload.
-        num_pubs: Number of its PUBs.
-        num_available: Number of those with a result.
-        shown: Indices of the PUBs that were read.
-        kind: Its primitive.
-        sizes: Sizes of the ISA circuits.
-        sampled: Counts, by PUB and parameter set.
-        estimated: Finite expectation values.
-        num_not_finite: Number of those that are NaN or infinite.
-        used_qubits: Physical qubits that the circuits act on.
-        used_pairs: Pairs of them, the lower first, with the number of gates on them.
-    """
+    """The part of a workload's results that is shown."""
 
     name: str
     num_pubs: int
-    num_available: int
-    shown: tuple[int, ...]
+    num_available: int  # PUBs with a result
+    shown: tuple[int, ...]  # indices of the PUBs that were read
     kind: str = "sampler"
-    sizes: list[CircuitSize] = field(default_factory=list)
+    sizes: list[CircuitSize] = field(default_factory=list)  # of the ISA circuits
     sampled: list[SampledPoint] = field(default_factory=list)
-    estimated: list[EstimatedPoint] = field(default_factory=list)
-    num_not_finite: int = 0
-    used_qubits: set[int] = field(default_factory=set)
+    estimated: list[EstimatedPoint] = field(default_factory=list)  # only finite values
+    num_not_finite: int = 0  # values that are NaN or infinite
+    used_qubits: set[int] = field(default_factory=set)  # physical qubits
+    #: Pair of qubits, the lower first -> number of gates on it.
     used_pairs: Counter[tuple[int, int]] = field(default_factory=Counter)
 
     @cached_property
@@ -163,7 +141,7 @@ class WorkloadResults:
 
     @property
     def is_part(self) -> bool:
-        """Whether not all PUBs were read."""
+        """True if not all PUBs were read."""
         return len(self.shown) < self.num_pubs
 
 
@@ -227,7 +205,7 @@ def _count_gates(circuit: QuantumCircuit, results: WorkloadResults) -> int:
 def _sampled(
     index: int, pub: Any, result: PubResult, size: CircuitSize, ideal: _IdealDevice, room: int
 ) -> Iterator[SampledPoint]:
-    """The counts of a Sampler PUB, all registers joined."""
+    """Yield the counts of a Sampler PUB, all registers joined."""
     from qiskit.quantum_info import hellinger_fidelity
 
     bits = joined_bits(result)
@@ -243,12 +221,12 @@ def _sampled(
 def _estimated(
     index: int, pub: Any, result: PubResult, table: PubTable, ideal: _IdealDevice, room: int
 ) -> Iterator[EstimatedPoint]:
-    """The expectation values of an Estimator PUB."""
+    """Yield the expectation values of an Estimator PUB."""
     data = result.data
     if "evs" not in data:
         return
     evs = np.asarray(data["evs"], dtype=float)
-    stds = np.asarray(data["stds"] if "stds" in data else evs * 0, dtype=float)
+    stds = np.asarray(data["stds"] if "stds" in data else np.full_like(evs, np.nan), dtype=float)
     terms: Any = table.observables(index)
     names: Any = terms
     named: Any = (pub.circuit.metadata or {}).get("observables")
@@ -257,14 +235,14 @@ def _estimated(
     values = table.parameter_values(index)
     exact = ideal.values(pub)
     for point in islice(np.ndindex(*evs.shape), room):
-        observable = _format_terms(terms[point])
+        observable, std = _format_terms(terms[point]), float(stds[point])
         yield EstimatedPoint(
             index,
             _label(index, point),
             observable if names is terms else names[point],
             observable,
             float(evs[point]),
-            _finite(stds[point]) or 0.0,
+            std if is_finite(std) else math.nan,
             None if exact is None else _finite(exact[point]),
             _finite(values[point][0]) if values.shape[-1] == 1 else None,
         )
@@ -314,7 +292,7 @@ def _label(pub: int, point: tuple[int, ...]) -> str:
 
 
 def _format_terms(observable: str) -> str:
-    """An observable as `PubTable` has it as `ZZI`, `0.5·ZZ − 1.25·XI`."""
+    """Format an observable of `PubTable`: `ZZI`, `0.5·ZZ − 1.25·XI`."""
     if not observable.startswith("{"):
         return observable
     texts = []

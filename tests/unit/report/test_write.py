@@ -115,6 +115,23 @@ def test_bad_outputs_are_refused_in_one_line(tmp_path: Path, output: str, error:
         write_report(tmp_path, tmp_path / output)
 
 
+def test_the_saved_accounts_are_looked_up_once_and_no_secret_is_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    lookups = []
+
+    def secrets() -> list[str]:
+        lookups.append(1)
+        return ["main"]
+
+    write_run(tmp_path, sampler_jobs([2])).seal("complete", keep_parts=False)
+    monkeypatch.setattr("qexp.redact._known_secrets", secrets)
+    page = Page(write_report(tmp_path).read_text(encoding="utf-8"))
+    assert len(lookups) == 1
+    assert "[redacted]" in page.text
+    assert "main" not in page.text
+
+
 def test_a_planned_run_and_a_failed_run_have_pages(tmp_path: Path):
     planned, failed = tmp_path / "planned", tmp_path / "failed"
     for folder in (planned, failed):

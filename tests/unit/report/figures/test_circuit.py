@@ -12,7 +12,7 @@ from qexp.report.figures.circuit import MAX_QUBITS, angle_text, draw_circuit
 
 def drawn(circuit: QuantumCircuit) -> tuple[str, str]:
     drawing, note = draw_circuit(circuit, "a circuit")
-    return drawing.__html__(), note
+    return drawing.to_html(str), note
 
 
 def count(shape: str, svg: str) -> int:

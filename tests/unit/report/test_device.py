@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qexp.report.figures.coupling_map import Device, coupling_map, positions
+from qexp.report.device import Device, coupling_map, positions
 
 H_SHAPE = [(0, 1), (1, 2), (1, 3), (3, 5), (4, 5), (5, 6)]
 FALCON = [
@@ -58,7 +58,7 @@ def test_the_coupling_map_marks_what_is_used_and_what_is_out_of_order():
         gate={(0, 1): 0.02, (1, 2): 1.0},
         t1_s={0: 1e-5},
     )
-    svg = coupling_map("m", device, {0, 1}, {(0, 1): 7}).__html__()
+    svg = coupling_map("m", device, {0, 1}, {(0, 1): 7}).to_html(str)
     assert svg.count('class="used-ring"') == 2
     assert 'class="qubit e0"' in svg
     assert 'class="qubit e8"' in svg
