@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qexp.archive.read import Archive
-from qexp.compare.distances import hellinger_distance, total_variation
 from qexp.compare.homogeneity import (
     TestResult,
     aligned_counts,
     expectations,
     expected_total_variation,
+    hellinger_distance,
     jointly,
     sampled,
+    total_variation,
 )
 from qexp.compare.model import DataComparison, PubComparison, Verdict
 
@@ -39,7 +40,7 @@ def compare_data(
     Args:
         a: The first run.
         b: The second run.
-        common: PUBs of which both have a result, as `qexp.compare.matching.common_results` returns.
+        common: PUBs of which both have a result.
         num_results: Number of PUBs with a result in A and in B.
         alpha: Level of the verdict, between 0 and 1.
 
@@ -79,13 +80,7 @@ def compare_data(
 
 
 def compare_pub(pub: PubComparison, a: PubResult, b: PubResult) -> PubComparison:
-    """Compare the results of a PUB.
-
-    Args:
-        pub: The PUB.
-        a: Its result in the first run.
-        b: Its result in the second run.
-    """
+    """Compare the results of a PUB in the first and in the second run."""
     data_a, data_b = dict(a.data.items()), dict(b.data.items())
     if _is_estimated(data_a) and _is_estimated(data_b):
         # Other fields come and go with versions and options; these two are what is tested.
@@ -115,9 +110,7 @@ def _compare_counts(pub: PubComparison, a: _Data, b: _Data) -> PubComparison:
         total_variation=distances[farthest],
         expected_total_variation=expected_total_variation(*counts[farthest]),
         hellinger=max(hellinger_distance(*pair) for pair in counts),
-        chi2=test.chi2,
-        dof=test.dof,
-        p_value=test.p_value,
+        **vars(test),
     )
 
 
@@ -134,9 +127,7 @@ def _compare_expectations(pub: PubComparison, a: _Data, b: _Data) -> PubComparis
         num_points=int(finite.sum()),
         max_difference=float(np.abs(values_a[0, finite] - values_b[0, finite]).max()),
         max_z=max_z,
-        chi2=test.chi2,
-        dof=test.dof,
-        p_value=test.p_value,
+        **vars(test),
     )
 
 
@@ -168,7 +159,7 @@ def _is_bits(value: Any) -> bool:
 
 
 def _shapes(data: _Data) -> dict[str, Any]:
-    """Return what must be equal: bits and shape without shots of a register, shape of an array."""
+    """Return the shapes that must be equal: of a register its bits, and its shape without shots."""
     return {
         name: (value.num_bits, value.array.shape[:-2]) if _is_bits(value) else np.shape(value)
         for name, value in data.items()

@@ -1,4 +1,4 @@
-r"""Tests that two samples are of one distribution, which hold for rare outcomes and many PUBs.
+r"""Tests that two samples are of one distribution, valid for rare outcomes and many PUBs.
 
 *Counts of outcomes*: Pearson's chi-square test of homogeneity (`homogeneity`). Rare outcomes are
 pooled, since the statistic has a chi-square distribution only for cells with about 5 expected
@@ -269,6 +269,25 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = highest
     return adjusted
+
+
+def total_variation(a: NDArray[Any], b: NDArray[Any]) -> float:
+    r"""Return the total variation distance, :math:`\frac12 \sum_x |p_x - q_x|`, between 0 and 1.
+
+    Counts or probabilities have shape (outcomes,); each array is normalised by its sum, above 0.
+    Source: Nielsen and Chuang, Quantum Computation and Quantum Information, eq. 9.1.
+    """
+    return 0.5 * math.fsum(np.abs(a / a.sum() - b / b.sum()).tolist())
+
+
+def hellinger_distance(a: NDArray[Any], b: NDArray[Any]) -> float:
+    r"""Return the Hellinger distance, :math:`\sqrt{1 - \sum_x \sqrt{p_x q_x}}`, between 0 and 1.
+
+    Arguments are those of `total_variation`. Source: as `qiskit.quantum_info.hellinger_distance`.
+    """
+    overlap = math.fsum(np.sqrt(a / a.sum() * (b / b.sum())).tolist())
+    # Rounding may leave the overlap of equal distributions a little above 1.
+    return math.sqrt(max(0.0, 1.0 - overlap))
 
 
 def expected_total_variation(a: Counts, b: Counts) -> float:

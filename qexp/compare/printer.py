@@ -15,7 +15,6 @@ from qexp.compare.model import (
     PubComparison,
     WorkloadMatch,
 )
-from qexp.compare.verdict import counted, data_verdict, p_value_text
 from qexp.redact import redactor
 from qexp.text import format_ranges, printable
 
@@ -65,7 +64,7 @@ class Printer:
         """Print all sections."""
         for name, side in (("A", found.a), ("B", found.b)):
             part = "" if side.num_results == side.num_pubs else f"{side.num_results} of "
-            pubs = f"{part}{counted(side.num_pubs, 'PUB')}"
+            pubs = f"{part}{_counted(side.num_pubs, 'PUB')}"
             self.line(f"{name}  {side.run_id}  {side.experiment}, {side.status}, {pubs}")
             self.line(f"   {side.backend}, engine {side.engine}, seed {side.seed}")
         self.line("")
@@ -78,7 +77,7 @@ class Printer:
 
     def circuits(self, found: Comparison) -> None:
         """Print which PUBs both runs have."""
-        common = counted(sum(len(match.pairs) for match in found.circuits), "PUB")
+        common = _counted(sum(len(match.pairs) for match in found.circuits), "PUB")
         if found.same_circuits:
             self._section("circuits", f"the same, {common}")
             return
@@ -135,7 +134,7 @@ class Printer:
         if not changes:
             self._section(name, same)
             return
-        self._section(name, counted(len(changes), "difference"))
+        self._section(name, _counted(len(changes), "difference"))
         rows = [
             (
                 change.key,
@@ -158,18 +157,18 @@ class Printer:
         if found.same_device:
             alone = sum(q.num_a + q.num_b - 2 * q.num_common for q in found.quantities)
             only = f", {alone} in one run only" if alone else ""
-            summary = f"{counted(len(found.moved), 'value')} differ{only}"
+            summary = f"{_counted(len(found.moved), 'value')} differ{only}"
         self._section("calibration", f"{summary} (A {found.date_a}, B {found.date_b})")
         rows = [
             (
                 f"median {q.quantity}",
                 f"{q.num_changed} of {q.num_common} differ" if found.same_device else "",
-                *_values_and_ratio(q.median_a, q.median_b, q.unit),
+                *_values(q.median_a, q.median_b, q.unit),
             )
             for q in found.quantities
         ]
         rows += [
-            (moved.quantity, moved.where, *_values_and_ratio(moved.a, moved.b, moved.unit))
+            (moved.quantity, moved.where, *_values(moved.a, moved.b, moved.unit))
             for moved in found.moved[: self._top]
         ]
         self._table(("", "where", "A", "B", "B/A"), rows, num_left=2)
@@ -226,19 +225,13 @@ def _match_lines(match: WorkloadMatch) -> Iterator[str]:
         yield f"other shots or precision: {format_ranges(match.other_target)}"
 
 
-def _values_and_ratio(a: float, b: float, unit: str) -> tuple[str, str, str]:
+def _values(a: float, b: float, unit: str) -> Iterator[str]:
+    """Format the value in A, the value in B, and their ratio; `-` where there is none."""
+    for value in (a, b):
+        text = f"{value * 1e6:.1f} us" if unit == "s" else f"{value:.3g}"
+        yield "-" if math.isnan(value) else text
     ratio = b / a if a > 0 else math.nan
-    return (
-        _value_text(a, unit),
-        _value_text(b, unit),
-        f"{ratio:.2f}" if math.isfinite(ratio) else "-",
-    )
-
-
-def _value_text(value: float, unit: str) -> str:
-    if math.isnan(value):
-        return "-"
-    return f"{value * 1e6:.1f} us" if unit == "s" else f"{value:.3g}"
+    yield f"{ratio:.2f}" if math.isfinite(ratio) else "-"
 
 
 def _likeness(pub: PubComparison) -> tuple[float, float]:
@@ -260,5 +253,41 @@ def _pub_row(pub: PubComparison) -> tuple[str, ...]:
         name,
         *("" if value is None else f"{value:.4f}" for value in distances),
         "" if pub.max_z is None else f"{pub.max_z:.2f}",
-        *("" if p is None else p_value_text(p).removeprefix("= ") for p in p_values),
+        *("" if p is None else _p_value_text(p).removeprefix("= ") for p in p_values),
     )
+
+
+def data_verdict(data: DataComparison) -> str:
+    """Return the verdict on the data of two runs, with what it is based on."""
+    whole = "" if data.is_whole else " that both runs have"
+    common = f"{_counted(data.num_common, 'PUB')}{whole}"
+    if data.verdict == "identical":
+        return f"bit-identical ({common})"
+    if not data.num_common:
+        return "nothing to compare: no PUB of which both runs have a result"
+    if data.num_identical:
+        common += f", {data.num_identical} bit-identical"
+    tested = f", p {_p_value_text(data.p_value)}" if data.p_value is not None else ""
+    facts = f"{common}{tested}, level {data.alpha:g}"
+    if data.verdict == "compatible":
+        return f"statistically compatible ({facts})"
+    if data.verdict == "different":
+        apart = len(data.different)
+        how = f"{apart} by themselves" if apart else "none by itself, but all together"
+        return f"statistically different: {how} ({facts})"
+    if len(data.untested) == data.num_common:
+        return f"not identical, and of no kind that can be tested ({common})"
+    return (
+        f"not all tested: {_counted(len(data.untested), 'PUB')} not identical, of no kind that can "
+        f"be tested; the others compatible ({facts})"
+    )
+
+
+def _p_value_text(p_value: float) -> str:
+    """Format a p-value with its relation: `= 0.034`, `< 1e-99`."""
+    return f"= {p_value:.2g}" if p_value >= 1e-99 else "< 1e-99"
+
+
+def _counted(count: int, noun: str) -> str:
+    """Format a number of things: `1 PUB`, `3 PUBs`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

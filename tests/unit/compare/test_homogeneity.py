@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from qiskit.quantum_info import hellinger_distance as qiskit_distance
 from scipy.stats import chi2_contingency, fisher_exact, norm
 
 from qexp.compare.homogeneity import (
@@ -17,11 +19,13 @@ from qexp.compare.homogeneity import (
     aligned_counts,
     expectations,
     expected_total_variation,
+    hellinger_distance,
     holm,
     homogeneity,
     jointly,
     parities,
     sampled,
+    total_variation,
 )
 
 counts = st.integers(2, 40).flatmap(
@@ -258,3 +262,25 @@ def test_the_distance_that_is_expected_by_chance() -> None:
     seen = [0.5 * np.abs(a / 4096 - b / 1000).sum() for a, b in drawn]
     expected = [expected_total_variation(a, b) for a, b in drawn]
     assert np.mean(expected) == pytest.approx(np.mean(seen), rel=0.02)
+
+
+six_counts = st.lists(st.integers(0, 1000), min_size=6, max_size=6).filter(any)
+
+
+@given(six_counts, six_counts)
+def test_metrics_and_their_inequality(p: Sequence[int], q: Sequence[int]) -> None:
+    a, b = np.array(p), np.array(q)
+    h, tv = hellinger_distance(a, b), total_variation(a, b)
+    assert h == pytest.approx(qiskit_distance(dict(enumerate(p)), dict(enumerate(q))), abs=1e-7)
+    assert 0 <= tv <= 1 + 1e-12
+    # Le Cam: H^2 <= TV <= sqrt(2) H
+    assert h * h <= tv + 1e-9 <= 2**0.5 * h + 2e-7
+    assert tv == pytest.approx(total_variation(b, a))
+
+
+def test_known_values() -> None:
+    zero, one = np.array([1, 0]), np.array([0, 1])
+    assert total_variation(np.array([3, 1]), np.array([0.5, 0.5])) == pytest.approx(0.25)
+    assert total_variation(zero, one) == 1
+    assert hellinger_distance(zero, one) == 1
+    assert hellinger_distance(zero, 7 * zero) == 0
