@@ -53,18 +53,12 @@ _LONG_NAMES: Final = {"evs": "expectation value", "stds": "standard error of the
 
 
 class _Variable(NamedTuple):
-    """A variable of a group of results.
-
-    Attributes:
-        name: Its name.
-        dims: Its dimensions after `pub`.
-        attrs: Its attributes.
-        values: Returns its values for one PUB, an array or a text, from the data of the result.
-    """
+    """A variable of a group of results."""
 
     name: str
-    dims: tuple[str, ...]
+    dims: tuple[str, ...]  # after `pub`
     attrs: Mapping[str, Any]
+    #: Returns the values of one PUB, an array or a text, from the data of its result.
     values: Callable[[Mapping[str, Any]], Any]
 
 

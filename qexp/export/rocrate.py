@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import mimetypes
+import os
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -18,20 +19,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote
 
+from qexp.archive.analyses import FOLDER, analysis_files, read_analysis
 from qexp.archive.read import Archive
 from qexp.compare.changes import package_versions
+from qexp.config import messages
 from qexp.config.recorded_config import parse
 from qexp.config.schema import CreatorNode, FundingNode, MetadataNode
 from qexp.core.flatten import flatten
 from qexp.core.jsonable import dumps
-from qexp.errors import ConfigError
-from qexp.export.companions import find_companions
-from qexp.export.metadata import combine
+from qexp.errors import ArchiveError, ConfigError
+from qexp.report import PAGE_NAME
 from qexp.text import parse_time
 
 if TYPE_CHECKING:
     from rocrate.rocrate import ROCrate
 
+#: Files beside an archive that belong to it, with their titles.
+_TITLES: Final = {"run.log": "Log of the run", PAGE_NAME: "Report of the run"}
 _PROFILE: Final = "https://w3id.org/ro/wfrun/process/0.5"
 _SPDX: Final = re.compile(r"[A-Za-z0-9.+-]+")
 _PLAIN_PART: Final = re.compile(r"[\w-][\w.-]*", re.ASCII)
@@ -75,7 +79,7 @@ def write(run: Archive, target: Path, metadata: Mapping[str, Any]) -> list[str]:
     """
     from rocrate.rocrate import ROCrate
 
-    known = combine(run.metadata, metadata)
+    known = combine_metadata(run.metadata, metadata)
     if not known.license:
         raise ConfigError(
             "an RO-Crate needs a licence and the archive has none: add --set license=CC-BY-4.0 "
@@ -86,7 +90,7 @@ def write(run: Archive, target: Path, metadata: Mapping[str, Any]) -> list[str]:
     crate.metadata.extra_terms["sha256"] = "http://schema.org/sha256"
     inputs = list(_add_sources(crate, run))
     result = _add_file(crate, run.path, "run.h5", "Archive of the run: HDF5, also netCDF-4")
-    companions, left_out = find_companions(run)
+    companions, left_out = _find_companions(run)
     for path, title in companions.items():
         _add_file(crate, path, path.relative_to(run.path.parent).as_posix(), title)
     people = [_add_creator(crate, number, one) for number, one in enumerate(known.creators)]
@@ -99,6 +103,60 @@ def write(run: Archive, target: Path, metadata: Mapping[str, Any]) -> list[str]:
         crate.write(target)
     note = [f"left out of the crate: {', '.join(left_out)}"] if left_out else []
     return [*note, *_missing(known)]
+
+
+def combine_metadata(archived: Mapping[str, Any], at_export: Mapping[str, Any]) -> MetadataNode:
+    """Return the metadata of an archive, with keys given at export in place of its own.
+
+    Raises:
+        ConfigError: A key or a value is not one that the config takes.
+    """
+    from pydantic import ValidationError
+
+    # A repeated run adds `reproduces`, which is no key that a user can give.
+    declared = {name: value for name, value in archived.items() if name != "reproduces"}
+    try:
+        return MetadataNode.model_validate({**declared, **at_export})
+    except ValidationError as error:
+        raise ConfigError(messages.validation_message(error, MetadataNode, "metadata")) from None
+
+
+def _find_companions(run: Archive) -> tuple[dict[Path, str], list[str]]:
+    """Find the files beside an archive to publish with it: log, report, analyses of its data.
+
+    Links are left out, as they could bring in anything.
+
+    Returns:
+        Path -> title of each file; and name and reason of each that is left out.
+    """
+    folder = run.path.parent
+    analyses = folder / FOLDER
+    in_analyses = [analyses] if analyses.is_symlink() else sorted(analyses.glob("[!.]*"))
+    found, left_out = {}, []
+    for path in (*(folder / name for name in _TITLES), *in_analyses):
+        if not os.path.lexists(path):
+            continue
+        if reason := _reason_to_leave_out(path, run):
+            left_out.append(f"{path.relative_to(folder).as_posix()} ({reason})")
+        else:
+            found[path] = _TITLES.get(path.name, f"Analysis of the run: {path.name}")
+    return found, left_out
+
+
+def _reason_to_leave_out(path: Path, run: Archive) -> str:
+    if path.is_symlink():
+        return "a link"
+    if path.parent == run.path.parent:
+        return "" if path.is_file() else "no file"
+    if path not in analysis_files(run.path).values():
+        return "no analysis"
+    try:
+        attributes = read_analysis(path).attrs
+    except ArchiveError:
+        return "damaged"
+    if attributes.get("run_id") != run.run_id:
+        return "of another run"
+    return "" if attributes.get("data_sha256") == run.data_sha256 else "of other data"
 
 
 def _missing(known: MetadataNode) -> list[str]:
