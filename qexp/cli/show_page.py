@@ -16,7 +16,7 @@ from rich.text import Text
 
 from qexp.listing.summary import (
     MissingPubs,
-    RunSummary,
+    RunDetails,
     Software,
     WorkloadSummary,
     seconds_between,
@@ -36,7 +36,7 @@ Columns: TypeAlias = Mapping[str, Callable[[Any], str]]
 """Header of a column -> function of an item that gives its cell."""
 
 
-def format_page(run: RunSummary, width: int, *, is_terminal: bool = False) -> str:
+def format_page(run: RunDetails, width: int, *, is_terminal: bool = False) -> str:
     """Format the summary of a run for people.
 
     Args:
@@ -70,7 +70,7 @@ class _Page:
         self._out = out
         self._redact = redactor()
 
-    def print_identity(self, run: RunSummary) -> None:
+    def print_identity(self, run: RunDetails) -> None:
         title = self._text(f"{run.experiment or 'a run'}  {run.run_id}  ", "bold")
         title.append(printable(run.status), _STYLES.get(run.status, "bold"))
         self._out.print(title)
@@ -82,7 +82,7 @@ class _Page:
             self._out.print(self._text(warning, "bold red"))
         self.print_facts(_facts(run))
 
-    def print_missing(self, run: RunSummary) -> None:
+    def print_missing(self, run: RunDetails) -> None:
         path = Path(run.path)
         if run.schema is None:
             lines, folder = [run.problem or ""], path
@@ -143,7 +143,7 @@ class _Page:
         return Text(self._redact(printable(text)), style)
 
 
-def _facts(run: RunSummary) -> Iterator[tuple[str, str]]:
+def _facts(run: RunDetails) -> Iterator[tuple[str, str]]:
     metadata = run.metadata
     yield "title", str(metadata.get("title") or "")
     yield "about", str(metadata.get("description") or "")
@@ -183,7 +183,7 @@ def _workload(workload: WorkloadSummary) -> str:
     return ", ".join(words)
 
 
-def _usage(run: RunSummary) -> str:
+def _usage(run: RunDetails) -> str:
     if run.usage_s is None and run.predicted_qpu_s is None:
         return ""
     charged = "none reported" if run.usage_s is None else format_duration(run.usage_s)
@@ -196,7 +196,7 @@ def _missing(missing: MissingPubs) -> str:
     return f"PUBs {_range(missing)} of {missing.workload}: {job}{missing.reason}"
 
 
-def _jobs(run: RunSummary) -> list[JobRecord]:
+def _jobs(run: RunDetails) -> list[JobRecord]:
     """Return the jobs to list, failed ones first where not all are."""
     listed = sorted(run.jobs_run, key=lambda job: job.state == "DONE")[:_MAX_JOBS]
     return sorted(listed, key=lambda job: job.index)

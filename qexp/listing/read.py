@@ -24,8 +24,8 @@ from qexp.errors import ArchiveError
 from qexp.listing.summary import (
     Calibration,
     MissingPubs,
+    RunDetails,
     RunEntry,
-    RunSummary,
     Software,
     WorkloadSummary,
     entry_without_data,
@@ -61,7 +61,7 @@ def read_entry(path: str) -> Iterator[dict[str, Any]]:
     yield RunEntry.to_json(entry)
 
 
-def summarise_sealed(path: Path) -> RunSummary:
+def summarise_sealed(path: Path) -> RunDetails:
     """Summarise a run that has an archive.
 
     Args:
@@ -76,7 +76,7 @@ def summarise_sealed(path: Path) -> RunSummary:
         entry = summarise_archive(file)
         jobs = [read_job(file, index) for index in range(file.count("jobs/partition"))]
         stopped, submitted = _course(read_journal(file))
-        return RunSummary(
+        return RunDetails(
             **entry,
             path=str(path),
             size_bytes=path.stat().st_size,
@@ -97,7 +97,7 @@ def summarise_sealed(path: Path) -> RunSummary:
         )
 
 
-def summarise_unfinished(folder: Path) -> RunSummary:
+def summarise_unfinished(folder: Path) -> RunDetails:
     """Summarise a run that has no archive yet, from its parts and its journal.
 
     Raises:
@@ -115,7 +115,7 @@ def summarise_unfinished(folder: Path) -> RunSummary:
     ledger = read_ledger(folder)
     if ledger.plan is not None:
         known |= {"jobs": ledger.num_partitions, "jobs_done": len(ledger.done)}
-    return RunSummary(
+    return RunDetails(
         status="unfinished",
         path=str(folder),
         problem=_why_unfinished(ledger),

@@ -15,7 +15,7 @@ from qexp.text import parse_time
 if TYPE_CHECKING:
     from qexp.archive.jobs import JobRecord
     from qexp.archive.read import Archive
-    from qexp.listing.summary import RunSummary
+    from qexp.listing.summary import RunDetails
 
 MAX_DRAWN = 240
 _MAX_LISTED = 250
@@ -38,7 +38,7 @@ class Bar(NamedTuple):
     is_failed: bool
 
 
-def execution_section(archive: Archive, summary: RunSummary) -> dict[str, Any]:
+def execution_section(archive: Archive, summary: RunDetails) -> dict[str, Any]:
     """Draw and list the jobs of a run, of which there is at least one."""
     jobs = listed = summary.jobs_run
     timed = [job for job in jobs if parse_time(job.created) and parse_time(job.finished)]
@@ -54,7 +54,7 @@ def execution_section(archive: Archive, summary: RunSummary) -> dict[str, Any]:
     }
 
 
-def _usage(summary: RunSummary) -> Figure:
+def _usage(summary: RunDetails) -> Figure:
     predicted_s, charged_s = summary.predicted_qpu_s, summary.usage_s or 0.0
     caption = f"Predicted {duration(predicted_s) or UNKNOWN} in all, charged {duration(charged_s)}"
     if predicted_s and not summary.is_simulated:

@@ -22,7 +22,7 @@ from qexp.archive.verify import require_intact
 from qexp.errors import ArchiveError, ConfigError
 from qexp.listing.find import find_runs
 from qexp.listing.read import summarise_sealed
-from qexp.listing.summary import RunSummary
+from qexp.listing.summary import RunDetails
 from qexp.report import PAGE_NAME
 from qexp.report.figures.charts import NUM_COLOURS, Spot, draw_spots, extent
 from qexp.report.figures.plot import Axis, Plot
@@ -47,7 +47,7 @@ class SweptRun:
     """One run of a sweep with its results; of a run that cannot be read, only the problem."""
 
     folder: Path
-    summary: RunSummary
+    summary: RunDetails
     workloads: tuple[WorkloadResults, ...] = ()
 
     def value(self, key: str) -> str:
@@ -139,7 +139,7 @@ def _read(folder: Path, max_pubs: int) -> SweptRun:
 
 def _unreadable(folder: Path, problem: str) -> SweptRun:
     name = folder.absolute().name
-    return SweptRun(folder, RunSummary("unreadable", name, problem=one_line(problem)))
+    return SweptRun(folder, RunDetails("unreadable", name, problem=one_line(problem)))
 
 
 def _override(text: str) -> tuple[str, str]:

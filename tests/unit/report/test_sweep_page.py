@@ -13,7 +13,7 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qexp.archive.digests import write_file_digest
 from qexp.archive.writer import RunStore
 from qexp.errors import ConfigError
-from qexp.listing.summary import RunSummary
+from qexp.listing.summary import RunDetails
 from qexp.report.sweep_page import SweptRun, read_sweep, swept_keys
 from qexp.report.write import write_report
 from tests.archives import (
@@ -54,7 +54,7 @@ def test_what_differs_is_swept_and_derived_seeds_are_not(sweep: Path):
 
 def test_a_sweep_of_seeds_is_one():
     points = [
-        SweptRun(Path(), RunSummary("complete", str(k), overrides=[f"seed={k}"])) for k in range(2)
+        SweptRun(Path(), RunDetails("complete", str(k), overrides=[f"seed={k}"])) for k in range(2)
     ]
     assert swept_keys(points) == ("seed",)
 
