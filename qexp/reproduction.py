@@ -228,8 +228,8 @@ def _current_text(name: str, trust: Sequence[str]) -> str | None:
     if not name.endswith(".py") or not any(a.startswith(b) or b.startswith(a) for a, b in pairs):
         return None
     try:
-        found = find_spec(module)
-        return Path(found.origin).read_text("utf-8") if found and found.origin else None
+        spec = find_spec(module)
+        return Path(spec.origin).read_text("utf-8") if spec and spec.origin else None
     except (ImportError, OSError, ValueError):
         return None
 
@@ -293,20 +293,20 @@ def new_folder(spec: RunSpec, into: str | None) -> Path:
     return folder
 
 
-def reproduction_verdict(found: Comparison) -> str:
+def reproduction_verdict(comparison: Comparison) -> str:
     """Return the outcome of a reproduction.
 
     Args:
-        found: The archive compared with the archive of the new run.
+        comparison: The archive compared with the archive of the new run.
 
     Raises:
         NotReproducedError: The data differ, or not all of them could be compared.
     """
-    data, missing = found.data, found.a.num_results - found.data.num_common
+    data, missing = comparison.data, comparison.a.num_results - comparison.data.num_common
     if missing:
         raise NotReproducedError(
-            f"not reproduced: for {missing} of {found.a.num_results} PUBs the new run has another "
-            f"circuit or no result; other software or another generator may be the reason; "
+            f"not reproduced: for {missing} of {comparison.a.num_results} PUBs the new run has "
+            f"another circuit or no result; other software or another generator may be the reason; "
             f"{_USE_ARCHIVED}"
         )
     if data.verdict == "identical":
@@ -321,5 +321,5 @@ def reproduction_verdict(found: Comparison) -> str:
         )
     raise NotReproducedError(
         f"not reproduced: the data are not compatible (level {data.alpha:g}); to see all of it: "
-        f"python -m qexp diff {found.a.path} {found.b.path}"
+        f"python -m qexp diff {comparison.a.path} {comparison.b.path}"
     )

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qexp.archive.read import Archive
 from qexp.compare.homogeneity import (
@@ -22,7 +23,6 @@ from qexp.compare.homogeneity import (
 from qexp.compare.model import DataComparison, PubComparison, Verdict
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from qiskit.primitives import PubResult
 
 _Data = Mapping[str, Any]
@@ -56,20 +56,20 @@ def compare_data(
             for pub in common
         ]
     tests = [TestResult(p.chi2, p.dof, p.p_value) for p in pubs if p.p_value is not None]
-    joint = jointly(tests)
-    adjusted = iter(joint.p_adjusted)
+    p_value, p_adjusted = jointly(tests)
+    adjusted = iter(p_adjusted)
     pubs = [p if p.p_value is None else replace(p, p_adjusted=next(adjusted)) for p in pubs]
     verdict: Verdict = "compatible"
     if not pubs:
         verdict = "identical" if common else "untested"
-    elif tests and joint.p_value <= alpha:
+    elif tests and p_value <= alpha:
         verdict = "different"
     elif any(pub.problem and not pub.identical for pub in pubs):
         verdict = "untested"
     return DataComparison(
         verdict=verdict,
         alpha=alpha,
-        p_value=joint.p_value if tests else None,
+        p_value=p_value if tests else None,
         num_common=len(common),
         num_identical=num_identical,
         num_tested=len(tests),

@@ -29,17 +29,17 @@ _MOST_MOVED: Final = 8
 _SAME_SOFTWARE: Final = "the same Python, platform, packages and repository"
 
 
-def as_json(found: Comparison) -> str:
+def as_json(result: Comparison) -> str:
     """Return the comparison, with the properties that are derived from it, as a JSON document."""
     from qexp.core.jsonable import dumps
 
-    plain = json.loads(dumps(found, redactor()))
-    plain["differs"] = found.differs
-    plain["data"]["num_different"] = len(found.data.different)
-    plain["data"]["num_untested"] = len(found.data.untested)
-    for item, moved in zip(plain["calibration"]["moved"], found.calibration.moved, strict=True):
+    plain = json.loads(dumps(result, redactor()))
+    plain["differs"] = result.differs
+    plain["data"]["num_different"] = len(result.data.different)
+    plain["data"]["num_untested"] = len(result.data.untested)
+    for item, moved in zip(plain["calibration"]["moved"], result.calibration.moved, strict=True):
         item["ratio"] = moved.ratio if math.isfinite(moved.ratio) else None
-    for item, match in zip(plain["circuits"], found.circuits, strict=True):
+    for item, match in zip(plain["circuits"], result.circuits, strict=True):
         item["moved"] = [list(pair) for pair in match.moved]
     return json.dumps(plain, indent=2)
 
@@ -60,32 +60,32 @@ class Printer:
         self._top = top
         self._redact = redactor()
 
-    def comparison(self, found: Comparison) -> None:
+    def comparison(self, result: Comparison) -> None:
         """Print all sections."""
-        for name, side in (("A", found.a), ("B", found.b)):
+        for name, side in (("A", result.a), ("B", result.b)):
             part = "" if side.num_results == side.num_pubs else f"{side.num_results} of "
             pubs = f"{part}{_counted(side.num_pubs, 'PUB')}"
             self.line(f"{name}  {side.run_id}  {side.experiment}, {side.status}, {pubs}")
             self.line(f"   {side.backend}, engine {side.engine}, seed {side.seed}")
         self.line("")
-        self._changes("run", "same experiment, status, engine, backend and seed", found.run)
-        self._changes("config", "the same", found.config)
-        self.circuits(found)
-        self._changes("software", _SAME_SOFTWARE, found.software)
-        self._calibration(found.calibration)
-        self.data(found.data)
+        self._changes("run", "same experiment, status, engine, backend and seed", result.run)
+        self._changes("config", "the same", result.config)
+        self.circuits(result)
+        self._changes("software", _SAME_SOFTWARE, result.software)
+        self._calibration(result.calibration)
+        self.data(result.data)
 
-    def circuits(self, found: Comparison) -> None:
+    def circuits(self, result: Comparison) -> None:
         """Print which PUBs both runs have."""
-        common = _counted(sum(len(match.pairs) for match in found.circuits), "PUB")
-        if found.same_circuits:
+        common = _counted(sum(len(match.pairs) for match in result.circuits), "PUB")
+        if result.same_circuits:
             self._section("circuits", f"the same, {common}")
             return
         self._section("circuits", f"{common} in common")
-        for side, names in (("A", found.workloads_only_a), ("B", found.workloads_only_b)):
+        for side, names in (("A", result.workloads_only_a), ("B", result.workloads_only_b)):
             if names:
                 self.line(f"  workloads that only {side} has: {', '.join(names)}")
-        for match in found.circuits:
+        for match in result.circuits:
             for text in _match_lines(match):
                 self.line(f"  {match.workload}: {text}")
 
@@ -97,21 +97,21 @@ class Printer:
             count = len(changes) - len(kept)
             self.line(f"  packages that were not installed then: {count}")
 
-    def data(self, found: DataComparison) -> None:
+    def data(self, result: DataComparison) -> None:
         """Print the verdict, and the PUBs that differ most."""
-        self._section("data", data_verdict(found))
-        others = [pub for pub in found.pubs if not pub.same_isa]
-        if found.verdict == "different" and others:
-            apart = sum(pub.same_isa for pub in found.different)
+        self._section("data", data_verdict(result))
+        others = [pub for pub in result.pubs if not pub.same_isa]
+        if result.verdict == "different" and others:
+            apart = sum(pub.same_isa for pub in result.different)
             self.line(
                 f"  {len(others)} of them were transpiled to other circuits, with other noise; of "
-                f"the {len(found.pubs) - len(others)} that were not, {apart} differ by themselves"
+                f"the {len(result.pubs) - len(others)} that were not, {apart} differ by themselves"
             )
-        rows = [_pub_row(pub) for pub in sorted(found.pubs, key=_likeness)[: self._top]]
+        rows = [_pub_row(pub) for pub in sorted(result.pubs, key=_likeness)[: self._top]]
         if rows:
             columns = ("PUB", "distance", "by chance", "Hellinger", "largest z", "p", "adjusted p")
             self._table(columns, rows, num_left=1)
-            self._more(len(found.pubs), "PUBs, those that differ most first")
+            self._more(len(result.pubs), "PUBs, those that differ most first")
 
     def line(self, text: str) -> None:
         """Print one line without secrets and terminal escapes; a long one is folded."""
@@ -145,34 +145,36 @@ class Printer:
         ]
         self._table(("", *sides), rows, num_left=3)
 
-    def _calibration(self, found: Calibration) -> None:
-        if not found.known_a or not found.known_b:
-            lacking = [n for n, known in (("A", found.known_a), ("B", found.known_b)) if not known]
+    def _calibration(self, result: Calibration) -> None:
+        if not result.known_a or not result.known_b:
+            lacking = [
+                n for n, known in (("A", result.known_a), ("B", result.known_b)) if not known
+            ]
             self._section("calibration", f"{' and '.join(lacking)} has none recorded")
             return
-        if found.is_same:
+        if result.is_same:
             self._section("calibration", "the same")
             return
         summary = "of different devices, so that only medians are compared"
-        if found.same_device:
-            alone = sum(q.num_a + q.num_b - 2 * q.num_common for q in found.quantities)
+        if result.same_device:
+            alone = sum(q.num_a + q.num_b - 2 * q.num_common for q in result.quantities)
             only = f", {alone} in one run only" if alone else ""
-            summary = f"{_counted(len(found.moved), 'value')} differ{only}"
-        self._section("calibration", f"{summary} (A {found.date_a}, B {found.date_b})")
+            summary = f"{_counted(len(result.moved), 'value')} differ{only}"
+        self._section("calibration", f"{summary} (A {result.date_a}, B {result.date_b})")
         rows = [
             (
                 f"median {q.quantity}",
-                f"{q.num_changed} of {q.num_common} differ" if found.same_device else "",
+                f"{q.num_changed} of {q.num_common} differ" if result.same_device else "",
                 *_values(q.median_a, q.median_b, q.unit),
             )
-            for q in found.quantities
+            for q in result.quantities
         ]
         rows += [
             (moved.quantity, moved.where, *_values(moved.a, moved.b, moved.unit))
-            for moved in found.moved[: self._top]
+            for moved in result.moved[: self._top]
         ]
         self._table(("", "where", "A", "B", "B/A"), rows, num_left=2)
-        self._more(len(found.moved), "values, those that moved most first")
+        self._more(len(result.moved), "values, those that moved most first")
 
     def _more(self, count: int, what: str) -> None:
         if count > self._top:

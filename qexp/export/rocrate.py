@@ -79,8 +79,8 @@ def write(run: Archive, target: Path, metadata: Mapping[str, Any]) -> list[str]:
     """
     from rocrate.rocrate import ROCrate
 
-    known = combine_metadata(run.metadata, metadata)
-    if not known.license:
+    about = combine_metadata(run.metadata, metadata)
+    if not about.license:
         raise ConfigError(
             "an RO-Crate needs a licence and the archive has none: add --set license=CC-BY-4.0 "
             "(any SPDX identifier or web address), or set metadata.license before the next run"
@@ -93,8 +93,8 @@ def write(run: Archive, target: Path, metadata: Mapping[str, Any]) -> list[str]:
     companions, left_out = _find_companions(run)
     for path, title in companions.items():
         _add_file(crate, path, path.relative_to(run.path.parent).as_posix(), title)
-    people = [_add_creator(crate, number, one) for number, one in enumerate(known.creators)]
-    _describe_root(crate, run, known, people)
+    people = [_add_creator(crate, number, one) for number, one in enumerate(about.creators)]
+    _describe_root(crate, run, about, people)
     crate.root_dataset["mentions"] = _add_action(crate, run, people, inputs, result)
     if target.name.lower().endswith(".zip.tmp"):
         with target.open("wb") as stream:
@@ -102,7 +102,7 @@ def write(run: Archive, target: Path, metadata: Mapping[str, Any]) -> list[str]:
     else:
         crate.write(target)
     note = [f"left out of the crate: {', '.join(left_out)}"] if left_out else []
-    return [*note, *_missing(known)]
+    return [*note, *_missing(about)]
 
 
 def combine_metadata(archived: Mapping[str, Any], at_export: Mapping[str, Any]) -> MetadataNode:
@@ -159,18 +159,18 @@ def _reason_to_leave_out(path: Path, run: Archive) -> str:
     return "" if attributes.get("data_sha256") == run.data_sha256 else "of other data"
 
 
-def _missing(known: MetadataNode) -> list[str]:
+def _missing(about: MetadataNode) -> list[str]:
     """Return a line with the metadata that RO-Crate recommends and that are missing, if any are."""
     fields = ("affiliation", "affiliation_url", "orcid")
     is_missing = {
-        "creators": not known.creators,
+        "creators": not about.creators,
         **{
-            f"creators[].{field}": any(not getattr(one, field) for one in known.creators)
+            f"creators[].{field}": any(not getattr(one, field) for one in about.creators)
             for field in fields
         },
-        "publisher": not known.publisher,
-        "publisher.url": known.publisher and not known.publisher.url,
-        "funding[].funder_url": any(not one.funder_url for one in known.funding),
+        "publisher": not about.publisher,
+        "publisher.url": about.publisher and not about.publisher.url,
+        "funding[].funder_url": any(not one.funder_url for one in about.funding),
     }
     missing = [name for name, applies in is_missing.items() if applies]
     if not missing:
@@ -195,13 +195,10 @@ def _add_sources(crate: ROCrate, run: Archive) -> Iterator[Entity]:
 
 def _add_file(crate: ROCrate, source: Path | str, name: str, title: str) -> Entity:
     """Add a file, given by its path or its text, under a name in the crate."""
-    if isinstance(source, Path):
-        with source.open("rb") as stream:
-            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-        size_bytes = source.stat().st_size
-    else:
-        raw = source.encode("utf-8", "backslashreplace")
-        sha256, size_bytes = hashlib.sha256(raw).hexdigest(), len(raw)
+    text = b"" if isinstance(source, Path) else source.encode("utf-8", "backslashreplace")
+    with source.open("rb") if isinstance(source, Path) else io.BytesIO(text) as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        size_bytes = stream.seek(0, io.SEEK_END)
     kind = _TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0]
     properties = {
         "name": title,
@@ -209,24 +206,24 @@ def _add_file(crate: ROCrate, source: Path | str, name: str, title: str) -> Enti
         "contentSize": str(size_bytes),
         "sha256": sha256,
     }
-    content = source if isinstance(source, Path) else io.BytesIO(raw)
+    content = source if isinstance(source, Path) else io.BytesIO(text)
     return crate.add_file(content, name, properties=properties)
 
 
-def _describe_root(crate: ROCrate, run: Archive, known: MetadataNode, people: list[Entity]) -> None:
-    grants = [_add_grant(crate, number, one) for number, one in enumerate(known.funding)]
-    earlier, publisher = run.metadata.get("reproduces"), known.publisher
+def _describe_root(crate: ROCrate, run: Archive, about: MetadataNode, people: list[Entity]) -> None:
+    grants = [_add_grant(crate, number, one) for number, one in enumerate(about.funding)]
+    publisher = about.publisher
     _describe(
         crate.root_dataset,
         conformsTo=_add(crate, _PROFILE, "CreativeWork", "Process Run Crate", version="0.5"),
-        name=known.title or f"Run {run.run_id} of {run.experiment}",
-        description=known.description or _sentence(run),
+        name=about.title or f"Run {run.run_id} of {run.experiment}",
+        description=about.description or _sentence(run),
         datePublished=datetime.now(UTC).isoformat(timespec="seconds"),
         dateCreated=_time(run.created),
         identifier=run.run_id,
-        license=_add_license(crate, known.license or ""),
-        isBasedOn=_add_earlier(crate, earlier) if earlier else None,
-        keywords=", ".join(known.keywords) or None,
+        license=_add_license(crate, about.license or ""),
+        isBasedOn=_add_earlier(crate, run.metadata.get("reproduces")),
+        keywords=", ".join(about.keywords) or None,
         author=people,
         publisher=_add_organisation(crate, publisher.name, publisher.url) if publisher else None,
         funding=grants,
@@ -234,8 +231,10 @@ def _describe_root(crate: ROCrate, run: Archive, known: MetadataNode, people: li
     )
 
 
-def _add_earlier(crate: ROCrate, earlier: Mapping[str, Any]) -> Entity:
-    """Add the run that this one repeats."""
+def _add_earlier(crate: ROCrate, earlier: Mapping[str, Any] | None) -> Entity:
+    """Add the run that this one repeats, if it repeats one."""
+    if not earlier:
+        return None
     run_id, circuits = earlier.get("run_id"), earlier.get("circuits")
     return _add(
         crate,

@@ -99,7 +99,8 @@ def write_parquet(run: Archive, folder: Path) -> list[str]:
         from pyarrow import parquet
     except ImportError:
         raise ConfigError(
-            "Parquet needs pyarrow: python -m pip install 'qexp[parquet]'; --to csv needs nothing"
+            "--to parquet needs pyarrow: python -m pip install 'qexp[parquet]'; "
+            "--to csv needs nothing"
         ) from None
 
     types = {str: pa.string(), int: pa.int64(), float: pa.float64()}

@@ -13,8 +13,6 @@ PACKAGE = Path(__file__).parents[2] / "qexp"
 NOT_YET = frozenset(
     [
         "engines",
-        "export",
-        "report",
         "simulator",
     ]
 )

@@ -49,25 +49,15 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Gate:
-    """One instruction as drawn.
+    """One instruction as drawn."""
 
-    Attributes:
-        rows: Rows of the qubits it acts on, in the order of its operands.
-        kind: `"box"`, `"x"`, `"dot"`, `"swap"`, `"measure"`, `"barrier"`.
-        tip: All of it.
-        name: Text in the box.
-        values: Second line in the box.
-        controls: For each of the first rows that are controls, whether it is open.
-        target: For a measurement the classical bit.
-    """
-
-    rows: tuple[int, ...]
-    kind: str
+    rows: tuple[int, ...]  # of the qubits it acts on, in the order of its operands
+    kind: str  # "box", "x", "dot", "swap", "measure" or "barrier"
     tip: str
-    name: str = ""
-    values: str = ""
-    controls: tuple[bool, ...] = ()
-    target: str = ""
+    name: str = ""  # text in the box
+    values: str = ""  # second line in the box
+    controls: tuple[bool, ...] = ()  # True for an open one; they are the first rows
+    target: str = ""  # classical bit of a measurement
 
     @property
     def width(self) -> float:
@@ -119,7 +109,7 @@ def draw_circuit(circuit: QuantumCircuit, label: str) -> tuple[Drawing, str]:
 
 
 def _gates(circuit: QuantumCircuit) -> tuple[list[Gate], list[str], list[str]]:
-    """The gates, the names of the rows, and what was left out."""
+    """Return the gates, the names of the rows, and notes on what was left out."""
     notes = []
     data = circuit.data[:MAX_INSTRUCTIONS]
     position = {qubit: k for k, qubit in enumerate(circuit.qubits)}
@@ -187,7 +177,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _layers(gates: Sequence[Gate], num_rows: int) -> list[Layer]:
-    """As far left as the rows that each gate spans allow."""
+    """Put each gate as far left as the rows that it spans allow."""
     layers: list[Layer] = []
     reached = [0] * num_rows
     for gate in gates:

@@ -24,21 +24,13 @@ Tick = tuple[float, str]
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis.
+    """One axis."""
 
-    Attributes:
-        label: Quantity with its unit.
-        low: Value at the left or bottom end.
-        high: Value at the other end; it may be the smaller one.
-        is_log: Whether it is logarithmic.
-        ticks: Values and texts of its ticks; None for round numbers.
-    """
-
-    label: str
-    low: float
-    high: float
+    label: str  # quantity with its unit
+    low: float  # value at the left or bottom end
+    high: float  # value at the other end; it may be the smaller one
     is_log: bool = False
-    ticks: Sequence[Tick] | None = None
+    ticks: Sequence[Tick] | None = None  # values and texts; None for round numbers
 
     @classmethod
     def around(
