@@ -22,17 +22,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Outcome of an analysis.
-
-    Attributes:
-        name: Name of the analysis.
-        summary: Its result on one line; `""` where the analysis gives none.
-        path: File of its result, None where the analysis returned none.
-    """
+    """Outcome of an analysis."""
 
     name: str
-    summary: str
-    path: Path | None
+    summary: str  # its result on one line; "" where the analysis gives none
+    path: Path | None  # file of its result, None where the analysis returned none
 
 
 def evaluate(spec: AnalysisSpec, run: Archive) -> Evaluated:

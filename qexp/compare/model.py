@@ -47,24 +47,18 @@ class Change:
 class WorkloadMatch:
     """PUBs of a workload that both runs have: same circuit as generated, parameters, observables.
 
-    Attributes:
-        pairs: Index in A and index in B of every PUB that both have.
-        only_a: Indices of the PUBs that only A has.
-        only_b: Indices of the PUBs that only B has.
-        other_isa: Index in A of those in `pairs` that were transpiled to another circuit.
-        other_target: Index in A of those in `pairs` with other shots or another precision.
-        reasons: For an index in `only_a` and `only_b`, what differs: `"circuit"`, `"parameters"`,
-            `"observables"`, `"kind"`.
+    PUBs are given by their indices: in A for `other_isa` and `other_target`.
     """
 
     workload: str
     num_a: int
     num_b: int
-    pairs: tuple[tuple[int, int], ...]
+    pairs: tuple[tuple[int, int], ...]  # index in A and in B of every PUB that both have
     only_a: tuple[int, ...]
     only_b: tuple[int, ...]
-    other_isa: tuple[int, ...]
-    other_target: tuple[int, ...]
+    other_isa: tuple[int, ...]  # of `pairs`, transpiled to another circuit
+    other_target: tuple[int, ...]  # of `pairs`, with other shots or another precision
+    #: Index in `only_a` and `only_b` -> "circuit", "parameters", "observables", "kind" that differ.
     reasons: dict[int, tuple[str, ...]]
 
     @property
@@ -134,69 +128,40 @@ class Calibration:
 
 @dataclass(frozen=True)
 class PubComparison:
-    """Data of one PUB in both runs.
-
-    Attributes:
-        a: Its index in A.
-        b: Its index in B.
-        kind: `"sampler"` or `"estimator"`.
-        identical: True if the data are bit-identical.
-        same_isa: True if the ISA circuits are the same, too; if not, their noise may differ.
-        num_points: Number of distributions, or of expectation values.
-        total_variation: Largest over its points; None for an estimator.
-        expected_total_variation: Its approximate value by chance, at the same point.
-        hellinger: Hellinger distance, largest over its points; None for an estimator.
-        max_difference: Largest abs difference of expectation values; None for a sampler.
-        max_z: Largest abs difference in units of its standard error; None for a sampler.
-        chi2: Statistic of the test, with `dof` degrees of freedom.
-        p_value: P-value of the test of this PUB alone; None without a test.
-        p_adjusted: P-value corrected for the number of PUBs; to be compared with `alpha`.
-        problem: Reason why there is no test, `""` if there is one.
-    """
+    """Data of one PUB in both runs; distances are the largest over its points."""
 
     workload: str
-    a: int
-    b: int
-    kind: str
-    identical: bool
-    same_isa: bool
-    num_points: int = 0
-    total_variation: float | None = None
-    expected_total_variation: float | None = None
-    hellinger: float | None = None
-    max_difference: float | None = None
-    max_z: float | None = None
-    chi2: float = 0.0
-    dof: int = 0
-    p_value: float | None = None
-    p_adjusted: float | None = None
-    problem: str = ""
+    a: int  # its index in A
+    b: int  # its index in B
+    kind: str  # "sampler" or "estimator"
+    identical: bool  # bit by bit
+    same_isa: bool  # if the ISA circuits differ, so may their noise
+    num_points: int = 0  # distributions, or expectation values
+    total_variation: float | None = None  # None for an estimator, as the next two
+    expected_total_variation: float | None = None  # approximate, by chance, at the same point
+    hellinger: float | None = None  # Hellinger distance
+    max_difference: float | None = None  # of expectation values; None for a sampler
+    max_z: float | None = None  # the same in units of its standard error
+    chi2: float = 0.0  # statistic of the test
+    dof: int = 0  # its degrees of freedom
+    p_value: float | None = None  # of the test of this PUB alone; None without a test
+    p_adjusted: float | None = None  # corrected for the number of PUBs; to compare with `alpha`
+    problem: str = ""  # reason why there is no test
 
 
 @dataclass(frozen=True)
 class DataComparison:
-    """Data of both runs, as far as they are of the same PUBs.
-
-    Attributes:
-        alpha: Level of the verdict: the largest probability of `"different"` where nothing differs.
-        p_value: P-value of all PUBs together; None where nothing was tested.
-        num_common: Number of PUBs of which both runs have a result.
-        num_identical: Number of these that are bit-identical.
-        num_tested: Number of these that were tested.
-        is_whole: True if these are all PUBs with a result of both runs.
-        same_digest: True if `data_sha256` of both runs is equal.
-        pubs: One per PUB that was tested or could not be; empty where all are bit-identical.
-    """
+    """Data of both runs, as far as they are of the same PUBs."""
 
     verdict: Verdict
-    alpha: float
-    p_value: float | None
-    num_common: int
-    num_identical: int
+    alpha: float  # largest probability of the verdict "different" where nothing differs
+    p_value: float | None  # of all PUBs together; None where nothing was tested
+    num_common: int  # PUBs of which both runs have a result
+    num_identical: int  # those of them that are bit-identical
     num_tested: int
-    is_whole: bool
-    same_digest: bool
-    pubs: tuple[PubComparison, ...] = ()
+    is_whole: bool  # they are all PUBs with a result of both runs
+    same_digest: bool  # `data_sha256` of both runs is equal
+    pubs: tuple[PubComparison, ...] = ()  # empty where all are bit-identical
 
     @property
     def different(self) -> tuple[PubComparison, ...]:

@@ -13,18 +13,11 @@ from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
 
 @dataclass(frozen=True)
 class RunPath:
-    """Place of a run.
+    """Place of a run."""
 
-    Attributes:
-        path: `run.h5`, or the folder of a run that has none yet.
-        signature: Sizes and times of the files that decide what the run is: as long as it is the
-            same, so is the run.
-        size_bytes: Size of the archive, or None.
-    """
-
-    path: Path
-    signature: str
-    size_bytes: int | None = None
+    path: Path  # `run.h5`, or the folder of a run that has none yet
+    signature: str  # sizes and times of its files: the run is the same as long as they are
+    size_bytes: int | None = None  # of the archive
 
     @property
     def folder(self) -> Path:
@@ -44,12 +37,8 @@ def find_runs(root: Path) -> Iterator[RunPath]:
     if root.is_file():
         yield _run_path(root, root)
         return
-    closed: list[RunPath] = []
-
-    def note(error: OSError) -> None:
-        closed.append(RunPath(Path(error.filename), "-"))
-
-    for name, folders, files in os.walk(root, onerror=note):
+    errors: list[OSError] = []
+    for name, folders, files in os.walk(root, onerror=errors.append):
         folder = Path(name)
         if ARCHIVE_NAME in files:
             run = _run_path(folder / ARCHIVE_NAME, folder / ARCHIVE_NAME)
@@ -61,7 +50,7 @@ def find_runs(root: Path) -> Iterator[RunPath]:
             continue
         folders.clear()
         yield run
-    yield from closed
+    yield from (RunPath(Path(error.filename), "-") for error in errors)
 
 
 def _run_path(path: Path, *deciding: Path) -> RunPath:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from qexp.report.figures.plot import WIDE, WIDE_TEXT
 from qexp.report.figures.svg import Drawing, Position
-from qexp.report.text import is_finite, microseconds, percent
+from qexp.report.text import finite, microseconds, percent
 
 NUM_COLOURS = 9
 _MARGIN = 20.0
@@ -87,7 +87,7 @@ def _read_device(backend: Mapping[str, Any]) -> Device:
     """Read target and calibration of a backend; values that are not finite are left out."""
     device = Device(int(backend["num_qubits"]))
     for item in (backend.get("target") or {}).get("instructions") or ():
-        qubits, error = tuple(item.get("qubits") or ()), _finite(item.get("error"))
+        qubits, error = tuple(item.get("qubits") or ()), finite(item.get("error"))
         if not qubits or not all(0 <= qubit < device.num_qubits for qubit in qubits):
             continue
         if len(qubits) == 2:
@@ -101,7 +101,7 @@ def _read_device(backend: Mapping[str, Any]) -> Device:
             device.single[qubits[0]] = min(error, device.single.get(qubits[0], error))
     for qubit, values in enumerate((backend.get("properties") or {}).get("qubits") or ()):
         for item in values:
-            factor, value = _UNITS_S.get(str(item.get("unit"))), _finite(item.get("value"))
+            factor, value = _UNITS_S.get(str(item.get("unit"))), finite(item.get("value"))
             times_s = {"T1": device.t1_s, "T2": device.t2_s}.get(str(item.get("name")))
             if times_s is not None and factor is not None and value is not None:
                 times_s[qubit] = value * factor
@@ -125,10 +125,6 @@ def _calibration(
             chosen = [values[key] for key in marked if key in values]
             middle = show(median(chosen)) if chosen else ""
             yield [name, show(min(known)), show(median(known)), show(max(known)), middle]
-
-
-def _finite(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and is_finite(value) else None
 
 
 def coupling_map(

@@ -27,7 +27,7 @@ from qexp.report import PAGE_NAME
 from qexp.report.figures.charts import NUM_COLOURS, Spot, draw_spots, extent
 from qexp.report.figures.plot import Axis, Plot
 from qexp.report.figures.svg import Figure
-from qexp.report.text import is_finite, left_out, number, plural
+from qexp.report.text import finite, is_finite, left_out, number, plural
 from qexp.report.workload_results import MAX_PUBS, WorkloadResults, read_workload
 from qexp.text import one_line
 
@@ -156,10 +156,9 @@ def _values(key: str, runs: Sequence[SweptRun]) -> list[str]:
 def _number(text: str) -> float | None:
     """Read a swept value that is a finite number, None for any other."""
     try:
-        value = float(text)
+        return finite(float(text))
     except ValueError:
         return None
-    return value if is_finite(value) else None
 
 
 class _KeyFigures:
@@ -231,9 +230,9 @@ class _KeyFigures:
         for runs in self._groups.values():
             spots = []
             for run in runs:
-                found, value = read(run), run.value(self._key)
-                if found is not None and all(map(is_finite, found)):
-                    y, low, high = found
+                middle, value = read(run), run.value(self._key)
+                if middle is not None and all(map(is_finite, middle)):
+                    y, low, high = middle
                     tip = f"{run.summary.run_id}, {self._key}={value}: {number(y)}"
                     error = (low, high) if high > low else None
                     spots.append(Spot(self._x_of[value], y, tip, error))

@@ -59,6 +59,11 @@ def is_finite(value: float) -> bool:
     return abs(value) < _LARGEST
 
 
+def finite(value: Any) -> float | None:
+    """Return a number that can be drawn as a float, None for anything else."""
+    return float(value) if isinstance(value, int | float) and is_finite(value) else None
+
+
 def number(value: float, digits: int = 3) -> str:
     """Format a number with some significant digits: `0.981`, `1,240`, `3.2e-05`, `−0.5`."""
     if not math.isfinite(value):

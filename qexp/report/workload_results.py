@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from qexp.analysis.pubs import joined_bits
 from qexp.archive.results import counts_of
-from qexp.report.text import is_finite, number
+from qexp.report.text import finite, is_finite, number
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -58,27 +58,16 @@ class SampledPoint(NamedTuple):
 
 @dataclass(frozen=True)
 class EstimatedPoint:
-    """One expectation value of a PUB.
-
-    Attributes:
-        pub: Index of the PUB.
-        label: Such as `PUB 12` or `PUB 0 [2, 1]`.
-        observable: Name of the observable, or its terms if it has none.
-        terms: Its Pauli strings and their weights.
-        ev: Measured value, finite.
-        std: Its standard error, NaN where the primitive gave none that is finite.
-        exact: Value of an ideal device, finite; None where it is not known.
-        setting: Value of the PUB's parameter, where it has just one that is finite.
-    """
+    """One expectation value of a PUB."""
 
     pub: int
-    label: str
-    observable: str
-    terms: str
-    ev: float
-    std: float
-    exact: float | None
-    setting: float | None = None
+    label: str  # such as "PUB 12" or "PUB 0 [2, 1]"
+    observable: str  # its name, or its terms if it has none
+    terms: str  # Pauli strings and their weights
+    ev: float  # as measured
+    std: float  # standard error, NaN where the primitive gave none that is finite
+    exact: float | None  # value of an ideal device, None where it is not known
+    setting: float | None = None  # value of the PUB's parameter, where it has just one
 
     @property
     def error_bar(self) -> tuple[float, float] | None:
@@ -243,8 +232,8 @@ def _estimated(
             observable,
             float(evs[point]),
             std if is_finite(std) else math.nan,
-            None if exact is None else _finite(exact[point]),
-            _finite(values[point][0]) if values.shape[-1] == 1 else None,
+            None if exact is None else finite(exact[point]),
+            finite(values[point][0]) if values.shape[-1] == 1 else None,
         )
 
 
@@ -301,7 +290,3 @@ def _format_terms(observable: str) -> str:
         texts.append(f"{'−' if weight < 0 else '+'} {size}{pauli}")
     joined = " ".join(texts)
     return joined[2:] if joined.startswith("+") else joined.replace("− ", "−", 1)
-
-
-def _finite(value: Any) -> float | None:
-    return float(value) if is_finite(value) else None

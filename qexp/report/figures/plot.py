@@ -137,7 +137,6 @@ class Plot:
         y_axis: The vertical axis.
         width: Natural width.
         height: Natural height.
-        left: Pixels left of the data; 0 makes room for the labels.
         right: Pixels right of the data.
         top: Pixels above the data.
         bottom: Pixels below the data.
@@ -152,7 +151,6 @@ class Plot:
         *,
         width: float = WIDTH,
         height: float = HEIGHT,
-        left: float = 0,
         right: float = 10,
         top: float = 12,
         bottom: float = 42,
@@ -165,7 +163,7 @@ class Plot:
         size = WIDE_TEXT if is_wide else 10.5
         y_ticks = y_axis.marked(int((self.base - top) / 32))
         widest = max((text_width(text, size) for _, text in y_ticks), default=0)
-        self.left = left or (20 if y_axis.label else 4) + widest + 8
+        self.left = (20 if y_axis.label else 4) + widest + 8
         x_ticks = x_axis.marked(int((self.right - self.left) / (80 if is_wide else 58)))
         self.drawing = Drawing(width, height, label, "plot wide" if is_wide else "plot")
         self._draw_axes(x_ticks, y_ticks, grid)
