@@ -87,16 +87,14 @@ def write_requirements(archive: Path, path: Path) -> None:
     try:
         with path.open("x", encoding="utf-8") as file:
             for line in lines:
-                file.write(f"{line if _is_installable(line) else f'# {printable(line)}'}\n")
+                # qexp itself may come from a repository, which no package index knows.
+                is_own = "qexp" in package_versions([line])
+                is_installable = _PINNED.fullmatch(line) and not is_own
+                file.write(f"{line if is_installable else f'# {printable(line)}'}\n")
     except FileExistsError:
         raise ConfigError(f"--requirements: {path} exists; name a new file") from None
     except OSError as error:
         raise ConfigError(f"--requirements: cannot write {path}: {error.strerror}") from None
-
-
-def _is_installable(distribution: str) -> bool:
-    # qexp itself may come from a repository, which no package index knows.
-    return bool(_PINNED.fullmatch(distribution)) and "qexp" not in package_versions([distribution])
 
 
 def reproduction_spec(
@@ -115,7 +113,7 @@ def reproduction_spec(
         archive: The archive's file.
         trust: Dotted prefixes of targets that the user allows besides qexp's own.
         circuits: Generate the circuits again, or take them from the archive.
-        submit: Whether time on a QPU may be spent.
+        submit: Allow a run that costs time on a QPU.
 
     Raises:
         ArchiveError: The archive cannot be read, or holds no data to compare with.
@@ -140,7 +138,7 @@ def reproduction_spec(
                 for each in workloads
             )
         reproduces = {"run_id": run.run_id, "data_sha256": run.data_sha256, "circuits": circuits}
-        # A choice by load could be another device today.
+        # A device chosen by load could be another one today.
         select = partial(_select_recorded, loaded.select_backend, str(run.backend["name"]))
         spec = replace(
             loaded,
@@ -186,7 +184,7 @@ def _load(run: Archive, trust: Sequence[str], circuits: Circuits) -> RunSpec:
         try:
             load(needs_circuits=False)
         except ConfigError:
-            # Archived circuits would be no way out.
+            # Archived circuits would not help.
             raise error from None
         where = ""
         if isinstance(error, UntrustedError):
@@ -223,7 +221,7 @@ def _current_sources(
 def _current_text(name: str, trust: Sequence[str]) -> str | None:
     """Return the text of a trusted module as it would be imported now; None for another file."""
     module = name.removesuffix(".py").replace("/", ".")
-    # Either may be within the other: a package may be trusted, or one function.
+    # The trusted prefix may be a package above the module, or a function in it.
     pairs = [(f"{module}.", f"{prefix.rstrip('.')}.") for prefix in trust]
     if not name.endswith(".py") or not any(a.startswith(b) or b.startswith(a) for a, b in pairs):
         return None

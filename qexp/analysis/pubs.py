@@ -42,7 +42,7 @@ class MeasuredPub:
 
     @property
     def place(self) -> tuple[str, int]:
-        """Workload and index: keep these rather than the PUB, which holds its data."""
+        """Workload and index; kept instead of the PUB, which would hold its data in memory."""
         return self.workload, self.index
 
     @property

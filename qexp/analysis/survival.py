@@ -96,7 +96,7 @@ def fit(layers: Reals, mean: Reals, error: Reals, num_qubits: int, floor: Floor)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", OptimizeWarning)
-            # Not p > 1: nothing gets better with more layers.
+            # p is at most 1: nothing gets better with more layers.
             bounds = ([0.0] * number, [1.0, 1.5, 1.0][:number])
             values, covariance = curve_fit(
                 model, layers, mean, start[:number], error, absolute_sigma=True, bounds=bounds

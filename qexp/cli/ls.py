@@ -141,7 +141,10 @@ def _table(runs: RunTable) -> Iterator[str]:
     columns = list(zip(names, *rows, strict=True))
     widths = [min(_WIDEST, max(map(cell_len, column))) for column in columns]
     widths[-1] = 0
-    right = [name in _RIGHT or _is_numeric(cells) for name, *cells in columns]
+    right = [
+        name in _RIGHT or all(not cell or cell.lstrip("-")[:1].isdigit() for cell in cells[:50])
+        for name, *cells in columns
+    ]
     styles = _styles() if sys.stdout.isatty() else {}
     header = line(names)
     yield header
@@ -163,10 +166,6 @@ def _styles() -> dict[str, tuple[str, str]]:
         status: Style.parse(style).render("|").partition("|") for status, style in _STYLES.items()
     }
     return {status: (start, end) for status, (start, _, end) in marked.items()}
-
-
-def _is_numeric(cells: Sequence[str]) -> bool:
-    return all(cell == "" or cell.lstrip("-")[:1].isdigit() for cell in cells[:50])
 
 
 def _cells(run: RunEntry, root: Path, keys: Sequence[str]) -> list[str]:

@@ -51,7 +51,10 @@ def format_page(run: RunDetails, width: int, *, is_terminal: bool = False) -> st
     )
     page.print_identity(run)
     page.print_missing(run)
-    page.print_table("jobs", _JOB, _jobs(run), len(run.jobs_run), left=3)
+    # Failed ones first where not all are listed.
+    jobs = sorted(run.jobs_run, key=lambda job: job.state == "DONE")[:_MAX_JOBS]
+    jobs.sort(key=lambda job: job.index)
+    page.print_table("jobs", _JOB, jobs, len(run.jobs_run), left=3)
     page.print_table("jobs", _ATTEMPT, run.attempts[:_MAX_JOBS], len(run.attempts), left=0)
     page.print_lines("batch" if len(run.batches) == 1 else "batches", map(_batch, run.batches))
     calibrations = run.calibrations
@@ -88,14 +91,16 @@ class _Page:
             lines, folder = [run.problem or ""], path
         elif run.missing and run.status != "planned":
             lines = [f"stopped before its end: {run.stopped}"] if run.stopped else []
-            lines += map(_missing, run.missing[:_MAX_MISSING])
+            for one in run.missing[:_MAX_MISSING]:
+                job = f"job {one.job_id}: " if one.job_id else ""
+                lines.append(f"PUBs {_range(one)} of {one.workload}: {job}{one.reason}")
             lines += _more(len(run.missing) - _MAX_MISSING)
             folder = path.parent
         else:
             return
         self.print_lines("missing", lines)
         if run.can_resume:
-            # On one line however long, to be copied.
+            # On one line, however long, so that it can be copied.
             command = f"  to go on: python -m qexp resume {shlex.quote(str(folder))}"
             self._out.print(self._text(command), soft_wrap=True)
 
@@ -189,17 +194,6 @@ def _usage(run: RunDetails) -> str:
     charged = "none reported" if run.usage_s is None else format_duration(run.usage_s)
     predicted = run.predicted_qpu_s
     return charged + (f" (predicted {format_duration(predicted)} on a QPU)" if predicted else "")
-
-
-def _missing(missing: MissingPubs) -> str:
-    job = f"job {missing.job_id}: " if missing.job_id else ""
-    return f"PUBs {_range(missing)} of {missing.workload}: {job}{missing.reason}"
-
-
-def _jobs(run: RunDetails) -> list[JobRecord]:
-    """Return the jobs to list, failed ones first where not all are."""
-    listed = sorted(run.jobs_run, key=lambda job: job.state == "DONE")[:_MAX_JOBS]
-    return sorted(listed, key=lambda job: job.index)
 
 
 def _batch(batch: Mapping[str, Any]) -> str:

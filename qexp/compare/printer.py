@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, Any, Final
 
 from qexp.compare.model import (
     Calibration,
@@ -17,9 +17,6 @@ from qexp.compare.model import (
 )
 from qexp.redact import redactor
 from qexp.text import format_ranges, printable
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 WIDTH: Final = 80
 TOP: Final = 10
@@ -56,7 +53,7 @@ class Printer:
         from rich.console import Console
 
         width = None if out.isatty() else WIDTH
-        self._console: Console = Console(file=out, width=width, highlight=False, emoji=False)
+        self._console = Console(file=out, width=width, highlight=False, emoji=False)
         self._top = top
         self._redact = redactor()
 
@@ -199,7 +196,7 @@ class Printer:
     def _value(self, value: Any) -> str:
         from qexp.core.jsonable import dumps
 
-        # Before it is cut: the beginning of a secret would not be recognised.
+        # Redacted before it is cut: the beginning of a secret would not be recognised.
         text = self._redact(value if isinstance(value, str) and value else dumps(value))
         text = text.replace("\n", "\\n")
         return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."

@@ -99,7 +99,7 @@ def export(
         name: Name of the format, a key of `FORMATS`.
         output: File or folder to write; None: beside the archive, named after it.
         metadata: Keys of the config's `metadata` that replace those of the archive.
-        force: Whether an earlier export may be replaced.
+        force: Replace an earlier export.
 
     Raises:
         ConfigError: The format is unknown or takes no metadata, the metadata are wrong, the output

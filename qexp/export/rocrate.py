@@ -39,7 +39,7 @@ _TITLES: Final = {"run.log": "Log of the run", PAGE_NAME: "Report of the run"}
 _PROFILE: Final = "https://w3id.org/ro/wfrun/process/0.5"
 _SPDX: Final = re.compile(r"[A-Za-z0-9.+-]+")
 _PLAIN_PART: Final = re.compile(r"[\w-][\w.-]*", re.ASCII)
-#: Keys of the config that are no parameters of the run to a reader.
+#: Keys of the config that a reader would not take for parameters of the run.
 _NO_PARAMETERS: Final = {"limits", "metadata", "execution", "run_dir", "stop_after", "name"}
 _TYPES: Final = {
     ".h5": "application/x-hdf5",
@@ -54,7 +54,7 @@ _HOMES: Final = {
     "qiskit-ibm-runtime": "https://quantum.cloud.ibm.com/docs/api/qiskit-ibm-runtime",
 }
 _PYTHON: Final = "https://www.python.org"
-#: Leads nowhere (RFC 2606): used as long as the installed qexp does not declare a home page.
+#: Leads nowhere (RFC 2606); used if the installed qexp declares no home page.
 _NO_HOME: Final = "https://qexp.invalid"
 #: Characters of an identifier that are not quoted.
 _IRI: Final = ":/?#[]@!$&'()*+,;=%"

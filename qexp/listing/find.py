@@ -29,7 +29,7 @@ def find_runs(root: Path) -> Iterator[RunPath]:
     """Go through the runs below a folder; the folder itself may be one, or an archive.
 
     A folder is a run's if it holds `run.h5`, a journal or parts. Nothing below it is another run's.
-    Links to folders are not followed. A folder that cannot be listed may be one, and is yielded.
+    Links to folders are not followed. A folder that cannot be listed is yielded, as it may be one.
 
     Args:
         root: The folder, or the file of an archive.
@@ -60,7 +60,7 @@ def _run_path(path: Path, *deciding: Path) -> RunPath:
             stats.append(file.stat())
         except OSError:
             stats.append(None)
-    # The time of inode change tells where that of the content was set back.
+    # The inode's time changes even where the time of the content was set back.
     signatures = [f"{s.st_size}:{s.st_mtime_ns}:{s.st_ctime_ns}" if s else "-" for s in stats]
     size_bytes = stats[0].st_size if stats[0] and deciding == (path,) else None
     return RunPath(path, " ".join(signatures), size_bytes)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
 
 _READ: Final = "qexp.listing.read:read_entry"
-#: For one file. Reading takes some milliseconds, and the digest of 16 MiB some tens of them.
+#: For one file. Reading takes milliseconds, the digest of 16 MiB some tens of them.
 _TIME_LIMIT_S: Final = 20.0
 _MAX_READERS: Final = 4
 #: A process takes as long to start as some tens of archives take to be read.
@@ -154,7 +154,7 @@ def _read_all(runs: Sequence[RunPath], progress: Progress) -> dict[RunPath, dict
             try:
                 list(pool.map(work, range(readers)))
             except BaseException:
-                # Interrupted: the pool waits for its threads, which are to find nothing more.
+                # The pool waits for its threads: leave them nothing more to read.
                 list(waiting)
                 raise
     return entries

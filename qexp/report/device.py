@@ -55,7 +55,7 @@ class Device:
 
 
 def is_out_of_order(error: float) -> bool:
-    """Return whether an error is that of a coin, or of a gate that IBM marks by the error 1."""
+    """Return True for an error as of a coin toss, or of a gate that IBM marks as faulty by 1."""
     return error >= 0.5
 
 
@@ -222,7 +222,7 @@ def _by_distance(num_qubits: int, pairs: Collection[Pair]) -> NDArray[np.float64
     graph = rx.PyGraph()
     graph.add_nodes_from(range(num_qubits))
     graph.add_edges_from_no_data(list(pairs))
-    # From a circle, the solution would often be folded.
+    # Started from a circle, the layout would often be folded.
     sprung = rx.spring_layout(graph, num_iter=300, seed=1)
     start = {qubit: (sprung[qubit][0], sprung[qubit][1]) for qubit in range(num_qubits)}
     solved = rx.kamada_kawai_layout(graph, pos=start, max_outer=100 * num_qubits)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from qexp.archive.jobs import JobRecord
+from qexp.archive.read import Archive
+from qexp.listing.summary import RunDetails
 from qexp.report.figures.charts import Spot, draw_spots, extent
 from qexp.report.figures.plot import WIDE, WIDE_TEXT, Axis, Plot, whole_ticks
 from qexp.report.figures.svg import Drawing, Figure, text_width
 from qexp.report.text import UNKNOWN, cut_line, duration, is_finite, number, percent, plural
 from qexp.text import parse_time
-
-if TYPE_CHECKING:
-    from qexp.archive.jobs import JobRecord
-    from qexp.archive.read import Archive
-    from qexp.listing.summary import RunDetails
 
 MAX_DRAWN = 240
 _MAX_LISTED = 250

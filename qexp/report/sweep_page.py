@@ -132,7 +132,7 @@ def _read(folder: Path, max_pubs: int) -> SweptRun:
     except PermissionError:
         return _unreadable(folder, "no permission to read its folder")
     except ArchiveError as error:
-        # The page names no path of the machine it was made on.
+        # A page that is passed on must not name paths of this machine.
         problem = str(error).replace(f"{folder}/", "").replace(str(folder), folder.name)
         return _unreadable(folder, problem)
 

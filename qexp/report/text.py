@@ -9,14 +9,12 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from datetime import UTC
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from qexp.archive.jobs import JobRecord
+from qexp.archive.read import Archive
+from qexp.listing.summary import MissingPubs
 from qexp.text import format_duration, format_ranges, one_line, parse_time
-
-if TYPE_CHECKING:
-    from qexp.archive.jobs import JobRecord
-    from qexp.archive.read import Archive
-    from qexp.listing.summary import MissingPubs
 
 _CONTROL_PICTURES = 0x2400
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -55,7 +53,7 @@ def _visible_character(character: str) -> str:
 
 
 def is_finite(value: float) -> bool:
-    """Return whether a number can be drawn: it and sums with others like it are finite."""
+    """Return True if a number can be drawn: sums with others of its size are finite, too."""
     return abs(value) < _LARGEST
 
 

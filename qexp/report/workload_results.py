@@ -15,15 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qexp.analysis.pubs import joined_bits
+from qexp.archive.pub_table import PubTable
+from qexp.archive.read import Archive
 from qexp.archive.results import counts_of
 from qexp.report.text import finite, is_finite, number
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit.primitives import PubResult
-
-    from qexp.archive.pub_table import PubTable
-    from qexp.archive.read import Archive
 
 MAX_PUBS = 500
 """PUBs of a workload that are read, evenly spaced: enough for every figure, about ten seconds."""
@@ -147,7 +146,7 @@ def read_workload(archive: Archive, name: str, max_pubs: int = MAX_PUBS) -> Work
     """
     stored, table, pubs = archive.results[name], archive.pub_table(name), archive.pubs(name)
     isa_circuits = archive.circuits(name, isa=True)
-    # Without any result, the circuits are shown all the same.
+    # A workload without results is read for its circuits.
     shown = evenly_spaced(stored.available or range(len(table)), max_pubs)
     results = WorkloadResults(name, len(table), len(stored.available), shown)
     ideal = _IdealDevice()

@@ -18,7 +18,7 @@ from qexp.report import PAGE_NAME, text
 from qexp.report.figures.svg import Drawing
 from qexp.text import one_line
 
-#: No source of anything but the one style sheet in the page, by its digest, and an empty icon.
+#: Allows nothing but the style sheet in the page, by its digest, and an empty icon.
 _POLICY: Final = (
     "default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; "
     "form-action 'none'"

@@ -104,7 +104,7 @@ def draw_trend(plot: Plot, spots: Sequence[Spot]) -> None:
 def _middles(xs: np.ndarray, ys: np.ndarray) -> list[tuple[float, float, float, float]]:
     """Return median x and quartiles of y of groups with about as many circuits each."""
     count = min(_NUM_GROUPS, len(xs) // 5)
-    # Circuits of equal x are never in different groups.
+    # Circuits of equal x stay in one group.
     edges = np.unique(np.quantile(xs, np.linspace(0, 1, count + 1)))
     group = np.clip(np.searchsorted(edges, xs, side="right") - 1, 0, max(0, len(edges) - 2))
     members = [np.flatnonzero(group == k) for k in np.unique(group)]

@@ -122,7 +122,7 @@ def _gates(circuit: QuantumCircuit) -> tuple[list[Gate], list[str], list[str]]:
     gates = []
     for item in data:
         rows = tuple(row_of[qubit] for qubit in item.qubits if qubit in row_of)
-        # A gate of which only a part is shown would look like another one.
+        # A gate drawn in part would look like another gate.
         if rows and (len(rows) == len(item.qubits) or item.name == "barrier"):
             gates.append(_gate(item, rows, [bits[bit] for bit in item.clbits]))
     prefix = "q" if circuit.layout is None else "Q"

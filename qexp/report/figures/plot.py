@@ -101,7 +101,7 @@ def round_ticks(low: float, high: float, count: int) -> list[float]:
     """Return about `count` multiples of 1, 2 or 5 times a power of ten between two values."""
     rough = (high - low) / max(count, 1)
     power = 10.0 ** math.floor(math.log10(rough))
-    # Halves would be odd where only whole numbers are meant.
+    # Steps of 2.5 would look odd where values are whole numbers.
     factors = (1, 2, 5, 10) if power == 1 else (1, 2, 2.5, 5, 10)
     step = next(power * factor for factor in factors if power * factor >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)
