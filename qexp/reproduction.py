@@ -50,9 +50,6 @@ def installed_changes(path: Path) -> tuple[Change, ...]:
 
     The repositories are compared only if both runs were started in one.
 
-    Args:
-        path: The archive's file.
-
     Raises:
         ArchiveError: The archive cannot be read.
     """
@@ -68,11 +65,7 @@ def installed_changes(path: Path) -> tuple[Change, ...]:
 
 
 def write_requirements(archive: Path, path: Path) -> None:
-    """Write the packages that an archive records as a requirements file of pip.
-
-    Args:
-        archive: The archive's file.
-        path: A new file.
+    """Write the packages that an archive records as a new requirements file of pip.
 
     Raises:
         ArchiveError: The archive cannot be read, or records no packages.
@@ -292,10 +285,7 @@ def new_folder(spec: RunSpec, into: str | None) -> Path:
 
 
 def reproduction_verdict(comparison: Comparison) -> str:
-    """Return the outcome of a reproduction.
-
-    Args:
-        comparison: The archive compared with the archive of the new run.
+    """Return the outcome of a reproduction, from the comparison of the archive with the new one.
 
     Raises:
         NotReproducedError: The data differ, or not all of them could be compared.

@@ -37,13 +37,7 @@ Columns: TypeAlias = Mapping[str, Callable[[Any], str]]
 
 
 def format_page(run: RunDetails, width: int, *, is_terminal: bool = False) -> str:
-    """Format the summary of a run for people.
-
-    Args:
-        run: The summary.
-        width: Number of columns.
-        is_terminal: Use colours and bold text, as far as the terminal has them.
-    """
+    """Format the summary of a run in `width` columns, with colours and bold text on a terminal."""
     text = io.StringIO()
     styled = is_terminal or None
     page = _Page(

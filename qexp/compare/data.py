@@ -43,9 +43,6 @@ def compare_data(
         common: PUBs of which both have a result.
         num_results: Number of PUBs with a result in A and in B.
         alpha: Level of the verdict, between 0 and 1.
-
-    Raises:
-        ArchiveError: A result cannot be read.
     """
     num_identical = sum(pub.identical for pub in common)
     pubs: list[PubComparison] = []

@@ -193,11 +193,7 @@ def expectations(
     Values that are not finite are left out. Where both standard errors are 0, differences as small
     as rounding do not count.
 
-    Args:
-        evs_a: Expectation values of the first run, of any shape; the others have the same.
-        stds_a: Their standard errors.
-        evs_b: Expectation values of the second run.
-        stds_b: Their standard errors.
+    All arrays have one shape, whatever it is.
 
     Returns:
         The result, with 1 degree of freedom; and the largest abs(z).

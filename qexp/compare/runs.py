@@ -95,11 +95,6 @@ def match_pubs(workload: str, a: Sequence[PubIdentity], b: Sequence[PubIdentity]
     """Pair the PUBs that ask for the same: by index, then the others in order.
 
     A PUB that occurs several times is paired as often as both runs have it.
-
-    Args:
-        workload: Name of the workload.
-        a: Its PUBs in the first run.
-        b: Its PUBs in the second run.
     """
     in_place = {k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x.question == y.question}
     left: dict[tuple[str, ...], deque[int]] = defaultdict(deque)

@@ -130,14 +130,7 @@ def _calibration(
 def coupling_map(
     label: str, device: Device, used: Collection[int], used_pairs: Mapping[Pair, int]
 ) -> Drawing:
-    """Draw the graph of a device.
-
-    Args:
-        label: Description for readers who cannot see it.
-        device: The device.
-        used: Qubits that the circuits act on.
-        used_pairs: Pair -> number of gates of the circuits on it.
-    """
+    """Draw the graph of a device, with the qubits and pairs that circuits use marked."""
     places = positions(device.num_qubits, device.pairs)
     wide, high = places.max(axis=0)
     spacing = min((WIDE - 2 * _MARGIN) / max(wide, 1), _MOST_HEIGHT / max(high, 1), _MOST_SPACING)
@@ -170,12 +163,7 @@ def coupling_map(
 def positions(num_qubits: int, pairs: Collection[Pair]) -> NDArray[np.float64]:
     """Return the places of the qubits on paper; coupled ones are about 1 apart.
 
-    Args:
-        num_qubits: Number of qubits.
-        pairs: Coupled qubits, each pair once.
-
-    Returns:
-        Shape (num_qubits, 2), x to the right and y downwards, from 0.
+    The shape is (num_qubits, 2), x to the right and y downwards, from 0.
     """
     places = _in_rows(num_qubits, pairs)
     if places is None:

@@ -64,13 +64,7 @@ def _usage(summary: RunDetails) -> Figure:
 
 
 def usage_chart(label: str, usage_s: Sequence[tuple[float, float | None]]) -> Drawing:
-    """Draw the usage of every job: a ring for the prediction, a dot for what was charged.
-
-    Args:
-        label: Description for readers who cannot see it.
-        usage_s: Predicted and charged seconds (None: not reported). Values that are not finite are
-            not drawn.
-    """
+    """Draw predicted (ring) and charged (dot) seconds of every job, as far as they are finite."""
     spots = []
     for k, seconds in enumerate(usage_s, start=1):
         predicted, charged = (t if t is not None and is_finite(t) else None for t in seconds)
@@ -153,14 +147,7 @@ def merge_periods(periods: Iterable[Period]) -> tuple[Period, ...]:
 def draw_time_line(
     label: str, origin: str, bars: Sequence[Bar], batches: Sequence[Period]
 ) -> Drawing:
-    """Draw one row per job, in order, over a band for each batch.
-
-    Args:
-        label: Description for readers who cannot see it.
-        origin: Time 0, as text.
-        bars: The jobs; the first `MAX_DRAWN` are drawn.
-        batches: The periods in which each batch was open.
-    """
+    """Draw a row for each job, at most `MAX_DRAWN`, over bands for the times of open batches."""
     bars = bars[:MAX_DRAWN]
     height = 19.0 if len(bars) <= 24 else max(4.0, 400 / len(bars))
     is_named = height >= 14

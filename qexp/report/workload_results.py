@@ -134,12 +134,7 @@ class WorkloadResults:
 
 
 def read_workload(archive: Archive, name: str, max_pubs: int = MAX_PUBS) -> WorkloadResults:
-    """Read the results of a workload and compare them with those of an ideal device.
-
-    Args:
-        archive: The run.
-        name: Name of the workload.
-        max_pubs: Most PUBs to read.
+    """Read the results of at most `max_pubs` PUBs and compare them with an ideal device.
 
     Raises:
         ArchiveError: The archive is damaged.
@@ -216,10 +211,8 @@ def _estimated(
     evs = np.asarray(data["evs"], dtype=float)
     stds = np.asarray(data["stds"] if "stds" in data else np.full_like(evs, np.nan), dtype=float)
     terms: Any = table.observables(index)
-    names: Any = terms
-    named: Any = (pub.circuit.metadata or {}).get("observables")
-    if isinstance(named, list) and pub.observables.shape == (len(named),):
-        names = np.broadcast_to(np.array([str(name) for name in named], dtype=object), evs.shape)
+    names = (pub.circuit.metadata or {}).get("observables")
+    is_named = isinstance(names, list) and pub.observables.shape == (len(names),)
     values = table.parameter_values(index)
     exact = ideal.values(pub)
     for point in islice(np.ndindex(*evs.shape), room):
@@ -227,7 +220,8 @@ def _estimated(
         yield EstimatedPoint(
             index,
             _label(index, point),
-            observable if names is terms else names[point],
+            # One name stands for all points, several for those of the last axis.
+            str(names[point[-1] % len(names)]) if is_named else observable,
             observable,
             float(evs[point]),
             std if is_finite(std) else math.nan,

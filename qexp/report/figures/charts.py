@@ -142,10 +142,7 @@ def outcome_chart(
 ) -> Drawing:
     """Draw a bar per outcome with its binomial standard error, within the outline of the ideal.
 
-    Args:
-        label: Description for readers who cannot see it.
-        counts: Outcome -> number of shots.
-        ideal: Outcome -> probability, or None.
+    `counts` are shots, `ideal` are probabilities by outcome.
     """
     shots = sum(counts.values())
     expected = ideal or {}

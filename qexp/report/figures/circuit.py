@@ -76,15 +76,7 @@ Layer = list[Gate]
 
 
 def draw_circuit(circuit: QuantumCircuit, label: str) -> tuple[Drawing, str]:
-    """Draw a circuit; qubits on which nothing acts are left out.
-
-    Args:
-        circuit: Any circuit.
-        label: Description for readers who cannot see it.
-
-    Returns:
-        The drawing, and what it leaves out, `""` for nothing.
-    """
+    """Draw a circuit without idle qubits; return the drawing and a note on what it leaves out."""
     gates, wires, notes = _gates(circuit)
     left = max((text_width(wire, 11) for wire in wires), default=0) + 16
     lines = _fold(_layers(gates, len(wires)), _FOLD - left - 10)[:MAX_LINES]

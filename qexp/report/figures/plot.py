@@ -61,10 +61,7 @@ class Axis:
     def of_swept_key(cls, key: str, values: Sequence[float], names: Sequence[str] | None) -> Axis:
         """Return the axis of a swept key, with a tick at each value where there is room.
 
-        Args:
-            key: The key.
-            values: Its values; of names, their positions from 0.
-            names: Its values as texts where they are not numbers, else None.
+        Where the values are names rather than numbers, `values` are their positions from 0.
         """
         if names is not None:
             ticks = [
@@ -131,16 +128,7 @@ def _thinned(ticks: Sequence[Tick], most: int) -> Sequence[Tick]:
 class Plot:
     """A drawing with two axes; the grid is drawn first, then marks in the axes' units.
 
-    Args:
-        label: Description for readers who cannot see it.
-        x_axis: The horizontal axis.
-        y_axis: The vertical axis.
-        width: Natural width.
-        height: Natural height.
-        right: Pixels right of the data.
-        top: Pixels above the data.
-        bottom: Pixels below the data.
-        grid: Axes with grid lines: `"x"`, `"y"` or both.
+    `right`, `top` and `bottom` are pixels beside the data; `grid` names the axes with grid lines.
     """
 
     def __init__(

@@ -124,12 +124,7 @@ class Figure:
 
 
 def text_width(text: str, size: float = 11) -> float:
-    """Estimate the width of a text in pixels, on the wide side since fonts differ.
-
-    Args:
-        text: One line.
-        size: Font size in pixels.
-    """
+    """Estimate the width of a line of text in pixels, on the wide side since fonts differ."""
     narrow = sum(character in " .,:;'|!iljft()[]" for character in text)
     return size * (0.34 * narrow + 0.6 * (len(text) - narrow))
 
