@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 ALPHA: Final = 0.01
 """Default level: largest probability of calling the data of two equal runs different."""
+
+TOP: Final = 10
+"""Default for the most rows of the tables of calibrations and PUBs."""
 
 Verdict: TypeAlias = Literal["identical", "compatible", "different", "untested"]
 """Verdict on the data of the PUBs that both runs have: bit-identical; no more different than by
@@ -86,7 +90,7 @@ class Moved:
     @property
     def ratio(self) -> float:
         """Ratio of B to A; NaN where A is 0 or less."""
-        return self.b / self.a if self.a > 0 else float("nan")
+        return self.b / self.a if self.a > 0 else math.nan
 
 
 @dataclass(frozen=True)
@@ -190,6 +194,20 @@ class Comparison:
     software: tuple[Change, ...]  # in Python, platform, packages and the repository
     calibration: Calibration
     data: DataComparison
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form, with the properties that are derived from it."""
+        from qexp.core.jsonable import to_jsonable
+
+        plain: dict[str, Any] = to_jsonable(self)
+        plain["differs"] = self.differs
+        plain["data"]["num_different"] = len(self.data.different)
+        plain["data"]["num_untested"] = len(self.data.untested)
+        for item, moved in zip(plain["calibration"]["moved"], self.calibration.moved, strict=True):
+            item["ratio"] = moved.ratio if math.isfinite(moved.ratio) else None
+        for item, match in zip(plain["circuits"], self.circuits, strict=True):
+            item["moved"] = [list(pair) for pair in match.moved]
+        return plain
 
     @property
     def same_circuits(self) -> bool:

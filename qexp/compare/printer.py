@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from typing import IO, Any, Final
 
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
 from qexp.compare.model import (
+    TOP,
     Calibration,
     Change,
     Comparison,
@@ -15,30 +21,14 @@ from qexp.compare.model import (
     PubComparison,
     WorkloadMatch,
 )
+from qexp.core.jsonable import dumps
 from qexp.redact import redactor
 from qexp.text import format_ranges, printable
 
 WIDTH: Final = 80
-TOP: Final = 10
-"""Default for the most rows of the tables of calibrations and PUBs."""
 _LONGEST_VALUE: Final = 200
 _MOST_MOVED: Final = 8
 _SAME_SOFTWARE: Final = "the same Python, platform, packages and repository"
-
-
-def as_json(result: Comparison) -> str:
-    """Return the comparison, with the properties that are derived from it, as a JSON document."""
-    from qexp.core.jsonable import dumps
-
-    plain = json.loads(dumps(result, redactor()))
-    plain["differs"] = result.differs
-    plain["data"]["num_different"] = len(result.data.different)
-    plain["data"]["num_untested"] = len(result.data.untested)
-    for item, moved in zip(plain["calibration"]["moved"], result.calibration.moved, strict=True):
-        item["ratio"] = moved.ratio if math.isfinite(moved.ratio) else None
-    for item, match in zip(plain["circuits"], result.circuits, strict=True):
-        item["moved"] = [list(pair) for pair in match.moved]
-    return json.dumps(plain, indent=2)
 
 
 class Printer:
@@ -50,8 +40,6 @@ class Printer:
     """
 
     def __init__(self, out: IO[str], top: int = TOP) -> None:
-        from rich.console import Console
-
         width = None if out.isatty() else WIDTH
         self._console = Console(file=out, width=width, highlight=False, emoji=False)
         self._top = top
@@ -112,13 +100,9 @@ class Printer:
 
     def line(self, text: str) -> None:
         """Print one line without secrets and terminal escapes; a long one is folded."""
-        from rich.text import Text
-
         self._console.print(Text(self._safe(text)))
 
     def _section(self, name: str, summary: str) -> None:
-        from rich.text import Text
-
         self._console.print(Text.assemble((name, "bold"), f": {self._safe(summary)}"))
 
     def _changes(
@@ -179,11 +163,6 @@ class Printer:
 
     def _table(self, heads: Sequence[str], rows: Sequence[Sequence[str]], num_left: int) -> None:
         """Print a table without its empty columns; the first `num_left` are aligned left."""
-        from rich.box import SIMPLE_HEAD
-        from rich.padding import Padding
-        from rich.table import Table
-        from rich.text import Text
-
         used = [k for k in range(len(heads)) if any(row[k] for row in rows)]
         table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
         for k in used:
@@ -194,8 +173,6 @@ class Printer:
         self._console.print(Padding(table, (0, 0, 0, 2), expand=False))
 
     def _value(self, value: Any) -> str:
-        from qexp.core.jsonable import dumps
-
         # Redacted before it is cut: the beginning of a secret would not be recognised.
         text = self._redact(value if isinstance(value, str) and value else dumps(value))
         text = text.replace("\n", "\\n")

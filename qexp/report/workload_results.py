@@ -211,7 +211,7 @@ def _estimated(
     evs = np.asarray(data["evs"], dtype=float)
     stds = np.asarray(data["stds"] if "stds" in data else np.full_like(evs, np.nan), dtype=float)
     terms: Any = table.observables(index)
-    names = (pub.circuit.metadata or {}).get("observables")
+    names: Any = (pub.circuit.metadata or {}).get("observables")
     is_named = isinstance(names, list) and pub.observables.shape == (len(names),)
     values = table.parameter_values(index)
     exact = ideal.values(pub)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +17,7 @@ from qexp.archive.pub_table import PubIdentity
 from qexp.archive.schema import ARCHIVE_NAME
 from qexp.compare.data import compare_pub
 from qexp.compare.model import PubComparison
-from qexp.compare.printer import as_json, data_verdict
+from qexp.compare.printer import data_verdict
 from qexp.compare.runs import compare_runs, match_pubs
 from qexp.errors import ArchiveError, NotReproducedError
 from qexp.reproduction import reproduction_verdict
@@ -243,7 +242,7 @@ def test_a_pub_without_a_test_is_not_covered_by_the_others(tmp_path: Path) -> No
         "not all tested: 1 PUB not identical, of no kind that can be tested; the others compatible"
         " (3 PUBs, 1 bit-identical, p "
     )
-    assert json.loads(as_json(found))["data"]["num_untested"] == 1
+    assert found.to_json()["data"]["num_untested"] == 1
     with pytest.raises(NotReproducedError, match=r"of 1 of 3 PUBs .* cannot be tested: other reg"):
         reproduction_verdict(found)
     # A test that finds a difference says more.
@@ -268,14 +267,14 @@ def test_json_holds_everything(tmp_path: Path) -> None:
     a = write(tmp_path / "a", [sampled(1)])
     b = write(tmp_path / "b", [sampled(2, bias=0.7)], seed=8)
     found = compare_runs(a, b)
-    plain = json.loads(as_json(found))
+    plain = found.to_json()
     assert plain["differs"] is True
     assert plain["run"] == [{"key": "seed", "kind": "changed", "a": 7, "b": 8}]
     assert plain["data"]["verdict"] == "different"
     assert plain["data"]["num_different"] == 1
     assert plain["data"]["pubs"][0]["total_variation"] == found.data.pubs[0].total_variation
     assert plain["circuits"][0]["pairs"] == [[0, 0]]
-    assert as_json(replace(found, run=())) != as_json(found)
+    assert replace(found, run=()).to_json() != plain
 
 
 PUB = PubIdentity("sampler", "circuit", "isa", "values", "", 100, None, "")
