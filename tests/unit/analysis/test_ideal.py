@@ -77,7 +77,7 @@ def test_standard_errors_are_the_scatter_of_repeated_experiments() -> None:
         assert stated == pytest.approx(scatter, rel=0.15), name
 
 
-def test_a_perfect_device_gives_what_is_stated_for_one() -> None:
+def test_a_perfect_device_reaches_the_values_stated_for_it() -> None:
     rng = np.random.default_rng(2)
     exact = distribution(volume(5))
     runs = [compare(drawn(exact.as_dict(), 500, rng), exact, 50, rng) for _ in range(200)]

@@ -25,7 +25,7 @@ def test_written_files_are_listed(run_dir: Path, command: Command) -> None:
     assert lines[2] == "evs.csv: 8 rows"
 
 
-def test_texts_of_a_stranger_do_not_steer_the_terminal(
+def test_untrusted_texts_do_not_steer_the_terminal(
     run_dir: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QISKIT_IBM_TOKEN", "s3cr3t-token")

@@ -13,7 +13,7 @@ from tests.unit.cli.conftest import Command
 from tests.unit.listing.runs import KINDS, copies
 
 
-def test_intact_and_damaged_runs_are_told_apart(command: Command, runs: Path) -> None:
+def test_intact_and_damaged_runs_are_distinguished(command: Command, runs: Path) -> None:
     ended = command("verify", runs)
     assert (ended.code, ended.err) == (5, "")
     states = {

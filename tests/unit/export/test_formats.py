@@ -26,7 +26,7 @@ def test_an_unknown_format_is_refused(complete: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_the_output_is_beside_the_archive_and_never_replaced_unasked(
+def test_the_default_output_is_next_to_the_archive_and_only_replaced_with_force(
     name: str, complete: Path
 ) -> None:
     before = complete.read_bytes()

@@ -76,7 +76,7 @@ def test_expectation_values_come_with_observables_and_parameters(complete: Path)
     assert [row["parameter"] for row in parameters if row["workload"] == "states"] == ["θ"] * 3
 
 
-def test_a_partial_run_has_only_rows_of_what_ran(partial: Path) -> None:
+def test_a_partial_run_has_rows_of_its_results_only(partial: Path) -> None:
     rows = read_csv(export(partial, "csv").path / "counts.csv")
     assert {row["pub"] for row in rows} == {"0"}
 

@@ -21,7 +21,7 @@ def test_a_line_is_a_row():
     assert positions(3, [(0, 1), (1, 2)]).tolist() == [[0, 0], [1, 0], [2, 0]]
 
 
-def test_a_grid_is_one():
+def test_a_square_lattice_is_drawn_as_a_grid():
     pairs = [(0, 1), (2, 3), (0, 2), (1, 3)]
     assert positions(4, pairs).tolist() == [[0, 0], [1, 0], [0, 1], [1, 1]]
 
@@ -50,7 +50,7 @@ def test_any_other_graph_has_no_two_qubits_on_one_place(count: int, pairs: list[
         assert lengths(pairs, places).max() < 1.6
 
 
-def test_the_coupling_map_marks_what_is_used_and_what_is_out_of_order():
+def test_the_coupling_map_marks_used_and_faulty_qubits():
     device = Device(
         3,
         {(0, 1), (1, 2)},

@@ -14,12 +14,12 @@ from tests.unit.report.pages import has_hidden_characters
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e308])
-def test_a_duration_that_is_not_finite_is_not_known(value: float):
+def test_a_duration_that_is_not_finite_counts_as_unknown(value: float):
     assert duration(value) == "not known"
 
 
 @given(st.text(alphabet=st.characters()))
-def test_what_is_shown_hides_nothing_and_can_be_encoded(text: str):
+def test_visible_text_hides_nothing_and_can_be_encoded(text: str):
     shown = visible(text, str)
     assert not has_hidden_characters(shown)
     shown.encode("utf-8")
@@ -38,7 +38,7 @@ def test_secrets_are_masked(monkeypatch: pytest.MonkeyPatch):
 
 
 @given(st.text())
-def test_a_drawing_is_well_formed_whatever_its_texts(text: str):
+def test_a_drawing_is_well_formed_with_any_text(text: str):
     draw = Drawing(10, 10, text)
     draw.text(1, 2, text, "tick", tip=text)
     draw.rect(0, 0, 1, 1, "measured", text)
