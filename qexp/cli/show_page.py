@@ -221,21 +221,17 @@ def _moment(date: str | None) -> str:
 
 
 def _duration(seconds: float | None) -> str:
-    return _format(seconds, format_duration) if (seconds or 0) >= 0 else ""
+    return "" if seconds is None or not 0 <= seconds < math.inf else format_duration(seconds)
 
 
 def _age(seconds: float | None) -> str:
-    days = (seconds or 0) / 86_400
-    return _format(seconds, lambda s: f"{days:.0f} days" if days >= 2 else f"{s / 3600:.1f} h")
+    is_old = (seconds or 0) >= 2 * 86_400
+    return _scaled(seconds, *((1 / 86_400, "days", ".0f") if is_old else (1 / 3600, "h", ".1f")))
 
 
-def _scaled(value: float | None, factor: float, unit: str) -> str:
-    return _format(value, lambda known: f"{known * factor:.3g} {unit}")
-
-
-def _format(value: float | None, text: Callable[[float], str]) -> str:
+def _scaled(value: float | None, factor: float, unit: str, form: str = ".3g") -> str:
     """Format a finite number; nothing is shown for any other."""
-    return text(value) if value is not None and math.isfinite(value) else ""
+    return f"{value * factor:{form}} {unit}" if value is not None and math.isfinite(value) else ""
 
 
 _JOB: Final[Columns] = {
