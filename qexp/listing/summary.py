@@ -7,11 +7,12 @@ and the report is made from it. A value that is not known is None.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from qexp.core.jsonable import to_jsonable
-from qexp.text import one_line, parse_time
+from qexp.text import one_line
 
 if TYPE_CHECKING:
     from qexp.archive.jobs import JobRecord
@@ -169,5 +170,9 @@ class RunDetails(RunEntry):
 
 def seconds_between(start: str | None, end: str | None) -> float | None:
     """Return the seconds between two ISO 8601 times, None where one is not known."""
-    first, last = parse_time(start or ""), parse_time(end or "")
-    return (last - first).total_seconds() if first and last else None
+    try:
+        seconds = datetime.fromisoformat(end or "") - datetime.fromisoformat(start or "")
+    except (TypeError, ValueError):
+        # Not a time, or one of them has no time zone.
+        return None
+    return seconds.total_seconds()
