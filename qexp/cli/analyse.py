@@ -58,7 +58,7 @@ def run(given: argparse.Namespace) -> int:
             try:
                 result = evaluate(spec, archive)
             except QexpError as error:
-                # One line, which stops no other analysis.
+                # An analysis that fails is one line and stops no other.
                 codes.append(report_error(error, log)[0])
                 continue
             results.append(result)

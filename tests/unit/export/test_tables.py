@@ -17,8 +17,8 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 import qexp
 from qexp.archive.writer import RunStore
 from qexp.errors import ConfigError
-from qexp.export.csv import guarded
 from qexp.export.formats import export
+from qexp.export.tables import guarded
 from tests.archives import (
     estimator_result,
     header,
@@ -76,7 +76,7 @@ def test_expectation_values_come_with_observables_and_parameters(complete: Path)
     assert [row["parameter"] for row in parameters if row["workload"] == "states"] == ["θ"] * 3
 
 
-def test_a_partial_run_has_only_rows_of_what_ran(partial: Path) -> None:
+def test_a_partial_run_has_rows_of_its_results_only(partial: Path) -> None:
     rows = read_csv(export(partial, "csv").path / "counts.csv")
     assert {row["pub"] for row in rows} == {"0"}
 
@@ -128,7 +128,7 @@ def test_parquet_holds_the_same_with_types(complete: Path) -> None:
 def test_large_tables_are_written_in_row_groups(
     complete: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qexp.export.parquet._ROW_GROUP", 10)
+    monkeypatch.setattr("qexp.export.tables._ROW_GROUP", 10)
     path = export(complete, "parquet").path / "counts.parquet"
     file = parquet.ParquetFile(path)
     assert file.metadata.num_row_groups == -(-file.metadata.num_rows // 10)

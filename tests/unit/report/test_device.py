@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qexp.report.figures.coupling_map import Device, coupling_map, positions
+from qexp.report.device import Device, coupling_map, positions
 
 H_SHAPE = [(0, 1), (1, 2), (1, 3), (3, 5), (4, 5), (5, 6)]
 FALCON = [
@@ -21,7 +21,7 @@ def test_a_line_is_a_row():
     assert positions(3, [(0, 1), (1, 2)]).tolist() == [[0, 0], [1, 0], [2, 0]]
 
 
-def test_a_grid_is_one():
+def test_a_square_lattice_is_drawn_as_a_grid():
     pairs = [(0, 1), (2, 3), (0, 2), (1, 3)]
     assert positions(4, pairs).tolist() == [[0, 0], [1, 0], [0, 1], [1, 1]]
 
@@ -50,7 +50,7 @@ def test_any_other_graph_has_no_two_qubits_on_one_place(count: int, pairs: list[
         assert lengths(pairs, places).max() < 1.6
 
 
-def test_the_coupling_map_marks_what_is_used_and_what_is_out_of_order():
+def test_the_coupling_map_marks_used_and_faulty_qubits():
     device = Device(
         3,
         {(0, 1), (1, 2)},
@@ -58,7 +58,7 @@ def test_the_coupling_map_marks_what_is_used_and_what_is_out_of_order():
         gate={(0, 1): 0.02, (1, 2): 1.0},
         t1_s={0: 1e-5},
     )
-    svg = coupling_map("m", device, {0, 1}, {(0, 1): 7}).__html__()
+    svg = coupling_map("m", device, {0, 1}, {(0, 1): 7}).to_html(str)
     assert svg.count('class="used-ring"') == 2
     assert 'class="qubit e0"' in svg
     assert 'class="qubit e8"' in svg
