@@ -1,9 +1,19 @@
-"""Overrides of the command line: as Hydra wants them, and as the user typed them."""
+"""Overrides: as Hydra wants them, as the user typed them, and made of values in Python."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from qexp.errors import ConfigError
+
+_KEY = re.compile(r"\+{0,2}[\w./@:-]+", re.ASCII)
+_DICT_KEY = re.compile(r"[A-Za-z_][\w./-]*", re.ASCII)
+_WORD = re.compile(r"(?!(?:null|true|false|nan|inf)$)[A-Za-z_][\w./-]*", re.ASCII | re.IGNORECASE)
+"""A text that Hydra's grammar takes as text without quotes."""
 
 _DOTTED_KEY = re.compile(r"(?!hydra\.)\w+\.[\w.]+=")
 
@@ -38,3 +48,83 @@ def typed_overrides() -> tuple[str, ...]:
     if not HydraConfig.initialized():
         return ()
     return tuple(item.lstrip("+") for item in HydraConfig.get().overrides.task)
+
+
+def override(key: str, value: Any) -> str:
+    """Return `key=value` as on the command line, for a value in Python.
+
+    Args:
+        key: A key of the config, such as `circuits.depth`, or a config group.
+        value: None, a number, text, a path, or a list or mapping of such. A function or class
+            stands for its dotted name, as a `_target_` does.
+
+    Raises:
+        ConfigError: It has no such form.
+
+    Example:
+        >>> override("metadata", {"title": "Bell, twice", "keywords": ["bell"]})
+        "metadata={title:'Bell, twice',keywords:[bell]}"
+    """
+    if not _KEY.fullmatch(key):
+        raise ConfigError(f"{key!r}: no key of the config; write it as in circuits.depth")
+    return f"{key}={_text(value, key)}"
+
+
+def _text(value: Any, key: str) -> str:
+    """Write a value in Hydra's override grammar."""
+    match value:
+        case None | bool():
+            return {None: "null", True: "true", False: "false"}[value]
+        case int() | float():
+            return repr(value)
+        case Path():
+            return _text(str(value), key)
+        case str():
+            if _WORD.fullmatch(value):
+                return value
+            from hydra.core.override_parser.types import Quote, QuotedString
+
+            return QuotedString(value, Quote.single).with_quotes()
+        case Mapping():
+            pairs = (f"{_dict_key(name, key)}:{_text(item, key)}" for name, item in value.items())
+            return f"{{{','.join(pairs)}}}"
+        case list() | tuple():
+            return f"[{','.join(_text(item, key) for item in value)}]"
+    if callable(value):
+        return dotted_name(value, key)
+    to_plain = getattr(value, "tolist", None)
+    if callable(to_plain):
+        # NumPy's scalars and arrays.
+        return _text(to_plain(), key)
+    raise ConfigError(
+        f"{key}: got an object of type {type(value).__name__}; a value is None, a number, text, or "
+        f"a list or mapping of such"
+    )
+
+
+def _dict_key(name: Any, key: str) -> str:
+    if isinstance(name, str) and _DICT_KEY.fullmatch(name):
+        return name
+    raise ConfigError(
+        f"{key}: got {name!r} as a key of a mapping; a key begins with a letter and has letters, "
+        f"digits, '_', '.', '-', '/' only"
+    )
+
+
+def dotted_name(target: Callable[..., Any], key: str) -> str:
+    """Return the name by which a config refers to a function or class.
+
+    Args:
+        target: The function or class, which may be defined in `__main__`.
+        key: The key that it is for, for messages.
+
+    Raises:
+        ConfigError: It has no such name.
+    """
+    module, name = getattr(target, "__module__", None), getattr(target, "__qualname__", "")
+    if getattr(sys.modules.get(str(module)), name, None) is target:
+        return f"{module}.{name}"
+    raise ConfigError(
+        f"{key}: got {name or type(target).__name__}, which has no name in a module; the archive "
+        f"records functions by name, so define it at the top level of a module, script or cell"
+    )
