@@ -6,7 +6,6 @@ user. The archive is only read; all that is written goes into the folder of the 
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +24,6 @@ from qexp.errors import (
     ConfigError,
     GeneratorError,
     UntrustedError,
-    is_explained_by_traceback,
 )
 from qexp.text import printable
 
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
 
     from qexp.archive.read import Archive
     from qexp.core.spec import RunSpec
-
-_log = logging.getLogger("qexp")
 
 Circuits: TypeAlias = Literal["generated", "archived"]
 
@@ -257,19 +253,17 @@ def run_again(spec: RunSpec, run_dir: Path, circuits: Circuits = "generated") ->
     Raises:
         As `qexp.experiment.run`. If it fails before a batch is opened, nothing is left behind.
     """
-    from qexp.config.cleanup import clean_up
-    from qexp.config.runs import log_into
+    from qexp.config.cleanup import LOG_NAME, clean_up
     from qexp.experiment import run
     from qexp.progress import Terminal
+    from qexp.runlog import logging_into
 
     run_dir.mkdir(parents=True, exist_ok=True)
-    log = log_into(run_dir)
+    log = run_dir / LOG_NAME
     try:
-        with Terminal(spec, run_dir) as terminal:
+        with logging_into(log, "the run ended with an error"), Terminal(spec, run_dir) as terminal:
             report = run(spec, run_dir, terminal)
     except (Exception, SystemExit, KeyboardInterrupt) as error:
-        if is_explained_by_traceback(error) and not isinstance(error, KeyboardInterrupt):
-            _log.error("the run ended with an error", exc_info=True)
         clean_up(run_dir, error)
         if isinstance(error, GeneratorError) and circuits == "generated":
             raise GeneratorError(f"{error}; the traceback is in {log}; {USE_ARCHIVED}") from error

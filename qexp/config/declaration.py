@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from qexp.circuits.given import GIVEN_CIRCUITS
 from qexp.config import messages
-from qexp.config.load import Generator, GeneratorOf, generator, load
+from qexp.config.analyses import declared_analysis
+from qexp.config.load import Generator, GeneratorOf, freeze, generator, load, validated
 from qexp.config.overrides import dotted_name, open_nodes, override
-from qexp.config.paths import config_choices, make_experiments_importable
+from qexp.config.paths import (
+    config_choices,
+    make_experiments_importable,
+    new_run_id,
+    run_folder,
+)
+from qexp.config.recorded_config import parse
 from qexp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -71,6 +78,33 @@ def declare_run(
         raise ConfigError(problem) from None
 
 
+def declaration_of(spec: RunSpec) -> Declaration:
+    """Return the declaration of a spec that was declared earlier, to run it in a new folder.
+
+    Raises:
+        ConfigError: It was changed since, so that its recorded config would be another.
+    """
+    plain = parse(spec.config_yaml)
+    again = freeze(
+        validated(plain), spec.config_yaml, partial(_generator_of, ()), declared_analysis
+    )
+    for name in ("experiment", "seed", "stop_after", "max_time_s", "policy", "partition", "limits"):
+        if getattr(spec, name) != getattr(again, name):
+            raise ConfigError(
+                f"{name}: got {getattr(spec, name)!r}, but the spec was declared with "
+                f"{getattr(again, name)!r}, which the archive would record; declare it anew"
+            )
+    sides = [[(w.name, w.primitive, w.transpile) for w in each.workloads] for each in (spec, again)]
+    if sides[0] != sides[1]:
+        raise ConfigError(
+            "workloads: the spec was changed after it was declared, and the archive would record "
+            "the config that it was declared with; declare it anew"
+        )
+    run_dir = plain.get("run_dir")
+    folder = run_folder(run_dir) if run_dir else Path("outputs", spec.experiment, new_run_id())
+    return Declaration(spec, folder.absolute(), run_dir)
+
+
 def _declared(arguments: list[str], circuits: Any) -> Declaration:
     from qexp.config.hydra_internals import composed
 
@@ -112,8 +146,8 @@ def _words(overrides: Sequence[str]) -> list[str]:
             raise ConfigError(_mistyped(word))
         elif word.startswith("hydra") and not word.startswith(_KEYS_OF_HYDRA):
             raise ConfigError(
-                f"{word}: has no effect in Python, where only {', '.join(_KEYS_OF_HYDRA)[:-1]} of "
-                f"Hydra's own keys can be set"
+                f"{word}: has no effect in Python, where only hydra.run.dir and "
+                f"hydra.searchpath of Hydra's own keys can be set"
             )
         else:
             words.append(word)
@@ -154,15 +188,14 @@ def _refuse_settings(arguments: Iterable[str]) -> None:
 
 def _generator_node(given: Callable[..., Any]) -> dict[str, Any]:
     """Return the node of a function and the settings that are bound to it."""
-    settings: Mapping[str, Any] = {}
-    if isinstance(given, partial):
-        if given.args:
-            raise ConfigError(
-                "circuits: settings are bound to a generator by name, as in "
-                "functools.partial(generator, depth=8); got one without a name"
-            )
-        given, settings = given.func, given.keywords
-    return {"_target_": dotted_name(given, "circuits"), **settings}
+    if not isinstance(given, partial):
+        return {"_target_": dotted_name(given, "circuits")}
+    if given.args:
+        raise ConfigError(
+            f"circuits: got {given.args!r} bound without a name; bind settings of a generator by "
+            f"name, as in functools.partial(generator, depth=8)"
+        )
+    return {"_target_": dotted_name(given.func, "circuits"), **given.keywords}
 
 
 def _generator_of(pubs: Sequence[Pub], node: Mapping[str, Any], path: str) -> Generator:
@@ -173,7 +206,13 @@ def _generator_of(pubs: Sequence[Pub], node: Mapping[str, Any], path: str) -> Ge
 
 def _kind_of(config: DictConfig) -> str:
     """Return the kind of the primitive that runs the circuits of the top level."""
-    nodes = [node for node in (config.get("workloads") or {}).values() if not node.get("circuits")]
+    workloads = (config.get("workloads") or {}).values()
+    nodes = [node for node in workloads if not node.get("circuits")]
+    if workloads and not nodes:
+        raise ConfigError(
+            "circuits: would have no effect, because every workload declares its own; choose an "
+            "experiment without workloads, or none"
+        )
     primitive = (nodes[0].get("primitive") if nodes else None) or config.get("primitive")
     kind = primitive.get("kind") if primitive else None
     if kind not in ("sampler", "estimator"):
@@ -214,8 +253,8 @@ def _copied_pubs(circuits: Any, kind: str) -> list[Pub]:
 
 def _no_list(circuits: Any) -> str:
     return (
-        f"got an object of type {type(circuits).__name__}; it must be a list of PUBs, or a function "
-        f"that yields them"
+        f"got an object of type {type(circuits).__name__}; it must be a list of PUBs, or a "
+        f"function that yields them"
     )
 
 

@@ -6,8 +6,8 @@
   a copy. It replaces the loader that `hydra.main` uses, for which there is no setting.
 - Hydra instantiates sweepers of the package `hydra_plugins` only. qexp's own belongs to this
   application and is registered by hand; a top-level package would serve nothing else.
-- Outside of `hydra.main` nothing of that replaces anything: `composed` lends itself the singletons and
-  resolvers that a composition needs, and returns those of the caller.
+- Outside of `hydra.main` none of that is replaced: for one composition, `composed` puts its own
+  singletons and resolvers in the place of the caller's.
 - `hydra.main` prints errors itself, on several lines, unless HYDRA_FULL_ERROR is set; and its
   parser accepts abbreviations (`--experiment` is `--experimental-rerun`).
 """

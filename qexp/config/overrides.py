@@ -74,32 +74,36 @@ def _text(value: Any, key: str) -> str:
     """Write a value in Hydra's override grammar."""
     match value:
         case None | bool():
-            return {None: "null", True: "true", False: "false"}[value]
+            text = {None: "null", True: "true", False: "false"}[value]
         case int() | float():
-            return repr(value)
-        case Path():
-            return _text(str(value), key)
-        case str():
-            if _WORD.fullmatch(value):
-                return value
-            from hydra.core.override_parser.types import Quote, QuotedString
-
-            return QuotedString(value, Quote.single).with_quotes()
+            # Not NumPy's `repr`, which names the type.
+            text = repr(float(value) if isinstance(value, float) else int(value))
+        case str() | Path():
+            text = _quoted(str(value))
         case Mapping():
             pairs = (f"{_dict_key(name, key)}:{_text(item, key)}" for name, item in value.items())
-            return f"{{{','.join(pairs)}}}"
+            text = f"{{{','.join(pairs)}}}"
         case list() | tuple():
-            return f"[{','.join(_text(item, key) for item in value)}]"
-    if callable(value):
-        return dotted_name(value, key)
-    to_plain = getattr(value, "tolist", None)
-    if callable(to_plain):
-        # NumPy's scalars and arrays.
-        return _text(to_plain(), key)
-    raise ConfigError(
-        f"{key}: got an object of type {type(value).__name__}; a value is None, a number, text, or "
-        f"a list or mapping of such"
-    )
+            text = f"[{','.join(_text(item, key) for item in value)}]"
+        case _ if callable(value):
+            text = dotted_name(value, key)
+        case _ if hasattr(value, "tolist"):
+            # NumPy's scalars and arrays.
+            text = _text(value.tolist(), key)
+        case _:
+            raise ConfigError(
+                f"{key}: got an object of type {type(value).__name__}; a value is None, a number, "
+                f"text, or a list or mapping of such"
+            )
+    return text
+
+
+def _quoted(text: str) -> str:
+    if _WORD.fullmatch(text):
+        return text
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    return QuotedString(text, Quote.single).with_quotes()
 
 
 def _dict_key(name: Any, key: str) -> str:
