@@ -18,6 +18,7 @@ from qexp.archive.read import open_archive
 from qexp.compare.changes import package_versions, software_changes
 from qexp.compare.model import Change
 from qexp.compare.verdict import USE_ARCHIVED
+from qexp.config.recorded_config import given_workloads, load_recorded
 from qexp.core.model import SourceFile
 from qexp.errors import (
     ArchiveError,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from qiskit.providers import BackendV2
 
     from qexp.archive.read import Archive
-    from qexp.core.spec import RunSpec
+    from qexp.core.spec import RunSpec, WorkloadSpec
 
 Circuits: TypeAlias = Literal["generated", "archived"]
 
@@ -124,19 +125,25 @@ class Reproduction:
             notes = self._check_data(run)
             loaded = self._load(run)
             self._check_cost(run, loaded)
+            given = given_workloads(run.config_yaml)
+            if given:
+                notes += (
+                    f"the circuits of {', '.join(sorted(given))} were given in Python; those "
+                    f"of the archive are run",
+                )
             sources, changed = _current_sources(run.sources, self.trust)
             name = str(run.backend["name"])
             reproduces = {
                 "run_id": run.run_id,
                 "data_sha256": run.data_sha256,
-                "circuits": self.circuits,
+                "circuits": "archived" if given else self.circuits,
             }
             spec = replace(
                 loaded,
                 stop_after=None,
                 # A choice by load could be another device today.
                 select_backend=partial(_select_recorded, loaded.select_backend, name),
-                workloads=self._workloads(loaded),
+                workloads=self._workloads(loaded, given),
                 overrides=run.overrides,
                 sources=sources,
                 metadata={**loaded.metadata, "reproduces": reproduces},
@@ -160,7 +167,6 @@ class Reproduction:
 
     def _load(self, run: Archive) -> RunSpec:
         from qexp.config.paths import make_experiments_importable
-        from qexp.config.recorded_config import load_recorded
 
         if self.trust:
             make_experiments_importable()
@@ -192,11 +198,12 @@ class Reproduction:
             f"{predicted_s:.0f} s predicted); nothing was submitted; add --submit to submit it"
         )
 
-    def _workloads(self, spec: RunSpec) -> tuple[Any, ...]:
-        if self.circuits == "generated":
-            return spec.workloads
+    def _workloads(self, spec: RunSpec, given: set[str]) -> tuple[WorkloadSpec, ...]:
+        """Return the workloads; those to be archived, and those that were given, are read."""
         return tuple(
             replace(each, generate=partial(_archived_pubs, self.archive, each.name))
+            if self.circuits == "archived" or each.name in given
+            else each
             for each in spec.workloads
         )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Final
 
 from qexp.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 GIVEN_CIRCUITS: Final = f"{__name__}.given_circuits"
 """The `_target_` that a config has for them."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
+from qexp.circuits.given import GIVEN_CIRCUITS
 from qexp.config.analyses import declared_analysis, settings, validated_analyses
 from qexp.config.instantiate import locate
 from qexp.config.load import Generator, freeze, generator, validated
@@ -81,6 +82,20 @@ def recorded_analysis(name: str, node: Mapping[str, Any], trust: Sequence[str]) 
         return declared_analysis(name, node).evaluate(run)
 
     return AnalysisSpec(name, str(node.get("_target_")), settings(node), evaluate)
+
+
+def given_workloads(config_yaml: str) -> set[str]:
+    """Return the workloads whose circuits no config can make, because a caller gave them.
+
+    Raises:
+        ConfigError: It is no config.
+    """
+    plain = parse(config_yaml)
+    nodes = plain.get("workloads") or {"main": {}}
+    circuits = {name: node.get("circuits") or plain.get("circuits") for name, node in nodes.items()}
+    return {
+        name for name, node in circuits.items() if node and node.get("_target_") == GIVEN_CIRCUITS
+    }
 
 
 def parse(config_yaml: str) -> dict[str, Any]:
