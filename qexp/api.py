@@ -104,6 +104,8 @@ def plan(
         >>> plan.total.qpu_s
         582.0
     """
+    if "stop_after" in values:
+        raise ConfigError("stop_after: a plan is made and nothing else is done; leave it out")
     declared = _declared(overrides, circuits, shots, precision, {**values, "stop_after": "plan"})
     report = _carry_out(declared)
     assert report.archive is not None

@@ -234,10 +234,12 @@ def _copied_pubs(circuits: Any, kind: str) -> list[Pub]:
     from qexp.text import typed_reason
 
     primitive = PrimitiveSpec(kind)  # type: ignore[arg-type]
-    if isinstance(circuits, str | bytes | Mapping) or not isinstance(circuits, Iterable):
-        raise ConfigError(f"circuits: {_no_list(circuits)}")
-    if hasattr(circuits, "num_qubits"):
-        raise ConfigError(f"circuits: {_no_list(circuits)}; of one circuit it is [circuit]")
+    if not isinstance(circuits, Iterable) or isinstance(circuits, bytes):
+        hint = "; for one circuit, [circuit]" if hasattr(circuits, "num_qubits") else ""
+        raise ConfigError(
+            f"circuits: got an object of type {type(circuits).__name__}; it must be a list of "
+            f"PUBs, or a function that yields them{hint}"
+        )
     pubs = []
     for index, pub_like in enumerate(circuits):
         try:
@@ -249,13 +251,6 @@ def _copied_pubs(circuits: Any, kind: str) -> list[Pub]:
     if not pubs:
         raise ConfigError("circuits: the list is empty; give at least one PUB")
     return copy.deepcopy(pubs)
-
-
-def _no_list(circuits: Any) -> str:
-    return (
-        f"got an object of type {type(circuits).__name__}; it must be a list of PUBs, or a "
-        f"function that yields them"
-    )
 
 
 def _digest(pubs: Iterable[Pub]) -> str:

@@ -15,7 +15,7 @@ _DICT_KEY = re.compile(r"[A-Za-z_][\w./-]*", re.ASCII)
 _WORD = re.compile(r"(?!(?:null|true|false|nan|inf)$)[A-Za-z_][\w./-]*", re.ASCII | re.IGNORECASE)
 """A text that Hydra's grammar takes as text without quotes."""
 
-_DOTTED_KEY = re.compile(r"(?!hydra\.)\w+\.[\w.]+=")
+_OPEN_NODE = re.compile(r"(?!hydra\.)\w+(\.[\w.]+=|=\{)")
 
 
 def hydra_arguments(arguments: Sequence[str]) -> list[str]:
@@ -35,10 +35,10 @@ def open_nodes(overrides: Sequence[str]) -> list[str]:
     """Let overrides name keys that no YAML file lists, because qexp itself checks every key.
 
     The schema, the signature of a node's target and IBM's option models say which keys a node may
-    have. They refuse a typo more helpfully than Hydra does, and
-    `primitive.options.twirling.enable_gates=true` needs no `+`.
+    have. They refuse a typo more helpfully than Hydra does. So neither
+    `primitive.options.twirling.enable_gates=true` nor `circuits={_target_: ...}` needs a `+`.
     """
-    return [f"++{item}" if _DOTTED_KEY.match(item) else item for item in overrides]
+    return [f"++{item}" if _OPEN_NODE.match(item) else item for item in overrides]
 
 
 def typed_overrides() -> tuple[str, ...]:
