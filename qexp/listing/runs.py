@@ -58,6 +58,9 @@ class RunTable:
     def __iter__(self) -> Iterator[RunEntry]:
         return iter(self.runs)
 
+    def __repr__(self) -> str:
+        return f"<RunTable {self}>"
+
     def __str__(self) -> str:
         found = self.statuses.total()
         listed = str(found) if found == self.num_all else f"{found} of {self.num_all}"

@@ -14,12 +14,13 @@ HOSTILE = "<script>alert(1)</script>"
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    backend = {**header().backend, "name": HOSTILE}
-    return write_run(tmp_path / "a run", sampler_jobs([2, 1]), backend=backend)
+    store = write_run(tmp_path / "a run", sampler_jobs([2, 1]))
+    store.write_header(header(backend={**header().backend, "name": HOSTILE}))
+    return store.seal("complete", keep_parts=False)
 
 
 def test_it_shows_the_run_as_text(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(path.parents[1])
+    monkeypatch.chdir(path.parent.parent)
     html = qexp.open_archive(path)._repr_html_() or ""
     for text in ("random_sampling 20260101-abc", "complete, 3 of 3 PUBs", "2 of 2 done", "a run/"):
         assert text in html
@@ -29,7 +30,7 @@ def test_it_shows_the_run_as_text(path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_it_links_the_report(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(path.parents[1])
+    monkeypatch.chdir(path.parent.parent)
     path.with_name("report.html").touch()
     html = qexp.open_archive(path)._repr_html_() or ""
     assert '<a href="a%20run/report.html" target="_blank">report.html</a>' in html
