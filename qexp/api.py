@@ -6,7 +6,7 @@ Python. Everything can be called again and again, in any thread, and in a runnin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from qexp.planning.table import PlanTable
 
     Circuits: TypeAlias = Iterable[Any] | Callable[..., Iterable[Any]] | str | None
+    """PUBs, their generator, or the value of the override `circuits`."""
 
 
 @overload
@@ -58,7 +59,7 @@ def run(
             `declare` alone.
         circuits: PUBs as Qiskit's primitives take them, which are copied; or a generator of PUBs,
             a function with its settings bound by `functools.partial`. Both replace the circuits
-            that the experiment declares. A text is the override `circuits=NAME`.
+            that the experiment declares. A text or a mapping is the override `circuits=...`.
         shots: The override `primitive.shots`.
         precision: The override `primitive.precision`.
         **values: Further overrides; those with a dot as in `**{"circuits.depth": 8}`.
@@ -83,8 +84,10 @@ def run(
     """
     declared = _declared(overrides, circuits, shots, precision, values)
     report = _carry_out(declared)
-    # Jobs of a run that stops after submission are left to be collected.
-    return declared.folder if report.archive is None else open_archive(report.archive)
+    if declared.spec.stop_after == "submit":
+        return declared.folder
+    assert report.archive is not None
+    return open_archive(report.archive)
 
 
 def plan(
@@ -164,11 +167,13 @@ def resume(path: str | Path, *, trust: Sequence[str] = ()) -> Archive:
         KeyboardInterrupt: As `run`.
     """
     from qexp.config.declaration import Declaration
-    from qexp.config.paths import run_folder
+    from qexp.config.paths import make_experiments_importable, run_folder
     from qexp.config.runs import finished_archive, recorded_spec
     from qexp.points import import_qiskit
 
     import_qiskit()
+    if trust:
+        make_experiments_importable(is_own_process=False)
     folder = run_folder(path)
     archive = finished_archive(folder)
     if archive is None:
@@ -193,7 +198,7 @@ def _declared(
     import_qiskit()
     named = {"primitive.shots": shots, "primitive.precision": precision}
     values = values | {key: value for key, value in named.items() if value is not None}
-    if isinstance(circuits, str | dict):
+    if isinstance(circuits, str | Mapping):
         values, circuits = {**values, "circuits": circuits}, None
     specs = [item for item in overrides if isinstance(item, RunSpec)]
     if not specs:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from qexp.archive.parts import HEADER
 from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
-from qexp.config.diff import differences
 from qexp.config.paths import make_experiments_importable, run_folder
-from qexp.config.recorded_config import load_recorded
+from qexp.config.recorded_config import differences, load_recorded
 from qexp.core.model import SourceFile
 from qexp.errors import ArchiveError, ConfigError
 from qexp.journal.file import read_ledger
