@@ -62,3 +62,16 @@ def test_without_limits_only_max_time_is_left() -> None:
 )
 def test_sizes_are_for_people(size: int, text: str) -> None:
     assert format_bytes(size) == text
+
+
+def test_it_shows_itself_as_text_and_as_html() -> None:
+    hostile = "<b>[bold]x[/nope]"
+    table = plan_table(PLAN, 120, {}, backend=hostile)
+    assert repr(table) == "<PlanTable 3 jobs, 151 circuits, 2m 40s: None>"
+    assert f"Nothing was submitted. Backend: {hostile}" in str(table)
+    assert "over" in str(table)
+    html = table._repr_html_()
+    assert "&lt;b&gt;[bold]x[/nope]" in html
+    assert "<b>" not in html
+    # Two workloads and their total; one bound.
+    assert html.count("<tr>") == 1 + 3 + 1 + 1
