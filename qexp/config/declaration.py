@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from qexp.core.model import Pub
     from qexp.core.spec import RunSpec
 
-_KEYS_OF_HYDRA = ("hydra.run.dir=", "hydra.searchpath=")
+_KEYS_OF_HYDRA = ("hydra.run.dir", "hydra.searchpath")
 """Keys below `hydra` that mean something without its command line."""
 
 
@@ -66,8 +66,7 @@ def declare_run(
     words = _words(overrides)
     try:
         arguments = open_nodes(words + [override(key, value) for key, value in values.items()])
-        if circuits is not None:
-            _refuse_settings(arguments)
+        _refuse_without_effect(arguments, has_circuits=circuits is not None)
         return _declared(arguments, circuits)
     except ConfigError:
         raise
@@ -144,11 +143,6 @@ def _words(overrides: Sequence[str]) -> list[str]:
             words.append(override("experiment", word))
         elif is_name or word.startswith("-"):
             raise ConfigError(_mistyped(word))
-        elif word.startswith("hydra") and not word.startswith(_KEYS_OF_HYDRA):
-            raise ConfigError(
-                f"{word}: has no effect in Python, where only hydra.run.dir and "
-                f"hydra.searchpath of Hydra's own keys can be set"
-            )
         else:
             words.append(word)
     return words
@@ -175,11 +169,16 @@ def _refuse_sweeps(arguments: list[str]) -> None:
             )
 
 
-def _refuse_settings(arguments: Iterable[str]) -> None:
-    """Refuse settings of the circuits that are not run."""
+def _refuse_without_effect(arguments: Iterable[str], *, has_circuits: bool) -> None:
+    """Refuse settings of Hydra's command line, and those of circuits that are not run."""
     for item in arguments:
         key = item.lstrip("+~").partition("=")[0]
-        if key == "circuits" or key.startswith(("circuits.", "circuits@_global_")):
+        if key.startswith(("hydra.", "hydra/")) and key not in _KEYS_OF_HYDRA:
+            raise ConfigError(
+                f"{key}: has no effect in Python; of Hydra's own keys, only "
+                f"{' and '.join(_KEYS_OF_HYDRA)} can be set"
+            )
+        if has_circuits and (key == "circuits" or key.startswith("circuits.")):
             raise ConfigError(
                 f"{key}: has no effect beside circuits that are given in Python; leave it out, and "
                 f"bind settings of a generator with functools.partial(generator, name=value)"
