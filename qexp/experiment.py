@@ -20,16 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qexp import __version__
-from qexp.analysis.evaluate import evaluate
-from qexp.archive.read import Archive, open_archive
+from qexp.analysis.declared import make_declared_analyses
+from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
 from qexp.batch.execute import execute
 from qexp.batch.recover import note_stored_outcomes
 from qexp.core.model import Plan, RunStatus
 from qexp.core.observer import Observer, PointSummary
-from qexp.core.spec import AnalysisSpec
 from qexp.errors import (
-    AnalysisFailedError,
     ArchiveError,
     ConfigError,
     EngineError,
@@ -37,6 +35,7 @@ from qexp.errors import (
     QexpError,
     UnfinishedError,
 )
+from qexp.interrupts import Interrupts
 from qexp.journal.ledger import Ended, Interrupted, Planned, Resumed, Sealed, Started
 from qexp.planning.build import plan_point
 from qexp.planning.table import check_max_time
@@ -61,7 +60,12 @@ class RunReport:
 
 
 def run(
-    spec: RunSpec, folder: Path, observer: Observer | None = None, *, clock: Clock | None = None
+    spec: RunSpec,
+    folder: Path,
+    observer: Observer | None = None,
+    *,
+    clock: Clock | None = None,
+    interrupts: Interrupts | None = None,
 ) -> RunReport:
     """Run a declared experiment and leave its archive in a folder.
 
@@ -72,6 +76,7 @@ def run(
         folder: The run's own folder; its name is the run id.
         observer: Receives progress events.
         clock: The time; tests bring their own.
+        interrupts: Notes signals; None: the second one ends the process.
 
     Raises:
         ConfigError: The backend does not exist or does not suit the engine, or `folder` already
@@ -91,10 +96,10 @@ def run(
             f"(to go on with that run: run_dir={folder})"
         )
     point = Point(spec, folder)
-    with open_experiment(folder, [point], observer, clock) as experiment:
+    with open_experiment(folder, [point], observer, clock, interrupts) as experiment:
         experiment.journal.append(Started(socket.gethostname(), os.getpid(), __version__))
         carry_out(experiment)
-    _analyse(point, experiment.observer)
+    make_declared_analyses(point, experiment.observer)
     return RunReport(point.archive, point.status, experiment.plan)
 
 
@@ -107,7 +112,12 @@ def plan(spec: RunSpec, folder: Path, observer: Observer | None = None) -> RunRe
 
 
 def resume(
-    spec: RunSpec, folder: Path, observer: Observer | None = None, *, clock: Clock | None = None
+    spec: RunSpec,
+    folder: Path,
+    observer: Observer | None = None,
+    *,
+    clock: Clock | None = None,
+    interrupts: Interrupts | None = None,
 ) -> RunReport:
     """Go on with a run from wherever it stopped. Harmless on one that is complete.
 
@@ -119,6 +129,7 @@ def resume(
         folder: The run's folder, which may have been copied from elsewhere.
         observer: Receives progress events.
         clock: The time; tests bring their own.
+        interrupts: Notes signals; None: the second one ends the process.
 
     Raises:
         As `run`.
@@ -128,14 +139,14 @@ def resume(
     if is_sealed(folder):
         return _report_sealed(folder)
     point = Point(spec, folder)
-    with open_experiment(folder, [point], observer, clock) as experiment:
+    with open_experiment(folder, [point], observer, clock, interrupts) as experiment:
         if (folder / ARCHIVE_NAME).exists() and not point.store.has_parts:
             # A process was killed while it removed the parts that the archive already holds.
             point.seal("complete")
             return _report_sealed(folder)
         experiment.journal.append(Resumed(socket.gethostname(), os.getpid(), __version__))
         carry_out(experiment)
-    _analyse(point, experiment.observer)
+    make_declared_analyses(point, experiment.observer)
     return RunReport(point.archive, point.status, experiment.plan)
 
 
@@ -334,45 +345,3 @@ def _reason(failure: BaseException) -> str:
     if isinstance(failure, Stopped):
         return "interrupted"
     return text if isinstance(failure, QexpError) else f"{type(failure).__name__}: {text}"
-
-
-def _analyse(point: Point, observer: Observer) -> None:
-    """Make the declared analyses of a run that has just become complete; none can fail it.
-
-    Raises:
-        KeyboardInterrupt: Interrupted; the run is complete.
-    """
-    specs = point.spec.analyses
-    if point.archive is None or point.status != "complete" or not specs:
-        return
-    again = f"the run is complete; to analyse it again: {_analyse_command(point)}"
-    try:
-        with open_archive(point.archive) as archive:
-            for spec in specs:
-                _make_analysis(spec, archive, again, observer)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted; {again}") from None
-    except ArchiveError as error:
-        observer.warned(f"no analysis was made: {_reason(error)}; {again}")
-
-
-def _make_analysis(spec: AnalysisSpec, archive: Archive, again: str, observer: Observer) -> None:
-    try:
-        made = evaluate(spec, archive)
-    except Exception as error:
-        is_bug = not isinstance(error, QexpError)
-        if is_bug:
-            _log.error("analysis '%s' was not made", spec.name, exc_info=True)
-        has_traceback = is_bug or isinstance(error, AnalysisFailedError)
-        where = "; the traceback is in run.log" if has_traceback else ""
-        observer.warned(f"{_reason(error)}{where}; {again}")
-    else:
-        observer.analysed(made.name, made.summary)
-
-
-def _analyse_command(point: Point) -> str:
-    """Return the command that makes a run's analyses again, to be copied into a shell."""
-    modules = {spec.target.rpartition(".")[0] for spec in point.spec.analyses}
-    foreign = sorted(name for name in modules if not name.startswith("qexp."))
-    trusted = [part for name in foreign for part in ("--trust", name)]
-    return shlex.join(["python", "-m", "qexp", "analyse", short_path(point.folder), *trusted])

@@ -197,7 +197,11 @@ class Experiment:
 
 @contextmanager
 def open_experiment(
-    folder: Path, points: Iterable[Point], observer: Observer | None, clock: Clock | None
+    folder: Path,
+    points: Iterable[Point],
+    observer: Observer | None,
+    clock: Clock | None,
+    interrupts: Interrupts | None = None,
 ) -> Iterator[Experiment]:
     """Lock an experiment's folder and open its journal; no worker process outlasts the context.
 
@@ -206,6 +210,7 @@ def open_experiment(
         points: Its points.
         observer: Receives progress events.
         clock: The time; tests bring their own.
+        interrupts: Notes signals; None: the second one ends the process.
 
     Raises:
         RunLockedError: Another process works on the experiment.
@@ -214,7 +219,12 @@ def open_experiment(
     import_qiskit()
     with lock_folder(folder), Journal(folder) as journal:
         experiment = Experiment(
-            folder, tuple(points), journal, Guarded(observer or Observer()), clock or Clock()
+            folder,
+            tuple(points),
+            journal,
+            Guarded(observer or Observer()),
+            clock or Clock(),
+            interrupts or Interrupts(),
         )
         with experiment.workers:
             yield experiment

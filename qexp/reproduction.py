@@ -6,7 +6,6 @@ user. The archive is only read; all that is written goes into the folder of the 
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from qexp.archive.read import open_archive
 from qexp.compare.changes import package_versions, software_changes
 from qexp.compare.model import Change, Comparison
+from qexp.config.recorded_config import given_workloads, load_recorded
 from qexp.core.model import SourceFile
 from qexp.errors import (
     ArchiveError,
@@ -25,7 +25,6 @@ from qexp.errors import (
     GeneratorError,
     NotReproducedError,
     UntrustedError,
-    is_explained_by_traceback,
 )
 from qexp.text import printable
 
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 
     from qexp.archive.read import Archive
     from qexp.core.spec import RunSpec
-
-_log = logging.getLogger("qexp")
 
 Circuits: TypeAlias = Literal["generated", "archived"]
 
@@ -124,13 +121,23 @@ def reproduction_spec(
                 f"{predicted_s:.0f} s predicted); nothing was submitted; add --submit to submit it"
             )
         sources, changed = _current_sources(run.sources, trust)
-        workloads = loaded.workloads
-        if circuits == "archived":
-            workloads = tuple(
-                replace(each, generate=partial(_archived_pubs, archive, each.name))
-                for each in workloads
+        given = given_workloads(run.config_yaml)
+        if given:
+            notes += (
+                f"the circuits of {', '.join(sorted(given))} were given in Python; those of the "
+                f"archive are run",
             )
-        reproduces = {"run_id": run.run_id, "data_sha256": run.data_sha256, "circuits": circuits}
+        workloads = tuple(
+            replace(each, generate=partial(_archived_pubs, archive, each.name))
+            if circuits == "archived" or each.name in given
+            else each
+            for each in loaded.workloads
+        )
+        reproduces = {
+            "run_id": run.run_id,
+            "data_sha256": run.data_sha256,
+            "circuits": "archived" if given else circuits,
+        }
         # A device chosen by load could be another one today.
         select = partial(_select_recorded, loaded.select_backend, str(run.backend["name"]))
         spec = replace(
@@ -164,7 +171,6 @@ def _check_data(run: Archive) -> tuple[str, ...]:
 
 def _load(run: Archive, trust: Sequence[str], circuits: Circuits) -> RunSpec:
     from qexp.config.paths import make_experiments_importable
-    from qexp.config.recorded_config import load_recorded
 
     if trust:
         make_experiments_importable()
@@ -239,19 +245,17 @@ def run_again(spec: RunSpec, run_dir: Path, circuits: Circuits = "generated") ->
     Raises:
         As `qexp.experiment.run`. If it fails before a batch is opened, nothing is left behind.
     """
-    from qexp.config.cleanup import clean_up
-    from qexp.config.runs import log_into
+    from qexp.config.cleanup import LOG_NAME, clean_up
     from qexp.experiment import run
     from qexp.progress import Terminal
+    from qexp.runlog import logging_into
 
     run_dir.mkdir(parents=True, exist_ok=True)
-    log = log_into(run_dir)
+    log = run_dir / LOG_NAME
     try:
-        with Terminal(spec, run_dir) as terminal:
+        with logging_into(log, "the run ended with an error"), Terminal(spec, run_dir) as terminal:
             report = run(spec, run_dir, terminal)
     except (Exception, SystemExit, KeyboardInterrupt) as error:
-        if is_explained_by_traceback(error) and not isinstance(error, KeyboardInterrupt):
-            _log.error("the run ended with an error", exc_info=True)
         clean_up(run_dir, error)
         if isinstance(error, GeneratorError) and circuits == "generated":
             raise GeneratorError(f"{error}; the traceback is in {log}; {_USE_ARCHIVED}") from error

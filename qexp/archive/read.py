@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -120,6 +121,14 @@ class Archive:
     def __repr__(self) -> str:
         state = f"{self.run_id!r} {self.status}" if self._file.is_open else "closed"
         return f"<Archive {state}: {self.path}>"
+
+    def _repr_html_(self) -> str | None:
+        from qexp.archive.notebook import describe_html
+
+        # None: the notebook shows the `repr`.
+        with suppress(ArchiveError):
+            return describe_html(self, self._file) if self._file.is_open else None
+        return None
 
     def close(self) -> None:
         """Close the file; harmless when closed already."""

@@ -17,6 +17,7 @@ SCHEMA: Final = "1.2"
 ARCHIVE_NAME: Final = "run.h5"
 JOURNAL_NAME: Final = "journal.jsonl"
 PARTS_NAME: Final = "parts"
+REPORT_NAME: Final = "report.html"
 
 ROOT: Final = Table(
     "",

@@ -193,9 +193,10 @@ class RunStore(StoredParts):
     def _write(self, path: Path, tables: Mapping[str, TableData]) -> str:
         import h5py
 
-        # Built in memory: where HDF5 itself meets a full disk, it ends the process later on.
+        # Built in memory: where HDF5 itself meets a full disk, it ends the process later on. The
+        # whole path, because HDF5 refuses a name that another run in this process has in memory.
         with h5py.File(
-            path.name, "w", driver="core", backing_store=False, block_size=2**20
+            str(path), "w", driver="core", backing_store=False, block_size=2**20
         ) as file:
             write_tables(file, tables)
             file.flush()

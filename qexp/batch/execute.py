@@ -46,6 +46,7 @@ def execute(experiment: Experiment) -> None:
         UnfinishedError: The deadline is reached; jobs are still out.
         EngineError: The service was out of reach for too long, or takes no more jobs.
         ArchiveError: Something cannot be written, or a part is damaged.
+        KeyboardInterrupt: It was asked to stop twice, and did so at once.
     """
     collector, batches = Collector(experiment), _Batches(experiment)
     try:
@@ -67,6 +68,14 @@ def execute(experiment: Experiment) -> None:
     except Stopped:
         _stop(experiment, collector, batches)
         raise
+    except KeyboardInterrupt:
+        if experiment.interrupts.is_set():
+            # The second signal: leave at once.
+            batches.abandon()
+            raise
+        # In a thread, where signals are not noted, it is raised from outside.
+        _stop(experiment, collector, batches)
+        raise Stopped from None
     except Exception:
         batches.abandon()
         raise

@@ -50,6 +50,9 @@ class RunTable:
     def __iter__(self) -> Iterator[RunEntry]:
         return iter(self.runs)
 
+    def __repr__(self) -> str:
+        return f"<RunTable {self}>"
+
     def __str__(self) -> str:
         count = self.statuses.total()
         listed = str(count) if count == self.num_all else f"{count} of {self.num_all}"

@@ -1,41 +1,156 @@
-"""The plan as a table of texts, which the terminal draws, and against the time that is allowed."""
+"""The plan as a table: its values, and how a terminal and a notebook show them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qexp.core.model import Partition, Plan
 from qexp.core.spec import Limit, PartitionLimits
 from qexp.errors import PlanError
 from qexp.planning.partition import smallest_bound
-from qexp.text import format_bytes, format_duration
+from qexp.text import format_bytes, format_duration, html_table, printable
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 HEADERS = ("workload", "jobs", "circuits", "executions", "payload", "predicted QPU time")
+_BOUND_HEADERS = ("bound", "planned", "allowed", "", "from")
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """A workload, or all jobs together.
+
+    Attributes:
+        label: Name of the workload, or `"total"`.
+        jobs: Number of jobs.
+        circuits: Number of PUBs.
+        executions: Circuit executions.
+        payload_bytes: Encoded size of the PUBs.
+        qpu_s: Predicted QPU seconds, with the overhead of each job.
+    """
+
+    label: str
+    jobs: int
+    circuits: int
+    executions: int
+    payload_bytes: int
+    qpu_s: float
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the values as text, one per entry of `HEADERS`."""
+        return (
+            self.label,
+            f"{self.jobs:,}",
+            f"{self.circuits:,}",
+            f"{self.executions:,}",
+            format_bytes(self.payload_bytes),
+            format_duration(self.qpu_s),
+        )
 
 
 @dataclass(frozen=True)
 class LimitRow:
-    """A bound, `"no limit"` where none is set, and what the plan needs of it."""
+    """A bound and what the plan makes of it.
+
+    Attributes:
+        what: What is bounded.
+        planned: What the plan needs, as text.
+        bound: What is allowed, as text; `"no limit"` where nothing is set.
+        is_within: Whether the plan keeps to it.
+        source: Config key that sets the bound.
+    """
 
     what: str
     planned: str
     bound: str
     is_within: bool
-    source: str  # config key that sets the bound
+    source: str
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the values as text, with `"ok"` or `"over"` before their source."""
+        verdict = "ok" if self.is_within else "over"
+        return (self.what, self.planned, self.bound, verdict, self.source)
 
 
 @dataclass(frozen=True)
 class PlanTable:
-    """The whole table; a row has a text for each of `HEADERS`."""
+    """The whole table. `print` and `rich` show it as a terminal does, a notebook as HTML.
 
-    workloads: tuple[tuple[str, ...], ...]  # one row per workload, in order
-    total: tuple[str, ...]
-    limits: tuple[LimitRow, ...]  # of all jobs together, and of the largest
+    Attributes:
+        headers: Headers of `workloads` and `total`.
+        workloads: One row per workload, in order.
+        total: All jobs together.
+        limits: The total and the largest job against the batch's `max_time` and the service.
+        backend: The backend that it was made for, and the engine.
+        folder: The run's folder, from which `qexp.resume` runs the plan; None where not known.
+    """
+
+    headers: tuple[str, ...]
+    workloads: tuple[PlanRow, ...]
+    total: PlanRow
+    limits: tuple[LimitRow, ...]
+    backend: str = ""
+    folder: Path | None = None
+
+    def __repr__(self) -> str:
+        jobs, circuits, *_, qpu_time = self.total.cells()[1:]
+        return f"<PlanTable {jobs} jobs, {circuits} circuits, {qpu_time}: {self.folder}>"
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        console = Console(width=120, color_system=None, force_jupyter=False)
+        with console.capture() as captured:
+            console.print(self)
+        return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+    def __rich__(self) -> RenderableType:
+        from rich.box import SIMPLE
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*self.headers, box=SIMPLE, show_footer=False)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for row in self.workloads:
+            table.add_row(*map(Text, row.cells()))
+        if len(self.workloads) > 1:
+            table.add_section()
+            table.add_row(*map(Text, self.total.cells()))
+        bounds = Table(*_BOUND_HEADERS, box=SIMPLE)
+        for limit in self.limits:
+            *before, verdict, source = map(Text, limit.cells())
+            verdict.stylize("" if limit.is_within else "bold red")
+            bounds.add_row(*before, verdict, source)
+        return Group(table, bounds, Text(self._conclusion))
+
+    def _repr_html_(self) -> str:
+        rows = self.workloads if len(self.workloads) == 1 else (*self.workloads, self.total)
+        return (
+            html_table([row.cells() for row in rows], self.headers)
+            + html_table([limit.cells() for limit in self.limits], _BOUND_HEADERS)
+            + f"<p>{escape(printable(self._conclusion))}</p>"
+        )
+
+    @property
+    def _conclusion(self) -> str:
+        return f"Nothing was submitted. Backend: {self.backend}"
 
 
 def plan_table(
-    plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit], partition: PartitionLimits
+    plan: Plan,
+    max_time_s: int | None,
+    limits: Mapping[str, Limit],
+    partition: PartitionLimits | None = None,
+    *,
+    backend: str = "",
+    folder: Path | None = None,
 ) -> PlanTable:
     """Summarise a plan.
 
@@ -43,26 +158,31 @@ def plan_table(
         plan: The plan.
         max_time_s: The declared `batch.max_time` in seconds, or None.
         limits: The service's limits by name.
-        partition: The user's bounds of one job.
+        partition: The user's bounds of one job, or None.
+        backend: As in `PlanTable`, as `folder`.
+        folder: The run's folder.
     """
     by_workload: dict[str, list[Partition]] = {}
     for job in plan.partitions:
         by_workload.setdefault(job.workload, []).append(job)
     return PlanTable(
-        tuple(_row(name, jobs) for name, jobs in by_workload.items()),
-        _row("total", plan.partitions),
-        tuple(_limit_rows(plan, max_time_s, limits, partition)),
+        headers=HEADERS,
+        workloads=tuple(_row(name, jobs) for name, jobs in by_workload.items()),
+        total=_row("total", plan.partitions),
+        limits=tuple(_limit_rows(plan, max_time_s, limits, partition or PartitionLimits())),
+        backend=backend,
+        folder=folder,
     )
 
 
-def _row(label: str, jobs: Sequence[Partition]) -> tuple[str, ...]:
-    return (
-        label,
-        f"{len(jobs):,}",
-        f"{sum(job.num_pubs for job in jobs):,}",
-        f"{sum(job.executions for job in jobs):,}",
-        format_bytes(sum(job.payload_bytes for job in jobs)),
-        format_duration(sum(job.qpu_s for job in jobs)),
+def _row(label: str, jobs: Sequence[Partition]) -> PlanRow:
+    return PlanRow(
+        label=label,
+        jobs=len(jobs),
+        circuits=sum(job.num_pubs for job in jobs),
+        executions=sum(job.executions for job in jobs),
+        payload_bytes=sum(job.payload_bytes for job in jobs),
+        qpu_s=sum(job.qpu_s for job in jobs),
     )
 
 

@@ -76,10 +76,11 @@ def transpile_pub(
     """
     where = f"PUB {index} of workload '{workload.name}'"
     try:
-        logical = _coerce(pub_like, workload.primitive)
+        logical = coerce_pub(pub_like, workload.primitive)
+        _refuse_open_accuracy(logical)
     except Exception as error:
         raise PlanError(
-            f"{where}: the generator did not yield {_expected(workload.primitive)}: "
+            f"{where}: the generator did not yield {expected_pub(workload.primitive)}: "
             f"{typed_reason(error)}"
         ) from error
     available, needed = backend.num_qubits, logical.circuit.num_qubits
@@ -100,20 +101,26 @@ def transpile_pub(
     return PlannedPub(workload.name, index, logical, isa)
 
 
-def _coerce(pub_like: Any, primitive: PrimitiveSpec) -> Pub:
+def coerce_pub(pub_like: Any, primitive: PrimitiveSpec) -> Pub:
+    """Return Qiskit's own PUB of a PUB-like, with the primitive's shots or precision by default.
+
+    Raises:
+        Exception: It is no PUB, or one of the other primitive.
+    """
     from qiskit.primitives.containers.estimator_pub import EstimatorPub
     from qiskit.primitives.containers.sampler_pub import SamplerPub
 
     _refuse_other_kind(pub_like, primitive)
     if primitive.kind == "sampler":
-        sampler_pub = SamplerPub.coerce(pub_like, primitive.shots)
-        if sampler_pub.shots is None:
-            raise ValueError("neither the PUB nor primitive.shots says how many shots")
-        return sampler_pub
-    pub = EstimatorPub.coerce(pub_like, primitive.precision)
-    if pub.precision is None:
+        return SamplerPub.coerce(pub_like, primitive.shots)
+    return EstimatorPub.coerce(pub_like, primitive.precision)
+
+
+def _refuse_open_accuracy(pub: Pub) -> None:
+    if getattr(pub, "shots", 0) is None:
+        raise ValueError("neither the PUB nor primitive.shots says how many shots")
+    if getattr(pub, "precision", 0) is None:
         raise ValueError("neither the PUB nor primitive.precision says how precise")
-    return pub
 
 
 def _refuse_other_kind(pub_like: Any, primitive: PrimitiveSpec) -> None:
@@ -131,7 +138,8 @@ def _refuse_other_kind(pub_like: Any, primitive: PrimitiveSpec) -> None:
         raise ValueError("the circuit comes with observables; it is for primitive=estimator")
 
 
-def _expected(primitive: PrimitiveSpec) -> str:
+def expected_pub(primitive: PrimitiveSpec) -> str:
+    """Describe the PUBs that a primitive takes, for messages."""
     if primitive.kind == "sampler":
         return "a Sampler PUB (a circuit, or (circuit, parameter values, shots))"
     return "an Estimator PUB (circuit, observables, parameter values, precision)"

@@ -32,6 +32,7 @@ from tests.archives import (
     sampler_jobs,
     sampler_pub,
     sampler_result,
+    started,
     write_partition,
     write_run,
 )
@@ -43,6 +44,14 @@ def mask(text: str) -> str:
 
 def contents(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_another_run_of_the_process_may_write_a_part_of_the_same_name(tmp_path: Path) -> None:
+    name = started(tmp_path / "other", sampler_pub()).partition_path(0).name
+    with h5py.File(name, "w", driver="core", backing_store=False):
+        store = started(tmp_path / "run", sampler_pub())
+    assert store.partition_path(0).name == name
+    assert store.partition_path(0).is_file()
 
 
 def test_equal_parts_give_equal_bytes(tmp_path: Path) -> None:

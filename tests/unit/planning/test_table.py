@@ -17,18 +17,19 @@ PLAN = Plan(
 
 
 def test_one_row_per_workload_and_a_total() -> None:
-    table = plan_table(PLAN, None, {}, PartitionLimits())
-    assert table.workloads == (
+    table = plan_table(PLAN, None, {})
+    assert table.headers == HEADERS
+    assert [row.cells() for row in table.workloads] == [
         ("main", "2", "150", "614,400", "2.2 MB", "2m 38s"),
         ("energy", "1", "1", "600", "3.0 kB", "2.2s"),
-    )
-    assert table.total == ("total", "3", "151", "615,000", "2.2 MB", "2m 40s")
-    assert all(len(row) == len(HEADERS) for row in (*table.workloads, table.total))
-    assert PLAN.qpu_s == pytest.approx(159.8)
+    ]
+    assert table.total.cells() == ("total", "3", "151", "615,000", "2.2 MB", "2m 40s")
+    assert all(len(row.cells()) == len(HEADERS) for row in (*table.workloads, table.total))
+    assert table.total.qpu_s == pytest.approx(PLAN.qpu_s)
 
 
 def test_the_plan_against_max_time_and_the_service(service_limits: dict[str, Limit]) -> None:
-    table = plan_table(PLAN, 120, service_limits, PartitionLimits())
+    table = plan_table(PLAN, 120, service_limits)
     rows = {row.source: (row.planned, row.bound, row.is_within) for row in table.limits}
     assert rows == {
         "batch.max_time": ("2m 40s", "2m 0s", False),
@@ -51,8 +52,21 @@ def test_the_users_own_bound_is_shown_where_it_is_the_smaller_one() -> None:
 
 
 def test_without_limits_only_max_time_is_left() -> None:
-    [row] = plan_table(PLAN, None, {}, PartitionLimits()).limits
+    [row] = plan_table(PLAN, None, {}).limits
     assert (row.source, row.bound, row.is_within) == ("batch.max_time", "no limit", True)
+
+
+def test_it_shows_itself_as_text_and_as_html() -> None:
+    hostile = "<b>[bold]x[/nope]"
+    table = plan_table(PLAN, 120, {}, backend=hostile)
+    assert repr(table) == "<PlanTable 3 jobs, 151 circuits, 2m 40s: None>"
+    assert f"Nothing was submitted. Backend: {hostile}" in str(table)
+    assert "over" in str(table)
+    html = table._repr_html_()
+    assert "&lt;b&gt;[bold]x[/nope]" in html
+    assert "<b>" not in html
+    # Two workloads and their total; one bound.
+    assert html.count("<tr>") == 1 + 3 + 1 + 1
 
 
 def plan_of(*qpu_s: float) -> Plan:
