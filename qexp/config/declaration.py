@@ -254,14 +254,14 @@ def _copied_pubs(circuits: Any, kind: str) -> list[Pub]:
 
 def _digest(pubs: Iterable[Pub]) -> str:
     """Digest all that PUBs consist of, names and metadata of circuits excepted."""
-    from qexp.archive.circuit_walk import describe
+    from qexp.archive.circuit_digest import circuit_sha256
     from qexp.core.jsonable import dumps
 
     digest = hashlib.sha256()
     for pub in pubs:
         values = pub.parameter_values
         content = {
-            "circuit": describe(pub.circuit, str).sha256,
+            "circuit": circuit_sha256(pub.circuit),
             "parameters": [name for names in values.data for name in names],
             "values": values.as_array().tolist(),
             "observables": pub.observables.tolist() if hasattr(pub, "observables") else None,
