@@ -6,8 +6,10 @@
   a copy. It replaces the loader that `hydra.main` uses, for which there is no setting.
 - Hydra instantiates sweepers of the package `hydra_plugins` only. qexp's own belongs to this
   application and is registered by hand; a top-level package would serve nothing else.
-- Hydra's reader of files does not know byte order marks, and YAML 1.1 reads `1:30` as 90.
-  `ConfigFiles` replaces it, for which there is no setting either.
+- Hydra's reader of files does not know byte order marks, and YAML 1.1 reads `1:30` as 90. The
+  loader's own repository reads files by `ConfigFiles` instead.
+- Outside of `hydra.main` none of that is replaced: for one composition, `composed` puts its own
+  singletons and resolvers in the place of the caller's.
 - `hydra.main` prints errors itself, on several lines, unless HYDRA_FULL_ERROR is set; and its
   parser accepts abbreviations (`--experiment` is `--experimental-rerun`).
 """
@@ -21,17 +23,23 @@ import copy
 import io
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import hydra
+from hydra import version
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
+from hydra.core.utils import setup_globals
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.basecontainer import BaseContainer
 
 from qexp.config.paths import (
     PRIMARY,
@@ -56,10 +64,10 @@ Plugins.instance()
 
 from hydra._internal import hydra as hydra_module
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
-from hydra._internal.sources_registry import SourcesRegistry
-from hydra._internal.utils import get_args_parser
+from hydra._internal.utils import create_config_search_path, get_args_parser
 
 __all__ = ["BasicSweeper"]
 
@@ -73,6 +81,15 @@ _Key = tuple[str | None, tuple[str | None, ...], frozenset[tuple[str, int, int]]
 _MOST_KEPT = 32
 """Number of choices kept; a sweep over more of them composes some again."""
 
+_SINGLETONS = (HydraConfig, version.VersionBase)
+"""Globals of Hydra that a composition reads or sets."""
+
+_COMPOSING = threading.RLock()
+"""Held while these globals are qexp's."""
+
+_USER = "user"
+"""Provider of `conf/` in the current folder."""
+
 _DECIDE_MORE = ("hydra.job.", "hydra.runtime.", "hydra.searchpath", "hydra.overrides")
 """Keys whose values Hydra reads while it composes."""
 
@@ -80,11 +97,15 @@ _DECIDE_MORE = ("hydra.job.", "hydra.runtime.", "hydra.searchpath", "hydra.overr
 def register(*plugins: type[Plugin]) -> None:
     """Register qexp's search path, loader and resolvers with Hydra, and plugins; idempotent."""
     hydra_module.ConfigLoaderImpl = CachingLoader  # type: ignore[attr-defined]
-    SourcesRegistry.instance().types[ConfigFiles.scheme()] = ConfigFiles
     Plugins.instance().register(UserConfigs)
     for plugin in plugins:
         Plugins.instance().register(plugin)
     Plugins.is_in_toplevel_plugins_module = staticmethod(_is_plugin)  # type: ignore[assignment]
+    _register_resolvers()
+    make_experiments_importable()
+
+
+def _register_resolvers() -> None:
     OmegaConf.register_new_resolver("qexp.run_id", new_run_id, replace=True)
     OmegaConf.register_new_resolver("qexp.run_dir", _run_dir, replace=True)
     # Cached, so that all points of a sweep share one id.
@@ -92,7 +113,6 @@ def register(*plugins: type[Plugin]) -> None:
         "qexp.sweep_id", lambda: f"sweep-{new_run_id()}", use_cache=True, replace=True
     )
     OmegaConf.register_new_resolver("qexp.name", _experiment_name, replace=True)
-    make_experiments_importable()
 
 
 def run_main(task: Callable[[DictConfig], Any], arguments: Sequence[str]) -> None:
@@ -145,15 +165,49 @@ def complete(words: Sequence[str]) -> list[str]:
     return [line for line in printed.getvalue().splitlines() if line]
 
 
-def compose(overrides: Sequence[str]) -> DictConfig:
-    """Compose qexp's config outside of `hydra.main`.
+@contextlib.contextmanager
+def composed(overrides: Sequence[str]) -> Iterator[DictConfig]:
+    """Compose qexp's config in any thread of any program, as `hydra.main` does for one run.
+
+    The config has Hydra's own node, and can be resolved within the context only. What the caller
+    has of Hydra (singletons, resolvers, search path) is theirs again afterwards.
 
     Raises:
         Exception: Hydra's, OmegaConf's or YAML's error, for `messages.compose_message`.
     """
-    register()
-    with hydra.initialize_config_dir(str(shipped_conf()), version_base="1.3"):
-        return hydra.compose(PRIMARY, list(overrides))
+    with _COMPOSING, _own_globals():
+        search_path = create_config_search_path(str(shipped_conf()))
+        if all(element.provider != _USER for element in search_path.get_path()):
+            UserConfigs().manipulate_search_path(search_path)
+        config = CachingLoader(search_path).load_configuration(
+            PRIMARY, list(overrides), RunMode.RUN, from_shell=False
+        )
+        config.hydra.mode = RunMode.RUN
+        HydraConfig.instance().set_config(config)
+        OmegaConf.set_readonly(config.hydra, False)
+        config.hydra.runtime.output_dir = os.path.abspath(config.hydra.run.dir)
+        HydraConfig.instance().set_config(config)
+        yield config
+
+
+@contextlib.contextmanager
+def _own_globals() -> Iterator[None]:
+    """Give Hydra fresh globals, and the caller their own again."""
+    singletons = {kind: Singleton._instances.pop(kind, None) for kind in _SINGLETONS}
+    resolvers = dict(BaseContainer._resolvers)
+    try:
+        version.setbase("1.3")
+        setup_globals()
+        _register_resolvers()
+        yield
+    finally:
+        for kind, instance in singletons.items():
+            Singleton._instances.pop(kind, None)
+            if instance is not None:
+                Singleton._instances[kind] = instance
+        for name in set(BaseContainer._resolvers) - set(resolvers):
+            OmegaConf.clear_resolver(name)
+        BaseContainer._resolvers.update(resolvers)
 
 
 class UserConfigs(SearchPathPlugin):
@@ -173,7 +227,7 @@ class UserConfigs(SearchPathPlugin):
                     f"that name declares; keep defaults of your own in {user / PROJECT}.yaml, "
                     f"which is laid over it"
                 )
-            search_path.prepend(provider="user", path=f"file://{user}", anchor="main")
+            search_path.prepend(provider=_USER, path=f"file://{user}", anchor="main")
 
 
 def _is_plugin(class_name: str) -> bool:
@@ -219,11 +273,26 @@ class ConfigFiles(FileConfigSource):
         return ConfigResult(self.provider, where, OmegaConf.load(stream), header)
 
 
+class Repository(ConfigRepository):
+    """Hydra's repository of configs, with qexp's reader of files."""
+
+    def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
+        """Make a source of each part of the search path."""
+        super().initialize_sources(config_search_path)
+        self.sources = [
+            ConfigFiles(source.provider, f"file://{source.path}")
+            if isinstance(source, FileConfigSource)
+            else source
+            for source in self.sources
+        ]
+
+
 class CachingLoader(ConfigLoaderImpl):
     """Hydra's loader, which keeps what it composed of the same files and choices."""
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         super().__init__(config_search_path)
+        self.repository = Repository(config_search_path)
         self._composed: dict[_Key, DictConfig] = {}
 
     def _load_configuration_impl(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import sys
 import tokenize
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,9 +34,8 @@ def source_files(root: RootNode) -> tuple[SourceFile, ...]:
     These are the modules of targets outside qexp, and those that they import, wherever in their
     text, but for installed packages.
     """
-    found = {
-        source.name: source for source in (*_config_files(root), *_modules(_target_modules(root)))
-    }
+    sources = (*_typed(root), *_config_files(root), *_modules(_target_modules(root)))
+    found = {source.name: source for source in sources}
     return tuple(found[name] for name in sorted(found))
 
 
@@ -94,12 +96,27 @@ def _is_within(module: str, prefix: str) -> bool:
     return a.startswith(b) or b.startswith(a)
 
 
-def _target_modules(root: RootNode) -> Iterator[str]:
-    """Yield the module that each target names, and the one that defines it."""
+def _own_targets(root: RootNode) -> Iterator[str]:
     for path, target in leaves(root.model_dump()):
         if path[-1] == "_target_" and str(target).partition(".")[0] not in _KNOWN:
-            yield str(target).rpartition(".")[0]
-            yield str(getattr(locate(target, "source"), "__module__", ""))
+            yield str(target)
+
+
+def _typed(root: RootNode) -> Iterator[SourceFile]:
+    """Yield targets that are in no file, such as those of a notebook, if their source is kept."""
+    for name in _own_targets(root):
+        target = locate(name, "source")
+        file = str(getattr(inspect.getmodule(target), "__file__", None))
+        if not file.endswith(".py"):
+            with suppress(OSError, TypeError):
+                yield SourceFile(name.replace(".", "/") + ".py", inspect.getsource(target))
+
+
+def _target_modules(root: RootNode) -> Iterator[str]:
+    """Yield the module that each target names, and the one that defines it."""
+    for name in _own_targets(root):
+        yield name.rpartition(".")[0]
+        yield str(getattr(locate(name, "source"), "__module__", ""))
 
 
 def _modules(targets: Iterable[str]) -> Iterator[SourceFile]:
@@ -145,8 +162,12 @@ def _find(name: str) -> ModuleSpec | None:
         if around is None or around.submodule_search_locations is None:
             return None
         path = list(around.submodule_search_locations)
-    loaded = getattr(sys.modules.get(name), "__spec__", None)
-    if loaded is not None or not name:
+    module = sys.modules.get(name)
+    loaded = getattr(module, "__spec__", None)
+    if loaded is None and (file := getattr(module, "__file__", None)):
+        # A script, which runs as `__main__`.
+        loaded = spec_from_file_location(name, file)
+    if loaded is not None or name in ("", "__main__"):
         return loaded
     specs = (finder.find_spec(name, path) for finder in sys.meta_path)
     return next((spec for spec in specs if spec is not None), None)

@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 
 from qexp.config.hydra_internals import BasicSweeper
 from qexp.config.paths import config_choices
-from qexp.core.seeds import of_sweep_point
+from qexp.core.seeds import sweep_point_seed
 from qexp.errors import ConfigError, Failed, QexpError
 
 
@@ -65,7 +65,7 @@ class CheckedSweeper(BasicSweeper):
         if "seed" in swept or not draws:
             return point
         others = [item for item in point if _key(item) != "seed"]
-        return [*others, f"seed={of_sweep_point(seed, draws)}"]
+        return [*others, f"seed={sweep_point_seed(seed, draws)}"]
 
 
 class SweepFailedError(QexpError):
