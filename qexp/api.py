@@ -231,7 +231,7 @@ def _carry_out(declared: Declaration) -> RunReport:
             raise KeyboardInterrupt("interrupted before anything was submitted") from None
         if str(error):
             raise
-        again = resume_command(folder)
+        again = resume_command(folder, declared.spec.config_yaml)
         raise KeyboardInterrupt(f"interrupted; what was measured is kept: {again}") from None
     except BaseException as error:
         if is_new:

@@ -15,16 +15,19 @@ import logging
 import os
 import shlex
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qexp import __version__
 from qexp.analysis.declared import make_declared_analyses
+from qexp.archive.header import load_config
 from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
 from qexp.batch.execute import execute
 from qexp.batch.recover import note_stored_outcomes
+from qexp.core.flatten import leaves
 from qexp.core.model import Plan, RunStatus
 from qexp.core.observer import Observer, PointSummary
 from qexp.errors import (
@@ -150,9 +153,29 @@ def resume(
     return RunReport(point.archive, point.status, experiment.plan)
 
 
-def resume_command(folder: Path) -> str:
-    """Return the command that goes on with a run, to be copied into a shell."""
-    return shlex.join(["python", "-m", "qexp", "resume", short_path(folder)])
+def resume_command(folder: Path, config_yaml: str = "{}") -> str:
+    """Return the command that goes on with a run, to be copied into a shell.
+
+    Args:
+        folder: The run's folder.
+        config_yaml: The config of a run that was declared here, so that its code may be trusted.
+    """
+    modules = modules_to_trust(load_config(config_yaml))
+    trusted = [part for name in modules for part in ("--trust", name)]
+    return shlex.join(["python", "-m", "qexp", "resume", short_path(folder), *trusted])
+
+
+def modules_to_trust(config: Mapping[str, Any]) -> list[str]:
+    """List the modules besides qexp's own that a run needs to be resumed.
+
+    Those of its circuits are not needed, because the circuits are on disk.
+    """
+    modules = {
+        str(target).rpartition(".")[0]
+        for path, target in leaves(config)
+        if path[-1:] == ("_target_",) and "circuits" not in path
+    }
+    return sorted(name for name in modules if name.partition(".")[0] != "qexp")
 
 
 def _report_sealed(folder: Path) -> RunReport:
@@ -319,7 +342,7 @@ def _raise_unless_complete(experiment: Experiment, failure: Exception | None) ->
     """Raise an error that names what is missing, the reason, and the command that goes on."""
     ledger = experiment.ledger
     done, planned = ledger.done, ledger.num_partitions
-    command = resume_command(experiment.folder)
+    command = resume_command(experiment.folder, experiment.points[0].spec.config_yaml)
     go_on = f"{len(done)} of {planned} jobs are kept; go on with: {command}"
     if isinstance(failure, Stopped):
         raise KeyboardInterrupt(f"interrupted; {go_on}")

@@ -187,17 +187,17 @@ class Terminal(Observer):
         self._print_end(
             batch_ids,
             jobs=f"{out} of {len(plan.partitions)} are out, none is waited for",
-            next=resume_command(self._run_dir),
+            next=self._resume_command(),
         )
 
     def sealed(self, archive: Path, summary: PointSummary) -> None:
         """Print the summary, and the command that goes on if anything is left to do."""
-        path, resume = short_path(archive), resume_command(self._run_dir)
+        path = short_path(archive)
         if summary.status == "planned":
             # A resumed run has its overrides in its folder.
             rerun = [o for o in self._spec.overrides if not o.startswith("stop_after=")]
             again = {"or": shlex.join(["python", "-m", "qexp", *rerun])} if rerun else {}
-            self._print_lines({"plan": path, "next": resume, **again})
+            self._print_lines({"plan": path, "next": self._resume_command(), **again})
             return
         opened = f"python -c \"import qexp; print(qexp.open_archive('{path}'))\""
         self._print_end(
@@ -206,12 +206,15 @@ class Terminal(Observer):
             usage=f"{summary.usage_s:.1f} s (predicted for a QPU: {summary.predicted_s:.1f} s)",
             elapsed=format_duration(time.monotonic() - self._started_s),
             archive=path,
-            next=opened if summary.status == "complete" else resume,
+            next=opened if summary.status == "complete" else self._resume_command(),
         )
 
     def analysed(self, name: str, summary: str) -> None:
         """Print the one-line result of an analysis."""
         self._out.print(f"[bold]analysis [/bold]{escape(f'{name}: {summary}')}")
+
+    def _resume_command(self) -> str:
+        return resume_command(self._run_dir, self._spec.config_yaml)
 
     def _print_end(self, batch_ids: Sequence[str], **lines: str) -> None:
         batches = {"batch" if len(batch_ids) <= 1 else "batches": ", ".join(batch_ids)}

@@ -136,18 +136,20 @@ def _reason_to_leave(folder: Path) -> str | None:
     """
     from qexp.config.recorded_config import parse
     from qexp.config.runs import NOTHING_RECORDED, config_of, finished_archive
-    from qexp.experiment import resume_command
+    from qexp.experiment import modules_to_trust, resume_command
     from qexp.journal.file import read_ledger
 
     # Resuming a run meets the same errors again, and reports them.
     with suppress(ArchiveError, ConfigError):
-        ledger, command = read_ledger(folder), resume_command(folder.resolve())
+        ledger = read_ledger(folder)
         if finished_archive(folder) is not None:
             return ""
+        config_yaml, command = config_of(folder), resume_command(folder.resolve())
+        if modules := modules_to_trust(parse(config_yaml or "{}")):
+            command += f" (add --trust {' --trust '.join(modules)} if you trust that code)"
         if ledger.ended not in (None, "complete", "planned"):
             return f"ended {ledger.ended}; to try again what failed: {command}"
         if not ledger.batches and ledger.ended != "complete":
-            config_yaml = config_of(folder)
             if config_yaml is None:
                 return NOTHING_RECORDED.format(folder)
             if ledger.ended == "planned" or parse(config_yaml).get("stop_after") == "plan":

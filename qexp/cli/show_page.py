@@ -95,7 +95,11 @@ class _Page:
         self.print_lines("missing", lines)
         if run.can_resume:
             # On one line, however long, so that it can be copied.
+            from qexp.experiment import modules_to_trust
+
             command = f"  to go on: python -m qexp resume {shlex.quote(str(folder))}"
+            if modules := modules_to_trust(run.config):
+                command += f" (add --trust {' --trust '.join(modules)} if you trust that code)"
             self._out.print(self._text(command), soft_wrap=True)
 
     def print_facts(self, facts: Iterable[tuple[str, str]], heading: str = "") -> None:

@@ -32,7 +32,7 @@ from qexp.errors import (
     PlanError,
     UnfinishedError,
 )
-from qexp.experiment import carry_out, resume, run
+from qexp.experiment import carry_out, resume, resume_command, run
 from qexp.points import Point, open_experiment
 
 TOKEN = "s3cr3t-token-of-the-tests"
@@ -493,3 +493,15 @@ def test_two_points_of_one_experiment_have_the_data_that_each_has_alone(
     assert digests == alone
     assert [partition.index for point in points for partition in point.partitions] == [0, 1, 2, 3]
     assert len({opened.batch for opened in experiment.ledger.batches}) == 1
+
+
+def test_the_command_that_goes_on_trusts_what_the_run_was_declared_with():
+    config = (
+        "circuits: {_target_: bench.circuits}\nbackend: {_target_: mine.devices.backend}\n"
+        "workloads: {a: {circuits: {_target_: other.circuits}}}\n"
+        "engine: {_target_: qexp.engines.local.engine.LocalEngine}\n"
+    )
+    assert resume_command(Path("/runs/r1"), config) == (
+        "python -m qexp resume /runs/r1 --trust mine.devices"
+    )
+    assert resume_command(Path("/runs/r1")) == "python -m qexp resume /runs/r1"

@@ -34,7 +34,12 @@ def outcome(index: int, state: str = "DONE", usage_s: float | None = 1.5) -> Job
 
 
 def spec_of(stop_after: str | None = None, overrides: tuple[str, ...] = ()) -> RunSpec:
-    spec = SimpleNamespace(stop_after=stop_after, partition=PartitionLimits(), overrides=overrides)
+    spec = SimpleNamespace(
+        config_yaml="seed: 1\n",
+        stop_after=stop_after,
+        partition=PartitionLimits(),
+        overrides=overrides,
+    )
     return cast("RunSpec", spec)
 
 
