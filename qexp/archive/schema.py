@@ -47,7 +47,7 @@ CONFIG: Final = Table(
     text("metadata_json", "title, creators, ...; `reproduces` in a run that repeats another"),
     text("overrides", "overrides of the command line", dim="override", is_optional=True),
     text("source_name", "files that declare the experiment", dim="source", is_optional=True),
-    text("source_text", "their content, verbatim", dim="source", is_optional=True),
+    text("source_text", "their content, verbatim but for a byte order mark", dim="source", is_optional=True),
     attributes=(int64("seed", "the seed, below 2^63"),),
     is_required=True,
 )
@@ -56,7 +56,7 @@ ENVIRONMENT: Final = Table(
     "environment",
     "",
     text("distributions", "packages, `name==version`", dim="distribution", is_optional=True),
-    text("git_diff", "uncommitted changes"),
+    text("git_diff", "uncommitted changes; of more than 1 MB: their size, SHA-256 and beginning"),
     text("other_json", "anything else that was recorded"),
     attributes=(
         text("python platform git_commit", "versions; commit of the checkout"),
