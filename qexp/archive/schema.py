@@ -47,7 +47,7 @@ CONFIG: Final = Table(
     text("metadata_json", "title, creators, ...; `reproduces` in a run that repeats another"),
     text("overrides", "overrides of the command line", dim="override", is_optional=True),
     text("source_name", "files that declare the experiment", dim="source", is_optional=True),
-    text("source_text", "their content, verbatim but for a byte order mark", dim="source", is_optional=True),
+    text("source_text", "their text, without byte order marks", dim="source", is_optional=True),
     attributes=(int64("seed", "the seed, below 2^63"),),
     is_required=True,
 )

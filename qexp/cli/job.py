@@ -20,6 +20,7 @@ from qexp.config.overrides import hydra_arguments, typed_overrides
 from qexp.config.paths import config_choices
 from qexp.config.sweep import CheckedSweeper
 from qexp.errors import ConfigError, ExitCode, Failed, exit_code
+from qexp.text import typed_path
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -174,7 +175,9 @@ def _is_done(run_dir: Path, named: str, spec: RunSpec) -> bool:
     """Return True, and say so, if nothing is left to do for the run that the config names."""
     from qexp.config.runs import check_resumable
 
-    archive = check_resumable(run_dir, named, spec)
+    # From where its user stands, also with `hydra.job.chdir`.
+    there = Path(HydraConfig.get().runtime.cwd) / typed_path(named)
+    archive = check_resumable(run_dir, str(there), spec)
     if archive is not None:
         print_line(f"complete, nothing is left to do: {archive}")
     return archive is not None

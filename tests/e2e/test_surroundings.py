@@ -34,6 +34,10 @@ def test_a_path_that_is_printed_exists_from_where_its_user_stands(cli: Cli, is_s
     ]
     assert len(printed) == 1 + is_sweep
     assert all((run.folder / path).is_file() for path in printed)
+    if not is_sweep:
+        named = Path(printed[0]).parent.relative_to(run.folder)
+        again = cli("experiment=ghz", "analysis=[]", "hydra.job.chdir=true", f"run_dir={named}")
+        assert ends_well(again).startswith("complete, nothing is left to do: ")
 
 
 def test_a_home_that_no_one_has(cli: Cli):
