@@ -11,14 +11,16 @@ from contextlib import suppress
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
 from io import BytesIO
-from pathlib import Path
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
+from qexp.archive.header import load_config
 from qexp.config.instantiate import locate
-from qexp.config.paths import PROJECT
+from qexp.config.paths import PRIMARY, PROJECT
 from qexp.config.yaml_files import read_config_text
 from qexp.core.flatten import leaves
 from qexp.core.model import SourceFile
+from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
     from qexp.config.schema import RootNode
@@ -73,7 +75,7 @@ def _config_files(root: RootNode) -> Iterator[SourceFile]:
         return
     runtime = HydraConfig.get().runtime
     folders = [Path(source.path) for source in runtime.config_sources if source.schema == "file"]
-    names = [HydraConfig.get().job.config_name, PROJECT]
+    names = [HydraConfig.get().job.config_name or PRIMARY, PROJECT]
     for place, choice in runtime.choices.items():
         group = place.partition("@")[0]
         if choice is not None and not group.startswith("hydra"):
@@ -84,7 +86,21 @@ def _config_files(root: RootNode) -> Iterator[SourceFile]:
         # The first folder on the search path wins, as it does for Hydra.
         path = next((p for f in folders if (p := f / f"{name}.yaml").is_file()), None)
         if path is not None:
-            yield SourceFile(f"conf/{name}.yaml", read_config_text(path))
+            text = read_config_text(path)
+            yield SourceFile(f"conf/{name}.yaml", text)
+            names += [each for each in _plain_defaults(text, name) if each not in names]
+
+
+def _plain_defaults(text: str, name: str) -> Iterator[str]:
+    """Yield the files that a config's defaults name without being a choice, such as `- base`."""
+    defaults: list[Any] = []
+    if "defaults" in text:
+        with suppress(ArchiveError):
+            defaults = load_config(text).get("defaults") or []
+    for item in defaults:
+        if isinstance(item, str) and item != "_self_":
+            path = item.partition("@")[0]
+            yield path[1:] if path.startswith("/") else str(PurePosixPath(name).parent / path)
 
 
 def _without_init(parts: tuple[str, ...]) -> tuple[str, ...]:

@@ -117,3 +117,23 @@ def test_sources_are_those_that_are_run_now_where_they_are_trusted(load_spec, fo
     assert changed == ("helper_4e2f.py is not what it was: the archive holds another text",)
     assert {"helper_4e2f.py": "SIZE = 2\n"}.items() <= {s.name: s.text for s in sources}.items()
     assert current_sources(recorded, []) == (recorded, ())
+
+
+def test_files_that_defaults_name_without_being_a_choice(load_spec, folder: Path):
+    mine = MINE.format(choice="ghz").replace("defaults:\n", "defaults:\n  - lab/base\n")
+    files = {
+        "conf/experiment/mine.yaml": mine,
+        "conf/experiment/lab/base.yaml": "# @package _global_\ndefaults: [more, /shared@_global_]",
+        "conf/experiment/lab/more.yaml": "# @package _global_\nseed: 3\n",
+        "conf/shared.yaml": "# @package _global_\nmetadata: {title: Shared}\n",
+        "conf/experiment/lab/other.yaml": "",
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    spec = load_spec("experiment=mine")
+    assert spec.seed == 3
+    del files["conf/experiment/lab/other.yaml"]
+    kept = {source.name: source.text for source in spec.sources}
+    assert files.items() <= kept.items()
+    assert "conf/experiment/lab/other.yaml" not in kept
