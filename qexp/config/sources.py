@@ -14,7 +14,6 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from qexp.archive.header import load_config
 from qexp.config.instantiate import locate
 from qexp.config.paths import PRIMARY, PROJECT
 from qexp.config.yaml_files import read_config_text
@@ -95,6 +94,8 @@ def _plain_defaults(text: str, name: str) -> Iterator[str]:
     """Yield the files that a config's defaults name without being a choice, such as `- base`."""
     defaults: list[Any] = []
     if "defaults" in text:
+        from qexp.archive.header import load_config
+
         with suppress(ArchiveError):
             defaults = load_config(text).get("defaults") or []
     for item in defaults:
