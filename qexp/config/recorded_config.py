@@ -30,6 +30,8 @@ _DECIDES_NO_DATA = (
     ("stop_after",),
     ("execution",),
     ("variables",),
+    # Another version of qexp words it differently for its own experiments; the recorded one stays.
+    ("metadata", "description"),
     ("engine", "workers"),
     ("analysis",),
     ("engine", "poll_interval_s"),
