@@ -106,6 +106,14 @@ def test_a_diff_of_many_files_is_cut_between_two(repository: Path, monkeypatch: 
 def test_a_diff_that_takes_too_long_says_so(repository: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("qexp.provenance._DIFF_TIMEOUT_S", 0)
     (repository / "circuits.py").write_text("depth = 4\n")
+    # It never ends by itself.
+    slow, git_itself = repository / "bin" / "git", shutil.which("git")
+    slow.parent.mkdir()
+    slow.write_text(
+        f'#!/bin/sh\ncase "$*" in *" diff "*) exec sleep 10000;; esac\nexec {git_itself} "$@"\n'
+    )
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{slow.parent}{os.pathsep}{os.environ['PATH']}")
     assert str(described(repository)["git_diff"]).startswith("[cut: the whole diff has more than ")
 
 
