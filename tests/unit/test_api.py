@@ -30,7 +30,7 @@ import qexp
 from qexp.config.paths import shipped_conf
 from qexp.core.spec import RunSpec
 from qexp.errors import ArchiveError, ConfigError, GeneratorError, PlanError
-from qexp.reproduction import Reproduction, new_folder, run_again
+from qexp.reproduction import new_folder, reproduction_spec, run_again
 
 QUICK: dict[str, Any] = {"engine.workers": 1, "shots": 20}
 ANGLE = Parameter("angle")
@@ -248,7 +248,7 @@ def test_pubs_in_hand_are_copied():
 def test_pubs_in_hand_reproduce_and_resume(tmp_path: Path):
     pubs = [(rotated(), [[0.1], [2.0]])]
     run = qexp.run(circuits=pubs, primitive="sampler", **QUICK)
-    spec, notes = Reproduction(run.path).spec()
+    spec, notes = reproduction_spec(run.path)
     assert notes == ("the circuits of main were given in Python; those of the archive are run",)
     again = qexp.open_archive(run_again(spec, new_folder(spec, str(tmp_path / "again"))))
     assert again.data_sha256 == run.data_sha256
