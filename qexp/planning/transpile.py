@@ -107,6 +107,8 @@ def _reason_no_pub(pub_like: Any, error: Exception) -> str:
     from qiskit import QuantumCircuit
 
     first = pub_like[0] if isinstance(pub_like, list | tuple) and pub_like else pub_like
+    if first is not pub_like and any(isinstance(item, QuantumCircuit) for item in pub_like[1:]):
+        return "got several circuits at once; yield one after the other"
     if not isinstance(first, QuantumCircuit):
         return f"got {'a tuple that begins with ' if first is not pub_like else ''}{first!r:.60}"
     return re.split(

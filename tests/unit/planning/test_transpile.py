@@ -192,6 +192,7 @@ def test_a_circuit_wider_than_the_backend_is_refused(manila: BackendV2) -> None:
 def test_a_value_that_is_no_pub_is_refused(manila: BackendV2) -> None:
     assert "did not yield a Sampler PUB" in refused(42, SAMPLER, manila)
     assert "did not yield an Estimator PUB" in refused(ghz(2), ESTIMATOR, manila)
+    assert "several circuits at once" in refused([ghz(2), ghz(2)], SAMPLER, manila)
     assert "2-th" not in refused((QuantumCircuit(2), ["ZZZ"]), ESTIMATOR, manila)
     parametric = QuantumCircuit(1)
     parametric.rx(Parameter("a"), 0)
