@@ -149,13 +149,15 @@ def _work(connection: socket.socket) -> NoReturn:
     """Do tasks, in a worker, until the connection is closed.
 
     A task is `(key, value, call)`: the key of a shared value, the pickled value unless this worker
-    has it, and the pickled `(function, arguments)`. The reply is `(result, error)`.
+    has it, and the pickled `(function, arguments)`. The reply is `(result, error)`; the process id
+    comes before the first one.
     """
     threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
     # One core each: their threads would only wait for one another.
     os.environ["RAYON_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
     stream = connection.makefile("rwb")
     sys.path[:] = pickle.load(stream)  # noqa: S301 - as all of it, written by the parent
+    pickle.dump(os.getpid(), stream)
     values: dict[str, Any] = {}
     while True:
         key, value, call = pickle.load(stream)  # noqa: S301

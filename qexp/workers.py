@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import socket
 import sys
 import threading
@@ -221,6 +222,7 @@ class _Worker:
                 raise _Died from error
         self._stream = self._socket.makefile("rwb")
         self._known: deque[str] = deque(maxlen=KEPT_VALUES)
+        self._pid: int | None = None
         pickle.dump([str(folder) for folder in sys.path], self._stream)
 
     def do(self, task: _Task) -> Any:
@@ -229,6 +231,8 @@ class _Worker:
         try:
             pickle.dump((key, value, task.call), self._stream)
             self._stream.flush()
+            if self._pid is None:
+                self._pid = pickle.load(self._stream)  # noqa: S301 - written by our worker
             result, error = pickle.load(self._stream)  # noqa: S301 - written by our worker
         except (EOFError, OSError, pickle.UnpicklingError) as broken:
             raise _Died from broken
@@ -242,6 +246,10 @@ class _Worker:
     def hang_up(self) -> None:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+        if self._pid is not None:
+            # It notices that the connection is closed only when Aer lets it.
+            with suppress(OSError):
+                os.kill(self._pid, signal.SIGKILL)
 
     def close(self) -> None:
         with suppress(OSError):

@@ -124,7 +124,12 @@ class NoisyEstimator(BaseEstimatorV2):
         return job
 
     def estimate(
-        self, pubs: Iterable[EstimatorPubLike], *, precision: float, seed: int
+        self,
+        pubs: Iterable[EstimatorPubLike],
+        *,
+        precision: float,
+        seed: int,
+        only: range | None = None,
     ) -> PrimitiveResult[PubResult]:
         """Estimate observables in this thread.
 
@@ -133,22 +138,31 @@ class NoisyEstimator(BaseEstimatorV2):
                 device, have the standard error 0, and 0 `shots` in their metadata.
             precision: Target standard error of the PUBs that carry none.
             seed: Decides all samples. PUBs and parameter sets have streams of their own.
+            only: Indices of the PUBs to estimate, see `NoisySampler.sample`; None: all.
 
         Raises:
             SimulationError: The simulator reports a failure, or a PUB has no exact expectation
                 values.
         """
         coerced = [EstimatorPub.coerce(pub, precision) for pub in pubs]
+        wanted = range(len(coerced)) if only is None else only
         device, sequence = self._device, np.random.SeedSequence(seed)
         if not isinstance(device, SelfRunning):
-            results = [
-                self._estimate(pub, device, child(sequence, k)) for k, pub in enumerate(coerced)
-            ]
+            results = [self._estimate(coerced[k], device, child(sequence, k)) for k in wanted]
             return PrimitiveResult(results, metadata={"version": 2})
         for pub in coerced:
             if not pub.precision:
                 raise SimulationError(f"circuit '{pub.circuit.name}': {self.exact_objection(pub)}")
-        return BackendEstimatorV2(backend=device.seeded(seed)).run(coerced).result()
+        done = BackendEstimatorV2(backend=device.seeded(seed)).run(coerced).result()
+        return PrimitiveResult([done[k] for k in wanted], metadata=done.metadata)
+
+    def runs_on_aer(self, pub: EstimatorPubLike, *, precision: float) -> bool:
+        """Return whether a PUB is simulated as `NoisySampler.runs_on_aer` says."""
+        if isinstance(self._device, SelfRunning):
+            return True
+        coerced = EstimatorPub.coerce(pub, precision)
+        shots = shots_for(coerced.precision) if coerced.precision else None
+        return choose_for_estimation(coerced, self._device, shots).plain is None
 
     def exact_objection(self, pub: EstimatorPub) -> str | None:
         """Return why a PUB has no exact expectation values, as a clause about it, or None."""

@@ -95,7 +95,12 @@ class NoisySampler(BaseSamplerV2):
         return job
 
     def sample(
-        self, pubs: Iterable[SamplerPubLike], *, shots: int, seed: int
+        self,
+        pubs: Iterable[SamplerPubLike],
+        *,
+        shots: int,
+        seed: int,
+        only: range | None = None,
     ) -> PrimitiveResult[SamplerPubResult]:
         """Sample PUBs in this thread.
 
@@ -107,24 +112,39 @@ class NoisySampler(BaseSamplerV2):
             shots: Shots of the PUBs that carry none.
             seed: Decides every bit. PUBs and parameter sets have streams of their own, so that
                 equal circuits get different shots.
+            only: Indices of the PUBs to sample; None: all. They get the shots that they have in a
+                sample of all PUBs.
 
         Raises:
             SimulationError: The simulator reports a failure.
         """
         coerced = [SamplerPub.coerce(pub, shots) for pub in pubs]
+        wanted = range(len(coerced)) if only is None else only
         device, sequence = self._device, np.random.SeedSequence(seed)
         if isinstance(device, SelfRunning):
-            return BackendSamplerV2(backend=device.seeded(seed)).run(coerced).result()
-        collected = [_Shots(pub, child(sequence, index)) for index, pub in enumerate(coerced)]
+            done = BackendSamplerV2(backend=device.seeded(seed)).run(coerced).result()
+            return PrimitiveResult([done[index] for index in wanted], metadata=done.metadata)
+        collected: dict[int, _Shots] = {}
         on_aer: list[tuple[_Shots, Choice]] = []
-        for one in collected:
-            choice = choose_for_sampling(one.pub, device)
+        for index, pub in enumerate(coerced):
+            one = _Shots(pub, child(sequence, index), is_wanted=index in wanted)
+            choice = choose_for_sampling(pub, device)
             if choice.plain is None:
                 on_aer.append((one, choice))
-            else:
+            elif one.is_wanted:
                 self._sample_state(one, choice.plain)
+            collected[index] = one
         _sample_on_aer(device, on_aer, as_int(child(sequence, len(coerced))))
-        return PrimitiveResult([one.result() for one in collected], metadata={"version": 2})
+        results = [collected[index].result() for index in wanted]
+        return PrimitiveResult(results, metadata={"version": 2})
+
+    def runs_on_aer(self, pub: SamplerPubLike, *, shots: int) -> bool:
+        """Return whether Aer, or a backend that simulates itself, samples a PUB.
+
+        Either may keep all other Python threads waiting until it is done.
+        """
+        coerced, device = SamplerPub.coerce(pub, shots), self._device
+        return isinstance(device, SelfRunning) or choose_for_sampling(coerced, device).plain is None
 
     def _sample_state(self, shots: _Shots, plain: PlainCircuit) -> None:
         """Draw the counts of every parameter set from the exact distribution."""
@@ -154,21 +174,34 @@ def _sample_on_aer(device: Device, pubs: Sequence[tuple[_Shots, Choice]], seed: 
         size = max_circuits(shots_per_call, _MAX_CIRCUITS)
         for start in range(0, len(targets), size):
             part = targets[start : start + size]
-            circuits = [shots.bind(circuit, index) for shots, circuit, index in part]
-            for first in range(0, num_shots, shots_per_call):
-                count = min(shots_per_call, num_shots - first)
-                outcomes = sample_circuits(run, circuits, shots=count, seed=seed % _NUM_SEEDS)
-                for (shots, _, index), one in zip(part, outcomes, strict=True):
+            first, stop = _span([shots.is_wanted for shots, _, _ in part])
+            wanted = part[first:stop]
+            circuits = [shots.bind(circuit, index) for shots, circuit, index in wanted]
+            for done in range(0, num_shots, shots_per_call):
+                count = min(shots_per_call, num_shots - done)
+                # As if the circuits before the first wanted one were in the call, too.
+                begin = seed % _NUM_SEEDS + num_seeds(count, first)
+                outcomes = sample_circuits(run, circuits, shots=count, seed=begin)
+                for (shots, _, index), one in zip(wanted, outcomes, strict=True):
                     shots.add(index, one)
                 # The calls of a job share no random numbers.
                 seed += num_seeds(count, len(part))
 
 
+def _span(flags: Sequence[bool]) -> tuple[int, int]:
+    """Return the first and one past the last index of a true flag; `(0, 0)` if there is none."""
+    indices = [index for index, flag in enumerate(flags) if flag]
+    return (indices[0], indices[-1] + 1) if indices else (0, 0)
+
+
 class _Shots:
     """The shots of one PUB, collected per parameter set."""
 
-    def __init__(self, pub: SamplerPub, sequence: np.random.SeedSequence) -> None:
+    def __init__(
+        self, pub: SamplerPub, sequence: np.random.SeedSequence, *, is_wanted: bool
+    ) -> None:
         self.pub = pub
+        self.is_wanted = is_wanted
         self.rng = np.random.default_rng(sequence)
         self.num_sets = pub.parameter_values.size
         index_of = {clbit: index for index, clbit in enumerate(pub.circuit.clbits)}

@@ -53,8 +53,13 @@ class Simulation:
     def __reduce__(self) -> tuple[type[Simulation], tuple[BackendV2, bool]]:
         return type(self), (self.backend, self.exact)
 
-    def run(self, request: JobRequest, pubs: Sequence[Pub]) -> Simulated:
+    def run(self, request: JobRequest, pubs: Sequence[Pub], only: range | None = None) -> Simulated:
         """Simulate some PUBs of a job, seeded by the request's seed.
+
+        Args:
+            request: The job.
+            pubs: The PUBs that the seed is for.
+            only: Indices of those to simulate; None: all.
 
         Raises:
             EngineError: The simulator reports a failure.
@@ -62,15 +67,18 @@ class Simulation:
         from qexp.simulator import SimulationError
 
         options, seed = self.options_in_force(request), _seed(request)
+        wanted = pubs if only is None else pubs[only.start : only.stop]
         try:
             if request.primitive.kind == "sampler":
-                result = self._sampler.sample(pubs, shots=options["default_shots"], seed=seed)
-                circuits = [int(pub.parameter_values.size) for pub in pubs]
+                shots = options["default_shots"]
+                result = self._sampler.sample(pubs, shots=shots, seed=seed, only=only)
+                circuits = [int(pub.parameter_values.size) for pub in wanted]
             else:
+                precision = options["default_precision"]
                 result = self._estimator.estimate(
-                    self._with_precision(pubs), precision=options["default_precision"], seed=seed
+                    self._with_precision(pubs), precision=precision, seed=seed, only=only
                 )
-                circuits = [self._estimator.count_circuits(pub) for pub in pubs]
+                circuits = [self._estimator.count_circuits(pub) for pub in wanted]
         except SimulationError as error:
             raise EngineError(str(error)) from error
         return Simulated(
@@ -81,6 +89,18 @@ class Simulation:
             options=options,
             backend_properties=self.properties,
             info=self._device.info,
+        )
+
+    def runs_on_aer(self, request: JobRequest) -> bool:
+        """Return whether Aer runs a PUB of a job, so that other threads may have to wait long."""
+        options, pubs = self.options_in_force(request), self.load_pubs(request)
+        if request.primitive.kind == "sampler":
+            shots = options["default_shots"]
+            return any(self._sampler.runs_on_aer(pub, shots=shots) for pub in pubs)
+        precision = options["default_precision"]
+        return any(
+            self._estimator.runs_on_aer(pub, precision=precision)
+            for pub in self._with_precision(pubs)
         )
 
     def load_pubs(self, request: JobRequest) -> Sequence[Pub]:
@@ -182,7 +202,8 @@ class ChunkedSimulation:
 
     Args:
         simulation: Simulates one chunk; it is copied to each worker.
-        workers: Worker processes; with a count of 1, all is simulated here.
+        workers: Worker processes. Small jobs are simulated here, and so are all with a count of
+            1, except what Aer runs: it would not let this process listen to signals.
     """
 
     def __init__(self, simulation: Simulation, workers: Workers) -> None:
@@ -219,13 +240,24 @@ class ChunkedSimulation:
         if id(request) in self._begun:
             return
         chunks = _chunks(request)
-        if self._workers.count == 1 or len(chunks) < _WORTH_WORKERS or self._shared is None:
+        is_large = self._workers.count > 1 and len(chunks) >= _WORTH_WORKERS
+        if self._shared is None or not (is_large or self._runs_on_aer(request)):
             return
+        most = CHUNK_PUBS if is_large else max(1, request.partition.num_pubs // self._workers.count)
         with suppress(NotShareableError):
             futures = [
-                self._workers.begin(_simulate, self._shared, request, chunk) for chunk in chunks
+                self._workers.begin(_simulate, self._shared, request, chunk, only)
+                for chunk in chunks
+                for only in _pieces(chunk.stop - chunk.first, most)
             ]
             self._begun[id(request)] = (request, futures)
+
+    def _runs_on_aer(self, request: JobRequest) -> bool:
+        try:
+            return self._simulation.runs_on_aer(request)
+        except Exception:
+            # It fails again where it is run, and is reported there.
+            return False
 
     def run(self, request: JobRequest) -> Simulated:
         """Simulate one job.
@@ -238,7 +270,7 @@ class ChunkedSimulation:
         if id(request) in self._begun:
             parts = self._gather(request)
         else:
-            pubs = request.load_pubs()
+            pubs = self._simulation.load_pubs(request)
             parts = [
                 self._simulation.run(*_part(request, pubs, chunk)) for chunk in _chunks(request)
             ]
@@ -276,10 +308,15 @@ def _chunks(request: JobRequest) -> list[_Chunk]:
     ]
 
 
-def _simulate(simulation: Simulation, request: JobRequest, chunk: _Chunk) -> Simulated:
-    """Simulate a chunk, in a worker."""
+def _pieces(count: int, most: int) -> list[range]:
+    """Cut the PUBs of a chunk into ranges of at most `most`, which do not change the data."""
+    return [range(first, min(first + most, count)) for first in range(0, count, most)]
+
+
+def _simulate(simulation: Simulation, request: JobRequest, chunk: _Chunk, only: range) -> Simulated:
+    """Simulate a part of a chunk, in a worker."""
     pubs = simulation.load_pubs(request)
-    return replace(simulation.run(*_part(request, pubs, chunk)), backend_properties=None)
+    return replace(simulation.run(*_part(request, pubs, chunk), only), backend_properties=None)
 
 
 def _part(

@@ -311,3 +311,26 @@ def test_a_failed_simulation_is_an_error_not_zeros() -> None:
     circuit.measure_all()
     with pytest.raises(SimulationError, match="the simulation failed"):
         sample(NoisySampler(aer(1, "stabilizer")), [SamplerPub.coerce((circuit,), 10)])
+
+
+@pytest.mark.parametrize("simulator", [NOISY, IDEAL], ids=["noisy", "ideal"])
+@given(st.integers(0, 5), st.integers(0, 5), st.integers(0, 2**31 - 1))
+@settings(max_examples=10, deadline=None)
+def test_some_of_the_pubs_have_the_shots_that_they_have_among_all(
+    simulator: NoisySampler, first: int, count: int, seed: int
+) -> None:
+    pubs = [permuted(), halfway(), halfway(), permuted(30), halfway()]
+    only = range(first, min(first + count, len(pubs)))
+    every = sample(simulator, pubs, seed)
+    some = simulator.sample(pubs, shots=100, seed=seed, only=only)
+    assert len(some) == len(only)
+    for index, one in zip(only, some, strict=True):
+        for name, bits in one.data.items():
+            np.testing.assert_array_equal(bits.array, every[index].data[name].array)
+
+
+def test_only_what_aer_runs_is_said_to_run_on_it() -> None:
+    plain, dynamic = permuted(), halfway()
+    assert not NOISY.runs_on_aer(plain, shots=100)
+    assert NOISY.runs_on_aer(dynamic, shots=100)
+    assert IDEAL.runs_on_aer(plain, shots=100)

@@ -15,6 +15,7 @@ from qiskit import QuantumCircuit
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 from qexp.core.model import JobRequest, Partition, PrimitiveSpec
+from qexp.core.seeds import as_int, child
 from qexp.engines.local.backends import fake
 from qexp.engines.local.simulation import CHUNK_PUBS, ChunkedSimulation, Simulation
 from qexp.errors import EngineError
@@ -142,3 +143,36 @@ def test_a_backend_that_cannot_be_pickled_is_simulated_here(caplog: pytest.LogCa
         simulated = ChunkedSimulation(simulation, Workers(2)).run(request(3 * CHUNK_PUBS))
     assert len(simulated.result) == 3 * CHUNK_PUBS
     assert "without worker processes" in caplog.text
+
+
+def dynamic_pubs(count: int) -> list[Any]:
+    """PUBs that only Aer simulates."""
+    circuit = QuantumCircuit(1, 2)
+    circuit.sx(0)
+    circuit.measure(0, 0)
+    circuit.sx(0)
+    circuit.measure(0, 1)
+    return [SamplerPub.coerce((circuit, None, 50))] * count
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_aer_runs_is_never_run_in_this_process(
+    make: Any, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    job = replace(request(7), load_pubs=partial(dynamic_pubs, 7))
+    expected = make().run(replace(job, seed=_first_chunk_seed(job)), dynamic_pubs(7)).result
+    monkeypatch.setattr(Simulation, "run", _refuse_to_run)
+    shared = ChunkedSimulation(make(), Workers(count))
+    result = shared.run(job).result
+    shared.close()
+    assert len(result) == 7
+    for one, other in zip(result, expected, strict=True):
+        np.testing.assert_array_equal(one.data.c.array, other.data.c.array)
+
+
+def _first_chunk_seed(job: JobRequest) -> int:
+    return as_int(child(np.random.SeedSequence(job.seed), 0))
+
+
+def _refuse_to_run(*_: Any) -> Any:
+    raise AssertionError("simulated in the main process")
