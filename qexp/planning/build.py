@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -102,11 +103,14 @@ def _chunks(workload: WorkloadSpec, seed: int) -> Iterator[_Chunk]:
 
 
 def _generate(workload: WorkloadSpec, seed: int) -> Iterator[Any]:
-    """Yield the generator's PUB-likes; an error of its own becomes a `GeneratorError`."""
+    """Yield copies of the generator's PUB-likes; an error of its own becomes a `GeneratorError`.
+
+    A generator may let a circuit grow, or refill an array, that it has yielded.
+    """
     index = 0
     try:
         for pub_like in workload.generate(stream(seed, workload.name, "circuits")):
-            yield pub_like
+            yield _copied(pub_like)
             index += 1
     except QexpError:
         raise
@@ -115,6 +119,15 @@ def _generate(workload: WorkloadSpec, seed: int) -> Iterator[Any]:
             f"workload '{workload.name}': its circuit generator failed at PUB {index}: "
             f"{typed_reason(error)}; correct the generator or its config"
         ) from error
+
+
+def _copied(pub_like: Any) -> Any:
+    from qiskit import QuantumCircuit
+
+    if isinstance(pub_like, tuple):
+        return tuple(map(_copied, pub_like))
+    # Its own method is as deep, and several times faster.
+    return pub_like.copy() if isinstance(pub_like, QuantumCircuit) else copy.deepcopy(pub_like)
 
 
 def check_max_time(plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit]) -> list[str]:
