@@ -39,6 +39,11 @@ class ExitCode(IntEnum):
         return member
 
 
+STOPS = (KeyboardInterrupt, SystemExit, GeneratorExit)
+"""They end a program. Any other `BaseException` is an error: a panic in Qiskit's Rust code is no
+`Exception`."""
+
+
 class QexpError(Exception):
     """Base of every error that is meant for the user."""
 

@@ -200,7 +200,9 @@ class Reproduction:
         if self.circuits == "generated":
             return spec.workloads
         return tuple(
-            replace(each, generate=partial(_archived_pubs, self.archive, each.name))
+            replace(
+                each, generate=partial(_archived_pubs, self.archive, each.name), is_archived=True
+            )
             for each in spec.workloads
         )
 

@@ -7,9 +7,10 @@ order that varies with the process, so that neither can be hashed.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -25,6 +26,9 @@ _VARIABLES: Final = (
     *("input_vars", "captured_vars", "declared_vars"),
     *("captured_stretches", "declared_stretches"),
 )
+_DECIMAL: Final = r"\d[\d.]*(?:e[+-]?\d+)?"
+_LINEAR: Final = re.compile(rf"(?:(-?{_DECIMAL}) \+ )?(?:\((-{_DECIMAL})\)\*|({_DECIMAL})\*|-)?")
+_MAX_ROUNDS: Final = 5
 _EXACT_INTEGERS: Final = 2**53
 _COMPACT: Final = json.JSONEncoder(separators=(",", ":"))
 
@@ -99,32 +103,63 @@ def _operation(operation: Any, clbits: Mapping[Any, int]) -> list[Any]:
     params = list(getattr(operation, "params", ()))
     more: dict[str, Any] = {}
     if operation.name in ("if_else", "while_loop"):
-        more["condition"] = parameter(operation.condition, clbits)
+        more["condition"] = _condition(operation.condition, clbits)
     elif operation.name == "switch_case":
         more["target"] = parameter(operation.target, clbits)
-        more["cases"] = [str(labels) for labels, _ in operation.cases_specifier()]
+        more["cases"] = [str(_cases(labels)) for labels, _ in operation.cases_specifier()]
+    elif operation.name == "for_loop" and not isinstance(params[0], range):
+        params[0] = tuple(map(int, params[0]))
     elif operation.name in ("delay", "box"):
         more = {name: parameter(getattr(operation, name), clbits) for name in ("duration", "unit")}
         more["annotations"] = to_jsonable([repr(a) for a in getattr(operation, "annotations", ())])
     elif hasattr(operation, "base_op"):
-        more["modifiers"] = [repr(modifier) for modifier in operation.modifiers]
+        more["modifiers"] = [repr(_modifier(each)) for each in operation.modifiers]
         more["base"] = _operation(operation.base_op, clbits)
     elif hasattr(operation, "tableau"):
         more["tableau"] = parameter(operation.tableau, clbits)
-    elif _is_defined_by_its_definition(operation, params):
+    elif _is_defined_by_its_definition(operation):
         more["definition"] = _rows(operation.definition)
     name = _AUTOMATIC_NAME.sub("", operation.name)
     return [name, [parameter(param, clbits) for param in params], more]
 
 
-def _is_defined_by_its_definition(operation: Any, params: list[Any]) -> bool:
+# QPY turns numbers of several kinds into one, and so does the listing.
+
+
+def _condition(condition: Any, clbits: Mapping[Any, int]) -> Any:
+    """Return the condition of a branch or a loop as JSON."""
+    from qiskit.circuit import Clbit
+
+    if not isinstance(condition, tuple):
+        return parameter(condition, clbits)
+    bits, value = condition
+    return parameter((bits, (bool if isinstance(bits, Clbit) else int)(value)), clbits)
+
+
+def _cases(labels: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(int(label) if isinstance(label, bool) else label for label in labels)
+
+
+def _modifier(modifier: Any) -> Any:
+    kinds = {"power": float, "num_ctrl_qubits": int, "ctrl_state": int}
+    values = {name: kinds[name](value) for name, value in vars(modifier).items()}
+    return type(modifier)(**values)
+
+
+def _is_defined_by_its_definition(operation: Any) -> bool:
     """Return False for standard gates, known by name, and for matrices, whose is synthesised."""
     from qiskit.circuit import ControlFlowOp
+    from qiskit.circuit.library import (
+        HamiltonianGate,
+        LinearFunction,
+        PermutationGate,
+        UnitaryGate,
+    )
 
+    matrices = (UnitaryGate, PermutationGate, LinearFunction, HamiltonianGate)
     return (
         getattr(operation, "_standard_gate", None) is None
-        and not isinstance(operation, ControlFlowOp)
-        and not any(isinstance(param, np.ndarray) for param in params)
+        and not isinstance(operation, (ControlFlowOp, *matrices))
         and getattr(operation, "definition", None) is not None
     )
 
@@ -150,7 +185,9 @@ def parameter(value: Any, clbits: Mapping[Any, int]) -> Any:  # noqa: PLR0911
     if isinstance(value, Parameter):
         return {"parameter": value.name}
     if isinstance(value, ParameterExpression):
-        return {"expression": str(value)}
+        text = _expression(value)
+        is_name = [parameter.name for parameter in value.parameters] == [text]
+        return {"parameter" if is_name else "expression": text}
     if isinstance(value, Clbit):
         return {"clbits": [clbits[value]]}
     if isinstance(value, Register):
@@ -160,6 +197,42 @@ def parameter(value: Any, clbits: Mapping[Any, int]) -> Any:  # noqa: PLR0911
     if isinstance(value, tuple | list):
         return [parameter(item, clbits) for item in value]
     return to_jsonable(value if isinstance(value, range) else repr(value))
+
+
+def _expression(value: Any) -> str:
+    """Return the text of an expression of parameters, in the form that it has after QPY.
+
+    `1*a` becomes `a` there, and `-a*b` may become `b*(-a)`.
+    """
+    from qiskit import QuantumCircuit, qpy
+
+    text = str(value)
+    for _ in range(_MAX_ROUNDS):
+        if _is_linear(text, value):
+            break
+        circuit, stream = QuantumCircuit(1), io.BytesIO()
+        circuit.rz(value, 0)
+        qpy.dump(circuit, stream)
+        stream.seek(0)
+        (value,) = qpy.load(stream)[0].data[0].params
+        text, before = str(value), text
+        if text == before:
+            break
+    return text
+
+
+def _is_linear(text: str, value: Any) -> bool:
+    """Return whether an expression is `offset + factor*name`, which QPY does not change."""
+    names = [parameter.name for parameter in getattr(value, "parameters", ())]
+    if len(names) != 1 or not text.endswith(names[0]):
+        return False
+    match = _LINEAR.fullmatch(text.removesuffix(names[0]))
+    if match is None:
+        return False
+    offset, *factors = match.groups()
+    return (offset is None or float(offset) != 0) and all(
+        factor is None or float(factor) not in (0, 1, -1) for factor in factors
+    )
 
 
 def _number(value: Any) -> Any:

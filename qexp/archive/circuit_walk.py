@@ -101,6 +101,7 @@ class _Walk:
         self.is_sequence = True
         self._operands = _Operands(self._qubits, self.program.qubits if self.program else [])
         self._numbers: dict[float, tuple[str, str]] = {}
+        self._expressions: dict[str, str] = {}
 
     def run(self) -> None:
         """Visit the instructions: standard gates here, as most are such, others in `_other`."""
@@ -147,6 +148,8 @@ class _Walk:
         """Return a parameter of a gate as the listing and as the program have it."""
         # Zero, -0.0 and integers are equal to numbers that are written in another way.
         is_known_by_value = type(value) is float and value != 0.0
+        if hasattr(value, "parameters"):
+            return self._expression(value)
         if is_known_by_value and value in self._numbers:
             return self._numbers[value]
         text = number(value)
@@ -156,6 +159,13 @@ class _Walk:
         if is_known_by_value:
             self._numbers[value] = found
         return found
+
+    def _expression(self, value: Any) -> tuple[str, str]:
+        self.program = None
+        text = str(value)
+        if text not in self._expressions:
+            self._expressions[text] = compact(parameter(value, self._clbits))
+        return self._expressions[text], ""
 
     def _other(self, item: Any) -> None:
         from qiskit.circuit import Barrier, ControlFlowOp, Measure, Reset, Store

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from qexp.archive.pubs import PubRow, pub_rows
 from qexp.core.protocols import Engine
 from qexp.core.spec import Limit, WorkloadSpec
+from qexp.errors import ArchiveError, PlanError
 from qexp.planning.checks import Hardware, check_pub
 from qexp.planning.cost import Footprint, footprint
 from qexp.planning.instructions import tally
-from qexp.planning.transpile import build_pass_manager, transpile_pub
+from qexp.planning.transpile import PassManagers, transpile_pub
 from qexp.redact import redactor
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
-    from qiskit.transpiler import PassManager
 
     from qexp.core.model import Pub
 
@@ -46,7 +46,7 @@ class Planner:
     backend: BackendV2
     engine: Engine
     limits: Mapping[str, Limit]
-    _pass_managers: dict[str, PassManager] = field(default_factory=dict)
+    _pass_managers: dict[str, PassManagers] = field(default_factory=dict)
 
     def plan(self, workload: str, first: int, pub_likes: Sequence[Any]) -> list[PlannedRow]:
         """Plan consecutive PUBs of a workload.
@@ -57,18 +57,22 @@ class Planner:
             pub_likes: PUB-likes of its generator.
 
         Raises:
-            PlanError: A circuit cannot run on the backend.
-            ArchiveError: A circuit cannot be stored.
+            PlanError: A circuit cannot run on the backend, or cannot be stored.
         """
-        spec, pass_manager = self.workloads[workload], self._pass_manager(workload)
+        spec = self.workloads[workload]
+        if workload not in self._pass_managers:
+            self._pass_managers[workload] = PassManagers(spec, self.seed, self.backend)
         pubs, tallies = [], []
         for index, pub_like in enumerate(pub_likes, start=first):
-            pub = transpile_pub(pub_like, spec, self.backend, pass_manager, index=index)
+            pub = transpile_pub(pub_like, self._pass_managers[workload], index=index)
             tallied = tally(pub.isa.circuit)
             check_pub(pub, tallied, self._hardware, self.limits, self._objection)
             pubs.append(pub)
             tallies.append(tallied)
-        rows = pub_rows(workload, pubs, redactor())
+        try:
+            rows = pub_rows(workload, pubs, redactor())
+        except ArchiveError as error:
+            raise PlanError(f"workload '{workload}': {error}") from error
         return [
             (row, footprint(pub, tallied, spec.primitive, self.backend, self.engine, row.isa_qpy))
             for pub, tallied, row in zip(pubs, tallies, rows, strict=True)
@@ -81,14 +85,6 @@ class Planner:
             for name, workload in self.workloads.items()
         }
         return Planner(workloads, self.seed, self.backend, self.engine, self.limits)
-
-    def _pass_manager(self, workload: str) -> PassManager:
-        """Return the pass manager of a workload, which is made once."""
-        if workload not in self._pass_managers:
-            self._pass_managers[workload] = build_pass_manager(
-                self.workloads[workload], seed=self.seed, backend=self.backend
-            )
-        return self._pass_managers[workload]
 
     @cached_property
     def _hardware(self) -> Hardware:

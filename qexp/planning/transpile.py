@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
-from itertools import chain
+from dataclasses import dataclass, field, replace
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from qexp.core.jsonable import to_jsonable
 from qexp.core.model import PlannedPub, PrimitiveSpec
 from qexp.core.seeds import as_int, stream
 from qexp.core.spec import WorkloadSpec
-from qexp.errors import PlanError
+from qexp.errors import STOPS, PlanError
+from qexp.planning.faithful import UnfaithfulError, faithful, has_proven_names, survives
 from qexp.text import typed_reason
 
 if TYPE_CHECKING:
@@ -65,14 +71,45 @@ def build_pass_manager(workload: WorkloadSpec, *, seed: int, backend: BackendV2)
         ) from error
 
 
-def transpile_pub(
-    pub_like: Any,
-    workload: WorkloadSpec,
-    backend: BackendV2,
-    pass_manager: PassManager,
-    *,
-    index: int,
-) -> PlannedPub:
+@dataclass
+class PassManagers:
+    """The pass managers of a workload; each is made once.
+
+    Args:
+        workload: The workload.
+        seed: The experiment's seed.
+        backend: The backend to transpile for.
+    """
+
+    workload: WorkloadSpec
+    seed: int
+    backend: BackendV2
+    _made: dict[int | None, PassManager] = field(default_factory=dict)
+
+    def keeps_qubits(self, circuit: QuantumCircuit) -> bool:
+        """Return whether a circuit's qubits are those of the device.
+
+        It has a layout, as OpenQASM 3 with hardware qubits (`$0`) has, and the config has no other.
+        """
+        spec = self.workload.transpile
+        declared = spec.initial_layout or spec.layout_method or spec.routing_method
+        return circuit.layout is not None and not declared
+
+    def of(self, circuit: QuantumCircuit) -> PassManager:
+        """Return the pass manager for a circuit."""
+        workload, width = self.workload, None
+        if self.keeps_qubits(circuit):
+            width = circuit.num_qubits
+            spec = replace(
+                workload.transpile, initial_layout=tuple(range(width)), routing_method="none"
+            )
+            workload = replace(workload, transpile=spec)
+        if width not in self._made:
+            self._made[width] = build_pass_manager(workload, seed=self.seed, backend=self.backend)
+        return self._made[width]
+
+
+def transpile_pub(pub_like: Any, pass_managers: PassManagers, *, index: int) -> PlannedPub:
     """Turn a generator's PUB-like into a PUB that the backend can run.
 
     Shots or precision are the PUB-like's own where it has them, else the workload's. Observables
@@ -81,22 +118,28 @@ def transpile_pub(
 
     Args:
         pub_like: A circuit, or a tuple in the order of `SamplerPub` or `EstimatorPub`.
-        workload: The workload it belongs to.
-        backend: The backend to transpile for.
-        pass_manager: From `build_pass_manager`.
+        pass_managers: Those of its workload.
         index: Index of the PUB within the workload.
 
     Raises:
         PlanError: It is no PUB, it has more qubits than the backend, or transpiling it failed.
     """
+    workload, backend = pass_managers.workload, pass_managers.backend
     where = f"PUB {index} of workload '{workload.name}'"
     try:
-        logical = _coerce(pub_like, workload.primitive)
-    except Exception as error:
+        with warnings.catch_warnings():
+            # Qiskit would drop the imaginary part of complex parameter values.
+            warnings.simplefilter("error", np.exceptions.ComplexWarning)
+            logical = _coerce(pub_like, workload.primitive)
+    except STOPS:
+        raise
+    except BaseException as error:
         raise PlanError(
             f"{where}: the generator did not yield {_expected(workload.primitive)}: "
             f"{typed_reason(error)}"
         ) from error
+    # QPY holds it as JSON, which has no arrays, NumPy numbers or keys that are tuples.
+    logical.circuit.metadata = to_jsonable(logical.circuit.metadata)
     available, needed = backend.num_qubits, logical.circuit.num_qubits
     if available is not None and needed > available:
         raise PlanError(
@@ -104,13 +147,28 @@ def transpile_pub(
             f"{backend.name} has {available}; use fewer qubits in the circuits' config or choose "
             f"a larger backend"
         )
+    pass_manager = pass_managers.of(logical.circuit)
     try:
+        meant = logical.circuit if workload.is_archived else _with_registers(logical)
+        logical = _with_circuit(logical, faithful(meant, backend.target))
         circuit = pass_manager.run(logical.circuit)
         isa = _lay_out(logical, circuit)
-    except Exception as error:
+        if not (has_proven_names(circuit) or survives(circuit, backend.target)):
+            raise UnfaithfulError(
+                "as it is transpiled, it is not the same after it was stored as QPY and read back; "
+                "build it from Qiskit's standard gates"
+            )
+    except UnfaithfulError as error:
+        raise PlanError(f"{where}: circuit '{logical.circuit.name}': {error}") from error
+    except STOPS:
+        raise
+    except BaseException as error:
+        change = "change the circuit or the transpile keys of the config"
+        if pass_managers.keeps_qubits(logical.circuit):
+            change = "set transpile.layout_method to move it to other qubits than those it names"
         raise PlanError(
             f"{where}: transpiling circuit '{logical.circuit.name}' for backend {backend.name} "
-            f"failed: {typed_reason(error)}; change the circuit or the transpile keys of the config"
+            f"failed: {typed_reason(error)}; {change}"
         ) from error
     return PlannedPub(workload.name, index, logical, isa)
 
@@ -160,6 +218,37 @@ def _lay_out(logical: Pub, circuit: QuantumCircuit) -> Pub:
         return SamplerPub(circuit, values, logical.shots)
     observables = logical.observables.apply_layout(circuit.layout, circuit.num_qubits)
     return type(logical)(circuit, observables, values, logical.precision)
+
+
+def _with_circuit(pub: Pub, circuit: QuantumCircuit) -> Pub:
+    """Return a PUB with another form of its circuit; itself where that is the circuit it has."""
+    from qiskit.primitives.containers.sampler_pub import SamplerPub
+
+    if circuit is pub.circuit:
+        return pub
+    values = _rebind(pub.parameter_values, circuit)
+    if isinstance(pub, SamplerPub):
+        return SamplerPub(circuit, values, pub.shots)
+    return type(pub)(circuit, pub.observables, values, pub.precision)
+
+
+def _with_registers(pub: Pub) -> QuantumCircuit:
+    """Return the circuit of a PUB; a Sampler's gets a register for the bits that are in none."""
+    from qiskit import ClassicalRegister
+    from qiskit.primitives.containers.sampler_pub import SamplerPub
+
+    circuit = pub.circuit
+    kept = {bit for register in circuit.cregs for bit in register}
+    if len(kept) == circuit.num_clbits or not isinstance(pub, SamplerPub):
+        return circuit
+    # Samplers return registers; OpenQASM 3 (`bit flag;`) and `add_bits` make bits without one.
+    loose = [bit for bit in circuit.clbits if bit not in kept]
+    names = {register.name for register in circuit.cregs}
+    candidates = chain(("bits",), (f"bits_{number}" for number in count(1)))
+    name = next(name for name in candidates if name not in names)
+    circuit = circuit.copy()
+    circuit.add_register(ClassicalRegister(name=name, bits=loose))
+    return circuit
 
 
 def _rebind(values: BindingsArray, circuit: QuantumCircuit) -> BindingsArray:
