@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from qiskit import QuantumCircuit
-from qiskit.circuit import CircuitInstruction, Clbit, ParameterExpression, Qubit
+from qiskit.circuit import CircuitInstruction, Clbit, Parameter, ParameterExpression, Qubit
 from qiskit.utils.units import apply_prefix
 from qiskit_aer.noise import thermal_relaxation_error
 
@@ -28,6 +28,8 @@ from qexp.simulator.pauli_transfer import RESET, Reals, from_quantum_error, from
 _IDENTITY: Reals = np.eye(4)
 
 _MAX_CONSTANTS = 20_000
+# A qubit may be read into any number of bits; there is a probability for each of their values.
+_MAX_BITS = 20
 _MAX_BYTES = 2**26
 
 # Probabilities of 0 and 1 from the expectation values of I and Z.
@@ -87,7 +89,8 @@ def as_plain(circuit: QuantumCircuit) -> PlainCircuit | None:
     read_into = tuple((qubit, tuple(bits)) for qubit, bits in measured.items())
     plain = PlainCircuit(circuit, indices, read_into, gates, pair_gates)
     # A bit that is written twice loses its first value.
-    return plain if len(set(plain.bits)) == len(plain.bits) else None
+    is_plain = len(set(plain.bits)) == len(plain.bits) <= _MAX_BITS
+    return plain if is_plain else None
 
 
 def _is_channel(instruction: CircuitInstruction, name: str) -> bool:
@@ -296,10 +299,18 @@ def _angles(
     if not parameters:
         return float(param)
     chosen = values[:, [columns[parameter] for parameter in parameters]]
-    slopes = [param.gradient(parameter) for parameter in parameters]
+    slopes = _slopes(param, parameters)
     if all(isinstance(slope, int | float) for slope in slopes):
         offset = float(param.bind(dict.fromkeys(parameters, 0.0)))
         return np.asarray(offset + chosen @ np.array(slopes, dtype=float))
     return np.array(
         [float(param.bind(dict(zip(parameters, row, strict=True)))) for row in chosen.tolist()]
     )
+
+
+def _slopes(param: ParameterExpression, parameters: Sequence[Parameter]) -> list[Any]:
+    """Return the derivatives of an expression, None where Qiskit has none, as of `sign()`."""
+    try:
+        return [param.gradient(parameter) for parameter in parameters]
+    except RuntimeError:
+        return [None]

@@ -311,3 +311,25 @@ def test_a_failed_simulation_is_an_error_not_zeros() -> None:
     circuit.measure_all()
     with pytest.raises(SimulationError, match="Simulation failed"):
         sample(NoisySampler(aer(1, "stabilizer")), [SamplerPub.coerce((circuit,), 10)])
+
+
+def test_an_expression_without_a_derivative_is_simulated() -> None:
+    circuit, angle = QuantumCircuit(5, 1), Parameter("angle")
+    circuit.sx(0)
+    circuit.rz(np.pi * angle.sign(), 0)
+    circuit.sx(0)
+    circuit.measure(0, 0)
+    [result] = sample(NOISY, [SamplerPub.coerce((circuit, [[-2.5], [0.0]]), 1000)])
+    # sx rz(-pi) sx is the identity, sx sx a NOT.
+    ones = [result.data.c[k].get_counts().get("1", 0) for k in range(2)]
+    assert ones[0] < 100
+    assert ones[1] > 900
+
+
+def test_a_qubit_may_be_read_into_many_bits() -> None:
+    circuit = QuantumCircuit(5, 70)
+    circuit.x(0)
+    for bit in range(70):
+        circuit.measure(0, bit)
+    [result] = sample(NOISY, [SamplerPub.coerce((circuit,), 20)])
+    assert result.data.c.bitcount().min() > 35
