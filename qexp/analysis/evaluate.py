@@ -66,7 +66,9 @@ def _call(spec: AnalysisSpec, run: Archive) -> xr.Dataset | None:
         raise AnalysisError(f"analysis '{spec.name}': {error}") from None
     except QexpError:
         raise
-    except (Exception, SystemExit) as error:
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
         _log.error("analysis '%s' failed", spec.name, exc_info=True)
         raise AnalysisFailedError(
             f"analysis '{spec.name}': {spec.target} failed: {type(error).__name__}: "

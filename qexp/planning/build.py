@@ -114,7 +114,9 @@ def _generate(workload: WorkloadSpec, seed: int) -> Iterator[Any]:
             index += 1
     except QexpError:
         raise
-    except (Exception, SystemExit) as error:
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
         raise GeneratorError(
             f"workload '{workload.name}': its circuit generator failed at PUB {index}: "
             f"{typed_reason(error)}; correct the generator or its config"
