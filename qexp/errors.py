@@ -44,6 +44,11 @@ STOPS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 `Exception`."""
 
 
+def is_panic(error: BaseException) -> bool:
+    """Return True for a panic in Rust code, whose class each extension module has for itself."""
+    return type(error).__name__ == "PanicException"
+
+
 class QexpError(Exception):
     """Base of every error that is meant for the user."""
 

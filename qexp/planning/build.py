@@ -13,7 +13,7 @@ from qexp.core.model import Plan
 from qexp.core.observer import Observer
 from qexp.core.seeds import stream
 from qexp.core.spec import Limit, WorkloadSpec
-from qexp.errors import GeneratorError, PlanError, QexpError
+from qexp.errors import GeneratorError, PlanError, QexpError, is_panic
 from qexp.planning.chunks import CHUNK_PUBS, PlannedRow, Planner
 from qexp.planning.limits import effective_limits
 from qexp.planning.partition import cut_into_jobs
@@ -114,9 +114,9 @@ def _generate(workload: WorkloadSpec, seed: int) -> Iterator[Any]:
             index += 1
     except QexpError:
         raise
-    except (KeyboardInterrupt, GeneratorExit):
-        raise
     except BaseException as error:
+        if not isinstance(error, Exception | SystemExit) and not is_panic(error):
+            raise
         raise GeneratorError(
             f"workload '{workload.name}': its circuit generator failed at PUB {index}: "
             f"{typed_reason(error)}; correct the generator or its config"
