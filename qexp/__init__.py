@@ -5,18 +5,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qexp.api import declare, plan, resume, run
     from qexp.archive.read import Archive, open_archive
+    from qexp.core.spec import RunSpec
     from qexp.errors import ArchiveError, QexpError
+    from qexp.listing.runs import list_runs as runs
 
     __version__: str
 
-__all__ = ["Archive", "ArchiveError", "QexpError", "open_archive"]
+__all__ = [
+    "Archive",
+    "ArchiveError",
+    "QexpError",
+    "RunSpec",
+    "declare",
+    "open_archive",
+    "plan",
+    "resume",
+    "run",
+    "runs",
+]
 
 _HOMES = {
-    "Archive": "qexp.archive.read",
-    "ArchiveError": "qexp.errors",
-    "QexpError": "qexp.errors",
-    "open_archive": "qexp.archive.read",
+    "Archive": "qexp.archive.read:Archive",
+    "ArchiveError": "qexp.errors:ArchiveError",
+    "QexpError": "qexp.errors:QexpError",
+    "RunSpec": "qexp.core.spec:RunSpec",
+    "declare": "qexp.api:declare",
+    "open_archive": "qexp.archive.read:open_archive",
+    "plan": "qexp.api:plan",
+    "resume": "qexp.api:resume",
+    "run": "qexp.api:run",
+    "runs": "qexp.listing.runs:list_runs",
 }
 
 
@@ -30,7 +50,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'qexp' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES[name]), name)
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(import_module(module), attribute)
 
 
 def __dir__() -> list[str]:

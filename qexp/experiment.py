@@ -1,11 +1,12 @@
 """An experiment from its declaration to its sealed archives.
 
-`carry_out` is the whole story (config -> plan -> batch -> archive), for a new experiment and for
-one that goes on; what follows it are its steps, in their order. Analyses come last.
+`run`, `plan` and `resume` open an experiment; `carry_out` takes it through its stages (plan,
+batch, archive), whether it is new or goes on. The functions below `carry_out` are those stages, in
+their order. Analyses of the sealed data come last.
 
-What is on disk after each step: the journal's first line, the header and the plan before the first
-submission, each job's part as soon as it is collected, the sealed `run.h5` at the end. A process
-that stops anywhere leaves all that `resume` needs; `qexp.batch.execute` says how.
+The header and the plan are on disk before the first submission, each job's outcome as soon as it
+is collected, and the sealed `run.h5` at the end. A process that stops anywhere leaves all that
+`resume` needs; `qexp.batch.execute` describes that protocol.
 """
 
 from __future__ import annotations
@@ -14,22 +15,19 @@ import logging
 import os
 import shlex
 import socket
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qexp import __version__
-from qexp.analysis.evaluate import evaluate
-from qexp.archive.read import Archive, open_archive
+from qexp.analysis.declared import make_declared_analyses
+from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
 from qexp.batch.execute import execute
-from qexp.batch.recover import note_what_is_on_disk
+from qexp.batch.recover import note_stored_outcomes
 from qexp.core.model import Plan, RunStatus
-from qexp.core.observer import Observer, RunSummary
-from qexp.core.spec import AnalysisSpec
+from qexp.core.observer import Observer, PointSummary
 from qexp.errors import (
-    AnalysisFailedError,
     ArchiveError,
     ConfigError,
     EngineError,
@@ -37,8 +35,10 @@ from qexp.errors import (
     QexpError,
     UnfinishedError,
 )
+from qexp.interrupts import Interrupts
 from qexp.journal.ledger import Ended, Interrupted, Planned, Resumed, Sealed, Started
-from qexp.planning.build import check_max_time, plan_point
+from qexp.planning.build import plan_point
+from qexp.planning.table import check_max_time
 from qexp.points import Clock, Experiment, Point, Stopped, is_sealed, open_experiment
 from qexp.provenance import run_header
 from qexp.redact import redact
@@ -52,21 +52,20 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunReport:
-    """The state in which a run was left.
+    """The state in which a run was left."""
 
-    Attributes:
-        archive: Path of `run.h5`, or None where nothing was collected yet.
-        status: As in the archive; None where there is none.
-        plan: The plan, or None for a run that had been complete before.
-    """
-
-    archive: Path | None
-    status: RunStatus | None
-    plan: Plan | None
+    archive: Path | None  # path of `run.h5`; None while its jobs are out
+    status: RunStatus | None  # the status in the archive
+    plan: Plan | None  # None for a run that had been complete before
 
 
 def run(
-    spec: RunSpec, folder: Path, observer: Observer | None = None, *, clock: Clock | None = None
+    spec: RunSpec,
+    folder: Path,
+    observer: Observer | None = None,
+    *,
+    clock: Clock | None = None,
+    interrupts: Interrupts | None = None,
 ) -> RunReport:
     """Run a declared experiment and leave its archive in a folder.
 
@@ -75,8 +74,9 @@ def run(
     Args:
         spec: The validated experiment; its `stop_after` says where to stop.
         folder: The run's own folder; its name is the run id.
-        observer: Receives progress events; None: nobody does.
-        clock: For tests; None: real time.
+        observer: Receives progress events.
+        clock: The time; tests bring their own.
+        interrupts: Notes signals; None: the second one ends the process.
 
     Raises:
         ConfigError: The backend does not exist or does not suit the engine, or `folder` already
@@ -87,14 +87,19 @@ def run(
         JobsFailedError: Everything was tried, but jobs have no result; the archive says why.
         ArchiveError: Something could not be written.
         RunLockedError: Another process works on the run.
-        KeyboardInterrupt: Interrupted; the archive is sealed with what was collected.
+        KeyboardInterrupt: Interrupted; once a batch is open, what was collected is sealed.
     """
-    _refuse_used(folder)
+    if any((folder / name).exists() for name in (ARCHIVE_NAME, PARTS_NAME, JOURNAL_NAME)):
+        raise ConfigError(
+            f"hydra.run.dir: {folder} already holds a run, which is never overwritten; name "
+            f"another folder or leave hydra.run.dir and hydra.sweep.subdir as they are "
+            f"(to go on with that run: run_dir={folder})"
+        )
     point = Point(spec, folder)
-    with open_experiment(folder, [point], observer, clock) as experiment:
+    with open_experiment(folder, [point], observer, clock, interrupts) as experiment:
         experiment.journal.append(Started(socket.gethostname(), os.getpid(), __version__))
         carry_out(experiment)
-    _analyse(point, experiment.observer)
+    make_declared_analyses(point, experiment.observer)
     return RunReport(point.archive, point.status, experiment.plan)
 
 
@@ -107,18 +112,24 @@ def plan(spec: RunSpec, folder: Path, observer: Observer | None = None) -> RunRe
 
 
 def resume(
-    spec: RunSpec, folder: Path, observer: Observer | None = None, *, clock: Clock | None = None
+    spec: RunSpec,
+    folder: Path,
+    observer: Observer | None = None,
+    *,
+    clock: Clock | None = None,
+    interrupts: Interrupts | None = None,
 ) -> RunReport:
     """Go on with a run from wherever it stopped. Harmless on one that is complete.
 
-    Nothing is generated or transpiled again once the plan was committed, and no job is submitted
-    whose partition has a result or a job that may still give one.
+    Once the plan is committed, nothing is generated or transpiled again. No partition is submitted
+    that has a result, or a job that may still give one.
 
     Args:
         spec: The same experiment; its `policy` and `stop_after` may differ.
         folder: The run's folder, which may have been copied from elsewhere.
-        observer: Receives progress events; None: nobody does.
-        clock: For tests; None: real time.
+        observer: Receives progress events.
+        clock: The time; tests bring their own.
+        interrupts: Notes signals; None: the second one ends the process.
 
     Raises:
         As `run`.
@@ -128,29 +139,20 @@ def resume(
     if is_sealed(folder):
         return _report_sealed(folder)
     point = Point(spec, folder)
-    with open_experiment(folder, [point], observer, clock) as experiment:
+    with open_experiment(folder, [point], observer, clock, interrupts) as experiment:
         if (folder / ARCHIVE_NAME).exists() and not point.store.has_parts:
             # A process was killed while it removed the parts that the archive already holds.
             point.seal("complete")
             return _report_sealed(folder)
         experiment.journal.append(Resumed(socket.gethostname(), os.getpid(), __version__))
         carry_out(experiment)
-    _analyse(point, experiment.observer)
+    make_declared_analyses(point, experiment.observer)
     return RunReport(point.archive, point.status, experiment.plan)
 
 
 def resume_command(folder: Path) -> str:
     """Return the command that goes on with a run, to be copied into a shell."""
     return shlex.join(["python", "-m", "qexp", "resume", short_path(folder)])
-
-
-def _refuse_used(folder: Path) -> None:
-    if any((folder / name).exists() for name in (ARCHIVE_NAME, PARTS_NAME, JOURNAL_NAME)):
-        raise ConfigError(
-            f"hydra.run.dir: {folder} already holds a run, which is never overwritten; name "
-            f"another folder or leave hydra.run.dir and hydra.sweep.subdir as they are "
-            f"(to go on with that run: run_dir={folder})"
-        )
 
 
 def _report_sealed(folder: Path) -> RunReport:
@@ -166,29 +168,28 @@ def _report_sealed(folder: Path) -> RunReport:
 
 
 def carry_out(experiment: Experiment) -> None:
-    """Take an experiment from where it stands to its end.
+    """Take an experiment from where it stands to its end: plan, batch, archive.
 
     Raises:
         As `run`.
     """
-    stop_after = experiment.stop_after
     if experiment.ledger.plan is None:
         if experiment.plans_with_workers:
             experiment.workers.prepare()
         _select_backends(experiment)
         _make_plan(experiment)
-        if stop_after == "plan":
+        if experiment.stop_after == "plan":
             experiment.journal.append(Ended("planned"))
-            _seal(experiment, planned_only=True)
+            _seal(experiment)
             return
     else:
         _load_plan(experiment)
         if experiment.has_work:
             _select_backends(experiment)
     with experiment.interrupts:
-        failure = _run_jobs(experiment, stop_after_submit=stop_after == "submit")
-        if stop_after == "submit" and failure is None and experiment.ledger.open():
-            _leave(experiment)
+        failure = _run_jobs(experiment)
+        if experiment.stop_after == "submit" and failure is None and experiment.ledger.open():
+            _detach(experiment)
         else:
             _end(experiment, failure)
 
@@ -196,9 +197,9 @@ def carry_out(experiment: Experiment) -> None:
 def _select_backends(experiment: Experiment) -> None:
     """Select each point's backend: as declared, or the one that a recorded plan is for."""
     for point in experiment.points:
-        recorded, spec = point.recorded_backend, point.spec
-        backend = point.backend = spec.select_backend(recorded)
-        spec.engine.check_backend(backend)
+        recorded = point.recorded_backend
+        backend = point.backend = point.spec.select_backend(recorded)
+        experiment.engine.check_backend(backend)
         if recorded is not None and backend.name != recorded:
             raise ConfigError(
                 f"backend: the run's circuits are for {recorded!r}, and the config selects "
@@ -206,27 +207,20 @@ def _select_backends(experiment: Experiment) -> None:
             )
     backend, engine = experiment.backend, experiment.engine
     experiment.observer.backend_selected(backend.name, backend.num_qubits, engine.name)
-    for point in experiment.points:
-        for message in _ignored_options(point.spec):
-            experiment.observer.warned(message)
-
-
-def _ignored_options(spec: RunSpec) -> Iterator[str]:
-    """Name the options that `engine.allow_ignored_options` lets pass."""
-    for workload in spec.workloads:
-        for option, value in spec.engine.ignored_options(workload.primitive).items():
-            yield (
-                f"workload '{workload.name}': the engine '{spec.engine.name}' does not honour "
+    for workload in (item for point in experiment.points for item in point.spec.workloads):
+        for option, value in engine.ignored_options(workload.primitive).items():
+            experiment.observer.warned(
+                f"workload '{workload.name}': the engine '{engine.name}' does not honour "
                 f"{option}={value}"
             )
 
 
 def _make_plan(experiment: Experiment) -> None:
-    """Plan every point; each part is on disk, and then in the journal, when this returns."""
+    """Plan every point. Returns when each part is on disk, and the journal has their digests."""
     workers = experiment.workers if experiment.plans_with_workers else None
     parts: list[str] = []
     for point in experiment.points:
-        # An incomplete plan is made anew: nothing was submitted on the strength of it.
+        # An incomplete plan is made anew; jobs are submitted only once it is committed.
         point.store.discard_plan()
         point.store.write_header(run_header(point.spec, experiment.backend, point.folder.name))
         parts += plan_point(point, len(parts), experiment.observer, workers)
@@ -239,7 +233,7 @@ def _make_plan(experiment: Experiment) -> None:
 
 
 def _load_plan(experiment: Experiment) -> None:
-    """Read the recorded plan, and note the outcomes that are on disk."""
+    """Read the committed plan, and the outcomes that are on disk."""
     for point in experiment.points:
         point.partitions = tuple(
             replace(partition, point=point.index) for partition in point.store.read_partitions()
@@ -251,30 +245,32 @@ def _load_plan(experiment: Experiment) -> None:
             f"{experiment.folder} has parts of {on_disk} partitions, but "
             f"{ledger.num_partitions} were planned; restore them from a copy"
         )
-    note_what_is_on_disk(experiment)
+    note_stored_outcomes(experiment)
     done, out = len(ledger.done), len(ledger.open())
     experiment.observer.resumed(experiment.plan, done, out, on_disk - done - out)
 
 
-def _run_jobs(experiment: Experiment, *, stop_after_submit: bool) -> Exception | None:
+def _run_jobs(experiment: Experiment) -> Exception | None:
     """Submit and collect until nothing is left, or until it cannot go on.
 
     Returns:
-        Why it could not go on although batches exist, or None.
+        The error that ended it once a batch was open, or None.
     """
     if not experiment.has_work:
         return None
     try:
-        execute(experiment, stop_after_submit=stop_after_submit)
+        execute(experiment)
     except Exception as error:
         if not experiment.ledger.batches:
+            if isinstance(error, Stopped):
+                raise KeyboardInterrupt("interrupted before anything was submitted") from None
             raise
         _log.error("the run stopped", exc_info=not isinstance(error, Stopped))
         return error
     return None
 
 
-def _leave(experiment: Experiment) -> None:
+def _detach(experiment: Experiment) -> None:
     """Tell the observer that everything is submitted and nothing is waited for."""
     ledger = experiment.ledger
     batch_ids = tuple(opened.batch for opened in ledger.batches)
@@ -282,12 +278,7 @@ def _leave(experiment: Experiment) -> None:
 
 
 def _end(experiment: Experiment, failure: Exception | None) -> None:
-    """Seal what there is, and raise what is wrong.
-
-    Args:
-        experiment: The experiment.
-        failure: Why it stopped before its end, or None.
-    """
+    """Seal what there is, and raise what is wrong: the `failure`, or jobs without a result."""
     status = experiment.status()
     try:
         if failure is None or status == "complete":
@@ -302,46 +293,41 @@ def _end(experiment: Experiment, failure: Exception | None) -> None:
     _raise_unless_complete(experiment, failure)
 
 
-def _seal(experiment: Experiment, *, planned_only: bool = False) -> None:
+def _seal(experiment: Experiment) -> None:
     """Seal the archive of each point with what there is."""
     for point in experiment.points:
-        point.seal("planned" if planned_only else experiment.status(point))
-    experiment.journal.append(Sealed("planned" if planned_only else experiment.status()))
+        point.seal(experiment.status(point))
+    experiment.journal.append(Sealed(experiment.status()))
     for point in experiment.points:
         assert point.archive is not None
-        experiment.observer.sealed(point.archive, _summary(experiment, point))
-
-
-def _summary(experiment: Experiment, point: Point) -> RunSummary:
-    assert point.archive is not None
-    assert point.status is not None
-    with open_archive(point.archive) as sealed:
-        usage_s = sealed.usage_s
-    return RunSummary(
-        status=point.status,
-        done=len(experiment.done(point)),
-        planned=len(point.partitions),
-        num_pubs=sum(partition.num_pubs for partition in point.partitions),
-        usage_s=usage_s,
-        predicted_s=sum(partition.qpu_s for partition in point.partitions),
-        batch_ids=tuple(opened.batch for opened in experiment.ledger.batches),
-    )
+        assert point.status is not None
+        with open_archive(point.archive) as sealed:
+            usage_s = sealed.usage_s
+        summary = PointSummary(
+            status=point.status,
+            done=len(experiment.done(point)),
+            planned=len(point.partitions),
+            num_pubs=sum(partition.num_pubs for partition in point.partitions),
+            usage_s=usage_s,
+            predicted_s=sum(partition.qpu_s for partition in point.partitions),
+            batch_ids=tuple(opened.batch for opened in experiment.ledger.batches),
+        )
+        experiment.observer.sealed(point.archive, summary)
 
 
 def _raise_unless_complete(experiment: Experiment, failure: Exception | None) -> None:
-    """Say what is missing, why, and how to go on."""
+    """Raise an error that names what is missing, the reason, and the command that goes on."""
     ledger = experiment.ledger
     done, planned = ledger.done, ledger.num_partitions
     command = resume_command(experiment.folder)
     go_on = f"{len(done)} of {planned} jobs are kept; go on with: {command}"
     if isinstance(failure, Stopped):
         raise KeyboardInterrupt(f"interrupted; {go_on}")
-    if isinstance(failure, EngineError | UnfinishedError):
-        raise UnfinishedError(f"{_reason(failure)}; {go_on}")
-    if isinstance(failure, QexpError):
-        raise type(failure)(f"{_reason(failure)}; {go_on}")
     if failure is not None:
-        raise UnfinishedError(f"{_reason(failure)}; {go_on}") from failure
+        is_final = isinstance(failure, QexpError) and not isinstance(failure, EngineError)
+        kind = type(failure) if is_final else UnfinishedError
+        cause = None if isinstance(failure, QexpError) else failure
+        raise kind(f"{_reason(failure)}; {go_on}") from cause
     failed = sorted(set(range(planned)) - done)
     if failed:
         refused = all(ledger.attempts[index][-1].failure == "refused" for index in failed)
@@ -359,45 +345,3 @@ def _reason(failure: BaseException) -> str:
     if isinstance(failure, Stopped):
         return "interrupted"
     return text if isinstance(failure, QexpError) else f"{type(failure).__name__}: {text}"
-
-
-def _analyse(point: Point, observer: Observer) -> None:
-    """Make the declared analyses of a run that has just become complete; none can fail it.
-
-    Raises:
-        KeyboardInterrupt: Interrupted; the run is complete.
-    """
-    specs = point.spec.analyses
-    if point.archive is None or point.status != "complete" or not specs:
-        return
-    again = f"the run is complete; to analyse it again: {_analyse_command(point)}"
-    try:
-        with open_archive(point.archive) as archive:
-            for spec in specs:
-                _make_analysis(spec, archive, again, observer)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted; {again}") from None
-    except ArchiveError as error:
-        observer.warned(f"no analysis was made: {_reason(error)}; {again}")
-
-
-def _make_analysis(spec: AnalysisSpec, archive: Archive, again: str, observer: Observer) -> None:
-    try:
-        made = evaluate(spec, archive)
-    except Exception as error:
-        is_bug = not isinstance(error, QexpError)
-        if is_bug:
-            _log.error("analysis '%s' was not made", spec.name, exc_info=True)
-        has_traceback = is_bug or isinstance(error, AnalysisFailedError)
-        where = "; the traceback is in run.log" if has_traceback else ""
-        observer.warned(f"{_reason(error)}{where}; {again}")
-    else:
-        observer.analysed(made.name, made.summary)
-
-
-def _analyse_command(point: Point) -> str:
-    """Return the command that makes a run's analyses again, to be copied into a shell."""
-    modules = {spec.target.rpartition(".")[0] for spec in point.spec.analyses}
-    foreign = sorted(name for name in modules if not name.startswith("qexp."))
-    trusted = [part for name in foreign for part in ("--trust", name)]
-    return shlex.join(["python", "-m", "qexp", "analyse", short_path(point.folder), *trusted])

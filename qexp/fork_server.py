@@ -35,10 +35,10 @@ PRELOADED = (
     "qiskit_aer",
     "qexp.engines.local.preload",
     "h5py",
-    "qexp.batch.requests",
-    "qexp.planning.chunks",
-    "qexp.engines.local.chunks",
+    "qexp.batch.submit",
+    "qexp.planning.build",
     "qexp.engines.local.engine",
+    "qexp.engines.local.simulation",
     "qexp.simulator.estimator",
     "qexp.simulator.sampler",
 )
@@ -148,8 +148,8 @@ def serve(control: int) -> NoReturn:
 def _work(connection: socket.socket) -> NoReturn:
     """Do tasks, in a worker, until the connection is closed.
 
-    A task is `(key, value, call)`: the key of a shared value, the pickled value if it is not
-    known here, and the pickled `(function, arguments)`. The reply is `(result, error)`.
+    A task is `(key, value, call)`: the key of a shared value, the pickled value unless this worker
+    has it, and the pickled `(function, arguments)`. The reply is `(result, error)`.
     """
     threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
     # One core each: their threads would only wait for one another.
@@ -174,14 +174,14 @@ def _work(connection: socket.socket) -> NoReturn:
 def _end_with(connection: socket.socket) -> NoReturn:
     """End this process when the other end is closed, whatever it is doing."""
     closed = select.poll()
-    # No events: only that the other end has hung up.
+    # Without events, `poll` returns only when the other end has hung up.
     closed.register(connection, 0)
     closed.poll()
     os._exit(1)
 
 
 def _portable(error: BaseException) -> BaseException:
-    """An error as the parent can get it; one that is no message for the user has its traceback."""
+    """Return an error that can be pickled; one that is no message for the user has a traceback."""
     if not isinstance(error, QexpError):
         error.add_note("".join(traceback.format_exception(error)))
     try:

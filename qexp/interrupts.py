@@ -18,9 +18,14 @@ class Interrupts:
     """Notes signals instead of raising, so that no result is lost between two lines of code.
 
     A context manager; outside of the main thread it leaves signals alone.
+
+    Args:
+        ends_process: True if the second signal ends the process; False if it raises
+            `KeyboardInterrupt`, because the process has more to do than this experiment.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, ends_process: bool = True) -> None:
+        self._ends_process = ends_process
         self._is_set = False
         self._previous: dict[signal.Signals, Any] = {}
 
@@ -40,9 +45,11 @@ class Interrupts:
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         # Neither locks nor buffers here: the signal may have come while one of them was held.
+        if self._is_set and not self._ends_process:
+            raise KeyboardInterrupt
         if self._is_set:
             _say(f"{_SHOW_CURSOR if sys.stderr.isatty() else ''}qexp: left at once\n")
-            # What is on disk is always whole, so that nothing has to be done any more.
+            # Every file on disk is complete at any time, so nothing is left to do.
             os._exit(_INTERRUPTED)
         self._is_set = True
         _say("\nqexp: stopping, what is measured is kept; once more to leave at once\n")

@@ -1,8 +1,8 @@
-"""The two nouns: an experiment, and the points that it consists of.
+"""An experiment, and the points that it consists of.
 
 A point is one declared run: its spec, its PUBs, its archive. An experiment is what its points
-share: a folder, a lock, a journal, batches, worker processes. Today it has one point, whose folder
-is its own; nothing here or in `qexp.batch` relies on that.
+share: a folder with a lock and a journal, batches, worker processes. Today an experiment has one
+point, which has the same folder; nothing here or in `qexp.batch` relies on that.
 """
 
 from __future__ import annotations
@@ -12,20 +12,19 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
 from qexp.archive.writer import RunStore
 from qexp.core.model import Partition, Plan, RunStatus
 from qexp.core.observer import Guarded, Observer
-from qexp.core.policy import ExecutionPolicy
 from qexp.core.protocols import Engine
-from qexp.core.spec import Limit, RunSpec
+from qexp.core.spec import RunSpec
 from qexp.errors import ConfigError
 from qexp.interrupts import Interrupts
 from qexp.journal.file import Journal
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _WORTH_WORKERS = 64
-"""Circuits from which on worker processes plan."""
+"""Circuits from which on planning in worker processes pays."""
 
 _SLICE_S = 0.1
 """The longest sleep without asking whether to stop."""
@@ -52,42 +51,25 @@ class Stopped(Exception):  # noqa: N818 - no error
 
 @dataclass(frozen=True)
 class Clock:
-    """Time, so that tests need none.
-
-    Attributes:
-        now_s: Seconds that never decrease.
-        sleep: Sleeps for some seconds.
-        jitter: A number in [0, 1).
-        settle_s: How long a job that was submitted may take to show up in a listing, seconds.
-    """
+    """Time, so that tests need none."""
 
     now_s: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-    jitter: Callable[[], float] = random.random
-    settle_s: float = 2.0
+    jitter: Callable[[], float] = random.random  # a number in [0, 1)
+    settle_s: float = 2.0  # after which a job that was submitted is in every listing
 
 
 @dataclass
 class Point:
-    """One declared run, its folder, and what is on disk of it.
-
-    Attributes:
-        spec: The declared run.
-        folder: The point's folder.
-        index: Number of the point in its experiment, from 0.
-        backend: The backend that it runs on; None until it is selected.
-        partitions: Its jobs to be, numbered through the experiment; empty until it is planned.
-        archive: Path of its `run.h5`; None where this process has not sealed it.
-        status: The status in that archive, or None.
-    """
+    """One declared run, its folder, and what is on disk of it."""
 
     spec: RunSpec
     folder: Path
-    index: int = 0
-    backend: BackendV2 | None = None
-    partitions: tuple[Partition, ...] = ()
-    archive: Path | None = None
-    status: RunStatus | None = None
+    index: int = 0  # in its experiment
+    backend: BackendV2 | None = None  # None until it is selected
+    partitions: tuple[Partition, ...] = ()  # its jobs-to-be, numbered through the experiment
+    archive: Path | None = None  # path of its `run.h5`, once this process has sealed it
+    status: RunStatus | None = None  # the status in that archive
 
     def __post_init__(self) -> None:
         # Worker processes may have another working directory.
@@ -123,45 +105,28 @@ class Point:
 class Experiment:
     """The common ground of its points, while this process works on them.
 
-    Attributes:
-        folder: Its folder, which this process has locked.
-        points: Its points, at least one.
-        journal: Its journal; every step is in it before it is taken.
-        observer: Receives progress events.
-        clock: Time.
-        interrupts: Tells whether it was asked to stop.
-        plan: The partitions of all points, in the order of submission; empty until planned.
+    Raises:
+        ConfigError: The points do not agree on what they share.
     """
 
-    folder: Path
-    points: tuple[Point, ...]
-    journal: Journal
+    folder: Path  # this process has locked it
+    points: tuple[Point, ...]  # at least one
+    journal: Journal  # every step is in it before it is taken
     observer: Observer = field(default_factory=Observer)
     clock: Clock = field(default_factory=Clock)
     interrupts: Interrupts = field(default_factory=Interrupts)
-    plan: Plan = field(default_factory=lambda: Plan(()))
+    plan: Plan = field(default_factory=lambda: Plan(()))  # of all points; empty until planned
 
-    @property
-    def ledger(self) -> Ledger:
-        """The state that follows from the journal."""
-        return self.journal.ledger
-
-    def point_of(self, partition: int) -> Point:
-        """Return the point that a partition belongs to."""
-        return self.points[self.plan.partitions[partition].point]
-
-    @cached_property
-    def id(self) -> str:
-        """The id that is in the tags of all jobs: that of the first point, which is on disk."""
-        return self.points[0].run_id
-
-    # The points must agree on the following, because they share batches. One that differs needs
-    # a batch of its own.
-
-    @cached_property
-    def engine(self) -> Engine:
-        """The engine that runs the jobs."""
-        return agreed("engine", (point.spec.engine for point in self.points))
+    def __post_init__(self) -> None:
+        # Points share batches, and so all of this. One that differs needs a batch of its own.
+        specs = [point.spec for point in self.points]
+        self.engine: Engine = agreed("engine", (spec.engine for spec in specs))
+        self.policy = agreed("execution", (spec.policy for spec in specs))
+        self.max_time_s = agreed("batch.max_time", (spec.max_time_s for spec in specs))
+        self.limits = agreed("limits", (spec.limits for spec in specs))
+        self.stop_after = agreed("stop_after", (spec.stop_after for spec in specs))
+        # None of them runs before it has something to plan or to simulate.
+        self.workers = Workers(self.engine.workers or available_cores())
 
     @property
     def backend(self) -> BackendV2:
@@ -169,32 +134,17 @@ class Experiment:
         backends = {point.backend.name: point.backend for point in self.points if point.backend}
         return backends[agreed("backend", backends)]
 
-    @cached_property
-    def policy(self) -> ExecutionPolicy:
-        """The way jobs are driven."""
-        return agreed("execution", (point.spec.policy for point in self.points))
+    @property
+    def ledger(self) -> Ledger:
+        """The state that follows from the journal."""
+        return self.journal.ledger
 
     @cached_property
-    def max_time_s(self) -> int | None:
-        """The `max_time` of a batch in seconds, or None."""
-        return agreed("batch.max_time", (point.spec.max_time_s for point in self.points))
+    def id(self) -> str:
+        """The id that is in the tags of all jobs: that of the first point, which is on disk."""
+        return self.points[0].run_id
 
-    @cached_property
-    def limits(self) -> Mapping[str, Limit]:
-        """The service's documented limits by name."""
-        return agreed("limits", (point.spec.limits for point in self.points))
-
-    @cached_property
-    def stop_after(self) -> Literal["plan", "submit"] | None:
-        """The stage to stop after; None: go on to the end."""
-        return agreed("stop_after", (point.spec.stop_after for point in self.points))
-
-    @cached_property
-    def workers(self) -> Workers:
-        """Worker processes that plan and simulate; none runs before it has something to do."""
-        return Workers(self.engine.workers or available_cores())
-
-    @cached_property
+    @property
     def plans_with_workers(self) -> bool:
         """True if there are circuits enough, as far as the config says how many."""
         asked = [item.num_circuits for point in self.points for item in point.spec.workloads]
@@ -203,6 +153,10 @@ class Experiment:
     def gather_plan(self) -> None:
         """Make the plan of the partitions of all points."""
         self.plan = Plan(tuple(job for point in self.points for job in point.partitions))
+
+    def point_of(self, partition: int) -> Point:
+        """Return the point that a partition belongs to."""
+        return self.points[self.plan.partitions[partition].point]
 
     @property
     def has_work(self) -> bool:
@@ -215,10 +169,11 @@ class Experiment:
         return self.ledger.done & {partition.index for partition in partitions}
 
     def status(self, point: Point | None = None) -> RunStatus:
-        """Return how a point, or the whole experiment, would end now."""
-        planned = self.plan.partitions if point is None else point.partitions
-        done = self.done(point)
-        if len(done) == len(planned):
+        """Return the status in which a point, or the whole experiment, would end now."""
+        if not self.ledger.batches:
+            return "planned"
+        done = len(self.done(point))
+        if done == len(self.plan.partitions if point is None else point.partitions):
             return "complete"
         return "partial" if done else "failed"
 
@@ -242,15 +197,20 @@ class Experiment:
 
 @contextmanager
 def open_experiment(
-    folder: Path, points: Iterable[Point], observer: Observer | None, clock: Clock | None
+    folder: Path,
+    points: Iterable[Point],
+    observer: Observer | None,
+    clock: Clock | None,
+    interrupts: Interrupts | None = None,
 ) -> Iterator[Experiment]:
     """Lock an experiment's folder and open its journal; no worker process outlasts the context.
 
     Args:
         folder: The experiment's folder.
         points: Its points.
-        observer: Receives progress events; None: nobody does.
-        clock: For tests; None: real time.
+        observer: Receives progress events.
+        clock: The time; tests bring their own.
+        interrupts: Notes signals; None: the second one ends the process.
 
     Raises:
         RunLockedError: Another process works on the experiment.
@@ -259,17 +219,22 @@ def open_experiment(
     import_qiskit()
     with lock_folder(folder), Journal(folder) as journal:
         experiment = Experiment(
-            folder, tuple(points), journal, Guarded(observer or Observer()), clock or Clock()
+            folder,
+            tuple(points),
+            journal,
+            Guarded(observer or Observer()),
+            clock or Clock(),
+            interrupts or Interrupts(),
         )
         with experiment.workers:
             yield experiment
 
 
 def import_qiskit() -> None:
-    """Import Qiskit, if this is the first use of it and the thread may end before the process.
+    """Import Qiskit in a thread that never ends, unless this is the main thread.
 
-    Its allocator takes the thread that imports it first for the main thread, and the process
-    crashes once that has ended. So a thread that never ends does it.
+    Qiskit's allocator takes the thread that imports it first for the main thread, and the process
+    crashes once that thread has ended.
     """
     if "qiskit" in sys.modules or threading.current_thread() is threading.main_thread():
         return
@@ -287,11 +252,7 @@ def import_qiskit() -> None:
 
 
 def agreed(key: str, values: Iterable[T]) -> T:
-    """Return the value that all points have.
-
-    Args:
-        key: The key of the config that it comes from.
-        values: The value of each point.
+    """Return the value that all points have for a `key` of the config.
 
     Raises:
         ConfigError: Points have different values.
@@ -303,7 +264,7 @@ def agreed(key: str, values: Iterable[T]) -> T:
 
 
 def is_sealed(folder: Path) -> bool:
-    """Return whether a run has its archive, and no parts from which it could go on."""
+    """Return True if a run has its archive, and no parts from which it could go on."""
     return (folder / ARCHIVE_NAME).exists() and not any(
         PARTS_NAME in name for name in os.listdir(folder)
     )

@@ -1,4 +1,4 @@
-"""Progress of a run on the terminal, the plan as a table, and a short summary at the end.
+"""Progress of a run on the terminal or in a notebook, the plan, and a short summary at the end.
 
 Progress goes to stderr, and only if that is a terminal; the table and the summary go to stdout.
 """
@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import shlex
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from html import escape as escape_html
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -22,15 +24,15 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
 from qexp.core.model import JobOutcome, JobState, Partition, Plan
-from qexp.core.observer import Observer, RunSummary
+from qexp.core.observer import Observer, PointSummary
 from qexp.core.spec import Limit, RunSpec
 from qexp.experiment import resume_command
 from qexp.planning.table import plan_table
@@ -41,9 +43,15 @@ Stage = Literal["transpiling", "submitting", "running", "collecting"]
 _SHOWN_STATES: tuple[JobState, ...] = ("QUEUED", "RUNNING", "DONE", "ERROR", "CANCELLED")
 _LONGEST_NOTE = 160
 
+_SCREEN = threading.Lock()
+"""The terminal, on which one run at a time can show its bars."""
+
+_NOTEBOOK_PAUSE_S = 0.2
+"""The shortest time between two pictures that a notebook is sent."""
+
 
 class Terminal(Observer):
-    """Shows a run on the terminal; a context manager around it.
+    """Shows a run on the terminal, or its bars in a notebook; a context manager around it.
 
     Args:
         spec: The run.
@@ -61,27 +69,37 @@ class Terminal(Observer):
         # Not cut to a terminal's width when the output goes to a file.
         width = None if sys.stdout.isatty() else 120
         self._out = Console(highlight=False, soft_wrap=True, width=width, quiet=is_quiet)
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description:<12}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True, highlight=False),
-            # Not the console's `is_terminal`, which FORCE_COLOR makes true of a file, too.
-            disable=not sys.stderr.isatty(),
-            transient=True,
+        self._progress = (
+            NotebookBars()
+            if in_notebook()
+            else Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description:<12}"),
+                BarColumn(bar_width=28),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[note]}", markup=False),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                console=Console(stderr=True, highlight=False),
+                # Not the console's `is_terminal`, which FORCE_COLOR makes true of a file, too.
+                disable=not sys.stderr.isatty(),
+                transient=True,
+            )
         )
+        self._has_screen = False
         self._bars: dict[Stage, TaskID] = {}
         self._started_s = time.monotonic()
         self._backend = ""
         self._batch_ids: list[str] = []
 
     def __enter__(self) -> Self:
-        if not self._progress.disable:
+        if isinstance(self._progress, NotebookBars):
             self._progress.start()
+        elif not self._progress.disable:
+            self._has_screen = _SCREEN.acquire(blocking=False)
+            self._progress.disable = not self._has_screen
+            if self._has_screen:
+                self._progress.start()
         return self
 
     def __exit__(
@@ -172,7 +190,7 @@ class Terminal(Observer):
             next=resume_command(self._run_dir),
         )
 
-    def sealed(self, archive: Path, summary: RunSummary) -> None:
+    def sealed(self, archive: Path, summary: PointSummary) -> None:
         """Print the summary, and the command that goes on if anything is left to do."""
         path, resume = short_path(archive), resume_command(self._run_dir)
         if summary.status == "planned":
@@ -207,20 +225,8 @@ class Terminal(Observer):
 
     def _print_plan(self, plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit]) -> None:
         self._stop_bars()
-        summary = plan_table(plan, max_time_s, limits, self._spec.partition)
-        table = Table(*summary.headers, box=SIMPLE, show_footer=False)
-        for column in table.columns[1:]:
-            column.justify = "right"
-        for row in summary.workloads:
-            table.add_row(*row.cells())
-        if len(summary.workloads) > 1:
-            table.add_section()
-            table.add_row(*summary.total.cells())
-        bounds = Table("bound", "planned", "allowed", "", "from", box=SIMPLE)
-        for limit in summary.limits:
-            verdict = "ok" if limit.is_within else "[bold red]over[/bold red]"
-            bounds.add_row(limit.what, limit.planned, limit.bound, verdict, limit.source)
-        self._out.print(table, bounds, f"Nothing was submitted. Backend: {escape(self._backend)}")
+        table = plan_table(plan, max_time_s, limits, self._spec.partition, backend=self._backend)
+        self._out.print(table)
 
     def _add_batch_bars(self, plan: Plan, to_submit: int, done: int) -> None:
         self._add_bar("submitting", to_submit, "")
@@ -246,3 +252,64 @@ class Terminal(Observer):
         # Before Rich 14, stopping bars that are disabled prints an empty line.
         if not self._progress.disable:
             self._progress.stop()
+        if self._has_screen:
+            self._has_screen = False
+            _SCREEN.release()
+
+
+def in_notebook() -> bool:
+    """Return True in the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return getattr(shell, "kernel", None) is not None
+
+
+class NotebookBars(Progress):
+    """The bars as an output of a notebook's cell, changed in place; they stay when a run has ended.
+
+    Rich's own form needs ipywidgets, which few have, and a thread that draws.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(console=Console(stderr=True, force_jupyter=False), auto_refresh=False)
+        self._output: Any = None
+        self._shown_s = 0.0
+
+    def start(self) -> None:
+        """Make the output."""
+        # Its functions have no types.
+        display: Any = import_module("IPython.display").display
+        self._output = display({"text/html": ""}, raw=True, display_id=True)
+
+    def refresh(self) -> None:
+        """Show the bars as they are, unless that was done a moment ago."""
+        if time.monotonic() - self._shown_s >= _NOTEBOOK_PAUSE_S:
+            self._show()
+
+    def update(self, *arguments: Any, **changes: Any) -> None:
+        """Change a bar."""
+        super().update(*arguments, **changes)
+        self.refresh()
+
+    def stop(self) -> None:
+        """Show the bars as they are at the end."""
+        self._show()
+
+    def _show(self) -> None:
+        if self._output is not None:
+            self._shown_s = time.monotonic()
+            rows = "".join(map(_html_row, self.tasks))
+            self._output.update({"text/html": f"<table>{rows}</table>"}, raw=True)
+
+
+def _html_row(task: Task) -> str:
+    total = "?" if task.total is None else f"{task.total:.0f}"
+    amount = "" if task.total is None else f' value="{task.completed}" max="{task.total or 1}"'
+    cells = (
+        task.description,
+        f"<progress{amount}></progress>",
+        f"{task.completed:.0f}/{total}",
+        escape_html(str(task.fields["note"])),
+        format_duration(task.elapsed or 0),
+    )
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qexp.core.model import RunHeader
-from qexp.core.seeds import describe
+from qexp.core.seeds import describe_streams
 from qexp.text import utc_now
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def run_header(spec: RunSpec, backend: BackendV2, run_id: str) -> RunHeader:
         overrides=spec.overrides,
         sources=spec.sources,
         seed=spec.seed,
-        seeds=describe(spec.seed, [workload.name for workload in spec.workloads]),
+        seeds=describe_streams(spec.seed, [workload.name for workload in spec.workloads]),
         environment=describe_environment(Path.cwd()),
         backend=describe_backend(backend),
         limits={name: asdict(limit) for name, limit in spec.limits.items()},
@@ -62,9 +62,9 @@ def describe_environment(folder: Path) -> dict[str, Any]:
 @cache
 def _distributions() -> tuple[str, ...]:
     """Return what was installed when this process first asked, which it imports from."""
-    found = (item.metadata for item in importlib.metadata.distributions())
-    named = {f"{known['Name']}=={known['Version']}" for known in found if "Name" in known}
-    return tuple(sorted(named, key=str.lower))
+    metadata = (item.metadata for item in importlib.metadata.distributions())
+    names = {f"{item['Name']}=={item['Version']}" for item in metadata if "Name" in item}
+    return tuple(sorted(names, key=str.lower))
 
 
 def _describe_repository(folder: Path) -> dict[str, Any]:
@@ -114,15 +114,14 @@ def _as_dict(backend: BackendV2, name: str) -> dict[str, Any] | None:
 
 def _describe_target(backend: BackendV2) -> dict[str, Any]:
     target = backend.target
-    instructions: list[dict[str, Any]] = []
-    for name in sorted(target.operation_names):
-        for qubits, properties in (target[name] or {}).items():
-            instructions.append(
-                {
-                    "name": name,
-                    "qubits": list(qubits) if qubits is not None else None,
-                    "duration_s": getattr(properties, "duration", None),
-                    "error": getattr(properties, "error", None),
-                }
-            )
+    instructions = [
+        {
+            "name": name,
+            "qubits": list(qubits) if qubits is not None else None,
+            "duration_s": getattr(properties, "duration", None),
+            "error": getattr(properties, "error", None),
+        }
+        for name in sorted(target.operation_names)
+        for qubits, properties in (target[name] or {}).items()
+    ]
     return {"num_qubits": target.num_qubits, "dt_s": target.dt, "instructions": instructions}

@@ -1,6 +1,6 @@
 """Keep secrets out of every file, log and message.
 
-A secret is known by its value (what the environment or the saved account holds) or by its form
+A secret is recognised by its value, if the environment or a saved account has it, or by its form
 (an IBM Cloud CRN, a bearer token).
 """
 
@@ -10,7 +10,8 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -28,13 +29,13 @@ _SHORTEST = 6
 
 
 def redact(text: str) -> str:
-    """Return `text` without any secret that this process could know."""
+    """Return `text` with each secret masked."""
     return redactor()(text)
 
 
 def redactor() -> Callable[[str], str]:
-    """Return `redact` with the secrets that are known now, looked up once for many texts."""
-    secrets = tuple(_known_secrets())
+    """Return `redact` for many texts: the secrets are looked up only once, now."""
+    secrets = _known_secrets()
 
     def redacted(text: str) -> str:
         for secret in secrets:
@@ -44,18 +45,12 @@ def redactor() -> Callable[[str], str]:
     return redacted
 
 
-def _known_secrets() -> Iterable[str]:
-    found = {os.environ.get(name, "") for name in _SECRET_VARIABLES}
-    found.update(_saved_secrets())
-    return sorted((item for item in found if len(item) >= _SHORTEST), key=len, reverse=True)
-
-
-def _saved_secrets() -> frozenset[str]:
+def _known_secrets() -> list[str]:
     path = Path.home() / ".qiskit" / "qiskit-ibm.json"
-    try:
-        return _secrets_in(path, path.stat().st_mtime_ns)
-    except OSError:
-        return frozenset()
+    secrets = {os.environ.get(name, "") for name in _SECRET_VARIABLES}
+    with suppress(OSError):
+        secrets |= _secrets_in(path, path.stat().st_mtime_ns)
+    return sorted((item for item in secrets if len(item) >= _SHORTEST), key=len, reverse=True)
 
 
 @lru_cache(maxsize=1)
@@ -65,11 +60,9 @@ def _secrets_in(path: Path, _modified_ns: int) -> frozenset[str]:
         accounts = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return frozenset()
-    if not isinstance(accounts, dict):
-        return frozenset()
     return frozenset(
         str(account[key])
-        for account in accounts.values()
+        for account in (accounts.values() if isinstance(accounts, dict) else ())
         if isinstance(account, dict)
         for key in _SECRET_KEYS
         if account.get(key)

@@ -6,10 +6,9 @@ user. The archive is only read; all that is written goes into the folder of the 
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,15 +16,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from qexp.archive.read import open_archive
 from qexp.compare.changes import package_versions, software_changes
-from qexp.compare.model import Change
-from qexp.compare.verdict import USE_ARCHIVED
+from qexp.compare.model import Change, Comparison
+from qexp.config.recorded_config import given_workloads, load_recorded
 from qexp.core.model import SourceFile
 from qexp.errors import (
     ArchiveError,
     ConfigError,
     GeneratorError,
+    NotReproducedError,
     UntrustedError,
-    is_explained_by_traceback,
 )
 from qexp.text import printable
 
@@ -35,10 +34,10 @@ if TYPE_CHECKING:
     from qexp.archive.read import Archive
     from qexp.core.spec import RunSpec
 
-_log = logging.getLogger("qexp")
-
 Circuits: TypeAlias = Literal["generated", "archived"]
 
+_USE_ARCHIVED = "to run the circuits as they are in the archive: --circuits archived"
+"""Advice if circuits cannot be generated as they were."""
 #: A distribution that pip can install from its index; other texts could be options of pip.
 _PINNED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9.!+_-]*)")
 
@@ -47,9 +46,6 @@ def installed_changes(path: Path) -> tuple[Change, ...]:
     """Compare the software that an archive records with the installed one.
 
     The repositories are compared only if both runs were started in one.
-
-    Args:
-        path: The archive's file.
 
     Raises:
         ArchiveError: The archive cannot be read.
@@ -66,11 +62,7 @@ def installed_changes(path: Path) -> tuple[Change, ...]:
 
 
 def write_requirements(archive: Path, path: Path) -> None:
-    """Write the packages that an archive records as a requirements file of pip.
-
-    Args:
-        archive: The archive's file.
-        path: A new file.
+    """Write the packages that an archive records as a new requirements file of pip.
 
     Raises:
         ArchiveError: The archive cannot be read, or records no packages.
@@ -85,126 +77,120 @@ def write_requirements(archive: Path, path: Path) -> None:
     try:
         with path.open("x", encoding="utf-8") as file:
             for line in lines:
-                file.write(f"{line if _is_installable(line) else f'# {printable(line)}'}\n")
+                # qexp itself may come from a repository, which no package index knows.
+                is_own = "qexp" in package_versions([line])
+                is_installable = _PINNED.fullmatch(line) and not is_own
+                file.write(f"{line if is_installable else f'# {printable(line)}'}\n")
     except FileExistsError:
         raise ConfigError(f"--requirements: {path} exists; name a new file") from None
     except OSError as error:
         raise ConfigError(f"--requirements: cannot write {path}: {error.strerror}") from None
 
 
-def _is_installable(distribution: str) -> bool:
-    # qexp itself may come from a repository, of which an index knows nothing.
-    return bool(_PINNED.fullmatch(distribution)) and "qexp" not in package_versions([distribution])
-
-
-@dataclass(frozen=True)
-class Reproduction:
-    """An archived run that is to be run again.
+def reproduction_spec(
+    archive: Path,
+    trust: Sequence[str] = (),
+    circuits: Circuits = "generated",
+    *,
+    submit: bool = False,
+) -> tuple[RunSpec, tuple[str, ...]]:
+    """Return the new run, and what the user should know about it, one line each.
 
     Example:
-        `Reproduction(path).spec()[0]` is the run to give to `run_again`.
+        `reproduction_spec(path)[0]` is the run to give to `run_again`.
 
-    Attributes:
+    Args:
         archive: The archive's file.
         trust: Dotted prefixes of targets that the user allows besides qexp's own.
-        circuits: Whether the circuits are generated again, or taken from the archive.
-        submit: Whether time on a QPU may be spent.
+        circuits: Generate the circuits again, or take them from the archive.
+        submit: Allow a run that costs time on a QPU.
+
+    Raises:
+        ArchiveError: The archive cannot be read, or holds no data to compare with.
+        ConfigError: Its config cannot be run here, names targets that are not trusted, or would
+            cost time on a QPU without `submit`.
     """
-
-    archive: Path
-    trust: tuple[str, ...] = ()
-    circuits: Circuits = "generated"
-    submit: bool = False
-
-    def spec(self) -> tuple[RunSpec, tuple[str, ...]]:
-        """Return the new run, and what the user should know of it, one line each.
-
-        Raises:
-            ArchiveError: The archive cannot be read, or holds no data to compare with.
-            ConfigError: Its config cannot be run here, names targets that are not trusted, or
-                would cost time on a QPU without `submit`.
-        """
-        with open_archive(self.archive) as run:
-            notes = self._check_data(run)
-            loaded = self._load(run)
-            self._check_cost(run, loaded)
-            sources, changed = _current_sources(run.sources, self.trust)
-            name = str(run.backend["name"])
-            reproduces = {
-                "run_id": run.run_id,
-                "data_sha256": run.data_sha256,
-                "circuits": self.circuits,
-            }
-            spec = replace(
-                loaded,
-                stop_after=None,
-                # A choice by load could be another device today.
-                select_backend=partial(_select_recorded, loaded.select_backend, name),
-                workloads=self._workloads(loaded),
-                overrides=run.overrides,
-                sources=sources,
-                metadata={**loaded.metadata, "reproduces": reproduces},
+    with open_archive(archive) as run:
+        notes = _check_data(run)
+        loaded = _load(run, trust, circuits)
+        if loaded.engine.uses_qpu and not submit:
+            predicted_s = sum(partition.qpu_s for partition in run.partitions)
+            raise ConfigError(
+                f"{archive} was run on {run.backend['name']} by engine '{loaded.engine.name}': to "
+                f"run it again costs time on a QPU ({run.usage_s:.0f} s were charged, "
+                f"{predicted_s:.0f} s predicted); nothing was submitted; add --submit to submit it"
             )
-        return spec, (*notes, *changed)
-
-    def _check_data(self, run: Archive) -> tuple[str, ...]:
-        planned = sum(len(results) for results in run.results.values())
-        done = sum(len(results.available) for results in run.results.values())
-        if not done:
-            raise ArchiveError(
-                f"{self.archive} is {run.status} and holds no results, so that there is nothing to "
-                f"reproduce; run it with its own command line, or name a run with data"
+        sources, changed = _current_sources(run.sources, trust)
+        given = given_workloads(run.config_yaml)
+        if given:
+            notes += (
+                f"the circuits of {', '.join(sorted(given))} were given in Python; those of the "
+                f"archive are run",
             )
-        if done == planned:
-            return ()
-        return (
-            f"the archive is {run.status}: {done} of {planned} PUBs have a result; all are run, "
-            f"and these are compared",
+        workloads = tuple(
+            replace(each, generate=partial(_archived_pubs, archive, each.name), is_archived=True)
+            if circuits == "archived" or each.name in given
+            else each
+            for each in loaded.workloads
         )
+        reproduces = {
+            "run_id": run.run_id,
+            "data_sha256": run.data_sha256,
+            "circuits": "archived" if given else circuits,
+        }
+        # A device chosen by load could be another one today.
+        select = partial(_select_recorded, loaded.select_backend, str(run.backend["name"]))
+        spec = replace(
+            loaded,
+            stop_after=None,
+            select_backend=select,
+            workloads=workloads,
+            overrides=run.overrides,
+            sources=sources,
+            metadata={**loaded.metadata, "reproduces": reproduces},
+        )
+    return spec, (*notes, *changed)
 
-    def _load(self, run: Archive) -> RunSpec:
-        from qexp.config.paths import make_experiments_importable
-        from qexp.config.recorded_config import load_recorded
 
-        if self.trust:
-            make_experiments_importable()
-        load = partial(load_recorded, run.config_yaml, self.trust)
-        if self.circuits == "archived":
-            return load(needs_circuits=False)
+def _check_data(run: Archive) -> tuple[str, ...]:
+    """Refuse an archive without results; return a note on one that lacks some."""
+    planned = sum(len(results) for results in run.results.values())
+    done = sum(len(results.available) for results in run.results.values())
+    if not done:
+        raise ArchiveError(
+            f"{run.path} is {run.status} and holds no results, so that there is nothing to "
+            f"reproduce; run it with its own command line, or name a run with data"
+        )
+    if done == planned:
+        return ()
+    return (
+        f"the archive is {run.status}: {done} of {planned} PUBs have a result; all are run, and "
+        f"these are compared",
+    )
+
+
+def _load(run: Archive, trust: Sequence[str], circuits: Circuits) -> RunSpec:
+    from qexp.config.paths import make_experiments_importable
+
+    if trust:
+        make_experiments_importable()
+    load = partial(load_recorded, run.config_yaml, trust)
+    if circuits == "archived":
+        return load(needs_circuits=False)
+    try:
+        return load(needs_circuits=True)
+    except ConfigError as error:
         try:
-            return load(needs_circuits=True)
-        except ConfigError as error:
-            try:
-                load(needs_circuits=False)
-            except ConfigError:
-                # Archived circuits would be no way out.
-                raise error from None
-            where = ""
-            if isinstance(error, UntrustedError):
-                name = f"{error.target.rpartition('.')[0].replace('.', '/')}.py"
-                if any(source.name == name for source in run.sources):
-                    where = f"; its source is {name} in qexp.open_archive('{self.archive}').sources"
-            raise ConfigError(f"{error}{where}; {USE_ARCHIVED}") from error
-
-    def _check_cost(self, run: Archive, spec: RunSpec) -> None:
-        if not spec.engine.uses_qpu or self.submit:
-            return
-        predicted_s = sum(partition.qpu_s for partition in run.partitions)
-        raise ConfigError(
-            f"{self.archive} was run on {run.backend['name']} by engine '{spec.engine.name}': to "
-            f"run it again costs time on a QPU ({run.usage_s:.0f} s were charged, "
-            f"{predicted_s:.0f} s predicted); nothing was submitted; add --submit to submit it"
-        )
-
-    def _workloads(self, spec: RunSpec) -> tuple[Any, ...]:
-        if self.circuits == "generated":
-            return spec.workloads
-        return tuple(
-            replace(
-                each, generate=partial(_archived_pubs, self.archive, each.name), is_archived=True
-            )
-            for each in spec.workloads
-        )
+            load(needs_circuits=False)
+        except ConfigError:
+            # Archived circuits would not help.
+            raise error from None
+        where = ""
+        if isinstance(error, UntrustedError):
+            name = f"{error.target.rpartition('.')[0].replace('.', '/')}.py"
+            if any(source.name == name for source in run.sources):
+                where = f"; its source is {name} in qexp.open_archive('{run.path}').sources"
+        raise ConfigError(f"{error}{where}; {_USE_ARCHIVED}") from error
 
 
 def _select_recorded(
@@ -234,13 +220,13 @@ def _current_sources(
 def _current_text(name: str, trust: Sequence[str]) -> str | None:
     """Return the text of a trusted module as it would be imported now; None for another file."""
     module = name.removesuffix(".py").replace("/", ".")
-    # Either may be within the other: a package may be trusted, or one function.
+    # The trusted prefix may be a package above the module, or a function in it.
     pairs = [(f"{module}.", f"{prefix.rstrip('.')}.") for prefix in trust]
     if not name.endswith(".py") or not any(a.startswith(b) or b.startswith(a) for a, b in pairs):
         return None
     try:
-        found = find_spec(module)
-        return Path(found.origin).read_text("utf-8") if found and found.origin else None
+        spec = find_spec(module)
+        return Path(spec.origin).read_text("utf-8") if spec and spec.origin else None
     except (ImportError, OSError, ValueError):
         return None
 
@@ -249,9 +235,9 @@ def run_again(spec: RunSpec, run_dir: Path, circuits: Circuits = "generated") ->
     """Run an archived run again; progress and summary go to the terminal.
 
     Args:
-        spec: As `Reproduction.spec` returned it.
+        spec: As `reproduction_spec` returned it.
         run_dir: As `new_folder` returned it.
-        circuits: As in `Reproduction`.
+        circuits: As in `reproduction_spec`.
 
     Returns:
         The new archive.
@@ -259,22 +245,20 @@ def run_again(spec: RunSpec, run_dir: Path, circuits: Circuits = "generated") ->
     Raises:
         As `qexp.experiment.run`. If it fails before a batch is opened, nothing is left behind.
     """
-    from qexp.config.cleanup import clean_up
-    from qexp.config.runs import log_into
+    from qexp.config.cleanup import LOG_NAME, clean_up
     from qexp.experiment import run
     from qexp.progress import Terminal
+    from qexp.runlog import logging_into
 
     run_dir.mkdir(parents=True, exist_ok=True)
-    log = log_into(run_dir)
+    log = run_dir / LOG_NAME
     try:
-        with Terminal(spec, run_dir) as terminal:
+        with logging_into(log, "the run ended with an error"), Terminal(spec, run_dir) as terminal:
             report = run(spec, run_dir, terminal)
     except (Exception, SystemExit, KeyboardInterrupt) as error:
-        if is_explained_by_traceback(error) and not isinstance(error, KeyboardInterrupt):
-            _log.error("the run ended with an error", exc_info=True)
         clean_up(run_dir, error)
         if isinstance(error, GeneratorError) and circuits == "generated":
-            raise GeneratorError(f"{error}; the traceback is in {log}; {USE_ARCHIVED}") from error
+            raise GeneratorError(f"{error}; the traceback is in {log}; {_USE_ARCHIVED}") from error
         raise
     assert report.archive is not None
     return report.archive
@@ -302,3 +286,32 @@ def new_folder(spec: RunSpec, into: str | None) -> Path:
     if not above.is_dir():
         raise ConfigError(f"--into: {into} cannot be a folder: {above} is a file; name another")
     return folder
+
+
+def reproduction_verdict(comparison: Comparison) -> str:
+    """Return the outcome of a reproduction, from the comparison of the archive with the new one.
+
+    Raises:
+        NotReproducedError: The data differ, or not all of them could be compared.
+    """
+    data, missing = comparison.data, comparison.a.num_results - comparison.data.num_common
+    if missing:
+        raise NotReproducedError(
+            f"not reproduced: for {missing} of {comparison.a.num_results} PUBs the new run has "
+            f"another circuit or no result; other software or another generator may be the reason; "
+            f"{_USE_ARCHIVED}"
+        )
+    if data.verdict == "identical":
+        return "reproduced: bit-identical"
+    if data.verdict == "compatible":
+        return "reproduced: statistically compatible, not bit-identical"
+    if data.verdict == "untested":
+        reasons = "; ".join(dict.fromkeys(pub.problem for pub in data.untested))
+        raise NotReproducedError(
+            f"not reproduced: the data of {len(data.untested)} of {data.num_common} PUBs are not "
+            f"bit-identical and cannot be tested: {reasons}"
+        )
+    raise NotReproducedError(
+        f"not reproduced: the data are not compatible (level {data.alpha:g}); to see all of it: "
+        f"python -m qexp diff {comparison.a.path} {comparison.b.path}"
+    )

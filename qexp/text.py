@@ -1,11 +1,12 @@
-"""Text for people: one-line errors, safe terminal output, index ranges, sizes, durations, times."""
+"""Text for people: one-line errors, safe output, tables, index ranges, sizes, durations, times."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from html import escape
 from pathlib import Path
 from typing import Literal
 
@@ -61,6 +62,25 @@ def _printable_character(character: str) -> str:
     if character in "\n\r\t":
         return " "
     return character.encode("unicode_escape").decode("ascii")
+
+
+def html_table(rows: Iterable[Sequence[str]], headers: Sequence[str] = ()) -> str:
+    """Return a table for a notebook, with all text escaped.
+
+    Args:
+        rows: Cells as text. The first of each row is its heading.
+        headers: Headers of the columns, or none.
+    """
+    style = "text-align: left; vertical-align: top"
+
+    def cells(tag: str, texts: Sequence[str]) -> str:
+        return "".join(
+            f'<{tag} style="{style}">{escape(printable(text))}</{tag}>' for text in texts
+        )
+
+    head = f"<thead><tr>{cells('th', headers)}</tr></thead>" if headers else ""
+    body = "".join(f"<tr>{cells('th', row[:1])}{cells('td', row[1:])}</tr>" for row in rows)
+    return f"<table>{head}<tbody>{body}</tbody></table>"
 
 
 def short_path(path: Path) -> str:

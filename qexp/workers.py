@@ -37,11 +37,10 @@ class NotShareableError(Exception):
 class Shared:
     """A value that many tasks use: pickled once here, unpickled once in each worker.
 
-    Args:
-        value: The value; a worker keeps it, and what it has cached, from task to task.
+    A worker keeps it from task to task, with everything that it has cached.
 
     Raises:
-        NotShareableError: Workers cannot get it.
+        NotShareableError: It cannot be sent to workers.
     """
 
     def __init__(self, value: Any) -> None:
@@ -78,7 +77,7 @@ class Workers:
         self.end()
 
     def prepare(self) -> None:
-        """Let the server import on another core while this process goes on."""
+        """Start the server early: it imports on another core while this process goes on."""
         if self.count > 1:
             SERVER.start()
 
@@ -87,7 +86,7 @@ class Workers:
     ) -> Iterator[T]:
         """Call a module's function in the workers, with a value and the arguments of each task.
 
-        A task that workers cannot get is done by the caller.
+        A task that cannot be sent to workers is done by the caller.
 
         Args:
             function: Called as `function(value, *task)`.
@@ -112,20 +111,20 @@ class Workers:
             yield ahead.popleft()()
 
     def begin(self, function: Callable[..., T], shared: Shared, *arguments: Any) -> Future[T]:
-        """Let a worker call `function(value, *arguments)` as soon as one has nothing else to do.
+        """Let a worker call `function(value, *arguments)` as soon as one is free.
 
         Returns:
-            The result to come. It raises what the function raises, and `EngineError` if the
-            worker process dies.
+            The future result. It raises what the function raises, and `EngineError` if the worker
+            process dies.
 
         Raises:
-            NotShareableError: Workers cannot get the arguments.
+            NotShareableError: The arguments cannot be sent to workers.
             EngineError: The processes were ended.
         """
         task = _Task(shared, _pickle((function, arguments)))
         with self._lock:
             if self._has_ended.is_set():
-                raise self._died()
+                raise self._death()
             self._tasks.put(task)
             if self._num_threads < self.count:
                 self._num_threads += 1
@@ -134,7 +133,7 @@ class Workers:
         return task.future
 
     def retire(self) -> None:
-        """End each process once it has nothing to do; later tasks start new ones."""
+        """End each process once it is idle; later tasks start new ones."""
         with self._lock:
             for _ in range(self._num_threads):
                 self._tasks.put(None)
@@ -159,7 +158,7 @@ class Workers:
                 except _Died:
                     self._dismiss(worker)
                     worker = None
-                    task.future.set_exception(self._died())
+                    task.future.set_exception(self._death())
                 except BaseException as error:
                     task.future.set_exception(error)
             del task  # or its result would be held until the next one comes
@@ -179,7 +178,7 @@ class Workers:
                 self._workers.discard(worker)
                 worker.close()
 
-    def _died(self) -> EngineError:
+    def _death(self) -> EngineError:
         if self._has_ended.is_set():
             return EngineError("the worker processes were ended before this was done")
         return EngineError(
@@ -211,11 +210,7 @@ class _Died(Exception):  # noqa: N818 - caught where it becomes an error for the
 
 
 class _Worker:
-    """A worker process and the connection to it.
-
-    Raises:
-        _Died: The server has ended; `do` raises the same when the process has.
-    """
+    """A worker process and the connection to it; `_Died` if it, or the server, has ended."""
 
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair()

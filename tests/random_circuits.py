@@ -36,13 +36,12 @@ from qiskit_aer import AerSimulator
 
 from qexp.analysis.exact import NotExactError, distribution, statevector
 from qexp.archive.circuits import load_circuit
-from qexp.archive.pubs import load_observables
 from qexp.core.model import JobRequest, Partition, PrimitiveSpec
 from qexp.core.spec import TranspileSpec, WorkloadSpec
 from qexp.engines.local.engine import LocalEngine
 from qexp.engines.local.simulation import Simulation
 from qexp.errors import PlanError
-from qexp.planning.chunks import Planner
+from qexp.planning.build import Planner
 
 PARAMETERS = (Parameter("a"), Parameter("b"))
 STANDARD = [
@@ -323,7 +322,7 @@ def planned_and_simulated(
         logical: Any = SamplerPub.coerce(pub_like, 10)
         _assert_same_distribution(logical, pub)
     else:
-        observables = load_observables(cells["isa_observables_json"], isa.num_qubits)
+        observables = json.loads(cells["isa_observables_json"])
         pub = EstimatorPub.coerce((isa, observables, bindings, 0.1))
         logical = EstimatorPub.coerce(pub_like, 0.1)
         _assert_same_values(logical, pub)

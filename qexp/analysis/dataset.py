@@ -50,11 +50,7 @@ def with_std(name: str, dim: str, value: Any, std: Any, long_name: str) -> dict[
 
 
 def pub_coordinates(places: Sequence[tuple[str, int]]) -> dict[str, Column]:
-    """Return the coordinates of the dimension `pub`: index of each PUB, and its workload.
-
-    Args:
-        places: Name of the workload and index of each PUB.
-    """
+    """Return the coordinates of the dimension `pub`, from workload and index of each PUB."""
     return {
         "pub": ("pub", [index for _, index in places], "index of the PUB in its workload"),
         "workload": ("pub", [name for name, _ in places], "name of the workload"),
@@ -62,7 +58,7 @@ def pub_coordinates(places: Sequence[tuple[str, int]]) -> dict[str, Column]:
 
 
 def mean_and_error(values: Reals) -> tuple[float, float]:
-    """Mean of the finite values and its standard error from their scatter; NaN of too few."""
+    """Return the mean of the finite values and its standard error; NaN where there are too few."""
     valid = values[np.isfinite(values)]
     mean = float(valid.mean()) if valid.size else np.nan
     error = float(valid.std(ddof=1) / np.sqrt(valid.size)) if valid.size > 1 else np.nan

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qexp.archive.analyses import write_analysis
 from qexp.archive.read import Archive
@@ -14,33 +13,20 @@ from qexp.errors import AnalysisError, AnalysisFailedError, QexpError
 from qexp.redact import redactor
 from qexp.text import one_line
 
-if TYPE_CHECKING:
-    import xarray as xr
-
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Outcome of an analysis.
-
-    Attributes:
-        name: Name of the analysis.
-        summary: Its result on one line; `""` where the analysis gives none.
-        path: File of its result, None where the analysis returned none.
-    """
+    """Outcome of an analysis."""
 
     name: str
-    summary: str
-    path: Path | None
+    summary: str  # its result on one line; "" where the analysis gives none
+    path: Path | None  # file of its result, None where the analysis returned none
 
 
 def evaluate(spec: AnalysisSpec, run: Archive) -> Evaluated:
-    """Make an analysis of a run and store its result.
-
-    Args:
-        spec: The analysis.
-        run: The archive, open; it is not changed.
+    """Make an analysis of a run and store its result beside the archive.
 
     Raises:
         AnalysisError: The analysis does not suit the run, or its result cannot be stored.
@@ -48,16 +34,6 @@ def evaluate(spec: AnalysisSpec, run: Archive) -> Evaluated:
         ArchiveError: The archive is damaged, or the result cannot be written.
         ConfigError: A recorded analysis is not trusted, or does not fit its function.
     """
-    dataset = _call(spec, run)
-    if dataset is None:
-        return Evaluated(spec.name, "nothing to say of this run", None)
-    redact = redactor()
-    path = write_analysis(run, spec, dataset, redact)
-    summary = dataset.attrs.get("summary", "")
-    return Evaluated(spec.name, one_line(redact(str(summary))), path)
-
-
-def _call(spec: AnalysisSpec, run: Archive) -> xr.Dataset | None:
     import xarray as xr
 
     try:
@@ -79,4 +55,8 @@ def _call(spec: AnalysisSpec, run: Archive) -> xr.Dataset | None:
             f"analysis '{spec.name}': {spec.target} returned {type(result).__name__}; it must "
             f"return an xarray.Dataset, or None where it has nothing to say"
         )
-    return result
+    if result is None:
+        return Evaluated(spec.name, "nothing to say of this run", None)
+    redact = redactor()
+    path = write_analysis(run, spec, result, redact)
+    return Evaluated(spec.name, one_line(redact(str(result.attrs.get("summary", "")))), path)

@@ -19,7 +19,7 @@ MAX_QUBITS = 16
 """A statevector of this many qubits takes 1 MiB and about a millisecond per gate."""
 
 ROUNDING = 1e-16
-"""Probabilities up to this are 0 but for rounding."""
+"""Probabilities up to this value are rounding errors of 0."""
 
 
 class NotExactError(Exception):
@@ -152,7 +152,7 @@ def split_final_measurements(
         if isinstance(item.operation, Initialize) and not touched.isdisjoint(item.qubits):
             raise NotExactError("qubits that are initialised after gates")
         if item.name == "measure":
-            # Measured again at once, a qubit gives the same.
+            # A qubit that is measured twice in a row gives the same bit.
             measured[item.clbits[0]] = item.qubits[0]
             ended.add(item.qubits[0])
         elif ended.isdisjoint(item.qubits):
@@ -180,7 +180,7 @@ def _refuse_collapse(item: CircuitInstruction) -> None:
         operation = todo.pop()
         is_whole = operation is item.operation and isinstance(operation, Initialize)
         if is_whole or hasattr(operation, "__array__"):
-            # On qubits in |0>, see `split_final_measurements`; or applied by its matrix.
+            # It acts on qubits in |0>, see `split_final_measurements`, or by its matrix.
             continue
         if isinstance(operation, Measure | Reset | Initialize):
             raise NotExactError(f"'{operation.name}' within '{item.name}'")

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from qexp.analysis.dataset import Reals, dataset
@@ -76,27 +75,18 @@ def exact_values(pub: EstimatorPub, max_qubits: int = MAX_QUBITS) -> Reals:
     observables = np.ravel(pub.observables.sparse_observables_array())
     operators = [SparsePauliOp.from_sparse_observable(each) for each in observables]
     circuits = np.ravel(pub.parameter_values.bind_all(pub.circuit))
-    parameter_sets, terms = map(np.ravel, broadcast_indices(pub))
+    # Index of the flattened parameter set, and of the flattened observable, at each point.
+    pairs = np.broadcast_arrays(
+        np.arange(pub.parameter_values.size).reshape(pub.parameter_values.shape),
+        np.arange(pub.observables.size).reshape(pub.observables.shape),
+    )
+    parameter_sets, terms = map(np.ravel, pairs)
     exact = np.empty(parameter_sets.size)
     for number, circuit in enumerate(circuits):
         state = statevector(circuit, max_qubits)
         for position in np.flatnonzero(parameter_sets == number):
             exact[position] = state.expectation_value(operators[terms[position]]).real
     return exact.reshape(pub.shape)
-
-
-def broadcast_indices(pub: EstimatorPub) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Broadcast the parameter sets and the observables of an Estimator PUB against each other.
-
-    Returns:
-        Index of the flattened parameter set, and of the flattened observable, at each point; both
-        of the PUB's shape.
-    """
-    sets, terms = np.broadcast_arrays(
-        np.arange(pub.parameter_values.size).reshape(pub.parameter_values.shape),
-        np.arange(pub.observables.size).reshape(pub.observables.shape),
-    )
-    return sets, terms
 
 
 _Row: TypeAlias = tuple[str, int, str, str, float, float, float]

@@ -112,7 +112,7 @@ def _measure(pub: MeasuredPub, max_qubits: int) -> tuple[float, float, int, int,
         ) from None
     fraction, perfect = heavy_fraction(sample.counts, exact)
     width = exact.num_measured
-    # A circuit without a depth in its metadata is left to whoever names the workload.
+    # Without a depth in its metadata, the user who named the workload vouches for the circuit.
     is_square = pub.metadata.get("depth", width) == width
     return fraction, perfect, sum(sample.counts.values()), width, is_square
 

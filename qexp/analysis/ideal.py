@@ -111,7 +111,7 @@ def _compare_pub(
         means[name] = float(
             np.sqrt((values**2).sum()) / len(values) if is_deviation else values.mean()
         )
-    # Rounding leaves a little of a uniform distribution.
+    # For a uniform distribution it is 0 but for rounding.
     scale = means["xeb_perfect"] if means["xeb_perfect"] > 1e-9 else np.nan
     means["xeb_normalised"] = means["xeb"] / scale
     means["xeb_normalised_std"] = means["xeb_std"] / scale
@@ -151,7 +151,7 @@ def compare(
             values[f"{name}_std"] = float(again[name].std(ddof=1))
             values[f"{name}_perfect"] = float(perfect[name].mean())
             values[f"{name}_perfect_std"] = float(perfect[name].std(ddof=1))
-        # Its mean needs no samples.
+        # The exact mean, instead of that of the samples.
         values["xeb_perfect"] = dimension * float(p @ p) - 1
     return {**values, "num_qubits": exact.num_measured, "shots": shots}
 

@@ -24,40 +24,25 @@ if TYPE_CHECKING:
 
 
 class Sample(NamedTuple):
-    """The outcomes at one point of a Sampler PUB.
+    """The outcomes at one point of a Sampler PUB."""
 
-    Attributes:
-        point: Index in the PUB's shape.
-        circuit: The circuit as generated, with the parameter values of this point.
-        counts: Outcome -> number of shots, all classical registers joined.
-    """
-
-    point: tuple[int, ...]
-    circuit: QuantumCircuit
-    counts: dict[str, int]
+    circuit: QuantumCircuit  # as generated, with the parameter values of this point
+    counts: dict[str, int]  # outcome -> number of shots, all classical registers joined
 
 
 @dataclass(frozen=True)
 class MeasuredPub:
-    """A PUB and its result.
-
-    Attributes:
-        workload: Name of the workload.
-        index: Index of the PUB within it.
-        circuit: The circuit as generated.
-        result: The result, None where the run has none.
-        read_pub: Reads the PUB as generated, which takes longer than its circuit alone.
-    """
+    """A PUB and its result."""
 
     workload: str
     index: int
-    circuit: QuantumCircuit
-    result: PubResult | None
-    read_pub: Callable[[], Pub]
+    circuit: QuantumCircuit  # as generated
+    result: PubResult | None  # None where the run has none
+    read_pub: Callable[[], Pub]  # the PUB as generated, which takes longer than its circuit alone
 
     @property
     def place(self) -> tuple[str, int]:
-        """Workload and index: keep these rather than the PUB, which holds its data."""
+        """Workload and index; kept instead of the PUB, which would hold its data in memory."""
         return self.workload, self.index
 
     @property
@@ -73,7 +58,7 @@ class MeasuredPub:
         values = self.read_pub().parameter_values if self.circuit.parameters else None
         for point in np.ndindex(*bits.shape):
             circuit = self.circuit if values is None else values.bind(self.circuit, point)
-            yield Sample(point, circuit, counts_of(bits[point] if point else bits))
+            yield Sample(circuit, counts_of(bits[point] if point else bits))
 
     def only_sample(self) -> Sample | None:
         """Return the sample of a PUB that has just one, None for any other PUB."""
@@ -116,28 +101,13 @@ def read_pubs(
         ArchiveError: The archive is damaged.
     """
     for name in _suitable_workloads(run, workload, kind, family):
-        yield from workload_pubs(run, name, run.results[name].available if skip_missing else None)
-
-
-def workload_pubs(
-    run: Archive, workload: str, indices: Iterable[int] | None = None
-) -> Iterator[MeasuredPub]:
-    """Go through the PUBs of one workload, each read when it is asked for.
-
-    Args:
-        run: The archive.
-        workload: Name of the workload.
-        indices: Indices of the PUBs; None: all of them.
-
-    Raises:
-        ArchiveError: The archive is damaged, or has no such workload.
-    """
-    pubs, results, circuits = run.pubs(workload), run.results[workload], run.circuits(workload)
-    available = set(results.available)
-    for index in range(len(circuits)) if indices is None else indices:
-        result = results[index] if index in available else None
-        read_pub = partial(pubs.__getitem__, index)
-        yield MeasuredPub(workload, index, circuits[index], result, read_pub)
+        pubs, results, circuits = run.pubs(name), run.results[name], run.circuits(name)
+        available = set(results.available)
+        for index in range(len(circuits)):
+            if index in available or not skip_missing:
+                result = results[index] if index in available else None
+                read_pub = partial(pubs.__getitem__, index)
+                yield MeasuredPub(name, index, circuits[index], result, read_pub)
 
 
 def measure_pubs(

@@ -23,26 +23,15 @@ Floor = Literal["uniform", "free", "zero"]
 
 @dataclass(frozen=True)
 class Decay:
-    """A fit of `amplitude * p**layers + floor`; NaN where nothing could be fitted.
+    """A fit of `amplitude * p**layers + floor`; NaN where nothing could be fitted."""
 
-    Attributes:
-        p: Decay per layer.
-        amplitude: The part that decays, which is below 1 for errors of preparation and readout.
-        floor: The value of infinitely many layers.
-        p_std: Standard error of `p`.
-        amplitude_std: Standard error of `amplitude`.
-        floor_std: Standard error of `floor`, 0 where it is not fitted.
-        reduced_chi2: Sum of squared residuals over their variances, per degree of freedom; NaN
-            without any.
-    """
-
-    p: float = np.nan
-    amplitude: float = np.nan
-    floor: float = np.nan
+    p: float = np.nan  # decay per layer
+    amplitude: float = np.nan  # below 1 for errors of preparation and readout
+    floor: float = np.nan  # the value of infinitely many layers
     p_std: float = np.nan
     amplitude_std: float = np.nan
-    floor_std: float = np.nan
-    reduced_chi2: float = np.nan
+    floor_std: float = np.nan  # 0 where the floor is not fitted
+    reduced_chi2: float = np.nan  # squared residuals over their variances, per degree of freedom
 
 
 def survival(run: Archive, *, workload: str | None = None, floor: Floor = "uniform") -> xr.Dataset:
@@ -107,7 +96,7 @@ def fit(layers: Reals, mean: Reals, error: Reals, num_qubits: int, floor: Floor)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", OptimizeWarning)
-            # Not p > 1: nothing gets better with more layers.
+            # p is at most 1: nothing gets better with more layers.
             bounds = ([0.0] * number, [1.0, 1.5, 1.0][:number])
             values, covariance = curve_fit(
                 model, layers, mean, start[:number], error, absolute_sigma=True, bounds=bounds

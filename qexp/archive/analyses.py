@@ -64,26 +64,19 @@ def write_analysis(
         raise AnalysisError(
             f"analysis '{spec.name}': its result cannot be stored as netCDF ({one_line(error)})"
         ) from error
-    # As parts are: complete or not there, and its own digest tells damage.
+    # Like a part: complete or absent, with its own digest.
     write_with_digest(path, image)
     return path
 
 
 def analysis_files(run_dir: str | Path) -> dict[str, Path]:
-    """Return name -> file of every stored result, by name.
-
-    Args:
-        run_dir: The run's folder, or the `run.h5` in it.
-    """
+    """Return name -> file of every stored result of a run, given its folder or `run.h5`."""
     paths = (_folder_of(run_dir) / FOLDER).glob(f"[!.]*{_SUFFIX}")
     return dict(sorted((path.stem, path) for path in paths if path.is_file()))
 
 
 def read_analysis(path: Path) -> xr.Dataset:
     """Read one stored result into memory.
-
-    Args:
-        path: As `analysis_files` names it.
 
     Raises:
         ArchiveError: It cannot be read, or is not what was written.
@@ -92,25 +85,24 @@ def read_analysis(path: Path) -> xr.Dataset:
 
     try:
         image = io.BytesIO(read_with_digest(path))
-        with xr.open_dataset(image, engine="h5netcdf", decode_times=False) as opened:
-            return _with_dates(opened).load()
     except DamagedFileError:
         raise ArchiveError(
             f"{path} is damaged or was changed, it is not what the analysis wrote: make it again "
             f"with python -m qexp analyse"
         ) from None
-    except ArchiveError:
-        raise
+    try:
+        with xr.open_dataset(image, engine="h5netcdf", decode_times=False) as opened:
+            return _with_dates(opened).load()
     except Exception as error:
-        # Anyone can write a file with the right digest.
+        # The digest may be right and the content still no netCDF.
         raise ArchiveError(f"{path} cannot be read ({one_line(error)}): remove it") from error
 
 
 def read_analyses(run_dir: str | Path) -> dict[str, xr.Dataset]:
     """Read all stored results of a run into memory, by name.
 
-    Each has one attribute more than its file: `is_stale`, true where it was made of other data than
-    the archive holds now (a partial run that went on since).
+    Each has one more attribute than its file: `is_stale`, true where it was made from other data
+    than the archive holds now (a partial run that was resumed since).
 
     Args:
         run_dir: The run's folder, or the `run.h5` in it.
@@ -140,15 +132,19 @@ def _with_dates(opened: xr.Dataset) -> xr.Dataset:
     """Decode dates and durations that xarray wrote; a number in days or seconds stays one."""
     import xarray as xr
 
-    is_date, is_duration = {}, {}
-    for name, variable in opened.variables.items():
-        is_date[str(name)] = "calendar" in variable.attrs
-        is_duration[str(name)] = str(variable.attrs.get("dtype", "")).startswith("timedelta64")
-    return xr.decode_cf(opened, decode_times=is_date, decode_timedelta=is_duration)
+    attrs = {str(name): variable.attrs for name, variable in opened.variables.items()}
+    return xr.decode_cf(
+        opened,
+        decode_times={name: "calendar" in each for name, each in attrs.items()},
+        decode_timedelta={
+            name: str(each.get("dtype", "")).startswith("timedelta64")
+            for name, each in attrs.items()
+        },
+    )
 
 
 def _image(dataset: xr.Dataset) -> bytes:
-    """Return the bytes of a netCDF file: where HDF5 itself meets a full disk, the process ends."""
+    """Return the bytes of a netCDF file: HDF5 itself ends the process where the disk is full."""
     import h5netcdf
     import xarray as xr
 

@@ -1,13 +1,13 @@
-"""Access to the file of an archive: open it, read texts, numbers, columns and cells."""
+"""Access to the file of an archive: open it, read columns and cells, sequences that read lazily."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
 import numpy as np
 
@@ -19,19 +19,16 @@ if TYPE_CHECKING:
     import h5py
     from numpy.typing import NDArray
 
+T_co = TypeVar("T_co", covariant=True)
 _FEW: Final = 16
-"""Reading a column costs about as much as so many of its values one by one."""
+"""Number of single values whose reading costs about as much as reading the whole column."""
 
 
 class ArchiveFile:
-    """An open archive. What is damaged, missing or closed raises `ArchiveError`.
+    """An open archive, or a part (`is_part`) of an unfinished run, which states no schema.
 
-    Args:
-        path: Path of the file.
-        is_part: True for a part of an unfinished run, which states no schema.
-
-    Raises:
-        ArchiveError: It is no archive that this version reads.
+    Opening it, and every method, raises `ArchiveError` for what is damaged, missing, closed, or of
+    another version.
     """
 
     def __init__(self, path: Path, *, is_part: bool = False) -> None:
@@ -53,6 +50,12 @@ class ArchiveFile:
     def is_open(self) -> bool:
         """True until `close` is called."""
         return bool(self._h5)
+
+    @property
+    def minor(self) -> int:
+        """Minor version of its schema."""
+        minor = str(self.attribute("/", "qexp_schema")).partition(".")[2]
+        return int(minor) if minor.isdecimal() else 0
 
     def close(self) -> None:
         """Close the file; harmless when closed already."""
@@ -122,7 +125,7 @@ class ArchiveFile:
             return self._datasets[path][row]
 
     def value(self, path: str, row: int) -> Any:
-        """Return one value of a small column, which is read once several were asked for."""
+        """Return one value of a small column, which is read as a whole after a few values."""
         self._single_reads[path] += 1
         if path in self._columns or self._single_reads[path] > self._few:
             return self.column(path)[row]
@@ -151,6 +154,54 @@ class ArchiveFile:
                 datasets = [(name, item) for name, item in items if isinstance(item, h5py.Dataset)]
                 self._names[path] = [name for name, item in datasets if _is_column(item)]
         return self._names[path]
+
+
+class LazySequence(Sequence[T_co]):
+    """A sequence whose items are read when they are asked for. Slices are lists.
+
+    Args:
+        length: Number of items.
+        read: Reads one item by its index, `0 <= index < length`.
+        name: Name in messages and `repr`.
+    """
+
+    def __init__(self, length: int, read: Callable[[int], T_co], name: str) -> None:
+        self._length = length
+        self._read = read
+        self._name = name
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> T_co: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[T_co]: ...
+
+    def __getitem__(self, index: int | slice) -> T_co | list[T_co]:
+        if isinstance(index, slice):
+            return [self._read(k) for k in range(self._length)[index]]
+        if not -self._length <= index < self._length:
+            raise IndexError(f"{self._name} has {self._length} items, there is no item {index}")
+        return self._read(index % self._length)
+
+    def __repr__(self) -> str:
+        return f"<{self._name}: {self._length} items>"
+
+
+class Results(LazySequence[T_co]):
+    """The results of one workload, by PUB index. A PUB without result raises `ArchiveError`.
+
+    Attributes:
+        available: Indices of the PUBs that have a result; all of them in a complete run.
+    """
+
+    def __init__(
+        self, available: Sequence[int], length: int, read: Callable[[int], T_co], name: str
+    ) -> None:
+        super().__init__(length, read, name)
+        self.available = tuple(available)
 
 
 def locate(path: Path) -> Path:

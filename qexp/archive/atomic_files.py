@@ -1,7 +1,7 @@
 """Files that appear completely or not at all, and survive a power cut once they have appeared.
 
 A file with a digest ends with the SHA-256 of what precedes it, so that damage is noticed before
-anything in it is believed. HDF5 takes no notice of bytes after its own.
+anything in it is used. HDF5 ignores bytes after its own.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def require_space(path: Path, num_bytes: int) -> None:
     Raises:
         ArchiveError: There is not enough free space.
     """
-    # Measured: an archive is smaller than its parts; a quarter more is for what was not measured.
+    # In measurements an archive was always smaller than its parts; a quarter more is a margin.
     needed = num_bytes + num_bytes // 4 + _MARGIN_BYTES
     free = shutil.disk_usage(path.parent).free
     if free < needed:
@@ -81,7 +81,7 @@ def write_with_digest(path: Path, data: bytes) -> str:
         SHA-256 of all bytes of the file, in hexadecimal.
 
     Raises:
-        ArchiveError: It cannot be written.
+        ArchiveError: The file cannot be written.
     """
     folder = path.parent
     if not folder.is_dir():
@@ -118,9 +118,9 @@ def check_digest(path: Path) -> str:
     sha, last = hashlib.sha256(), b""
     with _open(path) as stream:
         while block := stream.read(BLOCK_BYTES):
-            known = memoryview(last + block)
-            sha.update(known[:-NUM_DIGITS])
-            last = bytes(known[-NUM_DIGITS:])
+            pending = memoryview(last + block)
+            sha.update(pending[:-NUM_DIGITS])
+            last = bytes(pending[-NUM_DIGITS:])
     if sha.hexdigest().encode("ascii") != last:
         raise DamagedFileError(f"{path} is damaged, it is not what was written: restore a copy")
     sha.update(last)
@@ -135,9 +135,8 @@ def _open(path: Path) -> Iterator[BinaryIO]:
     except FileNotFoundError as error:
         raise ArchiveError(f"{path} is missing: restore the run's folder from a copy") from error
     except OSError as error:
-        reason = error.strerror
         raise ArchiveError(
-            f"{path} cannot be read ({reason}): check disk and permissions"
+            f"{path} cannot be read ({error.strerror}): check disk and permissions"
         ) from error
 
 

@@ -1,5 +1,6 @@
-"""The identity of a circuit: a listing of its instructions that is the same in every process.
+"""The identity of a circuit, and its OpenQASM 3 text, depth and size, from the same pass over it.
 
+The identity is the digest of a listing of the instructions, which is the same in every process.
 QPY bytes hold random ids, and Qiskit's OpenQASM 3 exporter writes some gate definitions in an
 order that varies with the process, so that neither can be hashed.
 """
@@ -10,11 +11,12 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from qexp.archive.openqasm3 import Program, number
 from qexp.core.jsonable import to_jsonable
 
 if TYPE_CHECKING:
@@ -30,51 +32,71 @@ _DECIMAL: Final = r"\d[\d.]*(?:e[+-]?\d+)?"
 _LINEAR: Final = re.compile(rf"(?:(-?{_DECIMAL}) \+ )?(?:\((-{_DECIMAL})\)\*|({_DECIMAL})\*|-)?")
 _MAX_ROUNDS: Final = 5
 _EXACT_INTEGERS: Final = 2**53
-_COMPACT: Final = json.JSONEncoder(separators=(",", ":"))
+_compact: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def circuit_sha256(circuit: QuantumCircuit) -> str:
     """Return the SHA-256 of the circuit's `listing`."""
-    return hashlib.sha256(listing(circuit).encode("utf-8", "backslashreplace")).hexdigest()
+    return _sha256(listing(circuit))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def describe(circuit: QuantumCircuit, redact: Callable[[str], str]) -> dict[str, Any]:
+    """Return `sha256`, `qasm3`, `depth` and `size` of a circuit, as in its row of the archive.
+
+    Qiskit is asked for the OpenQASM 3 text of circuits that hold anything but standard gates with
+    bound parameters, measurements, resets, barriers and delays; that costs ten times as much.
+
+    Args:
+        circuit: Any circuit.
+        redact: Applied to the OpenQASM 3 text, which is `""` where it cannot express the circuit.
+    """
+    walk = _Walk(circuit)
+    walk.run()
+    return {
+        "sha256": _sha256("\n".join(walk.lines)),
+        "qasm3": walk.program.text(redact) if walk.program else redact(_qasm3_by_qiskit(circuit)),
+        "depth": max(walk.levels, default=0) if walk.is_sequence else circuit.depth(),
+        "size": walk.size if walk.is_sequence else circuit.size(),
+    }
+
+
+def _qasm3_by_qiskit(circuit: QuantumCircuit) -> str:
+    from qiskit import qasm3
+
+    try:
+        return qasm3.dumps(circuit)
+    except Exception:
+        # The exporter raises various errors for boxes, annotations, switch and loose types.
+        return ""
 
 
 def listing(circuit: QuantumCircuit) -> str:
     """Return a text that is equal for equal circuits; see `docs/archive-format.md`.
 
     The name and metadata of the circuit, names of quantum registers, labels and the layout do not
-    count.
+    count. It has a line of compact JSON for the circuit itself, then one per instruction.
 
     Args:
-        circuit: Any circuit; parameters, control flow and gates of the user's own included.
-
-    Returns:
-        One line of compact JSON per instruction, after one line for the circuit itself.
+        circuit: Any circuit, with parameters, control flow or custom gates.
     """
-    return "\n".join(map(compact, _rows(circuit)))
-
-
-def compact(row: Any) -> str:
-    """Return a row of a listing, or a part of one, as a line."""
-    return _COMPACT.encode(row)
+    return "\n".join(map(_compact, _rows(circuit)))
 
 
 def _rows(circuit: QuantumCircuit) -> list[list[Any]]:
     qubits = {bit: index for index, bit in enumerate(circuit.qubits)}
     clbits = {bit: index for index, bit in enumerate(circuit.clbits)}
-    rows = [instruction(item, qubits, clbits) for item in circuit.data]
-    return [head(circuit, qubits, clbits), *rows]
+    rows = [_instruction(item, qubits, clbits) for item in circuit.data]
+    return [_head(circuit, qubits, clbits), *rows]
 
 
-def head(
+def _head(
     circuit: QuantumCircuit, qubits: Mapping[Any, int], clbits: Mapping[Any, int]
 ) -> list[Any]:
-    """Return the first row of a listing.
-
-    Args:
-        circuit: The circuit.
-        qubits: Index of each qubit.
-        clbits: Index of each classical bit.
-    """
+    """Return the first row of a listing."""
     variables = {
         kind: [[var.name, str(var.type)] for var in getattr(circuit, f"iter_{kind}")()]
         for kind in _VARIABLES
@@ -82,14 +104,14 @@ def head(
     return [
         "circuit",
         [circuit.num_qubits, circuit.num_clbits],
-        parameter(circuit.global_phase, clbits),
+        _parameter(circuit.global_phase, clbits),
         [[qubits[bit] for bit in register] for register in circuit.qregs],
         [[register.name, [clbits[bit] for bit in register]] for register in circuit.cregs],
-        {kind: found for kind, found in variables.items() if found},
+        {kind: declared for kind, declared in variables.items() if declared},
     ]
 
 
-def instruction(item: Any, qubits: Mapping[Any, int], clbits: Mapping[Any, int]) -> list[Any]:
+def _instruction(item: Any, qubits: Mapping[Any, int], clbits: Mapping[Any, int]) -> list[Any]:
     """Return the row of one instruction (`CircuitInstruction`) of a circuit."""
     return [
         *_operation(item.operation, clbits),
@@ -105,22 +127,22 @@ def _operation(operation: Any, clbits: Mapping[Any, int]) -> list[Any]:
     if operation.name in ("if_else", "while_loop"):
         more["condition"] = _condition(operation.condition, clbits)
     elif operation.name == "switch_case":
-        more["target"] = parameter(operation.target, clbits)
+        more["target"] = _parameter(operation.target, clbits)
         more["cases"] = [str(_cases(labels)) for labels, _ in operation.cases_specifier()]
     elif operation.name == "for_loop" and not isinstance(params[0], range):
         params[0] = tuple(map(int, params[0]))
     elif operation.name in ("delay", "box"):
-        more = {name: parameter(getattr(operation, name), clbits) for name in ("duration", "unit")}
+        more = {name: _parameter(getattr(operation, name), clbits) for name in ("duration", "unit")}
         more["annotations"] = to_jsonable([repr(a) for a in getattr(operation, "annotations", ())])
     elif hasattr(operation, "base_op"):
         more["modifiers"] = [repr(_modifier(each)) for each in operation.modifiers]
         more["base"] = _operation(operation.base_op, clbits)
     elif hasattr(operation, "tableau"):
-        more["tableau"] = parameter(operation.tableau, clbits)
+        more["tableau"] = _parameter(operation.tableau, clbits)
     elif _is_defined_by_its_definition(operation):
         more["definition"] = _rows(operation.definition)
     name = _AUTOMATIC_NAME.sub("", operation.name)
-    return [name, [parameter(param, clbits) for param in params], more]
+    return [name, [_parameter(param, clbits) for param in params], more]
 
 
 # QPY turns numbers of several kinds into one, and so does the listing.
@@ -131,9 +153,9 @@ def _condition(condition: Any, clbits: Mapping[Any, int]) -> Any:
     from qiskit.circuit import Clbit
 
     if not isinstance(condition, tuple):
-        return parameter(condition, clbits)
+        return _parameter(condition, clbits)
     bits, value = condition
-    return parameter((bits, (bool if isinstance(bits, Clbit) else int)(value)), clbits)
+    return _parameter((bits, (bool if isinstance(bits, Clbit) else int)(value)), clbits)
 
 
 def _cases(labels: Sequence[Any]) -> tuple[Any, ...]:
@@ -147,7 +169,7 @@ def _modifier(modifier: Any) -> Any:
 
 
 def _is_defined_by_its_definition(operation: Any) -> bool:
-    """Return False for standard gates, known by name, and for matrices, whose is synthesised."""
+    """Return False for standard gates (the name says all) and matrices (it is synthesised)."""
     from qiskit.circuit import ControlFlowOp
     from qiskit.circuit.library import (
         HamiltonianGate,
@@ -164,14 +186,14 @@ def _is_defined_by_its_definition(operation: Any) -> bool:
     )
 
 
-def parameter(value: Any, clbits: Mapping[Any, int]) -> Any:  # noqa: PLR0911
+def _parameter(value: Any, clbits: Mapping[Any, int]) -> Any:  # noqa: PLR0911
     """Return a parameter, condition or operand as JSON; numbers exactly."""
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, int | float | complex | np.number):
         return _number(value)
 
-    # Not for numbers: an import costs more than they do.
+    # Below the return for numbers, since these imports would cost more than the number.
     from qiskit import QuantumCircuit
     from qiskit.circuit import Clbit, Parameter, ParameterExpression, Register
     from qiskit.circuit.classical.expr import Expr
@@ -195,7 +217,7 @@ def parameter(value: Any, clbits: Mapping[Any, int]) -> Any:  # noqa: PLR0911
     if isinstance(value, Expr):
         return _classical(value, clbits)
     if isinstance(value, tuple | list):
-        return [parameter(item, clbits) for item in value]
+        return [_parameter(item, clbits) for item in value]
     return to_jsonable(value if isinstance(value, range) else repr(value))
 
 
@@ -238,7 +260,7 @@ def _is_linear(text: str, value: Any) -> bool:
 def _number(value: Any) -> Any:
     """Return the exact hexadecimal form of a real number, or two of a complex one.
 
-    Integers too, since Qiskit and QPY turn some into real numbers; as they are above 2^53.
+    Qiskit and QPY turn some integers into real numbers, so they have this form too up to 2^53.
     """
     if isinstance(value, complex | np.complexfloating):
         return [float(value.real).hex(), float(value.imag).hex()]
@@ -251,11 +273,144 @@ def _classical(node: Any, clbits: Mapping[Any, int]) -> list[Any]:
     """Return a classical expression as nested lists: `[class, type, operation, operands]`."""
     operation = getattr(node, "op", None)
     operands = [
-        parameter(getattr(node, name), clbits)
+        _parameter(getattr(node, name), clbits)
         for name in ("left", "right", "operand", "target", "index", "value")
         if hasattr(node, name)
     ]
     if hasattr(node, "var"):
-        operands.append(node.name if node.name is not None else parameter(node.var, clbits))
+        operands.append(node.name if node.name is not None else _parameter(node.var, clbits))
     name = None if operation is None else operation.name
     return [type(node).__name__, str(node.type), name, operands]
+
+
+class _Operands(dict[tuple[Any, ...], tuple[str, str, list[int]]]):
+    """Qubits of an instruction -> their indices as JSON, their names, their indices."""
+
+    def __init__(self, indices: Mapping[Any, int], names: list[str]) -> None:
+        super().__init__()
+        self._indices = indices
+        self._names = names
+
+    def __missing__(self, qubits: tuple[Any, ...]) -> tuple[str, str, list[int]]:
+        indices = [self._indices[qubit] for qubit in qubits]
+        names = ", ".join([self._names[index] for index in indices]) if self._names else ""
+        self[qubits] = (_json(indices), names, indices)
+        return self[qubits]
+
+
+def _json(indices: list[int]) -> str:
+    return f"[{','.join(map(str, indices))}]"
+
+
+class _Walk:
+    """One pass over a circuit.
+
+    Attributes:
+        lines: The circuit's listing.
+        program: OpenQASM 3; None where only Qiskit can write it.
+        levels: Depth reached at every qubit, then at every classical bit.
+        size: Number of instructions without directives.
+        is_sequence: False with control flow, where `levels` and `size` are not Qiskit's.
+    """
+
+    def __init__(self, circuit: QuantumCircuit) -> None:
+        self._circuit = circuit
+        self._qubits = {bit: index for index, bit in enumerate(circuit.qubits)}
+        self._clbits = {bit: index for index, bit in enumerate(circuit.clbits)}
+        self.lines = [_compact(_head(circuit, self._qubits, self._clbits))]
+        self.program = Program.of(circuit)
+        self.levels = [0] * (len(self._qubits) + len(self._clbits))
+        self.size = 0
+        self.is_sequence = True
+        self._operands = _Operands(self._qubits, self.program.qubits if self.program else [])
+        self._numbers: dict[float, tuple[str, str]] = {}
+        self._expressions: dict[str, str] = {}
+
+    def run(self) -> None:
+        """Visit the instructions: standard gates, the usual case, here; others in `_other`."""
+        lines, levels, operands, param = self.lines, self.levels, self._operands, self._param
+        statements = self.program.statements if self.program else []
+        gates: dict[str, tuple[str, str]] = {}
+        for item in self._circuit.data:
+            if not item.is_standard_gate():
+                self._other(item)
+                continue
+            name = item.name
+            if name not in gates:
+                gates[name] = self._gate(item)
+            line, call = gates[name]
+            indices_json, names, indices = operands[item.qubits]
+            if params := item.params:
+                exact, text = param(params[0]) if len(params) == 1 else self._params(params)
+                lines.append(f"{line}{exact}],{{}},{indices_json},[]]")
+                statements.append(f"{call}({text}) {names};\n")
+            else:
+                lines.append(f"{line}],{{}},{indices_json},[]]")
+                statements.append(f"{call} {names};\n")
+            self.size += 1
+            if len(indices) == 1:
+                levels[indices[0]] += 1
+            else:
+                self._raise_levels(indices, 1)
+
+    def _gate(self, item: Any) -> tuple[str, str]:
+        """Return the beginnings of a gate's lines in the listing and in the program."""
+        call = None
+        if self.program and item.qubits:
+            operation = item.operation
+            call = self.program.call(operation.base_class, len(operation.params))
+        if call is None:
+            self.program = None
+        return f"[{_compact(item.name)},[", call or ""
+
+    def _params(self, params: Any) -> tuple[str, str]:
+        exact, texts = zip(*map(self._param, params), strict=True)
+        return ",".join(exact), ", ".join(texts)
+
+    def _param(self, value: Any) -> tuple[str, str]:
+        """Return a parameter of a gate as the listing and as the program have it."""
+        # Equal values are cached, unless they are written differently: 0.0 and -0.0, 1 and 1.0.
+        if hasattr(value, "parameters"):
+            return self._expression(value)
+        is_cached = type(value) is float and value != 0.0
+        if is_cached and value in self._numbers:
+            return self._numbers[value]
+        text = number(value)
+        if text is None:
+            self.program = None
+        texts = (_compact(_parameter(value, self._clbits)), text or "")
+        if is_cached:
+            self._numbers[value] = texts
+        return texts
+
+    def _expression(self, value: Any) -> tuple[str, str]:
+        self.program = None
+        text = str(value)
+        if text not in self._expressions:
+            self._expressions[text] = _compact(_parameter(value, self._clbits))
+        return self._expressions[text], ""
+
+    def _other(self, item: Any) -> None:
+        from qiskit.circuit import Barrier, ControlFlowOp, Measure, Reset, Store
+
+        operation = item.operation
+        indices_json, names, indices = self._operands[item.qubits]
+        bits = [self._clbits[bit] for bit in item.clbits]
+        if getattr(operation, "base_class", None) in (Measure, Barrier, Reset):
+            self.lines.append(f"[{_compact(operation.name)},[],{{}},{indices_json},{_json(bits)}]")
+        else:
+            self.lines.append(_compact(_instruction(item, self._qubits, self._clbits)))
+        if isinstance(operation, ControlFlowOp | Store):
+            self.is_sequence, self.program = False, None
+            return
+        step = 0 if getattr(operation, "_directive", False) else 1
+        self.size += step
+        self._raise_levels([*indices, *(len(self._qubits) + bit for bit in bits)], step)
+        if self.program and not self.program.append(operation, names, bits):
+            self.program = None
+
+    def _raise_levels(self, indices: list[int], step: int) -> None:
+        levels = self.levels
+        level = step + max([levels[index] for index in indices], default=0)
+        for index in indices:
+            levels[index] = level

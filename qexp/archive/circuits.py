@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from qexp.archive.circuit_walk import describe
+from qexp.archive.circuit_digest import describe
 from qexp.core.jsonable import dumps, map_text, to_jsonable
 from qexp.errors import STOPS, ArchiveError
 from qexp.text import error_reason
@@ -24,15 +24,12 @@ _DELAY: Final = "delay_"
 def circuit_cells(
     circuit: QuantumCircuit, where: str, redact: Callable[[str], str]
 ) -> dict[str, Any]:
-    """Encode a circuit: the cells of its row in `/circuits`, but for the index of the PUB.
+    """Return the cells of a circuit's row in `/circuits`, apart from the index of the PUB.
 
-    Args:
-        circuit: The circuit.
-        where: Its index and table, for errors.
-        redact: Applied to every text, and to the name and metadata in QPY.
+    `redact` is applied to every text, and to the name and metadata in QPY.
 
     Raises:
-        ArchiveError: It cannot be serialised as QPY.
+        ArchiveError: The circuit, which `where` names, cannot be serialised as QPY.
     """
     stream = io.BytesIO()
     write_circuits([_redacted(circuit, redact)], stream, where)
@@ -43,10 +40,8 @@ def circuit_cells(
         "name": redact(circuit.name or ""),
         "num_qubits": circuit.num_qubits,
         "num_clbits": circuit.num_clbits,
-        "depth": described.depth,
-        "size": described.size,
-        "sha256": described.sha256,
-        "qasm3": described.qasm3.encode("utf-8", "backslashreplace"),
+        **described,
+        "qasm3": described["qasm3"].encode("utf-8", "backslashreplace"),
         "qpy": stream.getvalue(),
         "initial_layout_json": dumps(layout.initial_index_layout(True)) if layout else "",
         "final_layout_json": dumps(layout.final_index_layout(True)) if layout else "",
@@ -73,7 +68,7 @@ def load_circuit(raw: bytes, where: str) -> QuantumCircuit:
     except STOPS:
         raise
     except BaseException as error:
-        # The reader raises struct, unicode, key and its own errors for the same damage.
+        # The reader raises errors of struct, Unicode, keys and its own for the same damage.
         reason = f"{type(error).__name__}: {error_reason(error)}"
         raise ArchiveError(f"circuit {where} cannot be loaded: {reason}") from error
     return _mapped(circuit, _to_delay)
@@ -161,9 +156,8 @@ def rebuild(circuit: QuantumCircuit, change: Callable[[Any], Any]) -> QuantumCir
 
 
 def _from_delay(operation: Any) -> Any:
-    """Return an opaque `delay_<unit>` for a delay that QPY would turn into one of so many dt.
+    """Return an opaque `delay_<unit>` for a delay whose unit QPY would replace by dt.
 
-    None for any other operation.
     https://github.com/Qiskit/qiskit/issues/10662: QPY drops the unit; it fails for parameters.
     """
     from qiskit.circuit import Delay, Instruction

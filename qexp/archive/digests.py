@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.atomic_files import BLOCK_BYTES, NUM_DIGITS
 from qexp.archive.schema import ROOT
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
+from qexp.text import error_reason
 
 if TYPE_CHECKING:
-    import h5py
-
     from qexp.archive.netcdf import NetcdfGroup
 
 (FILE_SHA256,) = ROOT.columns
@@ -71,7 +71,7 @@ def data_digest(pubs: Iterable[tuple[str, int, str]]) -> str:
 
 
 def is_array(value: Any) -> bool:
-    """Return True for a value that is kept as an array: booleans, integers, real and complex."""
+    """Return True for a value that is stored as an array: booleans, integers, real, complex."""
     return (
         isinstance(value, np.ndarray | np.generic)
         and value.dtype.kind in "biufc"
@@ -84,8 +84,8 @@ def _line(header: list[Any]) -> bytes:
 
 
 def reserve_file_digest(root: NetcdfGroup) -> None:
-    """Give the digest of the file its place in a file that is being written."""
-    # So small that it is contiguous: the digits have one place in the file.
+    """Reserve the place of its digest in a file that is being written."""
+    # Datasets of this size are contiguous: the digits are in one place of the file.
     zeros = np.full(NUM_DIGITS, b"0", dtype="S1")
     root.put(FILE_SHA256, [ROOT.columns[FILE_SHA256].dim], zeros, {"_Encoding": "ascii"})
 
@@ -95,32 +95,64 @@ def write_file_digest(path: Path) -> None:
     import h5py
 
     with h5py.File(path, "r") as file:
-        start = _start(file)
+        start = file[FILE_SHA256].id.get_offset()
     with path.open("r+b") as stream:
         digest = file_digest(_blocks(stream), start)
         stream.seek(start)
-        stream.write(digest.encode("ascii"))
+        stream.write(digest)
 
 
-def has_file_digest(path: Path, root: h5py.Group) -> bool:
-    """Return True where the bytes of a file have the digest that it states.
+def is_as_sealed(path: Path) -> bool | None:
+    """Return True where a file has the digest that it states, None where it states none.
 
     Raises:
-        ArchiveError: It states none.
+        ArchiveError: It is no HDF5 file, or too damaged to be opened.
     """
-    start = _start(root)
-    with path.open("rb") as stream:
-        digest = file_digest(_blocks(stream), start)
-        stream.seek(start)
-        return stream.read(NUM_DIGITS) == digest.encode("ascii")
+    import h5py
+
+    # No attribute or text is read: only these are not protected by a checksum of HDF5's own, and
+    # HDF5 hangs on some that are damaged.
+    try:
+        with h5py.File(path, "r") as file:
+            if FILE_SHA256 not in file:
+                return None
+            start = file[FILE_SHA256].id.get_offset()
+        if start is None:
+            return False
+        with path.open("rb") as stream:
+            digest = file_digest(_blocks(stream), start)
+            stream.seek(start)
+            return stream.read(NUM_DIGITS) == digest
+    except Exception as error:
+        is_hdf5 = h5py.is_hdf5(path)
+        reason = error_reason(error) if is_hdf5 else "no HDF5 file, or its beginning is damaged"
+        raise ArchiveError(f"{path} cannot be opened ({reason}): restore it from a copy") from error
 
 
-def file_digest(blocks: Iterable[bytes], start: int) -> str:
-    """Return the SHA-256 of a file in which the digits that state it count as `0`.
+def is_intact(path: Path) -> bool | None:
+    """Return True where a file is what was sealed.
 
-    Args:
-        blocks: The bytes of the file, in order, cut anywhere.
-        start: Offset of the first of these digits.
+    None only for schema 1.0, whose results have digests, which are compared as they are read.
+
+    Raises:
+        ArchiveError: It is no archive, or too damaged to be opened.
+    """
+    is_sealed = is_as_sealed(path)
+    if is_sealed is not None:
+        return is_sealed
+    with ArchiveFile(path) as file:
+        return False if lacks_digest(file) else None
+
+
+def lacks_digest(file: ArchiveFile) -> bool:
+    """Return True for a file without its own SHA-256, where its schema requires that."""
+    return FILE_SHA256 not in file.group("/") and file.minor >= ROOT.columns[FILE_SHA256].since
+
+
+def file_digest(blocks: Iterable[bytes], start: int) -> bytes:
+    """Return the SHA-256 of a file in which the 64 digits at `start` count as `0`.
+
+    The bytes of the file come in order, cut anywhere; the digest is returned as digits.
     """
     sha, position = hashlib.sha256(), 0
     for block in blocks:
@@ -130,17 +162,7 @@ def file_digest(blocks: Iterable[bytes], start: int) -> str:
         sha.update(b"0" * (stop - first))
         sha.update(block[stop:])
         position += len(block)
-    return sha.hexdigest()
-
-
-def _start(root: h5py.Group) -> int:
-    dataset = root.get(FILE_SHA256)
-    start = None if dataset is None else dataset.id.get_offset()
-    if start is None:
-        raise ArchiveError(
-            f"{root.file.filename} does not state its SHA-256 ({FILE_SHA256}): restore a copy"
-        )
-    return int(start)
+    return sha.hexdigest().encode("ascii")
 
 
 def _blocks(stream: BinaryIO) -> Iterator[bytes]:

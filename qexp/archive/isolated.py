@@ -25,12 +25,12 @@ class IsolatedError(ArchiveError):
 
 
 class IsolatedReader:
-    """Calls a function of one text in a child process. A context manager.
+    """A context manager that calls a function in a child process.
 
     Args:
-        function: `"module:name"` of a function of this package. It takes a text and yields plain
-            JSON; an `ArchiveError` that it raises is raised here.
-        *options: Further texts that it takes at each call.
+        function: `"module:name"` of a function that takes a string and yields plain JSON; an
+            `ArchiveError` that it raises is raised here.
+        *options: Further strings that it takes at each call.
 
     Example:
         >>> with IsolatedReader("glob:iglob") as reader:
@@ -53,14 +53,14 @@ class IsolatedReader:
 
         Args:
             argument: Argument of the function.
-            timeout_s: How long it may take, in seconds.
+            timeout_s: Time limit in seconds.
 
         Raises:
             ArchiveError: The function raised it.
             IsolatedError: It did not end in time, or ended its process.
         """
         if self._process is None:
-            # Libraries complain of damaged files in lines of their own.
+            # Libraries print lines of their own about damaged files.
             pipe, null = subprocess.PIPE, subprocess.DEVNULL
             self._process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, stderr=null)
         deadline = monotonic() + timeout_s
@@ -77,7 +77,7 @@ class IsolatedReader:
         finally:
             timer.cancel()
             is_late = monotonic() >= deadline
-            # Also where the caller did not take every value: the next reply is to the next call.
+            # Ended too if the caller stopped early: the next call must not get these replies.
             if is_late or kind not in ("error", "end"):
                 self._end()
         if kind != "end":

@@ -23,7 +23,7 @@ _COLUMNS: Final = {
 }
 """Attribute of `Partition` -> its column, where that has another name."""
 IN_PARTS: Final = ("batch_id", "snapshot_sha256")
-"""Columns of a job's part instead of `batch` and `snapshot`, which are known when it is sealed."""
+"""Columns of a job's part in place of `batch` and `snapshot`, whose rows sealing finds out."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def partition_table(partition: Partition) -> TableData:
 def read_partition(cells: Mapping[str, Any]) -> Partition:
     """Convert a row of `/partitions`."""
     values = PARTITIONS.values(cells)
-    # An archive is of one point: its number is not stored.
+    # An archive holds one point, so the number of the point is not stored.
     names = Partition.__dataclass_fields__.keys() - {"point"}
     return Partition(**{name: values[_COLUMNS.get(name, name)] for name in names})
 
@@ -112,12 +112,18 @@ def job_table(
     times = outcome.metrics.get("timestamps") or {}
     result = outcome.result
     cells = {
-        name: cell for name, cell in {**planned, **vars(outcome)}.items() if name in JOBS.columns
+        **planned,
+        **vars(outcome),
+        **{name: str(times.get(name) or "") for name in ("created", "running", "finished")},
+        "num_results": len(result or ()),
+        "usage_s": outcome.usage_s,
+        "snapshot_sha256": snapshot_sha256,
     }
-    cells |= {name: str(times.get(name) or "") for name in ("created", "running", "finished")}
-    cells |= {"num_results": len(result or ()), "usage_s": outcome.usage_s}
-    cells |= {"batch_id": outcome.batch_id, "snapshot_sha256": snapshot_sha256}
-    cells = {k: redact(cell) if isinstance(cell, str) else cell for k, cell in cells.items()}
+    cells = {
+        name: redact(cell) if isinstance(cell, str) else cell
+        for name, cell in cells.items()
+        if name in (*JOBS.columns, *IN_PARTS)
+    }
     documents = {
         "options": outcome.options,
         "metrics": outcome.metrics,
@@ -142,7 +148,7 @@ def read_job(file: ArchiveFile, index: int) -> JobRecord:
     names = file.columns(JOBS.path)
     row = JOBS.values({name: file.column(f"{JOBS.path}/{name}")[index] for name in names})
     if "attempt" not in row:
-        # Schema 1.0: one batch, and nothing was tried again.
+        # Schema 1.0 had one batch and no second attempts.
         row |= {"attempt": 1, "batch": 0 if read_batches(file) else None, "failure": None}
     return JobRecord(index=index, spans=_read_spans(file, index), **row)
 

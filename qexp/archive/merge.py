@@ -1,7 +1,7 @@
 """Merge the parts of a run into one archive, in memory that does not grow with their number.
 
-The parts are gone through twice: for the sizes of all columns, which netCDF needs first, and for
-their values. At any time one partition is open, with the attempt that has its results.
+The parts are read twice: for the sizes of all columns, which netCDF needs first, and for their
+values. One partition is open at a time, with the attempt that has its results.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,20 +58,15 @@ def merge(parts: RunParts, status: str, target: Path) -> None:
 
 
 class _Sizes:
-    """Shape of every column, PUB digests and end of the last job, from tables that are added.
-
-    Attributes:
-        columns: Path of a table -> column -> dimensions, shape of a row, type, attributes.
-        attrs: Path of a table -> its attributes.
-        lengths: `"PATH#DIMENSION"` -> its length.
-        digests: Workload, index and digest of every PUB with a result.
-        finished: End of the last job, or `""`.
-    """
+    """Shape of every column, PUB digests and end of the last job, from tables that are added."""
 
     def __init__(self) -> None:
+        # Path of a table -> column -> dimensions, shape of a row, type, attributes.
         self.columns: dict[str, dict[str, tuple[Any, ...]]] = {}
         self.attrs: dict[str, Mapping[str, Any]] = {}
+        # "PATH#DIMENSION" -> its length.
         self.lengths: Counter[str] = Counter()
+        # Workload, index and digest of every PUB with a result.
         self.digests: list[tuple[str, int, str]] = []
         self.finished = ""
 
@@ -87,9 +81,9 @@ class _Sizes:
             columns = self.columns.setdefault(path, {})
             for name, column in table.columns.items():
                 values: Any = column.values
-                if 0 not in column.shape and name not in columns:
+                if 0 not in values.shape and name not in columns:
                     dtype = str if column.is_text else values.dtype
-                    columns[name] = (column.dims, column.shape[1:], dtype, column.attrs)
+                    columns[name] = (column.dims, values.shape[1:], dtype, column.attrs)
             self.lengths.update(_lengths(path, table))
 
     def _add_digests(self, path: str, table: TableData) -> None:
@@ -106,9 +100,9 @@ class _Sizes:
 def _lengths(path: str, table: TableData) -> dict[str, int]:
     """Return the length of every first dimension of a table."""
     return {
-        f"{path}#{column.dims[0]}": column.shape[0]
+        f"{path}#{column.dims[0]}": column.values.shape[0]
         for column in table.columns.values()
-        if column.dims and 0 not in column.shape
+        if column.dims and 0 not in column.values.shape
     }
 
 
@@ -118,8 +112,8 @@ def _fill(datasets: Mapping[tuple[str, str], h5py.Dataset], parts: RunParts) -> 
         for path, table in tables.items():
             for name, column in table.columns.items():
                 if not column.dims:
-                    datasets[path, name][()] = column.texts()[0]
-                elif 0 not in column.shape:
+                    datasets[path, name][()] = column.values[()]
+                elif 0 not in column.values.shape:
                     start = done[f"{path}#{column.dims[0]}"]
                     copy_rows(column, datasets[path, name], start, done[column.base])
         for path, table in tables.items():
@@ -133,9 +127,6 @@ class RunParts:
         stored: The parts on disk.
         journal: Journal of the run, a JSON document per line.
 
-    Attributes:
-        header: `RunHeader` as plain JSON.
-
     Raises:
         ArchiveError: The run has no header, or a part is damaged.
     """
@@ -144,10 +135,13 @@ class RunParts:
         self.header = stored.read_header()
         self._batches = stored.read_batches()
         self._header_tables = header_tables(self.header, self._batches, journal)
-        self._partitions = stored.partition_paths()
-        self._jobs = stored.job_paths()
-        for path in (*self._partitions.values(), *chain.from_iterable(self._jobs.values())):
+        self._partitions = stored.numbered("partition")
+        jobs = stored.numbered("job")
+        for path in (*self._partitions.values(), *jobs.values()):
             check_digest(path)
+        self._jobs: dict[int, list[Path]] = {}
+        for (index, _attempt), path in jobs.items():
+            self._jobs.setdefault(index, []).append(path)
         self._winners = {index: _winner(paths) for index, paths in self._jobs.items()}
         self._snapshots: dict[str, int] = {}
 
@@ -160,19 +154,19 @@ class RunParts:
         rows: Counter[str] = Counter()
         self._snapshots = {}
         yield self._named(self._header_tables)
-        for index, path in self._partitions.items():
+        for (index,), path in self._partitions.items():
             attempts, winner = self._jobs.get(index, []), self._winners.get(index)
             last = len(attempts) - 1
-            with open_part(path, is_checked=True) as partition, ExitStack() as stack:
+            with open_part(path) as partition, ExitStack() as stack:
                 job = {}
                 if winner is not None:
-                    job = stack.enter_context(open_part(attempts[winner], is_checked=True))
-                yield _with_results(partition, job, last if winner is None else winner, last, rows)
+                    job = stack.enter_context(open_part(attempts[winner]))
+                yield _with_results(partition, job, winner, last, rows)
                 for position, job_path in enumerate(attempts):
                     if position == winner:
                         yield self._named(job)
                         continue
-                    with open_part(job_path, is_checked=True) as other:
+                    with open_part(job_path) as other:
                         without = {p: t for p, t in other.items() if not RESULTS.matches(p)}
                         yield self._named(without)
 
@@ -211,7 +205,7 @@ def _winner(attempts: Sequence[Path]) -> int | None:
 def _with_results(
     partition: Mapping[str, TableData],
     job: Mapping[str, TableData],
-    attempt: int,
+    winner: int | None,
     last: int,
     rows: Counter[str],
 ) -> dict[str, TableData]:
@@ -220,7 +214,7 @@ def _with_results(
     Args:
         partition: Tables of the partition.
         job: Tables of the attempt that has its results, empty where none has.
-        attempt: Position of that attempt, or of the last one, among those of the partition.
+        winner: Position of that attempt among those of the partition.
         last: Position of the last attempt, -1 where there is none.
         rows: Results so far in each group of `/results`; those of this partition are added.
     """
@@ -228,9 +222,9 @@ def _with_results(
     pubs, workload = partition[path], path.rpartition("/")[2]
     index = job[INDEX.at(workload)].columns if job else {}
     groups = index["group"].texts() if index else []
-    missing = pubs.columns["pub"].shape[0] - len(groups)
+    missing = len(pubs.columns["pub"].values) - len(groups)
     values: dict[str, list[Any]] = {
-        "job": [attempt] * len(groups) + [last] * missing,
+        "job": [winner] * len(groups) + [last] * missing,
         "result_group": [*groups, *[None] * missing],
         "result_row": [None] * (len(groups) + missing),
     }
@@ -239,8 +233,8 @@ def _with_results(
         values["result_row"][position] = rows[place]
         rows[place] += 1
     for name in ("sha256", "metadata_json"):
-        known = index[name].texts() if index else []
-        values[f"result_{name}"] = [*known, *[None] * missing]
+        texts = index[name].texts() if index else []
+        values[f"result_{name}"] = [*texts, *[None] * missing]
     added = dict(PUBS.data(values).columns)
     if last < 0:
         added["job"] = replace(added["job"], base="")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from qexp.archive.tables import clean_attributes, clean_text
+from qexp.archive.tables import clean_text
 
 if TYPE_CHECKING:
     import h5py
@@ -38,12 +38,7 @@ _NO_VARIABLE: Final = "This is a netCDF dimension but not a netCDF variable.{:10
 
 @contextmanager
 def netcdf_file(path: Path, attrs: Mapping[str, Any]) -> Iterator[NetcdfGroup]:
-    """Create a file and yield its root group; an existing file is replaced.
-
-    Args:
-        path: Path of the file.
-        attrs: Attributes of the root group.
-    """
+    """Create or replace a file and yield its root group, which gets these attributes."""
     import h5py
 
     with h5py.File(path, "w", track_order=True, rdcc_nbytes=_CACHE_BYTES) as file:
@@ -54,12 +49,7 @@ def netcdf_file(path: Path, attrs: Mapping[str, Any]) -> Iterator[NetcdfGroup]:
 
 
 class NetcdfGroup:
-    """A group of a file that is being written.
-
-    Args:
-        group: The group, new.
-        attrs: Its attributes: texts and numbers.
-    """
+    """A new group of a file that is being written, with its attributes: texts and numbers."""
 
     def __init__(self, group: h5py.Group, attrs: Mapping[str, Any]) -> None:
         self._group = group
@@ -88,15 +78,15 @@ class NetcdfGroup:
         """Create a variable and return its dataset, to be filled by assignment.
 
         Args:
-            name: Its name. With its own name as the dimension it is a coordinate, to be created
-                before other variables with this dimension.
+            name: Its name. A variable named after its only dimension is a coordinate, to be
+                created before other variables with this dimension.
             dims: Its dimensions -> their sizes, all above zero; none for a scalar.
             dtype: `str`, or an integer or real type.
             attrs: Its attributes.
 
         Raises:
-            ValueError: A dimension has another size here, or is called as a variable that is no
-                coordinate.
+            ValueError: A dimension has another size in this group, or the name of a variable that
+                is no coordinate.
         """
         import h5py
 
@@ -109,7 +99,7 @@ class NetcdfGroup:
             if dim in self._variables and dim not in self._scales:
                 raise ValueError(f"{dim!r} of {where} is a variable and a dimension")
             if dim != name and dim not in self._scales:
-                # Never written: it takes no room, whatever its size.
+                # It is never written to, so it takes no space, whatever its size.
                 self._scales[dim] = self._dataset(dim, (size,), ">f4")
         if name in self._scales or (name in dims and len(dims) > 1):
             raise ValueError(f"{name!r} of {where} is a variable and a dimension")
@@ -141,7 +131,7 @@ class NetcdfGroup:
         return self._group.create_dataset(name, shape, dtype, track_order=True, **options)
 
     def finish(self, numbers: Iterator[int]) -> None:
-        """Tie the variables to their dimensions, which get these numbers, in groups below too."""
+        """Attach dimensions, numbered in order, to the variables, in groups below too."""
         import h5py
 
         dimids = {dim: next(numbers) for dim in self._sizes}
@@ -164,11 +154,9 @@ class NetcdfGroup:
 
 
 def chunk_shape(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
-    """Return the chunks of a numeric variable: one row each where rows are large enough.
+    """Return the shape of chunks for a variable without zeros in its shape, rows first.
 
-    Args:
-        shape: Shape of the variable, rows first, no zeros.
-        itemsize: Bytes per element.
+    A chunk is one row, or a part of one, where rows are large enough.
     """
     row_bytes = math.prod(shape[1:]) * itemsize
     if row_bytes < OWN_CHUNK_BYTES:
@@ -194,9 +182,10 @@ def storage(shape: Sequence[int], dtype: np.dtype[Any]) -> dict[str, Any]:
 
 
 def _set_attributes(owner: Any, attrs: Mapping[str, Any]) -> None:
-    for name, value in clean_attributes(attrs).items():
+    for name, value in attrs.items():
         # As netCDF's own library writes numbers: with one dimension.
-        _set_attribute(owner, name, value if isinstance(value, str) else np.atleast_1d(value))
+        cleaned = clean_text(value) if isinstance(value, str) else np.atleast_1d(value)
+        _set_attribute(owner, name, cleaned)
 
 
 def _set_attribute(owner: Any, name: str, value: Any) -> None:

@@ -1,7 +1,8 @@
 """OpenQASM 3 of ordinary circuits, written at a tenth of the cost of Qiskit's own exporter.
 
-The exporter is still asked, once per process, how a gate is called and defined, and whether a
-register can have its name. Unlike its text this one keeps numbers exactly, and the global phase.
+The exporter is still used, once per process, to find how a gate is called and defined, and whether
+a register can have its name. Unlike the exporter's text, this one keeps exact numbers and the
+global phase.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -20,21 +21,13 @@ _UNITS: Final = frozenset({"s", "ms", "us", "ns", "dt"})
 _EXACT_INTEGERS: Final = 2**53
 
 
-class GateText(NamedTuple):
-    """The name to call a gate by, and the `gate` blocks that it needs: name -> block, in order."""
-
-    call: str
-    blocks: dict[str, str]
-
-
 @dataclass
 class Program:
     """A program that is being written.
 
     Attributes:
         declarations: The declarations of the registers.
-        qubits: Reference to each qubit.
-        clbits: Reference to each classical bit.
+        qubits: Reference to each qubit; `clbits` likewise.
         registers: Names of the registers.
         statements: The statements, in order, each with a newline.
         blocks: The `gate` blocks that they need, by name.
@@ -75,22 +68,19 @@ class Program:
 
     def call(self, gate_class: Callable[..., Any], num_params: int) -> str | None:
         """Return the beginning of a call of a standard gate; None where a register has its name."""
-        text = gate_text(gate_class, num_params)
-        if any(name in text.blocks for name in self.registers):
+        call, blocks = gate_text(gate_class, num_params)
+        if any(name in blocks for name in self.registers):
             return None
-        self.blocks |= text.blocks
-        return text.call
+        self.blocks |= blocks
+        return call
 
     def append(self, operation: Any, qubits: str, clbits: Sequence[int]) -> bool:
-        """Append a measurement, a reset, a barrier or a delay.
+        """Append a measurement, a reset, a barrier or a delay; return False for anything else.
 
         Args:
             operation: Any operation.
             qubits: References to its qubits, in order.
             clbits: Indices of its classical bits.
-
-        Returns:
-            False where it is none of these, and nothing was appended.
         """
         from qiskit.circuit import Barrier, Delay, Measure, Reset
 
@@ -120,8 +110,8 @@ class Program:
 
 
 @cache
-def gate_text(gate_class: Callable[..., Any], num_params: int) -> GateText:
-    """Return how one of Qiskit's standard gates is written, given its class."""
+def gate_text(gate_class: Callable[..., Any], num_params: int) -> tuple[str, dict[str, str]]:
+    """Return the name to call a standard gate by, and the `gate` blocks it needs: name -> block."""
     from qiskit import QuantumCircuit, qasm3
 
     gate = gate_class(*[0.5] * num_params)
@@ -132,18 +122,16 @@ def gate_text(gate_class: Callable[..., Any], num_params: int) -> GateText:
     for block in "".join(before[:-1]).split("}\n")[:-1]:
         name = block.removeprefix("gate ").partition(" ")[0].partition("(")[0]
         blocks[name] = block + "}\n"
-    return GateText(statement.partition(" ")[0].partition("(")[0], blocks)
+    return statement.partition(" ")[0].partition("(")[0], blocks
 
 
 @lru_cache(maxsize=256)
 def declarations(
     classical: tuple[tuple[str, int], ...], quantum: tuple[tuple[str, int], ...]
 ) -> str | None:
-    """Return the declarations of registers; None where OpenQASM 3 cannot have their names.
+    """Return the declarations of registers, given as names and sizes.
 
-    Args:
-        classical: Name and size of every classical register.
-        quantum: Name and size of every quantum register.
+    None where OpenQASM 3 cannot have their names.
     """
     from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, qasm3
 
@@ -155,9 +143,8 @@ def declarations(
 
 
 def number(value: Any) -> str | None:
-    """Write a number exactly, in terms of pi where that is exact; None without a literal."""
+    """Write a number exactly, in terms of pi where that is exact; None if it has no literal."""
     if type(value) is float:
-        # Not -0.0 and 0.0, which are equal.
         text = _PI.get(value) or repr(value)
         # Neither "inf" nor "nan".
         return text if text[-1] != "f" and text[-1] != "n" else None
@@ -189,7 +176,7 @@ def _multiples_of_pi() -> dict[float, str]:
         for factor in range(1, 17):
             times = "pi" if factor == 1 else f"{factor}*pi"
             text = times if divisor == 1 else f"{times}/{divisor}"
-            # In the order in which a reader of the text evaluates it.
+            # Evaluated in the order in which a reader of the text does it.
             texts.setdefault(factor * math.pi / divisor, text)
             texts.setdefault(-factor * math.pi / divisor, f"-{text}")
     return texts

@@ -1,7 +1,7 @@
-"""The part files of an unfinished run: where they are, what is in them. Their format is private.
+"""The part files of an unfinished run: paths, content, copying. Their format is private.
 
 A part holds tables as the archive will have them, with indices that count from its own first row,
-and says in a text dataset what netCDF would say in attributes.
+and keeps in a text dataset what netCDF would keep in attributes.
 """
 
 from __future__ import annotations
@@ -35,9 +35,12 @@ if TYPE_CHECKING:
 HEADER: Final = "header.json"
 DAMAGED: Final = ".damaged"
 COPY_BYTES: Final = 8 * 2**20
-_PARTITION: Final = re.compile(r"partition-(\d+)\.h5")
-_JOB: Final = re.compile(r"job-(\d+)-(\d+)\.h5")
-_BATCH: Final = re.compile(r"batch-(\d+)\.json")
+_NAMES: Final = {
+    "batch": "batch-{:03d}.json",
+    "partition": "partition-{:06d}.h5",
+    "job": "job-{:06d}-{:02d}.h5",
+}
+"""Kind of a part -> its name, with the number of the batch, the partition, and the attempt."""
 _CONTENTS: Final = "contents_json"
 """Text dataset of a part: JSON, path -> [attributes, column -> [dimensions, attributes, base]]."""
 
@@ -45,11 +48,7 @@ _log = logging.getLogger(__name__)
 
 
 class StoredParts:
-    """The parts of one run. Reading one that is missing or damaged raises `ArchiveError`.
-
-    Args:
-        run_dir: Folder of the run; nothing is created in it.
-    """
+    """The parts of one run. Reading one that is missing or damaged raises `ArchiveError`."""
 
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = Path(run_dir)
@@ -57,7 +56,7 @@ class StoredParts:
 
     @property
     def has_parts(self) -> bool:
-        """True where there is something to go on with, or to seal."""
+        """True for a run that can be resumed or sealed."""
         return (self._parts / HEADER).is_file()
 
     def read_header(self) -> dict[str, Any]:
@@ -68,18 +67,16 @@ class StoredParts:
 
     def read_batches(self) -> list[dict[str, Any]]:
         """Return every batch, in order: `id`, `follows`, `opened`, `final`."""
-        return [read_json(path) for path in self._numbered(_BATCH).values()]
+        return [read_json(path) for path in self.numbered("batch").values()]
 
     def read_partitions(self) -> tuple[Partition, ...]:
         """Return the partitions that were written, by index."""
-        return tuple(
-            read_partition(first_row(path, PARTITIONS.path))
-            for path in self.partition_paths().values()
-        )
+        paths = self.numbered("partition").values()
+        return tuple(read_partition(first_row(path, PARTITIONS.path)) for path in paths)
 
     def check_part(self, index: int, sha256: str) -> None:
-        """Refuse a part of a partition that has not the digest that `write_partition` returned."""
-        path = self.partition_path(index)
+        """Refuse the part of a partition without the digest that `write_partition` returned."""
+        path = self.path("partition", index)
         actual = check_digest(path)
         if actual != sha256:
             raise ArchiveError(
@@ -88,24 +85,21 @@ class StoredParts:
             )
 
     def load_isa_pubs(self, partition: Partition) -> list[Pub]:
-        """Return the PUBs of a partition as they are to be submitted, equal to what was written."""
-        path = self.partition_path(partition.index)
+        """Return the PUBs of a partition, ready to be submitted."""
+        path = self.path("partition", partition.index)
         check_digest(path)
         with ArchiveFile(path, is_part=True) as file:
             rows = range(partition.num_pubs)
             return [read_pub(file, partition.workload, True, row) for row in rows]
 
     def job_states(self) -> dict[tuple[int, int], tuple[str, JobState, FailureKind | None]]:
-        """Return every attempt whose outcome is on disk.
+        """Return the outcomes on disk: (partition, attempt) -> (job id, state, failure).
 
         A part that cannot be read is left out, and set aside where it is damaged, so that its job
         can be fetched again and the run be sealed.
-
-        Returns:
-            (partition, attempt) -> (job id, state, failure).
         """
         states = {}
-        for (partition, attempt), path in self._numbered(_JOB).items():
+        for (partition, attempt), path in self.numbered("job").items():
             try:
                 row = first_row(path, JOBS.path)
             except ArchiveError as error:
@@ -117,40 +111,21 @@ class StoredParts:
             states[partition, attempt] = (row["job_id"], row["state"], row["failure"] or None)
         return states
 
-    def partition_path(self, index: int) -> Path:
-        """Return the path of the part of a partition."""
-        return self._parts / f"partition-{index:06d}.h5"
+    def path(self, kind: str, *numbers: int) -> Path:
+        """Return the path of a part: a `batch`, a `partition`, or a `job` (partition, attempt)."""
+        return self._parts / _NAMES[kind].format(*numbers)
 
-    def partition_paths(self) -> dict[int, Path]:
-        """Return partition index -> its part, in order."""
-        return {index: path for (index,), path in self._numbered(_PARTITION).items()}
-
-    def job_path(self, partition: int, attempt: int) -> Path:
-        """Return the path of the part of an attempt."""
-        return self._parts / f"job-{partition:06d}-{attempt:02d}.h5"
-
-    def job_paths(self) -> dict[int, list[Path]]:
-        """Return partition index -> the parts of its attempts, in order."""
-        paths: dict[int, list[Path]] = {}
-        for (partition, _attempt), path in self._numbered(_JOB).items():
-            paths.setdefault(partition, []).append(path)
-        return paths
-
-    def batch_path(self, number: int) -> Path:
-        """Return the path of the details of a batch."""
-        return self._parts / f"batch-{number:03d}.json"
-
-    def paths(self) -> list[Path]:
-        """Return every part; what a crash left half-written is none."""
-        header = [self._parts / HEADER] if self.has_parts else []
-        patterns = (_BATCH, _PARTITION, _JOB)
-        return [*header, *(path for each in patterns for path in self._numbered(each).values())]
-
-    def _numbered(self, pattern: re.Pattern[str]) -> dict[tuple[int, ...], Path]:
-        """Return the parts whose names match by the numbers in their names, in that order."""
+    def numbered(self, kind: str) -> dict[tuple[int, ...], Path]:
+        """Return the parts of a kind by the numbers in their names, in that order."""
+        pattern = re.compile(re.sub(r"\{.*?\}", r"(\\d+)", _NAMES[kind].replace(".", r"\.")))
         paths = self._parts.iterdir() if self._parts.is_dir() else ()
         matches = [(pattern.fullmatch(path.name), path) for path in paths]
         return dict(sorted((tuple(map(int, m.groups())), path) for m, path in matches if m))
+
+    def paths(self) -> list[Path]:
+        """Return every part; temporary files that a crash left are not among them."""
+        header = [self._parts / HEADER] if self.has_parts else []
+        return [*header, *(path for kind in _NAMES for path in self.numbered(kind).values())]
 
 
 def recorded_config(run_dir: Path) -> str:
@@ -173,8 +148,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def first_row(path: Path, table: str, *, is_checked: bool = False) -> dict[str, Any]:
-    """Return the first row of a table of a part, by column; see `open_part`."""
-    with open_part(path, table, is_checked=is_checked) as tables:
+    """Return the first row of a table of a part, by column, once the part was checked.
+
+    Raises:
+        ArchiveError: The part is missing or damaged; nothing in it has been read then.
+    """
+    if not is_checked:
+        check_digest(path)
+    with open_part(path, table) as tables:
         return {
             name: column.texts()[0] if column.is_text else column.values[0]
             for name, column in tables[table].columns.items()
@@ -182,25 +163,14 @@ def first_row(path: Path, table: str, *, is_checked: bool = False) -> dict[str, 
 
 
 @contextmanager
-def open_part(path: Path, *only: str, is_checked: bool = False) -> Iterator[dict[str, TableData]]:
-    """Open a part and yield its tables by path, with open datasets as values.
-
-    Args:
-        path: Path of the part.
-        only: The tables that are wanted; all of them where none is named.
-        is_checked: True where its bytes are known to be those that were written.
-
-    Raises:
-        ArchiveError: The part is missing or damaged; nothing in it has been read then.
-    """
+def open_part(path: Path, *only: str) -> Iterator[dict[str, TableData]]:
+    """Open a part that was checked; yield its tables (or `only` some) by path, datasets open."""
     import h5py
 
     def dataset(name: str) -> h5py.Dataset:
         # What `file[name]` does takes four times as long to find out what it opens.
         return h5py.Dataset(h5py.h5d.open(file.id, name.encode()), readonly=True)
 
-    if not is_checked:
-        check_digest(path)
     with h5py.File(path, "r") as file:
         tables = {}
         for table, (attrs, declared) in json.loads(file[_CONTENTS].asstr()[()]).items():
@@ -222,19 +192,15 @@ def write_tables(file: h5py.File, tables: Mapping[str, TableData]) -> None:
     for path, table in tables.items():
         group, columns = file.require_group(path), {}
         for name, column in table.columns.items():
-            if 0 in column.shape:
+            if 0 in column.values.shape:
                 continue
             columns[name] = [column.dims, dict(column.attrs), column.base]
-            if column.is_text:
-                text_type = h5py.string_dtype("utf-8")
-                group.create_dataset(name, data=column.texts(), dtype=text_type)
-                continue
             data = np.asarray(column.values)
+            dtype = h5py.string_dtype("utf-8") if column.is_text else data.dtype
             options = storage(data.shape, data.dtype)
-            if options.get("chunks", (0,))[0] != 1:
-                # Merging copies only rows with chunks of their own as they are.
-                options = {}
-            group.create_dataset(name, data=data, **options)
+            # Merging copies only rows with chunks of their own as they are.
+            has_own_chunks = options.get("chunks", (0,))[0] == 1
+            group.create_dataset(name, data.shape, dtype, data, **options if has_own_chunks else {})
         contents[path] = [dict(table.attrs), columns]
     file[_CONTENTS] = json.dumps(contents)
 
@@ -246,18 +212,16 @@ def copy_rows(source: ColumnData, target: h5py.Dataset, start: int, shift: int =
     every value.
     """
     values: Any = source.values
-    count = source.shape[0]
     chunks = getattr(values, "chunks", None)
     if source.is_text:
         # Texts of a part stay what they are: UTF-8 bytes.
-        texts = np.array(values, dtype=object) if isinstance(values, list) else values[:]
-        target[start : start + count] = texts
+        target[start : start + len(values)] = values[:]
     elif chunks is not None and chunks[0] == 1 and chunks == target.chunks and not shift:
         _copy_chunks(values, target, start)
     else:
-        row_bytes = max(1, math.prod(source.shape[1:]) * values.dtype.itemsize)
+        row_bytes = max(1, math.prod(values.shape[1:]) * values.dtype.itemsize)
         step = max(1, COPY_BYTES // row_bytes)
-        for first in range(0, count, step):
+        for first in range(0, len(values), step):
             block = values[first : first + step]
             target[start + first : start + first + len(block)] = block + shift if shift else block
 

@@ -1,21 +1,27 @@
-"""PUBs as rows: circuit, parameter values, observables, shots or precision, as bytes and numbers.
+"""PUBs as rows: circuit, parameter values, observables, shots or precision, written and read back.
 
 A row is made once, where its circuit was transpiled, possibly in a worker process. The rows of a
-partition become the tables of its part.
+partition become the tables of its part. They are read back as Qiskit's PUBs, or without their
+circuits: as `PubSummary` (names, sizes, parameters, observables), as `PubIdentity` (digests).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from itertools import starmap
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qexp.archive.archive_file import ArchiveFile
+from qexp.archive.archive_file import ArchiveFile, locate
 from qexp.archive.circuits import circuit_cells, load_circuit
 from qexp.archive.schema import ISA_CIRCUITS, LOGICAL_CIRCUITS, PARAMETERS, PUBS
+from qexp.archive.tables import Table
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
 
@@ -31,10 +37,7 @@ if TYPE_CHECKING:
 class PubRow:
     """One PUB, ready to be stored; small enough to be sent between processes.
 
-    Attributes:
-        index: Index within the workload.
-        cells: Path of a table -> the cells of its row, by column.
-        isa_qpy: The ISA circuit in QPY.
+    `cells` maps the path of a table to the cells of its row, by column.
     """
 
     index: int
@@ -45,9 +48,9 @@ class PubRow:
 def pub_rows(
     workload: str, pubs: Sequence[PlannedPub], redact: Callable[[str], str]
 ) -> list[PubRow]:
-    """Encode PUBs of a workload. A circuit that several have in common is encoded once.
+    """Encode PUBs of a workload, with `redact` applied to every text, in QPY too.
 
-    `redact` is applied to every text, and to the name and metadata in QPY.
+    A circuit that several have in common is encoded once.
 
     Raises:
         ArchiveError: A circuit has no QPY form.
@@ -128,8 +131,6 @@ def read_parameter_values(file: ArchiveFile, workload: str, row: int) -> NDArray
 def read_pub(file: ArchiveFile, workload: str, isa: bool, row: int) -> Pub:
     """Read one PUB, as generated or as submitted (`isa`), from an archive or a part.
 
-    Its row is its index, in a part less that of the first PUB.
-
     Raises:
         ArchiveError: The circuit is damaged, QPY older than version 13, or does not fit its PUB.
     """
@@ -153,7 +154,7 @@ def read_pub(file: ArchiveFile, workload: str, isa: bool, row: int) -> Pub:
         column = "isa_observables_json" if isa else "observables_json"
         # One by one: these texts may be large.
         text = file.cell(f"{PUBS.at(workload)}/{column}", row)
-        observables = load_observables(text, circuit.num_qubits)
+        observables = _load_observables(text, circuit.num_qubits)
         return EstimatorPub(circuit, observables, bindings, value("precision"))
     except (ValueError, TypeError) as error:
         raise ArchiveError(
@@ -162,7 +163,7 @@ def read_pub(file: ArchiveFile, workload: str, isa: bool, row: int) -> Pub:
         ) from error
 
 
-def load_observables(text: str, num_qubits: int) -> ObservablesArray:
+def _load_observables(text: str, num_qubits: int) -> ObservablesArray:
     """Decode nested lists of `{Pauli string: coefficient}`, terms in the order written."""
     from qiskit.primitives.containers.observables_array import ObservablesArray
     from qiskit.quantum_info import SparseObservable
@@ -173,3 +174,168 @@ def load_observables(text: str, num_qubits: int) -> ObservablesArray:
         return SparseObservable.from_list(list(node.items()), num_qubits=num_qubits)
 
     return ObservablesArray(build(json.loads(text)), num_qubits=num_qubits, validate=False)
+
+
+def _cell(table: Table, name: str) -> Any:
+    """Declare an attribute of `PubSummary` that holds the cell of a column."""
+    return field(metadata={"column": (table, name)})
+
+
+@dataclass(frozen=True)
+class PubSummary:
+    """One PUB without its circuits.
+
+    `num_qubits`, `depth` and `size` are those of the circuit as generated. PUBs whose results have
+    the same fields, types and shapes share a `group`; it and `metadata_json` are `""` without one.
+    """
+
+    index: int = _cell(PUBS, "pub")
+    kind: str = _cell(PUBS, "kind")
+    shape: tuple[int, ...] = _cell(PUBS, "shape_json")
+    circuit: str = _cell(LOGICAL_CIRCUITS, "name")
+    circuit_sha256: str = _cell(LOGICAL_CIRCUITS, "sha256")
+    num_qubits: int = _cell(LOGICAL_CIRCUITS, "num_qubits")
+    depth: int = _cell(LOGICAL_CIRCUITS, "depth")
+    size: int = _cell(LOGICAL_CIRCUITS, "size")
+    isa_depth: int = _cell(ISA_CIRCUITS, "depth")
+    isa_size: int = _cell(ISA_CIRCUITS, "size")
+    parameter_names: tuple[str, ...] = _cell(PUBS, "parameter_names_json")
+    group: str = _cell(PUBS, "result_group")
+    metadata_json: str = _cell(PUBS, "result_metadata_json")
+
+
+@dataclass(frozen=True)
+class PubIdentity:
+    """One PUB by its digests. PUBs with an equal `question` ask for the same distribution.
+
+    Attributes:
+        logical: Identity of the circuit as generated, see `qexp.archive.circuit_digest`.
+        isa: Identity of the circuit as transpiled.
+        parameters: Digest of names, shape and values of the parameters.
+        observables: Observables as generated, as JSON; `""` for a sampler.
+        result: Digest of its result, `""` without one.
+    """
+
+    kind: str
+    logical: str
+    isa: str
+    parameters: str
+    observables: str
+    shots: int | None
+    precision: float | None
+    result: str
+
+    @property
+    def question(self) -> tuple[str, str, str, str]:
+        """Kind, circuit as generated, parameters and observables."""
+        return self.kind, self.logical, self.parameters, self.observables
+
+
+class PubTable:
+    """The PUBs of one workload without their circuits, read as `PubSummary`."""
+
+    def __init__(self, file: ArchiveFile, workload: str) -> None:
+        self._file = file
+        self._workload = workload
+        self._observables: tuple[str, NDArray[Any]] = ("", np.array("", dtype=object))
+
+    def __len__(self) -> int:
+        return self._file.count(f"{PUBS.at(self._workload)}/pub")
+
+    def __iter__(self) -> Iterator[PubSummary]:
+        return (self[index] for index in range(len(self)))
+
+    @cached_property
+    def _cells(self) -> dict[str, list[Any]]:
+        return {
+            each.name: _column(self._file, self._workload, *each.metadata["column"])
+            for each in fields(PubSummary)
+        }
+
+    def __getitem__(self, index: int) -> PubSummary:
+        with self._file.reading():
+            cells = {name: column[index] for name, column in self._cells.items()}
+            for name in ("shape", "parameter_names"):
+                cells[name] = tuple(json.loads(cells[name]))
+            return PubSummary(**cells)
+
+    def parameter_values(self, index: int) -> NDArray[Any]:
+        """Return the parameter values of a PUB, float64, shape (*shape of the PUB, parameters)."""
+        with self._file.reading():
+            summary = self[index]
+            values = read_parameter_values(self._file, self._workload, index)
+            if values is None:
+                return np.empty((*summary.shape, len(summary.parameter_names)))
+            # Sweeps and observables are broadcast along their last axes.
+            return np.broadcast_to(values, (*summary.shape, values.shape[-1]))
+
+    def observables(self, index: int) -> NDArray[Any]:
+        """Return the observable at every point of a PUB as text, `""` for a Sampler.
+
+        A single Pauli string with coefficient 1 is the text itself; anything else is a JSON object,
+        Pauli string -> coefficient. Qubit 0 is the rightmost letter.
+        """
+        with self._file.reading():
+            text = self._file.column(f"{PUBS.at(self._workload)}/observables_json")[index]
+            if text != self._observables[0]:
+                # Only the last one is kept: consecutive PUBs often share their observables.
+                self._observables = text, np.array(_as_texts(json.loads(text)), dtype=object)
+            return np.broadcast_to(self._observables[1], self[index].shape)
+
+
+def _as_texts(nested: Any) -> Any:
+    """Convert nested lists of `{Pauli string: coefficient}` to nested lists of texts."""
+    if isinstance(nested, list):
+        return [_as_texts(item) for item in nested]
+    (first, *others) = nested.items() if nested else [("", 0.0)]
+    return first[0] if first[1] == 1 and not others else dumps(nested)
+
+
+def pub_identities(path: str | Path) -> dict[str, tuple[PubIdentity, ...]]:
+    """Return the identities of all PUBs: workload -> by index. No circuit is decoded.
+
+    Args:
+        path: The file `run.h5`, or the run's folder.
+
+    Raises:
+        ArchiveError: There is no such file, or it cannot be read.
+    """
+    with ArchiveFile(locate(Path(path))) as file:
+        return {name: _identities(file, name) for name in file.groups("pubs")}
+
+
+def _identities(file: ArchiveFile, workload: str) -> tuple[PubIdentity, ...]:
+    def given(name: str) -> list[Any]:
+        return [PUBS.columns[name].value(cell) for cell in _column(file, workload, PUBS, name)]
+
+    with file.reading():
+        columns = (
+            _column(file, workload, PUBS, "kind"),
+            _column(file, workload, LOGICAL_CIRCUITS, "sha256"),
+            _column(file, workload, ISA_CIRCUITS, "sha256"),
+            _parameter_digests(file, workload),
+            _column(file, workload, PUBS, "observables_json"),
+            given("shots"),
+            given("precision"),
+            _column(file, workload, PUBS, "result_sha256"),
+        )
+        return tuple(starmap(PubIdentity, zip(*columns, strict=True)))
+
+
+def _column(file: ArchiveFile, workload: str, table: Table, name: str) -> list[Any]:
+    return file.column(f"{table.at(workload)}/{name}").tolist()
+
+
+def _parameter_digests(file: ArchiveFile, workload: str) -> list[str]:
+    table = PUBS.at(workload)
+    names, shapes = (file.texts(f"{table}/parameter_{name}_json") for name in ("names", "shape"))
+    digests = [
+        hashlib.sha256(f"{name}\n{shape}\n".encode())
+        for name, shape in zip(names, shapes, strict=True)
+    ]
+    for group in file.groups(f"parameters/{workload}"):
+        path = PARAMETERS.at(workload, group)
+        values, pubs = (file.column(f"{path}/{name}") for name in ("values", "pub"))
+        for pub, row in zip(pubs.tolist(), values, strict=True):
+            digests[pub].update(np.ascontiguousarray(row, "<f8").tobytes())
+    return [digest.hexdigest() for digest in digests]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
-from qexp.archive.archive_file import ArchiveFile, locate
+from qexp.archive.archive_file import ArchiveFile, LazySequence, Results, locate
+from qexp.archive.header import load_config, read_metadata, total
 from qexp.archive.jobs import (
     BatchRecord,
     JobRecord,
@@ -19,12 +21,9 @@ from qexp.archive.jobs import (
     read_partition,
     why_missing,
 )
-from qexp.archive.pub_table import PubTable
-from qexp.archive.pubs import read_circuit, read_pub
+from qexp.archive.pubs import PubTable, read_circuit, read_pub
 from qexp.archive.results import ResultReader, counts_in
 from qexp.archive.schema import ENVIRONMENT, PARTITIONS, PUBS, SNAPSHOTS
-from qexp.archive.sequences import LazySequence, Results
-from qexp.archive.summary import load_config, read_metadata, total
 from qexp.core.model import Partition, RunStatus, SourceFile
 from qexp.errors import ArchiveError
 
@@ -122,6 +121,14 @@ class Archive:
     def __repr__(self) -> str:
         state = f"{self.run_id!r} {self.status}" if self._file.is_open else "closed"
         return f"<Archive {state}: {self.path}>"
+
+    def _repr_html_(self) -> str | None:
+        from qexp.archive.notebook import describe_html
+
+        # None: the notebook shows the `repr`.
+        with suppress(ArchiveError):
+            return describe_html(self, self._file) if self._file.is_open else None
+        return None
 
     def close(self) -> None:
         """Close the file; harmless when closed already."""

@@ -34,7 +34,7 @@ INDEX: Final = Table(
 """Table of a job's part that becomes columns of `/pubs/W`."""
 BIT_ORDER: Final = "big-endian: classical bit 0 is the least significant bit of the last byte"
 _STORED: Final = {"b": "|i1", "f2": "<f4"}
-"""Wider types for those that netCDF lacks; reading narrows them again."""
+"""Types stored in place of those that netCDF lacks; reading converts them back."""
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _RESERVED: Final = re.compile(r"pub|sha256|shot|part|(field|sweep)_\d+|.*_(byte|shot|axis_\d+)")
 _MAX_FIELD_NAME: Final = 40
@@ -122,9 +122,9 @@ class Signature:
         return cls(plain["result_class"], tuple(plain["shape"]), fields)
 
     def group(self) -> str:
-        """Name the group, with `-` between fields, bits of each, and the shape of one PUB.
+        """Name the group by fields, bits of each, and the shape of one PUB, joined by `-`.
 
-        Equal names mean equal signatures: a hash stands for what the short form does not say.
+        Equal names mean equal signatures: a hash is added where the short form is ambiguous.
         """
         bits = [f for f in self.fields if f.kind == "bits"]
         names = [
@@ -176,10 +176,10 @@ def result_tables(
     tables = {INDEX.at(workload): INDEX.rows(index)}
     for signature, members in sorted(groups.items(), key=lambda item: item[0].group()):
         rows = [{"pub": first + k, "sha256": index[k]["sha256"]} for k in members]
-        columns = dict(RESULTS.rows(rows).columns)
-        columns |= _data_columns(signature, [results[k] for k in members], redact)
-        path = RESULTS.at(workload, signature.group())
-        tables[path] = TableData(columns, {"signature_json": dumps(signature)})
+        data = _data_columns(signature, [results[k] for k in members], redact)
+        tables[RESULTS.at(workload, signature.group())] = TableData(
+            {**RESULTS.rows(rows).columns, **data}, {"signature_json": dumps(signature)}
+        )
     return tables
 
 
@@ -196,13 +196,12 @@ def _data_columns(
             continue
         if 0 in each.shape:
             continue
-        attrs: dict[str, Any]
+        attrs: dict[str, Any] = {"field": each.name, "numpy_dtype": each.dtype}
         if each.kind == "bits":
             array = np.stack([value.array for value in values])
             attrs = {"num_bits": each.num_bits, "register": each.name, "bit_order": BIT_ORDER}
         else:
             array = _to_stored(np.stack([np.asarray(value) for value in values]))
-            attrs = {"field": each.name, "numpy_dtype": each.dtype}
         dims = (RESULTS.dim, *_dims(each, len(signature.shape), array.shape[1:], sizes))
         columns[each.variable] = ColumnData(array, dims, attrs)
     return columns
@@ -244,25 +243,28 @@ class ResultReader:
 
     def __init__(self, file: ArchiveFile) -> None:
         self._file = file
-        self._signatures: dict[str, Signature] = {}
-        self._datasets: dict[tuple[str, str], Any] = {}
+        self._groups: dict[str, tuple[Signature, list[Any]]] = {}
 
     def values(self, workload: str, group: str, row: int) -> dict[str, Any]:
         """Return the fields of one PUB by name, given the group of its result and the row."""
+        signature, datasets = self._group(workload, group)
+        return {
+            each.name: each.value(None if dataset is None else dataset[row])
+            for each, dataset in zip(signature.fields, datasets, strict=True)
+        }
+
+    def _group(self, workload: str, group: str) -> tuple[Signature, list[Any]]:
+        """Return the signature of a group and the dataset of each field, opened once."""
         path = RESULTS.at(workload, group)
-        if path not in self._signatures:
+        if path not in self._groups:
             opened = self._file.group(path)
-            self._signatures[path] = Signature.from_json(opened.attrs["signature_json"])
-            for each in self._signatures[path].fields:
-                if each.kind == "json":
-                    self._datasets[path, each.variable] = opened[each.variable].asstr()
-                elif each.variable in opened:
-                    self._datasets[path, each.variable] = opened[each.variable]
-        found = {}
-        for each in self._signatures[path].fields:
-            dataset = self._datasets.get((path, each.variable))
-            found[each.name] = each.value(None if dataset is None else dataset[row])
-        return found
+            signature = Signature.from_json(opened.attrs["signature_json"])
+            datasets = [
+                opened[each.variable].asstr() if each.kind == "json" else opened.get(each.variable)
+                for each in signature.fields
+            ]
+            self._groups[path] = signature, datasets
+        return self._groups[path]
 
     def result(self, workload: str, index: int) -> PubResult:
         """Return Qiskit's own result of a PUB that has one.
@@ -282,22 +284,17 @@ class ResultReader:
                 "restore it from a copy"
             )
         metadata = json.loads(self._file.cell(f"{table}/result_metadata_json", index))
-        signature = self._signatures[RESULTS.at(workload, group)]
+        signature, _ = self._group(workload, group)
         data = DataBin(shape=signature.shape, **values)
         is_sampled = signature.result_class == "SamplerPubResult"
         return (SamplerPubResult if is_sampled else PubResult)(data, metadata)
 
 
 def counts_in(result: PubResult, register: str | None, where: str) -> dict[str, int]:
-    """Return the counts of one register, or of all of them joined.
-
-    Args:
-        result: The result of a PUB.
-        register: Name of a classical register, or None.
-        where: Whose result it is, for the error.
+    """Return the counts of one register of a PUB's result; None: of all of them joined.
 
     Raises:
-        ArchiveError: There is no such register.
+        ArchiveError: There is no such register; `where` says whose result it is.
     """
     registers = [name for name, value in result.data.items() if hasattr(value, "get_counts")]
     if not registers or register not in (None, *registers):
@@ -311,10 +308,9 @@ def counts_in(result: PubResult, register: str | None, where: str) -> dict[str, 
 
 
 def counts_of(bits: BitArray) -> dict[str, int]:
-    """Return `bits.get_counts()` in a tenth of its time: with a text per outcome, not per shot.
+    """Return `bits.get_counts()` in a tenth of its time: one text per outcome, not per shot.
 
-    Args:
-        bits: Of any shape; the shots of all its points are counted together.
+    The shots of all points are counted together.
     """
     num_bytes = bits.array.shape[-1]
     if not num_bytes:

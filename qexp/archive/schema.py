@@ -1,8 +1,8 @@
 """The format of `run.h5`: every group, column and attribute, declared once.
 
 The writer, the reader, the check for completeness and `docs/archive-format.md` follow it. To extend
-the format, declare a table or a column with `since`, raise the minor version of `SCHEMA`, and give
-the column its values where the rows of its table are made.
+the format, declare a table or a column with `since`, raise the minor version of `SCHEMA`, and set
+the value of the column where the rows of its table are made.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ SCHEMA: Final = "1.2"
 ARCHIVE_NAME: Final = "run.h5"
 JOURNAL_NAME: Final = "journal.jsonl"
 PARTS_NAME: Final = "parts"
+REPORT_NAME: Final = "report.html"
 
 ROOT: Final = Table(
     "",
@@ -123,7 +124,9 @@ PARTITIONS: Final = Table(
     int64("predicted_executions", "circuit executions"),
     int64("payload_bytes", "size of the encoded PUBs, measured", "byte"),
     float64("predicted_qpu_s", "QPU time, with the overhead of a job", "s"),
-    text("closed_by", "what ended the partition: a limit's name, `shots`, `precision`, `end`"),
+    text(
+        "closed_by", "reason for ending the partition: name of a limit, `shots`, `precision`, `end`"
+    ),
     is_required=True,
 )
 
@@ -145,7 +148,7 @@ JOBS: Final = Table(
     text("error", "reason of the failure, or empty", absent=""),
     text("failure", "kind of the failure, or empty", absent="", since=1),
     text("closed_by", "as in `/partitions`"),
-    text("created running finished", "when it was, empty where not reported"),
+    text("created running finished", "times of these states, empty where not reported"),
     text("options_json", "options of the primitive as finalised"),
     text("metrics_json", "`job.metrics()`"),
     text("info_json", "anything else that the engine kept: tags, primitive id, logs"),
@@ -159,7 +162,7 @@ SPANS: Final = Table(
     "span",
     int32("job", "row in `/jobs`", base="jobs#job"),
     int64("pub", "index of the PUB within the job: add the job's `first`"),
-    text("start stop", "time in which (part of) the PUB was executed"),
+    text("start stop", "start and end of the execution of (part of) the PUB"),
     int64("size", "number of executions"),
 )
 

@@ -11,16 +11,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
     import h5py
     from numpy.typing import NDArray
-
-    Values: TypeAlias = NDArray[Any] | list[str] | h5py.Dataset
 
 NAN: Final = math.nan
 T = TypeVar("T")
@@ -31,34 +29,27 @@ class ColumnData:
     """Values of one column.
 
     Attributes:
-        values: An array, a list of texts, or an open dataset of a part.
+        values: An array (of objects for texts), or an open dataset of a part.
         dims: Names of the dimensions; parts are concatenated along the first. Empty for a scalar.
         attrs: Attributes of the dataset: texts and numbers.
         base: `"PATH#DIMENSION"` where the values are indices along that dimension of the same part,
             so that merging adds the length of the parts before it.
     """
 
-    values: Values
+    values: NDArray[Any] | h5py.Dataset
     dims: tuple[str, ...]
     attrs: Mapping[str, Any] = field(default_factory=dict)
     base: str = ""
 
-    @cached_property
+    @property
     def is_text(self) -> bool:
         """True for variable-length UTF-8 texts."""
-        return isinstance(self.values, list) or self.values.dtype.kind == "O"
-
-    @cached_property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the values."""
-        if isinstance(self.values, list):
-            return (len(self.values),) if self.dims else ()
-        return tuple(self.values.shape)
+        return self.values.dtype.kind == "O"
 
     def texts(self) -> list[str]:
         """Return the values of a column of texts."""
         values: Any = self.values
-        return values if isinstance(values, list) else list(values.asstr()[:])
+        return list(values.asstr()[:] if hasattr(values, "asstr") else values)
 
 
 @dataclass(frozen=True)
@@ -76,14 +67,14 @@ class Column:
     Attributes:
         dtype: `"str"` (variable-length UTF-8), `"char"` (one long text as UTF-8 bytes, which HDF5
             can compress), or a NumPy type such as `"<i4"`.
-        names: The name, or several separated by spaces. JSON has a name in `_json`.
+        names: The name, or several separated by spaces. Names of JSON columns end in `_json`.
         doc: Its content in a few words, for `docs/archive-format.md`.
         unit: Its unit, or `""`.
-        dim: Its only dimension, where that is not the one of the table. In a table of rows each has
-            some of its elements, which the columns `NAME_start` and `NAME_size` say.
+        dim: Its only dimension, where that is not the one of the table. In a table of rows, the
+            columns `NAME_start` and `NAME_size` give the elements of each row.
         last_dim: Last dimension of a column of arrays; those between belong to a sweep.
         absent: The stored value that stands for None; None where there always is a value.
-        base: See `ColumnData`; without PATH it is that of the table.
+        base: See `ColumnData`; without PATH, the path of the table.
         since: Minor version of the schema that added it.
         is_optional: True where a sealed run may lack it although the table has rows.
     """
@@ -107,23 +98,25 @@ class Column:
             dim: Dimension of the table, `""` for scalars.
             path: Path of the table.
         """
-        dims = tuple(name for name in (self.dim or dim,) if name)
+        dims = (self.dim or dim,) if self.dim or dim else ()
         if self.dtype == "char" or isinstance(values, bytes):
-            return bytes_data(values, dims[0], self.dtype)
+            raw = values.encode("utf-8", "backslashreplace") if isinstance(values, str) else values
+            if self.dtype == "char":
+                return ColumnData(np.frombuffer(raw, "S1"), dims, {"_Encoding": "utf-8"})
+            return ColumnData(np.frombuffer(raw, self.dtype), dims)
+        if isinstance(values, str):
+            return ColumnData(np.array(clean_text(values), object), dims)
+        stored: list[Any] = [self.absent if value is None else value for value in values]
         if self.dtype == "str":
-            texts = [values] if isinstance(values, str) else values
-            return ColumnData([clean_text(self._stored(text)) for text in texts], dims)
-        array = np.asarray([self._stored(value) for value in values], self.dtype)
+            return ColumnData(np.array([clean_text(text) for text in stored], object), dims)
+        array = np.asarray(stored, self.dtype)
         if self.last_dim:
             dims = (*dims, *(f"sweep_{axis}" for axis in range(array.ndim - 2)), self.last_dim)
         base = path + self.base if self.base.startswith("#") else self.base
         return ColumnData(array, dims, {"units": self.unit} if self.unit else {}, base)
 
-    def _stored(self, value: Any) -> Any:
-        return self.absent if value is None else value
-
     def value(self, cell: Any) -> Any:
-        """Convert a stored cell to a Python value, None where it stands for that."""
+        """Convert a stored cell to a Python value, `absent` to None."""
         plain = cell.item() if isinstance(cell, np.generic) else cell
         is_nan = plain != plain  # noqa: PLR0124
         return None if plain == self.absent or (is_nan and self.absent is not None) else plain
@@ -174,36 +167,28 @@ class Table:
     def data(
         self, values: Mapping[str, Any], attrs: Mapping[str, Any] | None = None, path: str = ""
     ) -> TableData:
-        """Convert values to the stored form; columns that are not given are left out.
+        """Convert values, by column, to the stored form; other columns are left out.
 
-        Args:
-            values: Column name -> values, see `Column.data`.
-            attrs: Attributes of the group.
-            path: Path of the group, where that is not the declared one.
+        `path` is that of the group, where it is not the declared one.
         """
         columns = {
             name: column.data(values[name], self.dim, path or self.path)
             for name, column in self.columns.items()
             if name in values
         }
-        return TableData(columns, clean_attributes(attrs or {}))
+        return TableData(columns, attrs or {})
 
     def rows(self, rows: Sequence[Mapping[str, Any]], path: str = "") -> TableData:
         """Convert rows, mappings of column names to values, to the stored form."""
         values: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
         for name in [name for name in values if f"{name}_start" in self.columns]:
             sizes = [len(cell) for cell in values[name]]
-            values[f"{name}_start"] = np.cumsum([0, *sizes[:-1]])
-            values[f"{name}_size"] = sizes
-            values[name] = b"".join(values[name])
+            starts = np.cumsum([0, *sizes[:-1]])
+            values |= {f"{name}_start": starts, f"{name}_size": sizes, name: b"".join(values[name])}
         return self.data(values, path=path)
 
     def values(self, cells: Mapping[str, Any]) -> dict[str, Any]:
-        """Convert the cells of a row to Python values.
-
-        Returns:
-            Name -> value, None where there is none. JSON is parsed; its name loses `_json`.
-        """
+        """Convert the cells of a row to Python values; JSON is parsed, its name loses `_json`."""
         return {
             name.removesuffix("_json"): json.loads(cell)
             if name.endswith("_json")
@@ -231,16 +216,3 @@ def clean_text(value: str) -> str:
     """Return a text that HDF5 can hold: no NUL, no lone surrogates."""
     value = value.replace("\x00", "\\x00")
     return value.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def clean_attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return attributes with texts that HDF5 can hold."""
-    return {k: clean_text(v) if isinstance(v, str) else v for k, v in attrs.items()}
-
-
-def bytes_data(value: str | bytes, dim: str, dtype: str = "char") -> ColumnData:
-    """Return bytes as a column; a text as a character array, as netCDF knows it."""
-    raw = value if isinstance(value, bytes) else value.encode("utf-8", "backslashreplace")
-    if dtype == "char":
-        return ColumnData(np.frombuffer(raw, "S1"), (dim,), {"_Encoding": "utf-8"})
-    return ColumnData(np.frombuffer(raw, dtype), (dim,))

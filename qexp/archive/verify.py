@@ -1,22 +1,52 @@
-"""Check an archive: is it what was sealed, and if not, what in it is damaged."""
+"""Check an archive: is it what was sealed, and if not, what in it is damaged.
+
+HDF5 has checksums of its own for its structure and for whatever is compressed; texts and small
+columns have none. Of these, the ones are reported that are no valid text or JSON, or contradict
+their digest or another column.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from qexp.archive.archive_file import ArchiveFile, locate
-from qexp.archive.damage import damages
-from qexp.archive.digests import FILE_SHA256, data_digest, has_file_digest, pub_digest
+from qexp.archive.circuit_digest import circuit_sha256
+from qexp.archive.digests import (
+    FILE_SHA256,
+    data_digest,
+    is_as_sealed,
+    is_intact,
+    lacks_digest,
+    pub_digest,
+)
 from qexp.archive.isolated import IsolatedReader
+from qexp.archive.parts import COPY_BYTES
+from qexp.archive.pubs import read_circuit
 from qexp.archive.results import ResultReader, Signature
-from qexp.archive.schema import ISA_CIRCUITS, LOGICAL_CIRCUITS, PUBS, RESULTS, ROOT, TABLES
+from qexp.archive.schema import (
+    ISA_CIRCUITS,
+    LOGICAL_CIRCUITS,
+    PUBS,
+    RESULTS,
+    ROOT,
+    SNAPSHOTS,
+    TABLES,
+)
 from qexp.archive.tables import Table
+from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
-from qexp.text import error_reason, one_line
+from qexp.text import error_reason, format_ranges, one_line
+
+if TYPE_CHECKING:
+    import h5py
 
 PROBLEMS: Final = f"{__name__}:problems"
 """The function that an `IsolatedReader` for `verify` calls."""
@@ -24,14 +54,17 @@ _RESULT: Final = "result"
 _OTHER: Final = "other"
 _TIMEOUT_S: Final = 60.0
 _BYTES_PER_S: Final = 5e6
+_DEPTH: Final = 6
+"""Groups in groups: an archive has four. A damaged link may lead back."""
+_ALL: Final = 2**31
 
 
 def verify(path: str | Path, reader: IsolatedReader | None = None) -> list[str]:
     """Check an archive: the digest of the file, of every PUB and of all data, and the schema.
 
-    Reads the whole file, one PUB at a time. Archives of schema 1.0 state no digest of the file,
-    so that only their results are checked. Of a file that is not what was sealed, everything is
-    read, to name what is damaged.
+    Reads the whole file, one PUB at a time. Archives of schema 1.0 have no digest of the file, so
+    only their results are checked. A file that is not what was sealed is read in full, to name what
+    is damaged.
 
     Args:
         path: The file `run.h5`, or the run's folder.
@@ -48,53 +81,19 @@ def verify(path: str | Path, reader: IsolatedReader | None = None) -> list[str]:
     if is_sealed:
         return [line for _, line in problems(str(located), is_damaged=False)]
     timeout_s = _TIMEOUT_S + located.stat().st_size / _BYTES_PER_S
-    found: list[tuple[str, str]] = []
+    noticed: list[tuple[str, str]] = []
     with IsolatedReader(PROBLEMS) as own:
         try:
-            found.extend((reader or own).read(str(located), timeout_s))
-            has_results = not any(kind == _RESULT for kind, _ in found)
+            noticed.extend((reader or own).read(str(located), timeout_s))
         except ArchiveError as error:
-            found.append((_RESULT, f"not everything in it could be checked: {error}"))
-            has_results = False
-    lines = [line for _, line in found]
+            noticed.append((_RESULT, f"not everything in it could be checked: {error}"))
+    lines = [line for _, line in noticed]
     if is_sealed is None:
         return lines
     whole = f"{located} is not what was sealed: restore it from a copy"
-    return [f"{whole}; its results are intact" if has_results else whole, *lines]
-
-
-def is_as_sealed(path: Path) -> bool | None:
-    """Return True where a file has the digest that it states, None where it states none.
-
-    Raises:
-        ArchiveError: It is no HDF5 file, or too damaged to be opened.
-    """
-    import h5py
-
-    # No attribute or text is read: only these are not protected by a checksum of HDF5's own, and
-    # HDF5 hangs on some that are damaged.
-    try:
-        with h5py.File(path, "r") as file:
-            return has_file_digest(path, file) if FILE_SHA256 in file else None
-    except Exception as error:
-        is_hdf5 = h5py.is_hdf5(path)
-        reason = error_reason(error) if is_hdf5 else "no HDF5 file, or its beginning is damaged"
-        raise ArchiveError(f"{path} cannot be opened ({reason}): restore it from a copy") from error
-
-
-def is_intact(path: Path) -> bool | None:
-    """Return True where a file is what was sealed.
-
-    None only for schema 1.0, whose results have digests, which are compared as they are read.
-
-    Raises:
-        ArchiveError: It is no archive, or too damaged to be opened.
-    """
-    is_sealed = is_as_sealed(path)
-    if is_sealed is not None:
-        return is_sealed
-    with ArchiveFile(path) as file:
-        return False if lacks_digest(file) else None
+    if not any(kind == _RESULT for kind, _ in noticed):
+        whole += "; its results are intact"
+    return [whole, *lines]
 
 
 def require_intact(given: str | Path) -> Path:
@@ -115,16 +114,6 @@ def require_intact(given: str | Path) -> Path:
     return path
 
 
-def lacks_digest(file: ArchiveFile) -> bool:
-    """Return True for a file without its own SHA-256, where its schema requires that."""
-    return FILE_SHA256 not in file.group("/") and _minor(file) >= ROOT.columns[FILE_SHA256].since
-
-
-def _minor(file: ArchiveFile) -> int:
-    minor = str(file.attribute("/", "qexp_schema")).partition(".")[2]
-    return int(minor) if minor.isdecimal() else 0
-
-
 def problems(path: str, *, is_damaged: bool = True) -> Iterator[tuple[str, str]]:
     """Yield the problems of a file: their kind (a result, or anything else), and one line.
 
@@ -138,13 +127,12 @@ def problems(path: str, *, is_damaged: bool = True) -> Iterator[tuple[str, str]]
         yield _RESULT, str(error)
         return
     with file:
-        clauses = damages(file) if is_damaged else iter(())
-        looks = (
+        clauses = damages(file) if is_damaged else ()
+        for kind, lines in (
             (_RESULT, result_problems(file)),
             (_OTHER, (f"in {path}: {clause}" for clause in clauses)),
-            (_OTHER, _schema_problems(file)),
-        )
-        for kind, lines in looks:
+            (_OTHER, schema_problems(file)),
+        ):
             try:
                 for line in lines:
                     yield kind, one_line(line)
@@ -172,19 +160,19 @@ def result_problems(file: ArchiveFile) -> Iterator[str]:
         yield f"the data digest of {file.path} is not that of its results"
 
 
-def _schema_problems(file: ArchiveFile) -> Iterator[str]:
-    if lacks_digest(file):
-        yield f"{file.path} does not state its SHA-256 ({FILE_SHA256}): restore it from a copy"
-    for clause in schema_problems(file, _minor(file)):
-        yield f"{file.path} lacks what its schema requires: {clause}"
-
-
-def schema_problems(file: ArchiveFile, minor: int) -> Iterator[str]:
-    """Yield what the schema requires and a file lacks, one clause each.
+def schema_problems(file: ArchiveFile) -> Iterator[str]:
+    """Yield what the schema of a file requires and it lacks, one line each.
 
     A column without any element is not there, and neither is a table without any row.
     """
-    root = file.group("/")
+    if lacks_digest(file):
+        yield f"{file.path} does not state its SHA-256 ({FILE_SHA256}): restore it from a copy"
+    for clause in _missing(file):
+        yield f"{file.path} lacks what its schema requires: {clause}"
+
+
+def _missing(file: ArchiveFile) -> Iterator[str]:
+    root, minor = file.group("/"), file.minor
     for table in TABLES:
         for path in _paths(file, table):
             if path in root:
@@ -204,13 +192,14 @@ def _paths(file: ArchiveFile, table: Table) -> list[str]:
     """Return the paths of the groups that are, or should be, tables of this declaration."""
     paths = [""]
     for part in table.path.split("/"):
-        found = []
-        for path in paths:
+        paths = [
+            f"{path}/{name}".removeprefix("/")
+            for path in paths
             # Every workload has circuits.
-            among = "pubs" if path == "circuits" else path
-            names = file.groups(among) if part == "*" else [part]
-            found += [f"{path}/{name}".removeprefix("/") for name in names]
-        paths = found
+            for name in (
+                file.groups("pubs" if path == "circuits" else path) if part == "*" else [part]
+            )
+        ]
     return [path or "/" for path in paths]
 
 
@@ -239,3 +228,124 @@ def _table_problems(file: ArchiveFile, table: Table, path: str, minor: int) -> I
     for name, length in lengths.items():
         if length != usual:
             yield f"{path}/{name} has {length} rows, the table has {usual}"
+
+
+def damages(file: ArchiveFile) -> Iterator[str]:
+    """Yield what cannot be read or does not fit together, one clause each, results aside."""
+    has_damage = False
+    for clause in _group_damages(file.group("/"), "", 0):
+        has_damage = True
+        yield clause
+    for look in (_journal, _calibrations, _circuits, _jobs):
+        try:
+            yield from look(file)
+        except Exception as error:
+            # Usually already reported.
+            if not has_damage:
+                yield f"{look.__name__.strip('_')} cannot be compared ({error_reason(error)})"
+
+
+def _group_damages(group: h5py.Group, path: str, depth: int) -> Iterator[str]:
+    """Visit every group and dataset, skipping those that cannot be opened."""
+    if reason := _failure(list, group):
+        yield f"group {path or '/'} cannot be listed ({reason})"
+        return
+    if reason := _failure(list, group.attrs.values()):
+        yield f"attributes of {path or '/'} cannot be read ({reason})"
+    for name in group if depth < _DEPTH else ():
+        below = f"{path}/{name}".removeprefix("/")
+        if reason := _failure(group.__getitem__, name):
+            yield f"{below} cannot be opened ({reason})"
+        elif hasattr(group[name], "keys"):
+            yield from _group_damages(group[name], below, depth + 1)
+        elif not below.startswith("results/"):
+            # Results are compared with their digests.
+            yield from _dataset_damages(group, name, below)
+
+
+def _dataset_damages(table: h5py.Group, name: str, path: str) -> Iterator[str]:
+    dataset = table[name]
+    if reason := _failure(_read, dataset, path.endswith("_json")):
+        yield f"{path} is damaged ({reason})"
+        starts, sizes = f"{name}_start", f"{name}_size"
+        if starts in table and sizes in table:
+            stops = (table[starts][:] + table[sizes][:]).tolist()
+            slices = map(slice, table[starts][:].tolist(), stops)
+            lost = [k for k, piece in enumerate(slices) if _failure(dataset.__getitem__, piece)]
+            if lost:
+                where = table.name.removeprefix("/")
+                yield f"circuits {format_ranges(lost, most=_ALL)} of {where} cannot be read"
+
+
+def _failure(function: Callable[..., object], *arguments: object) -> str:
+    """Return the reason for which a call fails, `""` where it does not."""
+    try:
+        function(*arguments)
+    except Exception as error:
+        return error_reason(error)
+    return ""
+
+
+def _read(dataset: h5py.Dataset, is_json: bool) -> None:
+    """Read a dataset in bounded memory; raise whatever HDF5, UTF-8 or JSON has against it."""
+    if dataset.dtype.kind == "O":
+        values = dataset.asstr()[()]
+        for text in [values] if isinstance(values, str) else values:
+            if is_json and text:
+                json.loads(text)
+    elif is_json:
+        json.loads(dataset[:].tobytes().decode("utf-8"))
+    elif dataset.ndim != 1:
+        dataset[()]
+    else:
+        step = max(1, COPY_BYTES // max(1, dataset.dtype.itemsize))
+        for start in range(0, dataset.shape[0], step):
+            dataset[start : start + step]
+
+
+def _journal(file: ArchiveFile) -> Iterator[str]:
+    lines = file.column("journal/text").tobytes().split(b"\n") if file.count("journal/text") else []
+    for number, line in enumerate(lines, start=1):
+        body, separator, crc32 = line.rpartition(b',"crc32":"')
+        if separator and f"{zlib.crc32(body):08x}".encode() != crc32[:8]:
+            yield f"line {number} of journal/text does not have its checksum"
+
+
+def _calibrations(file: ArchiveFile) -> Iterator[str]:
+    for name in file.groups(SNAPSHOTS):
+        path = f"{SNAPSHOTS}/{name}"
+        text = dumps(file.document(f"{path}/properties_json"), sort_keys=True)
+        sha256 = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+        if sha256 != file.attribute(path, "sha256"):
+            yield f"calibration {path} does not have its digest"
+
+
+def _circuits(file: ArchiveFile) -> Iterator[str]:
+    """Yield circuits without their digest, where HDF5 has no checksum of their bytes."""
+    if f"qiskit=={version('qiskit')}" not in file.texts("environment/distributions"):
+        # Another version may read a circuit as another one.
+        return
+    for workload in file.groups("pubs"):
+        for table in (LOGICAL_CIRCUITS, ISA_CIRCUITS):
+            path = table.at(workload)
+            if not file.count(f"{path}/qpy") or file.group(f"{path}/qpy").chunks is not None:
+                continue
+            for row, sha256 in enumerate(file.texts(f"{path}/sha256")):
+                try:
+                    circuit = read_circuit(file, workload, table is ISA_CIRCUITS, row)
+                    has_digest = circuit_sha256(circuit) == sha256
+                except Exception:
+                    has_digest = False
+                if not has_digest:
+                    yield f"circuit {row} of {path} does not have its digest"
+
+
+def _jobs(file: ArchiveFile) -> Iterator[str]:
+    """Yield rows of `/jobs` that contradict the partition that they ran."""
+    if not file.count("jobs/partition"):
+        return
+    partitions = file.column("jobs/partition")
+    for name in ("first", "stop", "predicted_executions", "payload_bytes", "predicted_qpu_s"):
+        planned, ran = file.column(f"partitions/{name}"), file.column(f"jobs/{name}")
+        for row in np.flatnonzero(planned[partitions] != ran).tolist():
+            yield f"row {row} of jobs/{name} is not that of partitions/{name}"

@@ -34,16 +34,14 @@ _SEEDS: Final = 2**63
 
 
 class RunStore(StoredParts):
-    """The archive of one run, written into its folder, and what was written of it so far.
+    """The archive of one run: its parts are written and read here, and sealed into `run.h5`.
 
-    Every method that writes returns once what it wrote is durable on disk. Writing again replaces.
+    Every method that writes returns once its data are durable on disk, and raises `ArchiveError`
+    where the folder cannot be written. Writing the same part again replaces it.
 
     Args:
         run_dir: Folder of the run; it and `parts/` in it are created by the first write.
-        redact: Applied to every text that is written here; rows of PUBs bring theirs.
-
-    Raises:
-        ArchiveError: The folder cannot be written; so does every method that writes.
+        redact: Applied to every text that is written here; rows of PUBs are redacted already.
     """
 
     def __init__(self, run_dir: Path, redact: Callable[[str], str] = str) -> None:
@@ -52,11 +50,7 @@ class RunStore(StoredParts):
         self._newest_snapshot: tuple[Mapping[str, Any], tuple[str, TableData]] | None = None
 
     def write_header(self, header: RunHeader) -> None:
-        """Write what is known of the run before its first job.
-
-        Raises:
-            ArchiveError: The seed cannot be stored; nothing has run yet.
-        """
+        """Write what is known before the first job; refuse a seed that cannot be stored."""
         if not 0 <= header.seed < _SEEDS:
             raise ArchiveError(
                 f"seed={header.seed} cannot be stored: choose one from 0 to 2**63 - 1"
@@ -72,37 +66,19 @@ class RunStore(StoredParts):
         batch_id: str,
         follows: str | None,
     ) -> None:
-        """Write what is known of a batch.
+        """Write `batch.details()` after opening and at the end; None keeps an earlier value.
 
-        Args:
-            number: Number of the batch in the run, from 0.
-            opened: `batch.details()` after opening; None keeps what was written before.
-            final: `batch.details()` at the end; None keeps what was written before.
-            batch_id: Id of the batch.
-            follows: Id of the batch before it, or None.
+        Batches are numbered from 0; `follows` is the id of the batch before, or None.
         """
-        path, known = self.batch_path(number), {}
-        if path.exists():
-            # Details are for the record: a damaged one must not stop a run.
-            with suppress(ArchiveError):
-                known = read_json(path)
-        batch = {
-            "id": batch_id,
-            "follows": follows,
-            "opened": known.get("opened") if opened is None else opened,
-            "final": known.get("final") if final is None else final,
-        }
-        self._write_json(path, batch)
+        path, old = self.path("batch", number), {}
+        # Details are for the record: a missing or damaged file must not stop a run.
+        with suppress(ArchiveError):
+            old = read_json(path)
+        new = {"id": batch_id, "follows": follows, "opened": opened, "final": final}
+        self._write_json(path, {k: old.get(k) if v is None else v for k, v in new.items()})
 
     def write_partition(self, partition: Partition, pubs: Sequence[PubRow]) -> str:
-        """Write a partition with its PUBs, logical and ISA.
-
-        Args:
-            partition: The partition.
-            pubs: Its PUBs, in order.
-
-        Returns:
-            SHA-256 of the part's bytes, in hexadecimal; see `check_part`.
+        """Write a partition with its PUBs; return the SHA-256 of the part, see `check_part`.
 
         Raises:
             ArchiveError: The PUBs are not those of the partition, or no group can be named after
@@ -121,7 +97,7 @@ class RunStore(StoredParts):
         path, index = schema.PUBS.at(workload), {"partition": partition.index}
         tables = schema.as_tables({**pub.cells, path: {**pub.cells[path], **index}} for pub in pubs)
         tables[schema.PARTITIONS.path] = partition_table(partition)
-        return self._write(self.partition_path(partition.index), tables)
+        return self._write(self.path("partition", partition.index), tables)
 
     def discard_plan(self) -> None:
         """Remove the parts of a plan that was never committed; the header stays.
@@ -129,7 +105,7 @@ class RunStore(StoredParts):
         Raises:
             ArchiveError: A job's outcome is among them, so that the plan was; nothing is removed.
         """
-        if self.job_paths():
+        if self.numbered("job"):
             raise ArchiveError(f"{self._parts} holds outcomes of jobs: their plan is not discarded")
         if not self._parts.is_dir():
             return
@@ -139,13 +115,12 @@ class RunStore(StoredParts):
         sync(self._parts)
 
     def write_job(self, outcome: JobOutcome) -> None:
-        """Write an attempt to run a partition that came to its end, with its result.
+        """Write a finished attempt to run a partition, with its result.
 
         Raises:
-            ArchiveError: Its partition was not written or is damaged, or it has more results than
-                PUBs.
+            ArchiveError: Its partition is missing or damaged, or has fewer PUBs than results.
         """
-        planned = first_row(self.partition_path(outcome.partition), schema.PARTITIONS.path)
+        planned = first_row(self.path("partition", outcome.partition), schema.PARTITIONS.path)
         num_pubs = int(planned["stop"] - planned["first"])
         results = [] if outcome.result is None else list(outcome.result)
         if len(results) > num_pubs:
@@ -158,11 +133,10 @@ class RunStore(StoredParts):
         sha256 = ""
         if outcome.backend_properties:
             path, snapshot = self._snapshot(outcome.backend_properties)
-            tables[path] = snapshot
-            sha256 = snapshot.attrs["sha256"]
+            tables[path], sha256 = snapshot, snapshot.attrs["sha256"]
         tables[schema.JOBS.path] = job_table(outcome, planned, sha256, self._redact)
         tables[schema.SPANS.path] = span_table(outcome)
-        self._write(self.job_path(outcome.partition, outcome.attempt), tables)
+        self._write(self.path("job", outcome.partition, outcome.attempt), tables)
 
     def _snapshot(self, properties: Mapping[str, Any]) -> tuple[str, TableData]:
         """Return a calibration as `snapshot_table`, made once where outcomes share the object."""
@@ -177,12 +151,8 @@ class RunStore(StoredParts):
         after a crash within it: with parts, `run.h5` is replaced; without, it is left alone.
 
         Args:
-            status: How the run ended.
-            keep_parts: True where the run may go on, so that the parts stay; otherwise they are
-                deleted, last of all.
-
-        Returns:
-            Path of the archive.
+            status: The outcome of the run.
+            keep_parts: True where the run may be resumed; otherwise the parts are deleted at last.
 
         Raises:
             ArchiveError: There is no header, or a part is damaged; the parts are kept.
@@ -208,7 +178,7 @@ class RunStore(StoredParts):
             shutil.rmtree(sealed, ignore_errors=True)
 
     def _journal(self) -> str:
-        """Return the complete lines of the run's journal; what is no UTF-8 is escaped."""
+        """Return the complete lines of the run's journal; bytes that are not UTF-8 are escaped."""
         path = self._run_dir / schema.JOURNAL_NAME
         if not path.exists():
             return ""
@@ -223,9 +193,10 @@ class RunStore(StoredParts):
     def _write(self, path: Path, tables: Mapping[str, TableData]) -> str:
         import h5py
 
-        # Built in memory: where HDF5 itself meets a full disk, it ends the process later on.
+        # Built in memory: where HDF5 itself meets a full disk, it ends the process later on. The
+        # whole path, because HDF5 refuses a name that another run in this process has in memory.
         with h5py.File(
-            path.name, "w", driver="core", backing_store=False, block_size=2**20
+            str(path), "w", driver="core", backing_store=False, block_size=2**20
         ) as file:
             write_tables(file, tables)
             file.flush()

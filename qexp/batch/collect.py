@@ -1,12 +1,10 @@
-"""Watch the jobs that are out, in however many batches, and keep each outcome as it comes."""
+"""Watch the jobs that are out, in any number of batches, and store each outcome as it comes."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from qexp.batch.pacing import Patience
 from qexp.core.model import FINAL_STATES, FailureKind, FoundJob, JobOutcome, JobState
@@ -19,8 +17,6 @@ _log = logging.getLogger(__name__)
 
 _LONGEST_WAIT_S = 60.0
 _REFETCH_SLICE_S = 5.0
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -35,11 +31,7 @@ class _Out:
 
 @dataclass
 class Collector:
-    """The jobs that are out.
-
-    Args:
-        experiment: The experiment.
-    """
+    """The jobs of an experiment that are out."""
 
     experiment: Experiment
     _out: dict[str, _Out] = field(default_factory=dict)
@@ -57,7 +49,7 @@ class Collector:
         return len(self._out)
 
     def watch(self, batch: Batch, attempt: Attempt) -> None:
-        """Look after the job of an attempt from now on."""
+        """Collect the job of an attempt once it has ended."""
         assert attempt.job is not None
         self._out[attempt.job] = _Out(batch, attempt)
 
@@ -77,7 +69,7 @@ class Collector:
             raise self._errors[0]
 
     def step(self, timeout_s: float = _LONGEST_WAIT_S) -> None:
-        """Ask once how the jobs are, collect what is final, else wait for at most `timeout_s`.
+        """Ask for the states once; collect jobs that are final, else wait at most `timeout_s`.
 
         Raises:
             Stopped, UnfinishedError, EngineError, ArchiveError: As `collect_all`.
@@ -103,7 +95,7 @@ class Collector:
             batch.wait(timeout_s, experiment.interrupts.is_set)
 
     def collect_final(self) -> None:
-        """Collect what is final now, even though the experiment was asked to stop.
+        """Collect the jobs that are final now, even though the experiment was asked to stop.
 
         Raises:
             EngineError, ArchiveError: As `collect_all`.
@@ -126,25 +118,15 @@ class Collector:
     def _states(self) -> dict[str, JobState]:
         states: dict[str, JobState] = {}
         for batch in self._batches():
-            states.update(self._ask(batch.states))
+            patience = Patience(self.experiment)
+            states.update(patience.ask(batch.states, meanwhile=self.check_deadline))
             if isinstance(batch, RemoteBatch):
                 for stray in batch.strays():
                     self._drop_stray(batch, stray)
         return states
 
-    def _ask(self, question: Callable[[], T]) -> T:
-        """Ask the service until it answers, or for as long as an outage may last."""
-        patience = Patience(self.experiment)
-        while True:
-            try:
-                return question()
-            except EngineError as error:
-                _log.warning("%s", error)
-                self.experiment.pause(patience.failed(error))
-                self.check_deadline()
-
     def _drop_stray(self, batch: RemoteBatch, stray: FoundJob) -> None:
-        """A job of ours that we did not submit: the client sent one twice, or it is listed late."""
+        """Drop a job of ours with an unknown id: sent twice by the client, or listed late."""
         if stray.job_id in self._strays:
             return
         self._strays.add(stray.job_id)
@@ -176,7 +158,7 @@ class Collector:
         self._keep(job_id, outcome)
 
     def _postpone(self, out: _Out, error: Exception) -> bool:
-        """Fetch a job again later, the others first; False if that has gone on for too long."""
+        """Fetch a job again later, the others first; False if it has been for too long."""
         out.patience = out.patience or Patience(self.experiment)
         try:
             out.not_before_s = self.experiment.clock.now_s() + out.patience.failed(error)
@@ -185,7 +167,7 @@ class Collector:
         return True
 
     def _keep(self, job_id: str, outcome: JobOutcome) -> None:
-        """Store an outcome, then say so in the journal."""
+        """Store an outcome, then note it in the journal."""
         experiment, attempt = self.experiment, self._out[job_id].attempt
         outcome = replace(outcome, attempt=attempt.number, batch_id=attempt.batch)
         try:

@@ -1,25 +1,24 @@
 """Run the jobs of an experiment that have no result yet.
 
-The crash protocol, in the order in which it happens:
+The crash protocol, in the order in which it happens. A process that is killed between any two
+steps leaves in the journal, on disk and on the service all that the next one needs for step 1.
 
-1. The remains of earlier processes are sorted: outcomes on disk are noted, jobs on the service are
-   found again by id or tag, attempts that have no job end (`recover`).
-2. A batch is opened; its id is in the journal before its first job.
-3. Each partition that has no result and no job that is out is submitted: its unique tag is in the
-   journal before the job is submitted, the job's id right after (`submit`).
-4. The batch is closed; submitted jobs still run.
-5. Each job that ends is collected: its outcome is on disk before the journal says so (`collect`).
+1. The state that earlier processes left is recovered (`recover`): jobs on the service are found
+   by id or tag and adopted, and attempts that have no job end.
+2. A batch is opened; its id is in the journal before its first job is submitted.
+3. Each partition that has neither a result nor a job that is out is submitted (`submit`): its
+   unique tag is in the journal before the job exists, the job's id right after.
+4. The batch is closed: it takes no more jobs, and those that were submitted still run.
+5. Each job that ends is collected (`collect`): its outcome is on disk before the journal says so.
 6. Partitions that failed and may be tried again go through 2 to 5 once more, in a batch that is
    linked to the one before.
-
-A process that is killed between any two of these steps leaves what the next one needs in 1.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,46 +35,54 @@ from qexp.points import Experiment, Stopped
 _log = logging.getLogger(__name__)
 
 
-def execute(experiment: Experiment, *, stop_after_submit: bool = False) -> None:
-    """Go on until nothing is left that may be submitted or collected.
+def execute(experiment: Experiment) -> None:
+    """Go on until nothing is left that may be submitted or, unless it stops then, collected.
 
     Args:
         experiment: The experiment, planned and with its backend selected.
-        stop_after_submit: Return once everything is submitted.
 
     Raises:
         Stopped: The experiment was asked to stop, and has.
         UnfinishedError: The deadline is reached; jobs are still out.
         EngineError: The service was out of reach for too long, or takes no more jobs.
         ArchiveError: Something cannot be written, or a part is damaged.
+        KeyboardInterrupt: It was asked to stop twice, and did so at once.
     """
     collector, batches = Collector(experiment), _Batches(experiment)
     try:
-        batches.held.extend(reattach(experiment, collector))
+        batches.take_over(reattach(experiment, collector))
         if collector.pending:
             # Jobs that were paid for come before jobs that are to be paid for.
             with _logging_errors("jobs that have ended could not be collected yet"):
                 collector.collect_final()
         while True:
             denied = _submit_wanted(experiment, collector, batches)
-            if not stop_after_submit:
+            if experiment.stop_after != "submit":
                 collector.collect_all()
             if denied is not None:
                 raise denied
             if not _may_go_on(experiment):
                 break
-        if not stop_after_submit:
+        if experiment.stop_after != "submit":
             batches.finish()
     except Stopped:
         _stop(experiment, collector, batches)
         raise
+    except KeyboardInterrupt:
+        if experiment.interrupts.is_set():
+            # The second signal: leave at once.
+            batches.abandon()
+            raise
+        # In a thread, where signals are not noted, it is raised from outside.
+        _stop(experiment, collector, batches)
+        raise Stopped from None
     except Exception:
         batches.abandon()
         raise
 
 
 def _may_go_on(experiment: Experiment) -> bool:
-    """Return whether partitions are still wanted, and another batch is allowed for them."""
+    """Return True if partitions are still to be submitted, and another batch is allowed."""
     policy, ledger = experiment.policy, experiment.ledger
     allowed = 1 + policy.follow_ups + policy.retries
     return bool(ledger.wanted(policy)) and ledger.batches_of_session < allowed
@@ -87,7 +94,7 @@ def _submit_wanted(
     """Submit the wanted partitions in one batch, and close it.
 
     Returns:
-        Why no job is taken any more, or None.
+        The error after which no job is taken any more (quota, authorisation), or None.
     """
     wanted = experiment.ledger.wanted(experiment.policy)
     if not wanted:
@@ -125,42 +132,47 @@ def _stop(experiment: Experiment, collector: Collector, batches: _Batches) -> No
 
 @dataclass
 class _Batches:
-    """The batches that this process holds, and their details when they were opened."""
+    """The batches that this process opened, and those of earlier ones with jobs that are out."""
 
     experiment: Experiment
     held: list[Batch] = field(default_factory=list)
-    opened: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def open(self, collector: Collector) -> Batch:
         """Open the next batch; it is in the journal when this returns."""
         experiment = self.experiment
         earlier = experiment.ledger.batches
         follows = earlier[-1].batch if earlier else None
-        batch = self._open_patiently(collector)
+
+        def open_one() -> Batch:
+            experiment.raise_if_stopped()
+            return experiment.engine.open_batch(
+                experiment.backend, max_time_s=experiment.max_time_s, workers=experiment.workers
+            )
+
+        # A batch that was opened without our knowing it stays empty and costs nothing.
+        batch = Patience(experiment).ask(
+            open_one, (BusyError, UnclearError), meanwhile=collector.check_deadline
+        )
         self.held.append(batch)
         experiment.journal.append(
             BatchOpened(batch.id, secrets.token_hex(8), follows, experiment.max_time_s)
         )
         experiment.observer.batch_opened(batch.id)
+        details = None
         with _logging_errors("the details of the batch are not known"):
-            self.opened[batch.id] = batch.details()
-        self._store(batch, None)
+            details = batch.details()
+        self._store(batch, opened=details)
         return batch
 
-    def _open_patiently(self, collector: Collector) -> Batch:
-        experiment, patience = self.experiment, Patience(self.experiment)
-        while True:
-            experiment.raise_if_stopped()
-            try:
-                return experiment.engine.open_batch(
-                    experiment.backend,
-                    max_time_s=experiment.max_time_s,
-                    workers=experiment.workers,
-                )
-            except (BusyError, UnclearError) as error:
-                # A batch that was opened without our knowing it stays empty and costs nothing.
-                collector.check_deadline()
-                experiment.pause(patience.failed(error))
+    def take_over(self, earlier: Sequence[Batch]) -> None:
+        """Hold the batches of earlier processes with jobs that are out; close them all.
+
+        Those of a process that was killed would wait there for more jobs.
+        """
+        for batch in earlier:
+            self.close(batch)
+        with_jobs = {attempt.batch for attempt in self.experiment.ledger.open()}
+        self.held += [batch for batch in earlier if batch.id in with_jobs]
 
     def close(self, batch: Batch) -> None:
         """Close a batch, and say so in the journal. No job is lost if that fails."""
@@ -180,7 +192,7 @@ class _Batches:
         for batch in self.held:
             self.close(batch)
             with _logging_errors(f"the final details of batch {batch.id} are not known"):
-                self._store(batch, batch.details())
+                self._store(batch, final=batch.details())
 
     def abandon(self) -> None:
         """Close the batches, and stop what would end with this process."""
@@ -188,17 +200,20 @@ class _Batches:
             with _logging_errors(f"batch {batch.id} could not be closed"):
                 batch.abandon()
 
-    def _store(self, batch: Batch, final: Mapping[str, Any] | None) -> None:
-        batches = self.experiment.ledger.batches
-        number = [opened.batch for opened in batches].index(batch.id)
+    def _store(
+        self,
+        batch: Batch,
+        opened: Mapping[str, Any] | None = None,
+        final: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write a batch to the parts of every point; details that are None stay as they were."""
+        number, event = next(
+            (number, event)
+            for number, event in enumerate(self.experiment.ledger.batches)
+            if event.batch == batch.id
+        )
         for point in self.experiment.points:
-            point.store.write_batch(
-                number,
-                self.opened.get(batch.id),
-                final,
-                batch_id=batch.id,
-                follows=batches[number].follows,
-            )
+            point.store.write_batch(number, opened, final, batch_id=batch.id, follows=event.follows)
 
 
 @contextmanager

@@ -1,43 +1,38 @@
-"""The pace of submission, growing delays, and the patience with a service that is out of reach.
-
-Nothing here sleeps; the time is an argument.
-"""
+"""The pace of submission, growing delays, and the patience with a service that is out of reach."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
+from qexp.errors import EngineError, LostJobError
 from qexp.points import Experiment
 
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 _LONGEST_S = 60.0
 _NEGLIGIBLE_S = 0.05
 
 
 @dataclass
 class Backoff:
-    """Growing delays with jitter, so that many clients do not ask again at the same moment.
+    """Growing delays with jitter, so that many clients do not ask again at the same moment."""
 
-    Attributes:
-        jitter: Gives a number in [0, 1).
-        first_s: The first delay is at most this long, each further one twice as long.
-        longest_s: No delay is longer.
-    """
-
-    jitter: Callable[[], float]
-    first_s: float = 1.0
-    longest_s: float = _LONGEST_S
+    jitter: Callable[[], float]  # a number in [0, 1)
     _count: int = 0
 
     def next_s(self) -> float:
-        """Return the seconds to wait now: between half of the current bound and all of it."""
+        """Return the seconds to wait now: between half of the present bound and all of it."""
         # Doubled no further than it matters, or days of trying would overflow.
-        bound = min(self.longest_s, self.first_s * 2.0 ** min(self._count, 30))
+        bound = min(_LONGEST_S, 2.0 ** min(self._count, 30))
         self._count += 1
         return bound * (0.5 + 0.5 * self.jitter())
 
     def reset(self) -> None:
-        """Start again with the first delay."""
+        """Start again with the first delay, of at most a second."""
         self._count = 0
 
 
@@ -81,14 +76,11 @@ class Pace:
         self._not_before_s = now_s + self._interval_s
 
     def refused(self, now_s: float, retry_after_s: float | None = None) -> float:
-        """Note that a job was not taken now.
+        """Note that a job was not taken; return the seconds until the next attempt.
 
         Args:
             now_s: The time.
-            retry_after_s: How long the service said to wait, or None.
-
-        Returns:
-            Seconds until the next attempt.
+            retry_after_s: Seconds that the service said to wait, or None.
         """
         self._refused = True
         delay_s = self._backoff.next_s() if retry_after_s is None else max(0.0, retry_after_s)
@@ -97,16 +89,39 @@ class Pace:
 
 
 class Patience:
-    """The patience with a service that does not answer.
-
-    Args:
-        experiment: The experiment; its policy says how long an outage may last.
-    """
+    """The patience with a service that does not answer, for as long as the policy's `outage_s`."""
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
         self._backoff = Backoff(experiment.clock.jitter)
         self._since_s: float | None = None
+
+    def ask(
+        self,
+        question: Callable[[], T],
+        retry_on: tuple[type[EngineError], ...] = (EngineError,),
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> T:
+        """Return the answer to a question, asked again after each outage.
+
+        Args:
+            question: Asks the service; that it knows no such job is an answer, too.
+            retry_on: Errors after which it is asked again.
+            meanwhile: Called before it is asked again.
+
+        Raises:
+            Stopped: The experiment was asked to stop.
+            EngineError: The last error, if the outage lasts too long.
+        """
+        while True:
+            try:
+                return question()
+            except LostJobError:
+                raise
+            except retry_on as error:
+                _log.warning("%s", error)
+                self._experiment.pause(self.failed(error))
+                meanwhile()
 
     def reset(self) -> None:
         """Note that the service has answered."""
@@ -125,11 +140,7 @@ class Patience:
             raise error
 
     def failed(self, error: Exception) -> float:
-        """Do as `check`, and tell the observer.
-
-        Returns:
-            Seconds after which to ask again.
-        """
+        """Do as `check`, tell the observer, and return the seconds after which to ask again."""
         self.check(error)
         delay_s = self._backoff.next_s()
         self._experiment.observer.service_lost(str(error), delay_s)

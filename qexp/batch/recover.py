@@ -5,22 +5,15 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from qexp.batch.collect import Collector, drop_duplicate
 from qexp.batch.pacing import Patience
-from qexp.batch.requests import make_request, run_tag
-from qexp.batch.submit import look_up
+from qexp.batch.submit import look_up, make_request, run_tag
 from qexp.core.model import JOB_TAG, FoundJob
 from qexp.core.protocols import Batch, RemoteBatch, RemoteEngine
 from qexp.errors import EngineError, LostJobError
-from qexp.journal.ledger import (
-    Attempt,
-    BatchClosed,
-    Collected,
-    NotSubmitted,
-    Submitted,
-    Submitting,
-)
+from qexp.journal.ledger import Attempt, Collected, NotSubmitted, Submitted, Submitting
 from qexp.points import Experiment
 
 _log = logging.getLogger(__name__)
@@ -28,11 +21,11 @@ _log = logging.getLogger(__name__)
 _TAG = re.compile(rf"{JOB_TAG}(\d+)\.(\d+):[0-9a-f]+")
 
 
-def note_what_is_on_disk(experiment: Experiment) -> None:
+def note_stored_outcomes(experiment: Experiment) -> None:
     """Bring the journal into line with the outcomes that are on disk, before `reattach`.
 
-    A process may have been killed between storing an outcome and saying so; and an outcome that
-    the journal knows may have been damaged since: its job is open again then.
+    A process may have been killed after it stored an outcome and before it noted that. An outcome
+    that the journal has may have been damaged since; its job is then to be collected again.
     """
     journal = experiment.journal
     stored = {
@@ -58,11 +51,11 @@ def reattach(experiment: Experiment, collector: Collector) -> list[Batch]:
     """Let every attempt that was left open be collected, or end it.
 
     Args:
-        experiment: The experiment, its journal as earlier processes left it.
-        collector: Gets the jobs that are found.
+        experiment: The experiment; its journal is as earlier processes left it.
+        collector: Receives the jobs that are found.
 
     Returns:
-        The earlier batches that hold such jobs.
+        The batches that earlier processes opened.
 
     Raises:
         Stopped: The experiment was asked to stop.
@@ -80,41 +73,39 @@ def reattach(experiment: Experiment, collector: Collector) -> list[Batch]:
         for opened in ledger.batches
     }
     last = batches[ledger.batches[-1].batch]
-    found = _by_tag(look_up(experiment, last, run_tag(experiment.id), Patience(experiment)))
-    _refuse_other_account(experiment, batches, found)
-    _begin_forgotten(experiment, found)
-    _reopen_listed_late(experiment, found)
+    by_tag = _jobs_by_tag(look_up(experiment, last, run_tag(experiment.id), Patience(experiment)))
+    _refuse_other_account(experiment, batches, by_tag)
+    _begin_forgotten(experiment, by_tag)
+    _reopen_listed_late(experiment, by_tag)
     for attempt in ledger.open():
-        _adopt(experiment, batches[attempt.batch], attempt, found.get(attempt.tag, []), collector)
+        _adopt(experiment, batches[attempt.batch], attempt, by_tag.get(attempt.tag, []), collector)
     for attempt in ledger.all_attempts():
-        for job in found.get(attempt.tag, ()):
+        for job in by_tag.get(attempt.tag, ()):
             drop_duplicate(experiment, batches[attempt.batch], attempt, job)
-    _close_left_open(experiment, batches)
-    held = {attempt.batch for attempt in ledger.open()}
-    return [batch for batch_id, batch in batches.items() if batch_id in held]
+    return list(batches.values())
 
 
-def _by_tag(found: Sequence[FoundJob]) -> dict[str, list[FoundJob]]:
-    jobs: dict[str, list[FoundJob]] = {}
-    for job in found:
-        for tag in job.tags:
-            if _TAG.fullmatch(tag):
-                jobs.setdefault(tag, []).append(job)
-    return jobs
+def _jobs_by_tag(jobs: Sequence[FoundJob]) -> dict[str, list[FoundJob]]:
+    """Return the jobs that have the tag of an attempt, by that tag."""
+    by_tag: dict[str, list[FoundJob]] = {}
+    for job in jobs:
+        for tag in filter(_TAG.fullmatch, job.tags):
+            by_tag.setdefault(tag, []).append(job)
+    return by_tag
 
 
 def _refuse_other_account(
     experiment: Experiment,
     batches: Mapping[str, RemoteBatch],
-    found: Mapping[str, Sequence[FoundJob]],
+    by_tag: Mapping[str, Sequence[FoundJob]],
 ) -> None:
-    """An account that knows nothing of the run must not be taken for one that lost its jobs.
+    """Refuse to go on with another account, which would look as if all jobs were lost.
 
     Raises:
-        EngineError: It knows neither a job nor the batch of one that is out.
+        EngineError: The account has neither a job of the run nor the batch of one that is out.
     """
     out = [attempt for attempt in experiment.ledger.open() if attempt.job is not None]
-    if not out or found:
+    if not out or by_tag:
         return
     try:
         batches[out[-1].batch].details()
@@ -125,10 +116,10 @@ def _refuse_other_account(
         ) from None
 
 
-def _begin_forgotten(experiment: Experiment, found: Mapping[str, Sequence[FoundJob]]) -> None:
-    """Begin the attempts of our jobs that the journal lacks, because its last lines were lost."""
+def _begin_forgotten(experiment: Experiment, by_tag: Mapping[str, Sequence[FoundJob]]) -> None:
+    """Begin the attempts of jobs that the journal lacks because its last lines were lost."""
     ledger = experiment.ledger
-    for tag in found:
+    for tag in by_tag:
         match = _TAG.fullmatch(tag)
         assert match is not None
         partition, number = int(match[1]), int(match[2])
@@ -139,11 +130,11 @@ def _begin_forgotten(experiment: Experiment, found: Mapping[str, Sequence[FoundJ
             experiment.journal.append(Submitting(partition, number, batch_id, tag))
 
 
-def _reopen_listed_late(experiment: Experiment, found: Mapping[str, Sequence[FoundJob]]) -> None:
+def _reopen_listed_late(experiment: Experiment, by_tag: Mapping[str, Sequence[FoundJob]]) -> None:
     """Reopen the attempts that were given up before their job was listed."""
     ledger = experiment.ledger
     for attempt in ledger.all_attempts():
-        jobs = found.get(attempt.tag, ())
+        jobs = by_tag.get(attempt.tag, ())
         was_given_up = attempt.is_over and attempt.job is None and attempt.state is None
         if jobs and was_given_up and ledger.job_of(attempt.partition) is None:
             _note_adopted(experiment, attempt, jobs[0])
@@ -153,28 +144,23 @@ def _adopt(
     experiment: Experiment,
     batch: RemoteBatch,
     attempt: Attempt,
-    found: Sequence[FoundJob],
+    jobs: Sequence[FoundJob],
     collector: Collector,
 ) -> None:
     """Adopt the job of an open attempt, or end the attempt if there is none."""
     if attempt.job is None:
-        jobs = found or look_up(experiment, batch, attempt.tag, Patience(experiment))
+        jobs = jobs or look_up(experiment, batch, attempt.tag, Patience(experiment))
         if not jobs:
             _end(experiment, attempt, "the service has no job with its tag")
             return
         _note_adopted(experiment, attempt, jobs[0])
     assert attempt.job is not None
     request = make_request(experiment, attempt.partition, attempt.number)
-    patience = Patience(experiment)
-    while True:
-        try:
-            batch.adopt(attempt.job, request)
-            break
-        except LostJobError as error:
-            _end(experiment, attempt, str(error))
-            return
-        except EngineError as error:
-            experiment.pause(patience.failed(error))
+    try:
+        Patience(experiment).ask(partial(batch.adopt, attempt.job, request))
+    except LostJobError as error:
+        _end(experiment, attempt, str(error))
+        return
     collector.watch(batch, attempt)
     experiment.observer.job_adopted(attempt.partition, attempt.job)
 
@@ -183,19 +169,6 @@ def _note_adopted(experiment: Experiment, attempt: Attempt, job: FoundJob) -> No
     experiment.journal.append(
         Submitted(attempt.partition, attempt.number, attempt.batch, job.job_id, adopted=True)
     )
-
-
-def _close_left_open(experiment: Experiment, batches: Mapping[str, RemoteBatch]) -> None:
-    """Close the batches of a process that was killed; they would wait there for more jobs."""
-    for batch_id, batch in batches.items():
-        if batch_id in experiment.ledger.closed:
-            continue
-        try:
-            batch.close()
-        except EngineError as error:
-            _log.warning("%s", error)
-            continue
-        experiment.journal.append(BatchClosed(batch_id))
 
 
 def _end(experiment: Experiment, attempt: Attempt, reason: str) -> None:

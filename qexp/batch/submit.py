@@ -1,33 +1,38 @@
-"""Submit partitions to an open batch: each exactly once, whatever the service answers."""
+"""Submit partitions to an open batch, each exactly once, even if the service's reply is lost."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
+from qexp.archive.parts import StoredParts
 from qexp.batch.collect import Collector, drop_duplicate
 from qexp.batch.pacing import Backoff, Pace, Patience
-from qexp.batch.requests import make_request
-from qexp.core.model import FailureKind, FoundJob, JobOutcome, JobRequest
+from qexp.core.model import JOB_TAG, FailureKind, FoundJob, JobOutcome, JobRequest, Partition
 from qexp.core.protocols import Batch, RemoteBatch
+from qexp.core.seeds import as_int, child, stream
 from qexp.errors import BatchOverError, BusyError, EngineError, RefusedError, UnclearError
 from qexp.journal.ledger import NotSubmitted, Submitted, Submitting
 from qexp.points import Experiment
 
+if TYPE_CHECKING:
+    from qexp.core.model import Pub
+
 _log = logging.getLogger(__name__)
 
 _LONGEST_PAUSE_S = 5.0
-_LOOK_UPS = 2
+
+_MAX_TAG_LENGTH = 86
+"""Characters of a tag (the service's published schema)."""
+
+_DIGEST_LENGTH = 16
 
 
 class Submitter:
-    """Submits to one batch.
-
-    Args:
-        experiment: The experiment.
-        batch: An open batch.
-        collector: Looks after the jobs; it frees the slots that submission waits for.
-    """
+    """Submits to one open batch; while it waits, the collector collects jobs that have ended."""
 
     def __init__(self, experiment: Experiment, batch: Batch, collector: Collector) -> None:
         self._experiment = experiment
@@ -38,10 +43,10 @@ class Submitter:
         self._is_unclear = False
 
     def submit_all(self, partitions: Sequence[int]) -> EngineError | None:
-        """Submit partitions in this order. What the batch takes no more is left for the next.
+        """Submit partitions in this order; once the batch takes no more, leave the others.
 
         Returns:
-            Why no job is taken any more (quota, authorisation), or None.
+            The error after which no job is taken any more (quota, authorisation), or None.
 
         Raises:
             Stopped: The experiment was asked to stop.
@@ -68,7 +73,7 @@ class Submitter:
         return None
 
     def _submit(self, request: JobRequest) -> None:
-        """Submit one job; the journal says so before and after."""
+        """Submit one job; it is in the journal before and after."""
         experiment, batch, index = self._experiment, self._batch, request.partition.index
         experiment.journal.append(Submitting(index, request.attempt, batch.id, request.tag))
         self._is_unclear = False
@@ -130,7 +135,7 @@ class Submitter:
         self._wait_s(delay_s, for_slot=error.needs_slot)
 
     def _wait_s(self, seconds: float, *, for_slot: bool = False) -> None:
-        """Wait, and meanwhile collect what ends; `for_slot`: at most until a job has ended."""
+        """Wait, and collect jobs that end meanwhile; `for_slot`: at most until one has ended."""
         now_s = self._experiment.clock.now_s
         until_s = now_s() + seconds
         before = self._collector.pending
@@ -146,7 +151,7 @@ class Submitter:
     def _give_up(
         self, request: JobRequest, error: Exception, failure: FailureKind, code: int | None = None
     ) -> None:
-        """Say in the archive and in the journal that this attempt has no job."""
+        """Record in the archive and in the journal that this attempt has no job."""
         index, reason = request.partition.index, f"not submitted: {error}"
         self._experiment.point_of(index).store.write_job(
             JobOutcome(
@@ -168,20 +173,61 @@ class Submitter:
 def look_up(
     experiment: Experiment, batch: RemoteBatch, tag: str, patience: Patience
 ) -> Sequence[FoundJob]:
-    """Return the jobs with a tag. Asks twice, because a new job may take a moment to be listed.
+    """Return the jobs with a tag; ask twice, because a new job may take a moment to be listed.
 
     Raises:
         Stopped: The experiment was asked to stop.
         EngineError: The service was out of reach for too long.
     """
-    asked = 0
-    while True:
-        try:
-            found = batch.find(tag)
-        except EngineError as error:
-            experiment.pause(patience.failed(error))
-            continue
-        asked += 1
-        if found or asked >= _LOOK_UPS:
-            return found
+    found = patience.ask(lambda: batch.find(tag))
+    if not found:
         experiment.pause(experiment.clock.settle_s)
+        found = patience.ask(lambda: batch.find(tag))
+    return found
+
+
+def make_request(experiment: Experiment, index: int, attempt: int) -> JobRequest:
+    """Return the request of an attempt to run a partition.
+
+    Args:
+        experiment: The experiment; its plan is committed, and a batch was opened.
+        index: Index of the partition.
+        attempt: Number of the attempt, from 1.
+    """
+    planned = experiment.ledger.plan
+    assert planned is not None
+    sha256 = planned.parts[index]
+    partition, point = experiment.plan.partitions[index], experiment.point_of(index)
+    sequence = stream(point.spec.seed, partition.workload, "simulate")
+    # The digest of the experiment's token and of the partition's content: neither another
+    # experiment of the same name nor a partition with other circuits has the same tag.
+    digest = hashlib.sha256(f"{experiment.ledger.token}:{sha256}".encode("ascii")).hexdigest()
+    tag = f"{JOB_TAG}{index}.{attempt}:{digest[:_DIGEST_LENGTH]}"
+    return JobRequest(
+        partition=partition,
+        primitive=point.spec.primitive_of(partition.workload),
+        load_pubs=partial(_load_pubs, StoredParts(point.folder), partition, sha256),
+        tags=("qexp", run_tag(experiment.id), tag),
+        # Counted from the workload's first PUB, so that another workload shifts nothing; the
+        # same for all attempts, so that a second one gives the same data.
+        seed=as_int(child(sequence, partition.first)),
+        attempt=attempt,
+        tag=tag,
+    )
+
+
+def run_tag(experiment_id: str) -> str:
+    """Return the tag of every job of an experiment."""
+    return f"qexp-run:{experiment_id}"[:_MAX_TAG_LENGTH]
+
+
+def _load_pubs(parts: StoredParts, partition: Partition, sha256: str) -> list[Pub]:
+    """Load the ISA PUBs of a partition, unless its part has changed since it was planned.
+
+    A circuit that was not planned must never be paid for.
+
+    Raises:
+        ArchiveError: The part has another digest, or is missing or damaged.
+    """
+    parts.check_part(partition.index, sha256)
+    return parts.load_isa_pubs(partition)

@@ -41,8 +41,9 @@ def run(given: argparse.Namespace) -> int:
     from qexp.analysis.evaluate import evaluate
     from qexp.archive.read import open_archive
     from qexp.archive.verify import require_intact
-    from qexp.config.runs import log_into
+    from qexp.config.cleanup import LOG_NAME
     from qexp.core.jsonable import to_jsonable
+    from qexp.runlog import logging_into
     from qexp.text import short_path
 
     codes, results = [0], []
@@ -53,19 +54,20 @@ def run(given: argparse.Namespace) -> int:
                 f"{archive.path} is {archive.status}: it has no results, so that there is nothing "
                 f"to analyse"
             )
-        log = log_into(archive.path.parent)
-        for spec in specs:
-            try:
-                result = evaluate(spec, archive)
-            except QexpError as error:
-                # One line, which stops no other analysis.
-                codes.append(report_error(error, log)[0])
-                continue
-            results.append(result)
-            if not given.json:
-                print_line(f"{result.name}: {result.summary}")
-                if result.path is not None:
-                    print_line(f"  {short_path(result.path.resolve())}")
+        log = archive.path.parent / LOG_NAME
+        with logging_into(log, "the analyses ended with an error"):
+            for spec in specs:
+                try:
+                    result = evaluate(spec, archive)
+                except QexpError as error:
+                    # One line, which stops no other analysis.
+                    codes.append(report_error(error, log)[0])
+                    continue
+                results.append(result)
+                if not given.json:
+                    print_line(f"{result.name}: {result.summary}")
+                    if result.path is not None:
+                        print_line(f"  {short_path(result.path.resolve())}")
     if given.json:
         print_json([to_jsonable(result) for result in results])
     return max(codes)

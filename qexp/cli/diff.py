@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from qexp.cli.output import print_json
 from qexp.cli.verbs import add_alpha, add_json
 
 _EPILOG = """
@@ -21,7 +22,7 @@ examples:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    from qexp.compare.printer import TOP
+    from qexp.compare.model import TOP
 
     parser.epilog = _EPILOG
     parser.add_argument("a", metavar="A", help="folder of a run, or its run.h5")
@@ -44,15 +45,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Compare the runs, print the result; return the exit code."""
-    from qexp.compare.printer import Printer, as_json
+    from qexp.compare.printer import Printer
     from qexp.compare.runs import compare_runs
 
-    found = compare_runs(given.a, given.b, alpha=given.alpha)
+    result = compare_runs(given.a, given.b, alpha=given.alpha)
     if given.json:
-        sys.stdout.write(f"{as_json(found)}\n")
+        print_json(result.to_json())
     else:
-        Printer(sys.stdout, given.top).comparison(found)
-    return int(given.exit_code and found.differs)
+        Printer(sys.stdout, given.top).comparison(result)
+    return int(given.exit_code and result.differs)
 
 
 def _rows(text: str) -> int:

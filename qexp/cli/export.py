@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from qexp.cli.output import print_line
+from qexp.errors import ConfigError
 from qexp.export.formats import FORMATS, export
-from qexp.redact import redact
-from qexp.text import printable
+from qexp.text import one_line
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +43,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Export the run, and print what was written."""
-    from qexp.export.metadata import read_metadata
-
     exported = export(
         given.run,
         given.to,
@@ -50,7 +50,37 @@ def run(given: argparse.Namespace) -> int:
         metadata=read_metadata(given.metadata, given.set),
         force=given.force,
     )
-    # Names of workloads and the status may come from a stranger.
-    lines = (redact(printable(str(line))) for line in (exported.path, *exported.notes))
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    for line in (exported.path, *exported.notes):
+        print_line(line)
     return 0
+
+
+def read_metadata(file: Path | None, settings: Sequence[str]) -> dict[str, Any]:
+    """Read keys of the config's `metadata` from a YAML file; settings `key=value` replace them."""
+    given: dict[str, Any] = {}
+    if file is not None:
+        where = f"--metadata {file}"
+        try:
+            loaded = _parse_yaml(file.read_text(encoding="utf-8"), where)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8"
+            raise ConfigError(f"{where}: cannot be read: {reason}") from None
+        if not isinstance(loaded, dict):
+            raise ConfigError(f"{where}: it must be a mapping of keys, as in conf/")
+        nested = loaded.get("metadata")
+        given |= nested if isinstance(nested, dict) and len(loaded) == 1 else loaded
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {setting}: write KEY=VALUE, such as license=CC-BY-4.0")
+        given[key.removeprefix("metadata.")] = _parse_yaml(value, f"--set {key}")
+    return given
+
+
+def _parse_yaml(text: str, where: str) -> Any:
+    import yaml  # type: ignore[import-untyped]
+
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{where}: it is not valid YAML: {one_line(error)[:200]}") from None

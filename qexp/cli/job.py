@@ -156,16 +156,9 @@ def _refuse_ignored_sweep() -> None:
 
 def _is_done(run_dir: Path, named: str, spec: RunSpec) -> bool:
     """Return True, and say so, if nothing is left to do for the run that the config names."""
-    from qexp.config.paths import run_folder
-    from qexp.config.runs import finished_archive, refuse_other_config
+    from qexp.config.runs import check_resumable
 
-    if run_folder(named) != run_dir:
-        raise ConfigError(
-            f"hydra.run.dir: {run_dir} is not the folder of the run that run_dir={named} names; "
-            f"leave hydra.run.dir as it is"
-        )
-    refuse_other_config(run_dir, spec)
-    archive = finished_archive(run_dir)
+    archive = check_resumable(run_dir, named, spec)
     if archive is not None:
         print_line(f"complete, nothing is left to do: {archive}")
     return archive is not None

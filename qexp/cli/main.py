@@ -97,6 +97,7 @@ def _run_verb(name: str, arguments: Sequence[str]) -> int:
         # argparse has printed the help.
         return ExitCode.DONE
     logging.captureWarnings(True)
+    logging.getLogger("qexp").setLevel(logging.INFO)
     code: int = import_module(f"qexp.cli.{name}").run(given)
     return code
 

@@ -49,11 +49,11 @@ def run(given: argparse.Namespace) -> int:
     from qexp.archive.verify import require_intact
     from qexp.compare.printer import Printer
     from qexp.compare.runs import compare_runs
-    from qexp.compare.verdict import reproduction_verdict
     from qexp.reproduction import (
-        Reproduction,
         installed_changes,
         new_folder,
+        reproduction_spec,
+        reproduction_verdict,
         run_again,
         write_requirements,
     )
@@ -64,7 +64,7 @@ def run(given: argparse.Namespace) -> int:
         write_requirements(archive, path)
         sys.stdout.write(f"{path}: install it in a fresh environment: pip install -r {path}\n")
         return 0
-    spec, notes = Reproduction(archive, tuple(given.trust), given.circuits, given.submit).spec()
+    spec, notes = reproduction_spec(archive, given.trust, given.circuits, submit=given.submit)
     folder = new_folder(spec, given.into)
     printer = Printer(sys.stdout)
     printer.installed(installed_changes(archive))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,8 +11,6 @@ from typing import Any
 from qexp.cli.output import print_error, print_json, print_line, report_error
 from qexp.cli.verbs import add_json, add_trust
 from qexp.errors import ArchiveError, ConfigError, ExitCode
-
-_log = logging.getLogger("qexp")
 
 _EPILOG = """
 A run that is complete is left as it is. Jobs that are out are found again and collected; only what
@@ -86,28 +83,29 @@ def _outcomes(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 def _resume(path: Path, given: argparse.Namespace) -> dict[str, Any]:
     """Resume one run. Whatever goes wrong is one line and stops no other run."""
+    from qexp.config.cleanup import LOG_NAME
     from qexp.config.paths import run_folder
-    from qexp.config.runs import finished_archive, log_into, recorded_spec
+    from qexp.config.runs import finished_archive, recorded_spec
+    from qexp.runlog import logging_into
 
     log = None
     try:
         folder = run_folder(path)
-        log = log_into(folder)
-        archive = finished_archive(folder)
-        if archive is not None:
-            message = _said(f"complete, nothing is left to do: {archive}", given)
-            return _outcome(path, "complete", archive, message=message)
-        spec = recorded_spec(folder, given.trust)
+        log = folder / LOG_NAME
+        with logging_into(log, "the run was not resumed to its end"):
+            archive = finished_archive(folder)
+            if archive is not None:
+                message = _said(f"complete, nothing is left to do: {archive}", given)
+                return _outcome(path, "complete", archive, message=message)
+            spec = recorded_spec(folder, given.trust)
 
-        from qexp.experiment import resume
-        from qexp.progress import Terminal
+            from qexp.experiment import resume
+            from qexp.progress import Terminal
 
-        with Terminal(spec, folder, is_quiet=given.json) as terminal:
-            report = resume(spec, folder, terminal)
+            with Terminal(spec, folder, is_quiet=given.json) as terminal:
+                report = resume(spec, folder, terminal)
         return _outcome(path, report.status, report.archive)
     except (Exception, SystemExit) as error:
-        if log is not None and not isinstance(error, ConfigError):
-            _log.error("the run was not resumed to its end", exc_info=True)
         code, message = report_error(error, log, str(path))
         return _outcome(path, exit_code=code, message=message)
 

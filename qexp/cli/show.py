@@ -28,7 +28,7 @@ examples:
 #: Number of columns where the output is no terminal.
 _WIDTH: Final = 100
 _TIME_LIMIT_S: Final = 30.0
-#: A disk this slow is still waited for.
+#: Slowest disk for which the time limit is long enough.
 _BYTES_PER_S: Final = 5e6
 
 

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from qexp.listing.summary import (
     MissingPubs,
-    RunSummary,
+    RunDetails,
     Software,
     WorkloadSummary,
     seconds_between,
@@ -36,14 +36,8 @@ Columns: TypeAlias = Mapping[str, Callable[[Any], str]]
 """Header of a column -> function of an item that gives its cell."""
 
 
-def format_page(run: RunSummary, width: int, *, is_terminal: bool = False) -> str:
-    """Format the summary of a run for people.
-
-    Args:
-        run: The summary.
-        width: Number of columns.
-        is_terminal: Use colours and bold text, as far as the terminal has them.
-    """
+def format_page(run: RunDetails, width: int, *, is_terminal: bool = False) -> str:
+    """Format the summary of a run in `width` columns, with colours and bold text on a terminal."""
     text = io.StringIO()
     styled = is_terminal or None
     page = _Page(
@@ -51,7 +45,10 @@ def format_page(run: RunSummary, width: int, *, is_terminal: bool = False) -> st
     )
     page.print_identity(run)
     page.print_missing(run)
-    page.print_table("jobs", _JOB, _jobs(run), len(run.jobs_run), left=3)
+    # Failed ones first where not all are listed.
+    jobs = sorted(run.jobs_run, key=lambda job: job.state == "DONE")[:_MAX_JOBS]
+    jobs.sort(key=lambda job: job.index)
+    page.print_table("jobs", _JOB, jobs, len(run.jobs_run), left=3)
     page.print_table("jobs", _ATTEMPT, run.attempts[:_MAX_JOBS], len(run.attempts), left=0)
     page.print_lines("batch" if len(run.batches) == 1 else "batches", map(_batch, run.batches))
     calibrations = run.calibrations
@@ -70,7 +67,7 @@ class _Page:
         self._out = out
         self._redact = redactor()
 
-    def print_identity(self, run: RunSummary) -> None:
+    def print_identity(self, run: RunDetails) -> None:
         title = self._text(f"{run.experiment or 'a run'}  {run.run_id}  ", "bold")
         title.append(printable(run.status), _STYLES.get(run.status, "bold"))
         self._out.print(title)
@@ -82,20 +79,22 @@ class _Page:
             self._out.print(self._text(warning, "bold red"))
         self.print_facts(_facts(run))
 
-    def print_missing(self, run: RunSummary) -> None:
+    def print_missing(self, run: RunDetails) -> None:
         path = Path(run.path)
         if run.schema is None:
             lines, folder = [run.problem or ""], path
         elif run.missing and run.status != "planned":
             lines = [f"stopped before its end: {run.stopped}"] if run.stopped else []
-            lines += map(_missing, run.missing[:_MAX_MISSING])
+            for one in run.missing[:_MAX_MISSING]:
+                job = f"job {one.job_id}: " if one.job_id else ""
+                lines.append(f"PUBs {_range(one)} of {one.workload}: {job}{one.reason}")
             lines += _more(len(run.missing) - _MAX_MISSING)
             folder = path.parent
         else:
             return
         self.print_lines("missing", lines)
         if run.can_resume:
-            # On one line however long, to be copied.
+            # On one line, however long, so that it can be copied.
             command = f"  to go on: python -m qexp resume {shlex.quote(str(folder))}"
             self._out.print(self._text(command), soft_wrap=True)
 
@@ -143,7 +142,7 @@ class _Page:
         return Text(self._redact(printable(text)), style)
 
 
-def _facts(run: RunSummary) -> Iterator[tuple[str, str]]:
+def _facts(run: RunDetails) -> Iterator[tuple[str, str]]:
     metadata = run.metadata
     yield "title", str(metadata.get("title") or "")
     yield "about", str(metadata.get("description") or "")
@@ -183,23 +182,12 @@ def _workload(workload: WorkloadSummary) -> str:
     return ", ".join(words)
 
 
-def _usage(run: RunSummary) -> str:
+def _usage(run: RunDetails) -> str:
     if run.usage_s is None and run.predicted_qpu_s is None:
         return ""
     charged = "none reported" if run.usage_s is None else format_duration(run.usage_s)
     predicted = run.predicted_qpu_s
     return charged + (f" (predicted {format_duration(predicted)} on a QPU)" if predicted else "")
-
-
-def _missing(missing: MissingPubs) -> str:
-    job = f"job {missing.job_id}: " if missing.job_id else ""
-    return f"PUBs {_range(missing)} of {missing.workload}: {job}{missing.reason}"
-
-
-def _jobs(run: RunSummary) -> list[JobRecord]:
-    """Return the jobs to list, failed ones first where not all are."""
-    listed = sorted(run.jobs_run, key=lambda job: job.state == "DONE")[:_MAX_JOBS]
-    return sorted(listed, key=lambda job: job.index)
 
 
 def _batch(batch: Mapping[str, Any]) -> str:
@@ -233,21 +221,17 @@ def _moment(date: str | None) -> str:
 
 
 def _duration(seconds: float | None) -> str:
-    return _format(seconds, format_duration) if (seconds or 0) >= 0 else ""
+    return "" if seconds is None or not 0 <= seconds < math.inf else format_duration(seconds)
 
 
 def _age(seconds: float | None) -> str:
-    days = (seconds or 0) / 86_400
-    return _format(seconds, lambda s: f"{days:.0f} days" if days >= 2 else f"{s / 3600:.1f} h")
+    is_old = (seconds or 0) >= 2 * 86_400
+    return _scaled(seconds, *((1 / 86_400, "days", ".0f") if is_old else (1 / 3600, "h", ".1f")))
 
 
-def _scaled(value: float | None, factor: float, unit: str) -> str:
-    return _format(value, lambda known: f"{known * factor:.3g} {unit}")
-
-
-def _format(value: float | None, text: Callable[[float], str]) -> str:
+def _scaled(value: float | None, factor: float, unit: str, form: str = ".3g") -> str:
     """Format a finite number; nothing is shown for any other."""
-    return text(value) if value is not None and math.isfinite(value) else ""
+    return f"{value * factor:{form}} {unit}" if value is not None and math.isfinite(value) else ""
 
 
 _JOB: Final[Columns] = {

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qexp.cli.output import print_json, print_line
 from qexp.cli.verbs import add_json
 from qexp.errors import ArchiveError
+
+if TYPE_CHECKING:
+    from qexp.archive.isolated import IsolatedReader
 
 _EPILOG = """
 RUN is the folder of a run, its run.h5, or a folder with runs in it. Checked are the SHA-256 of
@@ -34,13 +40,12 @@ def run(given: argparse.Namespace) -> int:
     """Verify the runs."""
     from qexp.archive.isolated import IsolatedReader
     from qexp.archive.verify import PROBLEMS
-    from qexp.listing.check import check_run, paths_to_check
 
-    paths = [path for name in given.runs for path in paths_to_check(Path(name).expanduser())]
+    paths = [path for name in given.runs for path in _paths(Path(name).expanduser())]
     checked = []
     with IsolatedReader(PROBLEMS) as reader:
         for path in paths:
-            problems = check_run(path, reader)
+            problems = list(_problems(path, reader))
             checked.append({"path": str(path), "is_intact": not problems, "problems": problems})
             if not given.json:
                 print_line(f"{'damaged' if problems else 'intact':<9}{path}")
@@ -53,3 +58,42 @@ def run(given: argparse.Namespace) -> int:
         num_intact = len(checked) - num_damaged
         print_line(f"{len(checked)} runs: {num_intact} intact, {num_damaged} damaged")
     return ArchiveError.exit_code if num_damaged else 0
+
+
+def _paths(path: Path) -> list[Path]:
+    """Return the archives, and the folders of unfinished runs, that an argument names."""
+    from qexp.archive.archive_file import locate
+    from qexp.archive.schema import ARCHIVE_NAME
+    from qexp.listing.find import find_runs
+
+    if not path.is_dir():
+        return [locate(path)]
+    paths = sorted(run.path for run in find_runs(path))
+    if not paths:
+        raise ArchiveError(f"there is no run in {path}; name a run's folder or its {ARCHIVE_NAME}")
+    return paths
+
+
+def _problems(path: Path, reader: IsolatedReader) -> Iterator[str]:
+    """Yield every problem of an archive or an unfinished run, one line each."""
+    from qexp.archive.atomic_files import check_digest
+    from qexp.archive.parts import StoredParts
+    from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME
+    from qexp.archive.verify import verify
+    from qexp.journal.file import read_ledger
+
+    folder = path
+    if not path.is_dir():
+        yield from verify(path, reader)
+        folder = path.parent
+        if path.name != ARCHIVE_NAME or not StoredParts(folder).has_parts:
+            return
+    checks: list[Callable[[], object]] = []
+    if path.is_dir() or (folder / JOURNAL_NAME).exists():
+        checks.append(partial(read_ledger, folder))
+    checks += (partial(check_digest, part) for part in StoredParts(folder).paths())
+    for check in checks:
+        try:
+            check()
+        except ArchiveError as error:
+            yield str(error)

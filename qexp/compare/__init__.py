@@ -1,1 +1,1 @@
-"""Comparison of two runs: what differs between them, and whether their data do."""
+"""Comparison of two runs: their differences, and a statistical test of their data."""

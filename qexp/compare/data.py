@@ -7,21 +7,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qexp.archive.read import Archive
-from qexp.compare.distances import hellinger_distance, total_variation
 from qexp.compare.homogeneity import (
     TestResult,
     aligned_counts,
     expectations,
     expected_total_variation,
+    hellinger_distance,
     jointly,
     sampled,
+    total_variation,
 )
 from qexp.compare.model import DataComparison, PubComparison, Verdict
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from qiskit.primitives import PubResult
 
 _Data = Mapping[str, Any]
@@ -39,12 +40,9 @@ def compare_data(
     Args:
         a: The first run.
         b: The second run.
-        common: PUBs of which both have a result, as `qexp.compare.matching.common_results` returns.
+        common: PUBs of which both have a result.
         num_results: Number of PUBs with a result in A and in B.
         alpha: Level of the verdict, between 0 and 1.
-
-    Raises:
-        ArchiveError: A result cannot be read.
     """
     num_identical = sum(pub.identical for pub in common)
     pubs: list[PubComparison] = []
@@ -55,20 +53,20 @@ def compare_data(
             for pub in common
         ]
     tests = [TestResult(p.chi2, p.dof, p.p_value) for p in pubs if p.p_value is not None]
-    joint = jointly(tests)
-    adjusted = iter(joint.p_adjusted)
+    p_value, p_adjusted = jointly(tests)
+    adjusted = iter(p_adjusted)
     pubs = [p if p.p_value is None else replace(p, p_adjusted=next(adjusted)) for p in pubs]
     verdict: Verdict = "compatible"
     if not pubs:
         verdict = "identical" if common else "untested"
-    elif tests and joint.p_value <= alpha:
+    elif tests and p_value <= alpha:
         verdict = "different"
     elif any(pub.problem and not pub.identical for pub in pubs):
         verdict = "untested"
     return DataComparison(
         verdict=verdict,
         alpha=alpha,
-        p_value=joint.p_value if tests else None,
+        p_value=p_value if tests else None,
         num_common=len(common),
         num_identical=num_identical,
         num_tested=len(tests),
@@ -79,13 +77,7 @@ def compare_data(
 
 
 def compare_pub(pub: PubComparison, a: PubResult, b: PubResult) -> PubComparison:
-    """Compare the results of a PUB.
-
-    Args:
-        pub: The PUB.
-        a: Its result in the first run.
-        b: Its result in the second run.
-    """
+    """Compare the results of a PUB in the first and in the second run."""
     data_a, data_b = dict(a.data.items()), dict(b.data.items())
     if _is_estimated(data_a) and _is_estimated(data_b):
         # Other fields come and go with versions and options; these two are what is tested.
@@ -115,9 +107,7 @@ def _compare_counts(pub: PubComparison, a: _Data, b: _Data) -> PubComparison:
         total_variation=distances[farthest],
         expected_total_variation=expected_total_variation(*counts[farthest]),
         hellinger=max(hellinger_distance(*pair) for pair in counts),
-        chi2=test.chi2,
-        dof=test.dof,
-        p_value=test.p_value,
+        **vars(test),
     )
 
 
@@ -134,9 +124,7 @@ def _compare_expectations(pub: PubComparison, a: _Data, b: _Data) -> PubComparis
         num_points=int(finite.sum()),
         max_difference=float(np.abs(values_a[0, finite] - values_b[0, finite]).max()),
         max_z=max_z,
-        chi2=test.chi2,
-        dof=test.dof,
-        p_value=test.p_value,
+        **vars(test),
     )
 
 
@@ -168,7 +156,7 @@ def _is_bits(value: Any) -> bool:
 
 
 def _shapes(data: _Data) -> dict[str, Any]:
-    """Return what must be equal: bits and shape without shots of a register, shape of an array."""
+    """Return the shapes that must be equal: of a register its bits, and its shape without shots."""
     return {
         name: (value.num_bits, value.array.shape[:-2]) if _is_bits(value) else np.shape(value)
         for name, value in data.items()

@@ -1,4 +1,4 @@
-r"""Tests that two samples are of one distribution, which hold for rare outcomes and many PUBs.
+r"""Tests that two samples are of one distribution, valid for rare outcomes and many PUBs.
 
 *Counts of outcomes*: Pearson's chi-square test of homogeneity (`homogeneity`). Rare outcomes are
 pooled, since the statistic has a chi-square distribution only for cells with about 5 expected
@@ -22,15 +22,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Counts = NDArray[np.int64]
+Counts: TypeAlias = NDArray[np.int64]
 
 #: Smallest expected count of a cell.
 MIN_EXPECTED: Final = 5.0
@@ -44,32 +42,13 @@ _EXACT: Final = 20
 
 @dataclass(frozen=True)
 class TestResult:
-    """Result of one test.
-
-    Attributes:
-        chi2: Statistic; under the null hypothesis it has a chi-square distribution, or is smaller.
-        dof: Its degrees of freedom; 0 where there is nothing to compare.
-        p_value: Probability of a difference like this under the null hypothesis, or more.
-    """
+    """Result of one test."""
 
     __test__ = False
 
-    chi2: float
-    dof: int
-    p_value: float
-
-
-@dataclass(frozen=True)
-class Joint:
-    """Joint result of the tests of many PUBs.
-
-    Attributes:
-        p_value: P-value of the null hypothesis that no PUB differs.
-        p_adjusted: P-value of each PUB, corrected so that it can be compared with the level.
-    """
-
-    p_value: float
-    p_adjusted: tuple[float, ...]
+    chi2: float  # under the null hypothesis it has a chi-square distribution, or is smaller
+    dof: int  # its degrees of freedom; 0 where there is nothing to compare
+    p_value: float  # probability of such a difference, or a larger one, under the null hypothesis
 
 
 def aligned_counts(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[Counts, Counts]:
@@ -94,8 +73,8 @@ def aligned_counts(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[Counts, 
     if num_bytes <= 2:
         labels, size = outcomes.astype(np.int64), 1 << (8 * num_bytes)
     else:
-        found, labels = np.unique(outcomes, return_inverse=True)
-        size = len(found)
+        values, labels = np.unique(outcomes, return_inverse=True)
+        size = len(values)
     of_a, of_b = (
         np.bincount(part, minlength=size) for part in (labels[: len(a)], labels[len(a) :])
     )
@@ -152,10 +131,10 @@ def parities(points: Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]]) -> f
     Returns:
         The p-value; valid for any number of shots, and for correlated bits.
     """
-    found = [_parity_counts(a, b) for a, b in points if len(a) and len(b)]
-    if not found:
+    counts = [_parity_counts(a, b) for a, b in points if len(a) and len(b)]
+    if not counts:
         return 1.0
-    ones_a, ones, n_a, n = (np.concatenate(column) for column in zip(*found, strict=True))
+    ones_a, ones, n_a, n = (np.concatenate(column) for column in zip(*counts, strict=True))
     if not len(ones):
         return 1.0
     # The correction below counts all of them: testing only the most different ones is no bias.
@@ -200,11 +179,10 @@ def sampled(
         bits: Returns the bits of both samples for each point, shape (shots, bits); called only if
             needed.
     """
-    found, pooled = homogeneity(points)
+    test, pooled = homogeneity(points)
     if pooled <= MAX_POOLED:
-        return found
-    p_value = min(1.0, 2 * min(found.p_value, parities(bits())))
-    return TestResult(found.chi2, found.dof, p_value)
+        return test
+    return replace(test, p_value=min(1.0, 2 * min(test.p_value, parities(bits()))))
 
 
 def expectations(
@@ -215,11 +193,7 @@ def expectations(
     Values that are not finite are left out. Where both standard errors are 0, differences as small
     as rounding do not count.
 
-    Args:
-        evs_a: Expectation values of the first run, of any shape; the others have the same.
-        stds_a: Their standard errors.
-        evs_b: Expectation values of the second run.
-        stds_b: Their standard errors.
+    All arrays have one shape, whatever it is.
 
     Returns:
         The result, with 1 degree of freedom; and the largest abs(z).
@@ -239,22 +213,20 @@ def expectations(
     return TestResult(float(chdtri(1, p_value)) if p_value else z * z, 1, p_value), z
 
 
-def jointly(tests: Sequence[TestResult]) -> Joint:
-    """Combine the tests of independent PUBs.
-
-    Args:
-        tests: One for each PUB, including PUBs that do not differ.
+def jointly(tests: Sequence[TestResult]) -> tuple[float, list[float]]:
+    """Combine the tests of independent PUBs, those that do not differ included.
 
     Returns:
-        The joint result, with a p-value of 1 if there are no tests.
+        P-value of the null hypothesis that no PUB differs, 1 if there are no tests; and the p-value
+        of each PUB, corrected so that it can be compared with the level.
     """
     if not tests:
-        return Joint(1.0, ())
+        return 1.0, []
     halves = 1 if len(tests) == 1 else 2
     single = [min(1.0, halves * p) for p in holm([test.p_value for test in tests])]
     dof, chi2 = sum(test.dof for test in tests), math.fsum(test.chi2 for test in tests)
     whole = 1.0 if halves == 1 else min(1.0, halves * _chi2_tail(dof, chi2))
-    return Joint(min(whole, *single) if halves > 1 else single[0], tuple(single))
+    return min(whole, *single), single
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -269,6 +241,25 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = highest
     return adjusted
+
+
+def total_variation(a: NDArray[Any], b: NDArray[Any]) -> float:
+    r"""Return the total variation distance, :math:`\frac12 \sum_x |p_x - q_x|`, between 0 and 1.
+
+    Counts or probabilities have shape (outcomes,); each array is normalised by its sum, above 0.
+    Source: Nielsen and Chuang, Quantum Computation and Quantum Information, eq. 9.1.
+    """
+    return 0.5 * math.fsum(np.abs(a / a.sum() - b / b.sum()).tolist())
+
+
+def hellinger_distance(a: NDArray[Any], b: NDArray[Any]) -> float:
+    r"""Return the Hellinger distance, :math:`\sqrt{1 - \sum_x \sqrt{p_x q_x}}`, between 0 and 1.
+
+    Arguments are those of `total_variation`. Source: as `qiskit.quantum_info.hellinger_distance`.
+    """
+    overlap = math.fsum(np.sqrt(a / a.sum() * (b / b.sum())).tolist())
+    # Rounding may leave the overlap of equal distributions a little above 1.
+    return math.sqrt(max(0.0, 1.0 - overlap))
 
 
 def expected_total_variation(a: Counts, b: Counts) -> float:

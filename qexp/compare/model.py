@@ -1,12 +1,16 @@
-"""Results of the comparison of two runs, as plain frozen values."""
+"""Results of the comparison of two runs, A and B, as plain frozen values."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 ALPHA: Final = 0.01
 """Default level: largest probability of calling the data of two equal runs different."""
+
+TOP: Final = 10
+"""Default for the most rows of the tables of calibrations and PUBs."""
 
 Verdict: TypeAlias = Literal["identical", "compatible", "different", "untested"]
 """Verdict on the data of the PUBs that both runs have: bit-identical; no more different than by
@@ -15,15 +19,7 @@ chance; more different; neither, since there is no PUB, or one that differs and 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two runs, as its archive describes it.
-
-    Attributes:
-        path: Path of its archive.
-        created: Start of the run, ISO 8601 UTC.
-        num_pubs: Number of its PUBs.
-        num_results: Number of PUBs with a result.
-        data_sha256: Digest of its results.
-    """
+    """One of the two runs, as its archive describes it."""
 
     path: str
     run_id: str
@@ -40,13 +36,9 @@ class Side:
 
 @dataclass(frozen=True)
 class Change:
-    """A value that only one run has, or that differs.
+    """A value that only B has (`"added"`), only A has (`"removed"`), or that differs.
 
-    Attributes:
-        key: A dotted path of the config, the name of a package, or another name.
-        kind: `"added"` (only B has it), `"removed"` (only A), `"changed"`.
-        a: Value in A; None if only B has one.
-        b: Value in B; None if only A has one.
+    The key is a dotted path of the config, the name of a package, or another name.
     """
 
     key: str
@@ -59,26 +51,18 @@ class Change:
 class WorkloadMatch:
     """PUBs of a workload that both runs have: same circuit as generated, parameters, observables.
 
-    Attributes:
-        num_a: Number of PUBs in A.
-        num_b: Number of PUBs in B.
-        pairs: Index in A and index in B of every PUB that both have.
-        only_a: Indices of the PUBs that only A has.
-        only_b: Indices of the PUBs that only B has.
-        other_isa: Index in A of those in `pairs` that were transpiled to another circuit.
-        other_target: Index in A of those in `pairs` with other shots or another precision.
-        reasons: For an index in `only_a` and `only_b`, what differs: `"circuit"`, `"parameters"`,
-            `"observables"`, `"kind"`.
+    PUBs are given by their indices: in A for `other_isa` and `other_target`.
     """
 
     workload: str
     num_a: int
     num_b: int
-    pairs: tuple[tuple[int, int], ...]
+    pairs: tuple[tuple[int, int], ...]  # index in A and in B of every PUB that both have
     only_a: tuple[int, ...]
     only_b: tuple[int, ...]
-    other_isa: tuple[int, ...]
-    other_target: tuple[int, ...]
+    other_isa: tuple[int, ...]  # of `pairs`, transpiled to another circuit
+    other_target: tuple[int, ...]  # of `pairs`, with other shots or another precision
+    #: Index in `only_a` and `only_b` -> "circuit", "parameters", "observables", "kind" that differ.
     reasons: dict[int, tuple[str, ...]]
 
     @property
@@ -95,74 +79,45 @@ class WorkloadMatch:
 
 @dataclass(frozen=True)
 class Moved:
-    """One value of a calibration in both runs.
+    """One value of a calibration in both runs."""
 
-    Attributes:
-        quantity: `"T1"`, `"T2"`, `"readout error"` or `"gate error"`.
-        where: The qubit (`"q3"`), or the gate and its qubits (`"cx 0-1"`).
-        unit: `"s"` or `"1"`.
-        a: Value in A.
-        b: Value in B.
-    """
-
-    quantity: str
-    where: str
-    unit: str
+    quantity: str  # "T1", "T2", "readout error" or "gate error"
+    where: str  # the qubit ("q3"), or the gate and its qubits ("cx 0-1")
+    unit: str  # "s" or "1"
     a: float
     b: float
 
     @property
     def ratio(self) -> float:
         """Ratio of B to A; NaN where A is 0 or less."""
-        return self.b / self.a if self.a > 0 else float("nan")
+        return self.b / self.a if self.a > 0 else math.nan
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """Summary of all values of one quantity.
-
-    Attributes:
-        quantity: As in `Moved`.
-        unit: `"s"` or `"1"`.
-        num_a: Number of values in A.
-        num_b: Number of values in B.
-        num_common: Number of values of the same qubit or gate in both.
-        num_changed: Number of these that differ.
-        median_a: Median in A, NaN without values.
-        median_b: Median in B, NaN without values.
-    """
+    """Summary of all values of one quantity of a calibration; medians are NaN without values."""
 
     quantity: str
     unit: str
     num_a: int
     num_b: int
-    num_common: int
-    num_changed: int
+    num_common: int  # values of the same qubit or gate in both
+    num_changed: int  # those of them that differ
     median_a: float
     median_b: float
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Calibrations at the start of both runs.
-
-    Attributes:
-        known_a: Whether A has one.
-        known_b: Whether B has one.
-        date_a: Date of A's, `""` where not known.
-        date_b: Date of B's, `""` where not known.
-        same_device: Whether the backends have the same name; if not, `moved` is empty.
-        quantities: A summary for each quantity.
-        moved: Values that differ; those whose ratio is farthest from 1 come first.
-    """
+    """Calibrations at the start of both runs."""
 
     known_a: bool
     known_b: bool
-    date_a: str
+    date_a: str  # "" where not known
     date_b: str
-    same_device: bool
+    same_device: bool  # the backends have the same name; if not, `moved` is empty
     quantities: tuple[Quantity, ...]
-    moved: tuple[Moved, ...]
+    moved: tuple[Moved, ...]  # values that differ, those whose ratio is farthest from 1 first
 
     @property
     def is_same(self) -> bool:
@@ -177,71 +132,40 @@ class Calibration:
 
 @dataclass(frozen=True)
 class PubComparison:
-    """Data of one PUB in both runs.
-
-    Attributes:
-        workload: Name of the workload.
-        a: Its index in A.
-        b: Its index in B.
-        kind: `"sampler"` or `"estimator"`.
-        identical: Whether the data are bit-identical.
-        same_isa: Whether the ISA circuits are the same, too; if not, their noise may differ.
-        num_points: Number of distributions, or of expectation values.
-        total_variation: Largest over its points; None for an estimator.
-        expected_total_variation: Its approximate value by chance, at the same point.
-        hellinger: Hellinger distance, largest over its points; None for an estimator.
-        max_difference: Largest abs difference of expectation values; None for a sampler.
-        max_z: Largest abs difference in units of its standard error; None for a sampler.
-        chi2: Statistic of the test.
-        dof: Its degrees of freedom.
-        p_value: P-value of the test of this PUB alone; None without a test.
-        p_adjusted: P-value corrected for the number of PUBs; to be compared with `alpha`.
-        problem: Why there is no test, `""` if there is one.
-    """
+    """Data of one PUB in both runs; distances are the largest over its points."""
 
     workload: str
-    a: int
-    b: int
-    kind: str
-    identical: bool
-    same_isa: bool
-    num_points: int = 0
-    total_variation: float | None = None
-    expected_total_variation: float | None = None
-    hellinger: float | None = None
-    max_difference: float | None = None
-    max_z: float | None = None
-    chi2: float = 0.0
-    dof: int = 0
-    p_value: float | None = None
-    p_adjusted: float | None = None
-    problem: str = ""
+    a: int  # its index in A
+    b: int  # its index in B
+    kind: str  # "sampler" or "estimator"
+    identical: bool  # bit by bit
+    same_isa: bool  # if the ISA circuits differ, so may their noise
+    num_points: int = 0  # distributions, or expectation values
+    total_variation: float | None = None  # None for an estimator, as the next two
+    expected_total_variation: float | None = None  # approximate, by chance, at the same point
+    hellinger: float | None = None  # Hellinger distance
+    max_difference: float | None = None  # of expectation values; None for a sampler
+    max_z: float | None = None  # the same in units of its standard error
+    chi2: float = 0.0  # statistic of the test
+    dof: int = 0  # its degrees of freedom
+    p_value: float | None = None  # of the test of this PUB alone; None without a test
+    p_adjusted: float | None = None  # corrected for the number of PUBs; to compare with `alpha`
+    problem: str = ""  # reason why there is no test
 
 
 @dataclass(frozen=True)
 class DataComparison:
-    """Data of both runs, as far as they are of the same PUBs.
-
-    Attributes:
-        alpha: Level of the verdict: the largest probability of `"different"` where nothing differs.
-        p_value: P-value of all PUBs together; None where nothing was tested.
-        num_common: Number of PUBs of which both runs have a result.
-        num_identical: Number of these that are bit-identical.
-        num_tested: Number of these that were tested.
-        is_whole: Whether these are all PUBs with a result of both runs.
-        same_digest: Whether `data_sha256` of both runs is equal.
-        pubs: One per PUB that was tested or could not be; empty where all are bit-identical.
-    """
+    """Data of both runs, as far as they are of the same PUBs."""
 
     verdict: Verdict
-    alpha: float
-    p_value: float | None
-    num_common: int
-    num_identical: int
+    alpha: float  # largest probability of the verdict "different" where nothing differs
+    p_value: float | None  # of all PUBs together; None where nothing was tested
+    num_common: int  # PUBs of which both runs have a result
+    num_identical: int  # those of them that are bit-identical
     num_tested: int
-    is_whole: bool
-    same_digest: bool
-    pubs: tuple[PubComparison, ...] = ()
+    is_whole: bool  # they are all PUBs with a result of both runs
+    same_digest: bool  # `data_sha256` of both runs is equal
+    pubs: tuple[PubComparison, ...] = ()  # empty where all are bit-identical
 
     @property
     def different(self) -> tuple[PubComparison, ...]:
@@ -258,27 +182,32 @@ class DataComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Comparison of two runs.
-
-    Attributes:
-        run: Differences in experiment, status, engine, backend, seed.
-        config: Differences in the resolved config.
-        circuits: PUBs in common, for each workload that both have.
-        workloads_only_a: Workloads that only A has.
-        workloads_only_b: Workloads that only B has.
-        software: Differences in Python, platform, packages and the repository.
-    """
+    """Comparison of two runs: `circuits` has the PUBs in common of each common workload."""
 
     a: Side
     b: Side
-    run: tuple[Change, ...]
+    run: tuple[Change, ...]  # in experiment, status, engine, backend, seed
     config: tuple[Change, ...]
     circuits: tuple[WorkloadMatch, ...]
     workloads_only_a: tuple[str, ...]
     workloads_only_b: tuple[str, ...]
-    software: tuple[Change, ...]
+    software: tuple[Change, ...]  # in Python, platform, packages and the repository
     calibration: Calibration
     data: DataComparison
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form, with the properties that are derived from it."""
+        from qexp.core.jsonable import to_jsonable
+
+        plain: dict[str, Any] = to_jsonable(self)
+        plain["differs"] = self.differs
+        plain["data"]["num_different"] = len(self.data.different)
+        plain["data"]["num_untested"] = len(self.data.untested)
+        for item, moved in zip(plain["calibration"]["moved"], self.calibration.moved, strict=True):
+            item["ratio"] = moved.ratio if math.isfinite(moved.ratio) else None
+        for item, match in zip(plain["circuits"], self.circuits, strict=True):
+            item["moved"] = [list(pair) for pair in match.moved]
+        return plain
 
     @property
     def same_circuits(self) -> bool:

@@ -1,20 +1,25 @@
-"""Compare two archives: configs, circuits, software, calibrations, data."""
+"""Compare two archives: configs, PUBs, software, calibrations, data."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
-from qexp.archive.pub_table import pub_identities
+from qexp.archive.pubs import PubIdentity, pub_identities
 from qexp.archive.read import Archive, open_archive
 from qexp.archive.verify import require_intact
-from qexp.compare.calibration import compare_calibrations
-from qexp.compare.changes import config_changes, mapping_changes, software_changes
+from qexp.compare.changes import compare_calibrations, mapping_changes, software_changes
 from qexp.compare.data import compare_data
-from qexp.compare.matching import Identities, common_results, match_pubs
-from qexp.compare.model import ALPHA, Comparison, Side
+from qexp.compare.model import ALPHA, Comparison, PubComparison, Side, WorkloadMatch
+from qexp.core.flatten import flatten
+
+Identities: TypeAlias = Mapping[str, Sequence[PubIdentity]]
+"""Workload -> identity of each of its PUBs."""
 
 _COMPARED = ("experiment", "status", "engine", "backend", "seed")
+_PARTS = ("kind", "circuit", "parameters", "observables")
 
 
 def compare_runs(a: str | Path, b: str | Path, *, alpha: float = ALPHA) -> Comparison:
@@ -38,7 +43,6 @@ def compare_runs(a: str | Path, b: str | Path, *, alpha: float = ALPHA) -> Compa
         backend_a, backend_b = run_a.backend, run_b.backend
         side_a = _side(run_a, str(backend_a["name"]), pubs_a)
         side_b = _side(run_b, str(backend_b["name"]), pubs_b)
-        facts_a, facts_b = asdict(side_a), asdict(side_b)
         matches = tuple(
             match_pubs(name, pubs_a[name], pubs_b[name])
             for name in run_a.workloads
@@ -48,10 +52,9 @@ def compare_runs(a: str | Path, b: str | Path, *, alpha: float = ALPHA) -> Compa
             a=side_a,
             b=side_b,
             run=mapping_changes(
-                {name: facts_a[name] for name in _COMPARED},
-                {name: facts_b[name] for name in _COMPARED},
+                *({name: getattr(side, name) for name in _COMPARED} for side in (side_a, side_b))
             ),
-            config=config_changes(run_a.config, run_b.config),
+            config=mapping_changes(flatten(run_a.config), flatten(run_b.config)),
             circuits=matches,
             workloads_only_a=tuple(name for name in run_a.workloads if name not in pubs_b),
             workloads_only_b=tuple(name for name in run_b.workloads if name not in pubs_a),
@@ -64,7 +67,7 @@ def compare_runs(a: str | Path, b: str | Path, *, alpha: float = ALPHA) -> Compa
             data=compare_data(
                 run_a,
                 run_b,
-                common_results(matches, pubs_a, pubs_b),
+                _common_results(matches, pubs_a, pubs_b),
                 (side_a.num_results, side_b.num_results),
                 alpha,
             ),
@@ -86,3 +89,58 @@ def _side(run: Archive, backend: str, identities: Identities) -> Side:
         num_results=sum(bool(pub.result) for pub in pubs),
         data_sha256=run.data_sha256,
     )
+
+
+def match_pubs(workload: str, a: Sequence[PubIdentity], b: Sequence[PubIdentity]) -> WorkloadMatch:
+    """Pair the PUBs that ask for the same: by index, then the others in order.
+
+    A PUB that occurs several times is paired as often as both runs have it.
+    """
+    in_place = {k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x.question == y.question}
+    left: dict[tuple[str, ...], deque[int]] = defaultdict(deque)
+    for index, pub in enumerate(b):
+        if index not in in_place:
+            left[pub.question].append(index)
+    pairs, only_a = [], []
+    for index, pub in enumerate(a):
+        if index in in_place:
+            pairs.append((index, index))
+        elif left[pub.question]:
+            pairs.append((index, left[pub.question].popleft()))
+        else:
+            only_a.append(index)
+    only_b = sorted(index for rest in left.values() for index in rest)
+    return WorkloadMatch(
+        workload=workload,
+        num_a=len(a),
+        num_b=len(b),
+        pairs=tuple(pairs),
+        only_a=tuple(only_a),
+        only_b=tuple(only_b),
+        other_isa=tuple(i for i, j in pairs if a[i].isa != b[j].isa),
+        other_target=tuple(
+            i for i, j in pairs if (a[i].shots, a[i].precision) != (b[j].shots, b[j].precision)
+        ),
+        reasons={
+            k: tuple(
+                part
+                for part, of_a, of_b in zip(_PARTS, a[k].question, b[k].question, strict=True)
+                if of_a != of_b
+            )
+            for k in sorted({*only_a} & {*only_b})
+        },
+    )
+
+
+def _common_results(
+    matches: Sequence[WorkloadMatch], a: Identities, b: Identities
+) -> list[PubComparison]:
+    """Return the PUBs of which both runs have a result, their data not compared yet."""
+    return [
+        PubComparison(name, i, j, x.kind, identical=x.result == y.result, same_isa=x.isa == y.isa)
+        for match in matches
+        for name in (match.workload,)
+        for i, j in match.pairs
+        for x, y in ((a[name][i], b[name][j]),)
+        if x.result and y.result
+    ]

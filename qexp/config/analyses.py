@@ -98,11 +98,14 @@ def _composed(overrides: list[str]) -> dict[str, dict[str, Any]]:
     """Compose the nodes below `analysis` of qexp's config with these overrides."""
     from omegaconf import OmegaConf
 
-    from qexp.config.hydra_internals import compose
+    from qexp.config.hydra_internals import composed
+    from qexp.config.paths import make_experiments_importable
 
+    make_experiments_importable()
     try:
-        node = OmegaConf.select(compose(overrides), "analysis", default={})
-        plain = OmegaConf.to_container(node, resolve=True) if node else {}
+        with composed(overrides) as config:
+            node = OmegaConf.select(config, "analysis", default={})
+            plain = OmegaConf.to_container(node, resolve=True) if node else {}
     except Exception as error:
         problem = messages.compose_message(error)
         if problem is None:

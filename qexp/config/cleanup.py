@@ -13,6 +13,7 @@ from qexp.errors import (
     UnfinishedError,
     is_explained_by_traceback,
 )
+from qexp.runlog import RunLog
 
 LOG_NAME = "run.log"
 
@@ -54,7 +55,7 @@ def _remove(run_dir: Path, *, keep_log: bool) -> None:
     if run_dir.is_dir() and any(run_dir.iterdir()):
         if not _empty(run_dir, keep_log=keep_log) or keep_log:
             return
-        logging.shutdown()
+        _close_logs(run_dir)
         shutil.rmtree(run_dir, ignore_errors=True)
     # outputs/<experiment>[/<sweep>] go as well unless they hold another run; no folder of the
     # user's own does.
@@ -63,6 +64,12 @@ def _remove(run_dir: Path, *, keep_log: bool) -> None:
         for folder in made:
             if folder.exists():
                 folder.rmdir()
+
+
+def _close_logs(run_dir: Path) -> None:
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, RunLog) and Path(handler.baseFilename).parent == run_dir:
+            handler.close()
 
 
 def _empty(run_dir: Path, *, keep_log: bool) -> bool:

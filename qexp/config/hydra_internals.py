@@ -6,6 +6,8 @@
   a copy. It replaces the loader that `hydra.main` uses, for which there is no setting.
 - Hydra instantiates sweepers of the package `hydra_plugins` only. qexp's own belongs to this
   application and is registered by hand; a top-level package would serve nothing else.
+- Outside of `hydra.main` none of that is replaced: for one composition, `composed` puts its own
+  singletons and resolvers in the place of the caller's.
 - `hydra.main` prints errors itself, on several lines, unless HYDRA_FULL_ERROR is set; and its
   parser accepts abbreviations (`--experiment` is `--experimental-rerun`).
 """
@@ -19,16 +21,22 @@ import copy
 import io
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import hydra
+from hydra import version
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
+from hydra.core.utils import setup_globals
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.basecontainer import BaseContainer
 
 from qexp.config.paths import (
     make_experiments_importable,
@@ -51,7 +59,7 @@ Plugins.instance()
 from hydra._internal import hydra as hydra_module
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.utils import get_args_parser
+from hydra._internal.utils import create_config_search_path, get_args_parser
 
 __all__ = ["BasicSweeper"]
 
@@ -65,6 +73,15 @@ _Key = tuple[str | None, tuple[str | None, ...], frozenset[tuple[str, int, int]]
 _MOST_KEPT = 32
 """Number of choices kept; a sweep over more of them composes some again."""
 
+_SINGLETONS = (HydraConfig, version.VersionBase)
+"""Globals of Hydra that a composition reads or sets."""
+
+_COMPOSING = threading.RLock()
+"""Held while these globals are qexp's."""
+
+_USER = "user"
+"""Provider of `conf/` in the current folder."""
+
 _DECIDE_MORE = ("hydra.job.", "hydra.runtime.", "hydra.searchpath", "hydra.overrides")
 """Keys whose values Hydra reads while it composes."""
 
@@ -76,6 +93,11 @@ def register(*plugins: type[Plugin]) -> None:
     for plugin in plugins:
         Plugins.instance().register(plugin)
     Plugins.is_in_toplevel_plugins_module = staticmethod(_is_plugin)  # type: ignore[assignment]
+    _register_resolvers()
+    make_experiments_importable()
+
+
+def _register_resolvers() -> None:
     OmegaConf.register_new_resolver("qexp.run_id", new_run_id, replace=True)
     OmegaConf.register_new_resolver("qexp.run_dir", _run_dir, replace=True)
     # Cached, so that all points of a sweep share one id.
@@ -83,7 +105,6 @@ def register(*plugins: type[Plugin]) -> None:
         "qexp.sweep_id", lambda: f"sweep-{new_run_id()}", use_cache=True, replace=True
     )
     OmegaConf.register_new_resolver("qexp.name", _experiment_name, replace=True)
-    make_experiments_importable()
 
 
 def run_main(task: Callable[[DictConfig], Any], arguments: Sequence[str]) -> None:
@@ -136,15 +157,49 @@ def complete(words: Sequence[str]) -> list[str]:
     return [line for line in printed.getvalue().splitlines() if line]
 
 
-def compose(overrides: Sequence[str]) -> DictConfig:
-    """Compose qexp's config outside of `hydra.main`.
+@contextlib.contextmanager
+def composed(overrides: Sequence[str]) -> Iterator[DictConfig]:
+    """Compose qexp's config in any thread of any program, as `hydra.main` does for one run.
+
+    The config has Hydra's own node, and can be resolved within the context only. What the caller
+    has of Hydra (singletons, resolvers, search path) is theirs again afterwards.
 
     Raises:
         Exception: Hydra's, OmegaConf's or YAML's error, for `messages.compose_message`.
     """
-    register()
-    with hydra.initialize_config_dir(str(shipped_conf()), version_base="1.3"):
-        return hydra.compose("qexp", list(overrides))
+    with _COMPOSING, _own_globals():
+        search_path = create_config_search_path(str(shipped_conf()))
+        if all(element.provider != _USER for element in search_path.get_path()):
+            UserConfigs().manipulate_search_path(search_path)
+        config = CachingLoader(search_path).load_configuration(
+            "qexp", list(overrides), RunMode.RUN, from_shell=False
+        )
+        config.hydra.mode = RunMode.RUN
+        HydraConfig.instance().set_config(config)
+        OmegaConf.set_readonly(config.hydra, False)
+        config.hydra.runtime.output_dir = os.path.abspath(config.hydra.run.dir)
+        HydraConfig.instance().set_config(config)
+        yield config
+
+
+@contextlib.contextmanager
+def _own_globals() -> Iterator[None]:
+    """Give Hydra fresh globals, and the caller their own again."""
+    singletons = {kind: Singleton._instances.pop(kind, None) for kind in _SINGLETONS}
+    resolvers = dict(BaseContainer._resolvers)
+    try:
+        version.setbase("1.3")
+        setup_globals()
+        _register_resolvers()
+        yield
+    finally:
+        for kind, instance in singletons.items():
+            Singleton._instances.pop(kind, None)
+            if instance is not None:
+                Singleton._instances[kind] = instance
+        for name in set(BaseContainer._resolvers) - set(resolvers):
+            OmegaConf.clear_resolver(name)
+        BaseContainer._resolvers.update(resolvers)
 
 
 class UserConfigs(SearchPathPlugin):
@@ -154,7 +209,7 @@ class UserConfigs(SearchPathPlugin):
         """Prepend the user's `conf/` if there is one."""
         user = user_conf()
         if user is not None:
-            search_path.prepend(provider="user", path=f"file://{user}", anchor="main")
+            search_path.prepend(provider=_USER, path=f"file://{user}", anchor="main")
 
 
 def _is_plugin(class_name: str) -> bool:

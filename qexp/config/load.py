@@ -25,10 +25,10 @@ from qexp.config.schema import (
 )
 from qexp.config.sources import source_files
 from qexp.core.model import PrimitiveSpec
-from qexp.core.policy import ExecutionPolicy
 from qexp.core.protocols import Engine, RemoteEngine
 from qexp.core.spec import (
     AnalysisSpec,
+    ExecutionPolicy,
     Limit,
     PartitionLimits,
     RunSpec,
@@ -50,16 +50,34 @@ DEFAULT_PRECISION = 1 / 64
 Generator = Callable[[Any], Iterable[Any]]
 """Makes PUB-likes from a workload's `SeedSequence`."""
 
+GeneratorOf = Callable[[Mapping[str, Any], str], Generator]
+"""Binds the generator of a `circuits` node, given the node and its path."""
 
-def load(config: DictConfig) -> RunSpec:
+
+def generator(node: Mapping[str, Any], path: str) -> Generator:
+    """Bind the generator that a `circuits` node declares.
+
+    Raises:
+        ConfigError: The node is refused by `instantiate.bind`.
+    """
+    bound = bind(node, path)
+    takes = [name for name in ("seed_sequence", "rng") if accepts(bound, name)]
+    return partial(_generate, bound, takes)
+
+
+def load(config: DictConfig, generator_of: GeneratorOf = generator) -> RunSpec:
     """Validate a composed config and freeze it.
+
+    Args:
+        config: The config; `HydraConfig` has the one that it was composed with.
+        generator_of: Binds the generator of a `circuits` node, given the node and its path.
 
     Raises:
         ConfigError: One line for everything that is wrong with a section.
     """
     plain, config = _plain(config)
     root = _checked_root(plain)
-    spec = freeze(root, as_yaml(config), generator, declared_analysis)
+    spec = freeze(root, as_yaml(config), generator_of, declared_analysis)
     return replace(spec, overrides=typed_overrides(), sources=source_files(root))
 
 
@@ -79,7 +97,7 @@ def check(config: DictConfig) -> int:
 def freeze(
     root: RootNode,
     config_yaml: str,
-    generator_of: Callable[[Mapping[str, Any], str], Generator],
+    generator_of: GeneratorOf,
     analysis_of: Callable[[str, Mapping[str, Any]], AnalysisSpec],
 ) -> RunSpec:
     """Bind every target of a validated config; only the engine's is called.
@@ -109,8 +127,6 @@ def freeze(
         partition=PartitionLimits(**root.partition.model_dump()),
         limits={name: Limit(**limit) for name, limit in root.limits.model_dump().items()},
         config_yaml=config_yaml,
-        overrides=(),
-        sources=(),
         metadata=root.metadata.model_dump(),
         analyses=tuple(analysis_of(name, node) for name, node in root.analysis.items()),
     )
@@ -132,17 +148,6 @@ def validated(plain: dict[str, Any]) -> RootNode:
         return RootNode.model_validate(plain)
     except ValidationError as error:
         raise ConfigError(messages.validation_message(error, RootNode)) from None
-
-
-def generator(node: Mapping[str, Any], path: str) -> Generator:
-    """Bind the generator that a `circuits` node declares.
-
-    Raises:
-        ConfigError: The node is refused by `instantiate.bind`.
-    """
-    bound = bind(node, path)
-    takes = [name for name in ("seed_sequence", "rng") if accepts(bound, name)]
-    return partial(_generate, bound, takes)
 
 
 def as_yaml(config: DictConfig) -> str:
@@ -243,9 +248,7 @@ def _duration_s(value: str | int | None, key: str) -> int | None:
         raise ConfigError(f"{key}: {error}") from None
 
 
-def _workloads(
-    root: RootNode, generator_of: Callable[[Mapping[str, Any], str], Generator]
-) -> Iterable[WorkloadSpec]:
+def _workloads(root: RootNode, generator_of: GeneratorOf) -> Iterable[WorkloadSpec]:
     """Yield each workload, with the top level filled in."""
     nodes = root.workloads or {"main": WorkloadNode()}
     _refuse_unused(root, nodes)

@@ -1,11 +1,21 @@
-"""Overrides of the command line: as Hydra wants them, and as the user typed them."""
+"""Overrides: as Hydra wants them, as the user typed them, and made of values in Python."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-_DOTTED_KEY = re.compile(r"(?!hydra\.)\w+\.[\w.]+=")
+from qexp.errors import ConfigError
+
+_KEY = re.compile(r"\+{0,2}[\w./@:-]+", re.ASCII)
+_DICT_KEY = re.compile(r"[A-Za-z_][\w./-]*", re.ASCII)
+_WORD = re.compile(r"(?!(?:null|true|false|nan|inf)$)[A-Za-z_][\w./-]*", re.ASCII | re.IGNORECASE)
+"""A text that Hydra's grammar takes as text without quotes."""
+
+_OPEN_NODE = re.compile(r"(?!hydra\.)\w+(\.[\w.]+=|=\{)")
 
 
 def hydra_arguments(arguments: Sequence[str]) -> list[str]:
@@ -25,10 +35,10 @@ def open_nodes(overrides: Sequence[str]) -> list[str]:
     """Let overrides name keys that no YAML file lists, because qexp itself checks every key.
 
     The schema, the signature of a node's target and IBM's option models say which keys a node may
-    have. They refuse a typo more helpfully than Hydra does, and
-    `primitive.options.twirling.enable_gates=true` needs no `+`.
+    have. They refuse a typo more helpfully than Hydra does. So neither
+    `primitive.options.twirling.enable_gates=true` nor `circuits={_target_: ...}` needs a `+`.
     """
-    return [f"++{item}" if _DOTTED_KEY.match(item) else item for item in overrides]
+    return [f"++{item}" if _OPEN_NODE.match(item) else item for item in overrides]
 
 
 def typed_overrides() -> tuple[str, ...]:
@@ -38,3 +48,87 @@ def typed_overrides() -> tuple[str, ...]:
     if not HydraConfig.initialized():
         return ()
     return tuple(item.lstrip("+") for item in HydraConfig.get().overrides.task)
+
+
+def override(key: str, value: Any) -> str:
+    """Return `key=value` as on the command line, for a value in Python.
+
+    Args:
+        key: A key of the config, such as `circuits.depth`, or a config group.
+        value: None, a number, text, a path, or a list or mapping of such. A function or class
+            stands for its dotted name, as a `_target_` does.
+
+    Raises:
+        ConfigError: It has no such form.
+
+    Example:
+        >>> override("metadata", {"title": "Bell, twice", "keywords": ["bell"]})
+        "metadata={title:'Bell, twice',keywords:[bell]}"
+    """
+    if not _KEY.fullmatch(key):
+        raise ConfigError(f"{key!r}: no key of the config; write it as in circuits.depth")
+    return f"{key}={_text(value, key)}"
+
+
+def _text(value: Any, key: str) -> str:
+    """Write a value in Hydra's override grammar."""
+    match value:
+        case None | bool():
+            text = {None: "null", True: "true", False: "false"}[value]
+        case int() | float():
+            # Not NumPy's `repr`, which names the type.
+            text = repr(float(value) if isinstance(value, float) else int(value))
+        case str() | Path():
+            text = _quoted(str(value))
+        case Mapping():
+            pairs = (f"{_dict_key(name, key)}:{_text(item, key)}" for name, item in value.items())
+            text = f"{{{','.join(pairs)}}}"
+        case list() | tuple():
+            text = f"[{','.join(_text(item, key) for item in value)}]"
+        case _ if callable(value):
+            text = dotted_name(value, key)
+        case _ if hasattr(value, "tolist"):
+            # NumPy's scalars and arrays.
+            text = _text(value.tolist(), key)
+        case _:
+            raise ConfigError(
+                f"{key}: got an object of type {type(value).__name__}; a value is None, a number, "
+                f"text, or a list or mapping of such"
+            )
+    return text
+
+
+def _quoted(text: str) -> str:
+    if _WORD.fullmatch(text):
+        return text
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    return QuotedString(text, Quote.single).with_quotes()
+
+
+def _dict_key(name: Any, key: str) -> str:
+    if isinstance(name, str) and _DICT_KEY.fullmatch(name):
+        return name
+    raise ConfigError(
+        f"{key}: got {name!r} as a key of a mapping; a key begins with a letter and has letters, "
+        f"digits, '_', '.', '-', '/' only"
+    )
+
+
+def dotted_name(target: Callable[..., Any], key: str) -> str:
+    """Return the name by which a config refers to a function or class.
+
+    Args:
+        target: The function or class, which may be defined in `__main__`.
+        key: The key that it is for, for messages.
+
+    Raises:
+        ConfigError: It has no such name.
+    """
+    module, name = getattr(target, "__module__", None), getattr(target, "__qualname__", "")
+    if getattr(sys.modules.get(str(module)), name, None) is target:
+        return f"{module}.{name}"
+    raise ConfigError(
+        f"{key}: got {name or type(target).__name__}, which has no name in a module; the archive "
+        f"records functions by name, so define it at the top level of a module, script or cell"
+    )

@@ -44,15 +44,19 @@ def config_choices() -> dict[str, list[str]]:
     return {group: sorted(found[group]) for group in sorted(found)}
 
 
-def make_experiments_importable() -> None:
-    """Put the current folder first on the import path, and the worked examples last.
+def make_experiments_importable(*, is_own_process: bool = True) -> None:
+    """Put the current folder on the import path, and the worked examples last.
 
     A console script does not have the current folder on its path, as `python -m` does. Neither
     `experiments/` has an `__init__.py`, so that the user's and the shipped one coexist.
+
+    Args:
+        is_own_process: True to put the current folder first, as `python -m` does; False to leave
+            all that the process finds now as it is.
     """
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)
+        sys.path.insert(0 if is_own_process else len(sys.path), here)
     shipped = str(shipped_root())
     if shipped not in sys.path:
         sys.path.append(shipped)

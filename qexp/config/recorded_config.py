@@ -11,18 +11,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
+from qexp.circuits.given import GIVEN_CIRCUITS
 from qexp.config.analyses import declared_analysis, settings, validated_analyses
 from qexp.config.instantiate import locate
 from qexp.config.load import Generator, freeze, generator, validated
 from qexp.core.flatten import Path, leaves
 from qexp.core.spec import AnalysisSpec, RunSpec
 from qexp.errors import ArchiveError, ConfigError, UntrustedError
-from qexp.redact import MASK
+from qexp.redact import MASK, redactor
 
 _OWN = ("qexp.circuits.", "qexp.engines.")
 _OWN_ANALYSES = ("qexp.analysis.",)
 _NONE_OF = {_OWN: "no circuit generator, backend or engine", _OWN_ANALYSES: "no analysis"}
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+_UNSET = "nothing"
+_DECIDES_NO_DATA = (
+    ("run_dir",),
+    ("stop_after",),
+    ("execution",),
+    ("engine", "workers"),
+    ("analysis",),
+    ("engine", "poll_interval_s"),
+)
+"""Keys in which a run may be resumed with another config."""
 
 
 def load_recorded(config_yaml: str, trust: Sequence[str], *, needs_circuits: bool) -> RunSpec:
@@ -83,13 +94,27 @@ def recorded_analysis(name: str, node: Mapping[str, Any], trust: Sequence[str]) 
     return AnalysisSpec(name, str(node.get("_target_")), settings(node), evaluate)
 
 
+def given_workloads(config_yaml: str) -> set[str]:
+    """Return the workloads whose circuits no config can make, because a caller gave them.
+
+    Raises:
+        ConfigError: It is no config.
+    """
+    plain = parse(config_yaml)
+    nodes = plain.get("workloads") or {"main": {}}
+    circuits = {name: node.get("circuits") or plain.get("circuits") for name, node in nodes.items()}
+    return {
+        name for name, node in circuits.items() if node and node.get("_target_") == GIVEN_CIRCUITS
+    }
+
+
 def parse(config_yaml: str) -> dict[str, Any]:
     """Read a config's YAML: plain values only, nothing is constructed or interpolated.
 
     Raises:
         ConfigError: It is no mapping of names in valid YAML.
     """
-    from qexp.archive.summary import load_config
+    from qexp.archive.header import load_config
 
     plain: dict[str, Any] | None
     try:
@@ -108,6 +133,39 @@ def is_masked(value: Any) -> bool:
     """Return True if a secret was masked in a recorded value."""
     # Without quotes around it the mask is YAML for a list of one text.
     return value == [MASK.strip("[]")] or MASK in (value if isinstance(value, str) else ())
+
+
+def differences(recorded_yaml: str, new_yaml: str) -> list[str]:
+    """Describe each key that differs, such as `"circuits.depth: recorded 5, now 8"`.
+
+    Keys that decide no data are left out. Secrets are compared, and shown, by their mask.
+
+    Raises:
+        ConfigError: One of the texts is no config.
+    """
+    recorded, new = _comparable(recorded_yaml), _comparable(new_yaml)
+    return [
+        f"{key}: recorded {recorded.get(key, _UNSET)}, now {new.get(key, _UNSET)}"
+        for key in recorded | new
+        if recorded.get(key) != new.get(key)
+    ]
+
+
+def _comparable(config_yaml: str) -> dict[str, str]:
+    redact = redactor()
+
+    def text(value: Any) -> str:
+        if is_masked(value) and not isinstance(value, str):
+            return repr(MASK)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        return redact(repr(value))
+
+    return {
+        ".".join(path): text(value)
+        for path, value in leaves(parse(config_yaml))
+        if not any(path[: len(left_out)] == left_out for left_out in _DECIDES_NO_DATA)
+    }
 
 
 def _declares_circuits(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""A run that is on disk: its config, how far it came, and the log of what is done with it."""
+"""A run that is on disk: its config, and how far it came."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING
 
 from qexp.archive.parts import HEADER
 from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
-from qexp.config.cleanup import LOG_NAME
-from qexp.config.diff import differences
-from qexp.config.paths import make_experiments_importable, shipped_conf
-from qexp.config.recorded_config import load_recorded
+from qexp.config.paths import make_experiments_importable, run_folder
+from qexp.config.recorded_config import differences, load_recorded
 from qexp.core.model import SourceFile
 from qexp.errors import ArchiveError, ConfigError
 from qexp.journal.file import read_ledger
@@ -105,6 +103,30 @@ def recorded_spec(folder: Path, trust: Sequence[str]) -> RunSpec:
     )
 
 
+def check_resumable(run_dir: Path, named: str, spec: RunSpec) -> Path | None:
+    """Check that a run can go on with a config that names it as `run_dir`.
+
+    Args:
+        run_dir: The folder that the run would write to.
+        named: The value of `run_dir`.
+        spec: The config.
+
+    Returns:
+        The archive of a run with nothing left to do; None if there is something.
+
+    Raises:
+        ConfigError: It is another folder, or `refuse_other_config` refuses the config.
+        ArchiveError: The archive, the journal or the recorded config is damaged.
+    """
+    if run_folder(named) != run_dir:
+        raise ConfigError(
+            f"hydra.run.dir: {run_dir} is not the folder of the run that run_dir={named} names; "
+            f"leave hydra.run.dir as it is"
+        )
+    refuse_other_config(run_dir, spec)
+    return finished_archive(run_dir)
+
+
 def refuse_other_config(folder: Path, spec: RunSpec) -> None:
     """Refuse to resume a run with another config, or to plan a planned one again.
 
@@ -127,21 +149,3 @@ def refuse_other_config(folder: Path, spec: RunSpec) -> None:
             f"stop_after=plan: the run in {folder} is planned already; leave out stop_after to "
             f"resume it, or run_dir for a new run"
         )
-
-
-def log_into(folder: Path) -> Path:
-    """Send the log into the run's `run.log`, set up as for a run that Hydra starts.
-
-    Returns:
-        Path of that file.
-    """
-    import logging.config
-
-    import yaml  # type: ignore[import-untyped]
-
-    text = (shipped_conf() / "qexp.yaml").read_text(encoding="utf-8")
-    declared = yaml.safe_load(text)["hydra"]["job_logging"]
-    path = folder / LOG_NAME
-    declared["handlers"]["file"]["filename"] = str(path)
-    logging.config.dictConfig(declared)
-    return path

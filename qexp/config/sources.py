@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,12 +46,21 @@ def _config_files(root: RootNode) -> Iterator[SourceFile]:
 
 
 def _modules(root: RootNode) -> Iterator[SourceFile]:
-    for path, target in leaves(root.model_dump()):
-        if path[-1] != "_target_" or str(target).partition(".")[0] in _INSTALLED:
+    """Yield the modules that targets are in; of one without a file, such as a notebook, the target.
+
+    Of a target that was typed where its source is not kept, there is nothing.
+    """
+    for path, name in leaves(root.model_dump()):
+        if path[-1] != "_target_" or str(name).partition(".")[0] in _INSTALLED:
             continue
-        module = inspect.getmodule(locate(target, "source"))
-        file = getattr(module, "__file__", None)
-        if module is not None and file and file.endswith(".py"):
-            yield SourceFile(
-                module.__name__.replace(".", "/") + ".py", Path(file).read_text(encoding="utf-8")
-            )
+        target = locate(name, "source")
+        module = inspect.getmodule(target)
+        if module is None:
+            continue
+        file = str(getattr(module, "__file__", None))
+        with suppress(OSError, TypeError):
+            if file.endswith(".py"):
+                place, text = module.__name__, Path(file).read_text("utf-8")
+            else:
+                place, text = str(name), inspect.getsource(target)
+            yield SourceFile(place.replace(".", "/") + ".py", text)

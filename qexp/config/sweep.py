@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 
 from qexp.config.hydra_internals import BasicSweeper
-from qexp.core.seeds import of_sweep_point
+from qexp.core.seeds import sweep_point_seed
 from qexp.errors import ConfigError, Failed, QexpError
 
 
@@ -59,7 +59,7 @@ class CheckedSweeper(BasicSweeper):
         if "seed" in swept or not draws:
             return point
         others = [item for item in point if _key(item) != "seed"]
-        return [*others, f"seed={of_sweep_point(seed, draws)}"]
+        return [*others, f"seed={sweep_point_seed(seed, draws)}"]
 
 
 class SweepFailedError(QexpError):

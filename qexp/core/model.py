@@ -1,7 +1,7 @@
 """The values that flow from plan to archive, all frozen; `qexp.core.spec` has the declared ones.
 
 Qiskit's own containers are used for what they are: a PUB is a `SamplerPub` or an `EstimatorPub`,
-a job's result is a `PrimitiveResult`.
+a job's result is a `PrimitiveResult`. Times are ISO 8601 in UTC, `""` where not reported.
 """
 
 from __future__ import annotations
@@ -42,21 +42,12 @@ FINAL_STATES: frozenset[JobState] = frozenset({"DONE", "ERROR", "CANCELLED"})
 
 @dataclass(frozen=True)
 class PrimitiveSpec:
-    """One primitive as declared.
-
-    Attributes:
-        kind: `"sampler"` or `"estimator"`.
-        implementation: `"client"` (client-side, on IBM's Executor) or `"legacy"` (server-side V2).
-        shots: Shots per circuit and parameter set, for PUBs that do not carry their own.
-        precision: Target standard error of an expectation value, for Estimator PUBs that do not
-            carry their own.
-        options: The options as declared (nested plain dict), already accepted by IBM's model.
-    """
+    """One primitive as declared; its options have been accepted by IBM's own model."""
 
     kind: PrimitiveKind
-    implementation: Implementation = "client"
-    shots: int | None = None
-    precision: float | None = None
+    implementation: Implementation = "client"  # client-side, on IBM's Executor; or server-side V2
+    shots: int | None = None  # per circuit and parameter set, of PUBs without their own
+    precision: float | None = None  # target standard error, of PUBs without their own
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -72,33 +63,19 @@ class PlannedPub:
 
 @dataclass(frozen=True)
 class Partition:
-    """PUBs `first <= index < stop` of one workload, which become one job.
+    """PUBs `first <= index < stop` of one workload, which become one job."""
 
-    Attributes:
-        index: Number of the partition in the experiment, from 0; also the order of submission.
-        workload: Name of the workload.
-        first: Index of the first PUB within the workload.
-        stop: One past the last PUB's index.
-        shots: The one shots value of the job, or None.
-        precision: The one precision of the job, or None.
-        executions: Sum over the PUBs.
-        payload_bytes: Sum over the PUBs.
-        qpu_s: Predicted QPU seconds, with the per-job overhead.
-        closed_by: What ended the partition: a limit's name, `"shots"`, `"precision"` or `"end"`.
-        point: Number of its point in the experiment, from 0.
-    """
-
-    index: int
+    index: int  # in the experiment, from 0; also the order of submission
     workload: str
     first: int
     stop: int
-    shots: int | None
+    shots: int | None  # the same for all PUBs of a job, as is `precision`
     precision: float | None
-    executions: int
+    executions: int  # circuit executions of all PUBs
     payload_bytes: int
-    qpu_s: float
-    closed_by: str
-    point: int = 0
+    qpu_s: float  # predicted, with the overhead of a job
+    closed_by: str  # what kept the next PUB out: a limit, "shots", "precision"; or "end"
+    point: int = 0  # number of its point in the experiment
 
     @property
     def num_pubs(self) -> int:
@@ -111,59 +88,38 @@ class JobRequest:
     """Everything an engine needs to run one partition as one job.
 
     Attributes:
-        partition: The partition.
-        primitive: The primitive that runs it.
         load_pubs: Loads the ISA PUBs, in order; called once, when the engine needs them, so that
             memory does not grow with the number of queued jobs.
-        tags: Job tags (at most 8 of 86 characters).
-        seed: Seed of the simulation of this job; a QPU ignores it.
-        attempt: Number of the attempt to run this partition, from 1.
-        tag: That of the tags which only this attempt has.
     """
 
     partition: Partition
     primitive: PrimitiveSpec
     load_pubs: Callable[[], Sequence[Pub]]
-    tags: tuple[str, ...]
-    seed: int
-    attempt: int = 1
-    tag: str = ""
+    tags: tuple[str, ...]  # of the job, at most 8 of 86 characters
+    seed: int  # of the simulation; a QPU ignores it
+    attempt: int = 1  # number of the attempt to run this partition
+    tag: str = ""  # the one of the tags that only this attempt has
 
 
 @dataclass(frozen=True)
 class FoundJob:
-    """A job that the service has, whether or not this process submitted it.
-
-    Attributes:
-        job_id: Its id.
-        tags: Its tags.
-        state: Its state.
-        created: ISO 8601 UTC, `""` where not reported.
-        batch_id: The batch it belongs to, `""` where not reported.
-    """
+    """A job that the service has, whether or not this process submitted it."""
 
     job_id: str
     tags: tuple[str, ...]
     state: JobState
     created: str = ""
-    batch_id: str = ""
+    batch_id: str = ""  # "" where not reported
 
 
 @dataclass(frozen=True)
 class Span:
-    """One stretch of time in which (part of) a PUB was executed; one schema for all engines.
-
-    Attributes:
-        start: ISO 8601 UTC.
-        stop: ISO 8601 UTC.
-        pub: Index of the PUB within its job.
-        size: Number of executions of that PUB in the span.
-    """
+    """A stretch of time in which a PUB, or part of it, was executed."""
 
     start: str
     stop: str
-    pub: int
-    size: int
+    pub: int  # index within the job
+    size: int  # executions of that PUB in the span
 
 
 @dataclass(frozen=True)
@@ -171,21 +127,15 @@ class JobOutcome:
     """A job that reached a final state, with everything known about it.
 
     Attributes:
-        job_id: The service's id (or the engine's own, locally).
+        job_id: The service's id (or the engine's own, locally); `""` if there was no job.
         partition: Index of the partition it ran.
-        state: A final state.
-        result: The result, or None when the job failed or was cancelled.
-        error: Reason of the failure, or None.
-        error_code: The service's reason code, or None.
         metrics: `job.metrics()`, or the same of another engine: `timestamps` (created, running,
-            finished; ISO 8601 UTC) and `usage` (`qpu_charge_time_seconds`, `status`).
+            finished) and `usage` (`qpu_charge_time_seconds`, `status`).
         options: The primitive's options as finalised by the engine.
-        spans: Execution or chunk spans, normalised.
         backend_properties: The calibration at the time the job ran (`to_dict()`), or None.
         info: Anything else worth keeping: tags, primitive id, usage estimation, logs.
         failure: The kind of failure; None for a job that is DONE.
         attempt: Number of the attempt to run the partition, from 1.
-        batch_id: The batch it ran in.
     """
 
     job_id: str
@@ -212,11 +162,9 @@ class JobOutcome:
         usage = self.metrics.get("usage")
         if not isinstance(usage, Mapping):
             return None
-        for name in ("qpu_charge_time_seconds", "quantum_seconds", "seconds"):
-            value = usage.get(name)
-            if isinstance(value, int | float):
-                return float(value)
-        return None
+        names = ("qpu_charge_time_seconds", "quantum_seconds", "seconds")
+        values = (usage.get(name) for name in names)
+        return next((float(value) for value in values if isinstance(value, int | float)), None)
 
 
 @dataclass(frozen=True)
@@ -241,38 +189,27 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class RunHeader:
-    """Everything known about a run before its first job.
+    """Everything known about a run before its first job. Mappings are JSON-able.
 
     Attributes:
-        run_id: Unique id of the run, also the name of its folder.
-        experiment: Name of the experiment.
-        engine: Name of the engine.
-        created: ISO 8601 UTC.
-        config_yaml: The resolved config.
-        overrides: The command line's overrides.
-        sources: Config files and Python modules that declare the experiment.
-        seed: The seed; `seeds` says what was derived from it.
-        seeds: Streams derived from the seed, JSON-able.
         environment: `python`, `platform`, `distributions` (list of `name==version`),
             `git_commit`, `git_dirty`, `git_diff`.
-        backend: `name`, `num_qubits`, `properties`, `configuration`, `target`: JSON-able.
-        limits: The limits in force, with source and date, JSON-able.
-        not_honoured: workload -> declared options that the engine does not honour.
+        backend: `name`, `num_qubits`, `properties`, `configuration`, `target`.
         metadata: `title`, `description`, `creators`, `publisher`, `funding`, `license`, `keywords`
             where declared.
     """
 
-    run_id: str
+    run_id: str  # unique; also the name of the run's folder
     experiment: str
     engine: str
     created: str
-    config_yaml: str
-    overrides: tuple[str, ...]
-    sources: tuple[SourceFile, ...]
+    config_yaml: str  # the resolved config
+    overrides: tuple[str, ...]  # those of the command line
+    sources: tuple[SourceFile, ...]  # config files and modules that declare the experiment
     seed: int
-    seeds: Mapping[str, Any]
+    seeds: Mapping[str, Any]  # the streams that were derived from it
     environment: Mapping[str, Any]
     backend: Mapping[str, Any]
-    limits: Mapping[str, Any]
-    not_honoured: Mapping[str, Mapping[str, Any]]
+    limits: Mapping[str, Any]  # the limits in force, with source and date
+    not_honoured: Mapping[str, Mapping[str, Any]]  # workload -> options that the engine ignores
     metadata: Mapping[str, Any]

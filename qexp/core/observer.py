@@ -19,26 +19,16 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class RunSummary:
-    """The state of a run when its archive is sealed.
-
-    Attributes:
-        status: As in the archive.
-        done: Jobs (partitions) that have a result.
-        planned: Jobs that were planned.
-        num_pubs: PUBs that were planned.
-        usage_s: QPU seconds charged for all attempts, where reported.
-        predicted_s: QPU seconds predicted for the plan.
-        batch_ids: Every batch, in order.
-    """
+class PointSummary:
+    """The state of a point when its archive is sealed."""
 
     status: RunStatus
-    done: int
-    planned: int
-    num_pubs: int
-    usage_s: float
-    predicted_s: float
-    batch_ids: tuple[str, ...]
+    done: int  # jobs that have a result
+    planned: int  # jobs that were planned
+    num_pubs: int  # PUBs that were planned
+    usage_s: float  # QPU seconds charged for all attempts, where reported
+    predicted_s: float  # QPU seconds predicted for the plan
+    batch_ids: tuple[str, ...]  # every batch, in order
 
 
 class Observer:
@@ -89,7 +79,7 @@ class Observer:
     def detached(self, plan: Plan, out: int, batch_ids: Sequence[str]) -> None:
         """Everything is submitted; `out` jobs are left to be collected later."""
 
-    def sealed(self, archive: Path, summary: RunSummary) -> None:
+    def sealed(self, archive: Path, summary: PointSummary) -> None:
         """The archive is complete and final."""
 
     def analysed(self, name: str, summary: str) -> None:

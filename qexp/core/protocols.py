@@ -26,11 +26,9 @@ class Batch(Protocol):
     @property
     def id(self) -> str:
         """The batch's id, known from the moment it is open."""
-        ...
 
     def details(self) -> dict[str, Any]:
         """Return all fields of `qiskit_ibm_runtime.Batch.details()`, fresh at every call."""
-        ...
 
     def submit(self, request: JobRequest) -> str:
         """Submit a job and return its id.
@@ -42,23 +40,18 @@ class Batch(Protocol):
             UnclearError: It may exist; look it up with `RemoteBatch.find` before sending it again.
             EngineError: It does not exist, and no other job would be taken (quota, authorisation).
         """
-        ...
 
     def cancel(self) -> None:
         """Close the batch, and cancel every job that has not started to run."""
-        ...
 
     def close(self) -> None:
         """Accept no more jobs; submitted ones still run."""
-        ...
 
     def abandon(self) -> None:
         """Close the batch, and stop what would end with this process; a service's jobs run on."""
-        ...
 
     def states(self) -> Mapping[str, JobState]:
         """Return job id -> state of every submitted or adopted job, by one request."""
-        ...
 
     def wait(self, timeout_s: float, is_stopped: Callable[[], bool]) -> None:
         """Return when a state may have changed, at the latest after `timeout_s`.
@@ -67,7 +60,6 @@ class Batch(Protocol):
             timeout_s: Seconds.
             is_stopped: Asked several times a second; `wait` returns as soon as it is True.
         """
-        ...
 
     def collect(self, job_id: str) -> JobOutcome:
         """Fetch a job that is in a final state. A failed job is an outcome, not an exception.
@@ -76,7 +68,6 @@ class Batch(Protocol):
             UndeliveredError: The job is DONE, but what was delivered is not its result.
             EngineError: The service could not be asked. In both cases it can be repeated.
         """
-        ...
 
 
 @runtime_checkable
@@ -89,7 +80,6 @@ class RemoteBatch(Batch, Protocol):
         Raises:
             EngineError: The service could not be asked.
         """
-        ...
 
     def adopt(self, job_id: str, request: JobRequest) -> None:
         """Take a job of this batch that another process submitted as if this one had done it.
@@ -98,11 +88,9 @@ class RemoteBatch(Batch, Protocol):
             LostJobError: The service does not know it.
             EngineError: The service could not be asked.
         """
-        ...
 
     def strays(self) -> Sequence[FoundJob]:
         """Return the jobs in the last listing that were neither submitted nor adopted here."""
-        ...
 
     def cancel_job(self, job_id: str) -> None:
         """Cancel a job; harmless when it has ended.
@@ -110,11 +98,9 @@ class RemoteBatch(Batch, Protocol):
         Raises:
             EngineError: The service could not be asked.
         """
-        ...
 
     def queue_length(self) -> int | None:
         """Return how many jobs of all users wait for the backend, by one request; None: unknown."""
-        ...
 
 
 @runtime_checkable
@@ -127,30 +113,24 @@ class Engine(Protocol):
     @property
     def name(self) -> str:
         """`"local"`, `"runtime-local"` or `"ibm"`."""
-        ...
 
     @property
     def allow_ignored_options(self) -> bool:
         """True if a declared option that this engine does not honour is tolerated."""
-        ...
 
     @property
     def uses_qpu(self) -> bool:
         """True if a job costs time on a QPU, so that limits of a plan or account matter."""
-        ...
 
     @property
     def workers(self) -> int | None:
         """Worker processes for planning and simulation; 1: none; None: as many as cores."""
-        ...
 
     def ignored_options(self, primitive: PrimitiveSpec) -> dict[str, Any]:
         """Return the declared options (dotted path -> value) that this engine would ignore."""
-        ...
 
     def check_backend(self, backend: BackendV2) -> None:
         """Raise `ConfigError` if this engine cannot run on `backend`."""
-        ...
 
     def pub_objection(self, backend: BackendV2) -> Callable[[Pub], str | None]:
         """Return a function that says why this engine cannot run an ISA PUB; None if it can.
@@ -158,7 +138,6 @@ class Engine(Protocol):
         For reasons beyond the backend's target and IBM's limits. The reason is said of the
         circuit, as in "it has a switch". The function serves all PUBs of a plan.
         """
-        ...
 
     def payload_bytes(
         self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: bytes
@@ -171,7 +150,6 @@ class Engine(Protocol):
             backend: The backend that it is for.
             qpy: Its circuit as the archive has it, so that it need not be encoded again.
         """
-        ...
 
     def open_batch(
         self, backend: BackendV2, *, max_time_s: int | None, workers: Workers | None = None
@@ -183,7 +161,6 @@ class Engine(Protocol):
             max_time_s: Its time to live in seconds, or None for the longest that is allowed.
             workers: Processes for an engine that simulates; None: it has its own.
         """
-        ...
 
 
 @runtime_checkable
@@ -195,4 +172,3 @@ class RemoteEngine(Engine, Protocol):
 
         Asks nothing of the service.
         """
-        ...

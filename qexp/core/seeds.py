@@ -7,24 +7,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 if TYPE_CHECKING:
     import numpy as np
 
 Purpose: TypeAlias = Literal["circuits", "transpile", "simulate"]
 
-_PURPOSES: tuple[Purpose, ...] = ("circuits", "transpile", "simulate")
-
 
 def stream(seed: int, workload: str, purpose: Purpose) -> np.random.SeedSequence:
-    """Return the `SeedSequence` of one purpose within one workload.
-
-    Args:
-        seed: The experiment's seed, `>= 0`.
-        workload: Name of the workload.
-        purpose: Purpose of the stream.
-    """
+    """Return the `SeedSequence` of one purpose within one workload; `seed` is at least 0."""
     import numpy as np
 
     name = hashlib.sha256(f"{workload}/{purpose}".encode()).digest()
@@ -46,7 +38,7 @@ def as_int(sequence: np.random.SeedSequence) -> int:
     return int(sequence.generate_state(1, np.uint32)[0] >> 1) or 1
 
 
-def describe(seed: int, workloads: Iterable[str]) -> dict[str, Any]:
+def describe_streams(seed: int, workloads: Iterable[str]) -> dict[str, Any]:
     """Describe the derived streams, so that a reader can spawn the same ones with NumPy."""
     return {
         "seed": seed,
@@ -54,18 +46,17 @@ def describe(seed: int, workloads: Iterable[str]) -> dict[str, Any]:
         "streams": {
             f"{workload}/{purpose}": list(stream(seed, workload, purpose).spawn_key)
             for workload in workloads
-            for purpose in _PURPOSES
+            for purpose in get_args(Purpose)
         },
     }
 
 
-def of_sweep_point(seed: int, overrides: list[str]) -> int:
+def sweep_point_seed(seed: int, overrides: list[str]) -> int:
     """Return the seed of one point of a sweep, which does not depend on the order of the points.
 
     Args:
         seed: The declared seed of the sweep.
         overrides: The point's overrides (`key=value`).
     """
-    text = "\n".join(sorted(overrides))
-    digest = hashlib.sha256(f"{seed}\n{text}".encode()).digest()
-    return int.from_bytes(digest[:6], "big")
+    text = f"{seed}\n" + "\n".join(sorted(overrides))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")

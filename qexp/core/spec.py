@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from qexp.core.model import PrimitiveSpec, SourceFile
-from qexp.core.policy import ExecutionPolicy
+from qexp.core.model import FailureKind, PrimitiveSpec, SourceFile
 from qexp.core.protocols import Engine
 
 if TYPE_CHECKING:
@@ -37,8 +36,6 @@ class WorkloadSpec:
         generate: The bound circuit generator. Called with the workload's
             `numpy.random.SeedSequence`, it yields PUB-likes (a circuit, or a tuple in the order
             of Qiskit's `SamplerPub` or `EstimatorPub`), lazily.
-        primitive: The primitive that runs the workload.
-        transpile: Arguments of the pass manager that makes ISA circuits.
         num_circuits: Number of circuits that the config asks for, where it says so; it decides
             only whether worker processes plan.
         is_archived: True if the circuits come from an archive: they get no registers.
@@ -66,17 +63,43 @@ class PartitionLimits:
 
 @dataclass(frozen=True)
 class Limit:
-    """A documented limit of the service: a value that changes with time and has a source.
+    """A documented limit of the service: a value that changes with time and has a source."""
 
-    Attributes:
-        value: The limit, in the unit that its name says.
-        source: Where it is documented.
-        checked: ISO date on which that was looked up.
+    value: float  # in the unit that its name says
+    source: str  # where it is documented
+    checked: str  # ISO date on which that was looked up
+
+
+@dataclass(frozen=True)
+class ExecutionPolicy:
+    """The declared `execution`: the way jobs are driven.
+
+    Nothing in here decides data, so that it may change when a run is resumed.
     """
 
-    value: float
-    source: str
-    checked: str
+    on_interrupt: Literal["leave", "cancel"] = "leave"  # jobs that are out are collected later
+    retries: int = 2  # further attempts of a job that failed for a transient reason
+    retry_too_long: bool = False  # ending at the time limit (code 1305) is such a reason
+    follow_ups: int = 3  # further batches for jobs that a batch's max_time left out
+    max_pending: int | None = None  # jobs out at once; None: as many as the service takes
+    submit_interval_s: float | None = None  # None: as fast as the service takes them
+    deadline_s: int | None = None  # after which a run stops waiting for its jobs
+    outage_s: float = 900.0  # for so long the service may be out of reach before the run leaves
+
+    def allows_again(self, failures: Sequence[FailureKind]) -> bool:
+        """Return whether a job may be submitted again.
+
+        Args:
+            failures: How its attempts ended since the run was started or resumed, the last one
+                last; not empty.
+        """
+        last = failures[-1]
+        if last == "expired":
+            return failures.count("expired") <= self.follow_ups
+        transient = {"transient", "undelivered", "lost"}
+        if self.retry_too_long:
+            transient.add("too_long")
+        return last in transient and sum(kind != "expired" for kind in failures) <= self.retries
 
 
 @dataclass(frozen=True)
@@ -86,7 +109,6 @@ class AnalysisSpec:
     Attributes:
         name: Its name in the config, and that of its result.
         target: Dotted name of the function.
-        arguments: The function's declared settings.
         evaluate: Returns an `xarray.Dataset` for an open `qexp.archive.read.Archive`; None where
             it has nothing to say.
     """
@@ -102,19 +124,16 @@ class RunSpec:
     """A frozen run: everything that decides its data, and nothing that depends on the clock.
 
     Attributes:
-        experiment: Name of the experiment.
         seed: Decides circuits, transpilation and simulation.
+        workloads: In the order of submission.
+        select_backend: Returns the backend, and may ask the service. Called with the name of the
+            backend that a recorded plan is for, or None for a new run.
+        limits: The service's documented limits by name, see `conf/limits`.
+        config_yaml: The resolved config.
         stop_after: `"plan"`: print the plan and submit nothing. `"submit"`: return once every job
             is submitted. None: run.
         max_time_s: The batch's `max_time` in seconds, or None for the service's own limit.
-        workloads: In the order of submission.
-        engine: The engine that runs the batch.
-        policy: The way jobs are driven; it decides no data.
-        select_backend: Returns the backend, and may ask the service. Called with the name of the
-            backend that a recorded plan is for, or None for a new run.
         partition: The user's bounds of one job.
-        limits: The service's documented limits by name, see `conf/limits`.
-        config_yaml: The resolved config.
         overrides: The command line's overrides.
         sources: Files that declare the experiment.
         metadata: Title, description, creators, publisher, funding, license, keywords.
@@ -123,18 +142,18 @@ class RunSpec:
 
     experiment: str
     seed: int
-    stop_after: Literal["plan", "submit"] | None
-    max_time_s: int | None
     workloads: tuple[WorkloadSpec, ...]
     engine: Engine
-    policy: ExecutionPolicy
     select_backend: Callable[[str | None], BackendV2]
-    partition: PartitionLimits
     limits: Mapping[str, Limit]
     config_yaml: str
-    overrides: tuple[str, ...]
-    sources: tuple[SourceFile, ...]
-    metadata: Mapping[str, Any]
+    stop_after: Literal["plan", "submit"] | None = None
+    max_time_s: int | None = None
+    policy: ExecutionPolicy = ExecutionPolicy()
+    partition: PartitionLimits = PartitionLimits()
+    overrides: tuple[str, ...] = ()
+    sources: tuple[SourceFile, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     analyses: tuple[AnalysisSpec, ...] = ()
 
     def primitive_of(self, workload: str) -> PrimitiveSpec:

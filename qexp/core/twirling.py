@@ -12,7 +12,7 @@ from qexp.core.model import PrimitiveSpec
 def is_twirled(primitive: PrimitiveSpec) -> bool:
     """Return whether a primitive twirls gates or measurements.
 
-    A Sampler twirls only when told to; an Estimator twirls measurements from resilience level 1
+    A Sampler does so only on request. An Estimator twirls measurements from resilience level 1
     (its default) on, and whatever mitigates noise forces twirling:
     https://quantum.cloud.ibm.com/docs/guides/configure-error-mitigation
     """

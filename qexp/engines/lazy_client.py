@@ -1,8 +1,8 @@
 """IBM's fake backends without IBM's client.
 
-`qiskit_ibm_runtime` imports its whole client (its service, optimisers, a cloud SDK) before it
-gives a fake backend: 0.7 s, longer than all else that a small run imports, and none of it is needed
-for one. So the package's own `__init__` is put off until something of it is asked for.
+Importing a fake backend from `qiskit_ibm_runtime` imports the whole client (service, optimisers, a
+cloud SDK), which takes 0.7 s, longer than all other imports of a small run, and is not needed.
+So the package's `__init__` is deferred until one of its own names is used.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ _CLIENT = "qiskit_ibm_runtime"
 
 
 class LazyPackage(ModuleType):
-    """A package whose submodules can be imported, and whose `__init__` runs when it is needed."""
+    """A package whose `__init__` runs when one of its names is first used, not on import."""
 
     def __init__(self, name: str) -> None:
         spec = find_spec(name)
-        assert spec is not None, "it is one of qexp's dependencies"
+        assert spec is not None
         super().__init__(name)
         self.__dict__.update(vars(module_from_spec(spec)))
         self._lock = threading.RLock()
         self._is_begun = False
 
     def __getattr__(self, name: str) -> Any:
-        """Return what only the package's `__init__` defines; it runs at the first such name."""
-        # The import system asks for these of packages that do not have them.
+        """Return a name that only the package's `__init__` defines."""
+        # The import system looks up other dunder names, which packages need not have.
         if not name.startswith("__") or name in ("__all__", "__version__"):
             self._run_init()
         try:
@@ -47,12 +47,12 @@ class LazyPackage(ModuleType):
             try:
                 self.__spec__.loader.exec_module(self)
             except BaseException:
-                # Interrupted, say: the next one tries again, as after any failed import.
+                # Interrupted, say: the next use tries again, as after any failed import.
                 self._is_begun = False
                 raise
 
 
 def defer_client() -> None:
-    """Let submodules of `qiskit_ibm_runtime` be imported without all of it, if it is not yet."""
+    """Defer the import of `qiskit_ibm_runtime` itself, unless it was imported before."""
     if _CLIENT not in sys.modules:
         sys.modules[_CLIENT] = LazyPackage(_CLIENT)

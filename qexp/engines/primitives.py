@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from qexp.core.model import Pub
 
 _JSON_BYTES = 100
-"""Names of types and fields, and the shots, of one PUB."""
-
+"""Bytes of the names of types and fields, and of the shots, in one PUB."""
 
 _CLASSES = {
     ("client", "sampler"): ("executor_sampler", "Sampler"),
@@ -44,24 +43,15 @@ _CLASSES = {
 
 @dataclass(frozen=True)
 class Primitive:
-    """One of IBM's primitives, ready to run the PUBs of one job.
+    """One of IBM's primitives, ready to run the PUBs of one job."""
 
-    Attributes:
-        spec: The primitive as declared.
-        inner: IBM's Sampler or Estimator, bound to its mode.
-    """
-
-    spec: PrimitiveSpec
-    inner: Any
+    spec: PrimitiveSpec  # as declared
+    inner: Any  # IBM's Sampler or Estimator, bound to its mode
 
     def run(self, pubs: Sequence[Pub]) -> Any:
-        """Submit the PUBs as one job.
+        """Submit ISA PUBs as one job: a `RuntimeJobV2`, or a `LocalRuntimeJob` in local mode.
 
-        Args:
-            pubs: ISA PUBs. A client-side primitive wants one shots value (or precision) for all.
-
-        Returns:
-            `RuntimeJobV2`, or `LocalRuntimeJob` in local mode.
+        Client-side primitives want the same shots (or precision) for all PUBs.
         """
         silence_deprecations()
         if self.spec.kind == "sampler":
@@ -81,8 +71,8 @@ def make_primitive(
 
     Args:
         spec: The primitive as declared.
-        mode: The `qiskit_ibm_runtime.Batch` that the job belongs to. It is always given: IBM's
-            primitives look for an open batch in a context variable that worker threads lack.
+        mode: The `qiskit_ibm_runtime.Batch` of the job. Without one, IBM's primitives look for an
+            open batch in a context variable, which worker threads lack.
         tags: Tags of the job, besides the declared ones.
         seed: Seed of the simulation in local mode, unless one is declared.
 
@@ -102,7 +92,7 @@ def make_primitive(
 
 
 def finalised_options(spec: PrimitiveSpec, tags: Sequence[str]) -> dict[str, Any]:
-    """Return the options of a job that another process submitted: they follow from the request."""
+    """Return the options of a job that another process submitted; the request decides them."""
     return dump_options(spec.implementation, _tagged_options(spec, tags))
 
 
@@ -114,56 +104,45 @@ def _tagged_options(spec: PrimitiveSpec, tags: Sequence[str]) -> Any:
     return options
 
 
-def encoded_bytes(spec: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: bytes) -> int:
-    """Return the size of one PUB on the wire.
+def encoded_bytes(primitive: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: bytes) -> int:
+    """Return the size of one ISA PUB on the wire, in bytes of JSON.
 
     Where the circuit is sent as it is, by the legacy primitives and by the client-side Sampler
-    without twirling and dynamical decoupling, it follows from the circuit's QPY. Elsewhere the PUB
-    is prepared and encoded as the client does it. For twirling, dynamical decoupling and the
+    without twirling and dynamical decoupling, the size follows from the circuit's QPY. Elsewhere
+    the PUB is prepared and encoded as by the client. For twirling, dynamical decoupling and the
     client-side Estimator that takes tens of milliseconds, because the client compiles the
     circuit; twirling makes the payload up to 200 times larger. Circuits of one job are compressed
     together, so that the sum over its PUBs is an upper bound.
 
     Args:
-        spec: The primitive as declared.
+        primitive: The primitive as declared.
         pub: The ISA PUB.
         backend: The backend that it will run on.
-        qpy: Its circuit in QPY, as the archive has it.
-
-    Returns:
-        Bytes of JSON.
+        qpy: Its circuit in QPY, as in the archive.
 
     Raises:
         PlanError: The primitive cannot run this PUB.
     """
-    if spec.implementation == "legacy" and spec.kind == "estimator":
+    if primitive.implementation == "legacy" and primitive.kind == "estimator":
         _check_observables(pub)
-    if _sends_circuit(spec) and _is_stored_as_sent(pub.circuit):
-        return wire_bytes(spec, pub, qpy) + _JSON_BYTES
-    if spec.implementation == "legacy":
+    if _sends_circuit(primitive) and _is_stored_as_sent(pub.circuit):
+        return wire_bytes(primitive, pub, qpy) + _JSON_BYTES
+    if primitive.implementation == "legacy":
         from qiskit_ibm_runtime.json import RuntimeEncoder
 
         return len(json.dumps(pub, cls=RuntimeEncoder))
-    fields = encode_program(*_prepare(spec, pub, backend), spec.kind)["quantum_program"]
-    # Options are passed through too, once per job: they are not this PUB's share.
+    fields = encode_program(*_prepare(primitive, pub, backend), primitive.kind)["quantum_program"]
+    # The options in it are sent once per job, and belong to no PUB.
     (fields["passthrough_data"] or {}).get("post_processor", {}).pop("options", None)
     return sum(len(json.dumps(fields[name])) for name in ("circuits", "items", "passthrough_data"))
 
 
 def wire_bytes(spec: PrimitiveSpec, pub: Pub, qpy: bytes) -> int:
-    """Return the size of a PUB whose circuit is sent as it is, without encoding the circuit.
+    """Return the size in bytes of an ISA PUB whose circuit is sent as it is, from its QPY.
 
     The encoding of IBM's legacy primitives: the circuit as base64 of compressed QPY, the parameter
     values as base64 of a compressed `.npy` file, observables as JSON. The client-side Sampler's is
     about the same for a single PUB.
-
-    Args:
-        spec: The primitive that runs it.
-        pub: The ISA PUB.
-        qpy: Its circuit in QPY.
-
-    Returns:
-        Bytes.
     """
     import numpy as np
 
@@ -194,7 +173,7 @@ def _base64_bytes(data: bytes) -> int:
 
 
 def _sends_circuit(spec: PrimitiveSpec) -> bool:
-    """Return whether a primitive sends the circuit of a PUB unchanged."""
+    """Return whether a primitive sends the circuits of PUBs unchanged."""
     if spec.implementation == "legacy":
         return True
     decoupling = (spec.options.get("dynamical_decoupling") or {}).get("enable")
@@ -202,7 +181,7 @@ def _sends_circuit(spec: PrimitiveSpec) -> bool:
 
 
 def _is_stored_as_sent(circuit: QuantumCircuit) -> bool:
-    """Return whether the client can send whatever the archive can store of a circuit.
+    """Return whether the archive's QPY of a circuit is that which the client would send.
 
     The archive has a form of its own for delays, and the client refuses boxes.
     """
@@ -210,11 +189,7 @@ def _is_stored_as_sent(circuit: QuantumCircuit) -> bool:
 
 
 def _prepare(spec: PrimitiveSpec, pub: Pub, backend: BackendV2) -> tuple[Any, Any]:
-    """Return the client's program and options for one PUB.
-
-    Raises:
-        PlanError: The primitive cannot run this PUB.
-    """
+    """Return the client's program and options for one PUB."""
     from qiskit_ibm_runtime.exceptions import IBMInputValueError
 
     options = build_options(spec.kind, spec.implementation, spec.options)
@@ -231,6 +206,6 @@ def _prepare(spec: PrimitiveSpec, pub: Pub, backend: BackendV2) -> tuple[Any, An
 
 
 def _class_of(spec: PrimitiveSpec) -> Any:
-    # By module path: IBM announces that the top-level names will change their meaning.
+    # By module: IBM has announced that the top-level names will change their meaning.
     module, name = _CLASSES[spec.implementation, spec.kind]
     return getattr(import_module(f"qiskit_ibm_runtime.{module}"), name)

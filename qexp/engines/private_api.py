@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TRIED_VERSION = "0.51"
 
 _CONNECT_S, _READ_S = 5.0, 30.0
-"""How long a request waits; the client itself waits for a reply for ever."""
+"""Time limits of a request: to connect, and to get a reply. The client itself sets none."""
 
 _EXECUTOR_SCHEMA = "v2.0"
 
@@ -54,17 +54,17 @@ def connected_clients(service: Any) -> list[Any]:
 
 
 def move_to_instance(session: Batch, client: Any) -> None:
-    """Move a batch to a client's instance: the account may have chosen another one."""
+    """Move a batch to a client's instance, where its jobs are."""
     _set(session, "_instance", _get(client, "_instance"))
 
 
 def set_status(handle: Any, entry: Mapping[str, Any]) -> None:
-    """Give a `RuntimeJobV2` the state that was listed; it would ask for it once more."""
+    """Give a `RuntimeJobV2` the state that was listed, which spares it a request."""
     _get(handle, "_set_status")(entry)
 
 
 def retired_backend(name: str, service: Any) -> IBMBackend:
-    """Return the stand-in for a backend that is gone, complete enough to collect its jobs."""
+    """Return a stand-in for a backend that is gone, by which its jobs can be collected."""
     from qiskit_ibm_runtime.ibm_backend import IBMRetiredBackend
 
     retired = IBMRetiredBackend.from_name(name)
@@ -74,9 +74,9 @@ def retired_backend(name: str, service: Any) -> IBMBackend:
 
 
 def limit_waiting(api_client: Any) -> None:
-    """Let no request of the client wait for ever: a reply may be lost while a laptop sleeps.
+    """Limit the time of the client's requests: a reply may be lost while a laptop sleeps.
 
-    A submission that was not answered in time is looked up, as after any other lost reply.
+    A submission without a reply in time is looked up, as after any other lost reply.
     """
     session = _get(api_client, "_session")
     if not isinstance(session.request, partial):
@@ -86,7 +86,7 @@ def limit_waiting(api_client: Any) -> None:
 def renew_token_on_refusal(api_client: Any) -> None:
     """Let the client fetch another access token after the service has refused one (401).
 
-    By itself it sends the same token until the hour that is written in it has passed.
+    Without that it sends the same token for as long as the token says, an hour.
     """
     session = _get(api_client, "_session")
     tokens = getattr(getattr(session, "auth", None), "tm", None)
@@ -98,12 +98,12 @@ def renew_token_on_refusal(api_client: Any) -> None:
 
 
 def encode_program(program: Any, options: Any, kind: PrimitiveKind) -> dict[str, Any]:
-    """Return what the client's executor sends for a prepared program, JSON-able."""
+    """Return a prepared program as the client's executor sends it, JSON-able."""
     from qiskit_ibm_runtime.quantum_program.params_converters import (
         QUANTUM_PROGRAM_PARAMS_CONVERTERS,
     )
 
-    # The executor asks for which post-processing its result is.
+    # The executor needs the kind of post-processing.
     _set(program, "_semantic_role", f"{kind}_v2")
     encoded = QUANTUM_PROGRAM_PARAMS_CONVERTERS[_EXECUTOR_SCHEMA].encoder(program, options)
     fields: dict[str, Any] = encoded.model_dump(mode="json")
@@ -113,16 +113,12 @@ def encode_program(program: Any, options: Any, kind: PrimitiveKind) -> dict[str,
 def _forget_token(tokens: Any, response: Any, *_: Any, **__: Any) -> None:
     if response.status_code == HTTPStatus.UNAUTHORIZED:
         tokens.expire_time = 0
-        # Or IBM's SDK takes a request that failed for one under way, and waits a minute for it.
+        # Else IBM's SDK takes a request that failed for one under way, and waits a minute for it.
         tokens.request_time = 0
 
 
 def _get(owner: Any, name: str) -> Any:
-    """Return a private attribute.
-
-    Raises:
-        EngineError: This version of the client has none.
-    """
+    """Return a private attribute; raise `EngineError` if this version of the client lacks it."""
     try:
         return getattr(owner, name)
     except AttributeError:

@@ -1,7 +1,7 @@
 """The rehearsal engine: IBM's client in its own local mode, without an account.
 
-It is slower than the embedded engine, but PUBs pass through the client's full processing: twirling,
-dynamical decoupling, error mitigation, post-processing.
+It is slower than the embedded engine, but PUBs pass through all that the client does with them:
+twirling, dynamical decoupling, error mitigation, post-processing.
 """
 
 from __future__ import annotations
@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from qexp.core.model import JobRequest, PrimitiveSpec
 from qexp.engines.local.backends import calibration, require_backend
-from qexp.engines.local.batch import LocalBatch
-from qexp.engines.local.job import Simulated
-from qexp.engines.local.supported_options import unsupported_options
+from qexp.engines.local.batch import LocalBatch, Simulated
+from qexp.engines.local.engine import unsupported_options
 from qexp.engines.options import declared_leaves, silence_deprecations
 from qexp.engines.primitives import encoded_bytes, make_primitive
 from qexp.errors import ConfigError, EngineError
-from qexp.simulator.aer_limits import aer_objection
 from qexp.simulator.observables import shots_for
 
 if TYPE_CHECKING:
@@ -44,7 +42,7 @@ class RuntimeLocalEngine:
     shots. It rounds parameter values to multiples of pi/2 x 1e-5 (`simulator.angle_decimals`).
 
     Args:
-        allow_ignored_options: Whether declared options that have no effect here are tolerated.
+        allow_ignored_options: Tolerate declared options that have no effect here.
     """
 
     allow_ignored_options: bool = False
@@ -85,13 +83,11 @@ class RuntimeLocalEngine:
         backend: BackendV2,  # noqa: ARG002 - part of the protocol
     ) -> Callable[[Pub], str | None]:
         """Return a function that says why Aer cannot simulate an ISA PUB; see `aer_objection`."""
+        from qexp.simulator import aer_objection
+
         return lambda pub: aer_objection(pub.circuit)
 
-    def payload_bytes(
-        self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: bytes
-    ) -> int:
-        """Return the size in bytes that an ISA PUB would have on the wire; see `encoded_bytes`."""
-        return encoded_bytes(primitive, pub, backend, qpy)
+    payload_bytes = staticmethod(encoded_bytes)
 
     def open_batch(
         self,
@@ -113,6 +109,8 @@ class RuntimeLocalEngine:
 
 
 class _Rehearsal:
+    """Runs jobs in IBM's local mode, all in one of its batches."""
+
     def __init__(self, engine: RuntimeLocalEngine, backend: BackendV2) -> None:
         from qiskit_ibm_runtime import Batch
 
@@ -141,7 +139,7 @@ class _Rehearsal:
         )
 
     def _effective(self, spec: PrimitiveSpec) -> PrimitiveSpec:
-        """Return the primitive without the options that may be ignored and are."""
+        """Return the primitive without the options that this engine ignores."""
         ignored, is_client = self._engine.ignored_options(spec), spec.implementation == "client"
         kept = {
             path: value
@@ -153,7 +151,7 @@ class _Rehearsal:
 
 
 def _executions(pub: Pub, spec: PrimitiveSpec, result: PrimitiveResult[Any], index: int) -> int:
-    """Return parameter sets x shots; an Estimator's result does not tell its bases."""
+    """Return parameter sets x shots; an Estimator's result does not name its bases."""
     if spec.kind == "sampler":
         # Twirling rounds the shots up to whole randomizations.
         taken = (getattr(bits, "num_shots", None) for bits in result[index].data.values())

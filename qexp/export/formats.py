@@ -1,11 +1,17 @@
-"""Export an archive to another format: verify the archive, write the output."""
+"""Export an archive to another format: verify the archive, write the output completely or not.
+
+An output never replaces anything but an earlier export.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Final
 
 from qexp.errors import ArchiveError, ConfigError
@@ -16,14 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Format:
-    """A form of output, written by the module of this package that has its name.
-
-    The module has a function `write(run, path)`, which writes the open archive `run` to `path`,
-    which does not exist yet or is an empty folder, and returns what the user should know, one line
-    each. With `takes_metadata` it is `write(run, path, metadata)`.
+    """A form of output.
 
     Attributes:
-        content: What the output holds, for `--help`.
+        content: Content of the output, for `--help`.
+        writer: Function of this package, as `module:name`. It is called with the open archive and a
+            path that does not exist yet or is an empty folder, and with the metadata given at
+            export if it takes any; it returns what the user should know, one line each.
         suffix: Appended to the archive's name without `.h5` for the default output beside it.
         file_ending: Ending of the names of outputs that are a file: `""` if all are, None if all
             are folders.
@@ -31,41 +36,46 @@ class Format:
     """
 
     content: str
+    writer: str
     suffix: str
     file_ending: str | None = None
     takes_metadata: bool = False
 
-    def is_file(self, path: Path) -> bool:
-        """Return True if an output of this name is a file, False if it is a folder."""
-        return self.file_ending is not None and path.name.lower().endswith(self.file_ending)
-
 
 FORMATS: Final = {
     "rocrate": Format(
-        "RO-Crate (Process Run Crate 0.5), a folder or a .zip file", "-rocrate", ".zip", True
+        "RO-Crate (Process Run Crate 0.5), a folder or a .zip file",
+        "rocrate:write",
+        "-rocrate",
+        ".zip",
+        takes_metadata=True,
     ),
     "netcdf": Format(
         "one netCDF-4 file: bits, counts and expectation values, unpacked, with coordinates",
+        "netcdf:write",
         ".nc",
         "",
     ),
-    "csv": Format("a folder of tidy tables: counts, expectation values, parameters", "-csv"),
-    "parquet": Format("the same tables as Parquet; needs pyarrow", "-parquet"),
+    "csv": Format(
+        "a folder of tidy tables: counts, expectation values, parameters",
+        "tables:write_csv",
+        "-csv",
+    ),
+    "parquet": Format(
+        "the same tables as Parquet; needs pyarrow", "tables:write_parquet", "-parquet"
+    ),
     "qiskit": Format(
-        "Qiskit's PrimitiveResult as JSON and circuits as QPY, for each workload", "-qiskit"
+        "Qiskit's PrimitiveResult as JSON and circuits as QPY, for each workload",
+        "qiskit:write",
+        "-qiskit",
     ),
 }
-"""Format by name. To add one, add a line here and the module with its `write`."""
+"""Format by name."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """Result of an export.
-
-    Attributes:
-        path: The file or folder that was written.
-        notes: What the user should know, one line each.
-    """
+    """Result of an export: the file or folder written, and notes for the user, one line each."""
 
     path: Path
     notes: tuple[str, ...]
@@ -89,17 +99,17 @@ def export(
         name: Name of the format, a key of `FORMATS`.
         output: File or folder to write; None: beside the archive, named after it.
         metadata: Keys of the config's `metadata` that replace those of the archive.
-        force: Whether an earlier export may be replaced.
+        force: Replace an earlier export.
 
     Raises:
         ConfigError: The format is unknown or takes no metadata, the metadata are wrong, the output
             exists, or the run was only planned.
         ArchiveError: The archive is damaged, or the output cannot be written.
     """
+    from qexp.archive import atomic_files
     from qexp.archive.archive_file import locate
     from qexp.archive.read import open_archive
     from qexp.archive.verify import verify
-    from qexp.export.output import refuse_existing, replacing
 
     if name not in FORMATS:
         raise ConfigError(f"{name!r} is no format; allowed: {', '.join(FORMATS)}")
@@ -109,26 +119,30 @@ def export(
         raise ConfigError(f"{name} takes no metadata at export; this does: {takers}")
     archive = locate(Path(path))
     target = Path(output) if output else archive.with_name(f"{archive.stem}{form.suffix}")
-    is_file = form.is_file(target)
-    refuse_existing(target, archive, is_file=is_file, force=force)
+    ending = form.file_ending
+    is_file = ending is not None and target.name.lower().endswith(ending)
+    _refuse_existing(target, archive, is_file=is_file, force=force)
     if problems := verify(archive):
         more = f" {len(problems) - 1} more: python -m qexp verify {archive}"
         raise ArchiveError(f"{problems[0]}{more if len(problems) > 1 else ''}")
-    write = import_module(f"qexp.export.{name}").write
+    write = resolve_name(f"qexp.export.{form.writer}")
+    replacing = atomic_files.replacing if is_file else _replacing_folder
     with open_archive(archive) as run:
         notes = _gaps(run)
-        with replacing(target, is_file=is_file) as temporary:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ArchiveError(
+                f"cannot create {target.parent}: {error.strerror}; choose another --output"
+            ) from error
+        with replacing(target) as temporary:
             given = (metadata or {},) if form.takes_metadata else ()
             notes += write(run, temporary, *given)
     return Exported(target, tuple(notes))
 
 
 def _gaps(run: Archive) -> list[str]:
-    """Return a line for each workload that lacks results.
-
-    Raises:
-        ConfigError: The run was only planned.
-    """
+    """Return a line for each workload that lacks results; refuse a run that was only planned."""
     if run.status == "planned":
         raise ConfigError(f"{run.path} holds only a plan: there are no results to export")
     return [
@@ -137,3 +151,54 @@ def _gaps(run: Archive) -> list[str]:
         for name, results in run.results.items()
         if len(results.available) < len(results)
     ]
+
+
+def _refuse_existing(path: Path, archive: Path, *, is_file: bool, force: bool) -> None:
+    """Refuse an output that exists, unless it may be replaced; the archive never is."""
+    if not os.path.lexists(path):
+        return
+    if archive.resolve().is_relative_to(path.resolve()):
+        raise ConfigError(f"{path} is or holds the archive itself: choose another --output")
+    if path.is_symlink() or path.is_dir() == is_file:
+        kind = "file" if is_file else "folder"
+        raise ConfigError(f"{path} exists and is no {kind}: choose another --output")
+    if not force:
+        raise ConfigError(
+            f"{path} exists already: choose another --output, or replace it with --force"
+        )
+
+
+@contextmanager
+def _replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield a folder beside `path` to write to; on success it becomes `path`.
+
+    On an exception nothing is left behind and an existing `path` stays as it was. It is not
+    replaced if it holds files that the new one does not have.
+
+    Raises:
+        ArchiveError: The folder cannot be written.
+        ConfigError: The folder holds other files.
+    """
+    temporary, old = (path.with_name(f".{path.name}.{name}") for name in ("tmp", "old"))
+    try:
+        # A process that was killed may have left one.
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        yield temporary
+        if path.is_dir():
+            for item in sorted(path.rglob("*")):
+                if not os.path.lexists(temporary / item.relative_to(path)):
+                    raise ConfigError(
+                        f"{item} would be lost: {path} holds more than this export writes; remove "
+                        "it yourself, or choose another --output"
+                    )
+            os.replace(path, old)
+        os.replace(temporary, path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ArchiveError(
+            f"cannot write {path}: {reason}; check free space and permissions"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)

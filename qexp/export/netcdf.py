@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qexp.archive.atomic_files import require_space
 from qexp.archive.netcdf import NetcdfGroup, netcdf_file
-from qexp.archive.pub_table import PubSummary, PubTable
+from qexp.archive.pubs import PubSummary, PubTable
 from qexp.archive.read import Archive
 from qexp.core.jsonable import dumps
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from qiskit.primitives import BitArray, PubResult
 
 #: Registers up to this size get a table of counts of all their outcomes.
@@ -45,7 +45,7 @@ _RESERVED: Final = {
     *("shot", "parameter", "parameter_name", "parameter_value", "observable"),
     *_PUB_VARIABLES,
 }
-#: Beginnings of names that only this module gives.
+#: Prefixes of names that this module makes.
 _PREFIXES: Final = ("_", "sweep_", "field_")
 #: Endings that are appended to the name of a field.
 _ENDING: Final = re.compile(r"_(counts|outcome|bit|shot|axis_\d+|real|imag)")
@@ -53,18 +53,12 @@ _LONG_NAMES: Final = {"evs": "expectation value", "stds": "standard error of the
 
 
 class _Variable(NamedTuple):
-    """A variable of a group of results.
-
-    Attributes:
-        name: Its name.
-        dims: Its dimensions after `pub`.
-        attrs: Its attributes.
-        values: Returns its values for one PUB, an array or a text, from the data of the result.
-    """
+    """A variable of a group of results."""
 
     name: str
-    dims: tuple[str, ...]
+    dims: tuple[str, ...]  # after `pub`
     attrs: Mapping[str, Any]
+    #: Returns the values of one PUB, an array or a text, from the data of its result.
     values: Callable[[Mapping[str, Any]], Any]
 
 
@@ -82,7 +76,10 @@ def write(run: Archive, target: Path) -> list[str]:
                 groups[summary.group].append(summary)
             for name, members in groups.items():
                 group = parent.group(name, {"kind": members[0].kind})
-                _write_pubs(members, group)
+                for variable, long_name in _PUB_VARIABLES.items():
+                    column = "index" if variable == "pub" else variable
+                    values = [getattr(member, column) for member in members]
+                    group.put(variable, ["pub"], values, {"long_name": long_name})
                 _write_points(table, members, group)
                 _write_results(results, members, group, target)
                 notes.append(f"/{workload}/{name}: {len(members):,} PUBs")
@@ -107,12 +104,6 @@ def _attributes(run: Archive) -> dict[str, Any]:
         "data_sha256": run.data_sha256,
     }
     return {name: str(text)[:_MAX_ATTRIBUTE] for name, text in attributes.items() if text}
-
-
-def _write_pubs(members: Sequence[PubSummary], group: NetcdfGroup) -> None:
-    for name, long_name in _PUB_VARIABLES.items():
-        values = [getattr(member, "index" if name == "pub" else name) for member in members]
-        group.put(name, ["pub"], values, {"long_name": long_name})
 
 
 def _write_points(table: PubTable, members: Sequence[PubSummary], group: NetcdfGroup) -> None:
@@ -152,7 +143,7 @@ def _write_results(
     variables = list(_variables(first, shape, group))
     examples = [variable.values(first) for variable in variables]
     one_bytes = sum(len(each) if isinstance(each, str) else each.nbytes for each in examples)
-    # HDF5 must not find out itself that the disk is full.
+    # Checked first, since HDF5 damages memory where a write fails.
     require_space(target, one_bytes * count)
     stored = []
     for variable, example in zip(variables, examples, strict=True):
@@ -259,7 +250,7 @@ def unpacked(bits: BitArray) -> NDArray[np.uint8]:
 
 def counted(bits: BitArray) -> NDArray[np.int64]:
     """Return how often every outcome occurred: int64, shape (*points, 2**bits)."""
-    # At most two bytes a shot.
+    # Registers that are counted take at most two bytes a shot.
     weights = 256 ** np.arange(bits.array.shape[-1], dtype=np.int64)[::-1]
     outcomes = (bits.array @ weights) & (2**bits.num_bits - 1)
     points = outcomes.reshape(-1, outcomes.shape[-1])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from qexp.archive.circuits import write_circuits
 from qexp.archive.read import Archive
-from qexp.engines.ibm.result_json import write_result
+from qexp.engines.ibm.client import write_result
 
 
 def write(run: Archive, folder: Path) -> list[str]:

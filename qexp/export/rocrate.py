@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import mimetypes
+import os
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -18,24 +19,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote
 
+from qexp.archive.analyses import FOLDER, analysis_files, read_analysis
 from qexp.archive.read import Archive
 from qexp.compare.changes import package_versions
+from qexp.config import messages
 from qexp.config.recorded_config import parse
 from qexp.config.schema import CreatorNode, FundingNode, MetadataNode
 from qexp.core.flatten import flatten
 from qexp.core.jsonable import dumps
-from qexp.errors import ConfigError
-from qexp.export.companions import find_companions
-from qexp.export.metadata import combine
+from qexp.errors import ArchiveError, ConfigError
+from qexp.report import PAGE_NAME
 from qexp.text import parse_time
 
 if TYPE_CHECKING:
     from rocrate.rocrate import ROCrate
 
+#: Files beside an archive that belong to it, with their titles.
+_TITLES: Final = {"run.log": "Log of the run", PAGE_NAME: "Report of the run"}
 _PROFILE: Final = "https://w3id.org/ro/wfrun/process/0.5"
 _SPDX: Final = re.compile(r"[A-Za-z0-9.+-]+")
 _PLAIN_PART: Final = re.compile(r"[\w-][\w.-]*", re.ASCII)
-#: Keys of the config that are no parameters of the run to a reader.
+#: Keys of the config that a reader would not take for parameters of the run.
 _NO_PARAMETERS: Final = {"limits", "metadata", "execution", "run_dir", "stop_after", "name"}
 _TYPES: Final = {
     ".h5": "application/x-hdf5",
@@ -50,7 +54,7 @@ _HOMES: Final = {
     "qiskit-ibm-runtime": "https://quantum.cloud.ibm.com/docs/api/qiskit-ibm-runtime",
 }
 _PYTHON: Final = "https://www.python.org"
-#: Leads nowhere (RFC 2606): used as long as the installed qexp does not declare a home page.
+#: Leads nowhere (RFC 2606); used if the installed qexp declares no home page.
 _NO_HOME: Final = "https://qexp.invalid"
 #: Characters of an identifier that are not quoted.
 _IRI: Final = ":/?#[]@!$&'()*+,;=%"
@@ -75,8 +79,8 @@ def write(run: Archive, target: Path, metadata: Mapping[str, Any]) -> list[str]:
     """
     from rocrate.rocrate import ROCrate
 
-    known = combine(run.metadata, metadata)
-    if not known.license:
+    about = combine_metadata(run.metadata, metadata)
+    if not about.license:
         raise ConfigError(
             "an RO-Crate needs a licence and the archive has none: add --set license=CC-BY-4.0 "
             "(any SPDX identifier or web address), or set metadata.license before the next run"
@@ -86,11 +90,11 @@ def write(run: Archive, target: Path, metadata: Mapping[str, Any]) -> list[str]:
     crate.metadata.extra_terms["sha256"] = "http://schema.org/sha256"
     inputs = list(_add_sources(crate, run))
     result = _add_file(crate, run.path, "run.h5", "Archive of the run: HDF5, also netCDF-4")
-    companions, left_out = find_companions(run)
+    companions, left_out = _find_companions(run)
     for path, title in companions.items():
         _add_file(crate, path, path.relative_to(run.path.parent).as_posix(), title)
-    people = [_add_creator(crate, number, one) for number, one in enumerate(known.creators)]
-    _describe_root(crate, run, known, people)
+    people = [_add_creator(crate, number, one) for number, one in enumerate(about.creators)]
+    _describe_root(crate, run, about, people)
     crate.root_dataset["mentions"] = _add_action(crate, run, people, inputs, result)
     if target.name.lower().endswith(".zip.tmp"):
         with target.open("wb") as stream:
@@ -98,21 +102,75 @@ def write(run: Archive, target: Path, metadata: Mapping[str, Any]) -> list[str]:
     else:
         crate.write(target)
     note = [f"left out of the crate: {', '.join(left_out)}"] if left_out else []
-    return [*note, *_missing(known)]
+    return [*note, *_missing(about)]
 
 
-def _missing(known: MetadataNode) -> list[str]:
+def combine_metadata(archived: Mapping[str, Any], at_export: Mapping[str, Any]) -> MetadataNode:
+    """Return the metadata of an archive, with keys given at export in place of its own.
+
+    Raises:
+        ConfigError: A key or a value is not one that the config takes.
+    """
+    from pydantic import ValidationError
+
+    # A repeated run adds `reproduces`, which is no key that a user can give.
+    declared = {name: value for name, value in archived.items() if name != "reproduces"}
+    try:
+        return MetadataNode.model_validate({**declared, **at_export})
+    except ValidationError as error:
+        raise ConfigError(messages.validation_message(error, MetadataNode, "metadata")) from None
+
+
+def _find_companions(run: Archive) -> tuple[dict[Path, str], list[str]]:
+    """Find the files beside an archive to publish with it: log, report, analyses of its data.
+
+    Links are left out, as they could bring in anything.
+
+    Returns:
+        Path -> title of each file; and name and reason of each that is left out.
+    """
+    folder = run.path.parent
+    analyses = folder / FOLDER
+    in_analyses = [analyses] if analyses.is_symlink() else sorted(analyses.glob("[!.]*"))
+    found, left_out = {}, []
+    for path in (*(folder / name for name in _TITLES), *in_analyses):
+        if not os.path.lexists(path):
+            continue
+        if reason := _reason_to_leave_out(path, run):
+            left_out.append(f"{path.relative_to(folder).as_posix()} ({reason})")
+        else:
+            found[path] = _TITLES.get(path.name, f"Analysis of the run: {path.name}")
+    return found, left_out
+
+
+def _reason_to_leave_out(path: Path, run: Archive) -> str:
+    if path.is_symlink():
+        return "a link"
+    if path.parent == run.path.parent:
+        return "" if path.is_file() else "no file"
+    if path not in analysis_files(run.path).values():
+        return "no analysis"
+    try:
+        attributes = read_analysis(path).attrs
+    except ArchiveError:
+        return "damaged"
+    if attributes.get("run_id") != run.run_id:
+        return "of another run"
+    return "" if attributes.get("data_sha256") == run.data_sha256 else "of other data"
+
+
+def _missing(about: MetadataNode) -> list[str]:
     """Return a line with the metadata that RO-Crate recommends and that are missing, if any are."""
     fields = ("affiliation", "affiliation_url", "orcid")
     is_missing = {
-        "creators": not known.creators,
+        "creators": not about.creators,
         **{
-            f"creators[].{field}": any(not getattr(one, field) for one in known.creators)
+            f"creators[].{field}": any(not getattr(one, field) for one in about.creators)
             for field in fields
         },
-        "publisher": not known.publisher,
-        "publisher.url": known.publisher and not known.publisher.url,
-        "funding[].funder_url": any(not one.funder_url for one in known.funding),
+        "publisher": not about.publisher,
+        "publisher.url": about.publisher and not about.publisher.url,
+        "funding[].funder_url": any(not one.funder_url for one in about.funding),
     }
     missing = [name for name, applies in is_missing.items() if applies]
     if not missing:
@@ -137,13 +195,10 @@ def _add_sources(crate: ROCrate, run: Archive) -> Iterator[Entity]:
 
 def _add_file(crate: ROCrate, source: Path | str, name: str, title: str) -> Entity:
     """Add a file, given by its path or its text, under a name in the crate."""
-    if isinstance(source, Path):
-        with source.open("rb") as stream:
-            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-        size_bytes = source.stat().st_size
-    else:
-        raw = source.encode("utf-8", "backslashreplace")
-        sha256, size_bytes = hashlib.sha256(raw).hexdigest(), len(raw)
+    text = b"" if isinstance(source, Path) else source.encode("utf-8", "backslashreplace")
+    with source.open("rb") if isinstance(source, Path) else io.BytesIO(text) as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        size_bytes = stream.seek(0, io.SEEK_END)
     kind = _TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0]
     properties = {
         "name": title,
@@ -151,24 +206,24 @@ def _add_file(crate: ROCrate, source: Path | str, name: str, title: str) -> Enti
         "contentSize": str(size_bytes),
         "sha256": sha256,
     }
-    content = source if isinstance(source, Path) else io.BytesIO(raw)
+    content = source if isinstance(source, Path) else io.BytesIO(text)
     return crate.add_file(content, name, properties=properties)
 
 
-def _describe_root(crate: ROCrate, run: Archive, known: MetadataNode, people: list[Entity]) -> None:
-    grants = [_add_grant(crate, number, one) for number, one in enumerate(known.funding)]
-    earlier, publisher = run.metadata.get("reproduces"), known.publisher
+def _describe_root(crate: ROCrate, run: Archive, about: MetadataNode, people: list[Entity]) -> None:
+    grants = [_add_grant(crate, number, one) for number, one in enumerate(about.funding)]
+    publisher = about.publisher
     _describe(
         crate.root_dataset,
         conformsTo=_add(crate, _PROFILE, "CreativeWork", "Process Run Crate", version="0.5"),
-        name=known.title or f"Run {run.run_id} of {run.experiment}",
-        description=known.description or _sentence(run),
+        name=about.title or f"Run {run.run_id} of {run.experiment}",
+        description=about.description or _sentence(run),
         datePublished=datetime.now(UTC).isoformat(timespec="seconds"),
         dateCreated=_time(run.created),
         identifier=run.run_id,
-        license=_add_license(crate, known.license or ""),
-        isBasedOn=_add_earlier(crate, earlier) if earlier else None,
-        keywords=", ".join(known.keywords) or None,
+        license=_add_license(crate, about.license or ""),
+        isBasedOn=_add_earlier(crate, run.metadata.get("reproduces")),
+        keywords=", ".join(about.keywords) or None,
         author=people,
         publisher=_add_organisation(crate, publisher.name, publisher.url) if publisher else None,
         funding=grants,
@@ -176,8 +231,10 @@ def _describe_root(crate: ROCrate, run: Archive, known: MetadataNode, people: li
     )
 
 
-def _add_earlier(crate: ROCrate, earlier: Mapping[str, Any]) -> Entity:
-    """Add the run that this one repeats."""
+def _add_earlier(crate: ROCrate, earlier: Mapping[str, Any] | None) -> Entity:
+    """Add the run that this one repeats, if it repeats one."""
+    if not earlier:
+        return None
     run_id, circuits = earlier.get("run_id"), earlier.get("circuits")
     return _add(
         crate,

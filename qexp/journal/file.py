@@ -8,14 +8,16 @@ cut off when the journal is opened again.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import logging
 import os
 import re
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from qexp.archive.atomic_files import sync
 from qexp.archive.schema import JOURNAL_NAME
@@ -27,7 +29,7 @@ from qexp.text import utc_now
 
 _log = logging.getLogger(__name__)
 _EVENTS: dict[str, type[Any]] = {
-    re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): kind for kind in get_args(Event)
+    re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): kind for kind in Event.__subclasses__()
 }
 _NAMES = {kind: name for name, kind in _EVENTS.items()}
 _LINE = re.compile(rb'(\{.*),"crc32":"([0-9a-f]{8})"\}')
@@ -37,11 +39,10 @@ _ADVICE = "restore the journal from a copy, or ask the service for the jobs by t
 class Journal:
     """The journal of an experiment, open for appending. A context manager.
 
+    Its `ledger` is the state that follows from the events so far.
+
     Args:
         folder: The experiment's folder; a journal that is there is read and continued.
-
-    Attributes:
-        ledger: The state that follows from the events so far.
 
     Raises:
         ArchiveError: The journal cannot be read or written, or holds rubbish.
@@ -50,23 +51,19 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self._path = folder / JOURNAL_NAME
         is_new = not self._path.exists()
-        try:
+        with _naming(self._path):
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        except OSError as error:
-            raise _cannot(self._path, error) from error
         try:
-            raw = self._path.read_bytes()
-            whole = _whole_lines(raw)
-            self.ledger = _read(whole, self._path)
-            if len(whole) < len(raw):
-                _log.warning("%s: its last line is cut off, it is removed", self._path)
-                os.ftruncate(self._file, len(whole))
-                os.fsync(self._file)
-            if is_new:
-                sync(folder)
-        except OSError as error:
-            os.close(self._file)
-            raise _cannot(self._path, error) from error
+            with _naming(self._path):
+                raw = self._path.read_bytes()
+                whole = _whole_lines(raw)
+                self.ledger = _read(whole, self._path)
+                if len(whole) < len(raw):
+                    _log.warning("%s: its last line is cut off, it is removed", self._path)
+                    os.ftruncate(self._file, len(whole))
+                    os.fsync(self._file)
+                if is_new:
+                    sync(folder)
         except ArchiveError:
             os.close(self._file)
             raise
@@ -85,14 +82,15 @@ class Journal:
         """
         line = _line(event)
         size = os.fstat(self._file).st_size
-        try:
-            if os.write(self._file, line) != len(line):
-                raise OSError(28, os.strerror(28))
-            os.fsync(self._file)
-        except OSError as error:
-            with suppress(OSError):
-                os.ftruncate(self._file, size)
-            raise _cannot(self._path, error) from error
+        with _naming(self._path):
+            try:
+                if os.write(self._file, line) != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(self._file)
+            except OSError:
+                with suppress(OSError):
+                    os.ftruncate(self._file, size)
+                raise
         self.ledger.apply(event)
 
 
@@ -103,16 +101,14 @@ def read_ledger(folder: Path) -> Ledger:
         ArchiveError: There is no journal, it cannot be read, or it holds rubbish.
     """
     path = folder / JOURNAL_NAME
-    try:
+    with _naming(path):
+        if not path.exists():
+            raise ArchiveError(f"{folder} holds no run: there is no {JOURNAL_NAME} in it")
         return _read(_whole_lines(path.read_bytes()), path)
-    except FileNotFoundError:
-        raise ArchiveError(f"{folder} holds no run: there is no {JOURNAL_NAME} in it") from None
-    except OSError as error:
-        raise _cannot(path, error) from error
 
 
 def _line(event: Event) -> bytes:
-    fields = {"time": utc_now(), "event": _NAMES[type(event)], **dataclasses.asdict(event)}
+    fields = {"time": utc_now(), "event": _NAMES[type(event)], **vars(event)}
     body = dumps(fields, redactor()).encode("utf-8", "backslashreplace")[:-1]
     return body + f',"crc32":"{zlib.crc32(body):08x}"}}\n'.encode()
 
@@ -145,8 +141,13 @@ def _event(line: bytes) -> Event:
     return event
 
 
-def _cannot(path: Path, error: OSError) -> ArchiveError:
-    return ArchiveError(
-        f"{path}: {error.strerror}; check free space and permissions; what was written before is "
-        f"kept"
-    )
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file in an error of the operating system."""
+    try:
+        yield
+    except OSError as error:
+        raise ArchiveError(
+            f"{path}: {error.strerror}; check free space and permissions; what was written before "
+            f"is kept"
+        ) from error

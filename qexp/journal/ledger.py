@@ -6,14 +6,17 @@ Pure: `qexp.journal.file` writes and reads the file.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from qexp.core.model import FailureKind, JobState, RunStatus
-from qexp.core.policy import ExecutionPolicy
+from qexp.core.spec import ExecutionPolicy
+
+
+class Event:
+    """One line of a journal; the name of its class is that of the event."""
 
 
 @dataclass(frozen=True)
-class Started:
+class Started(Event):
     """The experiment begins; nothing is planned yet."""
 
     host: str
@@ -22,14 +25,14 @@ class Started:
 
 
 @dataclass(frozen=True)
-class Planned:
+class Planned(Event):
     """The plan is complete and on disk; `parts` is the SHA-256 of each partition's part."""
 
     parts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Resumed:
+class Resumed(Event):
     """Another process (`pid` on `host`) goes on."""
 
     host: str
@@ -38,15 +41,11 @@ class Resumed:
 
 
 @dataclass(frozen=True)
-class BatchOpened:
-    """A batch exists.
+class BatchOpened(Event):
+    """A batch exists; `follows` is the one before it.
 
-    Attributes:
-        batch: Its id.
-        token: Random. That of the first batch is in the tags of all jobs, so that no other
-            experiment has them, not even one that goes on from a copy of the same plan.
-        follows: Id of the batch before it, or None.
-        max_time_s: Its `max_time`.
+    The token is random. That of the first batch is in the tags of all jobs, so that no other
+    experiment has them, not even one that goes on from a copy of the same plan.
     """
 
     batch: str
@@ -56,7 +55,7 @@ class BatchOpened:
 
 
 @dataclass(frozen=True)
-class Submitting:
+class Submitting(Event):
     """A job is about to be submitted: from now on it may exist, and carries `tag` if it does."""
 
     partition: int
@@ -66,7 +65,7 @@ class Submitting:
 
 
 @dataclass(frozen=True)
-class Submitted:
+class Submitted(Event):
     """The job exists; `adopted` if it was found again, or if its outcome on disk was lost."""
 
     partition: int
@@ -77,7 +76,7 @@ class Submitted:
 
 
 @dataclass(frozen=True)
-class NotSubmitted:
+class NotSubmitted(Event):
     """The attempt is over without an outcome: there is no job, or none any more."""
 
     partition: int
@@ -87,7 +86,7 @@ class NotSubmitted:
 
 
 @dataclass(frozen=True)
-class Collected:
+class Collected(Event):
     """The attempt's outcome is on disk."""
 
     partition: int
@@ -98,7 +97,7 @@ class Collected:
 
 
 @dataclass(frozen=True)
-class Duplicate:
+class Duplicate(Event):
     """A second job of an attempt that has one; `action` says what was done with it."""
 
     partition: int
@@ -109,73 +108,45 @@ class Duplicate:
 
 
 @dataclass(frozen=True)
-class BatchClosed:
+class BatchClosed(Event):
     """The batch takes no more jobs."""
 
     batch: str
 
 
 @dataclass(frozen=True)
-class Interrupted:
+class Interrupted(Event):
     """The process stopped before the end, for `reason`."""
 
     reason: str
 
 
 @dataclass(frozen=True)
-class Ended:
+class Ended(Event):
     """Nothing is left to submit or to collect."""
 
     status: RunStatus
 
 
 @dataclass(frozen=True)
-class Sealed:
+class Sealed(Event):
     """The archive is complete and durable."""
 
     status: RunStatus
 
 
-Event: TypeAlias = (
-    Started
-    | Planned
-    | Resumed
-    | BatchOpened
-    | Submitting
-    | Submitted
-    | NotSubmitted
-    | Collected
-    | Duplicate
-    | BatchClosed
-    | Interrupted
-    | Ended
-    | Sealed
-)
-
-
 @dataclass
 class Attempt:
-    """One attempt to run a partition.
-
-    Attributes:
-        partition: Index of the partition.
-        number: Number of the attempt, from 1.
-        batch: Id of the batch that it was submitted to.
-        tag: The tag that only its job carries.
-        session: 0 for the process that started the experiment, one more for each that resumed it.
-        job: The job's id; None while it is not known whether there is one.
-        state: Final state, or None.
-        failure: Why it has no result, or None.
-    """
+    """One attempt to run a partition."""
 
     partition: int
-    number: int
-    batch: str
-    tag: str
-    session: int
-    job: str | None = None
-    state: JobState | None = None
-    failure: FailureKind | None = None
+    number: int  # from 1
+    batch: str  # id of the batch that it was submitted to
+    tag: str  # the tag that only its job has
+    session: int  # 0 for the process that started the experiment, 1 for the first that resumed it
+    job: str | None = None  # None while it is not known whether there is one
+    state: JobState | None = None  # its final state
+    failure: FailureKind | None = None  # the reason for which it has no result
 
     @property
     def is_over(self) -> bool:
@@ -185,27 +156,16 @@ class Attempt:
 
 @dataclass
 class Ledger:
-    """The state of an experiment, as its events say.
+    """The state of an experiment that follows from its events."""
 
-    Attributes:
-        plan: The committed plan, or None.
-        batches: Every batch that was opened, in order.
-        closed: Ids of those that were closed.
-        duplicates: Ids of jobs that an attempt had besides its own.
-        attempts: Partition index -> its attempts, in order.
-        session: Number of times that the experiment was resumed.
-        batches_of_session: Number of batches that the present process opened.
-        ended: The status with which it ended, or None while something is left to do.
-    """
-
-    plan: Planned | None = None
+    plan: Planned | None = None  # None until it is committed
     batches: list[BatchOpened] = field(default_factory=list)
-    closed: set[str] = field(default_factory=set)
-    duplicates: set[str] = field(default_factory=set)
-    attempts: dict[int, list[Attempt]] = field(default_factory=dict)
-    session: int = 0
-    batches_of_session: int = 0
-    ended: RunStatus | None = None
+    closed: set[str] = field(default_factory=set)  # ids of batches
+    duplicates: set[str] = field(default_factory=set)  # ids of jobs besides an attempt's own
+    attempts: dict[int, list[Attempt]] = field(default_factory=dict)  # by partition, in order
+    session: int = 0  # number of times that the experiment was resumed
+    batches_of_session: int = 0  # number of batches that the present process opened
+    ended: RunStatus | None = None  # None while something is left to do
 
     def apply(self, event: Event) -> None:
         """Take an event into account.
@@ -223,15 +183,18 @@ class Ledger:
             case BatchOpened():
                 self.batches.append(event)
                 self.batches_of_session += 1
-            case Submitting():
-                self._begin(event)
+            case Submitting(partition, number, batch, tag):
+                attempts = self.attempts.setdefault(partition, [])
+                # It is sent again if the service, when asked, does not have its job.
+                if number > len(attempts):
+                    attempts.append(Attempt(partition, number, batch, tag, self.session))
             case Submitted():
-                attempt = self._attempt(event.partition, event.attempt)
+                attempt = self._attempt(event)
                 attempt.job, attempt.state, attempt.failure = event.job, None, None
             case NotSubmitted():
-                self._attempt(event.partition, event.attempt).failure = event.failure
+                self._attempt(event).failure = event.failure
             case Collected():
-                attempt = self._attempt(event.partition, event.attempt)
+                attempt = self._attempt(event)
                 attempt.state, attempt.failure = event.state, event.failure
             case BatchClosed():
                 self.closed.add(event.batch)
@@ -277,41 +240,27 @@ class Ledger:
         return len(self.attempts.get(partition, ())) + 1
 
     def wanted(self, policy: ExecutionPolicy) -> list[int]:
-        """Return the partitions to submit now, in order.
-
-        A partition that failed before the experiment was resumed is tried again, unless the
-        service refused it as it is: the plan is fixed, so it would be refused again.
-        """
+        """Return the partitions to submit now, in order."""
         return [index for index in range(self.num_partitions) if self.is_wanted(index, policy)]
 
     def is_wanted(self, partition: int, policy: ExecutionPolicy) -> bool:
-        """Return whether a partition is to be submitted now, see `wanted`."""
+        """Return whether a partition is to be submitted now.
+
+        One that failed before the experiment was resumed is tried again, unless the service
+        refused it as it is: the plan is fixed, so it would be refused again.
+        """
         attempts = self.attempts.get(partition, [])
-        if not attempts:
-            return True
         if any(not attempt.is_over or attempt.state == "DONE" for attempt in attempts):
             return False
-        last = attempts[-1]
-        if last.session < self.session:
-            return last.failure != "refused"
-        return policy.allows_again(
-            tuple(
-                attempt.failure or "internal"
-                for attempt in attempts
-                if attempt.session == self.session
-            )
-        )
+        failures = [one.failure or "internal" for one in attempts if one.session == self.session]
+        if failures:
+            return policy.allows_again(failures)
+        return not attempts or attempts[-1].failure != "refused"
 
-    def _begin(self, event: Submitting) -> None:
-        attempts = self.attempts.setdefault(event.partition, [])
-        # The same attempt may be sent again, after the service was asked whether it has the job.
-        if event.attempt > len(attempts):
-            attempts.append(
-                Attempt(event.partition, event.attempt, event.batch, event.tag, self.session)
+    def _attempt(self, event: Submitted | NotSubmitted | Collected) -> Attempt:
+        attempts = self.attempts.get(event.partition, [])
+        if not 1 <= event.attempt <= len(attempts):
+            raise ValueError(
+                f"attempt {event.attempt} of partition {event.partition} was never begun"
             )
-
-    def _attempt(self, partition: int, number: int) -> Attempt:
-        attempts = self.attempts.get(partition, [])
-        if not 1 <= number <= len(attempts):
-            raise ValueError(f"attempt {number} of partition {partition} was never begun")
-        return attempts[number - 1]
+        return attempts[event.attempt - 1]

@@ -1,1 +1,1 @@
-"""The runs below a folder: found, read, summarised, indexed, filtered and sorted."""
+"""Find, read, summarise, index, filter and sort the runs below a folder."""

@@ -42,36 +42,23 @@ _ORDERS: Final[dict[str, Callable[[Any, Any], bool]]] = {
 
 
 class Value(NamedTuple):
-    """A value of a condition.
+    """A value of a condition."""
 
-    Attributes:
-        text: The value as it was typed, without quotes; a text of a run is compared with this, even
-            if it looks like a number.
-        parsed: The number, bool or None that it stands for, or the text; anything else is compared
-            with this.
-    """
-
-    text: str
-    parsed: Any
+    text: str  # as it was typed, without quotes
+    parsed: Any  # the number, bool or None that it stands for, or the text
 
     def form_for(self, own: Any) -> Any:
-        """Return the form to compare with a value of a run."""
+        """Return the form to compare with a value of a run: the text if that is one."""
         return self.text if isinstance(own, str) else self.parsed
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One comparison.
+    """One comparison."""
 
-    Attributes:
-        key: A field of `RunEntry`, or the dotted path of a key of the config.
-        operation: `"=="`, `"!="`, `"<"`, `"<="`, `">"`, `">="`, `"~"`, `"in"` or `"not in"`.
-        values: The values to compare with; several for `in`.
-    """
-
-    key: str
-    operation: str
-    values: tuple[Value, ...]
+    key: str  # a field of `RunEntry`, or the dotted path of a key of the config
+    operation: str  # "==", "!=", "<", "<=", ">", ">=", "~", "in" or "not in"
+    values: tuple[Value, ...]  # several for `in`
 
     def holds(self, run: RunEntry) -> bool:
         """Return True if a run fulfils the condition; a run that lacks the key does not.
@@ -120,9 +107,9 @@ def ordered(runs: Sequence[RunEntry], key: str, *, is_descending: bool) -> list[
     """
     _require_key(runs, key, "--sort")
     firsts = [(next(iter(values_of(run, key)), None), run) for run in runs]
-    known = [(_rank(value), run) for value, run in firsts if value is not None]
-    known.sort(key=operator.itemgetter(0), reverse=is_descending)
-    return [run for _, run in known] + [run for value, run in firsts if value is None]
+    ranked = [(_rank(value), run) for value, run in firsts if value is not None]
+    ranked.sort(key=operator.itemgetter(0), reverse=is_descending)
+    return [run for _, run in ranked] + [run for value, run in firsts if value is None]
 
 
 def values_of(run: RunEntry, key: str) -> list[Any]:

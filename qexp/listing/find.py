@@ -13,18 +13,11 @@ from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
 
 @dataclass(frozen=True)
 class RunPath:
-    """Place of a run.
+    """Place of a run."""
 
-    Attributes:
-        path: `run.h5`, or the folder of a run that has none yet.
-        signature: Sizes and times of the files that decide what the run is: as long as it is the
-            same, so is the run.
-        size_bytes: Size of the archive, or None.
-    """
-
-    path: Path
-    signature: str
-    size_bytes: int | None = None
+    path: Path  # `run.h5`, or the folder of a run that has none yet
+    signature: str  # sizes and times of its files: the run is the same as long as they are
+    size_bytes: int | None = None  # of the archive
 
     @property
     def folder(self) -> Path:
@@ -36,7 +29,7 @@ def find_runs(root: Path) -> Iterator[RunPath]:
     """Go through the runs below a folder; the folder itself may be one, or an archive.
 
     A folder is a run's if it holds `run.h5`, a journal or parts. Nothing below it is another run's.
-    Links to folders are not followed. A folder that cannot be listed may be one, and is yielded.
+    Links to folders are not followed. A folder that cannot be listed is yielded, as it may be one.
 
     Args:
         root: The folder, or the file of an archive.
@@ -44,12 +37,8 @@ def find_runs(root: Path) -> Iterator[RunPath]:
     if root.is_file():
         yield _run_path(root, root)
         return
-    closed: list[RunPath] = []
-
-    def note(error: OSError) -> None:
-        closed.append(RunPath(Path(error.filename), "-"))
-
-    for name, folders, files in os.walk(root, onerror=note):
+    errors: list[OSError] = []
+    for name, folders, files in os.walk(root, onerror=errors.append):
         folder = Path(name)
         if ARCHIVE_NAME in files:
             run = _run_path(folder / ARCHIVE_NAME, folder / ARCHIVE_NAME)
@@ -61,7 +50,7 @@ def find_runs(root: Path) -> Iterator[RunPath]:
             continue
         folders.clear()
         yield run
-    yield from closed
+    yield from (RunPath(Path(error.filename), "-") for error in errors)
 
 
 def _run_path(path: Path, *deciding: Path) -> RunPath:
@@ -71,7 +60,7 @@ def _run_path(path: Path, *deciding: Path) -> RunPath:
             stats.append(file.stat())
         except OSError:
             stats.append(None)
-    # The time of inode change tells where that of the content was set back.
+    # The inode's time changes even where the time of the content was set back.
     signatures = [f"{s.st_size}:{s.st_mtime_ns}:{s.st_ctime_ns}" if s else "-" for s in stats]
     size_bytes = stats[0].st_size if stats[0] and deciding == (path,) else None
     return RunPath(path, " ".join(signatures), size_bytes)

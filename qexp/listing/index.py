@@ -1,4 +1,4 @@
-"""Keep the entries of runs between listings: a cache that is never the truth.
+"""Keep the entries of runs between listings, as a cache.
 
 One SQLite file in the user's cache folder. An entry counts only for a file whose size and times are
 those with which it was read, and only if it has its checksum. If anything is wrong with the index,
@@ -106,7 +106,7 @@ class Index:
 
     def _remove_if_damaged(self, error: Exception) -> bool:
         """Remove an index that is damaged or has another table; return True if it was removed."""
-        # An OperationalError with any other code: locked, or its place cannot be read or written.
+        # Any other OperationalError: the file is locked, or cannot be read or written.
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         is_operational = isinstance(error, sqlite3.OperationalError)
         if isinstance(error, OSError) or (is_operational and code != sqlite3.SQLITE_ERROR):
@@ -122,7 +122,7 @@ class Index:
 
 
 def _key(path: Path) -> str:
-    # Names that are no UTF-8 come as lone surrogates, which SQLite does not take.
+    # Names that are not UTF-8 have lone surrogates, which SQLite does not take.
     return os.fsencode(path.absolute()).decode("utf-8", "backslashreplace")
 
 

@@ -11,30 +11,27 @@ from collections.abc import Iterator
 from contextlib import closing
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from qexp.archive.archive_file import ArchiveFile
-from qexp.archive.jobs import BatchRecord, JobRecord, read_batches, read_job, read_journal
+from qexp.archive.digests import is_as_sealed, is_intact, lacks_digest
+from qexp.archive.header import read_metadata, summarise_archive, summarise_header
+from qexp.archive.jobs import JobRecord, read_batches, read_job, read_journal
 from qexp.archive.schema import PARTS_NAME, SNAPSHOTS
-from qexp.archive.summary import read_metadata, summarise_archive, summarise_header
-from qexp.archive.verify import is_as_sealed, is_intact, lacks_digest
 from qexp.errors import ArchiveError
 from qexp.listing.summary import (
     Calibration,
     MissingPubs,
+    RunDetails,
     RunEntry,
-    RunSummary,
     Software,
     WorkloadSummary,
     entry_without_data,
     seconds_between,
 )
 from qexp.text import one_line
-
-if TYPE_CHECKING:
-    from qexp.journal.ledger import Attempt, Ledger
 
 #: Above this size a listing does not read a whole file to compare its digest; `verify` does.
 CHECKED_BYTES: Final = 16 * 2**20
@@ -61,7 +58,7 @@ def read_entry(path: str) -> Iterator[dict[str, Any]]:
     yield RunEntry.to_json(entry)
 
 
-def summarise_sealed(path: Path) -> RunSummary:
+def summarise_sealed(path: Path) -> RunDetails:
     """Summarise a run that has an archive.
 
     Args:
@@ -76,7 +73,7 @@ def summarise_sealed(path: Path) -> RunSummary:
         entry = summarise_archive(file)
         jobs = [read_job(file, index) for index in range(file.count("jobs/partition"))]
         stopped, submitted = _course(read_journal(file))
-        return RunSummary(
+        return RunDetails(
             **entry,
             path=str(path),
             size_bytes=path.stat().st_size,
@@ -89,15 +86,23 @@ def summarise_sealed(path: Path) -> RunSummary:
             not_honoured=file.document("config/not_honoured_json") or {},
             workloads=[_workload(file, name) for name in file.groups("pubs")],
             jobs_run=jobs,
-            batches=[_batch(batch) for batch in read_batches(file)],
+            batches=[
+                {"id": batch.id, "follows": batch.follows}
+                | {name: (batch.final or batch.opened or {}).get(name) for name in _BATCH_DETAILS}
+                for batch in read_batches(file)
+            ],
             calibrations=list(_calibrations(file, jobs)),
-            software=_software(file),
+            software=Software(
+                **{name: str(file.attribute("environment", name)) for name in _SOFTWARE},
+                git_dirty=bool(file.attribute("environment", "git_dirty")),
+                distributions=file.texts("environment/distributions"),
+            ),
             stopped=stopped,
             missing=list(_missing(file, jobs, submitted)),
         )
 
 
-def summarise_unfinished(folder: Path) -> RunSummary:
+def summarise_unfinished(folder: Path) -> RunDetails:
     """Summarise a run that has no archive yet, from its parts and its journal.
 
     Raises:
@@ -113,14 +118,27 @@ def summarise_unfinished(folder: Path) -> RunSummary:
     if stored.has_parts:
         known |= summarise_header(stored.read_header())
     ledger = read_ledger(folder)
+    problem = "its plan is not complete; nothing was submitted"
     if ledger.plan is not None:
         known |= {"jobs": ledger.num_partitions, "jobs_done": len(ledger.done)}
-    return RunSummary(
+        out = len(ledger.open())
+        problem = f"not sealed, {out} jobs may be out" if out else "not sealed, no job is out"
+    return RunDetails(
         status="unfinished",
         path=str(folder),
-        problem=_why_unfinished(ledger),
+        problem=problem,
         can_resume=True,
-        attempts=[_attempt(attempt) for attempt in ledger.all_attempts()],
+        attempts=[
+            {
+                "partition": attempt.partition,
+                "attempt": attempt.number,
+                "job_id": attempt.job,
+                "batch": attempt.batch,
+                "state": attempt.state or ("OUT" if attempt.failure is None else "ERROR"),
+                "failure": attempt.failure,
+            }
+            for attempt in ledger.all_attempts()
+        ],
         batches=[
             {"id": batch.batch, "follows": batch.follows, "is_closed": batch.batch in ledger.closed}
             for batch in ledger.batches
@@ -138,36 +156,12 @@ def _sealed_entry(path: Path) -> RunEntry:
     try:
         opened = ArchiveFile(path)
     except ArchiveError as error:
-        # Another schema, or no archive of qexp.
+        # An archive of another schema, or none of qexp.
         return entry_without_data(path, "unreadable", str(error))
     with closing(opened) as file:
         if lacks_digest(file):
             raise ArchiveError(_NOT_SEALED.format(path))
         return RunEntry(**summarise_archive(file), is_checked=is_sealed is True)
-
-
-def _why_unfinished(ledger: Ledger) -> str:
-    if ledger.plan is None:
-        return "its plan is not complete; nothing was submitted"
-    out = len(ledger.open())
-    return f"not sealed, {out} jobs may be out" if out else "not sealed, no job is out"
-
-
-def _attempt(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "partition": attempt.partition,
-        "attempt": attempt.number,
-        "job_id": attempt.job,
-        "batch": attempt.batch,
-        "state": attempt.state or ("OUT" if attempt.failure is None else "ERROR"),
-        "failure": attempt.failure,
-    }
-
-
-def _batch(batch: BatchRecord) -> dict[str, Any]:
-    details = batch.final or batch.opened or {}
-    known = {name: details.get(name) for name in _BATCH_DETAILS}
-    return {"id": batch.id, "follows": batch.follows, **known}
 
 
 def _workload(file: ArchiveFile, name: str) -> WorkloadSummary:
@@ -209,14 +203,6 @@ def _median(file: ArchiveFile, path: str) -> float | None:
     return float(np.median(known)) if known.size else None
 
 
-def _software(file: ArchiveFile) -> Software:
-    return Software(
-        **{name: str(file.attribute("environment", name)) for name in _SOFTWARE},
-        git_dirty=bool(file.attribute("environment", "git_dirty")),
-        distributions=file.texts("environment/distributions"),
-    )
-
-
 def _course(events: list[dict[str, Any]]) -> tuple[str | None, set[int]]:
     """Return why the run stopped before its end, and the partitions that were submitted."""
     stopped, submitted = None, set()
@@ -242,7 +228,7 @@ def _missing(
             _reason(jobs[job[k]] if 0 <= job[k] < len(jobs) else None, partition[k] in submitted)
             for k in missing
         ]
-        # Consecutive PUBs have the same distance from their place among the missing ones.
+        # Index minus place in `missing` is the same for consecutive PUBs.
         keys = [(k - place, reasons[place]) for place, k in enumerate(missing)]
         for (_, why), run in groupby(zip(missing, keys, strict=True), key=lambda item: item[1]):
             indices = [k for k, _ in run]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
 
 _READ: Final = "qexp.listing.read:read_entry"
-#: For one file. Reading takes some milliseconds, and the digest of 16 MiB some tens of them.
+#: For one file. Reading takes milliseconds, the digest of 16 MiB some tens of them.
 _TIME_LIMIT_S: Final = 20.0
 _MAX_READERS: Final = 4
 #: A process takes as long to start as some tens of archives take to be read.
@@ -33,21 +33,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class RunTable:
-    """The runs of a folder that fulfil the conditions, as a sequence.
-
-    Attributes:
-        root: The folder that was listed.
-        runs: The listed runs.
-        statuses: Number of runs that fulfil the conditions, by status; `limit` does not count.
-        num_all: Number of all runs in the folder.
-        keys: Keys by which the runs were filtered and sorted.
-    """
+    """The runs of a folder that fulfil the conditions, as a sequence."""
 
     root: Path
     runs: tuple[RunEntry, ...]
-    statuses: Counter[str]
-    num_all: int
-    keys: tuple[str, ...] = ()
+    statuses: Counter[str]  # runs that fulfil the conditions, by status; `limit` does not count
+    num_all: int  # runs in the folder
+    keys: tuple[str, ...] = ()  # by which the runs were filtered and sorted
 
     def __len__(self) -> int:
         return len(self.runs)
@@ -58,14 +50,17 @@ class RunTable:
     def __iter__(self) -> Iterator[RunEntry]:
         return iter(self.runs)
 
+    def __repr__(self) -> str:
+        return f"<RunTable {self}>"
+
     def __str__(self) -> str:
-        found = self.statuses.total()
-        listed = str(found) if found == self.num_all else f"{found} of {self.num_all}"
+        count = self.statuses.total()
+        listed = str(count) if count == self.num_all else f"{count} of {self.num_all}"
         text = f"{listed} {'run' if self.num_all == 1 else 'runs'} in {self.root}"
         if self.statuses:
             counts = (f"{number} {status}" for status, number in self.statuses.most_common())
             text += f": {', '.join(counts)}"
-        return text if len(self) == found else f"{text}; {len(self)} are listed"
+        return text if len(self) == count else f"{text}; {len(self)} are listed"
 
     def _repr_html_(self) -> str:
         return str(self.to_dataframe()._repr_html_())
@@ -118,13 +113,12 @@ def list_runs(
     conditions = [condition for text in where for condition in parse(text)]
     root = Path(root).expanduser()
     runs = read_runs(root, index or Index(index_path()), fresh=fresh, progress=progress)
-    found = matching(runs, conditions)
     # By date, the newest run comes first.
     is_descending = reverse if sort else not reverse
-    found = ordered(found, sort or "date", is_descending=is_descending)
+    listed = ordered(matching(runs, conditions), sort or "date", is_descending=is_descending)
     keys = [condition.key for condition in conditions] + ([sort] if sort else [])
-    statuses = Counter[str](run.status for run in found)
-    return RunTable(root, tuple(found[:limit]), statuses, len(runs), tuple(dict.fromkeys(keys)))
+    statuses = Counter[str](run.status for run in listed)
+    return RunTable(root, tuple(listed[:limit]), statuses, len(runs), tuple(dict.fromkeys(keys)))
 
 
 def read_runs(
@@ -163,7 +157,7 @@ def _read_all(runs: Sequence[RunPath], progress: Progress) -> dict[RunPath, dict
             try:
                 list(pool.map(work, range(readers)))
             except BaseException:
-                # Interrupted: the pool waits for its threads, which are to find nothing more.
+                # The pool waits for its threads: leave them nothing more to read.
                 list(waiting)
                 raise
     return entries

@@ -33,55 +33,35 @@ _ARCHIVE_ONLY: Final = ("closed_by", "options", "metrics", "info", "result_metad
 
 @dataclass(frozen=True)
 class RunEntry:
-    """One run of a listing.
-
-    Attributes:
-        status: Status of the archive, or `"unfinished"`, `"damaged"`, `"unreadable"`.
-        run_id: Id of the run, or the name of its folder where the run cannot be read.
-        experiment: Name of the experiment.
-        date: Start of the run, ISO 8601 UTC.
-        finished: End of its last job, ISO 8601 UTC.
-        engine: Name of the engine.
-        backend: Name of the backend.
-        num_qubits: Number of its qubits.
-        pubs: Number of PUBs that were planned.
-        results: Number of PUBs that have a result.
-        jobs: Number of jobs (partitions) that were planned.
-        jobs_done: Number of those that have a result.
-        usage_s: QPU seconds charged for all jobs, where reported.
-        predicted_qpu_s: QPU seconds predicted for all jobs.
-        seed: The seed.
-        overrides: Overrides of the command line.
-        data_sha256: Digest of all result data.
-        is_checked: True if the digest of the whole file was compared; a listing does up to 16 MiB.
-        size_bytes: Size of the archive.
-        path: The archive, or the folder of an unfinished run.
-        problem: Why the run cannot be read, or how an unfinished one stopped, on one line.
-        config: The resolved config.
-    """
+    """One run of a listing."""
 
     status: ListedStatus
-    run_id: str
+    run_id: str  # the name of its folder where the run cannot be read
     experiment: str | None = None
-    date: str | None = None
-    finished: str | None = None
+    date: str | None = None  # start of the run, ISO 8601 UTC
+    finished: str | None = None  # end of its last job, ISO 8601 UTC
     engine: str | None = None
     backend: str | None = None
-    num_qubits: int | None = None
-    pubs: int | None = None
-    results: int | None = None
-    jobs: int | None = None
-    jobs_done: int | None = None
-    usage_s: float | None = None
+    num_qubits: int | None = None  # of the backend
+    pubs: int | None = None  # PUBs that were planned
+    results: int | None = None  # PUBs that have a result
+    jobs: int | None = None  # jobs (partitions) that were planned
+    jobs_done: int | None = None  # jobs that have a result
+    usage_s: float | None = None  # QPU seconds charged for all jobs, where reported
     predicted_qpu_s: float | None = None
     seed: int | None = None
     overrides: list[str] = field(default_factory=list)
-    data_sha256: str | None = None
-    is_checked: bool = False
-    size_bytes: int | None = None
-    path: str = ""
-    problem: str | None = None
-    config: dict[str, Any] = field(default_factory=dict)
+    data_sha256: str | None = None  # digest of all result data
+    is_checked: bool = False  # the digest of the whole file was compared; `ls` does up to 16 MiB
+    size_bytes: int | None = None  # of the archive
+    path: str = ""  # the archive, or the folder of an unfinished run
+    problem: str | None = None  # why it cannot be read, or how it stopped, on one line
+    config: dict[str, Any] = field(default_factory=dict)  # as resolved
+
+    @property
+    def is_simulated(self) -> bool:
+        """True if `usage_s` is the time of a simulation rather than that of a QPU."""
+        return self.engine != "ibm"
 
     def to_json(self) -> dict[str, Any]:
         """Return the documented JSON form."""
@@ -100,45 +80,25 @@ LISTED: Final = tuple(item.name for item in fields(RunEntry) if item.name != "co
 
 @dataclass(frozen=True)
 class WorkloadSummary:
-    """Size of one workload.
-
-    Attributes:
-        name: Name of the workload.
-        kind: `"sampler"` or `"estimator"`.
-        pubs: Number of PUBs that were planned.
-        results: Number of PUBs that have a result.
-        shots: The different numbers of shots, ascending.
-        precision: The different precisions, ascending.
-    """
+    """Size of one workload."""
 
     name: str
-    kind: str
+    kind: str  # "sampler" or "estimator"
     pubs: int
     results: int
-    shots: list[int]
-    precision: list[float]
+    shots: list[int]  # the different numbers of shots, ascending
+    precision: list[float]  # the different precisions, ascending
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """One calibration of the backend, with medians over its qubits.
+    """One calibration of the backend, with medians over its qubits."""
 
-    Attributes:
-        index: Index in `Archive.snapshots`.
-        date: Time of the calibration, ISO 8601 UTC.
-        age_s: Its age at the start of the run, in seconds.
-        is_at_start: True if it was in force at the start of the run.
-        jobs: Number of jobs that ran with it.
-        median_t1_s: Median T1, in seconds.
-        median_t2_s: Median T2, in seconds.
-        median_readout_error: Median readout error.
-    """
-
-    index: int
-    date: str
-    age_s: float | None
-    is_at_start: bool
-    jobs: int
+    index: int  # in `Archive.snapshots`
+    date: str  # ISO 8601 UTC
+    age_s: float | None  # at the start of the run
+    is_at_start: bool  # in force at the start of the run
+    jobs: int  # jobs that ran with it
     median_t1_s: float | None
     median_t2_s: float | None
     median_readout_error: float | None
@@ -146,86 +106,66 @@ class Calibration:
 
 @dataclass(frozen=True)
 class MissingPubs:
-    """Consecutive PUBs without a result that have the same reason.
-
-    Attributes:
-        workload: Name of the workload.
-        first: Index of the first PUB.
-        stop: One past the index of the last PUB.
-        job_id: Job that should have given the results, None where there was none.
-        state: Final state of that job.
-        reason: Why there is no result, on one line.
-    """
+    """Consecutive PUBs without a result that have the same reason."""
 
     workload: str
     first: int
-    stop: int
-    job_id: str | None
-    state: str | None
-    reason: str
+    stop: int  # one past the index of the last PUB
+    job_id: str | None  # job that should have given the results
+    state: str | None  # its final state
+    reason: str  # on one line
 
 
 @dataclass(frozen=True)
 class Software:
-    """The software of a run.
-
-    Attributes:
-        python: Version of Python.
-        platform: Name of the platform.
-        git_commit: Commit of the checkout, `""` outside of one.
-        git_dirty: True if there were uncommitted changes.
-        distributions: Installed packages, as `name==version`.
-    """
+    """The software of a run."""
 
     python: str | None = None
     platform: str | None = None
-    git_commit: str | None = None
-    git_dirty: bool | None = None
-    distributions: list[str] = field(default_factory=list)
+    git_commit: str | None = None  # "" outside of a checkout
+    git_dirty: bool | None = None  # there were uncommitted changes
+    distributions: list[str] = field(default_factory=list)  # as "name==version"
 
 
 @dataclass(frozen=True)
-class RunSummary(RunEntry):
+class RunDetails(RunEntry):
     """All that is known of one run; what only an archive holds is None or empty without one.
 
     Attributes:
-        schema: Version of the archive's schema, None for an unfinished run.
         is_intact: True if the file is what was sealed; None where it states no digest (schema 1.0).
-        can_resume: True if the run can go on: its journal or its parts are there.
-        took_s: Seconds from the start of the run to the end of its last job.
-        metadata: Title, description, creators and so on, as declared.
-        not_honoured: Workload -> options that had no effect.
-        workloads: The workloads, by name.
-        jobs_run: Every attempt to run a partition, by partition and attempt.
-        attempts: The same for an unfinished run, as the journal tells it: `partition`, `attempt`,
+        attempts: `jobs_run` of an unfinished run, as the journal has them: `partition`, `attempt`,
             `job_id`, `batch`, `state` (`"OUT"`: no outcome is on disk), `failure`.
         batches: Every batch, in order: `id`, `follows`, and `state`, `mode`, `max_time`,
-            `started_at`, `closed_at`, `usage_time` as the service told them last, or `is_closed`
-            for an unfinished run.
-        calibrations: Every calibration that was in force.
-        software: The software that made the run.
-        stopped: Why the run stopped before its end, None if it did not.
-        missing: The PUBs without a result.
+            `started_at`, `closed_at`, `usage_time` as the service reported them last, or
+            `is_closed` for an unfinished run.
     """
 
-    schema: str | None = None
+    schema: str | None = None  # version of the archive's schema
     is_intact: bool | None = None
-    can_resume: bool = False
-    took_s: float | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
-    not_honoured: dict[str, Any] = field(default_factory=dict)
+    can_resume: bool = False  # its journal or its parts are there
+    took_s: float | None = None  # from the start of the run to the end of its last job
+    metadata: dict[str, Any] = field(default_factory=dict)  # title, creators, ... as declared
+    not_honoured: dict[str, Any] = field(default_factory=dict)  # workload -> options without effect
     workloads: list[WorkloadSummary] = field(default_factory=list)
-    jobs_run: list[JobRecord] = field(default_factory=list)
+    jobs_run: list[JobRecord] = field(default_factory=list)  # every attempt to run a partition
     attempts: list[dict[str, Any]] = field(default_factory=list)
     batches: list[dict[str, Any]] = field(default_factory=list)
     calibrations: list[Calibration] = field(default_factory=list)
     software: Software = field(default_factory=Software)
-    stopped: str | None = None
+    stopped: str | None = None  # why the run stopped before its end, None if it did not
     missing: list[MissingPubs] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Return the documented JSON form."""
-        return dict(to_jsonable(vars(self) | {"jobs_run": list(map(_job_json, self.jobs_run))}))
+        jobs = [
+            {
+                **{name: value for name, value in vars(job).items() if name not in _ARCHIVE_ONLY},
+                "queued_s": seconds_between(job.created, job.running),
+                "ran_s": seconds_between(job.running, job.finished),
+            }
+            for job in self.jobs_run
+        ]
+        return dict(to_jsonable(vars(self) | {"jobs_run": jobs}))
 
 
 def seconds_between(start: str | None, end: str | None) -> float | None:
@@ -236,12 +176,3 @@ def seconds_between(start: str | None, end: str | None) -> float | None:
         # Not a time, or one of them has no time zone.
         return None
     return seconds.total_seconds()
-
-
-def _job_json(job: JobRecord) -> dict[str, Any]:
-    plain = {name: value for name, value in vars(job).items() if name not in _ARCHIVE_ONLY}
-    return {
-        **plain,
-        "queued_s": seconds_between(job.created, job.running),
-        "ran_s": seconds_between(job.running, job.finished),
-    }

@@ -1,32 +1,50 @@
-"""The plan stage: what will run, cut into jobs, before anything is submitted."""
+"""The plan stage: what will run, cut into jobs, before anything is submitted.
+
+Circuits are generated here; all else is done for some PUBs at a time, here or in worker processes.
+"""
 
 from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from itertools import islice, starmap
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from qexp.core.model import Plan
+from qexp.archive.pubs import PubRow, pub_rows
 from qexp.core.observer import Observer
+from qexp.core.protocols import Engine
 from qexp.core.seeds import stream
 from qexp.core.spec import Limit, WorkloadSpec
-from qexp.errors import GeneratorError, PlanError, QexpError, is_panic
-from qexp.planning.chunks import CHUNK_PUBS, PlannedRow, Planner
-from qexp.planning.limits import effective_limits
-from qexp.planning.partition import cut_into_jobs
+from qexp.errors import ArchiveError, GeneratorError, PlanError, QexpError, is_panic
+from qexp.planning.checks import Hardware, check_pub, tally
+from qexp.planning.cost import Footprint, footprint
+from qexp.planning.partition import cut_into_jobs, job_bounds
+from qexp.planning.transpile import PassManagers, transpile_pub
 from qexp.points import Point
-from qexp.text import format_duration, typed_reason
+from qexp.redact import redactor
+from qexp.text import typed_reason
 from qexp.workers import NotShareableError, Shared, Workers
 
+if TYPE_CHECKING:
+    from qiskit.providers import BackendV2
+
+    from qexp.core.model import Pub
+
 _log = logging.getLogger(__name__)
+
+PlannedRow: TypeAlias = tuple[PubRow, Footprint]
+"""A PUB ready to be stored, and its cost."""
 
 _Chunk: TypeAlias = tuple[str, int, list[Any]]
 """Arguments of `Planner.plan`."""
 
 _PlanChunks: TypeAlias = Callable[[Iterable[_Chunk]], Iterator[list[PlannedRow]]]
+
+CHUNK_PUBS = 20
+"""Few, so that all workers end at about the same time."""
 
 
 def plan_point(
@@ -39,7 +57,7 @@ def plan_point(
     Args:
         point: The point, with its backend; it gets the partitions, in the order of submission.
         first_index: Index of its first partition in the experiment.
-        observer: Is told of each PUB that is transpiled and checked.
+        observer: Receives an event for each PUB.
         workers: Worker processes that do all of it but generate; None: everything is done here.
             The plan is the same for any number.
 
@@ -54,15 +72,14 @@ def plan_point(
     """
     spec, parts = point.spec, list[str]()
     assert point.backend is not None
-    workloads = {workload.name: workload for workload in spec.workloads}
+    workloads = {one.name: replace(one, generate=_no_generator) for one in spec.workloads}
     planner = Planner(workloads, spec.seed, point.backend, spec.engine, spec.limits)
     plan_chunks = _plan_chunks(planner, workers)
     for workload in spec.workloads:
-        bounds, origins = effective_limits(workload.primitive, spec.partition, spec.limits)
+        bounds = job_bounds(workload.primitive, spec.partition, spec.limits)
         rows = _plan_rows(workload, spec.seed, plan_chunks, observer)
         before, index = len(parts), first_index + len(parts)
-        jobs = cut_into_jobs(rows, workload.name, bounds, index, origins, point=point.index)
-        for partition, pubs in jobs:
+        for partition, pubs in cut_into_jobs(rows, workload.name, bounds, index, point.index):
             parts.append(point.store.write_partition(partition, pubs))
             point.partitions += (partition,)
             del pubs  # or two jobs' circuits would be held while the next one fills up
@@ -74,11 +91,16 @@ def plan_point(
     return parts
 
 
+def _no_generator(_sequence: Any) -> Iterable[Any]:
+    """Stand in for a generator, which may not be picklable."""
+    raise AssertionError("workers do not generate circuits")
+
+
 def _plan_chunks(planner: Planner, workers: Workers | None) -> _PlanChunks:
     """Return a function that plans chunks, in worker processes or here."""
     if workers is not None and workers.count > 1:
         try:
-            return partial(workers.map, Planner.plan, Shared(planner.without_generators()))
+            return partial(workers.map, Planner.plan, Shared(planner))
         except NotShareableError as error:
             # A backend or engine of the user's own need not be picklable.
             _log.warning("the plan is made without worker processes: %s", error)
@@ -89,17 +111,12 @@ def _plan_rows(
     workload: WorkloadSpec, seed: int, plan_chunks: _PlanChunks, observer: Observer
 ) -> Iterator[PlannedRow]:
     """Plan what a workload's generator yields, in order."""
-    for rows in plan_chunks(_chunks(workload, seed)):
-        for row, footprint in rows:
+    upcoming = _generate(workload, seed)
+    chunks = iter(lambda: list(islice(upcoming, CHUNK_PUBS)), [])
+    for rows in plan_chunks((workload.name, n * CHUNK_PUBS, c) for n, c in enumerate(chunks)):
+        for row, cost in rows:
             observer.pub_planned(workload.name, row.index + 1)
-            yield row, footprint
-
-
-def _chunks(workload: WorkloadSpec, seed: int) -> Iterator[_Chunk]:
-    upcoming, first = _generate(workload, seed), 0
-    while chunk := list(islice(upcoming, CHUNK_PUBS)):
-        yield workload.name, first, chunk
-        first += len(chunk)
+            yield row, cost
 
 
 def _generate(workload: WorkloadSpec, seed: int) -> Iterator[Any]:
@@ -132,48 +149,59 @@ def _copied(pub_like: Any) -> Any:
     return pub_like.copy() if isinstance(pub_like, QuantumCircuit) else copy.deepcopy(pub_like)
 
 
-def check_max_time(plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit]) -> list[str]:
-    """Compare the prediction with the batch's time to live.
+@dataclass
+class Planner:
+    """Makes ISA PUBs; picklable as long as it was not used.
 
     Args:
-        plan: The plan.
-        max_time_s: The declared `batch.max_time` in seconds, or None.
-        limits: The service's limits; `batch_max_time_s` and `open_plan_batch_max_time_s`.
-
-    Returns:
-        Warnings, one line each: the batch may end before its last job.
-
-    Raises:
-        PlanError: `max_time_s` cannot even hold the longest job, or is more than the service
-            allows.
+        workloads: The workloads by name; their generators are not called.
+        seed: The point's seed.
+        backend: The backend that the circuits are transpiled for.
+        engine: Measures the payload.
+        limits: The service's documented limits.
     """
-    longest = max(plan.partitions, key=lambda job: job.qpu_s)
-    allowed = limits.get("batch_max_time_s")
-    if max_time_s is not None and max_time_s < longest.qpu_s:
-        raise PlanError(
-            f"batch.max_time is {format_duration(max_time_s)}, but job {longest.index} "
-            f"(workload '{longest.workload}', PUBs {longest.first} to {longest.stop - 1}) is "
-            f"predicted to take {longest.qpu_s:.1f} QPU seconds; raise batch.max_time or lower "
-            f"partition.max_qpu_s"
-        )
-    if max_time_s is not None and allowed is not None and max_time_s > allowed.value:
-        raise PlanError(
-            f"batch.max_time is {format_duration(max_time_s)}, more than the "
-            f"{format_duration(allowed.value)} that limits.batch_max_time_s allows; lower it or "
-            f"set it to null"
-        )
-    bounds = {
-        "batch.max_time": max_time_s,
-        "the service's longest batch": allowed.value if allowed else None,
-        "the Open plan's longest batch": _value(limits, "open_plan_batch_max_time_s"),
-    }
-    return [
-        f"all jobs together are predicted to take {format_duration(plan.qpu_s)} of QPU time, more "
-        f"than {what} of {format_duration(bound)}: jobs still queued at its end will not run"
-        for what, bound in bounds.items()
-        if bound is not None and plan.qpu_s > bound
-    ]
 
+    workloads: Mapping[str, WorkloadSpec]
+    seed: int
+    backend: BackendV2
+    engine: Engine
+    limits: Mapping[str, Limit]
+    _pass_managers: dict[str, PassManagers] = field(default_factory=dict)
 
-def _value(limits: Mapping[str, Limit], name: str) -> float | None:
-    return limits[name].value if name in limits else None
+    def plan(self, workload: str, first: int, pub_likes: Sequence[Any]) -> list[PlannedRow]:
+        """Transpile, check, encode and measure consecutive PUBs of a workload.
+
+        Args:
+            workload: Its name.
+            first: Index of the first PUB.
+            pub_likes: PUB-likes of its generator.
+
+        Raises:
+            PlanError: A circuit cannot run on the backend, or cannot be stored.
+        """
+        spec, backend = self.workloads[workload], self.backend
+        if workload not in self._pass_managers:
+            self._pass_managers[workload] = PassManagers(spec, self.seed, backend)
+        pass_managers, pubs, tallies = self._pass_managers[workload], [], []
+        for index, pub_like in enumerate(pub_likes, start=first):
+            pub = transpile_pub(pub_like, index, pass_managers)
+            counts = tally(pub.isa.circuit)
+            check_pub(pub, counts, self._hardware, self.limits, self._objection)
+            pubs.append(pub)
+            tallies.append(counts)
+        try:
+            rows = pub_rows(workload, pubs, redactor())
+        except ArchiveError as error:
+            raise PlanError(f"workload '{workload}': {error}") from error
+        return [
+            (row, footprint(pub, counts, spec.primitive, backend, self.engine, row.isa_qpy))
+            for pub, counts, row in zip(pubs, tallies, rows, strict=True)
+        ]
+
+    @cached_property
+    def _hardware(self) -> Hardware:
+        return Hardware.of(self.backend)
+
+    @cached_property
+    def _objection(self) -> Callable[[Pub], str | None]:
+        return self.engine.pub_objection(self.backend)

@@ -11,24 +11,27 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from qexp.core.model import PlannedPub
 from qexp.core.spec import Limit
 from qexp.errors import PlanError
-from qexp.planning.instructions import Tally, instructions
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
+    from qiskit.circuit import CircuitInstruction
     from qiskit.primitives.containers.bindings_array import BindingsArray
     from qiskit.primitives.containers.estimator_pub import EstimatorPub
     from qiskit.providers import BackendV2
-    from qiskit.transpiler import Target
 
     from qexp.core.model import Pub
+
+Tally: TypeAlias = Mapping[tuple[str, tuple[int, ...]], int]
+"""(name of an instruction, qubits that it acts on) -> how often it does."""
 
 # They are no instructions of the processor, and no target lists them.
 _DIRECTIVES = frozenset({"barrier", "store"})
@@ -45,63 +48,61 @@ _MAX_PRECISION = 1e6
 # Divisions, powers and functions that have poles, and complex numbers (`(1i)*a`).
 _POLES = re.compile(r"/|\*\*|\^|log|tan|asin|acos|exp|\di\b")
 
-_GATE_LIMITS: Mapping[str, tuple[str, Callable[[str, int], bool]]] = {
-    "circuit_rz_gates": ("rz gates", lambda name, _: name == "rz"),
-    "circuit_sx_gates": ("sx gates", lambda name, _: name == "sx"),
-    "circuit_two_qubit_gates": ("two-qubit gates", lambda _, qubits: qubits == 2),
-}
+
+def instructions(
+    circuit: QuantumCircuit, qubits: Mapping[Any, int] | None = None
+) -> Iterator[tuple[CircuitInstruction, tuple[int, ...]]]:
+    """Yield every instruction with the circuit's qubit indices, inside control flow too.
+
+    Args:
+        circuit: The circuit.
+        qubits: Index of each qubit in the outermost circuit; for blocks of control flow.
+    """
+    index = qubits or {qubit: i for i, qubit in enumerate(circuit.qubits)}
+    for instruction in circuit.data:
+        indices = tuple(index[qubit] for qubit in instruction.qubits)
+        yield instruction, indices
+        # Qiskit builds a Python object for `.operation`, which would dominate the cost.
+        if instruction.is_control_flow():
+            for block in instruction.operation.blocks:
+                inner = dict(zip(block.qubits, indices, strict=True))
+                yield from instructions(block, inner)
+
+
+def tally(circuit: QuantumCircuit) -> Tally:
+    """Count how often each instruction acts on which qubits, inside control flow too."""
+    return Counter((instruction.name, qubits) for instruction, qubits in instructions(circuit))
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """Capabilities of a backend, read once.
-
-    Attributes:
-        name: The backend's name.
-        target: Its instruction set.
-        is_simulator: Whether angles of `rzz` are unrestricted.
-        faulty_qubits: Qubits that its calibration reports as not operational.
-        faulty_edges: Pairs of qubits whose gate it reports as not operational.
-        supported: Answers of the target so far, by instruction and qubits.
-    """
+    """Capabilities of a backend, read once; the faults are those that its calibration reports."""
 
     name: str
-    target: Target
-    is_simulator: bool
+    supports: Callable[[str, tuple[int, ...]], bool]  # an instruction, on qubits in this order
+    bounds_rzz: bool  # angles of `rzz` are restricted, unlike on a simulator
     faulty_qubits: frozenset[int]
     faulty_edges: frozenset[tuple[int, ...]]
-    supported: dict[tuple[str, tuple[int, ...]], bool] = field(default_factory=dict)
 
     @classmethod
     def of(cls, backend: BackendV2) -> Hardware:
         """Read a backend's target, and its calibration where it has one."""
-        read = getattr(backend, "properties", None)
+        read, target = getattr(backend, "properties", None), backend.target
         properties = read() if callable(read) else None
         qubits = properties.faulty_qubits() if properties else ()
         gates = properties.faulty_gates() if properties else ()
         return cls(
             name=backend.name,
-            target=backend.target,
-            is_simulator=_is_simulator(backend),
+            supports=cache(target.instruction_supported),
+            bounds_rzz="rzz" in target.operation_names and not _is_simulator(backend),
             faulty_qubits=frozenset(qubits),
             faulty_edges=frozenset(tuple(gate.qubits) for gate in gates if len(gate.qubits) > 1),
         )
 
-    @property
-    def has_rzz(self) -> bool:
-        """True if the backend has fractional two-qubit gates."""
-        return "rzz" in self.target.operation_names
-
-    def supports(self, name: str, qubits: tuple[int, ...]) -> bool:
-        """Return whether an instruction is in the target, on these qubits in this order."""
-        if (name, qubits) not in self.supported:
-            self.supported[name, qubits] = self.target.instruction_supported(name, qubits)
-        return self.supported[name, qubits]
-
 
 def check_pub(
     pub: PlannedPub,
-    tallied: Tally,
+    counts: Tally,
     hardware: Hardware,
     limits: Mapping[str, Limit],
     objection: Callable[[Pub], str | None],
@@ -110,7 +111,7 @@ def check_pub(
 
     Args:
         pub: The PUB, transpiled.
-        tallied: The `tally` of its ISA circuit.
+        counts: The `tally` of its ISA circuit.
         hardware: Capabilities of the backend.
         limits: The service's limits; `circuit_rz_gates`, `circuit_sx_gates` and
             `circuit_two_qubit_gates` are checked here, as far as they are given.
@@ -119,7 +120,8 @@ def check_pub(
     Raises:
         PlanError: The first thing that is wrong.
     """
-    for problem in _problems(pub, tallied, hardware, limits, objection):
+    problems = _problems(pub, counts, hardware, limits, objection)
+    if problem := next(problems, None):
         raise PlanError(
             f"PUB {pub.index} of workload '{pub.workload}': circuit "
             f"'{pub.logical.circuit.name}': {problem}"
@@ -128,7 +130,7 @@ def check_pub(
 
 def _problems(
     pub: PlannedPub,
-    tallied: Tally,
+    counts: Tally,
     hardware: Hardware,
     limits: Mapping[str, Limit],
     objection: Callable[[Pub], str | None],
@@ -145,11 +147,10 @@ def _problems(
     yield from _not_finite(pub.logical)
     if isa.parameter_values.size == 0:
         yield "its array of parameter values is empty; give at least one parameter set"
-    yield from _instructions(tallied, hardware, limits)
-    if not hardware.is_simulator and hardware.has_rzz:
+    yield from _instructions(counts, hardware, limits)
+    if hardware.bounds_rzz:
         yield from _rzz_angles(isa.circuit, isa.parameter_values)
-    objected = objection(isa)
-    if objected:
+    if objected := objection(isa):
         yield objected
 
 
@@ -220,16 +221,13 @@ def _ends_in_measurement(circuit: QuantumCircuit) -> bool:
     )
 
 
-def _instructions(
-    tallied: Tally,
-    hardware: Hardware,
-    limits: Mapping[str, Limit],
-) -> Iterator[str]:
-    counts: Counter[tuple[str, int]] = Counter()
-    for (name, qubits), number in tallied.items():
+def _instructions(counts: Tally, hardware: Hardware, limits: Mapping[str, Limit]) -> Iterator[str]:
+    gates: Counter[str] = Counter()
+    for (name, qubits), number in counts.items():
         if name in _DIRECTIVES:
             continue
-        counts[name, len(qubits)] += number
+        gates[name] += number
+        gates["two-qubit"] += number * (len(qubits) == 2)
         if not hardware.supports(name, qubits):
             yield (
                 f"instruction '{name}' on qubits {list(qubits)} is not in the instruction set of "
@@ -241,12 +239,12 @@ def _instructions(
                 f"backend {hardware.name} reports as faulty; set transpile.initial_layout to "
                 f"others or choose another backend"
             )
-    for limit, (what, matches) in _GATE_LIMITS.items():
-        total = sum(count for key, count in counts.items() if matches(*key))
-        if limit in limits and total > limits[limit].value:
+    for gate in ("rz", "sx", "two-qubit"):
+        key = f"circuit_{gate.replace('-', '_')}_gates"
+        if key in limits and gates[gate] > limits[key].value:
             yield (
-                f"it has {total} {what}, more than the {limits[limit].value:.10g} that "
-                f"limits.{limit} allows in one circuit; use a shallower circuit"
+                f"it has {gates[gate]} {gate} gates, more than the {limits[key].value:.10g} that "
+                f"limits.{key} allows in one circuit; use a shallower circuit"
             )
 
 

@@ -11,13 +11,12 @@ from qexp.core.model import PlannedPub, PrimitiveSpec
 from qexp.core.protocols import Engine
 from qexp.core.twirling import shots_executed
 from qexp.errors import PlanError, QexpError
-from qexp.planning.instructions import Tally
+from qexp.planning.checks import Tally
 from qexp.text import typed_reason
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit.primitives.containers.estimator_pub import EstimatorPub
-    from qiskit.primitives.containers.sampler_pub import SamplerPub
     from qiskit.providers import BackendV2
     from qiskit.transpiler import Target
 
@@ -46,11 +45,11 @@ DEFAULT_REP_DELAY_S = 250e-6
 
 @dataclass(frozen=True)
 class Footprint:
-    """The cost of one PUB.
+    """The cost of one PUB, or of consecutive PUBs together.
 
     Attributes:
-        shots: Shots of this PUB (Sampler), or None.
-        precision: Precision of this PUB (Estimator), or None.
+        shots: Shots of a Sampler PUB, or None.
+        precision: Precision of an Estimator PUB, or None.
         executions: Circuit executions: parameter sets x shots (twirling: randomizations x shots
             per randomization). For an Estimator: parameter sets x measurement bases x shots.
         payload_bytes: Size of the encoded PUB on the wire, measured.
@@ -65,10 +64,22 @@ class Footprint:
     qpu_s: float
     control_instructions: int
 
+    def __add__(self, other: Footprint) -> Footprint:
+        """Add the PUBs that follow, which have the same shots and precision."""
+        return Footprint(
+            other.shots,
+            other.precision,
+            self.executions + other.executions,
+            self.payload_bytes + other.payload_bytes,
+            self.qpu_s + other.qpu_s,
+            # The busiest qubit of all carries at most the sum of what those of each carry.
+            self.control_instructions + other.control_instructions,
+        )
+
 
 def footprint(
     pub: PlannedPub,
-    tallied: Tally,
+    counts: Tally,
     primitive: PrimitiveSpec,
     backend: BackendV2,
     engine: Engine,
@@ -78,7 +89,7 @@ def footprint(
 
     Args:
         pub: The PUB.
-        tallied: The `tally` of its ISA circuit.
+        counts: The `tally` of its ISA circuit.
         primitive: The primitive that will run it, with its options.
         backend: The backend; it gives the gate durations and the repetition delay.
         engine: Measures the encoded payload.
@@ -94,43 +105,42 @@ def footprint(
     isa = pub.isa
     if isinstance(isa, SamplerPub):
         shots, precision, each = isa.shots, None, isa.shots
-        configurations = sampler_configurations(isa)
+        configurations = isa.parameter_values.size
     else:
         shots, precision, each = None, isa.precision, shots_for(isa.precision)
         configurations = estimator_configurations(isa)
+    try:
+        payload_bytes = engine.payload_bytes(primitive, isa, backend, qpy)
+    except QexpError:
+        raise
+    except Exception as error:
+        raise PlanError(
+            f"PUB {pub.index} of workload '{pub.workload}': circuit '{pub.logical.circuit.name}' "
+            f"cannot be encoded for the {primitive.kind} ({primitive.implementation}): "
+            f"{typed_reason(error)}; change the circuit or primitive.options"
+        ) from error
     executions = configurations * shots_executed(each, primitive)
+    # IBM's formula, to which it adds about 2 s per job; error mitigation's own executions are not
+    # in it: https://quantum.cloud.ibm.com/docs/guides/estimate-job-run-time
+    duration_s = circuit_duration_s(isa.circuit, backend.target)
     return Footprint(
-        shots=shots,
-        precision=precision,
-        executions=executions,
-        payload_bytes=_payload_bytes(pub, primitive, backend, engine, qpy),
-        qpu_s=qpu_s(
-            executions,
-            rep_delay_s(primitive, backend),
-            circuit_duration_s(isa.circuit, backend.target),
-        ),
-        control_instructions=configurations * control_instructions(tallied),
+        shots,
+        precision,
+        executions,
+        payload_bytes,
+        (rep_delay_s(primitive, backend) + duration_s) * executions,
+        configurations * control_instructions(counts),
     )
 
 
-def control_instructions(tallied: Tally) -> int:
-    """Count the control-system instructions on the busiest qubit of an ISA circuit.
-
-    Args:
-        tallied: The circuit's `tally`.
-    """
+def control_instructions(counts: Tally) -> int:
+    """Count the control-system instructions on the busiest qubit of an ISA circuit."""
     load: Counter[int] = Counter()
-    for (name, qubits), number in tallied.items():
-        weight = CONTROL_INSTRUCTIONS.get(name, 0)
-        if weight:
+    for (name, qubits), number in counts.items():
+        if weight := CONTROL_INSTRUCTIONS.get(name, 0):
             for qubit in qubits:
                 load[qubit] += weight * number
     return max(load.values(), default=0)
-
-
-def sampler_configurations(pub: SamplerPub) -> int:
-    """Count the circuits that are executed for a Sampler PUB: its parameter sets."""
-    return int(pub.parameter_values.size)
 
 
 def estimator_configurations(pub: EstimatorPub) -> int:
@@ -157,7 +167,7 @@ def estimator_configurations(pub: EstimatorPub) -> int:
 def circuit_duration_s(circuit: QuantumCircuit, target: Target) -> float:
     """Return the duration of one execution, from the target's gate durations, in seconds.
 
-    Zero where it cannot be told (control flow, parametrised delays, an ideal simulator): the
+    Zero where it is unknown (control flow, parametrised delays, an ideal simulator): the
     repetition delay is then all that is counted, and it is usually by far the larger part.
     """
     from qiskit.exceptions import QiskitError
@@ -175,29 +185,3 @@ def rep_delay_s(primitive: PrimitiveSpec, backend: Any) -> float:
         return float(declared)
     default = getattr(backend, "default_rep_delay", None)
     return DEFAULT_REP_DELAY_S if default is None else float(default)
-
-
-def qpu_s(executions: int, rep_delay_s: float, duration_s: float) -> float:
-    """Predict the QPU seconds of `executions` circuits, without the overhead of the job.
-
-    `(rep_delay + circuit duration) x executions`, to which IBM adds about 2 s per job; error
-    mitigation's own executions are not in it:
-    https://quantum.cloud.ibm.com/docs/guides/estimate-job-run-time
-    """
-    return (rep_delay_s + duration_s) * executions
-
-
-def _payload_bytes(
-    pub: PlannedPub, primitive: PrimitiveSpec, backend: BackendV2, engine: Engine, qpy: bytes
-) -> int:
-    try:
-        return engine.payload_bytes(primitive, pub.isa, backend, qpy)
-    except QexpError:
-        raise
-    except Exception as error:
-        raise PlanError(
-            f"PUB {pub.index} of workload '{pub.workload}': circuit "
-            f"'{pub.logical.circuit.name}' cannot be encoded for the {primitive.kind} "
-            f"({primitive.implementation}): {typed_reason(error)}; change the circuit or "
-            f"primitive.options"
-        ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
@@ -27,42 +27,27 @@ if TYPE_CHECKING:
     from qexp.core.model import Pub
 
 
-def transpile_seed(workload: WorkloadSpec, seed: int) -> int:
-    """Return the seed of a workload's transpilation: as declared, else derived from `seed`."""
-    declared = workload.transpile.seed
-    return as_int(stream(seed, workload.name, "transpile")) if declared is None else declared
-
-
-def build_pass_manager(workload: WorkloadSpec, *, seed: int, backend: BackendV2) -> PassManager:
+def build_pass_manager(workload: WorkloadSpec, seed: int, backend: BackendV2) -> PassManager:
     """Build the preset pass manager of a workload, to run it on all its circuits.
 
-    All circuits of a workload share one transpiler seed. Qiskit fixes the seed when a pass
-    manager is built, and building one costs as much as a small circuit's transpilation. A
-    circuit's ISA form then depends on itself and the workload's seed alone, not on its position.
-
-    Args:
-        workload: The workload; its `transpile` names the passes.
-        seed: The experiment's seed.
-        backend: The backend to transpile for.
+    All circuits of a workload share one transpiler seed: the declared one, else one derived from
+    the experiment's `seed`. Qiskit fixes the seed when a pass manager is built, and building one
+    costs as much as a small circuit's transpilation. A circuit's ISA form then depends on itself
+    and the workload's seed alone, not on its position.
 
     Raises:
         PlanError: Qiskit refuses the arguments, say an unknown `layout_method`.
     """
     from qiskit.transpiler import generate_preset_pass_manager
 
-    spec = workload.transpile
-    layout = spec.initial_layout
+    arguments = asdict(workload.transpile)
+    declared = arguments.pop("seed")
+    derived = as_int(stream(seed, workload.name, "transpile"))
     try:
         return generate_preset_pass_manager(
-            optimization_level=spec.optimization_level,
             backend=backend,
-            initial_layout=None if layout is None else list(layout),
-            layout_method=spec.layout_method,
-            routing_method=spec.routing_method,
-            translation_method=spec.translation_method,
-            scheduling_method=spec.scheduling_method,
-            approximation_degree=spec.approximation_degree,
-            seed_transpiler=transpile_seed(workload, seed),
+            seed_transpiler=derived if declared is None else declared,
+            **arguments,
         )
     except Exception as error:
         raise PlanError(
@@ -105,11 +90,11 @@ class PassManagers:
             )
             workload = replace(workload, transpile=spec)
         if width not in self._made:
-            self._made[width] = build_pass_manager(workload, seed=self.seed, backend=self.backend)
+            self._made[width] = build_pass_manager(workload, self.seed, self.backend)
         return self._made[width]
 
 
-def transpile_pub(pub_like: Any, pass_managers: PassManagers, *, index: int) -> PlannedPub:
+def transpile_pub(pub_like: Any, index: int, pass_managers: PassManagers) -> PlannedPub:
     """Turn a generator's PUB-like into a PUB that the backend can run.
 
     Shots or precision are the PUB-like's own where it has them, else the workload's. Observables
@@ -118,8 +103,8 @@ def transpile_pub(pub_like: Any, pass_managers: PassManagers, *, index: int) -> 
 
     Args:
         pub_like: A circuit, or a tuple in the order of `SamplerPub` or `EstimatorPub`.
-        pass_managers: Those of its workload.
         index: Index of the PUB within the workload.
+        pass_managers: Those of its workload.
 
     Raises:
         PlanError: It is no PUB, it has more qubits than the backend, or transpiling it failed.
@@ -130,12 +115,13 @@ def transpile_pub(pub_like: Any, pass_managers: PassManagers, *, index: int) -> 
         with warnings.catch_warnings():
             # Qiskit would drop the imaginary part of complex parameter values.
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
-            logical = _coerce(pub_like, workload.primitive)
+            logical = coerce_pub(pub_like, workload.primitive)
+            _refuse_open_accuracy(logical)
     except STOPS:
         raise
     except BaseException as error:
         raise PlanError(
-            f"{where}: the generator did not yield {_expected(workload.primitive)}: "
+            f"{where}: the generator did not yield {expected_pub(workload.primitive)}: "
             f"{typed_reason(error)}"
         ) from error
     # QPY holds it as JSON, which has no arrays, NumPy numbers or keys that are tuples.
@@ -173,20 +159,26 @@ def transpile_pub(pub_like: Any, pass_managers: PassManagers, *, index: int) -> 
     return PlannedPub(workload.name, index, logical, isa)
 
 
-def _coerce(pub_like: Any, primitive: PrimitiveSpec) -> Pub:
+def coerce_pub(pub_like: Any, primitive: PrimitiveSpec) -> Pub:
+    """Return Qiskit's own PUB of a PUB-like, with the primitive's shots or precision by default.
+
+    Raises:
+        Exception: It is no PUB, or one of the other primitive.
+    """
     from qiskit.primitives.containers.estimator_pub import EstimatorPub
     from qiskit.primitives.containers.sampler_pub import SamplerPub
 
     _refuse_other_kind(pub_like, primitive)
     if primitive.kind == "sampler":
-        sampler_pub = SamplerPub.coerce(pub_like, primitive.shots)
-        if sampler_pub.shots is None:
-            raise ValueError("neither the PUB nor primitive.shots says how many shots")
-        return sampler_pub
-    pub = EstimatorPub.coerce(pub_like, primitive.precision)
-    if pub.precision is None:
+        return SamplerPub.coerce(pub_like, primitive.shots)
+    return EstimatorPub.coerce(pub_like, primitive.precision)
+
+
+def _refuse_open_accuracy(pub: Pub) -> None:
+    if getattr(pub, "shots", 0) is None:
+        raise ValueError("neither the PUB nor primitive.shots says how many shots")
+    if getattr(pub, "precision", 0) is None:
         raise ValueError("neither the PUB nor primitive.precision says how precise")
-    return pub
 
 
 def _refuse_other_kind(pub_like: Any, primitive: PrimitiveSpec) -> None:
@@ -204,7 +196,8 @@ def _refuse_other_kind(pub_like: Any, primitive: PrimitiveSpec) -> None:
         raise ValueError("the circuit comes with observables; it is for primitive=estimator")
 
 
-def _expected(primitive: PrimitiveSpec) -> str:
+def expected_pub(primitive: PrimitiveSpec) -> str:
+    """Describe the PUBs that a primitive takes, for messages."""
     if primitive.kind == "sampler":
         return "a Sampler PUB (a circuit, or (circuit, parameter values, shots))"
     return "an Estimator PUB (circuit, observables, parameter values, precision)"

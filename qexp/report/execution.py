@@ -1,66 +1,61 @@
-"""Figures and table of the section on execution: jobs in time, and what they cost."""
+"""The section on execution: jobs on a time line, and their predicted and charged usage."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
+from qexp.archive.jobs import JobRecord
+from qexp.archive.read import Archive
+from qexp.listing.summary import RunDetails
 from qexp.report.figures.charts import Spot, draw_spots, extent
-from qexp.report.figures.plot import Axis, Plot, whole_ticks
-from qexp.report.figures.svg import Drawing, Figure
-from qexp.report.figures.timeline import Bar, Period, draw_time_line, merge_periods
+from qexp.report.figures.plot import WIDE, WIDE_TEXT, Axis, Plot, whole_ticks
+from qexp.report.figures.svg import Drawing, Figure, text_width
 from qexp.report.text import UNKNOWN, cut_line, duration, is_finite, number, percent, plural
 from qexp.text import parse_time
 
-if TYPE_CHECKING:
-    from qexp.archive.jobs import JobRecord
-    from qexp.archive.read import Archive
-    from qexp.listing.summary import RunEntry, RunSummary
+MAX_DRAWN = 240
+_MAX_LISTED = 250
+_LEAST_PX = 1.5
+_NOTE_TEXT = 8.0
 
-_MAX_ROWS = 250
-
-
-@dataclass(frozen=True)
-class ExecutionSection:
-    """Jobs in time, and what they cost.
-
-    Attributes:
-        timed: Jobs whose times are known, in order of submission.
-        time_line: These jobs in time; None where there is none.
-        usage: Predicted and charged seconds of every job.
-        listed: Jobs to list, failed ones first where not all are.
-    """
-
-    timed: Sequence[JobRecord]
-    time_line: Drawing | None
-    usage: Figure
-    listed: Sequence[JobRecord]
+Period = tuple[float, float]
+"""Start and end, in seconds since the origin of the time line."""
 
 
-def execution_section(archive: Archive, summary: RunSummary) -> ExecutionSection:
+class Bar(NamedTuple):
+    """One job on the time line: texts left of, right of and over its row, and its periods."""
+
+    name: str
+    note: str
+    tip: str
+    queued: Period
+    running: Period | None  # None where it never ran
+    spans: tuple[Period, ...]
+    is_failed: bool
+
+
+def execution_section(archive: Archive, summary: RunDetails) -> dict[str, Any]:
     """Draw and list the jobs of a run, of which there is at least one."""
-    jobs = summary.jobs_run
+    jobs = listed = summary.jobs_run
     timed = [job for job in jobs if parse_time(job.created) and parse_time(job.finished)]
     timed.sort(key=lambda job: (job.created, job.index))
-    time_line = _time_line(archive, timed) if timed else None
-    usage = _usage(summary)
-    if len(jobs) > _MAX_ROWS:
+    if len(jobs) > _MAX_LISTED:
         failed_first = sorted(jobs, key=lambda job: (job.state == "DONE", job.index))
-        return ExecutionSection(timed, time_line, usage, failed_first[:_MAX_ROWS])
-    return ExecutionSection(timed, time_line, usage, jobs)
+        listed = failed_first[:_MAX_LISTED]
+    return {
+        "timed": timed,
+        "time_line": _time_line(archive, timed) if timed else None,
+        "usage": _usage(summary),
+        "listed": listed,
+    }
 
 
-def is_simulated(run: RunEntry) -> bool:
-    """Return whether usage is the time of a simulation rather than that of a QPU."""
-    return run.engine != "ibm"
-
-
-def _usage(summary: RunSummary) -> Figure:
+def _usage(summary: RunDetails) -> Figure:
     predicted_s, charged_s = summary.predicted_qpu_s, summary.usage_s or 0.0
     caption = f"Predicted {duration(predicted_s) or UNKNOWN} in all, charged {duration(charged_s)}"
-    if predicted_s and not is_simulated(summary):
+    if predicted_s and not summary.is_simulated:
         caption += f" ({percent(charged_s / predicted_s)})"
     jobs = summary.jobs_run
     label = f"Usage of {plural(len(jobs), 'job')}: {caption}"
@@ -69,13 +64,7 @@ def _usage(summary: RunSummary) -> Figure:
 
 
 def usage_chart(label: str, usage_s: Sequence[tuple[float, float | None]]) -> Drawing:
-    """Draw the usage of every job: a ring for the prediction, a dot for what was charged.
-
-    Args:
-        label: Description for readers who cannot see it.
-        usage_s: Predicted and charged seconds (None: not reported). Values that are not finite are
-            not drawn.
-    """
+    """Draw predicted (ring) and charged (dot) seconds of every job, as far as they are finite."""
     spots = []
     for k, seconds in enumerate(usage_s, start=1):
         predicted, charged = (t if t is not None and is_finite(t) else None for t in seconds)
@@ -105,12 +94,8 @@ def _time_line(archive: Archive, jobs: Sequence[JobRecord]) -> Drawing:
             closed = since(str((batch.final or {}).get("closed_at") or ""))
             batches.append(((start - origin).total_seconds(), end if closed is None else closed))
     start_text = f"{origin:%-d %B %Y, %H:%M:%S} UTC"
-    return draw_time_line(
-        f"Time line of {plural(len(jobs), 'job')} since {start_text}",
-        start_text,
-        [_bar(job, since) for job in jobs],
-        batches,
-    )
+    label = f"Time line of {plural(len(jobs), 'job')} since {start_text}"
+    return draw_time_line(label, start_text, [_bar(job, since) for job in jobs], batches)
 
 
 def _opening(details: Mapping[str, Any]) -> datetime | None:
@@ -121,7 +106,7 @@ def _opening(details: Mapping[str, Any]) -> datetime | None:
     return parse_time(str(details.get("created_at") or details.get("started_at") or ""))
 
 
-def _bar(job: JobRecord, since: Any) -> Bar:
+def _bar(job: JobRecord, since: Callable[[str], Any]) -> Bar:
     created, running, finished = map(since, (job.created, job.running, job.finished))
     spans = [(since(span.start), since(span.stop)) for span in job.spans]
     merged = merge_periods((a, b) for a, b in spans if a is not None and b is not None)
@@ -146,3 +131,68 @@ def _bar(job: JobRecord, since: Any) -> Bar:
         spans=merged,
         is_failed=job.state != "DONE",
     )
+
+
+def merge_periods(periods: Iterable[Period]) -> tuple[Period, ...]:
+    """Join periods that touch or overlap."""
+    merged: list[Period] = []
+    for start, stop in sorted(periods):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], stop))
+        else:
+            merged.append((start, stop))
+    return tuple(merged)
+
+
+def draw_time_line(
+    label: str, origin: str, bars: Sequence[Bar], batches: Sequence[Period]
+) -> Drawing:
+    """Draw a row for each job, at most `MAX_DRAWN`, over bands for the times of open batches."""
+    bars = bars[:MAX_DRAWN]
+    height = 19.0 if len(bars) <= 24 else max(4.0, 400 / len(bars))
+    is_named = height >= 14
+    end = max([(bar.running or bar.queued)[1] for bar in bars] + [b[1] for b in batches] + [1e-3])
+    unit, unit_name = _unit(end)
+    notes = [bar.note for bar in bars] if is_named else []
+    names = [(k + 0.5, bar.name) for k, bar in enumerate(bars)] if is_named else []
+    top = 26 if batches else 10
+    plot = Plot(
+        label,
+        Axis(f"{unit_name} since {origin}", 0, end / unit * 1.005),
+        Axis("", len(bars), 0, ticks=names),
+        width=WIDE,
+        height=top + height * len(bars) + 50,
+        right=max([text_width(note, _NOTE_TEXT) for note in notes], default=0) + 16,
+        top=top,
+        bottom=46,
+        grid="x",
+    )
+    for k, (start, stop) in enumerate(batches, start=1):
+        name = f"batch {k}"
+        band = (start / unit, -4 / height), (stop / unit, len(bars) + 2 / height)
+        plot.box(*band, "batch", name, least=2)
+        room = plot.x(stop / unit) - plot.x(start / unit)
+        text = name if text_width(name, WIDE_TEXT) < room else str(k)
+        if text_width(text, WIDE_TEXT) < room:
+            plot.drawing.text(plot.x(start / unit) + 4, top - 9, text, "tick")
+    for k, bar in enumerate(bars):
+        failed = "-failed" if bar.is_failed else ""
+        blocks = [(bar.queued, f"queued{failed}", 0.34)]
+        if bar.running is not None:
+            blocks.append((bar.running, f"running{failed}", 0.14))
+        blocks += [(span, "span", 0.31) for span in bar.spans]
+        for (start, stop), name, inset in blocks:
+            corners = (start / unit, k + inset), (stop / unit, k + 1 - inset)
+            plot.box(*corners, name, bar.tip, least=_LEAST_PX)
+        if notes:
+            name = "tick aside failed" if bar.is_failed else "tick aside"
+            plot.drawing.text(plot.right + 8, plot.y(k + 0.5) + 3.5, bar.note, name)
+    return plot.drawing
+
+
+def _unit(longest_s: float) -> tuple[float, str]:
+    if longest_s < 2:
+        return 1e-3, "milliseconds"
+    if longest_s < 180:
+        return 1.0, "seconds"
+    return (60.0, "minutes") if longest_s < 3 * 3600 else (3600.0, "hours")

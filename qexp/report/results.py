@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import median
-from typing import Literal
+from typing import Any, Literal
 
 from qexp.report.figures.charts import (
     Spot,
@@ -25,53 +25,26 @@ _MAX_PANELS = 5
 _LEAST_FOR_QUALITY = 10
 _MOST_CAPTION = 160
 
-Panel = tuple[str, list[EstimatedPoint]]
 
-
-@dataclass(frozen=True)
-class ResultsSection:
-    """One workload's results.
-
-    Attributes:
-        results: The results.
-        figures: Figures over all PUBs.
-        examples: Histograms of a few of them.
-        num_panels: Observables that could have a figure of their own.
-        num_drawn: Number of the first of them that do.
-    """
-
-    results: WorkloadResults
-    figures: tuple[Figure, ...] = ()
-    examples: tuple[Figure, ...] = ()
-    num_panels: int = 0
-    num_drawn: int = 0
-
-    @property
-    def shots(self) -> tuple[int, int]:
-        """Least and largest number of shots of a parameter set."""
-        shots = [sum(point.counts.values()) for point in self.results.sampled]
-        return min(shots), max(shots)
-
-    @property
-    def has_sweeps(self) -> bool:
-        """Whether a PUB has several parameter sets."""
-        points = self.results.sampled
-        return len(points) > len({point.pub for point in points})
-
-
-def results_section(results: WorkloadResults) -> ResultsSection:
-    """Draw the results of one workload."""
+def results_section(results: WorkloadResults) -> dict[str, Any]:
+    """Draw the results of one workload: figures over all PUBs, and histograms of a few."""
     if results.estimated:
         panels = _panels(results.estimated)
         drawn = [_panel(*panel) for panel in panels[:_MAX_PANELS]]
-        figures = (*_against_exact(results), *drawn)
-        return ResultsSection(results, figures, num_panels=len(panels), num_drawn=len(drawn))
-    examples = representatives(results)
-    return ResultsSection(
-        results,
-        tuple(_quality(results)) if len(results.judged) >= _LEAST_FOR_QUALITY else (),
-        tuple(_outcomes(name, point) for name, point in examples),
-    )
+        return {
+            "results": results,
+            "figures": [*_against_exact(results), *drawn],
+            "num_panels": len(panels),
+            "num_drawn": len(drawn),
+        }
+    shots = [sum(point.counts.values()) for point in results.sampled]
+    return {
+        "results": results,
+        "figures": _quality(results) if len(results.judged) >= _LEAST_FOR_QUALITY else [],
+        "examples": [_outcomes(name, point) for name, point in representatives(results)],
+        "shots": sorted({min(shots), max(shots)}) if shots else [],
+        "has_sweeps": len(shots) > len({point.pub for point in results.sampled}),
+    }
 
 
 def representatives(results: WorkloadResults) -> list[tuple[str, SampledPoint]]:
@@ -88,7 +61,7 @@ def representatives(results: WorkloadResults) -> list[tuple[str, SampledPoint]]:
 
 
 def _quality(results: WorkloadResults) -> list[Figure]:
-    """The distribution of the fidelities, and what they depend on."""
+    """Draw the distribution of the fidelities, and what they depend on."""
     judged, values = results.judged, results.fidelities
     label = f"Histogram of fidelities, median {number(median(values))}"
     caption = f"{len(judged):,} distributions: {number(min(values))} to {number(max(values))}."
@@ -105,7 +78,7 @@ def _quality(results: WorkloadResults) -> list[Figure]:
 
 
 def _trend(results: WorkloadResults, xs: Sequence[int], axis: str, title: str) -> list[Figure]:
-    """Fidelity against a property of the circuits; none where it hardly varies."""
+    """Draw fidelity against a property of the circuits; nothing where it hardly varies."""
     if len(set(xs)) < 3:
         return []
     spots = [
@@ -144,8 +117,8 @@ def _against_exact(results: WorkloadResults) -> list[Figure]:
     return [Figure(chart, "Measured against exact", "A perfect device is on the diagonal.")]
 
 
-def _panels(points: Sequence[EstimatedPoint]) -> list[Panel]:
-    """Expectation values by observable where each has several, else all together."""
+def _panels(points: Sequence[EstimatedPoint]) -> list[tuple[str, list[EstimatedPoint]]]:
+    """Group expectation values by observable where each has several, else all together."""
     groups: dict[str, list[EstimatedPoint]] = defaultdict(list)
     for point in points:
         groups[point.observable].append(point)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,15 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qexp.analysis.pubs import joined_bits
+from qexp.archive.pubs import PubTable
+from qexp.archive.read import Archive
 from qexp.archive.results import counts_of
-from qexp.report.text import is_finite, number
+from qexp.report.text import finite, is_finite, number
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit.primitives import PubResult
-
-    from qexp.archive.pub_table import PubTable
-    from qexp.archive.read import Archive
 
 MAX_PUBS = 500
 """PUBs of a workload that are read, evenly spaced: enough for every figure, about ten seconds."""
@@ -44,66 +44,45 @@ class CircuitSize(NamedTuple):
     entangling: int
 
 
-@dataclass(frozen=True)
-class SampledPoint:
-    """Counts of one PUB at one of its parameter sets.
-
-    Attributes:
-        pub: Index of the PUB.
-        label: Such as `PUB 12` or `PUB 0 [2, 1]`.
-        size: Size of its ISA circuit.
-        counts: Outcome -> number of shots.
-        ideal: Outcome -> probability, None where it is not known.
-        fidelity: Hellinger fidelity of the two, None where `ideal` is.
-    """
+class SampledPoint(NamedTuple):
+    """Counts of one PUB at one of its parameter sets."""
 
     pub: int
-    label: str
+    label: str  # such as "PUB 12" or "PUB 0 [2, 1]"
     size: CircuitSize
     counts: Mapping[str, int]
-    ideal: Mapping[str, float] | None
-    fidelity: float | None
+    ideal: Mapping[str, float] | None  # outcome -> probability, None where it is not known
+    fidelity: float | None  # Hellinger fidelity of the two, None where `ideal` is
 
 
 @dataclass(frozen=True)
 class EstimatedPoint:
-    """One expectation value of a PUB.
-
-    Attributes:
-        pub: Index of the PUB.
-        label: Such as `PUB 12` or `PUB 0 [2, 1]`.
-        observable: Name of the observable, or its terms if it has none.
-        terms: Its Pauli strings and their weights.
-        ev: Measured value, finite.
-        std: Its standard error, 0 where the primitive gave none that is finite.
-        exact: Value of an ideal device, finite; None where it is not known.
-        setting: Value of the PUB's parameter, where it has just one that is finite.
-    """
+    """One expectation value of a PUB."""
 
     pub: int
-    label: str
-    observable: str
-    terms: str
-    ev: float
-    std: float
-    exact: float | None
-    setting: float | None = None
+    label: str  # such as "PUB 12" or "PUB 0 [2, 1]"
+    observable: str  # its name, or its terms if it has none
+    terms: str  # Pauli strings and their weights
+    ev: float  # as measured
+    std: float  # standard error, NaN where the primitive gave none that is finite
+    exact: float | None  # value of an ideal device, None where it is not known
+    setting: float | None = None  # value of the PUB's parameter, where it has just one
 
     @property
     def error_bar(self) -> tuple[float, float] | None:
         """Ends of one standard error around the value, where it is known."""
-        return (self.ev - self.std, self.ev + self.std) if self.std else None
+        return (self.ev - self.std, self.ev + self.std) if self.std > 0 else None
 
     @property
     def deviation(self) -> float | None:
         """Deviation from the exact value in standard errors, where both are known."""
-        return (self.ev - self.exact) / self.std if self.std and self.exact is not None else None
+        return None if self.exact is None or not self.std > 0 else (self.ev - self.exact) / self.std
 
     @property
     def tip(self) -> str:
-        """All of it in one line."""
+        """The point in one line."""
         text = f"{self.label}, {self.observable}: {number(self.ev, 4)}"
-        text += f" ± {number(self.std, 2)}" if self.std else ""
+        text += f" ± {number(self.std, 2)}" if is_finite(self.std) else ""
         text += f", exact {number(self.exact, 4)}" if self.exact is not None else ""
         if self.deviation is not None:
             text += f" ({number(self.deviation, 2)} standard errors off)"
@@ -112,32 +91,19 @@ class EstimatedPoint:
 
 @dataclass
 class WorkloadResults:
-    """The part of a workload's results that is shown.
-
-    Attributes:
-        name: Name of the workload.
-        num_pubs: Number of its PUBs.
-        num_available: Number of those with a result.
-        shown: Indices of the PUBs that were read.
-        kind: Its primitive.
-        sizes: Sizes of the ISA circuits.
-        sampled: Counts, by PUB and parameter set.
-        estimated: Finite expectation values.
-        num_not_finite: Number of those that are NaN or infinite.
-        used_qubits: Physical qubits that the circuits act on.
-        used_pairs: Pairs of them, the lower first, with the number of gates on them.
-    """
+    """The part of a workload's results that is shown."""
 
     name: str
     num_pubs: int
-    num_available: int
-    shown: tuple[int, ...]
+    num_available: int  # PUBs with a result
+    shown: tuple[int, ...]  # indices of the PUBs that were read
     kind: str = "sampler"
-    sizes: list[CircuitSize] = field(default_factory=list)
+    sizes: list[CircuitSize] = field(default_factory=list)  # of the ISA circuits
     sampled: list[SampledPoint] = field(default_factory=list)
-    estimated: list[EstimatedPoint] = field(default_factory=list)
-    num_not_finite: int = 0
-    used_qubits: set[int] = field(default_factory=set)
+    estimated: list[EstimatedPoint] = field(default_factory=list)  # only finite values
+    num_not_finite: int = 0  # values that are NaN or infinite
+    used_qubits: set[int] = field(default_factory=set)  # physical qubits
+    #: Pair of qubits, the lower first -> number of gates on it.
     used_pairs: Counter[tuple[int, int]] = field(default_factory=Counter)
 
     @cached_property
@@ -163,24 +129,19 @@ class WorkloadResults:
 
     @property
     def is_part(self) -> bool:
-        """Whether not all PUBs were read."""
+        """True if not all PUBs were read."""
         return len(self.shown) < self.num_pubs
 
 
 def read_workload(archive: Archive, name: str, max_pubs: int = MAX_PUBS) -> WorkloadResults:
-    """Read the results of a workload and compare them with those of an ideal device.
-
-    Args:
-        archive: The run.
-        name: Name of the workload.
-        max_pubs: Most PUBs to read.
+    """Read the results of at most `max_pubs` PUBs and compare them with an ideal device.
 
     Raises:
         ArchiveError: The archive is damaged.
     """
     stored, table, pubs = archive.results[name], archive.pub_table(name), archive.pubs(name)
     isa_circuits = archive.circuits(name, isa=True)
-    # Without any result, the circuits are shown all the same.
+    # A workload without results is read for its circuits.
     shown = evenly_spaced(stored.available or range(len(table)), max_pubs)
     results = WorkloadResults(name, len(table), len(stored.available), shown)
     ideal = _IdealDevice()
@@ -227,7 +188,7 @@ def _count_gates(circuit: QuantumCircuit, results: WorkloadResults) -> int:
 def _sampled(
     index: int, pub: Any, result: PubResult, size: CircuitSize, ideal: _IdealDevice, room: int
 ) -> Iterator[SampledPoint]:
-    """The counts of a Sampler PUB, all registers joined."""
+    """Yield the counts of a Sampler PUB, all registers joined."""
     from qiskit.quantum_info import hellinger_fidelity
 
     bits = joined_bits(result)
@@ -243,30 +204,29 @@ def _sampled(
 def _estimated(
     index: int, pub: Any, result: PubResult, table: PubTable, ideal: _IdealDevice, room: int
 ) -> Iterator[EstimatedPoint]:
-    """The expectation values of an Estimator PUB."""
+    """Yield the expectation values of an Estimator PUB."""
     data = result.data
     if "evs" not in data:
         return
     evs = np.asarray(data["evs"], dtype=float)
-    stds = np.asarray(data["stds"] if "stds" in data else evs * 0, dtype=float)
+    stds = np.asarray(data["stds"] if "stds" in data else np.full_like(evs, np.nan), dtype=float)
     terms: Any = table.observables(index)
-    names: Any = terms
-    named: Any = (pub.circuit.metadata or {}).get("observables")
-    if isinstance(named, list) and pub.observables.shape == (len(named),):
-        names = np.broadcast_to(np.array([str(name) for name in named], dtype=object), evs.shape)
+    names: Any = (pub.circuit.metadata or {}).get("observables")
+    is_named = isinstance(names, list) and pub.observables.shape == (len(names),)
     values = table.parameter_values(index)
     exact = ideal.values(pub)
     for point in islice(np.ndindex(*evs.shape), room):
-        observable = _format_terms(terms[point])
+        observable, std = _format_terms(terms[point]), float(stds[point])
         yield EstimatedPoint(
             index,
             _label(index, point),
-            observable if names is terms else names[point],
+            # One name stands for all points, several for those of the last axis.
+            str(names[point[-1] % len(names)]) if is_named else observable,
             observable,
             float(evs[point]),
-            _finite(stds[point]) or 0.0,
-            None if exact is None else _finite(exact[point]),
-            _finite(values[point][0]) if values.shape[-1] == 1 else None,
+            std if is_finite(std) else math.nan,
+            None if exact is None else finite(exact[point]),
+            finite(values[point][0]) if values.shape[-1] == 1 else None,
         )
 
 
@@ -314,7 +274,7 @@ def _label(pub: int, point: tuple[int, ...]) -> str:
 
 
 def _format_terms(observable: str) -> str:
-    """An observable as `PubTable` has it as `ZZI`, `0.5·ZZ − 1.25·XI`."""
+    """Format an observable of `PubTable`: `ZZI`, `0.5·ZZ − 1.25·XI`."""
     if not observable.startswith("{"):
         return observable
     texts = []
@@ -323,7 +283,3 @@ def _format_terms(observable: str) -> str:
         texts.append(f"{'−' if weight < 0 else '+'} {size}{pauli}")
     joined = " ".join(texts)
     return joined[2:] if joined.startswith("+") else joined.replace("− ", "−", 1)
-
-
-def _finite(value: Any) -> float | None:
-    return float(value) if is_finite(value) else None

@@ -1,12 +1,33 @@
-"""Make the page of a run or of a sweep, and put it beside what it is about."""
+"""Write the page of a run or a sweep: everything in it is escaped; it loads and runs nothing."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+from datetime import UTC, datetime
+from inspect import isfunction
 from pathlib import Path
+from statistics import median
+from typing import Any, Final
 
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME
 from qexp.errors import ArchiveError, ConfigError
-from qexp.report import PAGE_NAME
+from qexp.listing.summary import seconds_between
+from qexp.redact import redactor
+from qexp.report import PAGE_NAME, text
+from qexp.report.figures.svg import Drawing
+from qexp.text import one_line
+
+#: Allows nothing but the style sheet in the page, by its digest, and an empty icon.
+_POLICY: Final = (
+    "default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; "
+    "form-action 'none'"
+)
+_FILTERS: Final = {
+    name: function
+    for name, function in vars(text).items()
+    if isfunction(function) and function.__module__ == text.__name__
+} | {each.__name__: each for each in (median, one_line, seconds_between)}
 
 
 def write_report(given: Path, output: Path | None = None) -> Path:
@@ -23,34 +44,61 @@ def write_report(given: Path, output: Path | None = None) -> Path:
         ArchiveError: There is no run, its archive is damaged, or the page cannot be written.
         ConfigError: `output` is not a place for a page.
     """
+    from qexp.archive.atomic_files import replacing
     from qexp.archive.read import open_archive
     from qexp.archive.verify import require_intact
-    from qexp.report.render import render
 
     if given.is_file() or any((given / name).exists() for name in (ARCHIVE_NAME, JOURNAL_NAME)):
         from qexp.report.run_page import run_page
 
         with open_archive(require_intact(given)) as archive:
-            folder = archive.path.parent
-            text = render("run.html", page=run_page(archive))
+            path = output or archive.path.parent / PAGE_NAME
+            html = _render("run.html", run_page(archive))
     else:
         from qexp.report.sweep_page import sweep_page
 
-        folder = given
-        text = render("sweep.html", page=sweep_page(given, output or given / PAGE_NAME))
-    path = output or folder / PAGE_NAME
-    _write(path, text)
-    return path
-
-
-def _write(path: Path, text: str) -> None:
-    from qexp.archive.atomic_files import replacing
-
+        path = output or given / PAGE_NAME
+        html = _render("sweep.html", sweep_page(given, path))
     if path.is_dir():
         raise ConfigError(f"--output {path} is a folder; name the page, such as {path / PAGE_NAME}")
     if path.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"--output {path} is no page; let its name end in .html")
     if not path.parent.is_dir():
-        raise ArchiveError(f"Cannot write {path}: there is no folder {path.parent}; create it.")
+        raise ArchiveError(f"cannot write {path}: there is no folder {path.parent}; create it")
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(html, encoding="utf-8")
+    return path
+
+
+def _render(template: str, page: dict[str, Any]) -> str:
+    """Put the values of a page into a template of this package."""
+    import jinja2
+    from markupsafe import Markup
+
+    from qexp import __version__
+
+    redact = redactor()
+
+    def finalize(value: Any) -> Any:
+        """Make a value visible before Jinja escapes it; markup of templates stays as it is."""
+        if isinstance(value, Drawing):
+            return Markup(value.to_html(redact))  # noqa: S704 - it escapes every text
+        return value if hasattr(value, "__html__") else text.visible(str(value), redact)
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("qexp.report", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(_FILTERS)
+    style = environment.get_template("style.css").render().encode("utf-8")
+    digest = base64.b64encode(hashlib.sha256(style).digest()).decode("ascii")
+    return environment.get_template(template).render(
+        page=page,
+        policy=_POLICY.format(digest=digest),
+        version=__version__,
+        made=datetime.now(UTC).strftime("%-d %B %Y"),
+    )

@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qexp.simulator.aer import SimulationError
+    from qexp.simulator.circuits import aer_objection
     from qexp.simulator.devices import make_device
     from qexp.simulator.estimator import NoisyEstimator
     from qexp.simulator.sampler import NoisySampler
 
-__all__ = ["NoisyEstimator", "NoisySampler", "SimulationError", "make_device"]
+__all__ = ["NoisyEstimator", "NoisySampler", "SimulationError", "aer_objection", "make_device"]
 
 _MODULES = {
     "NoisyEstimator": "estimator",
     "NoisySampler": "sampler",
     "SimulationError": "aer",
+    "aer_objection": "circuits",
     "make_device": "devices",
 }
 

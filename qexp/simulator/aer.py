@@ -1,11 +1,10 @@
-"""Qiskit Aer: runs of many circuits whose random numbers are independent."""
+"""Runs of many circuits on Qiskit Aer, and seeds that make their random numbers independent."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,17 +27,21 @@ class SimulationError(Exception):
     """A simulation failed, or a circuit has no such simulation; one line."""
 
 
-@dataclass(frozen=True)
-class Outcomes:
-    """The distinct outcomes of one circuit.
+class Outcomes(NamedTuple):
+    """The distinct outcomes of one circuit."""
 
-    Attributes:
-        bits: Bits of each outcome, shape `(outcomes, clbits)`.
-        counts: Number of shots with each outcome.
-    """
+    bits: NDArray[np.uint8]  # shape (outcomes, clbits)
+    counts: NDArray[np.int64]  # shots with each outcome
 
-    bits: NDArray[np.uint8]
-    counts: NDArray[np.int64]
+
+def child(sequence: np.random.SeedSequence, index: int) -> np.random.SeedSequence:
+    """Return the `index`-th child of a sequence without spawning those before it."""
+    return np.random.SeedSequence(entropy=sequence.entropy, spawn_key=(*sequence.spawn_key, index))
+
+
+def as_int(sequence: np.random.SeedSequence) -> int:
+    """Return a positive integer of 31 bits, for APIs (Qiskit, Aer) that take a plain seed."""
+    return int(sequence.generate_state(1, np.uint32)[0] >> 1) or 1
 
 
 def run_aer(simulator: BackendV2, circuits: Sequence[QuantumCircuit], **options: Any) -> Result:
@@ -54,7 +57,7 @@ def run_aer(simulator: BackendV2, circuits: Sequence[QuantumCircuit], **options:
         result = _result(simulator, runnable, {**options, "enable_truncation": False})
         failures = _failures(result)
     if failures:
-        raise SimulationError(f"Simulation failed: {' '.join('; '.join(failures).split())}")
+        raise SimulationError(f"the simulation failed: {' '.join('; '.join(failures).split())}")
     return result
 
 
@@ -65,7 +68,7 @@ def _result(
         return simulator.run(circuits, **options).result()
     except (QiskitError, KeyError) as error:
         reason = getattr(error, "message", repr(error))
-        raise SimulationError(f"Simulation failed: {' '.join(reason.split())}") from error
+        raise SimulationError(f"the simulation failed: {' '.join(reason.split())}") from error
 
 
 def _failures(result: Result) -> list[str]:
@@ -108,25 +111,25 @@ def sample_circuits(
     if not circuits:
         return []
     stride = _stride(shots)
-    # Without empty circuits between them, shot 2113 of a circuit would get the random numbers of
-    # shot 0 of the next one. They cost next to nothing.
+    # Without empty circuits in between, which cost next to nothing, shot 2113 of a circuit would
+    # get the random numbers of shot 0 of the next one.
     spacing = [QuantumCircuit(1)] * (stride - 1)
     spaced = [each for circuit in circuits for each in (circuit, *spacing)]
     result = run(spaced, shots=shots, seed_simulator=seed)
     return [
-        # A circuit that measures nothing has no counts.
+        # Circuits without measurements have no counts.
         _outcomes(getattr(one.data, "counts", {"0x0": shots}), circuit.num_clbits)
         for circuit, one in zip(circuits, result.results[::stride], strict=True)
     ]
 
 
 def num_seeds(shots: int, circuits: int) -> int:
-    """Return how many seeds `sample_circuits` uses, from its seed on."""
+    """Return the number of seeds that `sample_circuits` uses, from its seed on."""
     return SEED_STRIDE * _stride(shots) * circuits
 
 
 def max_circuits(shots: int, limit: int) -> int:
-    """Return how many circuits to sample in one call so that Aer gets at most `limit` of them."""
+    """Return the number of circuits of one call for which Aer gets at most `limit` circuits."""
     return max(1, limit // _stride(shots))
 
 

@@ -1,10 +1,13 @@
 """Exact simulation of narrow noisy circuits: the density matrix in the basis of Pauli operators.
 
 The state of n qubits is the real array of its Pauli expectation values, with one axis of four
-(I, X, Y, Z) per qubit, and every channel is its Pauli transfer matrix. Gates on one qubit are
-multiplied into the next gate on two, which is applied to all parameter sets at once. One evolution
-serves any number of shots. For five qubits this is several times faster than Aer, whose overhead
-per instruction dominates there. The channels are those of Aer's noise model.
+(I, X, Y, Z) per qubit, and every channel is its Pauli transfer matrix. For a channel E on k qubits
+that is R_ij = tr(P_i E(P_j)) / 2**k: real, of shape (4**k, 4**k). As in Qiskit, the first qubit is
+the least significant one. The channels are those of Aer's noise model.
+
+Gates on one qubit are multiplied into the next gate on two, which is applied to all parameter sets
+at once. One evolution serves any number of shots. For five qubits this is several times faster than
+Aer, whose overhead per instruction dominates there.
 
 Reference: D. Greenbaum, "Introduction to Quantum Gate Set Tomography", arXiv:1509.02921, section 2.
 """
@@ -13,100 +16,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from qiskit import QuantumCircuit
-from qiskit.circuit import CircuitInstruction, Clbit, Parameter, ParameterExpression, Qubit
+from qiskit.circuit import CircuitInstruction, Parameter, ParameterExpression
+from qiskit.quantum_info import PTM, SuperOp
 from qiskit.utils.units import apply_prefix
 from qiskit_aer.noise import thermal_relaxation_error
 
+from qexp.simulator.circuits import PlainCircuit
 from qexp.simulator.noise import NoisyDevice
-from qexp.simulator.pauli_transfer import RESET, Reals, from_quantum_error, from_unitary, kron, rz
 
+Reals: TypeAlias = NDArray[np.float64]
+
+RESET: Reals = np.array([[1.0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]])
 _IDENTITY: Reals = np.eye(4)
 
 _MAX_CONSTANTS = 20_000
-# A qubit may be read into any number of bits; there is a probability for each of their values.
-_MAX_BITS = 20
 _MAX_BYTES = 2**26
 
 # Probabilities of 0 and 1 from the expectation values of I and Z.
 _TO_PROBABILITIES: Reals = np.array([[0.5, 0.5], [0.5, -0.5]])
 
 
-@dataclass(frozen=True)
-class PlainCircuit:
-    """A circuit of gates, resets and delays whose measurements all come last.
-
-    Attributes:
-        circuit: The circuit.
-        qubits: Indices of the qubits that anything acts on, ascending.
-        measured: The measured qubits and the bits they are read into: several bits where a qubit
-            is measured again at once.
-        gates: Number of instructions.
-        pair_gates: Number of instructions on two qubits.
-    """
-
-    circuit: QuantumCircuit
-    qubits: tuple[int, ...]
-    measured: tuple[tuple[Qubit, tuple[Clbit, ...]], ...]
-    gates: int
-    pair_gates: int
-
-    @property
-    def bits(self) -> tuple[Clbit, ...]:
-        """All bits that are read into, in the order of `measured`."""
-        return tuple(bit for _, bits in self.measured for bit in bits)
-
-
-def as_plain(circuit: QuantumCircuit) -> PlainCircuit | None:
-    """Return the circuit as one that `DensityMatrix` can simulate, or None."""
-    if circuit.num_vars or circuit.num_stretches:
-        return None
-    used: set[Qubit] = set()
-    measured: dict[Qubit, list[Clbit]] = {}
-    gates = pair_gates = 0
-    for instruction in circuit.data:
-        name, qubits = instruction.name, instruction.qubits
-        if name == "barrier":
-            continue
-        if name == "delay":
-            # A parametric delay has another channel for each parameter set.
-            if not isinstance(instruction.params[0], int | float):
-                return None
-            gates += 1
-            continue
-        if name == "measure":
-            measured.setdefault(qubits[0], []).append(instruction.clbits[0])
-        elif not measured.keys().isdisjoint(qubits) or not _is_channel(instruction, name):
-            return None
-        used.update(qubits)
-        gates += 1
-        pair_gates += len(qubits) == 2
-    indices = tuple(index for index, qubit in enumerate(circuit.qubits) if qubit in used)
-    read_into = tuple((qubit, tuple(bits)) for qubit, bits in measured.items())
-    plain = PlainCircuit(circuit, indices, read_into, gates, pair_gates)
-    # A bit that is written twice loses its first value.
-    is_plain = len(set(plain.bits)) == len(plain.bits) <= _MAX_BITS
-    return plain if is_plain else None
-
-
-def _is_channel(instruction: CircuitInstruction, name: str) -> bool:
-    return name == "reset" or (instruction.is_standard_gate() and len(instruction.qubits) <= 2)
-
-
 class DensityMatrix:
-    """Computes the states that a noisy device would prepare.
-
-    Args:
-        device: The device and its errors.
-    """
+    """Computes the states that a noisy device would prepare."""
 
     def __init__(self, device: NoisyDevice) -> None:
         self._device = device
-        self._errors: dict[tuple[str, tuple[int, ...]], Reals | None] = {}
+        self._error = cache(self._make_error)
         self._constants: dict[tuple[str, str, tuple[int, ...]], Reals] = {}
 
     def paulis(self, plain: PlainCircuit, values: Reals) -> Reals:
@@ -166,19 +107,16 @@ class DensityMatrix:
         return np.asarray(table / table.sum(axis=1, keepdims=True))
 
     def _readout(self, qubit: int, times: int) -> Reals:
-        """Return the probabilities of what is read (rows) from 0 and 1 (columns)."""
+        """Return the probabilities of the values read (rows) from 0 and 1 (columns)."""
         matrix = once = self._device.readout_probabilities(qubit).T
         for _ in range(times - 1):
             matrix = (once[:, None, :] * matrix).reshape(-1, 2)
         return matrix
 
-    def _error(self, name: str, where: tuple[int, ...]) -> Reals | None:
+    def _make_error(self, name: str, where: tuple[int, ...]) -> Reals | None:
         """Return the transfer matrix of the error of an instruction."""
-        key = (name, where)
-        if key not in self._errors:
-            error = self._device.gate_error(name, where)
-            self._errors[key] = None if error is None else from_quantum_error(error.error)
-        return self._errors[key]
+        error = self._device.gate_error(name, where)
+        return None if error is None else from_quantum_error(error.error)
 
     def _channel(
         self,
@@ -217,7 +155,7 @@ class DensityMatrix:
         return matrix
 
     def _delay(self, instruction: CircuitInstruction, where: tuple[int, ...]) -> Reals:
-        """Return the relaxation of a delay, as Aer's `RelaxationNoisePass` has it."""
+        """Return the relaxation of a delay, the same as by Aer's `RelaxationNoisePass`."""
         operation = instruction.operation
         key = ("delay", f"{operation.duration} {operation.unit}", where)
         if key in self._constants:
@@ -235,7 +173,7 @@ class DensityMatrix:
 
 
 class _State:
-    """The states of all parameter sets, and matrices not yet applied to single qubits."""
+    """The states of all parameter sets, and matrices to be applied later to single qubits."""
 
     def __init__(self, qubits: Sequence[int], sets: int) -> None:
         self._qubits = tuple(qubits)
@@ -281,7 +219,7 @@ class _State:
 def _parametric_gate(
     instruction: CircuitInstruction, angles: Sequence[float | Reals], sets: int
 ) -> Reals:
-    """Return the matrix of a standard gate with parameters, one per parameter set if they vary."""
+    """Return the transfer matrix of a gate with parameters, one per parameter set if they vary."""
     gate = type(instruction.operation)
     if all(isinstance(angle, float) for angle in angles):
         return from_unitary(gate(*angles).to_matrix())
@@ -314,3 +252,90 @@ def _slopes(param: ParameterExpression, parameters: Sequence[Parameter]) -> list
         return [param.gradient(parameter) for parameter in parameters]
     except RuntimeError:
         return [None]
+
+
+def kron(high: Reals, low: Reals) -> Reals:
+    """Return the Kronecker product of transfer matrices, shape (..., 4, 4)."""
+    product = high[..., :, None, :, None] * low[..., None, :, None, :]
+    return product.reshape(*product.shape[:-4], 16, 16)
+
+
+def rz(angles: float | Reals) -> Reals:
+    """Return the transfer matrix of `rz`: (4, 4), or (sets, 4, 4) with one angle per set."""
+    if isinstance(angles, float):
+        cos, sin = math.cos(angles), math.sin(angles)
+        return np.array([[1.0, 0, 0, 0], [0, cos, -sin, 0], [0, sin, cos, 0], [0, 0, 0, 1]])
+    matrix = np.zeros((len(angles), 4, 4))
+    matrix[:, 0, 0] = matrix[:, 3, 3] = 1.0
+    matrix[:, 1, 1] = matrix[:, 2, 2] = np.cos(angles)
+    matrix[:, 2, 1] = np.sin(angles)
+    matrix[:, 1, 2] = -matrix[:, 2, 1]
+    return matrix
+
+
+def from_unitary(unitary: NDArray[np.complex128]) -> Reals:
+    """Return the transfer matrices of unitaries, shape (..., d, d), on one or two qubits."""
+    dimension = unitary.shape[-1]
+    paulis = _paulis(dimension)
+    images = (
+        unitary[..., None, :, :] @ paulis @ np.conj(np.swapaxes(unitary, -1, -2))[..., None, :, :]
+    )
+    # R_ij = tr(P_i U P_j U^+) / d
+    return np.asarray(np.einsum("iab,...jba->...ij", paulis, images).real / dimension)
+
+
+def from_quantum_error(error: Any) -> Reals:
+    """Return the transfer matrix of one of Aer's `QuantumError`s, which are weighted circuits.
+
+    Qiskit composes the same from channel objects, which takes several times as long.
+    """
+    terms = zip(error.circuits, error.probabilities, strict=True)
+    return np.asarray(sum(probability * _from_circuit(circuit) for circuit, probability in terms))
+
+
+def _from_circuit(circuit: QuantumCircuit) -> Reals:
+    """Return the transfer matrix of a circuit of channels."""
+    matrix = np.eye(4**circuit.num_qubits)
+    all_qubits = list(range(circuit.num_qubits))
+    for instruction in circuit.data:
+        where = [circuit.find_bit(qubit).index for qubit in instruction.qubits]
+        channel = _from_operation(instruction.operation)
+        if len(where) == 1:
+            # The qubit's axis lies between those of the more and of the less significant qubits.
+            axes = matrix.reshape(-1, 4, 4 ** where[0] * len(matrix))
+            matrix = (channel @ axes).reshape(matrix.shape)
+        elif where == all_qubits:
+            matrix = channel @ matrix
+        else:
+            return _by_qiskit(circuit)
+    return matrix
+
+
+def _from_operation(operation: Any) -> Reals:
+    if operation.name in {"id", "x", "y", "z"}:
+        return _from_pauli(operation.name.replace("id", "i").upper())
+    if operation.name == "pauli":
+        return _from_pauli(operation.params[0])
+    return RESET if operation.name == "reset" else _by_qiskit(operation)
+
+
+@cache
+def _from_pauli(label: str) -> Reals:
+    """Return the diagonal matrix of a Pauli string: -1 for each Pauli that anticommutes with it."""
+    signs = {"I": [1, 1, 1, 1], "X": [1, 1, -1, -1], "Y": [1, -1, 1, -1], "Z": [1, -1, -1, 1]}
+    diagonal: Reals = np.ones(1)
+    for letter in label:
+        diagonal = np.outer(diagonal, signs[letter]).ravel()
+    return np.diag(diagonal)
+
+
+def _by_qiskit(channel: Any) -> Reals:
+    return np.asarray(PTM(SuperOp(channel)).data.real)
+
+
+@cache
+def _paulis(dimension: int) -> NDArray[np.complex128]:
+    single = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
+    if dimension == 2:
+        return single
+    return np.array([np.kron(high, low) for high in single for low in single])

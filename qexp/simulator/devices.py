@@ -17,9 +17,8 @@ from qiskit_aer import __version__ as aer_version
 from qiskit_aer.backends.aerbackend import AerBackend
 from qiskit_aer.noise import NoiseModel
 
-from qexp.simulator.aer import run_aer
+from qexp.simulator.aer import as_int, child, run_aer
 from qexp.simulator.noise import NoisyDevice
-from qexp.simulator.seeds import as_int, child
 
 
 class GivenSimulator:
@@ -38,7 +37,7 @@ class GivenSimulator:
         self,
         circuits: Sequence[QuantumCircuit],
         *,
-        qubits: tuple[int, ...],  # noqa: ARG002 - the circuits' own
+        qubits: tuple[int, ...],  # noqa: ARG002 - the noise has its own
         **options: Any,
     ) -> Result:
         """Run circuits in one call, see `run_aer`."""
@@ -77,7 +76,7 @@ class SelfRunning:
         """Return a view of the backend whose runs are decided by one seed.
 
         Each run gets another seed: Qiskit's primitives make one run per value of shots, all with
-        the same seed. A run that fails raises `SimulationError`; they would return zeros for it.
+        the same seed. A failed run raises `SimulationError`; they would return zeros for it.
         """
         backend, runs, sequence = self.backend, count(), np.random.SeedSequence(seed)
 
@@ -103,17 +102,19 @@ class SelfRunning:
 
 
 Device: TypeAlias = NoisyDevice | GivenSimulator
-"""What Aer simulates."""
+"""A device that Aer simulates."""
 
 
-def make_device(backend: BackendV2) -> Device | SelfRunning:
+def make_device(backend: BackendV2 | Device | SelfRunning) -> Device | SelfRunning:
     """Return a backend as a device.
 
     Args:
         backend: An Aer simulator, which is used as it is; a backend with calibration data, whose
             active qubits are simulated with the noise of its target; or any other backend, which
-            runs the circuits itself. It must not be changed afterwards.
+            runs the circuits itself. It must not be changed afterwards. A device is returned.
     """
+    if not isinstance(backend, BackendV2):
+        return backend
     if isinstance(backend, AerBackend):
         return GivenSimulator(backend)
     properties = getattr(backend, "properties", None)

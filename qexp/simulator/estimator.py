@@ -9,7 +9,7 @@ that can be evolved is evolved once per parameter set, whatever is measured.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -25,7 +25,7 @@ from qiskit.primitives import (
 from qiskit.primitives.containers.estimator_pub import EstimatorPub, EstimatorPubLike
 from qiskit.providers import BackendV2
 
-from qexp.simulator.aer import SimulationError
+from qexp.simulator.aer import SimulationError, as_int, child
 from qexp.simulator.density_matrix import DensityMatrix
 from qexp.simulator.devices import Device, SelfRunning, make_device
 from qexp.simulator.methods import Choice, choose_for_estimation, exact_objection
@@ -39,8 +39,13 @@ from qexp.simulator.observables import (
     selections,
     shots_for,
 )
-from qexp.simulator.seeds import child, random_seed
-from qexp.simulator.states import PURE, EvolvedStates, NoisyOperators, evolve_noisy, evolve_pure
+from qexp.simulator.states import (
+    PURE,
+    EvolvedStates,
+    evolve_noisy,
+    evolve_pure,
+    noisy_operators,
+)
 from qexp.simulator.trajectories import SampledCircuits
 
 _ByTerm: TypeAlias = dict[str, NDArray[np.float64]]
@@ -55,7 +60,7 @@ class Measurement(Protocol):
         ...
 
     def prepare(self, sets: NDArray[np.intp]) -> None:
-        """Get ready to measure these parameter sets."""
+        """Prepare the states of these parameter sets."""
         ...
 
     def measure(self, sets: NDArray[np.intp], bases: Sequence[Basis]) -> list[Moments]:
@@ -72,8 +77,8 @@ class NoisyEstimator(BaseEstimatorV2):
 
     Args:
         backend: See `NoisySampler`.
-        default_precision: Target standard error where neither `run` nor the PUB says. 0 gives the
-            exact expectation values of the noisy circuits.
+        default_precision: Target standard error of PUBs that carry none, where `run` has none
+            either. 0 gives the exact expectation values of the noisy circuits.
         seed: See `NoisySampler`.
     """
 
@@ -84,16 +89,16 @@ class NoisyEstimator(BaseEstimatorV2):
         default_precision: float = 0.015625,
         seed: int | None = None,
     ) -> None:
-        self._device = make_device(backend) if isinstance(backend, BackendV2) else backend
+        self._device = make_device(backend)
         self._default_precision = default_precision
         self._seed = seed
         self._group = lru_cache(maxsize=1024)(group_into_bases)
         if isinstance(self._device, NoisyDevice):
             self._density_matrix = DensityMatrix(self._device)
-            self._operators = NoisyOperators(self._device)
+            self._operators = cache(partial(noisy_operators, self._device))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Leave behind the noise that was made: it changes no result."""
+        """Pickle backend and arguments, without the noise, which is made again as it was."""
         arguments = {"default_precision": self._default_precision, "seed": self._seed}
         make: Any = type(self)
         return partial(make, self._device.backend, **arguments), ()
@@ -113,7 +118,7 @@ class NoisyEstimator(BaseEstimatorV2):
         """
         precision = self._default_precision if precision is None else precision
         coerced = [EstimatorPub.coerce(pub, precision) for pub in pubs]
-        seed = random_seed() if self._seed is None else self._seed
+        seed = as_int(np.random.SeedSequence()) if self._seed is None else self._seed
         job = PrimitiveJob(self.estimate, coerced, precision=precision, seed=seed)
         job._submit()
         return job
@@ -121,7 +126,7 @@ class NoisyEstimator(BaseEstimatorV2):
     def estimate(
         self, pubs: Iterable[EstimatorPubLike], *, precision: float, seed: int
     ) -> PrimitiveResult[PubResult]:
-        """Estimate observables now.
+        """Estimate observables in this thread.
 
         Args:
             pubs: ISA PUBs. Where their precision is 0, expectation values keep the noise of the
@@ -153,7 +158,7 @@ class NoisyEstimator(BaseEstimatorV2):
         return exact_objection(pub, self._device)
 
     def count_circuits(self, pub: EstimatorPub) -> int:
-        """Return how many circuits are measured for a PUB: the bases of every parameter set."""
+        """Return the number of circuits of a PUB: the bases of every parameter set."""
         return count_circuits(pub, self._group)
 
     def _estimate(
@@ -181,13 +186,13 @@ class NoisyEstimator(BaseEstimatorV2):
         shots: int | None,
         sequence: np.random.SeedSequence,
     ) -> Measurement:
-        """Return the PUB's circuit, ready for the method that was chosen."""
+        """Return the PUB's circuit in the form that the method measures."""
         sets, parameters = pub.parameter_values, pub.circuit.parameters
         rows = sets.as_array(parameters).reshape(sets.size, len(parameters))
         columns = dict(zip(parameters, rows.T, strict=True))
         circuit, qubits = choice.active.circuit, choice.active.qubits
         if choice.plain is not None:
-            operators = [self._operators.of_qubit(qubit) for qubit in qubits]
+            operators = [self._operators(qubit) for qubit in qubits]
             evolve = evolve_noisy(choice.plain, rows, self._density_matrix)
             return EvolvedStates(evolve, operators, shots, sequence)
         if choice.method == "pure_state":

@@ -14,9 +14,8 @@ from qiskit.circuit import Gate
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
-from qexp.simulator.active_qubits import ActiveCircuit, restrict_to_active
 from qexp.simulator.aer import SimulationError
-from qexp.simulator.density_matrix import PlainCircuit, as_plain
+from qexp.simulator.circuits import ActiveCircuit, PlainCircuit, as_plain, restrict_to_active
 from qexp.simulator.devices import Device, GivenSimulator
 from qexp.simulator.noise import NoisyDevice
 from qexp.simulator.observables import support
@@ -30,7 +29,7 @@ Method: TypeAlias = Literal[
     "given",  # the method of a given Aer simulator
 ]
 
-# A density matrix of 32 MiB, which is held a few times; a pure state of 16 MiB.
+# A density matrix of 32 MiB, of which there are a few copies; a pure state of 16 MiB.
 MAX_NOISY_QUBITS = 11
 MAX_PURE_QUBITS = 20
 
@@ -40,27 +39,20 @@ _MAX_STATEVECTOR_QUBITS = 26
 # The methods of Aer that give what "pure_state" gives.
 _PURE_METHODS = frozenset({"automatic", "statevector", "density_matrix"})
 
-
 _EVOLVED = frozenset({"density_matrix", "pure_state"})
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The method for one circuit, with the circuit in the form that the method takes.
-
-    Attributes:
-        method: The method.
-        active: The circuit that Aer runs; its `qubits` are empty where it was not restricted.
-        plain: The circuit that "density_matrix" evolves; None for other methods.
-    """
+    """The method for one circuit, with the circuit in the form that the method takes."""
 
     method: Method
-    active: ActiveCircuit
-    plain: PlainCircuit | None = None
+    active: ActiveCircuit  # for Aer; its `qubits` are empty where it was not restricted
+    plain: PlainCircuit | None = None  # for "density_matrix" alone
 
     @property
     def aer_options(self) -> dict[str, str]:
-        """Aer's option for the method; none for a given simulator, which has its own."""
+        """Aer's option for the method; none for a given simulator, which has one."""
         return {} if self.method == "given" else {"method": self.method}
 
 
@@ -80,7 +72,7 @@ def choose_for_estimation(pub: EstimatorPub, device: Device, shots: int | None) 
 
     Args:
         pub: The PUB.
-        device: What is simulated.
+        device: The device to simulate.
         shots: Shots per basis and parameter set; None for exact expectation values.
 
     Raises:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,17 +27,11 @@ _MAX_MODELS = 64
 
 @dataclass(frozen=True)
 class LocalError:
-    """An error on some qubits of a device.
+    """An error on some qubits of a device."""
 
-    Attributes:
-        error: Aer's `QuantumError` or `ReadoutError`.
-        qubits: The physical qubits that it acts on.
-        instruction: Name of the instruction that it follows; None for a readout error.
-    """
-
-    error: Any
-    qubits: tuple[int, ...]
-    instruction: str | None = None
+    error: Any  # Aer's QuantumError or ReadoutError
+    qubits: tuple[int, ...]  # the physical qubits that it acts on
+    instruction: str | None = None  # the instruction that it follows; None for a readout error
 
     def add_to(self, model: NoiseModel, qubits: Sequence[int]) -> None:
         """Add the error to some qubits of a noise model."""
@@ -70,8 +63,8 @@ class NoisyDevice:
     def __init__(self, backend: BackendV2) -> None:
         self.backend = backend
         self.target: Target = backend.target
-        self._errors: dict[tuple[str, tuple[int, ...]], LocalError | None] = {}
-        self._models: OrderedDict[tuple[int, ...], NoiseModel] = OrderedDict()
+        self._error = cache(self._make_error)
+        self._models = lru_cache(maxsize=_MAX_MODELS)(self._build_model)
 
     def run(
         self, circuits: Sequence[QuantumCircuit], *, qubits: tuple[int, ...], **options: Any
@@ -93,13 +86,7 @@ class NoisyDevice:
 
     def noise_model(self, qubits: tuple[int, ...]) -> NoiseModel:
         """Return the noise of these physical qubits, renumbered in this order from 0."""
-        model = self._models.pop(qubits, None)
-        if model is None:
-            model = self._build_model(qubits)
-        self._models[qubits] = model
-        while len(self._models) > _MAX_MODELS:
-            self._models.popitem(last=False)
-        return model
+        return self._models(qubits)
 
     def gate_error(self, name: str, qubits: tuple[int, ...]) -> LocalError | None:
         """Return the error of an instruction on these physical qubits, in this order."""
@@ -115,7 +102,7 @@ class NoisyDevice:
         return np.eye(2) if error is None else np.asarray(error.error.probabilities)
 
     def relaxation_times_s(self, qubit: int) -> tuple[float, float]:
-        """Return T1 and T2 of a physical qubit in seconds, infinite where they are not known.
+        """Return T1 and T2 of a physical qubit in seconds, infinite where the target has none.
 
         As in Aer, T2 is cut to the largest physical value, 2 T1.
         """
@@ -163,33 +150,21 @@ class NoisyDevice:
             if where is not None and among.issuperset(where)
         ]
 
-    def _error(self, name: str, qubits: tuple[int, ...]) -> LocalError | None:
-        key = (name, qubits)
-        if key not in self._errors:
-            self._errors[key] = self._make_error(name, qubits)
-        return self._errors[key]
-
     def _make_error(self, name: str, qubits: tuple[int, ...]) -> LocalError | None:
-        alone = self._target_of(name, qubits)
-        if alone is None:
+        if name not in self.target or (self.target[name] or {}).get(qubits) is None:
             return None
+        # A target with this instruction alone.
+        alone = Target(
+            num_qubits=self.target.num_qubits, qubit_properties=self.target.qubit_properties
+        )
+        operation = self.target.operation_from_name(name)
+        alone.add_instruction(operation, {qubits: self.target[name][qubits]}, name=name)
         is_readout = name == "measure"
         make = basic_device_readout_errors if is_readout else basic_device_gate_errors
         errors = make(target=alone)
         if not errors or errors[0][-1].ideal():
             return None
         return LocalError(errors[0][-1], qubits, None if is_readout else name)
-
-    def _target_of(self, name: str, qubits: tuple[int, ...]) -> Target | None:
-        """Return a target with this instruction alone, or None where it has no error."""
-        if name not in self.target or (self.target[name] or {}).get(qubits) is None:
-            return None
-        alone = Target(
-            num_qubits=self.target.num_qubits, qubit_properties=self.target.qubit_properties
-        )
-        operation = self.target.operation_from_name(name)
-        alone.add_instruction(operation, {qubits: self.target[name][qubits]}, name=name)
-        return alone
 
 
 class _SerializedNoiseModel(NoiseModel):

@@ -21,15 +21,10 @@ _PAULI_OF = str.maketrans("01+-rl", "ZZXXYY")
 
 @dataclass(frozen=True)
 class Basis:
-    """A measurement basis, and the terms whose values it gives.
+    """A measurement basis, and the terms whose values it gives; qubit 0 comes first."""
 
-    Attributes:
-        letters: Pauli that is measured on each qubit, qubit 0 first: X, Y, Z, or I for none.
-        terms: The terms in the same order of qubits; they may hold projectors onto `01+-rl`.
-    """
-
-    letters: str
-    terms: tuple[str, ...]
+    letters: str  # Pauli that is measured on each qubit: X, Y, Z, or I for none
+    terms: tuple[str, ...]  # may have projectors onto `01+-rl`
 
     @property
     def measured(self) -> list[int]:
@@ -59,18 +54,11 @@ def broadcast(pub: EstimatorPub) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 @dataclass(frozen=True)
 class Selections:
-    """The observables that each parameter set of a PUB is paired with.
+    """The observables that each parameter set of a PUB is paired with."""
 
-    Attributes:
-        observables: Flat indices of observables, one row per distinct selection.
-        of_set: Row of `observables` that belongs to each parameter set.
-        positions: Flat positions in the PUB's shape of each set's values, shape
-            `(sets, observables per set)`.
-    """
-
-    observables: NDArray[np.intp]
-    of_set: NDArray[np.intp]
-    positions: NDArray[np.intp]
+    observables: NDArray[np.intp]  # flat indices, one row per distinct selection
+    of_set: NDArray[np.intp]  # row of `observables` of each parameter set
+    positions: NDArray[np.intp]  # flat, in the PUB's shape: (sets, observables per set)
 
 
 def selections(pub: EstimatorPub) -> Selections:
@@ -134,11 +122,11 @@ def count_circuits(
     pub: EstimatorPub,
     group: Callable[[frozenset[str]], tuple[Basis, ...]] = group_into_bases,
 ) -> int:
-    """Return how many circuits are measured for a PUB: the bases of every parameter set.
+    """Return the number of circuits of a PUB: the bases of every parameter set.
 
     Args:
         pub: The PUB.
-        group: Groups terms into bases; one that remembers what it has grouped.
+        group: Groups terms into bases, perhaps with a cache.
     """
     terms = [frozenset(observable) for observable in pub.observables.ravel().tolist()]
     selected = selections(pub)

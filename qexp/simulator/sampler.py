@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from functools import cached_property, partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,21 +21,26 @@ from qiskit.primitives import (
 from qiskit.primitives.containers.sampler_pub import SamplerPub, SamplerPubLike
 from qiskit.providers import BackendV2
 
-from qexp.simulator.aer import Outcomes, max_circuits, num_seeds, sample_circuits
-from qexp.simulator.density_matrix import DensityMatrix, PlainCircuit
+from qexp.simulator.aer import (
+    Outcomes,
+    as_int,
+    child,
+    max_circuits,
+    num_seeds,
+    sample_circuits,
+)
+from qexp.simulator.circuits import PlainCircuit
+from qexp.simulator.density_matrix import DensityMatrix
 from qexp.simulator.devices import Device, SelfRunning, make_device
 from qexp.simulator.methods import Choice, choose_for_sampling
 from qexp.simulator.noise import NoisyDevice
 from qexp.simulator.observables import all_outcomes
-from qexp.simulator.seeds import as_int, child, random_seed
-
-Bytes: TypeAlias = NDArray[np.uint8]
 
 _NUM_SEEDS = 2**31
 
-# Size of one call to Aer: bounds the memory for its circuits and counts.
 _MAX_CIRCUITS = 200
 _MAX_SHOTS = 500_000
+"""Size of one call to Aer, which bounds the memory for its circuits and counts."""
 
 
 class NoisySampler(BaseSamplerV2):
@@ -48,7 +52,7 @@ class NoisySampler(BaseSamplerV2):
 
     Args:
         backend: See `make_device`; or a device, which keeps the noise that was made for it.
-        default_shots: Shots where neither `run` nor the PUB says.
+        default_shots: Shots of PUBs that carry none, where `run` has none either.
         seed: Decides every bit, the same in each `run`; None: another seed each time.
     """
 
@@ -59,14 +63,14 @@ class NoisySampler(BaseSamplerV2):
         default_shots: int = 1024,
         seed: int | None = None,
     ) -> None:
-        self._device = make_device(backend) if isinstance(backend, BackendV2) else backend
+        self._device = make_device(backend)
         self._default_shots = default_shots
         self._seed = seed
         if isinstance(self._device, NoisyDevice):
             self._density_matrix = DensityMatrix(self._device)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Leave behind the noise that was made: it changes no result."""
+        """Pickle backend and arguments, without the noise, which is made again as it was."""
         arguments = {"default_shots": self._default_shots, "seed": self._seed}
         make: Any = type(self)
         return partial(make, self._device.backend, **arguments), ()
@@ -85,7 +89,7 @@ class NoisySampler(BaseSamplerV2):
         """
         shots = self._default_shots if shots is None else shots
         coerced = [SamplerPub.coerce(pub, shots) for pub in pubs]
-        seed = random_seed() if self._seed is None else self._seed
+        seed = as_int(np.random.SeedSequence()) if self._seed is None else self._seed
         job = PrimitiveJob(self.sample, coerced, shots=shots, seed=seed)
         job._submit()
         return job
@@ -93,7 +97,7 @@ class NoisySampler(BaseSamplerV2):
     def sample(
         self, pubs: Iterable[SamplerPubLike], *, shots: int, seed: int
     ) -> PrimitiveResult[SamplerPubResult]:
-        """Sample PUBs now.
+        """Sample PUBs in this thread.
 
         Shots are drawn one by one, or as counts that are put in a random order. Both have the same
         distribution, because the shots of one circuit are exchangeable.
@@ -134,36 +138,13 @@ class NoisySampler(BaseSamplerV2):
 
 
 def _sample_on_aer(device: Device, pubs: Sequence[tuple[_Shots, Choice]], seed: int) -> None:
-    for call in _calls(pubs):
-        outcomes = sample_circuits(
-            partial(device.run, qubits=call.qubits, **call.aer_options),
-            [shots.bind(circuit, index) for shots, circuit, index in call.targets],
-            shots=call.shots,
-            seed=seed % _NUM_SEEDS,
-        )
-        for (shots, _, index), one in zip(call.targets, outcomes, strict=True):
-            shots.add(index, one)
-        # The calls of a job share no random numbers.
-        seed += num_seeds(call.shots, len(call.targets))
-
-
-@dataclass(frozen=True)
-class _Call:
-    """One call to Aer: PUBs, their restricted circuits and the index of a parameter set each."""
-
-    qubits: tuple[int, ...]
-    aer_options: dict[str, str]
-    shots: int
-    targets: Sequence[tuple[_Shots, QuantumCircuit, int]]
-
-
-def _calls(pubs: Sequence[tuple[_Shots, Choice]]) -> Iterator[_Call]:
-    """Put PUBs with equal qubits, shots and method into as few calls as the limits allow."""
+    """Sample PUBs with equal qubits, shots and method in as few calls as the limits allow."""
     groups: dict[tuple[Any, ...], list[tuple[_Shots, Choice]]] = {}
     for shots, choice in pubs:
         key = (choice.active.qubits, shots.pub.shots, choice.method)
         groups.setdefault(key, []).append((shots, choice))
     for (qubits, num_shots, _), members in groups.items():
+        run = partial(device.run, qubits=qubits, **members[0][1].aer_options)
         targets = [
             (shots, choice.active.circuit, index)
             for shots, choice in members
@@ -172,28 +153,15 @@ def _calls(pubs: Sequence[tuple[_Shots, Choice]]) -> Iterator[_Call]:
         shots_per_call = min(num_shots, _MAX_SHOTS)
         size = max_circuits(shots_per_call, _MAX_CIRCUITS)
         for start in range(0, len(targets), size):
+            part = targets[start : start + size]
+            circuits = [shots.bind(circuit, index) for shots, circuit, index in part]
             for first in range(0, num_shots, shots_per_call):
-                left = min(shots_per_call, num_shots - first)
-                part = targets[start : start + size]
-                yield _Call(qubits, members[0][1].aer_options, left, part)
-
-
-@dataclass(frozen=True)
-class _Register:
-    """A classical register, and the indices of its bits among those of the circuit."""
-
-    name: str
-    indices: NDArray[np.intp]
-
-    @property
-    def num_bytes(self) -> int:
-        return -(-len(self.indices) // 8)
-
-    def pack(self, bits: Bytes) -> Bytes:
-        """Pack outcomes as `BitArray` has them: big-endian, padded on the left."""
-        chosen = bits[:, self.indices[::-1]]
-        padding = np.zeros((len(chosen), -chosen.shape[1] % 8), np.uint8)
-        return np.packbits(np.hstack([padding, chosen]), axis=1)
+                count = min(shots_per_call, num_shots - first)
+                outcomes = sample_circuits(run, circuits, shots=count, seed=seed % _NUM_SEEDS)
+                for (shots, _, index), one in zip(part, outcomes, strict=True):
+                    shots.add(index, one)
+                # The calls of a job share no random numbers.
+                seed += num_seeds(count, len(part))
 
 
 class _Shots:
@@ -204,13 +172,16 @@ class _Shots:
         self.rng = np.random.default_rng(sequence)
         self.num_sets = pub.parameter_values.size
         index_of = {clbit: index for index, clbit in enumerate(pub.circuit.clbits)}
-        self._registers = [
-            _Register(creg.name, np.array([index_of[clbit] for clbit in creg], dtype=np.intp))
+        # The indices of each register's bits among those of the circuit.
+        self._indices = {
+            creg.name: np.array([index_of[clbit] for clbit in creg], dtype=np.intp)
             for creg in pub.circuit.cregs
-        ]
-        self._arrays = {
-            register.name: np.empty((self.num_sets, pub.shots, register.num_bytes), np.uint8)
-            for register in self._registers
+        }
+        self._shots = {
+            creg.name: BitArray(
+                np.empty((self.num_sets, pub.shots, -(-creg.size // 8)), np.uint8), creg.size
+            )
+            for creg in pub.circuit.cregs
         }
         self._filled = np.zeros(self.num_sets, dtype=np.int64)
 
@@ -234,19 +205,14 @@ class _Shots:
         self.rng.shuffle(order)
         start = int(self._filled[index])
         self._filled[index] = stop = start + len(order)
-        for register in self._registers:
-            self._arrays[register.name][index, start:stop] = register.pack(outcomes.bits)[order]
+        for name, indices in self._indices.items():
+            packed = BitArray.from_bool_array(outcomes.bits[:, indices], order="little").array
+            self._shots[name].array[index, start:stop] = packed[order]
 
     def result(self) -> SamplerPubResult:
         """Return the PUB's result, once all shots are there."""
         shape = self.pub.parameter_values.shape
-        data = {
-            register.name: BitArray(
-                self._arrays[register.name].reshape(*shape, self.pub.shots, register.num_bytes),
-                len(register.indices),
-            )
-            for register in self._registers
-        }
+        data = {name: bits.reshape(shape) for name, bits in self._shots.items()}
         return SamplerPubResult(
             DataBin(**data, shape=shape),
             metadata={"shots": self.pub.shots, "circuit_metadata": self.pub.circuit.metadata},

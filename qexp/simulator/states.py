@@ -21,21 +21,22 @@ from qiskit.quantum_info import PTM, SuperOp
 from qiskit.transpiler import PassManager
 from qiskit.transpiler.passes import Optimize1qGatesDecomposition
 
-from qexp.simulator.density_matrix import DensityMatrix, PlainCircuit
+from qexp.simulator.aer import child
+from qexp.simulator.circuits import PlainCircuit
+from qexp.simulator.density_matrix import DensityMatrix
 from qexp.simulator.devices import Device
 from qexp.simulator.noise import NoisyDevice
 from qexp.simulator.observables import Basis, Moments, all_outcomes, moments
-from qexp.simulator.seeds import child
 
 Operators: TypeAlias = Mapping[str, NDArray[Any]]
-"""What turns a qubit's axis of the states into one of outcomes, by the Pauli that is measured."""
+"""Matrices that turn a qubit's axis of the states into one of outcomes, by the measured Pauli."""
 
 Evolve: TypeAlias = Callable[[NDArray[np.intp]], NDArray[Any]]
-"""Returns the states of some parameter sets, shape `(sets, d**n)`: axes of d from the last qubit
-to the first, where d is 2 (amplitudes) or 4 (I, X, Y, Z)."""
+"""Function that returns the states of some parameter sets, shape `(sets, d**n)`: axes of d from
+the last qubit to the first, where d is 2 (amplitudes) or 4 (I, X, Y, Z)."""
 
 _CHUNK_BYTES = 1 << 26
-"""Size of the states that are held at a time."""
+"""Size of the states that are kept at a time."""
 
 _CHUNK_SETS = 256
 """Parameter sets at a time where states are small, because Aer's result objects are not."""
@@ -77,7 +78,7 @@ class EvolvedStates:
 
     @property
     def chunk(self) -> int:
-        """Parameter sets whose states fit the memory that is set aside."""
+        """Number of parameter sets whose states fit the memory for them."""
         width = len(self._operators)
         size: int = 16 * 2**width if self._is_pure else 8 * 4**width
         return max(1, min(_CHUNK_SETS, _CHUNK_BYTES // size))
@@ -91,7 +92,7 @@ class EvolvedStates:
         ]
 
     def measure(self, sets: NDArray[np.intp], bases: Sequence[Basis]) -> list[Moments]:
-        """Draw shots from the exact distribution in each basis, or use the distribution itself."""
+        """Sample the exact distribution in each basis, or use the distribution itself."""
         rows = [self._rows[number] for number in sets.tolist()]
         states = self._states[rows]
         found = []
@@ -178,40 +179,26 @@ def evolve_noisy(
     return evolve
 
 
-class NoisyOperators:
-    """Measurement operators of the qubits of a noisy device, made once for each qubit.
+def noisy_operators(device: NoisyDevice, qubit: int) -> Operators:
+    """Return the measurement operators of one of a noisy device's qubits.
 
     An operator has a row per outcome: its product with the qubit's expectation values (I, X, Y, Z)
     is the probability of the outcome. The operator of I has the only outcome "not measured".
     """
-
-    def __init__(self, device: NoisyDevice) -> None:
-        self._device = device
-        self._of_qubit: dict[int, Operators] = {}
-
-    def of_qubit(self, qubit: int) -> Operators:
-        """Return the operators of one of the device's qubits."""
-        if qubit not in self._of_qubit:
-            self._of_qubit[qubit] = self._make(qubit)
-        return self._of_qubit[qubit]
-
-    def _make(self, qubit: int) -> Operators:
-        model = self._device.noise_model((qubit,))
-        circuits = [rotation(letter, model.basis_gates) for letter in "XY"]
-        for circuit in circuits:
-            circuit.save_superop(label="channel")
-        result = self._device.run(circuits, qubits=(qubit,), method="superop", shots=1)
-        channels = {"Z": SuperOp(np.eye(4))} | {
-            letter: SuperOp(np.asarray(one.data.channel))
-            for letter, one in zip("XY", result.results, strict=True)
-        }
-        # The probabilities of 0 and 1 are (I + Z) / 2 and (I - Z) / 2.
-        read = self._device.readout_probabilities(qubit).T @ np.array(
-            [[0.5, 0, 0, 0.5], [0.5, 0, 0, -0.5]]
-        )
-        return {"I": np.array([[1.0, 0, 0, 0]])} | {
-            letter: read @ PTM(channel).data.real for letter, channel in channels.items()
-        }
+    model = device.noise_model((qubit,))
+    circuits = [rotation(letter, model.basis_gates) for letter in "XY"]
+    for circuit in circuits:
+        circuit.save_superop(label="channel")
+    result = device.run(circuits, qubits=(qubit,), method="superop", shots=1)
+    channels = {"Z": SuperOp(np.eye(4))} | {
+        letter: SuperOp(np.asarray(one.data.channel))
+        for letter, one in zip("XY", result.results, strict=True)
+    }
+    # The probabilities of 0 and 1 are (I + Z) / 2 and (I - Z) / 2.
+    read = device.readout_probabilities(qubit).T @ np.array([[0.5, 0, 0, 0.5], [0.5, 0, 0, -0.5]])
+    return {"I": np.array([[1.0, 0, 0, 0]])} | {
+        letter: read @ PTM(channel).data.real for letter, channel in channels.items()
+    }
 
 
 def rotation(letter: str, basis_gates: Sequence[str] | None) -> QuantumCircuit:

@@ -10,16 +10,15 @@ from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.circuit import Clbit, Parameter
 
-from qexp.simulator.aer import Outcomes, sample_circuits
+from qexp.simulator.aer import Outcomes, as_int, child, sample_circuits
 from qexp.simulator.devices import Device
 from qexp.simulator.methods import Choice
 from qexp.simulator.observables import Basis, Moments, moments
-from qexp.simulator.seeds import as_int, child
 from qexp.simulator.states import rotation
 
-# Size of one call to Aer.
 _CHUNK_CIRCUITS = 32
 _CHUNK_SHOTS = 500_000
+"""Size of one call to Aer."""
 
 
 class SampledCircuits:
@@ -52,7 +51,7 @@ class SampledCircuits:
 
     @property
     def chunk(self) -> int:
-        """Parameter sets that keep the circuits and shots of one call few."""
+        """Number of parameter sets for which one call has few circuits and shots."""
         return max(1, min(_CHUNK_CIRCUITS, _CHUNK_SHOTS // self._shots))
 
     def prepare(self, sets: NDArray[np.intp]) -> None:

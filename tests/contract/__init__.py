@@ -1,1 +1,1 @@
-"""One suite for every engine: what the rest of qexp relies on."""
+"""One suite for every engine: the behaviour that the rest of qexp relies on."""

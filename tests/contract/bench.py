@@ -1,4 +1,4 @@
-"""An engine on the bench: what the suite's tests have in common."""
+"""An engine on the bench: the common ground of the suite's tests."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def bench_of(
 
 
 def go_on() -> bool:
-    """What `wait` is told by a run that nobody stops."""
+    """Answer `is_stopped` for a run that nobody stops."""
     return False
 
 

@@ -49,6 +49,6 @@ def bench(
 
 @pytest.fixture(params=[("sampler", "client"), ("estimator", "legacy")], ids="-".join)
 def batching(case: EngineCase, request: pytest.FixtureRequest) -> Bench:
-    """For what a batch does with a job whatever its primitive: each kind, each implementation."""
+    """One case of each kind and implementation, for behaviour that no primitive changes."""
     kind, implementation = request.param
     return bench_of(case, kind, implementation, request)

@@ -28,7 +28,7 @@ def _fail_while_loading(job: JobRequest, fixtures: pytest.FixtureRequest) -> Job
 
 @contextmanager
 def _occupy(bench: Bench, batch: Batch) -> Iterator[None]:
-    """One job at a time runs here: let that be one that waits."""
+    """Let the one job that runs at a time be one that waits."""
     running, go_on = threading.Event(), threading.Event()
     job = bench.job(1000)
 
@@ -57,7 +57,7 @@ def _as_it_is(engine: Engine) -> Engine:
 
 @dataclass(frozen=True)
 class EngineCase:
-    """How the suite gets at one engine.
+    """One engine, as the suite uses it.
 
     Attributes:
         name: The engine's name.

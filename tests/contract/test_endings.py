@@ -1,4 +1,4 @@
-"""How a batch and its jobs end, and how a run that is stopped lets go of them."""
+"""Ends of a batch and its jobs, also when the run is stopped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qexp.errors import BatchOverError
 from tests.contract.bench import TIMEOUT_S, Bench, wait_for
 
 
-def test_cancelling_a_batch_cancels_what_is_queued(batching: Bench) -> None:
+def test_cancelling_a_batch_cancels_its_queue(batching: Bench) -> None:
     batch = batching.open_batch()
     with batching.hold(batch):
         queued = [batch.submit(batching.job(index, attempt=2)) for index in range(2)]
@@ -29,7 +29,7 @@ def test_cancelling_a_batch_cancels_what_is_queued(batching: Bench) -> None:
     assert batch.details()["accepting_jobs"] is False
 
 
-def test_max_time_ends_what_is_queued_and_the_batch(batching: Bench) -> None:
+def test_max_time_ends_the_queued_jobs_and_the_batch(batching: Bench) -> None:
     batch = batching.open_batch()
     with batching.hold(batch):
         queued = batch.submit(batching.job(0))

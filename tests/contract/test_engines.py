@@ -1,4 +1,4 @@
-"""What every engine promises, for both primitives and both implementations.
+"""Promises of every engine, for both primitives and both implementations.
 
 Written against `qexp.core.protocols` only; the states are chosen asymmetric, as bits have come
 out in the wrong order before.
@@ -48,7 +48,7 @@ DETAILS = {
 }
 
 
-def test_engine_and_batch_have_the_protocols_face(bench: Bench) -> None:
+def test_engine_and_batch_satisfy_the_protocols(bench: Bench) -> None:
     assert isinstance(bench.engine, Engine)
     assert bench.engine.name == bench.case.name
     assert bench.engine.allow_ignored_options is False
@@ -62,7 +62,7 @@ def test_engine_and_batch_have_the_protocols_face(bench: Bench) -> None:
         batch.close()
 
 
-def test_what_is_no_backend_is_refused(bench: Bench) -> None:
+def test_an_object_that_is_no_backend_is_refused(bench: Bench) -> None:
     with pytest.raises(ConfigError, match="backend"):
         bench.engine.check_backend(object())  # type: ignore[arg-type]
 
@@ -145,7 +145,7 @@ def test_a_job_of_no_batch_is_not_collected(bench: Bench) -> None:
         batch.collect("no-such-job")
 
 
-def test_metrics_and_spans_tell_when_what_ran(bench: Bench) -> None:
+def test_metrics_and_spans_have_the_times_of_the_run(bench: Bench) -> None:
     outcome = bench.run([bench.pub(), bench.pub(), bench.pub()])
     stamps = outcome.metrics["timestamps"]
     moments = [when(stamps[name]) for name in ("created", "running", "finished")]

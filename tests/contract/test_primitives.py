@@ -1,4 +1,4 @@
-"""What Qiskit's V2 primitives promise, held by the simulator's and by Qiskit's own."""
+"""Promises of Qiskit's V2 primitives, kept by the simulator's and by Qiskit's own."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def test_a_simulation_that_fails_is_an_error_of_the_job() -> None:
     circuit.t(0)
     circuit.measure_all()
     job = NoisySampler(AerSimulator(method="stabilizer")).run([circuit])
-    with pytest.raises(SimulationError, match="Simulation failed"):
+    with pytest.raises(SimulationError, match="the simulation failed"):
         job.result()
     measuring = QuantumCircuit(1, 1)
     measuring.measure(0, 0)

@@ -1,4 +1,4 @@
-"""Jobs of an earlier process: found by their tags, adopted, and collected as if nothing was."""
+"""Jobs of an earlier process: found by their tags, adopted, and collected like any other."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_cancelled_job_is_an_outcome_and_spoils_no_other(batching: Bench) -> N
 
 
 def assert_equal(adopted: JobOutcome, submitted: JobOutcome) -> None:
-    """Nothing tells that a job was adopted."""
+    """The outcome of a job that was adopted is that of any other."""
     assert (adopted.attempt, adopted.batch_id) == (2, submitted.batch_id)
     assert (adopted.partition, adopted.state) == (3, "DONE")
     assert arrays(adopted.result) == arrays(submitted.result)

@@ -48,7 +48,7 @@ LEFT = {"run.h5", "run.log", JOURNAL, ".lock", ".holder.json"}
 
 @dataclass(frozen=True)
 class Case:
-    """What is done to one run.
+    """The treatment of one run.
 
     Attributes:
         kills: The first one is for `python -m qexp`, each other one for the resume after it.
@@ -69,7 +69,7 @@ class Case:
 
 @dataclass
 class Found:
-    """What became of one case.
+    """The result of one case.
 
     Attributes:
         places: Where the processes were killed; fewer than kills if a process ended before.
@@ -128,11 +128,13 @@ class Scene:
             kills = list(case.kills)
             if case.is_partial:
                 ended = run.start_partial()
-                found.check(ended.code == 4, f"the partial run ended with {_told(ended)}")
+                found.check(ended.code == 4, f"the partial run ended with {_describe(ended)}")
                 found.check(verify(run.folder / "run.h5") == [], "the partial archive is damaged")
             else:
                 ended = run.start(kills.pop(0))
-                found.check(ended.was_killed or not ended.code, f"the run ended: {_told(ended)}")
+                found.check(
+                    ended.was_killed or not ended.code, f"the run ended: {_describe(ended)}"
+                )
             for kill in (*kills, None):
                 if ended.was_killed:
                     found.places.append(run.killed_at)
@@ -140,7 +142,7 @@ class Scene:
                 ended = run.resume(kill, same_command=case.same_command)
                 found.resumes += 1
                 found.check(
-                    ended.was_killed or ended.code == 0, f"resume ended with {_told(ended)}"
+                    ended.was_killed or ended.code == 0, f"resume ended with {_describe(ended)}"
                 )
                 found.check(
                     not (known & run.submitted_since()), "a partition with a result was submitted"
@@ -157,7 +159,7 @@ class Scene:
             run = _Run(self, emulator)
             ended = run.start(None)
             if ended.code != 0:
-                raise RuntimeError(f"the undisturbed run ended with {_told(ended)}")
+                raise RuntimeError(f"the undisturbed run ended with {_describe(ended)}")
             with run.archive() as archive:
                 return run.trace.read_text().splitlines(), archive.data_sha256
 
@@ -190,7 +192,7 @@ class Scene:
     def _resume_again(self, found: Found, run: _Run, path: Path) -> None:
         before = (_sha256(path), run.executions())
         ended = run.resume(None)
-        found.check(ended.code == 0, f"resuming a finished run ended with {_told(ended)}")
+        found.check(ended.code == 0, f"resuming a finished run ended with {_describe(ended)}")
         found.check(
             (_sha256(path), run.executions()) == before, "resuming a finished run changed something"
         )
@@ -222,7 +224,7 @@ class Scene:
             env = environment(self._folder / "home", more)
             ended = run_traced(run.command(), run.folder.parent, env, watching(run.folder, log))
             if ended.code != 0:
-                raise RuntimeError(f"the traced run ended with {_told(ended)}")
+                raise RuntimeError(f"the traced run ended with {_describe(ended)}")
             return calls_in(log.read_text())
 
     def new_folder(self) -> Path:
@@ -344,5 +346,5 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _told(ended: Ended) -> str:
+def _describe(ended: Ended) -> str:
     return f"{ended.code}: {' '.join((ended.err or ended.out)[-600:].split())}"

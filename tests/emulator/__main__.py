@@ -21,7 +21,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.emulator", description=__doc__)
     parser.add_argument("--state", metavar="FILE", type=Path, help="sessions and jobs, as JSON")
     state: Path | None = parser.parse_args().state
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A shell that starts it in the background has SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     emulator = IBMEmulator()
     if state is not None and state.exists():
         emulator.load(state)

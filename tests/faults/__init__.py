@@ -1,1 +1,1 @@
-"""What can go wrong on the way to the service, through IBM's client and the whole of qexp."""
+"""Faults on the way to the service, through IBM's client and the whole of qexp."""

@@ -25,9 +25,8 @@ from qexp.archive.schema import JOURNAL_NAME
 from qexp.batch.pacing import Backoff
 from qexp.core.model import Implementation, PrimitiveSpec
 from qexp.core.observer import Observer
-from qexp.core.policy import ExecutionPolicy
 from qexp.core.seeds import child
-from qexp.core.spec import PartitionLimits, RunSpec, TranspileSpec
+from qexp.core.spec import ExecutionPolicy, PartitionLimits, RunSpec, TranspileSpec
 from qexp.core.spec import WorkloadSpec as Workload
 from qexp.engines.ibm.engine import IBMEngine
 from qexp.engines.ibm.select import named
@@ -55,7 +54,7 @@ def rotations(seed_sequence: np.random.SeedSequence) -> Iterator[QuantumCircuit]
 
 
 class Watcher(Observer):
-    """Notes what a run tells."""
+    """Records the events of a run."""
 
     def __init__(self) -> None:
         self.paused: list[tuple[str, float]] = []
@@ -74,7 +73,7 @@ class Watcher(Observer):
 
 @cache
 def environment(folder: Path) -> dict[str, Any]:
-    """That of this process, which takes long and does not change."""
+    """The environment of this process, which takes long to describe and does not change."""
     return describe_environment(folder)
 
 
@@ -116,7 +115,6 @@ class Scenario:
         return RunSpec(
             experiment="faults",
             seed=3,
-            stop_after=None,
             max_time_s=self.max_time_s,
             workloads=(Workload("main", rotations, primitive, TranspileSpec()),),
             engine=IBMEngine(poll_interval_s=0.02),
@@ -125,9 +123,6 @@ class Scenario:
             partition=PartitionLimits(max_circuits=2, job_overhead_s=0.0),
             limits={},
             config_yaml="seed: 3\n",
-            overrides=(),
-            sources=(),
-            metadata={},
         )
 
     def run(self) -> RunReport:

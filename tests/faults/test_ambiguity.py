@@ -74,7 +74,7 @@ def test_a_second_job_that_cannot_be_cancelled(scenario: Scenario) -> None:
     scenario.inject(
         faults.status(SECOND, 503, after=True),
         faults.status(faults.CANCEL_JOB, 500, times=None),
-        faults.first(faults.LIST_JOBS, release_when_told(scenario), times=None),
+        faults.first(faults.LIST_JOBS, release_when_recorded(scenario), times=None),
     )
     scenario.run()
     scenario.assert_complete(executed_again=Counter({1: 1}))
@@ -83,7 +83,7 @@ def test_a_second_job_that_cannot_be_cancelled(scenario: Scenario) -> None:
 
 
 def test_an_orphan_is_adopted_by_its_tag(either: Scenario) -> None:
-    """The job was created, then nobody was there to hear of it."""
+    """The job was created, and the process was killed before the reply."""
     either.allow(outage_s=0.3)
     gone = faults.gone_after(SECOND)
     either.inject(gone)
@@ -117,7 +117,7 @@ def test_a_job_that_never_was_is_submitted_again(scenario: Scenario) -> None:
 
 
 def test_twin_orphans(scenario: Scenario) -> None:
-    """The client made two, and then the process was gone before it knew of either."""
+    """The client made two, and the process was killed before it knew of either."""
     emulator = scenario.emulator
     emulator.hold()
     scenario.allow(outage_s=0.3)
@@ -127,7 +127,7 @@ def test_twin_orphans(scenario: Scenario) -> None:
         scenario.run()
     jobs = twins(scenario, 2)
     gone.stop()
-    scenario.inject(faults.first(faults.LIST_JOBS, release_when_told(scenario), times=None))
+    scenario.inject(faults.first(faults.LIST_JOBS, release_when_recorded(scenario), times=None))
     scenario.resume()
     scenario.assert_complete()
     (event,) = scenario.events("duplicate")
@@ -155,7 +155,7 @@ def twins(scenario: Scenario, number: int) -> list[str]:
     return jobs
 
 
-def release_when_told(scenario: Scenario) -> Callable[[], None]:
+def release_when_recorded(scenario: Scenario) -> Callable[[], None]:
     """Jobs start once the journal has the duplicate."""
 
     def release() -> None:

@@ -237,7 +237,7 @@ def test_an_identity_service_that_fails_when_a_token_has_to_be_renewed(scenario:
 
 
 def finish(scenario: Scenario) -> None:
-    """Run, and again as long as that comes to nothing because no backend can be had."""
+    """Run, again and again while no backend is available."""
     for number in range(LONG + 1):
         with suppress(EngineError, ConfigError):
             scenario.resume() if number else scenario.run()

@@ -1,4 +1,4 @@
-"""What the other tests compare with."""
+"""A run without faults, which the other tests compare with."""
 
 from __future__ import annotations
 

@@ -19,13 +19,13 @@ from qiskit.providers.fake_provider import GenericBackendV2
 
 import qexp
 from qexp.core.model import FINAL_STATES, JobOutcome, JobRequest, JobState, PrimitiveSpec
-from qexp.core.observer import Observer, RunSummary
-from qexp.core.policy import ExecutionPolicy
+from qexp.core.observer import Observer, PointSummary
 from qexp.core.seeds import child
 from qexp.core.spec import PartitionLimits, RunSpec, TranspileSpec, WorkloadSpec
 from qexp.engines.local.engine import LocalEngine
 from qexp.errors import (
     ArchiveError,
+    BusyError,
     ConfigError,
     EngineError,
     JobsFailedError,
@@ -162,29 +162,24 @@ def spec(backend: BackendV2, run_dir: Path) -> RunSpec:
     return RunSpec(
         experiment="rotations",
         seed=3,
-        stop_after=None,
-        max_time_s=None,
         workloads=(workload(),),
         engine=StubEngine(run_dir=run_dir),
-        policy=ExecutionPolicy(),
         select_backend=lambda pinned: backend,
         partition=PartitionLimits(max_circuits=2),
         limits={},
         config_yaml="seed: 3\n",
         overrides=("seed=3",),
-        sources=(),
-        metadata={},
     )
 
 
 class Recorder(Observer):
-    """Notes the stages, and which jobs' parts were on disk when they were told."""
+    """Records the stages; each job's part must be on disk when it counts as collected."""
 
     def __init__(self, run_dir: Path) -> None:
         self.parts = run_dir / "parts"
         self.stages: list[str] = []
         self.outcomes: list[JobOutcome] = []
-        self.summary: RunSummary | None = None
+        self.summary: PointSummary | None = None
 
     def backend_selected(self, name: str, num_qubits: int, engine: str) -> None:
         self.stages.append("backend")
@@ -203,7 +198,7 @@ class Recorder(Observer):
         self.stages.append(f"collected {outcome.job_id}")
         self.outcomes.append(outcome)
 
-    def sealed(self, archive: Path, summary: RunSummary) -> None:
+    def sealed(self, archive: Path, summary: PointSummary) -> None:
         self.stages.append(f"sealed {archive.name}")
         self.summary = summary
 
@@ -302,7 +297,7 @@ def test_an_interruption_seals_what_was_collected_and_says_how_to_go_on(
         assert list(archive.results["main"].available) == [0, 1, 2]
 
 
-def test_a_batch_that_cannot_be_closed_is_told_and_loses_nothing(spec: RunSpec, run_dir: Path):
+def test_a_batch_that_cannot_be_closed_is_reported_and_loses_nothing(spec: RunSpec, run_dir: Path):
     warnings: list[str] = []
 
     class Watching(Observer):
@@ -418,6 +413,19 @@ def test_a_run_that_was_killed_while_planning_is_planned_again(spec: RunSpec, ru
 
     with pytest.raises(Killed):
         run(replace(spec, workloads=(workload(generate=killed),)), run_dir)
+    assert resume(spec, run_dir).status == "complete"
+
+
+def test_an_interruption_before_a_batch_is_open_leaves_the_plan(spec: RunSpec, run_dir: Path):
+    class BusyEngine(StubEngine):
+        def open_batch(self, *_: Any, **__: Any) -> Any:
+            os.kill(os.getpid(), signal.SIGINT)
+            raise BusyError("too many requests")
+
+    engine = BusyEngine(run_dir=run_dir)
+    with pytest.raises(KeyboardInterrupt, match="interrupted before anything was submitted"):
+        run(replace(spec, engine=engine), run_dir)
+    assert not (run_dir / "run.h5").exists()
     assert resume(spec, run_dir).status == "complete"
 
 

@@ -12,7 +12,6 @@ import asyncio, sys, threading
 from pathlib import Path
 
 from qexp.core.model import PrimitiveSpec
-from qexp.core.policy import ExecutionPolicy
 from qexp.core.spec import PartitionLimits, RunSpec, TranspileSpec, WorkloadSpec
 from qexp.engines.local.backends import fake
 from qexp.engines.local.engine import LocalEngine
@@ -36,11 +35,9 @@ def spec(workers):
     primitive = PrimitiveSpec("sampler", shots=20)
     workload = WorkloadSpec("main", circuits, primitive, TranspileSpec(), 80)
     return RunSpec(
-        experiment="own", seed=1, stop_after=None, max_time_s=None, workloads=(workload,),
-        engine=LocalEngine(workers=workers), policy=ExecutionPolicy(),
+        experiment="own", seed=1, workloads=(workload,), engine=LocalEngine(workers=workers),
         select_backend=lambda recorded: fake("FakeManilaV2"),
-        partition=PartitionLimits(max_circuits=80), limits={}, config_yaml="seed: 1", overrides=(),
-        sources=(), metadata={},
+        partition=PartitionLimits(max_circuits=80), limits={}, config_yaml="seed: 1",
     )
 
 

@@ -10,16 +10,6 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "qexp"
 
-NOT_YET = frozenset(
-    [
-        "engines",
-        "export",
-        "report",
-        "simulator",
-    ]
-)
-"""Packages and modules of which something is not in this form yet."""
-
 NO_FIRST_WORDS = frozenset(
     [
         "As",
@@ -125,19 +115,9 @@ def found_in(name: str) -> list[str]:
     return [*docstring_problems(MODULES[name]), *message_problems(MODULES[name])]
 
 
-def is_excused(name: str) -> bool:
-    return any(f"{name}.".startswith(f"{excused}.") for excused in NOT_YET)
-
-
-@pytest.mark.parametrize("name", [name for name in MODULES if not is_excused(name)])
+@pytest.mark.parametrize("name", MODULES)
 def test_docstrings_and_messages_are_in_one_form(name: str) -> None:
     assert found_in(name) == []
-
-
-@pytest.mark.parametrize("excused", sorted(NOT_YET))
-def test_what_is_in_the_form_is_not_excused_any_more(excused: str) -> None:
-    below = [name for name in MODULES if f"{name}.".startswith(f"{excused}.")]
-    assert any(found_in(name) for name in below), f"remove {excused} from NOT_YET"
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from qexp.batch.execute import execute
-from qexp.batch.recover import note_what_is_on_disk
-from qexp.core.policy import ExecutionPolicy
+from qexp.batch.recover import note_stored_outcomes
+from qexp.core.spec import ExecutionPolicy
 from qexp.errors import ConfigError, RunLockedError
 from qexp.journal.file import Journal
 from qexp.journal.ledger import Planned, Resumed
@@ -22,6 +22,7 @@ from tests.unit.batch.service import (
     Service,
     declared,
     partition,
+    submit_only,
 )
 
 POLICY = ExecutionPolicy(retries=0)
@@ -60,12 +61,12 @@ def test_points_go_on_together(tmp_path: Path):
     service, stores = Service(held=True), [MemoryStore(), MemoryStore()]
     experiment = two_points(tmp_path, service, stores)
     with experiment.journal:
-        execute(experiment, stop_after_submit=True)
+        submit_only(experiment)
     service.held = False
     resumed = two_points(tmp_path, service, stores)
     with resumed.journal:
         resumed.journal.append(Resumed("host", 1, "0"))
-        note_what_is_on_disk(resumed)
+        note_stored_outcomes(resumed)
         execute(resumed)
     assert service.runs == {0: 1, 1: 1, 2: 1}
     assert resumed.status() == "complete"

@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from qexp.core.model import JobOutcome, Partition, Plan, RunStatus
-from qexp.core.observer import RunSummary
+from qexp.core.observer import PointSummary
 from qexp.core.spec import Limit, PartitionLimits, RunSpec
 from qexp.progress import Terminal
 
@@ -38,8 +38,8 @@ def spec_of(stop_after: str | None = None, overrides: tuple[str, ...] = ()) -> R
     return cast("RunSpec", spec)
 
 
-def summary(status: RunStatus = "complete", batch_ids: tuple[str, ...] = ("b1",)) -> RunSummary:
-    return RunSummary(status, 2, 3, 4, 3.0, 60.0, batch_ids)
+def summary(status: RunStatus = "complete", batch_ids: tuple[str, ...] = ("b1",)) -> PointSummary:
+    return PointSummary(status, 2, 3, 4, 3.0, 60.0, batch_ids)
 
 
 def watch(*, stop_after: str | None = None, backend: str = HOSTILE, archive: Path | None = None):
@@ -272,3 +272,47 @@ def test_a_job_that_is_run_again_is_one_more_to_submit(monkeypatch):
     count, note = bars(tty.getvalue())["submitting"][-1]
     assert count == "4/4"
     assert "batch b2 (number 2)" in note
+
+
+class Output:
+    """A notebook's output, as `IPython.display.display` returns it."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    def update(self, data: dict[str, str], *, raw: bool) -> None:
+        assert raw
+        self.shown.append(data["text/html"])
+
+
+def test_bars_in_a_notebook_stay_as_they_were_at_the_end(monkeypatch, capsys):
+    output = Output()
+    shell = SimpleNamespace(kernel=object())
+    ipython = SimpleNamespace(get_ipython=lambda: shell)
+    display = SimpleNamespace(display=lambda *_, **__: output)
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    with Terminal(spec_of(), Path("outputs/run"), is_quiet=True) as terminal:
+        terminal.backend_selected("<b>", 5, "local")
+        terminal.pub_planned("main", 1)
+        terminal.planned(PLAN, None, LIMITS)
+        terminal.warned("take care")
+    assert capsys.readouterr() == ("", "qexp: warning: take care\n")
+    last = output.shown[-1]
+    assert last.count("<tr>") == 4
+    assert "main on &lt;b&gt; (5 qubits, engine local)" in last
+    assert '<progress value="1" max="1"></progress></td><td>1/1' in last.replace("1.0", "1")
+
+
+def test_only_one_run_at_a_time_has_bars_on_the_terminal(monkeypatch):
+    tty = terminal_as_stderr(monkeypatch)
+    out = sys.stdout
+    with Terminal(spec_of(), Path("a")), Terminal(spec_of(), Path("b")) as second:
+        second.backend_selected("b", 5, "local")
+        second.pub_planned("second", 1)
+    with Terminal(spec_of(), Path("c")) as third:
+        third.backend_selected("c", 5, "local")
+        third.pub_planned("third", 1)
+    assert sys.stdout is out
+    assert "second" not in tty.getvalue()
+    assert "third" in tty.getvalue()

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ from qexp.core.spec import RunSpec
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 DOCUMENTS = [README, ROOT / "docs" / "configuration.md"]
+PYTHON = ROOT / "docs" / "python.md"
 
 INSTALL = "python -m pip install -e . && python -m qexp experiment=random_sampling"
 TEST = "python -m pip install -e '.[test]' && python -m pytest"
@@ -100,7 +103,25 @@ def test_own_experiment_has_ten_lines_and_runs_with_the_supplied_rng(user_folder
     assert [circuit.num_qubits for circuit in circuits] == [1, 1]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_the_page_on_python_runs_from_top_to_bottom(tmp_path: Path) -> None:
+    blocks = _FENCED.findall(PYTHON.read_text(encoding="utf-8"))
+    assert {language for language, _ in blocks} == {"python"}
+    script = tmp_path / "page.py"
+    script.write_text("\n".join(code for _, code in blocks), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.stdout.startswith("complete fake_manila ")
+    assert done.stdout.splitlines()[-1].startswith("circuits.num_qubit: unknown key; did you mean")
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, PYTHON], ids=lambda path: path.name)
 def test_relative_links_lead_somewhere(document: Path) -> None:
     links = _LINK.findall(document.read_text(encoding="utf-8"))
     assert links

@@ -11,15 +11,16 @@ import pytest
 
 import qexp.experiment
 from qexp.archive.read import open_archive
+from qexp.compare.model import Comparison, PubComparison
 from qexp.compare.runs import compare_runs
-from qexp.compare.verdict import reproduction_verdict
 from qexp.config.load import load
 from qexp.core.model import SourceFile
-from qexp.errors import ArchiveError, ConfigError, GeneratorError
+from qexp.errors import ArchiveError, ConfigError, GeneratorError, NotReproducedError
 from qexp.reproduction import (
-    Reproduction,
     installed_changes,
     new_folder,
+    reproduction_spec,
+    reproduction_verdict,
     run_again,
     write_requirements,
 )
@@ -51,7 +52,7 @@ def archive(folder: Path, config_yaml: str, **changes: Any) -> Path:
 @pytest.mark.parametrize("circuits", ["generated", "archived"])
 def test_a_local_run_is_bit_identical(ghz: Path, tmp_path: Path, circuits: Any) -> None:
     before = ghz.read_bytes()
-    spec, notes = Reproduction(ghz, circuits=circuits).spec()
+    spec, notes = reproduction_spec(ghz, circuits=circuits)
     folder = new_folder(spec, None)
     assert folder.parent == tmp_path / "outputs" / "ghz"
     again = run_again(spec, folder, circuits)
@@ -75,13 +76,13 @@ def test_the_backend_that_was_chosen_is_asked_for(tmp_path: Path, monkeypatch) -
     asked = []
     monkeypatch.setattr("qexp.config.load._select_backend", lambda _node, name: asked.append(name))
     path = archive(tmp_path / "a", recorded(*GHZ))
-    Reproduction(path).spec()[0].select_backend(None)
+    reproduction_spec(path)[0].select_backend(None)
     assert asked == [header().backend["name"]]
 
 
 def test_stop_after_of_the_archived_run_is_ignored(tmp_path: Path) -> None:
     path = archive(tmp_path / "a", changed(recorded(*GHZ), stop_after="plan"))
-    assert Reproduction(path).spec()[0].stop_after is None
+    assert reproduction_spec(path)[0].stop_after is None
 
 
 @pytest.mark.parametrize("circuits", ["generated", "archived"])
@@ -89,12 +90,11 @@ def test_stop_after_of_the_archived_run_is_ignored(tmp_path: Path) -> None:
 def test_nothing_of_an_archive_is_executed(tmp_path: Path, key: str, circuits: Any) -> None:
     (tmp_path / "evil_module.py").write_text(EVIL)
     path = archive(tmp_path / "a", changed(recorded(*GHZ), **{key: "evil_module.run"}))
-    reproduction = Reproduction(path, circuits=circuits)
     if key.startswith("circuits") and circuits == "archived":
-        assert reproduction.spec()[0].experiment == "ghz"
+        assert reproduction_spec(path, circuits=circuits)[0].experiment == "ghz"
     else:
         with pytest.raises(ConfigError, match="--trust evil_module"):
-            reproduction.spec()
+            reproduction_spec(path, circuits=circuits)
     assert "evil_module" not in sys.modules
     assert not (tmp_path / "evil.txt").exists()
 
@@ -103,7 +103,7 @@ def test_nothing_of_an_archive_is_executed(tmp_path: Path, key: str, circuits: A
 def test_a_system_call_is_no_generator(tmp_path: Path, trust: tuple[str, ...]) -> None:
     path = archive(tmp_path / "a", changed(recorded(*GHZ), circuits___target_="os.system"))
     with pytest.raises(ConfigError, match=r"os\.system"):
-        Reproduction(path, trust).spec()
+        reproduction_spec(path, trust)
 
 
 def test_an_untrusted_target_is_named_with_the_place_of_its_source(tmp_path: Path) -> None:
@@ -111,11 +111,11 @@ def test_an_untrusted_target_is_named_with_the_place_of_its_source(tmp_path: Pat
     sources = (SourceFile("experiments/mine.py", "def pubs(): ...\n"),)
     path = archive(tmp_path / "a", config, sources=sources)
     with pytest.raises(ConfigError) as caught:
-        Reproduction(path).spec()
+        reproduction_spec(path)
     assert "--trust experiments.mine; its source is experiments/mine.py in " in str(caught.value)
     assert "--circuits archived" in str(caught.value)
     with pytest.raises(ConfigError, match=r"cannot import 'experiments.mine'.*--circuits archived"):
-        Reproduction(path, ("experiments.mine",)).spec()
+        reproduction_spec(path, ("experiments.mine",))
 
 
 @pytest.mark.parametrize("trust", ["own_code", "own_code.mine", "own_code.mine.pubs"])
@@ -128,10 +128,10 @@ def test_a_trusted_module_that_has_changed_is_named_and_recorded(
     config = changed(recorded(*GHZ), circuits___target_="own_code.mine.pubs")
     sources = (SourceFile("conf/qexp.yaml", "x"), SourceFile("own_code/mine.py", "older"))
     path = archive(tmp_path / "a", config, sources=sources)
-    spec, notes = Reproduction(path, (trust,)).spec()
+    spec, notes = reproduction_spec(path, (trust,))
     assert [source.text for source in spec.sources] == ["x", text]
     assert notes == ("own_code/mine.py is not what it was: the archive holds another text",)
-    assert Reproduction(path, circuits="archived").spec()[0].sources == sources
+    assert reproduction_spec(path, circuits="archived")[0].sources == sources
     for name in [name for name in sys.modules if name.startswith("own_code")]:
         del sys.modules[name]
 
@@ -139,25 +139,25 @@ def test_a_trusted_module_that_has_changed_is_named_and_recorded(
 def test_time_on_a_qpu_is_spent_only_if_allowed(tmp_path: Path) -> None:
     path = archive(tmp_path / "a", recorded(*GHZ[:2], "backend=ibm", "backend.name=ibm_real"))
     with pytest.raises(ConfigError, match=r"4 s were charged, 12 s predicted.*add --submit"):
-        Reproduction(path).spec()
-    spec, _ = Reproduction(path, submit=True).spec()
+        reproduction_spec(path)
+    spec, _ = reproduction_spec(path, submit=True)
     assert spec.engine.uses_qpu
 
 
 def test_a_run_without_data_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, [None], status="failed", config_yaml=recorded(*GHZ))
     with pytest.raises(ArchiveError, match="is failed and holds no results"):
-        Reproduction(path).spec()
+        reproduction_spec(path)
 
 
 def test_a_partial_run_has_a_note(tmp_path: Path) -> None:
     path = write(tmp_path, [sampled(1), None, None], status="partial", config_yaml=recorded(*GHZ))
-    (note,) = Reproduction(path).spec()[1]
+    (note,) = reproduction_spec(path)[1]
     assert note.startswith("the archive is partial: 1 of 3 PUBs have a result")
 
 
 def test_a_folder_with_something_in_it_is_left_alone(ghz: Path, tmp_path: Path) -> None:
-    spec, _ = Reproduction(ghz).spec()
+    spec, _ = reproduction_spec(ghz)
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(ConfigError, match=r"--into: \. is not empty"):
         new_folder(spec, ".")
@@ -170,7 +170,7 @@ def test_a_folder_with_something_in_it_is_left_alone(ghz: Path, tmp_path: Path) 
 
 
 def test_a_generator_that_fails_leaves_its_log_and_a_way_out(ghz: Path, tmp_path: Path) -> None:
-    spec, _ = Reproduction(ghz).spec()
+    spec, _ = reproduction_spec(ghz)
 
     def fails(_sequence: Any) -> Any:
         raise ZeroDivisionError("no such file")
@@ -184,7 +184,7 @@ def test_a_generator_that_fails_leaves_its_log_and_a_way_out(ghz: Path, tmp_path
 
 
 def test_a_run_that_cannot_begin_leaves_nothing(ghz: Path, tmp_path: Path) -> None:
-    spec, _ = Reproduction(ghz).spec()
+    spec, _ = reproduction_spec(ghz)
 
     def gone(_name: str | None) -> Any:
         raise ConfigError("backend: there is none of that name")
@@ -231,3 +231,37 @@ def test_installed_software_is_compared_with_the_recorded_one(ghz: Path, tmp_pat
     assert by_name["numpy"] == ("0.1", "changed")
     assert by_name["gone"] == ("1", "removed")
     assert sum(change.kind == "added" for change in found) > 20
+
+
+ODD = PubComparison("main", 0, 0, "sampler", identical=False, same_isa=True, problem="no shots")
+
+
+@pytest.fixture(scope="module")
+def same(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    path = write(tmp_path_factory.mktemp("run"), [sampled(1), sampled(2)])
+    return compare_runs(path, path)
+
+
+def with_data(found: Comparison, **changes: Any) -> Comparison:
+    return replace(found, data=replace(found.data, **changes))
+
+
+def test_compatible_data_are_reproduced(same: Comparison) -> None:
+    verdict = reproduction_verdict(with_data(same, verdict="compatible"))
+    assert verdict.startswith("reproduced: statistically comp")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"verdict": "different"}, "the data are not compatible"),
+        ({"verdict": "untested", "pubs": (ODD,)}, "of 1 of 2 PUBs .* cannot be tested: no shots"),
+        ({"num_common": 1}, "for 1 of 2 PUBs the new run has another circuit or no result"),
+    ],
+)
+def test_other_data_are_not_reproduced(
+    same: Comparison, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(NotReproducedError, match=message) as error:
+        reproduction_verdict(with_data(same, **changes))
+    assert error.value.exit_code == 1

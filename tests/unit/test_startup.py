@@ -114,6 +114,11 @@ def test_opening_an_archive_needs_no_hydra(tmp_path: Path):
     assert modules == []
 
 
+def test_a_declaration_imports_nothing_heavy(tmp_path: Path):
+    modules, _ = imported("import qexp; qexp.declare('random_sampling', seed=3)", tmp_path)
+    assert modules == []
+
+
 def test_a_listing_reads_archives_in_another_process(tmp_path: Path):
     (tmp_path / "outputs" / "run").mkdir(parents=True)
     (tmp_path / "outputs" / "run" / "run.h5").write_bytes(b"")

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qexp.text import (
+    format_bytes,
     format_duration,
     format_ranges,
     parse_duration_s,
@@ -94,7 +95,7 @@ def test_plain_text_of_any_script_is_unchanged() -> None:
     assert printable("fake_manila, größe 5 µs, 量子") == "fake_manila, größe 5 µs, 量子"
 
 
-def test_what_steers_a_terminal_is_shown_instead() -> None:
+def test_characters_that_steer_a_terminal_are_escaped() -> None:
     assert printable("\x1b[2Ja\x07\x9b31m") == "\\x1b[2Ja\\x07\\x9b31m"
     assert printable("gnp\u202e.exe") == "gnp\\u202e.exe"
     assert printable("two\nlines\tand\rmore") == "two lines and more"
@@ -139,3 +140,11 @@ def test_ranges(indices: list[int], text: str) -> None:
 def test_ranges_contain_all_indices_and_no_others(indices: set[int]) -> None:
     parts = [part.partition("-") for part in format_ranges(indices, most=99).split(", ") if part]
     assert {k for a, _, b in parts for k in range(int(a), int(b or a) + 1)} == indices
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (48_200_000, "48.2 MB"), (10**15, "1000.0 TB")],
+)
+def test_sizes_are_for_people(size: int, text: str) -> None:
+    assert format_bytes(size) == text

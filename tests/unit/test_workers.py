@@ -105,7 +105,7 @@ def test_a_worker_that_dies_costs_its_task_and_is_replaced():
         assert next_one.result() == 10
 
 
-def test_what_cannot_be_shared_is_told_at_once():
+def test_values_that_cannot_be_shared_are_refused_at_once():
     with pytest.raises(NotShareableError, match="cannot be pickled"):
         Shared(lambda: None)
 

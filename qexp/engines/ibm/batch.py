@@ -1,4 +1,4 @@
-"""One batch of IBM's service: jobs are submitted or adopted, polled together and collected."""
+"""One batch of IBM's service: submits or adopts jobs, polls them together and collects them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
 from qexp.core.model import FINAL_STATES, JOB_TAG, FoundJob, JobOutcome, JobRequest, JobState
-from qexp.engines.ibm.calibration import Calibrations
 from qexp.engines.ibm.client import client_reason, reading, redact_json, service_call
 from qexp.engines.ibm.collect import Collector
-from qexp.engines.ibm.failures import Expiry
 from qexp.engines.ibm.jobs import Job, read_job, read_page
 from qexp.engines.ibm.refusals import find_reply, is_status, submitting
 from qexp.engines.primitives import finalised_options, make_primitive
@@ -31,10 +29,10 @@ _PAGE = 200
 """Jobs in one reply to a list request (the service's maximum)."""
 
 _MISSED_IN_A_ROW = 3
-"""Listings that may lack a job before it is asked for by its id."""
+"""Listings without a job until it is looked up by its id."""
 
 _SLICE_S = 0.1
-"""How long `wait` sleeps without asking whether it should stop."""
+"""Longest sleep of `wait` between two calls of `is_stopped`."""
 
 
 def open_session(backend: IBMBackend, max_time_s: int | None) -> Batch:
@@ -42,13 +40,13 @@ def open_session(backend: IBMBackend, max_time_s: int | None) -> Batch:
 
     Args:
         backend: The backend.
-        max_time_s: Time to live, from the start of the first job on; None is the service's.
+        max_time_s: Time to live from the start of the first job; None is the service's default.
 
     Raises:
         RefusedError: The service takes no such batch.
-        BusyError, UnclearError: Not now, or the service could not be reached; trying again can at
+        BusyError, UnclearError: Not now, or the service could not be reached. Another try can at
             worst leave a batch without jobs, whose clock never starts.
-        EngineError: The account may not.
+        EngineError: The account is not allowed to.
     """
     from qiskit_ibm_runtime import Batch
 
@@ -56,7 +54,7 @@ def open_session(backend: IBMBackend, max_time_s: int | None) -> Batch:
     with submitting(doing):
         session = Batch(backend, max_time=max_time_s)
     if not isinstance(session.session_id, str):
-        raise UnclearError(f"{doing}: the service gave it no id")
+        raise UnclearError(f"{doing}: the reply has no batch id")
     return session
 
 
@@ -66,8 +64,8 @@ class IBMBatch:
     Args:
         session: The client's batch, opened or attached.
         backend: The backend that it runs on.
-        attached: The batch is an earlier one, which takes no more jobs.
-        poll_interval_s: The longest that `wait` sleeps.
+        attached: True for an earlier batch, which takes no more jobs.
+        poll_interval_s: Longest sleep of `wait`.
         sleep: Sleeps for some seconds.
     """
 
@@ -89,9 +87,7 @@ class IBMBatch:
         self._jobs: dict[str, Job] = {}
         self._others: dict[str, FoundJob] = {}
         self._closed = False
-        self._collector = Collector(
-            backend.name, self._id, Calibrations(backend), Expiry(self._read_details)
-        )
+        self._collector = Collector(backend, self._id, self._read_details)
         for client in self._clients():
             renew_token_on_refusal(client)
             limit_waiting(client)
@@ -102,7 +98,7 @@ class IBMBatch:
         return self._id
 
     def details(self) -> dict[str, Any]:
-        """All fields of `Batch.details()`, by one request."""
+        """Return all fields of `Batch.details()`, by one request."""
         details = self._read_details()
         if details is None:
             raise EngineError(f"the service knows nothing of batch {self._id}")
@@ -143,8 +139,8 @@ class IBMBatch:
     def find(self, tag: str) -> Sequence[FoundJob]:
         """Find every job that carries `tag`, oldest first; one request per 200 of them.
 
-        The tag alone decides, not the batch. Where the account has several instances and the
-        batch is an earlier one, all instances are asked.
+        The tag alone decides, not the batch. An earlier batch may be in another instance of the
+        account: then all instances are asked.
         """
         doing = f"looking for jobs tagged {tag}"
         jobs = [
@@ -157,9 +153,9 @@ class IBMBatch:
         return sorted((job for job in jobs if tag in job.tags), key=lambda job: job.created)
 
     def adopt(self, job_id: str, request: JobRequest) -> None:
-        """Take a job of this batch that was submitted earlier, by one request.
+        """Take over a job of this batch that was submitted earlier, by one request.
 
-        Can be repeated: asks whether the service still knows the job.
+        Can be repeated, and checks that the service still knows the job.
         """
         from qiskit_ibm_runtime import RuntimeJobV2
 
@@ -183,7 +179,7 @@ class IBMBatch:
         self._jobs[job_id] = job
 
     def strays(self) -> Sequence[FoundJob]:
-        """Jobs of qexp in this batch that a listing showed and that are not known here."""
+        """Return qexp's jobs in this batch that were listed, but not submitted or adopted here."""
         return [
             job
             for job_id, job in self._others.items()
@@ -191,7 +187,7 @@ class IBMBatch:
         ]
 
     def cancel_job(self, job_id: str) -> None:
-        """Cancel one job; harmless when it has ended or is not known."""
+        """Cancel one job; harmless when it has ended or does not exist."""
         with service_call(f"cancelling job {job_id}"):
             for client in self._clients():
                 try:
@@ -204,16 +200,16 @@ class IBMBatch:
                 return
 
     def cancel(self) -> None:
-        """Close, and cancel every job that waits, by one request."""
+        """Close, and cancel every queued job, by one request."""
         self._end("cancelling", self._session.cancel)
 
     def close(self) -> None:
-        """Accept no more jobs; what is submitted still runs. Can be repeated until it succeeds."""
+        """Accept no more jobs; submitted ones still run. Can be repeated until it succeeds."""
         if not self._closed:
             self._end("closing", self._session.close)
 
     def abandon(self) -> None:
-        """Close; the service runs what is queued, and it can be fetched later by its ids."""
+        """Close; the service runs the queued jobs, which can be collected later."""
         self.close()
 
     def _end(self, doing: str, end: Callable[[], None]) -> None:
@@ -229,23 +225,23 @@ class IBMBatch:
         self._closed = True
 
     def queue_length(self) -> int | None:
-        """Jobs of all users that wait for the backend, by one request."""
+        """Return the number of jobs of all users in the backend's queue, by one request."""
         with reading(f"reading the status of {self._backend.name}"):
             pending: int = self._backend.status().pending_jobs
         return pending
 
     def states(self) -> Mapping[str, JobState]:
-        """The state of every known job, by one list request.
+        """Return the state of every submitted or adopted job, by one list request.
 
-        More pages (of 200 jobs) follow only while an unfinished job, or a job that no listing
-        has shown yet, may be on them. A job that a listing lacks keeps its state; one that
-        several lack in a row is asked for by its id.
+        More pages (of 200 jobs) follow only while an unfinished job, or one never listed so far,
+        may be on them. A job that is missing from a listing keeps its state; after several
+        such listings in a row it is looked up by its id.
         """
         pending = {key for key, job in self._jobs.items() if job.state not in FINAL_STATES}
         if pending:
             doing = f"listing the jobs of batch {self._id}"
             # Newest first, so that unfinished jobs are on the first page. service.jobs() would
-            # throw the states away and ask for each job again.
+            # drop the states and ask for each job again.
             client = batch_client(self._session)
             for entries, count in _pages(client, doing, session_id=self._id):
                 for entry in entries:
@@ -286,13 +282,13 @@ class IBMBatch:
         """Fetch a finished job; see `Collector.collect`.
 
         Raises:
-            UndeliveredError: It is DONE, but what came is not its result.
+            UndeliveredError: The job is DONE, but the reply is not its result.
             EngineError: The job is unknown or unfinished, or the service could not be reached;
-                collecting can be repeated then.
+                then it can be repeated.
         """
         job = self._jobs.get(job_id)
         if job is None:
-            raise EngineError(f"job {job_id} is not one of those known in batch {self._id}")
+            raise EngineError(f"job {job_id} is not one of batch {self._id}")
         if job.state not in FINAL_STATES:
             self.states()
         if job.state not in FINAL_STATES:
@@ -302,7 +298,7 @@ class IBMBatch:
         return self._collector.collect(job_id, job)
 
     def _clients(self) -> list[Any]:
-        """Return the client of the batch's instance, and those where an earlier batch may be."""
+        """Return the client of the batch's instance; for an earlier batch, of all instances."""
         own = batch_client(self._session)
         return [own, *other_clients(self._session)] if self._attached else [own]
 
@@ -324,7 +320,7 @@ class IBMBatch:
 
 
 def _pages(client: Any, doing: str, **criteria: Any) -> Iterator[tuple[list[dict[str, Any]], int]]:
-    """Yield jobs by page, as the service lists them, with how many there are on all pages."""
+    """Yield the listed jobs page by page, with the number of jobs on all pages."""
     offset = 0
     while True:
         with reading(doing):

@@ -1,4 +1,4 @@
-"""Calls to IBM's client: its errors become one line, and no secret passes through."""
+"""Calls to IBM's client: errors become one line, and no secret passes through."""
 
 from __future__ import annotations
 
@@ -8,16 +8,22 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from qexp.errors import EngineError, QexpError
 from qexp.redact import RedactingFilter, redact, redactor
 from qexp.text import one_line
 
+if TYPE_CHECKING:
+    from qiskit.primitives import PrimitiveResult
+
 _log = logging.getLogger(__name__)
 
 _REPLY = re.compile(r"\{\s*\"errors\".*\}", re.DOTALL)
 _MAX_MESSAGE = 400
+
+_DAMAGED = (AttributeError, LookupError, TypeError, ValueError)
+"""Errors that the client, or qexp, raises over a garbled or incomplete reply."""
 
 
 def redact_json(value: Any) -> Any:
@@ -27,10 +33,20 @@ def redact_json(value: Any) -> Any:
     return map_text(to_jsonable(value), redactor())
 
 
+def write_result(result: PrimitiveResult[Any], stream: TextIO) -> None:
+    """Write a `PrimitiveResult` so that `json.load(stream, cls=RuntimeDecoder)` returns it.
+
+    This is how https://quantum.cloud.ibm.com/docs/guides/save-jobs keeps results.
+    """
+    from qiskit_ibm_runtime import RuntimeEncoder
+
+    json.dump(result, stream, cls=RuntimeEncoder)
+
+
 def client_reason(error: BaseException) -> str:
     """Return the message of an exception of the client, redacted, on one line of bounded length.
 
-    Where the client quotes the JSON body of a refusal, it is replaced by the messages in it.
+    Where the client quotes the JSON body of a refusal, only the messages in it are kept.
     """
     text = str(getattr(error, "message", None) or error)
     text = one_line(redact(_REPLY.sub(_messages_in, text))) or type(error).__name__
@@ -46,7 +62,7 @@ def _messages_in(body: re.Match[str]) -> str:
 
 
 class _Redactor(logging.Handler):
-    """Writes nothing; redacts each record before the handlers that come after it see it."""
+    """Writes nothing; redacts each record before the handlers that come after it."""
 
     _filter = RedactingFilter()
 
@@ -55,12 +71,12 @@ class _Redactor(logging.Handler):
 
 
 def quiet_client_log() -> None:
-    """Send what IBM's client logs (CRNs among it) up to the program's log, redacted.
+    """Send the log of IBM's client (CRNs included) up to the program's log, redacted.
 
     The client sets up a handler of its own that writes to the terminal; a log file that the user
     asked for by `QISKIT_IBM_RUNTIME_LOG_FILE` stays, redacted too.
     """
-    # Not just the package, whose own code may have been put off (`qexp.engines.lazy_client`).
+    # Not only the package, whose own code may be deferred (`qexp.engines.lazy_client`).
     from qiskit_ibm_runtime import QiskitRuntimeService  # noqa: F401 - its import adds the handler
 
     logger = logging.getLogger("qiskit_ibm_runtime")
@@ -70,10 +86,6 @@ def quiet_client_log() -> None:
             logger.removeHandler(handler)
     if not any(isinstance(handler, _Redactor) for handler in logger.handlers):
         logger.handlers.insert(0, _Redactor())
-
-
-_DAMAGED = (AttributeError, LookupError, TypeError, ValueError)
-"""Errors that the client, or qexp, raises over a garbled or incomplete reply."""
 
 
 @contextmanager
@@ -92,7 +104,7 @@ def service_call(
     Raises:
         EngineError: The service refused, could not be reached, or sent a damaged reply. The
             original exception is not chained: its text may hold the CRN or the request's headers.
-        QiskitBackendNotFoundError: Left to the caller, who knows what was asked for.
+        QiskitBackendNotFoundError: Left to the caller, who can name the backend.
     """
     from qiskit.exceptions import QiskitError
     from qiskit.providers.exceptions import QiskitBackendNotFoundError
@@ -122,5 +134,5 @@ def service_call(
 
 
 def reading(doing: str) -> AbstractContextManager[list[warnings.WarningMessage]]:
-    """Call IBM's client for a reply that may be damaged, see `service_call`."""
+    """Call IBM's client, as `service_call` does, for a reply that may be damaged."""
     return service_call(doing, _DAMAGED)

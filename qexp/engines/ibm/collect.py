@@ -1,22 +1,26 @@
-"""Outcomes of finished jobs: the result, or why there is none."""
+"""Outcomes of finished jobs: result, execution spans and calibration, or why there is none."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 from http import HTTPStatus
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from qexp.core.model import JobOutcome, Span
-from qexp.engines.ibm.calibration import Calibrations
-from qexp.engines.ibm.client import client_reason, reading, redact_json
-from qexp.engines.ibm.execution_spans import read_spans
-from qexp.engines.ibm.failures import Expiry, classify_failure
-from qexp.engines.ibm.jobs import Job, reason_code, state_fields
+from qexp.engines.ibm.client import client_reason, reading, redact_json, service_call
+from qexp.engines.ibm.jobs import Expiry, Job, classify_failure, reason_code, state_fields
 from qexp.engines.ibm.refusals import is_status
-from qexp.errors import LostJobError, UndeliveredError
+from qexp.errors import EngineError, LostJobError, UndeliveredError
 from qexp.redact import redact
+from qexp.text import parse_time, utc_text
+
+if TYPE_CHECKING:
+    from qiskit.primitives import PrimitiveResult
+    from qiskit_ibm_runtime import IBMBackend
 
 _log = logging.getLogger(__name__)
 
@@ -25,30 +29,32 @@ class Collector:
     """Fetches the finished jobs of one batch.
 
     Args:
-        backend_name: The backend that they ran on.
+        backend: The backend that they ran on.
         batch_id: The batch.
-        calibrations: Calibrations of the backend.
-        expiry: When the batch's time is over.
+        read_details: Reads the batch's details by one request; None if the service has none.
     """
 
     def __init__(
-        self, backend_name: str, batch_id: str, calibrations: Calibrations, expiry: Expiry
+        self,
+        backend: IBMBackend,
+        batch_id: str,
+        read_details: Callable[[], Mapping[str, Any] | None],
     ) -> None:
-        self._backend_name = backend_name
+        self._backend_name = backend.name
         self._batch_id = batch_id
-        self._calibrations = calibrations
-        self._expiry = expiry
+        self._calibrations = Calibrations(backend)
+        self._expiry = Expiry(read_details)
 
     def collect(self, job_id: str, job: Job) -> JobOutcome:
         """Fetch a job in a final state by at most three requests: metrics, calibration, result.
 
-        A failed job costs its metrics and its log, and where nothing else tells that the batch's
-        time was over, once per batch the batch's details.
+        A failed job costs its metrics and its log, and the batch's details, once per batch, where
+        nothing else says that the batch's time was over.
 
         Raises:
-            UndeliveredError: It is DONE, but what came is not its result. Nothing of that is
-                kept, so that it is fetched anew the next time.
-            LostJobError: The service does not know it any more.
+            UndeliveredError: The job is DONE, but the reply is not its result. Nothing of it is
+                kept, so that the next call fetches it again.
+            LostJobError: The service no longer knows the job.
             EngineError: The service could not be asked.
         """
         outcome = JobOutcome(
@@ -67,18 +73,20 @@ class Collector:
         return self._with_failure(outcome, job)
 
     def _with_result(self, outcome: JobOutcome, job: Job) -> JobOutcome:
+        job_id = outcome.job_id
         properties = self._calibrations.at(_timestamps(outcome).get("running"))
-        result, problem = _fetch_result(outcome.job_id, job)
+        result, problem = _fetch_result(job_id, job)
         if problem and not outcome.metrics:
-            raise LostJobError(f"the service knows job {outcome.job_id} no more: {problem}")
+            raise LostJobError(f"the service no longer knows job {job_id}: {problem}")
         if problem:
-            raise UndeliveredError(f"the result of job {outcome.job_id} did not arrive: {problem}")
-        return replace(
-            outcome,
-            result=result,
-            spans=_spans(result, outcome.job_id),
-            backend_properties=properties,
-        )
+            raise UndeliveredError(f"the result of job {job_id} did not arrive: {problem}")
+        try:
+            spans = read_spans(result)
+        except Exception as error:  # A result must not be lost for its timing.
+            reason = client_reason(error)
+            _log.warning("job %s: its execution spans cannot be read: %s", job_id, reason)
+            spans = ()
+        return replace(outcome, result=result, spans=spans, backend_properties=properties)
 
     def _with_failure(self, outcome: JobOutcome, job: Job) -> JobOutcome:
         failure = classify_failure(job.entry, outcome.state, _timestamps(outcome), self._expiry)
@@ -107,8 +115,8 @@ class Collector:
             "reason_solution": state_fields(job.entry).get("reason_solution"),
             "client": f"qiskit-ibm-runtime {__version__}",
         }
-        known = {name: value for name, value in fields.items() if value is not None}
-        return cast(dict[str, Any], redact_json(known))
+        reported = {name: value for name, value in fields.items() if value is not None}
+        return cast(dict[str, Any], redact_json(reported))
 
 
 def _timestamps(outcome: JobOutcome) -> Mapping[str, Any]:
@@ -127,7 +135,7 @@ def _fetch_metrics(job_id: str, job: Job) -> dict[str, Any]:
                 _log.warning("job %s has no metrics: %s", job_id, client_reason(error))
                 return {}
             raise LostJobError(
-                f"the service knows job {job_id} no more: {client_reason(error)}"
+                f"the service no longer knows job {job_id}: {client_reason(error)}"
             ) from None
         if not isinstance(metrics, dict):
             raise TypeError(f"{type(metrics).__name__} instead of fields")
@@ -135,7 +143,7 @@ def _fetch_metrics(job_id: str, job: Job) -> dict[str, Any]:
 
 
 def _fetch_result(job_id: str, job: Job) -> tuple[Any, str | None]:
-    """Return what came as the result, and what is wrong with it. Errors of the service pass."""
+    """Return the result, and what is wrong with it; errors of the service are raised."""
     from qiskit.primitives import PrimitiveResult, PubResult
     from qiskit_ibm_runtime.exceptions import IBMError
     from requests import RequestException
@@ -148,7 +156,7 @@ def _fetch_result(job_id: str, job: Job) -> tuple[Any, str | None]:
             if not is_status(error, HTTPStatus.NOT_FOUND):
                 raise
             return None, f"the service has none: {client_reason(error)}"
-        except Exception as error:  # Whatever a decoder trips over in a damaged reply.
+        except Exception as error:  # A decoder can raise anything over a damaged reply.
             return None, f"it cannot be decoded ({type(error).__name__}: {client_reason(error)})"
     if not isinstance(result, PrimitiveResult) or not all(
         isinstance(pub, PubResult) for pub in result
@@ -160,7 +168,7 @@ def _fetch_result(job_id: str, job: Job) -> tuple[Any, str | None]:
 
 
 def _missing_shots(result: Any, job: Job) -> str | None:
-    """Return what lacks shots; with twirling, there are as many as the randomizations need."""
+    """Return a clause about a register that lacks shots, or None; twirling rounds shots up."""
     from qiskit.primitives import BitArray
 
     shots = job.request.partition.shots
@@ -175,7 +183,7 @@ def _missing_shots(result: Any, job: Job) -> str | None:
 
 
 def _fetch_reason_and_logs(job_id: str, job: Job) -> tuple[str | None, str | None]:
-    """Return why a job failed and its log, as far as the service has them."""
+    """Return the reason of a failure and the job's log, as far as the service has them."""
     from qiskit_ibm_runtime.exceptions import IBMError
 
     reason = state_fields(job.entry).get("reason")
@@ -192,9 +200,125 @@ def _fetch_reason_and_logs(job_id: str, job: Job) -> tuple[str | None, str | Non
     return str(reason) if reason else None, logs
 
 
-def _spans(result: Any, job_id: str) -> tuple[Span, ...]:
-    try:
-        return read_spans(result)
-    except Exception as error:  # A result must not be lost for its timing.
-        _log.warning("job %s: its execution spans cannot be read: %s", job_id, client_reason(error))
-        return ()
+class Calibrations:
+    """Calibrations of one backend, each valid over a stretch of time.
+
+    The service answers "the last calibration before t" with its date, so one reply is valid from
+    that date up to t: jobs that ran in between need no request.
+    """
+
+    def __init__(self, backend: IBMBackend) -> None:
+        self._backend = backend
+        self._valid: list[tuple[datetime, datetime, Mapping[str, Any]]] = []
+
+    def at(self, moment: str | None) -> Mapping[str, Any] | None:
+        """Return the backend's properties at a moment.
+
+        Args:
+            moment: ISO 8601 UTC; None if the job never ran.
+
+        Returns:
+            `BackendProperties.to_dict()`, JSON-able, with dates in ISO 8601, or None where there
+            are none: a retired backend or a lost calibration is no reason to lose a result.
+        """
+        if not moment:
+            return None
+        when = parse_time(moment) if isinstance(moment, str) else None
+        if when is None:
+            _log.warning("%r is not a time, so the calibration then is unknown", moment)
+            return None
+        for since, until, properties in self._valid:
+            if since <= when <= until:
+                return properties
+        return self._fetch(when)
+
+    def _fetch(self, when: datetime) -> Mapping[str, Any] | None:
+        name = self._backend.name
+        try:
+            with service_call(f"fetching the calibration of {name}"):
+                fetched = self._backend.properties(datetime=when)
+        except EngineError as error:
+            _log.warning("%s", client_reason(error))
+            return None
+        except Exception as error:  # The client can raise anything over a damaged reply.
+            kind, reason = type(error).__name__, client_reason(error)
+            _log.warning("the calibration of %s cannot be read: %s: %s", name, kind, reason)
+            return None
+        if fetched is None:
+            return None
+        properties = cast(dict[str, Any], redact_json(fetched.to_dict()))
+        since = parse_time(str(properties.get("last_update_date")))
+        # Without a date, nobody knows since when it is valid: it serves no other job.
+        if since is not None:
+            self._valid.append((min(since, when), when, properties))
+        return properties
+
+
+def read_spans(result: PrimitiveResult[Any]) -> tuple[Span, ...]:
+    """Read the execution spans of a result, sorted by start, stop and PUB.
+
+    The legacy Sampler reports `ExecutionSpans`, whose slices count shots. The client-side
+    primitives report chunks of program items, counted in elements (parameter set x
+    randomization); each is multiplied by its shots. Items that belong to no PUB (circuits that
+    learn the measurement noise) are left out.
+
+    Args:
+        result: A job's result.
+
+    Returns:
+        Spans with times in ISO 8601 UTC; empty where the result has none.
+    """
+    metadata: Mapping[str, Any] = result.metadata or {}
+    spans = [*_legacy_spans(metadata), *_chunk_spans(result, metadata)]
+    return tuple(sorted(spans, key=lambda span: (span.start, span.stop, span.pub)))
+
+
+def _legacy_spans(metadata: Mapping[str, Any]) -> Iterator[Span]:
+    execution = metadata.get("execution")
+    for span in execution.get("execution_spans", ()) if isinstance(execution, Mapping) else ():
+        for pub in span.pub_idxs:
+            # Not filter_by_pub: it fails for TwirledSliceSpanV2 (qiskit-ibm-runtime 0.51).
+            size = int(span.mask(pub).sum())
+            yield Span(utc_text(span.start), utc_text(span.stop), int(pub), size)
+
+
+def _chunk_spans(result: PrimitiveResult[Any], metadata: Mapping[str, Any]) -> Iterator[Span]:
+    chunks = getattr(metadata.get("executor"), "chunk_timing", ())
+    if not chunks:
+        return
+    items_per_pub, shots = _items_per_pub(metadata), _shots_per_element(metadata)
+    for chunk in chunks:
+        sizes: Counter[int] = Counter()
+        for part in chunk.parts:
+            sizes[part.idx_item // items_per_pub] += part.size * shots
+        for pub, size in sizes.items():
+            if pub < len(result):
+                yield Span(utc_text(chunk.start), utc_text(chunk.stop), pub, size)
+
+
+def _items_per_pub(metadata: Mapping[str, Any]) -> int:
+    """Return the program items of a PUB: one per noise factor of gate folding, else one."""
+    from qiskit_ibm_runtime.options_models.zne import DEFAULT_NOISE_FACTORS
+
+    resilience = metadata.get("options", {}).get("resilience", {})
+    zne = resilience.get("zne", {})
+    if not resilience.get("zne_mitigation") or zne.get("amplifier") == "pea":
+        return 1
+    factors = zne.get("noise_factors", "auto")
+    return len(DEFAULT_NOISE_FACTORS if factors == "auto" else factors)
+
+
+def _shots_per_element(metadata: Mapping[str, Any]) -> int:
+    """Return the shots of one element: in a Sampler's metadata, but not in an Estimator's."""
+    options, shots = metadata.get("options", {}), int(metadata.get("shots") or 1)
+    twirling, resilience = options.get("twirling", {}), options.get("resilience")
+    is_twirled = twirling.get("enable_gates") or twirling.get("enable_measure")
+    if resilience is None or not is_twirled:
+        return shots
+    from qiskit_ibm_runtime.executor.calculate_twirling_shots import calculate_twirling_shots
+    from qiskit_ibm_runtime.executor_estimator.pec import calculate_pec_twirling_shots
+
+    pec = resilience.get("pec_mitigation")
+    split = calculate_pec_twirling_shots if pec else calculate_twirling_shots
+    randomizations = twirling["num_randomizations"], twirling["shots_per_randomization"]
+    return int(split(shots, *randomizations)[1])

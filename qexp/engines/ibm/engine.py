@@ -28,10 +28,8 @@ class IBMEngine:
     """Runs jobs in one batch of IBM's service.
 
     Args:
-        allow_ignored_options: Whether declared options without effect on the service are
-            tolerated.
-        poll_interval_s: Seconds between two list requests while jobs run. IBM asks for patience:
-            2 to 5 s are plenty.
+        allow_ignored_options: Tolerate declared options that have no effect on the service.
+        poll_interval_s: Seconds between two list requests while jobs run. Two to five are enough.
     """
 
     allow_ignored_options: bool = False
@@ -41,7 +39,7 @@ class IBMEngine:
     workers: int | None = field(default=1, init=False)
 
     def ignored_options(self, primitive: PrimitiveSpec) -> dict[str, Any]:
-        """Options of the simulator: a QPU has no use for them, and IBM's client drops them."""
+        """Return the declared options of the simulator, which have no effect on a QPU."""
         simulator = primitive.options.get("simulator") or {}
         return dict(declared_leaves(simulator, "simulator."))
 
@@ -64,14 +62,10 @@ class IBMEngine:
         self,
         backend: BackendV2,  # noqa: ARG002 - part of the protocol
     ) -> Callable[[Pub], None]:
-        """Object to nothing: the backend's target says what the service runs."""
+        """Return a function without objections: the backend's target decides what can run."""
         return lambda _pub: None
 
-    def payload_bytes(
-        self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: bytes
-    ) -> int:
-        """Size of one encoded ISA PUB on the wire, in bytes; see `encoded_bytes`."""
-        return encoded_bytes(primitive, pub, backend, qpy)
+    payload_bytes = staticmethod(encoded_bytes)
 
     def open_batch(
         self,
@@ -98,7 +92,7 @@ class IBMEngine:
         return IBMBatch(session, device, poll_interval_s=self.poll_interval_s)
 
     def attach_batch(self, backend: BackendV2, batch_id: str) -> IBMBatch:
-        """Attach an earlier batch, to adopt and collect its jobs. Asks nothing of the service."""
+        """Attach an earlier batch, to adopt and collect its jobs; makes no request."""
         device = cast("IBMBackend", backend)
         session = attach_session(device, batch_id)
         return IBMBatch(session, device, attached=True, poll_interval_s=self.poll_interval_s)

@@ -1,44 +1,45 @@
-"""Jobs as the service lists them."""
+"""Jobs as the service lists them, and the kind of failure of those without a result."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from qexp.core.model import FoundJob, JobRequest, JobState
-from qexp.engines.ibm.codes import TOO_LONG, parse_code
+from qexp.core.model import FailureKind, FoundJob, JobRequest, JobState
+from qexp.engines.ibm.codes import BATCH_OVER, CANCELLED, INVALID, QUOTA, TOO_LONG, parse_code
 from qexp.engines.private_api import set_status
+from qexp.text import parse_time
+
+_EXPIRED = re.compile(
+    r"max(?:imum)?[ _-]*(?:ttl|time)\b|time to live|\b(?:session|batch)\b.*\bexpired", re.I
+)
+_RAN_TOO_LONG = re.compile(r"\bran too long", re.I)
+
+_TOLERANCE = timedelta(seconds=1)
+"""Tolerance between timestamps that the service reports."""
 
 
 @dataclass
 class Job:
-    """A job that was submitted or adopted.
+    """A job that was submitted or adopted."""
 
-    Attributes:
-        handle: IBM's `RuntimeJobV2`.
-        request: What was asked for.
-        options: The primitive's options as finalised.
-        state: The last state that was seen.
-        entry: The job in the last listing.
-        missed: Number of whole listings in a row that lacked it.
-        lost: Why it counts as lost, or `""`.
-    """
-
-    handle: Any
+    handle: Any  # IBM's RuntimeJobV2
     request: JobRequest
-    options: Mapping[str, Any]
+    options: Mapping[str, Any]  # as finalised by the primitive
     state: JobState = "QUEUED"
-    entry: dict[str, Any] = field(default_factory=dict)
-    missed: int = 0
-    lost: str = ""
+    entry: dict[str, Any] = field(default_factory=dict)  # from the last listing
+    missed: int = 0  # listings in a row that lacked the job
+    lost: str = ""  # reason why the job counts as lost
 
     def update(self, entry: dict[str, Any]) -> None:
-        """Take over what the service lists."""
+        """Store the job as listed, and its state."""
         self.entry, self.state, self.missed = entry, read_state(entry), 0
 
     def update_handle(self) -> None:
-        """Give IBM's job object the state that is known."""
+        """Give IBM's job object the state that was listed."""
         if isinstance(self.entry.get("state"), Mapping):
             set_status(self.handle, self.entry)
 
@@ -47,10 +48,10 @@ def read_page(reply: Any) -> tuple[list[dict[str, Any]], int]:
     """Read the reply to a list request.
 
     Returns:
-        The jobs on this page, and how many there are on all pages.
+        The jobs on this page, and the number of jobs on all pages.
 
     Raises:
-        TypeError: It is no such reply.
+        TypeError: The reply is not a list of jobs.
     """
     entries = reply.get("jobs") if isinstance(reply, dict) else None
     count = reply.get("count") if isinstance(reply, dict) else None
@@ -92,5 +93,69 @@ def state_fields(entry: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def reason_code(state: Mapping[str, Any]) -> int | None:
-    """Return the service's code for why a job failed, or None."""
+    """Return the service's code for the failure of a job, or None."""
     return parse_code(state.get("reason_code") or state.get("reasonCode"))
+
+
+class Expiry:
+    """The end of a batch's `max_time`, read from the service when first needed.
+
+    Args:
+        read_details: Reads the batch's details by one request; None if the service has none.
+    """
+
+    def __init__(self, read_details: Callable[[], Mapping[str, Any] | None]) -> None:
+        self._read_details = read_details
+        self._deadline: datetime | None = None
+
+    def is_before(self, ended: str | None) -> bool:
+        """Return whether the batch's time was over when a job ended.
+
+        Args:
+            ended: ISO 8601; None if the service does not report it, which means now.
+        """
+        if self._deadline is None:
+            self._deadline = _deadline(self._read_details() or {})
+        if self._deadline is None:
+            return False
+        return (parse_time(str(ended)) or datetime.now(UTC)) >= self._deadline - _TOLERANCE
+
+
+def _deadline(details: Mapping[str, Any]) -> datetime | None:
+    starts = (parse_time(str(details.get(name))) for name in ("started_at", "activated_at"))
+    started, max_time_s = next(filter(None, starts), None), details.get("max_time")
+    if started is None or not isinstance(max_time_s, int | float):
+        return None
+    return started + timedelta(seconds=max_time_s)
+
+
+def classify_failure(
+    entry: Mapping[str, Any], state: JobState, timestamps: Mapping[str, Any], expiry: Expiry
+) -> FailureKind:
+    """Return the kind of failure of a job in state ERROR or CANCELLED.
+
+    The kind decides whether the job is tried again.
+
+    Args:
+        entry: The job as listed.
+        state: Its state.
+        timestamps: Timestamps from its metrics: `running` is missing if it never ran.
+        expiry: End of its batch, asked only if nothing else decides.
+    """
+    fields = state_fields(entry)
+    code, reason = reason_code(fields), str(fields.get("reason") or "")
+    if code in TOO_LONG or _RAN_TOO_LONG.search(f"{fields.get('status')} {reason}"):
+        return "too_long"
+    if code in QUOTA:
+        return "denied"
+    if code in INVALID:
+        return "refused"
+    if not timestamps.get("running") and (
+        code in BATCH_OVER
+        or _EXPIRED.search(reason)
+        or expiry.is_before(timestamps.get("finished"))
+    ):
+        return "expired"
+    if state == "CANCELLED" or code in CANCELLED:
+        return "cancelled"
+    return "transient"

@@ -1,7 +1,7 @@
 """The meaning of a failed submission: refused, not now, batch over, or unclear.
 
-IBM's client turns every failure into one of few exceptions and drops the reply's status on the
-way, but the chain of exceptions still leads to what `requests` raised.
+IBM's client turns every failure into one of a few exceptions and drops the reply's status, but the
+chain of exceptions still leads to the one that `requests` raised.
 """
 
 from __future__ import annotations
@@ -14,17 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from traceback import walk_tb
 from typing import Any
 
 from qexp.engines.ibm.client import client_reason, service_call
-from qexp.engines.ibm.codes import (
-    BATCH_OVER,
-    INVALID,
-    PENDING_LIMIT,
-    QUOTA,
-    RATE_LIMIT,
-    parse_code,
-)
+from qexp.engines.ibm.codes import BATCH_OVER, INVALID, PENDING_LIMIT, QUOTA, RATE_LIMIT, parse_code
 from qexp.errors import (
     BatchOverError,
     BusyError,
@@ -42,7 +36,7 @@ _BATCH_OVER = re.compile(
 _QUOTA = re.compile(r"\bquota\b|usage limit", re.I)
 _TOO_LARGE = re.compile(r"too large|exceeds", re.I)
 _THROTTLED = "too many 429 error responses"
-"""urllib3 gave up on a GET: a POST with 429 is not repeated."""
+"""Message of urllib3 after it gave up on a GET; a POST with status 429 is not repeated."""
 
 _AMBIGUOUS = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY}
 _REFUSALS = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY}
@@ -51,25 +45,17 @@ _SERVICE = ("qiskit_ibm_runtime.qiskit_runtime_service", "qiskit_ibm_runtime.api
 
 @dataclass(frozen=True)
 class Reply:
-    """The service's reply to a request that failed.
+    """The service's reply to a request that failed."""
 
-    Attributes:
-        method: The request's HTTP method.
-        status: HTTP status.
-        code: The service's code, or None.
-        message: The service's message, `""` if it cannot be read.
-        retry_after_s: The header `Retry-After`, in seconds from now, or None.
-    """
-
-    method: str
-    status: int
-    code: int | None
-    message: str
-    retry_after_s: float | None
+    method: str  # of the request
+    status: int  # of HTTP
+    code: int | None  # the service's own
+    message: str  # "" if it cannot be read
+    retry_after_s: float | None  # from now
 
     @property
     def is_batch_over(self) -> bool:
-        """The service says that the session takes no more jobs."""
+        """True if the service says that the session takes no more jobs."""
         return self.code in BATCH_OVER or _BATCH_OVER.search(self.message) is not None
 
 
@@ -77,8 +63,8 @@ def find_reply(error: BaseException, outer: BaseException | None = None) -> Repl
     """Return the reply behind an exception of IBM's client, or None if there was none.
 
     Args:
-        error: What was raised.
-        outer: What was being handled when the call began; it has nothing to do with the call.
+        error: The exception.
+        outer: The exception that was being handled when the call began, which is unrelated.
     """
     from requests import RequestException
 
@@ -96,14 +82,13 @@ def is_status(error: BaseException, status: HTTPStatus) -> bool:
 
 @contextmanager
 def submitting(doing: str) -> Iterator[None]:
-    """Submit something by IBM's client.
+    """Submit a job, or open a batch, by IBM's client.
 
     Args:
-        doing: As in "submitting partition 3 to batch x".
+        doing: The action, as in "submitting partition 3 to batch x".
 
     Raises:
-        EngineError: One of the five kinds that `Batch.submit` names, also for what the client
-            trips over in a garbled reply.
+        EngineError: One of the five kinds that `Batch.submit` names, whatever the client raised.
     """
     outer = sys.exception()
     with service_call(doing):
@@ -139,22 +124,22 @@ def _classify_reply(  # noqa: PLR0911
     if status == HTTPStatus.TOO_MANY_REQUESTS or code in RATE_LIMIT:
         return BusyError(text, reply.retry_after_s)
     if status == HTTPStatus.UNAUTHORIZED:
-        # An access token expires every hour; the client gets another one at the next request.
+        # An access token expires every hour; the client fetches another for the next request.
         return BusyError(text)
     if status == HTTPStatus.FORBIDDEN or code in QUOTA or _QUOTA.search(reply.message):
         return EngineError(text)
     if reply.method != "POST":
-        # One of the client's questions about instance and backend: it is not about this job.
+        # A question of the client about instance or backend: it says nothing of this job.
         return EngineError(text)
     plain = status == HTTPStatus.BAD_REQUEST and not code
     if status in _REFUSALS or code in INVALID or plain or _TOO_LARGE.search(reply.message):
         return RefusedError(text, code)
-    # Perhaps a gateway, or maintenance: not about this job, as far as anybody knows.
+    # Perhaps a gateway, or maintenance: it need not be about this job.
     return EngineError(text)
 
 
 def _classify_local(error: Exception, doing: str) -> EngineError:
-    """Return what an error means before anything was sent."""
+    """Classify an error that came before anything was sent."""
     reason = client_reason(error)
     if "session is closed" in str(error).lower():
         return BatchOverError(f"{doing}: {reason}")
@@ -175,9 +160,9 @@ def _unclear(error: Exception, doing: str) -> UnclearError:
 
 def _chain(error: BaseException, outer: BaseException | None) -> Iterator[BaseException]:
     """Yield an exception and those that led to it, also where the client raised `from None`."""
-    seen: list[BaseException] = []
+    seen = [outer]
     following: BaseException | None = error
-    while following is not None and following is not outer and following not in seen:
+    while following is not None and following not in seen:
         yield following
         seen.append(following)
         following = following.__cause__ or following.__context__
@@ -185,12 +170,8 @@ def _chain(error: BaseException, outer: BaseException | None) -> Iterator[BaseEx
 
 def _reached_service(error: BaseException) -> bool:
     """Return whether an exception passed through the part of the client that sends requests."""
-    traceback = error.__traceback__
-    while traceback is not None:
-        if str(traceback.tb_frame.f_globals.get("__name__")).startswith(_SERVICE):
-            return True
-        traceback = traceback.tb_next
-    return False
+    frames = (frame for frame, _ in walk_tb(error.__traceback__))
+    return any(str(frame.f_globals.get("__name__")).startswith(_SERVICE) for frame in frames)
 
 
 def _read(response: Any) -> Reply:

@@ -1,12 +1,13 @@
 """Selectors of backends of IBM's service: the least busy one, or one by name.
 
-The account is the one that IBM's client already knows, saved or from environment variables. A
-config never holds a token.
+The account is one that IBM's client finds, saved or in environment variables. A config never holds
+a token.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -62,11 +63,11 @@ def least_busy(
             such as `{processor_type.family: Heron}`.
         channel: IBM's channel; None uses the account's.
         account: Name of a saved account; None uses the default one.
-        pinned: Supplied by qexp when a run is resumed: the backend that it began on.
+        pinned: Supplied by qexp when a run is resumed: name of the backend that it began on.
 
     Returns:
-        An `IBMBackend`; exactly the pinned one, or an `IBMRetiredBackend` in its place if it is
-        no longer available.
+        An `IBMBackend`; the pinned one where given, or an `IBMRetiredBackend` in its place once it
+        is no longer available.
 
     Raises:
         ConfigError: No account, no backend that matches, or an unknown attribute in `filters`.
@@ -160,23 +161,19 @@ def _by_name(service: Any, name: str, **how: Any) -> BackendV2:
 
 
 def _loaded(backend: BackendV2) -> BackendV2:
-    """Fetch a backend's properties now: the client does so at the first use, wherever that is."""
+    """Fetch a backend's properties now; the client would do so at their first use."""
     assert backend.target is not None
     return backend
 
 
 def _pinned(service: Any, name: str, **how: Any) -> BackendV2:
-    """Return the backend that a run began on, or a stand-in once it is gone.
-
-    Raises:
-        EngineError: The service could not be reached, which the client does not tell from an
-            empty list.
-    """
+    """Return the backend that a run began on, or a stand-in once it is gone."""
     from qiskit.providers.exceptions import QiskitBackendNotFoundError
 
     try:
         return _by_name(service, name, **how)
     except QiskitBackendNotFoundError:
+        # The client lists no backends either where the service cannot be reached: an error then.
         _available(service)
     return retired_backend(name, service)
 
@@ -190,14 +187,19 @@ def _connect(*, instance: str | None, channel: str | None, account: str | None) 
         try:
             service = QiskitRuntimeService(channel=channel, name=account, instance=instance)
         except AccountNotFoundError:
-            raise ConfigError(_unknown_account(account) if account else _NO_ACCOUNT) from None
+            if not account:
+                raise ConfigError(_NO_ACCOUNT) from None
+            saved = ", ".join(sorted(QiskitRuntimeService.saved_accounts())) or "none"
+            raise ConfigError(
+                f"backend.account={account!r} is not a saved IBM account; saved: {saved}"
+            ) from None
         except IBMInputValueError as error:
             where = f"backend.instance={redact(instance)!r}" if instance else "the IBM account"
             raise ConfigError(f"{where}: {client_reason(error)}") from None
         for client in connected_clients(service):
             limit_waiting(client)
         for warning in warned:
-            # The client goes on without an access token, and waits a minute per request then.
+            # The client would go on without an access token, and wait a minute per request.
             if _TOKENLESS in str(warning.message):
                 raise EngineError(
                     f"IBM's identity service gave no access token: {_reason(warning.message)}; "
@@ -211,13 +213,6 @@ def _reason(warning: Warning | str) -> str:
     return text.partition("used instead.")[2].strip().removeprefix("Error: ") or text
 
 
-def _unknown_account(name: str) -> str:
-    from qiskit_ibm_runtime import QiskitRuntimeService
-
-    saved = ", ".join(sorted(QiskitRuntimeService.saved_accounts())) or "none"
-    return f"backend.account={name!r} is not a saved IBM account; saved: {saved}"
-
-
 def _available(service: Any) -> str:
     with service_call("listing the backends"):
         configurations = [backend.configuration() for backend in service.backends()]
@@ -227,45 +222,40 @@ def _available(service: Any) -> str:
 
 
 class _Attributes:
-    """Filters by attribute, which remember the attributes that no backend has."""
+    """Filters by attribute; it notes the attributes that no backend has."""
 
     def __init__(self, filters: Mapping[str, Any]) -> None:
         self.wanted = dict(flatten(filters))
         self._unseen = set(self.wanted)
-        self._known: set[str] = set()
+        self._available: set[str] = set()
 
     def match(self, backend: Any) -> bool:
-        """Return whether a backend has every attribute with the value wanted."""
+        """Return whether every attribute of a backend has the value wanted."""
         configuration = backend.configuration()
-        self._known.update(configuration.to_dict())
-        # Every attribute is looked up, also after the first that differs.
-        matches = [self._matches(configuration, backend, path) for path in self.wanted]
-        return all(matches)
+        self._available.update(configuration.to_dict())
+        values = {path: _attribute(backend, configuration, path) for path in self.wanted}
+        self._unseen -= {path for path, value in values.items() if value is not _ABSENT}
+        return values == self.wanted
 
     def refuse_unknown(self) -> None:
-        """Raise `ConfigError` if backends were asked and none has one of the attributes."""
-        if self._known and self._unseen:
+        """Raise `ConfigError` if there were backends and none has one of the attributes."""
+        if self._available and self._unseen:
             raise ConfigError(
                 f"backend.filters: no backend has the attribute {', '.join(sorted(self._unseen))}; "
-                f"known: {', '.join(sorted(self._known))}"
+                f"known: {', '.join(sorted(self._available))}"
             )
-
-    def _matches(self, configuration: Any, backend: Any, path: str) -> bool:
-        first, *rest = path.split(".")
-        value = getattr(configuration, first, _ABSENT)
-        if value is _ABSENT and first in dir(backend):
-            # Asking IBMBackend for an attribute that it lacks would cost a request.
-            value = getattr(backend, first)
-        for name in rest:
-            value = (
-                value.get(name, _ABSENT)
-                if isinstance(value, Mapping)
-                else getattr(value, name, _ABSENT)
-            )
-        if value is _ABSENT:
-            return False
-        self._unseen.discard(path)
-        return bool(value == self.wanted[path])
 
 
 _ABSENT = object()
+
+
+def _attribute(backend: Any, configuration: Any, path: str) -> Any:
+    first, *rest = path.split(".")
+    value = getattr(configuration, first, _ABSENT)
+    if value is _ABSENT and first in dir(backend):
+        # Asking an IBMBackend for an attribute that it lacks would cost a request.
+        value = getattr(backend, first)
+    for name in rest:
+        get = value.get if isinstance(value, Mapping) else partial(getattr, value)
+        value = get(name, _ABSENT)
+    return value

@@ -6,16 +6,45 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from qexp.core.model import FINAL_STATES, FailureKind, JobOutcome, JobRequest, JobState
-from qexp.engines.local.job import LocalJob, Simulate, timestamp, timestamp_or_none
+from qexp.core.model import FINAL_STATES, FailureKind, JobOutcome, JobRequest, JobState, Span
 from qexp.errors import BatchOverError, EngineError, LostJobError
-from qexp.text import one_line
+from qexp.text import one_line, utc_text
+
+if TYPE_CHECKING:
+    from qiskit.primitives import PrimitiveResult
 
 _SLICE_S = 0.05
-"""How long `wait` sleeps without asking whether it should stop."""
+"""Longest sleep of `wait` between two calls of `is_stopped`."""
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """The simulation of one job."""
+
+    result: PrimitiveResult[Any]
+    executions: tuple[int, ...]  # circuit executions of each PUB
+    options: Mapping[str, Any]  # the primitive's options in force
+    backend_properties: Mapping[str, Any] | None = None  # the calibration that was simulated
+    info: Mapping[str, Any] = field(default_factory=dict)  # simulator, method, versions
+
+
+@dataclass(eq=False)
+class _Job:
+    """A job of the batch; times are in seconds since the epoch."""
+
+    id: str
+    request: JobRequest | None  # None once the job has ended
+    created: float
+    state: JobState = "QUEUED"
+    running: float | None = None
+    finished: float | None = None
+    usage_s: float = 0.0
+    outcome: JobOutcome | None = None  # from the end of the job until it is collected
 
 
 class LocalBatch:
@@ -24,9 +53,9 @@ class LocalBatch:
     Args:
         backend_name: Name of the backend, for `details()`.
         simulate: Loads and simulates the PUBs of one job.
-        prepare: Called with a job before it is simulated, and already when the one before it is,
-            so that worker processes do not wait between two jobs.
-        release: Called when nothing is left to simulate, or when it is to end.
+        prepare: Called with a job before it is simulated, and already while the previous job is
+            simulated, so that worker processes do not wait between two jobs.
+        release: Called when nothing is left to simulate, or when the batch is abandoned.
         max_time_s: Time to live, as on the service: this long after the start of the first job,
             the running job finishes, queued jobs fail and no job is accepted. None: no limit.
         clock: Returns seconds since the epoch, never decreasing.
@@ -36,7 +65,7 @@ class LocalBatch:
         self,
         *,
         backend_name: str,
-        simulate: Simulate,
+        simulate: Callable[[JobRequest], Simulated],
         prepare: Callable[[JobRequest], None] = lambda _request: None,
         release: Callable[[], None] = lambda: None,
         max_time_s: int | None = None,
@@ -50,8 +79,8 @@ class LocalBatch:
         self._max_time_s = max_time_s
         self._clock = clock or _steady_clock()
         self._condition = threading.Condition()
-        self._jobs: dict[str, LocalJob] = {}
-        self._queue: deque[LocalJob] = deque()
+        self._jobs: dict[str, _Job] = {}
+        self._queue: deque[_Job] = deque()
         self._worker: threading.Thread | None = None
         self._changes = 0
         self._changes_seen = 0
@@ -64,22 +93,19 @@ class LocalBatch:
         return self._id
 
     def details(self) -> dict[str, Any]:
-        """All fields of `qiskit_ibm_runtime.Batch.details()`, with `mode` `"local"`.
+        """Return all fields of `qiskit_ibm_runtime.Batch.details()`, with `mode` `"local"`.
 
         `interactive_timeout` and `active_timeout` are None: the batch never ends for being idle.
         """
         with self._condition:
             ended, usage_s = self._ended(), sum((job.usage_s for job in self._jobs.values()), 0.0)
-            started = [job.running for job in self._jobs.values() if job.running is not None]
-            completed = [
-                job.finished
-                for job in self._jobs.values()
-                if job.running is not None and job.finished is not None
-            ]
+            run = [job for job in self._jobs.values() if job.running is not None]
+            started = [job.running for job in run if job.running is not None]
+            completed = [job.finished for job in run if job.finished is not None]
             is_closed = ended is not None and self._all_final()
-        first_started = timestamp_or_none(min(started, default=None))
-        closed_at = timestamp(max([ended, *completed])) if is_closed and ended else None
-        history = {"open": timestamp(self._opened), "active": first_started, "closed": closed_at}
+        first_started = _timestamp_or_none(min(started, default=None))
+        closed_at = _timestamp(max([ended, *completed])) if is_closed and ended else None
+        history = {"open": _timestamp(self._opened), "active": first_started, "closed": closed_at}
         reached = [(state, at) for state, at in history.items() if at is not None]
         return {
             "id": self._id,
@@ -89,8 +115,8 @@ class LocalBatch:
             "active_timeout": None,
             "state": reached[-1][0],
             "accepting_jobs": ended is None,
-            "last_job_started": timestamp_or_none(max(started, default=None)),
-            "last_job_completed": timestamp_or_none(max(completed, default=None)),
+            "last_job_started": _timestamp_or_none(max(started, default=None)),
+            "last_job_completed": _timestamp_or_none(max(completed, default=None)),
             "started_at": first_started,
             "closed_at": closed_at,
             "activated_at": first_started,
@@ -112,13 +138,7 @@ class LocalBatch:
                     f"partition {request.partition.index} was not submitted: "
                     f"{over if self._closed is not None else self._over()}"
                 )
-            job = LocalJob(
-                id=str(uuid4()),
-                batch_id=self._id,
-                request=request,
-                partition=request.partition.index,
-                created=self._clock(),
-            )
+            job = _Job(str(uuid4()), request, created=self._clock())
             self._jobs[job.id] = job
             self._queue.append(job)
             if self._worker is None:
@@ -129,18 +149,18 @@ class LocalBatch:
         return job.id
 
     def cancel(self) -> None:
-        """Close, and cancel every queued job; the one that is running finishes."""
+        """Close, and cancel every queued job; the running one finishes."""
         self._close_and_drop("cancelled before it ran")
 
     def close(self) -> None:
-        """Accept no more jobs; submitted ones still run. It can be repeated."""
+        """Accept no more jobs; submitted ones still run. Can be repeated."""
         with self._condition:
             if self._closed is None:
                 self._closed = self._clock()
                 self._changed()
 
     def abandon(self) -> None:
-        """Cancel, and end the running job too: every job would end with this process."""
+        """Cancel, and end the running job too, which would end with this process."""
         self._close_and_drop("abandoned before it ran")
         self._release()
 
@@ -173,7 +193,9 @@ class LocalBatch:
             EngineError: It has not finished, or was collected before.
         """
         with self._condition:
-            job = self._known(job_id)
+            job = self._jobs.get(job_id)
+            if job is None:
+                raise LostJobError(f"job {job_id} is not one of batch {self._id}")
             if job.state not in FINAL_STATES:
                 raise EngineError(f"job {job_id} is {job.state}: wait for a final state first")
             if job.outcome is None:
@@ -186,7 +208,7 @@ class LocalBatch:
             self._run(job)
         self._release()
 
-    def _next_job(self) -> LocalJob | None:
+    def _next_job(self) -> _Job | None:
         with self._condition:
             while True:
                 self._condition.wait_for(lambda: self._queue or self._closed is not None)
@@ -200,7 +222,7 @@ class LocalBatch:
                 self._changed()
                 return job
 
-    def _run(self, job: LocalJob) -> None:
+    def _run(self, job: _Job) -> None:
         request, start = job.request, self._clock()
         assert request is not None
         try:
@@ -211,19 +233,62 @@ class LocalBatch:
                 self._prepare(upcoming)
             simulated = self._simulate(request)
         except BaseException as error:
-            # Of any kind: a job whose thread has ended would be waited for, for ever.
+            # Even SystemExit: if this thread ended, `wait` would wait for its jobs for ever.
             with self._condition:
                 job.usage_s = self._clock() - start
                 self._fail(job, "internal", one_line(f"{type(error).__name__}: {error}"))
             return
         stop = self._clock()
+        span = _timestamp(start), _timestamp(stop)
         with self._condition:
             job.usage_s = stop - start
-            job.finish(self._clock(), simulated, (start, stop))
-            self._changed()
+            self._end(
+                job,
+                "DONE",
+                simulated.result,
+                simulated.info,
+                options=simulated.options,
+                spans=tuple(
+                    Span(*span, pub, size) for pub, size in enumerate(simulated.executions)
+                ),
+                backend_properties=simulated.backend_properties,
+            )
 
-    def _fail(self, job: LocalJob, failure: FailureKind, error: str) -> None:
-        job.fail(self._clock(), failure, error)
+    def _fail(self, job: _Job, failure: FailureKind, error: str) -> None:
+        assert job.request is not None
+        state: JobState = "CANCELLED" if failure == "cancelled" else "ERROR"
+        options = job.request.primitive.options
+        self._end(job, state, None, {}, failure=failure, error=error, options=options)
+
+    def _end(
+        self, job: _Job, state: JobState, result: Any, info: Mapping[str, Any], **fields: Any
+    ) -> None:
+        request = job.request
+        assert request is not None
+        # The request holds on to the loader of the circuits.
+        job.request = None
+        job.finished, job.state = self._clock(), state
+        times = {"created": job.created, "running": job.running, "finished": job.finished}
+        job.outcome = JobOutcome(
+            job.id,
+            request.partition.index,
+            state,
+            result,
+            metrics={
+                "timestamps": {name: _timestamp_or_none(time) for name, time in times.items()},
+                "usage": {"qpu_charge_time_seconds": job.usage_s, "status": "complete"},
+            },
+            info={
+                "primitive": request.primitive.kind,
+                "implementation": request.primitive.implementation,
+                "tags": list(request.tags),
+                "seed": request.seed,
+                **info,
+            },
+            attempt=request.attempt,
+            batch_id=self._id,
+            **fields,
+        )
         self._changed()
 
     def _close_and_drop(self, reason: str) -> None:
@@ -231,12 +296,6 @@ class LocalBatch:
             self.close()
             while self._queue:
                 self._fail(self._queue.popleft(), "cancelled", reason)
-
-    def _known(self, job_id: str) -> LocalJob:
-        job = self._jobs.get(job_id)
-        if job is None:
-            raise LostJobError(f"job {job_id} is not one of batch {self._id}")
-        return job
 
     def _has_news(self) -> bool:
         return self._changes != self._changes_seen or self._all_final()
@@ -270,7 +329,16 @@ class LocalBatch:
         )
 
 
+def _timestamp(seconds: float) -> str:
+    """Format a time in seconds since the epoch as ISO 8601 UTC."""
+    return utc_text(datetime.fromtimestamp(seconds, UTC))
+
+
+def _timestamp_or_none(seconds: float | None) -> str | None:
+    return None if seconds is None else _timestamp(seconds)
+
+
 def _steady_clock() -> Callable[[], float]:
-    """Return a clock of the day that later adjustments of the system's clock do not change."""
+    """Return a clock of seconds since the epoch that ignores adjustments of the system's clock."""
     offset = time.time() - time.monotonic()
     return lambda: offset + time.monotonic()

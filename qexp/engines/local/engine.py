@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from qexp.core.model import PrimitiveSpec
 from qexp.engines.local.backends import require_backend
-from qexp.engines.local.supported_options import unsupported_options
+from qexp.engines.options import declared_leaves
 from qexp.engines.primitives import wire_bytes
-from qexp.simulator.aer_limits import aer_objection
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -26,6 +24,52 @@ if TYPE_CHECKING:
     from qexp.workers import Workers
 
 
+# Values of IBM's options that describe the simulator. `...`: any value is honoured, or changes no
+# data. The client's models (`qiskit_ibm_runtime.options_models`) and the legacy ones
+# (`qiskit_ibm_runtime.options`), version 0.51, are in one table: common keys mean the same.
+_SUPPORTED: dict[str, Any] = {
+    "default_shots": ...,
+    "default_precision": ...,
+    "seed_estimator": ...,
+    "simulator.seed_simulator": ...,
+    "simulator.angle_decimals": 5,
+    "environment.job_tags": ...,
+    "environment.log_level": ...,
+    "environment.private": False,
+    "execution.init_qubits": True,
+    "execution.meas_type": "classified",
+    "execution.scheduler_timing": False,
+    "execution.stretch_values": False,
+    "dynamical_decoupling.enable": False,
+    "twirling.enable_gates": False,
+    "twirling.enable_measure": False,
+    "resilience_level": 0,
+    "resilience.measure_mitigation": False,
+    "resilience.zne_mitigation": False,
+    "resilience.pec_mitigation": False,
+}
+
+# Settings of a technique that do nothing, on IBM's side either, unless one of its switches is on.
+_SWITCHES: dict[str, tuple[str, ...]] = {
+    "dynamical_decoupling.": ("dynamical_decoupling.enable",),
+    "twirling.": ("twirling.enable_gates", "twirling.enable_measure"),
+    "resilience.measure_noise_learning.": ("resilience.measure_mitigation",),
+    "resilience.zne.": ("resilience.zne_mitigation",),
+    "resilience.pec.": ("resilience.pec_mitigation",),
+    "resilience.layer_noise_learning.": ("resilience.zne_mitigation", "resilience.pec_mitigation"),
+    "simulator.warn_absent": ("simulator.layer_noise_model", "resilience.layer_noise_model"),
+}
+
+# The Estimator's switches that its resilience level turns on, and the lowest such level.
+_ON_FROM_LEVEL = {
+    "twirling.enable_gates": 2,
+    "twirling.enable_measure": 1,
+    "resilience.measure_mitigation": 1,
+    "resilience.zne_mitigation": 2,
+}
+_DEFAULT_RESILIENCE_LEVEL = 1
+
+
 @dataclass(frozen=True)
 class LocalEngine:
     """Runs jobs on an embedded simulator of the backend.
@@ -33,12 +77,12 @@ class LocalEngine:
     The primitive's implementation (client or legacy) is recorded, but changes nothing here.
 
     Args:
-        allow_ignored_options: Whether declared options that have no effect here are tolerated.
+        allow_ignored_options: Tolerate declared options that have no effect here.
         workers: Worker processes; None: as many as there are cores. The data are the same for any
             number.
-        exact_expectation_values: Whether Estimators give expectation values without the noise of
-            sampling, but with the noise of the device; standard errors are 0 then, and precisions
-            are ignored.
+        exact_expectation_values: Let Estimators give expectation values with the noise of the
+            device but without that of sampling; standard errors are 0 then, and precisions are
+            ignored.
     """
 
     allow_ignored_options: bool = False
@@ -63,6 +107,8 @@ class LocalEngine:
         """Return a function that says why an ISA PUB cannot be simulated as the engine is set."""
         from qiskit.primitives.containers.estimator_pub import EstimatorPub
 
+        from qexp.simulator import aer_objection
+
         simulation = self._simulation(backend)
 
         def objection(pub: Pub) -> str | None:
@@ -82,7 +128,7 @@ class LocalEngine:
     ) -> int:
         """Return the size in bytes that an ISA PUB would have on the wire to IBM's service.
 
-        It is the same in every process: jobs are cut by it, and their data must not differ.
+        It is the same in every process, because jobs are cut by it and their data must not differ.
         """
         return wire_bytes(primitive, pub, _steady_qpy(pub.circuit))
 
@@ -96,16 +142,16 @@ class LocalEngine:
         """Open a batch.
 
         Args:
-            backend: What is simulated.
-            max_time_s: Honoured as on the service, see `LocalBatch`.
-            workers: Worker processes that simulate; None: those of the batch alone.
+            backend: The backend to simulate.
+            max_time_s: Time to live, as on the service; see `LocalBatch`.
+            workers: Worker processes that simulate; None: the batch has its own.
         """
         from qexp.engines.local.batch import LocalBatch
-        from qexp.engines.local.chunks import ChunkedSimulation
+        from qexp.engines.local.simulation import ChunkedSimulation
         from qexp.workers import Workers, available_cores
 
         workers = workers or Workers(self.workers or available_cores())
-        simulation = ChunkedSimulation(partial(self._simulation, backend), workers)
+        simulation = ChunkedSimulation(self._simulation(backend), workers)
         return LocalBatch(
             backend_name=backend.name,
             simulate=simulation.run,
@@ -119,14 +165,14 @@ class LocalEngine:
 
 
 def _simulation_of(backend: BackendV2, exact: bool) -> Simulation:
-    """Return the simulation of this very backend, kept so that the points of a sweep share it.
+    """Return the simulation of this very backend, which the points of a sweep share.
 
-    It is kept by this process, because each point has an engine of its own.
+    The process keeps the newest, because each point has an engine of its own.
     """
     global _newest  # noqa: PLW0603
     from qexp.engines.local.simulation import Simulation
 
-    # Not by equality: a user's own backends may be equal and have other noise.
+    # Not by equality: a user's own backends may be equal although their noise differs.
     if _newest is None or _newest.backend is not backend or _newest.exact != exact:
         _newest = Simulation(backend, exact)
     return _newest
@@ -136,7 +182,7 @@ _newest: Simulation | None = None
 
 
 def _steady_qpy(circuit: QuantumCircuit) -> bytes:
-    """Return QPY without what differs between processes: layout order and parameter ids."""
+    """Return QPY without the parts that differ between processes: layout and parameter ids."""
     from qiskit import qpy
 
     bare, stream = circuit.copy(name="circuit"), io.BytesIO()
@@ -146,3 +192,37 @@ def _steady_qpy(circuit: QuantumCircuit) -> bytes:
     for parameter in circuit.parameters:
         raw = raw.replace(parameter.uuid.bytes, bytes(16))
     return raw
+
+
+def unsupported_options(primitive: PrimitiveSpec) -> dict[str, Any]:
+    """Return the declared options (dotted path -> value) that the simulator would not honour.
+
+    Left out are options that are None, that describe what the simulator does anyway, or that only
+    tune a technique which is switched off.
+    """
+    declared = {path: value for path, value in declared_leaves(primitive.options) if value != {}}
+    return {
+        path: value
+        for path, value in declared.items()
+        if not _is_supported(path, value) and _has_effect(path, declared, primitive)
+    }
+
+
+def _is_supported(path: str, value: Any) -> bool:
+    return path in _SUPPORTED and _SUPPORTED[path] in (..., value)
+
+
+def _has_effect(path: str, declared: Mapping[str, Any], primitive: PrimitiveSpec) -> bool:
+    for prefix, switches in _SWITCHES.items():
+        if path.startswith(prefix) and path not in switches:
+            return any(_is_on(switch, declared, primitive) for switch in switches)
+    return True
+
+
+def _is_on(switch: str, declared: Mapping[str, Any], primitive: PrimitiveSpec) -> bool:
+    if switch in declared:
+        return bool(declared[switch])
+    if primitive.kind == "sampler" or switch not in _ON_FROM_LEVEL:
+        return False
+    level = declared.get("resilience_level", _DEFAULT_RESILIENCE_LEVEL)
+    return bool(level >= _ON_FROM_LEVEL[switch])

@@ -1,4 +1,4 @@
-"""What the server of the worker processes imports, and nothing else does: see `qexp.workers`."""
+"""Imports for the server of the worker processes alone, see `qexp.fork_server`."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ defer_client()
 # The default backend comes from it, and every worker would import it by itself.
 import qiskit_ibm_runtime.fake_provider  # noqa: E402
 
-# What IBM's backends plug into Qiskit's transpiler.
+# The plugins of IBM's backends for Qiskit's transpiler.
 import qiskit_ibm_runtime.transpiler.plugin  # noqa: E402, F401

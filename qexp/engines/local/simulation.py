@@ -1,18 +1,23 @@
-"""Jobs on the simulator: options in force, seeds, and what is recorded."""
+"""Jobs on the simulator: seeds, options in force, and chunks that worker processes share."""
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qexp.core.model import JobRequest
-from qexp.core.seeds import as_int
+from qexp.core.seeds import as_int, child
 from qexp.engines.local.backends import calibration
-from qexp.engines.local.job import Simulated
+from qexp.engines.local.batch import Simulated
 from qexp.engines.options import DEFAULT_SHOTS
 from qexp.errors import EngineError
+from qexp.workers import NotShareableError, Shared, Workers
 
 if TYPE_CHECKING:
     from qiskit.primitives.containers.estimator_pub import EstimatorPub
@@ -21,9 +26,17 @@ if TYPE_CHECKING:
     from qexp.core.model import Pub
     from qexp.simulator import NoisyEstimator, NoisySampler
 
+_log = logging.getLogger(__name__)
+
+CHUNK_PUBS = 25
+"""PUBs of one chunk."""
+
+_WORTH_WORKERS = 3
+"""Chunks of a job from which on starting worker processes costs less than it saves."""
+
 
 class Simulation:
-    """Runs jobs on a simulated backend.
+    """Simulates PUBs on one backend.
 
     It can be pickled for worker processes; the noise and PUBs that it holds stay behind.
 
@@ -77,7 +90,7 @@ class Simulation:
         return self._loaded[1]
 
     def options_in_force(self, request: JobRequest) -> dict[str, Any]:
-        """Return what is done whatever was declared, in the terms of IBM's options."""
+        """Return the options by which a job is run, in the terms of IBM's options."""
         primitive, declared = request.primitive, request.primitive.options
         seed = declared.get("simulator", {}).get("seed_simulator")
         options: dict[str, Any] = {
@@ -113,9 +126,7 @@ class Simulation:
     def objection(self, pub: EstimatorPub) -> str | None:
         """Return why an Estimator PUB cannot be run, as a clause about its circuit, or None."""
         why = self._estimator.exact_objection(pub) if self.exact else None
-        if why is None:
-            return None
-        return f"{why}; set engine.exact_expectation_values=false to sample them"
+        return why and f"{why}; set engine.exact_expectation_values=false to sample them"
 
     @cached_property
     def properties(self) -> Mapping[str, Any] | None:
@@ -141,7 +152,7 @@ class Simulation:
         return NoisyEstimator(self._device)
 
     def _with_precision(self, pubs: Sequence[Pub]) -> Sequence[Any]:
-        """Return Estimator PUBs whose own precisions are replaced where values are exact."""
+        """Return Estimator PUBs, with precision 0 where values are exact."""
         if not self.exact:
             return pubs
         from qiskit.primitives.containers.estimator_pub import EstimatorPub
@@ -161,3 +172,136 @@ def _seed(request: JobRequest) -> int:
     if declared is None:
         return request.seed
     return as_int(np.random.SeedSequence([request.seed, declared]))
+
+
+class ChunkedSimulation:
+    """Simulates jobs in chunks of PUBs, here or in worker processes.
+
+    Each chunk has a seed of its own, and the chunks depend on the job alone. So does the data,
+    however many workers there are.
+
+    Args:
+        simulation: Simulates one chunk; it is copied to each worker.
+        workers: Worker processes; with a count of 1, all is simulated here.
+    """
+
+    def __init__(self, simulation: Simulation, workers: Workers) -> None:
+        self._simulation = simulation
+        self._workers = workers
+        # By the id of the request, which is kept so that no other object gets its id.
+        self._begun: dict[int, tuple[JobRequest, list[Future[Simulated]]]] = {}
+        self._is_closed = False
+
+    @cached_property
+    def _shared(self) -> Shared | None:
+        try:
+            return Shared(self._simulation)
+        except NotShareableError as error:
+            # A backend of the user's own need not be picklable.
+            _log.warning("jobs are simulated without worker processes: %s", error)
+            return None
+
+    def close(self) -> None:
+        """Simulate nothing more; the worker processes end with the chunks they are simulating."""
+        self._is_closed = True
+        for _, futures in list(self._begun.values()):
+            _cancel(futures)
+        self._workers.retire()
+
+    def prepare(self, request: JobRequest) -> None:
+        """Let the worker processes begin with a job that is run soon, if it is large enough.
+
+        Raises:
+            EngineError: The batch was abandoned.
+        """
+        if self._is_closed:
+            raise EngineError("the batch was abandoned; its jobs are not simulated any more")
+        if id(request) in self._begun:
+            return
+        chunks = _chunks(request)
+        if self._workers.count == 1 or len(chunks) < _WORTH_WORKERS or self._shared is None:
+            return
+        with suppress(NotShareableError):
+            futures = [
+                self._workers.begin(_simulate, self._shared, request, chunk) for chunk in chunks
+            ]
+            self._begun[id(request)] = (request, futures)
+
+    def run(self, request: JobRequest) -> Simulated:
+        """Simulate one job.
+
+        Raises:
+            EngineError: The simulator reports a failure, or a worker process died.
+            ArchiveError: The PUBs cannot be loaded.
+        """
+        self.prepare(request)
+        if id(request) in self._begun:
+            parts = self._gather(request)
+        else:
+            pubs = request.load_pubs()
+            parts = [
+                self._simulation.run(*_part(request, pubs, chunk)) for chunk in _chunks(request)
+            ]
+        return replace(
+            _joined(parts),
+            options=self._simulation.options_in_force(request),
+            # One object for all jobs, so that it is neither sent nor written many times.
+            backend_properties=self._simulation.properties,
+        )
+
+    def _gather(self, request: JobRequest) -> list[Simulated]:
+        _, futures = self._begun[id(request)]
+        try:
+            return [future.result() for future in futures]
+        except CancelledError:
+            raise EngineError("the batch was abandoned while this job was simulated") from None
+        finally:
+            del self._begun[id(request)]
+            _cancel(futures)
+
+
+class _Chunk(NamedTuple):
+    first: int
+    stop: int
+    seed: int
+
+
+def _chunks(request: JobRequest) -> list[_Chunk]:
+    import numpy as np
+
+    sequence, count = np.random.SeedSequence(request.seed), request.partition.num_pubs
+    return [
+        _Chunk(first, min(first + CHUNK_PUBS, count), as_int(child(sequence, first)))
+        for first in range(0, count, CHUNK_PUBS)
+    ]
+
+
+def _simulate(simulation: Simulation, request: JobRequest, chunk: _Chunk) -> Simulated:
+    """Simulate a chunk, in a worker."""
+    pubs = simulation.load_pubs(request)
+    return replace(simulation.run(*_part(request, pubs, chunk)), backend_properties=None)
+
+
+def _part(
+    request: JobRequest, pubs: Sequence[Pub], chunk: _Chunk
+) -> tuple[JobRequest, Sequence[Pub]]:
+    return replace(request, seed=chunk.seed), pubs[chunk.first : chunk.stop]
+
+
+def _joined(parts: Sequence[Simulated]) -> Simulated:
+    from qiskit.primitives import PrimitiveResult
+
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    results = [pub for part in parts for pub in part.result]
+    return replace(
+        first,
+        result=PrimitiveResult(results, metadata=first.result.metadata),
+        executions=tuple(number for part in parts for number in part.executions),
+    )
+
+
+def _cancel(futures: Sequence[Future[Simulated]]) -> None:
+    for future in futures:
+        future.cancel()

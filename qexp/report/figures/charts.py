@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 from typing import Literal
 
@@ -24,21 +25,13 @@ _NUM_GROUPS = 9
 
 @dataclass(frozen=True)
 class Spot:
-    """A value over x.
-
-    Attributes:
-        x: Place on the x axis.
-        y: The value; None draws the reference alone.
-        tip: Text that is shown when it is pointed at.
-        error: Ends of its error bar, or None.
-        reference: Value to compare with, drawn as a ring, or None.
-    """
+    """A value over x."""
 
     x: float
-    y: float | None
-    tip: str = ""
-    error: tuple[float, float] | None = None
-    reference: float | None = None
+    y: float | None  # None draws the reference alone
+    tip: str = ""  # shown when the reader points at it
+    error: tuple[float, float] | None = None  # ends of the error bar
+    reference: float | None = None  # value to compare with, drawn as a ring
 
 
 def extent(spots: Sequence[Spot]) -> list[float]:
@@ -109,9 +102,9 @@ def draw_trend(plot: Plot, spots: Sequence[Spot]) -> None:
 
 
 def _middles(xs: np.ndarray, ys: np.ndarray) -> list[tuple[float, float, float, float]]:
-    """Median x and quartiles of y of groups with about as many circuits each."""
+    """Return median x and quartiles of y of groups with about as many circuits each."""
     count = min(_NUM_GROUPS, len(xs) // 5)
-    # Circuits of equal x are never in different groups.
+    # Circuits of equal x stay in one group.
     edges = np.unique(np.quantile(xs, np.linspace(0, 1, count + 1)))
     group = np.clip(np.searchsorted(edges, xs, side="right") - 1, 0, max(0, len(edges) - 2))
     members = [np.flatnonzero(group == k) for k in np.unique(group)]
@@ -130,9 +123,7 @@ def distribution_chart(label: str, axis_label: str, values: Sequence[float]) -> 
     highest = int(heights.max())
     y_axis = Axis("circuits", 0, highest * 1.14, ticks=whole_ticks(0, highest * 1.1, 4))
     plot = Plot(label, Axis.around(axis_label, [low, high], margin=0.03), y_axis, top=18)
-    for held, start, stop in zip(
-        heights.tolist(), edges.tolist(), edges[1:].tolist(), strict=False
-    ):
+    for held, (start, stop) in zip(heights.tolist(), pairwise(edges.tolist()), strict=True):
         gap = (stop - start) * 0.04
         tip = f"{number(start)} to {number(stop)}: {held}"
         if held:
@@ -151,10 +142,7 @@ def outcome_chart(
 ) -> Drawing:
     """Draw a bar per outcome with its binomial standard error, within the outline of the ideal.
 
-    Args:
-        label: Description for readers who cannot see it.
-        counts: Outcome -> number of shots.
-        ideal: Outcome -> probability, or None.
+    `counts` are shots, `ideal` are probabilities by outcome.
     """
     shots = sum(counts.values())
     expected = ideal or {}
@@ -199,7 +187,7 @@ def outcome_chart(
 def _shown_outcomes(
     measured: Mapping[str, float], ideal: Mapping[str, float]
 ) -> tuple[list[str], int]:
-    """The outcomes to draw in ascending order, and how many others there are."""
+    """Return the outcomes to draw in ascending order, and the number of others."""
     first = next(iter(measured))
     if 2 ** len(first) <= MAX_OUTCOMES and set(first) <= {"0", "1"}:
         return [f"{k:0{len(first)}b}" for k in range(2 ** len(first))], 0
@@ -211,7 +199,7 @@ def _shown_outcomes(
 
 
 def _short(outcome: str) -> str:
-    """Long outcomes in hexadecimal, very long ones without their middle."""
+    """Write long outcomes in hexadecimal, very long ones without their middle."""
     if len(outcome) <= 10:
         return outcome
     text = f"0x{int(outcome, 2):0{-(-len(outcome) // 4)}x}"

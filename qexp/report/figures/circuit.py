@@ -49,25 +49,15 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Gate:
-    """One instruction as drawn.
+    """One instruction as drawn."""
 
-    Attributes:
-        rows: Rows of the qubits it acts on, in the order of its operands.
-        kind: `"box"`, `"x"`, `"dot"`, `"swap"`, `"measure"`, `"barrier"`.
-        tip: All of it.
-        name: Text in the box.
-        values: Second line in the box.
-        controls: For each of the first rows that are controls, whether it is open.
-        target: For a measurement the classical bit.
-    """
-
-    rows: tuple[int, ...]
-    kind: str
+    rows: tuple[int, ...]  # of the qubits it acts on, in the order of its operands
+    kind: str  # "box", "x", "dot", "swap", "measure" or "barrier"
     tip: str
-    name: str = ""
-    values: str = ""
-    controls: tuple[bool, ...] = ()
-    target: str = ""
+    name: str = ""  # text in the box
+    values: str = ""  # second line in the box
+    controls: tuple[bool, ...] = ()  # True for an open one; they are the first rows
+    target: str = ""  # classical bit of a measurement
 
     @property
     def width(self) -> float:
@@ -86,15 +76,7 @@ Layer = list[Gate]
 
 
 def draw_circuit(circuit: QuantumCircuit, label: str) -> tuple[Drawing, str]:
-    """Draw a circuit; qubits on which nothing acts are left out.
-
-    Args:
-        circuit: Any circuit.
-        label: Description for readers who cannot see it.
-
-    Returns:
-        The drawing, and what it leaves out, `""` for nothing.
-    """
+    """Draw a circuit without idle qubits; return the drawing and a note on what it leaves out."""
     gates, wires, notes = _gates(circuit)
     left = max((text_width(wire, 11) for wire in wires), default=0) + 16
     lines = _fold(_layers(gates, len(wires)), _FOLD - left - 10)[:MAX_LINES]
@@ -119,7 +101,7 @@ def draw_circuit(circuit: QuantumCircuit, label: str) -> tuple[Drawing, str]:
 
 
 def _gates(circuit: QuantumCircuit) -> tuple[list[Gate], list[str], list[str]]:
-    """The gates, the names of the rows, and what was left out."""
+    """Return the gates, the names of the rows, and notes on what was left out."""
     notes = []
     data = circuit.data[:MAX_INSTRUCTIONS]
     position = {qubit: k for k, qubit in enumerate(circuit.qubits)}
@@ -132,7 +114,7 @@ def _gates(circuit: QuantumCircuit) -> tuple[list[Gate], list[str], list[str]]:
     gates = []
     for item in data:
         rows = tuple(row_of[qubit] for qubit in item.qubits if qubit in row_of)
-        # A gate of which only a part is shown would look like another one.
+        # A gate drawn in part would look like another gate.
         if rows and (len(rows) == len(item.qubits) or item.name == "barrier"):
             gates.append(_gate(item, rows, [bits[bit] for bit in item.clbits]))
     prefix = "q" if circuit.layout is None else "Q"
@@ -187,7 +169,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _layers(gates: Sequence[Gate], num_rows: int) -> list[Layer]:
-    """As far left as the rows that each gate spans allow."""
+    """Put each gate as far left as the rows that it spans allow."""
     layers: list[Layer] = []
     reached = [0] * num_rows
     for gate in gates:

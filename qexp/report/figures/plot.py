@@ -24,21 +24,13 @@ Tick = tuple[float, str]
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis.
+    """One axis."""
 
-    Attributes:
-        label: Quantity with its unit.
-        low: Value at the left or bottom end.
-        high: Value at the other end; it may be the smaller one.
-        is_log: Whether it is logarithmic.
-        ticks: Values and texts of its ticks; None for round numbers.
-    """
-
-    label: str
-    low: float
-    high: float
+    label: str  # quantity with its unit
+    low: float  # value at the left or bottom end
+    high: float  # value at the other end; it may be the smaller one
     is_log: bool = False
-    ticks: Sequence[Tick] | None = None
+    ticks: Sequence[Tick] | None = None  # values and texts; None for round numbers
 
     @classmethod
     def around(
@@ -69,10 +61,7 @@ class Axis:
     def of_swept_key(cls, key: str, values: Sequence[float], names: Sequence[str] | None) -> Axis:
         """Return the axis of a swept key, with a tick at each value where there is room.
 
-        Args:
-            key: The key.
-            values: Its values; of names, their positions from 0.
-            names: Its values as texts where they are not numbers, else None.
+        Where the values are names rather than numbers, `values` are their positions from 0.
         """
         if names is not None:
             ticks = [
@@ -109,7 +98,7 @@ def round_ticks(low: float, high: float, count: int) -> list[float]:
     """Return about `count` multiples of 1, 2 or 5 times a power of ten between two values."""
     rough = (high - low) / max(count, 1)
     power = 10.0 ** math.floor(math.log10(rough))
-    # Halves would be odd where only whole numbers are meant.
+    # Steps of 2.5 would look odd where values are whole numbers.
     factors = (1, 2, 5, 10) if power == 1 else (1, 2, 2.5, 5, 10)
     step = next(power * factor for factor in factors if power * factor >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)
@@ -139,17 +128,7 @@ def _thinned(ticks: Sequence[Tick], most: int) -> Sequence[Tick]:
 class Plot:
     """A drawing with two axes; the grid is drawn first, then marks in the axes' units.
 
-    Args:
-        label: Description for readers who cannot see it.
-        x_axis: The horizontal axis.
-        y_axis: The vertical axis.
-        width: Natural width.
-        height: Natural height.
-        left: Pixels left of the data; 0 makes room for the labels.
-        right: Pixels right of the data.
-        top: Pixels above the data.
-        bottom: Pixels below the data.
-        grid: Axes with grid lines: `"x"`, `"y"` or both.
+    `right`, `top` and `bottom` are pixels beside the data; `grid` names the axes with grid lines.
     """
 
     def __init__(
@@ -160,7 +139,6 @@ class Plot:
         *,
         width: float = WIDTH,
         height: float = HEIGHT,
-        left: float = 0,
         right: float = 10,
         top: float = 12,
         bottom: float = 42,
@@ -173,7 +151,7 @@ class Plot:
         size = WIDE_TEXT if is_wide else 10.5
         y_ticks = y_axis.marked(int((self.base - top) / 32))
         widest = max((text_width(text, size) for _, text in y_ticks), default=0)
-        self.left = left or (20 if y_axis.label else 4) + widest + 8
+        self.left = (20 if y_axis.label else 4) + widest + 8
         x_ticks = x_axis.marked(int((self.right - self.left) / (80 if is_wide else 58)))
         self.drawing = Drawing(width, height, label, "plot wide" if is_wide else "plot")
         self._draw_axes(x_ticks, y_ticks, grid)

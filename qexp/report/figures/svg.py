@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any, Literal
@@ -16,9 +16,8 @@ Position = tuple[float, float]
 class Drawing:
     """A picture made of shapes with CSS classes.
 
-    Coordinates are in pixels at the natural width, y downwards. Every text is escaped when it is
-    added, so Jinja may put the drawing into a page as it is (`__html__`). A `tip` is shown where
-    the reader points at a shape.
+    Coordinates are in pixels at the natural width, y downwards. A `tip` is shown where the reader
+    points at a shape.
 
     Args:
         width: Natural width.
@@ -32,15 +31,24 @@ class Drawing:
         self.height = height
         self.label = label
         self._name = name
-        self._shapes: list[str] = []
+        self._shapes: list[tuple[str, str, str, str]] = []
 
-    def __html__(self) -> str:
+    def to_html(self, redact: Callable[[str], str]) -> str:
+        """Return the picture with every text escaped, without secrets and hidden characters."""
+
+        def escaped(text: str) -> str:
+            return escape(visible(text, redact).replace("\n", " "))
+
+        def shape(tag: str, attributes: str, content: str, tip: str) -> str:
+            inner = escaped(content) + (f"<title>{escaped(tip)}</title>" if tip else "")
+            return f"<{tag} {attributes}" + (f">{inner}</{tag}>" if inner else "/>")
+
         size = f'width="{_n(self.width)}" height="{_n(self.height)}"'
         box = f'viewBox="0 0 {_n(self.width)} {_n(self.height)}"'
-        label = _escaped(self.label)
+        label = escaped(self.label)
         return (
             f'<svg class="{self._name}" {size} {box} role="img" aria-label="{label}">'
-            f"<desc>{label}</desc>{''.join(self._shapes)}</svg>"
+            f"<desc>{label}</desc>{''.join(shape(*each) for each in self._shapes)}</svg>"
         )
 
     def line(self, x1: float, y1: float, x2: float, y2: float, name: str) -> None:
@@ -99,14 +107,11 @@ class Drawing:
     def _add(
         self, tag: str, name: str, tip: str = "", content: str = "", **attributes: Any
     ) -> None:
-        where = "".join(
+        placed = "".join(
             f' {key}="{value if isinstance(value, str) else _n(value)}"'
             for key, value in attributes.items()
         )
-        inner = _escaped(content) if content else ""
-        inner += f"<title>{_escaped(tip)}</title>" if tip else ""
-        end = f">{inner}</{tag}>" if inner else "/>"
-        self._shapes.append(f'<{tag} class="{name}"{where}{end}')
+        self._shapes.append((tag, f'class="{name}"{placed}', content, tip))
 
 
 @dataclass(frozen=True)
@@ -119,20 +124,11 @@ class Figure:
 
 
 def text_width(text: str, size: float = 11) -> float:
-    """Estimate the width of a text in pixels, on the wide side since fonts differ.
-
-    Args:
-        text: One line.
-        size: Font size in pixels.
-    """
+    """Estimate the width of a line of text in pixels, on the wide side since fonts differ."""
     narrow = sum(character in " .,:;'|!iljft()[]" for character in text)
     return size * (0.34 * narrow + 0.6 * (len(text) - narrow))
 
 
 def _n(value: float) -> str:
-    """A coordinate in tenths of a pixel."""
+    """Format a coordinate in tenths of a pixel."""
     return f"{value:.1f}".removesuffix(".0")
-
-
-def _escaped(text: str) -> str:
-    return escape(visible(text).replace("\n", " "))

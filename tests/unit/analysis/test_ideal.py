@@ -14,7 +14,7 @@ from qiskit.quantum_info import hellinger_fidelity
 
 from qexp.analysis.exact import Distribution, distribution, ideal_probabilities
 from qexp.analysis.ideal import compare, ideal
-from qexp.analysis.pubs import workload_pubs
+from qexp.analysis.pubs import read_pubs
 from qexp.errors import AnalysisError
 from tests.unit.analysis.runs import measured, run_of, sampled
 
@@ -77,7 +77,7 @@ def test_standard_errors_are_the_scatter_of_repeated_experiments() -> None:
         assert stated == pytest.approx(scatter, rel=0.15), name
 
 
-def test_a_perfect_device_gives_what_is_stated_for_one() -> None:
+def test_a_perfect_device_reaches_the_values_stated_for_it() -> None:
     rng = np.random.default_rng(2)
     exact = distribution(volume(5))
     runs = [compare(drawn(exact.as_dict(), 500, rng), exact, 50, rng) for _ in range(200)]
@@ -95,7 +95,7 @@ def test_a_perfect_device_gives_what_is_stated_for_one() -> None:
 def test_measures_without_samples_are_the_same(tmp_path: Path) -> None:
     pair = (measured(bell()), sampled({"00": 500, "11": 300, "01": 200}))
     run = run_of(tmp_path, {"main": [pair, pair, (measured(bell()), None)]})
-    (second,) = workload_pubs(run, "main", [1])
+    _, second = read_pubs(run, "main")
     sample = second.only_sample()
     assert second.place == ("main", 1)
     assert sample is not None

@@ -39,7 +39,7 @@ def result() -> xr.Dataset:
     )
 
 
-def test_a_result_comes_back_with_where_it_is_from(run, tmp_path: Path) -> None:
+def test_a_result_is_read_back_with_its_origin(run, tmp_path: Path) -> None:
     before = run.path.read_bytes()
     path = write_analysis(run, SPEC, result())
     assert path == tmp_path / "analysis" / "quality.nc"
@@ -62,7 +62,7 @@ def test_a_result_comes_back_with_where_it_is_from(run, tmp_path: Path) -> None:
         assert plain["fidelity"].units == "1"
 
 
-def test_only_dates_and_durations_come_back_as_such(run) -> None:
+def test_only_dates_and_durations_are_decoded(run) -> None:
     date, duration = np.array(["2026-01-01", "NaT"], "M8[ns]"), np.array([1, 2], "m8[s]")
     age = {"units": "days since 2000-01-01"}
     dataset = xr.Dataset(
@@ -96,7 +96,7 @@ def test_a_result_is_replaced_and_secrets_are_masked(run, tmp_path: Path) -> Non
     assert [path.name for path in (tmp_path / "analysis").iterdir()] == ["quality.nc"]
 
 
-def test_what_netcdf_cannot_hold_is_refused_and_the_earlier_result_stays(run) -> None:
+def test_a_result_that_netcdf_cannot_hold_is_refused_and_the_earlier_one_stays(run) -> None:
     write_analysis(run, SPEC, result())
     for bad in (xr.Dataset(attrs={"x": {"a": 1}}), xr.Dataset({"x": ("pub", [{"a": 1}])})):
         with pytest.raises(AnalysisError, match="'quality': its result cannot be stored"):
@@ -104,14 +104,14 @@ def test_what_netcdf_cannot_hold_is_refused_and_the_earlier_result_stays(run) ->
     assert "fidelity" in read_analyses(run.path)["quality"]
 
 
-def test_a_folder_that_cannot_be_written_is_told(run, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(run, tmp_path: Path) -> None:
     (tmp_path / "analysis").write_text("in the way")
     with pytest.raises(ArchiveError, match=r"cannot (create|write) .*analysis"):
         write_analysis(run, SPEC, result())
     assert read_analyses(tmp_path) == {}
 
 
-def test_every_flip_in_a_result_is_told(run, tmp_path: Path) -> None:
+def test_every_flipped_bit_in_a_result_is_noticed(run, tmp_path: Path) -> None:
     path = write_analysis(run, SPEC, result())
     whole = path.read_bytes()
     for damage in [*flips(path, 60), *cuts(path, 10)]:

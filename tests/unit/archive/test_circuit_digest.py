@@ -193,7 +193,7 @@ DIFFERENT = {
 
 
 @pytest.mark.parametrize("builders", DIFFERENT.values(), ids=DIFFERENT)
-def test_identity_depends_on_what_decides_the_circuit_and_on_nothing_else(builders) -> None:
+def test_identity_depends_only_on_content_that_decides_the_circuit(builders) -> None:
     identities = []
     for build in builders:
         circuit = build()

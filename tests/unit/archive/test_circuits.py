@@ -31,7 +31,7 @@ def test_qpy_below_version_13_never_reaches_its_reader(monkeypatch: pytest.Monke
         assert "CVE-2025-2000" in str(caught.value)
 
 
-def test_qpy_of_the_future_is_one_line() -> None:
+def test_qpy_of_a_future_version_gives_one_line() -> None:
     raw = bytearray(as_qpy())
     raw[6] = 255
     with pytest.raises(ArchiveError, match="cannot be loaded") as caught:
@@ -39,7 +39,7 @@ def test_qpy_of_the_future_is_one_line() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_qpy_that_ends_too_early_is_one_line() -> None:
+def test_truncated_qpy_gives_one_line() -> None:
     raw = as_qpy()
     assert load_circuit(raw, "here").count_ops() == {"h": 1, "cx": 1}
     for length in [*range(12), *range(12, len(raw), 7), len(raw) - 1]:
@@ -49,6 +49,6 @@ def test_qpy_that_ends_too_early_is_one_line() -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"QISKIT", b"\x80\x04K\x01.", b"OPENQASM 3.0;"])
-def test_what_is_no_qpy_is_one_line(raw: bytes) -> None:
+def test_bytes_that_are_not_qpy_give_one_line(raw: bytes) -> None:
     with pytest.raises(ArchiveError, match="is not QPY"):
         load_circuit(raw, "here")

@@ -1,4 +1,4 @@
-"""Where damage is, of a file of which it is known that it is damaged."""
+"""Damage in a file that is known to be damaged is located."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from qiskit import QuantumCircuit
 
 from qexp.archive.archive_file import ArchiveFile
-from qexp.archive.damage import damages
+from qexp.archive.verify import damages
 from qexp.archive.writer import RunStore
 from qexp.journal.file import Journal
 from qexp.journal.ledger import Started
@@ -43,7 +43,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture
 def found(raw: bytes, tmp_path: Path) -> Callable[[str, int], list[str]]:
-    """What is said of a copy with a flipped bit in the middle of a dataset."""
+    """Return the damage of a copy with a flipped bit in the middle of a dataset."""
 
     def scanned(name: str, shift: int) -> list[str]:
         path = tmp_path / "run.h5"
@@ -63,7 +63,7 @@ def found(raw: bytes, tmp_path: Path) -> Callable[[str, int], list[str]]:
     return scanned
 
 
-def test_nothing_is_said_of_an_intact_file(raw: bytes, tmp_path: Path) -> None:
+def test_an_intact_file_has_no_damage(raw: bytes, tmp_path: Path) -> None:
     path = tmp_path / "run.h5"
     path.write_bytes(raw)
     with ArchiveFile(path) as file:
@@ -71,7 +71,7 @@ def test_nothing_is_said_of_an_intact_file(raw: bytes, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "shift", "told"),
+    ("name", "shift", "expected"),
     [
         ("journal/text", 20, "line 1 of journal/text does not have its checksum"),
         ("circuits/main/isa/qpy", 2, "circuit 0 of circuits/main/isa does not have its digest"),
@@ -80,10 +80,10 @@ def test_nothing_is_said_of_an_intact_file(raw: bytes, tmp_path: Path) -> None:
         ("jobs/predicted_qpu_s", 3, "row 0 of jobs/predicted_qpu_s is not that of partitions"),
     ],
 )
-def test_what_contradicts_its_digest_or_another_column_is_named(
-    found, name: str, shift: int, told: str
+def test_data_that_contradict_a_digest_or_another_column_are_named(
+    found, name: str, shift: int, expected: str
 ) -> None:
-    assert any(told in line for line in found(name, shift))
+    assert any(expected in line for line in found(name, shift))
 
 
 def test_compressed_circuits_that_cannot_be_read_are_named(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_compressed_circuits_that_cannot_be_read_are_named(tmp_path: Path) -> No
     changed[chunk.byte_offset + chunk.size // 2] ^= 1
     path.write_bytes(changed)
     with ArchiveFile(path) as file:
-        told = list(damages(file))
-    assert told[0].startswith("circuits/main/isa/qpy is damaged")
-    assert told[1].startswith("circuits 0-")
-    assert told[1].endswith("of circuits/main/isa cannot be read")
+        clauses = list(damages(file))
+    assert clauses[0].startswith("circuits/main/isa/qpy is damaged")
+    assert clauses[1].startswith("circuits 0-")
+    assert clauses[1].endswith("of circuits/main/isa cannot be read")

@@ -12,7 +12,7 @@ GLOB = "glob:iglob"  # A function of one text that yields.
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    """Another process than the real one answers, once it is asked."""
+    """Let another program than the real one answer requests."""
     start = subprocess.Popen
 
     def other(command: list[str], **options: object) -> object:
@@ -30,7 +30,7 @@ def test_one_process_answers_many_times() -> None:
         assert reader._process is process
 
 
-def test_errors_are_one_line_and_end_nothing() -> None:
+def test_errors_are_one_line_and_the_process_goes_on() -> None:
     with IsolatedReader("qexp.archive.verify:problems") as reader:
         ((kind, line),) = reader.read("/absent", 60)
         assert kind == "result"
@@ -41,12 +41,12 @@ def test_errors_are_one_line_and_end_nothing() -> None:
                 list(reader.read("no number", 60))
 
 
-def test_the_error_of_an_archive_is_raised_here() -> None:
+def test_an_archive_error_is_raised_in_the_calling_process() -> None:
     with pytest.raises(ArchiveError, match="/absent"):
         read_isolated("qexp.cli.show:render", "/absent", 60, "json", "80")
 
 
-def test_what_never_ends_is_stopped_and_what_it_said_is_kept(
+def test_a_call_that_never_ends_is_stopped_and_its_values_are_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     answering(monkeypatch, "print('[\"value\", 1]', flush=True); sys.stdin.readline()")
@@ -56,7 +56,7 @@ def test_what_never_ends_is_stopped_and_what_it_said_is_kept(
     assert reader._process is None
 
 
-def test_a_process_that_dies_is_told_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_dies_is_reported_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         answering(patched, "os.abort()")
         reader = IsolatedReader(GLOB)
@@ -66,7 +66,7 @@ def test_a_process_that_dies_is_told_and_replaced(monkeypatch: pytest.MonkeyPatc
         assert list(reader.read("/", 60)) == ["/"]
 
 
-def test_an_answer_that_was_not_heard_to_its_end_is_not_that_to_the_next_call() -> None:
+def test_the_rest_of_an_abandoned_reply_does_not_answer_the_next_call() -> None:
     with IsolatedReader(GLOB) as reader:
         answer = reader.read("/*", 60)
         assert next(answer)

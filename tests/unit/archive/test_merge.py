@@ -87,7 +87,7 @@ def test_a_pub_without_result_points_to_the_last_attempt(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("also_failed", [False, True])
-def test_of_two_results_the_first_done_one_wins(tmp_path: Path, also_failed: bool) -> None:
+def test_the_first_finished_result_wins(tmp_path: Path, also_failed: bool) -> None:
     store = planned(tmp_path)
     if also_failed:
         store.write_job(attempt(0, 1, SECOND[0][:1], state="CANCELLED", failure="cancelled"))
@@ -173,7 +173,7 @@ def test_the_journal_is_in_the_archive_without_torn_tail_and_secrets(tmp_path: P
 
 
 def as_schema_1_0(path: Path) -> Path:
-    """What schema 1.0 had."""
+    """Remove what schema 1.0 did not have."""
     with h5py.File(path, "r+") as file:
         del file["batches"], file["journal"], file["file_sha256"], file["hex_digit"]
         for name in ("attempt", "batch", "failure"):

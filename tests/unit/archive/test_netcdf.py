@@ -1,4 +1,4 @@
-"""A file is what netCDF's own libraries write, and can read."""
+"""A file has what netCDF's own libraries write, and they can read it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def by_h5netcdf(path: Path) -> None:
 
 
 def everything(path: Path) -> Iterator[Any]:
-    """Every object in the order of creation and every attribute, with what HDF5 knows of it."""
+    """Yield every object, in the order of creation, and attribute with its HDF5 properties."""
     with h5py.File(path) as file:
 
         def attributes(owner: Any) -> Iterator[Any]:
@@ -108,7 +108,7 @@ def everything(path: Path) -> Iterator[Any]:
         yield from walk(file)
 
 
-def test_it_is_what_h5netcdf_writes(tmp_path: Path):
+def test_the_file_equals_that_of_h5netcdf(tmp_path: Path):
     ours, theirs = tmp_path / "ours.nc", tmp_path / "theirs.nc"
     by_qexp(ours)
     by_h5netcdf(theirs)
@@ -121,7 +121,7 @@ def test_it_is_what_h5netcdf_writes(tmp_path: Path):
     assert found[1:] == expected[1:]
 
 
-def test_netcdf_and_xarray_read_it(tmp_path: Path):
+def test_netcdf4_and_xarray_read_the_file(tmp_path: Path):
     path = tmp_path / "ours.nc"
     by_qexp(path)
     with netCDF4.Dataset(path) as dataset:
@@ -168,7 +168,9 @@ def test_the_same_layout_gives_the_same_bytes(tmp_path: Path):
         ),
     ],
 )
-def test_what_qexp_never_writes_is_refused(tmp_path: Path, variables: Any, message: str):
+def test_a_clash_of_dimensions_and_variables_is_refused(
+    tmp_path: Path, variables: Any, message: str
+):
     with h5py.File(tmp_path / "file", "w") as file:
         group = NetcdfGroup(file.create_group("group"), {})
         (*first, last) = variables.items()

@@ -1,4 +1,4 @@
-"""What a process that goes on with a run finds in its parts, and what it must not believe."""
+"""Parts as a process that resumes a run reads them, intact and damaged."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_plan_that_was_not_committed_is_discarded(tmp_path: Path) -> None:
     assert store.read_partitions() == ()
 
 
-def test_a_plan_of_which_a_job_ran_is_never_discarded(tmp_path: Path) -> None:
+def test_a_plan_is_never_discarded_once_a_job_ran(tmp_path: Path) -> None:
     store = write_run(tmp_path, [None])
     before = sorted((tmp_path / "parts").iterdir())
     with pytest.raises(ArchiveError, match="not discarded"):
@@ -159,7 +159,7 @@ def test_a_damaged_job_part_is_left_out_and_can_be_fetched_again(
         assert run.data_sha256 == expected
 
 
-def test_batches_keep_what_was_known_of_them(tmp_path: Path) -> None:
+def test_batches_keep_earlier_details(tmp_path: Path) -> None:
     store = started(tmp_path)
     store.write_batch(0, {"state": "open"}, None, batch_id="b0", follows=None)
     RunStore(tmp_path).write_batch(0, None, {"state": "closed"}, batch_id="b0", follows=None)

@@ -1,4 +1,4 @@
-"""The public API, over complete, partial, failed and planned runs, and over what is no archive."""
+"""The public API, for complete, partial, failed and planned runs, and for other files."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ BOMB = "a: &a [x, x]\n" + "".join(
 
 
 @pytest.mark.parametrize(
-    ("config_yaml", "said"),
+    ("config_yaml", "reason"),
     [
         (BOMB, "aliases are not allowed"),
         ("a: [\n", "while parsing"),
@@ -50,14 +50,14 @@ BOMB = "a: &a [x, x]\n" + "".join(
     ],
 )
 def test_a_config_that_qexp_did_not_write_is_refused(
-    tmp_path: Path, config_yaml: str, said: str
+    tmp_path: Path, config_yaml: str, reason: str
 ) -> None:
     store = started(tmp_path, sampler_pub(), config_yaml=config_yaml)
     with qexp.open_archive(store.seal("planned", keep_parts=False)) as run:
         assert run.config_yaml == config_yaml
-        with pytest.raises(ArchiveError, match=f"run.h5: the recorded config .*{said}") as refused:
+        with pytest.raises(ArchiveError, match=f"run.h5: the recorded config .*{reason}") as error:
             _ = run.config
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(error.value)
 
 
 def test_identity_config_and_provenance(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_netcdf4_opens_it(two_workloads: Path) -> None:
         assert str(file["config"]["resolved_yaml"][...]).startswith("seed: 7")
 
 
-def test_to_datatree_is_xarrays(two_workloads: Path) -> None:
+def test_to_datatree_is_an_xarray_datatree(two_workloads: Path) -> None:
     with qexp.open_archive(two_workloads) as run, run.to_datatree() as tree:
         assert isinstance(tree, xr.DataTree)
         assert tree["pubs/counts/shots"].dtype == np.int64
@@ -271,7 +271,7 @@ def test_no_bool_and_no_reference_outside_netcdfs_own(two_workloads: Path) -> No
         assert file.libver[0] in ("earliest", "v108")
 
 
-def test_a_closed_archive_says_so(tmp_path: Path) -> None:
+def test_reading_a_closed_archive_is_refused(tmp_path: Path) -> None:
     run = qexp.open_archive(
         write_run(tmp_path, sampler_jobs([1])).seal("complete", keep_parts=False)
     )
@@ -291,7 +291,7 @@ def test_a_run_folder_is_opened_too(tmp_path: Path) -> None:
         assert run.path == tmp_path / "run.h5"
 
 
-def test_what_is_no_archive_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_no_archive_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.h5").write_text("no HDF5")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = 1
@@ -373,7 +373,7 @@ def test_every_dataset_and_attribute_is_documented(two_workloads: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_flipped_bits_and_cut_files_are_one_line(seed: int, tmp_path: Path) -> None:
+def test_flipped_bits_and_cut_files_give_one_line(seed: int, tmp_path: Path) -> None:
     path = write_run(tmp_path, sampler_jobs([1])).seal("complete", keep_parts=False)
     rng, raw = np.random.default_rng(seed), bytearray(path.read_bytes())
     for position in rng.integers(0, len(raw), 20):

@@ -1,4 +1,4 @@
-"""What a job returned is what an archive gives back, whatever its fields, types and shapes."""
+"""Results of any fields, types and shapes come back from an archive as the job returned them."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_any_result_comes_back_equal(results: list[PubResult]) -> None:
         assert_same_result(actual, expected)
 
 
-def test_values_that_are_no_arrays_come_back_equal(tmp_path: Path) -> None:
+def test_values_other_than_arrays_come_back_equal(tmp_path: Path) -> None:
     data = DataBin(number=np.float64(0.5), plain=0.25, text="x", nested={"a": [1, 2]})
     (found,) = store_and_read([PubResult(data)], tmp_path)
     assert_same_result(found, PubResult(data))
@@ -90,7 +90,7 @@ def test_kerneled_iq_data_comes_back_complex(tmp_path: Path) -> None:
     assert_same_result(found, SamplerPubResult(DataBin(meas=points, shape=(1,))))
 
 
-def test_register_and_field_names_that_look_alike_are_kept_apart(tmp_path: Path) -> None:
+def test_similar_names_of_registers_and_fields_are_kept_apart(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     results = [
         sampler_result(rng, {"a": 5, "b": 3}, 16),
@@ -146,7 +146,7 @@ def test_counts_are_those_of_qiskit_in_their_order(seed: int, num_bits: int, sha
     assert list(counts_of(bits).items()) == list(bits.get_counts().items())
 
 
-def test_counts_do_not_depend_on_how_bits_lie_in_memory() -> None:
+def test_counts_do_not_depend_on_memory_layout() -> None:
     array = np.random.default_rng(0).integers(0, 4, (6, 50, 3), dtype=np.uint8)[::2, ::-1]
     bits = BitArray(array, 20)
     assert counts_of(bits) == bits.get_counts()
@@ -178,7 +178,7 @@ def test_counts_of_registers_and_of_all_of_them(run: qexp.Archive) -> None:
             assert run.counts(register=register)[k] == results[k].data[register].get_counts()
 
 
-def test_counts_that_are_not_there(run: qexp.Archive) -> None:
+def test_counts_of_a_missing_register_are_refused(run: qexp.Archive) -> None:
     with pytest.raises(ArchiveError, match=r"PUB 0 of 'main' .* 'gamma'; .*: alpha, beta"):
         run.counts(register="gamma")[0]
     with pytest.raises(ArchiveError, match="PUB 2 of 'main' has no result: job job-1 ended"):

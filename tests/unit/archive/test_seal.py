@@ -58,7 +58,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, fatal: int) -> list[str]:
 
 
 @pytest.mark.parametrize(("was_sealed_before", "keep_parts"), [(False, False), (True, True)])
-def test_a_seal_that_dies_at_any_step_is_made_good_by_the_next(
+def test_a_seal_killed_at_any_step_is_completed_by_the_next(
     tmp_path: Path, keep_parts: bool, was_sealed_before: bool
 ) -> None:
     original, whole = tmp_path / "run", tmp_path / "whole"
@@ -115,7 +115,7 @@ def test_sealing_a_sealed_run_changes_nothing(tmp_path: Path) -> None:
         assert path.read_bytes() == before
 
 
-def test_what_a_killed_process_left_is_no_obstacle(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_process_are_no_obstacle(tmp_path: Path) -> None:
     store = write_run(tmp_path, sampler_jobs([1]))
     (tmp_path / ".run.h5.tmp").write_bytes(b"\x89HDF\r\n\x1a\n half a file")
     (tmp_path / "parts" / ".job-000000-02.h5.tmp").write_bytes(b"half a part")

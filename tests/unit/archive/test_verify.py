@@ -1,4 +1,4 @@
-"""No damage to an archive goes unnoticed, and none is more than lines of text."""
+"""All damage to an archive is noticed and reported in lines of text."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import qexp
-from qexp.archive.digests import file_digest
-from qexp.archive.verify import is_as_sealed, is_intact, require_intact, verify
+from qexp.archive.digests import file_digest, is_as_sealed, is_intact
+from qexp.archive.verify import require_intact, verify
 from qexp.errors import ArchiveError
 from tests.archives import sampler_jobs, sampler_result, write_run
 from tests.damage import Damage, cuts, flip, flips, survey
@@ -78,12 +78,12 @@ def assert_noticed(found: list[str]) -> None:
     assert all(line and "\n" not in line for line in found)
 
 
-def test_no_flipped_bit_is_silent(sealed: Path) -> None:
+def test_every_flipped_bit_is_noticed(sealed: Path) -> None:
     for found in survey(sealed, flips(sealed, 400), quickly):
         assert_noticed(found)
 
 
-def test_no_flipped_bit_of_any_region_is_silent(sealed: Path) -> None:
+def test_every_flipped_bit_of_each_region_is_noticed(sealed: Path) -> None:
     def every(first: int, size: int) -> list[Damage]:
         return [flip(first + k, (3 * k) % 8) for k in range(0, size, max(1, size // 24))]
 
@@ -102,7 +102,7 @@ def test_every_bit_of_the_superblock_and_of_the_digest_is_noticed(sealed: Path) 
             assert_noticed(found)
 
 
-def test_no_missing_end_is_silent(sealed: Path) -> None:
+def test_every_truncated_file_is_noticed(sealed: Path) -> None:
     for found in survey(sealed, cuts(sealed, 40), quickly):
         assert_noticed(found)
     longer = survey(sealed, [lambda raw: raw + b"\0"], quickly)
@@ -117,7 +117,7 @@ def test_the_damaged_pub_is_named_and_no_other(sealed: Path) -> None:
     assert "damaged" in problem
 
 
-def test_results_that_are_intact_are_said_to_be(sealed: Path) -> None:
+def test_intact_results_of_a_damaged_file_are_reported_as_intact(sealed: Path) -> None:
     ((line,),) = survey(sealed, [flip(regions(sealed)["jobs/usage_s"][0], 0)], verify)
     assert line.endswith(INTACT)
 
@@ -137,7 +137,7 @@ def test_results_that_were_replaced_with_their_digests_are_noticed(
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    """Another process than the real one reads the damaged file."""
+    """Let another program than the real one read the damaged file."""
     start = subprocess.Popen
 
     def other(command: list[str], **options: object) -> object:
@@ -150,8 +150,8 @@ def answering(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
 def test_a_file_whose_reading_never_ends_is_reported(
     sealed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = '["value", ["result", "PUB 0 is damaged"]]'
-    answering(monkeypatch, f"print('{said}', flush=True); sys.stdin.readline()")
+    reply = '["value", ["result", "PUB 0 is damaged"]]'
+    answering(monkeypatch, f"print('{reply}', flush=True); sys.stdin.readline()")
     monkeypatch.setattr("qexp.archive.verify._TIMEOUT_S", 0.5)
     (found,) = survey(sealed, [flip(regions(sealed)["digest"][0], 0)], verify)
     assert len(found) == 3
@@ -160,7 +160,7 @@ def test_a_file_whose_reading_never_ends_is_reported(
     assert "reading it took more than" in found[2]
 
 
-def test_a_process_that_dies_of_a_file_is_reported(
+def test_a_process_killed_by_a_file_is_reported(
     sealed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answering(monkeypatch, "os.abort()")
@@ -175,10 +175,10 @@ def test_the_digest_does_not_depend_on_where_the_file_is_cut_nor_on_its_own_digi
     start = min(start, len(raw) - 64)
     blocks = [raw[k : k + size] for k in range(0, len(raw), size)]
     zeroed = raw[:start] + b"0" * 64 + raw[start + 64 :]
-    assert file_digest(blocks, start) == hashlib.sha256(zeroed).hexdigest()
+    assert file_digest(blocks, start).decode() == hashlib.sha256(zeroed).hexdigest()
 
 
-def test_what_is_no_archive_is_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_no_archive_gives_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.h5").write_text("no HDF5")
     for name in ("text.h5", "absent.h5", "."):
         (line,) = verify(tmp_path / name)
@@ -195,7 +195,7 @@ def test_the_documented_six_lines_verify_the_file(
     assert capsys.readouterr().out == "True\n"
 
 
-def test_a_file_without_the_digest_that_its_schema_wants_is_damaged(
+def test_a_file_without_the_digest_its_schema_requires_is_damaged(
     sealed: Path, tmp_path: Path
 ) -> None:
     assert is_intact(sealed) is True

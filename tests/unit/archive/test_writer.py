@@ -1,4 +1,4 @@
-"""Parts are written atomically and become one archive, the same whatever came first."""
+"""Parts are written atomically, in any order, and become the same archive."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from tests.archives import (
     sampler_jobs,
     sampler_pub,
     sampler_result,
+    started,
     write_partition,
     write_run,
 )
@@ -43,6 +44,14 @@ def mask(text: str) -> str:
 
 def contents(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_another_run_of_the_process_may_write_a_part_of_the_same_name(tmp_path: Path) -> None:
+    name = started(tmp_path / "other", sampler_pub()).path("partition", 0).name
+    with h5py.File(name, "w", driver="core", backing_store=False):
+        store = started(tmp_path / "run", sampler_pub())
+    assert store.path("partition", 0).name == name
+    assert store.path("partition", 0).is_file()
 
 
 def test_equal_parts_give_equal_bytes(tmp_path: Path) -> None:
@@ -64,7 +73,7 @@ def test_order_of_completion_does_not_change_the_data(tmp_path: Path) -> None:
     assert len(digests) == 1
 
 
-def test_data_digest_tells_data_apart(tmp_path: Path) -> None:
+def test_other_data_have_another_digest(tmp_path: Path) -> None:
     digests = set()
     for seed in (1, 2):
         with qexp.open_archive(
@@ -162,7 +171,7 @@ def test_data_changed_while_merging_is_noticed(
     assert not (tmp_path / "run.h5").exists()
 
 
-def test_a_full_disk_is_one_line_and_keeps_what_is_there(
+def test_a_full_disk_gives_one_line_and_existing_files_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = write_run(tmp_path, sampler_jobs([1]))
@@ -244,7 +253,7 @@ def test_a_run_without_header_is_not_sealed(tmp_path: Path) -> None:
         RunStore(tmp_path).seal("failed", keep_parts=False)
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_gives_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ArchiveError, match="cannot create") as caught:
         RunStore(tmp_path / "file" / "run").write_header(header())
@@ -296,10 +305,10 @@ def test_seal_reads_one_job_at_a_time(tmp_path: Path, monkeypatch: pytest.Monkey
     original = merge_module.open_part
 
     @contextmanager
-    def watched(path: Path, *only: str, is_checked: bool = False) -> Iterator[dict[str, TableData]]:
+    def watched(path: Path, *only: str) -> Iterator[dict[str, TableData]]:
         opened.add(path)
         most[0] = max(most[0], len(opened))
-        with original(path, *only, is_checked=is_checked) as tables:
+        with original(path, *only) as tables:
             yield tables
         opened.discard(path)
 
@@ -351,7 +360,9 @@ print(store.seal("partial", keep_parts=False))
 """
 
 
-def test_a_part_that_cannot_be_written_is_one_line_and_harms_nothing_else(tmp_path: Path) -> None:
+def test_a_part_that_cannot_be_written_gives_one_line_and_harms_nothing_else(
+    tmp_path: Path,
+) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, str(tmp_path)],
         capture_output=True,

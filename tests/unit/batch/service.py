@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from qexp.batch.execute import execute
 from qexp.core.model import (
     FINAL_STATES,
     FailureKind,
@@ -24,8 +25,7 @@ from qexp.core.model import (
     PrimitiveSpec,
 )
 from qexp.core.observer import Observer
-from qexp.core.policy import ExecutionPolicy
-from qexp.core.spec import PartitionLimits, RunSpec, TranspileSpec, WorkloadSpec
+from qexp.core.spec import ExecutionPolicy, RunSpec, TranspileSpec, WorkloadSpec
 from qexp.errors import (
     BatchOverError,
     EngineError,
@@ -345,23 +345,23 @@ class Process:
         return experiment
 
 
+def submit_only(experiment: Experiment) -> None:
+    """Execute with `stop_after=submit`."""
+    experiment.stop_after = "submit"
+    execute(experiment)
+
+
 def declared(engine: Any, policy: ExecutionPolicy) -> RunSpec:
     workload = WorkloadSpec("main", lambda _: [], PrimitiveSpec("sampler"), TranspileSpec())
     return RunSpec(
         experiment="scripted",
         seed=0,
-        stop_after=None,
-        max_time_s=None,
         workloads=(workload,),
         engine=engine,
         policy=policy,
         select_backend=lambda recorded: None,
-        partition=PartitionLimits(),
         limits={},
         config_yaml="",
-        overrides=(),
-        sources=(),
-        metadata={},
     )
 
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from qexp.archive.schema import JOURNAL_NAME
 from qexp.batch.execute import execute
-from qexp.batch.recover import note_what_is_on_disk
+from qexp.batch.recover import note_stored_outcomes
 from qexp.core.observer import Observer
-from qexp.core.policy import ExecutionPolicy
+from qexp.core.spec import ExecutionPolicy
 from qexp.errors import (
     ArchiveError,
     BusyError,
@@ -33,6 +33,7 @@ from tests.unit.batch.service import (
     MemoryStore,
     Process,
     Service,
+    submit_only,
 )
 
 
@@ -47,7 +48,7 @@ def go(run_dir: Path, service: Service, store: MemoryStore, **settings: Any) -> 
     if experiment.ledger.batches:
         experiment.journal.append(Resumed("host", 1, "0"))
     with experiment.journal:
-        note_what_is_on_disk(experiment)
+        note_stored_outcomes(experiment)
         execute(experiment)
     return process
 
@@ -213,17 +214,17 @@ def test_a_duplicate_is_cancelled_and_recorded(tmp_path: Path, store: MemoryStor
 
 
 def test_a_busy_service_slows_the_submission_down(tmp_path: Path, store: MemoryStore):
-    told: list[tuple[str, float]] = []
+    pauses: list[tuple[str, float]] = []
 
     class Watching(Observer):
         def submission_paused(self, reason: str, seconds: float) -> None:
-            told.append((reason, seconds))
+            pauses.append((reason, seconds))
 
     time = FakeTime()
     service = Service(on_submit=[BusyError("429", 7.0), BusyError("429")], time=time)
     go(tmp_path, service, store, observer=Watching())
     assert done(store) == [0, 1, 2]
-    assert told[0] == ("429", 7.0)
+    assert pauses[0] == ("429", 7.0)
     assert time.now_s >= 7.0
     assert events(tmp_path).count("submitting") == 3
 
@@ -254,7 +255,7 @@ def test_no_more_jobs_are_out_than_allowed(tmp_path: Path, store: MemoryStore):
     assert max(most) == 2
 
 
-def test_what_is_out_is_collected_although_no_more_batch_can_be_opened(
+def test_jobs_that_are_out_are_collected_although_no_further_batch_can_be_opened(
     tmp_path: Path, store: MemoryStore
 ):
     def over(service: Service, request: Any, batch: str) -> None:
@@ -268,7 +269,7 @@ def test_what_is_out_is_collected_although_no_more_batch_can_be_opened(
         tmp_path, service, store, policy=ExecutionPolicy(follow_ups=0)
     ).experiment()
     with experiment.journal:
-        execute(experiment, stop_after_submit=True)
+        submit_only(experiment)
     service.held = False
     service.on_call["open"] = [EngineError("403 not any more")] * 9
     with pytest.raises(EngineError, match="403"):
@@ -282,7 +283,7 @@ def test_another_account_is_not_taken_for_one_that_lost_the_jobs(
     service = Service(held=True)
     experiment = Process(tmp_path, service, store).experiment()
     with experiment.journal:
-        execute(experiment, stop_after_submit=True)
+        submit_only(experiment)
     other = Service(on_call={"details": [EngineError("no such batch")]})
     with pytest.raises(EngineError, match="the account or instance in use knows none"):
         go(tmp_path, other, store)
@@ -316,7 +317,7 @@ def test_copies_of_a_plan_are_different_runs(tmp_path: Path):
         (tmp_path / name).mkdir()
         experiment = Process(tmp_path / name, service, MemoryStore()).experiment()
         with experiment.journal:
-            execute(experiment, stop_after_submit=True)
+            submit_only(experiment)
     service.held = False
     for name in ("one", "copy"):
         go(tmp_path / name, service, MemoryStore())
@@ -475,7 +476,7 @@ def test_stopping_after_submission_leaves_everything_out(tmp_path: Path, store: 
     service = Service()
     experiment = Process(tmp_path, service, store).experiment()
     with experiment.journal:
-        execute(experiment, stop_after_submit=True)
+        submit_only(experiment)
     assert len(experiment.ledger.open()) == 3
     assert "collect" not in service.calls
     go(tmp_path, service, store)
@@ -487,7 +488,7 @@ def test_a_job_that_the_service_lost_is_submitted_again(tmp_path: Path, store: M
     service = Service(held=True)
     experiment = Process(tmp_path, service, store).experiment()
     with experiment.journal:
-        execute(experiment, stop_after_submit=True)
+        submit_only(experiment)
     del service.jobs["job1"]
     service.held = False
     go(tmp_path, service, store)

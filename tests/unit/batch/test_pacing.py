@@ -10,7 +10,7 @@ from qexp.batch.pacing import Backoff, Pace
 
 @given(jitter=st.floats(0, 1, exclude_max=True), count=st.integers(1, 2000))
 def test_delays_grow_to_the_longest_and_never_beyond(jitter: float, count: int):
-    backoff = Backoff(lambda: jitter, first_s=1.0, longest_s=60.0)
+    backoff = Backoff(lambda: jitter)
     delays = [backoff.next_s() for _ in range(count)]
     assert all(earlier <= later for earlier, later in pairwise(delays))
     assert 0.5 <= delays[0] <= 1.0
@@ -40,7 +40,7 @@ def test_a_fixed_pace_is_kept():
     assert pace.delay_s(112.0) == 0.0
 
 
-def test_what_the_service_says_is_waited():
+def test_the_delay_that_the_service_names_is_kept():
     pace = Pace(lambda: 0.5)
     assert pace.refused(10.0, 30.0) == 30.0
     assert pace.delay_s(10.0) == 30.0

@@ -46,7 +46,7 @@ def test_a_config_of_aliases_is_refused_in_one_line(
     assert f"{tmp_path}/run.h5: the recorded config is not valid YAML: aliases" in done.err
 
 
-def test_texts_of_a_stranger_do_not_steer_the_terminal(
+def test_untrusted_texts_do_not_steer_the_terminal(
     runs: dict[str, str], command: Command, tmp_path: Path
 ) -> None:
     evil = "e\x9b31m\x1b[31m\u202eabc"

@@ -13,7 +13,7 @@ from tests.unit.cli.conftest import Command
 from tests.unit.listing.runs import KINDS
 
 
-def test_the_table_has_every_run_and_says_what_is_wrong(command: Command, runs: Path) -> None:
+def test_the_table_has_every_run_and_names_its_problem(command: Command, runs: Path) -> None:
     ended = command("ls", runs)
     assert (ended.code, ended.err) == (0, "")
     header, _, *lines = ended.out.splitlines()

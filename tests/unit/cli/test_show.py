@@ -56,7 +56,9 @@ def test_a_complete_run_misses_nothing(command: Command, runs: Path) -> None:
     assert "intact" in ended.out
 
 
-def test_an_unfinished_run_is_shown_as_far_as_it_is_known(command: Command, runs: Path) -> None:
+def test_an_unfinished_run_is_shown_from_its_parts_and_journal(
+    command: Command, runs: Path
+) -> None:
     ended = command("show", runs / "e" / "r4-unfinished")
     assert ended.code == 0
     assert "not sealed, 1 jobs may be out" in ended.out

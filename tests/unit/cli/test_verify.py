@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.archives import sampler_jobs, write_run
-from tests.damage import cuts, flips
+from tests.damage import cuts, flip, flips
 from tests.unit.cli.conftest import Command
-from tests.unit.listing.runs import KINDS
+from tests.unit.listing.runs import KINDS, copies
 
 
-def test_intact_and_damaged_runs_are_told_apart(command: Command, runs: Path) -> None:
+def test_intact_and_damaged_runs_are_distinguished(command: Command, runs: Path) -> None:
     ended = command("verify", runs)
     assert (ended.code, ended.err) == (5, "")
     states = {
@@ -31,6 +33,51 @@ def test_the_exit_code_is_0_only_if_all_are_intact(command: Command, runs: Path)
     assert command("verify", folder / "r0-complete", folder / "r8-empty").code == 5
     assert command("verify", folder / "absent").code == 5
     assert command("verify", folder / "r0-complete" / "..").code == 5
+
+
+def test_a_folder_stands_for_the_archive_or_the_unfinished_run_in_it(
+    command: Command, runs: Path
+) -> None:
+    sealed, unfinished = runs / "e" / "r0-complete", runs / "e" / "r4-unfinished"
+    assert command("verify", sealed).out == f"intact   {sealed / 'run.h5'}\n"
+    assert command("verify", unfinished).out == f"intact   {unfinished}\n"
+
+
+def test_a_folder_without_runs_is_refused_not_intact(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name, message in (("empty", "there is no run in"), ("absent", "no such file")):
+        ended = command("verify", tmp_path / name)
+        assert (ended.code, ended.out) == (5, "")
+        assert message in ended.err
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("r1-partial", "parts/job-000000-01.h5"),
+        ("r4-unfinished", "parts/header.json"),
+        ("r5-started", "journal.jsonl"),
+    ],
+)
+def test_parts_and_journal_count_where_the_run_goes_on_from_them(
+    command: Command, runs: Path, tmp_path: Path, folder: str, name: str
+) -> None:
+    run_dir = copies(runs, tmp_path / "outputs") / "e" / folder
+    path = run_dir / name
+    path.write_bytes(flip(40, 2)(bytearray(path.read_bytes())))
+    ended = command("verify", run_dir, "--json")
+    assert ended.code == 5
+    ((problem,),) = [one["problems"] for one in json.loads(ended.out)]
+    assert str(path) in problem
+
+
+def test_parts_without_a_journal_are_no_run_to_go_on_with(
+    command: Command, runs: Path, tmp_path: Path
+) -> None:
+    folder = copies(runs, tmp_path / "outputs") / "e" / "r4-unfinished"
+    (folder / "journal.jsonl").unlink()
+    ((problem,),) = [one["problems"] for one in json.loads(command("verify", folder, "--json").out)]
+    assert "there is no journal.jsonl" in problem
 
 
 def test_json_names_every_problem(command: Command, runs: Path) -> None:

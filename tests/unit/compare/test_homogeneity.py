@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from qiskit.quantum_info import hellinger_distance as qiskit_distance
 from scipy.stats import chi2_contingency, fisher_exact, norm
 
 from qexp.compare.homogeneity import (
@@ -17,11 +19,13 @@ from qexp.compare.homogeneity import (
     aligned_counts,
     expectations,
     expected_total_variation,
+    hellinger_distance,
     holm,
     homogeneity,
     jointly,
     parities,
     sampled,
+    total_variation,
 )
 
 counts = st.integers(2, 40).flatmap(
@@ -146,10 +150,10 @@ def test_false_alarms_among_hundreds_of_pubs(outcomes: int, shots: tuple[int, in
     alarms = 0
     for _ in range(100):
         p = random_distributions(rng, 200, outcomes)
-        joint = jointly(family(rng, p, p, shots))
-        alarms += joint.p_value <= ALPHA
+        p_value, p_adjusted = jointly(family(rng, p, p, shots))
+        alarms += p_value <= ALPHA
         # Whoever is called different by itself is so for the verdict, too.
-        assert min(joint.p_adjusted) >= joint.p_value
+        assert min(p_adjusted) >= p_value
     assert alarms <= MOST_OF_100
 
 
@@ -164,7 +168,7 @@ def test_false_alarms_of_outcomes_that_are_never_seen_twice() -> None:
             pair = aligned_counts(np.packbits(a, axis=1), np.packbits(b, axis=1))
             tests.append(sampled([pair], lambda a=a, b=b: [(a, b)]))
         assert all(test.dof <= 1 for test in tests)
-        alarms += jointly(tests).p_value <= ALPHA
+        alarms += jointly(tests)[0] <= ALPHA
     assert alarms <= 9  # 3 are expected
 
 
@@ -180,7 +184,7 @@ def test_false_alarms_of_expectation_values() -> None:
             tests.append(
                 expectations(exact + stds * noise[0], stds, exact + stds * noise[1], stds)[0]
             )
-        alarms += jointly(tests).p_value <= ALPHA
+        alarms += jointly(tests)[0] <= ALPHA
     assert alarms <= 21  # 10 are expected
 
 
@@ -191,18 +195,18 @@ def test_one_pub_that_differs_is_found_among_500() -> None:
     order = np.argsort(p[123])
     q[123, order[-1]] -= 0.06
     q[123, order[:16]] += 0.06 / 16
-    joint = jointly(family(rng, p, q, (4096, 4096)))
-    assert joint.p_value < 1e-6
-    assert [k for k, value in enumerate(joint.p_adjusted) if value <= 0.01] == [123]
+    p_value, p_adjusted = jointly(family(rng, p, q, (4096, 4096)))
+    assert p_value < 1e-6
+    assert [k for k, value in enumerate(p_adjusted) if value <= 0.01] == [123]
 
 
 def test_a_little_in_all_pubs_is_found_though_none_differs_by_itself() -> None:
     rng = np.random.default_rng(5)
     p = random_distributions(rng, 500, 32)
     q = 0.97 * p + 0.03 / 32
-    joint = jointly(family(rng, p, q, (4096, 4096)))
-    assert min(joint.p_adjusted) > 0.01
-    assert joint.p_value < 1e-6
+    p_value, p_adjusted = jointly(family(rng, p, q, (4096, 4096)))
+    assert min(p_adjusted) > 0.01
+    assert p_value < 1e-6
 
 
 def test_expectation_values() -> None:
@@ -246,9 +250,9 @@ def test_holm_lies_between_the_p_value_and_bonferroni(p_values: list[float]) -> 
 
 def test_one_pub_and_none() -> None:
     test = homogeneity([(np.array([60, 40]), np.array([40, 60]))])[0]
-    joint = jointly([test])
-    assert joint.p_value == joint.p_adjusted[0] == test.p_value
-    assert jointly([]).p_value == 1.0
+    p_value, p_adjusted = jointly([test])
+    assert p_value == p_adjusted[0] == test.p_value
+    assert jointly([])[0] == 1.0
 
 
 def test_the_distance_that_is_expected_by_chance() -> None:
@@ -258,3 +262,25 @@ def test_the_distance_that_is_expected_by_chance() -> None:
     seen = [0.5 * np.abs(a / 4096 - b / 1000).sum() for a, b in drawn]
     expected = [expected_total_variation(a, b) for a, b in drawn]
     assert np.mean(expected) == pytest.approx(np.mean(seen), rel=0.02)
+
+
+six_counts = st.lists(st.integers(0, 1000), min_size=6, max_size=6).filter(any)
+
+
+@given(six_counts, six_counts)
+def test_metrics_and_their_inequality(p: Sequence[int], q: Sequence[int]) -> None:
+    a, b = np.array(p), np.array(q)
+    h, tv = hellinger_distance(a, b), total_variation(a, b)
+    assert h == pytest.approx(qiskit_distance(dict(enumerate(p)), dict(enumerate(q))), abs=1e-7)
+    assert 0 <= tv <= 1 + 1e-12
+    # Le Cam: H^2 <= TV <= sqrt(2) H
+    assert h * h <= tv + 1e-9 <= 2**0.5 * h + 2e-7
+    assert tv == pytest.approx(total_variation(b, a))
+
+
+def test_known_values() -> None:
+    zero, one = np.array([1, 0]), np.array([0, 1])
+    assert total_variation(np.array([3, 1]), np.array([0.5, 0.5])) == pytest.approx(0.25)
+    assert total_variation(zero, one) == 1
+    assert hellinger_distance(zero, one) == 1
+    assert hellinger_distance(zero, 7 * zero) == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,15 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from qiskit.primitives import DataBin, PubResult, SamplerPubResult
 
+from qexp.archive.pubs import PubIdentity
 from qexp.archive.schema import ARCHIVE_NAME
 from qexp.compare.data import compare_pub
 from qexp.compare.model import PubComparison
-from qexp.compare.printer import as_json
-from qexp.compare.runs import compare_runs
-from qexp.compare.verdict import data_verdict, reproduction_verdict
+from qexp.compare.printer import data_verdict
+from qexp.compare.runs import compare_runs, match_pubs
 from qexp.errors import ArchiveError, NotReproducedError
+from qexp.reproduction import reproduction_verdict
 from tests.archives import estimator_pub, header, sampler_pub
 from tests.unit.compare.runs import estimated, sampled, write, write_estimator
 
@@ -240,7 +242,7 @@ def test_a_pub_without_a_test_is_not_covered_by_the_others(tmp_path: Path) -> No
         "not all tested: 1 PUB not identical, of no kind that can be tested; the others compatible"
         " (3 PUBs, 1 bit-identical, p "
     )
-    assert json.loads(as_json(found))["data"]["num_untested"] == 1
+    assert found.to_json()["data"]["num_untested"] == 1
     with pytest.raises(NotReproducedError, match=r"of 1 of 3 PUBs .* cannot be tested: other reg"):
         reproduction_verdict(found)
     # A test that finds a difference says more.
@@ -265,11 +267,58 @@ def test_json_holds_everything(tmp_path: Path) -> None:
     a = write(tmp_path / "a", [sampled(1)])
     b = write(tmp_path / "b", [sampled(2, bias=0.7)], seed=8)
     found = compare_runs(a, b)
-    plain = json.loads(as_json(found))
+    plain = found.to_json()
     assert plain["differs"] is True
     assert plain["run"] == [{"key": "seed", "kind": "changed", "a": 7, "b": 8}]
     assert plain["data"]["verdict"] == "different"
     assert plain["data"]["num_different"] == 1
     assert plain["data"]["pubs"][0]["total_variation"] == found.data.pubs[0].total_variation
     assert plain["circuits"][0]["pairs"] == [[0, 0]]
-    assert as_json(replace(found, run=())) != as_json(found)
+    assert replace(found, run=()).to_json() != plain
+
+
+PUB = PubIdentity("sampler", "circuit", "isa", "values", "", 100, None, "")
+
+
+def pubs(names: str) -> list[PubIdentity]:
+    return [replace(PUB, logical=name) for name in names]
+
+
+def test_moved_missing_and_new() -> None:
+    found = match_pubs("main", pubs("abcd"), pubs("acbxe"))
+    assert found.pairs == ((0, 0), (1, 2), (2, 1))
+    assert found.moved == ((1, 2), (2, 1))
+    assert (found.only_a, found.only_b) == ((3,), (3, 4))
+    assert found.reasons == {3: ("circuit",)}
+    assert not found.is_same
+
+
+def test_repeated_pubs_are_paired_as_often_as_both_runs_have_them() -> None:
+    found = match_pubs("main", pubs("aaab"), pubs("baa"))
+    # In place where possible.
+    assert found.pairs == ((1, 1), (2, 2), (3, 0))
+    assert (found.only_a, found.only_b) == ((0,), ())
+
+
+def test_other_parameters_make_another_pub_but_not_other_shots_or_isa_circuits() -> None:
+    changed = [
+        replace(PUB, parameters="others"),
+        replace(PUB, observables='[{"Z":1}]', kind="estimator"),
+        replace(PUB, isa="routed"),
+        replace(PUB, shots=7),
+    ]
+    found = match_pubs("main", [PUB] * 4, changed)
+    assert found.pairs == ((2, 2), (3, 3))
+    assert (found.other_isa, found.other_target) == ((2,), (3,))
+    assert found.reasons == {0: ("parameters",), 1: ("kind", "observables")}
+
+
+@given(st.text("abc", max_size=12), st.text("abc", max_size=12))
+def test_every_pub_is_paired_once_or_left_over(a: str, b: str) -> None:
+    found = match_pubs("main", pubs(a), pubs(b))
+    assert sorted([i for i, _ in found.pairs] + [*found.only_a]) == list(range(len(a)))
+    assert sorted([j for _, j in found.pairs] + [*found.only_b]) == list(range(len(b)))
+    assert all(a[i] == b[j] for i, j in found.pairs)
+    # As many as possible.
+    assert not {a[i] for i in found.only_a} & {b[j] for j in found.only_b}
+    assert found.is_same is (a == b)

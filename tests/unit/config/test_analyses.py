@@ -12,9 +12,8 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 
 from qexp.config.analyses import chosen_analyses, declared_analysis
-from qexp.config.diff import differences
 from qexp.config.instantiate import locate
-from qexp.config.recorded_config import load_recorded, recorded_analyses
+from qexp.config.recorded_config import differences, load_recorded, recorded_analyses
 from qexp.core.spec import RunSpec
 from qexp.errors import ConfigError
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from qexp.config.load import load
-from qexp.core.policy import ExecutionPolicy
+from qexp.core.spec import ExecutionPolicy
 from qexp.errors import ConfigError
 from tests.unit.config.conftest import composed
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qexp.core.seeds import as_int, child, of_sweep_point, stream
+from qexp.core.seeds import as_int, child, stream, sweep_point_seed
 
 SEEDS = st.integers(min_value=0, max_value=2**63 - 1)
 
@@ -50,6 +50,6 @@ def test_an_integer_seed_fits_31_bits_and_is_positive(seed: int) -> None:
 
 @pytest.mark.parametrize("order", [["a=1", "b=2"], ["b=2", "a=1"]])
 def test_the_seed_of_a_sweep_point_does_not_depend_on_the_order(order: list[str]) -> None:
-    assert of_sweep_point(3, order) == of_sweep_point(3, ["a=1", "b=2"])
-    assert of_sweep_point(3, order) != of_sweep_point(3, ["a=1", "b=3"])
-    assert of_sweep_point(3, order) != of_sweep_point(4, order)
+    assert sweep_point_seed(3, order) == sweep_point_seed(3, ["a=1", "b=2"])
+    assert sweep_point_seed(3, order) != sweep_point_seed(3, ["a=1", "b=3"])
+    assert sweep_point_seed(3, order) != sweep_point_seed(4, order)

@@ -59,5 +59,5 @@ def request(
 
 
 def go_on() -> bool:
-    """What `wait` is told by a run that nobody stops."""
+    """Answer `is_stopped` for a run that nobody stops."""
     return False

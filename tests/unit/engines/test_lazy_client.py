@@ -37,11 +37,11 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
         "from qiskit_ibm_runtime.qiskit_runtime_service import QiskitRuntimeService as found",
     ],
 )
-def test_the_client_is_there_as_soon_as_it_is_asked_for(code: str) -> None:
+def test_the_client_is_complete_at_first_use(code: str) -> None:
     assert run(code + "; print(found.__name__)") == "QiskitRuntimeService"
 
 
-def test_what_came_first_and_what_comes_later_are_of_one_package() -> None:
+def test_early_and_late_imports_are_of_one_package() -> None:
     run("""
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 import qiskit_ibm_runtime
@@ -53,7 +53,7 @@ assert dir(qiskit_ibm_runtime).count("Batch") == 1
 """)
 
 
-def test_what_does_not_exist_is_an_import_error() -> None:
+def test_a_missing_name_is_an_import_error() -> None:
     message = run("""
 try:
     from qiskit_ibm_runtime import NoSuchThing

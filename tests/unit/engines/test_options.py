@@ -57,7 +57,7 @@ def refusal(
         ("estimator", {"resilience": {"pec": {"max_overhead": None}}}),
     ],
 )
-def test_accepts_what_ibm_offers(
+def test_accepts_the_options_that_ibm_offers(
     kind: PrimitiveKind, implementation: Implementation, options: dict[str, Any]
 ) -> None:
     check_options(kind, implementation, options, "primitive.options")
@@ -166,12 +166,12 @@ def test_a_noise_model_object_cannot_be_declared() -> None:
     )
 
 
-def test_what_the_client_would_override_is_a_contradiction() -> None:
+def test_options_that_the_client_would_override_are_refused() -> None:
     message = refusal({"twirling": {"enable_measure": False}}, "estimator")
     assert "measurement mitigation requires twirling.enable_measure=True" in message
 
 
-def test_what_the_client_refuses_only_when_it_runs_is_refused_here() -> None:
+def test_options_that_the_client_refuses_at_run_time_are_refused_earlier() -> None:
     options = {"execution": {"meas_type": "kerneled"}, "twirling": {"enable_measure": True}}
     assert "'meas_type=kerneled' and measurement twirling are not compatible" in refusal(options)
     message = refusal({"resilience": {"pec_mitigation": True}}, "estimator")
@@ -232,7 +232,7 @@ scalars = st.none() | st.booleans() | st.integers(-5, 5000) | st.floats() | st.t
     shots=scalars,
     randomizations=scalars | st.just("auto"),
 )
-def test_what_is_accepted_is_kept_unconverted(
+def test_accepted_options_are_not_converted(
     implementation: Implementation, enable: Any, shots: Any, randomizations: Any
 ) -> None:
     options = {

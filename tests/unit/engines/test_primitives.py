@@ -84,7 +84,9 @@ def test_legacy_size_is_that_of_the_clients_encoding(backend: Any, kind: Primiti
 
 
 @pytest.mark.parametrize("kind", ["sampler", "estimator"])
-def test_client_size_is_what_is_sent_without_the_options(backend: Any, kind: PrimitiveKind) -> None:
+def test_client_size_is_that_of_the_request_without_options(
+    backend: Any, kind: PrimitiveKind
+) -> None:
     spec = PrimitiveSpec(kind)
     pub = isa_pub(kind, backend)
     size = encoded_bytes(spec, pub, backend, qpy_of(pub))
@@ -136,7 +138,7 @@ def test_a_circuit_that_is_sent_as_it_is_is_not_encoded_again(
 
 @pytest.mark.parametrize("implementation", ["client", "legacy"])
 @pytest.mark.parametrize("dynamic", [True, False])
-def test_what_may_be_stored_in_another_form_is_measured_as_the_client_sends_it(
+def test_circuits_stored_in_another_form_are_measured_as_the_client_sends_them(
     backend: Any, implementation: Implementation, dynamic: bool
 ) -> None:
     from qiskit import QuantumCircuit
@@ -156,7 +158,7 @@ def test_what_may_be_stored_in_another_form_is_measured_as_the_client_sends_it(
 
 
 def encoded(kind: PrimitiveKind, pubs: list[Any], shots: int, backend: Any) -> dict[str, Any]:
-    """What the client's executor sends for a whole job."""
+    """Return a whole job as the client's executor sends it."""
     default = shots if kind == "sampler" else None
     options = build_options(kind, "client", {})
     prepared = client_module(kind, "prepare").prepare(pubs, options, default, backend=backend)

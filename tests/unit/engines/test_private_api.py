@@ -28,7 +28,7 @@ def test_the_installed_client_is_the_one_that_was_tried() -> None:
         (lambda client: private_api.move_to_instance(SimpleNamespace(), client), "_instance"),  # type: ignore[arg-type]
     ],
 )
-def test_what_another_version_lacks_is_named_with_both_versions(use: Any, missing: str) -> None:
+def test_a_missing_attribute_is_named_with_both_versions(use: Any, missing: str) -> None:
     class Other:
         """Something of a client of another version."""
 

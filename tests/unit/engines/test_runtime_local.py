@@ -85,7 +85,7 @@ def test_twirling_is_honoured_and_its_executions_are_counted(backend: Any) -> No
         ("estimator", "legacy", {"default_precision": 0.1}, set()),
     ],
 )  # fmt: skip
-def test_what_is_not_honoured(
+def test_ignored_options(
     kind: PrimitiveKind, implementation: Implementation, options: Any, expected: set[str]
 ) -> None:
     assert (
@@ -107,6 +107,6 @@ def test_ignored_options_are_left_out(backend: Any, implementation: Implementati
     assert outcome.options.get("execution", {}).get("init_qubits", True) is True
 
 
-def test_refuses_what_is_no_backend() -> None:
+def test_refuses_an_object_that_is_no_backend() -> None:
     with pytest.raises(ConfigError, match="engine=runtime-local cannot simulate"):
         ENGINE.check_backend("FakeManilaV2")  # type: ignore[arg-type]

@@ -264,3 +264,23 @@ def test_the_home_page_is_the_one_that_the_package_declares(
     assert rocrate.home_page() == "https://qexp.example"
     monkeypatch.setattr(rocrate, "package_metadata", lambda _name: Message())
     assert rocrate.home_page() == "https://qexp.invalid"
+
+
+@pytest.mark.parametrize(
+    ("at_export", "message"),
+    [
+        ({"licence": "CC0-1.0"}, r"^metadata\.licence: unknown key; did you mean 'license'\?"),
+        ({"creators": [{"name": "A", "orcid": "1"}]}, r"^metadata\.creators\.0\.orcid: got '1'"),
+        ({"title": 3}, r"^metadata\.title: got 3"),
+    ],
+)
+def test_a_mistake_is_named_as_in_the_config(at_export: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        rocrate.combine_metadata({"title": "Archived"}, at_export)
+
+
+def test_metadata_at_export_replace_archived_metadata() -> None:
+    known = rocrate.combine_metadata(
+        {"title": "Archived", "license": "CC0-1.0"}, {"license": "CC-BY-4.0"}
+    )
+    assert (known.title, known.license) == ("Archived", "CC-BY-4.0")

@@ -31,7 +31,7 @@ def write(run_dir: Path) -> Path:
     return run_dir / JOURNAL_NAME
 
 
-def test_what_is_appended_is_read_back(tmp_path: Path):
+def test_appended_events_are_read_back(tmp_path: Path):
     write(tmp_path)
     ledger = read_ledger(tmp_path)
     assert ledger.plan == EVENTS[1]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from qexp.core.policy import ExecutionPolicy
+from qexp.core.spec import ExecutionPolicy
 from qexp.journal.ledger import (
     BatchOpened,
     Collected,
@@ -37,14 +37,14 @@ def test_everything_is_wanted_at_first():
     assert ledger().wanted(POLICY) == [0, 1, 2]
 
 
-def test_what_may_have_a_job_is_open_and_not_wanted():
+def test_an_attempt_that_may_have_a_job_is_open_and_not_wanted():
     state = ledger(Submitting(1, 1, "b0", "tag"))
     assert state.wanted(POLICY) == [0, 2]
     (unclear,) = state.open()
     assert (unclear.partition, unclear.job) == (1, None)
 
 
-def test_what_has_a_result_is_done():
+def test_a_partition_with_a_result_is_done():
     state = ledger(*attempt(0), Collected(0, 1, "job0.1", "DONE"))
     assert state.done == {0}
     assert state.open() == []

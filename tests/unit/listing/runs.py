@@ -79,7 +79,7 @@ def _unfinished(folder: Path) -> None:
             Submitted(1, 1, "b1", "job-1"),
         ):
             journal.append(event)
-    store.job_path(1, 1).unlink()
+    store.path("job", 1, 1).unlink()
 
 
 def copies(root: Path, target: Path) -> Path:

@@ -16,7 +16,7 @@ def names(root: Path) -> list[str]:
     return sorted(str(run.path.relative_to(root)) for run in find_runs(root))
 
 
-def test_runs_are_found_at_any_depth_and_nothing_below_a_run_is_one(tmp_path: Path) -> None:
+def test_runs_are_found_at_any_depth_but_not_inside_other_runs(tmp_path: Path) -> None:
     touch(
         tmp_path / "a" / "run.h5",
         tmp_path / "a" / "crate" / "run.h5",

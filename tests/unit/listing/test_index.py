@@ -46,7 +46,7 @@ def test_nothing_is_there_at_first_and_nothing_is_created_by_reading(tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_has_changed_is_not_known(index: Index) -> None:
+def test_an_entry_of_a_changed_file_does_not_count(index: Index) -> None:
     assert index.read(ROOT, [found("r0", "1:2:4"), found("r1")]) == {RUNS[1]: ENTRIES[RUNS[1]]}
 
 

@@ -17,16 +17,13 @@ from qexp.archive.circuits import load_circuit
 from qexp.archive.pubs import PubRow
 from qexp.core.model import Partition, Plan, PrimitiveSpec
 from qexp.core.observer import Observer
-from qexp.core.policy import ExecutionPolicy
 from qexp.core.protocols import Engine
 from qexp.core.seeds import child, stream
 from qexp.core.spec import Limit, PartitionLimits, RunSpec, TranspileSpec, WorkloadSpec
 from qexp.core.twirling import shots_executed
 from qexp.engines.local.engine import LocalEngine
 from qexp.errors import ConfigError, PlanError
-from qexp.planning.build import check_max_time, plan_point
-from qexp.planning.chunks import CHUNK_PUBS
-from qexp.planning.limits import effective_limits
+from qexp.planning.build import CHUNK_PUBS, plan_point
 from qexp.points import Point
 from qexp.workers import Workers
 from tests.unit.planning.conftest import StubEngine, workload
@@ -88,18 +85,12 @@ def build(
     spec = RunSpec(
         experiment="built",
         seed=seed,
-        stop_after=None,
-        max_time_s=None,
         workloads=tuple(workloads),
         engine=engine or StubEngine(),
-        policy=ExecutionPolicy(),
         select_backend=lambda recorded: backend,
         partition=partition or PartitionLimits(),
         limits=limits or {},
         config_yaml="",
-        overrides=(),
-        sources=(),
-        metadata={},
     )
     built = Built()
     point = Point(spec, Path("nowhere"), index=4, backend=backend)
@@ -113,8 +104,8 @@ def build(
 
 
 def cells_of(pub: PubRow, form: str) -> Mapping[str, Any]:
-    (found,) = [cells for path, cells in pub.cells.items() if path.endswith(form)]
-    return found
+    (cells,) = [cells for path, cells in pub.cells.items() if path.endswith(form)]
+    return cells
 
 
 def circuit_of(pub: PubRow, *, isa: bool = True) -> QuantumCircuit:
@@ -137,11 +128,11 @@ def test_workloads_become_jobs_in_order(
         partition=PartitionLimits(max_circuits=2),
         limits=service_limits,
     )
-    told = [
+    jobs = [
         (job.index, job.workload, job.first, job.stop, job.closed_by)
         for job in built.plan.partitions
     ]
-    assert told == [
+    assert jobs == [
         (0, "main", 0, 2, "max_circuits"),
         (1, "main", 2, 4, "max_circuits"),
         (2, "main", 4, 5, "end"),
@@ -244,10 +235,10 @@ def test_circuits_are_forgotten_once_their_job_is_handed_over(manila: BackendV2)
 
 def test_workers_make_the_same_plan(manila: BackendV2) -> None:
     def contents(num_workers: int) -> list[Any]:
-        found: list[Any] = []
+        taken: list[Any] = []
 
         def take(job: Partition, pubs: list[PubRow]) -> None:
-            found.append((job, [cells_of(pub, "isa")["sha256"] for pub in pubs]))
+            taken.append((job, [cells_of(pub, "isa")["sha256"] for pub in pubs]))
 
         build(
             [workload(random_angles(50))],
@@ -257,7 +248,7 @@ def test_workers_make_the_same_plan(manila: BackendV2) -> None:
             take=take,
             num_workers=num_workers,
         )
-        return found
+        return taken
 
     alone = contents(1)
     assert [job.num_pubs for job, _ in alone] == [17, 17, 16]
@@ -293,7 +284,7 @@ def failing(error: Exception) -> Any:
     return generate
 
 
-def test_an_error_of_the_generator_is_told_as_its_own(manila: BackendV2) -> None:
+def test_an_error_of_the_generator_is_named_as_such(manila: BackendV2) -> None:
     cause = ZeroDivisionError("a\nb")
     with pytest.raises(PlanError) as caught:
         build([workload(failing(cause))], manila)
@@ -332,61 +323,6 @@ def test_the_payload_is_bounded_by_the_service(manila: BackendV2) -> None:
     assert built.plan.partitions[0].closed_by == "max_payload_bytes"
     with pytest.raises(PlanError, match=r"limits\.payload_bytes_per_job allows in one job"):
         build([workload(random_angles(1))], manila, engine=StubEngine(2501), limits=limits)
-
-
-def test_the_smaller_of_knob_and_service_binds(service_limits: dict[str, Limit]) -> None:
-    sampler, estimator = PrimitiveSpec("sampler"), PrimitiveSpec("estimator")
-    knobs = PartitionLimits(max_circuits=7, max_executions=20_000_000, max_payload_bytes=1000)
-    bounds, origins = effective_limits(sampler, knobs, service_limits)
-    assert bounds == PartitionLimits(7, 10_000_000, 1000, 10800, 26_800_000, 2)
-    assert origins == {
-        "max_executions": "limits.sampler_executions_per_job",
-        "max_payload_bytes": "partition.max_payload_bytes",
-        "max_qpu_s": "limits.job_qpu_s",
-        "max_control_instructions": "limits.control_instructions_per_qubit_and_job",
-    }
-    assert effective_limits(estimator, knobs, service_limits)[0].max_executions == 20_000_000
-    assert effective_limits(sampler, PartitionLimits(), {}) == (PartitionLimits(), {})
-
-
-def test_max_execution_time_bounds_a_job(service_limits: dict[str, Limit]) -> None:
-    primitive = PrimitiveSpec("sampler", options={"max_execution_time": 60})
-    bounds, origins = effective_limits(primitive, PartitionLimits(), service_limits)
-    assert bounds.max_qpu_s == 60
-    assert origins["max_qpu_s"] == "primitive.options.max_execution_time"
-
-
-def plan_of(*qpu_s: float) -> Plan:
-    return Plan(
-        tuple(
-            Partition(k, "main", 100 * k, 100 * (k + 1), 100, None, 1, 1, one, "max_circuits")
-            for k, one in enumerate(qpu_s)
-        )
-    )
-
-
-def test_max_time_must_hold_the_longest_job(service_limits: dict[str, Limit]) -> None:
-    with pytest.raises(PlanError) as caught:
-        check_max_time(plan_of(50, 100.5, 60), 100, service_limits)
-    message = str(caught.value)
-    assert "batch.max_time is 1m 40s, but job 1 (workload 'main', PUBs 100 to 199)" in message
-    assert "100.5 QPU seconds" in message
-
-
-def test_max_time_must_be_within_the_services(service_limits: dict[str, Limit]) -> None:
-    with pytest.raises(PlanError, match=r"8h 0m 1s, more than the 8h 0m 0s"):
-        check_max_time(plan_of(50), 28801, service_limits)
-    assert check_max_time(plan_of(50), 28800, service_limits) == []
-
-
-def test_a_plan_that_outlasts_its_batch_is_warned_of(service_limits: dict[str, Limit]) -> None:
-    assert check_max_time(plan_of(300, 300), None, service_limits) == []
-    [declared] = check_max_time(plan_of(300, 290), 400, service_limits)
-    assert "9m 50s of QPU time, more than batch.max_time of 6m 40s" in declared
-    [open_plan] = check_max_time(plan_of(300, 301), None, service_limits)
-    assert "the Open plan's longest batch of 10m 0s" in open_plan
-    assert len(check_max_time(plan_of(*[10000] * 3), 20000, service_limits)) == 3
-    assert check_max_time(plan_of(30000), None, {}) == []
 
 
 def test_a_declared_repetition_delay_reaches_the_prediction(manila: BackendV2) -> None:

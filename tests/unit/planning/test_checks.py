@@ -18,8 +18,7 @@ from qiskit_aer import AerSimulator
 from qexp.core.model import PlannedPub
 from qexp.core.spec import Limit
 from qexp.errors import PlanError
-from qexp.planning.checks import Hardware, check_pub
-from qexp.planning.instructions import tally
+from qexp.planning.checks import Hardware, check_pub, instructions, tally
 
 PHI = Parameter("phi")
 
@@ -245,9 +244,7 @@ def test_parameter_values_of_rzz_are_checked(fractional: BackendV2) -> None:
 
 
 def test_a_simulator_takes_any_angle() -> None:
-    hardware = Hardware.of(AerSimulator())
-    assert hardware.is_simulator
-    check(sampler(rzz(2.0)), hardware, {}, none)
+    check(sampler(rzz(2.0)), Hardware.of(AerSimulator()), {}, none)
 
 
 @pytest.mark.parametrize(
@@ -272,8 +269,33 @@ def test_too_many_gates_are_refused(hardware: Hardware, limit: str, what: str) -
     assert f"it has {what}, more than the 1 that limits.{limit} allows" in message
 
 
-def test_what_the_engine_objects_to_is_refused(hardware: Hardware) -> None:
+def test_a_pub_that_the_engine_objects_to_is_refused(hardware: Hardware) -> None:
     pub = sampler(measured())
     with pytest.raises(PlanError) as caught:
         check(pub, hardware, {}, lambda isa: f"it has {isa.circuit.num_qubits} qubits")
     assert as_refused(caught.value, pub).endswith("it has 5 qubits")
+
+
+def test_instructions_in_control_flow_have_the_outer_qubits() -> None:
+    circuit = QuantumCircuit(3, 1)
+    with circuit.if_test((circuit.clbits[0], 1)):
+        circuit.cx(2, 1)
+    pairs = [(instruction.name, qubits) for instruction, qubits in instructions(circuit)]
+    assert pairs[0][0] == "if_else"
+    assert pairs[1:] == [("cx", (2, 1))]
+
+
+def test_a_tally_counts_each_instruction_on_each_of_its_qubits() -> None:
+    circuit = QuantumCircuit(2, 1)
+    circuit.sx(0)
+    circuit.sx(0)
+    circuit.cx(1, 0)
+    circuit.cx(0, 1)
+    with circuit.if_test((0, 1)):
+        circuit.sx(0)
+    assert tally(circuit) == {
+        ("sx", (0,)): 3,
+        ("cx", (1, 0)): 1,
+        ("cx", (0, 1)): 1,
+        ("if_else", (0,)): 1,
+    }

@@ -14,13 +14,20 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 
-from qexp.core.model import PrimitiveKind, PrimitiveSpec
+from qexp.core.model import PlannedPub, PrimitiveKind, PrimitiveSpec
 from qexp.planning import cost
-from qexp.planning.instructions import tally
+from qexp.planning.checks import tally
+from tests.unit.planning.conftest import StubEngine
 
 
 def primitive(kind: PrimitiveKind, options: Mapping[str, Any] | None = None) -> PrimitiveSpec:
     return PrimitiveSpec(kind, shots=4096, options=options or {})
+
+
+def footprint_of(pub: SamplerPub, options: Mapping[str, Any] | None = None) -> cost.Footprint:
+    spec, counts = primitive("sampler", options), tally(pub.circuit)
+    planned = PlannedPub("main", 0, pub, pub)
+    return cost.footprint(planned, counts, spec, FakeManilaV2(), StubEngine(), b"")
 
 
 def test_executions_of_a_sampler() -> None:
@@ -29,7 +36,7 @@ def test_executions_of_a_sampler() -> None:
     circuit.rx(theta, 0)
     circuit.measure_all()
     pub = SamplerPub.coerce((circuit, np.zeros((3, 2, 1)), 1000))
-    assert cost.sampler_configurations(pub) == 6
+    assert footprint_of(pub).executions == 6 * 1000
 
 
 def estimator_pub(observables: Any, values: Any) -> EstimatorPub:
@@ -106,11 +113,11 @@ def test_qpu_seconds_follow_the_documented_formula() -> None:
     duration = cost.circuit_duration_s(circuit, backend.target)
     gate = backend.target["sx"][(0,)].duration + backend.target["measure"][(0,)].duration
     assert duration == pytest.approx(gate)
-    assert cost.rep_delay_s(primitive("sampler"), backend) == 250e-6
     assert cost.rep_delay_s(primitive("sampler"), object()) == 250e-6
-    declared = primitive("sampler", {"execution": {"rep_delay": 1e-3}})
-    assert cost.rep_delay_s(declared, backend) == 1e-3
-    assert cost.qpu_s(4096, 250e-6, duration) == pytest.approx(4096 * (250e-6 + gate))
+    pub = SamplerPub.coerce((circuit, None, 4096))
+    assert footprint_of(pub).qpu_s == pytest.approx(4096 * (250e-6 + gate))
+    declared = footprint_of(pub, {"execution": {"rep_delay": 1e-3}})
+    assert declared.qpu_s == pytest.approx(4096 * (1e-3 + gate))
 
 
 def test_an_unknown_duration_counts_as_none() -> None:

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qexp.core.model import Partition
-from qexp.core.spec import PartitionLimits
+from qexp.core.model import Partition, PrimitiveSpec
+from qexp.core.spec import Limit, PartitionLimits
 from qexp.errors import PlanError
 from qexp.planning.cost import Footprint
-from qexp.planning.partition import cut_into_jobs
+from qexp.planning.partition import Bound, cut_into_jobs, job_bounds
 
 ONE = Footprint(
     shots=100,
@@ -24,6 +24,9 @@ ONE = Footprint(
     qpu_s=0.5,
     control_instructions=10,
 )
+
+SAMPLER = PrimitiveSpec("sampler")
+TENS = job_bounds(SAMPLER, PartitionLimits(max_circuits=10), {})
 
 # Each PUB alone is within the smallest limit drawn below.
 FOOTPRINTS = st.builds(
@@ -50,11 +53,8 @@ LIMITS = st.builds(
 def cut(
     footprints: list[Footprint], limits: PartitionLimits, first_index: int = 0
 ) -> list[tuple[Partition, list[int]]]:
-    return list(cut_into_jobs(enumerate_items(footprints), "main", limits, first_index))
-
-
-def enumerate_items(footprints: list[Footprint]) -> Iterator[tuple[int, Footprint]]:
-    yield from enumerate(footprints)
+    bounds = job_bounds(SAMPLER, limits, {})
+    return list(cut_into_jobs(enumerate(footprints), "main", bounds, first_index))
 
 
 def amounts(members: list[Footprint], limits: PartitionLimits) -> dict[str, float]:
@@ -166,10 +166,10 @@ def test_a_pub_too_large_for_any_job_is_named(name: str, bound: float, amount: s
 
 
 def test_a_limit_of_the_service_cannot_be_raised() -> None:
-    limits = PartitionLimits(max_executions=99)
-    origins = {"max_executions": "limits.sampler_executions_per_job"}
+    limits = {"sampler_executions_per_job": Limit(99, "somewhere", "2026-01-01")}
+    bounds = job_bounds(SAMPLER, PartitionLimits(max_executions=100), limits)
     with pytest.raises(PlanError, match=r"limits\.sampler_executions_per_job allows") as caught:
-        list(cut_into_jobs([(0, ONE)], "main", limits, 0, origins))
+        list(cut_into_jobs([(0, ONE)], "main", bounds, 0))
     assert "raise" not in str(caught.value)
 
 
@@ -181,7 +181,7 @@ def test_an_endless_stream_is_cut_as_it_comes() -> None:
             taken.append(k)
             yield k, ONE
 
-    jobs = cut_into_jobs(endless(), "main", PartitionLimits(max_circuits=10), 0)
+    jobs = cut_into_jobs(endless(), "main", TENS, 0)
     assert next(jobs)[1] == list(range(10))
     assert len(taken) == 11
 
@@ -199,6 +199,31 @@ def test_only_the_open_job_is_held() -> None:
             alive.add(item)
             yield item, ONE
 
-    held = [len(alive) for _job, _members in cut_into_jobs(items(), "main", PartitionLimits(10), 0)]
+    held = [len(alive) for _job, _members in cut_into_jobs(items(), "main", TENS, 0)]
     # The job that the loop still names, the one just closed, and the PUB after it.
     assert max(held) <= 21
+
+
+def test_the_smaller_of_knob_and_service_binds(service_limits: dict[str, Limit]) -> None:
+    knobs = PartitionLimits(max_circuits=7, max_executions=20_000_000, max_payload_bytes=1000)
+    bounds = job_bounds(SAMPLER, knobs, service_limits)
+    assert bounds.overhead_s == 2
+    assert bounds.by_dimension == {
+        "max_circuits": Bound(7, "partition.max_circuits"),
+        "max_executions": Bound(10_000_000, "limits.sampler_executions_per_job"),
+        "max_payload_bytes": Bound(1000, "partition.max_payload_bytes"),
+        "max_qpu_s": Bound(10800, "limits.job_qpu_s"),
+        "max_control_instructions": Bound(
+            26_800_000, "limits.control_instructions_per_qubit_and_job"
+        ),
+    }
+    of_estimator = job_bounds(PrimitiveSpec("estimator"), knobs, service_limits).by_dimension
+    assert of_estimator["max_executions"] == Bound(20_000_000, "partition.max_executions")
+    by_default = job_bounds(SAMPLER, PartitionLimits(), {}).by_dimension
+    assert by_default == {"max_circuits": Bound(100, "partition.max_circuits")}
+
+
+def test_max_execution_time_bounds_a_job(service_limits: dict[str, Limit]) -> None:
+    primitive = PrimitiveSpec("sampler", options={"max_execution_time": 60})
+    bounds = job_bounds(primitive, PartitionLimits(), service_limits).by_dimension
+    assert bounds["max_qpu_s"] == Bound(60, "primitive.options.max_execution_time")

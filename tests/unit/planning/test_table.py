@@ -4,8 +4,8 @@ import pytest
 
 from qexp.core.model import Partition, Plan
 from qexp.core.spec import Limit, PartitionLimits
-from qexp.planning.table import HEADERS, plan_table
-from qexp.text import format_bytes
+from qexp.errors import PlanError
+from qexp.planning.table import HEADERS, check_max_time, plan_table
 
 PLAN = Plan(
     (
@@ -30,8 +30,8 @@ def test_one_row_per_workload_and_a_total() -> None:
 
 def test_the_plan_against_max_time_and_the_service(service_limits: dict[str, Limit]) -> None:
     table = plan_table(PLAN, 120, service_limits)
-    told = {row.source: (row.planned, row.bound, row.is_within) for row in table.limits}
-    assert told == {
+    rows = {row.source: (row.planned, row.bound, row.is_within) for row in table.limits}
+    assert rows == {
         "batch.max_time": ("2m 40s", "2m 0s", False),
         "limits.batch_max_time_s": ("2m 40s", "8h 0m 0s", True),
         "limits.open_plan_batch_max_time_s": ("2m 40s", "10m 0s", True),
@@ -56,9 +56,47 @@ def test_without_limits_only_max_time_is_left() -> None:
     assert (row.source, row.bound, row.is_within) == ("batch.max_time", "no limit", True)
 
 
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (48_200_000, "48.2 MB"), (10**15, "1000.0 TB")],
-)
-def test_sizes_are_for_people(size: int, text: str) -> None:
-    assert format_bytes(size) == text
+def test_it_shows_itself_as_text_and_as_html() -> None:
+    hostile = "<b>[bold]x[/nope]"
+    table = plan_table(PLAN, 120, {}, backend=hostile)
+    assert repr(table) == "<PlanTable 3 jobs, 151 circuits, 2m 40s: None>"
+    assert f"Nothing was submitted. Backend: {hostile}" in str(table)
+    assert "over" in str(table)
+    html = table._repr_html_()
+    assert "&lt;b&gt;[bold]x[/nope]" in html
+    assert "<b>" not in html
+    # Two workloads and their total; one bound.
+    assert html.count("<tr>") == 1 + 3 + 1 + 1
+
+
+def plan_of(*qpu_s: float) -> Plan:
+    return Plan(
+        tuple(
+            Partition(k, "main", 100 * k, 100 * (k + 1), 100, None, 1, 1, one, "max_circuits")
+            for k, one in enumerate(qpu_s)
+        )
+    )
+
+
+def test_max_time_must_hold_the_longest_job(service_limits: dict[str, Limit]) -> None:
+    with pytest.raises(PlanError) as caught:
+        check_max_time(plan_of(50, 100.5, 60), 100, service_limits)
+    message = str(caught.value)
+    assert "batch.max_time is 1m 40s, but job 1 (workload 'main', PUBs 100 to 199)" in message
+    assert "100.5 QPU seconds" in message
+
+
+def test_max_time_must_be_within_the_services(service_limits: dict[str, Limit]) -> None:
+    with pytest.raises(PlanError, match=r"8h 0m 1s, more than the 8h 0m 0s"):
+        check_max_time(plan_of(50), 28801, service_limits)
+    assert check_max_time(plan_of(50), 28800, service_limits) == []
+
+
+def test_a_plan_that_outlasts_its_batch_is_warned_of(service_limits: dict[str, Limit]) -> None:
+    assert check_max_time(plan_of(300, 300), None, service_limits) == []
+    [declared] = check_max_time(plan_of(300, 290), 400, service_limits)
+    assert "9m 50s of QPU time, more than batch.max_time of 6m 40s" in declared
+    [open_plan] = check_max_time(plan_of(300, 301), None, service_limits)
+    assert "the Open plan's longest batch of 10m 0s" in open_plan
+    assert len(check_max_time(plan_of(*[10000] * 3), 20000, service_limits)) == 3
+    assert check_max_time(plan_of(30000), None, {}) == []

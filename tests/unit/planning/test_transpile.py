@@ -16,7 +16,7 @@ from qiskit_aer import AerSimulator
 from qexp.core.model import PlannedPub
 from qexp.core.spec import TranspileSpec, WorkloadSpec
 from qexp.errors import PlanError
-from qexp.planning.transpile import PassManagers, build_pass_manager, transpile_pub, transpile_seed
+from qexp.planning.transpile import PassManagers, build_pass_manager, transpile_pub
 from tests.unit.planning.conftest import workload
 
 SAMPLER = workload(lambda _: [])
@@ -24,7 +24,7 @@ ESTIMATOR = workload(lambda _: [], kind="estimator")
 
 
 def planned(pub_like: Any, spec: WorkloadSpec, backend: BackendV2, *, seed: int = 7) -> PlannedPub:
-    return transpile_pub(pub_like, PassManagers(spec, seed, backend), index=3)
+    return transpile_pub(pub_like, 3, PassManagers(spec, seed, backend))
 
 
 def ghz(num_qubits: int) -> QuantumCircuit:
@@ -92,14 +92,14 @@ def test_a_parameter_without_effect_is_dropped_and_the_shape_stays(manila: Backe
     values = np.arange(12.0).reshape(3, 2, 2)
     passes: Any = {None: WithoutIdleRotations()}
     managers = PassManagers(SAMPLER, 7, manila, passes)
-    pub = transpile_pub((circuit, {("used", "idle"): values}), managers, index=0)
+    pub = transpile_pub((circuit, {("used", "idle"): values}), 0, managers)
     assert (pub.logical.shape, pub.isa.shape) == ((3, 2), (3, 2))
     np.testing.assert_array_equal(pub.isa.parameter_values.as_array(["used"]), values[..., :1])
 
     bare = QuantumCircuit(1)
     bare.rz(idle, 0)
     bare.measure_all()
-    pub = transpile_pub((bare, np.zeros((4, 1))), managers, index=0)
+    pub = transpile_pub((bare, np.zeros((4, 1))), 0, managers)
     assert (pub.isa.shape, pub.isa.parameter_values.num_parameters) == ((4,), 0)
 
 
@@ -128,17 +128,25 @@ def test_a_backend_without_couplings_needs_no_layout() -> None:
 
 def test_the_seed_decides_the_isa_circuit(manila: BackendV2) -> None:
     circuit = random_circuit(5, 6, max_operands=2, seed=3, measure=True)
-    assert (
-        planned(circuit, SAMPLER, manila).isa.circuit
-        == planned(circuit, SAMPLER, manila).isa.circuit
+    first, second = (planned(circuit, SAMPLER, manila).isa.circuit for _ in range(2))
+    assert first == second
+
+
+def test_transpilation_has_the_declared_seed_or_one_of_its_own(
+    manila: BackendV2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "qiskit.transpiler.generate_preset_pass_manager", lambda **arguments: arguments
     )
-    declared = workload(lambda _: [], transpile=TranspileSpec(seed=11))
-    assert transpile_seed(declared, 7) == 11
-    assert transpile_seed(SAMPLER, 7) == transpile_seed(SAMPLER, 7)
+
+    def seed_of(spec: WorkloadSpec, seed: int) -> Any:
+        arguments: Any = build_pass_manager(spec, seed, manila)
+        return arguments["seed_transpiler"]
+
+    assert seed_of(workload(lambda _: [], transpile=TranspileSpec(seed=11)), 7) == 11
+    assert seed_of(SAMPLER, 7) == seed_of(SAMPLER, 7)
     other = workload(lambda _: [], name="other")
-    assert (
-        len({transpile_seed(SAMPLER, 7), transpile_seed(SAMPLER, 8), transpile_seed(other, 7)}) == 3
-    )
+    assert len({seed_of(SAMPLER, 7), seed_of(SAMPLER, 8), seed_of(other, 7)}) == 3
 
 
 def test_every_field_of_the_spec_reaches_qiskit(
@@ -149,11 +157,11 @@ def test_every_field_of_the_spec_reaches_qiskit(
         "qiskit.transpiler.generate_preset_pass_manager", lambda **given: seen.update(given)
     )
     spec = TranspileSpec(3, "dense", "sabre", "translator", "alap", 0.9, (2, 1, 0), 5)
-    build_pass_manager(workload(lambda _: [], transpile=spec), seed=7, backend=manila)
+    build_pass_manager(workload(lambda _: [], transpile=spec), 7, manila)
     assert seen == {
         "optimization_level": 3,
         "backend": manila,
-        "initial_layout": [2, 1, 0],
+        "initial_layout": (2, 1, 0),
         "layout_method": "dense",
         "routing_method": "sabre",
         "translation_method": "translator",
@@ -235,7 +243,7 @@ def test_a_panic_of_the_transpiler_is_refused(manila: BackendV2) -> None:
 
     passes: Any = {None: Panicking()}
     with pytest.raises(PlanError, match="failed: Panic: index out of bounds; change the circuit"):
-        transpile_pub(ghz(2), PassManagers(SAMPLER, 7, manila, passes), index=0)
+        transpile_pub(ghz(2), 0, PassManagers(SAMPLER, 7, manila, passes))
 
 
 def refused(pub_like: Any, spec: WorkloadSpec, backend: BackendV2) -> str:
@@ -251,7 +259,7 @@ def test_a_circuit_wider_than_the_backend_is_refused(manila: BackendV2) -> None:
     assert "fake_manila has 5" in message
 
 
-def test_what_is_no_pub_is_refused(manila: BackendV2) -> None:
+def test_a_value_that_is_no_pub_is_refused(manila: BackendV2) -> None:
     assert "did not yield a Sampler PUB" in refused(42, SAMPLER, manila)
     assert "did not yield an Estimator PUB" in refused(ghz(2), ESTIMATOR, manila)
     assert "2-th" not in refused((QuantumCircuit(2), ["ZZZ"]), ESTIMATOR, manila)
@@ -287,7 +295,7 @@ def test_an_unknown_pass_is_refused(manila: BackendV2) -> None:
         ((ghz(2), [["ZZ"], ["XX"]], [], 0.1), SAMPLER, "it is for primitive=estimator"),
     ],
 )
-def test_circuits_for_the_other_primitive_are_told_as_such(
+def test_circuits_for_the_other_primitive_are_named_as_such(
     manila: BackendV2, pub_like: Any, spec: WorkloadSpec, message: str
 ) -> None:
     with pytest.raises(PlanError, match=message):

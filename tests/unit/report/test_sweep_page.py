@@ -13,8 +13,8 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qexp.archive.digests import write_file_digest
 from qexp.archive.writer import RunStore
 from qexp.errors import ConfigError
-from qexp.listing.summary import RunEntry
-from qexp.report.sweep_runs import SweptRun, read_sweep, swept_keys
+from qexp.listing.summary import RunDetails
+from qexp.report.sweep_page import SweptRun, read_sweep, swept_keys
 from qexp.report.write import write_report
 from tests.archives import (
     header,
@@ -45,16 +45,16 @@ def sweep(tmp_path: Path) -> Path:
     return tmp_path / "sweep"
 
 
-def test_what_differs_is_swept_and_derived_seeds_are_not(sweep: Path):
+def test_swept_keys_are_those_that_differ_but_not_derived_seeds(sweep: Path):
     points = read_sweep(sweep)
     assert swept_keys(points) == ("circuits.depth",)
     assert [point.value("circuits.depth") for point in points] == ["8", "2", "4"]
     assert all(point.summary.jobs_done == point.summary.jobs == 1 for point in points)
 
 
-def test_a_sweep_of_seeds_is_one():
+def test_seeds_are_swept_if_nothing_else_differs():
     points = [
-        SweptRun(Path(), RunEntry("complete", str(k), overrides=[f"seed={k}"])) for k in range(2)
+        SweptRun(Path(), RunDetails("complete", str(k), overrides=[f"seed={k}"])) for k in range(2)
     ]
     assert swept_keys(points) == ("seed",)
 
@@ -157,7 +157,7 @@ def test_expectation_values_that_are_not_finite_are_left_out_and_counted(tmp_pat
     assert "rings are exact values. 5 expectation values that are not" in Page(written).text
 
 
-def test_times_that_are_not_finite_are_not_known(sweep: Path):
+def test_times_that_are_not_finite_count_as_unknown(sweep: Path):
     path = sweep / "run-1" / "run.h5"
     with h5py.File(path, "r+") as file:
         file["partitions/predicted_qpu_s"][...] = file["jobs/predicted_qpu_s"][...] = float("nan")

@@ -7,44 +7,45 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qexp.redact import redactor
 from qexp.report.figures.svg import Drawing
 from qexp.report.text import date, duration, number, percent, plural, visible
 from tests.unit.report.pages import has_hidden_characters
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e308])
-def test_a_duration_that_is_not_finite_is_not_known(value: float):
+def test_a_duration_that_is_not_finite_counts_as_unknown(value: float):
     assert duration(value) == "not known"
 
 
 @given(st.text(alphabet=st.characters()))
-def test_what_is_shown_hides_nothing_and_can_be_encoded(text: str):
-    shown = visible(text)
+def test_visible_text_hides_nothing_and_can_be_encoded(text: str):
+    shown = visible(text, str)
     assert not has_hidden_characters(shown)
     shown.encode("utf-8")
     assert len(shown) == len(text)
 
 
 def test_control_characters_become_pictures_and_changes_of_direction_are_marked():
-    assert visible("a\x1b[31m\tb\nc") == "a␛[31m\tb\nc"
-    assert visible("exe.\u202egnp") == "exe.\N{REPLACEMENT CHARACTER}gnp"
-    assert visible("θ ∘ 量子 é") == "θ ∘ 量子 é"
+    assert visible("a\x1b[31m\tb\nc", str) == "a␛[31m\tb\nc"
+    assert visible("exe.\u202egnp", str) == "exe.\N{REPLACEMENT CHARACTER}gnp"
+    assert visible("θ ∘ 量子 é", str) == "θ ∘ 量子 é"
 
 
 def test_secrets_are_masked(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("QISKIT_IBM_TOKEN", "a-very-secret-token")
-    assert visible("token a-very-secret-token") == "token [redacted]"
+    assert visible("token a-very-secret-token", redactor()) == "token [redacted]"
 
 
 @given(st.text())
-def test_a_drawing_is_well_formed_whatever_its_texts(text: str):
+def test_a_drawing_is_well_formed_with_any_text(text: str):
     draw = Drawing(10, 10, text)
     draw.text(1, 2, text, "tick", tip=text)
     draw.rect(0, 0, 1, 1, "measured", text)
-    root = ET.fromstring(draw.__html__())
+    root = ET.fromstring(draw.to_html(str))
     assert [child.tag for child in root] == ["desc", "text", "rect"]
     # XML's parser makes one line end of another; two characters are none of XML's.
-    expected = visible(text).replace("\n", " ")
+    expected = visible(text, str).replace("\n", " ")
     if not any(character in expected for character in "\ufffe\uffff"):
         assert (root[1].text or "") == expected
 

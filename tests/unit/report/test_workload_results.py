@@ -110,7 +110,8 @@ def test_parameter_values_that_are_not_finite_have_no_ideal_and_no_setting(
         (0.1, None, None),
         (0.2, None, None),
     ]
-    assert found[1].std == 0
+    assert np.isnan(found[1].std)
+    assert found[1].tip == "PUB 0 [1], sigma x: 0.2000"
 
 
 def test_a_bounded_part_is_read_first_and_last_included(tmp_path: Path):
@@ -130,6 +131,15 @@ def test_circuits_that_are_too_wide_have_no_ideal_and_no_fidelity(
     assert (sample.ideal, sample.fidelity) == (None, None)
 
 
-def test_a_tip_says_how_far_a_value_is_from_the_exact_one():
-    point = EstimatedPoint(0, "PUB 0", "ZZ", "ZZ", 0.5, 0.125, 0.75)
-    assert point.tip == "PUB 0, ZZ: 0.5000 ± 0.12, exact 0.7500 (−2.0 standard errors off)"
+@pytest.mark.parametrize(
+    ("std", "tip"),
+    [
+        (0.125, "PUB 0, ZZ: 0.5000 ± 0.12, exact 0.7500 (−2.0 standard errors off)"),
+        (0.0, "PUB 0, ZZ: 0.5000 ± 0, exact 0.7500"),
+        (np.nan, "PUB 0, ZZ: 0.5000, exact 0.7500"),
+    ],
+)
+def test_a_tip_tells_a_missing_standard_error_from_one_of_0(std: float, tip: str):
+    point = EstimatedPoint(0, "PUB 0", "ZZ", "ZZ", 0.5, std, 0.75)
+    assert point.tip == tip
+    assert (point.error_bar is None) == (std != 0.125)

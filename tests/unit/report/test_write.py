@@ -37,7 +37,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def test_a_stranger_s_texts_are_shown_and_do_nothing(hostile: str):
+def test_untrusted_texts_are_shown_and_do_nothing(hostile: str):
     page = Page(hostile)
     assert_inert(page)
     assert not has_hidden_characters(hostile)
@@ -74,7 +74,7 @@ def test_figures_are_inline_and_described(hostile: str):
 
 
 @pytest.mark.parametrize("error", [float("nan"), float("inf"), "abc", [1]])
-def test_errors_of_a_device_that_are_no_finite_numbers_are_not_known(tmp_path: Path, error: object):
+def test_errors_of_a_device_that_are_not_finite_count_as_unknown(tmp_path: Path, error: object):
     one = [("measure", [0]), ("sx", [0]), ("cx", [0, 1])]
     two = [("measure", [1], 0.02), ("sx", [1], 0.03), ("cx", [1, 2], 0.04)]
     known = [*((name, qubits, error) for name, qubits in one), *two]
@@ -92,7 +92,7 @@ def test_errors_of_a_device_that_are_no_finite_numbers_are_not_known(tmp_path: P
     assert "1–2, gate error 4.00 %" in written
 
 
-def test_the_page_goes_where_it_is_told_and_is_replaced(tmp_path: Path):
+def test_the_page_is_written_to_the_output_and_replaces_an_earlier_one(tmp_path: Path):
     write_run(tmp_path, sampler_jobs([2])).seal("complete", keep_parts=False)
     page = tmp_path / "my page.html"
     page.write_text("old")
@@ -113,6 +113,23 @@ def test_bad_outputs_are_refused_in_one_line(tmp_path: Path, output: str, error:
     write_run(tmp_path, sampler_jobs([1])).seal("complete", keep_parts=False)
     with pytest.raises(error, match=said):
         write_report(tmp_path, tmp_path / output)
+
+
+def test_the_saved_accounts_are_looked_up_once_and_no_secret_is_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    lookups = []
+
+    def secrets() -> list[str]:
+        lookups.append(1)
+        return ["main"]
+
+    write_run(tmp_path, sampler_jobs([2])).seal("complete", keep_parts=False)
+    monkeypatch.setattr("qexp.redact._known_secrets", secrets)
+    page = Page(write_report(tmp_path).read_text(encoding="utf-8"))
+    assert len(lookups) == 1
+    assert "[redacted]" in page.text
+    assert "main" not in page.text
 
 
 def test_a_planned_run_and_a_failed_run_have_pages(tmp_path: Path):
@@ -144,7 +161,7 @@ def test_the_command_says_where_the_page_is(tmp_path: Path, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("damage", "code"), [("cut", 5), ("flipped", 5), ("unfinished", 5), ("gone", 2), ("empty", 2)]
 )
-def test_what_cannot_be_read_is_refused_in_one_line(
+def test_an_unreadable_run_is_refused_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str, code: int
 ):
     path = write_run(tmp_path, sampler_jobs([1])).seal("complete", keep_parts=False)

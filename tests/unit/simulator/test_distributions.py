@@ -35,7 +35,8 @@ from qexp.circuits.quantum_volume import quantum_volume_circuits
 from qexp.circuits.random import random_circuits
 from qexp.engines.local.backends import fake
 from qexp.simulator import NoisySampler
-from qexp.simulator.density_matrix import DensityMatrix, as_plain
+from qexp.simulator.circuits import as_plain
+from qexp.simulator.density_matrix import DensityMatrix
 from qexp.simulator.noise import NoisyDevice
 
 SHOTS = 20_000

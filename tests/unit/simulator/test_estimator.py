@@ -431,7 +431,7 @@ def test_dynamic_circuits_are_measured_shot_by_shot() -> None:
     ],
     ids=["dynamic", "wide", "stabilizer"],
 )
-def test_what_has_no_exact_values_is_refused_in_one_line(
+def test_pubs_without_exact_values_are_refused_in_one_line(
     estimator: NoisyEstimator, circuit: QuantumCircuit
 ) -> None:
     circuit.name = "mine"
@@ -453,7 +453,7 @@ def test_a_simulator_keeps_its_method_and_its_noise() -> None:
     circuit = QuantumCircuit(2)
     circuit.h(1)
     circuit.t(1)
-    with pytest.raises(SimulationError, match="Simulation failed"):
+    with pytest.raises(SimulationError, match="the simulation failed"):
         run(ideal(2, "stabilizer"), [(circuit, "XI")])
     model = NoiseModel(basis_gates=["x"])
     model.add_quantum_error(depolarizing_error(1.0, 1), "x", [1])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from qiskit import QuantumCircuit
 
-from qexp.simulator.density_matrix import as_plain
+from qexp.simulator.circuits import as_plain
 from qexp.simulator.methods import cheapest_trajectories, is_density_matrix_cheaper
 
 

@@ -14,8 +14,8 @@ from qiskit_aer.noise import NoiseModel
 
 from qexp.engines.local.backends import fake
 from qexp.simulator import NoisySampler, SimulationError
-from qexp.simulator.active_qubits import restrict_to_active
 from qexp.simulator.aer import run_aer
+from qexp.simulator.circuits import restrict_to_active
 from qexp.simulator.noise import NoisyDevice
 
 
@@ -40,7 +40,7 @@ def test_the_noise_is_that_of_the_device_renumbered(name: str, qubits: tuple[int
             expected.append(error | {"gate_qubits": [[qubits.index(one) for one in where]]})
     assert len(expected) > len(qubits)
     assert canonical(ours.to_dict(serializable=True)["errors"]) == canonical(expected)
-    # What Aer is told at once is what it would make of the model.
+    # The errors given to Aer at once are those that it would make of the model.
     made = NoiseModel.to_dict(ours, serializable=True)
     assert canonical(made["errors"]) == canonical(expected)
     assert ours.basis_gates == whole.basis_gates
@@ -75,14 +75,14 @@ def test_a_failure_is_an_error() -> None:
     circuit = QuantumCircuit(1)
     circuit.t(0)
     circuit.measure_all()
-    with pytest.raises(SimulationError, match="Simulation failed"):
+    with pytest.raises(SimulationError, match="the simulation failed"):
         run_aer(AerSimulator(method="stabilizer"), [circuit])
 
 
-def test_what_aer_refuses_is_an_error() -> None:
+def test_a_refusal_of_aer_is_an_error() -> None:
     circuit = QuantumCircuit(1)
     circuit.rx(Parameter("angle"), 0)
-    with pytest.raises(SimulationError, match=r"Simulation failed: .*parameter_binds"):
+    with pytest.raises(SimulationError, match=r"the simulation failed: .*parameter_binds"):
         run_aer(AerSimulator(), [circuit])
 
 

@@ -156,6 +156,6 @@ def test_letters_of_x_and_y_are_read_as_those_of_z() -> None:
     assert found[0][0].tolist() == [[0.0, 0.3]]
 
 
-def test_every_projector_is_known() -> None:
+def test_every_projector_has_a_value() -> None:
     for first, second in product("01+-rl", repeat=2):
         assert group_into_bases(frozenset({first + second}))

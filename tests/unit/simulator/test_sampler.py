@@ -18,7 +18,7 @@ from scipy.stats import chi2_contingency
 
 from qexp.engines.local.backends import aer, fake
 from qexp.simulator import NoisySampler, SimulationError, methods, sampler
-from qexp.simulator.density_matrix import as_plain
+from qexp.simulator.circuits import as_plain
 
 NOISY = NoisySampler(fake("FakeManilaV2"))
 IDEAL = NoisySampler(aer(5))
@@ -42,7 +42,7 @@ def permuted(shots: int | None = 60) -> SamplerPub:
 
 
 def halfway() -> SamplerPub:
-    """What no final state can be sampled for."""
+    """A circuit without a final state to sample."""
     circuit = QuantumCircuit(QuantumRegister(5), ClassicalRegister(3, "first"))
     circuit.sx(4)
     circuit.measure(4, 2)
@@ -160,7 +160,7 @@ def test_exact_and_shot_by_shot_put_bits_in_the_same_places(data: st.DataObject)
         assert max(counts, key=counts.__getitem__) == expected
 
 
-def test_what_the_density_matrix_can_sample() -> None:
+def test_circuits_that_the_density_matrix_can_sample() -> None:
     circuit = QuantumCircuit(2, 2)
     circuit.reset(0)
     circuit.h(0)
@@ -309,7 +309,7 @@ def test_a_failed_simulation_is_an_error_not_zeros() -> None:
     circuit.h(0)
     circuit.t(0)
     circuit.measure_all()
-    with pytest.raises(SimulationError, match="Simulation failed"):
+    with pytest.raises(SimulationError, match="the simulation failed"):
         sample(NoisySampler(aer(1, "stabilizer")), [SamplerPub.coerce((circuit,), 10)])
 
 

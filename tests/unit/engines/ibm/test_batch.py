@@ -264,7 +264,7 @@ def test_closing_can_be_repeated(ibm_emulator: IBMEmulator, batch: IBMBatch) -> 
     assert batch.details()["accepting_jobs"] is False
 
 
-def test_wait_sleeps_no_longer_than_asked(batch: IBMBatch) -> None:
+def test_wait_sleeps_no_longer_than_its_timeout(batch: IBMBatch) -> None:
     slept: list[float] = []
     waiting = IBMBatch(batch._session, batch._backend, poll_interval_s=3.0, sleep=slept.append)
     for timeout_s, expected in ((60.0, 3.0), (0.25, 0.25), (-1.0, 0.0)):
@@ -274,7 +274,7 @@ def test_wait_sleeps_no_longer_than_asked(batch: IBMBatch) -> None:
         assert max(slept, default=0.0) <= 0.1
 
 
-def test_wait_stops_when_told(batch: IBMBatch) -> None:
+def test_wait_ends_once_stopped(batch: IBMBatch) -> None:
     slept: list[float] = []
     waiting = IBMBatch(batch._session, batch._backend, poll_interval_s=3.0, sleep=slept.append)
     waiting.wait(60.0, lambda: len(slept) == 2)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from qiskit_ibm_runtime.exceptions import IBMApiError
 
-from qexp.engines.ibm.calibration import Calibrations
+from qexp.engines.ibm.collect import Calibrations
 
 
 class Properties:
@@ -39,7 +39,7 @@ def at(hour: int, minute: int = 0) -> datetime:
     return datetime(2026, 5, 1, hour, minute, tzinfo=UTC)
 
 
-def test_what_is_known_is_not_asked_again() -> None:
+def test_a_calibration_in_hand_is_not_requested_again() -> None:
     backend = Backend()
     calibrations = Calibrations(backend)  # type: ignore[arg-type]
     late = calibrations.at("2026-05-01T09:30:00Z")
@@ -50,7 +50,7 @@ def test_what_is_known_is_not_asked_again() -> None:
     assert backend.asked == [at(9, 30)]
 
 
-def test_a_new_calibration_is_asked_for() -> None:
+def test_a_new_calibration_is_requested() -> None:
     backend = Backend()
     calibrations = Calibrations(backend)  # type: ignore[arg-type]
     dates = [

@@ -44,7 +44,7 @@ def test_redacted_values_are_plain_json() -> None:
     assert redact_json(value) == {"at": "2026-01-02T00:00:00+00:00", "n": [1, None, True]}
 
 
-def test_a_reason_names_what_the_service_said() -> None:
+def test_a_reason_quotes_the_service() -> None:
     reply = '{"errors": [{"code": 1291, "message": "Job not found.\\n ID: x"}], "trace": "t"}'
     error = RequestsApiError(f"404 Client Error: for url: http://h/jobs/x. {reply}", 404)
     said = "404 Client Error: for url: http://h/jobs/x. Job not found. ID: x (code 1291)"
@@ -103,7 +103,7 @@ def test_a_reply_that_cannot_be_read_is_an_error_of_the_service(error: Exception
 
 
 @pytest.mark.parametrize("error", [RequestsApiError("503", 503), RequestsConnectionError("reset")])
-def test_what_is_no_reply_is_named_as_it_is(error: Exception) -> None:
+def test_other_errors_while_reading_keep_their_message(error: Exception) -> None:
     with pytest.raises(EngineError, match=r"^asking: (503|reset)$"), reading("asking"):
         raise error
     with pytest.raises(ConfigError, match="mine"), reading("asking"):

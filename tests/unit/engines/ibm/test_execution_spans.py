@@ -17,7 +17,7 @@ from qiskit_ibm_runtime.results.quantum_program import Metadata
 from samplomatic.quantum_program import ChunkPart, ChunkSpan
 
 from qexp.core.model import Span
-from qexp.engines.ibm.execution_spans import read_spans
+from qexp.engines.ibm.collect import read_spans
 
 T0 = datetime(2026, 5, 1, 12, tzinfo=UTC)
 T1, T2 = T0 + timedelta(seconds=1), T0 + timedelta(seconds=2)

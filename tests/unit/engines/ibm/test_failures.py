@@ -9,8 +9,7 @@ import pytest
 from qexp.core.model import PrimitiveSpec
 from qexp.engines.ibm.batch import IBMBatch
 from qexp.engines.ibm.engine import IBMEngine
-from qexp.engines.ibm.failures import Expiry, classify_failure
-from qexp.engines.ibm.jobs import read_state
+from qexp.engines.ibm.jobs import Expiry, classify_failure, read_state
 from qexp.errors import EngineError
 from tests.emulator import IBMEmulator, Response
 from tests.unit.engines.jobs import isa_pub, request
@@ -65,9 +64,7 @@ def entry(status: str, code: Any = None, reason: str | None = None) -> dict[str,
         ({"id": "x", "state": None, "status": "Failed"}, {}, "transient"),
     ],
 )
-def test_what_a_failure_means(
-    listed: dict[str, Any], stamps: dict[str, Any], expected: str
-) -> None:
+def test_kinds_of_failure(listed: dict[str, Any], stamps: dict[str, Any], expected: str) -> None:
     state = read_state(listed)
     assert state in ("ERROR", "CANCELLED")
     assert classify_failure(listed, state, stamps, NEVER) == expected
@@ -101,7 +98,7 @@ def test_a_batch_that_runs_is_not_over() -> None:
 @pytest.mark.parametrize(
     "details", [{"started_at": None}, {"max_time": None}, {"max_time": "long"}, {"started_at": 3}]
 )
-def test_a_batch_that_says_no_time_is_not_over(details: dict[str, Any]) -> None:
+def test_a_batch_without_times_is_not_over(details: dict[str, Any]) -> None:
     assert not Expiry(Batch(**details)).is_before("2026-05-01T10:00:00Z")
     later = Expiry(Batch(**({"activated_at": "2026-05-01T08:00:00"} | details)))
     assert later.is_before("2026-05-01T10:00:00Z") is ("max_time" not in details)
@@ -114,7 +111,7 @@ def submitted(emulator: IBMEmulator, batch: IBMBatch, backend: Any, jobs: int) -
 
 
 def test_jobs_that_the_service_cancels_at_max_time(ibm_emulator: IBMEmulator, backend: Any) -> None:
-    """Here `max_time` has really passed, and the service gives neither reason nor code."""
+    """The batch's `max_time` has really passed, and the service gives neither reason nor code."""
     ibm_emulator.limits.at_max_ttl = "cancel"
     batch = IBMEngine().open_batch(backend, max_time_s=1)
     ibm_emulator.stall_next_job()

@@ -102,7 +102,7 @@ def test_an_attached_batch(ibm_emulator: IBMEmulator, backend: Any, batch: IBMBa
         attach(backend, "nobody").details()
 
 
-def test_closing_what_is_closed_or_gone_is_done(
+def test_closing_a_closed_or_missing_batch_succeeds(
     ibm_emulator: IBMEmulator, backend: Any, batch: IBMBatch
 ) -> None:
     attach(backend, "nobody").close()
@@ -139,7 +139,7 @@ def test_a_job_that_was_deleted_before_it_was_collected(
     ibm_emulator.wait_until_idle()
     assert batch.states() == {job_id: "DONE"}
     ibm_emulator.delete_job(job_id)
-    with pytest.raises(LostJobError, match=f"knows job {job_id} no more"):
+    with pytest.raises(LostJobError, match=f"no longer knows job {job_id}"):
         batch.collect(job_id)
     with pytest.raises(LostJobError):
         batch.adopt(job_id, wanted)
@@ -192,7 +192,7 @@ def test_a_service_that_ignores_the_tag(
         Response(body={"jobs": [{}], "count": 1}),
     ],
 )
-def test_a_list_that_cannot_be_read_says_nothing(
+def test_a_list_that_cannot_be_read_changes_nothing(
     ibm_emulator: IBMEmulator, backend: Any, batch: IBMBatch, reply: Response
 ) -> None:
     job_id = batch.submit(job(backend))
@@ -373,7 +373,7 @@ def test_the_other_instances_are_searched_for_an_earlier_batch(
     assert attached.collect(job_id).state == "DONE"
     with pytest.raises(LostJobError):
         attached.adopt("nobody", wanted)
-    # What is opened now can only be in its own instance.
+    # A new batch can only be in its own instance.
     since = len(ibm_emulator.journal)
     assert IBMEngine().open_batch(backend, max_time_s=None).find(TAG) == []
     assert asked(ibm_emulator, since) == [("POST", "/sessions"), ("GET", "/jobs")]

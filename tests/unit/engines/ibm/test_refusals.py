@@ -33,7 +33,7 @@ def refused(status: int, code: Any, message: str, **headers: str) -> Response:
 
 
 def failure(emulator: IBMEmulator, batch: IBMBatch, backend: Any, *replies: Response) -> Any:
-    """What a submission raises, and the client's POST is answered so; the last one for good."""
+    """Return the error of a submission whose POSTs get these replies, the last one repeatedly."""
     left = list(replies)
 
     def fault(method: str, path: str) -> Response | None:
@@ -80,7 +80,7 @@ def failure(emulator: IBMEmulator, batch: IBMBatch, backend: Any, *replies: Resp
         (503, None, "", UnclearError),
     ],
 )
-def test_what_a_refusal_means(
+def test_kinds_of_refusal(
     ibm_emulator: IBMEmulator,
     backend: Any,
     batch: IBMBatch,
@@ -146,7 +146,7 @@ def test_a_strange_retry_after_means_nothing(
         Response(418, "<html>no JSON"),
     ],
 )
-def test_what_may_have_created_the_job_is_unclear(
+def test_a_reply_after_which_the_job_may_exist_is_unclear(
     ibm_emulator: IBMEmulator, backend: Any, batch: IBMBatch, reply: Response
 ) -> None:
     error = failure(ibm_emulator, batch, backend, reply)
@@ -233,7 +233,7 @@ def test_a_job_that_the_client_refuses(backend: Any, batch: IBMBatch) -> None:
     ("error", "expected"),
     [(TypeError("not that"), RefusedError), (MemoryError(), EngineError)],
 )
-def test_what_fails_before_anything_is_sent(
+def test_failures_before_anything_is_sent(
     ibm_emulator: IBMEmulator,
     backend: Any,
     batch: IBMBatch,

@@ -70,7 +70,7 @@ def test_instance_by_name(
     assert message(error).startswith("backend.instance='mine': ")
 
 
-def test_wrong_name_lists_what_there_is(ibm_emulator: IBMEmulator) -> None:
+def test_a_wrong_name_lists_the_available_backends(ibm_emulator: IBMEmulator) -> None:
     with pytest.raises(ConfigError) as error:
         named(name="ibm_torin")
     text = message(error)
@@ -164,7 +164,7 @@ def test_an_outage_is_not_a_wrong_name(ibm_emulator: IBMEmulator) -> None:
 
 
 @pytest.mark.parametrize("name", [MANILA, LEAST_BUSY_100Q, PAUSED])
-def test_a_pinned_backend_is_that_one_whatever_else_is_asked(
+def test_a_pinned_backend_prevails_over_all_conditions(
     ibm_emulator: IBMEmulator, name: str
 ) -> None:
     assert least_busy(pinned=name, min_num_qubits=1000, filters={"no": "such"}).name == name

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from qexp.core.model import FINAL_STATES, JobRequest, Partition, PrimitiveSpec
-from qexp.engines.local.batch import LocalBatch
-from qexp.engines.local.job import Simulated
+from qexp.engines.local.batch import LocalBatch, Simulated
 from tests.unit.engines.jobs import go_on
 
 START = 1_700_000_000.0

@@ -28,7 +28,7 @@ def test_unknown_fake_names_key_value_and_close_matches() -> None:
 
 
 @pytest.mark.parametrize("name", ["nothing like it", "FakeBackendV2", "FakeProviderForBackendV2"])
-def test_what_is_no_device_is_refused(name: str) -> None:
+def test_an_unknown_fake_backend_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="fake_provider"):
         fake(name)
 
@@ -41,5 +41,5 @@ def test_aer_is_ideal_and_fully_coupled() -> None:
     assert backend.options.method == "statevector"
 
 
-def test_aer_takes_what_memory_allows() -> None:
+def test_aer_is_as_wide_as_memory_allows() -> None:
     assert aer().num_qubits > 5

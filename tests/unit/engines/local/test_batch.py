@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from qexp.core.model import JobRequest
-from qexp.engines.local.batch import LocalBatch
-from qexp.engines.local.job import Simulated
+from qexp.engines.local.batch import LocalBatch, Simulated
 from qexp.errors import BatchOverError, EngineError, LostJobError
 from tests.unit.engines.local.stand_ins import TIMEOUT_S, Clock, Simulator, job, wait_for
 
@@ -56,7 +55,7 @@ def test_jobs_are_run_although_the_batch_is_closed(simulator: Simulator) -> None
     assert set(batch.states().values()) == {"DONE"}
 
 
-def test_details_and_outcome_tell_what_happened(clock: Clock, simulator: Simulator) -> None:
+def test_details_and_outcome_have_times_and_usage(clock: Clock, simulator: Simulator) -> None:
     batch = LocalBatch(backend_name="b", simulate=simulator, max_time_s=900, clock=clock)
     assert batch.id.startswith("local-")
     clock.now += 1
@@ -294,7 +293,7 @@ def test_a_job_is_prepared_while_the_one_before_it_runs():
     assert prepared == [0, 1, 2, 2]
 
 
-def test_whatever_a_simulator_raises_ends_its_job():
+def test_any_exception_of_the_simulator_ends_its_job():
     def leave(_: JobRequest) -> Simulated:
         raise SystemExit(3)
 

@@ -48,7 +48,7 @@ def test_wait_gives_up_after_its_timeout(simulator: Simulator) -> None:
     assert set(batch.states().values()) == {"RUNNING"}
 
 
-def test_wait_asks_again_and_again_whether_to_stop(simulator: Simulator) -> None:
+def test_wait_calls_is_stopped_again_and_again(simulator: Simulator) -> None:
     batch = LocalBatch(backend_name="b", simulate=simulator)
     batch.submit(job(0))
     simulator.wait_until_running()
@@ -59,7 +59,7 @@ def test_wait_asks_again_and_again_whether_to_stop(simulator: Simulator) -> None
     assert list(answers) == []
 
 
-def test_a_change_that_a_stopped_wait_did_not_tell_is_told_by_the_next(
+def test_a_change_during_a_stopped_wait_ends_the_next_one(
     simulator: Simulator,
 ) -> None:
     batch = LocalBatch(backend_name="b", simulate=simulator)

@@ -118,7 +118,7 @@ def test_samplers_do_not_care_about_exact_expectation_values() -> None:
     ],
     ids=["wide noisy", "wide", "measuring", "stabilizer", "its own"],
 )
-def test_what_has_no_exact_expectation_values_is_objected_to(
+def test_pubs_without_exact_expectation_values_are_refused(
     backend: BackendV2, circuit: QuantumCircuit, said: str
 ) -> None:
     pub = EstimatorPub.coerce((circuit, "Z" * circuit.num_qubits))
@@ -132,14 +132,14 @@ def test_what_has_no_exact_expectation_values_is_objected_to(
         assert LocalEngine(exact_expectation_values=True).pub_objection(backend)(sampler) is None
 
 
-def test_what_has_exact_expectation_values_is_not() -> None:
+def test_pubs_with_exact_expectation_values_are_accepted() -> None:
     pub = EstimatorPub.coerce((ghz(11), "Z" * 11))
     engine = LocalEngine(exact_expectation_values=True)
     for backend in (fake("FakeSherbrooke"), aer(30)):
         assert engine.pub_objection(backend)(pub) is None
 
 
-def test_what_was_learnt_changes_no_data() -> None:
+def test_cached_noise_changes_no_data() -> None:
     backend = fake()
     pubs = [SamplerPub.coerce((isa(backend, coin_flips(n).circuit),), 50) for n in (2, 3)]
     used = Simulation(backend)
@@ -194,7 +194,7 @@ def test_a_failed_simulation_is_an_error() -> None:
     circuit = QuantumCircuit(1)
     circuit.t(0)
     circuit.measure_all()
-    with pytest.raises(EngineError, match="Simulation failed"):
+    with pytest.raises(EngineError, match="the simulation failed"):
         Simulation(aer(1, "stabilizer")).run(job(), [SamplerPub.coerce((circuit,), 10)])
 
 

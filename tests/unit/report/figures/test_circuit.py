@@ -12,14 +12,14 @@ from qexp.report.figures.circuit import MAX_QUBITS, angle_text, draw_circuit
 
 def drawn(circuit: QuantumCircuit) -> tuple[str, str]:
     drawing, note = draw_circuit(circuit, "a circuit")
-    return drawing.__html__(), note
+    return drawing.to_html(str), note
 
 
 def count(shape: str, svg: str) -> int:
     return len(re.findall(f'class="{shape}"', svg))
 
 
-def test_each_kind_of_gate_is_drawn_as_what_it_is():
+def test_each_kind_of_gate_has_its_symbol():
     circuit = QuantumCircuit(3, 3)
     circuit.h(0)
     circuit.rx(math.pi / 2, 1)
@@ -84,7 +84,7 @@ def test_idle_qubits_of_an_isa_circuit_are_left_out_and_the_others_are_physical(
     assert ">Q5</text>" not in svg
 
 
-def test_what_does_not_fit_is_left_out_and_said():
+def test_a_note_names_what_does_not_fit():
     wide = QuantumCircuit(MAX_QUBITS + 6)
     wide.h(range(wide.num_qubits))
     svg, note = drawn(wide)

@@ -32,7 +32,7 @@ def test_a_plot_puts_low_values_left_and_at_the_bottom():
     assert plot.x(0) == plot.left < plot.x(10) == plot.right < plot.drawing.width
     assert plot.y(100) == plot.top < plot.y(0.1) == plot.base < plot.drawing.height
     assert math.isclose(plot.y(1) - plot.y(10), plot.y(10) - plot.y(100))
-    shown = plot.drawing.__html__()
+    shown = plot.drawing.to_html(str)
     assert ">y (s)</text>" in shown
     assert ">10</text>" in shown
 

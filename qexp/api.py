@@ -1,0 +1,268 @@
+"""qexp from Python: what the command line does, as functions that return objects and raise errors.
+
+Arguments are overrides, as on the command line; keywords are overrides as well, with values in
+Python. Everything can be called again and again, in any thread, and in a running event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+
+from qexp.archive.read import Archive, open_archive
+from qexp.errors import ArchiveError, ConfigError
+
+if TYPE_CHECKING:
+    from qexp.config.declaration import Declaration
+    from qexp.core.spec import RunSpec
+    from qexp.experiment import RunReport
+    from qexp.planning.table import PlanTable
+
+    Circuits: TypeAlias = Iterable[Any] | Callable[..., Iterable[Any]] | str | None
+    """PUBs, their generator, or the value of the override `circuits`."""
+
+
+@overload
+def run(
+    *overrides: str | RunSpec,
+    stop_after: Literal["submit"],
+    circuits: Circuits = None,
+    shots: int | None = None,
+    precision: float | None = None,
+    **values: Any,
+) -> Path: ...
+
+
+@overload
+def run(
+    *overrides: str | RunSpec,
+    circuits: Circuits = None,
+    shots: int | None = None,
+    precision: float | None = None,
+    **values: Any,
+) -> Archive: ...
+
+
+def run(
+    *overrides: str | RunSpec,
+    circuits: Circuits = None,
+    shots: int | None = None,
+    precision: float | None = None,
+    **values: Any,
+) -> Archive | Path:
+    """Run an experiment, and return its archive.
+
+    Args:
+        *overrides: The name of an experiment, and overrides as on the command line; or a spec of
+            `declare` alone.
+        circuits: PUBs as Qiskit's primitives take them, which are copied; or a generator of PUBs,
+            a function with its settings bound by `functools.partial`. Both replace the circuits
+            that the experiment declares. A text or a mapping is the override `circuits=...`.
+        shots: The override `primitive.shots`.
+        precision: The override `primitive.precision`.
+        **values: Further overrides; those with a dot as in `**{"circuits.depth": 8}`.
+
+    Returns:
+        The open archive; with `stop_after="submit"`, the run's folder for `resume`.
+
+    Raises:
+        ConfigError: The declared run is wrong; nothing was left behind.
+        PlanError: The circuits cannot run as declared; nothing was left behind.
+        EngineError: The batch could not be opened.
+        UnfinishedError: Jobs are still out or to be submitted; `resume` goes on.
+        JobsFailedError: Everything was tried, but jobs have no result; the archive says why.
+        ArchiveError: Something could not be written.
+        RunLockedError: Another process works on the run.
+        KeyboardInterrupt: Interrupted; what was measured is kept, and the message says how to
+            go on.
+
+    Example:
+        >>> run = qexp.run("random_sampling", "circuits.depth=8", seed=7)
+        >>> run = qexp.run(circuits=[(circuit, values)], primitive="sampler", shots=4096)
+    """
+    declared = _declared(overrides, circuits, shots, precision, values)
+    report = _carry_out(declared)
+    if declared.spec.stop_after == "submit":
+        return declared.folder
+    assert report.archive is not None
+    return open_archive(report.archive)
+
+
+def plan(
+    *overrides: str | RunSpec,
+    circuits: Circuits = None,
+    shots: int | None = None,
+    precision: float | None = None,
+    **values: Any,
+) -> PlanTable:
+    """Plan an experiment, submit nothing, and return the plan as a table.
+
+    The plan is kept, as with `stop_after=plan` on the command line: `qexp.resume(plan.folder)` runs
+    it. Arguments and errors are those of `run`.
+
+    Example:
+        >>> plan = qexp.plan("random_sampling", backend="least_busy")
+        >>> plan.total.qpu_s
+        582.0
+    """
+    if "stop_after" in values:
+        raise ConfigError("stop_after: a plan is made and nothing else is done; leave it out")
+    declared = _declared(overrides, circuits, shots, precision, {**values, "stop_after": "plan"})
+    report = _carry_out(declared)
+    assert report.archive is not None
+    if report.plan is None:
+        raise ConfigError(f"stop_after=plan: the run in {declared.folder} is complete")
+
+    from qexp.planning.table import plan_table
+
+    spec = declared.spec
+    with open_archive(report.archive) as archive:
+        name, num_qubits = archive.backend["name"], archive.backend["num_qubits"]
+    return plan_table(
+        report.plan,
+        spec.max_time_s,
+        spec.limits,
+        spec.partition,
+        backend=f"{name} ({num_qubits} qubits, engine {spec.engine.name})",
+        folder=declared.folder,
+    )
+
+
+def declare(
+    *overrides: str,
+    circuits: Circuits = None,
+    shots: int | None = None,
+    precision: float | None = None,
+    **values: Any,
+) -> RunSpec:
+    """Return a run as declared and checked, without running it, for `run`, `plan` or a test.
+
+    No service is asked, no circuit is made and no file is written. Arguments are those of `run`.
+
+    Raises:
+        ConfigError: The declared run is wrong.
+
+    Example:
+        >>> qexp.declare("ghz", shots=100).workloads[0].primitive.shots
+        100
+    """
+    return _declared(overrides, circuits, shots, precision, values).spec
+
+
+def resume(path: str | Path, *, trust: Sequence[str] = ()) -> Archive:
+    """Go on with a run from wherever it stopped, from its folder alone, and return its archive.
+
+    One that is complete is left as it is.
+
+    Args:
+        path: The run's folder, or the `run.h5` in it.
+        trust: Dotted prefixes of functions and classes that the recorded config may name besides
+            qexp's own, such as `"experiments.mine"`.
+
+    Raises:
+        ConfigError: There is no such run, or its config names what is not trusted.
+        QexpError: As `run`.
+        KeyboardInterrupt: As `run`.
+    """
+    from qexp.config.declaration import Declaration
+    from qexp.config.paths import make_experiments_importable, run_folder
+    from qexp.config.runs import finished_archive, recorded_spec
+    from qexp.points import import_qiskit
+
+    import_qiskit()
+    if trust:
+        make_experiments_importable(is_own_process=False)
+    folder = run_folder(path)
+    archive = finished_archive(folder)
+    if archive is None:
+        spec = recorded_spec(folder, trust)
+        archive = _carry_out(Declaration(spec, folder, str(folder))).archive
+    assert archive is not None
+    return open_archive(archive)
+
+
+def _declared(
+    overrides: Sequence[str | RunSpec],
+    circuits: Circuits,
+    shots: int | None,
+    precision: float | None,
+    values: dict[str, Any],
+) -> Declaration:
+    """Declare a run by the arguments of the public functions."""
+    from qexp.config.declaration import declaration_of, declare_run
+    from qexp.core.spec import RunSpec
+    from qexp.points import import_qiskit
+
+    import_qiskit()
+    named = {"primitive.shots": shots, "primitive.precision": precision}
+    values = values | {key: value for key, value in named.items() if value is not None}
+    if isinstance(circuits, str | Mapping):
+        values, circuits = {**values, "circuits": circuits}, None
+    specs = [item for item in overrides if isinstance(item, RunSpec)]
+    if not specs:
+        return declare_run([*overrides], values, circuits)  # type: ignore[list-item]
+    stops_at_plan = values.pop("stop_after", None) == "plan"
+    if len(overrides) > 1 or values or circuits is not None:
+        raise ConfigError("a spec is run as it was declared; give further overrides to declare")
+    declared = declaration_of(specs[0])
+    if not stops_at_plan:
+        return declared
+    return replace(declared, spec=replace(declared.spec, stop_after="plan"))
+
+
+def _carry_out(declared: Declaration) -> RunReport:
+    """Run a declared run, or go on with it; leave on disk what the command line leaves."""
+    from qexp.config.cleanup import clean_up
+    from qexp.config.runs import check_resumable
+    from qexp.experiment import RunReport, resume_command
+
+    folder = declared.folder
+    if declared.run_dir is not None:
+        archive = check_resumable(folder, declared.run_dir, declared.spec)
+        if archive is not None:
+            return RunReport(archive, "complete", None)
+    is_new = declared.run_dir is None and _make_folder(folder)
+    try:
+        return _run_logged(declared)
+    except KeyboardInterrupt as error:
+        if is_new and clean_up(folder, error):
+            raise KeyboardInterrupt("interrupted before anything was submitted") from None
+        if str(error):
+            raise
+        again = resume_command(folder)
+        raise KeyboardInterrupt(f"interrupted; what was measured is kept: {again}") from None
+    except BaseException as error:
+        if is_new:
+            clean_up(folder, error)
+        if isinstance(error, OSError):
+            raise ArchiveError(str(error)) from error
+        raise
+
+
+def _make_folder(folder: Path) -> bool:
+    """Make a run's folder; return False if it is there and has something in it."""
+    from qexp.config.messages import compose_message
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return not any(folder.iterdir())
+    except OSError as error:
+        raise ConfigError(compose_message(error) or str(error)) from None
+
+
+def _run_logged(declared: Declaration) -> RunReport:
+    from qexp.config.cleanup import LOG_NAME
+    from qexp.experiment import resume, run
+    from qexp.interrupts import Interrupts
+    from qexp.progress import Terminal
+    from qexp.runlog import logging_into
+
+    spec, folder = declared.spec, declared.folder
+    start = run if declared.run_dir is None else resume
+    with (
+        logging_into(folder / LOG_NAME, "the run ended with an error"),
+        Terminal(spec, folder, is_quiet=True) as terminal,
+    ):
+        return start(spec, folder, terminal, interrupts=Interrupts(ends_process=False))
