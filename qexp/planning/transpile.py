@@ -112,11 +112,8 @@ def transpile_pub(pub_like: Any, index: int, pass_managers: PassManagers) -> Pla
     workload, backend = pass_managers.workload, pass_managers.backend
     where = f"PUB {index} of workload '{workload.name}'"
     try:
-        with warnings.catch_warnings():
-            # Qiskit would drop the imaginary part of complex parameter values.
-            warnings.simplefilter("error", np.exceptions.ComplexWarning)
-            logical = coerce_pub(pub_like, workload.primitive)
-            _refuse_open_accuracy(logical)
+        logical = coerce_pub(pub_like, workload.primitive)
+        _refuse_open_accuracy(logical)
     except STOPS:
         raise
     except BaseException as error:
@@ -169,9 +166,12 @@ def coerce_pub(pub_like: Any, primitive: PrimitiveSpec) -> Pub:
     from qiskit.primitives.containers.sampler_pub import SamplerPub
 
     _refuse_other_kind(pub_like, primitive)
-    if primitive.kind == "sampler":
-        return SamplerPub.coerce(pub_like, primitive.shots)
-    return EstimatorPub.coerce(pub_like, primitive.precision)
+    with warnings.catch_warnings():
+        # Qiskit would drop the imaginary part of complex parameter values.
+        warnings.simplefilter("error", np.exceptions.ComplexWarning)
+        if primitive.kind == "sampler":
+            return SamplerPub.coerce(pub_like, primitive.shots)
+        return EstimatorPub.coerce(pub_like, primitive.precision)
 
 
 def _refuse_open_accuracy(pub: Pub) -> None:
