@@ -39,6 +39,16 @@ class ExitCode(IntEnum):
         return member
 
 
+STOPS = (KeyboardInterrupt, SystemExit, GeneratorExit)
+"""They end a program. Any other `BaseException` is an error: a panic in Qiskit's Rust code is no
+`Exception`."""
+
+
+def is_panic(error: BaseException) -> bool:
+    """Return True for a panic in Rust code, whose class each extension module has for itself."""
+    return type(error).__name__ == "PanicException"
+
+
 class QexpError(Exception):
     """Base of every error that is meant for the user."""
 

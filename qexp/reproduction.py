@@ -127,7 +127,7 @@ def reproduction_spec(
                 f"archive are run",
             )
         workloads = tuple(
-            replace(each, generate=partial(_archived_pubs, archive, each.name))
+            replace(each, generate=partial(_archived_pubs, archive, each.name), is_archived=True)
             if circuits == "archived" or each.name in given
             else each
             for each in loaded.workloads

@@ -42,7 +42,9 @@ def evaluate(spec: AnalysisSpec, run: Archive) -> Evaluated:
         raise AnalysisError(f"analysis '{spec.name}': {error}") from None
     except QexpError:
         raise
-    except (Exception, SystemExit) as error:
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
         _log.error("analysis '%s' failed", spec.name, exc_info=True)
         raise AnalysisFailedError(
             f"analysis '{spec.name}': {spec.target} failed: {type(error).__name__}: "

@@ -8,9 +8,10 @@ order that varies with the process, so that neither can be hashed.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -27,6 +28,9 @@ _VARIABLES: Final = (
     *("input_vars", "captured_vars", "declared_vars"),
     *("captured_stretches", "declared_stretches"),
 )
+_DECIMAL: Final = r"\d[\d.]*(?:e[+-]?\d+)?"
+_LINEAR: Final = re.compile(rf"(?:(-?{_DECIMAL}) \+ )?(?:\((-{_DECIMAL})\)\*|({_DECIMAL})\*|-)?")
+_MAX_ROUNDS: Final = 5
 _EXACT_INTEGERS: Final = 2**53
 _compact: Final = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -121,32 +125,63 @@ def _operation(operation: Any, clbits: Mapping[Any, int]) -> list[Any]:
     params = list(getattr(operation, "params", ()))
     more: dict[str, Any] = {}
     if operation.name in ("if_else", "while_loop"):
-        more["condition"] = _parameter(operation.condition, clbits)
+        more["condition"] = _condition(operation.condition, clbits)
     elif operation.name == "switch_case":
         more["target"] = _parameter(operation.target, clbits)
-        more["cases"] = [str(labels) for labels, _ in operation.cases_specifier()]
+        more["cases"] = [str(_cases(labels)) for labels, _ in operation.cases_specifier()]
+    elif operation.name == "for_loop" and not isinstance(params[0], range):
+        params[0] = tuple(map(int, params[0]))
     elif operation.name in ("delay", "box"):
         more = {name: _parameter(getattr(operation, name), clbits) for name in ("duration", "unit")}
         more["annotations"] = to_jsonable([repr(a) for a in getattr(operation, "annotations", ())])
     elif hasattr(operation, "base_op"):
-        more["modifiers"] = [repr(modifier) for modifier in operation.modifiers]
+        more["modifiers"] = [repr(_modifier(each)) for each in operation.modifiers]
         more["base"] = _operation(operation.base_op, clbits)
     elif hasattr(operation, "tableau"):
         more["tableau"] = _parameter(operation.tableau, clbits)
-    elif _is_defined_by_its_definition(operation, params):
+    elif _is_defined_by_its_definition(operation):
         more["definition"] = _rows(operation.definition)
     name = _AUTOMATIC_NAME.sub("", operation.name)
     return [name, [_parameter(param, clbits) for param in params], more]
 
 
-def _is_defined_by_its_definition(operation: Any, params: list[Any]) -> bool:
+# QPY turns numbers of several kinds into one, and so does the listing.
+
+
+def _condition(condition: Any, clbits: Mapping[Any, int]) -> Any:
+    """Return the condition of a branch or a loop as JSON."""
+    from qiskit.circuit import Clbit
+
+    if not isinstance(condition, tuple):
+        return _parameter(condition, clbits)
+    bits, value = condition
+    return _parameter((bits, (bool if isinstance(bits, Clbit) else int)(value)), clbits)
+
+
+def _cases(labels: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(int(label) if isinstance(label, bool) else label for label in labels)
+
+
+def _modifier(modifier: Any) -> Any:
+    kinds = {"power": float, "num_ctrl_qubits": int, "ctrl_state": int}
+    values = {name: kinds[name](value) for name, value in vars(modifier).items()}
+    return type(modifier)(**values)
+
+
+def _is_defined_by_its_definition(operation: Any) -> bool:
     """Return False for standard gates (the name says all) and matrices (it is synthesised)."""
     from qiskit.circuit import ControlFlowOp
+    from qiskit.circuit.library import (
+        HamiltonianGate,
+        LinearFunction,
+        PermutationGate,
+        UnitaryGate,
+    )
 
+    matrices = (UnitaryGate, PermutationGate, LinearFunction, HamiltonianGate)
     return (
         getattr(operation, "_standard_gate", None) is None
-        and not isinstance(operation, ControlFlowOp)
-        and not any(isinstance(param, np.ndarray) for param in params)
+        and not isinstance(operation, (ControlFlowOp, *matrices))
         and getattr(operation, "definition", None) is not None
     )
 
@@ -172,7 +207,9 @@ def _parameter(value: Any, clbits: Mapping[Any, int]) -> Any:  # noqa: PLR0911
     if isinstance(value, Parameter):
         return {"parameter": value.name}
     if isinstance(value, ParameterExpression):
-        return {"expression": str(value)}
+        text = _expression(value)
+        is_name = [parameter.name for parameter in value.parameters] == [text]
+        return {"parameter" if is_name else "expression": text}
     if isinstance(value, Clbit):
         return {"clbits": [clbits[value]]}
     if isinstance(value, Register):
@@ -182,6 +219,42 @@ def _parameter(value: Any, clbits: Mapping[Any, int]) -> Any:  # noqa: PLR0911
     if isinstance(value, tuple | list):
         return [_parameter(item, clbits) for item in value]
     return to_jsonable(value if isinstance(value, range) else repr(value))
+
+
+def _expression(value: Any) -> str:
+    """Return the text of an expression of parameters, in the form that it has after QPY.
+
+    `1*a` becomes `a` there, and `-a*b` may become `b*(-a)`.
+    """
+    from qiskit import QuantumCircuit, qpy
+
+    text = str(value)
+    for _ in range(_MAX_ROUNDS):
+        if _is_linear(text, value):
+            break
+        circuit, stream = QuantumCircuit(1), io.BytesIO()
+        circuit.rz(value, 0)
+        qpy.dump(circuit, stream)
+        stream.seek(0)
+        (value,) = qpy.load(stream)[0].data[0].params
+        text, before = str(value), text
+        if text == before:
+            break
+    return text
+
+
+def _is_linear(text: str, value: Any) -> bool:
+    """Return whether an expression is `offset + factor*name`, which QPY does not change."""
+    names = [parameter.name for parameter in getattr(value, "parameters", ())]
+    if len(names) != 1 or not text.endswith(names[0]):
+        return False
+    match = _LINEAR.fullmatch(text.removesuffix(names[0]))
+    if match is None:
+        return False
+    offset, *factors = match.groups()
+    return (offset is None or float(offset) != 0) and all(
+        factor is None or float(factor) not in (0, 1, -1) for factor in factors
+    )
 
 
 def _number(value: Any) -> Any:
@@ -251,6 +324,7 @@ class _Walk:
         self.is_sequence = True
         self._operands = _Operands(self._qubits, self.program.qubits if self.program else [])
         self._numbers: dict[float, tuple[str, str]] = {}
+        self._expressions: dict[str, str] = {}
 
     def run(self) -> None:
         """Visit the instructions: standard gates, the usual case, here; others in `_other`."""
@@ -296,6 +370,8 @@ class _Walk:
     def _param(self, value: Any) -> tuple[str, str]:
         """Return a parameter of a gate as the listing and as the program have it."""
         # Equal values are cached, unless they are written differently: 0.0 and -0.0, 1 and 1.0.
+        if hasattr(value, "parameters"):
+            return self._expression(value)
         is_cached = type(value) is float and value != 0.0
         if is_cached and value in self._numbers:
             return self._numbers[value]
@@ -306,6 +382,13 @@ class _Walk:
         if is_cached:
             self._numbers[value] = texts
         return texts
+
+    def _expression(self, value: Any) -> tuple[str, str]:
+        self.program = None
+        text = str(value)
+        if text not in self._expressions:
+            self._expressions[text] = _compact(_parameter(value, self._clbits))
+        return self._expressions[text], ""
 
     def _other(self, item: Any) -> None:
         from qiskit.circuit import Barrier, ControlFlowOp, Measure, Reset, Store

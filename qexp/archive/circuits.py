@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from qexp.archive.circuit_digest import describe
-from qexp.core.jsonable import dumps, map_text
-from qexp.errors import ArchiveError
+from qexp.core.jsonable import dumps, map_text, to_jsonable
+from qexp.errors import STOPS, ArchiveError
 from qexp.text import error_reason
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def circuit_cells(
     stream = io.BytesIO()
     write_circuits([_redacted(circuit, redact)], stream, where)
     described = describe(circuit, redact)
-    layout = circuit.layout
+    # Qiskit's importer of OpenQASM 3 leaves the number of qubits out.
+    layout = circuit.layout if getattr(circuit.layout, "_input_qubit_count", None) else None
     return {
         "name": redact(circuit.name or ""),
         "num_qubits": circuit.num_qubits,
@@ -63,7 +65,9 @@ def load_circuit(raw: bytes, where: str) -> QuantumCircuit:
         )
     try:
         circuit: QuantumCircuit = qpy.load(io.BytesIO(raw))[0]
-    except Exception as error:
+    except STOPS:
+        raise
+    except BaseException as error:
         # The reader raises errors of struct, Unicode, keys and its own for the same damage.
         reason = f"{type(error).__name__}: {error_reason(error)}"
         raise ArchiveError(f"circuit {where} cannot be loaded: {reason}") from error
@@ -84,7 +88,9 @@ def write_circuits(circuits: Sequence[QuantumCircuit], stream: BinaryIO, where: 
     mapped = [_mapped(circuit, _from_delay) for circuit in circuits]
     try:
         qpy.dump(mapped, stream)
-    except Exception as error:
+    except STOPS:
+        raise
+    except BaseException as error:
         what = f"circuit {where} ({circuits[0].name!r})" if where else "the circuits"
         raise ArchiveError(
             f"{what} cannot be serialised as QPY: {error_reason(error)}; build it from Qiskit's "
@@ -94,39 +100,59 @@ def write_circuits(circuits: Sequence[QuantumCircuit], stream: BinaryIO, where: 
 
 
 def _redacted(circuit: QuantumCircuit, redact: Callable[[str], str]) -> QuantumCircuit:
-    """Return the circuit without secrets in its name and metadata; itself where there are none."""
-    name, metadata = redact(circuit.name or ""), map_text(circuit.metadata, redact)
-    if (name, metadata) == (circuit.name or "", circuit.metadata):
-        return circuit
-    copy = circuit.copy(name)
-    copy.metadata = metadata
-    return copy
+    """Return the circuit with metadata as JSON, and without secrets in these and its name."""
+    # Shallow: the instructions are the circuit's own.
+    copied = copy(circuit)
+    copied.name = redact(circuit.name or "")
+    copied.metadata = map_text(to_jsonable(circuit.metadata), redact)
+    return copied
 
 
 def _mapped(circuit: QuantumCircuit, change: Callable[[Any], Any]) -> QuantumCircuit:
-    """Return the circuit with `change` applied to its operations; itself if nothing changes."""
-    from qiskit.circuit import CONTROL_FLOW_OP_NAMES, ControlFlowOp
+    """Return the circuit with its delays changed; itself where there are none."""
+    from qiskit.circuit import CONTROL_FLOW_OP_NAMES
 
     names = circuit.count_ops()
     if not any(name.startswith("delay") or name in CONTROL_FLOW_OP_NAMES for name in names):
         return circuit
+    return rebuild(circuit, change)
 
-    def mapped(operation: Any) -> Any:
+
+def rebuild(circuit: QuantumCircuit, change: Callable[[Any], Any]) -> QuantumCircuit:
+    """Return a circuit with some operations changed, in control flow too.
+
+    Args:
+        circuit: The circuit.
+        change: Called with each operation but standard gates and control flow. It returns an
+            operation, or a circuit, to take its place; None: the operation stays.
+
+    Returns:
+        A new circuit; `circuit` itself where nothing is changed.
+    """
+    from qiskit import QuantumCircuit
+    from qiskit.circuit import ControlFlowOp
+
+    def changed(item: Any) -> Any:
+        if item.is_standard_gate():
+            return None
+        operation = item.operation
         if not isinstance(operation, ControlFlowOp):
             return change(operation)
-        blocks = [_mapped(block, change) for block in operation.blocks]
+        blocks = [rebuild(block, change) for block in operation.blocks]
         same = all(new is old for new, old in zip(blocks, operation.blocks, strict=True))
-        return operation if same else operation.replace_blocks(blocks)
+        return None if same else operation.replace_blocks(blocks)
 
-    operations = [item.operation for item in circuit.data]
-    changed = [mapped(operation) for operation in operations]
-    if all(new is old for new, old in zip(changed, operations, strict=True)):
+    replacements = [changed(item) for item in circuit.data]
+    if all(each is None for each in replacements):
         return circuit
-    copy = circuit.copy_empty_like()
-    copy._layout = circuit._layout
-    for item, operation in zip(circuit.data, changed, strict=True):
-        copy._append(item.replace(operation=operation))
-    return copy
+    rebuilt = circuit.copy_empty_like()
+    rebuilt._layout = circuit._layout
+    for item, new in zip(circuit.data, replacements, strict=True):
+        if isinstance(new, QuantumCircuit):
+            rebuilt.compose(new, item.qubits, item.clbits, inplace=True)
+        else:
+            rebuilt._append(item if new is None else item.replace(operation=new))
+    return rebuilt
 
 
 def _from_delay(operation: Any) -> Any:
@@ -137,9 +163,9 @@ def _from_delay(operation: Any) -> Any:
     from qiskit.circuit import Delay, Instruction
 
     if not isinstance(operation, Delay):
-        return operation
+        return None
     if operation.unit == "dt" and isinstance(operation.duration, int):
-        return operation
+        return None
     return Instruction(f"{_DELAY}{operation.unit}", 1, 0, [operation.duration])
 
 
@@ -147,5 +173,5 @@ def _to_delay(operation: Any) -> Any:
     from qiskit.circuit import Delay
 
     if not operation.name.startswith(_DELAY):
-        return operation
+        return None
     return Delay(operation.params[0], operation.name.removeprefix(_DELAY))

@@ -115,7 +115,7 @@ def _make_measured(circuit: QuantumCircuit, where: str) -> None:
         )
     if circuit.num_clbits == 0:
         circuit.measure_all()
-    elif not circuit.cregs or not _measures(circuit):
+    elif not _measures(circuit):
         raise ConfigError(
             f"{where}: it has classical bits but no measurement into a classical register; add "
             f"one, or remove the classical bits and all qubits are measured"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qexp.circuits.files import load_circuits
-from qexp.errors import ConfigError
+from qexp.errors import STOPS, ConfigError
 from qexp.text import one_line
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 _VERSION = re.compile(r"^\s*OPENQASM\s+(\d+)(?:\.\d+)?\s*;", re.MULTILINE)
 _OF_VERSION_2 = re.compile(r"include\s*[\"']qelib1\.inc|\b[qc]reg\b")
 _OF_VERSION_3 = re.compile(r"include\s*[\"']stdgates\.inc|\b(?:qu)?bit\b")
+_GATE = re.compile(r"\bgate\s+([a-z]\w*)")
 _POSITION = re.compile(r"^(?:<input>:|L)?(\d+)(?:,|:C)\d+: (.*)$", re.DOTALL)
 
 
@@ -72,18 +73,25 @@ def _parsed(path: Path, text: str) -> QuantumCircuit:
         raise _invalid(path, line, f"OpenQASM {version} is not supported, only 2 and 3 are")
     try:
         if version == "2":
-            # Qiskit's own exporter writes gates that the strict qelib1.inc does not have.
+            # Qiskit's own exporter writes gates that the strict qelib1.inc does not have. Of those
+            # that the file defines, the parser would ignore the definition.
+            own = set(_GATE.findall(_COMMENT.sub("", text)))
+            custom = [each for each in qasm2.LEGACY_CUSTOM_INSTRUCTIONS if each.name not in own]
             return qasm2.loads(
                 text,
                 include_path=(path.parent,),
-                custom_instructions=qasm2.LEGACY_CUSTOM_INSTRUCTIONS,
+                custom_instructions=custom,
                 custom_classical=qasm2.LEGACY_CUSTOM_CLASSICAL,
             )
         # The parser prints its complaint as well as raising it.
         with contextlib.redirect_stderr(io.StringIO()):
-            return qasm3.loads(text)
-    except Exception as error:
+            circuit = qasm3.loads(text)
+    except STOPS:
+        raise
+    except BaseException as error:
         raise _invalid(path, *_locate(error)) from error
+    _keep_single_bits(circuit, text)
+    return circuit
 
 
 def _version(text: str) -> tuple[str, int]:
@@ -97,7 +105,28 @@ def _version(text: str) -> tuple[str, int]:
     return "2" if is_old else "3", 1
 
 
-def _locate(error: Exception) -> tuple[int | None, str]:
+def _keep_single_bits(circuit: QuantumCircuit, text: str) -> None:
+    """Give each `bit flag;` of an OpenQASM 3 program a register of its name."""
+    from qiskit import ClassicalRegister
+
+    kept = {bit for register in circuit.cregs for bit in register}
+    loose = [bit for bit in circuit.clbits if bit not in kept]
+    if not loose:
+        return
+
+    import openqasm3
+
+    names = [
+        statement.identifier.name
+        for statement in openqasm3.parse(text).statements
+        if isinstance(statement, openqasm3.ast.ClassicalDeclaration)
+        and getattr(statement.type, "size", None) is None
+    ]
+    for name, bit in zip(names, loose, strict=True):
+        circuit.add_register(ClassicalRegister(name=name, bits=[bit]))
+
+
+def _locate(error: BaseException) -> tuple[int | None, str]:
     """Return line and reason, from the four forms in which the two parsers give them."""
     message = str(getattr(error, "message", error))
     position = _POSITION.match(message)

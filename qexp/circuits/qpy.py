@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qexp.circuits.files import load_circuits
-from qexp.errors import ConfigError
+from qexp.errors import STOPS, ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +49,9 @@ def _parse(path: Path, content: bytes) -> list[QuantumCircuit]:
 
     try:
         return list(qpy.load(io.BytesIO(content)))
-    except Exception as error:
+    except STOPS:
+        raise
+    except BaseException as error:
         raise ConfigError(
             f"circuits.files: '{path}' is truncated or damaged and cannot be loaded; write it "
             f"again with qiskit.qpy.dump"

@@ -124,7 +124,7 @@ def run_point(config: DictConfig, failures: list[Failed]) -> Failed | None:
         if is_new and clean_up(run_dir, error):
             raise KeyboardInterrupt("interrupted before anything was submitted") from None
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # A panic in Qiskit's Rust code is no `Exception`.
         if not isinstance(error, ConfigError):
             _log.error("the run ended with an error", exc_info=True)
         failed = Failed(describe_error(error, run_dir / LOG_NAME), exit_code(error))

@@ -63,7 +63,7 @@ def _run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt as error:
         print_error(str(error) or "interrupted; what was measured is kept")
         return ExitCode.INTERRUPTED
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # A panic in Qiskit's Rust code is no `Exception`.
         # Rich leaves the process when nobody reads its output any more.
         cause = error.__context__ if isinstance(error, SystemExit) else error
         if not isinstance(cause, BrokenPipeError):

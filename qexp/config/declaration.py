@@ -242,14 +242,15 @@ def _copied_pubs(circuits: Any, kind: str) -> list[Pub]:
     pubs = []
     for index, pub_like in enumerate(circuits):
         try:
-            pubs.append(coerce_pub(pub_like, primitive))
+            # At once: a generator may let a circuit grow that it has yielded.
+            pubs.append(copy.deepcopy(coerce_pub(pub_like, primitive)))
         except Exception as error:
             raise ConfigError(
                 f"circuits: PUB {index} is not {expected_pub(primitive)}: {typed_reason(error)}"
             ) from None
     if not pubs:
         raise ConfigError("circuits: the list is empty; give at least one PUB")
-    return copy.deepcopy(pubs)
+    return pubs
 
 
 def _digest(pubs: Iterable[Pub]) -> str:

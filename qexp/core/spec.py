@@ -38,6 +38,7 @@ class WorkloadSpec:
             of Qiskit's `SamplerPub` or `EstimatorPub`), lazily.
         num_circuits: Number of circuits that the config asks for, where it says so; it decides
             only whether worker processes plan.
+        is_archived: True if the circuits come from an archive: they get no registers.
     """
 
     name: str
@@ -45,6 +46,7 @@ class WorkloadSpec:
     primitive: PrimitiveSpec
     transpile: TranspileSpec
     num_circuits: int | None = None
+    is_archived: bool = False
 
 
 @dataclass(frozen=True)

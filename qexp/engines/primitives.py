@@ -123,6 +123,8 @@ def encoded_bytes(primitive: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: b
     Raises:
         PlanError: The primitive cannot run this PUB.
     """
+    if primitive.implementation == "legacy" and primitive.kind == "estimator":
+        _check_observables(pub)
     if _sends_circuit(primitive) and _is_stored_as_sent(pub.circuit):
         return wire_bytes(primitive, pub, qpy) + _JSON_BYTES
     if primitive.implementation == "legacy":
@@ -150,6 +152,20 @@ def wire_bytes(spec: PrimitiveSpec, pub: Pub, qpy: bytes) -> int:
     if spec.kind == "estimator":
         size += len(json.dumps(pub.observables.tolist()))
     return size
+
+
+def _check_observables(pub: Pub) -> None:
+    """Refuse what the legacy Estimator would refuse only when the batch is open."""
+    from qiskit_ibm_runtime.exceptions import IBMInputValueError
+    from qiskit_ibm_runtime.utils import validate_estimator_pubs
+
+    try:
+        validate_estimator_pubs([pub])
+    except IBMInputValueError as error:
+        raise PlanError(
+            f"circuit {pub.circuit.name!r}: the legacy estimator cannot run it: "
+            f"{one_line(error.message)}; set primitive.implementation=client for others"
+        ) from None
 
 
 def _base64_bytes(data: bytes) -> int:

@@ -5,6 +5,7 @@ Circuits are generated here; all else is done for some PUBs at a time, here or i
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,11 +18,11 @@ from qexp.core.observer import Observer
 from qexp.core.protocols import Engine
 from qexp.core.seeds import stream
 from qexp.core.spec import Limit, WorkloadSpec
-from qexp.errors import GeneratorError, PlanError, QexpError
+from qexp.errors import ArchiveError, GeneratorError, PlanError, QexpError, is_panic
 from qexp.planning.checks import Hardware, check_pub, tally
 from qexp.planning.cost import Footprint, footprint
 from qexp.planning.partition import cut_into_jobs, job_bounds
-from qexp.planning.transpile import build_pass_manager, transpile_pub
+from qexp.planning.transpile import PassManagers, transpile_pub
 from qexp.points import Point
 from qexp.redact import redactor
 from qexp.text import typed_reason
@@ -29,7 +30,6 @@ from qexp.workers import NotShareableError, Shared, Workers
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
-    from qiskit.transpiler import PassManager
 
     from qexp.core.model import Pub
 
@@ -120,15 +120,20 @@ def _plan_rows(
 
 
 def _generate(workload: WorkloadSpec, seed: int) -> Iterator[Any]:
-    """Yield the generator's PUB-likes; an error of its own becomes a `GeneratorError`."""
+    """Yield copies of the generator's PUB-likes; an error of its own becomes a `GeneratorError`.
+
+    A generator may let a circuit grow, or refill an array, that it has yielded.
+    """
     index = 0
     try:
         for pub_like in _pub_likes(workload, seed):
-            yield pub_like
+            yield _copied(pub_like)
             index += 1
     except QexpError:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if not isinstance(error, Exception | SystemExit) and not is_panic(error):
+            raise
         raise GeneratorError(
             f"workload '{workload.name}': its circuit generator failed at PUB {index}: "
             f"{typed_reason(error)}; correct the generator or its config"
@@ -149,6 +154,15 @@ def _pub_likes(workload: WorkloadSpec, seed: int) -> Iterable[Any]:
     )
 
 
+def _copied(pub_like: Any) -> Any:
+    from qiskit import QuantumCircuit
+
+    if isinstance(pub_like, tuple):
+        return tuple(map(_copied, pub_like))
+    # Its own method is as deep, and several times faster.
+    return pub_like.copy() if isinstance(pub_like, QuantumCircuit) else copy.deepcopy(pub_like)
+
+
 @dataclass
 class Planner:
     """Makes ISA PUBs; picklable as long as it was not used.
@@ -166,7 +180,7 @@ class Planner:
     backend: BackendV2
     engine: Engine
     limits: Mapping[str, Limit]
-    _pass_managers: dict[str, PassManager] = field(default_factory=dict)
+    _pass_managers: dict[str, PassManagers] = field(default_factory=dict)
 
     def plan(self, workload: str, first: int, pub_likes: Sequence[Any]) -> list[PlannedRow]:
         """Transpile, check, encode and measure consecutive PUBs of a workload.
@@ -177,20 +191,22 @@ class Planner:
             pub_likes: PUB-likes of its generator.
 
         Raises:
-            PlanError: A circuit cannot run on the backend.
-            ArchiveError: A circuit cannot be stored.
+            PlanError: A circuit cannot run on the backend, or cannot be stored.
         """
         spec, backend = self.workloads[workload], self.backend
         if workload not in self._pass_managers:
-            self._pass_managers[workload] = build_pass_manager(spec, self.seed, backend)
-        pass_manager, pubs, tallies = self._pass_managers[workload], [], []
+            self._pass_managers[workload] = PassManagers(spec, self.seed, backend)
+        pass_managers, pubs, tallies = self._pass_managers[workload], [], []
         for index, pub_like in enumerate(pub_likes, start=first):
-            pub = transpile_pub(pub_like, index, spec, backend, pass_manager)
+            pub = transpile_pub(pub_like, index, pass_managers)
             counts = tally(pub.isa.circuit)
             check_pub(pub, counts, self._hardware, self.limits, self._objection)
             pubs.append(pub)
             tallies.append(counts)
-        rows = pub_rows(workload, pubs, redactor())
+        try:
+            rows = pub_rows(workload, pubs, redactor())
+        except ArchiveError as error:
+            raise PlanError(f"workload '{workload}': {error}") from error
         return [
             (row, footprint(pub, counts, spec.primitive, backend, self.engine, row.isa_qpy))
             for pub, counts, row in zip(pubs, tallies, rows, strict=True)

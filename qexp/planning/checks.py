@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import keyword
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -43,6 +44,11 @@ _MAX_CONDITION = 2**63 - 1
 
 # A billion billion shots: beyond any job, and still finite arithmetic.
 _MIN_PRECISION = 1e-9
+# One shot gives as much; above 1e154 its square is too large for a float.
+_MAX_PRECISION = 1e6
+
+# Divisions, powers and functions that have poles, and complex numbers (`(1i)*a`).
+_POLES = re.compile(r"/|\*\*|\^|log|tan|asin|acos|exp|\di\b")
 
 
 def instructions(
@@ -116,7 +122,7 @@ def check_pub(
     Raises:
         PlanError: The first thing that is wrong.
     """
-    problems = _problems(pub.isa, counts, hardware, limits, objection)
+    problems = _problems(pub, counts, hardware, limits, objection)
     if problem := next(problems, None):
         raise PlanError(
             f"PUB {pub.index} of workload '{pub.workload}': circuit "
@@ -125,7 +131,7 @@ def check_pub(
 
 
 def _problems(
-    isa: Pub,
+    pub: PlannedPub,
     counts: Tally,
     hardware: Hardware,
     limits: Mapping[str, Limit],
@@ -133,10 +139,14 @@ def _problems(
 ) -> Iterator[str]:
     from qiskit.primitives.containers.sampler_pub import SamplerPub
 
+    isa = pub.isa
+    if not pub.logical.circuit.num_qubits:
+        yield "it has no qubits; add one"
     if isinstance(isa, SamplerPub):
         yield from _registers(isa.circuit)
     else:
         yield from _observables(isa)
+    yield from _not_finite(pub.logical)
     if isa.parameter_values.size == 0:
         yield "its array of parameter values is empty; give at least one parameter set"
     yield from _instructions(counts, hardware, limits)
@@ -159,7 +169,7 @@ def _registers(circuit: QuantumCircuit) -> Iterator[str]:
                 f"classical register '{name}' cannot be read back as data.{name}; rename it to "
                 f"letters, digits and underscores that are no Python keyword"
             )
-        if hasattr(DataBin, name):
+        if hasattr(DataBin, name) or name in ("self", *DataBin._RESTRICTED_NAMES):
             yield (
                 f"classical register '{name}' has the name of an attribute of Qiskit's DataBin; "
                 f"rename it, for instance to '{name.strip('_').lower()}_bits'"
@@ -186,6 +196,11 @@ def _observables(pub: EstimatorPub) -> Iterator[str]:
         yield (
             f"precision {pub.precision} is below {_MIN_PRECISION}; set a larger one in the PUB or "
             f"as primitive.precision"
+        )
+    if pub.precision > _MAX_PRECISION:
+        yield (
+            f"precision {pub.precision} is above {_MAX_PRECISION:g}; set a smaller one in the PUB "
+            f"or as primitive.precision"
         )
     if pub.observables.size == 0:
         yield "its array of observables is empty; give at least one observable"
@@ -253,6 +268,59 @@ def _conditions(circuit: QuantumCircuit) -> Iterator[str]:
             )
         for block in instruction.operation.blocks:
             yield from _conditions(block)
+
+
+def _not_finite(pub: Pub) -> Iterator[str]:
+    """Yield numbers of a PUB that are NaN or infinite, or become so when parameters are bound."""
+    advice = "correct it in the generator"
+    phase = pub.circuit.global_phase
+    if isinstance(phase, float) and not math.isfinite(phase):
+        yield f"its global phase is {phase}; {advice}"
+    for instruction, qubits in instructions(pub.circuit):
+        is_numeric = instruction.is_standard_gate() or instruction.name == "delay"
+        for value in instruction.params if is_numeric else ():
+            if isinstance(value, float) and not math.isfinite(value):
+                name = instruction.name
+                what = "duration" if name == "delay" else "angle"
+                yield f"{name} on qubits {list(qubits)} has the {what} {value}; {advice}"
+    for observable in pub.observables.ravel().tolist() if hasattr(pub, "observables") else ():
+        for term, coefficient in observable.items():
+            if not math.isfinite(coefficient):
+                yield f"its observable has the coefficient {coefficient} for {term}; {advice}"
+    values = pub.parameter_values
+    names = [name for each in values.data for name in each]
+    if not names:
+        return
+    rows = values.as_array().reshape(-1, len(names))
+    for row, column in np.argwhere(~np.isfinite(rows)).tolist():
+        yield f"parameter '{names[column]}' is {rows[row, column]} in set {row}; {advice}"
+    for expression in _with_poles(pub.circuit):
+        columns = {parameter: names.index(parameter.name) for parameter in expression.parameters}
+        for row, numbers in enumerate(rows.tolist()):
+            if not _has_value(expression, {p: numbers[k] for p, k in columns.items()}):
+                yield f"the angle {expression} is no finite real number in set {row}; {advice}"
+
+
+def _with_poles(circuit: QuantumCircuit) -> Iterator[Any]:
+    """Yield the expressions in a circuit that need not be finite where their parameters are."""
+    from qiskit.circuit import ParameterExpression
+
+    seen, parameters = {""}, set(circuit.parameters)
+    for instruction, _ in instructions(circuit):
+        for value in instruction.params:
+            text = str(value) if isinstance(value, ParameterExpression) else ""
+            # Loops have parameters of their own.
+            if text not in seen and _POLES.search(text) and value.parameters <= parameters:
+                yield value
+            seen.add(text)
+
+
+def _has_value(expression: Any, values: Mapping[Any, float]) -> bool:
+    try:
+        return math.isfinite(float(expression.bind(values)))
+    except Exception:
+        # Qiskit raises four kinds of errors for infinite, undefined and complex numbers.
+        return False
 
 
 def _rzz_angles(circuit: QuantumCircuit, values: BindingsArray) -> Iterator[str]:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
-from dataclasses import asdict
-from itertools import chain
+from dataclasses import asdict, dataclass, field, replace
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from qexp.core.jsonable import to_jsonable
 from qexp.core.model import PlannedPub, PrimitiveSpec
 from qexp.core.seeds import as_int, stream
 from qexp.core.spec import WorkloadSpec
-from qexp.errors import PlanError
+from qexp.errors import STOPS, PlanError
+from qexp.planning.faithful import UnfaithfulError, faithful, has_proven_names, survives
 from qexp.text import typed_reason
 
 if TYPE_CHECKING:
@@ -52,13 +57,45 @@ def build_pass_manager(workload: WorkloadSpec, seed: int, backend: BackendV2) ->
         ) from error
 
 
-def transpile_pub(
-    pub_like: Any,
-    index: int,
-    workload: WorkloadSpec,
-    backend: BackendV2,
-    pass_manager: PassManager,
-) -> PlannedPub:
+@dataclass
+class PassManagers:
+    """The pass managers of a workload; each is made once.
+
+    Args:
+        workload: The workload.
+        seed: The experiment's seed.
+        backend: The backend to transpile for.
+    """
+
+    workload: WorkloadSpec
+    seed: int
+    backend: BackendV2
+    _made: dict[int | None, PassManager] = field(default_factory=dict)
+
+    def keeps_qubits(self, circuit: QuantumCircuit) -> bool:
+        """Return whether a circuit's qubits are those of the device.
+
+        It has a layout, as OpenQASM 3 with hardware qubits (`$0`) has, and the config has no other.
+        """
+        spec = self.workload.transpile
+        declared = spec.initial_layout or spec.layout_method or spec.routing_method
+        return circuit.layout is not None and not declared
+
+    def of(self, circuit: QuantumCircuit) -> PassManager:
+        """Return the pass manager for a circuit."""
+        workload, width = self.workload, None
+        if self.keeps_qubits(circuit):
+            width = circuit.num_qubits
+            spec = replace(
+                workload.transpile, initial_layout=tuple(range(width)), routing_method="none"
+            )
+            workload = replace(workload, transpile=spec)
+        if width not in self._made:
+            self._made[width] = build_pass_manager(workload, self.seed, self.backend)
+        return self._made[width]
+
+
+def transpile_pub(pub_like: Any, index: int, pass_managers: PassManagers) -> PlannedPub:
     """Turn a generator's PUB-like into a PUB that the backend can run.
 
     Shots or precision are the PUB-like's own where it has them, else the workload's. Observables
@@ -68,22 +105,25 @@ def transpile_pub(
     Args:
         pub_like: A circuit, or a tuple in the order of `SamplerPub` or `EstimatorPub`.
         index: Index of the PUB within the workload.
-        workload: The workload it belongs to.
-        backend: The backend to transpile for.
-        pass_manager: From `build_pass_manager`.
+        pass_managers: Those of its workload.
 
     Raises:
         PlanError: It is no PUB, it has more qubits than the backend, or transpiling it failed.
     """
+    workload, backend = pass_managers.workload, pass_managers.backend
     where = f"PUB {index} of workload '{workload.name}'"
     try:
         logical = coerce_pub(pub_like, workload.primitive)
         _refuse_open_accuracy(logical)
-    except Exception as error:
+    except STOPS:
+        raise
+    except BaseException as error:
         raise PlanError(
             f"{where}: the generator did not yield {expected_pub(workload.primitive)}: "
             f"{_reason_no_pub(pub_like, error)}"
         ) from error
+    # QPY holds it as JSON, which has no arrays, NumPy numbers or keys that are tuples.
+    logical.circuit.metadata = to_jsonable(logical.circuit.metadata)
     available, needed = backend.num_qubits, logical.circuit.num_qubits
     if available is not None and needed > available:
         raise PlanError(
@@ -91,18 +131,33 @@ def transpile_pub(
             f"{backend.name} has {available}; use fewer qubits in the circuits' config or choose "
             f"a larger backend"
         )
+    pass_manager = pass_managers.of(logical.circuit)
     try:
+        meant = logical.circuit if workload.is_archived else _with_registers(logical)
+        logical = _with_circuit(logical, faithful(meant, backend.target))
         circuit = pass_manager.run(logical.circuit)
         isa = _lay_out(logical, circuit)
-    except Exception as error:
+        if not (has_proven_names(circuit) or survives(circuit, backend.target)):
+            raise UnfaithfulError(
+                "as it is transpiled, it is not the same after it was stored as QPY and read back; "
+                "build it from Qiskit's standard gates"
+            )
+    except UnfaithfulError as error:
+        raise PlanError(f"{where}: circuit '{logical.circuit.name}': {error}") from error
+    except STOPS:
+        raise
+    except BaseException as error:
+        change = "change the circuit or the transpile keys of the config"
+        if pass_managers.keeps_qubits(logical.circuit):
+            change = "set transpile.layout_method to move it to other qubits than those it names"
         raise PlanError(
             f"{where}: transpiling circuit '{logical.circuit.name}' for backend {backend.name} "
-            f"failed: {_reason_and_way_out(error)}"
+            f"failed: {_reason_and_way_out(error, change)}"
         ) from error
     return PlannedPub(workload.name, index, logical, isa)
 
 
-def _reason_no_pub(pub_like: Any, error: Exception) -> str:
+def _reason_no_pub(pub_like: Any, error: BaseException) -> str:
     """Return why Qiskit does not take a PUB-like, without its advice to who calls `run`."""
     from qiskit import QuantumCircuit
 
@@ -116,10 +171,10 @@ def _reason_no_pub(pub_like: Any, error: Exception) -> str:
     )[0]
 
 
-def _reason_and_way_out(error: Exception) -> str:
+def _reason_and_way_out(error: BaseException, change: str) -> str:
     if "is not scheduled" in str(error):
         return "its delays need a schedule there; set transpile.scheduling_method=alap (or asap)"
-    return f"{typed_reason(error)}; change the circuit or the transpile keys of the config"
+    return f"{typed_reason(error)}; {change}"
 
 
 def coerce_pub(pub_like: Any, primitive: PrimitiveSpec) -> Pub:
@@ -132,9 +187,12 @@ def coerce_pub(pub_like: Any, primitive: PrimitiveSpec) -> Pub:
     from qiskit.primitives.containers.sampler_pub import SamplerPub
 
     _refuse_other_kind(pub_like, primitive)
-    if primitive.kind == "sampler":
-        return SamplerPub.coerce(pub_like, primitive.shots)
-    return EstimatorPub.coerce(pub_like, primitive.precision)
+    with warnings.catch_warnings():
+        # Qiskit would drop the imaginary part of complex parameter values.
+        warnings.simplefilter("error", np.exceptions.ComplexWarning)
+        if primitive.kind == "sampler":
+            return SamplerPub.coerce(pub_like, primitive.shots)
+        return EstimatorPub.coerce(pub_like, primitive.precision)
 
 
 def _refuse_open_accuracy(pub: Pub) -> None:
@@ -174,6 +232,37 @@ def _lay_out(logical: Pub, circuit: QuantumCircuit) -> Pub:
         return SamplerPub(circuit, values, logical.shots)
     observables = logical.observables.apply_layout(circuit.layout, circuit.num_qubits)
     return type(logical)(circuit, observables, values, logical.precision)
+
+
+def _with_circuit(pub: Pub, circuit: QuantumCircuit) -> Pub:
+    """Return a PUB with another form of its circuit; itself where that is the circuit it has."""
+    from qiskit.primitives.containers.sampler_pub import SamplerPub
+
+    if circuit is pub.circuit:
+        return pub
+    values = _rebind(pub.parameter_values, circuit)
+    if isinstance(pub, SamplerPub):
+        return SamplerPub(circuit, values, pub.shots)
+    return type(pub)(circuit, pub.observables, values, pub.precision)
+
+
+def _with_registers(pub: Pub) -> QuantumCircuit:
+    """Return the circuit of a PUB; a Sampler's gets a register for the bits that are in none."""
+    from qiskit import ClassicalRegister
+    from qiskit.primitives.containers.sampler_pub import SamplerPub
+
+    circuit = pub.circuit
+    kept = {bit for register in circuit.cregs for bit in register}
+    if len(kept) == circuit.num_clbits or not isinstance(pub, SamplerPub):
+        return circuit
+    # Samplers return registers; OpenQASM 3 (`bit flag;`) and `add_bits` make bits without one.
+    loose = [bit for bit in circuit.clbits if bit not in kept]
+    names = {register.name for register in circuit.cregs}
+    candidates = chain(("bits",), (f"bits_{number}" for number in count(1)))
+    name = next(name for name in candidates if name not in names)
+    circuit = circuit.copy()
+    circuit.add_register(ClassicalRegister(name=name, bits=loose))
+    return circuit
 
 
 def _rebind(values: BindingsArray, circuit: QuantumCircuit) -> BindingsArray:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
+from qiskit.circuit import ForLoopOp
 from qiskit.exceptions import QiskitError
 from qiskit.providers import BackendV2
 from qiskit.result import Result
@@ -16,6 +17,10 @@ from qiskit.result import Result
 SEED_STRIDE = 2113
 """Aer seeds circuit k of a run with seed + 2113 k and, where it simulates shot by shot, shot j of
 that circuit with seed + 2113 k + j (src/controllers/controller_execute.hpp of Qiskit Aer)."""
+
+
+_CUT_JUMP = "Invalid jump destination"
+"""Aer drops what follows the last measurement, and the ends of branches with it."""
 
 
 class SimulationError(Exception):
@@ -45,16 +50,51 @@ def run_aer(simulator: BackendV2, circuits: Sequence[QuantumCircuit], **options:
     Raises:
         SimulationError: The simulator reports a failure.
     """
-    try:
-        result = simulator.run(list(circuits), **options).result()
-    except QiskitError as error:
-        raise SimulationError(
-            f"the simulation failed: {' '.join(error.message.split())}"
-        ) from error
-    if not result.success:
-        failed = [str(one.status) for one in result.results if not one.success]
-        raise SimulationError(f"the simulation failed: {'; '.join(failed) or result.status}")
+    runnable = [_runnable(each) for each in circuits]
+    result = _result(simulator, runnable, options)
+    failures = _failures(result)
+    if any(_CUT_JUMP in failure for failure in failures):
+        result = _result(simulator, runnable, {**options, "enable_truncation": False})
+        failures = _failures(result)
+    if failures:
+        raise SimulationError(f"the simulation failed: {' '.join('; '.join(failures).split())}")
     return result
+
+
+def _result(
+    simulator: BackendV2, circuits: list[QuantumCircuit], options: Mapping[str, Any]
+) -> Result:
+    try:
+        return simulator.run(circuits, **options).result()
+    except (QiskitError, KeyError) as error:
+        reason = getattr(error, "message", repr(error))
+        raise SimulationError(f"the simulation failed: {' '.join(reason.split())}") from error
+
+
+def _failures(result: Result) -> list[str]:
+    """Return why circuits failed; none where all are done."""
+    if result.success:
+        return []
+    return [str(one.status) for one in result.results if not one.success] or [str(result.status)]
+
+
+def _runnable(circuit: QuantumCircuit) -> QuantumCircuit:
+    """Return a circuit whose loops have no parameter that their body lacks: Aer trips over it."""
+    if not circuit.has_control_flow_op():
+        return circuit
+    runnable = circuit.copy_empty_like()
+    for item in circuit.data:
+        if item.is_control_flow():
+            operation = item.operation
+            blocks = [_runnable(block) for block in operation.blocks]
+            operation = operation.replace_blocks(blocks)
+            if isinstance(operation, ForLoopOp):
+                indices, parameter, body = operation.params
+                if parameter not in body.parameters:
+                    operation = ForLoopOp(indices, None, body)
+            item = item.replace(operation=operation)  # noqa: PLW2901
+        runnable._append(item)
+    return runnable
 
 
 def sample_circuits(

@@ -30,6 +30,10 @@ _IDLE = frozenset({"barrier", "delay", "break_loop", "continue_loop"})
 _LOOP_EXITS = frozenset({"break_loop", "continue_loop"})
 
 _MAX_AER_BITS = 32
+
+# A qubit may be read into any number of bits; there is a probability for each of their values.
+_MAX_BITS = 20
+
 _UNKNOWN_TO_AER = frozenset({"SHIFT_LEFT", "SHIFT_RIGHT", "ADD", "SUB", "MUL", "DIV", "NEGATE"})
 
 
@@ -161,7 +165,8 @@ def as_plain(circuit: QuantumCircuit) -> PlainCircuit | None:
     read_into = tuple((qubit, tuple(bits)) for qubit, bits in measured.items())
     plain = PlainCircuit(circuit, indices, read_into, gates, pair_gates)
     # A bit that is written twice loses its first value.
-    return plain if len(set(plain.bits)) == len(plain.bits) else None
+    is_plain = len(set(plain.bits)) == len(plain.bits) <= _MAX_BITS
+    return plain if is_plain else None
 
 
 def _is_channel(instruction: CircuitInstruction, name: str) -> bool:
@@ -178,27 +183,61 @@ def aer_objection(circuit: QuantumCircuit) -> str | None:
     return None if problem is None else f"it has {problem}, or run it on IBM's service"
 
 
-def _problems(circuit: QuantumCircuit) -> Iterator[str]:
+def _problems(circuit: QuantumCircuit, *, is_nested: bool = False) -> Iterator[str]:
     """Yield what Aer cannot simulate, each with what to do instead."""
     for var in circuit.iter_vars():
         yield (
             f"the classical variable '{var.name}', which Aer cannot simulate; "
             f"keep its value in a classical register"
         )
-    if not circuit.has_control_flow_op() and "store" not in circuit.count_ops():
+    names = circuit.count_ops()
+    for name in names:
+        if name.startswith("save_"):
+            yield f"'{name}', whose data a primitive does not return; remove it"
+        if name == "quantum_channel":
+            yield "an error of Aer's, which QPY does not hold; make it a Kraus instruction"
+    if not (circuit.has_control_flow_op() or {"store", "delay"} & names.keys()):
         return
     for instruction in circuit.data:
-        if instruction.name == "store":
+        if instruction.name == "delay":
+            yield from _delay_problems(instruction.params[0])
+        elif instruction.name == "store":
             yield from _expression_problems(instruction.operation.lvalue)
             yield from _expression_problems(instruction.operation.rvalue)
         elif instruction.is_control_flow():
             operation = instruction.operation
-            yield from _expression_problems(getattr(operation, "condition", None))
+            condition = getattr(operation, "condition", None)
+            yield from _expression_problems(condition)
             target = getattr(operation, "target", None)
             if isinstance(target, expr.Expr) and not isinstance(target, expr.Var):
                 yield "a switch on an expression, which Aer does not know; use if_test"
+            if is_nested and not (condition is None and target is None):
+                yield from _bit_problems(target if condition is None else condition)
             for block in operation.blocks:
-                yield from _problems(block)
+                yield from _problems(block, is_nested=True)
+
+
+def _bit_problems(condition: Any) -> Iterator[str]:
+    """Yield the bits of a condition within a block that Aer does not find in the circuit."""
+    if isinstance(condition, expr.Expr):
+        operands = [var.var for var in expr.iter_vars(condition)]
+    else:
+        operands = [condition[0] if isinstance(condition, tuple) else condition]
+    for operand in operands:
+        # A bit of no register of its own is another object after it was stored.
+        bits = [operand] if isinstance(operand, Clbit) else list(operand)
+        if any("register=" not in repr(bit) for bit in bits):
+            yield (
+                "a condition within a block on a classical bit that belongs to no register, which "
+                "Aer cannot find; make it a bit of a register"
+            )
+
+
+def _delay_problems(duration: Any) -> Iterator[str]:
+    if isinstance(duration, expr.Expr):
+        yield (
+            "a delay of a stretch or of an expression, which Aer cannot simulate; give it a number"
+        )
 
 
 def _expression_problems(node: Any) -> Iterator[str]:

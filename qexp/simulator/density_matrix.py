@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
-from qiskit.circuit import CircuitInstruction, ParameterExpression
+from qiskit.circuit import CircuitInstruction, Parameter, ParameterExpression
 from qiskit.quantum_info import PTM, SuperOp
 from qiskit.utils.units import apply_prefix
 from qiskit_aer.noise import thermal_relaxation_error
@@ -237,13 +237,21 @@ def _angles(
     if not parameters:
         return float(param)
     chosen = values[:, [columns[parameter] for parameter in parameters]]
-    slopes = [param.gradient(parameter) for parameter in parameters]
+    slopes = _slopes(param, parameters)
     if all(isinstance(slope, int | float) for slope in slopes):
         offset = float(param.bind(dict.fromkeys(parameters, 0.0)))
         return np.asarray(offset + chosen @ np.array(slopes, dtype=float))
     return np.array(
         [float(param.bind(dict(zip(parameters, row, strict=True)))) for row in chosen.tolist()]
     )
+
+
+def _slopes(param: ParameterExpression, parameters: Sequence[Parameter]) -> list[Any]:
+    """Return the derivatives of an expression, None where Qiskit has none, as of `sign()`."""
+    try:
+        return [param.gradient(parameter) for parameter in parameters]
+    except RuntimeError:
+        return [None]
 
 
 def kron(high: Reals, low: Reals) -> Reals:

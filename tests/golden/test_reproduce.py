@@ -22,6 +22,8 @@ WITH_DATA = [
     if expected(key)["listed"]["results"] and key not in LIKE_OTHERS
 ]
 NEW = "new"
+WITH_SINGLE_BIT = "1.2/feedforward"
+"""Its program has `bit late;`, whose measurement was dropped then and has a register now."""
 
 
 def reproduced(run: Path, *arguments: str) -> Ended:
@@ -42,6 +44,11 @@ def reproduced(run: Path, *arguments: str) -> Ended:
 def test_the_data_are_reproduced(unpacked: Unpacked, key: str):
     run = unpacked(key)
     ended = reproduced(run)
+    if key == WITH_SINGLE_BIT:
+        assert ended.code == 1
+        assert "qasm: other circuit: 0" in ended.out
+        assert "data: bit-identical (7 PUBs that both runs have)" in ended.out
+        return
     assert ended.code == 0, ended.out + ended.err
     last = ended.out.splitlines()[-1]
     with qexp.open_archive(run) as old, qexp.open_archive(run.parent / NEW) as new:

@@ -244,6 +244,15 @@ def test_pubs_in_hand_are_copied():
     assert pub.circuit.count_ops() == {"rx": 1, "measure": 1, "barrier": 1}
     assert pub.parameter_values.as_array().tolist() == [[0.5]]
 
+    def growing() -> Iterator[QuantumCircuit]:
+        grown = rotated().assign_parameters([0.5])
+        for _ in range(3):
+            grown.x(0)
+            yield grown
+
+    spec = qexp.declare(circuits=growing(), primitive="sampler")
+    assert [pub.circuit.count_ops()["x"] for pub in spec.workloads[0].generate(None)] == [1, 2, 3]
+
 
 def test_pubs_in_hand_reproduce_and_resume(tmp_path: Path):
     pubs = [(rotated(), [[0.1], [2.0]])]

@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from qiskit import QuantumCircuit
 from qiskit.circuit import (
     AnnotatedOperation,
     ClassicalRegister,
+    ControlModifier,
     InverseModifier,
     Parameter,
     ParameterVector,
+    PowerModifier,
     QuantumRegister,
 )
 from qiskit.circuit.classical import expr, types
@@ -31,6 +37,8 @@ from qiskit.quantum_info import Clifford, SparsePauliOp, random_unitary
 
 from qexp.archive.circuit_digest import circuit_sha256, listing
 from qexp.archive.circuits import circuit_cells, load_circuit
+from qexp.planning.faithful import is_proven
+from tests.random_circuits import proven_circuit
 
 IN_ANOTHER_PROCESS = """
 import numpy as np
@@ -196,6 +204,31 @@ def test_identity_depends_only_on_content_that_decides_the_circuit(builders) -> 
         assert circuit_sha256(again) == identities[-1]
         assert circuit_sha256(stored_and_loaded(circuit)) == identities[-1]
     assert len(set(identities)) == len(identities)
+
+
+@given(st.randoms(use_true_random=False))
+def test_circuits_of_proven_operations_survive_qpy(rng: Random) -> None:
+    """Such circuits are stored without being read back, see `qexp.planning.faithful`."""
+    circuit = proven_circuit(rng)
+    assert is_proven(circuit)
+    assert listing(stored_and_loaded(circuit)) == listing(circuit)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (PowerModifier(2), PowerModifier(2.0)),
+        (PowerModifier(np.float64(-1)), PowerModifier(-1)),
+        (ControlModifier(np.int64(1)), ControlModifier(1)),
+    ],
+)
+def test_equal_numbers_of_modifiers_are_one_identity(one: Any, other: Any) -> None:
+    circuits = [
+        holding(AnnotatedOperation(HGate(), each), AnnotatedOperation(HGate(), each).num_qubits)
+        for each in (one, other)
+    ]
+    found = {circuit_sha256(each) for each in (*circuits, *map(stored_and_loaded, circuits))}
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns", "ps", "dt"])

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit, qasm2, qasm3
+from qiskit.circuit.library import UGate
 from qiskit.circuit.random import random_circuit
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.quantum_info import Operator
@@ -77,6 +78,39 @@ def test_what_qiskit_writes_loads(
     (loaded,) = load(tmp_path, seed_sequence, file=dialect.dumps(written))  # type: ignore[attr-defined]
     loaded.remove_final_measurements()
     assert Operator(loaded).equiv(Operator(written))
+
+
+OWN = "gate sx a { U(1.0,0,0) a; }\ngate rz(t) a { U(t,0,0) a; }\n"
+
+
+def test_a_files_own_gates_are_its_own(
+    tmp_path: Path, seed_sequence: np.random.SeedSequence
+) -> None:
+    uses = "sx q[0];\nrz(2.0) q[1];\n"
+    circuits = load(
+        tmp_path,
+        seed_sequence,
+        a="OPENQASM 2.0;\n" + OWN + "qreg q[2];\n" + uses,
+        b="OPENQASM 3.0;\n" + OWN + "qubit[2] q;\n" + uses,
+    )
+    for circuit in circuits:
+        circuit.remove_final_measurements()
+        meant = Operator(UGate(2.0, 0, 0)).tensor(Operator(UGate(1.0, 0, 0)))
+        assert Operator(circuit) == meant
+
+
+def test_single_bits_of_openqasm_3_are_registers_of_their_names(
+    tmp_path: Path, seed_sequence: np.random.SeedSequence
+) -> None:
+    text = HEAD_3 + "bit flag;\nbit[2] c;\nbit fin = measure q[0];\nflag = measure q[1];\n"
+    (circuit,) = load(tmp_path, seed_sequence, file=text)
+    assert {register.name: register.size for register in circuit.cregs} == {
+        "c": 2,
+        "flag": 1,
+        "fin": 1,
+    }
+    bits = [circuit.find_bit(item.clbits[0]).registers[0][0].name for item in circuit.data]
+    assert bits == ["fin", "flag"]
 
 
 @pytest.mark.parametrize(

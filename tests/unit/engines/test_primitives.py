@@ -174,6 +174,15 @@ def test_twirling_inflates_the_payload(backend: Any) -> None:
     assert encoded_bytes(twirled, pub, backend, qpy_of(pub)) > 5 * plain
 
 
+def test_observables_that_the_legacy_estimator_would_refuse(backend: Any) -> None:
+    from qiskit import QuantumCircuit
+    from qiskit.primitives.containers.estimator_pub import EstimatorPub
+
+    pub = EstimatorPub.coerce((QuantumCircuit(2, name="bell"), ["0Z"]), 0.1)
+    with pytest.raises(PlanError, match=r"^circuit 'bell': the legacy estimator cannot run it"):
+        encoded_bytes(PrimitiveSpec("estimator", "legacy"), pub, backend, qpy_of(pub))
+
+
 def test_a_circuit_the_client_cannot_run(backend: Any) -> None:
     from qiskit import QuantumCircuit
     from qiskit.primitives.containers.sampler_pub import SamplerPub

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
 from qiskit.providers import BackendV2
+from qiskit.quantum_info import SparsePauliOp
 
 from qexp.archive.circuits import load_circuit
 from qexp.archive.pubs import PubRow
@@ -17,7 +19,7 @@ from qexp.core.model import Partition, Plan, PrimitiveSpec
 from qexp.core.observer import Observer
 from qexp.core.protocols import Engine
 from qexp.core.seeds import child, stream
-from qexp.core.spec import Limit, PartitionLimits, RunSpec, WorkloadSpec
+from qexp.core.spec import Limit, PartitionLimits, RunSpec, TranspileSpec, WorkloadSpec
 from qexp.core.twirling import shots_executed
 from qexp.engines.local.engine import LocalEngine
 from qexp.errors import ConfigError, PlanError
@@ -173,6 +175,43 @@ def test_the_seed_decides_the_circuits_whatever_else_runs(manila: BackendV2) -> 
     [(_, pubs)] = build([workload(random_angles(1))], manila).jobs
     [expected] = random_angles(1)(stream(7, "main", "circuits"))
     assert circuit_of(pubs[0], isa=False) == expected
+
+
+def growing(_: np.random.SeedSequence) -> Iterator[tuple[Any, ...]]:
+    """Change everything that was yielded before."""
+    angle = Parameter("angle")
+    circuit, observable = QuantumCircuit(1), SparsePauliOp(["Z", "X"], [0.0, 0.5])
+    values, bindings = np.zeros((1, 1)), {angle: [0.0]}
+    circuit.ry(angle, 0)
+    for step in range(1, 5):
+        circuit.x(0)
+        circuit.metadata = (circuit.metadata or {}) | {"step": step}
+        observable.coeffs[0] = step
+        values[0, 0] = bindings[angle][0] = step / 8
+        yield circuit, [observable], values if step % 2 else bindings
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_what_is_yielded_may_change_afterwards(manila: BackendV2, num_workers: int) -> None:
+    built = build(
+        [workload(growing, kind="estimator", transpile=TranspileSpec(optimization_level=0))],
+        manila,
+        engine=LocalEngine(),
+        num_workers=num_workers,
+    )
+    pubs = [pub for _, pubs in built.jobs for pub in pubs]
+    circuits = [circuit_of(pub, isa=False) for pub in pubs]
+    assert [circuit.count_ops()["x"] for circuit in circuits] == [1, 2, 3, 4]
+    assert [circuit.metadata for circuit in circuits] == [{"step": step} for step in range(1, 5)]
+    observables = [cells_of(pub, "pubs/main")["observables_json"] for pub in pubs]
+    assert observables == [f'[{{"Z":{step}.0,"X":0.5}}]' for step in range(1, 5)]
+    values = [
+        cells["values"].item()
+        for pub in pubs
+        for path, cells in pub.cells.items()
+        if path.startswith("parameters")
+    ]
+    assert values == [0.125, 0.25, 0.375, 0.5]
 
 
 def test_circuits_are_forgotten_once_their_job_is_handed_over(manila: BackendV2) -> None:

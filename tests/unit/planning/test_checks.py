@@ -20,6 +20,8 @@ from qexp.core.spec import Limit
 from qexp.errors import PlanError
 from qexp.planning.checks import Hardware, check_pub, instructions, tally
 
+PHI = Parameter("phi")
+
 
 def sampler(circuit: QuantumCircuit, values: Any = None) -> PlannedPub:
     pub = SamplerPub.coerce((circuit, values, 100))
@@ -123,11 +125,54 @@ def test_a_register_that_is_no_identifier_is_refused(hardware: Hardware, name: s
     assert f"classical register '{name}'" in refusal(sampler(measured(name)), hardware)
 
 
-@pytest.mark.parametrize("name", sorted(DataBin._RESTRICTED_NAMES))
+@pytest.mark.parametrize(
+    "name", sorted({"self", "keys", "__init__", "__class__", *DataBin._RESTRICTED_NAMES})
+)
 def test_a_register_that_hides_an_attribute_of_the_result_is_refused(
     hardware: Hardware, name: str
 ) -> None:
     assert "attribute of Qiskit's DataBin" in refusal(sampler(measured(name)), hardware)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_not_finite_are_refused(hardware: Hardware, number: float) -> None:
+    circuit = QuantumCircuit(5, 1)
+    circuit.rz(Parameter("phi"), 2)
+    circuit.measure(0, 0)
+    values = [[0.1], [number]]
+    assert f"parameter 'phi' is {number} in set 1" in refusal(sampler(circuit, values), hardware)
+    bound = QuantumCircuit(5, 1)
+    bound.rz(number, 2)
+    bound.measure(0, 0)
+    assert f"rz on qubits [2] has the angle {number}" in refusal(sampler(bound), hardware)
+    phased = measured()
+    phased.global_phase = number
+    assert "its global phase is nan" in refusal(sampler(phased), hardware)
+    delayed = measured()
+    delayed.delay(abs(number), 3, "s")
+    assert "delay on qubits [3] has the duration" in refusal(sampler(delayed), hardware)
+    if not math.isnan(number):
+        # Qiskit takes NaN for a complex number.
+        found = refusal(estimator(QuantumCircuit(5), {"ZIIII": number}), hardware)
+        assert f"the coefficient {number} for ZIIII" in found
+    assert "precision" in refusal(estimator(QuantumCircuit(5), "ZIIII", abs(number)), hardware)
+
+
+@pytest.mark.parametrize(
+    "angle", [1 / PHI, PHI.log(), (PHI - 1) ** 0.5, (PHI + 2).arcsin(), PHI**-1, 1j * PHI + 1]
+)
+def test_expressions_without_a_value_are_refused(hardware: Hardware, angle: Any) -> None:
+    circuit = QuantumCircuit(5, 1)
+    circuit.rz(angle, 2)
+    circuit.measure(0, 0)
+    found = refusal(sampler(circuit, [[1.0], [0.0]]), hardware)
+    assert "is no finite real number in set" in found
+
+
+def test_a_circuit_without_qubits_is_refused(hardware: Hardware) -> None:
+    pub = EstimatorPub.coerce((QuantumCircuit(0), "", None, 0.1))
+    planned = PlannedPub("main", 4, pub, pub)
+    assert "it has no qubits; add one" in refusal(planned, hardware)
 
 
 def test_an_empty_register_is_refused(hardware: Hardware) -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qiskit import QuantumCircuit
-from qiskit.circuit import Parameter
+from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, qasm3
+from qiskit.circuit import Clbit, Parameter
 from qiskit.circuit.random import random_circuit
 from qiskit.primitives import StatevectorEstimator, StatevectorSampler
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
@@ -16,7 +16,7 @@ from qiskit_aer import AerSimulator
 from qexp.core.model import PlannedPub
 from qexp.core.spec import TranspileSpec, WorkloadSpec
 from qexp.errors import PlanError
-from qexp.planning.transpile import build_pass_manager, transpile_pub
+from qexp.planning.transpile import PassManagers, build_pass_manager, transpile_pub
 from tests.unit.planning.conftest import workload
 
 SAMPLER = workload(lambda _: [])
@@ -24,7 +24,7 @@ ESTIMATOR = workload(lambda _: [], kind="estimator")
 
 
 def planned(pub_like: Any, spec: WorkloadSpec, backend: BackendV2, *, seed: int = 7) -> PlannedPub:
-    return transpile_pub(pub_like, 3, spec, backend, build_pass_manager(spec, seed, backend))
+    return transpile_pub(pub_like, 3, PassManagers(spec, seed, backend))
 
 
 def ghz(num_qubits: int) -> QuantumCircuit:
@@ -90,15 +90,16 @@ def test_a_parameter_without_effect_is_dropped_and_the_shape_stays(manila: Backe
     circuit.rx(used, 0)
     circuit.measure_all()
     values = np.arange(12.0).reshape(3, 2, 2)
-    passes = WithoutIdleRotations()
-    pub = transpile_pub((circuit, {("used", "idle"): values}), 0, SAMPLER, manila, passes)
+    passes: Any = {None: WithoutIdleRotations()}
+    managers = PassManagers(SAMPLER, 7, manila, passes)
+    pub = transpile_pub((circuit, {("used", "idle"): values}), 0, managers)
     assert (pub.logical.shape, pub.isa.shape) == ((3, 2), (3, 2))
     np.testing.assert_array_equal(pub.isa.parameter_values.as_array(["used"]), values[..., :1])
 
     bare = QuantumCircuit(1)
     bare.rz(idle, 0)
     bare.measure_all()
-    pub = transpile_pub((bare, np.zeros((4, 1))), 0, SAMPLER, manila, passes)
+    pub = transpile_pub((bare, np.zeros((4, 1))), 0, managers)
     assert (pub.isa.shape, pub.isa.parameter_values.num_parameters) == ((4,), 0)
 
 
@@ -176,6 +177,75 @@ def test_the_initial_layout_is_kept(manila: BackendV2) -> None:
     assert circuit.layout.initial_index_layout(filter_ancillas=True) == [4, 3]
 
 
+PINNED = """OPENQASM 3.0;
+include "stdgates.inc";
+bit[2] c;
+x $3;
+cx $3, $4;
+swap $3, $4;
+c[0] = measure $3;
+c[1] = measure $4;
+"""
+
+
+def measured_on(circuit: QuantumCircuit) -> list[int]:
+    return [
+        circuit.find_bit(item.qubits[0]).index for item in circuit.data if item.name == "measure"
+    ]
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+def test_hardware_qubits_of_openqasm_3_stay_where_they_are(manila: BackendV2, level: int) -> None:
+    spec = workload(lambda _: [], transpile=TranspileSpec(optimization_level=level))
+    circuit = planned(qasm3.loads(PINNED), spec, manila).isa.circuit
+    assert measured_on(circuit) == [3, 4]
+    assert {circuit.find_bit(q).index for item in circuit.data for q in item.qubits} == {3, 4}
+    # So they do in the archive's own text of it.
+    again = qasm3.loads(qasm3.dumps(circuit))
+    assert measured_on(planned(again, spec, manila).isa.circuit) == [3, 4]
+
+
+def test_hardware_qubits_that_are_not_coupled_are_refused(manila: BackendV2) -> None:
+    program = PINNED.replace("cx $3, $4", "cx $0, $4")
+    message = refused(qasm3.loads(program), SAMPLER, manila)
+    assert "set transpile.layout_method to move it to other qubits" in message
+    spec = workload(lambda _: [], transpile=TranspileSpec(layout_method="sabre"))
+    assert planned(qasm3.loads(program), spec, manila).isa.circuit.num_qubits == 5
+
+
+def test_bits_without_a_register_get_one(manila: BackendV2) -> None:
+    circuit = QuantumCircuit(QuantumRegister(3), ClassicalRegister(1, "bits"), [Clbit(), Clbit()])
+    circuit.x(0)
+    circuit.measure([0, 1, 2], [1, 0, 2])
+    pub = planned(circuit, SAMPLER, manila)
+    for form in (pub.logical.circuit, pub.isa.circuit):
+        assert {register.name: register.size for register in form.cregs} == {"bits": 1, "bits_1": 2}
+    counts = StatevectorSampler(seed=1).run([pub.isa]).result()[0].data.bits_1.get_counts()
+    assert counts == {"01": 100}
+
+
+def test_metadata_that_json_lacks_become_json(manila: BackendV2) -> None:
+    circuit = ghz(2)
+    circuit.metadata = {"count": np.int64(3), "grid": np.arange(2), (0, 1): 1j}
+    pub = planned(circuit, SAMPLER, manila)
+    expected = {"count": 3, "grid": [0, 1], "(0, 1)": {"real": 0.0, "imag": 1.0}}
+    assert pub.logical.circuit.metadata == pub.isa.circuit.metadata == expected
+
+
+class Panic(BaseException):
+    """A panic in Rust code is no `Exception`."""
+
+
+def test_a_panic_of_the_transpiler_is_refused(manila: BackendV2) -> None:
+    class Panicking:
+        def run(self, circuit: QuantumCircuit) -> QuantumCircuit:
+            raise Panic("index out of bounds")
+
+    passes: Any = {None: Panicking()}
+    with pytest.raises(PlanError, match="failed: Panic: index out of bounds; change the circuit"):
+        transpile_pub(ghz(2), 0, PassManagers(SAMPLER, 7, manila, passes))
+
+
 def refused(pub_like: Any, spec: WorkloadSpec, backend: BackendV2) -> str:
     with pytest.raises(PlanError) as caught:
         planned(pub_like, spec, backend)
@@ -196,6 +266,7 @@ def test_a_value_that_is_no_pub_is_refused(manila: BackendV2) -> None:
     assert "2-th" not in refused((QuantumCircuit(2), ["ZZZ"]), ESTIMATOR, manila)
     parametric = QuantumCircuit(1)
     parametric.rx(Parameter("a"), 0)
+    assert "ComplexWarning" in refused((parametric, np.array([1j])), SAMPLER, manila)
     assert "number of values (0)" in refused(parametric, SAMPLER, manila)
     for pub_like, spec in ((ghz(2), ESTIMATOR), (parametric, SAMPLER), (ghz(2)[0], SAMPLER)):
         # Advice to those who call `run` themselves.

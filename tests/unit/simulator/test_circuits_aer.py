@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
-from qiskit.circuit import Duration
+from qiskit.circuit import Clbit, Duration, Parameter
 from qiskit.circuit.classical import expr, types
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
@@ -55,6 +55,30 @@ def switch(circuit: QuantumCircuit) -> None:
         circuit.x(1)
 
 
+def stretched(circuit: QuantumCircuit) -> None:
+    circuit.delay(circuit.add_stretch("gap"), 1)
+
+
+def delayed_by_expression(circuit: QuantumCircuit) -> None:
+    with circuit.if_test((circuit.clbits[0], 1)):
+        circuit.delay(expr.lift(Duration.dt(8)), 1)
+
+
+def saved(circuit: QuantumCircuit) -> None:
+    circuit.save_statevector()
+
+
+def nested_on(target: Any) -> Callable[[QuantumCircuit], None]:
+    """A condition within a block, on a bit that belongs to no register."""
+
+    def declare(circuit: QuantumCircuit) -> None:
+        circuit.add_bits([Clbit()])
+        with circuit.if_test((circuit.clbits[0], 1)), circuit.if_test(target(circuit.clbits[-1])):
+            circuit.x(1)
+
+    return declare
+
+
 def on(condition: Condition) -> Callable[[QuantumCircuit], None]:
     def declare(circuit: QuantumCircuit) -> None:
         with circuit.if_test(condition(*circuit.cregs)):
@@ -71,6 +95,11 @@ def on(condition: Condition) -> Callable[[QuantumCircuit], None]:
         (in_a_block, "the classical variable 'inner', which"),
         (stored_in_part, "the classical expression Index, which"),
         (switch, "a switch on an expression"),
+        (stretched, "a delay of a stretch"),
+        (delayed_by_expression, "a delay of a stretch or of an expression"),
+        (saved, "'save_statevector', whose data a primitive does not return"),
+        (nested_on(lambda bit: (bit, 1)), "that belongs to no register"),
+        (nested_on(expr.logic_not), "that belongs to no register"),
         (on(lambda a, _b: expr.logic_not(a)), "taken as true or false"),
         (on(lambda a, b: expr.logic_and(expr.less(a, b), b)), "taken as true or false"),
         (on(lambda a, _b: expr.index(a, 1)), "expression Index"),
@@ -178,6 +207,24 @@ def test_stores_and_switches_are_right() -> None:
     chosen.measure([2, 3], chosen.cregs[1])
     assert [aer_objection(stored), aer_objection(chosen)] == [None, None]
     assert [data.b.get_bitstrings()[0] for data in simulated([stored, chosen])] == ["11", "01"]
+
+
+def test_a_loop_whose_body_lacks_its_parameter_is_simulated() -> None:
+    circuit = measured(0, 0)
+    with circuit.if_test((circuit.clbits[0], 0)), circuit.for_loop(range(3), Parameter("i")):
+        circuit.x(0)
+    circuit.measure(0, 0)
+    assert [data.a.get_bitstrings()[0] for data in simulated([circuit])] == ["01"]
+
+
+def test_branches_after_the_last_measurement_are_simulated() -> None:
+    circuit = QuantumCircuit(QuantumRegister(2), ClassicalRegister(2, "a"))
+    with circuit.if_test((circuit.clbits[0], 0)) as else_:
+        circuit.x(0)
+        circuit.measure(0, 0)
+    with else_:
+        circuit.x(1)
+    assert [data.a.get_bitstrings()[0] for data in simulated([circuit])] == ["01"]
 
 
 def simulated(circuits: list[QuantumCircuit]) -> list[Any]:

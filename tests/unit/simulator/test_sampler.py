@@ -334,3 +334,25 @@ def test_only_what_aer_runs_is_said_to_run_on_it() -> None:
     assert not NOISY.runs_on_aer(plain, shots=100)
     assert NOISY.runs_on_aer(dynamic, shots=100)
     assert IDEAL.runs_on_aer(plain, shots=100)
+
+
+def test_an_expression_without_a_derivative_is_simulated() -> None:
+    circuit, angle = QuantumCircuit(5, 1), Parameter("angle")
+    circuit.sx(0)
+    circuit.rz(np.pi * angle.sign(), 0)
+    circuit.sx(0)
+    circuit.measure(0, 0)
+    [result] = sample(NOISY, [SamplerPub.coerce((circuit, [[-2.5], [0.0]]), 1000)])
+    # sx rz(-pi) sx is the identity, sx sx a NOT.
+    ones = [result.data.c[k].get_counts().get("1", 0) for k in range(2)]
+    assert ones[0] < 100
+    assert ones[1] > 900
+
+
+def test_a_qubit_may_be_read_into_many_bits() -> None:
+    circuit = QuantumCircuit(5, 70)
+    circuit.x(0)
+    for bit in range(70):
+        circuit.measure(0, bit)
+    [result] = sample(NOISY, [SamplerPub.coerce((circuit,), 20)])
+    assert result.data.c.bitcount().min() > 35
