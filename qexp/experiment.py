@@ -160,6 +160,10 @@ def resume_command(folder: Path, config_yaml: str = "{}") -> str:
         folder: The run's folder.
         config_yaml: The config of a run that was declared here, so that its code may be trusted.
     """
+    if redact(config_yaml) != config_yaml:
+        # It is recorded without its secret, and only its own command line has that.
+        named = shlex.quote(f"run_dir={short_path(folder)}")
+        return f"python -m qexp ... {named} (with the run's own overrides, which have a secret)"
     modules = modules_to_trust(load_config(config_yaml))
     trusted = [part for name in modules for part in ("--trust", name)]
     return shlex.join(["python", "-m", "qexp", "resume", short_path(folder), *trusted])

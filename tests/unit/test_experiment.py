@@ -505,3 +505,8 @@ def test_the_command_that_goes_on_trusts_what_the_run_was_declared_with():
         "python -m qexp resume /runs/r1 --trust mine.devices"
     )
     assert resume_command(Path("/runs/r1")) == "python -m qexp resume /runs/r1"
+    # `resume` would be refused, because the secret is in no file.
+    secret = "backend: {instance: 'crn:v1:bluemix:public:quantum-computing:us-east:a/1:2::'}\n"
+    assert resume_command(Path("/runs/r1"), secret) == (
+        "python -m qexp ... run_dir=/runs/r1 (with the run's own overrides, which have a secret)"
+    )
