@@ -8,7 +8,6 @@ order that varies with the process, so that neither can be hashed.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from qexp.archive.expressions import expression_text
 from qexp.archive.openqasm3 import Program, number
 from qexp.core.jsonable import to_jsonable
 
@@ -28,9 +28,6 @@ _VARIABLES: Final = (
     *("input_vars", "captured_vars", "declared_vars"),
     *("captured_stretches", "declared_stretches"),
 )
-_DECIMAL: Final = r"\d[\d.]*(?:e[+-]?\d+)?"
-_LINEAR: Final = re.compile(rf"(?:(-?{_DECIMAL}) \+ )?(?:\((-{_DECIMAL})\)\*|({_DECIMAL})\*|-)?")
-_MAX_ROUNDS: Final = 5
 _EXACT_INTEGERS: Final = 2**53
 _compact: Final = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -207,7 +204,7 @@ def _parameter(value: Any, clbits: Mapping[Any, int]) -> Any:  # noqa: PLR0911
     if isinstance(value, Parameter):
         return {"parameter": value.name}
     if isinstance(value, ParameterExpression):
-        text = _expression(value)
+        text = expression_text(value)
         is_name = [parameter.name for parameter in value.parameters] == [text]
         return {"parameter" if is_name else "expression": text}
     if isinstance(value, Clbit):
@@ -219,42 +216,6 @@ def _parameter(value: Any, clbits: Mapping[Any, int]) -> Any:  # noqa: PLR0911
     if isinstance(value, tuple | list):
         return [_parameter(item, clbits) for item in value]
     return to_jsonable(value if isinstance(value, range) else repr(value))
-
-
-def _expression(value: Any) -> str:
-    """Return the text of an expression of parameters, in the form that it has after QPY.
-
-    `1*a` becomes `a` there, and `-a*b` may become `b*(-a)`.
-    """
-    from qiskit import QuantumCircuit, qpy
-
-    text = str(value)
-    for _ in range(_MAX_ROUNDS):
-        if _is_linear(text, value):
-            break
-        circuit, stream = QuantumCircuit(1), io.BytesIO()
-        circuit.rz(value, 0)
-        qpy.dump(circuit, stream)
-        stream.seek(0)
-        (value,) = qpy.load(stream)[0].data[0].params
-        text, before = str(value), text
-        if text == before:
-            break
-    return text
-
-
-def _is_linear(text: str, value: Any) -> bool:
-    """Return whether an expression is `offset + factor*name`, which QPY does not change."""
-    names = [parameter.name for parameter in getattr(value, "parameters", ())]
-    if len(names) != 1 or not text.endswith(names[0]):
-        return False
-    match = _LINEAR.fullmatch(text.removesuffix(names[0]))
-    if match is None:
-        return False
-    offset, *factors = match.groups()
-    return (offset is None or float(offset) != 0) and all(
-        factor is None or float(factor) not in (0, 1, -1) for factor in factors
-    )
 
 
 def _number(value: Any) -> Any:

@@ -47,6 +47,8 @@ _MIN_PRECISION = 1e-9
 # One shot gives as much; above 1e154 its square is too large for a float.
 _MAX_PRECISION = 1e6
 
+_CORRECT = "correct it in the generator"
+
 # Divisions, powers and functions that have poles, and complex numbers (`(1i)*a`).
 _POLES = re.compile(r"/|\*\*|\^|log|tan|asin|acos|exp|\di\b")
 
@@ -272,47 +274,47 @@ def _conditions(circuit: QuantumCircuit) -> Iterator[str]:
 
 def _not_finite(pub: Pub) -> Iterator[str]:
     """Yield numbers of a PUB that are NaN or infinite, or become so when parameters are bound."""
-    advice = "correct it in the generator"
-    phase = pub.circuit.global_phase
-    if isinstance(phase, float) and not math.isfinite(phase):
-        yield f"its global phase is {phase}; {advice}"
-    for instruction, qubits in instructions(pub.circuit):
-        is_numeric = instruction.is_standard_gate() or instruction.name == "delay"
-        for value in instruction.params if is_numeric else ():
-            if isinstance(value, float) and not math.isfinite(value):
-                name = instruction.name
-                what = "duration" if name == "delay" else "angle"
-                yield f"{name} on qubits {list(qubits)} has the {what} {value}; {advice}"
+    with_poles: dict[str, Any] = {}
+    yield from _constants_not_finite(pub.circuit, with_poles)
     for observable in pub.observables.ravel().tolist() if hasattr(pub, "observables") else ():
         for term, coefficient in observable.items():
             if not math.isfinite(coefficient):
-                yield f"its observable has the coefficient {coefficient} for {term}; {advice}"
+                yield f"its observable has the coefficient {coefficient} for {term}; {_CORRECT}"
     values = pub.parameter_values
     names = [name for each in values.data for name in each]
     if not names:
         return
     rows = values.as_array().reshape(-1, len(names))
     for row, column in np.argwhere(~np.isfinite(rows)).tolist():
-        yield f"parameter '{names[column]}' is {rows[row, column]} in set {row}; {advice}"
-    for expression in _with_poles(pub.circuit):
-        columns = {parameter: names.index(parameter.name) for parameter in expression.parameters}
+        yield f"parameter '{names[column]}' is {rows[row, column]} in set {row}; {_CORRECT}"
+    for text, expression in with_poles.items():
+        columns = {one: names.index(one.name) for one in expression.parameters if one.name in names}
+        if len(columns) < len(expression.parameters):
+            # Loops have parameters of their own.
+            continue
         for row, numbers in enumerate(rows.tolist()):
             if not _has_value(expression, {p: numbers[k] for p, k in columns.items()}):
-                yield f"the angle {expression} is no finite real number in set {row}; {advice}"
+                yield f"the angle {text} is no finite real number in set {row}; {_CORRECT}"
 
 
-def _with_poles(circuit: QuantumCircuit) -> Iterator[Any]:
-    """Yield the expressions in a circuit that need not be finite where their parameters are."""
-    from qiskit.circuit import ParameterExpression
+def _constants_not_finite(circuit: QuantumCircuit, with_poles: dict[str, Any]) -> Iterator[str]:
+    """Yield numbers in a circuit that are not finite; gather expressions that need not be."""
+    from qiskit.circuit import Parameter, ParameterExpression
 
-    seen, parameters = {""}, set(circuit.parameters)
-    for instruction, _ in instructions(circuit):
-        for value in instruction.params:
-            text = str(value) if isinstance(value, ParameterExpression) else ""
-            # Loops have parameters of their own.
-            if text not in seen and _POLES.search(text) and value.parameters <= parameters:
-                yield value
-            seen.add(text)
+    phase = circuit.global_phase
+    if isinstance(phase, float) and not math.isfinite(phase):
+        yield f"its global phase is {phase}; {_CORRECT}"
+    for instruction, qubits in instructions(circuit):
+        name = instruction.name
+        is_numeric = instruction.is_standard_gate() or name == "delay"
+        for value in instruction.params if is_numeric else ():
+            if isinstance(value, float) and not math.isfinite(value):
+                what = "duration" if name == "delay" else "angle"
+                yield f"{name} on qubits {list(qubits)} has the {what} {value}; {_CORRECT}"
+            if isinstance(value, ParameterExpression) and not isinstance(value, Parameter):
+                text = str(value)
+                if _POLES.search(text):
+                    with_poles[text] = value
 
 
 def _has_value(expression: Any, values: Mapping[Any, float]) -> bool:
