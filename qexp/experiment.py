@@ -39,7 +39,7 @@ from qexp.interrupts import Interrupts
 from qexp.journal.ledger import Ended, Interrupted, Planned, Resumed, Sealed, Started
 from qexp.planning.build import plan_point
 from qexp.planning.table import check_max_time
-from qexp.points import Clock, Experiment, Point, Stopped, is_sealed, open_experiment
+from qexp.points import Clock, Experiment, Point, StopRequested, is_sealed, open_experiment
 from qexp.provenance import run_header
 from qexp.redact import redact
 from qexp.text import one_line, short_path
@@ -173,7 +173,7 @@ def carry_out(experiment: Experiment) -> None:
     Raises:
         As `run`.
     """
-    if experiment.ledger.plan is None:
+    if experiment.ledger.committed is None:
         if experiment.plans_with_workers:
             experiment.workers.prepare()
         _select_backends(experiment)
@@ -188,7 +188,11 @@ def carry_out(experiment: Experiment) -> None:
             _select_backends(experiment)
     with experiment.interrupts:
         failure = _run_jobs(experiment)
-        if experiment.stop_after == "submit" and failure is None and experiment.ledger.open():
+        if (
+            experiment.stop_after == "submit"
+            and failure is None
+            and experiment.ledger.open_attempts()
+        ):
             _detach(experiment)
         else:
             _end(experiment, failure)
@@ -246,7 +250,7 @@ def _load_plan(experiment: Experiment) -> None:
             f"{ledger.num_partitions} were planned; restore them from a copy"
         )
     note_stored_outcomes(experiment)
-    done, out = len(ledger.done), len(ledger.open())
+    done, out = len(ledger.done), len(ledger.open_attempts())
     experiment.observer.resumed(experiment.plan, done, out, on_disk - done - out)
 
 
@@ -262,10 +266,10 @@ def _run_jobs(experiment: Experiment) -> Exception | None:
         execute(experiment)
     except Exception as error:
         if not experiment.ledger.batches:
-            if isinstance(error, Stopped):
+            if isinstance(error, StopRequested):
                 raise KeyboardInterrupt("interrupted before anything was submitted") from None
             raise
-        _log.error("the run stopped", exc_info=not isinstance(error, Stopped))
+        _log.error("the run stopped", exc_info=not isinstance(error, StopRequested))
         return error
     return None
 
@@ -274,7 +278,7 @@ def _detach(experiment: Experiment) -> None:
     """Tell the observer that everything is submitted and nothing is waited for."""
     ledger = experiment.ledger
     batch_ids = tuple(opened.batch for opened in ledger.batches)
-    experiment.observer.detached(experiment.plan, len(ledger.open()), batch_ids)
+    experiment.observer.detached(experiment.plan, len(ledger.open_attempts()), batch_ids)
 
 
 def _end(experiment: Experiment, failure: Exception | None) -> None:
@@ -321,7 +325,7 @@ def _raise_unless_complete(experiment: Experiment, failure: Exception | None) ->
     done, planned = ledger.done, ledger.num_partitions
     command = resume_command(experiment.folder)
     go_on = f"{len(done)} of {planned} jobs are kept; go on with: {command}"
-    if isinstance(failure, Stopped):
+    if isinstance(failure, StopRequested):
         raise KeyboardInterrupt(f"interrupted; {go_on}")
     if failure is not None:
         is_final = isinstance(failure, QexpError) and not isinstance(failure, EngineError)
@@ -342,6 +346,6 @@ def _raise_unless_complete(experiment: Experiment, failure: Exception | None) ->
 
 def _reason(failure: BaseException) -> str:
     text = one_line(redact(str(failure))).rstrip(".")
-    if isinstance(failure, Stopped):
+    if isinstance(failure, StopRequested):
         return "interrupted"
     return text if isinstance(failure, QexpError) else f"{type(failure).__name__}: {text}"

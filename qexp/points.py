@@ -45,7 +45,7 @@ _SLICE_S = 0.1
 """The longest sleep without asking whether to stop."""
 
 
-class Stopped(Exception):  # noqa: N818 - no error
+class StopRequested(Exception):  # noqa: N818 - no error
     """The experiment was asked to stop (Ctrl-C, SIGTERM)."""
 
 
@@ -161,7 +161,7 @@ class Experiment:
     @property
     def has_work(self) -> bool:
         """True if a job is out, may be, or is to be submitted."""
-        return bool(self.ledger.open() or self.ledger.wanted(self.policy))
+        return bool(self.ledger.open_attempts() or self.ledger.wanted(self.policy))
 
     def done(self, point: Point | None = None) -> set[int]:
         """Return the partitions, of one point or of all, that have a result."""
@@ -178,15 +178,15 @@ class Experiment:
         return "partial" if done else "failed"
 
     def raise_if_stopped(self) -> None:
-        """Raise `Stopped` if the experiment was asked to stop."""
+        """Raise `StopRequested` if the experiment was asked to stop."""
         if self.interrupts.is_set():
-            raise Stopped
+            raise StopRequested
 
     def pause(self, seconds: float) -> None:
         """Sleep until the time has passed.
 
         Raises:
-            Stopped: The experiment was asked to stop, before or meanwhile.
+            StopRequested: The experiment was asked to stop, before or meanwhile.
         """
         until_s = self.clock.now_s() + seconds
         while (left_s := until_s - self.clock.now_s()) > 0:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from qexp.archive.schema import REPORT_NAME
 from qexp.archive.header import summarise_archive
+from qexp.archive.schema import REPORT_NAME
 from qexp.text import html_table, short_path
 
 if TYPE_CHECKING:

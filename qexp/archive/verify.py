@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from qexp.archive.archive_file import ArchiveFile, locate
+from qexp.archive.atomic_files import matches_crc32
 from qexp.archive.circuit_digest import circuit_sha256
 from qexp.archive.digests import (
     FILE_SHA256,
@@ -306,8 +306,7 @@ def _read(dataset: h5py.Dataset, is_json: bool) -> None:
 def _journal(file: ArchiveFile) -> Iterator[str]:
     lines = file.column("journal/text").tobytes().split(b"\n") if file.count("journal/text") else []
     for number, line in enumerate(lines, start=1):
-        body, separator, crc32 = line.rpartition(b',"crc32":"')
-        if separator and f"{zlib.crc32(body):08x}".encode() != crc32[:8]:
+        if matches_crc32(line) is False:
             yield f"line {number} of journal/text does not have its checksum"
 
 

@@ -53,7 +53,7 @@ def is_planned(folder: Path) -> bool:
     Raises:
         ArchiveError: The journal is damaged.
     """
-    return (folder / ARCHIVE_NAME).exists() or read_ledger(folder).plan is not None
+    return (folder / ARCHIVE_NAME).exists() or read_ledger(folder).committed is not None
 
 
 def config_of(folder: Path) -> str | None:

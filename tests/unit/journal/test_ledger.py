@@ -40,14 +40,14 @@ def test_everything_is_wanted_at_first():
 def test_an_attempt_that_may_have_a_job_is_open_and_not_wanted():
     state = ledger(Submitting(1, 1, "b0", "tag"))
     assert state.wanted(POLICY) == [0, 2]
-    (unclear,) = state.open()
+    (unclear,) = state.open_attempts()
     assert (unclear.partition, unclear.job) == (1, None)
 
 
 def test_a_partition_with_a_result_is_done():
     state = ledger(*attempt(0), Collected(0, 1, "job0.1", "DONE"))
     assert state.done == {0}
-    assert state.open() == []
+    assert state.open_attempts() == []
     assert state.wanted(POLICY) == [1, 2]
 
 
