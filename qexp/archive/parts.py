@@ -128,7 +128,7 @@ class StoredParts:
         return [*header, *(path for kind in _NAMES for path in self.numbered(kind).values())]
 
 
-def recorded_config(run_dir: Path) -> str:
+def read_config_yaml(run_dir: Path) -> str:
     """Return the resolved config (YAML) with which a run was started, sealed or not.
 
     Raises:

@@ -188,10 +188,8 @@ class Ledger:
                 self.batches.append(event)
                 self.batches_of_process += 1
             case Submitting(partition, number, batch, tag):
-                attempts = self.attempts.setdefault(partition, [])
-                # The same attempt is submitted again if the service turns out not to have its job.
-                if number > len(attempts):
-                    attempts.append(Attempt(partition, number, batch, tag, self.process_number))
+                attempt = Attempt(partition, number, batch, tag, self.process_number)
+                self.attempts.setdefault(partition, []).append(attempt)
             case Submitted():
                 attempt = self._attempt(event)
                 attempt.job, attempt.state, attempt.failure = event.job, None, None

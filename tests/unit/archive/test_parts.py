@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import qexp
-from qexp.archive.parts import recorded_config
+from qexp.archive.parts import read_config_yaml
 from qexp.archive.pubs import pub_rows
 from qexp.archive.writer import RunStore
 from qexp.core.jsonable import dumps
@@ -177,10 +177,10 @@ def test_batches_keep_earlier_details(tmp_path: Path) -> None:
 def test_the_recorded_config_is_found_before_and_after_sealing(tmp_path: Path) -> None:
     store = write_run(tmp_path, sampler_jobs([1]))
     config = header().config_yaml
-    assert recorded_config(tmp_path) == config
+    assert read_config_yaml(tmp_path) == config
     store.seal("complete", keep_parts=False)
     assert not store.has_parts
-    assert recorded_config(tmp_path) == config
+    assert read_config_yaml(tmp_path) == config
     (tmp_path / "other").mkdir()
     with pytest.raises(ArchiveError, match="no run"):
-        recorded_config(tmp_path / "other")
+        read_config_yaml(tmp_path / "other")

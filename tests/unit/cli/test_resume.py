@@ -66,12 +66,12 @@ def a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Make a run's folder with a journal and a recorded config."""
     configs: dict[str, str] = {}
 
-    def recorded_config(folder: Path) -> str:
+    def read_config_yaml(folder: Path) -> str:
         if folder.name not in configs:
             raise ArchiveError("no header")
         return configs[folder.name]
 
-    monkeypatch.setattr(parts, "recorded_config", recorded_config)
+    monkeypatch.setattr(parts, "read_config_yaml", read_config_yaml)
 
     def make(name: str, *events: Event, overrides: tuple[str, ...] | None = RANDOM) -> Path:
         folder = tmp_path / "outputs" / "e" / name

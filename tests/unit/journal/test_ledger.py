@@ -67,12 +67,6 @@ def test_a_refusal_outlives_the_process_that_met_it(failure, wanted):
     assert (0 in state.wanted(POLICY)) is wanted
 
 
-def test_the_same_attempt_may_be_submitted_again():
-    state = ledger(Submitting(0, 1, "b0", "tag"), *attempt(0))
-    assert len(state.attempts[0]) == 1
-    assert state.next_number(0) == 2
-
-
 def test_an_event_of_an_attempt_that_never_began_is_refused():
     with pytest.raises(ValueError, match="attempt 2 of partition 0 was never begun"):
         ledger(*attempt(0), Collected(0, 2, "job", "DONE"))
