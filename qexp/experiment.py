@@ -139,7 +139,7 @@ def resume(
         return RunReport(archive, "complete", None)
     point = Point(spec, folder)
     with open_experiment(folder, [point], observer, clock, interrupts) as experiment:
-        if (folder / ARCHIVE_NAME).exists() and not point.store.has_parts:
+        if (folder / ARCHIVE_NAME).exists() and not point.store.has_header:
             # An earlier process was killed while removing the merged parts.
             point.seal("complete")
             return RunReport(finished_archive(folder), "complete", None)

@@ -86,7 +86,7 @@ class Point:
     @cached_property
     def run_id(self) -> str:
         """Its recorded id, as the folder may have been copied; else the folder's name."""
-        recorded = self.store.read_header() if self.store.has_parts else {}
+        recorded = self.store.read_header() if self.store.has_header else {}
         return str(recorded.get("run_id", self.folder.name))
 
     @property

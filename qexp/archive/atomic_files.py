@@ -59,9 +59,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def require_space(path: Path, num_bytes: int) -> None:
-    """Refuse to write a file of up to `num_bytes` where the disk has no room for it.
+    """Refuse to write a file of up to `num_bytes` if the disk has no room for it.
 
-    HDF5 cannot be left to find out: it corrupts the memory of the process where a write fails.
+    HDF5 must not find out: a failed write corrupts the memory of the process, which aborts later.
+    Small files are therefore built in memory and written without HDF5.
 
     Raises:
         ArchiveError: There is not enough free space.

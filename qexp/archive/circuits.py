@@ -74,7 +74,7 @@ def write_circuits(circuits: Sequence[QuantumCircuit], stream: BinaryIO, where: 
     """Write circuits to one QPY file, in order; `where` names a single one in errors.
 
     Returns:
-        True where there are delays that QPY cannot hold; they are opaque instructions there.
+        True if there are delays that QPY cannot hold; they are opaque instructions there.
 
     Raises:
         ArchiveError: A circuit cannot be serialised as QPY.
@@ -94,7 +94,7 @@ def write_circuits(circuits: Sequence[QuantumCircuit], stream: BinaryIO, where: 
 
 
 def _redacted(circuit: QuantumCircuit, redact: Callable[[str], str]) -> QuantumCircuit:
-    """Return the circuit without secrets in its name and metadata; itself where there are none."""
+    """Return the circuit without secrets in its name and metadata; itself if there are none."""
     name, metadata = redact(circuit.name or ""), map_text(circuit.metadata, redact)
     if (name, metadata) == (circuit.name or "", circuit.metadata):
         return circuit

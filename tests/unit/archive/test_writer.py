@@ -47,11 +47,11 @@ def contents(folder: Path) -> set[str]:
 
 
 def test_another_run_of_the_process_may_write_a_part_of_the_same_name(tmp_path: Path) -> None:
-    name = started(tmp_path / "other", sampler_pub()).partition_path(0).name
+    name = started(tmp_path / "other", sampler_pub()).path("partition", 0).name
     with h5py.File(name, "w", driver="core", backing_store=False):
         store = started(tmp_path / "run", sampler_pub())
-    assert store.partition_path(0).name == name
-    assert store.partition_path(0).is_file()
+    assert store.path("partition", 0).name == name
+    assert store.path("partition", 0).is_file()
 
 
 def test_equal_parts_give_equal_bytes(tmp_path: Path) -> None:
