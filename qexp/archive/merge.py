@@ -150,8 +150,8 @@ class RunParts:
     def tables(self) -> Iterator[dict[str, TableData]]:
         """Yield the tables of the header, then of each partition followed by its attempts.
 
-        Their paths are those of the archive. Indices of rows that precede them in other parts are
-        left to be added, see `ColumnData.base`.
+        Their paths are those of the archive. Indices count from the first row of the
+        part; copying adds the rows of earlier parts, see `ColumnData.base`.
         """
         rows: Counter[str] = Counter()
         self._snapshots = {}

@@ -194,7 +194,7 @@ class Archive:
 
     @property
     def snapshots(self) -> LazySequence[dict[str, Any]]:
-        """Calibrations (`BackendProperties.to_dict()`), each once; `JobRecord.snapshot` indexes."""
+        """Distinct calibrations (`BackendProperties.to_dict()`); see `JobRecord.snapshot`."""
         count = len(self._file.groups(SNAPSHOTS))
         return LazySequence(count, self._file.reading()(self._snapshot), "snapshots")
 

@@ -15,7 +15,7 @@ import numpy as np
 from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.digests import is_array, pub_digest
 from qexp.archive.schema import PUBS, RESULTS
-from qexp.archive.tables import ColumnData, Table, TableData, text
+from qexp.archive.tables import ColumnData, Table, TableData, int64, text
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
 
@@ -27,10 +27,11 @@ INDEX: Final = Table(
     "result_index/*",
     "pub",
     text("group", "group of the PUB's result"),
+    int64("row", "row in that group"),
     text("metadata_json", "metadata of the result"),
     text("sha256", "PUB digest"),
 )
-"""Table of a job's part that becomes columns of `/pubs/W`."""
+"""Table of a job's part that becomes columns of `/pubs/W`; sealing counts rows anew."""
 BIT_ORDER: Final = "big-endian: classical bit 0 is the least significant bit of the last byte"
 _STORED: Final = {"b": "|i1", "f2": "<f4"}
 """Types stored in place of those that netCDF lacks; reading converts them back."""
@@ -164,6 +165,7 @@ def result_tables(
         members = groups.setdefault(signature, [])
         cells = {
             "group": signature.group(),
+            "row": len(members),
             "metadata_json": dumps(result.metadata, redact),
             "sha256": pub_digest(dict(result.data.items())),
         }

@@ -56,7 +56,7 @@ _TIMEOUT_S: Final = 60.0
 _BYTES_PER_S: Final = 5e6
 _DEPTH: Final = 6
 """Greatest depth of groups; an archive has four. A damaged link may form a loop."""
-_ALL: Final = 2**31
+_NO_LIMIT: Final = 2**31
 
 
 def verify(path: str | Path, reader: IsolatedReader | None = None) -> list[str]:
@@ -274,7 +274,7 @@ def _dataset_damages(table: h5py.Group, name: str, path: str) -> Iterator[str]:
             lost = [k for k, piece in enumerate(slices) if _failure(dataset.__getitem__, piece)]
             if lost:
                 where = table.name.removeprefix("/")
-                yield f"circuits {format_ranges(lost, most=_ALL)} of {where} cannot be read"
+                yield f"circuits {format_ranges(lost, most=_NO_LIMIT)} of {where} cannot be read"
 
 
 def _failure(function: Callable[..., object], *arguments: object) -> str:

@@ -133,7 +133,7 @@ class Patience:
         self._since_s = None
 
     def is_exhausted(self) -> bool:
-        """Return True if the service has been out of reach for too long; called at each failure."""
+        """Record a failure; return True once failures have lasted for `outage_s`."""
         now_s = self._experiment.clock.now_s()
         self._since_s = now_s if self._since_s is None else self._since_s
         return now_s - self._since_s >= self._experiment.policy.outage_s

@@ -68,8 +68,8 @@ class Submitting(Event):
 class Submitted(Event):
     """The job exists.
 
-    `adopted` is True if this process did not submit it: the job was found on the service, or it is
-    to be collected again.
+    `adopted` is True if the id is not from the reply to a submission: the job was found on the
+    service, or it is to be collected again.
     """
 
     partition: int
