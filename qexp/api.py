@@ -1,7 +1,7 @@
 """qexp from Python: what the command line does, as functions that return objects and raise errors.
 
-Arguments are overrides, as on the command line; keywords are overrides as well, with values in
-Python. Everything can be called again and again, in any thread, and in a running event loop.
+Arguments are overrides, as on the command line; keywords are overrides as well, with Python values.
+Everything can be called again and again, in any thread, and in a running event loop.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def run(
     """Run an experiment, and return its archive.
 
     Args:
-        *overrides: The name of an experiment, and overrides as on the command line; or a spec of
-            `declare` alone.
-        circuits: PUBs as Qiskit's primitives take them, which are copied; or a generator of PUBs,
+        *overrides: The name of an experiment and overrides, as on the command line; or one spec
+            from `declare`, without overrides.
+        circuits: PUBs as Qiskit's primitives accept them, which are copied; or a generator of PUBs,
             a function with its settings bound by `functools.partial`. Both replace the circuits
             that the experiment declares. A text or a mapping is the override `circuits=...`.
         shots: The override `primitive.shots`.
@@ -71,19 +71,19 @@ def run(
         ConfigError: The declared run is wrong; nothing was left behind.
         PlanError: The circuits cannot run as declared; nothing was left behind.
         EngineError: The batch could not be opened.
-        UnfinishedError: Jobs are still out or to be submitted; `resume` goes on.
+        UnfinishedError: Jobs are in flight or still to be submitted; `resume` continues.
         JobsFailedError: Everything was tried, but jobs have no result; the archive says why.
         ArchiveError: Something could not be written.
         RunLockedError: Another process works on the run.
-        KeyboardInterrupt: Interrupted; what was measured is kept, and the message says how to
-            go on.
+        KeyboardInterrupt: Interrupted; what was measured is kept, and the message has the command
+            that resumes the run.
 
     Example:
         >>> run = qexp.run("random_sampling", "circuits.depth=8", seed=7)
         >>> run = qexp.run(circuits=[(circuit, values)], primitive="sampler", shots=4096)
     """
     declared = _declared(overrides, circuits, shots, precision, values)
-    report = _carry_out(declared)
+    report = _run_or_resume(declared)
     if declared.spec.stop_after == "submit":
         return declared.folder
     assert report.archive is not None
@@ -108,9 +108,9 @@ def plan(
         582.0
     """
     if "stop_after" in values:
-        raise ConfigError("stop_after: a plan is made and nothing else is done; leave it out")
+        raise ConfigError("stop_after: plan() always stops after planning; leave it out")
     declared = _declared(overrides, circuits, shots, precision, {**values, "stop_after": "plan"})
-    report = _carry_out(declared)
+    report = _run_or_resume(declared)
     assert report.archive is not None
     if report.plan is None:
         raise ConfigError(f"stop_after=plan: the run in {declared.folder} is complete")
@@ -152,7 +152,7 @@ def declare(
 
 
 def resume(path: str | Path, *, trust: Sequence[str] = ()) -> Archive:
-    """Go on with a run from wherever it stopped, from its folder alone, and return its archive.
+    """Resume a run from wherever it stopped, from its folder alone, and return its archive.
 
     One that is complete is left as it is.
 
@@ -168,8 +168,8 @@ def resume(path: str | Path, *, trust: Sequence[str] = ()) -> Archive:
     """
     from qexp.config.declaration import Declaration
     from qexp.config.paths import make_experiments_importable, run_folder
-    from qexp.config.runs import finished_archive, recorded_spec
-    from qexp.points import import_qiskit
+    from qexp.config.runs import recorded_spec
+    from qexp.points import finished_archive, import_qiskit
 
     import_qiskit()
     if trust:
@@ -178,7 +178,7 @@ def resume(path: str | Path, *, trust: Sequence[str] = ()) -> Archive:
     archive = finished_archive(folder)
     if archive is None:
         spec = recorded_spec(folder, trust)
-        archive = _carry_out(Declaration(spec, folder, str(folder))).archive
+        archive = _run_or_resume(Declaration(spec, folder, str(folder))).archive
     assert archive is not None
     return open_archive(archive)
 
@@ -205,18 +205,19 @@ def _declared(
         return declare_run([*overrides], values, circuits)  # type: ignore[list-item]
     stops_at_plan = values.pop("stop_after", None) == "plan"
     if len(overrides) > 1 or values or circuits is not None:
-        raise ConfigError("a spec is run as it was declared; give further overrides to declare")
+        raise ConfigError("a spec cannot be combined with overrides; pass them to qexp.declare")
     declared = declaration_of(specs[0])
     if not stops_at_plan:
         return declared
     return replace(declared, spec=replace(declared.spec, stop_after="plan"))
 
 
-def _carry_out(declared: Declaration) -> RunReport:
-    """Run a declared run, or go on with it; leave on disk what the command line leaves."""
+def _run_or_resume(declared: Declaration) -> RunReport:
+    """Run or resume a declared run; leave on disk what the command line leaves."""
     from qexp.config.cleanup import clean_up
     from qexp.config.runs import check_resumable
-    from qexp.experiment import RunReport, resume_command
+    from qexp.experiment import RunReport
+    from qexp.points import resume_command
 
     folder = declared.folder
     if declared.run_dir is not None:
@@ -231,8 +232,8 @@ def _carry_out(declared: Declaration) -> RunReport:
             raise KeyboardInterrupt("interrupted before anything was submitted") from None
         if str(error):
             raise
-        again = resume_command(folder, declared.spec.config_yaml)
-        raise KeyboardInterrupt(f"interrupted; what was measured is kept: {again}") from None
+        command = resume_command(folder, declared.spec.config_yaml)
+        raise KeyboardInterrupt(f"interrupted; what was measured is kept: {command}") from None
     except BaseException as error:
         if is_new:
             clean_up(folder, error)
@@ -242,7 +243,7 @@ def _carry_out(declared: Declaration) -> RunReport:
 
 
 def _make_folder(folder: Path) -> bool:
-    """Make a run's folder; return False if it is there and has something in it."""
+    """Make a run's folder; return False if it already has something in it."""
     from qexp.config.messages import compose_message
 
     try:

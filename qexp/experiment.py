@@ -1,8 +1,8 @@
 """An experiment from its declaration to its sealed archives.
 
-`run`, `plan` and `resume` open an experiment; `carry_out` takes it through its stages (plan,
-batch, archive), whether it is new or goes on. The functions below `carry_out` are those stages, in
-their order. Analyses of the sealed data come last.
+`run` and `resume` open an experiment; `carry_out` takes it through its stages (plan, batch,
+archive), whether it is new or resumed. The functions below `carry_out` are those stages, in their
+order. Analyses of the sealed data come last.
 
 The header and the plan are on disk before the first submission, each job's outcome as soon as it
 is collected, and the sealed `run.h5` at the end. A process that stops anywhere leaves all that
@@ -13,21 +13,17 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import socket
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qexp import __version__
 from qexp.analysis.declared import make_declared_analyses
-from qexp.archive.header import load_config
 from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
 from qexp.batch.execute import execute
 from qexp.batch.recover import note_stored_outcomes
-from qexp.core.flatten import leaves
 from qexp.core.model import Plan, RunStatus
 from qexp.core.observer import Observer, PointSummary
 from qexp.errors import (
@@ -42,10 +38,18 @@ from qexp.interrupts import Interrupts
 from qexp.journal.ledger import Ended, Interrupted, Planned, Resumed, Sealed, Started
 from qexp.planning.build import plan_point
 from qexp.planning.table import check_max_time
-from qexp.points import Clock, Experiment, Point, Stopped, is_sealed, open_experiment
+from qexp.points import (
+    Clock,
+    Experiment,
+    Point,
+    StopRequested,
+    finished_archive,
+    open_experiment,
+    resume_command,
+)
 from qexp.provenance import run_header
 from qexp.redact import redact
-from qexp.text import one_line, short_path
+from qexp.text import one_line
 
 if TYPE_CHECKING:
     from qexp.core.spec import RunSpec
@@ -57,9 +61,9 @@ _log = logging.getLogger(__name__)
 class RunReport:
     """The state in which a run was left."""
 
-    archive: Path | None  # path of `run.h5`; None while its jobs are out
+    archive: Path | None  # path of `run.h5`; None while its jobs are in flight
     status: RunStatus | None  # the status in the archive
-    plan: Plan | None  # None for a run that had been complete before
+    plan: Plan | None  # None if the run was already complete
 
 
 def run(
@@ -78,15 +82,15 @@ def run(
         spec: The validated experiment; its `stop_after` says where to stop.
         folder: The run's own folder; its name is the run id.
         observer: Receives progress events.
-        clock: The time; tests bring their own.
-        interrupts: Notes signals; None: the second one ends the process.
+        clock: The clock; tests substitute their own.
+        interrupts: Handles signals; None: the second one ends the process.
 
     Raises:
         ConfigError: The backend does not exist or does not suit the engine, or `folder` already
             holds a run.
         PlanError: The circuits cannot run as declared; nothing was submitted.
         EngineError: The batch could not be opened.
-        UnfinishedError: Jobs are still out or to be submitted; `resume` goes on.
+        UnfinishedError: Jobs are in flight or still to be submitted; `resume` continues.
         JobsFailedError: Everything was tried, but jobs have no result; the archive says why.
         ArchiveError: Something could not be written.
         RunLockedError: Another process works on the run.
@@ -106,14 +110,6 @@ def run(
     return RunReport(point.archive, point.status, experiment.plan)
 
 
-def plan(spec: RunSpec, folder: Path, observer: Observer | None = None) -> RunReport:
-    """Plan a declared experiment and submit nothing; `resume` runs the plan.
-
-    Args and errors are those of `run`; the report has the plan.
-    """
-    return run(replace(spec, stop_after="plan"), folder, observer)
-
-
 def resume(
     spec: RunSpec,
     folder: Path,
@@ -122,7 +118,7 @@ def resume(
     clock: Clock | None = None,
     interrupts: Interrupts | None = None,
 ) -> RunReport:
-    """Go on with a run from wherever it stopped. Harmless on one that is complete.
+    """Resume a run from wherever it stopped. Harmless if it is complete.
 
     Once the plan is committed, nothing is generated or transpiled again. No partition is submitted
     that has a result, or a job that may still give one.
@@ -131,67 +127,26 @@ def resume(
         spec: The same experiment; its `policy` and `stop_after` may differ.
         folder: The run's folder, which may have been copied from elsewhere.
         observer: Receives progress events.
-        clock: The time; tests bring their own.
-        interrupts: Notes signals; None: the second one ends the process.
+        clock: The clock; tests substitute their own.
+        interrupts: Handles signals; None: the second one ends the process.
 
     Raises:
         As `run`.
     """
     if not any((folder / name).exists() for name in (JOURNAL_NAME, ARCHIVE_NAME)):
         raise ConfigError(f"{folder} holds no run: name the folder of one, as in outputs/NAME/ID")
-    if is_sealed(folder):
-        return _report_sealed(folder)
+    if (archive := finished_archive(folder)) is not None:
+        return RunReport(archive, "complete", None)
     point = Point(spec, folder)
     with open_experiment(folder, [point], observer, clock, interrupts) as experiment:
-        if (folder / ARCHIVE_NAME).exists() and not point.store.has_parts:
-            # A process was killed while it removed the parts that the archive already holds.
+        if (folder / ARCHIVE_NAME).exists() and not point.store.has_header:
+            # An earlier process was killed while removing the merged parts.
             point.seal("complete")
-            return _report_sealed(folder)
+            return RunReport(finished_archive(folder), "complete", None)
         experiment.journal.append(Resumed(socket.gethostname(), os.getpid(), __version__))
         carry_out(experiment)
     make_declared_analyses(point, experiment.observer)
     return RunReport(point.archive, point.status, experiment.plan)
-
-
-def resume_command(folder: Path, config_yaml: str = "{}") -> str:
-    """Return the command that goes on with a run, to be copied into a shell.
-
-    Args:
-        folder: The run's folder.
-        config_yaml: The config of a run that was declared here, so that its code may be trusted.
-    """
-    if redact(config_yaml) != config_yaml:
-        # It is recorded without its secret, and only its own command line has that.
-        named = shlex.quote(f"run_dir={short_path(folder)}")
-        return f"python -m qexp ... {named} (with the run's own overrides, which have a secret)"
-    modules = modules_to_trust(load_config(config_yaml))
-    trusted = [part for name in modules for part in ("--trust", name)]
-    return shlex.join(["python", "-m", "qexp", "resume", short_path(folder), *trusted])
-
-
-def modules_to_trust(config: Mapping[str, Any]) -> list[str]:
-    """List the modules besides qexp's own that a run needs to be resumed.
-
-    Those of its circuits are not needed, because the circuits are on disk.
-    """
-    modules = {
-        str(target).rpartition(".")[0]
-        for path, target in leaves(config)
-        if path[-1:] == ("_target_",) and "circuits" not in path
-    }
-    return sorted(name for name in modules if name.partition(".")[0] != "qexp")
-
-
-def _report_sealed(folder: Path) -> RunReport:
-    archive = folder / ARCHIVE_NAME
-    with open_archive(archive) as sealed:
-        status = sealed.status
-    if status != "complete":
-        raise ArchiveError(
-            f"{archive} is {status}, and the parts that a run goes on from are not beside it; "
-            f"run it again with the overrides that it records"
-        )
-    return RunReport(archive, status, None)
 
 
 def carry_out(experiment: Experiment) -> None:
@@ -200,7 +155,7 @@ def carry_out(experiment: Experiment) -> None:
     Raises:
         As `run`.
     """
-    if experiment.ledger.plan is None:
+    if experiment.ledger.committed is None:
         if experiment.plans_with_workers:
             experiment.workers.prepare()
         _select_backends(experiment)
@@ -215,7 +170,11 @@ def carry_out(experiment: Experiment) -> None:
             _select_backends(experiment)
     with experiment.interrupts:
         failure = _run_jobs(experiment)
-        if experiment.stop_after == "submit" and failure is None and experiment.ledger.open():
+        if (
+            experiment.stop_after == "submit"
+            and failure is None
+            and experiment.ledger.open_attempts()
+        ):
             _detach(experiment)
         else:
             _end(experiment, failure)
@@ -230,7 +189,7 @@ def _select_backends(experiment: Experiment) -> None:
         if recorded is not None and backend.name != recorded:
             raise ConfigError(
                 f"backend: the run's circuits are for {recorded!r}, and the config selects "
-                f"{backend.name!r}; select the former"
+                f"{backend.name!r}; select {recorded!r}"
             )
     backend, engine = experiment.backend, experiment.engine
     experiment.observer.backend_selected(backend.name, backend.num_qubits, engine.name)
@@ -243,24 +202,24 @@ def _select_backends(experiment: Experiment) -> None:
 
 
 def _make_plan(experiment: Experiment) -> None:
-    """Plan every point. Returns when each part is on disk, and the journal has their digests."""
+    """Plan every point; return once each part is on disk and its digest in the journal."""
     workers = experiment.workers if experiment.plans_with_workers else None
-    parts: list[str] = []
+    digests: list[str] = []
     for point in experiment.points:
-        # An incomplete plan is made anew; jobs are submitted only once it is committed.
+        # An incomplete plan is rebuilt; jobs are submitted only once it is committed.
         point.store.discard_plan()
         point.store.write_header(run_header(point.spec, experiment.backend, point.folder.name))
-        parts += plan_point(point, len(parts), experiment.observer, workers)
+        digests += plan_point(point, len(digests), experiment.observer, workers)
     experiment.gather_plan()
     warnings = check_max_time(experiment.plan, experiment.max_time_s, experiment.limits)
-    experiment.journal.append(Planned(tuple(parts)))
+    experiment.journal.append(Planned(tuple(digests)))
     experiment.observer.planned(experiment.plan, experiment.max_time_s, experiment.limits)
     for message in warnings if experiment.engine.uses_qpu else ():
         experiment.observer.warned(message)
 
 
 def _load_plan(experiment: Experiment) -> None:
-    """Read the committed plan, and the outcomes that are on disk."""
+    """Read the committed plan and the outcomes on disk."""
     for point in experiment.points:
         point.partitions = tuple(
             replace(partition, point=point.index) for partition in point.store.read_partitions()
@@ -273,15 +232,16 @@ def _load_plan(experiment: Experiment) -> None:
             f"{ledger.num_partitions} were planned; restore them from a copy"
         )
     note_stored_outcomes(experiment)
-    done, out = len(ledger.done), len(ledger.open())
-    experiment.observer.resumed(experiment.plan, done, out, on_disk - done - out)
+    done, in_flight = len(ledger.done), len(ledger.open_attempts())
+    missing = on_disk - done - in_flight
+    experiment.observer.resumed(experiment.plan, done, in_flight, missing)
 
 
 def _run_jobs(experiment: Experiment) -> Exception | None:
-    """Submit and collect until nothing is left, or until it cannot go on.
+    """Submit and collect until nothing is left, or an error ends it.
 
     Returns:
-        The error that ended it once a batch was open, or None.
+        The error that ended it after a batch was opened, or None.
     """
     if not experiment.has_work:
         return None
@@ -289,23 +249,23 @@ def _run_jobs(experiment: Experiment) -> Exception | None:
         execute(experiment)
     except Exception as error:
         if not experiment.ledger.batches:
-            if isinstance(error, Stopped):
+            if isinstance(error, StopRequested):
                 raise KeyboardInterrupt("interrupted before anything was submitted") from None
             raise
-        _log.error("the run stopped", exc_info=not isinstance(error, Stopped))
+        _log.error("the run stopped", exc_info=not isinstance(error, StopRequested))
         return error
     return None
 
 
 def _detach(experiment: Experiment) -> None:
-    """Tell the observer that everything is submitted and nothing is waited for."""
+    """Tell the observer that all jobs are submitted, and this process detaches."""
     ledger = experiment.ledger
     batch_ids = tuple(opened.batch for opened in ledger.batches)
-    experiment.observer.detached(experiment.plan, len(ledger.open()), batch_ids)
+    experiment.observer.detached(experiment.plan, len(ledger.open_attempts()), batch_ids)
 
 
 def _end(experiment: Experiment, failure: Exception | None) -> None:
-    """Seal what there is, and raise what is wrong: the `failure`, or jobs without a result."""
+    """Seal the results so far, then raise the `failure` or report jobs without a result."""
     status = experiment.status()
     try:
         if failure is None or status == "complete":
@@ -321,7 +281,7 @@ def _end(experiment: Experiment, failure: Exception | None) -> None:
 
 
 def _seal(experiment: Experiment) -> None:
-    """Seal the archive of each point with what there is."""
+    """Seal the archive of each point with the results so far."""
     for point in experiment.points:
         point.seal(experiment.status(point))
     experiment.journal.append(Sealed(experiment.status()))
@@ -343,18 +303,18 @@ def _seal(experiment: Experiment) -> None:
 
 
 def _raise_unless_complete(experiment: Experiment, failure: Exception | None) -> None:
-    """Raise an error that names what is missing, the reason, and the command that goes on."""
+    """Raise an error that names what is missing, the reason, and the command to resume."""
     ledger = experiment.ledger
     done, planned = ledger.done, ledger.num_partitions
     command = resume_command(experiment.folder, experiment.points[0].spec.config_yaml)
-    go_on = f"{len(done)} of {planned} jobs are kept; go on with: {command}"
-    if isinstance(failure, Stopped):
-        raise KeyboardInterrupt(f"interrupted; {go_on}")
+    kept = f"{len(done)} of {planned} jobs are kept; go on with: {command}"
+    if isinstance(failure, StopRequested):
+        raise KeyboardInterrupt(f"interrupted; {kept}")
     if failure is not None:
-        is_final = isinstance(failure, QexpError) and not isinstance(failure, EngineError)
-        kind = type(failure) if is_final else UnfinishedError
+        keeps_type = isinstance(failure, QexpError) and not isinstance(failure, EngineError)
+        kind = type(failure) if keeps_type else UnfinishedError
         cause = None if isinstance(failure, QexpError) else failure
-        raise kind(f"{_reason(failure)}; {go_on}") from cause
+        raise kind(f"{_reason(failure)}; {kept}") from cause
     failed = sorted(set(range(planned)) - done)
     if failed:
         refused = all(ledger.attempts[index][-1].failure == "refused" for index in failed)
@@ -369,6 +329,6 @@ def _raise_unless_complete(experiment: Experiment, failure: Exception | None) ->
 
 def _reason(failure: BaseException) -> str:
     text = one_line(redact(str(failure))).rstrip(".")
-    if isinstance(failure, Stopped):
+    if isinstance(failure, StopRequested):
         return "interrupted"
     return text if isinstance(failure, QexpError) else f"{type(failure).__name__}: {text}"

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while jobs are out: once to stop in order, twice to leave at once."""
+"""Ctrl-C and SIGTERM while jobs are in flight: once to stop in order, twice to leave at once."""
 
 from __future__ import annotations
 

@@ -2,25 +2,29 @@
 
 A point is one declared run: its spec, its PUBs, its archive. An experiment is what its points
 share: a folder with a lock and a journal, batches, worker processes. Today an experiment has one
-point, which has the same folder; nothing here or in `qexp.batch` relies on that.
+point, in the same folder; nothing here or in `qexp.batch` relies on that.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import shlex
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
+from qexp.archive.summary import load_config
 from qexp.archive.writer import RunStore
+from qexp.core.flatten import leaves
 from qexp.core.model import Partition, Plan, RunStatus
 from qexp.core.observer import Guarded, Observer
 from qexp.core.protocols import Engine
@@ -30,7 +34,8 @@ from qexp.interrupts import Interrupts
 from qexp.journal.file import Journal
 from qexp.journal.ledger import Ledger
 from qexp.journal.lock import lock_folder
-from qexp.redact import redactor
+from qexp.redact import redact, redactor
+from qexp.text import short_path
 from qexp.workers import Workers, available_cores
 
 if TYPE_CHECKING:
@@ -38,37 +43,37 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_WORTH_WORKERS = 64
-"""Circuits from which on planning in worker processes pays."""
+_MIN_CIRCUITS_FOR_WORKERS = 64
+"""With fewer circuits, starting worker processes takes longer than planning without them."""
 
 _SLICE_S = 0.1
-"""The longest sleep without asking whether to stop."""
+"""Longest sleep between two checks for a request to stop."""
 
 
-class Stopped(Exception):  # noqa: N818 - no error
+class StopRequested(Exception):  # noqa: N818 - no error
     """The experiment was asked to stop (Ctrl-C, SIGTERM)."""
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Time, so that tests need none."""
+    """The clock; tests substitute their own."""
 
     now_s: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = random.random  # a number in [0, 1)
-    settle_s: float = 2.0  # after which a job that was submitted is in every listing
+    settle_s: float = 2.0  # time until every listing contains a new job
 
 
 @dataclass
 class Point:
-    """One declared run, its folder, and what is on disk of it."""
+    """One declared run, its folder and its files."""
 
     spec: RunSpec
     folder: Path
-    index: int = 0  # in its experiment
+    index: int = 0  # position in the experiment
     backend: BackendV2 | None = None  # None until it is selected
-    partitions: tuple[Partition, ...] = ()  # its jobs-to-be, numbered through the experiment
-    archive: Path | None = None  # path of its `run.h5`, once this process has sealed it
+    partitions: tuple[Partition, ...] = ()  # planned jobs, numbered through the experiment
+    archive: Path | None = None  # path of `run.h5`, once this process has sealed it
     status: RunStatus | None = None  # the status in that archive
 
     def __post_init__(self) -> None:
@@ -77,22 +82,22 @@ class Point:
 
     @cached_property
     def store(self) -> RunStore:
-        """Its parts on disk, and the archive that is made of them."""
+        """Its parts on disk, and the archive merged from them."""
         return RunStore(self.folder, redactor())
 
     @cached_property
     def run_id(self) -> str:
-        """Its id: as recorded, because the folder may have been copied; else the folder's name."""
-        recorded = self.store.read_header() if self.store.has_parts else {}
+        """Its recorded id, as the folder may have been copied; else the folder's name."""
+        recorded = self.store.read_header() if self.store.has_header else {}
         return str(recorded.get("run_id", self.folder.name))
 
     @property
     def recorded_backend(self) -> str | None:
-        """Name of the backend that its recorded plan is for; None before it is planned."""
+        """Name of the backend of its recorded plan; None before it is planned."""
         return self.store.read_header()["backend"]["name"] if self.partitions else None
 
     def seal(self, status: RunStatus) -> None:
-        """Make the archive of what is on disk; the parts of a complete run are removed.
+        """Make the archive from what is on disk; remove the parts of a complete run.
 
         Raises:
             ArchiveError: It cannot be written; the parts are kept.
@@ -103,55 +108,56 @@ class Point:
 
 @dataclass
 class Experiment:
-    """The common ground of its points, while this process works on them.
+    """The state that the points share while this process works on them.
 
     Raises:
-        ConfigError: The points do not agree on what they share.
+        ConfigError: The points differ in a setting that they must share.
     """
 
-    folder: Path  # this process has locked it
+    folder: Path  # locked by this process
     points: tuple[Point, ...]  # at least one
-    journal: Journal  # every step is in it before it is taken
+    journal: Journal  # submissions are recorded before they happen, outcomes once on disk
     observer: Observer = field(default_factory=Observer)
     clock: Clock = field(default_factory=Clock)
     interrupts: Interrupts = field(default_factory=Interrupts)
     plan: Plan = field(default_factory=lambda: Plan(()))  # of all points; empty until planned
 
     def __post_init__(self) -> None:
-        # Points share batches, and so all of this. One that differs needs a batch of its own.
+        # Points share batches, and with them these settings.
         specs = [point.spec for point in self.points]
-        self.engine: Engine = agreed("engine", (spec.engine for spec in specs))
-        self.policy = agreed("execution", (spec.policy for spec in specs))
-        self.max_time_s = agreed("batch.max_time", (spec.max_time_s for spec in specs))
-        self.limits = agreed("limits", (spec.limits for spec in specs))
-        self.stop_after = agreed("stop_after", (spec.stop_after for spec in specs))
-        # None of them runs before it has something to plan or to simulate.
+        self.engine: Engine = common_value("engine", (spec.engine for spec in specs))
+        self.policy = common_value("execution", (spec.policy for spec in specs))
+        self.max_time_s = common_value("batch.max_time", (spec.max_time_s for spec in specs))
+        self.limits = common_value("limits", (spec.limits for spec in specs))
+        self.stop_after = common_value("stop_after", (spec.stop_after for spec in specs))
+        # A worker process starts when it first has something to plan or simulate.
         self.workers = Workers(self.engine.workers or available_cores())
 
     @property
     def backend(self) -> BackendV2:
         """The backend that the jobs run on, once it is selected."""
         backends = {point.backend.name: point.backend for point in self.points if point.backend}
-        return backends[agreed("backend", backends)]
+        return backends[common_value("backend", backends)]
 
     @property
     def ledger(self) -> Ledger:
-        """The state that follows from the journal."""
+        """The state derived from the journal."""
         return self.journal.ledger
 
     @cached_property
     def id(self) -> str:
-        """The id that is in the tags of all jobs: that of the first point, which is on disk."""
+        """The id in the tags of all jobs: the recorded id of the first point."""
         return self.points[0].run_id
 
     @property
     def plans_with_workers(self) -> bool:
-        """True if there are circuits enough, as far as the config says how many."""
+        """True if the config asks for enough circuits to plan in worker processes."""
         asked = [item.num_circuits for point in self.points for item in point.spec.workloads]
-        return sum(number for number in asked if isinstance(number, int)) >= _WORTH_WORKERS
+        known = sum(number for number in asked if isinstance(number, int))
+        return known >= _MIN_CIRCUITS_FOR_WORKERS
 
     def gather_plan(self) -> None:
-        """Make the plan of the partitions of all points."""
+        """Combine the partitions of all points into the plan."""
         self.plan = Plan(tuple(job for point in self.points for job in point.partitions))
 
     def point_of(self, partition: int) -> Point:
@@ -160,16 +166,16 @@ class Experiment:
 
     @property
     def has_work(self) -> bool:
-        """True if a job is out, may be, or is to be submitted."""
-        return bool(self.ledger.open() or self.ledger.wanted(self.policy))
+        """True if a job is in flight, may be, or is to be submitted."""
+        return bool(self.ledger.open_attempts() or self.ledger.wanted(self.policy))
 
     def done(self, point: Point | None = None) -> set[int]:
-        """Return the partitions, of one point or of all, that have a result."""
+        """Return the partitions that have a result, of one point or of all."""
         partitions = self.plan.partitions if point is None else point.partitions
         return self.ledger.done & {partition.index for partition in partitions}
 
     def status(self, point: Point | None = None) -> RunStatus:
-        """Return the status in which a point, or the whole experiment, would end now."""
+        """Return the status that a point, or the whole experiment, would end with now."""
         if not self.ledger.batches:
             return "planned"
         done = len(self.done(point))
@@ -178,15 +184,15 @@ class Experiment:
         return "partial" if done else "failed"
 
     def raise_if_stopped(self) -> None:
-        """Raise `Stopped` if the experiment was asked to stop."""
+        """Raise `StopRequested` if the experiment was asked to stop."""
         if self.interrupts.is_set():
-            raise Stopped
+            raise StopRequested
 
     def pause(self, seconds: float) -> None:
         """Sleep until the time has passed.
 
         Raises:
-            Stopped: The experiment was asked to stop, before or meanwhile.
+            StopRequested: The experiment was asked to stop, before or meanwhile.
         """
         until_s = self.clock.now_s() + seconds
         while (left_s := until_s - self.clock.now_s()) > 0:
@@ -209,8 +215,8 @@ def open_experiment(
         folder: The experiment's folder.
         points: Its points.
         observer: Receives progress events.
-        clock: The time; tests bring their own.
-        interrupts: Notes signals; None: the second one ends the process.
+        clock: The clock; tests substitute their own.
+        interrupts: Handles signals; None: the second one ends the process.
 
     Raises:
         RunLockedError: Another process works on the experiment.
@@ -251,8 +257,8 @@ def import_qiskit() -> None:
     imported.wait()
 
 
-def agreed(key: str, values: Iterable[T]) -> T:
-    """Return the value that all points have for a `key` of the config.
+def common_value(key: str, values: Iterable[T]) -> T:
+    """Return the value of a config `key` that all points share.
 
     Raises:
         ConfigError: Points have different values.
@@ -263,8 +269,50 @@ def agreed(key: str, values: Iterable[T]) -> T:
     return first
 
 
-def is_sealed(folder: Path) -> bool:
-    """Return True if a run has its archive, and no parts from which it could go on."""
-    return (folder / ARCHIVE_NAME).exists() and not any(
-        PARTS_NAME in name for name in os.listdir(folder)
+def finished_archive(folder: Path) -> Path | None:
+    """Return the archive of a run with nothing left to do; None if there is something.
+
+    Raises:
+        ArchiveError: The archive is damaged.
+        ConfigError: There is only the archive of an unfinished run, which cannot be resumed.
+    """
+    archive = folder / ARCHIVE_NAME
+    if not archive.exists() or any(PARTS_NAME in name for name in os.listdir(folder)):
+        return None
+    with open_archive(archive) as run:
+        status = run.status
+    if status == "complete":
+        return archive
+    raise ConfigError(
+        f"{archive} is {status}, but the parts of its run are missing; to resume it, take the "
+        f"whole folder from where the run began"
     )
+
+
+def resume_command(folder: Path, config_yaml: str = "{}") -> str:
+    """Return the command that resumes a run, to be copied into a shell.
+
+    Args:
+        folder: The run's folder.
+        config_yaml: The config of a run that was declared here, so that its code may be trusted.
+    """
+    if redact(config_yaml) != config_yaml:
+        # It is recorded without its secret, and only its own command line has that.
+        named = shlex.quote(f"run_dir={short_path(folder)}")
+        return f"python -m qexp ... {named} (with the run's own overrides, which have a secret)"
+    modules = modules_to_trust(load_config(config_yaml))
+    trusted = [part for name in modules for part in ("--trust", name)]
+    return shlex.join(["python", "-m", "qexp", "resume", short_path(folder), *trusted])
+
+
+def modules_to_trust(config: Mapping[str, Any]) -> list[str]:
+    """List the modules besides qexp's own that a run needs to be resumed.
+
+    Those of its circuits are not needed, because the circuits are on disk.
+    """
+    modules = {
+        str(target).rpartition(".")[0]
+        for path, target in leaves(config)
+        if path[-1:] == ("_target_",) and "circuits" not in path
+    }
+    return sorted(name for name in modules if name.partition(".")[0] != "qexp")

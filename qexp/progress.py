@@ -34,8 +34,8 @@ from rich.progress import (
 from qexp.core.model import JobOutcome, JobState, Partition, Plan
 from qexp.core.observer import Observer, PointSummary
 from qexp.core.spec import Limit, RunSpec
-from qexp.experiment import resume_command
 from qexp.planning.table import plan_table
+from qexp.points import resume_command
 from qexp.text import format_duration, one_line, short_path
 
 Stage = Literal["transpiling", "submitting", "running", "collecting"]
@@ -128,9 +128,9 @@ class Terminal(Observer):
         else:
             self._add_batch_bars(plan, len(plan.partitions), 0)
 
-    def resumed(self, plan: Plan, done: int, out: int, missing: int) -> None:
-        """Add the bars of the batch; jobs that are out count as submitted once found again."""
-        self._add_batch_bars(plan, out + missing, done)
+    def resumed(self, plan: Plan, done: int, in_flight: int, missing: int) -> None:
+        """Add the bars of the batch; jobs in flight count as submitted once found again."""
+        self._add_batch_bars(plan, in_flight + missing, done)
         self._update("collecting", f"{done} had a result before")
 
     def warned(self, message: str) -> None:
@@ -173,7 +173,7 @@ class Terminal(Observer):
         """Show the number of jobs in each state."""
         shown = [f"{states[state]} {state.lower()}" for state in _SHOWN_STATES if states[state]]
         final = states["DONE"] + states["ERROR"] + states["CANCELLED"]
-        # The states are those of the batches with jobs out, while the bar is of all batches.
+        # The states are those of the batches with jobs in flight, the bar is that of all batches.
         before = int(self._progress.tasks[self._bars["running"]].completed)
         self._update("running", ", ".join(shown), completed=max(final, before))
 
@@ -183,7 +183,7 @@ class Terminal(Observer):
         self._update("collecting", note, advance=1)
 
     def detached(self, plan: Plan, out: int, batch_ids: Sequence[str]) -> None:
-        """Print how many jobs are out, and the command that collects them."""
+        """Print how many jobs are in flight, and the command that collects them."""
         self._print_end(
             batch_ids,
             jobs=f"{out} of {len(plan.partitions)} are out, none is waited for",
@@ -191,7 +191,7 @@ class Terminal(Observer):
         )
 
     def sealed(self, archive: Path, summary: PointSummary) -> None:
-        """Print the summary, and the command that goes on if anything is left to do."""
+        """Print the summary, and the command that resumes the run if anything is left to do."""
         path = short_path(archive)
         if summary.status == "planned":
             # A resumed run has its overrides in its folder.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 FOLDER: Final = "analysis"
-"""Folder of the results, in that of the run."""
+"""Subfolder for results."""
 _SUFFIX: Final = ".nc"
 
 
@@ -47,7 +47,7 @@ def write_analysis(
         Path of the file.
 
     Raises:
-        AnalysisError: The result has something in it that netCDF cannot hold.
+        AnalysisError: The result has a value that netCDF cannot hold.
         ArchiveError: The file cannot be written.
     """
     from qexp import __version__
@@ -68,7 +68,7 @@ def write_analysis(
         raise AnalysisError(
             f"analysis '{spec.name}': its result cannot be stored as netCDF ({one_line(error)})"
         ) from error
-    # Like a part: complete or absent, with its own digest.
+    # Like a part: complete or absent, with a digest at its end.
     write_with_digest(path, image)
     return path
 
@@ -107,8 +107,8 @@ def read_analysis(path: Path) -> xr.Dataset:
 def read_analyses(run_dir: str | Path) -> dict[str, xr.Dataset]:
     """Read all stored results of a run into memory, by name.
 
-    Each has one more attribute than its file: `is_stale`, true where it was made from other data
-    than the archive holds now (a partial run that was resumed since).
+    Each has one more attribute than its file: `is_stale`, true if it was made from other data than
+    the archive holds now (a partial run that was resumed since).
 
     Args:
         run_dir: The run's folder, or the `run.h5` in it.
@@ -130,7 +130,7 @@ def read_analyses(run_dir: str | Path) -> dict[str, xr.Dataset]:
 
 
 def _with_dates(opened: xr.Dataset) -> xr.Dataset:
-    """Decode dates and durations that xarray wrote; a number in days or seconds stays one."""
+    """Decode dates and durations that xarray wrote; keep other numbers in days or seconds."""
     import xarray as xr
 
     attrs = {str(name): variable.attrs for name, variable in opened.variables.items()}
@@ -145,7 +145,7 @@ def _with_dates(opened: xr.Dataset) -> xr.Dataset:
 
 
 def _image(dataset: xr.Dataset) -> bytes:
-    """Return the bytes of a netCDF file: HDF5 itself ends the process where the disk is full."""
+    """Build the file in memory, see `atomic_files.require_space`."""
     import h5netcdf
     import xarray as xr
 

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-_FEW: Final = 16
-"""Number of single values whose reading costs about as much as reading the whole column."""
+_MAX_SINGLE_READS: Final = 16
+"""Single values of a column to read before the whole column is read and kept."""
 
 
 class ArchiveFile:
     """An open archive, or a part (`is_part`) of an unfinished run, which states no schema.
 
-    Opening it, and every method, raises `ArchiveError` for what is damaged, missing, closed, or of
-    another version.
+    Opening it and every method raise `ArchiveError` if the file is damaged, closed or of another
+    version, or lacks what is read.
     """
 
     def __init__(self, path: Path, *, is_part: bool = False) -> None:
@@ -39,7 +39,7 @@ class ArchiveFile:
         self._datasets: dict[str, Any] = {}
         self._columns: dict[str, Any] = {}
         self._single_reads: Counter[str] = Counter()
-        self._few = 0 if is_part else _FEW
+        self._max_single_reads = 0 if is_part else _MAX_SINGLE_READS
 
     def __enter__(self) -> Self:
         return self
@@ -99,12 +99,12 @@ class ArchiveFile:
             return json.loads(text)
 
     def texts(self, path: str) -> list[str]:
-        """Return a column of texts, empty where it was left out."""
+        """Return a column of texts, empty if it was left out."""
         with self.reading() as root:
             return list(root[path].asstr()[:]) if path in root else []
 
     def count(self, path: str) -> int:
-        """Return the length of a column, 0 where it was left out."""
+        """Return the length of a column, 0 if it was left out."""
         with self.reading() as root:
             return int(root[path].shape[0]) if path in root else 0
 
@@ -125,10 +125,10 @@ class ArchiveFile:
                 self._datasets[path] = dataset.asstr() if dataset.dtype.kind == "O" else dataset
             return self._datasets[path][row]
 
-    def value(self, path: str, row: int) -> Any:
+    def cached_cell(self, path: str, row: int) -> Any:
         """Return one value of a small column, which is read as a whole after a few values."""
         self._single_reads[path] += 1
-        if path in self._columns or self._single_reads[path] > self._few:
+        if path in self._columns or self._single_reads[path] > self._max_single_reads:
             return self.column(path)[row]
         return self.cell(path, row)
 
@@ -138,7 +138,7 @@ class ArchiveFile:
             return root[path]
 
     def groups(self, path: str) -> list[str]:
-        """Return the names of the groups in a group, none where it was left out."""
+        """Return the names of the groups in a group, none if it was left out."""
         import h5py
 
         with self.reading() as root:
@@ -146,7 +146,7 @@ class ArchiveFile:
             return [name for name, item in items if isinstance(item, h5py.Group)]
 
     def columns(self, path: str) -> list[str]:
-        """Return the names of the columns of a table, none where it was left out."""
+        """Return the names of the columns of a table, none if it was left out."""
         import h5py
 
         if path not in self._names:

@@ -1,7 +1,7 @@
 """Files that appear completely or not at all, and survive a power cut once they have appeared.
 
 A file with a digest ends with the SHA-256 of what precedes it, so that damage is noticed before
-anything in it is used. HDF5 ignores bytes after its own.
+anything in it is used. HDF5 ignores bytes after its own. A line of the journal has a CRC-32.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ BLOCK_BYTES: Final = 2**20
 NUM_DIGITS: Final = 64
 """Hexadecimal digits of a SHA-256."""
 _MARGIN_BYTES: Final = 2**20
+_CRC32: Final = b',"crc32":"'
 
 
 class DamagedFileError(ArchiveError):
@@ -57,9 +59,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def require_space(path: Path, num_bytes: int) -> None:
-    """Refuse to write a file of up to `num_bytes` where the disk has no room for it.
+    """Refuse to write a file of up to `num_bytes` if the disk has no room for it.
 
-    HDF5 cannot be left to find out: it corrupts the memory of the process where a write fails.
+    HDF5 must not find out: a failed write corrupts the memory of the process, which aborts later.
+    Small files are therefore built in memory and written without HDF5.
 
     Raises:
         ArchiveError: There is not enough free space.
@@ -147,3 +150,19 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def add_crc32(line: bytes) -> bytes:
+    """Return a JSON object with one more key, `crc32`: the CRC-32 of the line up to it."""
+    body = line.removesuffix(b"}")
+    return body + _CRC32 + _crc32_tail(body)
+
+
+def matches_crc32(line: bytes) -> bool | None:
+    """Return True if a line has the CRC-32 that it states, None if it states none."""
+    body, separator, tail = line.rpartition(_CRC32)
+    return tail == _crc32_tail(body) if separator else None
+
+
+def _crc32_tail(body: bytes) -> bytes:
+    return f'{zlib.crc32(body):08x}"}}'.encode("ascii")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from qexp.archive.expressions import expression_text
-from qexp.archive.openqasm3 import Program, number
+from qexp.archive.openqasm3 import EXACT_INTEGERS, Program, number
 from qexp.core.jsonable import to_jsonable
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ _VARIABLES: Final = (
     *("input_vars", "captured_vars", "declared_vars"),
     *("captured_stretches", "declared_stretches"),
 )
-_EXACT_INTEGERS: Final = 2**53
 _compact: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -49,7 +48,7 @@ def describe(circuit: QuantumCircuit, redact: Callable[[str], str]) -> dict[str,
 
     Args:
         circuit: Any circuit.
-        redact: Applied to the OpenQASM 3 text, which is `""` where it cannot express the circuit.
+        redact: Applied to the OpenQASM 3 text, which is `""` if it cannot express the circuit.
     """
     walk = _Walk(circuit)
     walk.run()
@@ -118,7 +117,7 @@ def _instruction(item: Any, qubits: Mapping[Any, int], clbits: Mapping[Any, int]
 
 
 def _operation(operation: Any, clbits: Mapping[Any, int]) -> list[Any]:
-    """Return `[name, parameters, what else decides it]`."""
+    """Return `[name, parameters, other identifying attributes]`."""
     params = list(getattr(operation, "params", ()))
     more: dict[str, Any] = {}
     if operation.name in ("if_else", "while_loop"):
@@ -136,7 +135,7 @@ def _operation(operation: Any, clbits: Mapping[Any, int]) -> list[Any]:
         more["base"] = _operation(operation.base_op, clbits)
     elif hasattr(operation, "tableau"):
         more["tableau"] = _parameter(operation.tableau, clbits)
-    elif _is_defined_by_its_definition(operation):
+    elif _needs_definition(operation):
         more["definition"] = _rows(operation.definition)
     name = _AUTOMATIC_NAME.sub("", operation.name)
     return [name, [_parameter(param, clbits) for param in params], more]
@@ -165,8 +164,8 @@ def _modifier(modifier: Any) -> Any:
     return type(modifier)(**values)
 
 
-def _is_defined_by_its_definition(operation: Any) -> bool:
-    """Return False for standard gates (the name says all) and matrices (it is synthesised)."""
+def _needs_definition(operation: Any) -> bool:
+    """Return False for standard gates (named) and matrices (whose definition is synthesised)."""
     from qiskit.circuit import ControlFlowOp
     from qiskit.circuit.library import (
         HamiltonianGate,
@@ -190,7 +189,7 @@ def _parameter(value: Any, clbits: Mapping[Any, int]) -> Any:  # noqa: PLR0911
     if isinstance(value, int | float | complex | np.number):
         return _number(value)
 
-    # Below the return for numbers, since these imports would cost more than the number.
+    # Imported after the return for numbers, because the imports cost more than a number.
     from qiskit import QuantumCircuit
     from qiskit.circuit import Clbit, Parameter, ParameterExpression, Register
     from qiskit.circuit.classical.expr import Expr
@@ -225,7 +224,7 @@ def _number(value: Any) -> Any:
     """
     if isinstance(value, complex | np.complexfloating):
         return [float(value.real).hex(), float(value.imag).hex()]
-    if isinstance(value, int | np.integer) and abs(int(value)) > _EXACT_INTEGERS:
+    if isinstance(value, int | np.integer) and abs(int(value)) > EXACT_INTEGERS:
         return int(value)
     return float(value).hex()
 
@@ -268,7 +267,7 @@ class _Walk:
 
     Attributes:
         lines: The circuit's listing.
-        program: OpenQASM 3; None where only Qiskit can write it.
+        program: OpenQASM 3; None if only Qiskit can write it.
         levels: Depth reached at every qubit, then at every classical bit.
         size: Number of instructions without directives.
         is_sequence: False with control flow, where `levels` and `size` are not Qiskit's.

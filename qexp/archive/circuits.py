@@ -78,7 +78,7 @@ def write_circuits(circuits: Sequence[QuantumCircuit], stream: BinaryIO, where: 
     """Write circuits to one QPY file, in order; `where` names a single one in errors.
 
     Returns:
-        True where there are delays that QPY cannot hold; they are opaque instructions there.
+        True if there are delays that QPY cannot hold; they are opaque instructions there.
 
     Raises:
         ArchiveError: A circuit cannot be serialised as QPY.

@@ -1,7 +1,7 @@
 """Digests of an archive, defined so that anyone can recompute them; see `docs/archive-format.md`.
 
-Those of results depend on nothing but the data: not on times, ids, metadata, the order in which
-jobs finished, or QPY bytes. That of the file is stated in the file, so that any changed bit is
+Digests of results depend on the data alone: not on times, ids, metadata, the order in which jobs
+finished, or QPY bytes. The digest of the file is stated in the file, so that any changed bit is
 noticed.
 """
 
@@ -17,16 +17,13 @@ import numpy as np
 
 from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.atomic_files import BLOCK_BYTES, NUM_DIGITS
-from qexp.archive.schema import ROOT
+from qexp.archive.schema import FILE_SHA256, ROOT
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
 from qexp.text import error_reason
 
 if TYPE_CHECKING:
     from qexp.archive.netcdf import NetcdfGroup
-
-(FILE_SHA256,) = ROOT.columns
-"""Name of the dataset that states the digest of the file."""
 
 
 def pub_digest(fields: Mapping[str, Any]) -> str:
@@ -103,7 +100,7 @@ def write_file_digest(path: Path) -> None:
 
 
 def is_as_sealed(path: Path) -> bool | None:
-    """Return True where a file has the digest that it states, None where it states none.
+    """Return True if a file has the digest that it states, None if it states none.
 
     Raises:
         ArchiveError: It is no HDF5 file, or too damaged to be opened.
@@ -130,22 +127,22 @@ def is_as_sealed(path: Path) -> bool | None:
 
 
 def is_intact(path: Path) -> bool | None:
-    """Return True where a file is what was sealed.
+    """Return True if a file is what was sealed.
 
     None only for schema 1.0, whose results have digests, which are compared as they are read.
 
     Raises:
         ArchiveError: It is no archive, or too damaged to be opened.
     """
-    is_sealed = is_as_sealed(path)
-    if is_sealed is not None:
-        return is_sealed
+    matches_digest = is_as_sealed(path)
+    if matches_digest is not None:
+        return matches_digest
     with ArchiveFile(path) as file:
         return False if lacks_digest(file) else None
 
 
 def lacks_digest(file: ArchiveFile) -> bool:
-    """Return True for a file without its own SHA-256, where its schema requires that."""
+    """Return True for a file without its own SHA-256 whose schema requires one."""
     return FILE_SHA256 not in file.group("/") and file.minor >= ROOT.columns[FILE_SHA256].since
 
 

@@ -1,7 +1,7 @@
 """Read files in a child process with a time limit: HDF5 hangs on some damaged files.
 
-The process reads one file after the other, so that its start is paid for once. One that does not
-answer in time is killed, and so costs nothing but the file it was at.
+One process reads all files, because starting it takes longest. If it does not answer in time, it is
+killed, and only that file is lost.
 """
 
 from __future__ import annotations

@@ -21,9 +21,9 @@ _COLUMNS: Final = {
     "executions": "predicted_executions",
     "qpu_s": "predicted_qpu_s",
 }
-"""Attribute of `Partition` -> its column, where that has another name."""
+"""Attribute of `Partition` -> its column, if the names differ."""
 IN_PARTS: Final = ("batch_id", "snapshot_sha256")
-"""Columns of a job's part in place of `batch` and `snapshot`, whose rows sealing finds out."""
+"""Stand-ins in a part for `batch` and `snapshot`; sealing replaces them by row numbers."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class BatchRecord:
     Attributes:
         id: Id that the service gave (or the engine, locally).
         follows: Id of the batch before it, or None.
-        opened: `batch.details()` right after it was opened, or None where not read.
-        final: `batch.details()` at the end, or None where not read.
+        opened: `batch.details()` right after it was opened, or None if not read.
+        final: `batch.details()` at the end, or None if not read.
     """
 
     id: str
@@ -84,12 +84,14 @@ class JobRecord:
 
 def partition_table(partition: Partition) -> TableData:
     """Return one row of `/partitions`."""
-    return PARTITIONS.rows([{_COLUMNS.get(k, k): value for k, value in vars(partition).items()}])
+    return PARTITIONS.encode_rows(
+        [{_COLUMNS.get(k, k): value for k, value in vars(partition).items()}]
+    )
 
 
 def read_partition(cells: Mapping[str, Any]) -> Partition:
     """Convert a row of `/partitions`."""
-    values = PARTITIONS.values(cells)
+    values = PARTITIONS.decode(cells)
     # An archive holds one point, so the number of the point is not stored.
     names = Partition.__dataclass_fields__.keys() - {"point"}
     return Partition(**{name: values[_COLUMNS.get(name, name)] for name in names})
@@ -131,8 +133,8 @@ def job_table(
         "result_metadata": None if result is None else result.metadata,
     }
     cells |= {f"{name}_json": dumps(value, redact) for name, value in documents.items()}
-    table = JOBS.rows([cells])
-    private = text(" ".join(IN_PARTS), "").data
+    table = JOBS.encode_rows([cells])
+    private = text(" ".join(IN_PARTS), "").encode
     added = {name: private([cells[name]], JOBS.dim) for name in IN_PARTS}
     return TableData({**table.columns, **added})
 
@@ -140,13 +142,13 @@ def job_table(
 def span_table(outcome: JobOutcome) -> TableData:
     """Return the rows of `/spans` of one job, the first of its part."""
     rows = [{"job": 0, **vars(span)} for span in outcome.spans]
-    return SPANS.rows(rows) if rows else TableData({})
+    return SPANS.encode_rows(rows) if rows else TableData({})
 
 
 def read_job(file: ArchiveFile, index: int) -> JobRecord:
     """Read one row of `/jobs`."""
     names = file.columns(JOBS.path)
-    row = JOBS.values({name: file.column(f"{JOBS.path}/{name}")[index] for name in names})
+    row = JOBS.decode({name: file.column(f"{JOBS.path}/{name}")[index] for name in names})
     if "attempt" not in row:
         # Schema 1.0 had one batch and no second attempts.
         row |= {"attempt": 1, "batch": 0 if read_batches(file) else None, "failure": None}
@@ -158,7 +160,7 @@ def _read_spans(file: ArchiveFile, job: int) -> tuple[Span, ...]:
         return ()
     columns = {name: file.column(f"spans/{name}") for name in ("start", "stop", "pub", "size")}
     rows = np.flatnonzero(file.column("spans/job") == job)
-    return tuple(Span(**SPANS.values({n: c[row] for n, c in columns.items()})) for row in rows)
+    return tuple(Span(**SPANS.decode({n: c[row] for n, c in columns.items()})) for row in rows)
 
 
 def read_batches(file: ArchiveFile) -> tuple[BatchRecord, ...]:
@@ -170,7 +172,7 @@ def read_batches(file: ArchiveFile) -> tuple[BatchRecord, ...]:
     columns = {name: file.texts(f"{BATCHES.path}/{name}") for name in BATCHES.columns}
     with file.reading():
         return tuple(
-            BatchRecord(*BATCHES.values(dict(zip(columns, cells, strict=True))).values())
+            BatchRecord(*BATCHES.decode(dict(zip(columns, cells, strict=True))).values())
             for cells in zip(*columns.values(), strict=True)
         )
 

@@ -36,18 +36,18 @@ def merge(parts: RunParts, status: str, target: Path) -> None:
     Raises:
         ArchiveError: A part is damaged, or a result is not what was returned.
     """
-    sizes = _Sizes()
+    survey = _Survey()
     for tables in parts.tables():
-        sizes.add(tables)
-    digest = data_digest(sizes.digests)
-    attrs = root_attributes(parts.header, status, sizes.finished, digest)
+        survey.add(tables)
+    digest = data_digest(survey.digests)
+    attrs = root_attributes(parts.header, status, survey.finished, digest)
     with netcdf_file(target, attrs) as root:
         reserve_file_digest(root)
         datasets: dict[tuple[str, str], h5py.Dataset] = {}
-        for path, columns in sorted(sizes.columns.items()):
-            group = root.group(path, sizes.attrs[path])
+        for path, columns in sorted(survey.columns.items()):
+            group = root.group(path, survey.attrs[path])
             for name, (dims, row, dtype, column_attrs) in columns.items():
-                shape = (sizes.lengths[f"{path}#{dims[0]}"], *row) if dims else ()
+                shape = (survey.lengths[f"{path}#{dims[0]}"], *row) if dims else ()
                 named = dict(zip(dims, shape, strict=True))
                 datasets[path, name] = group.create(name, named, dtype, column_attrs)
         _fill(datasets, parts)
@@ -57,8 +57,8 @@ def merge(parts: RunParts, status: str, target: Path) -> None:
     write_file_digest(target)
 
 
-class _Sizes:
-    """Shape of every column, PUB digests and end of the last job, from tables that are added."""
+class _Survey:
+    """Shapes of all columns, digests of all PUBs and the end of the last job, table by table."""
 
     def __init__(self) -> None:
         # Path of a table -> column -> dimensions, shape of a row, type, attributes.
@@ -71,7 +71,7 @@ class _Sizes:
         self.finished = ""
 
     def add(self, tables: Mapping[str, TableData]) -> None:
-        """Add the tables that follow; raise `ArchiveError` where a partition is missing."""
+        """Add the tables that follow; raise `ArchiveError` if a partition is missing."""
         for path, table in tables.items():
             if PUBS.matches(path):
                 self._add_digests(path, table)
@@ -142,28 +142,30 @@ class RunParts:
         self._jobs: dict[int, list[Path]] = {}
         for (index, _attempt), path in jobs.items():
             self._jobs.setdefault(index, []).append(path)
-        self._winners = {index: _winner(paths) for index, paths in self._jobs.items()}
+        self._result_attempts = {
+            index: _result_attempt(paths) for index, paths in self._jobs.items()
+        }
         self._snapshots: dict[str, int] = {}
 
     def tables(self) -> Iterator[dict[str, TableData]]:
         """Yield the tables of the header, then of each partition followed by its attempts.
 
-        Their paths are those of the archive. Indices of rows that precede them in other parts are
-        left to be added, see `ColumnData.base`.
+        Their paths are those of the archive. Indices count from the first row of the
+        part; copying adds the rows of earlier parts, see `ColumnData.base`.
         """
         rows: Counter[str] = Counter()
         self._snapshots = {}
         yield self._named(self._header_tables)
         for (index,), path in self._partitions.items():
-            attempts, winner = self._jobs.get(index, []), self._winners.get(index)
+            attempts, chosen = self._jobs.get(index, []), self._result_attempts.get(index)
             last = len(attempts) - 1
             with open_part(path) as partition, ExitStack() as stack:
                 job = {}
-                if winner is not None:
-                    job = stack.enter_context(open_part(attempts[winner]))
-                yield _with_results(partition, job, winner, last, rows)
+                if chosen is not None:
+                    job = stack.enter_context(open_part(attempts[chosen]))
+                yield _with_results(partition, job, chosen, last, rows)
                 for position, job_path in enumerate(attempts):
-                    if position == winner:
+                    if position == chosen:
                         yield self._named(job)
                         continue
                     with open_part(job_path) as other:
@@ -184,7 +186,7 @@ class RunParts:
             batch_id, sha256 = (columns.pop(name).texts()[0] for name in IN_PARTS)
             ids = {batch["id"]: row for row, batch in enumerate(self._batches)}
             indices = {"snapshot": [snapshots.get(sha256)], "batch": [ids.get(batch_id)]}
-            named[JOBS.path] = TableData({**columns, **JOBS.data(indices).columns})
+            named[JOBS.path] = TableData({**columns, **JOBS.encode(indices).columns})
         if BACKEND.path in named:
             attrs = dict(named[BACKEND.path].attrs)
             attrs["snapshot"] = snapshots.get(attrs.pop("snapshot_sha256", ""), -1)
@@ -192,8 +194,8 @@ class RunParts:
         return named
 
 
-def _winner(attempts: Sequence[Path]) -> int | None:
-    """Return the attempt whose results are those of the partition: the first that is done."""
+def _result_attempt(attempts: Sequence[Path]) -> int | None:
+    """Return the position of the first attempt with results, `DONE` ones before others."""
     candidates = []
     for position, path in enumerate(attempts):
         row = first_row(path, JOBS.path, is_checked=True)
@@ -205,17 +207,17 @@ def _winner(attempts: Sequence[Path]) -> int | None:
 def _with_results(
     partition: Mapping[str, TableData],
     job: Mapping[str, TableData],
-    winner: int | None,
+    chosen: int | None,
     last: int,
     rows: Counter[str],
 ) -> dict[str, TableData]:
-    """Return the tables of a partition, with the place of its result beside each PUB.
+    """Return the tables of a partition; `/pubs` gets the place of each result.
 
     Args:
         partition: Tables of the partition.
-        job: Tables of the attempt that has its results, empty where none has.
-        winner: Position of that attempt among those of the partition.
-        last: Position of the last attempt, -1 where there is none.
+        job: Tables of the attempt that has its results, empty if none has.
+        chosen: Position of that attempt among those of the partition.
+        last: Position of the last attempt, -1 if there is none.
         rows: Results so far in each group of `/results`; those of this partition are added.
     """
     (path,) = (path for path in partition if PUBS.matches(path))
@@ -224,7 +226,7 @@ def _with_results(
     groups = index["group"].texts() if index else []
     missing = len(pubs.columns["pub"].values) - len(groups)
     values: dict[str, list[Any]] = {
-        "job": [winner] * len(groups) + [last] * missing,
+        "job": [chosen] * len(groups) + [last] * missing,
         "result_group": [*groups, *[None] * missing],
         "result_row": [None] * (len(groups) + missing),
     }
@@ -235,7 +237,7 @@ def _with_results(
     for name in ("sha256", "metadata_json"):
         texts = index[name].texts() if index else []
         values[f"result_{name}"] = [*texts, *[None] * missing]
-    added = dict(PUBS.data(values).columns)
+    added = dict(PUBS.encode(values).columns)
     if last < 0:
         added["job"] = replace(added["job"], base="")
     return {**partition, path: TableData({**pubs.columns, **added}, pubs.attrs)}

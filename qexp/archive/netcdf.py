@@ -32,7 +32,7 @@ CONTIGUOUS_BYTES: Final = 4096
 MAX_CHUNK_BYTES: Final = 4 * 2**20
 SMALL_CHUNK_BYTES: Final = 64 * 2**10
 _CACHE_BYTES: Final = 2**20
-"""For the chunks of each open variable; more would be held for every one of them."""
+"""Chunk cache of each open variable."""
 _NO_VARIABLE: Final = "This is a netCDF dimension but not a netCDF variable.{:10}"
 
 
@@ -156,7 +156,7 @@ class NetcdfGroup:
 def chunk_shape(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
     """Return the shape of chunks for a variable without zeros in its shape, rows first.
 
-    A chunk is one row, or a part of one, where rows are large enough.
+    A chunk is one row, or a part of one, if rows are large enough.
     """
     row_bytes = math.prod(shape[1:]) * itemsize
     if row_bytes < OWN_CHUNK_BYTES:
@@ -199,7 +199,7 @@ def _set_attribute(owner: Any, name: str, value: Any) -> None:
 
 
 def _sign(file: h5py.File) -> None:
-    """Name the writer, as every netCDF-4 library does: readers take the file for netCDF then."""
+    """Name the writer, as every netCDF-4 library does, so that readers recognise netCDF."""
     from h5py import version
 
     text = f"version=2,qexp=1,hdf5={version.hdf5_version},h5py={version.version}"

@@ -3,48 +3,44 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from qexp.archive.archive_file import beside
-from qexp.archive.header import summarise_archive
 from qexp.archive.schema import REPORT_NAME
 from qexp.text import html_table, short_path
 
-if TYPE_CHECKING:
-    from qexp.archive.archive_file import ArchiveFile
-    from qexp.archive.read import Archive
-
-_MOST_BATCHES: Final = 3
+_MAX_BATCHES: Final = 3
 
 
-def describe_html(run: Archive, file: ArchiveFile) -> str:
-    """Return the HTML of an open archive; nothing in it is trusted.
+def describe_html(
+    path: Path, summary: Mapping[str, Any], batch_ids: Sequence[str], workloads: Sequence[str]
+) -> str:
+    """Return the HTML of an archive; nothing in it is trusted.
 
     Args:
-        run: The archive.
-        file: Its file.
-
-    Raises:
-        ArchiveError: It is damaged.
+        path: Path of the archive.
+        summary: Result of `summarise_archive`.
+        batch_ids: Ids of the batches.
+        workloads: Names of the workloads.
     """
-    known = summarise_archive(file)
-    batches = [batch.id for batch in run.batches]
-    more = "..." if len(batches) > _MOST_BATCHES else ""
+    more = "..." if len(batch_ids) > _MAX_BATCHES else ""
+    backend, results = summary["backend"], summary["results"]
     rows = {
-        "run": f"{known['experiment']} {known['run_id']}",
-        "status": f"{run.status}, {known['results']} of {known['pubs']} PUBs have a result",
-        "started": known["date"],
-        "backend": f"{known['backend']} ({known['num_qubits']} qubits, engine {known['engine']})",
-        "batches": ", ".join(batches[:_MOST_BATCHES]) + more,
-        "jobs": f"{known['jobs_done']} of {known['jobs']} done",
-        "usage": f"{known['usage_s'] or 0:.1f} s",
-        "workloads": ", ".join(run.workloads),
-        "archive": short_path(run.path.absolute()),
+        "run": f"{summary['experiment']} {summary['run_id']}",
+        "status": f"{summary['status']}, {results} of {summary['pubs']} PUBs have a result",
+        "started": summary["date"],
+        "backend": f"{backend} ({summary['num_qubits']} qubits, engine {summary['engine']})",
+        "batches": ", ".join(batch_ids[:_MAX_BATCHES]) + more,
+        "jobs": f"{summary['jobs_done']} of {summary['jobs']} done",
+        "usage": f"{summary['usage_s'] or 0:.1f} s",
+        "workloads": ", ".join(workloads),
+        "archive": short_path(path.absolute()),
     }
-    return html_table(rows.items()) + _report_link(beside(run.path, REPORT_NAME))
+    return html_table(rows.items()) + _report_link(beside(path, REPORT_NAME))
 
 
 def _report_link(page: Path) -> str:

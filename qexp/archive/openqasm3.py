@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 PROLOGUE: Final = 'OPENQASM 3.0;\ninclude "stdgates.inc";\n'
 _UNITS: Final = frozenset({"s", "ms", "us", "ns", "dt"})
-_EXACT_INTEGERS: Final = 2**53
+EXACT_INTEGERS: Final = 2**53
+"""Every integer up to this magnitude is exact as a float64."""
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Program:
 
     @classmethod
     def of(cls, circuit: QuantumCircuit) -> Program | None:
-        """Return a program without instructions; None where only Qiskit could write it.
+        """Return a program without instructions; None if only Qiskit can write it.
 
         Qubits of a circuit with a layout are physical ones: `$0`.
         """
@@ -67,7 +68,7 @@ class Program:
         return program
 
     def call(self, gate_class: Callable[..., Any], num_params: int) -> str | None:
-        """Return the beginning of a call of a standard gate; None where a register has its name."""
+        """Return the beginning of a call of a standard gate; None if a register has its name."""
         call, blocks = gate_text(gate_class, num_params)
         if any(name in blocks for name in self.registers):
             return None
@@ -131,7 +132,7 @@ def declarations(
 ) -> str | None:
     """Return the declarations of registers, given as names and sizes.
 
-    None where OpenQASM 3 cannot have their names.
+    None if OpenQASM 3 cannot have their names.
     """
     from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, qasm3
 
@@ -143,12 +144,12 @@ def declarations(
 
 
 def number(value: Any) -> str | None:
-    """Write a number exactly, in terms of pi where that is exact; None if it has no literal."""
+    """Write a number exactly, in terms of pi if that is exact; None if it has no literal."""
     if type(value) is float:
         text = _PI.get(value) or repr(value)
         # Neither "inf" nor "nan".
         return text if text[-1] != "f" and text[-1] != "n" else None
-    return str(value) if type(value) is int and abs(value) <= _EXACT_INTEGERS else None
+    return str(value) if type(value) is int and abs(value) <= EXACT_INTEGERS else None
 
 
 def _duration(duration: Any, unit: str) -> str | None:

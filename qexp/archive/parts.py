@@ -55,13 +55,13 @@ class StoredParts:
         self._parts = self._run_dir / PARTS_NAME
 
     @property
-    def has_parts(self) -> bool:
-        """True for a run that can be resumed or sealed."""
+    def has_header(self) -> bool:
+        """True if the run was recorded, so that it can be resumed or sealed."""
         return (self._parts / HEADER).is_file()
 
     def read_header(self) -> dict[str, Any]:
         """Return the `RunHeader` that was written, as plain JSON."""
-        if not self.has_parts:
+        if not self.has_header:
             raise ArchiveError(f"{self._parts} holds no {HEADER}: there is no run in it")
         return read_json(self._parts / HEADER)
 
@@ -95,8 +95,8 @@ class StoredParts:
     def job_states(self) -> dict[tuple[int, int], tuple[str, JobState, FailureKind | None]]:
         """Return the outcomes on disk: (partition, attempt) -> (job id, state, failure).
 
-        A part that cannot be read is left out, and set aside where it is damaged, so that its job
-        can be fetched again and the run be sealed.
+        A part that cannot be read is left out, and set aside if it is damaged, so that its job can
+        be fetched again and the run be sealed.
         """
         states = {}
         for (partition, attempt), path in self.numbered("job").items():
@@ -124,18 +124,18 @@ class StoredParts:
 
     def paths(self) -> list[Path]:
         """Return every part; temporary files that a crash left are not among them."""
-        header = [self._parts / HEADER] if self.has_parts else []
+        header = [self._parts / HEADER] if self.has_header else []
         return [*header, *(path for kind in _NAMES for path in self.numbered(kind).values())]
 
 
-def recorded_config(run_dir: Path) -> str:
+def read_config_yaml(run_dir: Path) -> str:
     """Return the resolved config (YAML) with which a run was started, sealed or not.
 
     Raises:
         ArchiveError: There is no run in the folder, or what is there is damaged.
     """
     stored = StoredParts(run_dir)
-    if stored.has_parts or not (run_dir / ARCHIVE_NAME).is_file():
+    if stored.has_header or not (run_dir / ARCHIVE_NAME).is_file():
         return str(stored.read_header()["config_yaml"])
     with ArchiveFile(run_dir / ARCHIVE_NAME) as file:
         return file.text("config/resolved_yaml")
@@ -148,7 +148,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def first_row(path: Path, table: str, *, is_checked: bool = False) -> dict[str, Any]:
-    """Return the first row of a table of a part, by column, once the part was checked.
+    """Return the first row of a table of a part, by column, after a check of the part.
 
     Raises:
         ArchiveError: The part is missing or damaged; nothing in it has been read then.

@@ -109,7 +109,7 @@ def read_circuit(file: ArchiveFile, workload: str, isa: bool, row: int) -> Quant
         ArchiveError: It is damaged, or QPY older than version 13.
     """
     table = (ISA_CIRCUITS if isa else LOGICAL_CIRCUITS).at(workload)
-    start, size = (int(file.value(f"{table}/qpy_{name}", row)) for name in ("start", "size"))
+    start, size = (int(file.cached_cell(f"{table}/qpy_{name}", row)) for name in ("start", "size"))
     qpy = file.cell(f"{table}/qpy", slice(start, start + size)).tobytes()
     return load_circuit(qpy, f"{table}[{row}] in {file.path}")
 
@@ -117,11 +117,11 @@ def read_circuit(file: ArchiveFile, workload: str, isa: bool, row: int) -> Quant
 def read_parameter_values(file: ArchiveFile, workload: str, row: int) -> NDArray[Any] | None:
     """Read the values of a PUB, shape (sweep..., parameters); None without parameters."""
     table = PUBS.at(workload)
-    group = file.value(f"{table}/parameter_group", row)
+    group = file.cached_cell(f"{table}/parameter_group", row)
     if not group:
         return None
     path = PARAMETERS.at(workload, group)
-    index = file.value(f"{table}/pub", row)
+    index = file.cached_cell(f"{table}/pub", row)
     values: NDArray[Any] = file.cell(
         f"{path}/values", int(np.searchsorted(file.column(f"{path}/pub"), index))
     )
@@ -139,7 +139,7 @@ def read_pub(file: ArchiveFile, workload: str, isa: bool, row: int) -> Pub:
     from qiskit.primitives.containers.sampler_pub import SamplerPub
 
     def value(name: str) -> Any:
-        return PUBS.columns[name].value(file.value(f"{PUBS.at(workload)}/{name}", row))
+        return PUBS.columns[name].decode(file.cached_cell(f"{PUBS.at(workload)}/{name}", row))
 
     circuit = read_circuit(file, workload, isa, row)
     names = tuple(json.loads(value("parameter_names_json")))
@@ -206,7 +206,7 @@ class PubSummary:
 
 @dataclass(frozen=True)
 class PubIdentity:
-    """One PUB by its digests. PUBs with an equal `question` ask for the same distribution.
+    """One PUB by its digests. PUBs with an equal `measurement_key` measure the same distribution.
 
     Attributes:
         logical: Identity of the circuit as generated, see `qexp.archive.circuit_digest`.
@@ -226,7 +226,7 @@ class PubIdentity:
     result: str
 
     @property
-    def question(self) -> tuple[str, str, str, str]:
+    def measurement_key(self) -> tuple[str, str, str, str]:
         """Kind, circuit as generated, parameters and observables."""
         return self.kind, self.logical, self.parameters, self.observables
 
@@ -270,7 +270,7 @@ class PubTable:
             return np.broadcast_to(values, (*summary.shape, values.shape[-1]))
 
     def observables(self, index: int) -> NDArray[Any]:
-        """Return the observable at every point of a PUB as text, `""` for a Sampler.
+        """Return the observable of each element of a PUB's shape as text, `""` for a Sampler.
 
         A single Pauli string with coefficient 1 is the text itself; anything else is a JSON object,
         Pauli string -> coefficient. Qubit 0 is the rightmost letter.
@@ -306,7 +306,7 @@ def pub_identities(path: str | Path) -> dict[str, tuple[PubIdentity, ...]]:
 
 def _identities(file: ArchiveFile, workload: str) -> tuple[PubIdentity, ...]:
     def given(name: str) -> list[Any]:
-        return [PUBS.columns[name].value(cell) for cell in _column(file, workload, PUBS, name)]
+        return [PUBS.columns[name].decode(cell) for cell in _column(file, workload, PUBS, name)]
 
     with file.reading():
         columns = (

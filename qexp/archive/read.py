@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 
 from qexp.archive.archive_file import ArchiveFile, ByWorkload, LazySequence, Results, locate
-from qexp.archive.header import load_config, read_metadata, total
 from qexp.archive.jobs import (
     BatchRecord,
     JobRecord,
@@ -24,6 +23,7 @@ from qexp.archive.jobs import (
 from qexp.archive.pubs import PubTable, read_circuit, read_pub
 from qexp.archive.results import ResultReader, bits_in, counts_of
 from qexp.archive.schema import ENVIRONMENT, PARTITIONS, PUBS, SNAPSHOTS
+from qexp.archive.summary import load_config, read_metadata, summarise_archive, total
 from qexp.core.model import Partition, RunStatus, SourceFile
 from qexp.errors import ArchiveError
 
@@ -45,7 +45,7 @@ def open_archive(path: str | Path) -> Archive:
         path: The file `run.h5`, or the run's folder.
 
     Returns:
-        The archive; nothing but its identity has been read. Close it, or use it in `with`.
+        The archive; only its identity has been read. Close it, or use it in `with`.
 
     Raises:
         ArchiveError: There is no such file, or it is no qexp archive that this version reads.
@@ -81,7 +81,7 @@ class Archive:
 
     Raises:
         ArchiveError: It is no archive that this version reads. All properties and methods raise
-            it as well, where the file is damaged or closed.
+            it as well if the file is damaged or closed.
     """
 
     schema: str = _attribute("qexp_schema", "Version of the archive's schema.")
@@ -102,7 +102,7 @@ class Archive:
         "config/not_honoured_json", "Workload -> options without effect on the engine.", {}
     )
     details: dict[str, Any] | None = _document(
-        "batch/final_json", "Details of the first batch at the end, None where not read."
+        "batch/final_json", "Details of the first batch at the end, None if not read."
     )
     details_opened: dict[str, Any] | None = _document(
         "batch/opened_json", "Details of the first batch right after it was opened."
@@ -128,7 +128,11 @@ class Archive:
 
         # None: the notebook shows the `repr`.
         with suppress(ArchiveError):
-            return describe_html(self, self._file) if self._file.is_open else None
+            if self._file.is_open:
+                batch_ids = [batch.id for batch in self.batches]
+                return describe_html(
+                    self.path, summarise_archive(self._file), batch_ids, self.workloads
+                )
         return None
 
     def close(self) -> None:
@@ -191,7 +195,7 @@ class Archive:
 
     @property
     def snapshots(self) -> LazySequence[dict[str, Any]]:
-        """Calibrations (`BackendProperties.to_dict()`), each once; `JobRecord.snapshot` indexes."""
+        """Distinct calibrations (`BackendProperties.to_dict()`); see `JobRecord.snapshot`."""
         count = len(self._file.groups(SNAPSHOTS))
         return LazySequence(count, self._file.reading()(self._snapshot), "snapshots")
 
@@ -202,7 +206,7 @@ class Archive:
 
     @property
     def journal(self) -> list[dict[str, Any]]:
-        """The course of the run, event by event; empty where no journal was kept."""
+        """The course of the run, event by event; empty if no journal was kept."""
         return read_journal(self._file)
 
     @cached_property
@@ -221,7 +225,7 @@ class Archive:
     def workloads(self) -> tuple[str, ...]:
         """Names of the workloads, in the order in which they were planned."""
 
-        # Not by `partitions/workload`: HDF5 keeps each of its texts in a place of its own.
+        # Faster than `partitions/workload`, whose texts HDF5 stores one by one.
         def first_partition(name: str) -> int:
             return int(self._file.cell(f"{PUBS.at(name)}/partition", 0))
 
@@ -235,7 +239,7 @@ class Archive:
 
     @property
     def usage_s(self) -> float:
-        """QPU seconds that were charged for all jobs, where they are reported."""
+        """QPU seconds charged for all jobs that report them."""
         if not self._file.count("jobs/usage_s"):
             return 0.0
         return total(self._file.column("jobs/usage_s")) or 0.0
@@ -337,7 +341,7 @@ class Archive:
 
         Args:
             workload: Name of the workload.
-            partial: True where PUBs without result may be left out.
+            partial: True to leave out PUBs without result.
 
         Raises:
             ArchiveError: There is no such workload, or PUBs without result are not to be left out.

@@ -31,7 +31,7 @@ INDEX: Final = Table(
     text("metadata_json", "metadata of the result"),
     text("sha256", "PUB digest"),
 )
-"""Table of a job's part that becomes columns of `/pubs/W`."""
+"""Table of a job's part that becomes columns of `/pubs/W`; sealing counts rows anew."""
 BIT_ORDER: Final = "big-endian: classical bit 0 is the least significant bit of the last byte"
 _STORED: Final = {"b": "|i1", "f2": "<f4"}
 """Types stored in place of those that netCDF lacks; reading converts them back."""
@@ -47,7 +47,7 @@ class Field:
 
     Attributes:
         name: Name of the field.
-        variable: Name of its dataset: the field's own where netCDF allows it.
+        variable: Name of its dataset: the field's own if netCDF allows it.
         kind: `"bits"` (`BitArray`), `"array"`, `"scalar"` (NumPy scalar) or `"json"`.
         dtype: NumPy's `dtype.str` of the value.
         shape: Shape of the value of one PUB.
@@ -77,7 +77,7 @@ class Field:
         """Return the field's value, equal in type, dtype and shape to what the job returned.
 
         Args:
-            stored: Its row of the dataset, or None where the value has no elements.
+            stored: Its row of the dataset, or None if the value has no elements.
         """
         if self.kind == "json":
             return json.loads(stored)
@@ -124,7 +124,7 @@ class Signature:
     def group(self) -> str:
         """Name the group by fields, bits of each, and the shape of one PUB, joined by `-`.
 
-        Equal names mean equal signatures: a hash is added where the short form is ambiguous.
+        Equal names mean equal signatures: a hash is added if the short form is ambiguous.
         """
         bits = [f for f in self.fields if f.kind == "bits"]
         names = [
@@ -173,12 +173,12 @@ def result_tables(
         index.append(cells)
     if not index:
         return {}
-    tables = {INDEX.at(workload): INDEX.rows(index)}
+    tables = {INDEX.at(workload): INDEX.encode_rows(index)}
     for signature, members in sorted(groups.items(), key=lambda item: item[0].group()):
         rows = [{"pub": first + k, "sha256": index[k]["sha256"]} for k in members]
         data = _data_columns(signature, [results[k] for k in members], redact)
         tables[RESULTS.at(workload, signature.group())] = TableData(
-            {**RESULTS.rows(rows).columns, **data}, {"signature_json": dumps(signature)}
+            {**RESULTS.encode_rows(rows).columns, **data}, {"signature_json": dumps(signature)}
         )
     return tables
 
@@ -192,7 +192,7 @@ def _data_columns(
         values = [result.data[each.name] for result in results]
         if each.kind == "json":
             documents = [dumps(value, redact) for value in values]
-            columns[each.variable] = text(each.variable, "").data(documents, RESULTS.dim)
+            columns[each.variable] = text(each.variable, "").encode(documents, RESULTS.dim)
             continue
         if 0 in each.shape:
             continue
@@ -210,7 +210,7 @@ def _data_columns(
 def _dims(
     field: Field, num_sweep: int, shape: tuple[int, ...], sizes: dict[str, int]
 ) -> tuple[str, ...]:
-    """Name the dimensions of a field; fields share a name where they share the size."""
+    """Name the dimensions of a field; dimensions of equal size share a name."""
     names = [f"sweep_{k}" for k in range(num_sweep)]
     extra = range(len(shape) - num_sweep)
     if field.kind == "bits":
@@ -275,10 +275,10 @@ class ResultReader:
         from qiskit.primitives import DataBin, PubResult, SamplerPubResult
 
         table = PUBS.at(workload)
-        group = self._file.value(f"{table}/result_group", index)
+        group = self._file.cached_cell(f"{table}/result_group", index)
         row = int(self._file.column(f"{table}/result_row")[index])
         values = self.values(workload, group, row)
-        if pub_digest(values) != self._file.value(f"{table}/result_sha256", index):
+        if pub_digest(values) != self._file.cached_cell(f"{table}/result_sha256", index):
             raise ArchiveError(
                 f"PUB {index} of {workload!r} in {self._file.path} does not have its digest: "
                 "restore it from a copy"
@@ -310,7 +310,7 @@ def bits_in(result: PubResult, register: str | None, where: str) -> BitArray:
 def counts_of(bits: BitArray) -> dict[str, int]:
     """Return `bits.get_counts()` in a tenth of its time: one text per outcome, not per shot.
 
-    The shots of all points are counted together.
+    The shots of all parameter sets are counted together.
     """
     num_bytes = bits.array.shape[-1]
     if not num_bytes:

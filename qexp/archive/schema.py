@@ -18,11 +18,13 @@ ARCHIVE_NAME: Final = "run.h5"
 JOURNAL_NAME: Final = "journal.jsonl"
 PARTS_NAME: Final = "parts"
 REPORT_NAME: Final = "report.html"
+FILE_SHA256: Final = "file_sha256"
+"""Dataset that states the digest of the file."""
 
 ROOT: Final = Table(
     "",
     "",
-    char("file_sha256", "digest of the file itself, see below", dim="hex_digit", since=1),
+    char(FILE_SHA256, "digest of the file itself, see below", dim="hex_digit", since=1),
     attributes=(
         text("qexp_schema", "version of the schema"),
         text("run_id experiment engine", "identity of the run; engine that ran it"),
@@ -105,8 +107,8 @@ SNAPSHOT: Final = Table(
     f"{SNAPSHOTS}/*",
     "",
     char("properties_json", "`BackendProperties.to_dict()`", dim="properties_byte"),
-    float64("t1_s t2_s", "relaxation times, where known", "s", dim="qubit", is_optional=True),
-    float64("readout_error", "where known", "1", dim="qubit", is_optional=True),
+    float64("t1_s t2_s", "relaxation times, if known", "s", dim="qubit", is_optional=True),
+    float64("readout_error", "if known", "1", dim="qubit", is_optional=True),
     attributes=(
         text("sha256", "SHA-256 of the JSON with sorted keys"),
         text("last_update", "date of the calibration"),
@@ -138,23 +140,23 @@ JOBS: Final = Table(
     int64("first stop", "PUBs of the partition"),
     int64("num_results", "number of PUBs for which it has a result"),
     int64("error_code", "reason code of the service, 0 for none", absent=0),
-    float64("usage_s", "QPU time charged, `NaN` where not reported", "s", absent=NAN),
+    float64("usage_s", "QPU time charged, `NaN` if not reported", "s", absent=NAN),
     float64("predicted_qpu_s", "as in `/partitions`", "s"),
     int64("predicted_executions", "as in `/partitions`"),
     int64("payload_bytes", "as in `/partitions`", "byte"),
-    text("job_id", "id of the service or the local engine; empty where the job was refused"),
+    text("job_id", "id of the service or the local engine; empty if the job was refused"),
     text("workload", "name of the workload"),
     text("state", "`DONE`, `ERROR`, `CANCELLED`; `QUEUED`: not collected, and may have run"),
     text("error", "reason of the failure, or empty", absent=""),
     text("failure", "kind of the failure, or empty", absent="", since=1),
     text("closed_by", "as in `/partitions`"),
-    text("created running finished", "times of these states, empty where not reported"),
+    text("created running finished", "times of these states, empty if not reported"),
     text("options_json", "options of the primitive as finalised"),
     text("metrics_json", "`job.metrics()`"),
     text("info_json", "anything else that the engine kept: tags, primitive id, logs"),
     text("result_metadata_json", "metadata of the `PrimitiveResult`"),
     int32("snapshot", "calibration as the job ran, `-1` for none", absent=-1),
-    int32("batch", "row in `/batches`, `-1` where not known", absent=-1, since=1),
+    int32("batch", "row in `/batches`, `-1` if not known", absent=-1, since=1),
 )
 
 SPANS: Final = Table(
@@ -203,7 +205,7 @@ _CIRCUIT: Final = (
     text("sha256", "identity of the circuit: SHA-256 of its listing, see below"),
     char("qasm3", "OpenQASM 3 of all circuits", dim="qasm3_byte", is_optional=True),
     int64("qasm3_start", "first byte of the text of this circuit", "byte", base="#qasm3_byte"),
-    int64("qasm3_size", "its size, 0 where OpenQASM 3 cannot express the circuit", "byte"),
+    int64("qasm3_size", "its size, 0 if OpenQASM 3 cannot express the circuit", "byte"),
     uint8("qpy", "QPY of all circuits", dim="qpy_byte"),
     int64("qpy_start", "first byte of the QPY of this circuit", "byte", base="#qpy_byte"),
     int64("qpy_size", "its size", "byte"),
@@ -243,6 +245,6 @@ def as_tables(rows: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, Tabl
         for path, cells in row.items():
             gathered.setdefault(path, []).append(cells)
     return {
-        path: next(table for table in TABLES if table.matches(path)).rows(cells, path)
+        path: next(table for table in TABLES if table.matches(path)).encode_rows(cells, path)
         for path, cells in gathered.items()
     }

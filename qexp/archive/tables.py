@@ -32,8 +32,8 @@ class ColumnData:
         values: An array (of objects for texts), or an open dataset of a part.
         dims: Names of the dimensions; parts are concatenated along the first. Empty for a scalar.
         attrs: Attributes of the dataset: texts and numbers.
-        base: `"PATH#DIMENSION"` where the values are indices along that dimension of the same part,
-            so that merging adds the length of the parts before it.
+        base: `"PATH#DIMENSION"` if the values are indices along that dimension of the same part, so
+            that merging adds the length of the parts before it.
     """
 
     values: NDArray[Any] | h5py.Dataset
@@ -70,13 +70,13 @@ class Column:
         names: The name, or several separated by spaces. Names of JSON columns end in `_json`.
         doc: Its content in a few words, for `docs/archive-format.md`.
         unit: Its unit, or `""`.
-        dim: Its only dimension, where that is not the one of the table. In a table of rows, the
+        dim: Its only dimension, if that is not the dimension of the table. In a table of rows, the
             columns `NAME_start` and `NAME_size` give the elements of each row.
         last_dim: Last dimension of a column of arrays; those between belong to a sweep.
-        absent: The stored value that stands for None; None where there always is a value.
+        absent: The stored value that stands for None; None if there always is a value.
         base: See `ColumnData`; without PATH, the path of the table.
         since: Minor version of the schema that added it.
-        is_optional: True where a sealed run may lack it although the table has rows.
+        is_optional: True if a sealed run may lack it although the table has rows.
     """
 
     dtype: str
@@ -90,7 +90,7 @@ class Column:
     since: int = 0
     is_optional: bool = False
 
-    def data(self, values: Any, dim: str, path: str = "") -> ColumnData:
+    def encode(self, values: Any, dim: str, path: str = "") -> ColumnData:
         """Convert values to the stored form.
 
         Args:
@@ -115,7 +115,7 @@ class Column:
         base = path + self.base if self.base.startswith("#") else self.base
         return ColumnData(array, dims, {"units": self.unit} if self.unit else {}, base)
 
-    def value(self, cell: Any) -> Any:
+    def decode(self, cell: Any) -> Any:
         """Convert a stored cell to a Python value, `absent` to None."""
         plain = cell.item() if isinstance(cell, np.generic) else cell
         is_nan = plain != plain  # noqa: PLR0124
@@ -138,7 +138,7 @@ class Table:
         dim: Dimension of the columns, `""` for a group of scalars.
         columns: The columns in the order of storage.
         attributes: Attributes of the group.
-        is_required: True where every archive has it, even that of a run without jobs.
+        is_required: True if every archive has it, even that of a run without jobs.
     """
 
     def __init__(
@@ -164,35 +164,35 @@ class Table:
         """Return True for the path of a group that is declared here."""
         return path.count("/") == self.path.count("/") and fnmatchcase(path, self.path)
 
-    def data(
+    def encode(
         self, values: Mapping[str, Any], attrs: Mapping[str, Any] | None = None, path: str = ""
     ) -> TableData:
         """Convert values, by column, to the stored form; other columns are left out.
 
-        `path` is that of the group, where it is not the declared one.
+        `path` is the path of the group, if it differs from the declared one.
         """
         columns = {
-            name: column.data(values[name], self.dim, path or self.path)
+            name: column.encode(values[name], self.dim, path or self.path)
             for name, column in self.columns.items()
             if name in values
         }
         return TableData(columns, attrs or {})
 
-    def rows(self, rows: Sequence[Mapping[str, Any]], path: str = "") -> TableData:
+    def encode_rows(self, rows: Sequence[Mapping[str, Any]], path: str = "") -> TableData:
         """Convert rows, mappings of column names to values, to the stored form."""
         values: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
         for name in [name for name in values if f"{name}_start" in self.columns]:
             sizes = [len(cell) for cell in values[name]]
             starts = np.cumsum([0, *sizes[:-1]])
             values |= {f"{name}_start": starts, f"{name}_size": sizes, name: b"".join(values[name])}
-        return self.data(values, path=path)
+        return self.encode(values, path=path)
 
-    def values(self, cells: Mapping[str, Any]) -> dict[str, Any]:
+    def decode(self, cells: Mapping[str, Any]) -> dict[str, Any]:
         """Convert the cells of a row to Python values; JSON is parsed, its name loses `_json`."""
         return {
             name.removesuffix("_json"): json.loads(cell)
             if name.endswith("_json")
-            else self.columns[name].value(cell)
+            else self.columns[name].decode(cell)
             for name, cell in cells.items()
             if name in self.columns
         }

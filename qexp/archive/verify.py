@@ -1,15 +1,14 @@
-"""Check an archive: is it what was sealed, and if not, what in it is damaged.
+"""Check that an archive is what was sealed, and find what is damaged if it is not.
 
-HDF5 has checksums of its own for its structure and for whatever is compressed; texts and small
-columns have none. Of these, the ones are reported that are no valid text or JSON, or contradict
-their digest or another column.
+HDF5 has checksums for its structure and for compressed data, but none for texts and small columns.
+Of these, a value is reported if it is no valid text or JSON, or contradicts its digest or another
+column.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -18,9 +17,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from qexp.archive.archive_file import ArchiveFile, locate
+from qexp.archive.atomic_files import matches_crc32
 from qexp.archive.circuit_digest import circuit_sha256
 from qexp.archive.digests import (
-    FILE_SHA256,
     data_digest,
     is_as_sealed,
     is_intact,
@@ -32,6 +31,7 @@ from qexp.archive.parts import COPY_BYTES
 from qexp.archive.pubs import read_circuit
 from qexp.archive.results import ResultReader, Signature
 from qexp.archive.schema import (
+    FILE_SHA256,
     ISA_CIRCUITS,
     LOGICAL_CIRCUITS,
     PUBS,
@@ -55,8 +55,8 @@ _OTHER: Final = "other"
 _TIMEOUT_S: Final = 60.0
 _BYTES_PER_S: Final = 5e6
 _DEPTH: Final = 6
-"""Groups in groups: an archive has four. A damaged link may lead back."""
-_ALL: Final = 2**31
+"""Greatest depth of groups; an archive has four. A damaged link may form a loop."""
+_NO_LIMIT: Final = 2**31
 
 
 def verify(path: str | Path, reader: IsolatedReader | None = None) -> list[str]:
@@ -68,17 +68,17 @@ def verify(path: str | Path, reader: IsolatedReader | None = None) -> list[str]:
 
     Args:
         path: The file `run.h5`, or the run's folder.
-        reader: `IsolatedReader(PROBLEMS)`, where several files are verified; None: a new one.
+        reader: `IsolatedReader(PROBLEMS)`, to verify several files; None: a new one.
 
     Returns:
         Every problem, one line each; empty if the archive is what was sealed.
     """
     try:
         located = locate(Path(path))
-        is_sealed = is_as_sealed(located)
+        matches_digest = is_as_sealed(located)
     except ArchiveError as error:
         return [str(error)]
-    if is_sealed:
+    if matches_digest:
         return [line for _, line in problems(str(located), is_damaged=False)]
     timeout_s = _TIMEOUT_S + located.stat().st_size / _BYTES_PER_S
     noticed: list[tuple[str, str]] = []
@@ -88,12 +88,12 @@ def verify(path: str | Path, reader: IsolatedReader | None = None) -> list[str]:
         except ArchiveError as error:
             noticed.append((_RESULT, f"not everything in it could be checked: {error}"))
     lines = [line for _, line in noticed]
-    if is_sealed is None:
+    if matches_digest is None:
         return lines
-    whole = f"{located} is not what was sealed: restore it from a copy"
+    summary = f"{located} is not what was sealed: restore it from a copy"
     if not any(kind == _RESULT for kind, _ in noticed):
-        whole += "; its results are intact"
-    return [whole, *lines]
+        summary += "; its results are intact"
+    return [summary, *lines]
 
 
 def require_intact(given: str | Path) -> Path:
@@ -119,7 +119,7 @@ def problems(path: str, *, is_damaged: bool = True) -> Iterator[tuple[str, str]]
 
     Args:
         path: Path of the file.
-        is_damaged: True where it may be damaged anywhere, so that everything in it is read.
+        is_damaged: True if it may be damaged anywhere, so that everything in it is read.
     """
     try:
         file = ArchiveFile(Path(path))
@@ -127,10 +127,10 @@ def problems(path: str, *, is_damaged: bool = True) -> Iterator[tuple[str, str]]
         yield _RESULT, str(error)
         return
     with file:
-        clauses = damages(file) if is_damaged else ()
+        reports = find_damage(file) if is_damaged else ()
         for kind, lines in (
             (_RESULT, result_problems(file)),
-            (_OTHER, (f"in {path}: {clause}" for clause in clauses)),
+            (_OTHER, (f"in {path}: {report}" for report in reports)),
             (_OTHER, schema_problems(file)),
         ):
             try:
@@ -141,7 +141,7 @@ def problems(path: str, *, is_damaged: bool = True) -> Iterator[tuple[str, str]]
 
 
 def result_problems(file: ArchiveFile) -> Iterator[str]:
-    """Yield the PUBs whose data do not have their digest, in one line each."""
+    """Yield the PUBs whose data do not match their digest, in one line each."""
     reader, digests = ResultReader(file), []
     for workload in file.groups("pubs"):
         names = ("pub", "result_row", "result_group", "result_sha256")
@@ -161,14 +161,14 @@ def result_problems(file: ArchiveFile) -> Iterator[str]:
 
 
 def schema_problems(file: ArchiveFile) -> Iterator[str]:
-    """Yield what the schema of a file requires and it lacks, one line each.
+    """Yield what a file lacks although its schema requires it, one line each.
 
-    A column without any element is not there, and neither is a table without any row.
+    Columns without elements and tables without rows are not stored.
     """
     if lacks_digest(file):
         yield f"{file.path} does not state its SHA-256 ({FILE_SHA256}): restore it from a copy"
-    for clause in _missing(file):
-        yield f"{file.path} lacks what its schema requires: {clause}"
+    for report in _missing(file):
+        yield f"{file.path} lacks what its schema requires: {report}"
 
 
 def _missing(file: ArchiveFile) -> Iterator[str]:
@@ -230,19 +230,19 @@ def _table_problems(file: ArchiveFile, table: Table, path: str, minor: int) -> I
             yield f"{path}/{name} has {length} rows, the table has {usual}"
 
 
-def damages(file: ArchiveFile) -> Iterator[str]:
-    """Yield what cannot be read or does not fit together, one clause each, results aside."""
+def find_damage(file: ArchiveFile) -> Iterator[str]:
+    """Yield what cannot be read or is contradictory, one report each; results are left out."""
     has_damage = False
-    for clause in _group_damages(file.group("/"), "", 0):
+    for report in _group_damages(file.group("/"), "", 0):
         has_damage = True
-        yield clause
-    for look in (_journal, _calibrations, _circuits, _jobs):
+        yield report
+    for check in (_journal, _calibrations, _circuits, _jobs):
         try:
-            yield from look(file)
+            yield from check(file)
         except Exception as error:
             # Usually already reported.
             if not has_damage:
-                yield f"{look.__name__.strip('_')} cannot be compared ({error_reason(error)})"
+                yield f"{check.__name__.strip('_')} cannot be compared ({error_reason(error)})"
 
 
 def _group_damages(group: h5py.Group, path: str, depth: int) -> Iterator[str]:
@@ -274,11 +274,11 @@ def _dataset_damages(table: h5py.Group, name: str, path: str) -> Iterator[str]:
             lost = [k for k, piece in enumerate(slices) if _failure(dataset.__getitem__, piece)]
             if lost:
                 where = table.name.removeprefix("/")
-                yield f"circuits {format_ranges(lost, most=_ALL)} of {where} cannot be read"
+                yield f"circuits {format_ranges(lost, most=_NO_LIMIT)} of {where} cannot be read"
 
 
 def _failure(function: Callable[..., object], *arguments: object) -> str:
-    """Return the reason for which a call fails, `""` where it does not."""
+    """Return the reason why a call fails, `""` if it does not."""
     try:
         function(*arguments)
     except Exception as error:
@@ -287,7 +287,7 @@ def _failure(function: Callable[..., object], *arguments: object) -> str:
 
 
 def _read(dataset: h5py.Dataset, is_json: bool) -> None:
-    """Read a dataset in bounded memory; raise whatever HDF5, UTF-8 or JSON has against it."""
+    """Read a dataset in bounded memory; raise the error of HDF5, UTF-8 or JSON."""
     if dataset.dtype.kind == "O":
         values = dataset.asstr()[()]
         for text in [values] if isinstance(values, str) else values:
@@ -306,8 +306,7 @@ def _read(dataset: h5py.Dataset, is_json: bool) -> None:
 def _journal(file: ArchiveFile) -> Iterator[str]:
     lines = file.column("journal/text").tobytes().split(b"\n") if file.count("journal/text") else []
     for number, line in enumerate(lines, start=1):
-        body, separator, crc32 = line.rpartition(b',"crc32":"')
-        if separator and f"{zlib.crc32(body):08x}".encode() != crc32[:8]:
+        if matches_crc32(line) is False:
             yield f"line {number} of journal/text does not have its checksum"
 
 
@@ -321,9 +320,9 @@ def _calibrations(file: ArchiveFile) -> Iterator[str]:
 
 
 def _circuits(file: ArchiveFile) -> Iterator[str]:
-    """Yield circuits without their digest, where HDF5 has no checksum of their bytes."""
+    """Yield circuits that do not match their digest, if HDF5 has no checksum of their bytes."""
     if f"qiskit=={version('qiskit')}" not in file.texts("environment/distributions"):
-        # Another version may read a circuit as another one.
+        # Another version may read a circuit differently.
         return
     for workload in file.groups("pubs"):
         for table in (LOGICAL_CIRCUITS, ISA_CIRCUITS):

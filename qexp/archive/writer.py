@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 _WORKLOAD: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 """Names that a workload can have, as groups are named after it."""
-_SEEDS: Final = 2**63
+_SEED_LIMIT: Final = 2**63
 """The archive holds the seed as int64, which netCDF and all languages have."""
 
 
 class RunStore(StoredParts):
-    """The archive of one run: its parts are written and read here, and sealed into `run.h5`.
+    """The parts of one run, and sealing them into `run.h5`.
 
     Every method that writes returns once its data are durable on disk, and raises `ArchiveError`
-    where the folder cannot be written. Writing the same part again replaces it.
+    if the folder cannot be written. Writing the same part again replaces it.
 
     Args:
         run_dir: Folder of the run; it and `parts/` in it are created by the first write.
@@ -51,7 +51,7 @@ class RunStore(StoredParts):
 
     def write_header(self, header: RunHeader) -> None:
         """Write what is known before the first job; refuse a seed that cannot be stored."""
-        if not 0 <= header.seed < _SEEDS:
+        if not 0 <= header.seed < _SEED_LIMIT:
             raise ArchiveError(
                 f"seed={header.seed} cannot be stored: choose one from 0 to 2**63 - 1"
             )
@@ -139,7 +139,7 @@ class RunStore(StoredParts):
         self._write(self.path("job", outcome.partition, outcome.attempt), tables)
 
     def _snapshot(self, properties: Mapping[str, Any]) -> tuple[str, TableData]:
-        """Return a calibration as `snapshot_table`, made once where outcomes share the object."""
+        """Return a calibration as `snapshot_table`, made once if outcomes share the object."""
         if self._newest_snapshot is None or self._newest_snapshot[0] is not properties:
             self._newest_snapshot = (properties, snapshot_table(properties, self._redact))
         return self._newest_snapshot[1]
@@ -152,13 +152,13 @@ class RunStore(StoredParts):
 
         Args:
             status: The outcome of the run.
-            keep_parts: True where the run may be resumed; otherwise the parts are deleted at last.
+            keep_parts: True if the run may be resumed; otherwise the parts are deleted in the end.
 
         Raises:
             ArchiveError: There is no header, or a part is damaged; the parts are kept.
         """
         target = self._run_dir / schema.ARCHIVE_NAME
-        if self.has_parts or not target.exists():
+        if self.has_header or not target.exists():
             parts = RunParts(self, self._journal())
             with replacing(target) as temporary:
                 require_space(target, sum(path.stat().st_size for path in self._parts.iterdir()))
@@ -193,8 +193,8 @@ class RunStore(StoredParts):
     def _write(self, path: Path, tables: Mapping[str, TableData]) -> str:
         import h5py
 
-        # Built in memory: where HDF5 itself meets a full disk, it ends the process later on. The
-        # whole path, because HDF5 refuses a name that another run in this process has in memory.
+        # Built in memory, see `require_space`. The whole path, because HDF5 refuses a name that
+        # another run in this process has in memory.
         with h5py.File(
             str(path), "w", driver="core", backing_store=False, block_size=2**20
         ) as file:

@@ -1,4 +1,4 @@
-"""Watch the jobs that are out, in any number of batches, and store each outcome as it comes."""
+"""Watch the jobs in flight, in any number of batches, and store each outcome as it comes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _REFETCH_SLICE_S = 5.0
 
 
 @dataclass
-class _Out:
-    """A job that is out."""
+class _InFlight:
+    """A job that is submitted, but not collected."""
 
     batch: Batch
     attempt: Attempt
@@ -31,10 +31,10 @@ class _Out:
 
 @dataclass
 class Collector:
-    """The jobs of an experiment that are out."""
+    """Collects the jobs of an experiment that are in flight."""
 
     experiment: Experiment
-    _out: dict[str, _Out] = field(default_factory=dict)
+    _in_flight: dict[str, _InFlight] = field(default_factory=dict)
     _errors: list[Exception] = field(default_factory=list)
     _strays: set[str] = field(default_factory=set)
     _deadline_s: float | None = None
@@ -45,25 +45,25 @@ class Collector:
 
     @property
     def pending(self) -> int:
-        """Number of jobs whose outcome is not on disk."""
-        return len(self._out)
+        """Number of jobs in flight: submitted, but with no outcome on disk."""
+        return len(self._in_flight)
 
     def watch(self, batch: Batch, attempt: Attempt) -> None:
         """Collect the job of an attempt once it has ended."""
         assert attempt.job is not None
-        self._out[attempt.job] = _Out(batch, attempt)
+        self._in_flight[attempt.job] = _InFlight(batch, attempt)
 
     def collect_all(self) -> None:
         """Return when the outcome of every job is on disk.
 
         Raises:
-            Stopped: The experiment was asked to stop.
+            StopRequested: The experiment was asked to stop.
             UnfinishedError: The deadline is reached.
             EngineError: The service was out of reach for too long, or one job's outcome was; the
                 others have been collected.
             ArchiveError: An outcome cannot be stored.
         """
-        while self._out:
+        while self._in_flight:
             self.step()
         if self._errors:
             raise self._errors[0]
@@ -72,26 +72,26 @@ class Collector:
         """Ask for the states once; collect jobs that are final, else wait at most `timeout_s`.
 
         Raises:
-            Stopped, UnfinishedError, EngineError, ArchiveError: As `collect_all`.
+            StopRequested, UnfinishedError, EngineError, ArchiveError: As `collect_all`.
         """
         experiment = self.experiment
         experiment.raise_if_stopped()
         states = self._states()
         experiment.observer.jobs_moved(Counter(states.values()))
-        final = [job_id for job_id in self._out if states.get(job_id) in FINAL_STATES]
+        final = [job_id for job_id in self._in_flight if states.get(job_id) in FINAL_STATES]
         now_s = experiment.clock.now_s()
-        delays_s = {job_id: self._out[job_id].not_before_s - now_s for job_id in final}
+        delays_s = {job_id: self._in_flight[job_id].not_before_s - now_s for job_id in final}
         ready = [job_id for job_id in final if delays_s[job_id] <= 0]
         for job_id in ready:
             experiment.raise_if_stopped()
             self._collect(job_id)
-        if self._out and not ready:
+        if self._in_flight and not ready:
             self.check_deadline()
             if final:
                 experiment.pause(min(timeout_s, _REFETCH_SLICE_S, *delays_s.values()))
                 return
-            # All batches are of one engine: waiting on one is waiting on the others.
-            batch = next(iter(self._out.values())).batch
+            # All batches share one engine, so waiting on any of them suffices.
+            batch = next(iter(self._in_flight.values())).batch
             batch.wait(timeout_s, experiment.interrupts.is_set)
 
     def collect_final(self) -> None:
@@ -101,32 +101,33 @@ class Collector:
             EngineError, ArchiveError: As `collect_all`.
         """
         states = {job: state for batch in self._batches() for job, state in batch.states().items()}
-        for job_id in [job for job in self._out if states.get(job) in FINAL_STATES]:
+        for job_id in [job for job in self._in_flight if states.get(job) in FINAL_STATES]:
             self._collect(job_id)
 
     def check_deadline(self) -> None:
-        """Raise `UnfinishedError` if jobs have been waited for as long as they may."""
+        """Raise `UnfinishedError` if `execution.deadline` has passed."""
         if self._deadline_s is not None and self.experiment.clock.now_s() >= self._deadline_s:
+            first, more = list(self._in_flight)[:3], ", ..." if self.pending > 3 else ""
             raise UnfinishedError(
-                f"execution.deadline is reached and {len(self._out)} jobs are still out "
-                f"({', '.join(list(self._out)[:3])}{', ...' if len(self._out) > 3 else ''})"
+                f"execution.deadline is reached and {self.pending} jobs are still in flight "
+                f"({', '.join(first)}{more})"
             )
 
     def _batches(self) -> list[Batch]:
-        return list({id(out.batch): out.batch for out in self._out.values()}.values())
+        return list({id(job.batch): job.batch for job in self._in_flight.values()}.values())
 
     def _states(self) -> dict[str, JobState]:
         states: dict[str, JobState] = {}
         for batch in self._batches():
             patience = Patience(self.experiment)
-            states.update(patience.ask(batch.states, meanwhile=self.check_deadline))
+            states.update(patience.call(batch.states, meanwhile=self.check_deadline))
             if isinstance(batch, RemoteBatch):
                 for stray in batch.strays():
                     self._drop_stray(batch, stray)
         return states
 
     def _drop_stray(self, batch: RemoteBatch, stray: FoundJob) -> None:
-        """Drop a job of ours with an unknown id: sent twice by the client, or listed late."""
+        """Drop an unknown job that carries one of this run's tags: sent twice, or listed late."""
         if stray.job_id in self._strays:
             return
         self._strays.add(stray.job_id)
@@ -136,39 +137,39 @@ class Collector:
                 return
 
     def _collect(self, job_id: str) -> None:
-        out = self._out[job_id]
+        job = self._in_flight[job_id]
         try:
-            outcome = out.batch.collect(job_id)
+            outcome = job.batch.collect(job_id)
         except UndeliveredError as error:
             _log.warning("job %s is fetched again: %s", job_id, error)
-            if self._postpone(out, error):
+            if self._postpone(job, error):
                 return
             outcome = replace(
-                _failed(job_id, out.attempt, error, "undelivered"), info={"service_state": "DONE"}
+                _failed(job_id, job.attempt, error, "undelivered"), info={"service_state": "DONE"}
             )
         except LostJobError as error:
-            outcome = _failed(job_id, out.attempt, error, "lost")
+            outcome = _failed(job_id, job.attempt, error, "lost")
         except Exception as error:
-            # The service failed, or its reply broke the client.
-            _log.warning("job %s is left for later", job_id, exc_info=True)
-            if not self._postpone(out, error):
-                del self._out[job_id]
+            # The service failed, or the client could not parse its reply.
+            _log.warning("job %s could not be collected yet", job_id, exc_info=True)
+            if not self._postpone(job, error):
+                del self._in_flight[job_id]
                 self._errors.append(error)
             return
         self._keep(job_id, outcome)
 
-    def _postpone(self, out: _Out, error: Exception) -> bool:
-        """Fetch a job again later, the others first; False if it has been for too long."""
-        out.patience = out.patience or Patience(self.experiment)
-        try:
-            out.not_before_s = self.experiment.clock.now_s() + out.patience.failed(error)
-        except type(error):
+    def _postpone(self, job: _InFlight, error: Exception) -> bool:
+        """Schedule another fetch after the others; return False once `outage_s` has passed."""
+        job.patience = job.patience or Patience(self.experiment)
+        delay_s = job.patience.next_delay_s(error)
+        if delay_s is None:
             return False
+        job.not_before_s = self.experiment.clock.now_s() + delay_s
         return True
 
     def _keep(self, job_id: str, outcome: JobOutcome) -> None:
-        """Store an outcome, then note it in the journal."""
-        experiment, attempt = self.experiment, self._out[job_id].attempt
+        """Store an outcome, then record it in the journal."""
+        experiment, attempt = self.experiment, self._in_flight[job_id].attempt
         outcome = replace(outcome, attempt=attempt.number, batch_id=attempt.batch)
         try:
             experiment.point_of(attempt.partition).store.write_job(outcome)
@@ -178,8 +179,8 @@ class Collector:
         experiment.journal.append(
             Collected(attempt.partition, attempt.number, job_id, outcome.state, outcome.failure)
         )
-        del self._out[job_id]
-        # The result is on disk, and an observer must not keep it in memory.
+        del self._in_flight[job_id]
+        # The result is on disk; an observer must not keep it in memory.
         outcome = replace(outcome, result=None)
         if experiment.ledger.is_wanted(attempt.partition, experiment.policy):
             experiment.observer.attempt_failed(outcome)

@@ -1,17 +1,17 @@
 """Run the jobs of an experiment that have no result yet.
 
 The crash protocol, in the order in which it happens. A process that is killed between any two
-steps leaves in the journal, on disk and on the service all that the next one needs for step 1.
+steps leaves in the journal, on disk and on the service all that the next process needs for step 1.
 
 1. The state that earlier processes left is recovered (`recover`): jobs on the service are found
-   by id or tag and adopted, and attempts that have no job end.
+   by id or tag and adopted; attempts without a job are closed.
 2. A batch is opened; its id is in the journal before its first job is submitted.
-3. Each partition that has neither a result nor a job that is out is submitted (`submit`): its
-   unique tag is in the journal before the job exists, the job's id right after.
-4. The batch is closed: it takes no more jobs, and those that were submitted still run.
+3. Each partition that has neither a result nor a job in flight is submitted (`submit`): its unique
+   tag is in the journal before the job exists, the job's id right after.
+4. The batch is closed: it accepts no more jobs, but submitted ones still run.
 5. Each job that ends is collected (`collect`): its outcome is on disk before the journal says so.
 6. Partitions that failed and may be tried again go through 2 to 5 once more, in a batch that is
-   linked to the one before.
+   linked to the previous one.
 """
 
 from __future__ import annotations
@@ -30,42 +30,44 @@ from qexp.batch.submit import Submitter
 from qexp.core.protocols import Batch, RemoteBatch, RemoteEngine
 from qexp.errors import BusyError, EngineError, UnclearError
 from qexp.journal.ledger import BatchClosed, BatchOpened
-from qexp.points import Experiment, Stopped
+from qexp.points import Experiment, StopRequested
 
 _log = logging.getLogger(__name__)
 
 
 def execute(experiment: Experiment) -> None:
-    """Go on until nothing is left that may be submitted or, unless it stops then, collected.
+    """Submit and collect until nothing is left.
+
+    With `stop_after=submit`, return once everything is submitted.
 
     Args:
         experiment: The experiment, planned and with its backend selected.
 
     Raises:
-        Stopped: The experiment was asked to stop, and has.
-        UnfinishedError: The deadline is reached; jobs are still out.
-        EngineError: The service was out of reach for too long, or takes no more jobs.
+        StopRequested: The experiment was asked to stop, and has.
+        UnfinishedError: The deadline is reached; jobs are still in flight.
+        EngineError: The service was out of reach for too long, or accepts no more jobs.
         ArchiveError: Something cannot be written, or a part is damaged.
-        KeyboardInterrupt: It was asked to stop twice, and did so at once.
+        KeyboardInterrupt: It was asked twice to stop, and stopped at once.
     """
     collector, batches = Collector(experiment), _Batches(experiment)
     try:
         batches.take_over(reattach(experiment, collector))
         if collector.pending:
-            # Jobs that were paid for come before jobs that are to be paid for.
+            # Collect what is already paid for before submitting more.
             with _logging_errors("jobs that have ended could not be collected yet"):
                 collector.collect_final()
         while True:
-            denied = _submit_wanted(experiment, collector, batches)
+            fatal = _submit_wanted(experiment, collector, batches)
             if experiment.stop_after != "submit":
                 collector.collect_all()
-            if denied is not None:
-                raise denied
-            if not _may_go_on(experiment):
+            if fatal is not None:
+                raise fatal
+            if not _is_another_batch_allowed(experiment):
                 break
         if experiment.stop_after != "submit":
             batches.finish()
-    except Stopped:
+    except StopRequested:
         _stop(experiment, collector, batches)
         raise
     except KeyboardInterrupt:
@@ -73,19 +75,21 @@ def execute(experiment: Experiment) -> None:
             # The second signal: leave at once.
             batches.abandon()
             raise
-        # In a thread, where signals are not noted, it is raised from outside.
+        # Outside the main thread no handler is installed, so this came from elsewhere.
         _stop(experiment, collector, batches)
-        raise Stopped from None
+        raise StopRequested from None
     except Exception:
         batches.abandon()
         raise
 
 
-def _may_go_on(experiment: Experiment) -> bool:
-    """Return True if partitions are still to be submitted, and another batch is allowed."""
+def _is_another_batch_allowed(experiment: Experiment) -> bool:
+    """Return True if partitions are still to be submitted, and another batch is allowed.
+
+    `Ledger.is_wanted` and `ExecutionPolicy.allows_again` decide which partitions are submitted.
+    """
     policy, ledger = experiment.policy, experiment.ledger
-    allowed = 1 + policy.follow_ups + policy.retries
-    return bool(ledger.wanted(policy)) and ledger.batches_of_session < allowed
+    return bool(ledger.wanted(policy)) and ledger.batches_of_process < policy.max_batches
 
 
 def _submit_wanted(
@@ -94,7 +98,7 @@ def _submit_wanted(
     """Submit the wanted partitions in one batch, and close it.
 
     Returns:
-        The error after which no job is taken any more (quota, authorisation), or None.
+        The error that rules out further submissions (quota, authorisation), or None.
     """
     wanted = experiment.ledger.wanted(experiment.policy)
     if not wanted:
@@ -106,7 +110,7 @@ def _submit_wanted(
             raise
         return error
     try:
-        denied = Submitter(experiment, batch, collector).submit_all(wanted)
+        fatal = Submitter(experiment, batch, collector).submit_all(wanted)
     finally:
         batches.close(batch)
     if isinstance(batch, RemoteBatch):
@@ -114,14 +118,17 @@ def _submit_wanted(
             length = batch.queue_length()
             if length is not None:
                 experiment.observer.queue_seen(length)
-    return denied
+    return fatal
 
 
 def _stop(experiment: Experiment, collector: Collector, batches: _Batches) -> None:
-    """Stop as `execution.on_interrupt` says; jobs that have ended here are kept in any case."""
+    """Stop as `execution.on_interrupt` says.
+
+    Finished jobs of a local engine are always collected, since they end with this process.
+    """
     cancels = experiment.policy.on_interrupt == "cancel"
     if cancels:
-        for batch in batches.held:
+        for batch in batches.active:
             with _logging_errors(f"the jobs of batch {batch.id} could not be cancelled"):
                 batch.cancel()
     if cancels or not isinstance(experiment.engine, RemoteEngine):
@@ -132,13 +139,13 @@ def _stop(experiment: Experiment, collector: Collector, batches: _Batches) -> No
 
 @dataclass
 class _Batches:
-    """The batches that this process opened, and those of earlier ones with jobs that are out."""
+    """The batches that this process opened, and earlier ones with jobs in flight."""
 
     experiment: Experiment
-    held: list[Batch] = field(default_factory=list)
+    active: list[Batch] = field(default_factory=list)
 
     def open(self, collector: Collector) -> Batch:
-        """Open the next batch; it is in the journal when this returns."""
+        """Open the next batch, and record it in the journal."""
         experiment = self.experiment
         earlier = experiment.ledger.batches
         follows = earlier[-1].batch if earlier else None
@@ -149,11 +156,11 @@ class _Batches:
                 experiment.backend, max_time_s=experiment.max_time_s, workers=experiment.workers
             )
 
-        # A batch that was opened without our knowing it stays empty and costs nothing.
-        batch = Patience(experiment).ask(
+        # If the reply was lost, the batch that it opened stays empty and costs nothing.
+        batch = Patience(experiment).call(
             open_one, (BusyError, UnclearError), meanwhile=collector.check_deadline
         )
-        self.held.append(batch)
+        self.active.append(batch)
         experiment.journal.append(
             BatchOpened(batch.id, secrets.token_hex(8), follows, experiment.max_time_s)
         )
@@ -165,17 +172,17 @@ class _Batches:
         return batch
 
     def take_over(self, earlier: Sequence[Batch]) -> None:
-        """Hold the batches of earlier processes with jobs that are out; close them all.
+        """Close every batch of an earlier process; keep those with jobs in flight.
 
-        Those of a process that was killed would wait there for more jobs.
+        A process that was killed left its batch open.
         """
         for batch in earlier:
             self.close(batch)
-        with_jobs = {attempt.batch for attempt in self.experiment.ledger.open()}
-        self.held += [batch for batch in earlier if batch.id in with_jobs]
+        with_jobs = {attempt.batch for attempt in self.experiment.ledger.open_attempts()}
+        self.active += [batch for batch in earlier if batch.id in with_jobs]
 
     def close(self, batch: Batch) -> None:
-        """Close a batch, and say so in the journal. No job is lost if that fails."""
+        """Close a batch, and record that in the journal. No job is lost if that fails."""
         if batch.id in self.experiment.ledger.closed:
             return
         try:
@@ -188,15 +195,15 @@ class _Batches:
         self.experiment.journal.append(BatchClosed(batch.id))
 
     def finish(self) -> None:
-        """Close the batches that could not be closed before, and store each one's details."""
-        for batch in self.held:
+        """Close the batches that could not be closed before, and store the details of each."""
+        for batch in self.active:
             self.close(batch)
             with _logging_errors(f"the final details of batch {batch.id} are not known"):
                 self._store(batch, final=batch.details())
 
     def abandon(self) -> None:
-        """Close the batches, and stop what would end with this process."""
-        for batch in self.held:
+        """Close the batches and terminate local jobs; remote jobs keep running."""
+        for batch in self.active:
             with _logging_errors(f"batch {batch.id} could not be closed"):
                 batch.abandon()
 
@@ -218,7 +225,7 @@ class _Batches:
 
 @contextmanager
 def _logging_errors(consequence: str) -> Iterator[None]:
-    """Log an error of the service and go on."""
+    """Log an error of the service, and continue."""
     try:
         yield
     except EngineError as error:

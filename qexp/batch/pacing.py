@@ -1,4 +1,4 @@
-"""The pace of submission, growing delays, and the patience with a service that is out of reach."""
+"""The pace of submission, growing delays, and patience with a service that is out of reach."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ class Backoff:
     _count: int = 0
 
     def next_s(self) -> float:
-        """Return the seconds to wait now: between half of the present bound and all of it."""
-        # Doubled no further than it matters, or days of trying would overflow.
+        """Return the next delay in seconds: between half of the present bound and all of it."""
+        # Capped, because 2.0**1024 overflows.
         bound = min(_LONGEST_S, 2.0 ** min(self._count, 30))
         self._count += 1
         return bound * (0.5 + 0.5 * self.jitter())
 
     def reset(self) -> None:
-        """Start again with the first delay, of at most a second."""
+        """Start again with the first delay, which is at most a second."""
         self._count = 0
 
 
 class Pace:
     """The pace of submission.
 
-    Without a fixed pace, jobs go as fast as they are taken. After the service has refused one for
-    coming too fast, the time that it then took to accept the next is the pace, which is halved
-    with every job until one is refused again.
+    Without a fixed interval, jobs are submitted as fast as the service accepts them. After a
+    refusal, the interval becomes the time between the last two accepted jobs; each further job
+    halves it until the next refusal.
 
     Args:
         jitter: Gives a number in [0, 1).
-        fixed_s: Fixed time between two submissions in seconds, or None.
+        fixed_s: Fixed interval between two submissions in seconds, or None.
     """
 
     def __init__(self, jitter: Callable[[], float], fixed_s: float | None = None) -> None:
@@ -54,94 +54,98 @@ class Pace:
         self._interval_s = 0.0
         self._not_before_s = 0.0
         self._accepted_s: float | None = None
-        self._refused = False
+        self._is_refused = False
 
     def delay_s(self, now_s: float) -> float:
         """Return the seconds until the next submission, 0 if it may be made now."""
         return max(0.0, self._not_before_s - now_s)
 
     def accepted(self, now_s: float) -> None:
-        """Note that a job was taken."""
+        """Update the interval after the service accepted a job."""
         if self._fixed_s is not None:
             self._interval_s = self._fixed_s
-        elif self._refused and self._accepted_s is not None:
+        elif self._is_refused and self._accepted_s is not None:
             self._interval_s = now_s - self._accepted_s
         else:
             self._interval_s /= 2
             if self._interval_s < _NEGLIGIBLE_S:
                 self._interval_s = 0.0
-        self._refused = False
+        self._is_refused = False
         self._backoff.reset()
         self._accepted_s = now_s
         self._not_before_s = now_s + self._interval_s
 
     def refused(self, now_s: float, retry_after_s: float | None = None) -> float:
-        """Note that a job was not taken; return the seconds until the next attempt.
+        """Update the delay after a refusal; return the seconds until the next attempt.
 
         Args:
             now_s: The time.
             retry_after_s: Seconds that the service said to wait, or None.
         """
-        self._refused = True
+        self._is_refused = True
         delay_s = self._backoff.next_s() if retry_after_s is None else max(0.0, retry_after_s)
         self._not_before_s = now_s + delay_s
         return delay_s
 
 
 class Patience:
-    """The patience with a service that does not answer, for as long as the policy's `outage_s`."""
+    """Patience with a service that is out of reach, for up to `ExecutionPolicy.outage_s`."""
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
         self._backoff = Backoff(experiment.clock.jitter)
         self._since_s: float | None = None
 
-    def ask(
+    def call(
         self,
-        question: Callable[[], T],
+        request: Callable[[], T],
         retry_on: tuple[type[EngineError], ...] = (EngineError,),
         meanwhile: Callable[[], None] = lambda: None,
     ) -> T:
-        """Return the answer to a question, asked again after each outage.
+        """Call the service, again after each outage, and return its answer.
 
         Args:
-            question: Asks the service; that it knows no such job is an answer, too.
-            retry_on: Errors after which it is asked again.
-            meanwhile: Called before it is asked again.
+            request: Makes one request; `LostJobError` is passed on, not retried.
+            retry_on: Errors after which the request is made again.
+            meanwhile: Called before the request is made again.
 
         Raises:
-            Stopped: The experiment was asked to stop.
+            StopRequested: The experiment was asked to stop.
+            LostJobError: The service does not know the job.
             EngineError: The last error, if the outage lasts too long.
         """
         while True:
             try:
-                return question()
+                return request()
             except LostJobError:
                 raise
             except retry_on as error:
                 _log.warning("%s", error)
-                self._experiment.pause(self.failed(error))
+                delay_s = self.next_delay_s(error)
+                if delay_s is None:
+                    raise
+                self._experiment.pause(delay_s)
                 meanwhile()
 
     def reset(self) -> None:
-        """Note that the service has answered."""
+        """Start again after an answer of the service."""
         self._backoff.reset()
         self._since_s = None
 
-    def check(self, error: Exception) -> None:
-        """Note that the service has not answered, or not as hoped.
-
-        Raises:
-            Exception: `error` itself, when this has lasted too long.
-        """
+    def is_exhausted(self) -> bool:
+        """Record a failure; return True once failures have lasted for `outage_s`."""
         now_s = self._experiment.clock.now_s()
         self._since_s = now_s if self._since_s is None else self._since_s
-        if now_s - self._since_s >= self._experiment.policy.outage_s:
-            raise error
+        return now_s - self._since_s >= self._experiment.policy.outage_s
 
-    def failed(self, error: Exception) -> float:
-        """Do as `check`, tell the observer, and return the seconds after which to ask again."""
-        self.check(error)
+    def next_delay_s(self, error: Exception) -> float | None:
+        """Return the seconds until the next request, None once `is_exhausted`; tell the observer.
+
+        Args:
+            error: The failure of the last request.
+        """
+        if self.is_exhausted():
+            return None
         delay_s = self._backoff.next_s()
         self._experiment.observer.service_lost(str(error), delay_s)
         return delay_s

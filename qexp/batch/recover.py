@@ -22,10 +22,10 @@ _TAG = re.compile(rf"{JOB_TAG}(\d+)\.(\d+):[0-9a-f]+")
 
 
 def note_stored_outcomes(experiment: Experiment) -> None:
-    """Bring the journal into line with the outcomes that are on disk, before `reattach`.
+    """Update the journal to match the outcomes on disk, before `reattach`.
 
-    A process may have been killed after it stored an outcome and before it noted that. An outcome
-    that the journal has may have been damaged since; its job is then to be collected again.
+    A process may have been killed after it stored an outcome and before it recorded that. An
+    outcome in the journal may have been damaged since; its job is then collected again.
     """
     journal = experiment.journal
     stored = {
@@ -35,7 +35,7 @@ def note_stored_outcomes(experiment: Experiment) -> None:
         partition, number = attempt.partition, attempt.number
         on_disk = stored.get((partition, number))
         if on_disk is None and attempt.state == "DONE" and attempt.job is not None:
-            _log.warning("the result of job %s is not on disk any more", attempt.job)
+            _log.warning("the result of job %s is no longer on disk", attempt.job)
             journal.append(Submitted(partition, number, attempt.batch, attempt.job, adopted=True))
         elif on_disk is not None and not attempt.is_over:
             job_id, state, failure = on_disk
@@ -48,25 +48,25 @@ def note_stored_outcomes(experiment: Experiment) -> None:
 
 
 def reattach(experiment: Experiment, collector: Collector) -> list[Batch]:
-    """Let every attempt that was left open be collected, or end it.
+    """Find the job of each open attempt and watch it, or close the attempt.
 
     Args:
-        experiment: The experiment; its journal is as earlier processes left it.
-        collector: Receives the jobs that are found.
+        experiment: The experiment, with the journal of earlier processes.
+        collector: Watches the jobs that are found.
 
     Returns:
         The batches that earlier processes opened.
 
     Raises:
-        Stopped: The experiment was asked to stop.
+        StopRequested: The experiment was asked to stop.
         EngineError: The service was out of reach for too long.
     """
     ledger, engine = experiment.ledger, experiment.engine
     if not ledger.batches:
         return []
     if not isinstance(engine, RemoteEngine):
-        for attempt in ledger.open():
-            _end(experiment, attempt, "it ended with the process that ran it")
+        for attempt in ledger.open_attempts():
+            _close(experiment, attempt, "it ended with the process that ran it")
         return []
     batches = {
         opened.batch: engine.attach_batch(experiment.backend, opened.batch)
@@ -75,10 +75,11 @@ def reattach(experiment: Experiment, collector: Collector) -> list[Batch]:
     last = batches[ledger.batches[-1].batch]
     by_tag = _jobs_by_tag(look_up(experiment, last, run_tag(experiment.id), Patience(experiment)))
     _refuse_other_account(experiment, batches, by_tag)
-    _begin_forgotten(experiment, by_tag)
-    _reopen_listed_late(experiment, by_tag)
-    for attempt in ledger.open():
-        _adopt(experiment, batches[attempt.batch], attempt, by_tag.get(attempt.tag, []), collector)
+    _restore_missing_attempts(experiment, by_tag)
+    _reopen_attempts_found_late(experiment, by_tag)
+    for attempt in ledger.open_attempts():
+        jobs = by_tag.get(attempt.tag, [])
+        _watch_or_close(experiment, batches[attempt.batch], attempt, jobs, collector)
     for attempt in ledger.all_attempts():
         for job in by_tag.get(attempt.tag, ()):
             drop_duplicate(experiment, batches[attempt.batch], attempt, job)
@@ -86,7 +87,7 @@ def reattach(experiment: Experiment, collector: Collector) -> list[Batch]:
 
 
 def _jobs_by_tag(jobs: Sequence[FoundJob]) -> dict[str, list[FoundJob]]:
-    """Return the jobs that have the tag of an attempt, by that tag."""
+    """Return the jobs that carry the tag of an attempt, by tag."""
     by_tag: dict[str, list[FoundJob]] = {}
     for job in jobs:
         for tag in filter(_TAG.fullmatch, job.tags):
@@ -99,16 +100,18 @@ def _refuse_other_account(
     batches: Mapping[str, RemoteBatch],
     by_tag: Mapping[str, Sequence[FoundJob]],
 ) -> None:
-    """Refuse to go on with another account, which would look as if all jobs were lost.
+    """Refuse a different account, where every job would look lost.
 
     Raises:
-        EngineError: The account has neither a job of the run nor the batch of one that is out.
+        EngineError: The account has no job of the run, nor the batch of the last one in flight.
     """
-    out = [attempt for attempt in experiment.ledger.open() if attempt.job is not None]
-    if not out or by_tag:
+    in_flight = [
+        attempt for attempt in experiment.ledger.open_attempts() if attempt.job is not None
+    ]
+    if not in_flight or by_tag:
         return
     try:
-        batches[out[-1].batch].details()
+        batches[in_flight[-1].batch].details()
     except EngineError as error:
         raise EngineError(
             f"the account or instance in use knows none of this run's jobs ({error}); use the one "
@@ -116,8 +119,10 @@ def _refuse_other_account(
         ) from None
 
 
-def _begin_forgotten(experiment: Experiment, by_tag: Mapping[str, Sequence[FoundJob]]) -> None:
-    """Begin the attempts of jobs that the journal lacks because its last lines were lost."""
+def _restore_missing_attempts(
+    experiment: Experiment, by_tag: Mapping[str, Sequence[FoundJob]]
+) -> None:
+    """Add the attempts whose journal lines were lost; their jobs are on the service."""
     ledger = experiment.ledger
     for tag in by_tag:
         match = _TAG.fullmatch(tag)
@@ -130,47 +135,49 @@ def _begin_forgotten(experiment: Experiment, by_tag: Mapping[str, Sequence[Found
             experiment.journal.append(Submitting(partition, number, batch_id, tag))
 
 
-def _reopen_listed_late(experiment: Experiment, by_tag: Mapping[str, Sequence[FoundJob]]) -> None:
-    """Reopen the attempts that were given up before their job was listed."""
+def _reopen_attempts_found_late(
+    experiment: Experiment, by_tag: Mapping[str, Sequence[FoundJob]]
+) -> None:
+    """Reopen the attempts that were closed before the service listed their job."""
     ledger = experiment.ledger
     for attempt in ledger.all_attempts():
         jobs = by_tag.get(attempt.tag, ())
-        was_given_up = attempt.is_over and attempt.job is None and attempt.state is None
-        if jobs and was_given_up and ledger.job_of(attempt.partition) is None:
-            _note_adopted(experiment, attempt, jobs[0])
+        is_closed = attempt.is_over and attempt.job is None and attempt.state is None
+        if jobs and is_closed and ledger.job_of(attempt.partition) is None:
+            _record_adopted(experiment, attempt, jobs[0])
 
 
-def _adopt(
+def _watch_or_close(
     experiment: Experiment,
     batch: RemoteBatch,
     attempt: Attempt,
     jobs: Sequence[FoundJob],
     collector: Collector,
 ) -> None:
-    """Adopt the job of an open attempt, or end the attempt if there is none."""
+    """Adopt and watch the job of an open attempt, or close the attempt if it has none."""
     if attempt.job is None:
         jobs = jobs or look_up(experiment, batch, attempt.tag, Patience(experiment))
         if not jobs:
-            _end(experiment, attempt, "the service has no job with its tag")
+            _close(experiment, attempt, "the service has no job with its tag")
             return
-        _note_adopted(experiment, attempt, jobs[0])
+        _record_adopted(experiment, attempt, jobs[0])
     assert attempt.job is not None
     request = make_request(experiment, attempt.partition, attempt.number)
     try:
-        Patience(experiment).ask(partial(batch.adopt, attempt.job, request))
+        Patience(experiment).call(partial(batch.adopt, attempt.job, request))
     except LostJobError as error:
-        _end(experiment, attempt, str(error))
+        _close(experiment, attempt, str(error))
         return
     collector.watch(batch, attempt)
     experiment.observer.job_adopted(attempt.partition, attempt.job)
 
 
-def _note_adopted(experiment: Experiment, attempt: Attempt, job: FoundJob) -> None:
+def _record_adopted(experiment: Experiment, attempt: Attempt, job: FoundJob) -> None:
     experiment.journal.append(
         Submitted(attempt.partition, attempt.number, attempt.batch, job.job_id, adopted=True)
     )
 
 
-def _end(experiment: Experiment, attempt: Attempt, reason: str) -> None:
+def _close(experiment: Experiment, attempt: Attempt, reason: str) -> None:
     _log.info("attempt %d of partition %d: %s", attempt.number, attempt.partition, reason)
     experiment.journal.append(NotSubmitted(attempt.partition, attempt.number, reason, "lost"))

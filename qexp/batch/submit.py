@@ -32,7 +32,7 @@ _DIGEST_LENGTH = 16
 
 
 class Submitter:
-    """Submits to one open batch; while it waits, the collector collects jobs that have ended."""
+    """Submits to one open batch, and collects jobs that end while it waits."""
 
     def __init__(self, experiment: Experiment, batch: Batch, collector: Collector) -> None:
         self._experiment = experiment
@@ -43,13 +43,13 @@ class Submitter:
         self._is_unclear = False
 
     def submit_all(self, partitions: Sequence[int]) -> EngineError | None:
-        """Submit partitions in this order; once the batch takes no more, leave the others.
+        """Submit partitions in this order, until the batch accepts no more.
 
         Returns:
-            The error after which no job is taken any more (quota, authorisation), or None.
+            The error that rules out further submissions (quota, authorisation), or None.
 
         Raises:
-            Stopped: The experiment was asked to stop.
+            StopRequested: The experiment was asked to stop.
             EngineError: The service was out of reach for too long.
             ArchiveError: A partition's part is damaged, or nothing can be written.
         """
@@ -73,7 +73,7 @@ class Submitter:
         return None
 
     def _submit(self, request: JobRequest) -> None:
-        """Submit one job; it is in the journal before and after."""
+        """Submit one job; record it in the journal before and after."""
         experiment, batch, index = self._experiment, self._batch, request.partition.index
         experiment.journal.append(Submitting(index, request.attempt, batch.id, request.tag))
         self._is_unclear = False
@@ -83,12 +83,12 @@ class Submitter:
                 job_id = batch.submit(request)
                 break
             except BusyError as error:
-                self._wait_until_taken(error, patience)
+                self._wait_after_refusal(error, patience)
             except UnclearError as error:
                 self._is_unclear = True
                 _log.warning("partition %d: %s", index, error)
-                delay_s = patience.failed(error)
-                if not isinstance(batch, RemoteBatch):
+                delay_s = patience.next_delay_s(error)
+                if delay_s is None or not isinstance(batch, RemoteBatch):
                     raise
                 if found := look_up(experiment, batch, request.tag, patience):
                     self._adopt(batch, request, found)
@@ -115,27 +115,28 @@ class Submitter:
         experiment.observer.job_submitted(request.partition, kept.job_id)
 
     def _wait_for_turn(self) -> None:
-        experiment, most = self._experiment, self._experiment.policy.max_pending
+        experiment, limit = self._experiment, self._experiment.policy.max_pending
         experiment.raise_if_stopped()
-        while most is not None and self._collector.pending >= most:
-            reason = f"execution.max_pending={most} jobs are out"
+        while limit is not None and self._collector.pending >= limit:
+            reason = f"execution.max_pending={limit} jobs are in flight"
             experiment.observer.submission_paused(reason, 0.0)
             self._collector.step()
         self._wait_s(self._pace.delay_s(experiment.clock.now_s()))
 
-    def _wait_until_taken(self, error: BusyError, patience: Patience) -> None:
+    def _wait_after_refusal(self, error: BusyError, patience: Patience) -> None:
         if error.needs_slot:
             patience.reset()
             # Other jobs of the account may hold the slots for as long as they like.
             delay_s = self._slot_backoff.next_s()
         else:
-            patience.check(error)
+            if patience.is_exhausted():
+                raise error
             delay_s = self._pace.refused(self._experiment.clock.now_s(), error.retry_after_s)
         self._experiment.observer.submission_paused(str(error), delay_s)
         self._wait_s(delay_s, for_slot=error.needs_slot)
 
     def _wait_s(self, seconds: float, *, for_slot: bool = False) -> None:
-        """Wait, and collect jobs that end meanwhile; `for_slot`: at most until one has ended."""
+        """Wait, and collect jobs that end meanwhile; `for_slot`: only until one has ended."""
         now_s = self._experiment.clock.now_s
         until_s = now_s() + seconds
         before = self._collector.pending
@@ -151,7 +152,7 @@ class Submitter:
     def _give_up(
         self, request: JobRequest, error: Exception, failure: FailureKind, code: int | None = None
     ) -> None:
-        """Record in the archive and in the journal that this attempt has no job."""
+        """Record in the parts and the journal that this attempt has no job."""
         index, reason = request.partition.index, f"not submitted: {error}"
         self._experiment.point_of(index).store.write_job(
             JobOutcome(
@@ -176,30 +177,28 @@ def look_up(
     """Return the jobs with a tag; ask twice, because a new job may take a moment to be listed.
 
     Raises:
-        Stopped: The experiment was asked to stop.
+        StopRequested: The experiment was asked to stop.
         EngineError: The service was out of reach for too long.
     """
-    found = patience.ask(lambda: batch.find(tag))
+    found = patience.call(lambda: batch.find(tag))
     if not found:
         experiment.pause(experiment.clock.settle_s)
-        found = patience.ask(lambda: batch.find(tag))
+        found = patience.call(lambda: batch.find(tag))
     return found
 
 
 def make_request(experiment: Experiment, index: int, attempt: int) -> JobRequest:
-    """Return the request of an attempt to run a partition.
+    """Return the `JobRequest` of one attempt.
 
     Args:
-        experiment: The experiment; its plan is committed, and a batch was opened.
+        experiment: The experiment; its plan is committed, and a batch is open.
         index: Index of the partition.
         attempt: Number of the attempt, from 1.
     """
-    planned = experiment.ledger.plan
-    assert planned is not None
-    sha256 = planned.parts[index]
+    sha256 = experiment.ledger.part_digests[index]
     partition, point = experiment.plan.partitions[index], experiment.point_of(index)
     sequence = stream(point.spec.seed, partition.workload, "simulate")
-    # The digest of the experiment's token and of the partition's content: neither another
+    # A digest of the experiment's token and the partition's content, so that neither another
     # experiment of the same name nor a partition with other circuits has the same tag.
     digest = hashlib.sha256(f"{experiment.ledger.token}:{sha256}".encode("ascii")).hexdigest()
     tag = f"{JOB_TAG}{index}.{attempt}:{digest[:_DIGEST_LENGTH]}"
@@ -208,8 +207,8 @@ def make_request(experiment: Experiment, index: int, attempt: int) -> JobRequest
         primitive=point.spec.primitive_of(partition.workload),
         load_pubs=partial(_load_pubs, StoredParts(point.folder), partition, sha256),
         tags=("qexp", run_tag(experiment.id), tag),
-        # Counted from the workload's first PUB, so that another workload shifts nothing; the
-        # same for all attempts, so that a second one gives the same data.
+        # By the index within the workload, so that adding a workload changes no seed; the same
+        # for all attempts, so that a second one gives the same data.
         seed=as_int(child(sequence, partition.first)),
         attempt=attempt,
         tag=tag,
@@ -222,7 +221,7 @@ def run_tag(experiment_id: str) -> str:
 
 
 def _load_pubs(parts: StoredParts, partition: Partition, sha256: str) -> list[Pub]:
-    """Load the ISA PUBs of a partition, unless its part has changed since it was planned.
+    """Load the ISA PUBs of a partition, after a check that its part is the planned one.
 
     A circuit that was not planned must never be paid for.
 

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         arguments: The words after the program; None for those of this process.
     """
     keep_standard_streams()
-    # SIGTERM ends a command as Ctrl-C does; while jobs are out, `qexp.interrupts` takes over.
+    # SIGTERM ends a command as Ctrl-C does; while jobs are in flight, `qexp.interrupts` takes over.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A log that cannot be written (a full disk) is no reason for a traceback on the terminal.
     logging.raiseExceptions = False

@@ -13,7 +13,7 @@ from qexp.cli.verbs import add_json, add_trust
 from qexp.errors import ArchiveError, ConfigError, ExitCode
 
 _EPILOG = """
-A run that is complete is left as it is. Jobs that are out are found again and collected; only what
+A run that is complete is left as it is. Jobs in flight are found again and collected; only what
 is missing, failed or was cancelled is submitted, in a new batch that follows the first.
 
 examples:
@@ -85,7 +85,8 @@ def _resume(path: Path, given: argparse.Namespace) -> dict[str, Any]:
     """Resume one run. Whatever goes wrong is one line and stops no other run."""
     from qexp.config.cleanup import LOG_NAME
     from qexp.config.paths import run_folder
-    from qexp.config.runs import finished_archive, recorded_spec
+    from qexp.config.runs import recorded_spec
+    from qexp.points import finished_archive
     from qexp.runlog import logging_into
 
     log = None
@@ -135,9 +136,9 @@ def _reason_to_leave(folder: Path) -> str | None:
         None for a run to resume, an empty text for one that is complete.
     """
     from qexp.config.recorded_config import parse
-    from qexp.config.runs import NOTHING_RECORDED, config_of, finished_archive
-    from qexp.experiment import modules_to_trust, resume_command
+    from qexp.config.runs import NOTHING_RECORDED, config_of
     from qexp.journal.file import read_ledger
+    from qexp.points import finished_archive, modules_to_trust, resume_command
 
     # Resuming a run meets the same errors again, and reports them.
     with suppress(ArchiveError, ConfigError):

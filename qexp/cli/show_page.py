@@ -95,7 +95,7 @@ class _Page:
         self.print_lines("missing", lines)
         if run.can_resume:
             # On one line, however long, so that it can be copied.
-            from qexp.experiment import modules_to_trust
+            from qexp.points import modules_to_trust
 
             command = f"  to go on: python -m qexp resume {shlex.quote(str(folder))}"
             if modules := modules_to_trust(run.config):

@@ -87,7 +87,7 @@ def _problems(path: Path, reader: IsolatedReader) -> Iterator[str]:
     if not path.is_dir():
         yield from verify(path, reader)
         folder = path.parent
-        if path.name != ARCHIVE_NAME or not StoredParts(folder).has_parts:
+        if path.name != ARCHIVE_NAME or not StoredParts(folder).has_header:
             return
     checks: list[Callable[[], object]] = []
     if path.is_dir() or (folder / JOURNAL_NAME).exists():

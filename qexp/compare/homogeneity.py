@@ -175,7 +175,7 @@ def sampled(
     """Test one Sampler PUB: `homogeneity`, and `parities` where much had to be pooled.
 
     Args:
-        points: For each point of the PUB the counts of both samples.
+        points: For each parameter set of the PUB, the counts of both samples.
         bits: Returns the bits of both samples for each point, shape (shots, bits); called only if
             needed.
     """

@@ -96,17 +96,21 @@ def match_pubs(workload: str, a: Sequence[PubIdentity], b: Sequence[PubIdentity]
 
     A PUB that occurs several times is paired as often as both runs have it.
     """
-    in_place = {k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x.question == y.question}
+    in_place = {
+        k
+        for k, (x, y) in enumerate(zip(a, b, strict=False))
+        if x.measurement_key == y.measurement_key
+    }
     left: dict[tuple[str, ...], deque[int]] = defaultdict(deque)
     for index, pub in enumerate(b):
         if index not in in_place:
-            left[pub.question].append(index)
+            left[pub.measurement_key].append(index)
     pairs, only_a = [], []
     for index, pub in enumerate(a):
         if index in in_place:
             pairs.append((index, index))
-        elif left[pub.question]:
-            pairs.append((index, left[pub.question].popleft()))
+        elif left[pub.measurement_key]:
+            pairs.append((index, left[pub.measurement_key].popleft()))
         else:
             only_a.append(index)
     only_b = sorted(index for rest in left.values() for index in rest)
@@ -124,7 +128,9 @@ def match_pubs(workload: str, a: Sequence[PubIdentity], b: Sequence[PubIdentity]
         reasons={
             k: tuple(
                 part
-                for part, of_a, of_b in zip(_PARTS, a[k].question, b[k].question, strict=True)
+                for part, of_a, of_b in zip(
+                    _PARTS, a[k].measurement_key, b[k].measurement_key, strict=True
+                )
                 if of_a != of_b
             )
             for k in sorted({*only_a} & {*only_b})

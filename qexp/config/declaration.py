@@ -41,7 +41,7 @@ class Declaration:
     Attributes:
         spec: The frozen run.
         folder: Its folder, which need not exist.
-        run_dir: The earlier run that the config names to go on with, or None.
+        run_dir: The earlier run that the config names to resume, or None.
     """
 
     spec: RunSpec

@@ -117,7 +117,7 @@ def parse(config_yaml: str) -> dict[str, Any]:
     Raises:
         ConfigError: It is no mapping of names in valid YAML.
     """
-    from qexp.archive.header import load_config
+    from qexp.archive.summary import load_config
 
     plain: dict[str, Any] | None
     try:

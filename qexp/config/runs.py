@@ -24,36 +24,13 @@ NOTHING_RECORDED = (
 )
 
 
-def finished_archive(folder: Path) -> Path | None:
-    """Return the archive of a run with nothing left to do; None if there is something.
-
-    Raises:
-        ArchiveError: The archive is damaged.
-        ConfigError: There is only the archive of an unfinished run, which cannot be resumed.
-    """
-    from qexp.archive.read import open_archive
-    from qexp.points import is_sealed
-
-    if not is_sealed(folder):
-        return None
-    archive = folder / ARCHIVE_NAME
-    with open_archive(archive) as run:
-        status = run.status
-    if status == "complete":
-        return archive
-    raise ConfigError(
-        f"{archive} is {status}, but the parts of its run are missing; to resume it, take the "
-        f"whole folder from where the run began"
-    )
-
-
 def is_planned(folder: Path) -> bool:
     """Return True if the run's plan is complete and on disk.
 
     Raises:
         ArchiveError: The journal is damaged.
     """
-    return (folder / ARCHIVE_NAME).exists() or read_ledger(folder).plan is not None
+    return (folder / ARCHIVE_NAME).exists() or read_ledger(folder).committed is not None
 
 
 def config_of(folder: Path) -> str | None:
@@ -65,7 +42,7 @@ def config_of(folder: Path) -> str | None:
     from qexp.archive import parts
 
     try:
-        return parts.recorded_config(folder)
+        return parts.read_config_yaml(folder)
     except ArchiveError:
         if (folder / PARTS_NAME / HEADER).exists() or is_planned(folder):
             raise
@@ -104,7 +81,7 @@ def recorded_spec(folder: Path, trust: Sequence[str]) -> RunSpec:
 
 
 def check_resumable(run_dir: Path, named: str, spec: RunSpec) -> Path | None:
-    """Check that a run can go on with a config that names it as `run_dir`.
+    """Check that a run can be resumed with a config that names it as `run_dir`.
 
     Args:
         run_dir: The folder that the run would write to.
@@ -118,6 +95,8 @@ def check_resumable(run_dir: Path, named: str, spec: RunSpec) -> Path | None:
         ConfigError: It is another folder, or `refuse_other_config` refuses the config.
         ArchiveError: The archive, the journal or the recorded config is damaged.
     """
+    from qexp.points import finished_archive
+
     if run_folder(named) != run_dir:
         raise ConfigError(
             f"hydra.run.dir: {run_dir} is not the folder of the run that run_dir={named} names; "

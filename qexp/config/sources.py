@@ -94,7 +94,7 @@ def _plain_defaults(text: str, name: str) -> Iterator[str]:
     """Yield the files that a config's defaults name without being a choice, such as `- base`."""
     defaults: list[Any] = []
     if "defaults" in text:
-        from qexp.archive.header import load_config
+        from qexp.archive.summary import load_config
 
         with suppress(ArchiveError):
             defaults = load_config(text).get("defaults") or []

@@ -46,8 +46,8 @@ class Observer:
     def warned(self, message: str) -> None:
         """Something is no error, but a researcher should know it."""
 
-    def resumed(self, plan: Plan, done: int, out: int, missing: int) -> None:
-        """A run goes on: partitions with a result, with a job that is out, with neither."""
+    def resumed(self, plan: Plan, done: int, in_flight: int, missing: int) -> None:
+        """A run is resumed: partitions with a result, with a job in flight, with neither."""
 
     def batch_opened(self, batch_id: str) -> None:
         """The batch exists."""

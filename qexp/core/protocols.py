@@ -48,7 +48,7 @@ class Batch(Protocol):
         """Accept no more jobs; submitted ones still run."""
 
     def abandon(self) -> None:
-        """Close the batch, and stop what would end with this process; a service's jobs run on."""
+        """Close the batch and terminate local jobs; remote jobs keep running."""
 
     def states(self) -> Mapping[str, JobState]:
         """Return job id -> state of every submitted or adopted job, by one request."""

@@ -77,21 +77,30 @@ class ExecutionPolicy:
     Nothing in here decides data, so that it may change when a run is resumed.
     """
 
-    on_interrupt: Literal["leave", "cancel"] = "leave"  # jobs that are out are collected later
+    on_interrupt: Literal["leave", "cancel"] = (
+        "leave"  # "leave": jobs in flight are collected later
+    )
     retries: int = 2  # further attempts of a job that failed for a transient reason
     retry_too_long: bool = False  # ending at the time limit (code 1305) is such a reason
     follow_ups: int = 3  # further batches for jobs that a batch's max_time left out
-    max_pending: int | None = None  # jobs out at once; None: as many as the service takes
-    submit_interval_s: float | None = None  # None: as fast as the service takes them
-    deadline_s: int | None = None  # after which a run stops waiting for its jobs
-    outage_s: float = 900.0  # for so long the service may be out of reach before the run leaves
+    max_pending: int | None = None  # jobs in flight; None: as many as the service accepts
+    submit_interval_s: float | None = None  # None: as fast as the service accepts them
+    deadline_s: int | None = None  # after this time a run stops waiting for its jobs
+    outage_s: float = 900.0  # longest time out of reach before the run stops
+
+    @property
+    def max_batches(self) -> int:
+        """Largest number of batches that one process opens."""
+        return 1 + self.follow_ups + self.retries
 
     def allows_again(self, failures: Sequence[FailureKind]) -> bool:
-        """Return whether a job may be submitted again.
+        """Return True if a partition may be submitted again after failures in this process.
+
+        `qexp.journal.ledger.Ledger.is_wanted` applies this to a partition's attempts, and
+        `qexp.batch.execute` stops after `max_batches`.
 
         Args:
-            failures: How its attempts ended since the run was started or resumed, the last one
-                last; not empty.
+            failures: Reasons of its failed attempts in this process, in order; not empty.
         """
         last = failures[-1]
         if last == "expired":

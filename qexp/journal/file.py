@@ -1,8 +1,8 @@
-"""The journal's file: one line per event, durable before anything is done on its strength.
+"""The journal's file: one line per event, durable before anything relies on it.
 
 Each line is a JSON object with `time`, `event`, the event's fields and last `crc32`, the CRC-32 of
-the line up to it. A line is one write, followed by fsync; what a crash left of the last line is
-cut off when the journal is opened again.
+the line up to it. A line is one write, followed by fsync; a last line that a crash truncated is
+removed when the journal is opened again.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ import json
 import logging
 import os
 import re
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from qexp.archive.atomic_files import sync
+from qexp.archive.atomic_files import add_crc32, matches_crc32, sync
 from qexp.archive.schema import JOURNAL_NAME
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
@@ -32,35 +31,34 @@ _EVENTS: dict[str, type[Any]] = {
     re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): kind for kind in Event.__subclasses__()
 }
 _NAMES = {kind: name for name, kind in _EVENTS.items()}
-_LINE = re.compile(rb'(\{.*),"crc32":"([0-9a-f]{8})"\}')
 _ADVICE = "restore the journal from a copy, or ask the service for the jobs by the run's tag"
 
 
 class Journal:
-    """The journal of an experiment, open for appending. A context manager.
+    """The journal of an experiment, open for appending; a context manager.
 
-    Its `ledger` is the state that follows from the events so far.
+    Its `ledger` is the state derived from the events so far.
 
     Args:
-        folder: The experiment's folder; a journal that is there is read and continued.
+        folder: The experiment's folder; an existing journal is read and continued.
 
     Raises:
-        ArchiveError: The journal cannot be read or written, or holds rubbish.
+        ArchiveError: The journal cannot be read or written, or is malformed.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / JOURNAL_NAME
         is_new = not self._path.exists()
-        with _naming(self._path):
+        with _raising_archive_errors(self._path):
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            with _naming(self._path):
+            with _raising_archive_errors(self._path):
                 raw = self._path.read_bytes()
-                whole = _whole_lines(raw)
-                self.ledger = _read(whole, self._path)
-                if len(whole) < len(raw):
-                    _log.warning("%s: its last line is cut off, it is removed", self._path)
-                    os.ftruncate(self._file, len(whole))
+                complete = _complete_lines(raw)
+                self.ledger = _read(complete, self._path)
+                if len(complete) < len(raw):
+                    _log.warning("%s: truncated last line removed", self._path)
+                    os.ftruncate(self._file, len(complete))
                     os.fsync(self._file)
                 if is_new:
                     sync(folder)
@@ -82,7 +80,7 @@ class Journal:
         """
         line = _line(event)
         size = os.fstat(self._file).st_size
-        with _naming(self._path):
+        with _raising_archive_errors(self._path):
             try:
                 if os.write(self._file, line) != len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -95,35 +93,33 @@ class Journal:
 
 
 def read_ledger(folder: Path) -> Ledger:
-    """Read the state of an experiment from its journal, which is left as it is.
+    """Read the state of an experiment from its journal, without changing the file.
 
     Raises:
-        ArchiveError: There is no journal, it cannot be read, or it holds rubbish.
+        ArchiveError: There is no journal, it cannot be read, or it is malformed.
     """
     path = folder / JOURNAL_NAME
-    with _naming(path):
+    with _raising_archive_errors(path):
         if not path.exists():
             raise ArchiveError(f"{folder} holds no run: there is no {JOURNAL_NAME} in it")
-        return _read(_whole_lines(path.read_bytes()), path)
+        return _read(_complete_lines(path.read_bytes()), path)
 
 
 def _line(event: Event) -> bytes:
     fields = {"time": utc_now(), "event": _NAMES[type(event)], **vars(event)}
-    body = dumps(fields, redactor()).encode("utf-8", "backslashreplace")[:-1]
-    return body + f',"crc32":"{zlib.crc32(body):08x}"}}\n'.encode()
+    return add_crc32(dumps(fields, redactor()).encode("utf-8", "backslashreplace")) + b"\n"
 
 
-def _whole_lines(raw: bytes) -> bytes:
+def _complete_lines(raw: bytes) -> bytes:
     return raw[: raw.rfind(b"\n") + 1]
 
 
 def _read(raw: bytes, path: Path) -> Ledger:
     ledger = Ledger()
     for number, line in enumerate(raw.split(b"\n")[:-1], start=1):
-        match = _LINE.fullmatch(line)
         try:
-            if match is None or zlib.crc32(match[1]) != int(match[2], 16):
-                raise ValueError("this is not what was written")
+            if not matches_crc32(line):
+                raise ValueError("checksum mismatch")
             ledger.apply(_event(line))
         except ValueError as error:
             raise ArchiveError(f"{path}, line {number}: {error}; {_ADVICE}") from None
@@ -142,8 +138,8 @@ def _event(line: bytes) -> Event:
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Name the file in an error of the operating system."""
+def _raising_archive_errors(path: Path) -> Iterator[None]:
+    """Convert an error of the operating system, and name the file."""
     try:
         yield
     except OSError as error:

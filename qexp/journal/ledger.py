@@ -12,7 +12,7 @@ from qexp.core.spec import ExecutionPolicy
 
 
 class Event:
-    """One line of a journal; the name of its class is that of the event."""
+    """One line of a journal; its class name in snake case is the event's name in the file."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class Started(Event):
 
 @dataclass(frozen=True)
 class Planned(Event):
-    """The plan is complete and on disk; `parts` is the SHA-256 of each partition's part."""
+    """The plan is complete and on disk; `parts` has the SHA-256 of each partition's part."""
 
     parts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Resumed(Event):
-    """Another process (`pid` on `host`) goes on."""
+    """Another process (`pid` on `host`) resumes the experiment."""
 
     host: str
     pid: int
@@ -44,8 +44,8 @@ class Resumed(Event):
 class BatchOpened(Event):
     """A batch exists; `follows` is the one before it.
 
-    The token is random. That of the first batch is in the tags of all jobs, so that no other
-    experiment has them, not even one that goes on from a copy of the same plan.
+    The token is random. That of the first batch is part of every job's tag, so that no other
+    experiment has the same tags, not even one that is resumed from a copy of the same plan.
     """
 
     batch: str
@@ -56,7 +56,7 @@ class BatchOpened(Event):
 
 @dataclass(frozen=True)
 class Submitting(Event):
-    """A job is about to be submitted: from now on it may exist, and carries `tag` if it does."""
+    """A job is about to be submitted; from now on, a job with `tag` may exist."""
 
     partition: int
     attempt: int
@@ -66,7 +66,11 @@ class Submitting(Event):
 
 @dataclass(frozen=True)
 class Submitted(Event):
-    """The job exists; `adopted` if it was found again, or if its outcome on disk was lost."""
+    """The job exists.
+
+    `adopted` is True if the id is not from the reply to a submission: the job was found on the
+    service, or it is to be collected again.
+    """
 
     partition: int
     attempt: int
@@ -77,7 +81,7 @@ class Submitted(Event):
 
 @dataclass(frozen=True)
 class NotSubmitted(Event):
-    """The attempt is over without an outcome: there is no job, or none any more."""
+    """The attempt ended without a job: none was accepted, or the service no longer has it."""
 
     partition: int
     attempt: int
@@ -109,14 +113,14 @@ class Duplicate(Event):
 
 @dataclass(frozen=True)
 class BatchClosed(Event):
-    """The batch takes no more jobs."""
+    """The batch accepts no more jobs."""
 
     batch: str
 
 
 @dataclass(frozen=True)
 class Interrupted(Event):
-    """The process stopped before the end, for `reason`."""
+    """The process stopped early because of `reason`, a signal or an error; work may be left."""
 
     reason: str
 
@@ -143,51 +147,49 @@ class Attempt:
     number: int  # from 1
     batch: str  # id of the batch that it was submitted to
     tag: str  # the tag that only its job has
-    session: int  # 0 for the process that started the experiment, 1 for the first that resumed it
-    job: str | None = None  # None while it is not known whether there is one
+    process_number: int  # of the process that began it; 0 started the experiment, 1 resumed it
+    job: str | None = None  # None while it is unknown or does not exist
     state: JobState | None = None  # its final state
-    failure: FailureKind | None = None  # the reason for which it has no result
+    failure: FailureKind | None = None  # the reason why it has no result
 
     @property
     def is_over(self) -> bool:
-        """True if its outcome is known and on disk."""
+        """True if nothing more is expected of it: it has an outcome on disk, or no job."""
         return self.state is not None or self.failure is not None
 
 
 @dataclass
 class Ledger:
-    """The state of an experiment that follows from its events."""
+    """The state of an experiment, derived from its events."""
 
-    plan: Planned | None = None  # None until it is committed
+    committed: Planned | None = None  # None until the plan is committed
     batches: list[BatchOpened] = field(default_factory=list)
     closed: set[str] = field(default_factory=set)  # ids of batches
     duplicates: set[str] = field(default_factory=set)  # ids of jobs besides an attempt's own
     attempts: dict[int, list[Attempt]] = field(default_factory=dict)  # by partition, in order
-    session: int = 0  # number of times that the experiment was resumed
-    batches_of_session: int = 0  # number of batches that the present process opened
+    process_number: int = 0  # number of times that the experiment was resumed
+    batches_of_process: int = 0  # number of batches that the present process opened
     ended: RunStatus | None = None  # None while something is left to do
 
     def apply(self, event: Event) -> None:
-        """Take an event into account.
+        """Update the state by one event.
 
         Raises:
-            ValueError: It is about an attempt that was never begun.
+            ValueError: The event belongs to an attempt that was never begun.
         """
         match event:
             case Planned():
-                self.plan = event
+                self.committed = event
             case Resumed():
-                self.session += 1
-                self.batches_of_session = 0
+                self.process_number += 1
+                self.batches_of_process = 0
                 self.ended = None
             case BatchOpened():
                 self.batches.append(event)
-                self.batches_of_session += 1
+                self.batches_of_process += 1
             case Submitting(partition, number, batch, tag):
-                attempts = self.attempts.setdefault(partition, [])
-                # It is sent again if the service, when asked, does not have its job.
-                if number > len(attempts):
-                    attempts.append(Attempt(partition, number, batch, tag, self.session))
+                attempt = Attempt(partition, number, batch, tag, self.process_number)
+                self.attempts.setdefault(partition, []).append(attempt)
             case Submitted():
                 attempt = self._attempt(event)
                 attempt.job, attempt.state, attempt.failure = event.job, None, None
@@ -211,17 +213,22 @@ class Ledger:
         return self.batches[0].token if self.batches else ""
 
     @property
+    def part_digests(self) -> tuple[str, ...]:
+        """SHA-256 of the part of each partition of the committed plan."""
+        return self.committed.parts if self.committed else ()
+
+    @property
     def num_partitions(self) -> int:
         """Number of partitions of the committed plan."""
-        return len(self.plan.parts) if self.plan else 0
+        return len(self.part_digests)
 
     @property
     def done(self) -> set[int]:
         """Partitions that have a result."""
         return {attempt.partition for attempt in self.all_attempts() if attempt.state == "DONE"}
 
-    def open(self) -> list[Attempt]:
-        """Return the attempts whose outcome is not known: a job is out, or there may be one."""
+    def open_attempts(self) -> list[Attempt]:
+        """Return the attempts whose job is in flight, or may exist on the service."""
         return [attempt for attempt in self.all_attempts() if not attempt.is_over]
 
     def all_attempts(self) -> list[Attempt]:
@@ -244,15 +251,20 @@ class Ledger:
         return [index for index in range(self.num_partitions) if self.is_wanted(index, policy)]
 
     def is_wanted(self, partition: int, policy: ExecutionPolicy) -> bool:
-        """Return whether a partition is to be submitted now.
+        """Return True if a partition is to be submitted now.
 
-        One that failed before the experiment was resumed is tried again, unless the service
-        refused it as it is: the plan is fixed, so it would be refused again.
+        A partition that failed in an earlier process is tried again, unless the service refused
+        it: the plan is fixed, so it would be refused again. Failures in this process are judged by
+        `ExecutionPolicy.allows_again`; `qexp.batch.execute` limits the number of batches.
         """
         attempts = self.attempts.get(partition, [])
         if any(not attempt.is_over or attempt.state == "DONE" for attempt in attempts):
             return False
-        failures = [one.failure or "internal" for one in attempts if one.session == self.session]
+        failures = [
+            one.failure or "internal"
+            for one in attempts
+            if one.process_number == self.process_number
+        ]
         if failures:
             return policy.allows_again(failures)
         return not attempts or attempts[-1].failure != "refused"

@@ -19,7 +19,7 @@ _ADVICE = "check permissions and free space"
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Hold a folder's lock; the operating system releases it when the process ends, however.
+    """Hold a folder's lock; the operating system releases it however the process ends.
 
     Raises:
         RunLockedError: Another process holds it; the message says which.
@@ -32,7 +32,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise RunLockedError(
-            f"{folder} is being worked on by {_read_holder(holder)}; wait for it, or stop it first"
+            f"{folder} is locked by {_read_holder(holder)}; wait for it, or stop it first"
         ) from None
     except OSError as error:
         raise ArchiveError(f"{folder} cannot be locked: {error.strerror}; {_ADVICE}") from error

@@ -17,9 +17,9 @@ import numpy as np
 
 from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.digests import is_as_sealed, is_intact, lacks_digest
-from qexp.archive.header import read_metadata, summarise_archive, summarise_header
 from qexp.archive.jobs import JobRecord, read_batches, read_job, read_journal
 from qexp.archive.schema import PARTS_NAME, SNAPSHOTS
+from qexp.archive.summary import read_metadata, summarise_archive, summarise_header
 from qexp.errors import ArchiveError
 from qexp.listing.summary import (
     Calibration,
@@ -115,13 +115,13 @@ def summarise_unfinished(folder: Path) -> RunDetails:
     os.listdir(folder)
     stored = StoredParts(folder)
     known: dict[str, Any] = {"run_id": folder.absolute().name}
-    if stored.has_parts:
+    if stored.has_header:
         known |= summarise_header(stored.read_header())
     ledger = read_ledger(folder)
     problem = "its plan is not complete; nothing was submitted"
-    if ledger.plan is not None:
+    if ledger.committed is not None:
         known |= {"jobs": ledger.num_partitions, "jobs_done": len(ledger.done)}
-        out = len(ledger.open())
+        out = len(ledger.open_attempts())
         problem = f"not sealed, {out} jobs may be out" if out else "not sealed, no job is out"
     return RunDetails(
         status="unfinished",
@@ -150,8 +150,8 @@ def summarise_unfinished(folder: Path) -> RunDetails:
 def _sealed_entry(path: Path) -> RunEntry:
     with path.open("rb") as stream:
         size_bytes = os.fstat(stream.fileno()).st_size
-    is_sealed = is_as_sealed(path) if size_bytes <= CHECKED_BYTES else None
-    if is_sealed is False:
+    matches_digest = is_as_sealed(path) if size_bytes <= CHECKED_BYTES else None
+    if matches_digest is False:
         raise ArchiveError(_NOT_SEALED.format(path))
     try:
         opened = ArchiveFile(path)
@@ -161,7 +161,7 @@ def _sealed_entry(path: Path) -> RunEntry:
     with closing(opened) as file:
         if lacks_digest(file):
             raise ArchiveError(_NOT_SEALED.format(path))
-        return RunEntry(**summarise_archive(file), is_checked=is_sealed is True)
+        return RunEntry(**summarise_archive(file), is_checked=matches_digest is True)
 
 
 def _workload(file: ArchiveFile, name: str) -> WorkloadSummary:

@@ -32,8 +32,8 @@ from qexp.errors import (
     PlanError,
     UnfinishedError,
 )
-from qexp.experiment import carry_out, resume, resume_command, run
-from qexp.points import Point, open_experiment
+from qexp.experiment import carry_out, resume, run
+from qexp.points import Point, open_experiment, resume_command
 
 TOKEN = "s3cr3t-token-of-the-tests"
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 SCRIPT = """
 import asyncio, sys, threading
+from dataclasses import replace
 from pathlib import Path
 
 from qexp.core.model import PrimitiveSpec
 from qexp.core.spec import PartitionLimits, RunSpec, TranspileSpec, WorkloadSpec
 from qexp.engines.local.backends import fake
 from qexp.engines.local.engine import LocalEngine
-from qexp.experiment import plan, resume, run
+from qexp.experiment import resume, run
 
 print("running", __name__, "qiskit" in sys.modules)
 
@@ -63,7 +64,7 @@ thread = threading.Thread(target=in_thread)
 thread.start()
 thread.join()
 asyncio.run(in_loop())
-planned = plan(spec(1), Path("alone"))
+planned = run(replace(spec(1), stop_after="plan"), Path("alone"))
 print(planned.status, len(planned.plan.partitions))
 found.append(digest(resume(spec(1), Path("alone"))))
 print(found[0][0], len(set(found)))

@@ -11,10 +11,10 @@ import pytest
 from qexp.batch.execute import execute
 from qexp.batch.recover import note_stored_outcomes
 from qexp.core.spec import ExecutionPolicy
-from qexp.errors import ConfigError, RunLockedError
+from qexp.errors import ArchiveError, ConfigError, RunLockedError
 from qexp.journal.file import Journal
 from qexp.journal.ledger import Planned, Resumed
-from qexp.points import Experiment, Point, agreed, open_experiment
+from qexp.points import Experiment, Point, common_value, finished_archive, open_experiment
 from tests.unit.batch.service import (
     FakeRemoteEngine,
     Life,
@@ -38,7 +38,7 @@ def two_points(folder: Path, service: Service, stores: list[MemoryStore]) -> Exp
         point.store, point.run_id, point.backend = store, f"run{point.index}", backend
     experiment = Experiment(folder, tuple(points), Journal(folder), clock=service.time.clock())
     experiment.gather_plan()
-    if experiment.ledger.plan is None:
+    if experiment.ledger.committed is None:
         experiment.journal.append(Planned(("a" * 64, "b" * 64, "c" * 64)))
     return experiment
 
@@ -79,7 +79,7 @@ def test_points_that_do_not_agree_share_no_batch(tmp_path: Path):
         experiment.points[1].backend = SimpleNamespace(name="another")
         with pytest.raises(ConfigError, match="backend: the points of one experiment must have"):
             _ = experiment.backend
-    assert agreed("seed", iter([3, 3])) == 3
+    assert common_value("seed", iter([3, 3])) == 3
 
 
 def test_one_process_at_a_time_works_on_an_experiment_and_leaves_no_worker(tmp_path: Path):
@@ -93,3 +93,16 @@ def test_one_process_at_a_time_works_on_an_experiment_and_leaves_no_worker(tmp_p
         pass
     assert experiment.workers.count == 1
     assert experiment.id == tmp_path.name
+
+
+def test_a_run_without_an_archive_or_with_parts_is_not_finished(tmp_path: Path):
+    assert finished_archive(tmp_path) is None
+    (tmp_path / "run.h5").write_text("x")
+    (tmp_path / "parts").mkdir()
+    assert finished_archive(tmp_path) is None
+
+
+def test_an_archive_that_cannot_be_read_is_no_finished_run(tmp_path: Path):
+    (tmp_path / "run.h5").write_text("x")
+    with pytest.raises(ArchiveError):
+        finished_archive(tmp_path)

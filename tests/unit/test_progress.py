@@ -233,8 +233,10 @@ def test_the_bars_of_a_resumed_run_show_what_is_left(monkeypatch):
         ),
         (
             "submitting",
-            lambda terminal: terminal.submission_paused("execution.max_pending=3 jobs are out", 0),
-            "waiting: execution.max_pending=3 jobs are out",
+            lambda terminal: terminal.submission_paused(
+                "execution.max_pending=3 jobs are in flight", 0
+            ),
+            "waiting: execution.max_pending=3 jobs are in flight",
         ),
         ("submitting", lambda terminal: terminal.job_adopted(0, "j9"), "job j9 was submitted bef"),
         (

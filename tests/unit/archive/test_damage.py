@@ -12,7 +12,7 @@ import pytest
 from qiskit import QuantumCircuit
 
 from qexp.archive.archive_file import ArchiveFile
-from qexp.archive.verify import damages
+from qexp.archive.verify import find_damage
 from qexp.archive.writer import RunStore
 from qexp.journal.file import Journal
 from qexp.journal.ledger import Started
@@ -58,7 +58,7 @@ def found(raw: bytes, tmp_path: Path) -> Callable[[str, int], list[str]]:
         changed[start + shift] ^= 1
         path.write_bytes(changed)
         with ArchiveFile(path) as file:
-            return list(damages(file))
+            return list(find_damage(file))
 
     return scanned
 
@@ -67,7 +67,7 @@ def test_an_intact_file_has_no_damage(raw: bytes, tmp_path: Path) -> None:
     path = tmp_path / "run.h5"
     path.write_bytes(raw)
     with ArchiveFile(path) as file:
-        assert list(damages(file)) == []
+        assert list(find_damage(file)) == []
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_compressed_circuits_that_cannot_be_read_are_named(tmp_path: Path) -> No
     changed[chunk.byte_offset + chunk.size // 2] ^= 1
     path.write_bytes(changed)
     with ArchiveFile(path) as file:
-        clauses = list(damages(file))
+        clauses = list(find_damage(file))
     assert clauses[0].startswith("circuits/main/isa/qpy is damaged")
     assert clauses[1].startswith("circuits 0-")
     assert clauses[1].endswith("of circuits/main/isa cannot be read")

@@ -201,4 +201,4 @@ def test_a_planned_run_has_no_batches(tmp_path: Path) -> None:
     with qexp.open_archive(store.seal("planned", keep_parts=True)) as run:
         assert run.batches == ()
         assert run.journal == []
-    assert store.has_parts
+    assert store.has_header

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import qexp
-from qexp.archive.parts import recorded_config
+from qexp.archive.parts import read_config_yaml
 from qexp.archive.pubs import pub_rows
 from qexp.archive.writer import RunStore
 from qexp.core.jsonable import dumps
@@ -34,12 +34,12 @@ def flip(path: Path, position: int, bit: int = 0) -> None:
 
 def test_a_store_touches_nothing_before_it_writes(tmp_path: Path) -> None:
     store = RunStore(tmp_path / "run")
-    assert not store.has_parts
+    assert not store.has_header
     assert store.read_partitions() == ()
     assert store.job_states() == {}
     assert list(tmp_path.iterdir()) == []
     store.write_header(header())
-    assert store.has_parts
+    assert store.has_header
 
 
 def test_the_header_is_read_as_plain_json(tmp_path: Path) -> None:
@@ -177,10 +177,10 @@ def test_batches_keep_earlier_details(tmp_path: Path) -> None:
 def test_the_recorded_config_is_found_before_and_after_sealing(tmp_path: Path) -> None:
     store = write_run(tmp_path, sampler_jobs([1]))
     config = header().config_yaml
-    assert recorded_config(tmp_path) == config
+    assert read_config_yaml(tmp_path) == config
     store.seal("complete", keep_parts=False)
-    assert not store.has_parts
-    assert recorded_config(tmp_path) == config
+    assert not store.has_header
+    assert read_config_yaml(tmp_path) == config
     (tmp_path / "other").mkdir()
     with pytest.raises(ArchiveError, match="no run"):
-        recorded_config(tmp_path / "other")
+        read_config_yaml(tmp_path / "other")

@@ -170,13 +170,13 @@ def test_identities_of_a_run_without_results(tmp_path: Path) -> None:
         tmp_path, estimator_pub(), estimator_pub(), estimator_pub(3)
     )
     assert first == again
-    assert first.question != other.question
+    assert first.measurement_key != other.measurement_key
     assert (first.kind, first.precision, first.shots, first.result) == ("estimator", 0.01, None, "")
 
 
 def test_shots_do_not_change_the_question(tmp_path: Path) -> None:
     few, many = identities_of(tmp_path, sampler_pub(shots=100), sampler_pub(shots=200))
-    assert few.question == many.question
+    assert few.measurement_key == many.measurement_key
     assert (few.shots, many.shots) == (100, 200)
 
 

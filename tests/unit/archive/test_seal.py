@@ -84,7 +84,7 @@ def test_a_seal_killed_at_any_step_is_completed_by_the_next(
         if (run_dir / "run.h5").exists():
             assert verify(run_dir) == []
         again = RunStore(run_dir)
-        assert again.has_parts or (run_dir / "run.h5").read_bytes() == expected
+        assert again.has_header or (run_dir / "run.h5").read_bytes() == expected
         assert again.seal("complete", keep_parts=keep_parts).read_bytes() == expected
         left = {path.name for path in run_dir.iterdir()}
         assert left == {"run.h5", "journal.jsonl"} | ({"parts"} if keep_parts else set())
@@ -97,10 +97,10 @@ def test_parts_stay_until_the_run_is_complete(tmp_path: Path) -> None:
     with qexp.open_archive(tmp_path) as run:
         assert (run.status, run.results["main"].available) == ("partial", (0,))
     resumed = RunStore(tmp_path)
-    assert resumed.has_parts
+    assert resumed.has_header
     resumed.write_job(outcome(1, jobs[1], attempt=2))
     resumed.seal("complete", keep_parts=False)
-    assert not resumed.has_parts
+    assert not resumed.has_header
     with qexp.open_archive(tmp_path) as run:
         assert (run.status, run.results["main"].available) == ("complete", (0, 1, 2))
         assert [job.attempt for job in run.jobs] == [1, 1, 2]
@@ -134,4 +134,4 @@ def test_a_damaged_part_leaves_the_earlier_archive_alone(tmp_path: Path) -> None
     with pytest.raises(ArchiveError, match=r"job-000000-01\.h5 is damaged"):
         store.seal("complete", keep_parts=False)
     assert (tmp_path / "run.h5").read_bytes() == before
-    assert store.has_parts
+    assert store.has_header

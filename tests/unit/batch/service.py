@@ -327,7 +327,7 @@ class Process:
     def experiment(self) -> Experiment:
         journal = MortalJournal(self.run_dir, self.life)
         self.store.life = self.life
-        if journal.ledger.plan is None:
+        if journal.ledger.committed is None:
             planned = Planned(tuple(f"{index:064x}" for index in range(self.num_partitions)))
             Journal.append(journal, planned)
         engine = (FakeRemoteEngine if self.jobs_outlive_process else FakeEngine)(

@@ -25,7 +25,7 @@ from qexp.errors import (
 )
 from qexp.journal.file import read_ledger
 from qexp.journal.ledger import Ended, Resumed
-from qexp.points import Stopped
+from qexp.points import StopRequested
 from tests.unit.batch.service import (
     FakeTime,
     Killed,
@@ -426,7 +426,7 @@ def test_a_deadline_leaves_a_stuck_job_out(tmp_path: Path, store: MemoryStore):
     with pytest.raises(UnfinishedError, match=r"execution\.deadline"):
         go(tmp_path, service, store, policy=ExecutionPolicy(deadline_s=60))
     assert 60 <= service.time.now_s < 65
-    assert len(read_ledger(tmp_path).open()) == 3
+    assert len(read_ledger(tmp_path).open_attempts()) == 3
 
 
 @pytest.mark.parametrize("on_interrupt", ["leave", "cancel"])
@@ -434,7 +434,7 @@ def test_stopping_leaves_or_cancels_and_can_be_resumed(
     tmp_path: Path, store: MemoryStore, on_interrupt: Any
 ):
     service = Service(held=True)
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequested):
         go(
             tmp_path, service, store,
             policy=ExecutionPolicy(on_interrupt=on_interrupt),
@@ -477,7 +477,7 @@ def test_stopping_after_submission_leaves_everything_out(tmp_path: Path, store: 
     experiment = Process(tmp_path, service, store).experiment()
     with experiment.journal:
         submit_only(experiment)
-    assert len(experiment.ledger.open()) == 3
+    assert len(experiment.ledger.open_attempts()) == 3
     assert "collect" not in service.calls
     go(tmp_path, service, store)
     assert done(store) == [0, 1, 2]
@@ -551,7 +551,7 @@ def test_wherever_it_is_killed_nothing_is_lost_and_nothing_runs_twice(
     go(run_dir, service, store, num_partitions=4, policy=ExecutionPolicy(retries=9, follow_ups=9))
     ledger = read_ledger(run_dir)
     assert ledger.done == {0, 1, 2, 3}
-    assert not ledger.open()
+    assert not ledger.open_attempts()
     assert set(done(store)) == {0, 1, 2, 3}
     # What ran and was paid for is in the store, and nothing was paid for twice, but for those
     # that the service itself had run before they could be cancelled.

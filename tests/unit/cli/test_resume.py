@@ -66,12 +66,12 @@ def a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Make a run's folder with a journal and a recorded config."""
     configs: dict[str, str] = {}
 
-    def recorded_config(folder: Path) -> str:
+    def read_config_yaml(folder: Path) -> str:
         if folder.name not in configs:
             raise ArchiveError("no header")
         return configs[folder.name]
 
-    monkeypatch.setattr(parts, "recorded_config", recorded_config)
+    monkeypatch.setattr(parts, "read_config_yaml", read_config_yaml)
 
     def make(name: str, *events: Event, overrides: tuple[str, ...] | None = RANDOM) -> Path:
         folder = tmp_path / "outputs" / "e" / name
@@ -133,14 +133,14 @@ def test_the_exit_code_is_the_worst_and_no_error_stops_the_others(
     monkeypatch, capsys, resumed, a_run
 ):
     resumed.errors = {
-        "r1": RunLockedError("x is being worked on"),
+        "r1": RunLockedError("x is locked by process 2"),
         "r2": JobsFailedError(f"2 jobs\nfailed {TOKEN}"),
     }
     folders = [a_run(name, PLANNED, OPENED) for name in ("r1", "r2", "r3")]
     assert main(*folders, "nowhere") == 7
     assert resumed.names() == ["r1", "r2", "r3"]
     assert capsys.readouterr().err.splitlines() == [
-        f"qexp: {folders[0]}: x is being worked on",
+        f"qexp: {folders[0]}: x is locked by process 2",
         f"qexp: {folders[1]}: 2 jobs failed [redacted]",
         "qexp: nowhere does not exist; name the folder of a run",
     ]
@@ -212,13 +212,13 @@ def test_all_names_what_cannot_be_resumed(monkeypatch, capsys, resumed, a_run):
     with (damaged / "journal.jsonl").open("a") as journal:
         journal.write("rubbish\n")
     a_run("r2", PLANNED, OPENED)
-    resumed.errors = {"r2": RunLockedError("outputs/e/r2 is being worked on by process 3")}
+    resumed.errors = {"r2": RunLockedError("outputs/e/r2 is locked by process 3")}
     a_run("r3", PLANNED, OPENED)
     assert main("--all", "outputs") == 7
     assert resumed.names() == ["r2", "r3"]
     first, second = capsys.readouterr().err.splitlines()
-    assert "r1/journal.jsonl, line 4: this is not what was written" in first
-    assert second == "qexp: outputs/e/r2 is being worked on by process 3"
+    assert "r1/journal.jsonl, line 4: checksum mismatch" in first
+    assert second == "qexp: outputs/e/r2 is locked by process 3"
 
 
 def test_outcomes_as_json(monkeypatch, capsys, tmp_path, resumed, a_run):

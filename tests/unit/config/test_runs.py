@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from qexp.archive import parts
-from qexp.config.runs import finished_archive, refuse_other_config
+from qexp.config.runs import refuse_other_config
 from qexp.errors import ArchiveError, ConfigError
 from qexp.journal.file import Journal
 from qexp.journal.ledger import Event, Planned, Started
@@ -28,32 +28,18 @@ def journal(folder: Path, *events: Event) -> None:
             writer.append(event)
 
 
-def test_a_run_without_an_archive_or_with_parts_is_not_finished(folder: Path):
-    journal(folder)
-    assert finished_archive(folder) is None
-    (folder / "run.h5").write_text("x")
-    (folder / "parts").mkdir()
-    assert finished_archive(folder) is None
-
-
-def test_an_archive_that_cannot_be_read_is_no_finished_run(folder: Path):
-    (folder / "run.h5").write_text("x")
-    with pytest.raises(ArchiveError):
-        finished_archive(folder)
-
-
 @pytest.fixture
 def recorded(monkeypatch) -> dict[str, str | None]:
     """What the run's folder says of its config; None: nothing."""
     texts: dict[str, str | None] = {"config": None}
 
-    def recorded_config(folder: Path) -> str:
+    def read_config_yaml(folder: Path) -> str:
         text = texts["config"]
         if text is None:
             raise ArchiveError("no header")
         return text
 
-    monkeypatch.setattr(parts, "recorded_config", recorded_config)
+    monkeypatch.setattr(parts, "read_config_yaml", read_config_yaml)
     return texts
 
 

@@ -34,7 +34,7 @@ def write(run_dir: Path) -> Path:
 def test_appended_events_are_read_back(tmp_path: Path):
     write(tmp_path)
     ledger = read_ledger(tmp_path)
-    assert ledger.plan == EVENTS[1]
+    assert ledger.committed == EVENTS[1]
     assert ledger.batches == [EVENTS[2]]
     (attempt,) = ledger.attempts[0]
     assert (attempt.job, attempt.state, attempt.failure) == ("job0", "ERROR", "transient")
@@ -54,11 +54,11 @@ def test_a_torn_last_line_is_repaired(tmp_path_factory: pytest.TempPathFactory, 
     last = whole.splitlines(keepends=True)[-1]
     path.write_bytes(whole[: len(whole) - min(cut, len(last))])
     expected = whole[: len(whole) - len(last)]
-    assert read_ledger(run_dir).open()
+    assert read_ledger(run_dir).open_attempts()
     with Journal(run_dir) as journal:
         journal.append(EVENTS[-1])
     assert path.read_bytes()[: len(expected)] == expected
-    assert not read_ledger(run_dir).open()
+    assert not read_ledger(run_dir).open_attempts()
 
 
 def test_zeros_that_a_power_cut_left_are_cut_off(tmp_path: Path):
@@ -117,7 +117,7 @@ def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path: Path, monkeypatch):
                 journal.append(Submitting(1, 1, "b0", "tag"))
         assert path.read_bytes() == before
         journal.append(Submitting(1, 1, "b0", "tag"))
-    assert len(read_ledger(tmp_path).open()) == 1
+    assert len(read_ledger(tmp_path).open_attempts()) == 1
 
 
 def test_a_folder_without_a_journal_holds_no_run(tmp_path: Path):

@@ -40,14 +40,14 @@ def test_everything_is_wanted_at_first():
 def test_an_attempt_that_may_have_a_job_is_open_and_not_wanted():
     state = ledger(Submitting(1, 1, "b0", "tag"))
     assert state.wanted(POLICY) == [0, 2]
-    (unclear,) = state.open()
+    (unclear,) = state.open_attempts()
     assert (unclear.partition, unclear.job) == (1, None)
 
 
 def test_a_partition_with_a_result_is_done():
     state = ledger(*attempt(0), Collected(0, 1, "job0.1", "DONE"))
     assert state.done == {0}
-    assert state.open() == []
+    assert state.open_attempts() == []
     assert state.wanted(POLICY) == [1, 2]
 
 
@@ -65,12 +65,6 @@ def test_a_refusal_outlives_the_process_that_met_it(failure, wanted):
         Submitting(0, 1, "b0", "tag"), NotSubmitted(0, 1, "no", failure), Resumed("host", 1, "0")
     )
     assert (0 in state.wanted(POLICY)) is wanted
-
-
-def test_the_same_attempt_may_be_submitted_again():
-    state = ledger(Submitting(0, 1, "b0", "tag"), *attempt(0))
-    assert len(state.attempts[0]) == 1
-    assert state.next_number(0) == 2
 
 
 def test_an_event_of_an_attempt_that_never_began_is_refused():

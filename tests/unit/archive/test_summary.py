@@ -11,7 +11,13 @@ import pytest
 import qexp
 from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.digests import write_file_digest
-from qexp.archive.header import SHAPE, load_config, summarise_archive, summarise_header, total
+from qexp.archive.summary import (
+    METADATA_SHAPE,
+    load_config,
+    summarise_archive,
+    summarise_header,
+    total,
+)
 from qexp.cli.main import main
 from qexp.config.schema import CreatorNode, FundingNode, MetadataNode, Node, PublisherNode
 from qexp.core.jsonable import dumps
@@ -143,10 +149,13 @@ def test_no_command_reports_unexpected_metadata_as_a_bug(
 @pytest.mark.parametrize(
     ("shape", "node"),
     [
-        ({name: SHAPE[name] for name in SHAPE if name != "reproduces"}, MetadataNode),
-        (SHAPE["creators"][0], CreatorNode),
-        (SHAPE["publisher"], PublisherNode),
-        (SHAPE["funding"][0], FundingNode),
+        (
+            {name: METADATA_SHAPE[name] for name in METADATA_SHAPE if name != "reproduces"},
+            MetadataNode,
+        ),
+        (METADATA_SHAPE["creators"][0], CreatorNode),
+        (METADATA_SHAPE["publisher"], PublisherNode),
+        (METADATA_SHAPE["funding"][0], FundingNode),
     ],
 )
 def test_the_shape_is_that_of_the_config(shape: dict[str, Any], node: type[Node]) -> None:
