@@ -21,7 +21,7 @@ from qexp.archive.jobs import (
     why_missing,
 )
 from qexp.archive.pubs import PubTable, read_circuit, read_pub
-from qexp.archive.results import ResultReader, bits_in, counts_of
+from qexp.archive.results import ResultReader, bits_in, counts_of, counts_of_sets
 from qexp.archive.schema import ENVIRONMENT, PARTITIONS, PUBS, SNAPSHOTS
 from qexp.archive.summary import load_config, read_metadata, summarise_archive, total
 from qexp.core.model import Partition, RunStatus, SourceFile
@@ -67,8 +67,7 @@ def _document(path: str, doc: str, default: Any = None) -> Any:
     """Make a property that reads a JSON document; `default` stands for null."""
 
     def read(run: Archive) -> Any:
-        document = run._file.document(path)
-        return default if document is None else document
+        return default if (document := run._file.document(path)) is None else document
 
     return property(read, doc=doc)
 
@@ -267,37 +266,17 @@ class Archive:
         Raises:
             ArchiveError: There is no such workload; reading one: it has no such register.
         """
-
-        def read(index: int) -> dict[str, int]:
-            return counts_of(self._bits(workload, register, index))
-
-        self._require(workload)
-        return self._results(workload, read, "counts (parameter sets added up)")
+        return self._counts(counts_of, workload, register, "counts (parameter sets added up)")
 
     def counts_per_set(
         self, workload: str = "main", register: str | None = None
     ) -> Results[NDArray[np.object_]]:
         """Return the counts of each parameter set of a Sampler workload, by PUB index.
 
-        Each is an array of the PUB's shape: `run.counts_per_set()[0][1, 0]["011"]`.
-
-        Args:
-            workload: As in `counts`.
-            register: As in `counts`.
-
-        Raises:
-            ArchiveError: As in `counts`.
+        Each is an array of the PUB's shape: `run.counts_per_set()[0][1, 0]["011"]`. Arguments and
+        errors are those of `counts`.
         """
-
-        def read(index: int) -> NDArray[np.object_]:
-            bits = self._bits(workload, register, index)
-            counts = np.empty(bits.shape, np.object_)
-            for point in np.ndindex(bits.shape):
-                counts[point] = counts_of(bits[point] if point else bits)
-            return counts
-
-        self._require(workload)
-        return self._results(workload, read, "counts per parameter set")
+        return self._counts(counts_of_sets, workload, register, "counts per parameter set")
 
     def circuits(
         self, workload: str = "main", *, isa: bool = False
@@ -335,23 +314,21 @@ class Archive:
     ) -> PrimitiveResult[PubResult]:
         """Return Qiskit's own `PrimitiveResult` of a workload, all of it in memory.
 
-        Its metadata has the entries on which the metadata of all jobs agree, so that those of a
-        workload of one job are all there; and `"qexp"`: the run's id and status, the workload, the
-        index of the PUB of each result, and the ids of the jobs.
+        Its metadata has the entries on which all jobs agree, and `"qexp"`: the run's id and status,
+        the workload, the index of the PUB of each result, and the ids of the jobs.
 
         Args:
             workload: Name of the workload.
-            partial: True to leave out PUBs without result.
+            partial: True to leave out PUBs without result; else they are an error.
 
         Raises:
-            ArchiveError: There is no such workload, or PUBs without result are not to be left out.
+            ArchiveError: There is no such workload, or it is not complete.
         """
         from qiskit.primitives import PrimitiveResult
 
         self._require(workload)
         results = self.results[workload]
-        missing = len(results) - len(results.available)
-        if missing and not partial:
+        if (missing := len(results) - len(results.available)) and not partial:
             raise ArchiveError(
                 f"{missing} of {len(results)} PUBs of {workload!r} in {self.path} have no result, "
                 "which would shift the others: ask for it with partial=True, or use run.results"
@@ -406,9 +383,16 @@ class Archive:
         available = np.flatnonzero(rows >= 0).tolist()
         return Results(available, len(rows), self._file.reading()(read), f"{what} of {workload!r}")
 
-    def _bits(self, workload: str, register: str | None, index: int) -> BitArray:
-        where = f"PUB {index} of {workload!r} in {self.path}"
-        return bits_in(self._result(workload, index), register, where)
+    def _counts(
+        self, count: Callable[[BitArray], T], workload: str, register: str | None, what: str
+    ) -> Results[T]:
+        self._require(workload)
+
+        def read(index: int) -> T:
+            where = f"PUB {index} of {workload!r} in {self.path}"
+            return count(bits_in(self._result(workload, index), register, where))
+
+        return self._results(workload, read, what)
 
     def _result(self, workload: str, index: int) -> PubResult:
         if self._file.column(f"{PUBS.at(workload)}/result_row")[index] < 0:

@@ -323,3 +323,11 @@ def counts_of(bits: BitArray) -> dict[str, int]:
         format(int.from_bytes(outcome, "big"), f"0{bits.num_bits}b"): count
         for outcome, count in outcomes.items()
     }
+
+
+def counts_of_sets(bits: BitArray) -> NDArray[np.object_]:
+    """Return the counts of each parameter set, as an array of the shape of `bits`."""
+    counts = np.empty(bits.shape, np.object_)
+    for index in np.ndindex(bits.shape):
+        counts[index] = counts_of(bits[index] if index else bits)
+    return counts

@@ -48,7 +48,7 @@ class Simulation:
     def __init__(self, backend: BackendV2, exact: bool = False) -> None:
         self.backend = backend
         self.exact = exact
-        self._loaded: tuple[str, Sequence[Pub]] = ("", ())
+        self._loaded: tuple[Any, Sequence[Pub]] = (None, ())
 
     def __reduce__(self) -> tuple[type[Simulation], tuple[BackendV2, bool]]:
         return type(self), (self.backend, self.exact)
@@ -105,8 +105,9 @@ class Simulation:
 
     def load_pubs(self, request: JobRequest) -> Sequence[Pub]:
         """Load the PUBs of a job; those of the newest are kept for its other chunks."""
-        if self._loaded[0] != request.tag or not request.tag:
-            self._loaded = request.tag, request.load_pubs()
+        job = request.tag, request.partition, request.attempt
+        if self._loaded[0] != job or not request.tag:
+            self._loaded = job, request.load_pubs()
         return self._loaded[1]
 
     def options_in_force(self, request: JobRequest) -> dict[str, Any]:
@@ -239,15 +240,17 @@ class ChunkedSimulation:
             raise EngineError("the batch was abandoned; its jobs are not simulated any more")
         if id(request) in self._begun:
             return
-        chunks = _chunks(request)
-        is_large = self._workers.count > 1 and len(chunks) >= _WORTH_WORKERS
-        if self._shared is None or not (is_large or self._runs_on_aer(request)):
+        if self._workers.count > 1 and len(_chunks(request)) >= _WORTH_WORKERS:
+            self._begin(request, CHUNK_PUBS)
+
+    def _begin(self, request: JobRequest, most: int) -> None:
+        """Let the workers simulate a job, at most so many PUBs at a time, if they can get it."""
+        if self._shared is None:
             return
-        most = CHUNK_PUBS if is_large else max(1, request.partition.num_pubs // self._workers.count)
         with suppress(NotShareableError):
             futures = [
                 self._workers.begin(_simulate, self._shared, request, chunk, only)
-                for chunk in chunks
+                for chunk in _chunks(request)
                 for only in _pieces(chunk.stop - chunk.first, most)
             ]
             self._begun[id(request)] = (request, futures)
@@ -267,6 +270,8 @@ class ChunkedSimulation:
             ArchiveError: The PUBs cannot be loaded.
         """
         self.prepare(request)
+        if id(request) not in self._begun and self._runs_on_aer(request):
+            self._begin(request, max(1, request.partition.num_pubs // self._workers.count))
         if id(request) in self._begun:
             parts = self._gather(request)
         else:
