@@ -23,6 +23,7 @@ from qexp.errors import (
     ConfigError,
     GeneratorError,
     NotReproducedError,
+    QexpError,
     UntrustedError,
 )
 from qexp.text import printable
@@ -34,9 +35,12 @@ if TYPE_CHECKING:
     from qexp.core.spec import RunSpec
 
 Circuits: TypeAlias = Literal["generated", "archived"]
+Device: TypeAlias = Literal["installed", "archived"]
 
 _USE_ARCHIVED = "to run the circuits as they are in the archive: --circuits archived"
 """Advice if circuits cannot be generated as they were."""
+_CONFIGURATION = {"backend_name", "basis_gates", "gates", "n_qubits"}
+"""Fields of a configuration from which a device can be rebuilt."""
 #: A distribution that pip can install from its index; other texts could be options of pip.
 _PINNED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9.!+_-]*)")
 
@@ -91,6 +95,7 @@ def reproduction_spec(
     trust: Sequence[str] = (),
     circuits: Circuits = "generated",
     *,
+    device: Device | None = None,
     submit: bool = False,
 ) -> tuple[RunSpec, tuple[str, ...]]:
     """Return the new run, and what the user should know about it, one line each.
@@ -102,6 +107,8 @@ def reproduction_spec(
         archive: The archive's file.
         trust: Dotted prefixes of targets that the user allows besides qexp's own.
         circuits: Generate the circuits again, or take them from the archive.
+        device: Simulate the device that the installed packages have by this name, or the one that
+            is in the archive; None: the latter if the name is gone or its calibration has changed.
         submit: Allow a run that costs time on a QPU.
 
     Raises:
@@ -137,8 +144,7 @@ def reproduction_spec(
             "data_sha256": run.data_sha256,
             "circuits": "archived" if given else circuits,
         }
-        # A device chosen by load could be another one today.
-        select = partial(_select_recorded, loaded.select_backend, str(run.backend["name"]))
+        select, note = _choose_device(run, loaded, device)
         spec = replace(
             loaded,
             stop_after=None,
@@ -148,7 +154,7 @@ def reproduction_spec(
             sources=sources,
             metadata={**loaded.metadata, "reproduces": reproduces},
         )
-    return spec, (*notes, *changed)
+    return spec, (*notes, *changed, *note)
 
 
 def _check_data(run: Archive) -> tuple[str, ...]:
@@ -190,6 +196,46 @@ def _load(run: Archive, trust: Sequence[str], circuits: Circuits) -> RunSpec:
             if any(source.name == name for source in run.sources):
                 where = f"; its source is {name} in qexp.open_archive('{run.path}').sources"
         raise ConfigError(f"{error}{where}; {_USE_ARCHIVED}") from error
+
+
+def _choose_device(
+    run: Archive, spec: RunSpec, device: Device | None
+) -> tuple[Callable[[str | None], BackendV2], tuple[str, ...]]:
+    """Return what selects the device of the new run, and a note if it is that of the archive."""
+    described = run.backend
+    name = str(described["name"])
+    # A device chosen by load could be another one today.
+    installed = partial(_select_recorded, spec.select_backend, name)
+    data = configuration, properties = described.get("configuration"), described["properties"]
+    is_whole = bool(properties) and set(configuration or ()) >= _CONFIGURATION
+    can_be_rebuilt = is_whole and not spec.engine.uses_qpu
+    if device == "archived" and not can_be_rebuilt:
+        raise ConfigError(
+            f"--device archived: {run.path} has no simulated device with a calibration (got {name} "
+            f"by engine '{spec.engine.name}'); leave --device out"
+        )
+    if device == "installed" or not can_be_rebuilt:
+        return installed, ()
+    reason = "" if device == "archived" else _reason_to_rebuild(installed, properties)
+    if device is None and not reason:
+        return installed, ()
+    return partial(_rebuild, *data), (f"{name} is rebuilt from the archive{reason}",)
+
+
+def _reason_to_rebuild(installed: Callable[[None], BackendV2], recorded: Any) -> str:
+    from qexp.engines.local.backends import calibration
+
+    try:
+        is_same = calibration(installed(None)) == recorded
+    except QexpError as error:
+        return f": {error}"
+    return "" if is_same else ": the installed packages have another calibration of it"
+
+
+def _rebuild(configuration: Any, properties: Any, _pinned: str | None) -> BackendV2:
+    from qexp.engines.local.archived_device import ArchivedDevice
+
+    return ArchivedDevice(configuration, properties)
 
 
 def _select_recorded(

@@ -37,6 +37,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="generate the circuits again, or take them from the archive (default: %(default)s)",
     )
     parser.add_argument(
+        "--device",
+        choices=("installed", "archived"),
+        help="simulate the installed device of this name, or the one in the archive (default: the "
+        "latter if the name is gone or its calibration has changed)",
+    )
+    parser.add_argument(
         "--submit",
         action="store_true",
         help="submit a run of IBM's service again, which costs time on a QPU",
@@ -64,7 +70,9 @@ def run(given: argparse.Namespace) -> int:
         write_requirements(archive, path)
         sys.stdout.write(f"{path}: install it in a fresh environment: pip install -r {path}\n")
         return 0
-    spec, notes = reproduction_spec(archive, given.trust, given.circuits, submit=given.submit)
+    spec, notes = reproduction_spec(
+        archive, given.trust, given.circuits, device=given.device, submit=given.submit
+    )
     folder = new_folder(spec, given.into)
     printer = Printer(sys.stdout)
     printer.installed(installed_changes(archive))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote
 
+from qexp.archive import verify_run
 from qexp.archive.analyses import FOLDER, analysis_files, read_analysis
 from qexp.archive.archive_file import beside
 from qexp.archive.read import Archive
@@ -91,6 +92,8 @@ def write(run: Archive, target: Path, metadata: Mapping[str, Any]) -> list[str]:
     crate.metadata.extra_terms["sha256"] = "http://schema.org/sha256"
     inputs = list(_add_sources(crate, run))
     result = _add_file(crate, run.path, "run.h5", "Archive of the run: HDF5, also netCDF-4")
+    title = "Checks run.h5 with nothing but Python, h5py and NumPy"
+    _add_file(crate, Path(verify_run.__file__), "verify_run.py", title)
     companions, left_out = _find_companions(run)
     for path, title in companions.items():
         _add_file(crate, path, path.relative_to(run.path.parent).as_posix(), title)

@@ -72,6 +72,36 @@ def test_a_local_run_is_bit_identical(ghz: Path, tmp_path: Path, circuits: Any) 
         assert second.metadata["title"] == first.metadata["title"]
 
 
+def test_a_device_from_the_archive_gives_the_same_bits(ghz: Path, tmp_path: Path) -> None:
+    spec, notes = reproduction_spec(ghz, device="archived")
+    assert notes == ("fake_manila is rebuilt from the archive",)
+    again = run_again(spec, new_folder(spec, None))
+    assert reproduction_verdict(compare_runs(ghz, again)) == "reproduced: bit-identical"
+
+
+def test_a_device_whose_name_is_gone_is_rebuilt(ghz: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(_name: str) -> Any:
+        raise ConfigError("backend.name='FakeManilaV2' is none of the 70 fake backends")
+
+    monkeypatch.setattr("qexp.engines.local.backends._fake", gone)
+    spec, notes = reproduction_spec(ghz)
+    assert notes == (
+        "fake_manila is rebuilt from the archive: backend.name='FakeManilaV2' is none of the 70 "
+        "fake backends",
+    )
+    assert spec.select_backend(None).name == "fake_manila"
+    spec, notes = reproduction_spec(ghz, device="installed")
+    assert notes == ()
+    with pytest.raises(ConfigError, match="is none of"):
+        spec.select_backend(None)
+
+
+def test_a_device_without_calibration_cannot_be_rebuilt(tmp_path: Path) -> None:
+    path = archive(tmp_path, recorded(*GHZ))
+    with pytest.raises(ConfigError, match=r"--device archived: .* has no simulated device"):
+        reproduction_spec(path, device="archived")
+
+
 def test_the_backend_that_was_chosen_is_asked_for(tmp_path: Path, monkeypatch) -> None:
     asked = []
     monkeypatch.setattr("qexp.config.load._select_backend", lambda _node, name: asked.append(name))

@@ -84,7 +84,7 @@ def test_the_crate_describes_the_run(complete: Path) -> None:
     root = about["./"]
     assert (root["name"], root["description"]) == ("Noise of <small> devices", "Two workloads.")
     assert set(ids(root["hasPart"])) == {
-        *("run.h5", "run.log", "analysis/fidelity.nc", "config.yaml"),
+        *("run.h5", "run.log", "analysis/fidelity.nc", "config.yaml", "verify_run.py"),
         "sources/random_sampling.yaml",
     }
     assert ids(root["license"]) == ["https://spdx.org/licenses/CC-BY-4.0"]
@@ -168,7 +168,13 @@ def test_links_beside_the_archive_are_not_followed(complete: Path, tmp_path: Pat
         "left out of the crate: run.log (a link), report.html (a link), analysis (a link)",
     )
     written = {path.name for path in exported.path.iterdir()}
-    assert written == {"run.h5", "config.yaml", "sources", "ro-crate-metadata.json"}
+    assert written == {
+        "run.h5",
+        "config.yaml",
+        "sources",
+        "ro-crate-metadata.json",
+        "verify_run.py",
+    }
 
 
 @pytest.mark.parametrize("name", ["crate.zip", "crate.ZIP"])
@@ -247,6 +253,7 @@ def test_names_in_the_archive_cannot_lead_outside_the_crate(tmp_path: Path) -> N
     written = {path.relative_to(crate).as_posix() for path in crate.rglob("*") if path.is_file()}
     assert written == {
         *("run.h5", "config.yaml", "ro-crate-metadata.json", "sources/conf/ok.yaml"),
+        "verify_run.py",
         *(f"sources/source_{number}.txt" for number in (0, 1, 3, 4)),
     }
     assert entities(crate)["sources/source_0.txt"]["name"] == "Source ../../outside.py"
