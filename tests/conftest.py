@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +23,10 @@ settings.register_profile(
     derandomize="CI" in os.environ,
 )
 settings.load_profile("qexp")
+
+# A shell that starts the tests in the background has Ctrl-C ignored, in all processes below it.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -111,13 +111,14 @@ def submitted(emulator: IBMEmulator, batch: IBMBatch, backend: Any, jobs: int) -
 
 
 def test_jobs_that_the_service_cancels_at_max_time(ibm_emulator: IBMEmulator, backend: Any) -> None:
-    """The batch's `max_time` has really passed, and the service gives neither reason nor code."""
+    """The batch's `max_time` has passed, and the service gives neither reason nor code."""
     ibm_emulator.limits.at_max_ttl = "cancel"
     batch = IBMEngine().open_batch(backend, max_time_s=1)
     ibm_emulator.stall_next_job()
     first, *queued = submitted(ibm_emulator, batch, backend, 3)
     ibm_emulator.wait_until_running()
     batch.close()
+    ibm_emulator.pass_time(1)
     for _ in range(600):
         if {batch.states()[job_id] for job_id in queued} == {"CANCELLED"}:
             break
