@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from html import escape
 from pathlib import Path
 from typing import Literal
 
@@ -72,6 +71,8 @@ def html_table(rows: Iterable[Sequence[str]], headers: Sequence[str] = ()) -> st
         rows: Cells as text. The first of each row is its heading.
         headers: Headers of the columns, or none.
     """
+    from html import escape
+
     style = "text-align: left; vertical-align: top"
 
     def cells(tag: str, texts: Sequence[str]) -> str:

@@ -11,6 +11,8 @@ from qexp.errors import ConfigError
 
 _MISREAD = re.compile(r"[-+]?(?:[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?|0[0-7_]+)")
 """Numbers to the base 60 (`1:30` is 90) and 8 (`010` is 8)."""
+_CANDIDATE = re.compile(rf"(?<![\w.+-])(?:{_MISREAD.pattern})(?![\w.-])")
+"""Candidates in a text, so that few files are parsed for such numbers."""
 
 
 def read_config_text(path: Path) -> str:
@@ -26,7 +28,7 @@ def read_config_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise ConfigError(f"{path}:{line}: not UTF-8 text; save the file as UTF-8") from None
-    if _MISREAD.search(text):
+    if _CANDIDATE.search(text):
         _refuse_misread(text, path)
     return text
 
