@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 import platform
 import subprocess
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from threading import Timer
 from typing import TYPE_CHECKING, Any
 
+from qexp import __version__
 from qexp.core.model import RunHeader
 from qexp.core.seeds import describe_streams
 from qexp.text import utc_now
@@ -60,6 +63,7 @@ def describe_environment(folder: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "distributions": list(_distributions()),
+        "qexp_source": dict(_own_source()),
         **_describe_repository(folder),
     }
 
@@ -70,6 +74,27 @@ def _distributions() -> tuple[str, ...]:
     metadata = (item.metadata for item in importlib.metadata.distributions())
     names = {f"{item['Name']}=={item['Version']}" for item in metadata if "Name" in item}
     return tuple(sorted(names, key=str.lower))
+
+
+@cache
+def _own_source() -> tuple[tuple[str, str], ...]:
+    """Return where exactly the running qexp comes from, as far as its installation says.
+
+    `version`; `commit` of its repository (with `+` for uncommitted changes), if it was installed
+    from one or runs in a checkout; `wheel_sha256`, if it was installed from a file.
+    """
+    found = {"version": __version__}
+    folder = Path(__file__).parent
+    with suppress(importlib.metadata.PackageNotFoundError, ValueError):
+        # https://packaging.python.org/en/latest/specifications/direct-url
+        text = importlib.metadata.distribution("qexp").read_text("direct_url.json")
+        origin = json.loads(text or "{}")
+        found["commit"] = origin.get("vcs_info", {}).get("commit_id", "")
+        found["wheel_sha256"] = origin.get("archive_info", {}).get("hashes", {}).get("sha256", "")
+        if "dir_info" in origin and _git(folder, "ls-files", Path(__file__).name):
+            is_changed = _git(folder, "status", "--porcelain", "--", str(folder))
+            found["commit"] = _git(folder, "rev-parse", "HEAD").strip() + "+" * bool(is_changed)
+    return tuple((name, value) for name, value in found.items() if value)
 
 
 def _describe_repository(folder: Path) -> dict[str, Any]:

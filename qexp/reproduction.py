@@ -76,7 +76,10 @@ def write_requirements(archive: Path, path: Path) -> None:
     recorded = environment["distributions"]
     if not recorded:
         raise ArchiveError(f"{archive} records no packages, so that no requirements can be written")
-    lines = [f"Packages of run {run_id}, Python {environment['python']}.", *recorded]
+    lines = [f"Packages of run {run_id}, Python {environment['python']}."]
+    if source := environment.get("qexp_source"):
+        lines.append("qexp: " + ", ".join(f"{name} {value}" for name, value in source.items()))
+    lines += recorded
     try:
         with path.open("x", encoding="utf-8") as file:
             for line in lines:

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from qiskit.providers.fake_provider import GenericBackendV2
 from qiskit_aer import AerSimulator
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 
+from qexp import __version__, provenance
 from qexp.core.jsonable import dumps
 from qexp.provenance import describe_backend, describe_environment
 
@@ -149,6 +152,33 @@ def test_the_software(tmp_path: Path):
         item.partition("==")[0] for item in listed
     }
     assert all(item.partition("==")[2] for item in listed)
+
+
+@pytest.mark.parametrize(
+    ("direct_url", "expected"),
+    [
+        (None, {}),
+        (
+            {"url": "https://host/x", "vcs_info": {"vcs": "git", "commit_id": "4f1a"}},
+            {"commit": "4f1a"},
+        ),
+        (
+            {"url": "file:///secret/q.whl", "archive_info": {"hashes": {"sha256": "ab12"}}},
+            {"wheel_sha256": "ab12"},
+        ),
+    ],
+)
+def test_the_source_of_qexp_itself(
+    monkeypatch: pytest.MonkeyPatch, direct_url: Any, expected: dict[str, str]
+):
+    class Installed:
+        def read_text(self, _name: str) -> str | None:
+            return direct_url and json.dumps(direct_url)
+
+    monkeypatch.setattr("importlib.metadata.distribution", lambda _name: Installed())
+    provenance._own_source.cache_clear()
+    assert dict(provenance._own_source()) == {"version": __version__, **expected}
+    provenance._own_source.cache_clear()
 
 
 def test_a_device_is_described_with_its_calibration():
