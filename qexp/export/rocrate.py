@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote
 
-from qexp.archive import verify_run
 from qexp.archive.analyses import FOLDER, analysis_files, read_analysis
 from qexp.archive.archive_file import beside
 from qexp.archive.read import Archive
@@ -63,6 +62,8 @@ _IRI: Final = ":/?#[]@!$&'()*+,;=%"
 
 Entity: TypeAlias = Any
 """An entity of the package `rocrate`."""
+_VERIFIER: Final = Path(__file__).parents[1] / "archive" / "verify_run.py"
+"""A program of its own, which is not imported here."""
 
 
 def write(run: Archive, target: Path, metadata: Mapping[str, Any]) -> list[str]:
@@ -93,7 +94,7 @@ def write(run: Archive, target: Path, metadata: Mapping[str, Any]) -> list[str]:
     inputs = list(_add_sources(crate, run))
     result = _add_file(crate, run.path, "run.h5", "Archive of the run: HDF5, also netCDF-4")
     title = "Checks run.h5 with nothing but Python, h5py and NumPy"
-    _add_file(crate, Path(verify_run.__file__), "verify_run.py", title)
+    _add_file(crate, _VERIFIER, _VERIFIER.name, title)
     companions, left_out = _find_companions(run)
     for path, title in companions.items():
         _add_file(crate, path, path.relative_to(run.path.parent).as_posix(), title)
