@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,8 @@ from qexp.simulator.observables import all_outcomes
 
 _NUM_SEEDS = 2**31
 
+_KEPT_CHOICES = 128
+"""Choices of a method that are kept: those of a job of the default size."""
 _MAX_CIRCUITS = 200
 _MAX_SHOTS = 500_000
 """Size of one call to Aer, which bounds the memory for its circuits and counts."""
@@ -66,6 +68,8 @@ class NoisySampler(BaseSamplerV2):
         self._device = make_device(backend)
         self._default_shots = default_shots
         self._seed = seed
+        # By the very PUB: whoever asks `runs_on_aer` of a job samples it next.
+        self._choose = lru_cache(maxsize=_KEPT_CHOICES)(choose_for_sampling)
         if isinstance(self._device, NoisyDevice):
             self._density_matrix = DensityMatrix(self._device)
 
@@ -128,7 +132,7 @@ class NoisySampler(BaseSamplerV2):
         on_aer: list[tuple[_Shots, Choice]] = []
         for index, pub in enumerate(coerced):
             one = _Shots(pub, child(sequence, index), is_wanted=index in wanted)
-            choice = choose_for_sampling(pub, device)
+            choice = self._choose(pub, device)
             if choice.plain is None:
                 on_aer.append((one, choice))
             elif one.is_wanted:
@@ -144,7 +148,7 @@ class NoisySampler(BaseSamplerV2):
         Either may keep all other Python threads waiting until it is done.
         """
         coerced, device = SamplerPub.coerce(pub, shots), self._device
-        return isinstance(device, SelfRunning) or choose_for_sampling(coerced, device).plain is None
+        return isinstance(device, SelfRunning) or self._choose(coerced, device).plain is None
 
     def _sample_state(self, shots: _Shots, plain: PlainCircuit) -> None:
         """Draw the counts of every parameter set from the exact distribution."""
