@@ -91,6 +91,12 @@ class Point:
         recorded = self.store.read_header() if self.store.has_header else {}
         return str(recorded.get("run_id", self.folder.name))
 
+    @cached_property
+    def identity(self) -> str:
+        """Its id and the moment it was declared: no later run has both, whatever its folder."""
+        recorded = self.store.read_header() if self.store.has_header else {}
+        return f"{self.run_id} {recorded.get('created', '')}"
+
     @property
     def recorded_backend(self) -> str | None:
         """Name of the backend of its recorded plan; None before it is planned."""

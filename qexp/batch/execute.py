@@ -21,11 +21,13 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from qexp.batch.collect import Collector
 from qexp.batch.pacing import Patience
 from qexp.batch.recover import reattach
+from qexp.batch.request import run_tag
 from qexp.batch.submit import Submitter
 from qexp.core.protocols import Batch, RemoteBatch, RemoteEngine
 from qexp.errors import BusyError, EngineError, UnclearError
@@ -61,6 +63,7 @@ def execute(experiment: Experiment) -> None:
             fatal = _submit_wanted(experiment, collector, batches)
             if experiment.stop_after != "submit":
                 collector.collect_all()
+                _collect_late(experiment, collector)
             if fatal is not None:
                 raise fatal
             if not _is_another_batch_allowed(experiment):
@@ -90,6 +93,17 @@ def _is_another_batch_allowed(experiment: Experiment) -> bool:
     """
     policy, ledger = experiment.policy, experiment.ledger
     return bool(ledger.wanted(policy)) and ledger.batches_of_process < policy.max_batches
+
+
+def _collect_late(experiment: Experiment, collector: Collector) -> None:
+    """Collect the jobs of the run that the service lists only now: sent twice on their way."""
+    own = [opened.batch for opened in experiment.ledger.batches if not opened.is_foreign]
+    if not own or not isinstance(experiment.engine, RemoteEngine):
+        return
+    batch = collector.batch_of(own[-1])
+    find = partial(batch.find, run_tag(experiment.id))
+    collector.adopt_found(Patience(experiment).call(find))
+    collector.collect_all()
 
 
 def _submit_wanted(
@@ -161,6 +175,7 @@ class _Batches:
             open_one, (BusyError, UnclearError), meanwhile=collector.check_deadline
         )
         self.active.append(batch)
+        collector.enter(batch)
         experiment.journal.append(
             BatchOpened(batch.id, secrets.token_hex(8), follows, experiment.max_time_s)
         )

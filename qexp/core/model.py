@@ -7,7 +7,7 @@ a job's result is a `PrimitiveResult`. Times are ISO 8601 in UTC, `""` where not
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ RunStatus: TypeAlias = Literal["planned", "complete", "partial", "failed"]
 
 FailureKind: TypeAlias = Literal[
     "refused",  # it can never run as it is: validation
+    "too_large",  # it can never run as it is, but perhaps in smaller pieces
     "denied",  # the account may not: quota, authorisation
     "cancelled",  # by someone
     "expired",  # the batch's max_time was reached before it ran
@@ -31,8 +32,12 @@ FailureKind: TypeAlias = Literal[
     "transient",  # an error on the service's side
     "undelivered",  # it ran, but its result could not be had
     "lost",  # nothing knows it any more
+    "duplicate",  # not needed: another job gave the result of its PUBs
     "internal",  # an error that trying again would only repeat
 ]
+
+FINAL_FAILURES: frozenset[FailureKind] = frozenset({"refused", "too_large"})
+"""The same job would end so again."""
 
 JOB_TAG = "qexp-job:"
 """The beginning of the tag that only one attempt's job has."""
@@ -81,6 +86,18 @@ class Partition:
     def num_pubs(self) -> int:
         """Number of PUBs in the partition."""
         return self.stop - self.first
+
+    def piece(self, first: int, stop: int) -> Partition:
+        """Return some of its PUBs, with their share of what is predicted for all of them."""
+        share = (stop - first) / self.num_pubs
+        return replace(
+            self,
+            first=first,
+            stop=stop,
+            executions=round(self.executions * share),
+            payload_bytes=round(self.payload_bytes * share),
+            qpu_s=self.qpu_s * share,
+        )
 
 
 @dataclass(frozen=True)
@@ -136,6 +153,9 @@ class JobOutcome:
         info: Anything else worth keeping: tags, primitive id, usage estimation, logs.
         failure: The kind of failure; None for a job that is DONE.
         attempt: Number of the attempt to run the partition, from 1.
+        first: First of its PUBs; None: it has those of the partition.
+        stop: One more than the last of its PUBs.
+        share: Share of the job's usage that its PUBs account for.
     """
 
     job_id: str
@@ -152,10 +172,13 @@ class JobOutcome:
     failure: FailureKind | None = None
     attempt: int = 1
     batch_id: str = ""
+    first: int | None = None
+    stop: int | None = None
+    share: float = 1.0
 
     @property
     def usage_s(self) -> float | None:
-        """QPU seconds that were charged, or None where they are not reported.
+        """QPU seconds that were charged for these PUBs, or None where they are not reported.
 
         Older services call them `quantum_seconds` or `seconds`.
         """
@@ -164,7 +187,8 @@ class JobOutcome:
             return None
         names = ("qpu_charge_time_seconds", "quantum_seconds", "seconds")
         values = (usage.get(name) for name in names)
-        return next((float(value) for value in values if isinstance(value, int | float)), None)
+        charged = next((one for one in values if isinstance(one, int | float)), None)
+        return None if charged is None else charged * self.share
 
 
 @dataclass(frozen=True)

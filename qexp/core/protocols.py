@@ -66,7 +66,8 @@ class Batch(Protocol):
 
         Raises:
             UndeliveredError: The job is DONE, but what was delivered is not its result.
-            EngineError: The service could not be asked. In both cases it can be repeated.
+            LostJobError: Neither the listing nor a look-up has the job.
+            EngineError: The service could not be asked. In all cases it can be repeated.
         """
 
 
@@ -82,11 +83,9 @@ class RemoteBatch(Batch, Protocol):
         """
 
     def adopt(self, job_id: str, request: JobRequest) -> None:
-        """Take a job of this batch that another process submitted as if this one had done it.
+        """Take a job that another process submitted as if this one had done it.
 
-        Raises:
-            LostJobError: The service does not know it.
-            EngineError: The service could not be asked.
+        Asks nothing of the service; `states` does, and `collect` says if it does not know the job.
         """
 
     def strays(self) -> Sequence[FoundJob]:
@@ -171,4 +170,11 @@ class RemoteEngine(Engine, Protocol):
         """Return an earlier batch, to adopt and collect its jobs; it takes no new ones.
 
         Asks nothing of the service.
+        """
+
+    def find_jobs(self, backend: BackendV2, tag: str) -> Sequence[FoundJob]:
+        """Return every job that carries `tag` in all instances of the account, oldest first.
+
+        Raises:
+            EngineError: The service could not be asked.
         """

@@ -130,8 +130,11 @@ def _event(line: bytes) -> Event:
     try:
         fields = json.loads(line)
         kind = _EVENTS[fields["event"]]
-        values = [fields[item.name] for item in dataclasses.fields(kind)]
-        event: Event = kind(*(tuple(v) if isinstance(v, list) else v for v in values))
+        # A field that an earlier version did not have has its default.
+        known = {
+            item.name: fields[item.name] for item in dataclasses.fields(kind) if item.name in fields
+        }
+        event: Event = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in known.items()})
     except (KeyError, TypeError, ValueError):
         raise ValueError("no event that this version of qexp knows") from None
     return event

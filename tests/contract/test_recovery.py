@@ -55,8 +55,10 @@ def test_an_attached_batch_is_only_there_to_collect(batching: Bench) -> None:
     assert list(attached.strays()) == []
     with pytest.raises(BatchOverError, match=batch.id):
         attached.submit(batching.job(0))
+    attached.adopt("no-such-job", batching.job(0))
+    assert dict(attached.states()) == {"no-such-job": "ERROR"}
     with pytest.raises(LostJobError, match="no-such-job"):
-        attached.adopt("no-such-job", batching.job(0))
+        attached.collect("no-such-job")
     attached.wait(0.0, lambda: True)
     attached.close()
     attached.abandon()

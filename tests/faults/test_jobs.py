@@ -140,7 +140,7 @@ def test_a_batch_that_someone_else_closes_while_jobs_are_submitted(scenario: Sce
 def test_a_job_that_someone_else_deletes(scenario: Scenario) -> None:
     emulator = scenario.emulator
     emulator.hold()
-    scenario.allow(deadline_s=20)
+    scenario.allow(outage_s=0.5)
 
     def delete() -> None:
         emulator.delete_job(emulator.job_ids[1])
@@ -154,7 +154,7 @@ def test_a_job_that_someone_else_deletes(scenario: Scenario) -> None:
 
 def test_a_job_that_someone_else_deletes_after_it_has_run(scenario: Scenario) -> None:
     emulator = scenario.emulator
-    scenario.allow(deadline_s=20)
+    scenario.allow(outage_s=0.5)
 
     def delete() -> None:
         emulator.wait_until_idle()

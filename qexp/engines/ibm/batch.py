@@ -101,7 +101,7 @@ class IBMBatch:
         """Return all fields of `Batch.details()`, by one request."""
         details = self._read_details()
         if details is None:
-            raise EngineError(f"the service knows nothing of batch {self._id}")
+            raise LostJobError(f"the service knows nothing of batch {self._id}")
         return details
 
     def _read_details(self) -> dict[str, Any] | None:
@@ -153,17 +153,24 @@ class IBMBatch:
         return sorted((job for job in jobs if tag in job.tags), key=lambda job: job.created)
 
     def adopt(self, job_id: str, request: JobRequest) -> None:
-        """Take over a job of this batch that was submitted earlier, by one request.
+        """Take over a job that was submitted earlier; the next `states` asks for it."""
+        job = Job(None, request, finalised_options(request.primitive, request.tags))
+        # If the first listing lacks it, it is looked up at once, in all instances.
+        job.missed = _MISSED_IN_A_ROW - 1
+        self._jobs[job_id] = job
 
-        Can be repeated, and checks that the service still knows the job.
-        """
+    def _take(self, job_id: str, entry: dict[str, Any], client: Any) -> None:
+        """Store a job as listed by a client; an adopted one gets its handle."""
         from qiskit_ibm_runtime import RuntimeJobV2
 
-        client, entry = self._look_up(job_id)
+        job = self._jobs[job_id]
+        job.update(entry)
+        if job.handle is not None:
+            return
         # The batch is where its job is.
         move_to_instance(self._session, client)
         program = entry.get("program")
-        handle = RuntimeJobV2(
+        job.handle = RuntimeJobV2(
             backend=self._backend,
             api_client=client,
             job_id=job_id,
@@ -174,9 +181,6 @@ class IBMBatch:
             tags=list(read_job(entry).tags),
             private=bool(entry.get("private")),
         )
-        job = Job(handle, request, finalised_options(request.primitive, request.tags))
-        job.update(entry)
-        self._jobs[job_id] = job
 
     def strays(self) -> Sequence[FoundJob]:
         """Return qexp's jobs in this batch that were listed, but not submitted or adopted here."""
@@ -235,9 +239,12 @@ class IBMBatch:
 
         More pages (of 200 jobs) follow only while an unfinished job, or one never listed so far,
         may be on them. A job that is missing from a listing keeps its state; after several
-        such listings in a row it is looked up by its id.
+        such listings in a row it is looked up by its id. One that is not known then, either, counts
+        as failed until a later listing or look-up has it; `collect` says so.
         """
-        pending = {key for key, job in self._jobs.items() if job.state not in FINAL_STATES}
+        pending = {
+            key for key, job in self._jobs.items() if job.state not in FINAL_STATES or job.lost
+        }
         if pending:
             doing = f"listing the jobs of batch {self._id}"
             # Newest first, so that unfinished jobs are on the first page. service.jobs() would
@@ -245,7 +252,7 @@ class IBMBatch:
             client = batch_client(self._session)
             for entries, count in _pages(client, doing, session_id=self._id):
                 for entry in entries:
-                    self._update(entry, pending)
+                    self._update(entry, pending, client)
                 if not pending and count <= len(self._jobs.keys() | self._others.keys()):
                     break
             for job_id in pending:
@@ -257,17 +264,16 @@ class IBMBatch:
         job.missed += 1
         if job.missed % _MISSED_IN_A_ROW == 0:
             try:
-                _, entry = self._look_up(job_id)
-                job.update(entry)
+                client, entry = self._look_up(job_id)
+                self._take(job_id, entry, client)
             except LostJobError as error:
                 job.state, job.lost = "ERROR", str(error)
 
-    def _update(self, entry: dict[str, Any], pending: set[str]) -> None:
-        job = self._jobs.get(entry["id"])
-        if job is None:
+    def _update(self, entry: dict[str, Any], pending: set[str], client: Any) -> None:
+        if entry["id"] not in self._jobs:
             self._others[entry["id"]] = read_job(entry)
         elif entry["id"] in pending:
-            job.update(entry)
+            self._take(entry["id"], entry, client)
             pending.discard(entry["id"])
 
     def wait(self, timeout_s: float, is_stopped: Callable[[], bool]) -> None:
@@ -283,6 +289,7 @@ class IBMBatch:
 
         Raises:
             UndeliveredError: The job is DONE, but the reply is not its result.
+            LostJobError: Neither the last listing nor the last look-up has the job.
             EngineError: The job is unknown or unfinished, or the service could not be reached;
                 then it can be repeated.
         """

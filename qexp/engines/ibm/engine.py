@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import Field
 
-from qexp.core.model import PrimitiveSpec
+from qexp.core.model import FoundJob, PrimitiveSpec
 from qexp.engines.ibm.batch import IBMBatch, open_session
 from qexp.engines.options import declared_leaves
 from qexp.engines.primitives import encoded_bytes
@@ -96,3 +96,8 @@ class IBMEngine:
         device = cast("IBMBackend", backend)
         session = attach_session(device, batch_id)
         return IBMBatch(session, device, attached=True, poll_interval_s=self.poll_interval_s)
+
+    def find_jobs(self, backend: BackendV2, tag: str) -> Sequence[FoundJob]:
+        """Return every job that carries `tag` in all instances of the account, oldest first."""
+        # As in a batch whose instance is not known.
+        return self.attach_batch(backend, "").find(tag)

@@ -26,7 +26,7 @@ _TOLERANCE = timedelta(seconds=1)
 class Job:
     """A job that was submitted or adopted."""
 
-    handle: Any  # IBM's RuntimeJobV2
+    handle: Any  # IBM's RuntimeJobV2; None until an adopted job was listed or looked up
     request: JobRequest
     options: Mapping[str, Any]  # as finalised by the primitive
     state: JobState = "QUEUED"
@@ -36,7 +36,7 @@ class Job:
 
     def update(self, entry: dict[str, Any]) -> None:
         """Store the job as listed, and its state."""
-        self.entry, self.state, self.missed = entry, read_state(entry), 0
+        self.entry, self.state, self.missed, self.lost = entry, read_state(entry), 0, ""
 
     def update_handle(self) -> None:
         """Give IBM's job object the state that was listed."""
