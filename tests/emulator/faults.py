@@ -149,6 +149,19 @@ def drop(
     return Scripted(endpoint, _instead(Response(drop=True), after), nth, times)
 
 
+def resent(
+    endpoint: Endpoint, copies: int = 1, *, nth: int = 1, times: int | None = 1
+) -> Scripted:
+    """Do what was asked once more for each copy that a proxy sends; the last reply arrives."""
+
+    def act(request: Request, proceed: Callable[[], Response]) -> Response:
+        for _ in range(copies):
+            proceed()
+        return proceed()
+
+    return Scripted(endpoint, act, nth, times)
+
+
 @dataclass
 class Gone:
     """The service does not reply any more, from the n-th request to an endpoint on.

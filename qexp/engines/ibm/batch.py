@@ -15,8 +15,10 @@ from qexp.engines.ibm.refusals import find_reply, is_status, submitting
 from qexp.engines.primitives import finalised_options, make_primitive
 from qexp.engines.private_api import (
     batch_client,
+    connected_clients,
     limit_waiting,
     move_to_instance,
+    never_repeat_posts,
     other_clients,
     renew_token_on_refusal,
 )
@@ -51,6 +53,8 @@ def open_session(backend: IBMBackend, max_time_s: int | None) -> Batch:
     from qiskit_ibm_runtime import Batch
 
     doing = f"opening the batch on {backend.name}"
+    for client in connected_clients(backend.service):
+        never_repeat_posts(client)
     with submitting(doing):
         session = Batch(backend, max_time=max_time_s)
     if not isinstance(session.session_id, str):
@@ -91,6 +95,7 @@ class IBMBatch:
         for client in self._clients():
             renew_token_on_refusal(client)
             limit_waiting(client)
+            never_repeat_posts(client)
 
     @property
     def id(self) -> str:
