@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Self
+from typing import Literal, Self
 
 
 class ExitCode(IntEnum):
@@ -90,15 +90,24 @@ class EngineError(QexpError):
 
 
 class RefusedError(EngineError):
-    """A job was not created, because it can never run as it is.
+    """A job was not created, because the service, or its client, refused it.
 
     Attributes:
         code: The service's error code, or None.
+        failure: "refused": the request itself is wrong, and would be refused again. "too_large":
+            so is this one, but its parts may pass. "transient": the refusal cannot be read, or
+            says that another try may succeed.
     """
 
-    def __init__(self, message: str, code: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        code: int | None = None,
+        failure: Literal["refused", "too_large", "transient"] = "refused",
+    ) -> None:
         super().__init__(message)
         self.code = code
+        self.failure = failure
 
 
 class BusyError(EngineError):

@@ -60,7 +60,7 @@ class Submitter:
             try:
                 self._submit(request)
             except RefusedError as error:
-                self._give_up(request, error, "refused", error.code)
+                self._give_up(request, error, error.failure, error.code)
             except BatchOverError as error:
                 self._give_up(request, error, "expired")
                 return None

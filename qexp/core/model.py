@@ -24,6 +24,7 @@ RunStatus: TypeAlias = Literal["planned", "complete", "partial", "failed"]
 
 FailureKind: TypeAlias = Literal[
     "refused",  # it can never run as it is: validation
+    "too_large",  # it can never run as it is, but perhaps in smaller pieces
     "denied",  # the account may not: quota, authorisation
     "cancelled",  # by someone
     "expired",  # the batch's max_time was reached before it ran

@@ -22,7 +22,7 @@ from qexp.engines.private_api import (
     other_clients,
     renew_token_on_refusal,
 )
-from qexp.errors import BatchOverError, EngineError, LostJobError, UnclearError
+from qexp.errors import BatchOverError, EngineError, LostJobError, RefusedError, UnclearError
 
 if TYPE_CHECKING:
     from qiskit_ibm_runtime import Batch, IBMBackend
@@ -55,8 +55,13 @@ def open_session(backend: IBMBackend, max_time_s: int | None) -> Batch:
     doing = f"opening the batch on {backend.name}"
     for client in connected_clients(backend.service):
         never_repeat_posts(client)
-    with submitting(doing):
-        session = Batch(backend, max_time=max_time_s)
+    try:
+        with submitting(doing):
+            session = Batch(backend, max_time=max_time_s)
+    except RefusedError as error:
+        if error.failure != "transient":
+            raise
+        raise UnclearError(str(error)) from None
     if not isinstance(session.session_id, str):
         raise UnclearError(f"{doing}: the reply has no batch id")
     return session

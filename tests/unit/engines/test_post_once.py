@@ -33,7 +33,7 @@ class Line:
         self.methods: list[str] = []
         self._reply = reply
         self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = "http://127.0.0.1:{}".format(self._socket.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         threading.Thread(target=self._serve, daemon=True).start()
 
     def close(self) -> None:
@@ -73,9 +73,7 @@ REPLIES = {
     "no_http": b"\x15\x03\x01",
     **{str(code): BUSY % (code, b"") for code in (500, 502, 503, 504, 520, 521, 522, 524)},
 }
-AGAIN = {
-    f"{code}_and_when": BUSY % (code, b"Retry-After: 0\r\n") for code in (429, 503)
-}
+AGAIN = {f"{code}_and_when": BUSY % (code, b"Retry-After: 0\r\n") for code in (429, 503)}
 
 
 @pytest.mark.parametrize("line", (REPLIES | AGAIN).values(), indirect=True, ids=[*REPLIES, *AGAIN])
