@@ -83,6 +83,18 @@ def limit_waiting(api_client: Any) -> None:
         session.request = partial(session.request, timeout=(_CONNECT_S, _READ_S))
 
 
+def never_repeat_posts(api_client: Any) -> None:
+    """Switch off the client's own retries of POST; those of reads stay as they are.
+
+    The client sends a POST again after 500, 502, 503, 504, 520, 521, 522 and 524, without a look
+    at the jobs that the first one may have created.
+    """
+    from qexp.engines.post_once import post_once
+
+    for adapter in _get(_get(api_client, "_session"), "adapters").values():
+        adapter.max_retries = post_once(adapter.max_retries)
+
+
 def renew_token_on_refusal(api_client: Any) -> None:
     """Let the client fetch another access token after the service has refused one (401).
 

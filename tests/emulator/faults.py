@@ -123,6 +123,7 @@ def status(
     after: bool = False,
     retry_after_s: int | None = None,
     error: int = 1000,
+    text: str | None = None,
     nth: int = 1,
     times: int | None = 1,
 ) -> Scripted:
@@ -134,10 +135,12 @@ def status(
         after: Do what was asked before.
         retry_after_s: Value of `Retry-After`, if any.
         error: The service's code.
+        text: The body as it is sent, if it is not to be one of the service's.
         nth: The first request that it concerns, from 1.
         times: How many from then on; None: all.
     """
-    body = {"errors": [{"code": error, "message": f"Emulated status {code}.", "more_info": ""}]}
+    errors = [{"code": error, "message": f"Emulated status {code}.", "more_info": ""}]
+    body = {"errors": errors} if text is None else text
     headers = () if retry_after_s is None else (("Retry-After", str(retry_after_s)),)
     return Scripted(endpoint, _instead(Response(code, body, headers), after), nth, times)
 
@@ -147,6 +150,17 @@ def drop(
 ) -> Scripted:
     """Close the connection without a reply, before or after doing what was asked."""
     return Scripted(endpoint, _instead(Response(drop=True), after), nth, times)
+
+
+def resent(endpoint: Endpoint, copies: int = 1, *, nth: int = 1, times: int | None = 1) -> Scripted:
+    """Do what was asked once more for each copy that a proxy sends; the last reply arrives."""
+
+    def act(request: Request, proceed: Callable[[], Response]) -> Response:
+        for _ in range(copies):
+            proceed()
+        return proceed()
+
+    return Scripted(endpoint, act, nth, times)
 
 
 @dataclass

@@ -40,7 +40,7 @@ SHOTS = 20
 CIRCUITS = 5
 PARTITIONS = 3
 TRIES_OF_THE_CLIENT = 6
-"""How often IBM's client sends a request itself before it raises."""
+"""How often IBM's client sends a GET itself before it raises; it sends a POST once."""
 
 
 def rotations(seed_sequence: np.random.SeedSequence) -> Iterator[QuantumCircuit]:

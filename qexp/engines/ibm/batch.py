@@ -15,12 +15,14 @@ from qexp.engines.ibm.refusals import find_reply, is_status, submitting
 from qexp.engines.primitives import finalised_options, make_primitive
 from qexp.engines.private_api import (
     batch_client,
+    connected_clients,
     limit_waiting,
     move_to_instance,
+    never_repeat_posts,
     other_clients,
     renew_token_on_refusal,
 )
-from qexp.errors import BatchOverError, EngineError, LostJobError, UnclearError
+from qexp.errors import BatchOverError, EngineError, LostJobError, RefusedError, UnclearError
 
 if TYPE_CHECKING:
     from qiskit_ibm_runtime import Batch, IBMBackend
@@ -51,8 +53,15 @@ def open_session(backend: IBMBackend, max_time_s: int | None) -> Batch:
     from qiskit_ibm_runtime import Batch
 
     doing = f"opening the batch on {backend.name}"
-    with submitting(doing):
-        session = Batch(backend, max_time=max_time_s)
+    for client in connected_clients(backend.service):
+        never_repeat_posts(client)
+    try:
+        with submitting(doing):
+            session = Batch(backend, max_time=max_time_s)
+    except RefusedError as error:
+        if error.failure != "transient":
+            raise
+        raise UnclearError(str(error)) from None
     if not isinstance(session.session_id, str):
         raise UnclearError(f"{doing}: the reply has no batch id")
     return session
@@ -91,6 +100,7 @@ class IBMBatch:
         for client in self._clients():
             renew_token_on_refusal(client)
             limit_waiting(client)
+            never_repeat_posts(client)
 
     @property
     def id(self) -> str:

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 from qexp.core.model import JobOutcome, Span
 from qexp.engines.ibm.client import client_reason, reading, redact_json, service_call
-from qexp.engines.ibm.jobs import Expiry, Job, classify_failure, reason_code, state_fields
+from qexp.engines.ibm.codes import advice, key_to_lower
+from qexp.engines.ibm.jobs import (
+    Expiry,
+    Job,
+    classify_failure,
+    reason_code,
+    reason_text,
+    state_fields,
+)
 from qexp.engines.ibm.refusals import is_status
 from qexp.errors import EngineError, LostJobError, UndeliveredError
 from qexp.redact import redact
@@ -92,10 +100,13 @@ class Collector:
         failure = classify_failure(job.entry, outcome.state, _timestamps(outcome), self._expiry)
         reason, logs = _fetch_reason_and_logs(outcome.job_id, job)
         default = "cancelled" if outcome.state == "CANCELLED" else "the service gave no reason"
+        fields = state_fields(job.entry)
+        key = key_to_lower(reason_code(fields), reason_text(fields))
+        what = redact(reason or default)
         return replace(
             outcome,
-            error=redact(reason or default),
-            error_code=reason_code(state_fields(job.entry)),
+            error=f"{what.rstrip('.')}; {advice(key)}" if failure == "too_large" and key else what,
+            error_code=reason_code(fields),
             info=outcome.info if logs is None else {**outcome.info, "logs": redact(logs)},
             failure=failure,
         )

@@ -9,7 +9,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from qexp.core.model import FailureKind, FoundJob, JobRequest, JobState
-from qexp.engines.ibm.codes import BATCH_OVER, CANCELLED, INVALID, QUOTA, TOO_LONG, parse_code
+from qexp.engines.ibm.codes import (
+    BATCH_OVER,
+    CANCELLED,
+    INVALID,
+    QUOTA,
+    TOO_LONG,
+    key_to_lower,
+    may_succeed_later,
+    parse_code,
+)
 from qexp.engines.private_api import set_status
 from qexp.text import parse_time
 
@@ -97,6 +106,11 @@ def reason_code(state: Mapping[str, Any]) -> int | None:
     return parse_code(state.get("reason_code") or state.get("reasonCode"))
 
 
+def reason_text(state: Mapping[str, Any]) -> str:
+    """Return the service's reason for the failure of a job, and its advice; "" if it has none."""
+    return " ".join(str(state.get(name) or "") for name in ("reason", "reason_solution")).strip()
+
+
 class Expiry:
     """The end of a batch's `max_time`, read from the service when first needed.
 
@@ -148,8 +162,8 @@ def classify_failure(
         return "too_long"
     if code in QUOTA:
         return "denied"
-    if code in INVALID:
-        return "refused"
+    if verdict := _verdict(fields, state):
+        return verdict
     if not timestamps.get("running") and (
         code in BATCH_OVER
         or _EXPIRED.search(reason)
@@ -159,3 +173,13 @@ def classify_failure(
     if state == "CANCELLED" or code in CANCELLED:
         return "cancelled"
     return "transient"
+
+
+def _verdict(fields: Mapping[str, Any], state: JobState) -> FailureKind | None:
+    """Return the kind of a failure that is the job's own fault, or None."""
+    code, text = reason_code(fields), reason_text(fields)
+    if code in INVALID and not may_succeed_later(text):
+        return "refused"
+    if state == "ERROR" and not _EXPIRED.search(text) and key_to_lower(code, text):
+        return "too_large"
+    return None

@@ -14,7 +14,12 @@ from pydantic import Field
 
 from qexp.engines.ibm.client import client_reason, service_call
 from qexp.engines.options import flatten
-from qexp.engines.private_api import connected_clients, limit_waiting, retired_backend
+from qexp.engines.private_api import (
+    connected_clients,
+    limit_waiting,
+    never_repeat_posts,
+    retired_backend,
+)
 from qexp.errors import ConfigError, EngineError
 from qexp.redact import redact
 
@@ -198,6 +203,7 @@ def _connect(*, instance: str | None, channel: str | None, account: str | None) 
             raise ConfigError(f"{where}: {client_reason(error)}") from None
         for client in connected_clients(service):
             limit_waiting(client)
+            never_repeat_posts(client)
         for warning in warned:
             # The client would go on without an access token, and wait a minute per request.
             if _TOKENLESS in str(warning.message):

@@ -22,6 +22,7 @@ def test_the_installed_client_is_the_one_that_was_tried() -> None:
     ("use", "missing"),
     [
         (private_api.limit_waiting, "_session"),
+        (private_api.never_repeat_posts, "_session"),
         (private_api.renew_token_on_refusal, "_session"),
         (private_api.connected_clients, "_api_clients"),
         (lambda handle: private_api.set_status(handle, {}), "_set_status"),
@@ -58,6 +59,17 @@ def test_requests_end_and_a_refused_token_is_renewed(ibm_emulator: IBMEmulator) 
     assert client._session.request.keywords == {"timeout": (5.0, 30.0)}
     hooks = [hook for hook in client._session.hooks["response"] if hasattr(hook, "func")]
     assert [hook.func.__name__ for hook in hooks] == ["_forget_token"]
+
+
+def test_no_client_of_the_account_repeats_a_post(ibm_emulator: IBMEmulator) -> None:
+    backend = named(name=MANILA)
+    later = backend.service._create_new_cloud_api_client("crn:v1:another")
+    backend.service._api_clients["crn:v1:another"] = later
+    batch = IBMEngine().open_batch(backend, max_time_s=1500)
+    for client in private_api.connected_clients(backend.service):
+        for adapter in client._session.adapters.values():
+            assert not adapter.max_retries.is_retry("POST", 504)
+    batch.close()
 
 
 def test_a_client_without_tokens_has_none_to_renew() -> None:
