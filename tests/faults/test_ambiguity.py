@@ -40,7 +40,8 @@ def test_every_error_is_followed_by_a_look_at_the_jobs(either: Scenario) -> None
         for record in either.emulator.journal
         if record.path == "/jobs" and (record.method == "POST" or "tags" in record.query)
     ]
-    assert sent == ["POST", *["POST", "GET", "GET"] * 2, "POST", "GET", "POST"]
+    # The last one is for jobs that are listed only after all.
+    assert sent == ["POST", *["POST", "GET", "GET"] * 2, "POST", "GET", "POST", "GET"]
 
 
 def test_a_second_job_that_a_proxy_made_is_cancelled(either: Scenario) -> None:
@@ -51,13 +52,15 @@ def test_a_second_job_that_a_proxy_made_is_cancelled(either: Scenario) -> None:
     either.assert_complete()
     kept, dropped = twins(either, 2)
     (event,) = either.events("duplicate")
-    assert (event["partition"], event["attempt"]) == (1, 1)
+    assert (event["partition"], event["attempt"]) == (1, 2)
     assert {event["kept"], event["job"]} == {kept, dropped}
-    assert event["action"] == "cancelled"
+    assert event["action"] == "asked to be cancelled"
     assert emulator.job_states()[event["job"]] == "Cancelled"
     assert any("exists twice" in warning for warning in either.watcher.warnings)
-    (row,) = [job for job in either.jobs() if job.partition == 1]
-    assert row.job_id == event["kept"]
+    rows = {job.job_id: job for job in either.jobs() if job.partition == 1}
+    assert rows[event["kept"]].state == "DONE"
+    row = rows[event["job"]]
+    assert (row.state, row.failure, row.usage_s) == ("CANCELLED", "duplicate", 0.0)
 
 
 def test_a_second_job_that_has_run_is_not_in_the_data(scenario: Scenario) -> None:
@@ -70,8 +73,18 @@ def test_a_second_job_that_has_run_is_not_in_the_data(scenario: Scenario) -> Non
     scenario.assert_complete(executed_again=Counter({1: 1}))
     (event,) = scenario.events("duplicate")
     assert {event["kept"], event["job"]} == set(twins(scenario, 2))
-    assert event["action"].startswith("dropped")
-    assert len(scenario.jobs()) == PARTITIONS
+    assert event["action"] == "had ended"
+    first, second = (job for job in scenario.jobs() if job.partition == 1)
+    assert (first.job_id, first.state) == (event["kept"], "DONE")
+    assert (second.job_id, second.state, second.failure) == (event["job"], "ERROR", "duplicate")
+    assert second.error == f"not needed: job {first.job_id} gave the result of its PUBs"
+    # It was charged, and the run says so.
+    assert second.usage_s == first.usage_s > 0
+    with scenario.archive() as archive:
+        charged = [job.usage_s for job in archive.jobs]
+        assert len(charged) == PARTITIONS + 1
+        assert archive.usage_s == pytest.approx(sum(charged))
+    assert len(scenario.jobs()) == PARTITIONS + 1
 
 
 def test_many_jobs_that_a_proxy_made(scenario: Scenario) -> None:
@@ -106,7 +119,7 @@ def test_a_second_job_that_cannot_be_cancelled(scenario: Scenario) -> None:
     scenario.run()
     scenario.assert_complete(executed_again=Counter({1: 1}))
     (event,) = scenario.events("duplicate")
-    assert event["action"].startswith("dropped: it could not be cancelled")
+    assert event["action"].startswith("not cancelled: ")
 
 
 def test_an_orphan_is_adopted_by_its_tag(either: Scenario) -> None:
@@ -159,7 +172,24 @@ def test_twin_orphans(scenario: Scenario) -> None:
     scenario.assert_complete()
     (event,) = scenario.events("duplicate")
     assert {event["kept"], event["job"]} == set(jobs)
-    assert event["action"] == "cancelled"
+    assert event["action"] == "asked to be cancelled"
+
+
+def test_a_job_that_fails_is_replaced_by_its_double_that_has_run(scenario: Scenario) -> None:
+    """Both exist before anyone knows; the second one is not paid for a third time."""
+    emulator = scenario.emulator
+    emulator.hold()
+    emulator.fail_next_job("Internal error.", 9999)
+    scenario.inject(
+        faults.resent(faults.POST_JOB.tagged(r"qexp-job:0\.1:.*")),
+        faults.status(faults.CANCEL_JOB, 409, times=None),
+        faults.then(faults.CLOSE_SESSION, emulator.release),
+    )
+    scenario.run()
+    scenario.assert_complete()
+    assert len(emulator.job_ids) == PARTITIONS + 1
+    failed, done = (job for job in scenario.jobs() if job.partition == 0)
+    assert {failed.state, done.state} == {"ERROR", "DONE"}
 
 
 def test_a_job_that_is_listed_late(scenario: Scenario) -> None:
