@@ -137,6 +137,16 @@ class Terminal(Observer):
         """Print a warning."""
         self._progress.console.print(f"qexp: warning: {message}", markup=False, soft_wrap=True)
 
+    def trying_again(self, charged_s: Mapping[int, float], predicted_s: float) -> None:
+        """Print what is about to be paid for again."""
+        before = [seconds for seconds in charged_s.values() if seconds > 0]
+        were = f"{len(before)} of them charged before ({format_duration(sum(before))})"
+        self.warned(
+            f"{len(charged_s)} {'partition is' if len(charged_s) == 1 else 'partitions are'} tried "
+            f"again, {were if before else 'none of them charged before'}; predicted QPU time: "
+            f"{format_duration(predicted_s)}"
+        )
+
     def batch_opened(self, batch_id: str) -> None:
         """Show the batch that jobs are submitted to."""
         self._batch_ids.append(batch_id)

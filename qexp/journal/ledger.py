@@ -119,6 +119,11 @@ class BatchClosed(Event):
 
 
 @dataclass(frozen=True)
+class Cancelled(Event):
+    """The user cancels the experiment: what is queued is cancelled, and nothing more submitted."""
+
+
+@dataclass(frozen=True)
 class Interrupted(Event):
     """The process stopped early because of `reason`, a signal or an error; work may be left."""
 
@@ -170,6 +175,7 @@ class Ledger:
     process_number: int = 0  # number of times that the experiment was resumed
     batches_of_process: int = 0  # number of batches that the present process opened
     ended: RunStatus | None = None  # None while something is left to do
+    is_cancelled: bool = False  # by the user, since the last batch was opened
 
     def apply(self, event: Event) -> None:
         """Update the state by one event.
@@ -187,6 +193,9 @@ class Ledger:
             case BatchOpened():
                 self.batches.append(event)
                 self.batches_of_process += 1
+                self.is_cancelled = False
+            case Cancelled():
+                self.is_cancelled = True
             case Submitting(partition, number, batch, tag):
                 attempt = Attempt(partition, number, batch, tag, self.process_number)
                 self.attempts.setdefault(partition, []).append(attempt)
@@ -254,7 +263,8 @@ class Ledger:
         """Return True if a partition is to be submitted now.
 
         A partition that failed in an earlier process is tried again, unless the service refused
-        it: the plan is fixed, so it would be refused again. Failures in this process are judged by
+        it: the plan is fixed, so it would be refused again, unless `execution.retry_refused` says
+        that the service may have changed its mind. Failures in this process are judged by
         `ExecutionPolicy.allows_again`; `qexp.batch.execute` limits the number of batches.
         """
         attempts = self.attempts.get(partition, [])
@@ -267,7 +277,7 @@ class Ledger:
         ]
         if failures:
             return policy.allows_again(failures)
-        return not attempts or attempts[-1].failure != "refused"
+        return not attempts or attempts[-1].failure != "refused" or policy.retry_refused
 
     def _attempt(self, event: Submitted | NotSubmitted | Collected) -> Attempt:
         attempts = self.attempts.get(event.partition, [])
