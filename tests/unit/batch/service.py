@@ -264,6 +264,12 @@ class FakeRemoteEngine(FakeEngine):
     def attach_batch(self, backend: object, batch_id: str) -> FakeBatch:
         return self.batch(self.service, self.life, batch_id, is_attached=True)
 
+    def find_jobs(self, backend: object, tag: str):
+        return self.batch(self.service, self.life, "").find(tag)
+
+    def read_metrics(self, backend: object, job_id: str):
+        return {}
+
 
 @dataclass
 class MemoryStore:
