@@ -52,13 +52,14 @@ def seal(experiment: Experiment) -> None:
         assert point.archive is not None
         assert point.status is not None
         with open_archive(point.archive) as sealed:
-            usage_s = sealed.usage_s
+            usage_s, usage_pending = sealed.usage_s, sealed.usage_pending
         summary = PointSummary(
             status=point.status,
             done=len(experiment.done(point)),
             planned=len(point.partitions),
             num_pubs=sum(partition.num_pubs for partition in point.partitions),
             usage_s=usage_s,
+            usage_pending=usage_pending,
             predicted_s=sum(partition.qpu_s for partition in point.partitions),
             batch_ids=tuple(opened.batch for opened in experiment.ledger.batches),
         )

@@ -213,7 +213,8 @@ class Terminal(Observer):
         self._print_end(
             summary.batch_ids,
             jobs=f"{summary.done} of {summary.planned} done, {summary.num_pubs} PUBs",
-            usage=f"{summary.usage_s:.1f} s (predicted for a QPU: {summary.predicted_s:.1f} s)",
+            usage=f"{summary.usage_s:.1f} s{_pending(summary.usage_pending)} "
+            f"(predicted for a QPU: {summary.predicted_s:.1f} s)",
             elapsed=format_duration(time.monotonic() - self._started_s),
             archive=path,
             next=opened if summary.status == "complete" else self._resume_command(),
@@ -268,6 +269,12 @@ class Terminal(Observer):
         if self._has_screen:
             self._has_screen = False
             _SCREEN.release()
+
+
+def _pending(charges: int) -> str:
+    if not charges:
+        return ""
+    return f", of which {charges} {'charge is' if charges == 1 else 'charges are'} pending"
 
 
 def in_notebook() -> bool:

@@ -291,8 +291,10 @@ def _next(
         rest = ", submit the rest" if counts["failed"] + counts["unsubmitted"] else ""
         if not ledger.is_cancelled:
             commands[command()] = f"wait for what is out and collect it{rest}"
-        commands[command("--collect-only")] = "take what is finished, submit nothing"
-        if counts["running"] + counts["queued"] + counts["unlisted"]:
+        is_waited_for = counts["running"] + counts["queued"] + counts["unlisted"]
+        if is_waited_for or rest or ledger.is_cancelled:
+            commands[command("--collect-only")] = "take what is finished, submit nothing"
+        if is_waited_for:
             commands[command(verb="cancel")] = "cancel what is queued, close the batch"
     elif is_refused and not counts["unsubmitted"]:
         commands[command("--retry-refused")] = "submit again what the service refused"

@@ -113,8 +113,8 @@ class Runs:
             return
         root, num_runs, num_done = Path(self.given.all), 0, 0
         if not root.is_dir():
-            problem = f"--all: {root} does not exist; name a folder with runs in it, as outputs"
-            yield self._failed(root, problem, ExitCode.REFUSED)
+            message = f"--all: {root} does not exist; name a folder with runs in it, as outputs"
+            yield self._failed(root, message, ExitCode.REFUSED)
             return
         for folder, problem in _folders(root):
             if problem is not None:
