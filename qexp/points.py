@@ -32,7 +32,7 @@ from qexp.core.spec import RunSpec
 from qexp.errors import ConfigError
 from qexp.interrupts import Interrupts
 from qexp.journal.file import Journal
-from qexp.journal.ledger import Ledger
+from qexp.journal.ledger import Ledger, Piece
 from qexp.journal.lock import lock_folder
 from qexp.redact import redact, redactor
 from qexp.text import short_path
@@ -175,6 +175,16 @@ class Experiment:
         """True if a job is in flight, may be, or is to be submitted."""
         return bool(self.ledger.open_attempts() or self.ledger.wanted(self.policy))
 
+    @property
+    def jobs_out(self) -> int:
+        """Number of jobs that are in flight, or may be."""
+        return len(self.ledger.open_attempts())
+
+    @property
+    def left_to_submit(self) -> list[Piece]:
+        """Pieces that are still to be submitted; none of an experiment that was cancelled."""
+        return [] if self.ledger.is_cancelled else self.ledger.wanted(self.policy)
+
     def done(self, point: Point | None = None) -> set[int]:
         """Return the partitions that have a result, of one point or of all."""
         partitions = self.plan.partitions if point is None else point.partitions
@@ -187,7 +197,8 @@ class Experiment:
         done = len(self.done(point))
         if done == len(self.plan.partitions if point is None else point.partitions):
             return "complete"
-        return "partial" if done else "failed"
+        # Only a run with nothing left to do can have failed.
+        return "partial" if done or self.jobs_out or self.left_to_submit else "failed"
 
     def raise_if_stopped(self) -> None:
         """Raise `StopRequested` if the experiment was asked to stop."""
@@ -295,20 +306,23 @@ def finished_archive(folder: Path) -> Path | None:
     )
 
 
-def resume_command(folder: Path, config_yaml: str = "{}") -> str:
+def resume_command(folder: Path, config_yaml: str = "{}", *words: str, verb: str = "resume") -> str:
     """Return the command that resumes a run, to be copied into a shell.
 
     Args:
         folder: The run's folder.
         config_yaml: The config of a run that was declared here, so that its code may be trusted.
+        *words: Further words of the command, as they are typed.
+        verb: `resume`, or another verb that takes the same words.
     """
-    if redact(config_yaml) != config_yaml:
+    more = [redact(word) for word in words]
+    if redact(config_yaml) != config_yaml and verb == "resume":
         # It is recorded without its secret, and only its own command line has that.
-        named = shlex.quote(f"run_dir={short_path(folder)}")
+        named = shlex.join([f"run_dir={short_path(folder)}", *more])
         return f"python -m qexp ... {named} (with the run's own overrides, which have a secret)"
     modules = modules_to_trust(load_config(config_yaml))
     trusted = [part for name in modules for part in ("--trust", name)]
-    return shlex.join(["python", "-m", "qexp", "resume", short_path(folder), *trusted])
+    return shlex.join(["python", "-m", "qexp", verb, short_path(folder), *more, *trusted])
 
 
 def modules_to_trust(config: Mapping[str, Any]) -> list[str]:

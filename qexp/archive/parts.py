@@ -24,7 +24,7 @@ from qexp.archive.netcdf import storage
 from qexp.archive.pubs import read_pub, submitted_digests
 from qexp.archive.schema import ARCHIVE_NAME, JOBS, PARTITIONS, PARTS_NAME, PUBS
 from qexp.archive.tables import ColumnData, TableData
-from qexp.core.model import FailureKind, JobState, Partition
+from qexp.core.model import Charge, FailureKind, JobState, Partition, is_charge_pending
 from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -124,6 +124,24 @@ class StoredParts:
                 continue
             states[partition, attempt] = (row["job_id"], row["state"], row["failure"] or None)
         return states
+
+    def charges(self) -> dict[tuple[int, int], Charge]:
+        """Return what the outcomes on disk were charged: (partition, attempt) -> charge.
+
+        Outcomes that cannot be read are left out, and no file is changed.
+        """
+        charges = {}
+        for (partition, attempt), path in self.numbered("job").items():
+            # The process that works on the run may seal it meanwhile.
+            with suppress(ArchiveError, OSError):
+                row = first_row(path, JOBS.path)
+                seconds = float(row["usage_s"])
+                is_pending = is_charge_pending(json.loads(row["metrics_json"]))
+                charges[partition, attempt] = (
+                    seconds if math.isfinite(seconds) else 0.0,
+                    is_pending,
+                )
+        return charges
 
     def path(self, kind: str, *numbers: int) -> Path:
         """Return the path of a part: a `batch`, a `partition`, or a `job` (partition, attempt)."""

@@ -27,11 +27,12 @@ from typing import Any
 from qexp.batch.collect import Collector
 from qexp.batch.pacing import Patience
 from qexp.batch.recover import reattach
-from qexp.batch.request import run_tag
+from qexp.batch.request import planned_piece, run_tag
 from qexp.batch.submit import Submitter
+from qexp.core.model import FINAL_STATES
 from qexp.core.protocols import Batch, RemoteBatch, RemoteEngine
 from qexp.errors import BusyError, EngineError, UnclearError
-from qexp.journal.ledger import BatchClosed, BatchOpened
+from qexp.journal.ledger import BatchClosed, BatchOpened, Cancelled
 from qexp.points import Experiment, StopRequested
 
 _log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ def execute(experiment: Experiment) -> None:
             # Collect what is already paid for before submitting more.
             with _logging_errors("jobs that have ended could not be collected yet"):
                 collector.collect_final()
+        _announce_repetitions(experiment)
         while True:
             fatal = _submit_wanted(experiment, collector, batches)
             if experiment.stop_after != "submit":
@@ -69,7 +71,7 @@ def execute(experiment: Experiment) -> None:
             if not _is_another_batch_allowed(experiment):
                 break
         if experiment.stop_after != "submit":
-            batches.finish()
+            batches.finish(collector)
     except StopRequested:
         _stop(experiment, collector, batches)
         raise
@@ -84,6 +86,63 @@ def execute(experiment: Experiment) -> None:
     except Exception:
         batches.abandon()
         raise
+
+
+def collect_finished(experiment: Experiment) -> None:
+    """Collect the jobs that are finished; wait for none, and submit nothing.
+
+    Raises:
+        As `execute`.
+    """
+    collector, batches = Collector(experiment), _Batches(experiment)
+    batches.take_over(reattach(experiment, collector))
+    Patience(experiment).call(collector.collect_final)
+    batches.finish(collector)
+
+
+def cancel(experiment: Experiment) -> None:
+    """Cancel what is queued, close every batch, and collect what is final.
+
+    Jobs that are running keep running, to be collected later. From the first moment on, nobody but
+    a user who names the run submits anything of it again.
+
+    Raises:
+        As `execute`.
+    """
+    experiment.journal.append(Cancelled())
+    collector, batches = Collector(experiment), _Batches(experiment)
+    batches.take_over(reattach(experiment, collector))
+    is_settled = True
+    for batch in batches.active:
+        Patience(experiment).call(batch.cancel)
+        for job_id, state in Patience(experiment).call(batch.states).items():
+            # Cancelling a batch is silent about one that the service no longer knows.
+            if isinstance(batch, RemoteBatch) and state not in (*FINAL_STATES, "RUNNING"):
+                Patience(experiment).call(partial(batch.cancel_job, job_id))
+                is_settled = False
+    if not is_settled:
+        experiment.pause(experiment.clock.settle_s)
+    Patience(experiment).call(collector.collect_final)
+    batches.finish(collector)
+
+
+def _announce_repetitions(experiment: Experiment) -> None:
+    """Tell the observer which partitions are about to be submitted again, and what that costs.
+
+    `execution.retries` bounds what a process repeats by itself; to resume a run by its name is the
+    user's own decision to try again what failed in an earlier one.
+    """
+    ledger = experiment.ledger
+    again = [piece for piece in ledger.wanted(experiment.policy) if ledger.attempts_of(piece)]
+    if again and experiment.engine.uses_qpu:
+        stored = [point.store.charges() for point in experiment.points]
+        charges = {key: seconds for point in stored for key, (seconds, _) in point.items()}
+        charged_s = {
+            index: sum(charges.get((index, one.number), 0.0) for one in ledger.attempts[index])
+            for index in {piece.partition for piece in again}
+        }
+        predicted_s = sum(planned_piece(experiment, piece).qpu_s for piece in again)
+        experiment.observer.trying_again(charged_s, predicted_s)
 
 
 def _is_another_batch_allowed(experiment: Experiment) -> bool:
@@ -209,10 +268,13 @@ class _Batches:
             return
         self.experiment.journal.append(BatchClosed(batch.id))
 
-    def finish(self) -> None:
+    def finish(self, collector: Collector) -> None:
         """Close the batches that could not be closed before, and store the details of each."""
         for batch in self.active:
             self.close(batch)
+        opened = self.experiment.ledger.batches
+        foreign = [collector.batch_of(one.batch) for one in opened if one.is_foreign]
+        for batch in (*self.active, *foreign):
             with _logging_errors(f"the final details of batch {batch.id} are not known"):
                 self._store(batch, final=batch.details())
 

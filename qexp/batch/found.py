@@ -94,6 +94,9 @@ def _adopted(
     is_foreign = {opened.batch: opened.is_foreign for opened in ledger.batches}
     if job.batch_id not in is_foreign:
         experiment.journal.append(BatchOpened(job.batch_id, "", is_foreign=True))
+        number = len(ledger.batches) - 1
+        for point in experiment.points:
+            point.store.write_batch(number, None, None, batch_id=job.batch_id, follows=None)
     tag = next(iter(attempt_tags(job)), "")
     for piece, offset in pieces:
         number = ledger.next_number(piece.partition)

@@ -114,8 +114,9 @@ def _refuse_other_account(
         Patience(experiment).call(collector.batch_of(in_flight[-1].batch).details)
     except LostJobError as error:
         raise EngineError(
-            f"the account or instance in use knows none of this run's jobs ({error}); use the one "
-            f"that they were submitted with (backend.instance, QISKIT_IBM_INSTANCE)"
+            f"the account or instance in use knows none of this run's jobs ({error}); name the one "
+            f"that has them, also if it was renamed or moved: python -m qexp resume "
+            f"{experiment.folder} backend.instance=NAME (or backend.account=NAME)"
         ) from None
 
 

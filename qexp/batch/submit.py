@@ -44,20 +44,20 @@ class Submitter:
             EngineError: The service was out of reach for too long.
             ArchiveError: A partition's part is damaged, or nothing can be written.
         """
-        left = deque(pieces)
+        experiment, left = self._experiment, deque(pieces)
         while left:
             piece = left.popleft()
-            if smaller := self._smaller(piece):
-                left.extendleft(reversed(smaller))
+            if self._is_too_large(piece):
+                left.extendleft(reversed(self._halves(piece)))
                 continue
             self._wait_for_turn()
-            number = self._experiment.ledger.next_number(piece.partition)
-            request = make_request(self._experiment, piece, number)
+            number = experiment.ledger.next_number(piece.partition)
+            request = make_request(experiment, piece, number)
             try:
                 self._submit(request, piece)
             except RefusedError as error:
                 self._give_up(request, error, error.failure, error.code)
-                if error.failure == "too_large" and self._is_wanted(piece):
+                if experiment.policy.retry_refused and self._is_too_large(piece):
                     left.appendleft(piece)
             except BatchOverError as error:
                 self._give_up(request, error, "expired")
@@ -70,17 +70,14 @@ class Submitter:
                 return error
         return None
 
-    def _is_wanted(self, piece: Piece) -> bool:
-        return self._experiment.ledger.is_wanted(piece, self._experiment.policy)
+    def _is_too_large(self, piece: Piece) -> bool:
+        """Return True if a piece was too large, and has more than one PUB."""
+        last = [kind for _, kind in self._experiment.ledger.failures_of(piece)][-1:]
+        return last == ["too_large"] and planned_piece(self._experiment, piece).num_pubs > 1
 
-    def _smaller(self, piece: Piece) -> list[Piece]:
-        """Cut a piece in two if it was too large before; return the halves, or nothing."""
-        experiment, ledger = self._experiment, self._experiment.ledger
-        failures = [attempt.failure for attempt in ledger.attempts_of(piece)]
-        planned = planned_piece(experiment, piece)
-        if failures[-1:] != ["too_large"] or planned.num_pubs < 2:
-            return []
-        return cut(experiment, piece, (planned.first + planned.stop) // 2)
+    def _halves(self, piece: Piece) -> list[Piece]:
+        planned = planned_piece(self._experiment, piece)
+        return cut(self._experiment, piece, (planned.first + planned.stop) // 2)
 
     def _submit(self, request: JobRequest, piece: Piece) -> None:
         """Submit one job; record it in the journal before and after."""

@@ -12,6 +12,8 @@ PROGRAM = "python -m qexp"
 
 VERBS = {
     "resume": "continue runs that stopped before their end, from any point",
+    "status": "ask the service how far runs are; change nothing",
+    "cancel": "cancel what is queued, close the batch, keep what has run",
     "ls": "list the runs in a folder, partial and damaged ones included",
     "show": "show one run: config, place, times, jobs, usage, calibration, software",
     "verify": "check every digest; name exactly what is damaged",

@@ -45,6 +45,26 @@ JOB_TAG = "qexp-job:"
 FINAL_STATES: frozenset[JobState] = frozenset({"DONE", "ERROR", "CANCELLED"})
 
 
+Charge: TypeAlias = tuple[float, bool]
+"""QPU seconds of a job, and True if the service has not settled them yet."""
+
+
+def charged_s(metrics: Mapping[str, Any]) -> float | None:
+    """Return the QPU seconds in a job's `metrics`; see `JobOutcome.usage_s`."""
+    usage = metrics.get("usage")
+    if not isinstance(usage, Mapping):
+        return None
+    names = ("qpu_charge_time_seconds", "quantum_seconds", "seconds")
+    values = (usage.get(name) for name in names)
+    return next((float(value) for value in values if isinstance(value, int | float)), None)
+
+
+def is_charge_pending(metrics: Mapping[str, Any]) -> bool:
+    """Return True if a job's `metrics` say that its charge is not final yet."""
+    usage = metrics.get("usage")
+    return isinstance(usage, Mapping) and usage.get("status") == "pending"
+
+
 @dataclass(frozen=True)
 class PrimitiveSpec:
     """One primitive as declared; its options have been accepted by IBM's own model."""
@@ -182,12 +202,7 @@ class JobOutcome:
 
         Older services call them `quantum_seconds` or `seconds`.
         """
-        usage = self.metrics.get("usage")
-        if not isinstance(usage, Mapping):
-            return None
-        names = ("qpu_charge_time_seconds", "quantum_seconds", "seconds")
-        values = (usage.get(name) for name in names)
-        charged = next((one for one in values if isinstance(one, int | float)), None)
+        charged = charged_s(self.metrics)
         return None if charged is None else charged * self.share
 
 

@@ -173,7 +173,16 @@ class RemoteEngine(Engine, Protocol):
         """
 
     def find_jobs(self, backend: BackendV2, tag: str) -> Sequence[FoundJob]:
-        """Return every job that carries `tag` in all instances of the account, oldest first.
+        """Return every job of this account, in all of its instances, that carries `tag`.
+
+        Oldest first, and without a batch.
+
+        Raises:
+            EngineError: The service could not be asked.
+        """
+
+    def read_metrics(self, backend: BackendV2, job_id: str) -> Mapping[str, Any]:
+        """Return the metrics of a job (see `JobOutcome.metrics`); empty if there are none.
 
         Raises:
             EngineError: The service could not be asked.

@@ -156,6 +156,11 @@ class BatchClosed(Event):
 
 
 @dataclass(frozen=True)
+class Cancelled(Event):
+    """The user cancels the experiment: what is queued is cancelled, and nothing more submitted."""
+
+
+@dataclass(frozen=True)
 class Interrupted(Event):
     """The process stopped early because of `reason`, a signal or an error; work may be left."""
 
@@ -233,6 +238,7 @@ class Ledger:
     process_number: int = 0  # number of times that the experiment was resumed
     batches_of_process: int = 0  # number of batches that the present process opened
     ended: RunStatus | None = None  # None while something is left to do
+    is_cancelled: bool = False  # by the user, since the last batch was opened
 
     def apply(self, event: Event) -> None:
         """Update the state by one event.
@@ -250,6 +256,9 @@ class Ledger:
             case BatchOpened():
                 self.batches.append(event)
                 self.batches_of_process += not event.is_foreign
+                self.is_cancelled = False
+            case Cancelled():
+                self.is_cancelled = True
             case Cut():
                 self.cuts[event.partition] = event.bounds
             case Submitting() | Adopted():
@@ -268,8 +277,6 @@ class Ledger:
                 self.duplicates.add(event.job)
             case Ended():
                 self.ended = event.status
-            case Started() | Interrupted() | Sealed():
-                pass
 
     @property
     def token(self) -> str:
@@ -342,21 +349,28 @@ class Ledger:
         """Return True if a piece is to be submitted now.
 
         A piece that failed in an earlier process is tried again, unless the service refused it: it
-        would be refused again. Failures in this process are judged by
+        would be refused again, unless `execution.retry_refused` says that the service may have
+        changed its mind. Failures in this process are judged by
         `ExecutionPolicy.allows_again`; `qexp.batch.execute` limits the number of batches.
         """
-        attempts = self.attempts_of(piece)
-        if any(not attempt.is_over or attempt.holds_result for attempt in attempts):
+        tried = self.attempts_of(piece)
+        if any(not attempt.is_over or attempt.holds_result for attempt in tried):
             return False
-        attempts = [attempt for attempt in attempts if attempt.failure != "duplicate"]
-        failures = [
-            one.failure or "internal"
-            for one in attempts
-            if one.process_number == self.process_number
+        failures = self.failures_of(piece)
+        recent = [kind for number, kind in failures if number == self.process_number]
+        if recent:
+            return policy.allows_again(recent)
+        return not failures or failures[-1][1] not in FINAL_FAILURES or policy.retry_refused
+
+    def failures_of(self, piece: Piece) -> list[tuple[int, FailureKind]]:
+        """Return the number of the process and the kind of each failure of just these PUBs."""
+        return [
+            (attempt.process_number, attempt.failure or "internal")
+            for attempt in self.attempts.get(piece.partition, ())
+            if (attempt.first, attempt.stop) == (piece.first, piece.stop)
+            and attempt.is_over
+            and attempt.failure != "duplicate"
         ]
-        if failures:
-            return policy.allows_again(failures)
-        return not attempts or attempts[-1].failure not in FINAL_FAILURES
 
     def _begin(self, event: Submitting | Adopted) -> None:
         attempts = self.attempts.setdefault(event.partition, [])

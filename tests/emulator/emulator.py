@@ -56,6 +56,7 @@ class IBMEmulator:
         self.delete_job = self._queue.delete
         self.expire_session = self._queue.expire_session
         self.pass_time = self._queue.pass_time
+        self.move_instance = self._queue.move
         self.wait_until_running = self._queue.wait_until_running
         self.wait_until_idle = self._queue.wait_until_idle
 
@@ -106,6 +107,10 @@ class IBMEmulator:
     def tokens(self) -> Tokens:
         """The access tokens that open it."""
         return self._queue.tokens
+
+    def rename_instance(self, instance: str, name: str) -> None:
+        """Give an instance (its CRN) another name, as its owner may at any time."""
+        self._queue.instances[instance] = name
 
     @property
     def job_ids(self) -> list[str]:

@@ -105,8 +105,8 @@ def test_one_404_is_no_reason_to_run_a_job_again(either: Scenario) -> None:
 
     either.inject(
         faults.edited(faults.LIST_JOBS, without_one, times=4),
-        faults.status(faults.JOB.where(lambda path: path.endswith(hidden)), 404, error=1291),
         faults.then(faults.JOB, emulator.release),
+        faults.status(faults.JOB.where(lambda path: path.endswith(hidden)), 404, error=1291),
     )
     either.resume()
     either.assert_complete()

@@ -67,6 +67,34 @@ def open_session(backend: IBMBackend, max_time_s: int | None) -> Batch:
     return session
 
 
+def find_jobs(clients: Sequence[Any], tag: str) -> Sequence[FoundJob]:
+    """Find every job that carries `tag` in the instances of some clients, oldest first.
+
+    One request per instance and 200 jobs.
+    """
+    doing = f"looking for jobs tagged {tag}"
+    jobs = [
+        read_job(entry)
+        for client in clients
+        for entries, _ in _pages(client, doing, job_tags=[tag], descending=False)
+        for entry in entries
+    ]
+    # A service that does not know the filter would list everything.
+    return sorted((job for job in jobs if tag in job.tags), key=lambda job: job.created)
+
+
+def read_metrics(clients: Sequence[Any], job_id: str) -> dict[str, Any]:
+    """Read the metrics of a job in the first of some clients' instances that knows it."""
+    with reading(f"fetching the metrics of job {job_id}"):
+        for client in clients:
+            try:
+                return cast(dict[str, Any], redact_json(client.job_metadata(job_id)))
+            except Exception as error:
+                if not is_status(error, HTTPStatus.NOT_FOUND):
+                    raise
+    return {}
+
+
 class IBMBatch:
     """The jobs of one `qiskit_ibm_runtime.Batch`.
 
@@ -152,15 +180,7 @@ class IBMBatch:
         The tag alone decides, not the batch. An earlier batch may be in another instance of the
         account: then all instances are asked.
         """
-        doing = f"looking for jobs tagged {tag}"
-        jobs = [
-            read_job(entry)
-            for client in self._clients()
-            for entries, _ in _pages(client, doing, job_tags=[tag], descending=False)
-            for entry in entries
-        ]
-        # A service that does not know the filter would list everything.
-        return sorted((job for job in jobs if tag in job.tags), key=lambda job: job.created)
+        return find_jobs(self._clients(), tag)
 
     def adopt(self, job_id: str, request: JobRequest) -> None:
         """Take over a job that was submitted earlier; the next `states` asks for it."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import Field
 
 from qexp.core.model import FoundJob, PrimitiveSpec
-from qexp.engines.ibm.batch import IBMBatch, open_session
+from qexp.engines.ibm.batch import IBMBatch, find_jobs, open_session, read_metrics
 from qexp.engines.options import declared_leaves
 from qexp.engines.primitives import encoded_bytes
-from qexp.engines.private_api import attach_session
+from qexp.engines.private_api import attach_session, connected_clients
 from qexp.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
@@ -98,6 +98,9 @@ class IBMEngine:
         return IBMBatch(session, device, attached=True, poll_interval_s=self.poll_interval_s)
 
     def find_jobs(self, backend: BackendV2, tag: str) -> Sequence[FoundJob]:
-        """Return every job that carries `tag` in all instances of the account, oldest first."""
-        # As in a batch whose instance is not known.
-        return self.attach_batch(backend, "").find(tag)
+        """Find every job of the account that carries `tag`, in all of its instances."""
+        return find_jobs(connected_clients(cast("IBMBackend", backend).service), tag)
+
+    def read_metrics(self, backend: BackendV2, job_id: str) -> Mapping[str, Any]:
+        """Read the metrics of a job, in whichever instance it is."""
+        return read_metrics(connected_clients(cast("IBMBackend", backend).service), job_id)

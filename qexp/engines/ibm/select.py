@@ -200,7 +200,8 @@ def _connect(*, instance: str | None, channel: str | None, account: str | None) 
             ) from None
         except IBMInputValueError as error:
             where = f"backend.instance={redact(instance)!r}" if instance else "the IBM account"
-            raise ConfigError(f"{where}: {client_reason(error)}") from None
+            anew = "; if it was renamed, name it anew: backend.instance=NAME" if instance else ""
+            raise ConfigError(f"{where}: {client_reason(error)}{anew}") from None
         for client in connected_clients(service):
             limit_waiting(client)
             never_repeat_posts(client)

@@ -266,6 +266,9 @@ class FakeRemoteEngine(FakeEngine):
     def find_jobs(self, backend: object, tag: str) -> list[FoundJob]:
         return self.batch(self.service, self.life, "", is_attached=True).find(tag)
 
+    def read_metrics(self, backend: object, job_id: str) -> dict[str, Any]:
+        return {}
+
 
 @dataclass
 class MemoryStore:
@@ -291,6 +294,9 @@ class MemoryStore:
             raise self.errors.pop(0)
         self.outcomes[outcome.partition, outcome.attempt] = outcome
         self.life.step()
+
+    def charges(self):
+        return {}
 
     def job_states(self):
         return {

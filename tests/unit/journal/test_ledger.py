@@ -5,6 +5,7 @@ import pytest
 from qexp.core.spec import ExecutionPolicy
 from qexp.journal.ledger import (
     BatchOpened,
+    Cancelled,
     Collected,
     Ended,
     Ledger,
@@ -34,9 +35,9 @@ def attempt(partition: int, number: int = 1) -> tuple[Submitting, Submitted]:
     )
 
 
-def wanted(state: Ledger) -> list[int]:
+def wanted(state: Ledger, policy: ExecutionPolicy = POLICY) -> list[int]:
     """The partitions that are wanted whole."""
-    pieces = state.wanted(POLICY)
+    pieces = state.wanted(policy)
     assert all(piece == Piece(piece.partition) for piece in pieces)
     return [piece.partition for piece in pieces]
 
@@ -75,6 +76,22 @@ def test_a_refusal_outlives_the_process_that_met_it(failure, is_wanted):
         Submitting(0, 1, "b0", "tag"), NotSubmitted(0, 1, "no", failure), Resumed("host", 1, "0")
     )
     assert (0 in wanted(state)) is is_wanted
+
+
+def test_a_refusal_is_tried_again_once_if_the_policy_says_so():
+    again = ExecutionPolicy(retry_refused=True)
+    refused = (Submitting(0, 1, "b0", "tag"), NotSubmitted(0, 1, "no", "refused"))
+    assert 0 not in wanted(ledger(*refused), again)
+    resumed = (*refused, Resumed("host", 1, "0"))
+    assert 0 in wanted(ledger(*resumed), again)
+    twice = (*resumed, Submitting(0, 2, "b0", "tag2"), NotSubmitted(0, 2, "no", "refused"))
+    assert 0 not in wanted(ledger(*twice), again)
+
+
+def test_a_cancelled_run_stays_so_until_a_batch_is_opened():
+    assert not ledger().is_cancelled
+    assert ledger(Cancelled(), Resumed("host", 1, "0"), Ended("partial")).is_cancelled
+    assert not ledger(Cancelled(), BatchOpened("b1", "t")).is_cancelled
 
 
 def test_an_event_of_an_attempt_that_never_began_is_refused():
