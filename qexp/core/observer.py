@@ -27,9 +27,9 @@ class PointSummary:
     planned: int  # jobs that were planned
     num_pubs: int  # PUBs that were planned
     usage_s: float  # QPU seconds charged for all attempts, where reported
-    usage_pending: int  # jobs whose charge is not final yet
     predicted_s: float  # QPU seconds predicted for the plan
     batch_ids: tuple[str, ...]  # every batch, in order
+    usage_pending: int = 0  # jobs whose charge is not final yet
 
 
 class Observer:

@@ -82,12 +82,12 @@ class ExecutionPolicy:
     )
     retries: int = 2  # further attempts of a job that failed for a transient reason
     retry_too_long: bool = False  # ending at the time limit (code 1305) is such a reason
-    retry_refused: bool = False  # a resumed run also tries what the service refused before
     follow_ups: int = 3  # further batches for jobs that a batch's max_time left out
     max_pending: int | None = None  # jobs in flight; None: as many as the service accepts
     submit_interval_s: float | None = None  # None: as fast as the service accepts them
     deadline_s: int | None = None  # after this time a run stops waiting for its jobs
     outage_s: float = 900.0  # longest time out of reach before the run stops
+    retry_refused: bool = False  # a resumed run also tries what the service refused before
 
     @property
     def max_batches(self) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import qexp
+from qexp.errors import JobsFailedError, UnfinishedError
 from qexp.journal.lock import lock_folder
 from tests.e2e.conftest import Cli, Finished, _command
 from tests.e2e.test_resume import content, environment, run_dir_of
@@ -344,11 +345,11 @@ def test_from_python(cli: Cli, emulator: IBMEmulator, monkeypatch: pytest.Monkey
     state = qexp.status(folder)
     assert (state.state, state.running, state.queued) == ("out", 1, 2)
     assert "1 running, 2 queued" in str(state)
-    with pytest.raises(qexp.errors.UnfinishedError, match="1 job is still out"):
+    with pytest.raises(UnfinishedError, match="1 job is still out"):
         qexp.cancel(folder)
     emulator.end_stall()
     emulator.wait_until_idle()
-    with pytest.raises(qexp.errors.JobsFailedError, match="2 of 3 jobs have no result"):
+    with pytest.raises(JobsFailedError, match="2 of 3 jobs have no result"):
         qexp.resume(folder, collect_only=True)
     assert qexp.status(folder).state == "cancelled"
     archive = qexp.cancel(folder)
