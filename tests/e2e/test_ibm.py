@@ -13,6 +13,7 @@ from tests.emulator import (
     MANILA,
     TOKEN,
     IBMEmulator,
+    faults,
 )
 
 SMALL = (
@@ -174,6 +175,20 @@ def test_an_instance_by_name(cli: Cli, emulator: IBMEmulator):
     )  # fmt: skip
     assert done.code == 0, done.err
     assert_no_secret(done)
+
+
+def test_jobs_whose_replies_are_lost_behind_a_proxy_run_once(cli: Cli, emulator: IBMEmulator):
+    second, third = (faults.POST_JOB.tagged(rf"qexp-job:{index}\.1:.*") for index in (1, 2))
+    emulator.faults += [
+        faults.drop(second, after=True),
+        faults.status(third, 504, after=True, times=5),
+    ]
+    env = {name: value for name, value in emulator.proxy_env.items() if name != "HOME"}
+    done = cli(*SMALL, "backend=ibm", f"backend.name={MANILA}", env=env)
+    assert done.code == 0, done.err
+    emulator.wait_until_idle()
+    assert emulator.runs_per_partition() == {0: 1, 1: 1, 2: 1}
+    assert_one_batch(emulator, num_jobs=3, max_ttl=None)
 
 
 def test_a_backend_that_does_not_exist_lists_those_that_do(cli: Cli, emulator: IBMEmulator):

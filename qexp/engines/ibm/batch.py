@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from qexp.core.model import FINAL_STATES, JOB_TAG, FoundJob, JobOutcome, JobRequest, JobState
 from qexp.engines.ibm.client import client_reason, reading, redact_json, service_call
 from qexp.engines.ibm.collect import Collector
+from qexp.engines.ibm.expected import expected_form
 from qexp.engines.ibm.jobs import Job, read_job, read_page
 from qexp.engines.ibm.refusals import find_reply, is_status, submitting
 from qexp.engines.primitives import finalised_options, make_primitive
@@ -165,13 +166,14 @@ class IBMBatch:
         if self._attached or self._closed:
             raise BatchOverError(f"{doing}: it is closed")
         pubs = request.load_pubs()
+        expected = expected_form(pubs)
         primitive = make_primitive(request.primitive, self._session, request.tags)
         with submitting(doing):
             handle = primitive.run(pubs)
             job_id = handle.job_id()
         if not isinstance(job_id, str) or not job_id:
             raise UnclearError(f"{doing}: the reply has no job id")
-        self._jobs[job_id] = Job(handle, request, primitive.options)
+        self._jobs[job_id] = Job(handle, request, primitive.options, expected)
         return job_id
 
     def find(self, tag: str) -> Sequence[FoundJob]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -19,6 +19,7 @@ from qexp.engines.ibm.codes import (
     may_succeed_later,
     parse_code,
 )
+from qexp.engines.ibm.expected import ExpectedPub
 from qexp.engines.private_api import set_status
 from qexp.text import parse_time
 
@@ -38,6 +39,7 @@ class Job:
     handle: Any  # IBM's RuntimeJobV2; None until an adopted job was listed or looked up
     request: JobRequest
     options: Mapping[str, Any]  # as finalised by the primitive
+    expected: Sequence[ExpectedPub] | None = None  # the form of its result; None: not known yet
     state: JobState = "QUEUED"
     entry: dict[str, Any] = field(default_factory=dict)  # from the last listing
     missed: int = 0  # listings in a row that lacked the job
@@ -178,8 +180,6 @@ def classify_failure(
 def _verdict(fields: Mapping[str, Any], state: JobState) -> FailureKind | None:
     """Return the kind of a failure that is the job's own fault, or None."""
     code, text = reason_code(fields), reason_text(fields)
-    if code in INVALID and not may_succeed_later(text):
-        return "refused"
     if state == "ERROR" and not _EXPIRED.search(text) and key_to_lower(code, text):
         return "too_large"
-    return None
+    return "refused" if code in INVALID and not may_succeed_later(text) else None
