@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from qexp.core.findings import Finding, Report
@@ -316,19 +317,20 @@ class LiveChecks:
             self.report(Finding(name, "ok", f"nothing: batch {batch_id} was cancelled"))
 
     def _cancel_all(self, batch: IBMBatch) -> str:
-        """Cancel jobs and batch; return why that failed, or an empty text."""
-        reason = ""
+        """Cancel the batch, then jobs that run; return why that failed, or an empty text."""
+        reasons: list[str] = []
         for number in range(_TRIES):
             self.sleep(_PAUSE_S if number else 0.0)
-            try:
-                for job_id in sorted(self._open_jobs):
-                    batch.cancel_job(job_id)
-                batch.cancel()
-            except EngineError as error:
-                reason = str(error)
-            else:
-                return ""
-        return reason
+            reasons.clear()
+            jobs = (partial(batch.cancel_job, job_id) for job_id in sorted(self._open_jobs))
+            for cancel in (batch.cancel, *jobs):
+                try:
+                    cancel()
+                except EngineError as error:
+                    reasons.append(str(error))
+            if not reasons:
+                break
+        return "; ".join(reasons)
 
     def _sleep(self, seconds: float) -> None:
         self.sleep(seconds)
