@@ -47,7 +47,7 @@ def check_machine(folder: Path) -> Iterator[Finding]:
     with Workers(_WORKERS) as workers:
         # Its imports take longest: they run beside the other checks.
         failure = _attempt("workers", workers.prepare)
-        existing = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         checks: tuple[tuple[str, Callable[[], Finding]], ...] = (
             ("python", _check_python),
             ("packages", _check_packages),

@@ -108,14 +108,12 @@ def test_free_space(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, 
 
 def test_a_folder_that_cannot_be_written_is_a_problem_without_a_traceback(tmp_path: Path):
     # A file in place of the folder: root may write to any folder.
-    blocked = tmp_path / "outputs"
-    blocked.write_text("")
-    for name, check in (("locks", doctor._check_locks), ("HDF5", doctor._check_hdf5)):
-        finding = doctor._attempt(name, lambda check=check: check(blocked))
-        assert finding is not None
-        assert finding.state == "problem"
-        assert "NotADirectoryError" in finding.found
-        assert finding.advice
+    (tmp_path / "outputs").write_text("")
+    found = findings(tmp_path / "outputs")
+    assert {name for name, each in found.items() if each.state == "problem"} == {"locks", "HDF5"}
+    for name in ("locks", "HDF5"):
+        assert "NotADirectoryError" in found[name].found
+        assert found[name].advice
 
 
 def test_locks_that_do_nothing_are_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -155,7 +153,6 @@ def test_workers_that_cannot_start_are_a_problem(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: ForkServer, program: str
 ):
     monkeypatch.setattr(sys, "executable", program)
-    monkeypatch.setattr(doctor, "_check_hdf5", lambda folder: Finding("HDF5", "ok", ""))
     finding = findings(tmp_path)["workers"]
     assert finding.state == "problem"
     assert "engine.workers=1" in finding.advice

@@ -322,8 +322,9 @@ class LiveChecks:
         for number in range(_TRIES):
             self.sleep(_PAUSE_S if number else 0.0)
             reasons.clear()
-            jobs = (partial(batch.cancel_job, job_id) for job_id in sorted(self._open_jobs))
-            for cancel in (batch.cancel, *jobs):
+            jobs = [partial(batch.cancel_job, job_id) for job_id in sorted(self._open_jobs)]
+            cancels: list[Callable[[], None]] = [batch.cancel, *jobs]
+            for cancel in cancels:
                 try:
                     cancel()
                 except EngineError as error:
