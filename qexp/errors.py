@@ -19,7 +19,10 @@ class ExitCode(IntEnum):
     """
 
     DONE = 0, "everything that was asked for was done"
-    DIFFERENT = 1, "`reproduce` got other data, or `diff --exit-code` found a difference"
+    DIFFERENT = (
+        1,
+        "`reproduce` got other data, `diff --exit-code` found a difference, or `doctor` a problem",
+    )
     REFUSED = 2, "the command, the config or the plan was refused; nothing was submitted"
     ENGINE_FAILED = 3, "the service or the simulator failed to do what it was asked to do"
     JOBS_FAILED = 4, "the archive is sealed, but at least one job has no result"

@@ -22,6 +22,7 @@ VERBS = {
     "report": "write one self-contained HTML page",
     "export": "write RO-Crate, NetCDF, CSV, Parquet or Qiskit's own results",
     "reproduce": "run it again from the archive alone, and compare",
+    "doctor": "say whether this machine is fit, and with --live whether IBM's service is",
     "completion": "print the script that completes commands on Tab in bash, zsh or fish",
 }
 """Each is a module of this package with `configure(parser)` and `run(given) -> exit code`."""

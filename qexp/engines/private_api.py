@@ -109,6 +109,18 @@ def renew_token_on_refusal(api_client: Any) -> None:
         hooks.append(partial(_forget_token, tokens))
 
 
+def reply_hooks(api_client: Any) -> list[Any]:
+    """Return the functions that a client's `requests` session calls with each reply."""
+    hooks: list[Any] = _get(api_client, "_session").hooks["response"]
+    return hooks
+
+
+def instance_of(backend: IBMBackend) -> str:
+    """Return the CRN of a backend's instance."""
+    instance: str = _get(backend, "_instance")
+    return instance
+
+
 def encode_program(program: Any, options: Any, kind: PrimitiveKind) -> dict[str, Any]:
     """Return a prepared program as the client's executor sends it, JSON-able."""
     from qiskit_ibm_runtime.quantum_program.params_converters import (

@@ -184,6 +184,12 @@ class IBMBatch:
         """
         return find_jobs(self._clients(), tag)
 
+    def listed(self) -> Sequence[FoundJob]:
+        """List every job of this batch, newest first; one request per 200 of them."""
+        client, doing = batch_client(self._session), f"listing the jobs of batch {self._id}"
+        pages = _pages(client, doing, session_id=self._id)
+        return [read_job(entry) for entries, _ in pages for entry in entries]
+
     def adopt(self, job_id: str, request: JobRequest) -> None:
         """Take over a job that was submitted earlier; the next `states` asks for it."""
         job = Job(None, request, finalised_options(request.primitive, request.tags))
