@@ -202,13 +202,15 @@ def _print_table(engine: EngineName, found: list[Found]) -> None:
 
 def _print_weather(played: list[Played]) -> None:
     kinds = Counter(kind for one in played for kind in {kind for kind, _ in one.problems})
+    slowest = max(played, key=lambda one: one.longest_s)
     rows: list[tuple[str, object]] = [
         ("rounds", len(played)),
+        ("rounds with three kills or more", sum(one.kills.total() > 2 for one in played)),
         *_summed("sent: {}", (one.kills for one in played)),
         ("resumes", sum(one.resumes for one in played)),
         *_summed("exit code {}", (one.codes for one in played)),
         *_summed("met: {}", (one.troubles for one in played)),
-        ("longest process", f"{max(one.longest_s for one in played):.0f} s"),
+        ("longest process", f"{slowest.longest_s:.0f} s, seed {slowest.storm.seed}"),
         ("executions of jobs", sum(one.executions for one in played)),
         *_summed("executed again, named and charged: {}", (one.repeated for one in played)),
         ("**rounds with a problem**", sum(bool(one.problems) for one in played)),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Fault: TypeAlias = Scripted | mishaps.Late
 NUM_KILLS = 3
-ENDPOINTS = {
+OFTEN = {
     "POST token": faults.TOKEN,
     "GET usage": faults.USAGE,
     "GET backends": faults.BACKENDS,
@@ -29,21 +29,28 @@ ENDPOINTS = {
     "POST /sessions": faults.OPEN_SESSION,
     "GET session": faults.SESSION,
     "PATCH session": faults.CLOSE_SESSION,
-    "DELETE session": faults.CANCEL_SESSION,
     "POST /jobs": faults.POST_JOB,
     "GET /jobs": faults.LIST_JOBS,
     "GET job": faults.JOB,
     "GET results": faults.RESULTS,
     "GET metrics": faults.METRICS,
+}
+SELDOM = {
+    "DELETE session": faults.CANCEL_SESSION,
     "GET logs": faults.LOGS,
     "POST cancel": faults.CANCEL_JOB,
 }
+"""Asked only where a job fails or is cancelled."""
 CLIENT_ERRORS = (400, 401, 403, 404, 408, 409, 413, 422, 425, 429)
 SERVER_ERRORS = (500, 502, 503, 504, 520, 521, 522, 524)
 EDITS = {"cut": faults.truncated, "garbled": faults.garbled, "empty": faults.empty}
 TIMES = (1, 1, 1, 2, 3, 6, 10, 16)
-"""Up to more than IBM's client tries by itself, and more than an outage of 3 s lasts."""
-NTH = (1, 1, 1, 2, 2, 3, 4, 6)
+"""Up to more than IBM's client tries by itself, and more than fit into an outage of 3 s."""
+FEW_TIMES = (1, 1, 1, 2, 3, 4)
+"""For replies that a process may rightly leave at."""
+NTH = (1, 1, 1, 1, 2, 2, 3, 5)
+LONGEST_RESUME = 40
+"""Steps; the shortest resume that has something to merge takes more."""
 JOB_CODES = (6000, 9999, 1305, 1000, 1217)
 """Internal error, unknown, ran too long, another internal one, session closed."""
 
@@ -102,9 +109,10 @@ def storm(seed: int, steps: Sequence[str]) -> Storm:
 
 def _kill(rng: random.Random, steps: Sequence[str], *, is_first: bool) -> Kill:
     (kill,) = drawn(rng, steps, 1)
-    if not is_first and rng.random() < 0.6:
+    if not is_first and rng.random() < 0.8:
         # A resume takes other steps, and fewer.
-        kill = Kill(ANY, int(len(steps) ** rng.random()), rng.choice(("before", "torn", "after")))
+        number = int(LONGEST_RESUME ** rng.random())
+        kill = Kill(ANY, number, rng.choice(("before", "torn", "after")))
     names: list[SignalName] = ["SIGKILL"] * 3 + [rng.choice(("SIGINT", "SIGTERM"))]
     return replace(kill, signal=rng.choice(names))
 
@@ -120,7 +128,7 @@ def _status(rng: random.Random) -> Trouble:
     is_server = rng.random() < 0.5
     code = rng.choice(SERVER_ERRORS if is_server else CLIENT_ERRORS)
     after, retry_after_s = rng.random() < 0.5, rng.choice((None, None, 0, 1, 2))
-    nth, times = rng.choice(NTH), rng.choice(TIMES)
+    nth, times = rng.choice(NTH), rng.choice(TIMES if is_server else FEW_TIMES)
     when = "after" if after else "before"
     told = "" if retry_after_s is None else f", Retry-After: {retry_after_s}"
     return Trouble(
@@ -154,7 +162,7 @@ def _edit(rng: random.Random) -> Trouble:
 
 def _cut_refusal(rng: random.Random) -> Trouble:
     name, endpoint = _endpoint(rng)
-    code, nth, times = rng.choice((400, 413, 422)), rng.choice(NTH), rng.choice(TIMES)
+    code, nth, times = rng.choice((400, 413, 422)), rng.choice(NTH), rng.choice(FEW_TIMES)
     reply = Response(code, '{"errors": [{"code": 12')
 
     def act(request: Request, proceed: Callable[[], Response]) -> Response:
@@ -208,7 +216,7 @@ def _late(rng: random.Random) -> Trouble:
 
 
 def _gone(rng: random.Random) -> Trouble:
-    nth = rng.choice(NTH)
+    nth = rng.choice((1, 1, 2, 3))
     return Trouble(
         "404 of a job that exists",
         f"request {nth}",
@@ -227,11 +235,13 @@ def _expiry(rng: random.Random) -> Trouble:
 
 def _twice(rng: random.Random) -> Trouble:
     name = rng.choice(("POST /jobs", "POST /jobs", "POST /sessions"))
-    nth, endpoint = rng.choice((1, 2, 3)), ENDPOINTS[name]
+    nth, told = rng.choice((1, 1, 2, 3)), rng.choice(("first", "second"))
     return Trouble(
         "request doubled by a proxy",
-        f"{name}, request {nth}",
-        lambda emulator, witness: mishaps.doubled(endpoint, witness, emulator, nth=nth),
+        f"{name}, request {nth}, the reply is that to the {told}",
+        lambda emulator, witness: mishaps.doubled(
+            OFTEN[name], witness, emulator, nth=nth, is_first_told=told == "first"
+        ),
     )
 
 
@@ -245,7 +255,7 @@ def _busy(rng: random.Random) -> Trouble:
 
 
 def _endpoint(rng: random.Random) -> tuple[str, Endpoint]:
-    return rng.choice(list(ENDPOINTS.items()))
+    return rng.choice([*OFTEN.items(), *OFTEN.items(), *SELDOM.items()])
 
 
 def _span(nth: int, times: int) -> str:

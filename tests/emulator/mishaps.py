@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from tests.emulator.faults import (
     JOB,
     LIST_JOBS,
+    METRICS,
     POST_JOB,
     RESULTS,
     Endpoint,
@@ -38,12 +39,15 @@ class Witness:
         told: Ids of the jobs that a listing named, or an answer to a question after them.
         doubled: Ids of the jobs that were made out of a request sent once, besides the first.
         unlisted: How many listings by a tag lacked a job that exists.
+        unmeasured: Ids of the jobs of which the service said that it has no metrics, if it never
+            told them.
     """
 
     def __init__(self, emulator: IBMEmulator) -> None:
         self.told: set[str] = set()
         self.doubled: set[str] = set()
         self.unlisted: Counter[str] = Counter()
+        self.unmeasured: set[str] = set()
         self._emulator = emulator
         self._intact: dict[str, datetime] = {}
         self._spoiled: Counter[str] = Counter()
@@ -59,6 +63,9 @@ class Witness:
                 self.told.update(job.id for job in self._emulator.taken if job.id in text)
         if RESULTS.is_of(request):
             self._note_result(request.path.split("/")[2], reply)
+        if METRICS.is_of(request) and reply.status in (200, 404):
+            change = self.unmeasured.add if reply.status == 404 else self.unmeasured.discard
+            change(request.path.split("/")[2])
         return reply
 
     def _note_result(self, job_id: str, reply: Response) -> None:
@@ -76,14 +83,21 @@ class Witness:
         return self._spoiled[job.id] > 1 and (arrived is None or arrived > until)
 
 
-def doubled(endpoint: Endpoint, witness: Witness, emulator: IBMEmulator, *, nth: int) -> Scripted:
-    """A proxy sends a request twice; the reply is that to the second."""
+def doubled(
+    endpoint: Endpoint,
+    witness: Witness,
+    emulator: IBMEmulator,
+    *,
+    nth: int,
+    is_first_told: bool = False,
+) -> Scripted:
+    """A proxy sends a request twice, and tells the reply to one of them."""
 
     def act(request: Request, proceed: Callable[[], Response]) -> Response:
-        proceed()
-        reply, made = _watched(emulator, proceed)
+        first = proceed()
+        second, made = _watched(emulator, proceed)
         witness.doubled.update(job.id for job in made)
-        return reply
+        return first if is_first_told else second
 
     return Scripted(endpoint, act, nth)
 
