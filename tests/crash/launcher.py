@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import signal
 import sys
 from pathlib import Path
 
@@ -30,6 +31,8 @@ def launch(kill: str, run_dir: str, trace: str, module: str, *arguments: str) ->
         module: What `python -m` is given.
         arguments: And its arguments.
     """
+    # Who is started in the background by a shell has SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if PAUSES in os.environ:
         _change_pauses(float(os.environ[PAUSES]))
     install(Steps(Path(run_dir), Path(trace), None if kill == NOWHERE else Kill.parse(kill)))

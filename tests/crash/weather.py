@@ -49,7 +49,7 @@ TIMES = (1, 1, 1, 2, 3, 6, 10, 16)
 FEW_TIMES = (1, 1, 1, 2, 3, 4)
 """For replies that a process may rightly leave at."""
 NTH = (1, 1, 1, 1, 2, 2, 3, 5)
-LONGEST_RESUME = 40
+LONGEST_RESUME = 30
 """Steps; the shortest resume that has something to merge takes more."""
 JOB_CODES = (6000, 9999, 1305, 1000, 1217)
 """Internal error, unknown, ran too long, another internal one, session closed."""
@@ -109,7 +109,7 @@ def storm(seed: int, steps: Sequence[str]) -> Storm:
 
 def _kill(rng: random.Random, steps: Sequence[str], *, is_first: bool) -> Kill:
     (kill,) = drawn(rng, steps, 1)
-    if not is_first and rng.random() < 0.8:
+    if not is_first and rng.random() < 0.85:
         # A resume takes other steps, and fewer.
         number = int(LONGEST_RESUME ** rng.random())
         kill = Kill(ANY, number, rng.choice(("before", "torn", "after")))
