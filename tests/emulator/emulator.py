@@ -19,6 +19,7 @@ from tests.emulator.worker import Queue
 
 if TYPE_CHECKING:
     from tests.emulator.simulate import Truth
+    from tests.emulator.state import Job, Session
 
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 EVERY_PROXY_VARIABLE = (*PROXY_VARIABLES, *(name.lower() for name in PROXY_VARIABLES))
@@ -121,6 +122,16 @@ class IBMEmulator:
     def session_ids(self) -> list[str]:
         """Ids of all sessions in order of opening."""
         return list(self._queue.sessions)
+
+    @property
+    def taken(self) -> list[Job]:
+        """All jobs there ever were, deleted ones too, in order of submission."""
+        return list(self._queue.taken)
+
+    @property
+    def sessions(self) -> list[Session]:
+        """All sessions in order of opening."""
+        return list(self._queue.sessions.values())
 
     def job_states(self) -> dict[str, str]:
         """State of each job, such as `"Queued"`, by id, in order of submission."""

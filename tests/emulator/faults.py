@@ -76,6 +76,7 @@ LIST_JOBS = Endpoint("GET", "/jobs")
 JOB = Endpoint("GET", "/jobs/[^/]+")
 RESULTS = Endpoint("GET", "/jobs/[^/]+/results")
 METRICS = Endpoint("GET", "/jobs/[^/]+/metrics")
+LOGS = Endpoint("GET", "/jobs/[^/]+/logs")
 CANCEL_JOB = Endpoint("POST", "/jobs/[^/]+/cancel")
 ANYTHING = Endpoint(".*", ".*")
 
