@@ -101,7 +101,9 @@ def _adopted(
     for piece, offset in pieces:
         number = ledger.next_number(piece.partition)
         where = (piece.partition, number, job.batch_id, tag, job.job_id)
-        experiment.journal.append(Adopted(*where, piece.first, piece.stop, offset))
+        experiment.journal.append(
+            Adopted(*where, first=piece.first, stop=piece.stop, offset=offset)
+        )
         attempts.append(ledger.attempts[piece.partition][-1])
     if kept[0] is not None and None not in kept:
         _drop(

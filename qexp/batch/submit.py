@@ -83,7 +83,14 @@ class Submitter:
         """Submit one job; record it in the journal before and after."""
         experiment, batch, index = self._experiment, self._batch, piece.partition
         experiment.journal.append(
-            Submitting(index, request.attempt, batch.id, request.tag, piece.first, piece.stop)
+            Submitting(
+                index,
+                request.attempt,
+                batch.id,
+                request.tag,
+                first=piece.first,
+                stop=piece.stop,
+            )
         )
         self._is_unclear = False
         patience = Patience(experiment)

@@ -13,7 +13,11 @@ from qexp.core.spec import ExecutionPolicy
 
 
 class Event:
-    """One line of a journal; its class name in snake case is the event's name in the file."""
+    """One line of a journal; its class name in snake case is the event's name in the file.
+
+    A keyword-only field is written where it differs from its default. So earlier versions, which
+    did not have it, wrote the same lines.
+    """
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class BatchOpened(Event):
     token: str
     follows: str | None = None
     max_time_s: int | None = None
-    is_foreign: bool = False
+    is_foreign: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,8 @@ class Submitting(Event):
     attempt: int
     batch: str
     tag: str
-    first: int | None = None
-    stop: int | None = None
+    first: int | None = field(default=None, kw_only=True)
+    stop: int | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -96,9 +100,9 @@ class Adopted(Event):
     batch: str
     tag: str
     job: str
-    first: int | None = None
-    stop: int | None = None
-    offset: int = 0
+    first: int | None = field(default=None, kw_only=True)
+    stop: int | None = field(default=None, kw_only=True)
+    offset: int = field(default=0, kw_only=True)
 
 
 @dataclass(frozen=True)
