@@ -62,6 +62,7 @@ def seal(experiment: Experiment) -> None:
             usage_pending=usage_pending,
             predicted_s=sum(partition.qpu_s for partition in point.partitions),
             batch_ids=tuple(opened.batch for opened in experiment.ledger.batches),
+            only_collects=experiment.ledger.is_cancelled and experiment.jobs_out > 0,
         )
         experiment.observer.sealed(point.archive, summary)
 

@@ -217,15 +217,18 @@ class Terminal(Observer):
             f"(predicted for a QPU: {summary.predicted_s:.1f} s)",
             elapsed=format_duration(time.monotonic() - self._started_s),
             archive=path,
-            next=opened if summary.status == "complete" else self._resume_command(),
+            next=opened
+            if summary.status == "complete"
+            else self._resume_command(*["--collect-only"] * summary.only_collects),
         )
 
     def analysed(self, name: str, summary: str) -> None:
         """Print the one-line result of an analysis."""
         self._out.print(f"[bold]analysis [/bold]{escape(f'{name}: {summary}')}")
 
-    def _resume_command(self) -> str:
-        return resume_command(self._run_dir, self._spec.config_yaml)
+    def _resume_command(self, *words: str) -> str:
+        spec = self._spec
+        return resume_command(self._run_dir, spec.config_yaml, *words, *spec.given_anew)
 
     def _print_end(self, batch_ids: Sequence[str], **lines: str) -> None:
         batches = {"batch" if len(batch_ids) <= 1 else "batches": ", ".join(batch_ids)}

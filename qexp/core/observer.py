@@ -30,6 +30,7 @@ class PointSummary:
     predicted_s: float  # QPU seconds predicted for the plan
     batch_ids: tuple[str, ...]  # every batch, in order
     usage_pending: int = 0  # jobs whose charge is not final yet
+    only_collects: bool = False  # cancelled, with jobs that run: what is next is to collect them
 
 
 class Observer:

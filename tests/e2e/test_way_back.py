@@ -117,7 +117,8 @@ def test_cancel_keeps_what_runs_and_only_its_user_submits_again(
     assert done.code == 6
     assert "1 job is still out; 0 of 3 jobs are kept" in done.err
     assert done.err.count("\n") == 1
-    assert f"resume {folder.relative_to(done.folder)} --collect-only" in done.err
+    for text in (done.out, done.err):
+        assert f"resume {folder.relative_to(done.folder)} --collect-only" in text
     assert list(emulator.job_states().values()) == ["Running", "Cancelled", "Cancelled"]
     assert f"DELETE /sessions/{session_id}/close" in changes(emulator)
     # With a job that runs, and no result yet, it has not failed.
