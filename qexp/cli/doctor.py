@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 import textwrap
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,11 +71,20 @@ def run(given: argparse.Namespace) -> int:
     finally:
         if given.json:
             print_json({"findings": [asdict(finding) for finding in findings], **document})
-    problems = [finding.name for finding in findings if finding.state == "problem"]
+    problems = _names(findings, "problem")
     if not given.json:
-        what = "this machine and IBM's service are" if given.live else "this machine is"
-        print_line(f"problems: {', '.join(problems)}" if problems else f"{what} fit for qexp")
+        print_line(_verdict(problems, _names(findings, "warning"), is_live=given.live))
     return ExitCode.DIFFERENT if problems else ExitCode.DONE
+
+
+def _names(findings: Sequence[Finding], state: str) -> str:
+    return ", ".join(finding.name for finding in findings if finding.state == state)
+
+
+def _verdict(problems: str, warnings: str, *, is_live: bool) -> str:
+    fit = "this machine and IBM's service are" if is_live else "this machine is"
+    verdict = f"problems: {problems}" if problems else f"{fit} fit for qexp"
+    return f"{verdict}; warnings: {warnings}" if warnings else verdict
 
 
 def _wait_s(given: argparse.Namespace) -> int:

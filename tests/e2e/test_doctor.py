@@ -45,7 +45,7 @@ def test_without_an_account_a_machine_is_fit_with_a_warning(cli: Cli):
     done = cli("doctor")
     assert (done.code, done.err) == (0, "")
     assert "IBM account       warning  none: only simulators can be used" in done.out
-    assert done.out.endswith("this machine is fit for qexp\n")
+    assert done.out.endswith("this machine is fit for qexp; warnings: IBM account\n")
     assert list(done.folder.iterdir()) == []
 
 
@@ -86,7 +86,7 @@ def test_broken_promises_end_with_1_and_leave_nothing_open(cli: Cli, emulator: I
     emulator.faults.append(edited(METRICS, lambda text: "{}", times=None))
     done = cli(*LIVE, env=environment(emulator))
     assert (done.code, done.err) == (1, "")
-    assert done.out.endswith("problems: closing, usage\n")
+    assert done.out.endswith("problems: closing, usage; warnings: closed batch, batch at the end\n")
     (transcript,) = done.folder.glob("qexp-doctor-*.jsonl")
     states = {finding["name"]: finding for finding in Replay.from_file(transcript).findings}
     assert "Emulated status 500" in states["closing"]["found"]

@@ -8,13 +8,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 from urllib3.util.retry import Retry
 
 from qexp.cli.main import main
+from qexp.core.findings import Finding
 from qexp.engines.ibm import live_checks
+from qexp.engines.ibm.select import named
 from tests.emulator import INSTANCE, MANILA, TOKEN, IBMEmulator, Response
 from tests.emulator.discovery import ACCOUNT
 from tests.emulator.faults import (
@@ -97,10 +100,7 @@ def doctor(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Doctor:
-    """The command without the checks of the machine; the first job runs once another is cancelled.
-
-    Without `--yes`, and with what else is given.
-    """
+    """The command without the machine's checks; the first job runs once another is cancelled."""
     monkeypatch.setattr(Retry, "get_backoff_time", lambda retry: 0.0)
     monkeypatch.setattr("qexp.doctor.check_machine", lambda folder: iter(()))
     monkeypatch.chdir(tmp_path)
@@ -112,10 +112,10 @@ def doctor(
     ibm_emulator.hold()
     ibm_emulator.faults.append(then(CANCEL_JOB, ibm_emulator.release, times=None))
 
-    def run(*faults: Any, backend: str = MANILA) -> Diagnosis:
+    def run(*faults: Any, more: tuple[str, ...] = ()) -> Diagnosis:
         ibm_emulator.faults[:0] = faults
         with pytest.raises(SystemExit) as ended:
-            main(["doctor", "--live", "--yes", "--json", "--backend", backend])
+            main(["doctor", "--live", "--yes", "--json", "--backend", MANILA, *more])
         printed = capsys.readouterr()
         assert "Traceback" not in printed.out + printed.err
         document = json.loads(printed.out)
@@ -292,6 +292,40 @@ def test_a_lost_reply_leaves_no_job(ibm_emulator: IBMEmulator, doctor: Doctor):
     assert diagnosis.findings["cancelling"]["found"] == "not tried: 1 of 2 jobs were accepted"
     assert set(ibm_emulator.job_states().values()) == {"Cancelled"}
     assert_nothing_is_left(ibm_emulator)
+
+
+def test_a_job_that_waits_for_too_long_is_cancelled(
+    ibm_emulator: IBMEmulator, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(live_checks, "LiveChecks", partial(live_checks.LiveChecks, now_s=monotonic))
+    ibm_emulator.faults.clear()
+    diagnosis = doctor(more=("--wait", "1s"))
+    assert diagnosis.code == 0
+    assert diagnosis.states() == dict.fromkeys(["result", "usage", "batch at the end"], "warning")
+    first = ibm_emulator.job_ids[0]
+    assert diagnosis.findings["result"]["found"] == f"not tried: {first} is QUEUED after 1.0s"
+    assert "was cancelled" in diagnosis.findings["left behind"]["found"]
+    assert set(ibm_emulator.job_states().values()) == {"Cancelled"}
+    assert_nothing_is_left(ibm_emulator)
+
+
+def test_what_a_second_ctrl_c_leaves_behind_is_named(ibm_emulator: IBMEmulator):
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    found: list[Finding] = []
+    checks = live_checks.LiveChecks(
+        named(name=MANILA),
+        found.append,
+        settle_s=2.0,
+        wait_s=1.0,
+        is_stopped=lambda: bool(ibm_emulator.session_ids),
+        sleep=interrupted,
+    )
+    with pytest.raises(KeyboardInterrupt):
+        checks.run()
+    assert [finding.name for finding in found] == ["batch", "left behind"]
+    assert found[1].found == f"batch {ibm_emulator.session_ids[0]}: interrupted again"
 
 
 def test_a_batch_that_is_refused_leaves_the_rest_untried(ibm_emulator: IBMEmulator, doctor: Doctor):
