@@ -15,6 +15,7 @@ import logging
 import os
 import socket
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,16 +23,20 @@ from qexp import __version__
 from qexp.analysis.declared import make_declared_analyses
 from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
-from qexp.batch.execute import execute
+from qexp.batch.execute import close_left_open, execute, still_open
+from qexp.batch.pacing import Patience
 from qexp.batch.recover import note_stored_outcomes
 from qexp.core.model import Plan, RunStatus
 from qexp.core.observer import Observer, PointSummary
+from qexp.core.protocols import RemoteEngine
 from qexp.errors import (
     ArchiveError,
     ConfigError,
     EngineError,
     JobsFailedError,
+    OutageError,
     QexpError,
+    RetiredError,
     UnfinishedError,
 )
 from qexp.interrupts import Interrupts
@@ -46,6 +51,7 @@ from qexp.points import (
     finished_archive,
     open_experiment,
     resume_command,
+    unclosed_batches,
 )
 from qexp.provenance import run_header
 from qexp.redact import redact
@@ -140,9 +146,10 @@ def resume(
     point = Point(spec, folder)
     with open_experiment(folder, [point], observer, clock, interrupts) as experiment:
         if (folder / ARCHIVE_NAME).exists() and not point.store.has_header:
-            # An earlier process was killed while removing the merged parts.
+            # An earlier process was killed while removing the merged parts, or left a batch open.
             point.seal("complete")
-            return RunReport(finished_archive(folder), "complete", None)
+            _close_left_open(experiment)
+            return RunReport(folder / ARCHIVE_NAME, "complete", None)
         experiment.journal.append(Resumed(socket.gethostname(), os.getpid(), __version__))
         carry_out(experiment)
     make_declared_analyses(point, experiment.observer)
@@ -167,7 +174,7 @@ def carry_out(experiment: Experiment) -> None:
     else:
         _load_plan(experiment)
         if experiment.has_work:
-            _select_backends(experiment)
+            _select_again(experiment)
     with experiment.interrupts:
         failure = _run_jobs(experiment)
         if (
@@ -192,6 +199,8 @@ def _select_backends(experiment: Experiment) -> None:
                 f"{backend.name!r}; select {recorded!r}"
             )
     backend, engine = experiment.backend, experiment.engine
+    if isinstance(engine, RemoteEngine):
+        engine.limit_waiting(backend, experiment.policy.outage_s)
     experiment.observer.backend_selected(backend.name, backend.num_qubits, engine.name)
     for workload in (item for point in experiment.points for item in point.spec.workloads):
         for option, value in engine.ignored_options(workload.primitive).items():
@@ -199,6 +208,44 @@ def _select_backends(experiment: Experiment) -> None:
                 f"workload '{workload.name}': the engine '{engine.name}' does not honour "
                 f"{option}={value}"
             )
+
+
+def _select_again(experiment: Experiment) -> None:
+    """Select the backends of a recorded plan, with patience: jobs may be waiting there.
+
+    Raises:
+        UnfinishedError: The service was out of reach for too long.
+    """
+    try:
+        Patience(experiment).call(lambda: _select_backends(experiment), (OutageError,))
+    except OutageError as error:
+        if not experiment.ledger.batches:
+            raise
+        _raise_unless_complete(experiment, error)
+    except StopRequested:
+        raise KeyboardInterrupt("interrupted; what was measured is kept") from None
+
+
+def _close_left_open(experiment: Experiment) -> None:
+    """Close the batches that earlier processes could not close; no result depends on it."""
+    engine, point = experiment.engine, experiment.points[0]
+    open_ones = unclosed_batches(experiment.folder)
+    if point.backend is not None or not open_ones or not isinstance(engine, RemoteEngine):
+        return
+    with open_archive(point.folder / ARCHIVE_NAME) as archive:
+        name = archive.backend["name"]
+    try:
+        selected = Patience(experiment).call(
+            partial(point.spec.select_backend, name), (OutageError,)
+        )
+        engine.check_backend(selected)
+        engine.limit_waiting(selected, experiment.policy.outage_s)
+        point.backend = selected
+        close_left_open(experiment)
+    except StopRequested:
+        raise KeyboardInterrupt("interrupted; what was measured is kept") from None
+    except (ConfigError, EngineError) as error:
+        experiment.observer.warned(still_open(experiment, open_ones, error))
 
 
 def _make_plan(experiment: Experiment) -> None:
@@ -268,11 +315,12 @@ def _end(experiment: Experiment, failure: Exception | None) -> None:
     """Seal the results so far, then raise the `failure` or report jobs without a result."""
     status = experiment.status()
     try:
-        if failure is None or status == "complete":
+        if failure is None or isinstance(failure, RetiredError) or status == "complete":
             experiment.journal.append(Ended(status))
         else:
             experiment.journal.append(Interrupted(_reason(failure)))
         _seal(experiment)
+        _close_left_open(experiment)
     except ArchiveError:
         if failure is None:
             raise
@@ -310,6 +358,12 @@ def _raise_unless_complete(experiment: Experiment, failure: Exception | None) ->
     kept = f"{len(done)} of {planned} jobs are kept; go on with: {command}"
     if isinstance(failure, StopRequested):
         raise KeyboardInterrupt(f"interrupted; {kept}")
+    if isinstance(failure, RetiredError):
+        raise JobsFailedError(
+            f"{_reason(failure)}; {len(done)} of {planned} jobs are kept; to measure the whole on "
+            f"another backend, start a new run with backend=least_busy; only if this one comes "
+            f"back: {command}"
+        )
     if failure is not None:
         keeps_type = isinstance(failure, QexpError) and not isinstance(failure, EngineError)
         kind = type(failure) if keeps_type else UnfinishedError

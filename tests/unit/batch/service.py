@@ -264,6 +264,9 @@ class FakeRemoteEngine(FakeEngine):
     def attach_batch(self, backend: object, batch_id: str) -> FakeBatch:
         return self.batch(self.service, self.life, batch_id, is_attached=True)
 
+    def limit_waiting(self, backend: object, outage_s: float) -> None:
+        """Nothing takes time."""
+
 
 @dataclass
 class MemoryStore:
