@@ -70,7 +70,7 @@ class Errands:
         try:
             errand.request()
         except EngineError as error:
-            _log.warning("%s: %s", errand.name, error)
+            _log.warning("%s", error)
             delay_s = errand.patience.next_delay_s(error)
             if delay_s is None:
                 self._waiting.pop(errand.name, None)

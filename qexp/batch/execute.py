@@ -112,8 +112,9 @@ def still_open(experiment: Experiment, batch_ids: Sequence[str], error: QexpErro
         error: The reason.
     """
     command = resume_command(experiment.folder, experiment.points[0].spec.config_yaml)
+    reason = str(error).removeprefix(f"closing batch {batch_ids[0]}: ")
     return (
-        f"batch {', '.join(batch_ids)} could not be closed ({error}); no result is lost: it takes "
+        f"batch {', '.join(batch_ids)} could not be closed ({reason}); no result is lost: it takes "
         f"no more jobs from this run, costs nothing and ends by itself at its max_time; to close "
         f"it: {command}"
     )
@@ -286,7 +287,7 @@ class _Batches:
 
     def _ask(self, name: str, request: Callable[[], None]) -> bool:
         """Ask for what the run can do without."""
-        return self.errands.run(name, request, partial(_log.warning, "given up: %s: %s", name))
+        return self.errands.run(name, request, partial(_log.warning, "given up: %s"))
 
     def _store_final(self, batch: Batch) -> None:
         self._store(batch, final=batch.details())

@@ -119,6 +119,7 @@ def connect(longest_s: float, **account: Any) -> Any:
             _limit_account(account, longest_s)
             return super()._get_crn_from_instance_name(account, instance)
 
+    Service.__name__ = QiskitRuntimeService.__name__
     return Service(**account)
 
 

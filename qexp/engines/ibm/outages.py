@@ -54,11 +54,15 @@ def failed_call(
         reason: Its message, for a failure that is none of these.
         outer: See `find_failure`.
     """
+    from requests import JSONDecodeError
+
     failure = find_failure(error, outer)
     response = _response(failure)
     if failure is None:
         kind = OutageError if isinstance(error, OSError) else EngineError
         return kind(f"{doing}: {reason}")
+    if isinstance(failure, JSONDecodeError):
+        return OutageError(f"{doing}: the reply cannot be read ({reason})")
     if response is None:
         return OutageError(f"{doing}: {connection_reason(failure) or reason}")
     status, said = response.status_code, _said(failure) or reason
