@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
 from importlib.metadata import version
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from qexp.errors import EngineError
@@ -127,21 +128,24 @@ def _limit_account(account: Any, longest_s: float) -> None:
     """Limit the time of the requests by which an account finds its instances."""
     from qiskit_ibm_runtime.accounts import Account
 
-    if type(account) is not Account:
-        return
-    timeout = _timeout(longest_s)
+    def make(service: Any, **given: Any) -> Any:
+        made = service(**given)
+        made.set_http_config({"timeout": _timeout(longest_s)})
+        return made
+
+    find = Account.list_instances
+    names = dict(find.__globals__)
+    for name in ("GlobalSearchV2", "GlobalCatalogV1"):
+        # The function makes these clients itself, with a time limit of a minute.
+        names[name] = partial(make, names[name])
 
     class Limited(Account):
+        list_instances = FunctionType(find.__code__, names, find.__name__)
+
         def get_iam_authentificator(self) -> Any:
-            plain = copy.copy(self)
-            plain.__class__ = Account
-            authenticator = plain.get_iam_authentificator()
+            authenticator = super().get_iam_authentificator()
             _limit_tokens(_get(authenticator, "token_manager"), longest_s)
             return authenticator
-
-        def _get_proxies_kwargs(self) -> dict[str, Any]:
-            # The only arguments that reach the requests for instances and plans.
-            return {**super()._get_proxies_kwargs(), "timeout": timeout}
 
     account.__class__ = Limited
 
@@ -180,7 +184,9 @@ class _LimitedRequest:
         for adapter in self._session.adapters.values():
             if not hasattr(adapter.max_retries, "is_limited"):
                 adapter.max_retries = _limited(adapter.max_retries, self)
-        return self._send(*args, **{"timeout": _timeout(self.longest_s), **kwargs})
+        # The client names none, or None.
+        timeout = kwargs.pop("timeout", None) or _timeout(self.longest_s)
+        return self._send(*args, timeout=timeout, **kwargs)
 
 
 def _limited(retry: Any, limit: _LimitedRequest) -> Any:

@@ -1,4 +1,4 @@
-"""What is wrong with the connection to the service: name, TLS, proxy, no reply, or the account.
+"""The fault of a connection to the service: name, TLS, proxy, no reply, or the account.
 
 IBM's client and its cloud SDK turn every failure of a connection into one of a few messages ("valid
 API token"). The exceptions of `requests` and of the SDK, which they come from, say which it was.
@@ -54,28 +54,32 @@ def failed_call(
         reason: Its message, for a failure that is none of these.
         outer: See `find_failure`.
     """
-    from requests import JSONDecodeError
-
     failure = find_failure(error, outer)
     response = _response(failure)
-    if failure is None:
-        kind = OutageError if isinstance(error, OSError) else EngineError
-        return kind(f"{doing}: {reason}")
-    if isinstance(failure, JSONDecodeError):
-        return OutageError(f"{doing}: the reply cannot be read ({reason})")
-    if response is None:
-        return OutageError(f"{doing}: {connection_reason(failure) or reason}")
-    status, said = response.status_code, _said(failure) or reason
     if "valid API token" in reason:
         # The client's message for any failure while it looks up the account's instances.
-        reason = f"the account's instances cannot be looked up: {said} (status {status})"
+        cause = failure or error.__cause__ or error
+        reason = f"the account's instances cannot be looked up: {_said(cause)}"
+    if response is None:
+        return _without_reply(doing, failure or error, reason)
+    status = response.status_code
     if _IDENTITY_PATH in str(response.url):
-        return token_error(doing, f"{said} (status {status})", status)
-    if status < HTTPStatus.MULTIPLE_CHOICES:
-        return OutageError(f"{doing}: the reply cannot be read: {reason}")
+        return token_error(doing, f"{_said(failure)} (status {status})", status)
     if is_outage(status):
         return OutageError(f"{doing}: the service failed (status {status}): {reason}")
+    if status < HTTPStatus.MULTIPLE_CHOICES:
+        return OutageError(f"{doing}: the reply cannot be read: {reason}")
     return EngineError(f"{doing}: {reason}")
+
+
+def _without_reply(doing: str, failure: BaseException, reason: str) -> EngineError:
+    from jwt import PyJWTError
+    from requests import JSONDecodeError, RequestException
+
+    if isinstance(failure, JSONDecodeError) or isinstance(failure.__cause__, PyJWTError):
+        return OutageError(f"{doing}: the reply cannot be read ({reason})")
+    kind = OutageError if isinstance(failure, RequestException | OSError) else EngineError
+    return kind(f"{doing}: {connection_reason(failure) or reason}")
 
 
 def token_error(doing: str, reason: str, status: int | None) -> EngineError:
@@ -178,8 +182,9 @@ def _response(failure: Any) -> Any:
 
 
 def _said(failure: Any) -> str:
-    """Return the service's own message of a failure of the SDK, or an empty text."""
-    return one_line(redact(str(getattr(failure, "message", None) or "")))
+    """Return a failure's own message, redacted, on one line."""
+    text = one_line(redact(str(getattr(failure, "message", None) or failure)))
+    return text or type(failure).__name__
 
 
 def _chain(error: BaseException, outer: BaseException | None) -> Iterator[BaseException]:

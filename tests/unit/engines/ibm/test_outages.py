@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -44,6 +45,12 @@ def failure(pinned: str | None = None) -> EngineError:
     assert TOKEN not in text
     assert INSTANCE not in text
     return caught.value
+
+
+def without_signature(text: str) -> str:
+    """A reply whose access token was cut."""
+    reply = json.loads(text)
+    return json.dumps({**reply, "access_token": reply["access_token"].partition(".")[0]})
 
 
 Break = Callable[[pytest.MonkeyPatch, IBMEmulator, int], None]
@@ -164,17 +171,18 @@ def test_a_wrong_key(
         (
             faults.status(SEARCH, 503, times=None),
             OutageError,
-            "instances cannot be looked up: .*503",
+            r"status 503\).*instances cannot be looked up",
         ),
         (
             faults.status(SEARCH, 403, times=None),
             EngineError,
-            "instances cannot be looked up: .*403",
+            "instances cannot be looked up: Emulated status 403",
         ),
         (faults.edited(SEARCH, faults.truncated, times=None), OutageError, "cannot be read"),
         (faults.edited(SEARCH, faults.garbled, times=None), OutageError, "cannot be read"),
         (faults.drop(SEARCH, times=None), OutageError, "closed connection without response"),
         (faults.edited(faults.TOKEN, faults.garbled, times=None), OutageError, "cannot be read"),
+        (faults.edited(faults.TOKEN, without_signature, times=None), OutageError, "cannot be read"),
         (faults.drop(faults.TOKEN, times=None), OutageError, "closed connection without response"),
         (faults.status(faults.BACKENDS, 503, times=None), OutageError, "too many 503 error"),
         (faults.status(faults.BACKENDS, 429, times=None), OutageError, "429"),
@@ -182,7 +190,11 @@ def test_a_wrong_key(
         (faults.status(faults.BACKENDS, 403, times=None), EngineError, "403 Client Error"),
         (faults.edited(faults.BACKENDS, faults.garbled, times=None), OutageError, "cannot be read"),
         (faults.status(faults.CONFIGURATION, 503, times=None), OutageError, "too many 503 error"),
-        (faults.drop(faults.CONFIGURATION, times=None), OutageError, "closed connection without response"),
+        (
+            faults.drop(faults.CONFIGURATION, times=None),
+            OutageError,
+            "closed connection without response",
+        ),
         (faults.edited(faults.CONFIGURATION, faults.empty, times=None), OutageError, "be read"),
         (faults.status(faults.PROPERTIES, 503, times=None), OutageError, "too many 503 error"),
         (faults.edited(faults.PROPERTIES, faults.garbled, times=None), OutageError, "be read"),
