@@ -105,6 +105,10 @@ def _resume(path: Path, given: argparse.Namespace) -> dict[str, Any]:
 
             with Terminal(spec, folder, is_quiet=given.json) as terminal:
                 report = resume(spec, folder, terminal)
+            if report.plan is None and finished_archive(folder) is not None:
+                # A batch was still open.
+                message = _said(f"complete, and now closed on the service: {report.archive}", given)
+                return _outcome(path, report.status, report.archive, message=message)
         return _outcome(path, report.status, report.archive)
     except (Exception, SystemExit) as error:
         code, message = report_error(error, log, str(path))

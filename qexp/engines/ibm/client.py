@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from qexp.engines.ibm.outages import failed_call, missing_token
-from qexp.errors import EngineError, OutageError, QexpError
+from qexp.errors import BusyError, EngineError, OutageError, QexpError
 from qexp.redact import RedactingFilter, redact, redactor
 from qexp.text import one_line
 
@@ -120,6 +120,11 @@ def service_call(
         warnings.simplefilter("always")
         try:
             yield caught
+        except BusyError as error:
+            # The client sends its API key instead of a token, which the service refuses (401).
+            if tokenless := missing_token(doing, caught):
+                raise BusyError(str(tokenless), error.retry_after_s) from None
+            raise
         except (QexpError, QiskitBackendNotFoundError):
             raise
         except IBMNotAuthorizedError as error:

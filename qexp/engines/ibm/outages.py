@@ -66,7 +66,8 @@ def failed_call(
     if _IDENTITY_PATH in str(response.url):
         return token_error(doing, f"{_said(failure)} (status {status})", status)
     if is_outage(status):
-        return OutageError(f"{doing}: the service failed (status {status}): {reason}")
+        said = "".join(f": {message}" for message in _messages(response))
+        return OutageError(f"{doing}: the service failed (status {status}){said}")
     if status < HTTPStatus.MULTIPLE_CHOICES:
         return OutageError(f"{doing}: the reply cannot be read: {reason}")
     return EngineError(f"{doing}: {reason}")
@@ -179,6 +180,14 @@ def _response(failure: Any) -> Any:
         if hasattr(failure, "http_response")
         else (getattr(failure, "response", None))
     )
+
+
+def _messages(response: Any) -> list[str]:
+    """Return the messages in the body of a reply, redacted; none if it has another form."""
+    try:
+        return [one_line(redact(str(each["message"]))) for each in response.json()["errors"]]
+    except (ValueError, LookupError, TypeError):
+        return []
 
 
 def _said(failure: Any) -> str:

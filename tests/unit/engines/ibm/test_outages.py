@@ -171,7 +171,7 @@ def test_a_wrong_key(
         (
             faults.status(SEARCH, 503, times=None),
             OutageError,
-            r"status 503\).*instances cannot be looked up",
+            r"service failed \(status 503\): Emulated status 503",
         ),
         (
             faults.status(SEARCH, 403, times=None),
