@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from qexp.archive.read import open_archive
+from qexp.archive.schema import ARCHIVE_NAME
+from qexp.batch.batches import close_earlier_batches, still_open
+from qexp.batch.pacing import Patience
 from qexp.core.observer import PointSummary
-from qexp.errors import ArchiveError, EngineError, JobsFailedError, QexpError, UnfinishedError
+from qexp.core.protocols import RemoteEngine
+from qexp.errors import (
+    ArchiveError,
+    ConfigError,
+    EngineError,
+    JobsFailedError,
+    OutageError,
+    QexpError,
+    RetiredError,
+    UnfinishedError,
+)
 from qexp.journal.ledger import Ended, Interrupted, Sealed
-from qexp.points import Experiment, StopRequested, resume_command
+from qexp.points import Experiment, StopRequested, resume_command, unclosed_batches
 from qexp.redact import redact
 from qexp.text import one_line
 
@@ -21,16 +35,39 @@ def end(experiment: Experiment, failure: Exception | None) -> None:
         failure = _what_is_left(experiment)
     status = experiment.status()
     try:
-        if failure is None or status == "complete":
+        if failure is None or isinstance(failure, RetiredError) or status == "complete":
             experiment.journal.append(Ended(status))
         else:
             experiment.journal.append(Interrupted(_reason(failure)))
         seal(experiment)
+        close_left_open(experiment)
     except ArchiveError:
         if failure is None:
             raise
         _log.error("the archive could not be sealed; its parts are kept", exc_info=True)
-    _raise_unless_complete(experiment, failure)
+    raise_unless_complete(experiment, failure)
+
+
+def close_left_open(experiment: Experiment) -> None:
+    """Close the batches that earlier processes could not close; no result depends on it."""
+    engine, point = experiment.engine, experiment.points[0]
+    open_ones = unclosed_batches(experiment.folder)
+    if point.backend is not None or not open_ones or not isinstance(engine, RemoteEngine):
+        return
+    with open_archive(point.folder / ARCHIVE_NAME) as archive:
+        name = archive.backend["name"]
+    try:
+        selected = Patience(experiment).call(
+            partial(point.spec.select_backend, name), (OutageError,)
+        )
+        engine.check_backend(selected)
+        engine.limit_waiting(selected, experiment.policy.outage_s)
+        point.backend = selected
+        close_earlier_batches(experiment)
+    except StopRequested:
+        raise KeyboardInterrupt("interrupted; what was measured is kept") from None
+    except (ConfigError, EngineError) as error:
+        experiment.observer.warned(still_open(experiment, open_ones, error))
 
 
 def _what_is_left(experiment: Experiment) -> UnfinishedError | None:
@@ -67,7 +104,7 @@ def seal(experiment: Experiment) -> None:
         experiment.observer.sealed(point.archive, summary)
 
 
-def _raise_unless_complete(experiment: Experiment, failure: Exception | None) -> None:
+def raise_unless_complete(experiment: Experiment, failure: Exception | None) -> None:
     """Raise an error that names what is missing, the reason, and the command to resume."""
     ledger = experiment.ledger
     done, planned = ledger.done, ledger.num_partitions
@@ -75,6 +112,12 @@ def _raise_unless_complete(experiment: Experiment, failure: Exception | None) ->
     kept = f"{len(done)} of {planned} jobs are kept; go on with: {command}"
     if isinstance(failure, StopRequested):
         raise KeyboardInterrupt(f"interrupted; {kept}")
+    if isinstance(failure, RetiredError):
+        raise JobsFailedError(
+            f"{_reason(failure)}; {len(done)} of {planned} jobs are kept; to measure the whole on "
+            f"another backend, start a new run with backend=least_busy; only if this one comes "
+            f"back: {command}"
+        )
     if failure is not None:
         keeps_type = isinstance(failure, QexpError) and not isinstance(failure, EngineError)
         kind = type(failure) if keeps_type else UnfinishedError

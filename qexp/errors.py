@@ -92,6 +92,14 @@ class EngineError(QexpError):
     exit_code = ExitCode.ENGINE_FAILED
 
 
+class OutageError(EngineError):
+    """The service could not be reached, or failed to answer; the same request may succeed later."""
+
+
+class RetiredError(EngineError):
+    """The backend of a planned run is gone, so that nothing more can be submitted to it."""
+
+
 class RefusedError(EngineError):
     """A job was not created, because the service, or its client, refused it.
 

@@ -25,15 +25,23 @@ from qexp.analysis.declared import make_declared_analyses
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
 from qexp.batch.execute import cancel as cancel_jobs
 from qexp.batch.execute import collect_finished, execute
+from qexp.batch.pacing import Patience
 from qexp.batch.recover import note_stored_outcomes
 from qexp.core.model import Plan, RunStatus
 from qexp.core.observer import Observer
 from qexp.core.protocols import RemoteEngine
-from qexp.endings import command_to_resume, end, seal
+from qexp.endings import (
+    close_left_open,
+    command_to_resume,
+    end,
+    raise_unless_complete,
+    seal,
+)
 from qexp.errors import (
     ArchiveError,
     ConfigError,
     JobsFailedError,
+    OutageError,
     UnfinishedError,
 )
 from qexp.interrupts import Interrupts
@@ -139,9 +147,10 @@ def resume(
     point = Point(spec, folder)
     with open_experiment(folder, [point], observer, clock, interrupts) as experiment:
         if (folder / ARCHIVE_NAME).exists() and not point.store.has_header:
-            # An earlier process was killed while removing the merged parts.
+            # An earlier process was killed while removing the merged parts, or left a batch open.
             point.seal("complete")
-            return RunReport(finished_archive(folder), "complete", None)
+            close_left_open(experiment)
+            return RunReport(folder / ARCHIVE_NAME, "complete", None)
         experiment.journal.append(Resumed(socket.gethostname(), os.getpid(), __version__))
         carry_out(experiment)
     make_declared_analyses(point, experiment.observer)
@@ -214,7 +223,7 @@ def carry_out(experiment: Experiment, work: Callable[[Experiment], None] = execu
     else:
         _load_plan(experiment)
         if experiment.has_work or work is cancel_jobs:
-            _select_backends(experiment)
+            _select_again(experiment)
     with experiment.interrupts:
         failure = _run_jobs(experiment, work)
         if (
@@ -247,6 +256,8 @@ def _select_backends(experiment: Experiment) -> None:
                 f"{backend.name!r}; select {recorded!r}"
             )
     backend, engine = experiment.backend, experiment.engine
+    if isinstance(engine, RemoteEngine):
+        engine.limit_waiting(backend, experiment.policy.outage_s)
     experiment.observer.backend_selected(backend.name, backend.num_qubits, engine.name)
     for workload in (item for point in experiment.points for item in point.spec.workloads):
         for option, value in engine.ignored_options(workload.primitive).items():
@@ -254,6 +265,22 @@ def _select_backends(experiment: Experiment) -> None:
                 f"workload '{workload.name}': the engine '{engine.name}' does not honour "
                 f"{option}={value}"
             )
+
+
+def _select_again(experiment: Experiment) -> None:
+    """Select the backends of a recorded plan, with patience: jobs may be waiting there.
+
+    Raises:
+        UnfinishedError: The service was out of reach for too long.
+    """
+    try:
+        Patience(experiment).call(lambda: _select_backends(experiment), (OutageError,))
+    except OutageError as error:
+        if not experiment.ledger.batches:
+            raise
+        raise_unless_complete(experiment, error)
+    except StopRequested:
+        raise KeyboardInterrupt("interrupted; what was measured is kept") from None
 
 
 def _make_plan(experiment: Experiment) -> None:

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,9 +29,9 @@ from qexp.core.model import Partition, Plan, RunStatus
 from qexp.core.observer import Guarded, Observer
 from qexp.core.protocols import Engine
 from qexp.core.spec import RunSpec
-from qexp.errors import ConfigError
+from qexp.errors import ArchiveError, ConfigError
 from qexp.interrupts import Interrupts
-from qexp.journal.file import Journal
+from qexp.journal.file import Journal, read_ledger
 from qexp.journal.ledger import Ledger, Piece
 from qexp.journal.lock import lock_folder
 from qexp.redact import redact, redactor
@@ -286,8 +286,22 @@ def common_value(key: str, values: Iterable[T]) -> T:
     return first
 
 
+def unclosed_batches(folder: Path) -> list[str]:
+    """Return the ids of the batches that a run opened and no process has closed.
+
+    A journal that cannot be read names none: where it matters, whoever opens it says so.
+    """
+    with suppress(ArchiveError):
+        ledger = read_ledger(folder)
+        opened = [one.batch for one in ledger.batches if not one.is_foreign]
+        return [batch for batch in opened if batch not in ledger.closed]
+    return []
+
+
 def finished_archive(folder: Path) -> Path | None:
     """Return the archive of a run with nothing left to do; None if there is something.
+
+    A batch that could not be closed is something.
 
     Raises:
         ArchiveError: The archive is damaged.
@@ -299,7 +313,7 @@ def finished_archive(folder: Path) -> Path | None:
     with open_archive(archive) as run:
         status = run.status
     if status == "complete":
-        return archive
+        return None if unclosed_batches(folder) else archive
     raise ConfigError(
         f"{archive} is {status}, but the parts of its run are missing; to resume it, take the "
         f"whole folder from where the run began"

@@ -65,7 +65,7 @@ def _resume(runs: Runs, path: Path) -> Outcome:
     from qexp.points import finished_archive
     from qexp.runlog import logging_into
 
-    log, given = None, runs.given
+    log, given, message = None, runs.given, None
     try:
         folder = run_folder(path)
         log = folder / LOG_NAME
@@ -82,8 +82,11 @@ def _resume(runs: Runs, path: Path) -> Outcome:
 
             with Terminal(spec, folder, is_quiet=given.json) as terminal:
                 report = resume(spec, folder, terminal)
+            if report.plan is None and finished_archive(folder) is not None:
+                # A batch was still open.
+                message = runs.say(f"complete, and now closed on the service: {report.archive}")
         shown = None if report.archive is None else str(report.archive)
-        return runs.outcome(path, status=report.status, archive=shown)
+        return runs.outcome(path, message=message, status=report.status, archive=shown)
     except (Exception, SystemExit) as error:
         return runs.reported(path, error, log)
 

@@ -187,3 +187,11 @@ class RemoteEngine(Engine, Protocol):
         Raises:
             EngineError: The service could not be asked.
         """
+
+    def limit_waiting(self, backend: BackendV2, outage_s: float) -> None:
+        """Limit the time of every request, so that `execution.outage` is an upper bound, too.
+
+        Args:
+            backend: The backend, whose connection is used from now on.
+            outage_s: `execution.outage` in seconds; one request takes a fraction of it.
+        """

@@ -242,3 +242,21 @@ def test_a_wrong_token_is_one_line_without_the_token(cli: Cli, emulator: IBMEmul
     assert done.code in {2, 3}
     assert done.err.count("\n") == 1
     assert "not-the-right-token-42" not in done.err
+
+
+def test_a_batch_that_was_left_open_is_closed_by_the_next_command(cli: Cli, emulator: IBMEmulator):
+    failing = faults.status(faults.CLOSE_SESSION, 503, times=None)
+    emulator.faults.append(failing)
+    env = environment(emulator)
+    done = cli(*SMALL, "backend=ibm", f"backend.name={MANILA}", "execution.outage=1s", env=env)
+    assert done.code == 0, done.err
+    (batch,) = emulator.session_ids
+    assert f"batch {batch} could not be closed (the service failed (status 503)" in done.err
+    assert "to close it: python -m qexp resume outputs/" in done.err
+    failing.stop()
+    for said in ("complete, and now closed on the service: ", "no unfinished run in it (1 runs)"):
+        again = cli("resume", "--all", "outputs", env=env)
+        assert (again.code, again.err) == (0, "")
+        assert said in again.out
+    patched = emulator.journal.find("PATCH", f"/sessions/{batch}")
+    assert [record.status for record in patched].count(204) == 1

@@ -119,7 +119,9 @@ class Scenario:
             workloads=(Workload("main", rotations, primitive, TranspileSpec()),),
             engine=IBMEngine(poll_interval_s=0.02),
             policy=self.policy,
-            select_backend=lambda recorded: named(name=MANILA),
+            select_backend=lambda recorded: named(
+                name=MANILA, pinned=recorded, outage_s=self.policy.outage_s
+            ),
             partition=PartitionLimits(max_circuits=2, job_overhead_s=0.0),
             limits={},
             config_yaml="seed: 3\n",

@@ -269,6 +269,9 @@ class FakeRemoteEngine(FakeEngine):
     def read_metrics(self, backend: object, job_id: str) -> dict[str, Any]:
         return {}
 
+    def limit_waiting(self, backend: object, outage_s: float) -> None:
+        """Nothing takes time."""
+
 
 @dataclass
 class MemoryStore:
