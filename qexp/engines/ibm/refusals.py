@@ -162,8 +162,10 @@ def _classify_refusal(reply: Reply, text: str) -> EngineError:
         key = "max_payload_bytes"
     if key is not None:
         return RefusedError(f"{text}; {advice(key)}", code, "too_large")
-    if may_succeed_later(reply.message) or (status in _REFUSALS and not reply.is_readable):
+    if may_succeed_later(reply.message):
         return RefusedError(text, code, "transient")
+    if status in _REFUSALS and not reply.is_readable:
+        return RefusedError(f"{text}; the reason cannot be read", code, "transient")
     plain = status == HTTPStatus.UNPROCESSABLE_ENTITY or (status in _REFUSALS and not code)
     if plain or code in INVALID or _EXCEEDS.search(reply.message):
         return RefusedError(text, code)
