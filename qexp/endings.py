@@ -9,6 +9,7 @@ from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME
 from qexp.batch.batches import close_earlier_batches, still_open
 from qexp.batch.pacing import Patience
+from qexp.core.model import FINAL_FAILURES
 from qexp.core.observer import PointSummary
 from qexp.core.protocols import RemoteEngine
 from qexp.errors import (
@@ -126,7 +127,7 @@ def raise_unless_complete(experiment: Experiment, failure: Exception | None) -> 
     failed = sorted(set(range(planned)) - done)
     if failed:
         last = [attempts[-1] for i in failed if (attempts := ledger.attempts.get(i))]
-        refused = [attempt for attempt in last if attempt.failure == "refused"]
+        refused = [attempt for attempt in last if attempt.failure in FINAL_FAILURES]
         command = command_to_resume(experiment, *["--retry-refused"] * bool(refused))
         again = f"to try them again: {command}"
         if refused:

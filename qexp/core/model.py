@@ -125,7 +125,7 @@ class JobRequest:
     """Everything an engine needs to run one partition as one job.
 
     Attributes:
-        load_pubs: Loads the ISA PUBs, in order; called once, when the engine needs them, so that
+        load_pubs: Loads the ISA PUBs, in order; called when the engine needs them, so that
             memory does not grow with the number of queued jobs.
     """
 
