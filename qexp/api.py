@@ -256,14 +256,18 @@ def _make_folder(folder: Path) -> bool:
 def _run_logged(declared: Declaration) -> RunReport:
     from qexp.config.cleanup import LOG_NAME
     from qexp.experiment import resume, run
-    from qexp.interrupts import Interrupts
+    from qexp.interrupts import Interrupts, StopSignals
     from qexp.progress import Terminal
     from qexp.runlog import logging_into
 
     spec, folder = declared.spec, declared.folder
     start = run if declared.run_dir is None else resume
     with (
+        StopSignals(ends_process=False) as signals,
         logging_into(folder / LOG_NAME, "the run ended with an error"),
         Terminal(spec, folder, is_quiet=True) as terminal,
     ):
-        return start(spec, folder, terminal, interrupts=Interrupts(ends_process=False))
+        report = start(spec, folder, terminal, interrupts=Interrupts(ends_process=False))
+    if signals.is_set():
+        raise KeyboardInterrupt(f"interrupted; what was measured is kept: {folder}")
+    return report

@@ -176,6 +176,7 @@ def carry_out(experiment: Experiment) -> None:
             and experiment.ledger.open_attempts()
         ):
             _detach(experiment)
+            _raise_if_stopped(experiment, failure)
         else:
             _end(experiment, failure)
 
@@ -304,20 +305,18 @@ def _seal(experiment: Experiment) -> None:
 
 def _raise_unless_complete(experiment: Experiment, failure: Exception | None) -> None:
     """Raise an error that names what is missing, the reason, and the command to resume."""
+    _raise_if_stopped(experiment, failure)
     ledger = experiment.ledger
     done, planned = ledger.done, ledger.num_partitions
-    command = resume_command(experiment.folder, experiment.points[0].spec.config_yaml)
-    kept = f"{len(done)} of {planned} jobs are kept; go on with: {command}"
-    if isinstance(failure, StopRequested):
-        raise KeyboardInterrupt(f"interrupted; {kept}")
     if failure is not None:
         keeps_type = isinstance(failure, QexpError) and not isinstance(failure, EngineError)
         kind = type(failure) if keeps_type else UnfinishedError
         cause = None if isinstance(failure, QexpError) else failure
-        raise kind(f"{_reason(failure)}; {kept}") from cause
+        raise kind(f"{_reason(failure)}; {_kept(experiment)}") from cause
     failed = sorted(set(range(planned)) - done)
     if failed:
         refused = all(ledger.attempts[index][-1].failure == "refused" for index in failed)
+        command = resume_command(experiment.folder, experiment.points[0].spec.config_yaml)
         again = "they would be refused again" if refused else f"to try them again: {command}"
         archives = dict.fromkeys(str(experiment.point_of(index).archive) for index in failed)
         raise JobsFailedError(
@@ -325,6 +324,24 @@ def _raise_unless_complete(experiment: Experiment, failure: Exception | None) ->
             f"{', '.join(map(str, failed[:10]))}{'...' if len(failed) > 10 else ''}); the "
             f"others and the reasons are in {', '.join(archives)}; {again}"
         )
+
+
+def _raise_if_stopped(experiment: Experiment, failure: Exception | None) -> None:
+    """Raise `KeyboardInterrupt` if a stop was asked for, however late, with what is kept."""
+    if not (isinstance(failure, StopRequested) or experiment.interrupts.is_set()):
+        return
+    also = "" if failure is None or isinstance(failure, StopRequested) else _reason(failure)
+    raise KeyboardInterrupt("; ".join(filter(None, ["interrupted", also, _kept(experiment)])))
+
+
+def _kept(experiment: Experiment) -> str:
+    """Say how much is kept, and where a complete run is, or the command that goes on."""
+    done, planned = len(experiment.ledger.done), experiment.ledger.num_partitions
+    if done == planned:
+        where = [str(point.archive or point.folder) for point in experiment.points]
+        return f"all {planned} jobs are kept: {', '.join(where)}"
+    command = resume_command(experiment.folder, experiment.points[0].spec.config_yaml)
+    return f"{done} of {planned} jobs are kept; go on with: {command}"
 
 
 def _reason(failure: BaseException) -> str:

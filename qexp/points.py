@@ -30,7 +30,7 @@ from qexp.core.observer import Guarded, Observer
 from qexp.core.protocols import Engine
 from qexp.core.spec import RunSpec
 from qexp.errors import ConfigError
-from qexp.interrupts import Interrupts
+from qexp.interrupts import Interrupts, stop_requested
 from qexp.journal.file import Journal
 from qexp.journal.ledger import Ledger
 from qexp.journal.lock import lock_folder
@@ -221,7 +221,10 @@ def open_experiment(
     Raises:
         RunLockedError: Another process works on the experiment.
         ArchiveError: The folder cannot be written, or its journal is damaged.
+        KeyboardInterrupt: A stop was asked for earlier.
     """
+    if stop_requested():
+        raise KeyboardInterrupt
     import_qiskit()
     with lock_folder(folder), Journal(folder) as journal:
         experiment = Experiment(
