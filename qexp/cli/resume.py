@@ -29,6 +29,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all", metavar="ROOT", help="every unfinished run below this folder, one after the other"
     )
+    parser.add_argument(
+        "--repair-journal",
+        action="store_true",
+        help="rebuild a damaged journal first, from what is readable and on disk; keep a copy",
+    )
     add_trust(parser)
     add_json(parser)
 
@@ -86,6 +91,7 @@ def _resume(path: Path, given: argparse.Namespace) -> dict[str, Any]:
     from qexp.config.cleanup import LOG_NAME
     from qexp.config.paths import run_folder
     from qexp.config.runs import recorded_spec
+    from qexp.journal.repair import repair_journal
     from qexp.points import finished_archive
     from qexp.runlog import logging_into
 
@@ -98,6 +104,8 @@ def _resume(path: Path, given: argparse.Namespace) -> dict[str, Any]:
             if archive is not None:
                 message = _said(f"complete, nothing is left to do: {archive}", given)
                 return _outcome(path, "complete", archive, message=message)
+            if given.repair_journal and (repaired := repair_journal(folder)) is not None:
+                _said(repaired, given)
             spec = recorded_spec(folder, given.trust)
 
             from qexp.experiment import resume

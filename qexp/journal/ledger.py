@@ -139,6 +139,19 @@ class Sealed(Event):
     status: RunStatus
 
 
+@dataclass(frozen=True)
+class Repaired(Event):
+    """The journal was repaired at this line, which stands for lines that could not be read.
+
+    `lost` lines were left out, `corrected` ones had one flipped bit, and each of `assumed` says in
+    English what a line before it, which the repair wrote, rests on.
+    """
+
+    lost: int
+    corrected: int
+    assumed: tuple[str, ...] = ()
+
+
 @dataclass
 class Attempt:
     """One attempt to run a partition."""
@@ -204,7 +217,7 @@ class Ledger:
                 self.duplicates.add(event.job)
             case Ended():
                 self.ended = event.status
-            case Started() | Interrupted() | Sealed():
+            case Started() | Interrupted() | Sealed() | Repaired():
                 pass
 
     @property
