@@ -349,8 +349,8 @@ def _corrections(piece: bytes) -> Iterator[list[bytes]]:
     for position in range(len(line)):
         for bit in range(8):
             line[position] ^= 1 << bit
-            parts = bytes(line).split(b"\n")
-            if len(parts) <= 2 and all(_is_event(part) for part in parts):
+            parts = [part for part in bytes(line).split(b"\n") if part]
+            if parts and all(_is_event(part) for part in parts):
                 yield parts
             line[position] ^= 1 << bit
 
