@@ -220,13 +220,14 @@ def open_experiment(
 
     Raises:
         RunLockedError: Another process works on the experiment.
-        ArchiveError: The folder cannot be written, or its journal is damaged.
+        ArchiveError: The folder cannot be written, or its journal is damaged or not whole.
         KeyboardInterrupt: A stop was asked for earlier.
     """
     if stop_requested():
         raise KeyboardInterrupt
     import_qiskit()
     with lock_folder(folder), Journal(folder) as journal:
+        journal.refuse_lost_lines()
         experiment = Experiment(
             folder,
             tuple(points),

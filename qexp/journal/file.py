@@ -46,8 +46,7 @@ class Journal:
         folder: The experiment's folder; an existing journal is read and continued.
 
     Raises:
-        ArchiveError: The journal cannot be read or written, is damaged, or lacks what the parts of
-            the run show.
+        ArchiveError: The journal cannot be read or written, or is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -60,7 +59,6 @@ class Journal:
                 raw = self._path.read_bytes()
                 complete = complete_lines(raw)
                 self.ledger = _read(complete, self._path)
-                _refuse_missing(self.ledger, folder)
                 if len(complete) < len(raw):
                     end = raw[len(complete) :]
                     _log.warning("%s: unreadable last line removed: %r", self._path, end[:200])
@@ -96,6 +94,31 @@ class Journal:
                     os.ftruncate(self._file, size)
                 raise
         self.ledger.apply(event)
+
+    def refuse_lost_lines(self) -> None:
+        """Refuse a journal that lacks what the run's parts show, or what its own lines rest on.
+
+        Raises:
+            ArchiveError: Going on with it would submit jobs again.
+        """
+        folder, ledger = self._path.parent, self.ledger
+        stored, opened = StoredParts(folder), {one.batch for one in ledger.batches}
+        attempts = ledger.all_attempts()
+        numbers = {partition: len(each) for partition, each in ledger.attempts.items()}
+        jobs = stored.numbered("job")
+        missing = None
+        if len(stored.numbered("batch")) > len(ledger.batches):
+            missing = "a batch is in its parts"
+        elif any(number > numbers.get(partition, 0) for partition, number in jobs):
+            missing = "the outcome of a job is in its parts"
+        elif any(attempt.batch not in opened for attempt in attempts):
+            missing = "a job was submitted to a batch"
+        elif (opened or attempts) and ledger.committed is None:
+            missing = "a batch was opened for a plan"
+        if missing:
+            raise ArchiveError(
+                f"{self._path}: lines are lost: {missing} that no line has; {_advice(folder)}"
+            )
 
 
 def read_ledger(folder: Path) -> Ledger:
@@ -145,32 +168,6 @@ def _read(raw: bytes, path: Path) -> Ledger:
         except ValueError as error:
             raise ArchiveError(f"{where}: {error}; {_advice(path.parent)}") from None
     return ledger
-
-
-def _refuse_missing(ledger: Ledger, folder: Path) -> None:
-    """Refuse a journal that lacks what the parts of its run show, or what its own lines rest on.
-
-    Raises:
-        ArchiveError: Going on with it would submit jobs again.
-    """
-    stored, opened = StoredParts(folder), {one.batch for one in ledger.batches}
-    attempts = ledger.all_attempts()
-    numbers = {key: len(each) for key, each in ledger.attempts.items()}
-    jobs = stored.numbered("job")
-    missing = None
-    if len(stored.numbered("batch")) > len(ledger.batches):
-        missing = "a batch is in its parts"
-    elif any(number > numbers.get(partition, 0) for partition, number in jobs):
-        missing = "the outcome of a job is in its parts"
-    elif any(attempt.batch not in opened for attempt in attempts):
-        missing = "a job was submitted to a batch"
-    elif (opened or attempts) and ledger.committed is None:
-        missing = "a batch was opened for a plan"
-    if missing:
-        raise ArchiveError(
-            f"{folder / JOURNAL_NAME}: lines are lost: {missing} that no line has; "
-            f"{_advice(folder)}"
-        )
 
 
 def _advice(folder: Path) -> str:

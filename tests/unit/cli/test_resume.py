@@ -217,7 +217,7 @@ def test_all_names_what_cannot_be_resumed(monkeypatch, capsys, resumed, a_run):
     assert main("--all", "outputs") == 7
     assert resumed.names() == ["r2", "r3"]
     first, second = capsys.readouterr().err.splitlines()
-    assert "r1/journal.jsonl, line 4: checksum mismatch" in first
+    assert "r1/journal.jsonl, line 1: checksum mismatch" in first
     assert second == "qexp: outputs/e/r2 is locked by process 3"
 
 

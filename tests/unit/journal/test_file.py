@@ -145,8 +145,9 @@ def test_a_journal_that_lacks_what_is_on_disk_is_refused(
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:kept]))
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / part).touch()
-    with pytest.raises(ArchiveError, match=f"lines are lost: {missing} .* --repair-journal"):
-        Journal(tmp_path)
+    match = f"lines are lost: {missing} .* --repair-journal"
+    with Journal(tmp_path) as journal, pytest.raises(ArchiveError, match=match):
+        journal.refuse_lost_lines()
 
 
 @pytest.mark.parametrize(
@@ -159,8 +160,9 @@ def test_a_journal_without_what_its_lines_rest_on_is_refused(
     path = write(tmp_path)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:lost], *lines[lost + 1 :]]))
-    with pytest.raises(ArchiveError, match=f"lines are lost: {missing} that no line has"):
-        Journal(tmp_path)
+    match = f"lines are lost: {missing} that no line has"
+    with Journal(tmp_path) as journal, pytest.raises(ArchiveError, match=match):
+        journal.refuse_lost_lines()
 
 
 def test_a_field_that_an_earlier_version_did_not_write_has_its_default(tmp_path: Path):
