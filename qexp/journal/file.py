@@ -148,8 +148,9 @@ def complete_lines(raw: bytes) -> bytes:
     end = raw.rfind(b"\n") + 1
     while end and not matches_crc32(raw[raw.rfind(b"\n", 0, end - 1) + 1 : end - 1]):
         end = raw.rfind(b"\n", 0, end - 1) + 1
-    # More than one line can be damaged only later: that is not for a reader to ignore.
-    return raw[:end] if raw.count(_LINE_START, end) <= 1 else raw[: raw.rfind(b"\n") + 1]
+    # Two damaged lines, or a file without a line that can be read, are not for a reader to ignore.
+    is_torn = raw.count(_LINE_START, end) <= 1 if end else not raw.strip(b"\0\n")
+    return raw[:end] if is_torn else raw[: raw.rfind(b"\n") + 1]
 
 
 def _read(raw: bytes, path: Path) -> Ledger:
