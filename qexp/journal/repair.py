@@ -61,7 +61,7 @@ _MOST_SHOWN = 3
 
 @dataclass(frozen=True)
 class Stored:
-    """What the parts of a run tell of its journal.
+    """The part of a journal's content that the parts of its run tell.
 
     Attributes:
         parts: SHA-256 of the part of each partition; None for one that is damaged or missing.
