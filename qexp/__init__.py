@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qexp.api import declare, plan, resume, run
+    from qexp.api import cancel, declare, plan, resume, run, status
     from qexp.archive.read import Archive, open_archive
     from qexp.core.spec import RunSpec
     from qexp.errors import ArchiveError, QexpError
@@ -18,12 +18,14 @@ __all__ = [
     "ArchiveError",
     "QexpError",
     "RunSpec",
+    "cancel",
     "declare",
     "open_archive",
     "plan",
     "resume",
     "run",
     "runs",
+    "status",
 ]
 
 _HOMES = {
@@ -31,12 +33,14 @@ _HOMES = {
     "ArchiveError": "qexp.errors:ArchiveError",
     "QexpError": "qexp.errors:QexpError",
     "RunSpec": "qexp.core.spec:RunSpec",
+    "cancel": "qexp.api:cancel",
     "declare": "qexp.api:declare",
     "open_archive": "qexp.archive.read:open_archive",
     "plan": "qexp.api:plan",
     "resume": "qexp.api:resume",
     "run": "qexp.api:run",
     "runs": "qexp.listing.runs:list_runs",
+    "status": "qexp.api:status",
 }
 
 

@@ -15,6 +15,7 @@ from qexp.archive.read import Archive, open_archive
 from qexp.errors import ArchiveError, ConfigError
 
 if TYPE_CHECKING:
+    from qexp.batch.status import RunState
     from qexp.config.declaration import Declaration
     from qexp.core.spec import RunSpec
     from qexp.experiment import RunReport
@@ -151,13 +152,20 @@ def declare(
     return _declared(overrides, circuits, shots, precision, values).spec
 
 
-def resume(path: str | Path, *, trust: Sequence[str] = ()) -> Archive:
+def resume(
+    path: str | Path, *overrides: str, trust: Sequence[str] = (), collect_only: bool = False
+) -> Archive:
     """Resume a run from wherever it stopped, from its folder alone, and return its archive.
 
     One that is complete is left as it is.
 
     Args:
         path: The run's folder, or the `run.h5` in it.
+        *overrides: What is given anew: `backend.instance=...`, `backend.account=...` or
+            `backend.channel=...`, and keys of `execution`, such as
+            `execution.retry_refused=true`.
+        collect_only: Take what is finished, wait for nothing and submit nothing;
+            `UnfinishedError` says what is left.
         trust: Dotted prefixes of functions and classes that the recorded config may name besides
             qexp's own, such as `"experiments.mine"`.
 
@@ -166,21 +174,81 @@ def resume(path: str | Path, *, trust: Sequence[str] = ()) -> Archive:
         QexpError: As `run`.
         KeyboardInterrupt: As `run`.
     """
-    from qexp.config.declaration import Declaration
+    from qexp.points import finished_archive
+
+    folder = _folder_of(path, trust)
+    archive = finished_archive(folder)
+    if archive is None:
+        declared = _recorded(folder, trust, overrides)
+        if collect_only:
+            declared = replace(declared, spec=replace(declared.spec, stop_after="collect"))
+        archive = _run_or_resume(declared).archive
+    assert archive is not None
+    return open_archive(archive)
+
+
+def cancel(path: str | Path, *overrides: str, trust: Sequence[str] = ()) -> Archive | None:
+    """Cancel the jobs of a run that are queued, close its batches, and keep what has run.
+
+    Args:
+        path: As `resume`.
+        *overrides: As `resume`.
+        trust: As `resume`.
+
+    Returns:
+        The archive; None if nothing was ever out: the run was not submitted, or its engine's jobs
+        end with their process.
+
+    Raises:
+        UnfinishedError: Jobs are running; `resume(path, collect_only=True)` collects them later.
+        QexpError: As `run`.
+        KeyboardInterrupt: As `run`.
+    """
+    from qexp.experiment import cancel as cancel_run
+
+    folder = _folder_of(path, trust)
+    archive = _run_logged(_recorded(folder, trust, overrides), cancel_run).archive
+    return None if archive is None else open_archive(archive)
+
+
+def status(path: str | Path, *overrides: str, trust: Sequence[str] = ()) -> RunState:
+    """Ask the service how far a run is; submit, cancel and write nothing, and take no lock.
+
+    Args:
+        path: As `resume`.
+        *overrides: As `resume`.
+        trust: As `resume`.
+
+    Returns:
+        The state of its partitions and batches, and what was charged; `print` shows a table.
+
+    Raises:
+        ConfigError: There is no such run, or its config names what is not trusted.
+        EngineError: The service could not be asked, or knows none of the run's jobs.
+        ArchiveError: The run is damaged.
+    """
+    from qexp.batch.status import read_state
+
+    folder = _folder_of(path, trust)
+    return read_state(_recorded(folder, trust, overrides).spec, folder)
+
+
+def _folder_of(path: str | Path, trust: Sequence[str]) -> Path:
+    """Return the folder of a recorded run, with everything imported that it may need."""
     from qexp.config.paths import make_experiments_importable, run_folder
-    from qexp.config.runs import recorded_spec
-    from qexp.points import finished_archive, import_qiskit
+    from qexp.points import import_qiskit
 
     import_qiskit()
     if trust:
         make_experiments_importable(is_own_process=False)
-    folder = run_folder(path)
-    archive = finished_archive(folder)
-    if archive is None:
-        spec = recorded_spec(folder, trust)
-        archive = _run_or_resume(Declaration(spec, folder, str(folder))).archive
-    assert archive is not None
-    return open_archive(archive)
+    return run_folder(path)
+
+
+def _recorded(folder: Path, trust: Sequence[str], overrides: Sequence[str]) -> Declaration:
+    from qexp.config.declaration import Declaration
+    from qexp.config.runs import recorded_spec
+
+    return Declaration(recorded_spec(folder, trust, overrides), folder, str(folder))
 
 
 def _declared(
@@ -226,7 +294,7 @@ def _run_or_resume(declared: Declaration) -> RunReport:
             return RunReport(archive, "complete", None)
     is_new = declared.run_dir is None and _make_folder(folder)
     try:
-        return _run_logged(declared)
+        return _run_logged(declared, _start_of(declared))
     except KeyboardInterrupt as error:
         if is_new and clean_up(folder, error):
             raise KeyboardInterrupt("interrupted before anything was submitted") from None
@@ -253,15 +321,19 @@ def _make_folder(folder: Path) -> bool:
         raise ConfigError(compose_message(error) or str(error)) from None
 
 
-def _run_logged(declared: Declaration) -> RunReport:
-    from qexp.config.cleanup import LOG_NAME
+def _start_of(declared: Declaration) -> Callable[..., RunReport]:
     from qexp.experiment import resume, run
+
+    return run if declared.run_dir is None else resume
+
+
+def _run_logged(declared: Declaration, start: Callable[..., RunReport]) -> RunReport:
+    from qexp.config.cleanup import LOG_NAME
     from qexp.interrupts import Interrupts, StopSignals
     from qexp.progress import Terminal
     from qexp.runlog import logging_into
 
     spec, folder = declared.spec, declared.folder
-    start = run if declared.run_dir is None else resume
     with (
         StopSignals(ends_process=False) as signals,
         logging_into(folder / LOG_NAME, "the run ended with an error"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Self
+from typing import Literal, Self
 
 
 class ExitCode(IntEnum):
@@ -19,7 +19,10 @@ class ExitCode(IntEnum):
     """
 
     DONE = 0, "everything that was asked for was done"
-    DIFFERENT = 1, "`reproduce` got other data, or `diff --exit-code` found a difference"
+    DIFFERENT = (
+        1,
+        "`reproduce` got other data, `diff --exit-code` found a difference, or `doctor` a problem",
+    )
     REFUSED = 2, "the command, the config or the plan was refused; nothing was submitted"
     ENGINE_FAILED = 3, "the service or the simulator failed to do what it was asked to do"
     JOBS_FAILED = 4, "the archive is sealed, but at least one job has no result"
@@ -89,16 +92,33 @@ class EngineError(QexpError):
     exit_code = ExitCode.ENGINE_FAILED
 
 
+class OutageError(EngineError):
+    """The service could not be reached, or failed to answer; the same request may succeed later."""
+
+
+class RetiredError(EngineError):
+    """The backend of a planned run is gone, so that nothing more can be submitted to it."""
+
+
 class RefusedError(EngineError):
-    """A job was not created, because it can never run as it is.
+    """A job was not created, because the service, or its client, refused it.
 
     Attributes:
         code: The service's error code, or None.
+        failure: "refused": the request itself is wrong, and would be refused again. "too_large":
+            so is this one, but its parts may pass. "transient": the refusal cannot be read, or
+            says that another try may succeed.
     """
 
-    def __init__(self, message: str, code: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        code: int | None = None,
+        failure: Literal["refused", "too_large", "transient"] = "refused",
+    ) -> None:
         super().__init__(message)
         self.code = code
+        self.failure = failure
 
 
 class BusyError(EngineError):
@@ -130,7 +150,7 @@ class UndeliveredError(EngineError):
 
 
 class LostJobError(EngineError):
-    """The service does not know a job."""
+    """The service does not know a job, or a batch."""
 
 
 class UnfinishedError(QexpError):

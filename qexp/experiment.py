@@ -14,28 +14,39 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qexp import __version__
 from qexp.analysis.declared import make_declared_analyses
-from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
-from qexp.batch.execute import execute
+from qexp.batch.execute import cancel as cancel_jobs
+from qexp.batch.execute import collect_finished, execute
+from qexp.batch.pacing import Patience
 from qexp.batch.recover import note_stored_outcomes
 from qexp.core.model import Plan, RunStatus
-from qexp.core.observer import Observer, PointSummary
+from qexp.core.observer import Observer
+from qexp.core.protocols import RemoteEngine
+from qexp.endings import (
+    close_left_open,
+    command_to_resume,
+    end,
+    raise_if_stopped,
+    raise_unless_complete,
+    seal,
+)
 from qexp.errors import (
     ArchiveError,
     ConfigError,
-    EngineError,
     JobsFailedError,
-    QexpError,
+    OutageError,
     UnfinishedError,
 )
 from qexp.interrupts import Interrupts
-from qexp.journal.ledger import Ended, Interrupted, Planned, Resumed, Sealed, Started
+from qexp.journal.ledger import Ended, Planned, Resumed, Started
 from qexp.planning.build import plan_point
 from qexp.planning.table import check_max_time
 from qexp.points import (
@@ -45,11 +56,8 @@ from qexp.points import (
     StopRequested,
     finished_archive,
     open_experiment,
-    resume_command,
 )
 from qexp.provenance import run_header
-from qexp.redact import redact
-from qexp.text import one_line
 
 if TYPE_CHECKING:
     from qexp.core.spec import RunSpec
@@ -140,21 +148,70 @@ def resume(
     point = Point(spec, folder)
     with open_experiment(folder, [point], observer, clock, interrupts) as experiment:
         if (folder / ARCHIVE_NAME).exists() and not point.store.has_header:
-            # An earlier process was killed while removing the merged parts.
+            # An earlier process was killed while removing the merged parts, or left a batch open.
             point.seal("complete")
-            return RunReport(finished_archive(folder), "complete", None)
+            close_left_open(experiment)
+            return RunReport(folder / ARCHIVE_NAME, "complete", None)
         experiment.journal.append(Resumed(socket.gethostname(), os.getpid(), __version__))
         carry_out(experiment)
     make_declared_analyses(point, experiment.observer)
     return RunReport(point.archive, point.status, experiment.plan)
 
 
-def carry_out(experiment: Experiment) -> None:
+def cancel(
+    spec: RunSpec,
+    folder: Path,
+    observer: Observer | None = None,
+    *,
+    clock: Clock | None = None,
+    interrupts: Interrupts | None = None,
+) -> RunReport:
+    """Cancel the jobs of a run that are queued, close its batches, and seal what has run.
+
+    Args:
+        spec: The same experiment.
+        folder: The run's folder.
+        observer: Receives progress events.
+        clock: The clock; tests substitute their own.
+        interrupts: Handles signals; None: the second one ends the process.
+
+    Returns:
+        The state in which the run was left; without an archive and a status if nothing was ever
+        out: it was not submitted, or its engine's jobs end with their process.
+
+    Raises:
+        UnfinishedError: Jobs are running, and left to be collected.
+        EngineError, ArchiveError, RunLockedError, KeyboardInterrupt: As `run`.
+    """
+    point = Point(replace(spec, stop_after="collect"), folder)
+    if finished_archive(folder) is not None or (
+        (folder / ARCHIVE_NAME).exists() and not point.store.has_header
+    ):
+        return resume(spec, folder, observer, clock=clock, interrupts=interrupts)
+    with open_experiment(folder, [point], observer, clock, interrupts) as experiment:
+        if not experiment.ledger.batches or not isinstance(experiment.engine, RemoteEngine):
+            return RunReport(None, None, None)
+        experiment.journal.append(Resumed(socket.gethostname(), os.getpid(), __version__))
+        with suppress(JobsFailedError):
+            carry_out(experiment, cancel_jobs)
+    if point.status == "complete":
+        make_declared_analyses(point, experiment.observer)
+    return RunReport(point.archive, point.status, experiment.plan)
+
+
+def carry_out(experiment: Experiment, work: Callable[[Experiment], None] = execute) -> None:
     """Take an experiment from where it stands to its end: plan, batch, archive.
+
+    Args:
+        experiment: The experiment.
+        work: The work on its jobs, once it is planned.
 
     Raises:
         As `run`.
     """
+    if experiment.stop_after == "collect":
+        _refuse_to_collect_nothing(experiment)
+        work = collect_finished if work is execute else work
     if experiment.ledger.committed is None:
         if experiment.plans_with_workers:
             experiment.workers.prepare()
@@ -162,23 +219,31 @@ def carry_out(experiment: Experiment) -> None:
         _make_plan(experiment)
         if experiment.stop_after == "plan":
             experiment.journal.append(Ended("planned"))
-            _seal(experiment)
+            seal(experiment)
             return
     else:
         _load_plan(experiment)
-        if experiment.has_work:
-            _select_backends(experiment)
+        if experiment.has_work or work is cancel_jobs:
+            _select_again(experiment)
     with experiment.interrupts:
-        failure = _run_jobs(experiment)
+        failure = _run_jobs(experiment, work)
         if (
             experiment.stop_after == "submit"
             and failure is None
             and experiment.ledger.open_attempts()
         ):
             _detach(experiment)
-            _raise_if_stopped(experiment, failure)
+            raise_if_stopped(experiment, failure)
         else:
-            _end(experiment, failure)
+            end(experiment, failure)
+
+
+def _refuse_to_collect_nothing(experiment: Experiment) -> None:
+    if not experiment.ledger.batches:
+        raise UnfinishedError(
+            f"nothing was submitted, so that there is nothing to collect; go on with: "
+            f"{command_to_resume(experiment)}"
+        )
 
 
 def _select_backends(experiment: Experiment) -> None:
@@ -193,6 +258,8 @@ def _select_backends(experiment: Experiment) -> None:
                 f"{backend.name!r}; select {recorded!r}"
             )
     backend, engine = experiment.backend, experiment.engine
+    if isinstance(engine, RemoteEngine):
+        engine.limit_waiting(backend, experiment.policy.outage_s)
     experiment.observer.backend_selected(backend.name, backend.num_qubits, engine.name)
     for workload in (item for point in experiment.points for item in point.spec.workloads):
         for option, value in engine.ignored_options(workload.primitive).items():
@@ -200,6 +267,22 @@ def _select_backends(experiment: Experiment) -> None:
                 f"workload '{workload.name}': the engine '{engine.name}' does not honour "
                 f"{option}={value}"
             )
+
+
+def _select_again(experiment: Experiment) -> None:
+    """Select the backends of a recorded plan, with patience: jobs may be waiting there.
+
+    Raises:
+        UnfinishedError: The service was out of reach for too long.
+    """
+    try:
+        Patience(experiment).call(lambda: _select_backends(experiment), (OutageError,))
+    except OutageError as error:
+        if not experiment.ledger.batches:
+            raise
+        raise_unless_complete(experiment, error)
+    except StopRequested:
+        raise KeyboardInterrupt("interrupted; what was measured is kept") from None
 
 
 def _make_plan(experiment: Experiment) -> None:
@@ -238,16 +321,16 @@ def _load_plan(experiment: Experiment) -> None:
     experiment.observer.resumed(experiment.plan, done, in_flight, missing)
 
 
-def _run_jobs(experiment: Experiment) -> Exception | None:
-    """Submit and collect until nothing is left, or an error ends it.
+def _run_jobs(experiment: Experiment, work: Callable[[Experiment], None]) -> Exception | None:
+    """Do the `work` on the jobs until nothing of it is left, or an error ends it.
 
     Returns:
         The error that ended it after a batch was opened, or None.
     """
-    if not experiment.has_work:
+    if not experiment.has_work and work is not cancel_jobs:
         return None
     try:
-        execute(experiment)
+        work(experiment)
     except Exception as error:
         if not experiment.ledger.batches:
             if isinstance(error, StopRequested):
@@ -263,89 +346,3 @@ def _detach(experiment: Experiment) -> None:
     ledger = experiment.ledger
     batch_ids = tuple(opened.batch for opened in ledger.batches)
     experiment.observer.detached(experiment.plan, len(ledger.open_attempts()), batch_ids)
-
-
-def _end(experiment: Experiment, failure: Exception | None) -> None:
-    """Seal the results so far, then raise the `failure` or report jobs without a result."""
-    status = experiment.status()
-    try:
-        if failure is None or status == "complete":
-            experiment.journal.append(Ended(status))
-        else:
-            experiment.journal.append(Interrupted(_reason(failure)))
-        _seal(experiment)
-    except ArchiveError:
-        if failure is None:
-            raise
-        _log.error("the archive could not be sealed; its parts are kept", exc_info=True)
-    _raise_unless_complete(experiment, failure)
-
-
-def _seal(experiment: Experiment) -> None:
-    """Seal the archive of each point with the results so far."""
-    for point in experiment.points:
-        point.seal(experiment.status(point))
-    experiment.journal.append(Sealed(experiment.status()))
-    for point in experiment.points:
-        assert point.archive is not None
-        assert point.status is not None
-        with open_archive(point.archive) as sealed:
-            usage_s = sealed.usage_s
-        summary = PointSummary(
-            status=point.status,
-            done=len(experiment.done(point)),
-            planned=len(point.partitions),
-            num_pubs=sum(partition.num_pubs for partition in point.partitions),
-            usage_s=usage_s,
-            predicted_s=sum(partition.qpu_s for partition in point.partitions),
-            batch_ids=tuple(opened.batch for opened in experiment.ledger.batches),
-        )
-        experiment.observer.sealed(point.archive, summary)
-
-
-def _raise_unless_complete(experiment: Experiment, failure: Exception | None) -> None:
-    """Raise an error that names what is missing, the reason, and the command to resume."""
-    _raise_if_stopped(experiment, failure)
-    ledger = experiment.ledger
-    done, planned = ledger.done, ledger.num_partitions
-    if failure is not None:
-        keeps_type = isinstance(failure, QexpError) and not isinstance(failure, EngineError)
-        kind = type(failure) if keeps_type else UnfinishedError
-        cause = None if isinstance(failure, QexpError) else failure
-        raise kind(f"{_reason(failure)}; {_kept(experiment)}") from cause
-    failed = sorted(set(range(planned)) - done)
-    if failed:
-        refused = all(ledger.attempts[index][-1].failure == "refused" for index in failed)
-        command = resume_command(experiment.folder, experiment.points[0].spec.config_yaml)
-        again = "they would be refused again" if refused else f"to try them again: {command}"
-        archives = dict.fromkeys(str(experiment.point_of(index).archive) for index in failed)
-        raise JobsFailedError(
-            f"{len(failed)} of {planned} jobs have no result (partitions "
-            f"{', '.join(map(str, failed[:10]))}{'...' if len(failed) > 10 else ''}); the "
-            f"others and the reasons are in {', '.join(archives)}; {again}"
-        )
-
-
-def _raise_if_stopped(experiment: Experiment, failure: Exception | None) -> None:
-    """Raise `KeyboardInterrupt` if a stop was asked for, however late, with what is kept."""
-    if not (isinstance(failure, StopRequested) or experiment.interrupts.is_set()):
-        return
-    also = "" if failure is None or isinstance(failure, StopRequested) else _reason(failure)
-    raise KeyboardInterrupt("; ".join(filter(None, ["interrupted", also, _kept(experiment)])))
-
-
-def _kept(experiment: Experiment) -> str:
-    """Say how much is kept, and where a complete run is, or the command that goes on."""
-    done, planned = len(experiment.ledger.done), experiment.ledger.num_partitions
-    if done == planned:
-        where = [str(point.archive or point.folder) for point in experiment.points]
-        return f"all {planned} jobs are kept: {', '.join(where)}"
-    command = resume_command(experiment.folder, experiment.points[0].spec.config_yaml)
-    return f"{done} of {planned} jobs are kept; go on with: {command}"
-
-
-def _reason(failure: BaseException) -> str:
-    text = one_line(redact(str(failure))).rstrip(".")
-    if isinstance(failure, StopRequested):
-        return "interrupted"
-    return text if isinstance(failure, QexpError) else f"{type(failure).__name__}: {text}"

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,10 +29,10 @@ from qexp.core.model import Partition, Plan, RunStatus
 from qexp.core.observer import Guarded, Observer
 from qexp.core.protocols import Engine
 from qexp.core.spec import RunSpec
-from qexp.errors import ConfigError
+from qexp.errors import ArchiveError, ConfigError
 from qexp.interrupts import Interrupts, stop_requested
-from qexp.journal.file import Journal
-from qexp.journal.ledger import Ledger
+from qexp.journal.file import Journal, read_ledger
+from qexp.journal.ledger import Ledger, Piece
 from qexp.journal.lock import lock_folder
 from qexp.redact import redact, redactor
 from qexp.text import short_path
@@ -90,6 +90,12 @@ class Point:
         """Its recorded id, as the folder may have been copied; else the folder's name."""
         recorded = self.store.read_header() if self.store.has_header else {}
         return str(recorded.get("run_id", self.folder.name))
+
+    @cached_property
+    def identity(self) -> str:
+        """Its id and the moment it was declared: no later run has both, whatever its folder."""
+        recorded = self.store.read_header() if self.store.has_header else {}
+        return f"{self.run_id} {recorded.get('created', '')}"
 
     @property
     def recorded_backend(self) -> str | None:
@@ -169,6 +175,16 @@ class Experiment:
         """True if a job is in flight, may be, or is to be submitted."""
         return bool(self.ledger.open_attempts() or self.ledger.wanted(self.policy))
 
+    @property
+    def jobs_out(self) -> int:
+        """Number of jobs that are in flight, or may be."""
+        return len(self.ledger.open_attempts())
+
+    @property
+    def left_to_submit(self) -> list[Piece]:
+        """Pieces that are still to be submitted; none of an experiment that was cancelled."""
+        return [] if self.ledger.is_cancelled else self.ledger.wanted(self.policy)
+
     def done(self, point: Point | None = None) -> set[int]:
         """Return the partitions that have a result, of one point or of all."""
         partitions = self.plan.partitions if point is None else point.partitions
@@ -181,7 +197,8 @@ class Experiment:
         done = len(self.done(point))
         if done == len(self.plan.partitions if point is None else point.partitions):
             return "complete"
-        return "partial" if done else "failed"
+        # Only a run with nothing left to do can have failed.
+        return "partial" if done or self.jobs_out or self.left_to_submit else "failed"
 
     def raise_if_stopped(self) -> None:
         """Raise `StopRequested` if the experiment was asked to stop."""
@@ -273,8 +290,22 @@ def common_value(key: str, values: Iterable[T]) -> T:
     return first
 
 
+def unclosed_batches(folder: Path) -> list[str]:
+    """Return the ids of the batches that a run opened and no process has closed.
+
+    A journal that cannot be read names none: where it matters, whoever opens it says so.
+    """
+    with suppress(ArchiveError):
+        ledger = read_ledger(folder)
+        opened = [one.batch for one in ledger.batches if not one.is_foreign]
+        return [batch for batch in opened if batch not in ledger.closed]
+    return []
+
+
 def finished_archive(folder: Path) -> Path | None:
     """Return the archive of a run with nothing left to do; None if there is something.
+
+    A batch that could not be closed is something.
 
     Raises:
         ArchiveError: The archive is damaged.
@@ -286,27 +317,30 @@ def finished_archive(folder: Path) -> Path | None:
     with open_archive(archive) as run:
         status = run.status
     if status == "complete":
-        return archive
+        return None if unclosed_batches(folder) else archive
     raise ConfigError(
         f"{archive} is {status}, but the parts of its run are missing; to resume it, take the "
         f"whole folder from where the run began"
     )
 
 
-def resume_command(folder: Path, config_yaml: str = "{}") -> str:
+def resume_command(folder: Path, config_yaml: str = "{}", *words: str, verb: str = "resume") -> str:
     """Return the command that resumes a run, to be copied into a shell.
 
     Args:
         folder: The run's folder.
         config_yaml: The config of a run that was declared here, so that its code may be trusted.
+        *words: Further words of the command, as they are typed.
+        verb: `resume`, or another verb that takes the same words.
     """
-    if redact(config_yaml) != config_yaml:
+    more = [redact(word) for word in words]
+    if redact(config_yaml) != config_yaml and verb == "resume":
         # It is recorded without its secret, and only its own command line has that.
-        named = shlex.quote(f"run_dir={short_path(folder)}")
+        named = shlex.join([f"run_dir={short_path(folder)}", *more])
         return f"python -m qexp ... {named} (with the run's own overrides, which have a secret)"
     modules = modules_to_trust(load_config(config_yaml))
     trusted = [part for name in modules for part in ("--trust", name)]
-    return shlex.join(["python", "-m", "qexp", "resume", short_path(folder), *trusted])
+    return shlex.join(["python", "-m", "qexp", verb, short_path(folder), *more, *trusted])
 
 
 def modules_to_trust(config: Mapping[str, Any]) -> list[str]:

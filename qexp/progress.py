@@ -137,6 +137,16 @@ class Terminal(Observer):
         """Print a warning."""
         self._progress.console.print(f"qexp: warning: {message}", markup=False, soft_wrap=True)
 
+    def trying_again(self, charged_s: Mapping[int, float], predicted_s: float) -> None:
+        """Print what is about to be paid for again."""
+        before = [seconds for seconds in charged_s.values() if seconds > 0]
+        were = f"{len(before)} of them charged before ({format_duration(sum(before))})"
+        self.warned(
+            f"{len(charged_s)} {'partition is' if len(charged_s) == 1 else 'partitions are'} tried "
+            f"again, {were if before else 'none of them charged before'}; predicted QPU time: "
+            f"{format_duration(predicted_s)}"
+        )
+
     def batch_opened(self, batch_id: str) -> None:
         """Show the batch that jobs are submitted to."""
         self._batch_ids.append(batch_id)
@@ -203,18 +213,22 @@ class Terminal(Observer):
         self._print_end(
             summary.batch_ids,
             jobs=f"{summary.done} of {summary.planned} done, {summary.num_pubs} PUBs",
-            usage=f"{summary.usage_s:.1f} s (predicted for a QPU: {summary.predicted_s:.1f} s)",
+            usage=f"{summary.usage_s:.1f} s{_pending(summary.usage_pending)} "
+            f"(predicted for a QPU: {summary.predicted_s:.1f} s)",
             elapsed=format_duration(time.monotonic() - self._started_s),
             archive=path,
-            next=opened if summary.status == "complete" else self._resume_command(),
+            next=opened
+            if summary.status == "complete"
+            else self._resume_command(*["--collect-only"] * summary.only_collects),
         )
 
     def analysed(self, name: str, summary: str) -> None:
         """Print the one-line result of an analysis."""
         self._out.print(f"[bold]analysis [/bold]{escape(f'{name}: {summary}')}")
 
-    def _resume_command(self) -> str:
-        return resume_command(self._run_dir, self._spec.config_yaml)
+    def _resume_command(self, *words: str) -> str:
+        spec = self._spec
+        return resume_command(self._run_dir, spec.config_yaml, *words, *spec.given_anew)
 
     def _print_end(self, batch_ids: Sequence[str], **lines: str) -> None:
         batches = {"batch" if len(batch_ids) <= 1 else "batches": ", ".join(batch_ids)}
@@ -258,6 +272,12 @@ class Terminal(Observer):
         if self._has_screen:
             self._has_screen = False
             _SCREEN.release()
+
+
+def _pending(charges: int) -> str:
+    if not charges:
+        return ""
+    return f", of which {charges} {'charge is' if charges == 1 else 'charges are'} pending"
 
 
 def in_notebook() -> bool:

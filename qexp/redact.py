@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +22,11 @@ _FORMS = re.compile(
     r"(?i:crn(?::|%3a)v1(?::|%3a))[^\s\"'\\,;)\]}]+"
     r"|(?i:bearer)\s+[A-Za-z0-9._~+/=-]{8,}"
     r"|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
+)
+_PERSONAL_FORMS = re.compile(
+    r"[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+"  # e-mail address
+    r"|\bIBMid-[\w.-]+|\biam-[\w.-]*\d[\w.-]*"  # user or service id
+    r"|\ba(?:/|%2[Ff])[0-9a-f]{32}\b"  # account, as in a CRN
 )
 _SECRET_VARIABLES = ("QISKIT_IBM_TOKEN", "QISKIT_IBM_RUNTIME_API_TOKEN", "IBMCLOUD_API_KEY")
 _SECRET_KEYS = ("token", "apikey", "api_key", "private_endpoint_token")
@@ -43,6 +48,24 @@ def redactor() -> Callable[[str], str]:
         return _FORMS.sub(MASK, text)
 
     return redacted
+
+
+def strict_redactor(secrets: Iterable[str] = ()) -> Callable[[str], str]:
+    """Return a function that also masks people and accounts, for what is handed to others.
+
+    Args:
+        secrets: Further texts to be masked; those of less than six characters are left.
+    """
+    redacted = redactor()
+    more = sorted((each for each in secrets if len(each) >= _SHORTEST), key=len, reverse=True)
+
+    def strictly_redacted(text: str) -> str:
+        text = redacted(text)
+        for secret in more:
+            text = text.replace(secret, MASK)
+        return _PERSONAL_FORMS.sub(MASK, text)
+
+    return strictly_redacted
 
 
 def _known_secrets() -> list[str]:

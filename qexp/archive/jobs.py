@@ -84,9 +84,12 @@ class JobRecord:
 
 def partition_table(partition: Partition) -> TableData:
     """Return one row of `/partitions`."""
-    return PARTITIONS.encode_rows(
-        [{_COLUMNS.get(k, k): value for k, value in vars(partition).items()}]
-    )
+    return PARTITIONS.encode_rows([_cells_of(partition)])
+
+
+def _cells_of(partition: Partition) -> dict[str, Any]:
+    """Return what a partition has, by column."""
+    return {_COLUMNS.get(name, name): value for name, value in vars(partition).items()}
 
 
 def read_partition(cells: Mapping[str, Any]) -> Partition:
@@ -99,7 +102,7 @@ def read_partition(cells: Mapping[str, Any]) -> Partition:
 
 def job_table(
     outcome: JobOutcome,
-    planned: Mapping[str, Any],
+    planned: Partition,
     snapshot_sha256: str,
     redact: Callable[[str], str],
 ) -> TableData:
@@ -107,15 +110,15 @@ def job_table(
 
     Args:
         outcome: The job.
-        planned: Row of its partition.
+        planned: Its partition, or the piece of it that the job has.
         snapshot_sha256: SHA-256 of its calibration, `""` for none.
         redact: Applied to every text.
     """
     times = outcome.metrics.get("timestamps") or {}
     result = outcome.result
     cells = {
-        **planned,
         **vars(outcome),
+        **_cells_of(planned),
         **{name: str(times.get(name) or "") for name in ("created", "running", "finished")},
         "num_results": len(result or ()),
         "usage_s": outcome.usage_s,

@@ -142,9 +142,6 @@ class RunParts:
         self._jobs: dict[int, list[Path]] = {}
         for (index, _attempt), path in jobs.items():
             self._jobs.setdefault(index, []).append(path)
-        self._result_attempts = {
-            index: _result_attempt(paths) for index, paths in self._jobs.items()
-        }
         self._snapshots: dict[str, int] = {}
 
     def tables(self) -> Iterator[dict[str, TableData]]:
@@ -157,16 +154,17 @@ class RunParts:
         self._snapshots = {}
         yield self._named(self._header_tables)
         for (index,), path in self._partitions.items():
-            attempts, chosen = self._jobs.get(index, []), self._result_attempts.get(index)
-            last = len(attempts) - 1
-            with open_part(path) as partition, ExitStack() as stack:
-                job = {}
-                if chosen is not None:
-                    job = stack.enter_context(open_part(attempts[chosen]))
-                yield _with_results(partition, job, chosen, last, rows)
+            attempts = self._jobs.get(index, [])
+            with ExitStack() as stack:
+                partition = stack.enter_context(open_part(path))
+                jobs = {
+                    position: stack.enter_context(open_part(attempts[position]))
+                    for position in _result_attempts(attempts)
+                }
+                yield _with_results(partition, jobs, len(attempts) - 1, rows)
                 for position, job_path in enumerate(attempts):
-                    if position == chosen:
-                        yield self._named(job)
+                    if position in jobs:
+                        yield self._named(jobs[position])
                         continue
                     with open_part(job_path) as other:
                         without = {p: t for p, t in other.items() if not RESULTS.matches(p)}
@@ -194,20 +192,29 @@ class RunParts:
         return named
 
 
-def _result_attempt(attempts: Sequence[Path]) -> int | None:
-    """Return the position of the first attempt with results, `DONE` ones before others."""
+def _result_attempts(attempts: Sequence[Path]) -> list[int]:
+    """Return the positions of the attempts whose results are kept, ascending.
+
+    Of several with results of the same PUBs the first one counts, `DONE` ones before others.
+    """
     candidates = []
     for position, path in enumerate(attempts):
         row = first_row(path, JOBS.path, is_checked=True)
         if row["num_results"]:
-            candidates.append((row["state"] != "DONE", position))
-    return min(candidates)[1] if candidates else None
+            pubs = set(range(row["first"], row["first"] + row["num_results"]))
+            candidates.append((row["state"] != "DONE", position, pubs))
+    covered: set[int] = set()
+    chosen = []
+    for _, position, pubs in sorted(candidates, key=lambda candidate: candidate[:2]):
+        if covered.isdisjoint(pubs):
+            covered |= pubs
+            chosen.append(position)
+    return sorted(chosen)
 
 
 def _with_results(
     partition: Mapping[str, TableData],
-    job: Mapping[str, TableData],
-    chosen: int | None,
+    jobs: Mapping[int, Mapping[str, TableData]],
     last: int,
     rows: Counter[str],
 ) -> dict[str, TableData]:
@@ -215,28 +222,31 @@ def _with_results(
 
     Args:
         partition: Tables of the partition.
-        job: Tables of the attempt that has its results, empty if none has.
-        chosen: Position of that attempt among those of the partition.
+        jobs: Position -> tables of the attempts whose results are kept, among all of them.
         last: Position of the last attempt, -1 if there is none.
         rows: Results so far in each group of `/results`; those of this partition are added.
     """
     (path,) = (path for path in partition if PUBS.matches(path))
     pubs, workload = partition[path], path.rpartition("/")[2]
-    index = job[INDEX.at(workload)].columns if job else {}
-    groups = index["group"].texts() if index else []
-    missing = len(pubs.columns["pub"].values) - len(groups)
+    indices: Any = pubs.columns["pub"].values[:]
     values: dict[str, list[Any]] = {
-        "job": [chosen] * len(groups) + [last] * missing,
-        "result_group": [*groups, *[None] * missing],
-        "result_row": [None] * (len(groups) + missing),
+        "job": [last] * len(indices),
+        "result_group": [None] * len(indices),
+        "result_row": [None] * len(indices),
+        "result_sha256": [None] * len(indices),
+        "result_metadata_json": [None] * len(indices),
     }
-    for position, group in enumerate(groups):
-        place = RESULTS.at(workload, group)
-        values["result_row"][position] = rows[place]
-        rows[place] += 1
-    for name in ("sha256", "metadata_json"):
-        texts = index[name].texts() if index else []
-        values[f"result_{name}"] = [*texts, *[None] * missing]
+    for position, job in jobs.items():
+        index = job[INDEX.at(workload)].columns
+        texts = {name: index[name].texts() for name in ("group", "sha256", "metadata_json")}
+        first = int(job[JOBS.path].columns["first"].values[0]) - int(indices[0])
+        for row, group in enumerate(texts["group"], start=first):
+            place = RESULTS.at(workload, group)
+            values["job"][row] = position
+            values["result_row"][row] = rows[place]
+            rows[place] += 1
+        for name, cells in texts.items():
+            values[f"result_{name}"][first : first + len(cells)] = cells
     added = dict(PUBS.encode(values).columns)
     if last < 0:
         added["job"] = replace(added["job"], base="")

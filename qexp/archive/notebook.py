@@ -29,6 +29,7 @@ def describe_html(
     """
     more = "..." if len(batch_ids) > _MAX_BATCHES else ""
     backend, results = summary["backend"], summary["results"]
+    pending = summary["usage_pending"]
     rows = {
         "run": f"{summary['experiment']} {summary['run_id']}",
         "status": f"{summary['status']}, {results} of {summary['pubs']} PUBs have a result",
@@ -36,7 +37,7 @@ def describe_html(
         "backend": f"{backend} ({summary['num_qubits']} qubits, engine {summary['engine']})",
         "batches": ", ".join(batch_ids[:_MAX_BATCHES]) + more,
         "jobs": f"{summary['jobs_done']} of {summary['jobs']} done",
-        "usage": f"{summary['usage_s'] or 0:.1f} s",
+        "usage": f"{summary['usage_s'] or 0:.1f} s" + (f", {pending} pending" if pending else ""),
         "workloads": ", ".join(workloads),
         "archive": short_path(path.absolute()),
     }

@@ -21,10 +21,10 @@ from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.atomic_files import DamagedFileError, check_digest, read_with_digest
 from qexp.archive.jobs import read_partition
 from qexp.archive.netcdf import storage
-from qexp.archive.pubs import read_pub
-from qexp.archive.schema import ARCHIVE_NAME, JOBS, PARTITIONS, PARTS_NAME
+from qexp.archive.pubs import read_pub, submitted_digests
+from qexp.archive.schema import ARCHIVE_NAME, JOBS, PARTITIONS, PARTS_NAME, PUBS
 from qexp.archive.tables import ColumnData, TableData
-from qexp.core.model import FailureKind, JobState, Partition
+from qexp.core.model import Charge, FailureKind, JobState, Partition, is_charge_pending
 from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -85,12 +85,26 @@ class StoredParts:
             )
 
     def load_isa_pubs(self, partition: Partition) -> list[Pub]:
-        """Return the PUBs of a partition, ready to be submitted."""
+        """Return the PUBs of a partition, or of a piece of it, ready to be submitted."""
         path = self.path("partition", partition.index)
         check_digest(path)
         with ArchiveFile(path, is_part=True) as file:
-            rows = range(partition.num_pubs)
+            rows = self._rows(file, partition)
             return [read_pub(file, partition.workload, True, row) for row in rows]
+
+    def pub_digests(self, partition: Partition) -> list[str]:
+        """Return the digest of each PUB of a partition, as submitted; no circuit is decoded."""
+        path = self.path("partition", partition.index)
+        check_digest(path)
+        with ArchiveFile(path, is_part=True) as file:
+            digests = submitted_digests(file, partition.workload)
+            return [digests[row] for row in self._rows(file, partition)]
+
+    @staticmethod
+    def _rows(file: ArchiveFile, partition: Partition) -> range:
+        """Return the rows of a part that a partition, or a piece of it, has."""
+        before = int(file.column(f"{PUBS.at(partition.workload)}/pub")[0])
+        return range(partition.first - before, partition.stop - before)
 
     def job_states(self) -> dict[tuple[int, int], tuple[str, JobState, FailureKind | None]]:
         """Return the outcomes on disk: (partition, attempt) -> (job id, state, failure).
@@ -110,6 +124,24 @@ class StoredParts:
                 continue
             states[partition, attempt] = (row["job_id"], row["state"], row["failure"] or None)
         return states
+
+    def charges(self) -> dict[tuple[int, int], Charge]:
+        """Return what the outcomes on disk were charged: (partition, attempt) -> charge.
+
+        Outcomes that cannot be read are left out, and no file is changed.
+        """
+        charges = {}
+        for (partition, attempt), path in self.numbered("job").items():
+            # The process that works on the run may seal it meanwhile.
+            with suppress(ArchiveError, OSError):
+                row = first_row(path, JOBS.path)
+                seconds = float(row["usage_s"])
+                is_pending = is_charge_pending(json.loads(row["metrics_json"]))
+                charges[partition, attempt] = (
+                    seconds if math.isfinite(seconds) else 0.0,
+                    is_pending,
+                )
+        return charges
 
     def path(self, kind: str, *numbers: int) -> Path:
         """Return the path of a part: a `batch`, a `partition`, or a `job` (partition, attempt)."""

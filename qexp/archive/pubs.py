@@ -322,6 +322,26 @@ def _identities(file: ArchiveFile, workload: str) -> tuple[PubIdentity, ...]:
         return tuple(starmap(PubIdentity, zip(*columns, strict=True)))
 
 
+def submitted_digests(file: ArchiveFile, workload: str) -> list[str]:
+    """Return a SHA-256 of what the service is sent of each PUB, from an archive or a part.
+
+    Of kind, ISA circuit, parameters, observables on the device's qubits, shots and precision.
+    """
+    with file.reading():
+        columns = (
+            _column(file, workload, PUBS, "kind"),
+            _column(file, workload, ISA_CIRCUITS, "sha256"),
+            _parameter_digests(file, workload),
+            _column(file, workload, PUBS, "isa_observables_json"),
+            _column(file, workload, PUBS, "shots"),
+            _column(file, workload, PUBS, "precision"),
+        )
+        return [
+            hashlib.sha256("\n".join(map(str, cells)).encode()).hexdigest()
+            for cells in zip(*columns, strict=True)
+        ]
+
+
 def _column(file: ArchiveFile, workload: str, table: Table, name: str) -> list[Any]:
     return file.column(f"{table.at(workload)}/{name}").tolist()
 
@@ -333,9 +353,11 @@ def _parameter_digests(file: ArchiveFile, workload: str) -> list[str]:
         hashlib.sha256(f"{name}\n{shape}\n".encode())
         for name, shape in zip(names, shapes, strict=True)
     ]
+    # A part begins with another PUB than the first of the workload.
+    before = int(file.column(f"{table}/pub")[0]) if digests else 0
     for group in file.groups(f"parameters/{workload}"):
         path = PARAMETERS.at(workload, group)
         values, pubs = (file.column(f"{path}/{name}") for name in ("values", "pub"))
         for pub, row in zip(pubs.tolist(), values, strict=True):
-            digests[pub].update(np.ascontiguousarray(row, "<f8").tobytes())
+            digests[pub - before].update(np.ascontiguousarray(row, "<f8").tobytes())
     return [digest.hexdigest() for digest in digests]

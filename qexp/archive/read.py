@@ -23,7 +23,7 @@ from qexp.archive.jobs import (
 from qexp.archive.pubs import PubTable, read_circuit, read_pub
 from qexp.archive.results import ResultReader, bits_in, counts_of, counts_of_sets
 from qexp.archive.schema import ENVIRONMENT, PARTITIONS, PUBS, SNAPSHOTS
-from qexp.archive.summary import load_config, read_metadata, summarise_archive, total
+from qexp.archive.summary import charged, load_config, pending, read_metadata, summarise_archive
 from qexp.core.model import Partition, RunStatus, SourceFile
 from qexp.errors import ArchiveError
 
@@ -70,6 +70,10 @@ def _document(path: str, doc: str, default: Any = None) -> Any:
         return default if (document := run._file.document(path)) is None else document
 
     return property(read, doc=doc)
+
+
+def _computed(read: Callable[[ArchiveFile], Any], doc: str) -> Any:
+    return property(lambda run: read(run._file), doc=doc)
 
 
 class Archive:
@@ -236,12 +240,8 @@ class Archive:
         count = self._file.count("jobs/partition")
         return LazySequence(count, self._file.reading()(partial(read_job, self._file)), "jobs")
 
-    @property
-    def usage_s(self) -> float:
-        """QPU seconds charged for all jobs that report them."""
-        if not self._file.count("jobs/usage_s"):
-            return 0.0
-        return total(self._file.column("jobs/usage_s")) or 0.0
+    usage_s: float = _computed(charged, "QPU seconds charged for all jobs that report them.")
+    usage_pending: int = _computed(pending, "Number of jobs whose charge is not final.")
 
     @property
     def results(self) -> Mapping[str, Results[PubResult]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from qexp.archive.archive_file import ArchiveFile
+from qexp.core.model import is_charge_pending
 from qexp.errors import ArchiveError
 from qexp.text import one_line
 
@@ -36,7 +38,7 @@ def summarise_archive(file: ArchiveFile) -> dict[str, Any]:
     Returns:
         `status`, `run_id`, `experiment`, `date`, `finished`, `engine`, `backend`, `num_qubits`,
         `pubs` and `results` (planned, and with a result), `jobs` and `jobs_done` (likewise),
-        `usage_s`, `predicted_qpu_s`, `seed`, `overrides`, `data_sha256`, `config`.
+        `usage_s`, `usage_pending`, `predicted_qpu_s`, `seed`, `overrides`, `data_sha256`, `config`.
     """
     root = ("status", "run_id", "experiment", "engine", "data_sha256")
     return {
@@ -84,7 +86,22 @@ def _progress(file: ArchiveFile) -> dict[str, Any]:
         "jobs_done": len(done),
         "predicted_qpu_s": total(predicted),
         "usage_s": total(file.column("jobs/usage_s")) if ran else None,
+        "usage_pending": pending(file),
     }
+
+
+def charged(file: ArchiveFile) -> float:
+    """Return the QPU seconds charged for all jobs that report them."""
+    return total(file.column("jobs/usage_s")) or 0.0 if file.count("jobs/usage_s") else 0.0
+
+
+def pending(file: ArchiveFile) -> int:
+    """Return the number of jobs whose charge was not final yet when they were collected."""
+    if not file.count("jobs/metrics_json"):
+        return 0
+    texts = file.texts("jobs/metrics_json")
+    with file.reading():
+        return sum(is_charge_pending(json.loads(text)) for text in texts if "pending" in text)
 
 
 def total(values: NDArray[np.float64]) -> float | None:

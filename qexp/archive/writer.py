@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qexp.archive import schema
 from qexp.archive.atomic_files import replacing, require_space, sync, write_with_digest
 from qexp.archive.header import snapshot_table
-from qexp.archive.jobs import job_table, partition_table, span_table
+from qexp.archive.jobs import job_table, partition_table, read_partition, span_table
 from qexp.archive.merge import RunParts, merge
 from qexp.archive.parts import HEADER, StoredParts, first_row, read_json, write_tables
 from qexp.archive.pubs import PubRow
@@ -120,16 +120,17 @@ class RunStore(StoredParts):
         Raises:
             ArchiveError: Its partition is missing or damaged, or has fewer PUBs than results.
         """
-        planned = first_row(self.path("partition", outcome.partition), schema.PARTITIONS.path)
-        num_pubs = int(planned["stop"] - planned["first"])
+        row = first_row(self.path("partition", outcome.partition), schema.PARTITIONS.path)
+        planned = read_partition(row)
+        if outcome.first is not None and outcome.stop is not None:
+            planned = planned.piece(outcome.first, outcome.stop)
         results = [] if outcome.result is None else list(outcome.result)
-        if len(results) > num_pubs:
+        if len(results) > planned.num_pubs:
             raise ArchiveError(
-                f"job {outcome.job_id} returned {len(results)} results for {num_pubs} PUBs of "
-                f"partition {outcome.partition}: they cannot be told apart and are not stored"
+                f"job {outcome.job_id} returned {len(results)} results for {planned.num_pubs} PUBs "
+                f"of partition {outcome.partition}: they cannot be told apart and are not stored"
             )
-        first = int(planned["first"])
-        tables = result_tables(planned["workload"], first, results, self._redact)
+        tables = result_tables(planned.workload, planned.first, results, self._redact)
         sha256 = ""
         if outcome.backend_properties:
             path, snapshot = self._snapshot(outcome.backend_properties)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from qexp.batch.found import note_found
+from qexp.batch.outcome import outcomes_of
 from qexp.batch.pacing import Patience
-from qexp.core.model import FINAL_STATES, FailureKind, FoundJob, JobOutcome, JobState
-from qexp.core.protocols import Batch, RemoteBatch
-from qexp.errors import ArchiveError, EngineError, LostJobError, UndeliveredError, UnfinishedError
-from qexp.journal.ledger import Attempt, Collected, Duplicate
+from qexp.batch.request import adopted_request, piece_of
+from qexp.core.model import FINAL_STATES, FoundJob, JobOutcome, JobState
+from qexp.core.protocols import Batch, RemoteBatch, RemoteEngine
+from qexp.errors import ArchiveError, LostJobError, UndeliveredError, UnfinishedError
+from qexp.journal.ledger import Attempt, Collected
 from qexp.points import Experiment
 
 _log = logging.getLogger(__name__)
@@ -24,7 +28,7 @@ class _InFlight:
     """A job that is submitted, but not collected."""
 
     batch: Batch
-    attempt: Attempt
+    attempts: list[Attempt]  # in the order of their PUBs in the job
     not_before_s: float = 0.0
     patience: Patience | None = None
 
@@ -36,7 +40,7 @@ class Collector:
     experiment: Experiment
     _in_flight: dict[str, _InFlight] = field(default_factory=dict)
     _errors: list[Exception] = field(default_factory=list)
-    _strays: set[str] = field(default_factory=set)
+    _batches: dict[str, Batch] = field(default_factory=dict)
     _deadline_s: float | None = None
 
     def __post_init__(self) -> None:
@@ -48,10 +52,39 @@ class Collector:
         """Number of jobs in flight: submitted, but with no outcome on disk."""
         return len(self._in_flight)
 
-    def watch(self, batch: Batch, attempt: Attempt) -> None:
-        """Collect the job of an attempt once it has ended."""
-        assert attempt.job is not None
-        self._in_flight[attempt.job] = _InFlight(batch, attempt)
+    def enter(self, batch: Batch) -> None:
+        """Add a batch that this process opened."""
+        self._batches[batch.id] = batch
+
+    def batch_of(self, batch_id: str) -> RemoteBatch:
+        """Return a batch of the service; one of an earlier process is attached."""
+        engine = self.experiment.engine
+        if batch_id not in self._batches:
+            assert isinstance(engine, RemoteEngine)
+            self._batches[batch_id] = engine.attach_batch(self.experiment.backend, batch_id)
+        batch = self._batches[batch_id]
+        assert isinstance(batch, RemoteBatch)
+        return batch
+
+    def watch(self, batch: Batch, attempts: Sequence[Attempt]) -> None:
+        """Collect the job of some attempts once it has ended."""
+        job_id = attempts[0].job
+        assert job_id is not None
+        ordered = sorted(attempts, key=lambda attempt: attempt.offset)
+        self._in_flight[job_id] = _InFlight(batch, ordered)
+
+    def adopt(self, attempts: Sequence[Attempt]) -> None:
+        """Watch the job of some attempts, which this process has not submitted."""
+        (first, *_), batch = attempts, self.batch_of(attempts[0].batch)
+        assert first.job is not None
+        batch.adopt(first.job, adopted_request(self.experiment, attempts))
+        self.watch(batch, attempts)
+        self.experiment.observer.job_adopted(first.partition, first.job)
+
+    def adopt_found(self, jobs: Sequence[FoundJob]) -> None:
+        """Record and watch the jobs on the service that nobody has recorded yet."""
+        for attempts in note_found(self.experiment, jobs, self.batch_of):
+            self.adopt(attempts)
 
     def collect_all(self) -> None:
         """Return when the outcome of every job is on disk.
@@ -100,7 +133,7 @@ class Collector:
         Raises:
             EngineError, ArchiveError: As `collect_all`.
         """
-        states = {job: state for batch in self._batches() for job, state in batch.states().items()}
+        states = {job: state for batch in self._active() for job, state in batch.states().items()}
         for job_id in [job for job in self._in_flight if states.get(job) in FINAL_STATES]:
             self._collect(job_id)
 
@@ -108,47 +141,32 @@ class Collector:
         """Raise `UnfinishedError` if `execution.deadline` has passed."""
         if self._deadline_s is not None and self.experiment.clock.now_s() >= self._deadline_s:
             first, more = list(self._in_flight)[:3], ", ..." if self.pending > 3 else ""
-            raise UnfinishedError(
-                f"execution.deadline is reached and {self.pending} jobs are still in flight "
-                f"({', '.join(first)}{more})"
-            )
+            left = f"{len(self.experiment.left_to_submit)} jobs are still to be submitted"
+            if self.pending:
+                left = f"{self.pending} jobs are still in flight ({', '.join(first)}{more})"
+            raise UnfinishedError(f"execution.deadline is reached and {left}")
 
-    def _batches(self) -> list[Batch]:
+    def _active(self) -> list[Batch]:
         return list({id(job.batch): job.batch for job in self._in_flight.values()}.values())
 
     def _states(self) -> dict[str, JobState]:
         states: dict[str, JobState] = {}
-        for batch in self._batches():
+        for batch in self._active():
             patience = Patience(self.experiment)
             states.update(patience.call(batch.states, meanwhile=self.check_deadline))
             if isinstance(batch, RemoteBatch):
-                for stray in batch.strays():
-                    self._drop_stray(batch, stray)
+                self.adopt_found(batch.strays())
         return states
-
-    def _drop_stray(self, batch: RemoteBatch, stray: FoundJob) -> None:
-        """Drop an unknown job that carries one of this run's tags: sent twice, or listed late."""
-        if stray.job_id in self._strays:
-            return
-        self._strays.add(stray.job_id)
-        for attempt in self.experiment.ledger.all_attempts():
-            if attempt.tag in stray.tags:
-                drop_duplicate(self.experiment, batch, attempt, stray)
-                return
 
     def _collect(self, job_id: str) -> None:
         job = self._in_flight[job_id]
         try:
             outcome = job.batch.collect(job_id)
-        except UndeliveredError as error:
-            _log.warning("job %s is fetched again: %s", job_id, error)
-            if self._postpone(job, error):
+        except (UndeliveredError, LostJobError) as error:
+            _log.warning("job %s is asked for again: %s", job_id, error)
+            if self._is_needed(job) and self._postpone(job, error):
                 return
-            outcome = replace(
-                _failed(job_id, job.attempt, error, "undelivered"), info={"service_state": "DONE"}
-            )
-        except LostJobError as error:
-            outcome = _failed(job_id, job.attempt, error, "lost")
+            outcome = _failed(job_id, error)
         except Exception as error:
             # The service failed, or the client could not parse its reply.
             _log.warning("job %s could not be collected yet", job_id, exc_info=True)
@@ -157,6 +175,11 @@ class Collector:
                 self._errors.append(error)
             return
         self._keep(job_id, outcome)
+
+    def _is_needed(self, job: _InFlight) -> bool:
+        """Return True unless another job has given every result that this one may give."""
+        has_result = self.experiment.ledger.has_result
+        return not all(has_result(piece_of(attempt)) for attempt in job.attempts)
 
     def _postpone(self, job: _InFlight, error: Exception) -> bool:
         """Schedule another fetch after the others; return False once `outage_s` has passed."""
@@ -168,55 +191,35 @@ class Collector:
         return True
 
     def _keep(self, job_id: str, outcome: JobOutcome) -> None:
-        """Store an outcome, then record it in the journal."""
-        experiment, attempt = self.experiment, self._in_flight[job_id].attempt
-        outcome = replace(outcome, attempt=attempt.number, batch_id=attempt.batch)
-        try:
-            experiment.point_of(attempt.partition).store.write_job(outcome)
-        except ArchiveError:
-            _log.error("job %s was not stored", job_id, exc_info=True)
-            raise
-        experiment.journal.append(
-            Collected(attempt.partition, attempt.number, job_id, outcome.state, outcome.failure)
-        )
+        """Store the outcome of each attempt of a job, then record it in the journal."""
+        experiment = self.experiment
+        for attempt, part in outcomes_of(experiment, self._in_flight[job_id].attempts, outcome):
+            try:
+                experiment.point_of(attempt.partition).store.write_job(part)
+            except ArchiveError:
+                _log.error("job %s was not stored", job_id, exc_info=True)
+                raise
+            experiment.journal.append(
+                Collected(attempt.partition, attempt.number, job_id, part.state, part.failure)
+            )
+            # The result is on disk; an observer must not keep it in memory.
+            shown = replace(part, result=None)
+            if experiment.ledger.is_wanted(piece_of(attempt), experiment.policy):
+                experiment.observer.attempt_failed(shown)
+            elif part.failure != "duplicate":
+                experiment.observer.job_collected(shown)
         del self._in_flight[job_id]
-        # The result is on disk; an observer must not keep it in memory.
-        outcome = replace(outcome, result=None)
-        if experiment.ledger.is_wanted(attempt.partition, experiment.policy):
-            experiment.observer.attempt_failed(outcome)
-        else:
-            experiment.observer.job_collected(outcome)
 
 
-def drop_duplicate(
-    experiment: Experiment, batch: RemoteBatch, attempt: Attempt, duplicate: FoundJob
-) -> None:
-    """Cancel a second job of an attempt, or leave its result alone if it has run; record it."""
-    ledger = experiment.ledger
-    kept = attempt.job or ledger.job_of(attempt.partition)
-    if duplicate.job_id in ledger.duplicates or kept in (None, duplicate.job_id):
-        return
-    assert kept is not None
-    own = {opened.batch for opened in ledger.batches}
-    action = "dropped: it had ended"
-    if duplicate.batch_id and duplicate.batch_id not in own:
-        action = "left alone: it belongs to a batch that another copy of the run opened"
-    elif duplicate.state not in FINAL_STATES:
-        try:
-            batch.cancel_job(duplicate.job_id)
-            action = "cancelled"
-        except EngineError as error:
-            action = f"dropped: it could not be cancelled ({error})"
-    experiment.journal.append(
-        Duplicate(attempt.partition, attempt.number, duplicate.job_id, kept, action)
-    )
-    experiment.observer.warned(
-        f"partition {attempt.partition} exists twice on the service: job {kept} is kept, "
-        f"job {duplicate.job_id} is {action}"
-    )
-
-
-def _failed(job_id: str, attempt: Attempt, error: EngineError, failure: FailureKind) -> JobOutcome:
+def _failed(job_id: str, error: UndeliveredError | LostJobError) -> JobOutcome:
+    """Return the outcome of a job of which nothing could be had."""
+    was_lost = isinstance(error, LostJobError)
     return JobOutcome(
-        job_id, attempt.partition, "ERROR", result=None, error=str(error), failure=failure
+        job_id,
+        0,
+        "ERROR",
+        result=None,
+        error=str(error),
+        failure="lost" if was_lost else "undelivered",
+        info={} if was_lost else {"service_state": "DONE"},
     )

@@ -8,7 +8,8 @@ steps leaves in the journal, on disk and on the service all that the next proces
 2. A batch is opened; its id is in the journal before its first job is submitted.
 3. Each partition that has neither a result nor a job in flight is submitted (`submit`): its unique
    tag is in the journal before the job exists, the job's id right after.
-4. The batch is closed: it accepts no more jobs, but submitted ones still run.
+4. The batch is closed: it accepts no more jobs, but submitted ones still run. Where that fails, it
+   is tried again beside step 5, and by the next process.
 5. Each job that ends is collected (`collect`): its outcome is on disk before the journal says so.
 6. Partitions that failed and may be tried again go through 2 to 5 once more, in a batch that is
    linked to the previous one.
@@ -17,19 +18,20 @@ steps leaves in the journal, on disk and on the service all that the next proces
 from __future__ import annotations
 
 import logging
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
 
+from qexp.batch.batches import Batches
 from qexp.batch.collect import Collector
 from qexp.batch.pacing import Patience
 from qexp.batch.recover import reattach
+from qexp.batch.request import planned_piece, run_tag
 from qexp.batch.submit import Submitter
-from qexp.core.protocols import Batch, RemoteBatch, RemoteEngine
-from qexp.errors import BusyError, EngineError, UnclearError
-from qexp.journal.ledger import BatchClosed, BatchOpened
+from qexp.core.model import FINAL_STATES
+from qexp.core.protocols import RemoteBatch, RemoteEngine
+from qexp.errors import EngineError
+from qexp.journal.ledger import Cancelled
 from qexp.points import Experiment, StopRequested
 
 _log = logging.getLogger(__name__)
@@ -50,23 +52,24 @@ def execute(experiment: Experiment) -> None:
         ArchiveError: Something cannot be written, or a part is damaged.
         KeyboardInterrupt: It was asked twice to stop, and stopped at once.
     """
-    collector, batches = Collector(experiment), _Batches(experiment)
+    collector = Collector(experiment)
+    batches = Batches(experiment, collector)
     try:
         batches.take_over(reattach(experiment, collector))
         if collector.pending:
             # Collect what is already paid for before submitting more.
             with _logging_errors("jobs that have ended could not be collected yet"):
                 collector.collect_final()
+        _announce_repetitions(experiment)
         while True:
             fatal = _submit_wanted(experiment, collector, batches)
             if experiment.stop_after != "submit":
-                collector.collect_all()
+                _collect(experiment, collector, batches)
             if fatal is not None:
                 raise fatal
             if not _is_another_batch_allowed(experiment):
                 break
-        if experiment.stop_after != "submit":
-            batches.finish()
+        batches.finish(is_collected=experiment.stop_after != "submit")
     except StopRequested:
         _stop(experiment, collector, batches)
         raise
@@ -83,6 +86,65 @@ def execute(experiment: Experiment) -> None:
         raise
 
 
+def collect_finished(experiment: Experiment) -> None:
+    """Collect the jobs that are finished; wait for none, and submit nothing.
+
+    Raises:
+        As `execute`.
+    """
+    collector = Collector(experiment)
+    batches = Batches(experiment, collector)
+    batches.take_over(reattach(experiment, collector))
+    Patience(experiment).call(collector.collect_final)
+    batches.finish(is_collected=not collector.pending)
+
+
+def cancel(experiment: Experiment) -> None:
+    """Cancel what is queued, close every batch, and collect what is final.
+
+    Jobs that are running keep running, to be collected later. From the first moment on, nobody but
+    a user who names the run submits anything of it again.
+
+    Raises:
+        As `execute`.
+    """
+    experiment.journal.append(Cancelled())
+    collector = Collector(experiment)
+    batches = Batches(experiment, collector)
+    batches.take_over(reattach(experiment, collector))
+    is_settled = True
+    for batch in batches.active:
+        Patience(experiment).call(batch.cancel)
+        for job_id, state in Patience(experiment).call(batch.states).items():
+            # Cancelling a batch is silent about one that the service no longer knows.
+            if isinstance(batch, RemoteBatch) and state not in (*FINAL_STATES, "RUNNING"):
+                Patience(experiment).call(partial(batch.cancel_job, job_id))
+                is_settled = False
+    if not is_settled:
+        experiment.pause(experiment.clock.settle_s)
+    Patience(experiment).call(collector.collect_final)
+    batches.finish(is_collected=not collector.pending)
+
+
+def _announce_repetitions(experiment: Experiment) -> None:
+    """Tell the observer which partitions are about to be submitted again, and what that costs.
+
+    `execution.retries` bounds what a process repeats by itself; to resume a run by its name is the
+    user's own decision to try again what failed in an earlier one.
+    """
+    ledger = experiment.ledger
+    again = [piece for piece in ledger.wanted(experiment.policy) if ledger.attempts_of(piece)]
+    if again and experiment.engine.uses_qpu:
+        stored = [point.store.charges() for point in experiment.points]
+        charges = {key: seconds for point in stored for key, (seconds, _) in point.items()}
+        charged_s = {
+            index: sum(charges.get((index, one.number), 0.0) for one in ledger.attempts[index])
+            for index in {piece.partition for piece in again}
+        }
+        predicted_s = sum(planned_piece(experiment, piece).qpu_s for piece in again)
+        experiment.observer.trying_again(charged_s, predicted_s)
+
+
 def _is_another_batch_allowed(experiment: Experiment) -> bool:
     """Return True if partitions are still to be submitted, and another batch is allowed.
 
@@ -92,8 +154,33 @@ def _is_another_batch_allowed(experiment: Experiment) -> bool:
     return bool(ledger.wanted(policy)) and ledger.batches_of_process < policy.max_batches
 
 
+def _collect(experiment: Experiment, collector: Collector, batches: Batches) -> None:
+    """Collect every job; what could not be done with the batches before is done meanwhile.
+
+    Raises:
+        StopRequested, UnfinishedError, EngineError, ArchiveError: As `Collector.collect_all`.
+    """
+    while True:
+        while collector.pending:
+            collector.step()
+            batches.errands.run_due()
+        collector.collect_all()
+        _adopt_late_ones(experiment, collector)
+        if not collector.pending:
+            return
+
+
+def _adopt_late_ones(experiment: Experiment, collector: Collector) -> None:
+    """Watch the jobs of the run that the service lists only now: sent twice on their way."""
+    own = [opened.batch for opened in experiment.ledger.batches if not opened.is_foreign]
+    if own and isinstance(experiment.engine, RemoteEngine):
+        find = partial(collector.batch_of(own[-1]).find, run_tag(experiment.id))
+        collector.adopt_found(Patience(experiment).call(find))
+    collector.collect_all()
+
+
 def _submit_wanted(
-    experiment: Experiment, collector: Collector, batches: _Batches
+    experiment: Experiment, collector: Collector, batches: Batches
 ) -> EngineError | None:
     """Submit the wanted partitions in one batch, and close it.
 
@@ -104,7 +191,7 @@ def _submit_wanted(
     if not wanted:
         return None
     try:
-        batch = batches.open(collector)
+        batch = batches.open()
     except EngineError as error:
         if not collector.pending:
             raise
@@ -114,14 +201,11 @@ def _submit_wanted(
     finally:
         batches.close(batch)
     if isinstance(batch, RemoteBatch):
-        with _logging_errors("the length of the backend's queue is not known"):
-            length = batch.queue_length()
-            if length is not None:
-                experiment.observer.queue_seen(length)
+        batches.ask_queue_length(batch)
     return fatal
 
 
-def _stop(experiment: Experiment, collector: Collector, batches: _Batches) -> None:
+def _stop(experiment: Experiment, collector: Collector, batches: Batches) -> None:
     """Stop as `execution.on_interrupt` says.
 
     Finished jobs of a local engine are always collected, since they end with this process.
@@ -129,98 +213,16 @@ def _stop(experiment: Experiment, collector: Collector, batches: _Batches) -> No
     cancels = experiment.policy.on_interrupt == "cancel"
     if cancels:
         for batch in batches.active:
-            with _logging_errors(f"the jobs of batch {batch.id} could not be cancelled"):
+            try:
                 batch.cancel()
+            except EngineError as error:
+                experiment.observer.warned(
+                    f"the jobs of batch {batch.id} could not be cancelled, and may run: {error}"
+                )
     if cancels or not isinstance(experiment.engine, RemoteEngine):
         with _logging_errors("jobs that have ended could not be collected"):
             collector.collect_final()
     batches.abandon()
-
-
-@dataclass
-class _Batches:
-    """The batches that this process opened, and earlier ones with jobs in flight."""
-
-    experiment: Experiment
-    active: list[Batch] = field(default_factory=list)
-
-    def open(self, collector: Collector) -> Batch:
-        """Open the next batch, and record it in the journal."""
-        experiment = self.experiment
-        earlier = experiment.ledger.batches
-        follows = earlier[-1].batch if earlier else None
-
-        def open_one() -> Batch:
-            experiment.raise_if_stopped()
-            return experiment.engine.open_batch(
-                experiment.backend, max_time_s=experiment.max_time_s, workers=experiment.workers
-            )
-
-        # If the reply was lost, the batch that it opened stays empty and costs nothing.
-        batch = Patience(experiment).call(
-            open_one, (BusyError, UnclearError), meanwhile=collector.check_deadline
-        )
-        self.active.append(batch)
-        experiment.journal.append(
-            BatchOpened(batch.id, secrets.token_hex(8), follows, experiment.max_time_s)
-        )
-        experiment.observer.batch_opened(batch.id)
-        details = None
-        with _logging_errors("the details of the batch are not known"):
-            details = batch.details()
-        self._store(batch, opened=details)
-        return batch
-
-    def take_over(self, earlier: Sequence[Batch]) -> None:
-        """Close every batch of an earlier process; keep those with jobs in flight.
-
-        A process that was killed left its batch open.
-        """
-        for batch in earlier:
-            self.close(batch)
-        with_jobs = {attempt.batch for attempt in self.experiment.ledger.open_attempts()}
-        self.active += [batch for batch in earlier if batch.id in with_jobs]
-
-    def close(self, batch: Batch) -> None:
-        """Close a batch, and record that in the journal. No job is lost if that fails."""
-        if batch.id in self.experiment.ledger.closed:
-            return
-        try:
-            batch.close()
-        except EngineError as error:
-            self.experiment.observer.warned(
-                f"batch {batch.id} could not be closed, it ends by itself at its max_time: {error}"
-            )
-            return
-        self.experiment.journal.append(BatchClosed(batch.id))
-
-    def finish(self) -> None:
-        """Close the batches that could not be closed before, and store the details of each."""
-        for batch in self.active:
-            self.close(batch)
-            with _logging_errors(f"the final details of batch {batch.id} are not known"):
-                self._store(batch, final=batch.details())
-
-    def abandon(self) -> None:
-        """Close the batches and terminate local jobs; remote jobs keep running."""
-        for batch in self.active:
-            with _logging_errors(f"batch {batch.id} could not be closed"):
-                batch.abandon()
-
-    def _store(
-        self,
-        batch: Batch,
-        opened: Mapping[str, Any] | None = None,
-        final: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Write a batch to the parts of every point; details that are None stay as they were."""
-        number, event = next(
-            (number, event)
-            for number, event in enumerate(self.experiment.ledger.batches)
-            if event.batch == batch.id
-        )
-        for point in self.experiment.points:
-            point.store.write_batch(number, opened, final, batch_id=batch.id, follows=event.follows)
 
 
 @contextmanager

@@ -89,12 +89,16 @@ class Pace:
 
 
 class Patience:
-    """Patience with a service that is out of reach, for up to `ExecutionPolicy.outage_s`."""
+    """Patience with a service that is out of reach, for `ExecutionPolicy.outage_s`.
+
+    That time begins with the first request that failed, not with its failure, and the last try
+    begins when it ends: no later, and no sooner. Made right before the first request.
+    """
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
-        self._backoff = Backoff(experiment.clock.jitter)
-        self._since_s: float | None = None
+        self._has_failed = False
+        self.reset()
 
     def call(
         self,
@@ -114,6 +118,8 @@ class Patience:
             LostJobError: The service does not know the job.
             EngineError: The last error, if the outage lasts too long.
         """
+        if not self._has_failed:
+            self._since_s = self._experiment.clock.now_s()
         while True:
             try:
                 return request()
@@ -129,14 +135,14 @@ class Patience:
 
     def reset(self) -> None:
         """Start again after an answer of the service."""
-        self._backoff.reset()
-        self._since_s = None
+        self._backoff = Backoff(self._experiment.clock.jitter)
+        self._since_s = self._experiment.clock.now_s()
+        self._has_failed = False
 
     def is_exhausted(self) -> bool:
         """Record a failure; return True once failures have lasted for `outage_s`."""
-        now_s = self._experiment.clock.now_s()
-        self._since_s = now_s if self._since_s is None else self._since_s
-        return now_s - self._since_s >= self._experiment.policy.outage_s
+        self._has_failed = True
+        return self._left_s() <= 0
 
     def next_delay_s(self, error: Exception) -> float | None:
         """Return the seconds until the next request, None once `is_exhausted`; tell the observer.
@@ -146,6 +152,10 @@ class Patience:
         """
         if self.is_exhausted():
             return None
-        delay_s = self._backoff.next_s()
+        delay_s = min(self._backoff.next_s(), self._left_s())
         self._experiment.observer.service_lost(str(error), delay_s)
         return delay_s
+
+    def _left_s(self) -> float:
+        until_s = self._since_s + self._experiment.policy.outage_s
+        return until_s - self._experiment.clock.now_s()

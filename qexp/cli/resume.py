@@ -3,90 +3,66 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from qexp.cli.output import print_error, print_json, print_line, report_error
-from qexp.cli.verbs import add_json, add_trust
-from qexp.errors import ArchiveError, ConfigError, ExitCode
+from qexp.cli.named_runs import ANEW, Outcome, Runs, add_runs
+from qexp.errors import ArchiveError, ConfigError
 
-_EPILOG = """
+if TYPE_CHECKING:
+    from qexp.core.spec import RunSpec
+    from qexp.journal.ledger import Ledger
+
+_EPILOG = f"""
 A run that is complete is left as it is. Jobs in flight are found again and collected; only what
-is missing, failed or was cancelled is submitted, in a new batch that follows the first.
-
+is missing, failed or was cancelled is submitted, in a new batch that follows the first. What the
+service refused is submitted again only with --retry-refused. With --collect-only the exit code is
+6 as long as something is left.
+{ANEW}
 examples:
   python -m qexp resume outputs/random_sampling/20261122T094439Z-d16302
-  python -m qexp resume --all outputs
+  python -m qexp resume outputs/random_sampling/20261122T094439Z-d16302 backend.instance=new-name
+  python -m qexp resume --all outputs --collect-only
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = _EPILOG
-    parser.add_argument("runs", metavar="RUN_DIR", nargs="*", help="folder of a run")
+    add_runs(parser, "every unfinished run")
     parser.add_argument(
-        "--all", metavar="ROOT", help="every unfinished run below this folder, one after the other"
+        "--collect-only",
+        action="store_true",
+        help="take what is finished; wait for nothing and submit nothing",
+    )
+    parser.add_argument(
+        "--retry-refused",
+        action="store_true",
+        help="also try again what the service refused (execution.retry_refused=true)",
     )
     parser.add_argument(
         "--repair-journal",
         action="store_true",
         help="rebuild a damaged journal first, from what is readable and on disk; keep a copy",
     )
-    add_trust(parser)
-    add_json(parser)
 
 
 def run(given: argparse.Namespace) -> int:
-    """Resume the runs that the command line names; return the highest of their exit codes."""
-    if not given.runs and given.all is None:
-        raise ConfigError(
-            "name the folder of a run, or --all and a folder with runs in it; "
-            "'python -m qexp resume --help' explains"
-        )
-    outcomes: list[dict[str, Any]] = []
-    try:
-        outcomes.extend(_outcomes(given))
-    finally:
-        if given.json:
-            print_json(outcomes)
-    return max((outcome["exit_code"] for outcome in outcomes), default=ExitCode.DONE)
+    """Resume the runs that the command line names; return the highest of their exit codes.
 
-
-def _outcomes(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Resume one run after the other, and yield what came of each.
-
-    Yields:
-        `path`, `status` of the archive (null: there is none, or the run was left alone),
-        `archive`, `exit_code`, and `message`, which is null for a run that was resumed to its end.
+    The JSON form of a run is `path`, `status` of the archive (null: there is none, or the run was
+    left alone), `archive`, `exit_code`, and `message`, which is null for one that was resumed to
+    its end.
     """
-    for name in given.runs:
-        yield _resume(Path(name), given)
-    if given.all is None:
-        return
-    root = Path(given.all)
-    if not root.is_dir():
-        message = f"--all: {root} does not exist; name a folder with runs in it, such as outputs"
-        print_error(message)
-        yield _outcome(root, exit_code=ExitCode.REFUSED, message=message)
-        return
-    from qexp.archive.schema import JOURNAL_NAME
-
-    folders = sorted(path.parent for path in root.rglob(JOURNAL_NAME))
-    num_resumed = 0
-    for folder in folders:
-        reason = _reason_to_leave(folder)
-        if reason is None:
-            num_resumed += 1
-            yield _resume(folder, given)
-        elif reason:
-            yield _outcome(folder, message=_said(f"{folder}: {reason}", given))
-    if not num_resumed:
-        _said(f"{root}: no unfinished run in it ({len(folders)} runs)", given)
+    runs = Runs("resume", given, {"status": None, "archive": None})
+    leave = partial(_reason_to_leave, collects=given.collect_only)
+    return runs.for_each(partial(_resume, runs), leave)
 
 
-def _resume(path: Path, given: argparse.Namespace) -> dict[str, Any]:
+def _resume(runs: Runs, path: Path) -> Outcome:
     """Resume one run. Whatever goes wrong is one line and stops no other run."""
     from qexp.config.cleanup import LOG_NAME
     from qexp.config.paths import run_folder
@@ -95,49 +71,49 @@ def _resume(path: Path, given: argparse.Namespace) -> dict[str, Any]:
     from qexp.points import finished_archive
     from qexp.runlog import logging_into
 
-    log = None
+    log, given, message = None, runs.given, None
     try:
         folder = run_folder(path)
         log = folder / LOG_NAME
         with logging_into(log, "the run was not resumed to its end"):
             archive = finished_archive(folder)
             if archive is not None:
-                message = _said(f"complete, nothing is left to do: {archive}", given)
-                return _outcome(path, "complete", archive, message=message)
+                message = runs.say(f"complete, nothing is left to do: {archive}")
+                return runs.outcome(path, message=message, status="complete", archive=str(archive))
             if given.repair_journal and (repaired := repair_journal(folder)) is not None:
-                _said(repaired, given)
-            spec = recorded_spec(folder, given.trust)
+                runs.say(repaired)
+            anew = runs.anew + ["execution.retry_refused=true"] * given.retry_refused
+            spec = _bounded(recorded_spec(folder, given.trust, anew), folder, runs)
 
             from qexp.experiment import resume
             from qexp.progress import Terminal
 
             with Terminal(spec, folder, is_quiet=given.json) as terminal:
                 report = resume(spec, folder, terminal)
-        return _outcome(path, report.status, report.archive)
+            if report.plan is None and finished_archive(folder) is not None:
+                # A batch was still open.
+                message = runs.say(f"complete, and now closed on the service: {report.archive}")
+        shown = None if report.archive is None else str(report.archive)
+        return runs.outcome(path, message=message, status=report.status, archive=shown)
     except (Exception, SystemExit) as error:
-        code, message = report_error(error, log, str(path))
-        return _outcome(path, exit_code=code, message=message)
+        return runs.reported(path, error, log)
 
 
-def _outcome(
-    path: Path,
-    status: str | None = None,
-    archive: Path | None = None,
-    exit_code: int = ExitCode.DONE,
-    message: str | None = None,
-) -> dict[str, Any]:
-    shown = None if archive is None else str(archive)
-    named = {"path": str(path), "status": status, "archive": shown}
-    return {**named, "exit_code": exit_code, "message": message}
+def _bounded(spec: RunSpec, folder: Path, runs: Runs) -> RunSpec:
+    """Return the spec with which a run is only collected, if that is asked for.
+
+    `--all` also only collects a run that was cancelled: what was cancelled is submitted again by
+    those who name the run.
+    """
+    from qexp.journal.file import read_ledger
+
+    is_named = folder in (path.resolve() for path in runs.paths)
+    if runs.given.collect_only or (not is_named and read_ledger(folder).is_cancelled):
+        return replace(spec, stop_after="collect")
+    return spec
 
 
-def _said(message: str, given: argparse.Namespace) -> str:
-    if not given.json:
-        print_line(message)
-    return message
-
-
-def _reason_to_leave(folder: Path) -> str | None:
+def _reason_to_leave(folder: Path, *, collects: bool) -> str | None:
     """Say why a run is resumed only if its folder is named, with the command to do so.
 
     Returns:
@@ -156,11 +132,21 @@ def _reason_to_leave(folder: Path) -> str | None:
         config_yaml, command = config_of(folder), resume_command(folder.resolve())
         if modules := modules_to_trust(parse(config_yaml or "{}")):
             command += f" (add --trust {' --trust '.join(modules)} if you trust that code)"
-        if ledger.ended not in (None, "complete", "planned"):
-            return f"ended {ledger.ended}; to try again what failed: {command}"
+        if reason := _ended(ledger):
+            return f"{reason}: {command}"
         if not ledger.batches and ledger.ended != "complete":
             if config_yaml is None:
                 return NOTHING_RECORDED.format(folder)
-            if ledger.ended == "planned" or parse(config_yaml).get("stop_after") == "plan":
+            is_plan = ledger.ended == "planned" or parse(config_yaml).get("stop_after") == "plan"
+            if is_plan or collects:
                 return f"planned, and nothing is submitted; to run it: {command}"
+    return None
+
+
+def _ended(ledger: Ledger) -> str | None:
+    """Say why a run that has ended is not tried again by itself; None for one that has not."""
+    if ledger.is_cancelled and not ledger.open_attempts():
+        return "cancelled; to submit again what was cancelled"
+    if ledger.ended not in (None, "complete", "planned"):
+        return f"ended {ledger.ended}; to try again what failed"
     return None

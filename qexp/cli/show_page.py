@@ -14,6 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from qexp.core.model import is_charge_pending
 from qexp.listing.summary import (
     MissingPubs,
     RunDetails,
@@ -190,6 +191,8 @@ def _usage(run: RunDetails) -> str:
     if run.usage_s is None and run.predicted_qpu_s is None:
         return ""
     charged = "none reported" if run.usage_s is None else format_duration(run.usage_s)
+    if run.usage_pending:
+        charged += f", {run.usage_pending} of {len(run.jobs_run)} charges pending"
     predicted = run.predicted_qpu_s
     return charged + (f" (predicted {format_duration(predicted)} on a QPU)" if predicted else "")
 
@@ -244,7 +247,7 @@ _JOB: Final[Columns] = {
     "state": lambda job: job.state if job.attempt == 1 else f"{job.state} (try {job.attempt})",
     "queued": lambda job: _duration(seconds_between(job.created, job.running)),
     "ran": lambda job: _duration(seconds_between(job.running, job.finished)),
-    "usage": lambda job: _duration(job.usage_s),
+    "usage": lambda job: "pending" if is_charge_pending(job.metrics) else _duration(job.usage_s),
     "predicted": lambda job: _duration(job.predicted_qpu_s),
     "job": lambda job: job.job_id or "none",
 }

@@ -12,6 +12,8 @@ PROGRAM = "python -m qexp"
 
 VERBS = {
     "resume": "continue runs that stopped before their end, from any point",
+    "status": "ask the service how far runs are; change nothing",
+    "cancel": "cancel what is queued, close the batch, keep what has run",
     "ls": "list the runs in a folder, partial and damaged ones included",
     "show": "show one run: config, place, times, jobs, usage, calibration, software",
     "verify": "check every digest; name exactly what is damaged",
@@ -20,6 +22,7 @@ VERBS = {
     "report": "write one self-contained HTML page",
     "export": "write RO-Crate, NetCDF, CSV, Parquet or Qiskit's own results",
     "reproduce": "run it again from the archive alone, and compare",
+    "doctor": "say whether this machine is fit, and with --live whether IBM's service is",
     "completion": "print the script that completes commands on Tab in bash, zsh or fish",
 }
 """Each is a module of this package with `configure(parser)` and `run(given) -> exit code`."""

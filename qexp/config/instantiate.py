@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound="BaseModel")
 
-SUPPLIED = frozenset({"seed_sequence", "rng", "pinned"})
+SUPPLIED = frozenset({"seed_sequence", "rng", "pinned", "outage_s"})
 """Parameters that qexp itself supplies: to a circuit generator, and to a backend's selector."""
 
 _NO_TARGETS = frozenset({"builtins", "os", "subprocess", "sys", "shutil"})

@@ -113,7 +113,7 @@ def freeze(
     """
     engine = _engine(root.engine)
     bind(root.backend, "backend")
-    workloads = tuple(_workloads(root, generator_of))
+    workloads, policy = tuple(_workloads(root, generator_of)), _policy(root.execution)
     _refuse_impossible(root, engine, workloads)
     return RunSpec(
         experiment=root.name,
@@ -122,8 +122,8 @@ def freeze(
         max_time_s=_duration_s(root.batch.max_time, "batch.max_time"),
         workloads=workloads,
         engine=engine,
-        policy=_policy(root.execution),
-        select_backend=partial(_select_backend, root.backend),
+        policy=policy,
+        select_backend=partial(_select_backend, root.backend, policy.outage_s),
         partition=PartitionLimits(**root.partition.model_dump()),
         limits={name: Limit(**limit) for name, limit in root.limits.model_dump().items()},
         config_yaml=config_yaml,
@@ -210,8 +210,8 @@ def _engine(node: Mapping[str, Any]) -> Engine:
     return engine
 
 
-def _select_backend(node: Mapping[str, Any], pinned: str | None) -> BackendV2:
-    backend: BackendV2 = build(node, "backend", {"pinned": pinned})
+def _select_backend(node: Mapping[str, Any], outage_s: float, pinned: str | None) -> BackendV2:
+    backend: BackendV2 = build(node, "backend", {"pinned": pinned, "outage_s": outage_s})
     return backend
 
 

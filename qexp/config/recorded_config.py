@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from qexp.circuits.given import GIVEN_CIRCUITS
 from qexp.config.analyses import declared_analysis, settings, validated_analyses
+from qexp.config.given_anew import ACCOUNT, given_anew
 from qexp.config.instantiate import locate
 from qexp.config.load import Generator, freeze, generator, validated
 from qexp.core.flatten import Path, leaves
@@ -35,16 +36,21 @@ _DECIDES_NO_DATA = (
     ("engine", "workers"),
     ("analysis",),
     ("engine", "poll_interval_s"),
+    # Where the run's jobs are found decides which of them are its own.
+    *ACCOUNT,
 )
 """Keys in which a run may be resumed with another config."""
 
 
-def load_recorded(config_yaml: str, trust: Sequence[str], *, needs_circuits: bool) -> RunSpec:
+def load_recorded(
+    config_yaml: str, trust: Sequence[str], anew: Sequence[str] = (), *, needs_circuits: bool
+) -> RunSpec:
     """Validate a recorded config and freeze it; every target is allowed before one is imported.
 
     Args:
         config_yaml: The text that `qexp.archive.parts.recorded_config` returns.
         trust: Dotted prefixes of targets that the user allows beside qexp's own.
+        anew: Overrides of the keys that may be given anew, see `qexp.config.given_anew`.
         needs_circuits: False if the circuits are on disk. Their targets are then neither checked
             nor imported, and the workloads' `generate` raises.
 
@@ -52,7 +58,7 @@ def load_recorded(config_yaml: str, trust: Sequence[str], *, needs_circuits: boo
         ConfigError: It is no config, names a target that is not allowed, or lacks a value that was
             not recorded because it is a secret.
     """
-    plain = parse(config_yaml)
+    plain = given_anew(parse(config_yaml), anew)
     used = {
         path: value
         for path, value in leaves(plain)
@@ -229,9 +235,11 @@ def _refuse_masked(used: Mapping[Path, Any]) -> None:
         if path[:1] != ("metadata",) and is_masked(value)
     ]
     if masked:
+        account = [key for key in masked if tuple(key.split(".")) in ACCOUNT]
+        anew = f", or give anew {'=..., '.join(account)}=..." if account == masked else ""
         raise ConfigError(
             f"{', '.join(masked)}: recorded as {MASK}, because secrets are never written; use the "
-            f"original command line (to resume the run: with run_dir=RUN_DIR added to it)"
+            f"original command line (to resume the run: with run_dir=RUN_DIR added to it){anew}"
         )
 
 

@@ -49,12 +49,13 @@ def config_of(folder: Path) -> str | None:
         return None
 
 
-def recorded_spec(folder: Path, trust: Sequence[str]) -> RunSpec:
+def recorded_spec(folder: Path, trust: Sequence[str], anew: Sequence[str] = ()) -> RunSpec:
     """Return the spec with which an unfinished run is resumed, from its folder alone.
 
     Args:
         folder: The run's folder.
         trust: Dotted prefixes of targets that the user allows beside qexp's own.
+        anew: Overrides of the keys that may be given anew, see `qexp.config.given_anew`.
 
     Raises:
         ConfigError: No config was recorded, or `load_recorded` refuses it.
@@ -67,7 +68,9 @@ def recorded_spec(folder: Path, trust: Sequence[str]) -> RunSpec:
     config_yaml, has_plan = config_of(folder), is_planned(folder)
     if config_yaml is None:
         raise ConfigError(f"{folder}: {NOTHING_RECORDED.format(folder)}")
-    spec = load_recorded(config_yaml, trust, needs_circuits=not has_plan)
+    spec = load_recorded(config_yaml, trust, anew, needs_circuits=not has_plan)
+    # The command that resumes the run again has to find the same account.
+    spec = replace(spec, given_anew=tuple(word for word in anew if "backend." in word))
     if has_plan:
         return replace(spec, stop_after=None)
     # The run is planned from the start, and recorded once more.

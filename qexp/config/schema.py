@@ -34,6 +34,7 @@ class ExecutionNode(Node):
     on_interrupt: Literal["leave", "cancel"] = "leave"
     retries: Annotated[int, Field(ge=0, le=100)] = 2
     retry_too_long: bool = False
+    retry_refused: bool = False
     follow_ups: Annotated[int, Field(ge=0, le=100)] = 3
     max_pending: Count | None = None
     submit_interval_s: Annotated[float, Field(gt=0, le=3600)] | None = None

@@ -7,7 +7,7 @@ a job's result is a `PrimitiveResult`. Times are ISO 8601 in UTC, `""` where not
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ RunStatus: TypeAlias = Literal["planned", "complete", "partial", "failed"]
 
 FailureKind: TypeAlias = Literal[
     "refused",  # it can never run as it is: validation
+    "too_large",  # it can never run as it is, but perhaps in smaller pieces
     "denied",  # the account may not: quota, authorisation
     "cancelled",  # by someone
     "expired",  # the batch's max_time was reached before it ran
@@ -31,13 +32,37 @@ FailureKind: TypeAlias = Literal[
     "transient",  # an error on the service's side
     "undelivered",  # it ran, but its result could not be had
     "lost",  # nothing knows it any more
+    "duplicate",  # not needed: another job gave the result of its PUBs
     "internal",  # an error that trying again would only repeat
 ]
+
+FINAL_FAILURES: frozenset[FailureKind] = frozenset({"refused", "too_large"})
+"""The same job would end so again."""
 
 JOB_TAG = "qexp-job:"
 """The beginning of the tag that only one attempt's job has."""
 
 FINAL_STATES: frozenset[JobState] = frozenset({"DONE", "ERROR", "CANCELLED"})
+
+
+Charge: TypeAlias = tuple[float, bool]
+"""QPU seconds of a job, and True if the service has not settled them yet."""
+
+
+def charged_s(metrics: Mapping[str, Any]) -> float | None:
+    """Return the QPU seconds in a job's `metrics`; see `JobOutcome.usage_s`."""
+    usage = metrics.get("usage")
+    if not isinstance(usage, Mapping):
+        return None
+    names = ("qpu_charge_time_seconds", "quantum_seconds", "seconds")
+    values = (usage.get(name) for name in names)
+    return next((float(value) for value in values if isinstance(value, int | float)), None)
+
+
+def is_charge_pending(metrics: Mapping[str, Any]) -> bool:
+    """Return True if a job's `metrics` say that its charge is not final yet."""
+    usage = metrics.get("usage")
+    return isinstance(usage, Mapping) and usage.get("status") == "pending"
 
 
 @dataclass(frozen=True)
@@ -81,6 +106,18 @@ class Partition:
     def num_pubs(self) -> int:
         """Number of PUBs in the partition."""
         return self.stop - self.first
+
+    def piece(self, first: int, stop: int) -> Partition:
+        """Return some of its PUBs, with their share of what is predicted for all of them."""
+        share = (stop - first) / self.num_pubs
+        return replace(
+            self,
+            first=first,
+            stop=stop,
+            executions=round(self.executions * share),
+            payload_bytes=round(self.payload_bytes * share),
+            qpu_s=self.qpu_s * share,
+        )
 
 
 @dataclass(frozen=True)
@@ -136,6 +173,9 @@ class JobOutcome:
         info: Anything else worth keeping: tags, primitive id, usage estimation, logs.
         failure: The kind of failure; None for a job that is DONE.
         attempt: Number of the attempt to run the partition, from 1.
+        first: First of its PUBs; None: it has those of the partition.
+        stop: One more than the last of its PUBs.
+        share: Share of the job's usage that its PUBs account for.
     """
 
     job_id: str
@@ -152,19 +192,18 @@ class JobOutcome:
     failure: FailureKind | None = None
     attempt: int = 1
     batch_id: str = ""
+    first: int | None = None
+    stop: int | None = None
+    share: float = 1.0
 
     @property
     def usage_s(self) -> float | None:
-        """QPU seconds that were charged, or None where they are not reported.
+        """QPU seconds that were charged for these PUBs, or None where they are not reported.
 
         Older services call them `quantum_seconds` or `seconds`.
         """
-        usage = self.metrics.get("usage")
-        if not isinstance(usage, Mapping):
-            return None
-        names = ("qpu_charge_time_seconds", "quantum_seconds", "seconds")
-        values = (usage.get(name) for name in names)
-        return next((float(value) for value in values if isinstance(value, int | float)), None)
+        charged = charged_s(self.metrics)
+        return None if charged is None else charged * self.share
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ class PointSummary:
     usage_s: float  # QPU seconds charged for all attempts, where reported
     predicted_s: float  # QPU seconds predicted for the plan
     batch_ids: tuple[str, ...]  # every batch, in order
+    usage_pending: int = 0  # jobs whose charge is not final yet
+    only_collects: bool = False  # cancelled, with jobs that run: what is next is to collect them
 
 
 class Observer:
@@ -60,6 +62,14 @@ class Observer:
 
     def job_adopted(self, partition: int, job_id: str) -> None:
         """A job that was submitted earlier is found again."""
+
+    def trying_again(self, charged_s: Mapping[int, float], predicted_s: float) -> None:
+        """Partitions that failed are about to be submitted again on a QPU.
+
+        Args:
+            charged_s: Partition -> QPU seconds that its attempts were charged so far.
+            predicted_s: QPU seconds that are predicted for all of them.
+        """
 
     def attempt_failed(self, outcome: JobOutcome) -> None:
         """A job failed, and is going to be submitted again."""

@@ -66,7 +66,8 @@ class Batch(Protocol):
 
         Raises:
             UndeliveredError: The job is DONE, but what was delivered is not its result.
-            EngineError: The service could not be asked. In both cases it can be repeated.
+            LostJobError: Neither the listing nor a look-up has the job.
+            EngineError: The service could not be asked. In all cases it can be repeated.
         """
 
 
@@ -82,11 +83,9 @@ class RemoteBatch(Batch, Protocol):
         """
 
     def adopt(self, job_id: str, request: JobRequest) -> None:
-        """Take a job of this batch that another process submitted as if this one had done it.
+        """Take a job that another process submitted as if this one had done it.
 
-        Raises:
-            LostJobError: The service does not know it.
-            EngineError: The service could not be asked.
+        Asks nothing of the service; `states` does, and `collect` says if it does not know the job.
         """
 
     def strays(self) -> Sequence[FoundJob]:
@@ -171,4 +170,28 @@ class RemoteEngine(Engine, Protocol):
         """Return an earlier batch, to adopt and collect its jobs; it takes no new ones.
 
         Asks nothing of the service.
+        """
+
+    def find_jobs(self, backend: BackendV2, tag: str) -> Sequence[FoundJob]:
+        """Return every job of this account, in all of its instances, that carries `tag`.
+
+        Oldest first, and without a batch.
+
+        Raises:
+            EngineError: The service could not be asked.
+        """
+
+    def read_metrics(self, backend: BackendV2, job_id: str) -> Mapping[str, Any]:
+        """Return the metrics of a job (see `JobOutcome.metrics`); empty if there are none.
+
+        Raises:
+            EngineError: The service could not be asked.
+        """
+
+    def limit_waiting(self, backend: BackendV2, outage_s: float) -> None:
+        """Limit the time of every request, so that `execution.outage` is an upper bound, too.
+
+        Args:
+            backend: The backend, whose connection is used from now on.
+            outage_s: `execution.outage` in seconds; one request takes a fraction of it.
         """

@@ -87,6 +87,7 @@ class ExecutionPolicy:
     submit_interval_s: float | None = None  # None: as fast as the service accepts them
     deadline_s: int | None = None  # after this time a run stops waiting for its jobs
     outage_s: float = 900.0  # longest time out of reach before the run stops
+    retry_refused: bool = False  # a resumed run also tries what the service refused before
 
     @property
     def max_batches(self) -> int:
@@ -140,10 +141,12 @@ class RunSpec:
         limits: The service's documented limits by name, see `conf/limits`.
         config_yaml: The resolved config.
         stop_after: `"plan"`: print the plan and submit nothing. `"submit"`: return once every job
-            is submitted. None: run.
+            is submitted. `"collect"`, in no config: take what is finished, wait for nothing and
+            submit nothing. None: run.
         max_time_s: The batch's `max_time` in seconds, or None for the service's own limit.
         partition: The user's bounds of one job.
         overrides: The command line's overrides.
+        given_anew: Overrides with which a run is resumed, for the command that resumes it again.
         sources: Files that declare the experiment.
         metadata: Title, description, creators, publisher, funding, license, keywords.
         analyses: Analyses of the sealed data; they decide none of them.
@@ -156,11 +159,12 @@ class RunSpec:
     select_backend: Callable[[str | None], BackendV2]
     limits: Mapping[str, Limit]
     config_yaml: str
-    stop_after: Literal["plan", "submit"] | None = None
+    stop_after: Literal["plan", "submit", "collect"] | None = None
     max_time_s: int | None = None
     policy: ExecutionPolicy = ExecutionPolicy()
     partition: PartitionLimits = PartitionLimits()
     overrides: tuple[str, ...] = ()
+    given_anew: tuple[str, ...] = ()
     sources: tuple[SourceFile, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     analyses: tuple[AnalysisSpec, ...] = ()

@@ -136,7 +136,12 @@ def read_ledger(folder: Path) -> Ledger:
 
 def line_of(event: Event) -> bytes:
     """Return an event as a line of a journal, without secrets."""
-    fields = {"time": utc_now(), "event": _NAMES[type(event)], **vars(event)}
+    values = {
+        item.name: getattr(event, item.name)
+        for item in dataclasses.fields(event)  # type: ignore[arg-type]  # a base that is none
+        if not item.kw_only or getattr(event, item.name) != item.default
+    }
+    fields = {"time": utc_now(), "event": _NAMES[type(event)], **values}
     return add_crc32(dumps(fields, redactor()).encode("utf-8", "backslashreplace")) + b"\n"
 
 

@@ -6,13 +6,18 @@ Pure: `qexp.journal.file` writes and reads the file.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
-from qexp.core.model import FailureKind, JobState, RunStatus
+from qexp.core.model import FINAL_FAILURES, FailureKind, JobState, RunStatus
 from qexp.core.spec import ExecutionPolicy
 
 
 class Event:
-    """One line of a journal; its class name in snake case is the event's name in the file."""
+    """One line of a journal; its class name in snake case is the event's name in the file.
+
+    A keyword-only field is written where it differs from its default. So earlier versions, which
+    did not have it, wrote the same lines.
+    """
 
 
 @dataclass(frozen=True)
@@ -44,24 +49,60 @@ class Resumed(Event):
 class BatchOpened(Event):
     """A batch exists; `follows` is the one before it.
 
-    The token is random. That of the first batch is part of every job's tag, so that no other
-    experiment has the same tags, not even one that is resumed from a copy of the same plan.
+    The token is random. That of the first batch is part of every attempt's tag, so that no other
+    folder has the same ones. A foreign batch was opened by another copy of this folder, and found
+    by its jobs; it has no token.
     """
 
     batch: str
     token: str
     follows: str | None = None
     max_time_s: int | None = None
+    is_foreign: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Cut(Event):
+    """From now on, the PUBs of a partition are run in pieces.
+
+    `bounds` are the first PUB of each piece, in order, and one more than the last PUB of all.
+    """
+
+    partition: int
+    bounds: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Submitting(Event):
-    """A job is about to be submitted; from now on, a job with `tag` may exist."""
+    """A job is about to be submitted; from now on, a job with `tag` may exist.
+
+    It holds the PUBs `first <= index < stop` of the partition, all of them where that is None.
+    """
 
     partition: int
     attempt: int
     batch: str
     tag: str
+    first: int | None = field(default=None, kw_only=True)
+    stop: int | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Adopted(Event):
+    """A job that this folder had not noted was found on the service: an attempt like any other.
+
+    A second job of an attempt, one that another copy of this folder submitted, or one whose lines
+    were lost. The PUBs of this attempt begin at the PUB number `offset` of the job.
+    """
+
+    partition: int
+    attempt: int
+    batch: str
+    tag: str
+    job: str
+    first: int | None = field(default=None, kw_only=True)
+    stop: int | None = field(default=None, kw_only=True)
+    offset: int = field(default=0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -102,7 +143,7 @@ class Collected(Event):
 
 @dataclass(frozen=True)
 class Duplicate(Event):
-    """A second job of an attempt that has one; `action` says what was done with it."""
+    """A second job with PUBs for which there is one; `action` says what was done with it."""
 
     partition: int
     attempt: int
@@ -116,6 +157,11 @@ class BatchClosed(Event):
     """The batch accepts no more jobs."""
 
     batch: str
+
+
+@dataclass(frozen=True)
+class Cancelled(Event):
+    """The user cancels the experiment: what is queued is cancelled, and nothing more submitted."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +207,9 @@ class Attempt:
     batch: str  # id of the batch that it was submitted to
     tag: str  # the tag that only its job has
     process_number: int  # of the process that began it; 0 started the experiment, 1 resumed it
+    first: int | None = None  # its PUBs, `first <= index < stop`; None: those of the partition
+    stop: int | None = None
+    offset: int = 0  # position of its first PUB in the job
     job: str | None = None  # None while it is unknown or does not exist
     state: JobState | None = None  # its final state
     failure: FailureKind | None = None  # the reason why it has no result
@@ -170,6 +219,28 @@ class Attempt:
         """True if nothing more is expected of it: it has an outcome on disk, or no job."""
         return self.state is not None or self.failure is not None
 
+    @property
+    def holds_result(self) -> bool:
+        """True if its PUBs have their result from its job."""
+        return self.state == "DONE"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """PUBs `first <= index < stop` of a partition, all of them where that is None."""
+
+    partition: int
+    first: int | None = None
+    stop: int | None = None
+
+    def is_part_of(self, attempt: Attempt) -> bool:
+        """Return True if an attempt has all PUBs of the piece."""
+        if attempt.first is None or attempt.stop is None:
+            return True
+        if self.first is None or self.stop is None:
+            return False
+        return attempt.first <= self.first and self.stop <= attempt.stop
+
 
 @dataclass
 class Ledger:
@@ -178,11 +249,13 @@ class Ledger:
     committed: Planned | None = None  # None until the plan is committed
     batches: list[BatchOpened] = field(default_factory=list)
     closed: set[str] = field(default_factory=set)  # ids of batches
-    duplicates: set[str] = field(default_factory=set)  # ids of jobs besides an attempt's own
+    duplicates: set[str] = field(default_factory=set)  # ids of jobs that were not needed
+    cuts: dict[int, tuple[int, ...]] = field(default_factory=dict)  # partition -> bounds of pieces
     attempts: dict[int, list[Attempt]] = field(default_factory=dict)  # by partition, in order
     process_number: int = 0  # number of times that the experiment was resumed
     batches_of_process: int = 0  # number of batches that the present process opened
     ended: RunStatus | None = None  # None while something is left to do
+    is_cancelled: bool = False  # by the user, since the last batch was opened
 
     def apply(self, event: Event) -> None:
         """Update the state by one event.
@@ -199,10 +272,14 @@ class Ledger:
                 self.ended = None
             case BatchOpened():
                 self.batches.append(event)
-                self.batches_of_process += 1
-            case Submitting(partition, number, batch, tag):
-                attempt = Attempt(partition, number, batch, tag, self.process_number)
-                self.attempts.setdefault(partition, []).append(attempt)
+                self.batches_of_process += not event.is_foreign
+                self.is_cancelled = False
+            case Cancelled():
+                self.is_cancelled = True
+            case Cut():
+                self.cuts[event.partition] = event.bounds
+            case Submitting() | Adopted():
+                self._begin(event)
             case Submitted():
                 attempt = self._attempt(event)
                 attempt.job, attempt.state, attempt.failure = event.job, None, None
@@ -217,13 +294,14 @@ class Ledger:
                 self.duplicates.add(event.job)
             case Ended():
                 self.ended = event.status
-            case Started() | Interrupted() | Sealed() | Repaired():
-                pass
 
     @property
     def token(self) -> str:
-        """The random part of the tags of all jobs; `""` before the first batch."""
-        return self.batches[0].token if self.batches else ""
+        """The random part of the tags of all attempts; `""` before the first batch.
+
+        It is `""` also where the line of the first batch was lost.
+        """
+        return next((opened.token for opened in self.batches if not opened.is_foreign), "")
 
     @property
     def part_digests(self) -> tuple[str, ...]:
@@ -237,8 +315,27 @@ class Ledger:
 
     @property
     def done(self) -> set[int]:
-        """Partitions that have a result."""
-        return {attempt.partition for attempt in self.all_attempts() if attempt.state == "DONE"}
+        """Partitions that have a result for every PUB."""
+        return {
+            partition
+            for partition in self.attempts
+            if all(self.has_result(piece) for piece in self.pieces(partition))
+        }
+
+    def pieces(self, partition: int) -> list[Piece]:
+        """Return the pieces in which a partition is run: one, unless it was cut."""
+        bounds = self.cuts.get(partition)
+        if bounds is None:
+            return [Piece(partition)]
+        return [Piece(partition, first, stop) for first, stop in pairwise(bounds)]
+
+    def attempts_of(self, piece: Piece) -> list[Attempt]:
+        """Return the attempts to run a piece, in order."""
+        return [one for one in self.attempts.get(piece.partition, ()) if piece.is_part_of(one)]
+
+    def has_result(self, piece: Piece) -> bool:
+        """Return True if a piece has a result."""
+        return any(attempt.holds_result for attempt in self.attempts_of(piece))
 
     def open_attempts(self) -> list[Attempt]:
         """Return the attempts whose job is in flight, or may exist on the service."""
@@ -248,39 +345,70 @@ class Ledger:
         """Return every attempt, by partition."""
         return [attempt for attempts in self.attempts.values() for attempt in attempts]
 
-    def job_of(self, partition: int) -> str | None:
-        """Return the job that has given a partition's result, or may still do so, or None."""
-        for attempt in self.attempts.get(partition, ()):
-            if attempt.job is not None and (attempt.state == "DONE" or not attempt.is_over):
+    def job_of(self, piece: Piece) -> str | None:
+        """Return the job that has given a piece's result, or may still do so, or None."""
+        for attempt in self.attempts_of(piece):
+            if attempt.job is not None and (attempt.holds_result or not attempt.is_over):
                 return attempt.job
         return None
+
+    def knows(self, job_id: str) -> bool:
+        """Return True if a job belongs to an attempt, or is a duplicate that was noted."""
+        return job_id in self.duplicates or any(one.job == job_id for one in self.all_attempts())
 
     def next_number(self, partition: int) -> int:
         """Return the number of a partition's next attempt, from 1."""
         return len(self.attempts.get(partition, ())) + 1
 
-    def wanted(self, policy: ExecutionPolicy) -> list[int]:
-        """Return the partitions to submit now, in order."""
-        return [index for index in range(self.num_partitions) if self.is_wanted(index, policy)]
+    def wanted(self, policy: ExecutionPolicy) -> list[Piece]:
+        """Return the pieces to submit now, in order."""
+        pieces = (piece for index in range(self.num_partitions) for piece in self.pieces(index))
+        return [piece for piece in pieces if self.is_wanted(piece, policy)]
 
-    def is_wanted(self, partition: int, policy: ExecutionPolicy) -> bool:
-        """Return True if a partition is to be submitted now.
+    def is_wanted(self, piece: Piece, policy: ExecutionPolicy) -> bool:
+        """Return True if a piece is to be submitted now.
 
-        A partition that failed in an earlier process is tried again, unless the service refused
-        it: the plan is fixed, so it would be refused again. Failures in this process are judged by
+        A piece that failed in an earlier process is tried again, unless the service refused it: it
+        would be refused again, unless `execution.retry_refused` says that the service may have
+        changed its mind. Failures in this process are judged by
         `ExecutionPolicy.allows_again`; `qexp.batch.execute` limits the number of batches.
         """
-        attempts = self.attempts.get(partition, [])
-        if any(not attempt.is_over or attempt.state == "DONE" for attempt in attempts):
+        tried = self.attempts_of(piece)
+        if any(not attempt.is_over or attempt.holds_result for attempt in tried):
             return False
-        failures = [
-            one.failure or "internal"
-            for one in attempts
-            if one.process_number == self.process_number
+        failures = self.failures_of(piece)
+        recent = [kind for number, kind in failures if number == self.process_number]
+        if recent:
+            return policy.allows_again(recent)
+        return not failures or failures[-1][1] not in FINAL_FAILURES or policy.retry_refused
+
+    def failures_of(self, piece: Piece) -> list[tuple[int, FailureKind]]:
+        """Return the number of the process and the kind of each failure of just these PUBs."""
+        return [
+            (attempt.process_number, attempt.failure or "internal")
+            for attempt in self.attempts.get(piece.partition, ())
+            if (attempt.first, attempt.stop) == (piece.first, piece.stop)
+            and attempt.is_over
+            and attempt.failure != "duplicate"
         ]
-        if failures:
-            return policy.allows_again(failures)
-        return not attempts or attempts[-1].failure != "refused"
+
+    def _begin(self, event: Submitting | Adopted) -> None:
+        attempts = self.attempts.setdefault(event.partition, [])
+        attempts.append(
+            Attempt(
+                event.partition,
+                len(attempts) + 1,
+                event.batch,
+                event.tag,
+                self.process_number,
+                event.first,
+                event.stop,
+            )
+        )
+        if isinstance(event, Adopted):
+            attempts[-1].job, attempts[-1].offset = event.job, event.offset
+            # A failure of it is none of this process.
+            attempts[-1].process_number = -1
 
     def _attempt(self, event: Submitted | NotSubmitted | Collected) -> Attempt:
         attempts = self.attempts.get(event.partition, [])

@@ -34,6 +34,7 @@ from qexp.core.model import JOB_TAG
 from qexp.errors import ArchiveError
 from qexp.journal.file import line_of, read_event
 from qexp.journal.ledger import (
+    Adopted,
     Attempt,
     BatchClosed,
     BatchOpened,
@@ -200,7 +201,7 @@ class _Rebuilt:
                 self._open(batch, including=False)
             case BatchClosed(batch):
                 self._open(batch)
-            case Submitting(partition, number, batch):
+            case Submitting(partition, number, batch) | Adopted(partition, number, batch):
                 self._open(batch)
                 self._begin(partition, number - 1)
             case Submitted(partition, number, batch):

@@ -48,6 +48,7 @@ class RunEntry:
     jobs: int | None = None  # jobs (partitions) that were planned
     jobs_done: int | None = None  # jobs that have a result
     usage_s: float | None = None  # QPU seconds charged for all jobs, where reported
+    usage_pending: int | None = None  # jobs whose charge was not final when they were collected
     predicted_qpu_s: float | None = None
     seed: int | None = None
     overrides: list[str] = field(default_factory=list)

@@ -57,6 +57,8 @@ def _usage(summary: RunDetails) -> Figure:
     caption = f"Predicted {duration(predicted_s) or UNKNOWN} in all, charged {duration(charged_s)}"
     if predicted_s and not summary.is_simulated:
         caption += f" ({percent(charged_s / predicted_s)})"
+    if summary.usage_pending:
+        caption += f", {plural(summary.usage_pending, 'charge')} pending"
     jobs = summary.jobs_run
     label = f"Usage of {plural(len(jobs), 'job')}: {caption}"
     chart = usage_chart(label, [(job.predicted_qpu_s, job.usage_s) for job in jobs])

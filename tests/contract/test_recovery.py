@@ -55,8 +55,10 @@ def test_an_attached_batch_is_only_there_to_collect(batching: Bench) -> None:
     assert list(attached.strays()) == []
     with pytest.raises(BatchOverError, match=batch.id):
         attached.submit(batching.job(0))
+    attached.adopt("no-such-job", batching.job(0))
+    assert dict(attached.states()) == {"no-such-job": "ERROR"}
     with pytest.raises(LostJobError, match="no-such-job"):
-        attached.adopt("no-such-job", batching.job(0))
+        attached.collect("no-such-job")
     attached.wait(0.0, lambda: True)
     attached.close()
     attached.abandon()
@@ -76,10 +78,12 @@ def test_a_job_that_outlives_its_process_is_adopted(bench: Bench) -> None:
         attached.adopt(job_id, request)
         assert dict(attached.states()) == {job_id: "QUEUED"}
     wait_for(attached, job_id)
+    # The circuits of an adopted job are on the service.
+    assert bench.loads[3] == 1
     adopted = attached.collect(job_id)
     wait_for(batch, job_id)
-    # The circuits of an adopted job are not needed: they are on the service.
-    assert bench.loads[3] == 1
+    # They are read once more, for the form of its result.
+    assert bench.loads[3] == 2
     assert_equal(adopted, batch.collect(job_id))
 
 

@@ -1,4 +1,7 @@
-"""The long form: kill at every step, in a run and in the resume after it, and print the counts."""
+"""The long form: kill at every step, in a run and in the resume after it, and print the counts.
+
+With `--weather N` instead: N random storms of faults, kills and signals, each until its run ends.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,19 @@ import random
 import sys
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
 from tests.crash.cases import drawn, kills_at, kind_of
 from tests.crash.processes import Forks, Processes, Subprocesses
+from tests.crash.rounds import Played, play
 from tests.crash.steps import JOURNAL, Kill
 from tests.crash.storm import Case, EngineName, Found, Scene
+from tests.crash.weather import storm
+
+Given, Result = TypeVar("Given"), TypeVar("Result", Found, Played)
 
 HALFWAY = {
     "local": (
@@ -41,6 +49,8 @@ def main() -> None:
         engines = [options.engine]
     folder = Path(tempfile.mkdtemp(prefix="qexp-crash-"))
     print(f"runs are in {folder}; those without a problem are removed", flush=True)
+    if options.weather:
+        sys.exit(0 if _play_weather(folder, options) else 1)
     good = [_play_engine(engine, folder, options) for engine in engines]
     sys.exit(0 if all(good) else 1)
 
@@ -56,7 +66,17 @@ def _options() -> argparse.Namespace:
         "--storms", type=int, default=20, metavar="N",
         help="runs that are killed up to four times at random (default: 20)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="of the random ones (default: 0)")
+    parser.add_argument(
+        "--weather", type=int, default=0, metavar="N",
+        help="instead of all that: N rounds against the emulator, each a random storm of faults on "
+        "any endpoint, of jobs that fail, double or hide, and of three kills and signals; commands "
+        "are forked",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=int, default=0,
+        help="of the random ones (default: 0); the n-th storm has the seed SEED + n - 1, so that "
+        "`--weather 1 --seed 17` plays one again",
+    )  # fmt: skip
     parser.add_argument(
         "--strace", action="store_true",
         help="also kill at every system call that writes the journal or the archive",
@@ -75,11 +95,23 @@ def _options() -> argparse.Namespace:
 def _play_engine(engine: EngineName, folder: Path, options: argparse.Namespace) -> bool:
     pool = _Pool(engine, folder, options.jobs, fork=options.fork)
     try:
-        found = list(pool.play(_cases(engine, pool, options)))
+        found = list(pool.play(Scene.play, _cases(engine, pool, options)))
     finally:
         pool.close()
     _print_table(engine, found)
     return not any(one.problems for one in found)
+
+
+def _play_weather(folder: Path, options: argparse.Namespace) -> bool:
+    pool = _Pool("ibm", folder, options.jobs, fork=True)
+    try:
+        steps = pool.scenes[0].steps
+        seeds = range(options.seed, options.seed + options.weather)
+        played = list(pool.play(play, (storm(seed, steps) for seed in seeds)))
+    finally:
+        pool.close()
+    _print_weather(played)
+    return not any(one.problems for one in played)
 
 
 def _cases(engine: EngineName, pool: _Pool, options: argparse.Namespace) -> Iterator[Case]:
@@ -116,14 +148,16 @@ class _Pool:
             self._processes.append(Forks(place) if fork else Subprocesses())
             self.scenes.append(Scene(engine, self._processes[-1], place))
 
-    def play(self, cases: Iterable[Case]) -> Iterator[Found]:
+    def play(
+        self, play_one: Callable[[Scene, Given], Result], cases: Iterable[Given]
+    ) -> Iterator[Result]:
         """Play all cases; those with a problem are told at once."""
         idle = list(self.scenes)
 
-        def play(case: Case) -> Found:
+        def play(case: Given) -> Result:
             scene = idle.pop()
             try:
-                return scene.play(case)
+                return play_one(scene, case)
             finally:
                 idle.append(scene)
 
@@ -131,7 +165,7 @@ class _Pool:
         with ThreadPoolExecutor(len(self.scenes)) as executor:
             for number, found in enumerate(executor.map(play, known), start=1):
                 if found.problems:
-                    print(f"\n{found.case}\n  " + "\n  ".join(found.problems), flush=True)
+                    print(f"\n{found}", flush=True)
                 if number % 50 == 0:
                     print(f"{number} of {len(known)}", flush=True)
                 yield found
@@ -164,6 +198,37 @@ def _print_table(engine: EngineName, found: list[Found]) -> None:
         ("runs with a problem", sum(bool(one.problems) for one in found)),
     ):
         print(f"| **{label}** | **{value}** | |")
+
+
+def _print_weather(played: list[Played]) -> None:
+    kinds = Counter(kind for one in played for kind in {kind for kind, _ in one.problems})
+    slowest = max(played, key=lambda one: one.longest_s)
+    rows: list[tuple[str, object]] = [
+        ("rounds", len(played)),
+        ("rounds with three kills or more", sum(one.kills.total() > 2 for one in played)),
+        *_summed("sent: {}", (one.kills for one in played)),
+        ("resumes", sum(one.resumes for one in played)),
+        *_summed("exit code {}", (one.codes for one in played)),
+        *_summed("met: {}", (one.troubles for one in played)),
+        ("longest process", f"{slowest.longest_s:.0f} s, seed {slowest.storm.seed}"),
+        ("executions of jobs", sum(one.executions for one in played)),
+        *_summed("executed again, named and charged: {}", (one.repeated for one in played)),
+        ("**rounds with a problem**", sum(bool(one.problems) for one in played)),
+        *((f"problem: {kind}", count) for kind, count in sorted(kinds.items())),
+    ]
+    print("\n| weather | |\n| --- | ---: |")
+    for label, value in rows:
+        print(f"| {label} | {value} |")
+    for kind in sorted(kinds):
+        seeds = [one.storm.seed for one in played if kind in {name for name, _ in one.problems}]
+        print(f"seeds with {kind}: {', '.join(map(str, seeds))}")
+
+
+def _summed(label: str, counts: Iterable[Mapping[Any, int]]) -> list[tuple[str, object]]:
+    total: Counter[Any] = Counter()
+    for each in counts:
+        total.update(each)
+    return [(label.format(key), total[key]) for key in sorted(total)]
 
 
 if __name__ == "__main__":

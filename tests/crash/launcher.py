@@ -8,13 +8,17 @@ By hand:
 
 from __future__ import annotations
 
+import os
 import runpy
+import signal
 import sys
 from pathlib import Path
 
 from tests.crash.steps import Kill, Steps, install
 
 NOWHERE = "-"
+PAUSES = "CRASH_PAUSES"
+"""Environment variable: by which factor the pauses of IBM's client between two tries change."""
 
 
 def launch(kill: str, run_dir: str, trace: str, module: str, *arguments: str) -> None:
@@ -27,9 +31,24 @@ def launch(kill: str, run_dir: str, trace: str, module: str, *arguments: str) ->
         module: What `python -m` is given.
         arguments: And its arguments.
     """
+    # Who is started in the background by a shell has SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if PAUSES in os.environ:
+        _change_pauses(float(os.environ[PAUSES]))
     install(Steps(Path(run_dir), Path(trace), None if kill == NOWHERE else Kill.parse(kill)))
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _change_pauses(factor: float) -> None:
+    from urllib3.util.retry import Retry
+
+    backoff_time = Retry.get_backoff_time
+
+    def changed(retry: Retry) -> float:
+        return factor * backoff_time(retry)
+
+    Retry.get_backoff_time = changed  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -23,35 +23,47 @@ from typing import Any, Literal, TypeVar, get_args
 T = TypeVar("T")
 Moment = Literal["before", "torn", "after"]
 MOMENTS: tuple[Moment, ...] = get_args(Moment)
+SignalName = Literal["SIGKILL", "SIGINT", "SIGTERM"]
+SIGNALS: tuple[SignalName, ...] = get_args(SignalName)
+SENT = "! "
+"""How a line of a trace begins that says which signal was sent there."""
 ANY = "*"
 JOURNAL = "journal.jsonl"
 
 
 @dataclass(frozen=True)
 class Kill:
-    """One SIGKILL.
+    """One SIGKILL, or another signal after which the process goes on as it sees fit.
 
     Attributes:
         place: Name of the step; `ANY` counts all of them.
         occurrence: Which one of that name, from 1.
         moment: Before the step, in the middle of what it writes, or after it.
+        signal: What is sent; only SIGKILL can tear what is written.
     """
 
     place: str
     occurrence: int = 1
     moment: Moment = "before"
+    signal: SignalName = "SIGKILL"
 
     def __str__(self) -> str:
-        return f"{self.place}@{self.occurrence}:{self.moment}"
+        sent = "" if self.signal == "SIGKILL" else f"!{self.signal}"
+        return f"{self.place}@{self.occurrence}:{self.moment}{sent}"
 
     @classmethod
     def parse(cls, text: str) -> Kill:
         """The inverse of `str`."""
-        rest, _, moment = text.rpartition(":")
+        rest, _, when = text.rpartition(":")
         place, _, occurrence = rest.rpartition("@")
-        if moment not in MOMENTS or not place:
-            raise ValueError(f"{text!r} is no kill; write PLACE@OCCURRENCE:{'|'.join(MOMENTS)}")
-        return cls(place, int(occurrence), moment)
+        moment, _, sent = when.partition("!")
+        sent = sent or "SIGKILL"
+        if moment not in MOMENTS or sent not in SIGNALS or not place:
+            raise ValueError(
+                f"{text!r} is no kill; write PLACE@OCCURRENCE:{'|'.join(MOMENTS)}"
+                f"[!{'|'.join(SIGNALS[1:])}]"
+            )
+        return cls(place, int(occurrence), moment, sent)
 
 
 class Steps:
@@ -83,12 +95,21 @@ class Steps:
             return proceed()
         if self._seen[here.place] != here.occurrence:
             return proceed()
+        if here.signal != "SIGKILL":
+            return self._interrupt(here, proceed)
         if here.moment == "torn" and tear is not None:
             tear()
         if here.moment == "after":
             proceed()
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError("SIGKILL did not end the process")
+
+    def _interrupt(self, here: Kill, proceed: Callable[[], T]) -> T:
+        """Send a signal that the process may answer, before or after a step."""
+        taken = [proceed()] if here.moment == "after" else []
+        self._write(self._trace, f"{SENT}{here.signal}\n".encode())
+        os.kill(os.getpid(), signal.Signals[here.signal])
+        return taken[0] if taken else proceed()
 
     def name_of(self, path: Any, dir_fd: int | None = None) -> str | None:
         """A file's name as part of a step's name, or None if it is none of the run's."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from qexp.archive.verify import verify
 from qexp.errors import QexpError
 from tests.crash.launcher import NOWHERE
 from tests.crash.processes import Ended, Processes, environment
-from tests.crash.steps import JOURNAL, Kill
+from tests.crash.steps import JOURNAL, SENT, Kill
 from tests.crash.strace import calls_in, injection, is_system_call, run_traced, watching
 from tests.emulator import MANILA, IBMEmulator
 
@@ -90,6 +90,9 @@ class Found:
     problems: list[str] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
 
+    def __str__(self) -> str:
+        return "\n  ".join([str(self.case), *self.problems])
+
     def check(self, is_so: object, problem: str) -> None:
         """Note a problem unless something is so."""
         if not is_so:
@@ -124,17 +127,15 @@ class Scene:
         with self._service() as emulator:
             if emulator is not None:
                 emulator.faults.extend(faults)
-            run = _Run(self, emulator)
+            run = Run(self, emulator)
             kills = list(case.kills)
             if case.is_partial:
                 ended = run.start_partial()
-                found.check(ended.code == 4, f"the partial run ended with {_describe(ended)}")
+                found.check(ended.code == 4, f"the partial run ended with {describe(ended)}")
                 found.check(verify(run.folder / "run.h5") == [], "the partial archive is damaged")
             else:
                 ended = run.start(kills.pop(0))
-                found.check(
-                    ended.was_killed or not ended.code, f"the run ended: {_describe(ended)}"
-                )
+                found.check(ended.was_killed or not ended.code, f"the run ended: {describe(ended)}")
             for kill in (*kills, None):
                 if ended.was_killed:
                     found.places.append(run.killed_at)
@@ -142,7 +143,7 @@ class Scene:
                 ended = run.resume(kill, same_command=case.same_command)
                 found.resumes += 1
                 found.check(
-                    ended.was_killed or ended.code == 0, f"resume ended with {_describe(ended)}"
+                    ended.was_killed or ended.code == 0, f"resume ended with {describe(ended)}"
                 )
                 found.check(
                     not (known & run.submitted_since()), "a partition with a result was submitted"
@@ -156,14 +157,14 @@ class Scene:
     def _undisturbed(self) -> tuple[list[str], str]:
         """The steps of a run that nothing disturbs, and its digest; both engines are exact."""
         with self._service() as emulator:
-            run = _Run(self, emulator)
+            run = Run(self, emulator)
             ended = run.start(None)
             if ended.code != 0:
-                raise RuntimeError(f"the undisturbed run ended with {_describe(ended)}")
+                raise RuntimeError(f"the undisturbed run ended with {describe(ended)}")
             with run.archive() as archive:
                 return run.trace.read_text().splitlines(), archive.data_sha256
 
-    def _inspect(self, found: Found, run: _Run) -> None:
+    def _inspect(self, found: Found, run: Run) -> None:
         path = run.folder / "run.h5"
         found.check(path.exists(), "there is no run.h5")
         if not path.exists():
@@ -172,11 +173,11 @@ class Scene:
         found.problems.extend(f"verify: {problem}" for problem in verify(path))
         with run.archive() as archive:
             found.check(archive.status == "complete", f"status is {archive.status}")
-            found.shots_lost = NUM_PUBS * SHOTS - _num_shots(archive)
+            found.shots_lost = NUM_PUBS * SHOTS - num_shots(archive)
             found.digest = archive.data_sha256
             if run.emulator is not None:
                 run.emulator.wait_until_idle()
-                found.problems.extend(_differences(archive, run.emulator))
+                found.problems.extend(differences(archive, run.emulator))
                 jobs = run.emulator.jobs_by_tag()
                 found.check(set(jobs.values()) == {1}, f"jobs by tag: {dict(jobs)}")
                 expected = NUM_PARTITIONS + found.case.is_partial
@@ -189,10 +190,10 @@ class Scene:
         found.check(left <= LEFT, f"left behind: {sorted(left - LEFT)}")
         self._resume_again(found, run, path)
 
-    def _resume_again(self, found: Found, run: _Run, path: Path) -> None:
+    def _resume_again(self, found: Found, run: Run, path: Path) -> None:
         before = (_sha256(path), run.executions())
         ended = run.resume(None)
-        found.check(ended.code == 0, f"resuming a finished run ended with {_describe(ended)}")
+        found.check(ended.code == 0, f"resuming a finished run ended with {describe(ended)}")
         found.check(
             (_sha256(path), run.executions()) == before, "resuming a finished run changed something"
         )
@@ -205,11 +206,10 @@ class Scene:
         with IBMEmulator() as emulator:
             yield emulator
 
-    def launch(self, run: _Run, kill: Kill | None, *command: str) -> Ended:
+    def launch(self, run: Run, kill: Kill | None, *command: str) -> Ended:
         """Start a command of a run, to be killed or not."""
         run.trace.write_text("")
-        more = run.emulator.env if run.emulator is not None else {}
-        cwd, env = run.folder.parent, environment(self._folder / "home", more)
+        cwd, env = run.folder.parent, environment(self._folder / "home", run.env)
         if kill is not None and is_system_call(kill):
             return run_traced(command, cwd, env, injection(kill, run.folder))
         arguments = [str(kill or NOWHERE), str(run.folder), str(run.trace), *command]
@@ -218,13 +218,12 @@ class Scene:
     def system_calls(self) -> list[Kill]:
         """A kill at each system call by which an undisturbed run writes what `strace` watches."""
         with self._service() as emulator:
-            run = _Run(self, emulator)
+            run = Run(self, emulator)
             log = run.folder.parent / "strace.txt"
-            more = emulator.env if emulator is not None else {}
-            env = environment(self._folder / "home", more)
+            env = environment(self._folder / "home", run.env)
             ended = run_traced(run.command(), run.folder.parent, env, watching(run.folder, log))
             if ended.code != 0:
-                raise RuntimeError(f"the traced run ended with {_describe(ended)}")
+                raise RuntimeError(f"the traced run ended with {describe(ended)}")
             return calls_in(log.read_text())
 
     def new_folder(self) -> Path:
@@ -235,13 +234,28 @@ class Scene:
         return folder
 
 
-class _Run:
-    """One run, from the outside."""
+class Run:
+    """One run, from the outside.
 
-    def __init__(self, scene: Scene, emulator: IBMEmulator | None) -> None:
+    Args:
+        scene: Where it is played.
+        emulator: The service, if there is one.
+        overrides: Further ones.
+        variables: Further ones of its processes' environment.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        emulator: IBMEmulator | None,
+        overrides: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         base = scene.new_folder()
         self.scene = scene
         self.emulator = emulator
+        self.env = {**(emulator.env if emulator is not None else {}), **(variables or {})}
+        self._more = tuple(overrides)
         self.folder = base / "run"
         self.trace = base / "trace.txt"
         self.killed_at = ""
@@ -259,7 +273,7 @@ class _Run:
         self.emulator.fail_next_job("The cryostat is warm.", 9999)
         return self._launch(None, *self.command(), "execution.retries=0")
 
-    def resume(self, kill: Kill | None, *, same_command: bool = False) -> Ended:
+    def resume(self, kill: Kill | None, *flags: str, same_command: bool = False) -> Ended:
         self._known = len(self.events())
         if not (self.folder / JOURNAL).exists():
             # Nothing has begun, and nothing says that it had.
@@ -267,19 +281,27 @@ class _Run:
         if same_command or not self._has_config():
             # Without the config on disk only who has it can go on.
             return self._launch(kill, "qexp", *self._overrides(), f"run_dir={self.folder}")
-        return self._launch(kill, "qexp", "resume", str(self.folder))
+        return self._launch(kill, "qexp", "resume", str(self.folder), *flags)
 
     def _overrides(self) -> tuple[str, ...]:
-        return (*EXPERIMENT, *WHERE[self.scene.engine])
+        return (*EXPERIMENT, *WHERE[self.scene.engine], *self._more)
 
     def _launch(self, kill: Kill | None, *command: str) -> Ended:
         ended = self.scene.launch(self, kill, *command)
-        traced = self.trace.read_text().splitlines()
+        traced = self.steps()
         if traced:
             self.killed_at = traced[-1].removesuffix("~")
         else:
             self.killed_at = kill.place if kill is not None else ""
         return ended
+
+    def steps(self) -> list[str]:
+        """The trace of the last process, without the signals that were sent to it."""
+        return [line for line in self.traced() if not line.startswith(SENT)]
+
+    def traced(self) -> list[str]:
+        """The lines of its trace."""
+        return self.trace.read_text().splitlines()
 
     def _has_config(self) -> bool:
         return (self.folder / "parts" / "header.json").exists() or any(
@@ -320,7 +342,7 @@ class _Run:
         return dict(sorted(Counter(results).items()))
 
 
-def _num_shots(archive: Archive) -> int:
+def num_shots(archive: Archive) -> int:
     results, found = archive.results["main"], 0
     for index in range(len(results)):
         with suppress(QexpError, LookupError):
@@ -328,7 +350,7 @@ def _num_shots(archive: Archive) -> int:
     return found
 
 
-def _differences(archive: Archive, emulator: IBMEmulator) -> Iterator[str]:
+def differences(archive: Archive, emulator: IBMEmulator) -> Iterator[str]:
     """Bits in the archive that are not those that the service has measured."""
     for job in archive.jobs:
         if job.state != "DONE":
@@ -346,5 +368,5 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _describe(ended: Ended) -> str:
+def describe(ended: Ended) -> str:
     return f"{ended.code}: {' '.join((ended.err or ended.out)[-600:].split())}"

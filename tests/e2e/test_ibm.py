@@ -13,6 +13,7 @@ from tests.emulator import (
     MANILA,
     TOKEN,
     IBMEmulator,
+    faults,
 )
 
 SMALL = (
@@ -176,6 +177,20 @@ def test_an_instance_by_name(cli: Cli, emulator: IBMEmulator):
     assert_no_secret(done)
 
 
+def test_jobs_whose_replies_are_lost_behind_a_proxy_run_once(cli: Cli, emulator: IBMEmulator):
+    second, third = (faults.POST_JOB.tagged(rf"qexp-job:{index}\.1:.*") for index in (1, 2))
+    emulator.faults += [
+        faults.drop(second, after=True),
+        faults.status(third, 504, after=True, times=5),
+    ]
+    env = {name: value for name, value in emulator.proxy_env.items() if name != "HOME"}
+    done = cli(*SMALL, "backend=ibm", f"backend.name={MANILA}", env=env)
+    assert done.code == 0, done.err
+    emulator.wait_until_idle()
+    assert emulator.runs_per_partition() == {0: 1, 1: 1, 2: 1}
+    assert_one_batch(emulator, num_jobs=3, max_ttl=None)
+
+
 def test_a_backend_that_does_not_exist_lists_those_that_do(cli: Cli, emulator: IBMEmulator):
     done = cli(*SMALL, "backend=ibm", "backend.name=ibm_atlantis", env=environment(emulator))
     assert done.code == 2
@@ -227,3 +242,21 @@ def test_a_wrong_token_is_one_line_without_the_token(cli: Cli, emulator: IBMEmul
     assert done.code in {2, 3}
     assert done.err.count("\n") == 1
     assert "not-the-right-token-42" not in done.err
+
+
+def test_a_batch_that_was_left_open_is_closed_by_the_next_command(cli: Cli, emulator: IBMEmulator):
+    failing = faults.status(faults.CLOSE_SESSION, 503, times=None)
+    emulator.faults.append(failing)
+    env = environment(emulator)
+    done = cli(*SMALL, "backend=ibm", f"backend.name={MANILA}", "execution.outage=1s", env=env)
+    assert done.code == 0, done.err
+    (batch,) = emulator.session_ids
+    assert f"batch {batch} could not be closed (the service failed (status 503)" in done.err
+    assert "to close it: python -m qexp resume outputs/" in done.err
+    failing.stop()
+    for said in ("complete, and now closed on the service: ", "no unfinished run in it (1 runs)"):
+        again = cli("resume", "--all", "outputs", env=env)
+        assert (again.code, again.err) == (0, "")
+        assert said in again.out
+    patched = emulator.journal.find("PATCH", f"/sessions/{batch}")
+    assert [record.status for record in patched].count(204) == 1

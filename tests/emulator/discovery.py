@@ -8,6 +8,7 @@ import hmac
 import json
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from tests.emulator.errors import RefusedError
@@ -88,18 +89,27 @@ def grant(form: dict[str, list[str]], tokens: Tokens) -> dict[str, Any]:
     }
 
 
-def search() -> dict[str, Any]:
-    """`POST /v3/resources/search`: all instances of the account."""
+def instance_names() -> dict[str, str]:
+    """The names of all instances, by CRN, as an account begins with them."""
+    return {resource: name for resource, (name, *_) in PLANS.items()}
+
+
+def search(names: Mapping[str, str]) -> dict[str, Any]:
+    """`POST /v3/resources/search`: all instances of the account.
+
+    Args:
+        names: Their names, by CRN.
+    """
     return {
         "items": [
             {
                 "crn": resource,
-                "name": name,
+                "name": names[resource],
                 "service_plan_unique_id": plan_id,
                 "doc": {"extensions": [{"backends": "all"}]},
                 "tags": [],
             }
-            for resource, (name, plan_id, _, _) in PLANS.items()
+            for resource, (_, plan_id, _, _) in PLANS.items()
         ],
         "limit": 100,
     }

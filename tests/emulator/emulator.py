@@ -19,6 +19,7 @@ from tests.emulator.worker import Queue
 
 if TYPE_CHECKING:
     from tests.emulator.simulate import Truth
+    from tests.emulator.state import Job, Session
 
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 EVERY_PROXY_VARIABLE = (*PROXY_VARIABLES, *(name.lower() for name in PROXY_VARIABLES))
@@ -56,6 +57,7 @@ class IBMEmulator:
         self.delete_job = self._queue.delete
         self.expire_session = self._queue.expire_session
         self.pass_time = self._queue.pass_time
+        self.move_instance = self._queue.move
         self.wait_until_running = self._queue.wait_until_running
         self.wait_until_idle = self._queue.wait_until_idle
 
@@ -107,6 +109,10 @@ class IBMEmulator:
         """The access tokens that open it."""
         return self._queue.tokens
 
+    def rename_instance(self, instance: str, name: str) -> None:
+        """Give an instance (its CRN) another name, as its owner may at any time."""
+        self._queue.instances[instance] = name
+
     @property
     def job_ids(self) -> list[str]:
         """Ids of all jobs in order of submission."""
@@ -116,6 +122,16 @@ class IBMEmulator:
     def session_ids(self) -> list[str]:
         """Ids of all sessions in order of opening."""
         return list(self._queue.sessions)
+
+    @property
+    def taken(self) -> list[Job]:
+        """All jobs there ever were, deleted ones too, in order of submission."""
+        return list(self._queue.taken)
+
+    @property
+    def sessions(self) -> list[Session]:
+        """All sessions in order of opening."""
+        return list(self._queue.sessions.values())
 
     def job_states(self) -> dict[str, str]:
         """State of each job, such as `"Queued"`, by id, in order of submission."""

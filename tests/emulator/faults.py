@@ -76,6 +76,7 @@ LIST_JOBS = Endpoint("GET", "/jobs")
 JOB = Endpoint("GET", "/jobs/[^/]+")
 RESULTS = Endpoint("GET", "/jobs/[^/]+/results")
 METRICS = Endpoint("GET", "/jobs/[^/]+/metrics")
+LOGS = Endpoint("GET", "/jobs/[^/]+/logs")
 CANCEL_JOB = Endpoint("POST", "/jobs/[^/]+/cancel")
 ANYTHING = Endpoint(".*", ".*")
 
@@ -123,6 +124,7 @@ def status(
     after: bool = False,
     retry_after_s: int | None = None,
     error: int = 1000,
+    text: str | None = None,
     nth: int = 1,
     times: int | None = 1,
 ) -> Scripted:
@@ -134,10 +136,12 @@ def status(
         after: Do what was asked before.
         retry_after_s: Value of `Retry-After`, if any.
         error: The service's code.
+        text: The body as it is sent, if it is not to be one of the service's.
         nth: The first request that it concerns, from 1.
         times: How many from then on; None: all.
     """
-    body = {"errors": [{"code": error, "message": f"Emulated status {code}.", "more_info": ""}]}
+    errors = [{"code": error, "message": f"Emulated status {code}.", "more_info": ""}]
+    body = {"errors": errors} if text is None else text
     headers = () if retry_after_s is None else (("Retry-After", str(retry_after_s)),)
     return Scripted(endpoint, _instead(Response(code, body, headers), after), nth, times)
 
@@ -147,6 +151,17 @@ def drop(
 ) -> Scripted:
     """Close the connection without a reply, before or after doing what was asked."""
     return Scripted(endpoint, _instead(Response(drop=True), after), nth, times)
+
+
+def resent(endpoint: Endpoint, copies: int = 1, *, nth: int = 1, times: int | None = 1) -> Scripted:
+    """Do what was asked once more for each copy that a proxy sends; the last reply arrives."""
+
+    def act(request: Request, proceed: Callable[[], Response]) -> Response:
+        for _ in range(copies):
+            proceed()
+        return proceed()
+
+    return Scripted(endpoint, act, nth, times)
 
 
 @dataclass
@@ -257,46 +272,78 @@ def empty(text: str) -> str:
 
 def without_last_pub(text: str) -> str:
     """A sampler's result that lacks its last PUB, in either encoding."""
-    result = json.loads(text)
-    pubs = result["data"] if "data" in result else result["__value__"]["pub_results"]
-    pubs.pop()
-    return json.dumps(result)
+    return _with_pubs(text, lambda pubs: pubs[:-1])
+
+
+def with_pubs_swapped(text: str) -> str:
+    """A result whose PUBs are in reverse order, in either encoding."""
+    return _with_pubs(text, lambda pubs: pubs[::-1])
 
 
 def without_last_shot(text: str) -> str:
     """A sampler's result that lacks the last shot of every PUB, in either encoding."""
+    return _with_bits(text, lambda name, bits: (name, bits[..., :-1, :]))
+
+
+def with_register_renamed(text: str) -> str:
+    """A sampler's result whose registers have other names."""
+    return _with_bits(text, lambda name, bits: (f"{name}2", bits))
+
+
+def with_wider_register(text: str) -> str:
+    """A sampler's result whose registers have one more bit."""
+    return _with_bits(text, lambda name, bits: (name, np.concatenate([bits, bits[..., :1]], -1)))
+
+
+def with_another_axis(text: str) -> str:
+    """A sampler's result as of PUBs with one set of parameter values in an axis of its own."""
+    return _with_bits(text, lambda name, bits: (name, bits[np.newaxis]))
+
+
+def _with_pubs(text: str, change: Callable[[list[Any]], list[Any]]) -> str:
+    result = json.loads(text)
+    pubs = result["data"] if "data" in result else result["__value__"]["pub_results"]
+    pubs[:] = change(pubs)
+    return json.dumps(result)
+
+
+def _with_bits(text: str, change: Callable[[str, Any], tuple[str, Any]]) -> str:
+    """Change name and bits, of shape `(*shape, shots, bits)`, of each register of a result."""
     if "__type__" in json.loads(text):
-        return _legacy_without_last_shot(text)
+        return _legacy_with_bits(text, change)
     from ibm_quantum_schemas.common import CompressedTensorModel
 
     result = json.loads(text)
     for item in result["data"]:
-        for name, tensor in item["results"].items():
-            bits = CompressedTensorModel.model_validate(tensor).to_numpy()[..., :-1, :]
-            model = CompressedTensorModel.from_numpy(np.ascontiguousarray(bits))
-            item["results"][name] = model.model_dump(mode="json")
+        changed = [
+            change(name, CompressedTensorModel.model_validate(tensor).to_numpy())
+            for name, tensor in item["results"].items()
+        ]
+        item["results"] = {
+            name: CompressedTensorModel.from_numpy(np.ascontiguousarray(bits)).model_dump(
+                mode="json"
+            )
+            for name, bits in changed
+        }
     return json.dumps(result)
 
 
-def _legacy_without_last_shot(text: str) -> str:
-    from qiskit.primitives import DataBin, PrimitiveResult, SamplerPubResult
+def _legacy_with_bits(text: str, change: Callable[[str, Any], tuple[str, Any]]) -> str:
+    from qiskit.primitives import BitArray, DataBin, PrimitiveResult, SamplerPubResult
     from qiskit_ibm_runtime import RuntimeDecoder, RuntimeEncoder
 
     whole = json.loads(text, cls=RuntimeDecoder)
-    short = [
-        SamplerPubResult(
-            DataBin(
-                **{
-                    name: bits.slice_shots(range(bits.num_shots - 1))
-                    for name, bits in pub.data.items()
-                },
-                shape=pub.data.shape,
-            ),
-            pub.metadata,
+    pubs = []
+    for pub in whole:
+        registers = dict(
+            change(name, bits.to_bool_array("little")) for name, bits in pub.data.items()
         )
-        for pub in whole
-    ]
-    return json.dumps(PrimitiveResult(short, whole.metadata), cls=RuntimeEncoder)
+        fields = {
+            name: BitArray.from_bool_array(bits, "little") for name, bits in registers.items()
+        }
+        shape = next(iter(fields.values())).shape
+        pubs.append(SamplerPubResult(DataBin(**fields, shape=shape), pub.metadata))
+    return json.dumps(PrimitiveResult(pubs, whole.metadata), cls=RuntimeEncoder)
 
 
 def tags_of(request: Request) -> Sequence[str]:

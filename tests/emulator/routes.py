@@ -118,7 +118,7 @@ def get_token(queue: Queue, request: Request, _: str) -> Response:
 
 
 def get_instances(queue: Queue, request: Request, _: str) -> Response:
-    return Response(body=discovery.search())
+    return Response(body=discovery.search(queue.instances))
 
 
 def get_usage(queue: Queue, request: Request, _: str) -> Response:
@@ -146,17 +146,20 @@ def post_session(queue: Queue, request: Request, _: str) -> Response:
 
 
 def get_session(queue: Queue, request: Request, session_id: str) -> Response:
+    queue.check_instance(session_id, request.instance)
     return Response(body=queue.session_view(session_id))
 
 
 def patch_session(queue: Queue, request: Request, session_id: str) -> Response:
     if request.body != {"accepting_jobs": False}:
         raise RefusedError(400, 3220, "Payload not valid.")
+    queue.check_instance(session_id, request.instance)
     queue.stop_accepting(session_id)
     return Response(204)
 
 
 def delete_session(queue: Queue, request: Request, session_id: str) -> Response:
+    queue.check_instance(session_id, request.instance)
     queue.cancel_session(session_id)
     return Response(204)
 

@@ -191,7 +191,8 @@ class _Connection(BaseHTTPRequestHandler):
 
     def _send(self, response: Response) -> None:
         payload = response.text.encode()
-        self.send_response(response.status)
+        has_date = any(name.lower() == "date" for name, _ in response.headers)
+        (self.send_response_only if has_date else self.send_response)(response.status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(payload)))
         for name, value in response.headers:

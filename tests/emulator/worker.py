@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Literal
 
 from tests.emulator.devices import devices
-from tests.emulator.discovery import Tokens
+from tests.emulator.discovery import Tokens, instance_names
 from tests.emulator.errors import InvalidJobError, RefusedError
 from tests.emulator.limits import Limits, check_tags
 from tests.emulator.programs import run_program
@@ -34,6 +34,7 @@ class Queue:
         taken: All jobs there ever were, deleted ones too, in order of submission.
         limits: What it allows.
         tokens: Who may enter.
+        instances: Names of the instances, by CRN.
     """
 
     def __init__(self) -> None:
@@ -43,6 +44,7 @@ class Queue:
         self.taken: list[Job] = []
         self.limits = Limits()
         self.tokens = Tokens()
+        self.instances = instance_names()
         self._changed = threading.Condition(threading.RLock())
         self._held = False
         self._stopping = False
@@ -168,6 +170,23 @@ class Queue:
         with self._changed:
             self.sessions[session.id] = session
             return session.view()
+
+    def check_instance(self, session_id: str, instance: str) -> None:
+        """Check that a session is one of this instance.
+
+        Raises:
+            RefusedError: If it is not.
+        """
+        with self._changed:
+            if self._session(session_id).instance != instance:
+                raise RefusedError(404, SESSION_NOT_FOUND, f"Session not found: {session_id}")
+
+    def move(self, instance: str, target: str) -> None:
+        """Move all sessions and jobs of an instance to another one."""
+        with self._changed:
+            for owned in (*self.sessions.values(), *self.taken):
+                if owned.instance == instance:
+                    owned.instance = target
 
     def session_view(self, session_id: str) -> dict[str, Any]:
         """`GET /sessions/{id}`."""

@@ -40,7 +40,7 @@ SHOTS = 20
 CIRCUITS = 5
 PARTITIONS = 3
 TRIES_OF_THE_CLIENT = 6
-"""How often IBM's client sends a request itself before it raises."""
+"""How often IBM's client sends a GET itself before it raises; it sends a POST once."""
 
 
 def rotations(seed_sequence: np.random.SeedSequence) -> Iterator[QuantumCircuit]:
@@ -119,7 +119,9 @@ class Scenario:
             workloads=(Workload("main", rotations, primitive, TranspileSpec()),),
             engine=IBMEngine(poll_interval_s=0.02),
             policy=self.policy,
-            select_backend=lambda recorded: named(name=MANILA),
+            select_backend=lambda recorded: named(
+                name=MANILA, pinned=recorded, outage_s=self.policy.outage_s
+            ),
             partition=PartitionLimits(max_circuits=2, job_overhead_s=0.0),
             limits={},
             config_yaml="seed: 3\n",

@@ -9,62 +9,102 @@ import pytest
 
 from qexp.errors import UnfinishedError
 from tests.emulator import faults
-from tests.faults.conftest import PARTITIONS, TRIES_OF_THE_CLIENT, Scenario
+from tests.faults.conftest import PARTITIONS, Scenario
 
 SECOND = faults.POST_JOB.tagged(r"qexp-job:1\.1:.*")
+REPEATED_BY_THE_CLIENT = [500, 502, 503, 504, 520, 521, 522, 524]
+COPIES = 5
 
 
-def test_a_second_job_that_the_client_made_is_cancelled(either: Scenario) -> None:
+@pytest.mark.parametrize("code", REPEATED_BY_THE_CLIENT)
+def test_an_error_after_the_job_was_created_makes_no_second_one(
+    scenario: Scenario, code: int
+) -> None:
+    scenario.inject(faults.status(SECOND, code, after=True, times=5))
+    scenario.run()
+    scenario.assert_complete()
+    assert scenario.posts() == PARTITIONS
+    assert [event["adopted"] for event in scenario.events("submitted")] == [False, True, False]
+
+
+def test_every_error_is_followed_by_a_look_at_the_jobs(either: Scenario) -> None:
+    """Whichever of five errors hides the job, none is answered by another POST before a look."""
+    either.inject(
+        faults.status(SECOND, 504, times=2), faults.status(SECOND, 504, after=True, times=3)
+    )
+    either.run()
+    either.assert_complete()
+    assert either.posts() == PARTITIONS + 2
+    sent = [
+        record.method
+        for record in either.emulator.journal
+        if record.path == "/jobs" and (record.method == "POST" or "tags" in record.query)
+    ]
+    # The last one is for jobs that are listed only after all.
+    assert sent == ["POST", *["POST", "GET", "GET"] * 2, "POST", "GET", "POST", "GET"]
+
+
+def test_a_second_job_that_a_proxy_made_is_cancelled(either: Scenario) -> None:
     emulator = either.emulator
     emulator.hold()
-    either.inject(
-        faults.status(SECOND, 503, after=True), faults.then(faults.CANCEL_JOB, emulator.release)
-    )
+    either.inject(faults.resent(SECOND), faults.then(faults.CANCEL_JOB, emulator.release))
     either.run()
     either.assert_complete()
     kept, dropped = twins(either, 2)
     (event,) = either.events("duplicate")
-    assert (event["partition"], event["attempt"]) == (1, 1)
+    assert (event["partition"], event["attempt"]) == (1, 2)
     assert {event["kept"], event["job"]} == {kept, dropped}
-    assert event["action"] == "cancelled"
+    assert event["action"] == "asked to be cancelled"
     assert emulator.job_states()[event["job"]] == "Cancelled"
     assert any("exists twice" in warning for warning in either.watcher.warnings)
-    (row,) = [job for job in either.jobs() if job.partition == 1]
-    assert row.job_id == event["kept"]
+    rows = {job.job_id: job for job in either.jobs() if job.partition == 1}
+    assert rows[event["kept"]].state == "DONE"
+    row = rows[event["job"]]
+    assert (row.state, row.failure, row.usage_s) == ("CANCELLED", "duplicate", 0.0)
 
 
 def test_a_second_job_that_has_run_is_not_in_the_data(scenario: Scenario) -> None:
     emulator = scenario.emulator
     scenario.inject(
-        faults.status(SECOND, 503, after=True),
-        faults.then(faults.CLOSE_SESSION, emulator.wait_until_idle),
+        faults.resent(SECOND), faults.then(faults.CLOSE_SESSION, emulator.wait_until_idle)
     )
     scenario.run()
-    # That both ran was the client's doing: the second was there before anyone could know.
+    # That both ran was the proxy's doing: the second was there before anyone could know.
     scenario.assert_complete(executed_again=Counter({1: 1}))
     (event,) = scenario.events("duplicate")
     assert {event["kept"], event["job"]} == set(twins(scenario, 2))
-    assert event["action"].startswith("dropped")
-    assert len(scenario.jobs()) == PARTITIONS
+    assert event["action"] == "had ended"
+    first, second = (job for job in scenario.jobs() if job.partition == 1)
+    assert (first.job_id, first.state) == (event["kept"], "DONE")
+    assert (second.job_id, second.state, second.failure) == (event["job"], "ERROR", "duplicate")
+    assert second.error == f"not needed: job {first.job_id} gave the result of its PUBs"
+    # It was charged, and the run says so.
+    assert second.usage_s == first.usage_s > 0
+    with scenario.archive() as archive:
+        charged = [job.usage_s for job in archive.jobs]
+        assert len(charged) == PARTITIONS + 1
+        assert archive.usage_s == pytest.approx(sum(charged))
+    assert len(scenario.jobs()) == PARTITIONS + 1
 
 
-def test_all_the_jobs_that_the_client_may_make(scenario: Scenario) -> None:
+def test_many_jobs_that_a_proxy_made(scenario: Scenario) -> None:
     """It gives up in the end, so that qexp has no id either."""
     emulator = scenario.emulator
     emulator.hold()
     scenario.inject(
-        faults.status(SECOND, 503, after=True, times=TRIES_OF_THE_CLIENT),
+        faults.status(SECOND, 504, after=True),
+        faults.resent(SECOND, COPIES),
         faults.then(faults.CLOSE_SESSION, emulator.release),
     )
     scenario.run()
     scenario.assert_complete()
-    jobs = twins(scenario, TRIES_OF_THE_CLIENT)
+    jobs = twins(scenario, 1 + COPIES)
     events = scenario.events("duplicate")
     assert {event["job"] for event in events} == set(jobs[1:])
     assert {event["kept"] for event in events} == {jobs[0]}
     assert Counter(emulator.job_states().values()) == {
         "Completed": PARTITIONS,
-        "Cancelled": TRIES_OF_THE_CLIENT - 1,
+        "Cancelled": COPIES,
     }
 
 
@@ -72,14 +112,14 @@ def test_a_second_job_that_cannot_be_cancelled(scenario: Scenario) -> None:
     emulator = scenario.emulator
     emulator.hold()
     scenario.inject(
-        faults.status(SECOND, 503, after=True),
+        faults.resent(SECOND),
         faults.status(faults.CANCEL_JOB, 500, times=None),
         faults.first(faults.LIST_JOBS, release_when_recorded(scenario), times=None),
     )
     scenario.run()
     scenario.assert_complete(executed_again=Counter({1: 1}))
     (event,) = scenario.events("duplicate")
-    assert event["action"].startswith("dropped: it could not be cancelled")
+    assert event["action"].startswith("not cancelled: ")
 
 
 def test_an_orphan_is_adopted_by_its_tag(either: Scenario) -> None:
@@ -117,12 +157,12 @@ def test_a_job_that_never_was_is_submitted_again(scenario: Scenario) -> None:
 
 
 def test_twin_orphans(scenario: Scenario) -> None:
-    """The client made two, and the process was killed before it knew of either."""
+    """A proxy made two, and the process was killed before it knew of either."""
     emulator = scenario.emulator
     emulator.hold()
     scenario.allow(outage_s=0.3)
-    gone = faults.gone_at(SECOND, nth=3)
-    scenario.inject(gone, faults.status(SECOND, 503, after=True, times=2))
+    gone = faults.gone_after(SECOND)
+    scenario.inject(gone, faults.resent(SECOND))
     with pytest.raises(UnfinishedError):
         scenario.run()
     jobs = twins(scenario, 2)
@@ -132,7 +172,24 @@ def test_twin_orphans(scenario: Scenario) -> None:
     scenario.assert_complete()
     (event,) = scenario.events("duplicate")
     assert {event["kept"], event["job"]} == set(jobs)
-    assert event["action"] == "cancelled"
+    assert event["action"] == "asked to be cancelled"
+
+
+def test_a_job_that_fails_is_replaced_by_its_double_that_has_run(scenario: Scenario) -> None:
+    """Both exist before anyone knows; the second one is not paid for a third time."""
+    emulator = scenario.emulator
+    emulator.hold()
+    emulator.fail_next_job("Internal error.", 9999)
+    scenario.inject(
+        faults.resent(faults.POST_JOB.tagged(r"qexp-job:0\.1:.*")),
+        faults.status(faults.CANCEL_JOB, 409, times=None),
+        faults.then(faults.CLOSE_SESSION, emulator.release),
+    )
+    scenario.run()
+    scenario.assert_complete()
+    assert len(emulator.job_ids) == PARTITIONS + 1
+    failed, done = (job for job in scenario.jobs() if job.partition == 0)
+    assert {failed.state, done.state} == {"ERROR", "DONE"}
 
 
 def test_a_job_that_is_listed_late(scenario: Scenario) -> None:

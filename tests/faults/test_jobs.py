@@ -70,6 +70,48 @@ def test_a_job_that_is_not_valid_is_never_tried_again(scenario: Scenario) -> Non
     assert scenario.emulator.runs_per_partition() == {1: 1, 2: 1}
 
 
+@WHERE
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        ("An internal error occurred. Please retry.", 6000),
+        ("Internal error.", 9999),
+        ("Job not valid. Retry the action. If it happens again, contact IBM.", INVALID),
+    ],
+)
+def test_a_code_that_does_not_blame_the_job_is_not_final(
+    scenario: Scenario, at: Any, again: Counter[int], reason: str, code: int
+) -> None:
+    scenario.emulator.fail_next_job(reason, code, at=at)
+    scenario.run()
+    scenario.assert_complete(executed_again=again)
+    assert scenario.failures() == {(0, 1): "transient"}
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "key"),
+    [
+        ("Circuit count exceeded.", 3242, "max_circuits"),
+        ("Failed to publish job: nats: maximum payload exceeded", 5302, "max_circuits"),
+        ("Payload too large.", None, "max_payload_bytes"),
+        ("26.8 million instructions per qubit are exceeded", 1, "max_control_instructions"),
+        ("The number of executions exceeds 10000000.", 1, "max_executions"),
+    ],
+)
+def test_a_job_that_turns_out_to_be_too_large(
+    scenario: Scenario, reason: str, code: Any, key: str
+) -> None:
+    scenario.inject(failing(scenario, 0, reason, code))
+    with pytest.raises(JobsFailedError, match="1 of 3 jobs"):
+        scenario.run()
+    assert scenario.failures() == {(0, 1): "too_large"}
+    assert scenario.posts() == PARTITIONS
+    (failed,) = [job for job in scenario.jobs() if job.state != "DONE"]
+    said = (failed.error or "").lower()
+    assert reason.rstrip(".").lower() in said
+    assert f"; lower partition.{key}, and python -m qexp resume run --retry-refused" in said
+
+
 @pytest.mark.parametrize("allowed", [False, True])
 def test_a_job_that_took_too_long(scenario: Scenario, allowed: bool) -> None:
     scenario.allow(retry_too_long=allowed)
@@ -140,7 +182,7 @@ def test_a_batch_that_someone_else_closes_while_jobs_are_submitted(scenario: Sce
 def test_a_job_that_someone_else_deletes(scenario: Scenario) -> None:
     emulator = scenario.emulator
     emulator.hold()
-    scenario.allow(deadline_s=20)
+    scenario.allow(outage_s=0.5)
 
     def delete() -> None:
         emulator.delete_job(emulator.job_ids[1])
@@ -154,7 +196,7 @@ def test_a_job_that_someone_else_deletes(scenario: Scenario) -> None:
 
 def test_a_job_that_someone_else_deletes_after_it_has_run(scenario: Scenario) -> None:
     emulator = scenario.emulator
-    scenario.allow(deadline_s=20)
+    scenario.allow(outage_s=0.5)
 
     def delete() -> None:
         emulator.wait_until_idle()

@@ -98,9 +98,6 @@ def test_an_earlier_state_of_the_journal_submits_nothing(scenario: Scenario) -> 
     assert scenario.posts() == PARTITIONS
 
 
-@pytest.mark.xfail(
-    strict=True, reason="needs adoption by PUBs: without a token, no tag can be computed here"
-)
 def test_jobs_are_adopted_without_their_lines_and_without_the_token(scenario: Scenario) -> None:
     damage_journal(submit(scenario), cut_after("planned"))
     assert repair_journal(scenario.run_dir) is not None

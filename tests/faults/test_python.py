@@ -61,7 +61,7 @@ def test_what_was_measured_is_kept_and_goes_on(
     (run_folder,) = runs_in(folder)
     assert str(e.value).endswith(f"python -m qexp resume {run_folder.relative_to(folder)}")
     with qexp.open_archive(run_folder) as partial:
-        assert partial.status == "failed"
+        assert partial.status == "partial"
     emulator.release()
     with qexp.resume(run_folder) as archive:
         assert archive.status == "complete"
@@ -113,7 +113,7 @@ def test_an_interrupted_thread_leaves_what_the_main_thread_leaves(
     (error,) = raised
     assert re.match(r"interrupted; 0 of 3 jobs are kept; go on with: python -m qexp", str(error))
     (run_folder,) = runs_in(folder)
-    assert qexp.open_archive(run_folder).status == "failed"
+    assert qexp.open_archive(run_folder).status == "partial"
     scenario.emulator.release()
     with qexp.resume(run_folder) as archive:
         assert archive.status == "complete"

@@ -12,6 +12,8 @@ from tests.emulator.limits import RateLimit
 from tests.faults.conftest import CIRCUITS, PARTITIONS, Scenario
 
 TOO_MANY_REQUESTS = 1202
+SECOND = faults.POST_JOB.tagged(r"qexp-job:1\.1:.*")
+SECOND_EVER = faults.POST_JOB.tagged(r"qexp-job:1\..*")
 
 
 @pytest.mark.parametrize("retry_after_s", [None, 1], ids=["without", "with_retry_after"])
@@ -74,15 +76,18 @@ def test_as_many_pending_jobs_as_the_config_says(scenario: Scenario) -> None:
     assert scenario.posts() == PARTITIONS
 
 
-def test_a_payload_that_is_too_large_is_never_sent_again(scenario: Scenario) -> None:
-    scenario.inject(faults.status(faults.POST_JOB.tagged(r"qexp-job:1\..*"), 413, times=None))
-    for go_on in (scenario.run, scenario.resume):
-        with pytest.raises(JobsFailedError, match=r"1 of 3 jobs have no result \(partitions 1\)"):
-            go_on()
+def test_a_payload_that_is_too_large_is_not_sent_again(scenario: Scenario) -> None:
+    scenario.inject(faults.status(SECOND_EVER, 413, times=None))
+    with pytest.raises(JobsFailedError, match=r"1 of 3 jobs have no result \(partitions 1\)"):
+        scenario.run()
     assert scenario.posts() == PARTITIONS
-    assert scenario.failures() == {(1, 1): "refused"}
+    assert scenario.failures() == {(1, 1): "too_large"}
     (refused,) = [job for job in scenario.jobs() if job.state != "DONE"]
     assert "413" in (refused.error or "")
+    assert (refused.error or "").endswith(
+        "; lower partition.max_payload_bytes, and python -m qexp resume RUN --retry-refused tries "
+        "it again in smaller pieces"
+    )
     with scenario.archive() as archive:
         assert archive.status == "partial"
         assert len(scenario.measured(archive)) == CIRCUITS - 2
@@ -96,7 +101,54 @@ def test_payloads_that_are_all_too_large(scenario: Scenario) -> None:
     assert scenario.posts() == PARTITIONS
     with scenario.archive() as archive:
         assert archive.status == "failed"
-    assert set(scenario.failures().values()) == {"refused"}
+    assert set(scenario.failures().values()) == {"too_large"}
+
+
+UNREADABLE = pytest.mark.parametrize(
+    "text",
+    ["", '{"errors": [{"code": 3211, "messa', "<html>Bad request</html>", "{}", "[]"],
+    ids=["empty", "cut", "no_json", "no_errors", "no_fields"],
+)
+
+
+@UNREADABLE
+@pytest.mark.parametrize("code", [400, 422])
+def test_a_refusal_that_cannot_be_read_is_tried_again(
+    scenario: Scenario, code: int, text: str
+) -> None:
+    scenario.inject(faults.status(SECOND, code, text=text))
+    scenario.run()
+    scenario.assert_complete()
+    assert scenario.failures() == {(1, 1): "transient"}
+    assert scenario.posts() == PARTITIONS + 1
+
+
+@UNREADABLE
+def test_a_refusal_that_can_never_be_read_leaves_a_way_back(either: Scenario, text: str) -> None:
+    refusing = faults.status(SECOND_EVER, 400, text=text, times=None)
+    either.inject(refusing)
+    with pytest.raises(JobsFailedError, match=r"1 of 3 jobs .*to try them again: .*qexp resume"):
+        either.run()
+    assert either.failures() == {(1, number): "transient" for number in (1, 2, 3)}
+    refusing.stop()
+    either.resume()
+    either.assert_complete()
+    assert either.posts() == PARTITIONS + 3
+
+
+def test_a_refusal_that_says_to_try_again(scenario: Scenario) -> None:
+    text = '{"errors": [{"code": 3211, "message": "Job not valid: internal error, retry."}]}'
+    scenario.inject(faults.status(SECOND, 400, text=text))
+    scenario.run()
+    scenario.assert_complete()
+    assert scenario.failures() == {(1, 1): "transient"}
+
+
+def test_a_refusal_of_the_batch_that_cannot_be_read(scenario: Scenario) -> None:
+    scenario.inject(faults.status(faults.OPEN_SESSION, 400, text="", times=2))
+    scenario.run()
+    scenario.assert_complete()
+    assert len(scenario.emulator.session_ids) == 1
 
 
 def test_a_quota_that_is_used_up_on_the_way(scenario: Scenario) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
+import numpy as np
 import pytest
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
 
-from qexp.errors import JobsFailedError
+from qexp.errors import JobsFailedError, UnfinishedError
 from tests.emulator import faults
+from tests.faults import conftest
 from tests.faults.conftest import CIRCUITS, PARTITIONS, TRIES_OF_THE_CLIENT, Scenario
 
 EDITS = pytest.mark.parametrize(
@@ -18,6 +23,9 @@ EDITS = pytest.mark.parametrize(
         faults.empty,
         faults.without_last_pub,
         faults.without_last_shot,
+        faults.with_register_renamed,
+        faults.with_wider_register,
+        faults.with_another_axis,
     ],
 )
 
@@ -74,6 +82,55 @@ def test_results_that_the_service_refuses_for_a_while(scenario: Scenario) -> Non
     scenario.inject(faults.status(faults.RESULTS, 500, times=TRIES_OF_THE_CLIENT + 1))
     scenario.run()
     scenario.assert_complete()
+
+
+def sweeps(seed_sequence: np.random.SeedSequence) -> Iterator[tuple[QuantumCircuit, list[float]]]:
+    """Circuits with two or three sets of parameter values, in turn."""
+    for index in range(CIRCUITS):
+        circuit = QuantumCircuit(2)
+        circuit.ry(Parameter("angle"), 0)
+        circuit.measure_all()
+        yield circuit, [0.5 + index, 1.5, 2.5][: 2 + index % 2]
+
+
+def test_results_of_pubs_in_another_order(
+    either: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their shapes tell them apart."""
+    monkeypatch.setattr(conftest, "rotations", sweeps)
+    either.allow(outage_s=0.3)
+    either.inject(of_partition(either, 1, faults.with_pubs_swapped))
+    either.run()
+    either.assert_complete(executed_again=Counter({1: 1}))
+    (failed,) = [job for job in either.jobs() if job.state != "DONE"]
+    assert failed.failure == "undelivered"
+    assert "shape (3,) instead of (2,)" in (failed.error or "")
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        (faults.with_register_renamed, "registers 'meas2' instead of 'meas' of PUB 0"),
+        (faults.with_wider_register, "3 bits instead of 2 in 'meas' of PUB 0"),
+        (faults.with_another_axis, "shape (1,) instead of () of PUB 0"),
+    ],
+)
+def test_a_foreign_result_of_an_adopted_job_is_not_kept(
+    either: Scenario, edit: faults.Edit, reason: str
+) -> None:
+    """Another process submitted it: what is expected follows from the plan."""
+    gone = faults.gone_at(faults.RESULTS)
+    either.inject(gone)
+    either.allow(outage_s=0.3)
+    with pytest.raises(UnfinishedError):
+        either.run()
+    gone.stop()
+    either.inject(of_partition(either, 1, edit))
+    either.resume()
+    either.assert_complete(executed_again=Counter({1: 1}))
+    (failed,) = [job for job in either.jobs() if job.state != "DONE"]
+    assert (failed.partition, failed.failure) == (1, "undelivered")
+    assert reason in (failed.error or "")
 
 
 def of_partition(

@@ -21,7 +21,7 @@ import qexp
 from qexp.core.model import FINAL_STATES, JobOutcome, JobRequest, JobState, PrimitiveSpec
 from qexp.core.observer import Observer, PointSummary
 from qexp.core.seeds import child
-from qexp.core.spec import PartitionLimits, RunSpec, TranspileSpec, WorkloadSpec
+from qexp.core.spec import ExecutionPolicy, PartitionLimits, RunSpec, TranspileSpec, WorkloadSpec
 from qexp.engines.local.engine import LocalEngine
 from qexp.errors import (
     ArchiveError,
@@ -305,8 +305,11 @@ def test_a_batch_that_cannot_be_closed_is_reported_and_loses_nothing(spec: RunSp
             warnings.append(message)
 
     engine = StubEngine(run_dir=run_dir, close_errors=[EngineError("no connection")] * 9)
-    assert run(replace(spec, engine=engine), run_dir, Watching()).status == "complete"
-    assert "batch b1 could not be closed" in warnings[0]
+    impatient = replace(spec, engine=engine, policy=ExecutionPolicy(outage_s=0.0))
+    assert run(impatient, run_dir, Watching()).status == "complete"
+    (warning,) = warnings
+    assert warning.startswith("batch b1 could not be closed (no connection); no result is lost")
+    assert f"to close it: python -m qexp resume {run_dir}" in warning
 
 
 def test_who_watches_cannot_cost_a_result(spec: RunSpec, run_dir: Path):

@@ -39,12 +39,15 @@ def spec_of(stop_after: str | None = None, overrides: tuple[str, ...] = ()) -> R
         stop_after=stop_after,
         partition=PartitionLimits(),
         overrides=overrides,
+        given_anew=(),
     )
     return cast("RunSpec", spec)
 
 
-def summary(status: RunStatus = "complete", batch_ids: tuple[str, ...] = ("b1",)) -> PointSummary:
-    return PointSummary(status, 2, 3, 4, 3.0, 60.0, batch_ids)
+def summary(
+    status: RunStatus = "complete", batch_ids: tuple[str, ...] = ("b1",), usage_pending: int = 0
+) -> PointSummary:
+    return PointSummary(status, 2, 3, 4, 3.0, 60.0, batch_ids, usage_pending)
 
 
 def watch(*, stop_after: str | None = None, backend: str = HOSTILE, archive: Path | None = None):
@@ -323,3 +326,18 @@ def test_only_one_run_at_a_time_has_bars_on_the_terminal(monkeypatch):
     assert sys.stdout is out
     assert "second" not in tty.getvalue()
     assert "third" in tty.getvalue()
+
+
+def test_pending_charges_and_repetitions_are_told(capsys, tmp_path):
+    with Terminal(spec_of(), tmp_path) as terminal:
+        terminal.trying_again({1: 2.0, 2: 0.0}, 34.0)
+        terminal.trying_again({2: 0.0}, 34.0)
+        terminal.sealed(tmp_path / "run.h5", summary(usage_pending=1))
+    printed = capsys.readouterr()
+    assert printed.err.splitlines() == [
+        "qexp: warning: 2 partitions are tried again, 1 of them charged before (2.0s); predicted "
+        "QPU time: 34s",
+        "qexp: warning: 1 partition is tried again, none of them charged before; predicted "
+        "QPU time: 34s",
+    ]
+    assert "s, of which 1 charge is pending (predicted for a QPU: " in printed.out

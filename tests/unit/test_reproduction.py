@@ -104,7 +104,9 @@ def test_a_device_without_calibration_cannot_be_rebuilt(tmp_path: Path) -> None:
 
 def test_the_backend_that_was_chosen_is_asked_for(tmp_path: Path, monkeypatch) -> None:
     asked = []
-    monkeypatch.setattr("qexp.config.load._select_backend", lambda _node, name: asked.append(name))
+    monkeypatch.setattr(
+        "qexp.config.load._select_backend", lambda _node, _outage_s, name: asked.append(name)
+    )
     path = archive(tmp_path / "a", recorded(*GHZ))
     reproduction_spec(path)[0].select_backend(None)
     assert asked == [header().backend["name"]]

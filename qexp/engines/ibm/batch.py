@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Any, cast
 from qexp.core.model import FINAL_STATES, JOB_TAG, FoundJob, JobOutcome, JobRequest, JobState
 from qexp.engines.ibm.client import client_reason, reading, redact_json, service_call
 from qexp.engines.ibm.collect import Collector
+from qexp.engines.ibm.expected import expected_form
 from qexp.engines.ibm.jobs import Job, read_job, read_page
 from qexp.engines.ibm.refusals import find_reply, is_status, submitting
 from qexp.engines.primitives import finalised_options, make_primitive
 from qexp.engines.private_api import (
     batch_client,
+    connected_clients,
     limit_waiting,
     move_to_instance,
+    never_repeat_posts,
     other_clients,
     renew_token_on_refusal,
 )
-from qexp.errors import BatchOverError, EngineError, LostJobError, UnclearError
+from qexp.errors import BatchOverError, EngineError, LostJobError, RefusedError, UnclearError
 
 if TYPE_CHECKING:
     from qiskit_ibm_runtime import Batch, IBMBackend
@@ -51,11 +54,46 @@ def open_session(backend: IBMBackend, max_time_s: int | None) -> Batch:
     from qiskit_ibm_runtime import Batch
 
     doing = f"opening the batch on {backend.name}"
-    with submitting(doing):
-        session = Batch(backend, max_time=max_time_s)
+    for client in connected_clients(backend.service):
+        never_repeat_posts(client)
+    try:
+        with submitting(doing):
+            session = Batch(backend, max_time=max_time_s)
+    except RefusedError as error:
+        if error.failure != "transient":
+            raise
+        raise UnclearError(str(error)) from None
     if not isinstance(session.session_id, str):
         raise UnclearError(f"{doing}: the reply has no batch id")
     return session
+
+
+def find_jobs(clients: Sequence[Any], tag: str) -> Sequence[FoundJob]:
+    """Find every job that carries `tag` in the instances of some clients, oldest first.
+
+    One request per instance and 200 jobs.
+    """
+    doing = f"looking for jobs tagged {tag}"
+    jobs = [
+        read_job(entry)
+        for client in clients
+        for entries, _ in _pages(client, doing, job_tags=[tag], descending=False)
+        for entry in entries
+    ]
+    # A service that does not know the filter would list everything.
+    return sorted((job for job in jobs if tag in job.tags), key=lambda job: job.created)
+
+
+def read_metrics(clients: Sequence[Any], job_id: str) -> dict[str, Any]:
+    """Read the metrics of a job in the first of some clients' instances that knows it."""
+    with reading(f"fetching the metrics of job {job_id}"):
+        for client in clients:
+            try:
+                return cast(dict[str, Any], redact_json(client.job_metadata(job_id)))
+            except Exception as error:
+                if not is_status(error, HTTPStatus.NOT_FOUND):
+                    raise
+    return {}
 
 
 class IBMBatch:
@@ -91,6 +129,7 @@ class IBMBatch:
         for client in self._clients():
             renew_token_on_refusal(client)
             limit_waiting(client)
+            never_repeat_posts(client)
 
     @property
     def id(self) -> str:
@@ -101,7 +140,7 @@ class IBMBatch:
         """Return all fields of `Batch.details()`, by one request."""
         details = self._read_details()
         if details is None:
-            raise EngineError(f"the service knows nothing of batch {self._id}")
+            raise LostJobError(f"the service knows nothing of batch {self._id}")
         return details
 
     def _read_details(self) -> dict[str, Any] | None:
@@ -127,13 +166,14 @@ class IBMBatch:
         if self._attached or self._closed:
             raise BatchOverError(f"{doing}: it is closed")
         pubs = request.load_pubs()
+        expected = expected_form(pubs)
         primitive = make_primitive(request.primitive, self._session, request.tags)
         with submitting(doing):
             handle = primitive.run(pubs)
             job_id = handle.job_id()
         if not isinstance(job_id, str) or not job_id:
             raise UnclearError(f"{doing}: the reply has no job id")
-        self._jobs[job_id] = Job(handle, request, primitive.options)
+        self._jobs[job_id] = Job(handle, request, primitive.options, expected)
         return job_id
 
     def find(self, tag: str) -> Sequence[FoundJob]:
@@ -142,28 +182,33 @@ class IBMBatch:
         The tag alone decides, not the batch. An earlier batch may be in another instance of the
         account: then all instances are asked.
         """
-        doing = f"looking for jobs tagged {tag}"
-        jobs = [
-            read_job(entry)
-            for client in self._clients()
-            for entries, _ in _pages(client, doing, job_tags=[tag], descending=False)
-            for entry in entries
-        ]
-        # A service that does not know the filter would list everything.
-        return sorted((job for job in jobs if tag in job.tags), key=lambda job: job.created)
+        return find_jobs(self._clients(), tag)
+
+    def listed(self) -> Sequence[FoundJob]:
+        """List every job of this batch, newest first; one request per 200 of them."""
+        client, doing = batch_client(self._session), f"listing the jobs of batch {self._id}"
+        pages = _pages(client, doing, session_id=self._id)
+        return [read_job(entry) for entries, _ in pages for entry in entries]
 
     def adopt(self, job_id: str, request: JobRequest) -> None:
-        """Take over a job of this batch that was submitted earlier, by one request.
+        """Take over a job that was submitted earlier; the next `states` asks for it."""
+        job = Job(None, request, finalised_options(request.primitive, request.tags))
+        # If the first listing lacks it, it is looked up at once, in all instances.
+        job.missed = _MISSED_IN_A_ROW - 1
+        self._jobs[job_id] = job
 
-        Can be repeated, and checks that the service still knows the job.
-        """
+    def _take(self, job_id: str, entry: dict[str, Any], client: Any) -> None:
+        """Store a job as listed by a client; an adopted one gets its handle."""
         from qiskit_ibm_runtime import RuntimeJobV2
 
-        client, entry = self._look_up(job_id)
+        job = self._jobs[job_id]
+        job.update(entry)
+        if job.handle is not None:
+            return
         # The batch is where its job is.
         move_to_instance(self._session, client)
         program = entry.get("program")
-        handle = RuntimeJobV2(
+        job.handle = RuntimeJobV2(
             backend=self._backend,
             api_client=client,
             job_id=job_id,
@@ -174,9 +219,6 @@ class IBMBatch:
             tags=list(read_job(entry).tags),
             private=bool(entry.get("private")),
         )
-        job = Job(handle, request, finalised_options(request.primitive, request.tags))
-        job.update(entry)
-        self._jobs[job_id] = job
 
     def strays(self) -> Sequence[FoundJob]:
         """Return qexp's jobs in this batch that were listed, but not submitted or adopted here."""
@@ -235,9 +277,12 @@ class IBMBatch:
 
         More pages (of 200 jobs) follow only while an unfinished job, or one never listed so far,
         may be on them. A job that is missing from a listing keeps its state; after several
-        such listings in a row it is looked up by its id.
+        such listings in a row it is looked up by its id. One that is not known then, either, counts
+        as failed until a later listing or look-up has it; `collect` says so.
         """
-        pending = {key for key, job in self._jobs.items() if job.state not in FINAL_STATES}
+        pending = {
+            key for key, job in self._jobs.items() if job.state not in FINAL_STATES or job.lost
+        }
         if pending:
             doing = f"listing the jobs of batch {self._id}"
             # Newest first, so that unfinished jobs are on the first page. service.jobs() would
@@ -245,7 +290,7 @@ class IBMBatch:
             client = batch_client(self._session)
             for entries, count in _pages(client, doing, session_id=self._id):
                 for entry in entries:
-                    self._update(entry, pending)
+                    self._update(entry, pending, client)
                 if not pending and count <= len(self._jobs.keys() | self._others.keys()):
                     break
             for job_id in pending:
@@ -257,17 +302,16 @@ class IBMBatch:
         job.missed += 1
         if job.missed % _MISSED_IN_A_ROW == 0:
             try:
-                _, entry = self._look_up(job_id)
-                job.update(entry)
+                client, entry = self._look_up(job_id)
+                self._take(job_id, entry, client)
             except LostJobError as error:
                 job.state, job.lost = "ERROR", str(error)
 
-    def _update(self, entry: dict[str, Any], pending: set[str]) -> None:
-        job = self._jobs.get(entry["id"])
-        if job is None:
+    def _update(self, entry: dict[str, Any], pending: set[str], client: Any) -> None:
+        if entry["id"] not in self._jobs:
             self._others[entry["id"]] = read_job(entry)
         elif entry["id"] in pending:
-            job.update(entry)
+            self._take(entry["id"], entry, client)
             pending.discard(entry["id"])
 
     def wait(self, timeout_s: float, is_stopped: Callable[[], bool]) -> None:
@@ -283,6 +327,7 @@ class IBMBatch:
 
         Raises:
             UndeliveredError: The job is DONE, but the reply is not its result.
+            LostJobError: Neither the last listing nor the last look-up has the job.
             EngineError: The job is unknown or unfinished, or the service could not be reached;
                 then it can be repeated.
         """

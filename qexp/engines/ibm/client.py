@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from qexp.errors import EngineError, QexpError
+from qexp.engines.ibm.outages import failed_call, missing_token
+from qexp.errors import BusyError, EngineError, OutageError, QexpError
 from qexp.redact import RedactingFilter, redact, redactor
 from qexp.text import one_line
 
@@ -102,8 +104,9 @@ def service_call(
         The warnings of the client so far.
 
     Raises:
-        EngineError: The service refused, could not be reached, or sent a damaged reply. The
-            original exception is not chained: its text may hold the CRN or the request's headers.
+        OutageError: The service could not be reached, failed, or sent a damaged reply.
+        EngineError: The service refused. The original exception is not chained: its text may hold
+            the CRN or the request's headers.
         QiskitBackendNotFoundError: Left to the caller, who can name the backend.
     """
     from qiskit.exceptions import QiskitError
@@ -112,22 +115,28 @@ def service_call(
     from requests import RequestException
 
     quiet_client_log()
+    outer = sys.exception()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             yield caught
+        except BusyError as error:
+            # The client sends its API key instead of a token, which the service refuses (401).
+            if tokenless := missing_token(doing, caught):
+                raise BusyError(str(tokenless), error.retry_after_s) from None
+            raise
         except (QexpError, QiskitBackendNotFoundError):
             raise
         except IBMNotAuthorizedError as error:
-            raise EngineError(
+            raise missing_token(doing, caught) or EngineError(
                 f"{doing}: IBM refused the account ({client_reason(error)}); renew the API key and "
                 "save it with QiskitRuntimeService.save_account(..., overwrite=True)"
             ) from None
         except (QiskitError, RequestException, OSError) as error:
-            raise EngineError(f"{doing}: {client_reason(error)}") from None
+            raise failed_call(doing, error, client_reason(error), outer) from None
         except damaged as error:
             reason = f"{type(error).__name__}: {client_reason(error)}"
-            raise EngineError(f"{doing}: the reply cannot be read ({reason})") from None
+            raise OutageError(f"{doing}: the reply cannot be read ({reason})") from None
         finally:
             for warning in caught:
                 _log.warning("%s", redact(str(warning.message)))

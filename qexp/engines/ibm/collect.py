@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
@@ -12,9 +12,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 from qexp.core.model import JobOutcome, Span
 from qexp.engines.ibm.client import client_reason, reading, redact_json, service_call
-from qexp.engines.ibm.jobs import Expiry, Job, classify_failure, reason_code, state_fields
+from qexp.engines.ibm.codes import advice, key_to_lower
+from qexp.engines.ibm.expected import ExpectedPub, expected_form, find_mismatch
+from qexp.engines.ibm.jobs import (
+    Expiry,
+    Job,
+    classify_failure,
+    reason_code,
+    reason_text,
+    state_fields,
+)
 from qexp.engines.ibm.refusals import is_status
-from qexp.errors import EngineError, LostJobError, UndeliveredError
+from qexp.errors import ArchiveError, EngineError, LostJobError, UndeliveredError
 from qexp.redact import redact
 from qexp.text import parse_time, utc_text
 
@@ -79,7 +88,7 @@ class Collector:
         if problem and not outcome.metrics:
             raise LostJobError(f"the service no longer knows job {job_id}: {problem}")
         if problem:
-            raise UndeliveredError(f"the result of job {job_id} did not arrive: {problem}")
+            raise UndeliveredError(f"the reply is not the result of job {job_id}: {problem}")
         try:
             spans = read_spans(result)
         except Exception as error:  # A result must not be lost for its timing.
@@ -92,10 +101,13 @@ class Collector:
         failure = classify_failure(job.entry, outcome.state, _timestamps(outcome), self._expiry)
         reason, logs = _fetch_reason_and_logs(outcome.job_id, job)
         default = "cancelled" if outcome.state == "CANCELLED" else "the service gave no reason"
+        fields = state_fields(job.entry)
+        key = key_to_lower(reason_code(fields), reason_text(fields))
+        what = redact(reason or default)
         return replace(
             outcome,
-            error=redact(reason or default),
-            error_code=reason_code(state_fields(job.entry)),
+            error=f"{what.rstrip('.')}; {advice(key)}" if failure == "too_large" and key else what,
+            error_code=reason_code(fields),
             info=outcome.info if logs is None else {**outcome.info, "logs": redact(logs)},
             failure=failure,
         )
@@ -162,24 +174,17 @@ def _fetch_result(job_id: str, job: Job) -> tuple[Any, str | None]:
         isinstance(pub, PubResult) for pub in result
     ):
         return None, f"the client returned {type(result).__name__} instead of a PrimitiveResult"
-    if len(result) != job.request.partition.num_pubs:
-        return None, f"{len(result)} PUB results instead of {job.request.partition.num_pubs}"
-    return result, _missing_shots(result, job)
+    return result, find_mismatch(result, _expected(job_id, job), job.request, job.options)
 
 
-def _missing_shots(result: Any, job: Job) -> str | None:
-    """Return a clause about a register that lacks shots, or None; twirling rounds shots up."""
-    from qiskit.primitives import BitArray
-
-    shots = job.request.partition.shots
-    twirling = job.options.get("twirling") or {}
-    if shots is None or twirling.get("enable_gates") or twirling.get("enable_measure"):
-        return None
-    for index, pub in enumerate(result):
-        for name, bits in pub.data.items():
-            if isinstance(bits, BitArray) and bits.num_shots < shots:
-                return f"{bits.num_shots} of {shots} shots in {name!r} of PUB {index}"
-    return None
+def _expected(job_id: str, job: Job) -> Sequence[ExpectedPub] | None:
+    """Return the form of the job's result, or None if its PUBs can no longer be read."""
+    if job.expected is None:
+        try:
+            job.expected = expected_form(job.request.load_pubs())
+        except ArchiveError as error:  # A result must not be lost for it.
+            _log.warning("job %s: the form of its result is not checked: %s", job_id, error)
+    return job.expected
 
 
 def _fetch_reason_and_logs(job_id: str, job: Job) -> tuple[str | None, str | None]:

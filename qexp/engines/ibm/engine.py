@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import Field
 
-from qexp.core.model import PrimitiveSpec
-from qexp.engines.ibm.batch import IBMBatch, open_session
+from qexp.core.model import FoundJob, PrimitiveSpec
+from qexp.engines.ibm.batch import IBMBatch, find_jobs, open_session, read_metrics
 from qexp.engines.options import declared_leaves
 from qexp.engines.primitives import encoded_bytes
-from qexp.engines.private_api import attach_session
-from qexp.errors import ConfigError, EngineError
+from qexp.engines.private_api import (
+    attach_session,
+    connected_clients,
+    limit_waiting,
+    longest_wait_s,
+)
+from qexp.errors import ConfigError, RetiredError
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
@@ -77,15 +82,15 @@ class IBMEngine:
         """Open a batch.
 
         Raises:
-            EngineError: The backend is retired, or the service refused the batch or could not be
-                reached.
+            RetiredError: The backend is gone.
+            EngineError: The service refused the batch or could not be reached.
         """
         from qiskit_ibm_runtime.ibm_backend import IBMRetiredBackend
 
         if isinstance(backend, IBMRetiredBackend):
-            raise EngineError(
-                f"backend {backend.name!r} is no longer available to this account: the jobs that "
-                "it has run can be collected, but those that are still missing cannot be submitted"
+            raise RetiredError(
+                f"backend {backend.name!r} is no longer available to this account, so that the "
+                "jobs that are missing cannot be submitted"
             )
         device = cast("IBMBackend", backend)
         session = open_session(device, max_time_s)
@@ -96,3 +101,16 @@ class IBMEngine:
         device = cast("IBMBackend", backend)
         session = attach_session(device, batch_id)
         return IBMBatch(session, device, attached=True, poll_interval_s=self.poll_interval_s)
+
+    def find_jobs(self, backend: BackendV2, tag: str) -> Sequence[FoundJob]:
+        """Find every job of the account that carries `tag`, in all of its instances."""
+        return find_jobs(connected_clients(cast("IBMBackend", backend).service), tag)
+
+    def read_metrics(self, backend: BackendV2, job_id: str) -> Mapping[str, Any]:
+        """Read the metrics of a job, in whichever instance it is."""
+        return read_metrics(connected_clients(cast("IBMBackend", backend).service), job_id)
+
+    def limit_waiting(self, backend: BackendV2, outage_s: float) -> None:
+        """Limit the time of the requests of every client of the account."""
+        for client in connected_clients(cast("IBMBackend", backend).service):
+            limit_waiting(client, longest_wait_s(outage_s))

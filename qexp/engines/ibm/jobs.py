@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from qexp.core.model import FailureKind, FoundJob, JobRequest, JobState
-from qexp.engines.ibm.codes import BATCH_OVER, CANCELLED, INVALID, QUOTA, TOO_LONG, parse_code
+from qexp.engines.ibm.codes import (
+    BATCH_OVER,
+    CANCELLED,
+    INVALID,
+    QUOTA,
+    TOO_LONG,
+    key_to_lower,
+    may_succeed_later,
+    parse_code,
+)
+from qexp.engines.ibm.expected import ExpectedPub
 from qexp.engines.private_api import set_status
 from qexp.text import parse_time
 
@@ -26,9 +36,10 @@ _TOLERANCE = timedelta(seconds=1)
 class Job:
     """A job that was submitted or adopted."""
 
-    handle: Any  # IBM's RuntimeJobV2
+    handle: Any  # IBM's RuntimeJobV2; None until an adopted job was listed or looked up
     request: JobRequest
     options: Mapping[str, Any]  # as finalised by the primitive
+    expected: Sequence[ExpectedPub] | None = None  # the form of its result; None: not known yet
     state: JobState = "QUEUED"
     entry: dict[str, Any] = field(default_factory=dict)  # from the last listing
     missed: int = 0  # listings in a row that lacked the job
@@ -36,7 +47,7 @@ class Job:
 
     def update(self, entry: dict[str, Any]) -> None:
         """Store the job as listed, and its state."""
-        self.entry, self.state, self.missed = entry, read_state(entry), 0
+        self.entry, self.state, self.missed, self.lost = entry, read_state(entry), 0, ""
 
     def update_handle(self) -> None:
         """Give IBM's job object the state that was listed."""
@@ -97,6 +108,11 @@ def reason_code(state: Mapping[str, Any]) -> int | None:
     return parse_code(state.get("reason_code") or state.get("reasonCode"))
 
 
+def reason_text(state: Mapping[str, Any]) -> str:
+    """Return the service's reason for the failure of a job, and its advice; "" if it has none."""
+    return " ".join(str(state.get(name) or "") for name in ("reason", "reason_solution")).strip()
+
+
 class Expiry:
     """The end of a batch's `max_time`, read from the service when first needed.
 
@@ -148,8 +164,8 @@ def classify_failure(
         return "too_long"
     if code in QUOTA:
         return "denied"
-    if code in INVALID:
-        return "refused"
+    if verdict := _verdict(fields, state):
+        return verdict
     if not timestamps.get("running") and (
         code in BATCH_OVER
         or _EXPIRED.search(reason)
@@ -159,3 +175,11 @@ def classify_failure(
     if state == "CANCELLED" or code in CANCELLED:
         return "cancelled"
     return "transient"
+
+
+def _verdict(fields: Mapping[str, Any], state: JobState) -> FailureKind | None:
+    """Return the kind of a failure that is the job's own fault, or None."""
+    code, text = reason_code(fields), reason_text(fields)
+    if state == "ERROR" and not _EXPIRED.search(text) and key_to_lower(code, text):
+        return "too_large"
+    return "refused" if code in INVALID and not may_succeed_later(text) else None

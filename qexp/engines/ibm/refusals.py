@@ -18,7 +18,17 @@ from traceback import walk_tb
 from typing import Any
 
 from qexp.engines.ibm.client import client_reason, service_call
-from qexp.engines.ibm.codes import BATCH_OVER, INVALID, PENDING_LIMIT, QUOTA, RATE_LIMIT, parse_code
+from qexp.engines.ibm.codes import (
+    BATCH_OVER,
+    INVALID,
+    PENDING_LIMIT,
+    QUOTA,
+    RATE_LIMIT,
+    advice,
+    key_to_lower,
+    may_succeed_later,
+    parse_code,
+)
 from qexp.errors import (
     BatchOverError,
     BusyError,
@@ -33,13 +43,13 @@ _PENDING_LIMIT = re.compile(r"(?=.*\bjobs?\b)(?:limit|maximum).*\b(?:pending|con
 _BATCH_OVER = re.compile(
     r"\b(?:session|batch)\b.*(?:closed|expired|terminated|not accept|no longer accept)", re.I
 )
-_QUOTA = re.compile(r"\bquota\b|usage limit", re.I)
-_TOO_LARGE = re.compile(r"too large|exceeds", re.I)
+_QUOTA = re.compile(r"\bquota\b|usage limit|instance limit", re.I)
+_EXCEEDS = re.compile(r"too large|exceeds", re.I)
 _THROTTLED = "too many 429 error responses"
 """Message of urllib3 after it gave up on a GET; a POST with status 429 is not repeated."""
 
 _AMBIGUOUS = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY}
-_REFUSALS = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY}
+_REFUSALS = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}
 _SERVICE = ("qiskit_ibm_runtime.qiskit_runtime_service", "qiskit_ibm_runtime.api.")
 
 
@@ -52,6 +62,16 @@ class Reply:
     code: int | None  # the service's own
     message: str  # "" if it cannot be read
     retry_after_s: float | None  # from now
+
+    @property
+    def is_readable(self) -> bool:
+        """True if the service says what is wrong: by a code of its own, or in words."""
+        return self.code is not None or self.message != ""
+
+    @property
+    def is_quota(self) -> bool:
+        """True if the service says that the account's time is used up."""
+        return self.code in QUOTA or _QUOTA.search(self.message) is not None
 
     @property
     def is_batch_over(self) -> bool:
@@ -115,7 +135,7 @@ def _classify_reply(  # noqa: PLR0911
     reply: Reply, text: str, unclear: UnclearError
 ) -> EngineError:
     status, code = reply.status, reply.code
-    if not 400 <= status < 500 or status in _AMBIGUOUS:
+    if not 400 <= status < 500 or (status in _AMBIGUOUS and not reply.is_quota):
         return unclear
     if code in PENDING_LIMIT or _PENDING_LIMIT.search(reply.message):
         return BusyError(text, reply.retry_after_s, needs_slot=True)
@@ -126,13 +146,28 @@ def _classify_reply(  # noqa: PLR0911
     if status == HTTPStatus.UNAUTHORIZED:
         # An access token expires every hour; the client fetches another for the next request.
         return BusyError(text)
-    if status == HTTPStatus.FORBIDDEN or code in QUOTA or _QUOTA.search(reply.message):
+    if status == HTTPStatus.FORBIDDEN or reply.is_quota:
         return EngineError(text)
     if reply.method != "POST":
         # A question of the client about instance or backend: it says nothing of this job.
         return EngineError(text)
-    plain = status == HTTPStatus.BAD_REQUEST and not code
-    if status in _REFUSALS or code in INVALID or plain or _TOO_LARGE.search(reply.message):
+    return _classify_refusal(reply, text)
+
+
+def _classify_refusal(reply: Reply, text: str) -> EngineError:
+    """Classify a refusal of the job; only a readable one that blames the request is final."""
+    status, code = reply.status, reply.code
+    key = key_to_lower(code, reply.message)
+    if key is None and status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        key = "max_payload_bytes"
+    if key is not None:
+        return RefusedError(f"{text}; {advice(key)}", code, "too_large")
+    if may_succeed_later(reply.message):
+        return RefusedError(text, code, "transient")
+    if status in _REFUSALS and not reply.is_readable:
+        return RefusedError(f"{text}; the reason cannot be read", code, "transient")
+    plain = status == HTTPStatus.UNPROCESSABLE_ENTITY or (status in _REFUSALS and not code)
+    if plain or code in INVALID or _EXCEEDS.search(reply.message):
         return RefusedError(text, code)
     # Perhaps a gateway, or maintenance: it need not be about this job.
     return EngineError(text)

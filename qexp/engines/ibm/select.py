@@ -8,14 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from qexp.engines.ibm.client import client_reason, service_call
+from qexp.engines.ibm.client import client_reason, reading, service_call
+from qexp.engines.ibm.outages import missing_token
+from qexp.engines.ibm.refusals import is_status
 from qexp.engines.options import flatten
-from qexp.engines.private_api import connected_clients, limit_waiting, retired_backend
-from qexp.errors import ConfigError, EngineError
+from qexp.engines.private_api import (
+    LONGEST_WAIT_S,
+    connect,
+    connected_clients,
+    longest_wait_s,
+    never_repeat_posts,
+    retired_backend,
+)
+from qexp.errors import ConfigError, EngineError, OutageError
 from qexp.redact import redact
 
 if TYPE_CHECKING:
@@ -30,10 +40,8 @@ _NO_ACCOUNT = (
     "Q.save_account(token='<API key>', instance='<instance>', set_as_default=True)\" "
     "or set QISKIT_IBM_TOKEN; backend=local needs none"
 )
-_TOKENLESS = "Unable to retrieve IBM Cloud access token"
 _NO_BACKENDS = (
-    "IBM's service lists no backend for this account: the instance has none, the API key was "
-    "refused, or the service cannot be reached (IBM's client does not say which); "
+    "IBM's service lists no backend for this account: the instance has none; "
     "see https://quantum.cloud.ibm.com, set backend.instance, or use backend=local"
 )
 
@@ -49,6 +57,7 @@ def least_busy(
     channel: Channel | None = None,
     account: Name | None = None,
     pinned: str | None = None,
+    outage_s: float | None = None,
 ) -> BackendV2:
     """Select the backend with the shortest queue by `QiskitRuntimeService.least_busy`.
 
@@ -64,6 +73,7 @@ def least_busy(
         channel: IBM's channel; None uses the account's.
         account: Name of a saved account; None uses the default one.
         pinned: Supplied by qexp when a run is resumed: name of the backend that it began on.
+        outage_s: Supplied by qexp: `execution.outage` in seconds, which limits every request.
 
     Returns:
         An `IBMBackend`; the pinned one where given, or an `IBMRetiredBackend` in its place once it
@@ -71,18 +81,19 @@ def least_busy(
 
     Raises:
         ConfigError: No account, no backend that matches, or an unknown attribute in `filters`.
-        EngineError: The service refused or could not be reached.
+        OutageError: The service could not be reached or failed.
+        EngineError: The service refused the account.
     """
     from qiskit.providers.exceptions import QiskitBackendNotFoundError
 
-    service = _connect(instance=instance, channel=channel, account=account)
+    service = _connect(outage_s, instance=instance, channel=channel, account=account)
     if pinned is not None:
         return _pinned(service, pinned, use_fractional_gates=use_fractional_gates)
     wanted = {"operational": operational, "simulator": simulator}
     criteria: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
     attributes = _Attributes(filters or {})
     try:
-        with service_call("selecting the least busy backend"):
+        with reading("selecting the least busy backend"):
             # The instance is the service's already: least_busy takes only CRNs.
             backend: BackendV2 = service.least_busy(
                 min_num_qubits=min_num_qubits,
@@ -115,6 +126,7 @@ def named(
     channel: Channel | None = None,
     account: Name | None = None,
     pinned: str | None = None,
+    outage_s: float | None = None,
 ) -> BackendV2:
     """Select a backend by name.
 
@@ -126,17 +138,19 @@ def named(
         channel: IBM's channel; None uses the account's.
         account: Name of a saved account; None uses the default one.
         pinned: See `least_busy`.
+        outage_s: See `least_busy`.
 
     Returns:
         See `least_busy`.
 
     Raises:
         ConfigError: No account, or no such backend: the message lists those available.
-        EngineError: The service refused or could not be reached.
+        OutageError: The service could not be reached or failed.
+        EngineError: The service refused the account.
     """
     from qiskit.providers.exceptions import QiskitBackendNotFoundError
 
-    service = _connect(instance=instance, channel=channel, account=account)
+    service = _connect(outage_s, instance=instance, channel=channel, account=account)
     how = {"use_fractional_gates": use_fractional_gates, "calibration_id": calibration_id}
     if pinned is not None:
         return _pinned(service, pinned, **how)
@@ -145,14 +159,14 @@ def named(
     except QiskitBackendNotFoundError:
         raise ConfigError(
             f"backend.name={name!r} is not available to this account; "
-            f"available: {_available(service)}"
+            f"available: {_available(service, name)}"
         ) from None
 
 
 def _by_name(service: Any, name: str, **how: Any) -> BackendV2:
     from qiskit_ibm_runtime.exceptions import IBMInputValueError
 
-    with service_call(f"selecting backend {name!r}"):
+    with reading(f"selecting backend {name!r}"):
         try:
             backend = _loaded(service.backend(name, **how))
         except IBMInputValueError as error:
@@ -173,19 +187,22 @@ def _pinned(service: Any, name: str, **how: Any) -> BackendV2:
     try:
         return _by_name(service, name, **how)
     except QiskitBackendNotFoundError:
-        # The client lists no backends either where the service cannot be reached: an error then.
-        _available(service)
+        _available(service, name)
     return retired_backend(name, service)
 
 
-def _connect(*, instance: str | None, channel: str | None, account: str | None) -> Any:
+def _connect(
+    outage_s: float | None, *, instance: str | None, channel: str | None, account: str | None
+) -> Any:
     from qiskit_ibm_runtime import QiskitRuntimeService
     from qiskit_ibm_runtime.accounts import AccountNotFoundError
     from qiskit_ibm_runtime.exceptions import IBMInputValueError
 
-    with service_call("connecting to IBM's service") as warned:
+    doing = "connecting to IBM's service"
+    longest_s = LONGEST_WAIT_S if outage_s is None else longest_wait_s(outage_s)
+    with service_call(doing) as warned:
         try:
-            service = QiskitRuntimeService(channel=channel, name=account, instance=instance)
+            service = connect(longest_s, channel=channel, name=account, instance=instance)
         except AccountNotFoundError:
             if not account:
                 raise ConfigError(_NO_ACCOUNT) from None
@@ -195,30 +212,54 @@ def _connect(*, instance: str | None, channel: str | None, account: str | None) 
             ) from None
         except IBMInputValueError as error:
             where = f"backend.instance={redact(instance)!r}" if instance else "the IBM account"
-            raise ConfigError(f"{where}: {client_reason(error)}") from None
+            anew = "; if it was renamed, name it anew: backend.instance=NAME" if instance else ""
+            raise ConfigError(f"{where}: {client_reason(error)}{anew}") from None
         for client in connected_clients(service):
-            limit_waiting(client)
-        for warning in warned:
-            # The client would go on without an access token, and wait a minute per request.
-            if _TOKENLESS in str(warning.message):
-                raise EngineError(
-                    f"IBM's identity service gave no access token: {_reason(warning.message)}; "
-                    "check the connection and the API key (QiskitRuntimeService.save_account)"
-                )
+            never_repeat_posts(client)
+        # The client would go on without an access token.
+        if (tokenless := missing_token(doing, warned)) is not None:
+            raise tokenless
     return service
 
 
-def _reason(warning: Warning | str) -> str:
-    text = client_reason(Exception(str(warning)))
-    return text.partition("used instead.")[2].strip().removeprefix("Error: ") or text
+def _available(service: Any, missing: str | None = None) -> str:
+    """Return the backends of the account, for a message.
 
+    Args:
+        service: The service.
+        missing: Name of a backend that the client did not return.
 
-def _available(service: Any) -> str:
-    with service_call("listing the backends"):
+    Raises:
+        OutageError: The service failed where the client took a failure for "no such backend".
+        EngineError: The service refused, or there are no backends.
+    """
+    with reading("listing the backends"):
+        # The client drops the errors of these requests, so they are made again.
+        listed = {
+            device["name"]: client
+            for client in connected_clients(service)
+            for device in client.list_backends(True)
+        }
+        if missing and missing in listed and _is_there(listed[missing], missing):
+            raise OutageError(f"backend {missing!r} is listed, but the client could not load it")
         configurations = [backend.configuration() for backend in service.backends()]
+        if listed and not configurations:
+            name, client = listed.popitem()
+            client.backend_configuration(name)
+            raise OutageError("backends are listed, but the client could not load them")
     if not configurations:
         raise EngineError(_NO_BACKENDS)
     return ", ".join(f"{each.backend_name} ({each.n_qubits} qubits)" for each in configurations)
+
+
+def _is_there(client: Any, name: str) -> bool:
+    try:
+        client.backend_configuration(name)
+    except Exception as error:
+        if is_status(error, HTTPStatus.NOT_FOUND):
+            return False
+        raise
+    return True
 
 
 class _Attributes:

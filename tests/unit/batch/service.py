@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -178,7 +178,8 @@ class FakeBatch:
     def states(self) -> Mapping[str, JobState]:
         self.life.step()
         self.service.call("states")
-        return {job_id: self.service.jobs[job_id].state for job_id in self.mine}
+        jobs = self.service.jobs
+        return {job_id: jobs[job_id].state if job_id in jobs else "ERROR" for job_id in self.mine}
 
     def wait(self, timeout_s: float, is_stopped: Callable[[], bool]) -> None:
         self.life.step()
@@ -189,6 +190,8 @@ class FakeBatch:
     def collect(self, job_id: str) -> JobOutcome:
         self.life.step()
         self.service.call("collect")
+        if job_id not in self.service.jobs:
+            raise LostJobError(f"no job {job_id}")
         job = self.service.jobs[job_id]
         if job.failure == "undelivered":
             raise UndeliveredError("half a result")
@@ -215,10 +218,6 @@ class FakeRemoteBatch(FakeBatch):
         ]
 
     def adopt(self, job_id: str, request: JobRequest) -> None:
-        self.life.step()
-        self.service.call("adopt")
-        if job_id not in self.service.jobs:
-            raise LostJobError(f"no job {job_id}")
         self.mine[job_id] = request
 
     def strays(self) -> list[FoundJob]:
@@ -264,6 +263,15 @@ class FakeRemoteEngine(FakeEngine):
     def attach_batch(self, backend: object, batch_id: str) -> FakeBatch:
         return self.batch(self.service, self.life, batch_id, is_attached=True)
 
+    def find_jobs(self, backend: object, tag: str) -> list[FoundJob]:
+        return self.batch(self.service, self.life, "", is_attached=True).find(tag)
+
+    def read_metrics(self, backend: object, job_id: str) -> dict[str, Any]:
+        return {}
+
+    def limit_waiting(self, backend: object, outage_s: float) -> None:
+        """Nothing takes time."""
+
 
 @dataclass
 class MemoryStore:
@@ -273,6 +281,10 @@ class MemoryStore:
     details: dict[int, tuple[Any, Any, str, str | None]] = field(default_factory=dict)
     life: Life = field(default_factory=Life)
     errors: list[Exception] = field(default_factory=list)
+    has_header: bool = False
+
+    def pub_digests(self, partition: Partition) -> list[str]:
+        return [f"digest of PUB {index}" for index in range(partition.first, partition.stop)]
 
     def write_batch(self, number, opened, final, *, batch_id, follows) -> None:
         self.life.step()
@@ -285,6 +297,9 @@ class MemoryStore:
             raise self.errors.pop(0)
         self.outcomes[outcome.partition, outcome.attempt] = outcome
         self.life.step()
+
+    def charges(self):
+        return {}
 
     def job_states(self):
         return {
@@ -318,6 +333,7 @@ class Process:
     service: Service
     store: MemoryStore
     num_partitions: int = 3
+    sizes: tuple[int, ...] = ()  # PUBs of each partition; empty: one each
     policy: ExecutionPolicy = field(default_factory=ExecutionPolicy)
     observer: Observer = field(default_factory=Observer)
     life: Life = field(default_factory=Life)
@@ -327,14 +343,18 @@ class Process:
     def experiment(self) -> Experiment:
         journal = MortalJournal(self.run_dir, self.life)
         self.store.life = self.life
+        sizes = self.sizes or (1,) * self.num_partitions
         if journal.ledger.committed is None:
-            planned = Planned(tuple(f"{index:064x}" for index in range(self.num_partitions)))
+            planned = Planned(tuple(f"{index:064x}" for index in range(len(sizes))))
             Journal.append(journal, planned)
         engine = (FakeRemoteEngine if self.jobs_outlive_process else FakeEngine)(
             self.service, self.life
         )
         point = Point(declared(engine, self.policy), self.run_dir)
-        point.partitions = tuple(partition(index) for index in range(self.num_partitions))
+        point.partitions = tuple(
+            replace(partition(index), first=sum(sizes[:index]), stop=sum(sizes[: index + 1]))
+            for index in range(len(sizes))
+        )
         point.store, point.run_id = self.store, RUN_ID
         point.backend = SimpleNamespace(name="scripted", num_qubits=5)
         experiment = Experiment(

@@ -19,6 +19,7 @@ from qexp.errors import (
     ArchiveError,
     BusyError,
     EngineError,
+    LostJobError,
     RefusedError,
     UnclearError,
     UnfinishedError,
@@ -78,7 +79,7 @@ def test_everything_is_written_down_before_it_is_done(tmp_path: Path, store: Mem
     ]
     calls = [call for call in service.calls if call not in {"states", "wait"}]
     assert calls == [
-        "open", "details", "submit", "submit", "close", "collect", "collect", "details",
+        "open", "details", "submit", "submit", "close", "collect", "collect", "find", "details",
     ]  # fmt: skip
     assert done(store) == [0, 1]
     opened, final, batch_id, follows = store.details[0]
@@ -191,7 +192,8 @@ def test_a_lost_reply_is_looked_up_before_anything_is_sent_again(
     service = Service(on_submit=[create_first])
     go(tmp_path, service, store)
     assert service.runs == {0: 1, 1: 1, 2: 1}
-    assert service.calls[: service.calls.index("find") + 2][-3:] == ["submit", "find", "adopt"]
+    assert service.calls[: service.calls.index("find") + 2][-3:] == ["submit", "find", "submit"]
+    assert store.outcomes[0, 1].job_id == "job0"
 
 
 def test_a_request_that_never_arrived_is_sent_again_with_the_same_tag(
@@ -200,7 +202,8 @@ def test_a_request_that_never_arrived_is_sent_again_with_the_same_tag(
     service = Service(on_submit=[create_never])
     go(tmp_path, service, store)
     assert service.runs == {0: 1, 1: 1, 2: 1}
-    assert service.calls.count("find") == 2
+    # The last one is for jobs that the service lists only after all.
+    assert service.calls.count("find") == 3
     assert store.outcomes[0, 1].state == "DONE"
 
 
@@ -284,7 +287,7 @@ def test_another_account_is_not_taken_for_one_that_lost_the_jobs(
     experiment = Process(tmp_path, service, store).experiment()
     with experiment.journal:
         submit_only(experiment)
-    other = Service(on_call={"details": [EngineError("no such batch")]})
+    other = Service(on_call={"details": [LostJobError("no such batch")]})
     with pytest.raises(EngineError, match="the account or instance in use knows none"):
         go(tmp_path, other, store)
     assert other.jobs == {}
@@ -311,18 +314,104 @@ def test_a_job_that_is_listed_late_is_adopted_when_the_run_goes_on(
     assert service.runs == {0: 1, 1: 1, 2: 1}
 
 
-def test_copies_of_a_plan_are_different_runs(tmp_path: Path):
-    service = Service(held=True)
-    for name in ("one", "copy"):
+def resumed(run_dir: Path, service: Service, store: MemoryStore) -> None:
+    """Resume a run that may not have a batch yet."""
+    experiment = Process(run_dir, service, store).experiment()
+    with experiment.journal:
+        experiment.journal.append(Resumed("host", 1, "0"))
+        execute(experiment)
+
+
+def test_copies_of_a_run_that_are_resumed_one_after_the_other_pay_once(tmp_path: Path):
+    service, stores = Service(), {name: MemoryStore() for name in ("one", "copy")}
+    for name, store in stores.items():
         (tmp_path / name).mkdir()
-        experiment = Process(tmp_path / name, service, MemoryStore()).experiment()
+        resumed(tmp_path / name, service, store)
+    assert service.runs == {0: 1, 1: 1, 2: 1}
+    for name, store in stores.items():
+        assert [store.outcomes[index, 1].job_id for index in range(3)] == ["job0", "job1", "job2"]
+        assert read_ledger(tmp_path / name).done == {0, 1, 2}
+    ledger = read_ledger(tmp_path / "copy")
+    assert [(opened.batch, opened.is_foreign) for opened in ledger.batches] == [("batch0", True)]
+
+
+def test_copies_that_run_at_the_same_time_know_of_each_other_when_they_are_resumed(tmp_path: Path):
+    service, stores = Service(held=True), {name: MemoryStore() for name in ("one", "copy")}
+    for name, store in stores.items():
+        (tmp_path / name).mkdir()
+        experiment = Process(tmp_path / name, service, store).experiment()
         with experiment.journal:
             submit_only(experiment)
     service.held = False
-    for name in ("one", "copy"):
-        go(tmp_path / name, service, MemoryStore())
-        assert read_ledger(tmp_path / name).duplicates == set()
+    resumed(tmp_path / "one", service, stores["one"])
     assert service.runs == {0: 2, 1: 2, 2: 2}
+    assert read_ledger(tmp_path / "one").duplicates == {"job3", "job4", "job5"}
+    outcomes = stores["one"].outcomes
+    assert {key: outcome.failure for key, outcome in outcomes.items()} == {
+        (index, number): None if number == 1 else "duplicate"
+        for index in range(3)
+        for number in (1, 2)
+    }
+    assert outcomes[0, 2].error == "not needed: job job0 gave the result of its PUBs"
+
+
+def test_a_later_run_in_a_folder_of_the_same_name_adopts_nothing(tmp_path: Path):
+    service = Service()
+    for moment in ("2026-11-29", "2026-11-30"):
+        process = Process(tmp_path / moment, service, MemoryStore())
+        (tmp_path / moment).mkdir()
+        experiment = process.experiment()
+        experiment.points[0].identity = f"name {moment}"
+        with experiment.journal:
+            experiment.journal.append(Resumed("host", 1, "0"))
+            execute(experiment)
+    assert service.runs == {0: 2, 1: 2, 2: 2}
+    assert len(service.jobs) == 6
+
+
+def test_a_job_that_an_earlier_cut_made_larger_gives_the_results_of_all_its_partitions(
+    tmp_path: Path,
+):
+    """The copy has cut one partition of three PUBs into pieces of two and one."""
+    service, store = Service(), MemoryStore()
+    one = Process(tmp_path / "one", service, store, sizes=(3, 2))
+    (tmp_path / "one").mkdir()
+    experiment = one.experiment()
+    with experiment.journal:
+        experiment.journal.append(Resumed("host", 1, "0"))
+        execute(experiment)
+    (tmp_path / "copy").mkdir()
+    copy = Process(tmp_path / "copy", service, MemoryStore(), sizes=(2, 1, 2)).experiment()
+    with copy.journal:
+        copy.journal.append(Resumed("host", 1, "0"))
+        execute(copy)
+    assert len(service.jobs) == 2
+    assert copy.ledger.done == {0, 1, 2}
+    outcomes = copy.points[0].store.outcomes
+    assert {key: (each.job_id, each.share) for key, each in outcomes.items()} == {
+        (0, 1): ("job0", 2 / 3),
+        (1, 1): ("job0", 1 / 3),
+        (2, 1): ("job1", 1.0),
+    }
+
+
+def test_jobs_that_a_later_cut_made_smaller_give_the_result_of_one_partition(tmp_path: Path):
+    service = Service()
+    for name, sizes in (("one", (2, 1, 2)), ("copy", (3, 2))):
+        (tmp_path / name).mkdir()
+        experiment = Process(tmp_path / name, service, MemoryStore(), sizes=sizes).experiment()
+        with experiment.journal:
+            experiment.journal.append(Resumed("host", 1, "0"))
+            execute(experiment)
+    assert len(service.jobs) == 3
+    assert experiment.ledger.done == {0, 1}
+    assert experiment.ledger.cuts == {0: (0, 2, 3)}
+    outcomes = experiment.points[0].store.outcomes
+    assert {key: (each.job_id, each.first, each.stop) for key, each in outcomes.items()} == {
+        (0, 1): ("job0", 0, 2),
+        (0, 2): ("job1", 2, 3),
+        (1, 1): ("job2", None, None),
+    }
 
 
 def test_batches_that_are_over_at_once_are_not_opened_for_ever(tmp_path: Path, store: MemoryStore):
@@ -338,7 +427,8 @@ def test_batches_that_are_over_at_once_are_not_opened_for_ever(tmp_path: Path, s
 
 def test_a_deadline_holds_while_a_slot_is_waited_for(tmp_path: Path, store: MemoryStore):
     service = Service(on_submit=[BusyError("slots", needs_slot=True)] * 1000)
-    with pytest.raises(UnfinishedError, match="deadline"):
+    left = r"deadline is reached and \d jobs are still to be submitted$"
+    with pytest.raises(UnfinishedError, match=left):
         go(tmp_path, service, store, policy=ExecutionPolicy(deadline_s=100))
     assert service.time.now_s < 200
 

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qexp.batch.pacing import Backoff, Pace
+from qexp.batch.pacing import Backoff, Pace, Patience
+from qexp.core.spec import ExecutionPolicy
+from qexp.errors import OutageError
+from tests.unit.batch.service import FakeTime, MemoryStore, Process, Service
 
 
 @given(jitter=st.floats(0, 1, exclude_max=True), count=st.integers(1, 2000))
@@ -67,3 +72,54 @@ def test_a_limited_service_is_used_to_most_of_its_limit():
     taken_s, refused = simulated_s(5 / 60, burst=5, jobs=50)
     assert taken_s <= 1.5 * 45 * 12
     assert refused <= 3 * 50
+
+
+def tries_s(tmp_path: Path, outage_s: float, request_s: float) -> list[float]:
+    """When the requests to a service that is out of reach begin, each of which takes a time."""
+    time = FakeTime()
+    service = Service(time=time)
+    policy = ExecutionPolicy(outage_s=outage_s)
+    experiment = Process(tmp_path, service, MemoryStore(), policy=policy).experiment()
+    began_s: list[float] = []
+
+    def request() -> None:
+        began_s.append(time.now_s)
+        time.now_s += request_s
+        raise OutageError("nobody there")
+
+    with pytest.raises(OutageError):
+        Patience(experiment).call(request)
+    return began_s
+
+
+@pytest.mark.parametrize("request_s", [0.0, 3.0, 30.0])
+@pytest.mark.parametrize("outage_s", [15.0, 60.0, 900.0])
+def test_an_outage_is_borne_for_as_long_as_was_asked_for_and_no_longer(
+    tmp_path: Path, outage_s: float, request_s: float
+):
+    began_s = tries_s(tmp_path, outage_s, request_s)
+    assert began_s[-1] <= outage_s + 1e-6
+    # No answer so far, and no time left for another question.
+    assert began_s[-1] + request_s >= outage_s - 1e-6
+
+
+def test_without_an_outage_nothing_is_asked_twice(tmp_path: Path):
+    assert tries_s(tmp_path, 0.0, 0.0) == [0.0]
+
+
+def test_a_question_that_was_answered_takes_none_of_the_next_ones_patience(tmp_path: Path):
+    time = FakeTime()
+    policy = ExecutionPolicy(outage_s=10.0)
+    process = Process(tmp_path, Service(time=time), MemoryStore(), policy=policy)
+    patience = Patience(process.experiment())
+    assert patience.call(lambda: 1) == 1
+    time.now_s += 1000.0
+    answers: list[Exception | int] = [OutageError("gone"), 2]
+
+    def request() -> int:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert patience.call(request) == 2

@@ -204,7 +204,9 @@ def test_damaged_results_are_not_delivered(
     ibm_emulator.faults.append(lambda _, asked: Response(body=body) if asked == path else None)
     since = len(ibm_emulator.journal)
     for _ in range(2):
-        with pytest.raises(UndeliveredError, match=f"result of job {job_id} did not arrive: "):
+        with pytest.raises(
+            UndeliveredError, match=f"the reply is not the result of job {job_id}: "
+        ):
             batch.collect(job_id)
     ibm_emulator.faults.clear()
     outcome = batch.collect(job_id)

@@ -12,7 +12,7 @@ from qexp.core.protocols import Batch
 from qexp.engines.ibm.batch import IBMBatch
 from qexp.engines.ibm.engine import IBMEngine
 from qexp.engines.ibm.select import least_busy, named
-from qexp.errors import BatchOverError, EngineError, LostJobError, UndeliveredError
+from qexp.errors import BatchOverError, EngineError, LostJobError, OutageError, UndeliveredError
 from tests.emulator import INSTANCE, MANILA, OTHER_INSTANCE, IBMEmulator, Response, faults
 from tests.unit.engines.ibm.requests import asked
 from tests.unit.engines.jobs import isa_pub, request
@@ -127,7 +127,7 @@ def test_a_job_that_the_service_does_not_know(
         ibm_emulator.faults[:] = [lambda _, path, fault=fault: fault]  # type: ignore[misc]
         with pytest.raises(EngineError) as caught:
             batch.adopt("nobody", wanted)
-        assert type(caught.value) is EngineError
+        assert type(caught.value) is OutageError
     assert batch.states() == {}
 
 

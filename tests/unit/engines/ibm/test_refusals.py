@@ -68,6 +68,7 @@ def failure(emulator: IBMEmulator, batch: IBMBatch, backend: Any, *replies: Resp
         (400, 1217, "It is no more.", BatchOverError),
         (400, 9, "Session abc is closed.", BatchOverError),
         (409, 9, "The batch is not accepting jobs.", UnclearError),
+        (409, None, "Usage exceeds instance limit.", EngineError),
         (429, None, "Slow down.", BusyError),
         (400, 1202, "Too many requests received: limit is 5 per minute.", BusyError),
         (401, 1200, "Token expired.", BusyError),
@@ -96,6 +97,38 @@ def test_kinds_of_refusal(
     if isinstance(error, BusyError):
         assert error.needs_slot == (code in (3458, "1012") or "jobs" in message)
         assert error.retry_after_s is None
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (refused(400, None, "It has no circuits."), "refused"),
+        (refused(400, "bad_request", "It has no circuits."), "refused"),
+        (refused(400, 3211, ""), "refused"),
+        (refused(422, None, "It has no circuits."), "refused"),
+        (refused(400, 9, "The number of shots exceeds 100000."), "refused"),
+        (refused(413, None, ""), "too_large"),
+        (Response(413, "<html>"), "too_large"),
+        (refused(400, 3242, ""), "too_large"),
+        (refused(400, None, "Too many circuits."), "too_large"),
+        (Response(400, ""), "transient"),
+        (Response(400, '{"errors": [{"code": 32'), "transient"),
+        (Response(400, {"error": "It has no circuits."}), "transient"),
+        (Response(422, "<html>"), "transient"),
+        (refused(400, None, ""), "transient"),
+        (refused(400, 3211, "Job not valid: internal error."), "transient"),
+        (refused(400, 1000, "API Internal error."), "transient"),
+        (refused(404, 3233, "It can't be created. Retry the action."), "transient"),
+        (refused(413, None, "Too large for now, try again later."), "too_large"),
+    ],
+)
+def test_a_refusal_is_final_only_if_it_blames_the_job(
+    ibm_emulator: IBMEmulator, backend: Any, batch: IBMBatch, reply: Response, expected: str
+) -> None:
+    error = failure(ibm_emulator, batch, backend, reply)
+    assert isinstance(error, RefusedError)
+    assert error.failure == expected
+    assert ("--retry-refused" in str(error)) == (expected == "too_large")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,189 @@
+"""The batches of an experiment: opened, closed, and their details kept."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from qexp.batch.collect import Collector
+from qexp.batch.errands import Errands
+from qexp.batch.pacing import Patience
+from qexp.core.protocols import Batch, RemoteBatch, RemoteEngine
+from qexp.errors import ArchiveError, BusyError, EngineError, QexpError, UnclearError
+from qexp.journal.ledger import BatchClosed, BatchOpened
+from qexp.points import Experiment, resume_command
+
+_log = logging.getLogger(__name__)
+_QUEUE = "reading the length of the queue"
+
+
+@dataclass
+class Batches:
+    """The batches that this process opened, and earlier ones with jobs in flight."""
+
+    experiment: Experiment
+    collector: Collector
+    active: list[Batch] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.errands = Errands(self.experiment)
+
+    def open(self) -> Batch:
+        """Open the next batch, and record it in the journal."""
+        experiment = self.experiment
+        earlier = experiment.ledger.batches
+        follows = earlier[-1].batch if earlier else None
+
+        def open_one() -> Batch:
+            experiment.raise_if_stopped()
+            return experiment.engine.open_batch(
+                experiment.backend, max_time_s=experiment.max_time_s, workers=experiment.workers
+            )
+
+        # If the reply was lost, the batch that it opened stays empty and costs nothing.
+        batch = Patience(experiment).call(
+            open_one, (BusyError, UnclearError), meanwhile=self.collector.check_deadline
+        )
+        self.active.append(batch)
+        self.collector.enter(batch)
+        experiment.journal.append(
+            BatchOpened(batch.id, secrets.token_hex(8), follows, experiment.max_time_s)
+        )
+        experiment.observer.batch_opened(batch.id)
+        details = f"reading the details of batch {batch.id}"
+        if not self._ask(details, lambda: self._store(batch, opened=batch.details())):
+            self._store(batch)
+        return batch
+
+    def take_over(self, earlier: Sequence[Batch]) -> None:
+        """Close every batch of an earlier process; keep those with jobs in flight.
+
+        A process that was killed left its batch open. A local one ended with it.
+        """
+        if not isinstance(self.experiment.engine, RemoteEngine):
+            for opened in self.experiment.ledger.batches:
+                self._note_closed(opened.batch)
+        for batch in earlier:
+            self.close(batch)
+        with_jobs = {attempt.batch for attempt in self.experiment.ledger.open_attempts()}
+        self.active += [batch for batch in earlier if batch.id in with_jobs]
+
+    def close(self, batch: Batch) -> None:
+        """Close a batch, and record that in the journal; where it fails, later. No job is lost."""
+        if batch.id in self.experiment.ledger.closed:
+            return
+
+        def close_it() -> None:
+            batch.close()
+            self._note_closed(batch.id)
+
+        self.errands.run(f"closing batch {batch.id}", close_it, partial(self._warn_open, batch))
+
+    def ask_queue_length(self, batch: RemoteBatch) -> None:
+        """Tell the observer how long the backend's queue is, while jobs are waited for."""
+
+        def ask() -> None:
+            length = batch.queue_length()
+            if length is not None:
+                self.experiment.observer.queue_seen(length)
+
+        self._ask(_QUEUE, ask)
+
+    def finish(self, *, is_collected: bool) -> None:
+        """Return once every batch is closed, and the details of each are stored, or given up.
+
+        Args:
+            is_collected: True if no job is in flight, so that the details are final.
+
+        Raises:
+            StopRequested: The experiment was asked to stop.
+        """
+        self.errands.drop(_QUEUE)
+        self.errands.finish()
+        opened = self.experiment.ledger.batches
+        foreign = [self.collector.batch_of(one.batch) for one in opened if one.is_foreign]
+        for batch in (*self.active, *foreign) if is_collected else ():
+            details = f"reading the final details of batch {batch.id}"
+            self._ask(details, partial(self._store_final, batch))
+        self.errands.finish()
+
+    def abandon(self) -> None:
+        """Close the batches and terminate local jobs; remote jobs keep running."""
+        for batch in self.active:
+            try:
+                batch.abandon()
+            except EngineError as error:
+                self._warn_open(batch, error)
+            else:
+                # Without this line, the next process closes it again.
+                with suppress(ArchiveError):
+                    self._note_closed(batch.id)
+
+    def _ask(self, name: str, request: Callable[[], None]) -> bool:
+        """Ask for what the run can do without."""
+        return self.errands.run(name, request, partial(_log.warning, "given up: %s"))
+
+    def _store_final(self, batch: Batch) -> None:
+        self._store(batch, final=batch.details())
+
+    def _note_closed(self, batch_id: str) -> None:
+        if batch_id not in self.experiment.ledger.closed:
+            self.experiment.journal.append(BatchClosed(batch_id))
+
+    def _warn_open(self, batch: Batch, error: EngineError) -> None:
+        if batch.id not in self.experiment.ledger.closed:
+            self.experiment.observer.warned(still_open(self.experiment, [batch.id], error))
+
+    def _store(
+        self,
+        batch: Batch,
+        opened: Mapping[str, Any] | None = None,
+        final: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write a batch to the parts of every point; details that are None stay as they were."""
+        number, event = next(
+            (number, event)
+            for number, event in enumerate(self.experiment.ledger.batches)
+            if event.batch == batch.id
+        )
+        for point in self.experiment.points:
+            point.store.write_batch(number, opened, final, batch_id=batch.id, follows=event.follows)
+
+
+def close_earlier_batches(experiment: Experiment) -> None:
+    """Close the batches that earlier processes opened on a service and could not close.
+
+    Args:
+        experiment: The experiment, with its backend selected.
+
+    Raises:
+        StopRequested: The experiment was asked to stop.
+    """
+    engine, batches = experiment.engine, Batches(experiment, Collector(experiment))
+    if isinstance(engine, RemoteEngine):
+        for opened in experiment.ledger.batches:
+            if not opened.is_foreign:
+                batches.close(engine.attach_batch(experiment.backend, opened.batch))
+        batches.errands.finish()
+
+
+def still_open(experiment: Experiment, batch_ids: Sequence[str], error: QexpError) -> str:
+    """Say that batches could not be closed, what follows from that, and how to close them.
+
+    Args:
+        experiment: The experiment that opened them.
+        batch_ids: At least one.
+        error: The reason.
+    """
+    command = resume_command(experiment.folder, experiment.points[0].spec.config_yaml)
+    reason = str(error).removeprefix(f"closing batch {batch_ids[0]}: ")
+    return (
+        f"batch {', '.join(batch_ids)} could not be closed ({reason}); no result is lost: it takes "
+        f"no more jobs from this run, costs nothing and ends by itself at its max_time; to close "
+        f"it: {command}"
+    )

@@ -1,0 +1,74 @@
+"""The outcome of a job, divided among the attempts that it is of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from qexp.batch.request import piece_of, planned_piece
+from qexp.core.model import JobOutcome, Span
+from qexp.journal.ledger import Attempt
+from qexp.points import Experiment
+
+
+def outcomes_of(
+    experiment: Experiment, attempts: Sequence[Attempt], outcome: JobOutcome
+) -> Iterator[tuple[Attempt, JobOutcome]]:
+    """Yield the outcome of each attempt of a job: its results, its spans, its share of the usage.
+
+    The results of PUBs that have theirs from another job are left out: such an attempt has failed
+    as a `duplicate`, and its usage is kept.
+
+    Args:
+        experiment: The experiment.
+        attempts: The attempts, in the order of their PUBs in the job.
+        outcome: The outcome of the whole job.
+    """
+    sizes = [planned_piece(experiment, piece_of(attempt)).num_pubs for attempt in attempts]
+    for attempt, size in zip(attempts, sizes, strict=True):
+        part = replace(
+            outcome,
+            partition=attempt.partition,
+            attempt=attempt.number,
+            batch_id=attempt.batch,
+            first=attempt.first,
+            stop=attempt.stop,
+            share=size / sum(sizes),
+        )
+        if len(attempts) > 1:
+            part = _sliced(part, attempt.offset, attempt.offset + size)
+        yield attempt, _unless_needed(experiment, attempt, part)
+
+
+def _sliced(outcome: JobOutcome, first: int, stop: int) -> JobOutcome:
+    """Return what an outcome says of some PUBs of its job."""
+    from qiskit.primitives import PrimitiveResult
+
+    result: Any = outcome.result
+    if result is not None:
+        result = PrimitiveResult(list(result)[first:stop], metadata=result.metadata)
+    spans = tuple(
+        Span(span.start, span.stop, span.pub - first, span.size)
+        for span in outcome.spans
+        if first <= span.pub < stop
+    )
+    return replace(outcome, result=result, spans=spans)
+
+
+def _unless_needed(experiment: Experiment, attempt: Attempt, outcome: JobOutcome) -> JobOutcome:
+    """Return an outcome as it is if its result is needed, else as that of a duplicate."""
+    ledger, piece = experiment.ledger, piece_of(attempt)
+    if ledger.has_result(piece):
+        is_done = outcome.state == "DONE"
+        return replace(
+            outcome,
+            result=None,
+            state="ERROR" if is_done else outcome.state,
+            failure="duplicate",
+            error=f"not needed: job {ledger.job_of(piece)} gave the result of its PUBs",
+            info={**outcome.info, "service_state": "DONE"} if is_done else outcome.info,
+        )
+    if outcome.state != "DONE" and attempt.job in ledger.duplicates:
+        return replace(outcome, failure="duplicate")
+    return outcome

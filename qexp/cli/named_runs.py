@@ -1,0 +1,181 @@
+"""The runs that `resume`, `cancel` and `status` are given: by name, or all below a folder."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qexp.cli.output import print_error, print_json, print_line, report_error
+from qexp.cli.verbs import PROGRAM, add_json, add_trust
+from qexp.errors import ArchiveError, ConfigError, ExitCode
+
+ANEW = """
+Words key=value after the runs give anew where the account is (backend.instance, backend.account,
+backend.channel), as after an instance was renamed, and how jobs are driven (execution.KEY).
+"""
+
+Outcome = dict[str, Any]
+"""`path`, `exit_code`, `message`, and what the verb adds; its JSON form is documented there."""
+
+
+def add_runs(parser: argparse.ArgumentParser, every: str) -> None:
+    """Add the runs, `--all`, `--trust` and `--json`.
+
+    Args:
+        parser: The verb's parser.
+        every: The runs that `--all` means, as in "every unfinished run".
+    """
+    parser.add_argument("runs", metavar="RUN_DIR", nargs="*", help="folder of a run, or key=value")
+    parser.add_argument(
+        "--all", metavar="ROOT", help=f"{every} below this folder, one after the other"
+    )
+    add_trust(parser)
+    add_json(parser)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of a command line, and the overrides after them.
+
+    Args:
+        verb: Name of the verb.
+        given: Its arguments.
+        unknown: What the verb adds to an outcome, for a run that it knows nothing of.
+
+    Raises:
+        ConfigError: No run is named, or an override cannot be given anew.
+    """
+
+    verb: str
+    given: argparse.Namespace
+    unknown: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if not self.paths and self.given.all is None:
+            raise ConfigError(
+                "name the folder of a run, or --all and a folder with runs in it; "
+                f"'{PROGRAM} {self.verb} --help' explains"
+            )
+        if self.anew:
+            from qexp.config.given_anew import given_anew
+
+            given_anew({}, self.anew)
+
+    @property
+    def paths(self) -> list[Path]:
+        """The runs that are named."""
+        from qexp.config.given_anew import is_override
+
+        return [Path(word) for word in self.given.runs if not is_override(word)]
+
+    @property
+    def anew(self) -> list[str]:
+        """The overrides."""
+        from qexp.config.given_anew import is_override
+
+        return [word for word in self.given.runs if is_override(word)]
+
+    def for_each(
+        self, work: Callable[[Path], Outcome], reason_to_leave: Callable[[Path], str | None]
+    ) -> int:
+        """Work on one run after the other, and return the highest of their exit codes.
+
+        Args:
+            work: Works on a run, and returns its outcome.
+            reason_to_leave: Why `--all` leaves a run alone, as one line; an empty text for one that
+                is not worth a word, None for one to work on.
+        """
+        outcomes: list[Outcome] = []
+        try:
+            outcomes.extend(self._outcomes(work, reason_to_leave))
+        finally:
+            if self.given.json:
+                print_json(outcomes)
+        return max((outcome["exit_code"] for outcome in outcomes), default=ExitCode.DONE)
+
+    def say(self, message: str) -> str:
+        """Print a line, unless JSON is asked for, and return it."""
+        if not self.given.json:
+            print_line(message)
+        return message
+
+    def _outcomes(
+        self, work: Callable[[Path], Outcome], reason_to_leave: Callable[[Path], str | None]
+    ) -> Iterator[Outcome]:
+        for path in self.paths:
+            yield work(path)
+        if self.given.all is None:
+            return
+        root, num_runs, num_done = Path(self.given.all), 0, 0
+        if not root.is_dir():
+            message = f"--all: {root} does not exist; name a folder with runs in it, as outputs"
+            yield self._failed(root, message, ExitCode.REFUSED)
+            return
+        for folder, problem in _folders(root):
+            if problem is not None:
+                yield self._failed(folder, problem, ExitCode.BAD_ARCHIVE)
+                continue
+            num_runs += 1
+            reason = reason_to_leave(folder)
+            if reason is None:
+                num_done += 1
+                yield work(folder)
+            elif reason:
+                yield self.outcome(folder, message=self.say(f"{folder}: {reason}"))
+        if not num_done:
+            self.say(f"{root}: no unfinished run in it ({num_runs} runs)")
+
+    def outcome(
+        self,
+        path: Path,
+        exit_code: int = ExitCode.DONE,
+        message: str | None = None,
+        **known: Any,
+    ) -> Outcome:
+        """Return what came of a run."""
+        more = {**self.unknown, **known}
+        return {"path": str(path), **more, "exit_code": exit_code, "message": message}
+
+    def reported(self, path: Path, error: BaseException, log: Path | None = None) -> Outcome:
+        """Print an error that ended the work on a run, and return it as its outcome."""
+        code, message = report_error(error, log, str(path))
+        return self.outcome(path, code, message)
+
+    def _failed(self, path: Path, message: str, code: ExitCode) -> Outcome:
+        print_error(message)
+        return self.outcome(path, code, message)
+
+
+def _folders(root: Path) -> Iterator[tuple[Path, str | None]]:
+    """Yield the folders with a journal, and those that cannot be looked into, with the reason."""
+    from qexp.archive.schema import JOURNAL_NAME
+    from qexp.listing.find import find_runs
+
+    for folder in sorted(run.folder for run in find_runs(root)):
+        problem = None
+        try:
+            os.listdir(folder)
+            if not (folder / JOURNAL_NAME).is_file():
+                continue
+        except NotADirectoryError:
+            continue
+        except OSError as error:
+            problem = (
+                f"{folder} cannot be read: {error.strerror}; any run in it is left as it is; "
+                f"check permissions"
+            )
+        yield folder, problem
+
+
+def is_finished(folder: Path) -> bool:
+    """Return True for a run with nothing left to do; an error counts as something."""
+    from qexp.points import finished_archive
+
+    with suppress(ArchiveError, ConfigError):
+        return finished_archive(folder) is not None
+    return False

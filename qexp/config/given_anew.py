@@ -1,0 +1,55 @@
+"""The keys that a recorded run may be given anew: where its account is, and how jobs are driven."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from qexp.config import messages
+from qexp.config.schema import ExecutionNode
+from qexp.errors import ConfigError
+
+ACCOUNT = (("backend", "account"), ("backend", "channel"), ("backend", "instance"))
+"""Keys that select the account, which may be renamed or moved after jobs were submitted."""
+
+_KEYS = (*map(".".join, ACCOUNT), *(f"execution.{key}" for key in ExecutionNode.model_fields))
+
+
+def is_override(word: str) -> bool:
+    """Return True for a word of a command line that is `key=value`, and not the path of a run."""
+    key, separator, _ = word.partition("=")
+    return bool(separator) and "/" not in key and not Path(word).exists()
+
+
+def given_anew(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """Return a recorded config with the values that a user gives anew.
+
+    Args:
+        recorded: The config.
+        words: Overrides as on the command line; of the keys that select the account, and of
+            `execution`.
+
+    Raises:
+        ConfigError: A word is no such override.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    config = copy.deepcopy(dict(recorded))
+    for word in words:
+        try:
+            (item,) = OverridesParser.create().parse_overrides([word])
+        except Exception as error:
+            raise ConfigError(messages.compose_message(error) or f"{word}: {error}") from None
+        key = item.key_or_group
+        if key not in _KEYS or item.is_sweep_override() or item.is_delete():
+            close = messages.closest(key, _KEYS)
+            hint = f"did you mean {close}? " if close and close != key else ""
+            raise ConfigError(
+                f"{word}: a recorded run keeps its config; {hint}only one value each of "
+                f"{', '.join(map('.'.join, ACCOUNT))} and execution.KEY may be given anew"
+            )
+        section, _, name = key.partition(".")
+        config[section] = {**(config.get(section) or {}), name: item.value()}
+    return config

@@ -1,0 +1,165 @@
+"""A transcript of requests and replies, without secrets, that `tests/emulator` can replay.
+
+JSON lines: first what made it (`made_by`), then one line per exchange, then the findings. An
+exchange has `at_s` (since the beginning), `method`, `path`, `query`, `request` (the body),
+`status`, `headers`, `body`, `received` (by the local clock) and `took_s`. Headers of requests are
+left out, as they hold the account's token and CRN, and so is the host.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from qexp.core.findings import Finding
+from qexp.core.jsonable import map_text, to_jsonable
+from qexp.engines.private_api import connected_clients, reply_hooks
+from qexp.redact import MASK, strict_redactor
+from qexp.text import utc_now
+
+_KEPT_HEADERS = ("content-type", "date", "retry-after", "ibm-api-version")
+_ACCOUNT_HEADERS = ("authorization", "service-crn")
+_PERSONAL_KEYS = frozenset(
+    {"account", "accountid", "apikey", "crn", "email", "iamid", "instance", "instancecrn"}
+    | {"instanceid", "owner", "token", "user", "userid", "username"}
+)
+_SHORTEST_SECRET = 16
+_DATE_RESOLUTION_S = 1.0
+
+
+class Transcript:
+    """Writes a transcript as it comes, so that it is there however the program ends.
+
+    Args:
+        path: A new file.
+        about: What is recorded, plain JSON; the software that makes it is added.
+
+    Attributes:
+        failure: Why the transcript is not complete; empty as long as it is.
+
+    Raises:
+        OSError: The file cannot be made.
+    """
+
+    def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
+        self.path = path
+        self.failure = ""
+        self._began_s = time.monotonic()
+        self._secrets: set[str] = set()
+        self._ahead_s: list[float] = []
+        with path.open("x", encoding="utf-8"):
+            self._write({"made_by": {**about, **_software(), "began": utc_now("seconds")}})
+
+    @contextmanager
+    def recording(self, service: Any) -> Iterator[None]:
+        """Record the requests that all clients of a `QiskitRuntimeService` make meanwhile."""
+        hooks = [reply_hooks(client) for client in connected_clients(service)]
+        for each in hooks:
+            each.append(self._record)
+        try:
+            yield
+        finally:
+            for each in hooks:
+                each.remove(self._record)
+
+    def note(self, finding: Finding) -> None:
+        """Add a finding."""
+        self._write({"finding": asdict(finding)})
+
+    def skew_s(self) -> float | None:
+        """Return the seconds by which the service's clock is ahead of this one, or None."""
+        return median(self._ahead_s) if self._ahead_s else None
+
+    def _record(self, response: Any, *_: Any, **__: Any) -> None:
+        request, parts = response.request, urlsplit(response.url)
+        self._learn_secrets(request.headers)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        with suppress(KeyError, ValueError):
+            sent = parsedate_to_datetime(headers["date"]).timestamp()
+            self._ahead_s.append(sent + _DATE_RESOLUTION_S / 2 - datetime.now(UTC).timestamp())
+        took_s = response.elapsed.total_seconds()
+        bodies = {"request": _read_body(request.body), "body": _read_body(response.text)}
+        for body in bodies.values():
+            self._secrets.update(_personal_values(body))
+        self._write(
+            {
+                "at_s": round(time.monotonic() - self._began_s - took_s, 3),
+                "method": request.method,
+                "path": parts.path,
+                "query": parse_qs(parts.query, keep_blank_values=True),
+                "status": response.status_code,
+                "headers": {name: headers[name] for name in _KEPT_HEADERS if name in headers},
+                "received": utc_now("milliseconds"),
+                "took_s": round(took_s, 3),
+                **{name: _without_personal_values(body) for name, body in bodies.items()},
+            }
+        )
+
+    def _learn_secrets(self, headers: Mapping[str, str]) -> None:
+        """Learn token, account and instance from a request, to mask them where they stand alone."""
+        for name in _ACCOUNT_HEADERS:
+            for part in str(headers.get(name) or "").replace("/", ":").replace(" ", ":").split(":"):
+                if len(part) >= _SHORTEST_SECRET and part != "quantum-computing":
+                    self._secrets.add(part)
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        redacted = map_text(to_jsonable(line), strict_redactor(self._secrets))
+        try:
+            with self.path.open("a", encoding="utf-8") as stream:
+                stream.write(f"{json.dumps(redacted)}\n")
+        except OSError as error:
+            # Called within a request, which must not fail for it.
+            self.failure = str(error.strerror or error)
+
+
+def _software() -> dict[str, str]:
+    names = ("qexp", "qiskit", "qiskit-ibm-runtime", "requests")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def _read_body(body: Any) -> Any:
+    """Return a JSON object or list as such, and any other body as text."""
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body or "")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, dict | list) else text
+
+
+def _is_personal(key: str) -> bool:
+    return key.lower().replace("_", "").replace("-", "") in _PERSONAL_KEYS
+
+
+def _personal_values(body: Any) -> Iterator[str]:
+    """Yield the texts below keys that name people or accounts, unless they may be plain words."""
+    if isinstance(body, list):
+        for item in body:
+            yield from _personal_values(item)
+    if isinstance(body, dict):
+        for key, value in body.items():
+            if isinstance(value, str) and _is_personal(key) and len(value) >= _SHORTEST_SECRET:
+                yield value
+            yield from _personal_values(value)
+
+
+def _without_personal_values(body: Any) -> Any:
+    if isinstance(body, list):
+        return [_without_personal_values(item) for item in body]
+    if not isinstance(body, dict):
+        return body
+    masked = {
+        key: MASK for key, value in body.items() if isinstance(value, str) and _is_personal(key)
+    }
+    return {key: _without_personal_values(value) for key, value in body.items()} | masked
