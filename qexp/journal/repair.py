@@ -13,6 +13,8 @@ run's tag before anything is submitted. A lost line of each kind:
 - `submitting`: the attempt begins with the next line of it, or with its outcome on disk. If there
   is neither, its job is found by the tag of the run.
 - `submitted`: the job is in a later line, on disk, or found by the tag of the attempt.
+- `cut`: follows from the pieces that were submitted or adopted; others are cut again.
+- `adopted`: its job is found once more, unless a later line has the attempt.
 - `collected`, `not_submitted`: the attempt is open, until its outcome on disk or the service closes
   it (`qexp.batch.recover`).
 """
@@ -29,7 +31,7 @@ from pathlib import Path
 
 from qexp.archive.atomic_files import DamagedFileError, check_digest, matches_crc32, replacing
 from qexp.archive.parts import StoredParts, first_row, read_json
-from qexp.archive.schema import JOBS, JOURNAL_NAME
+from qexp.archive.schema import JOBS, JOURNAL_NAME, PARTITIONS
 from qexp.core.model import JOB_TAG
 from qexp.errors import ArchiveError
 from qexp.journal.file import line_of, read_event
@@ -39,6 +41,7 @@ from qexp.journal.ledger import (
     BatchClosed,
     BatchOpened,
     Collected,
+    Cut,
     Duplicate,
     Ended,
     Event,
@@ -68,11 +71,13 @@ class Stored:
         parts: SHA-256 of the part of each partition; None for one that is damaged or missing.
         batches: Id of each batch, in order -> id of the one before it, or None.
         outcomes: (partition, attempt) -> ids of the job, `""` for none, and of the batch.
+        pubs: Partition -> its first PUB, and one more than its last.
     """
 
     parts: tuple[str | None, ...] = ()
     batches: Mapping[str, str | None] = field(default_factory=dict)
     outcomes: Mapping[tuple[int, int], tuple[str, str]] = field(default_factory=dict)
+    pubs: Mapping[int, tuple[int, int]] = field(default_factory=dict)
 
 
 def repair_journal(folder: Path) -> str | None:
@@ -129,9 +134,12 @@ def stored_in(folder: Path) -> Stored:
     stored = StoredParts(folder)
     paths = stored.numbered("partition")
     parts: list[str | None] = [None] * (max((number for (number,) in paths), default=-1) + 1)
+    pubs: dict[int, tuple[int, int]] = {}
     for (number,), path in paths.items():
         with suppress(ArchiveError):
             parts[number] = check_digest(path)
+            row = first_row(path, PARTITIONS.path, is_checked=True)
+            pubs[number] = int(row["first"]), int(row["stop"])
     batches, outcomes = {}, {}
     for path in stored.numbered("batch").values():
         with suppress(DamagedFileError):
@@ -141,7 +149,7 @@ def stored_in(folder: Path) -> Stored:
         with suppress(DamagedFileError):
             row = first_row(path, JOBS.path)
             outcomes[partition, attempt] = (row["job_id"], row["batch_id"])
-    return Stored(tuple(parts), batches, outcomes)
+    return Stored(tuple(parts), batches, outcomes, pubs)
 
 
 def repaired(raw: bytes, stored: Stored, path: Path) -> list[bytes | Event] | None:
@@ -204,6 +212,7 @@ class _Rebuilt:
             case Submitting(partition, number, batch) | Adopted(partition, number, batch):
                 self._open(batch)
                 self._begin(partition, number - 1)
+                self._cut(partition, event.first, event.stop)
             case Submitted(partition, number, batch):
                 self._open(batch)
                 self._begin(partition, number, batch)
@@ -270,6 +279,18 @@ class _Rebuilt:
             self._assume(
                 Submitting(partition, missing, where, tag),
                 f"attempt {missing} of partition {partition} was submitted to batch {where}",
+            )
+
+    def _cut(self, partition: int, first: int | None, stop: int | None) -> None:
+        """Cut a partition where an attempt has only some of its PUBs."""
+        if first is None or stop is None:
+            return
+        before = self._ledger.cuts.get(partition, self._stored.pubs.get(partition, ()))
+        if partition not in self._ledger.cuts or not {first, stop} <= set(before):
+            bounds = tuple(sorted({*before, first, stop}))
+            shown = ", ".join(map(str, bounds))
+            self._assume(
+                Cut(partition, bounds), f"partition {partition} was cut before PUBs {shown}"
             )
 
     def _note_job(self, partition: int, number: int, job: str) -> None:

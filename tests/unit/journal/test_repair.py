@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from qexp.archive.atomic_files import add_crc32, write_with_digest
 from qexp.archive.schema import JOURNAL_NAME
+from qexp.core.spec import ExecutionPolicy
 from qexp.errors import ArchiveError, RunLockedError
 from qexp.journal.file import Journal, complete_lines, line_of, read_event, read_ledger
 from qexp.journal.ledger import (
@@ -17,6 +18,7 @@ from qexp.journal.ledger import (
     BatchClosed,
     BatchOpened,
     Collected,
+    Cut,
     Duplicate,
     Ended,
     Event,
@@ -271,6 +273,21 @@ def test_batches_are_opened_in_their_order() -> None:
         ("b1", "", "b0"),
         ("b2", "", "b1"),
     ]
+
+
+def test_a_partition_is_cut_where_its_pieces_were_submitted() -> None:
+    events = (
+        *EVENTS[:3],
+        Cut(0, (0, 2, 4)),
+        Submitting(0, 1, "b0", "t1", first=0, stop=2),
+        Submitting(0, 2, "b0", "t2", first=2, stop=4),
+    )
+    stored = Stored(PARTS, {"b0": None}, pubs={0: (0, 4)})
+    ledger, done = History(events, stored).repaired(b"".join(without(Cut, events=events)))
+    assert done is not None
+    assert done.assumed == ("partition 0 was cut before PUBs 0, 2, 4",)
+    assert ledger.cuts == {0: (0, 2, 4)}
+    assert {piece.partition for piece in ledger.wanted(ExecutionPolicy())} == {1, 2}
 
 
 @pytest.mark.parametrize("parts", [(), (PARTS[0], None, PARTS[2])])
