@@ -329,13 +329,17 @@ def _start_of(declared: Declaration) -> Callable[..., RunReport]:
 
 def _run_logged(declared: Declaration, start: Callable[..., RunReport]) -> RunReport:
     from qexp.config.cleanup import LOG_NAME
-    from qexp.interrupts import Interrupts
+    from qexp.interrupts import Interrupts, StopSignals
     from qexp.progress import Terminal
     from qexp.runlog import logging_into
 
     spec, folder = declared.spec, declared.folder
     with (
+        StopSignals(ends_process=False) as signals,
         logging_into(folder / LOG_NAME, "the run ended with an error"),
         Terminal(spec, folder, is_quiet=True) as terminal,
     ):
-        return start(spec, folder, terminal, interrupts=Interrupts(ends_process=False))
+        report = start(spec, folder, terminal, interrupts=Interrupts(ends_process=False))
+    if signals.is_set():
+        raise KeyboardInterrupt(f"interrupted; what was measured is kept: {folder}")
+    return report

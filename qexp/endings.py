@@ -107,12 +107,11 @@ def seal(experiment: Experiment) -> None:
 
 def raise_unless_complete(experiment: Experiment, failure: Exception | None) -> None:
     """Raise an error that names what is missing, the reason, and the command to resume."""
+    raise_if_stopped(experiment, failure)
     ledger = experiment.ledger
     done, planned = ledger.done, ledger.num_partitions
     command = _command_after(experiment, failure)
     kept = f"{len(done)} of {planned} jobs are kept; go on with: {command}"
-    if isinstance(failure, StopRequested):
-        raise KeyboardInterrupt(f"interrupted; {kept}")
     if isinstance(failure, RetiredError):
         raise JobsFailedError(
             f"{_reason(failure)}; {len(done)} of {planned} jobs are kept; to measure the whole on "
@@ -139,6 +138,19 @@ def raise_unless_complete(experiment: Experiment, failure: Exception | None) -> 
             f"{', '.join(map(str, failed[:10]))}{'...' if len(failed) > 10 else ''}); the "
             f"others and the reasons are in {', '.join(archives)}; {again}"
         )
+
+
+def raise_if_stopped(experiment: Experiment, failure: Exception | None) -> None:
+    """Raise `KeyboardInterrupt` if a stop was asked for, however late, with what is kept."""
+    if not (isinstance(failure, StopRequested) or experiment.interrupts.is_set()):
+        return
+    done, planned = len(experiment.ledger.done), experiment.ledger.num_partitions
+    kept = f"{done} of {planned} jobs are kept; go on with: {_command_after(experiment, failure)}"
+    if done == planned:
+        where = (str(point.archive or point.folder) for point in experiment.points)
+        kept = f"all {planned} jobs are kept: {', '.join(where)}"
+    also = "" if failure is None or isinstance(failure, StopRequested) else _reason(failure)
+    raise KeyboardInterrupt("; ".join(filter(None, ["interrupted", also, kept])))
 
 
 def _command_after(experiment: Experiment, failure: Exception | None) -> str:

@@ -34,6 +34,7 @@ from qexp.endings import (
     close_left_open,
     command_to_resume,
     end,
+    raise_if_stopped,
     raise_unless_complete,
     seal,
 )
@@ -232,6 +233,7 @@ def carry_out(experiment: Experiment, work: Callable[[Experiment], None] = execu
             and experiment.ledger.open_attempts()
         ):
             _detach(experiment)
+            raise_if_stopped(experiment, failure)
         else:
             end(experiment, failure)
 

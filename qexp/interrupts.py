@@ -1,4 +1,8 @@
-"""Ctrl-C and SIGTERM while jobs are in flight: once to stop in order, twice to leave at once."""
+"""Ctrl-C and SIGTERM: a stop that was asked for is never forgotten.
+
+`StopSignals` is in force for a whole command, or a call of `qexp.api`, and raises. While jobs are
+in flight, `Interrupts` takes over: once to stop in order, twice to leave at once.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +18,72 @@ _INTERRUPTED = 130
 _SHOW_CURSOR = "\x1b[?25h"
 
 
+class StopSignals:
+    """Notes a signal, and raises `KeyboardInterrupt`; a context manager.
+
+    Python drops an exception that is raised inside a callback of C code or of a weak reference, or
+    in `__del__`; the note stays. Outside of the main thread it leaves signals alone, and also a
+    signal that the process was started to ignore.
+
+    Args:
+        ends_process: True for a command; False for a call from Python, which takes over only from
+            Python's own handler of Ctrl-C, and leaves SIGTERM to the caller.
+    """
+
+    def __init__(self, *, ends_process: bool = True) -> None:
+        self._ends_process = ends_process
+        self._is_set = False
+        self._previous: dict[signal.Signals, Any] = {}
+        self._hook = sys.unraisablehook
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._hook, sys.unraisablehook = sys.unraisablehook, self._say_unless_noted
+            for number in filter(self._takes_over, _SIGNALS):
+                self._previous[number] = signal.signal(number, self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, previous in self._previous.items():
+            signal.signal(number, previous)
+        if threading.current_thread() is threading.main_thread():
+            sys.unraisablehook = self._hook
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Handle a signal."""
+        self.note()
+        raise KeyboardInterrupt
+
+    def note(self) -> None:
+        """Note that a stop was asked for."""
+        self._is_set = True
+
+    def is_set(self) -> bool:
+        """Return whether a stop was asked for."""
+        return self._is_set
+
+    def _takes_over(self, number: signal.Signals) -> bool:
+        handler = signal.getsignal(number)
+        if self._ends_process:
+            return handler is not signal.SIG_IGN
+        return handler is signal.default_int_handler
+
+    def _say_unless_noted(self, dropped: sys.UnraisableHookArgs) -> None:
+        if not issubclass(dropped.exc_type, KeyboardInterrupt):
+            self._hook(dropped)
+
+
+def stop_requested() -> bool:
+    """Return whether the `StopSignals` in force have noted a signal, raised or dropped."""
+    handlers = map(signal.getsignal, _SIGNALS)
+    return any(isinstance(one, StopSignals) and one.is_set() for one in handlers)
+
+
 class Interrupts:
     """Notes signals instead of raising, so that no result is lost between two lines of code.
 
-    A context manager; outside of the main thread it leaves signals alone.
+    A context manager; outside of the main thread it leaves signals alone. It begins with what the
+    `StopSignals` that it takes over from have noted, and tells them at its end.
 
     Args:
         ends_process: True if the second signal ends the process; False if it raises
@@ -33,15 +99,21 @@ class Interrupts:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 self._previous[number] = signal.signal(number, self._note)
+            self._is_set |= any(one.is_set() for one in self._outer())
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, previous in self._previous.items():
             signal.signal(number, previous)
+        for outer in self._outer() if self._is_set else ():
+            outer.note()
 
     def is_set(self) -> bool:
         """Return whether there was a signal."""
         return self._is_set
+
+    def _outer(self) -> list[StopSignals]:
+        return [one for one in self._previous.values() if isinstance(one, StopSignals)]
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         # Neither locks nor buffers here: the signal may have come while one of them was held.

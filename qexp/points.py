@@ -30,7 +30,7 @@ from qexp.core.observer import Guarded, Observer
 from qexp.core.protocols import Engine
 from qexp.core.spec import RunSpec
 from qexp.errors import ArchiveError, ConfigError
-from qexp.interrupts import Interrupts
+from qexp.interrupts import Interrupts, stop_requested
 from qexp.journal.file import Journal, read_ledger
 from qexp.journal.ledger import Ledger, Piece
 from qexp.journal.lock import lock_folder
@@ -237,10 +237,14 @@ def open_experiment(
 
     Raises:
         RunLockedError: Another process works on the experiment.
-        ArchiveError: The folder cannot be written, or its journal is damaged.
+        ArchiveError: The folder cannot be written, or its journal is damaged or not whole.
+        KeyboardInterrupt: A stop was asked for earlier.
     """
+    if stop_requested():
+        raise KeyboardInterrupt
     import_qiskit()
     with lock_folder(folder), Journal(folder) as journal:
+        journal.refuse_lost_lines()
         experiment = Experiment(
             folder,
             tuple(points),

@@ -20,6 +20,7 @@ from qexp.config.overrides import hydra_arguments, typed_overrides
 from qexp.config.paths import config_choices
 from qexp.config.sweep import CheckedSweeper
 from qexp.errors import ConfigError, ExitCode, Failed, exit_code
+from qexp.interrupts import stop_requested
 from qexp.text import typed_path
 
 if TYPE_CHECKING:
@@ -112,6 +113,9 @@ def run_point(config: DictConfig, failures: list[Failed]) -> Failed | None:
 
     Returns:
         The error, which is printed already; None for a run that did all it was asked for.
+
+    Raises:
+        KeyboardInterrupt: A stop was asked for, so that no further point may run.
     """
     from qexp.config.cleanup import LOG_NAME, clean_up
 
@@ -133,7 +137,11 @@ def run_point(config: DictConfig, failures: list[Failed]) -> Failed | None:
         failures.append(failed)
         point = _sweep_point()
         print_error(f"{point}: {failed.message}" if point else failed.message)
+        if stop_requested():
+            raise KeyboardInterrupt from None
         return failed
+    if stop_requested():
+        raise KeyboardInterrupt(f"interrupted; what was measured is kept: {run_dir}")
     return None
 
 

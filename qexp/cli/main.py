@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from typing import NoReturn
 from qexp.cli.output import print_error, print_line, report_error
 from qexp.cli.verbs import PROGRAM, VERBS, verb_parser
 from qexp.errors import ExitCode
+from qexp.interrupts import StopSignals
 from qexp.runlog import keep_standard_streams
 
 _USAGE = f"""\
@@ -40,6 +40,8 @@ conf/experiment/mine.yaml in the current folder is experiment=mine. 'experiment=
 prints the composed config. 'qexp' is the same program; '--hydra-help' lists Hydra's own flags.
 """
 
+_INTERRUPTED = "interrupted; what was measured is kept"
+
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command line, and exit with its exit code.
@@ -48,11 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         arguments: The words after the program; None for those of this process.
     """
     keep_standard_streams()
-    # SIGTERM ends a command as Ctrl-C does; while jobs are in flight, `qexp.interrupts` takes over.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A log that cannot be written (a full disk) is no reason for a traceback on the terminal.
     logging.raiseExceptions = False
-    sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
+    with StopSignals() as signals:
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+    if signals.is_set() and code == ExitCode.DONE:
+        # Python has dropped the exception, or the command was all but done.
+        print_error(_INTERRUPTED)
+        code = ExitCode.INTERRUPTED
+    sys.exit(code)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -61,7 +67,7 @@ def _run(arguments: Sequence[str]) -> int:
         code = _dispatch(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt as error:
-        print_error(str(error) or "interrupted; what was measured is kept")
+        print_error(str(error) or _INTERRUPTED)
         return ExitCode.INTERRUPTED
     except BaseException as error:  # A panic in Qiskit's Rust code is no `Exception`.
         # Rich leaves the process when nobody reads its output any more.

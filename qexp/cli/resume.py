@@ -43,6 +43,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also try again what the service refused (execution.retry_refused=true)",
     )
+    parser.add_argument(
+        "--repair-journal",
+        action="store_true",
+        help="rebuild a damaged journal first, from what is readable and on disk; keep a copy",
+    )
 
 
 def run(given: argparse.Namespace) -> int:
@@ -62,6 +67,7 @@ def _resume(runs: Runs, path: Path) -> Outcome:
     from qexp.config.cleanup import LOG_NAME
     from qexp.config.paths import run_folder
     from qexp.config.runs import recorded_spec
+    from qexp.journal.repair import repair_journal
     from qexp.points import finished_archive
     from qexp.runlog import logging_into
 
@@ -74,6 +80,8 @@ def _resume(runs: Runs, path: Path) -> Outcome:
             if archive is not None:
                 message = runs.say(f"complete, nothing is left to do: {archive}")
                 return runs.outcome(path, message=message, status="complete", archive=str(archive))
+            if given.repair_journal and (repaired := repair_journal(folder)) is not None:
+                runs.say(repaired)
             anew = runs.anew + ["execution.retry_refused=true"] * given.retry_refused
             spec = _bounded(recorded_spec(folder, given.trust, anew), folder, runs)
 

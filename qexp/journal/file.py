@@ -1,8 +1,9 @@
 """The journal's file: one line per event, durable before anything relies on it.
 
 Each line is a JSON object with `time`, `event`, the event's fields and last `crc32`, the CRC-32 of
-the line up to it. A line is one write, followed by fsync; a last line that a crash truncated is
-removed when the journal is opened again.
+the line up to it. A line is one write, followed by fsync; a last line that a crash or a power cut
+left unreadable is removed when the journal is opened again. Other damage is an error, and so is a
+journal that lacks what the run's parts show; `qexp.journal.repair` is for both.
 """
 
 from __future__ import annotations
@@ -13,25 +14,27 @@ import json
 import logging
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from qexp.archive.atomic_files import add_crc32, matches_crc32, sync
+from qexp.archive.parts import StoredParts
 from qexp.archive.schema import JOURNAL_NAME
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
 from qexp.journal.ledger import Event, Ledger
 from qexp.redact import redactor
-from qexp.text import utc_now
+from qexp.text import short_path, utc_now
 
 _log = logging.getLogger(__name__)
 _EVENTS: dict[str, type[Any]] = {
     re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): kind for kind in Event.__subclasses__()
 }
 _NAMES = {kind: name for name, kind in _EVENTS.items()}
-_ADVICE = "restore the journal from a copy, or ask the service for the jobs by the run's tag"
+_LINE_START = b'{"time":'
 
 
 class Journal:
@@ -43,7 +46,7 @@ class Journal:
         folder: The experiment's folder; an existing journal is read and continued.
 
     Raises:
-        ArchiveError: The journal cannot be read or written, or is malformed.
+        ArchiveError: The journal cannot be read or written, or is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,10 +57,11 @@ class Journal:
         try:
             with _raising_archive_errors(self._path):
                 raw = self._path.read_bytes()
-                complete = _complete_lines(raw)
+                complete = complete_lines(raw)
                 self.ledger = _read(complete, self._path)
                 if len(complete) < len(raw):
-                    _log.warning("%s: truncated last line removed", self._path)
+                    end = raw[len(complete) :]
+                    _log.warning("%s: unreadable last line removed: %r", self._path, end[:200])
                     os.ftruncate(self._file, len(complete))
                     os.fsync(self._file)
                 if is_new:
@@ -78,7 +82,7 @@ class Journal:
         Raises:
             ArchiveError: It could not be written; the journal is as it was before.
         """
-        line = _line(event)
+        line = line_of(event)
         size = os.fstat(self._file).st_size
         with _raising_archive_errors(self._path):
             try:
@@ -91,6 +95,31 @@ class Journal:
                 raise
         self.ledger.apply(event)
 
+    def refuse_lost_lines(self) -> None:
+        """Refuse a journal that lacks what the run's parts show, or what its own lines rest on.
+
+        Raises:
+            ArchiveError: Going on with it would submit jobs again.
+        """
+        folder, ledger = self._path.parent, self.ledger
+        stored, opened = StoredParts(folder), {one.batch for one in ledger.batches}
+        attempts = ledger.all_attempts()
+        numbers = {partition: len(each) for partition, each in ledger.attempts.items()}
+        jobs = stored.numbered("job")
+        missing = None
+        if len(stored.numbered("batch")) > len(ledger.batches):
+            missing = "a batch is in its parts"
+        elif any(number > numbers.get(partition, 0) for partition, number in jobs):
+            missing = "the outcome of a job is in its parts"
+        elif any(attempt.batch not in opened for attempt in attempts):
+            missing = "a job was submitted to a batch"
+        elif (opened or attempts) and ledger.committed is None:
+            missing = "a batch was opened for a plan"
+        if missing:
+            raise ArchiveError(
+                f"{self._path}: lines are lost: {missing} that no line has; {_advice(folder)}"
+            )
+
 
 def read_ledger(folder: Path) -> Ledger:
     """Read the state of an experiment from its journal, without changing the file.
@@ -102,10 +131,11 @@ def read_ledger(folder: Path) -> Ledger:
     with _raising_archive_errors(path):
         if not path.exists():
             raise ArchiveError(f"{folder} holds no run: there is no {JOURNAL_NAME} in it")
-        return _read(_complete_lines(path.read_bytes()), path)
+        return _read(complete_lines(path.read_bytes()), path)
 
 
-def _line(event: Event) -> bytes:
+def line_of(event: Event) -> bytes:
+    """Return an event as a line of a journal, without secrets."""
     values = {
         item.name: getattr(event, item.name)
         for item in dataclasses.fields(event)  # type: ignore[arg-type]  # a base that is none
@@ -115,23 +145,48 @@ def _line(event: Event) -> bytes:
     return add_crc32(dumps(fields, redactor()).encode("utf-8", "backslashreplace")) + b"\n"
 
 
-def _complete_lines(raw: bytes) -> bytes:
-    return raw[: raw.rfind(b"\n") + 1]
+def complete_lines(raw: bytes) -> bytes:
+    """Return a journal's content without what a crash or a power cut left of its last line.
+
+    That is no whole line, or one line that is damaged, or zeros of any length.
+    """
+    end = raw.rfind(b"\n") + 1
+    while end and not matches_crc32(raw[raw.rfind(b"\n", 0, end - 1) + 1 : end - 1]):
+        end = raw.rfind(b"\n", 0, end - 1) + 1
+    # Two damaged lines, or a file without a line that can be read, are not for a reader to ignore.
+    is_torn = raw.count(_LINE_START, end) <= 1 if end else not raw.strip(b"\0\n")
+    return raw[:end] if is_torn else raw[: raw.rfind(b"\n") + 1]
 
 
 def _read(raw: bytes, path: Path) -> Ledger:
     ledger = Ledger()
     for number, line in enumerate(raw.split(b"\n")[:-1], start=1):
+        where = f"{path}, line {number}"
+        if not matches_crc32(line):
+            raise ArchiveError(f"{where}: checksum mismatch; {_advice(path.parent)}")
         try:
-            if not matches_crc32(line):
-                raise ValueError("checksum mismatch")
-            ledger.apply(_event(line))
+            event = read_event(line)
         except ValueError as error:
-            raise ArchiveError(f"{path}, line {number}: {error}; {_ADVICE}") from None
+            advice = "use the version that the run was made with"
+            raise ArchiveError(f"{where}: {error}; {advice}") from None
+        try:
+            ledger.apply(event)
+        except ValueError as error:
+            raise ArchiveError(f"{where}: {error}; {_advice(path.parent)}") from None
     return ledger
 
 
-def _event(line: bytes) -> Event:
+def _advice(folder: Path) -> str:
+    named = ["python", "-m", "qexp", "resume", short_path(folder), "--repair-journal"]
+    return f"to rebuild what cannot be read, and go on: {shlex.join(named)}"
+
+
+def read_event(line: bytes) -> Event:
+    """Return the event of a line.
+
+    Raises:
+        ValueError: It is none that this version of qexp knows.
+    """
     try:
         fields = json.loads(line)
         kind = _EVENTS[fields["event"]]

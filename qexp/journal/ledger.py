@@ -185,6 +185,19 @@ class Sealed(Event):
     status: RunStatus
 
 
+@dataclass(frozen=True)
+class Repaired(Event):
+    """The journal was repaired at this line, which stands for lines that could not be read.
+
+    `lost` lines were left out, `corrected` ones had one flipped bit, and each of `assumed` says in
+    English what a line before it, which the repair wrote, rests on.
+    """
+
+    lost: int
+    corrected: int
+    assumed: tuple[str, ...] = ()
+
+
 @dataclass
 class Attempt:
     """One attempt to run a partition."""
@@ -284,8 +297,11 @@ class Ledger:
 
     @property
     def token(self) -> str:
-        """The random part of the tags of all attempts; `""` before the first batch."""
-        return next((opened.token for opened in self.batches if opened.token), "")
+        """The random part of the tags of all attempts; `""` before the first batch.
+
+        It is `""` also where the line of the first batch was lost.
+        """
+        return next((opened.token for opened in self.batches if not opened.is_foreign), "")
 
     @property
     def part_digests(self) -> tuple[str, ...]:

@@ -1,16 +1,20 @@
-"""Ctrl-C and SIGTERM while Aer computes, with the real command line."""
+"""Ctrl-C and SIGTERM with the real command line: while Aer computes, and at the last moment."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import qexp
+from tests.e2e.conftest import Cli
+from tests.emulator import IBMEmulator, faults
 
 GENERATOR = '''
 from qiskit import QuantumCircuit
@@ -67,3 +71,107 @@ def test_a_run_that_is_interrupted_does_not_wait_for_aer(
         (archive,) = tmp_path.rglob("run.h5")
         with qexp.open_archive(archive) as run:
             assert run.status == "partial"
+
+
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
+JOBS = 2
+SMALL = (
+    "experiment=random_sampling",
+    f"circuits.num_circuits={2 * JOBS}",
+    "circuits.depth=2",
+    "partition.max_circuits=2",
+    "primitive.shots=50",
+    "backend=least_busy",
+    "engine.poll_interval_s=0.1",
+)
+
+
+@pytest.fixture
+def emulator() -> Iterator[IBMEmulator]:
+    with IBMEmulator() as running:
+        yield running
+
+
+def environment(emulator: IBMEmulator) -> dict[str, str]:
+    return {name: value for name, value in emulator.env.items() if name != "HOME"}
+
+
+def interrupting(folder: Path, number: signal.Signals) -> Callable[[], None]:
+    """Send a signal to the process that works on the run below a folder."""
+
+    def send() -> None:
+        (holder,) = folder.rglob(".holder.json")
+        os.kill(json.loads(holder.read_text())["pid"], number)
+
+    return send
+
+
+@SIGNALS
+@pytest.mark.parametrize("more", [(), ("-m", "seed=1,2")], ids=["single", "sweep"])
+def test_a_stop_during_the_last_collection_is_answered(
+    cli: Cli, tmp_path: Path, emulator: IBMEmulator, number: signal.Signals, more: tuple[str, ...]
+) -> None:
+    emulator.faults.append(faults.then(faults.RESULTS, interrupting(tmp_path, number), nth=JOBS))
+    done = cli(*SMALL, *more, env=environment(emulator))
+    assert done.code == 130
+    (archive,) = done.archives()
+    assert done.err.splitlines()[-1] == f"qexp: interrupted; all {JOBS} jobs are kept: {archive}"
+    with done.archive() as run:
+        assert run.status == "complete"
+    assert len(emulator.journal.find("POST", "/jobs")) == JOBS
+    assert len(emulator.session_ids) == 1
+
+
+@SIGNALS
+def test_a_stop_after_the_last_submission_is_answered(
+    cli: Cli, tmp_path: Path, emulator: IBMEmulator, number: signal.Signals
+) -> None:
+    emulator.hold()
+    emulator.faults.append(faults.then(faults.CLOSE_SESSION, interrupting(tmp_path, number)))
+    done = cli("-m", *SMALL, "seed=1,2", "stop_after=submit", env=environment(emulator))
+    assert done.code == 130
+    assert f"interrupted; 0 of {JOBS} jobs are kept; go on with: python -m qexp" in done.err
+    assert len(emulator.journal.find("POST", "/jobs")) == JOBS
+
+
+DROPPING = """
+import signal, weakref
+from qiskit import QuantumCircuit
+
+
+class Thing:
+    pass
+
+
+def circuits(number: int, num_circuits: int = 2):
+    thing = Thing()
+    reference = weakref.ref(thing, lambda _: signal.raise_signal(number))
+    del thing
+    for _ in range(num_circuits):
+        circuit = QuantumCircuit(1)
+        circuit.measure_all()
+        yield circuit
+"""
+
+
+@SIGNALS
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ((), "interrupted before anything was submitted"),
+        (("-m", "seed=1,2"), "interrupted before anything was submitted"),
+        (("-m", "seed=1,2", "stop_after=plan"), "interrupted; what was measured is kept: "),
+    ],
+    ids=["single", "sweep", "plan"],
+)
+def test_a_stop_that_python_drops_while_planning_is_answered(
+    cli: Cli, tmp_path: Path, number: signal.Signals, more: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "dropping.py").write_text(DROPPING)
+    target = ("circuits._target_=dropping.circuits", f"circuits.number={number.value}")
+    done = cli(*target, "primitive=sampler", "primitive.shots=10", *more)
+    assert done.code == 130
+    assert done.err.startswith(f"qexp: {said}")
+    assert done.err.count("\n") == 1
+    assert len(done.archives()) == (1 if "stop_after=plan" in more else 0)

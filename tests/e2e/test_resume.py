@@ -236,6 +236,33 @@ def test_a_run_that_is_left_to_itself_is_collected_elsewhere(
     assert len(emulator.journal.find("POST", "/jobs")) == 2
 
 
+def test_a_damaged_journal_is_repaired_by_the_command_that_is_named(
+    cli: Cli, resume: Cli, emulator: IBMEmulator
+):
+    env = environment(emulator)
+    done = cli(*IBM, "stop_after=submit", env=env)
+    folder = run_dir_of(done)
+    path = folder / "journal.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    (opened,) = (line for line in lines if b'"batch_opened"' in line)
+    damaged = b"".join(b"foreign\n" if line == opened else line for line in lines)
+    path.write_bytes(damaged)
+    refused = resume(str(folder), env=env)
+    assert refused.code == 5
+    assert refused.err.count("\n") == 1
+    command = f"python -m qexp resume {folder.relative_to(done.folder)} --repair-journal"
+    assert refused.err.endswith(f"{command}\n")
+    done = resume(*command.split()[4:], env=env)
+    assert (done.code, done.err) == (0, "")
+    assert f"{path} is repaired; lines that could not be read: 1, " in done.out
+    assert "no token; the damaged journal is kept as journal.jsonl.damaged\n" in done.out
+    assert (folder / "journal.jsonl.damaged").read_bytes() == damaged
+    with qexp.open_archive(folder) as run:
+        assert run.status == "complete"
+    assert len(emulator.journal.find("POST", "/jobs")) == 2
+    assert len(emulator.session_ids) == 1
+
+
 def test_what_was_not_recorded_takes_the_original_command_line(
     cli: Cli, resume: Cli, emulator: IBMEmulator
 ):

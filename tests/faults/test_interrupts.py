@@ -47,6 +47,18 @@ def test_jobs_are_cancelled(scenario: Scenario, number: signal.Signals) -> None:
     assert scenario.posts() == PARTITIONS + 2
 
 
+@SIGNALS
+def test_a_stop_is_named_beside_the_jobs_that_failed(
+    scenario: Scenario, number: signal.Signals
+) -> None:
+    scenario.allow(retries=0)
+    scenario.emulator.fail_next_job("the fridge is warm", 9999)
+    scenario.inject(interrupting(faults.RESULTS, number, nth=PARTITIONS - 1))
+    with pytest.raises(KeyboardInterrupt, match=r"^interrupted; 2 of 3 jobs are kept; go on with"):
+        scenario.run()
+    assert scenario.posts() == PARTITIONS
+
+
 def interrupting(
     endpoint: faults.Endpoint, number: signal.Signals, *, nth: int = 1
 ) -> faults.Scripted:

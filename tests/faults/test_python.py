@@ -128,6 +128,34 @@ def test_nothing_is_left_before_the_first_submission(scenario: Scenario, folder:
     assert scenario.posts() == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
+def test_a_stop_during_the_last_collection_is_raised(
+    scenario: Scenario, folder: Path, number: signal.Signals
+) -> None:
+    scenario.inject(faults.then(faults.RESULTS, interrupt_with(number), nth=JOBS))
+    with pytest.raises(KeyboardInterrupt, match=r"^interrupted; all 3 jobs are kept: .*run\.h5$"):
+        run()
+    (run_folder,) = runs_in(folder)
+    with qexp.open_archive(run_folder) as archive:
+        assert archive.status == "complete"
+    assert scenario.posts() == JOBS
+
+
+def test_a_stop_that_python_drops_submits_nothing(
+    scenario: Scenario, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drop_one(*_: object) -> list[str]:
+        ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGINT))()
+        return []
+
+    # While the plan is committed.
+    monkeypatch.setattr("qexp.experiment.check_max_time", drop_one)
+    with pytest.raises(KeyboardInterrupt, match=r"^interrupted before anything was submitted$"):
+        run()
+    assert runs_in(folder) == []
+    assert scenario.posts() == 0
+
+
 def test_jobs_that_are_left_out_are_collected_later(scenario: Scenario, folder: Path) -> None:
     scenario.emulator.hold()
     left = run(stop_after="submit")

@@ -209,15 +209,15 @@ def test_a_run_without_a_config(monkeypatch, capsys, resumed, a_run, events, cod
 
 def test_all_names_what_cannot_be_resumed(monkeypatch, capsys, resumed, a_run):
     damaged = a_run("r1", PLANNED, OPENED)
-    with (damaged / "journal.jsonl").open("a") as journal:
-        journal.write("rubbish\n")
+    journal = damaged / "journal.jsonl"
+    journal.write_text(f"rubbish\n{journal.read_text()}")
     a_run("r2", PLANNED, OPENED)
     resumed.errors = {"r2": RunLockedError("outputs/e/r2 is locked by process 3")}
     a_run("r3", PLANNED, OPENED)
     assert main("--all", "outputs") == 7
     assert resumed.names() == ["r2", "r3"]
     first, second = capsys.readouterr().err.splitlines()
-    assert "r1/journal.jsonl, line 4: checksum mismatch" in first
+    assert "r1/journal.jsonl, line 1: checksum mismatch" in first
     assert second == "qexp: outputs/e/r2 is locked by process 3"
 
 

@@ -75,23 +75,101 @@ def test_any_flipped_bit_is_reported_with_its_line_or_only_cuts_the_last_line(
 ):
     run_dir = tmp_path_factory.mktemp("run")
     path = write(run_dir)
-    raw = bytearray(path.read_bytes())
-    position = data.draw(st.integers(0, len(raw) - 2))
-    bit = data.draw(st.integers(0, 7))
-    raw[position] ^= 1 << bit
+    whole = path.read_bytes()
+    raw = bytearray(whole)
+    position = data.draw(st.integers(0, len(raw) - 1))
+    raw[position] ^= 1 << data.draw(st.integers(0, 7))
     path.write_bytes(raw)
-    line = bytes(raw[:position]).count(b"\n") + 1
-    with pytest.raises(ArchiveError, match=rf"journal\.jsonl, line {line}: "):
+    line = whole[:position].count(b"\n") + 1
+    if line == len(EVENTS):
+        assert read_ledger(run_dir).open_attempts()
+        return
+    with pytest.raises(ArchiveError, match=rf"journal\.jsonl, line {line}: ") as caught:
         read_ledger(run_dir)
+    assert str(caught.value).endswith(f"qexp resume {run_dir} --repair-journal")
 
 
-@pytest.mark.parametrize("rubbish", [b"rubbish\n", b"{}\n", b"\n", b'{"event":"planned"}\n'])
-def test_rubbish_is_reported_with_its_line(tmp_path: Path, rubbish: bytes):
+ZEROS = [b"\0" * 3, b"\0" * 512, b"\0" * 40 + b"\n", b"\0\n" * 3]
+
+
+@pytest.mark.parametrize("end", [*ZEROS, b"rubbish\n", b"{}\n", b"\n", b'{"event":"planned"}\n'])
+def test_what_a_power_cut_left_of_a_last_line_is_cut_off(tmp_path: Path, end: bytes):
     path = write(tmp_path)
-    path.write_bytes(path.read_bytes() + rubbish)
-    with pytest.raises(ArchiveError, match="line 7") as caught:
+    whole = path.read_bytes()
+    path.write_bytes(whole + end)
+    assert not read_ledger(tmp_path).open_attempts()
+    with Journal(tmp_path):
+        assert path.read_bytes() == whole
+
+
+def test_a_last_line_of_zeros_is_cut_off(tmp_path: Path):
+    path = write(tmp_path)
+    *before, last = path.read_bytes().splitlines(keepends=True)
+    for end in (b"\0" * len(last), b"\0" * (len(last) - 1) + b"\n"):
+        path.write_bytes(b"".join(before) + end)
+        with Journal(tmp_path) as journal:
+            assert len(journal.ledger.open_attempts()) == 1
+            assert path.read_bytes() == b"".join(before)
+
+
+def test_two_damaged_lines_at_the_end_are_no_power_cut(tmp_path: Path):
+    path = write(tmp_path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    damaged = [line.replace(b'"attempt":1', b'"attempt":2') for line in lines[-2:]]
+    path.write_bytes(b"".join([*lines[:-2], *damaged]))
+    with pytest.raises(ArchiveError, match="line 5: checksum mismatch"):
+        Journal(tmp_path)
+
+
+def test_rubbish_before_the_end_is_reported_with_its_line(tmp_path: Path):
+    path = write(tmp_path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:3], b"rubbish\n", *lines[3:]]))
+    with pytest.raises(ArchiveError, match="line 4") as caught:
         Journal(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kept", "part", "missing"),
+    [
+        (2, "batch-000.json", "a batch is in its parts"),
+        (3, "job-000000-01.h5", "the outcome of a job is in its parts"),
+        (6, "job-000000-02.h5", "the outcome of a job is in its parts"),
+    ],
+)
+def test_a_journal_that_lacks_what_is_on_disk_is_refused(
+    tmp_path: Path, kept: int, part: str, missing: str
+):
+    path = write(tmp_path)
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:kept]))
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / part).touch()
+    match = f"lines are lost: {missing} .* --repair-journal"
+    with Journal(tmp_path) as journal, pytest.raises(ArchiveError, match=match):
+        journal.refuse_lost_lines()
+
+
+@pytest.mark.parametrize(
+    ("lost", "missing"),
+    [(1, "a batch was opened for a plan"), (2, "a job was submitted to a batch")],
+)
+def test_a_journal_without_what_its_lines_rest_on_is_refused(
+    tmp_path: Path, lost: int, missing: str
+):
+    path = write(tmp_path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:lost], *lines[lost + 1 :]]))
+    match = f"lines are lost: {missing} that no line has"
+    with Journal(tmp_path) as journal, pytest.raises(ArchiveError, match=match):
+        journal.refuse_lost_lines()
+
+
+def test_a_field_that_an_earlier_version_did_not_write_has_its_default(tmp_path: Path):
+    path = write(tmp_path)
+    body = b'{"time":"2026-01-01T00:00:00Z","event":"batch_opened","batch":"b1","token":"u"'
+    path.write_bytes(path.read_bytes() + body + f',"crc32":"{zlib.crc32(body):08x}"}}\n'.encode())
+    assert read_ledger(tmp_path).batches[-1] == BatchOpened("b1", "u", None, None)
 
 
 def test_an_event_of_a_newer_version_is_reported(tmp_path: Path):
