@@ -135,7 +135,7 @@ def _limit_account(account: Any, longest_s: float) -> None:
 
     find = Account.list_instances
     names = dict(find.__globals__)
-    for name in ("GlobalSearchV2", "GlobalCatalogV1"):
+    for name in {"GlobalSearchV2", "GlobalCatalogV1"} & names.keys():
         # The function makes these clients itself, with a time limit of a minute.
         names[name] = partial(make, names[name])
 

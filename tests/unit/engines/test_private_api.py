@@ -184,8 +184,21 @@ def test_a_token_that_could_not_be_had_is_asked_for_again_at_once(
     assert down.seen == 4
 
 
-def test_the_limit_keeps_the_retries_of_the_client(client: Any) -> None:
-    client.list_backends()
+def test_the_limit_keeps_whatever_retries_there_are(
+    ibm_emulator: IBMEmulator, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Twice(Retry):
+        """Set after the limit."""
+
     for adapter in client._session.adapters.values():
-        assert isinstance(adapter.max_retries, Retry)
-        assert type(adapter.max_retries).__mro__[1].__name__ == "PostForcelistRetry"
+        adapter.max_retries = Twice(total=2, backoff_factor=1.0, status_forcelist=[503])
+    down = faults.status(faults.BACKENDS, 503, times=None)
+    ibm_emulator.faults.append(down)
+    Time(monkeypatch)
+    for longest_s, tries in ((30.0, 3), (1.5, 2)):
+        private_api.limit_waiting(client, longest_s)
+        before = down.done
+        with pytest.raises(Exception, match="too many 503 error responses"):
+            client.list_backends()
+        assert down.done - before == tries
+    assert all(isinstance(each.max_retries, Twice) for each in client._session.adapters.values())
