@@ -44,6 +44,19 @@ def test_every_error_is_followed_by_a_look_at_the_jobs(either: Scenario) -> None
     assert sent == ["POST", *["POST", "GET", "GET"] * 2, "POST", "GET", "POST", "GET"]
 
 
+def test_a_batch_whose_opening_seems_to_fail_stays_empty(scenario: Scenario) -> None:
+    """A batch has no tag by which to find it, so that another one is opened."""
+    scenario.inject(faults.status(faults.OPEN_SESSION, 504, after=True, times=2))
+    scenario.run()
+    scenario.assert_complete()
+    *empty, used = scenario.emulator.session_ids
+    assert len(empty) == 2
+    assert [event["batch"] for event in scenario.events("batch_opened")] == [used]
+    assert {
+        record.body["session_id"] for record in scenario.emulator.journal.find("POST", "/jobs")
+    } == {used}
+
+
 def test_a_second_job_that_a_proxy_made_is_cancelled(either: Scenario) -> None:
     emulator = either.emulator
     emulator.hold()
