@@ -111,13 +111,14 @@ class Runs:
             yield work(path)
         if self.given.all is None:
             return
-        root, num_runs, num_done = Path(self.given.all), 0, 0
+        root, num_runs, num_done, is_hidden = Path(self.given.all), 0, 0, False
         if not root.is_dir():
             message = f"--all: {root} does not exist; name a folder with runs in it, as outputs"
             yield self._failed(root, message, ExitCode.REFUSED)
             return
         for folder, problem in _folders(root):
             if problem is not None:
+                is_hidden = True
                 yield self._failed(folder, problem, ExitCode.BAD_ARCHIVE)
                 continue
             num_runs += 1
@@ -127,7 +128,7 @@ class Runs:
                 yield work(folder)
             elif reason:
                 yield self.outcome(folder, message=self.say(f"{folder}: {reason}"))
-        if not num_done:
+        if not num_done and not is_hidden:
             self.say(f"{root}: no unfinished run in it ({num_runs} runs)")
 
     def outcome(
