@@ -22,7 +22,7 @@ from qexp.errors import (
     RetiredError,
     UnfinishedError,
 )
-from qexp.journal.ledger import Ended, Interrupted, Sealed
+from qexp.journal.events import Ended, Interrupted, Sealed
 from qexp.points import Experiment, StopRequested, resume_command, unclosed_batches
 from qexp.redact import redact
 from qexp.text import one_line

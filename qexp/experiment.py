@@ -46,7 +46,7 @@ from qexp.errors import (
     UnfinishedError,
 )
 from qexp.interrupts import Interrupts
-from qexp.journal.ledger import Ended, Planned, Resumed, Started
+from qexp.journal.events import Ended, Planned, Resumed, Started
 from qexp.planning.build import plan_point
 from qexp.planning.table import check_max_time
 from qexp.points import (

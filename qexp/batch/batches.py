@@ -15,7 +15,7 @@ from qexp.batch.errands import Errands
 from qexp.batch.pacing import Patience
 from qexp.core.protocols import Batch, RemoteBatch, RemoteEngine
 from qexp.errors import ArchiveError, BusyError, EngineError, QexpError, UnclearError
-from qexp.journal.ledger import BatchClosed, BatchOpened
+from qexp.journal.events import BatchClosed, BatchOpened
 from qexp.points import Experiment, resume_command
 
 _log = logging.getLogger(__name__)

@@ -14,7 +14,8 @@ from qexp.batch.request import adopted_request, piece_of
 from qexp.core.model import FINAL_STATES, FoundJob, JobOutcome, JobState
 from qexp.core.protocols import Batch, RemoteBatch, RemoteEngine
 from qexp.errors import ArchiveError, LostJobError, UndeliveredError, UnfinishedError
-from qexp.journal.ledger import Attempt, Collected
+from qexp.journal.events import Collected
+from qexp.journal.ledger import Attempt
 from qexp.points import Experiment
 
 _log = logging.getLogger(__name__)

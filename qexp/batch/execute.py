@@ -31,7 +31,7 @@ from qexp.batch.submit import Submitter
 from qexp.core.model import FINAL_STATES
 from qexp.core.protocols import RemoteBatch, RemoteEngine
 from qexp.errors import EngineError
-from qexp.journal.ledger import Cancelled
+from qexp.journal.events import Cancelled
 from qexp.points import Experiment, StopRequested
 
 _log = logging.getLogger(__name__)

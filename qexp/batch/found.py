@@ -14,7 +14,8 @@ from qexp.batch.request import attempt_tags, cut, pubs_in
 from qexp.core.model import FINAL_STATES, FoundJob
 from qexp.core.protocols import RemoteBatch
 from qexp.errors import EngineError
-from qexp.journal.ledger import Adopted, Attempt, BatchOpened, Duplicate, Piece, Submitted
+from qexp.journal.events import Adopted, BatchOpened, Duplicate, Submitted
+from qexp.journal.ledger import Attempt, Piece
 from qexp.points import Experiment
 
 _log = logging.getLogger(__name__)

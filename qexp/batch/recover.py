@@ -13,7 +13,8 @@ from qexp.batch.request import run_tag
 from qexp.core.model import FoundJob
 from qexp.core.protocols import Batch, RemoteEngine
 from qexp.errors import EngineError, LostJobError
-from qexp.journal.ledger import Attempt, Collected, NotSubmitted, Submitted
+from qexp.journal.events import Collected, NotSubmitted, Submitted
+from qexp.journal.ledger import Attempt
 from qexp.points import Experiment
 
 _log = logging.getLogger(__name__)

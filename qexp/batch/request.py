@@ -1,4 +1,4 @@
-"""What is submitted as one job: its PUBs, and the tags by which any process recognises it.
+"""One job to be submitted: its PUBs, and the tags by which any process recognises it.
 
 Every job carries four tags: `qexp`; `qexp-run:RUN_ID`, by which all jobs of a run are listed;
 `qexp-job:PARTITION.ATTEMPT:DIGEST`, which only one attempt of one folder has; and
@@ -19,7 +19,8 @@ from qexp.archive.parts import StoredParts
 from qexp.core.model import JOB_TAG, FoundJob, JobRequest, Partition
 from qexp.core.protocols import RemoteEngine
 from qexp.core.seeds import as_int, child, stream
-from qexp.journal.ledger import Attempt, Cut, Piece
+from qexp.journal.events import Cut
+from qexp.journal.ledger import Attempt, Piece, attempt_tag
 
 if TYPE_CHECKING:
     from qexp.core.model import Pub
@@ -189,15 +190,9 @@ def _pubs_of_old_tag(experiment: Experiment, tag: str) -> list[Held]:
     return [Held(Piece(index, partition.first, partition.stop), 0)]
 
 
-def _attempt_tag(experiment: Experiment, index: int, attempt: int) -> str:
-    """Return the tag of one attempt.
-
-    It has a digest of the experiment's token and the partition's content, so that neither another
-    experiment of the same name nor a partition with other circuits has the same one.
-    """
-    text = f"{experiment.ledger.token}:{experiment.ledger.part_digests[index]}"
-    digest = hashlib.sha256(text.encode("ascii")).hexdigest()
-    return f"{JOB_TAG}{index}.{attempt}:{digest[:_DIGEST_LENGTH]}"
+def _attempt_tag(experiment: Experiment, index: int, number: int) -> str:
+    ledger = experiment.ledger
+    return attempt_tag(ledger.token, ledger.part_digests[index], index, number)
 
 
 def _pubs_tag(point: Point, *pieces: Partition) -> str:

@@ -14,7 +14,8 @@ from qexp.batch.request import cut, make_request, planned_piece
 from qexp.core.model import FailureKind, JobOutcome, JobRequest
 from qexp.core.protocols import Batch, RemoteBatch
 from qexp.errors import BatchOverError, BusyError, EngineError, RefusedError, UnclearError
-from qexp.journal.ledger import NotSubmitted, Piece, Submitted, Submitting
+from qexp.journal.events import NotSubmitted, Submitted, Submitting
+from qexp.journal.ledger import Piece
 from qexp.points import Experiment
 
 _log = logging.getLogger(__name__)

@@ -25,7 +25,8 @@ from qexp.archive.parts import StoredParts
 from qexp.archive.schema import JOURNAL_NAME
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
-from qexp.journal.ledger import Event, Ledger
+from qexp.journal.events import Event
+from qexp.journal.ledger import Ledger
 from qexp.redact import redactor
 from qexp.text import short_path, utc_now
 

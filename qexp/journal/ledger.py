@@ -1,201 +1,41 @@
-"""The events of a journal, and the state of every partition that follows from them.
-
-Pure: `qexp.journal.file` writes and reads the file.
-"""
+"""The state of every partition, which follows from the events of a journal."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from qexp.core.model import FINAL_FAILURES, FailureKind, JobState, RunStatus
+from qexp.core.model import FINAL_FAILURES, JOB_TAG, FailureKind, JobState, RunStatus
 from qexp.core.spec import ExecutionPolicy
+from qexp.journal.events import (
+    Adopted,
+    BatchClosed,
+    BatchOpened,
+    Cancelled,
+    Collected,
+    Cut,
+    Duplicate,
+    Ended,
+    Event,
+    NotSubmitted,
+    Planned,
+    Resumed,
+    Submitted,
+    Submitting,
+)
+
+_DIGEST_LENGTH = 16
 
 
-class Event:
-    """One line of a journal; its class name in snake case is the event's name in the file.
+def attempt_tag(token: str, sha256: str, partition: int, number: int) -> str:
+    """Return the tag of one attempt of a partition.
 
-    A keyword-only field is written where it differs from its default. So earlier versions, which
-    did not have it, wrote the same lines.
+    It has a digest of the experiment's token and of the partition's part, so that neither another
+    experiment of the same name nor a partition with other circuits has the same one.
     """
-
-
-@dataclass(frozen=True)
-class Started(Event):
-    """The experiment begins; nothing is planned yet."""
-
-    host: str
-    pid: int
-    version: str
-
-
-@dataclass(frozen=True)
-class Planned(Event):
-    """The plan is complete and on disk; `parts` has the SHA-256 of each partition's part."""
-
-    parts: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Resumed(Event):
-    """Another process (`pid` on `host`) resumes the experiment."""
-
-    host: str
-    pid: int
-    version: str
-
-
-@dataclass(frozen=True)
-class BatchOpened(Event):
-    """A batch exists; `follows` is the one before it.
-
-    The token is random. That of the first batch is part of every attempt's tag, so that no other
-    folder has the same ones. A foreign batch was opened by another copy of this folder, and found
-    by its jobs; it has no token.
-    """
-
-    batch: str
-    token: str
-    follows: str | None = None
-    max_time_s: int | None = None
-    is_foreign: bool = field(default=False, kw_only=True)
-
-
-@dataclass(frozen=True)
-class Cut(Event):
-    """From now on, the PUBs of a partition are run in pieces.
-
-    `bounds` are the first PUB of each piece, in order, and one more than the last PUB of all.
-    """
-
-    partition: int
-    bounds: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Submitting(Event):
-    """A job is about to be submitted; from now on, a job with `tag` may exist.
-
-    It holds the PUBs `first <= index < stop` of the partition, all of them where that is None.
-    """
-
-    partition: int
-    attempt: int
-    batch: str
-    tag: str
-    first: int | None = field(default=None, kw_only=True)
-    stop: int | None = field(default=None, kw_only=True)
-
-
-@dataclass(frozen=True)
-class Adopted(Event):
-    """A job that this folder had not noted was found on the service: an attempt like any other.
-
-    A second job of an attempt, one that another copy of this folder submitted, or one whose lines
-    were lost. The PUBs of this attempt begin at the PUB number `offset` of the job.
-    """
-
-    partition: int
-    attempt: int
-    batch: str
-    tag: str
-    job: str
-    first: int | None = field(default=None, kw_only=True)
-    stop: int | None = field(default=None, kw_only=True)
-    offset: int = field(default=0, kw_only=True)
-
-
-@dataclass(frozen=True)
-class Submitted(Event):
-    """The job exists.
-
-    `adopted` is True if the id is not from the reply to a submission: the job was found on the
-    service, or it is to be collected again.
-    """
-
-    partition: int
-    attempt: int
-    batch: str
-    job: str
-    adopted: bool = False
-
-
-@dataclass(frozen=True)
-class NotSubmitted(Event):
-    """The attempt ended without a job: none was accepted, or the service no longer has it."""
-
-    partition: int
-    attempt: int
-    reason: str
-    failure: FailureKind
-
-
-@dataclass(frozen=True)
-class Collected(Event):
-    """The attempt's outcome is on disk."""
-
-    partition: int
-    attempt: int
-    job: str
-    state: JobState
-    failure: FailureKind | None = None
-
-
-@dataclass(frozen=True)
-class Duplicate(Event):
-    """A second job with PUBs for which there is one; `action` says what was done with it."""
-
-    partition: int
-    attempt: int
-    job: str
-    kept: str
-    action: str
-
-
-@dataclass(frozen=True)
-class BatchClosed(Event):
-    """The batch accepts no more jobs."""
-
-    batch: str
-
-
-@dataclass(frozen=True)
-class Cancelled(Event):
-    """The user cancels the experiment: what is queued is cancelled, and nothing more submitted."""
-
-
-@dataclass(frozen=True)
-class Interrupted(Event):
-    """The process stopped early because of `reason`, a signal or an error; work may be left."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Ended(Event):
-    """Nothing is left to submit or to collect."""
-
-    status: RunStatus
-
-
-@dataclass(frozen=True)
-class Sealed(Event):
-    """The archive is complete and durable."""
-
-    status: RunStatus
-
-
-@dataclass(frozen=True)
-class Repaired(Event):
-    """The journal was repaired at this line, which stands for lines that could not be read.
-
-    `lost` lines were left out, `corrected` ones had one flipped bit, and each of `assumed` says in
-    English what a line before it, which the repair wrote, rests on.
-    """
-
-    lost: int
-    corrected: int
-    assumed: tuple[str, ...] = ()
+    digest = hashlib.sha256(f"{token}:{sha256}".encode("ascii")).hexdigest()
+    return f"{JOB_TAG}{partition}.{number}:{digest[:_DIGEST_LENGTH]}"
 
 
 @dataclass

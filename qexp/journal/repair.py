@@ -21,7 +21,6 @@ run's tag before anything is submitted. A lost line of each kind:
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -32,12 +31,9 @@ from pathlib import Path
 from qexp.archive.atomic_files import DamagedFileError, check_digest, matches_crc32, replacing
 from qexp.archive.parts import StoredParts, first_row, read_json
 from qexp.archive.schema import JOBS, JOURNAL_NAME, PARTITIONS
-from qexp.core.model import JOB_TAG
 from qexp.errors import ArchiveError
-from qexp.journal.file import line_of, read_event
-from qexp.journal.ledger import (
+from qexp.journal.events import (
     Adopted,
-    Attempt,
     BatchClosed,
     BatchOpened,
     Collected,
@@ -46,7 +42,6 @@ from qexp.journal.ledger import (
     Ended,
     Event,
     Interrupted,
-    Ledger,
     NotSubmitted,
     Planned,
     Repaired,
@@ -54,12 +49,13 @@ from qexp.journal.ledger import (
     Submitted,
     Submitting,
 )
+from qexp.journal.file import line_of, read_event
+from qexp.journal.ledger import Attempt, Ledger, attempt_tag
 from qexp.journal.lock import lock_folder
 
 _LONGEST_TO_CORRECT = 4096
 """Bytes of a line; one with more is the plan, which can be rebuilt from its parts."""
 
-_DIGEST_LENGTH = 16
 _MOST_SHOWN = 3
 
 
@@ -317,12 +313,6 @@ class _Rebuilt:
         if not token:
             return ""
         return attempt_tag(token, self._ledger.part_digests[partition], partition, number)
-
-
-def attempt_tag(token: str, sha256: str, partition: int, number: int) -> str:
-    """Return the tag of one attempt of a partition, whose part has a digest."""
-    digest = hashlib.sha256(f"{token}:{sha256}".encode("ascii")).hexdigest()
-    return f"{JOB_TAG}{partition}.{number}:{digest[:_DIGEST_LENGTH]}"
 
 
 def _batches_in_order(events: Sequence[Event], stored: Stored) -> list[str]:

@@ -12,8 +12,8 @@ from qexp.batch.execute import execute
 from qexp.batch.recover import note_stored_outcomes
 from qexp.core.spec import ExecutionPolicy
 from qexp.errors import ArchiveError, ConfigError, RunLockedError
+from qexp.journal.events import Planned, Resumed
 from qexp.journal.file import Journal
-from qexp.journal.ledger import Planned, Resumed
 from qexp.points import Experiment, Point, common_value, finished_archive, open_experiment
 from tests.unit.batch.service import (
     FakeRemoteEngine,

@@ -14,8 +14,8 @@ from qiskit import QuantumCircuit
 from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.verify import find_damage
 from qexp.archive.writer import RunStore
+from qexp.journal.events import Started
 from qexp.journal.file import Journal
-from qexp.journal.ledger import Started
 from tests.archives import (
     header,
     outcome,

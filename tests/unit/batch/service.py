@@ -32,8 +32,8 @@ from qexp.errors import (
     LostJobError,
     UndeliveredError,
 )
+from qexp.journal.events import Planned
 from qexp.journal.file import Journal
-from qexp.journal.ledger import Planned
 from qexp.points import Clock, Experiment, Point
 from tests.unit.planning.conftest import StubEngine
 

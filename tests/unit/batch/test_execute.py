@@ -24,8 +24,8 @@ from qexp.errors import (
     UnclearError,
     UnfinishedError,
 )
+from qexp.journal.events import Ended, Resumed
 from qexp.journal.file import read_ledger
-from qexp.journal.ledger import Ended, Resumed
 from qexp.points import StopRequested
 from tests.unit.batch.service import (
     FakeTime,

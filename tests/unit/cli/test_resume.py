@@ -14,8 +14,8 @@ from qexp.config.load import load
 from qexp.core.spec import RunSpec
 from qexp.errors import ArchiveError, EngineError, JobsFailedError, RunLockedError
 from qexp.experiment import RunReport
+from qexp.journal.events import BatchOpened, Ended, Event, Planned, Started
 from qexp.journal.file import Journal
-from qexp.journal.ledger import BatchOpened, Ended, Event, Planned, Started
 from tests.unit.config.conftest import composed
 
 TOKEN = "s3cr3t-token-of-the-tests"

@@ -6,8 +6,8 @@ import pytest
 
 from qexp.config.cleanup import clean_up
 from qexp.errors import EngineError
+from qexp.journal.events import BatchOpened, Event, Started
 from qexp.journal.file import Journal
-from qexp.journal.ledger import BatchOpened, Event, Started
 from qexp.journal.lock import lock_folder
 
 

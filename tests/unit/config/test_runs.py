@@ -8,8 +8,8 @@ import pytest
 from qexp.archive import parts
 from qexp.config.runs import refuse_other_config
 from qexp.errors import ArchiveError, ConfigError
+from qexp.journal.events import Event, Planned, Started
 from qexp.journal.file import Journal
-from qexp.journal.ledger import Event, Planned, Started
 
 PLANNED = Planned(("0" * 64,))
 RANDOM = "experiment=random_sampling"

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from qexp.archive.schema import JOURNAL_NAME
 from qexp.errors import ArchiveError
+from qexp.journal.events import BatchOpened, Collected, Planned, Started, Submitted, Submitting
 from qexp.journal.file import Journal, read_ledger
-from qexp.journal.ledger import BatchOpened, Collected, Planned, Started, Submitted, Submitting
 
 EVENTS = [
     Started("host", 42, "0.1"),

@@ -3,19 +3,18 @@ from __future__ import annotations
 import pytest
 
 from qexp.core.spec import ExecutionPolicy
-from qexp.journal.ledger import (
+from qexp.journal.events import (
     BatchOpened,
     Cancelled,
     Collected,
     Ended,
-    Ledger,
     NotSubmitted,
-    Piece,
     Planned,
     Resumed,
     Submitted,
     Submitting,
 )
+from qexp.journal.ledger import Ledger, Piece
 
 PLANNED = Planned(("a", "b", "c"))
 POLICY = ExecutionPolicy(retries=1)

@@ -12,9 +12,7 @@ from qexp.archive.atomic_files import add_crc32, write_with_digest
 from qexp.archive.schema import JOURNAL_NAME
 from qexp.core.spec import ExecutionPolicy
 from qexp.errors import ArchiveError, RunLockedError
-from qexp.journal.file import Journal, complete_lines, line_of, read_event, read_ledger
-from qexp.journal.ledger import (
-    Attempt,
+from qexp.journal.events import (
     BatchClosed,
     BatchOpened,
     Collected,
@@ -22,7 +20,6 @@ from qexp.journal.ledger import (
     Duplicate,
     Ended,
     Event,
-    Ledger,
     NotSubmitted,
     Planned,
     Repaired,
@@ -32,8 +29,10 @@ from qexp.journal.ledger import (
     Submitted,
     Submitting,
 )
+from qexp.journal.file import Journal, complete_lines, line_of, read_event, read_ledger
+from qexp.journal.ledger import Attempt, Ledger, attempt_tag
 from qexp.journal.lock import lock_folder
-from qexp.journal.repair import Stored, attempt_tag, repair_journal, repaired
+from qexp.journal.repair import Stored, repair_journal, repaired
 
 HERE = Path("outputs/ghz/run/journal.jsonl")
 PARTS = ("aa" * 32, "bb" * 32, "cc" * 32)

@@ -8,8 +8,8 @@ from pathlib import Path
 import h5py
 
 from qexp.archive.writer import RunStore
+from qexp.journal.events import BatchOpened, Collected, Planned, Started, Submitted, Submitting
 from qexp.journal.file import Journal
-from qexp.journal.ledger import BatchOpened, Collected, Planned, Started, Submitted, Submitting
 from tests.archives import (
     header,
     sampler_jobs,

@@ -9,8 +9,8 @@ import pytest
 
 from qexp.archive.writer import RunStore
 from qexp.errors import ArchiveError
+from qexp.journal.events import BatchOpened, Interrupted, Started, Submitted, Submitting
 from qexp.journal.file import Journal
-from qexp.journal.ledger import BatchOpened, Interrupted, Started, Submitted, Submitting
 from qexp.listing.read import summarise_sealed, summarise_unfinished
 from qexp.listing.summary import seconds_between
 from tests.archives import (
