@@ -1,6 +1,7 @@
 """The short form: each kind of journal event, of request and of write is hit once.
 
-`python -m tests.crash` hits all of them, also while resuming.
+`python -m tests.crash` hits all of them, also while resuming; with `--weather` it adds storms of
+faults, of which a few are here.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from typing import Any, TypeAlias
 import pytest
 
 from tests.crash.processes import Forks
-from tests.crash.steps import Kill
+from tests.crash.rounds import play
+from tests.crash.steps import ANY, Kill
 from tests.crash.storm import Case, EngineName, Scene
+from tests.crash.weather import storm
 from tests.emulator.faults import LIST_JOBS, LONGEST_DELAY_S, POST_JOB, first, then
 
 Scenes: TypeAlias = Callable[[EngineName], Scene]
@@ -49,6 +52,15 @@ TWICE = (
     ("write parts/.job-N-N.h5.tmp@1:torn", "fill .run.h5.tmp@60:before"),
     ("replace run.h5@1:before", "replace run.h5@1:after"),
 )
+
+STORMS = {
+    312: "504 on POST /jobs, Retry-After: 1, requests 1 to 3",
+    221: "connection lost before the act: PATCH session, requests 1 to 6",
+    179: "code 6000 at its end",
+    20: "doubled by a proxy: POST /jobs, request 2",
+    138: "refusal cut: 400 on POST /jobs",
+}
+"""Seeds, and something that each of them has."""
 
 
 def cases(engine: EngineName) -> list[Any]:
@@ -105,3 +117,29 @@ def test_an_archive_is_sealed_again_when_a_partial_run_is_completed(
     found = scene("ibm").play(Case((Kill.parse(kill),), is_partial=True))
     assert not found.problems, "\n".join(found.problems)
     assert len(found.places) == 1
+
+
+@pytest.mark.xdist_group("crash-ibm")
+@pytest.mark.parametrize("seed", STORMS)
+def test_every_execution_in_a_storm_has_a_cause_a_name_and_its_charge(
+    scene: Scenes, seed: int
+) -> None:
+    here = scene("ibm")
+    weather = storm(seed, here.steps)
+    assert STORMS[seed] in str(weather)
+    played = play(here, weather)
+    assert not played.problems, str(played)
+
+
+def test_a_storm_is_drawn_from_its_seed_alone() -> None:
+    steps = ["write journal.jsonl started~", "reply POST /jobs", "replace run.h5"] * 3
+    drawn = [str(storm(seed, steps)) for seed in (1, 2, 1)]
+    assert drawn[0] == drawn[2] != drawn[1]
+
+
+@pytest.mark.parametrize(
+    "kill",
+    [Kill(ANY, 7), Kill("reply POST /jobs", 2, "after", "SIGINT"), Kill("mkdir .", 1, "torn")],
+)
+def test_a_kill_is_read_as_it_is_written(kill: Kill) -> None:
+    assert Kill.parse(str(kill)) == kill
