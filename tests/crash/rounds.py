@@ -7,10 +7,9 @@ import math
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import islice, zip_longest
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import qexp.cli.resume
@@ -226,31 +225,36 @@ def _inspect_partition(
     played: Played, witness: Witness, partition: int, executed: list[Job]
 ) -> None:
     """Check that each execution but one has a cause in the scenario."""
-    causes = [cause for cause in _causes(witness, executed) if cause is not None]
-    further = len(executed) - 1
-    for cause in causes[: max(0, further)]:
-        played.repeated[cause] += 1
     ids = ", ".join(f"{job.id} {job.status}" for job in executed)
-    played.check(
-        further <= len(causes),
-        "executed again without cause",
-        f"partition {partition} was executed {len(executed)} times: {ids}",
-    )
+    for number, job in enumerate(executed[1:], start=1):
+        cause = _cause(witness, executed[:number], job)
+        if cause is not None:
+            played.repeated[cause] += 1
+            continue
+        told = f"partition {partition} was executed {len(executed)} times: {ids}"
+        played.check(False, "executed again without cause", f"{told}; {job.id} had none")
 
 
-def _causes(witness: Witness, executed: list[Job]) -> Iterator[str | None]:
-    """The cause of a repetition that each job was, or made necessary; None: it made none so."""
-    for job, following in zip_longest(executed, executed[1:]):
-        if job.id in witness.doubled:
-            yield "a proxy doubled the request"
-        elif job.status == "Failed":
-            yield "it had failed after it ran"
-        elif following is not None and witness.was_undelivered(job, following.created):
-            yield "its result could not be had"
-        elif witness.unlisted[job.id] >= LOOKS:
-            yield f"it was not listed {LOOKS} times or more"
-        else:
-            yield None
+def _cause(witness: Witness, earlier: list[Job], job: Job) -> str | None:
+    """The cause of a further execution: none while a result of an earlier one could be had."""
+    if job.id in witness.doubled:
+        return "a proxy doubled the request"
+    reasons = [_why_useless(witness, each, job) for each in earlier]
+    return None if None in reasons else reasons[-1]
+
+
+def _why_useless(witness: Witness, job: Job, following: Job) -> str | None:
+    """The reason why a job's result could not be had before another was submitted, or None."""
+    if job.status == "Failed":
+        return "it had failed after it ran"
+    # That one of two was cancelled is no reason where nobody but qexp can have made them.
+    if job.status == "Cancelled" and witness.doubled:
+        return "it was cancelled as one of two"
+    if witness.was_undelivered(job, following.created):
+        return "its result could not be had"
+    if witness.unlisted[job.id] >= LOOKS:
+        return f"it was not listed {LOOKS} times or more"
+    return None
 
 
 def _inspect_charges(played: Played, witness: Witness, archive: Archive, jobs: list[Job]) -> None:
