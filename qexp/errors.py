@@ -6,9 +6,10 @@ line prints it without a traceback and exits with the error's `exit_code`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 
 class ExitCode(IntEnum):
@@ -146,7 +147,15 @@ class UnclearError(EngineError):
 
 
 class UndeliveredError(EngineError):
-    """A job has run, but the reply is not its result."""
+    """A job has run, but the reply is not its result.
+
+    Attributes:
+        metrics: The job's metrics, with what it was charged; empty if they are not known.
+    """
+
+    def __init__(self, message: str, metrics: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.metrics = metrics or {}
 
 
 class LostJobError(EngineError):

@@ -215,7 +215,7 @@ def carry_out(experiment: Experiment, work: Callable[[Experiment], None] = execu
     if experiment.ledger.committed is None:
         if experiment.plans_with_workers:
             experiment.workers.prepare()
-        _select_backends(experiment)
+        _select(experiment)
         _make_plan(experiment)
         if experiment.stop_after == "plan":
             experiment.journal.append(Ended("planned"))
@@ -224,7 +224,7 @@ def carry_out(experiment: Experiment, work: Callable[[Experiment], None] = execu
     else:
         _load_plan(experiment)
         if experiment.has_work or work is cancel_jobs:
-            _select_again(experiment)
+            _select(experiment)
     with experiment.interrupts:
         failure = _run_jobs(experiment, work)
         if (
@@ -269,12 +269,15 @@ def _select_backends(experiment: Experiment) -> None:
             )
 
 
-def _select_again(experiment: Experiment) -> None:
-    """Select the backends of a recorded plan, with patience: jobs may be waiting there.
+def _select(experiment: Experiment) -> None:
+    """Select the backends; on a resume with patience, because jobs may be waiting there.
 
     Raises:
         UnfinishedError: The service was out of reach for too long.
     """
+    if not experiment.ledger.process_number:
+        _select_backends(experiment)
+        return
     try:
         Patience(experiment).call(lambda: _select_backends(experiment), (OutageError,))
     except OutageError as error:

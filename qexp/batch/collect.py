@@ -214,13 +214,14 @@ class Collector:
 
 def _failed(job_id: str, error: UndeliveredError | LostJobError) -> JobOutcome:
     """Return the outcome of a job of which nothing could be had."""
-    was_lost = isinstance(error, LostJobError)
+    has_run = isinstance(error, UndeliveredError)
     return JobOutcome(
         job_id,
         0,
         "ERROR",
         result=None,
         error=str(error),
-        failure="lost" if was_lost else "undelivered",
-        info={} if was_lost else {"service_state": "DONE"},
+        metrics=error.metrics if isinstance(error, UndeliveredError) else {},
+        info={"service_state": "DONE"} if has_run else {},
+        failure="undelivered" if has_run else "lost",
     )

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from tests.crash.processes import Ended
     from tests.emulator.state import Job
 
-MAX_RESUMES = 15
+MAX_RESUMES = 20
+"""More than the 16 requests that the longest trouble concerns: a new run is not patient."""
 POLICY = (
     "execution.outage=3",
     "execution.retries=6",

@@ -88,7 +88,9 @@ class Collector:
         if problem and not outcome.metrics:
             raise LostJobError(f"the service no longer knows job {job_id}: {problem}")
         if problem:
-            raise UndeliveredError(f"the reply is not the result of job {job_id}: {problem}")
+            raise UndeliveredError(
+                f"the reply is not the result of job {job_id}: {problem}", outcome.metrics
+            )
         try:
             spans = read_spans(result)
         except Exception as error:  # A result must not be lost for its timing.
