@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from qexp.batch.collect import Collector
 from qexp.batch.found import look_up
@@ -17,6 +19,9 @@ from qexp.errors import BatchOverError, BusyError, EngineError, RefusedError, Un
 from qexp.journal.events import NotSubmitted, Submitted, Submitting
 from qexp.journal.ledger import Piece
 from qexp.points import Experiment
+
+if TYPE_CHECKING:
+    from qexp.core.model import Pub
 
 _log = logging.getLogger(__name__)
 
@@ -83,6 +88,7 @@ class Submitter:
     def _submit(self, request: JobRequest, piece: Piece) -> None:
         """Submit one job; record it in the journal before and after."""
         experiment, batch, index = self._experiment, self._batch, piece.partition
+        experiment.raise_if_stopped()
         experiment.journal.append(
             Submitting(
                 index,
@@ -99,7 +105,7 @@ class Submitter:
         # A listing may have shown it while this waited.
         while attempt.job is None:
             try:
-                job_id = batch.submit(request)
+                job_id = batch.submit(self._stoppable(request))
             except BusyError as error:
                 self._wait_after_refusal(error, patience)
             except UnclearError as error:
@@ -121,6 +127,21 @@ class Submitter:
         self._slot_backoff.reset()
         self._pace.accepted(experiment.clock.now_s())
         experiment.observer.job_submitted(request.partition, attempt.job)
+
+    def _stoppable(self, request: JobRequest) -> JobRequest:
+        """Return a request that a stop which comes while its PUBs are loaded keeps from being sent.
+
+        A local batch loads them in worker processes, and ends with this one.
+        """
+        if not isinstance(self._batch, RemoteBatch):
+            return request
+
+        def load_pubs() -> Sequence[Pub]:
+            pubs = request.load_pubs()
+            self._experiment.raise_if_stopped()
+            return pubs
+
+        return replace(request, load_pubs=load_pubs)
 
     def _wait_for_turn(self) -> None:
         experiment, limit = self._experiment, self._experiment.policy.max_pending

@@ -162,7 +162,7 @@ def _edit(rng: random.Random) -> Trouble:
 
 def _cut_refusal(rng: random.Random) -> Trouble:
     name, endpoint = _endpoint(rng)
-    code, nth, times = rng.choice((400, 413, 422)), rng.choice(NTH), rng.choice(FEW_TIMES)
+    code, nth, times = rng.choice((400, 422)), rng.choice(NTH), rng.choice(FEW_TIMES)
     reply = Response(code, '{"errors": [{"code": 12')
 
     def act(request: Request, proceed: Callable[[], Response]) -> Response:

@@ -211,7 +211,7 @@ def test_a_service_that_keeps_its_promises(ibm_emulator: IBMEmulator, doctor: Do
             edited(SESSION, changed(max_ttl=7), times=1),
             {"batch": "but its details have max_time=7"},
         ),
-        (edited(RESULTS, without_last_pub), {"result": "did not arrive: it cannot be decoded"}),
+        (edited(RESULTS, without_last_pub), {"result": "is not the result of job"}),
         (edited(METRICS, changed(usage=None)), {"usage": "the metrics lack usage"}),
     ],
     ids=lambda value: next(iter(value)).replace(" ", "-") if isinstance(value, dict) else "",

@@ -157,7 +157,7 @@ def test_a_stop_is_honoured_while_a_batch_cannot_be_closed(scenario: Scenario, n
         faults.RESULTS, lambda: scenario.emulator.faults.insert(0, stop), nth=PARTITIONS
     )
     scenario.inject(failing, all_fetched)
-    with pytest.raises(KeyboardInterrupt, match="interrupted; 3 of 3 jobs are kept"):
+    with pytest.raises(KeyboardInterrupt, match="interrupted; all 3 jobs are kept"):
         scenario.run()
     assert "could not be closed" in scenario.watcher.warnings[-1]
     failing.stop()

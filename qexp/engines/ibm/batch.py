@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from qexp.core.model import FINAL_STATES, JOB_TAG, FoundJob, JobOutcome, JobRequest, JobState
 from qexp.engines.ibm.client import client_reason, reading, redact_json, service_call
@@ -27,6 +27,8 @@ from qexp.errors import BatchOverError, EngineError, LostJobError, RefusedError,
 
 if TYPE_CHECKING:
     from qiskit_ibm_runtime import Batch, IBMBackend
+
+T = TypeVar("T")
 
 _PAGE = 200
 """Jobs in one reply to a list request (the service's maximum)."""
@@ -146,7 +148,7 @@ class IBMBatch:
     def _read_details(self) -> dict[str, Any] | None:
         with reading(f"reading the details of batch {self._id}"):
             try:
-                details = self._session.details()
+                details = self._in_its_instance(self._session.details)
             except Exception as error:
                 if not is_status(error, HTTPStatus.NOT_FOUND):
                     raise
@@ -220,6 +222,15 @@ class IBMBatch:
             private=bool(entry.get("private")),
         )
 
+    def look_up(self, job_id: str) -> FoundJob:
+        """Return a job by its id; of an earlier batch it is looked for in all instances.
+
+        Raises:
+            LostJobError: The service does not know it.
+            EngineError: The service could not be asked.
+        """
+        return read_job(self._look_up(job_id)[1])
+
     def strays(self) -> Sequence[FoundJob]:
         """Return qexp's jobs in this batch that were listed, but not submitted or adopted here."""
         return [
@@ -257,7 +268,7 @@ class IBMBatch:
     def _end(self, doing: str, end: Callable[[], None]) -> None:
         with service_call(f"{doing} batch {self._id}"):
             try:
-                end()
+                self._in_its_instance(end)
             except Exception as error:
                 reply = find_reply(error)
                 if reply is None or not (
@@ -265,6 +276,18 @@ class IBMBatch:
                 ):
                     raise
         self._closed = True
+
+    def _in_its_instance(self, ask: Callable[[], T]) -> T:
+        """Ask about the batch; an earlier one is looked for in all instances of the account."""
+        own, *others = self._clients()
+        for following in (*others, own):
+            try:
+                return ask()
+            except Exception as error:
+                if not others or not is_status(error, HTTPStatus.NOT_FOUND):
+                    raise
+            move_to_instance(self._session, following)
+        return ask()
 
     def queue_length(self) -> int | None:
         """Return the number of jobs of all users in the backend's queue, by one request."""

@@ -193,8 +193,8 @@ class LiveChecks:
     def _check_look_up(self) -> Verdict:
         job_id = self._submitted()[0]
         attached = self._engine.attach_batch(self.backend, self.batch.id)
-        attached.adopt(job_id, self._requests[0])
-        return "ok", f"{job_id} can be adopted by its id"
+        attached.look_up(job_id)
+        return "ok", f"{job_id} is found by its id"
 
     def _check_cancelling(self) -> Verdict:
         job_id = self._submitted()[1]

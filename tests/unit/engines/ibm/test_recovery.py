@@ -62,8 +62,9 @@ def test_an_adopted_job_is_collected_as_its_own(
     assert attached.id == batch.id
     assert asked(ibm_emulator, since) == []
     attached.adopt(job_id, wanted)
-    assert asked(ibm_emulator, since) == [("GET", f"/jobs/{job_id}")]
+    assert asked(ibm_emulator, since) == []
     assert attached.states() == {job_id: "DONE"}
+    assert asked(ibm_emulator, since) == [("GET", "/jobs")]
     since = len(ibm_emulator.journal)
     adopted = attached.collect(job_id)
     assert asked(ibm_emulator, since) == [
@@ -120,15 +121,36 @@ def test_a_job_that_the_service_does_not_know(
 ) -> None:
     wanted = job(backend)
     since = len(ibm_emulator.journal)
+    batch.adopt("nobody", wanted)
+    assert asked(ibm_emulator, since) == []
+    assert batch.states() == {"nobody": "ERROR"}
+    assert asked(ibm_emulator, since) == [("GET", "/jobs"), ("GET", "/jobs/nobody")]
     with pytest.raises(LostJobError, match="does not know job nobody"):
-        batch.adopt("nobody", wanted)
-    assert len(ibm_emulator.journal) == since + 1
+        batch.collect("nobody")
     for fault in (Response(501), Response(body=[]), Response(body={}), Response(body="<html>")):
         ibm_emulator.faults[:] = [lambda _, path, fault=fault: fault]  # type: ignore[misc]
         with pytest.raises(EngineError) as caught:
-            batch.adopt("nobody", wanted)
+            batch.look_up("nobody")
         assert type(caught.value) is OutageError
-    assert batch.states() == {}
+
+
+def test_a_job_that_was_hidden_for_a_while_is_not_lost(
+    ibm_emulator: IBMEmulator, backend: Any, batch: IBMBatch
+) -> None:
+    job_id = batch.submit(job(backend))
+    ibm_emulator.wait_until_idle()
+    nothing = {"jobs": [], "count": 0}
+    attached = attach(backend, batch.id)
+    attached.adopt(job_id, job(backend))
+    ibm_emulator.faults.append(
+        lambda _, path: Response(body=nothing) if path == "/jobs" else Response(404)
+    )
+    assert attached.states() == {job_id: "ERROR"}
+    with pytest.raises(LostJobError):
+        attached.collect(job_id)
+    ibm_emulator.faults.clear()
+    assert attached.states() == {job_id: "DONE"}
+    assert attached.collect(job_id).state == "DONE"
 
 
 def test_a_job_that_was_deleted_before_it_was_collected(
@@ -142,7 +164,7 @@ def test_a_job_that_was_deleted_before_it_was_collected(
     with pytest.raises(LostJobError, match=f"no longer knows job {job_id}"):
         batch.collect(job_id)
     with pytest.raises(LostJobError):
-        batch.adopt(job_id, wanted)
+        batch.look_up(job_id)
 
 
 def test_a_job_is_found_by_its_tag(
@@ -372,7 +394,10 @@ def test_the_other_instances_are_searched_for_an_earlier_batch(
     assert attached.details()["id"] == batch.id
     assert attached.collect(job_id).state == "DONE"
     with pytest.raises(LostJobError):
-        attached.adopt("nobody", wanted)
+        attached.look_up("nobody")
+    closing = attach(backend, batch.id)
+    closing.close()
+    assert [r.status for r in ibm_emulator.journal if r.method == "PATCH"] == [404, 204]
     # A new batch can only be in its own instance.
     since = len(ibm_emulator.journal)
     assert IBMEngine().open_batch(backend, max_time_s=None).find(TAG) == []
