@@ -112,7 +112,7 @@ def _is_adopted(experiment: Experiment, job: FoundJob) -> bool:
     if job.job_id in ledger.duplicates or any(not attempt.is_adopted for attempt in known):
         return False
     pubs = pubs_in(experiment, job)
-    if not pubs:
+    if not pubs and not known:
         _log.warning("job %s has tags of this run, but other circuits; left alone", job.job_id)
     missing = [
         (piece, offset)
