@@ -48,7 +48,9 @@ def note_found(experiment: Experiment, jobs: Sequence[FoundJob]) -> list[str]:
         Ids of the jobs of which something was recorded.
     """
     return [
-        job.job_id for job in jobs if _is_expected(experiment, job) or _is_adopted(experiment, job)
+        job.job_id
+        for job in jobs
+        if _note_expected(experiment, job) or _note_adopted(experiment, job)
     ]
 
 
@@ -85,7 +87,7 @@ def drop_if_spare(
     )
 
 
-def _is_expected(experiment: Experiment, job: FoundJob) -> bool:
+def _note_expected(experiment: Experiment, job: FoundJob) -> bool:
     """Record the job of an attempt whose reply was lost; return False if it is of none."""
     tags = attempt_tags(job)
     for attempt in experiment.ledger.open_attempts():
@@ -100,7 +102,7 @@ def _is_expected(experiment: Experiment, job: FoundJob) -> bool:
     return False
 
 
-def _is_adopted(experiment: Experiment, job: FoundJob) -> bool:
+def _note_adopted(experiment: Experiment, job: FoundJob) -> bool:
     """Record a job as attempts of their own, one for each piece of a partition in it.
 
     A process that was killed may have recorded some of them.
