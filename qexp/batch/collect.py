@@ -131,15 +131,20 @@ class Collector:
             batch = next(iter(self._in_flight.values())).batch
             batch.wait(timeout_s, experiment.interrupts.is_set)
 
-    def collect_final(self) -> None:
+    def collect_final(self) -> list[str]:
         """Collect the jobs that are final now, even though the experiment was asked to stop.
+
+        Returns:
+            Those of which the outcome could not be had yet.
 
         Raises:
             EngineError, ArchiveError: As `collect_all`.
         """
         states = {job: state for batch in self._active() for job, state in batch.states().items()}
-        for job_id in [job for job in self._in_flight if states.get(job) in FINAL_STATES]:
+        final = [job_id for job_id in self._in_flight if states.get(job_id) in FINAL_STATES]
+        for job_id in final:
             self._collect(job_id)
+        return [job_id for job_id in final if job_id in self._in_flight]
 
     def collect_ended(self) -> None:
         """Collect the jobs that have ended, each with patience, and wait for no other.
@@ -149,10 +154,9 @@ class Collector:
             EngineError, ArchiveError: As `collect_all`.
         """
         experiment = self.experiment
-        Patience(experiment).call(self.collect_final)
-        while again := [job.not_before_s for job in self._in_flight.values() if job.patience]:
-            experiment.pause(max(0.0, min(again) - experiment.clock.now_s()))
-            Patience(experiment).call(self.collect_final)
+        while postponed := Patience(experiment).call(self.collect_final):
+            until_s = min(self._in_flight[job_id].not_before_s for job_id in postponed)
+            experiment.pause(max(0.0, until_s - experiment.clock.now_s()))
 
     def check_deadline(self) -> None:
         """Raise `UnfinishedError` if `execution.deadline` has passed."""

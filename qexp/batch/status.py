@@ -141,7 +141,7 @@ def read_state(spec: RunSpec, folder: Path) -> RunState:
         _ask_batches(engine, backend, batches, is_lost=not listed and _is_job_out(ledger))
     # Of two jobs with the tag of one attempt, the first one counts.
     jobs = {name: job for job in reversed(listed) for name in (*job.tags, job.job_id)}
-    states = [_partition_state(ledger, jobs, index) for index in range(ledger.num_partitions)]
+    states = [partition_state(ledger, jobs, index) for index in range(ledger.num_partitions)]
     if not isinstance(engine, RemoteEngine):
         # What a process has not finished is run again from the start.
         states = ["done" if state == "done" else "unsubmitted" for state in states]
@@ -249,9 +249,7 @@ def _ask_batches(
                 ) from None
 
 
-def _partition_state(
-    ledger: Ledger, jobs: Mapping[str, FoundJob], partition: int
-) -> PartitionState:
+def partition_state(ledger: Ledger, jobs: Mapping[str, FoundJob], partition: int) -> PartitionState:
     """Return how far a partition is: of each piece the furthest attempt, of these the least far.
 
     Args:

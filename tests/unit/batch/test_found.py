@@ -28,6 +28,7 @@ from qexp.journal.file import read_ledger
 from qexp.points import Experiment
 from tests.unit.batch.service import (
     FakeRemoteBatch,
+    FakeTime,
     Killed,
     Life,
     MemoryStore,
@@ -221,3 +222,17 @@ def test_collecting_only_comes_back_to_a_result_that_could_not_be_fetched(tmp_pa
     service.on_call["collect"] = [EngineError("503"), EngineError("503")]
     resumed(tmp_path, service, store, collect_finished)
     assert results(store) == {0: 1, 1: 1, 2: 1}
+
+
+def test_collecting_only_does_not_wait_for_a_job_that_was_lost_and_is_found_again(tmp_path: Path):
+    class Restoring(FakeTime):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            service.jobs.update(lost)
+
+    service, store = Service(held=True), MemoryStore()
+    resumed(tmp_path, service, store, submit_only)
+    service.time, lost = Restoring(service.time.now_s), {"job1": service.jobs.pop("job1")}
+    resumed(tmp_path, service, store, collect_finished)
+    assert store.outcomes == {}
+    assert len(read_ledger(tmp_path).open_attempts()) == 3
