@@ -297,8 +297,7 @@ def unclosed_batches(folder: Path) -> list[str]:
     """
     with suppress(ArchiveError):
         ledger = read_ledger(folder)
-        opened = [one.batch for one in ledger.batches if not one.is_foreign]
-        return [batch for batch in opened if batch not in ledger.closed]
+        return [batch for batch in ledger.own_batches if batch not in ledger.closed]
     return []
 
 

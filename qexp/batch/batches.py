@@ -56,8 +56,8 @@ class Batches:
         )
         experiment.observer.batch_opened(batch.id)
         details = f"reading the details of batch {batch.id}"
-        if not self._ask(details, lambda: self._store(batch, opened=batch.details())):
-            self._store(batch)
+        if not self._ask(details, lambda: self._store(batch.id, opened=batch.details())):
+            self._store(batch.id)
         return batch
 
     def take_over(self, earlier: Sequence[Batch]) -> None:
@@ -68,6 +68,8 @@ class Batches:
         if not isinstance(self.experiment.engine, RemoteEngine):
             for opened in self.experiment.ledger.batches:
                 self._note_closed(opened.batch)
+        for opened in self.experiment.ledger.batches:
+            self._store(opened.batch)
         for batch in earlier:
             self.close(batch)
         with_jobs = {attempt.batch for attempt in self.experiment.ledger.open_attempts()}
@@ -129,7 +131,7 @@ class Batches:
         return self.errands.run(name, request, partial(_log.warning, "given up: %s"))
 
     def _store_final(self, batch: Batch) -> None:
-        self._store(batch, final=batch.details())
+        self._store(batch.id, final=batch.details())
 
     def _note_closed(self, batch_id: str) -> None:
         if batch_id not in self.experiment.ledger.closed:
@@ -141,7 +143,7 @@ class Batches:
 
     def _store(
         self,
-        batch: Batch,
+        batch_id: str,
         opened: Mapping[str, Any] | None = None,
         final: Mapping[str, Any] | None = None,
     ) -> None:
@@ -149,10 +151,10 @@ class Batches:
         number, event = next(
             (number, event)
             for number, event in enumerate(self.experiment.ledger.batches)
-            if event.batch == batch.id
+            if event.batch == batch_id
         )
         for point in self.experiment.points:
-            point.store.write_batch(number, opened, final, batch_id=batch.id, follows=event.follows)
+            point.store.write_batch(number, opened, final, batch_id=batch_id, follows=event.follows)
 
 
 def close_earlier_batches(experiment: Experiment) -> None:
@@ -166,9 +168,8 @@ def close_earlier_batches(experiment: Experiment) -> None:
     """
     engine, batches = experiment.engine, Batches(experiment, Collector(experiment))
     if isinstance(engine, RemoteEngine):
-        for opened in experiment.ledger.batches:
-            if not opened.is_foreign:
-                batches.close(engine.attach_batch(experiment.backend, opened.batch))
+        for batch_id in experiment.ledger.own_batches:
+            batches.close(engine.attach_batch(experiment.backend, batch_id))
         batches.errands.finish()
 
 

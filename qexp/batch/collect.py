@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from qexp.batch.found import note_found
+from qexp.batch.found import drop_if_spare, note_found
 from qexp.batch.outcome import outcomes_of
 from qexp.batch.pacing import Patience
-from qexp.batch.request import adopted_request, piece_of
+from qexp.batch.request import adopted_request
 from qexp.core.model import FINAL_STATES, FoundJob, JobOutcome, JobState
 from qexp.core.protocols import Batch, RemoteBatch, RemoteEngine
 from qexp.errors import ArchiveError, LostJobError, UndeliveredError, UnfinishedError
 from qexp.journal.events import Collected
-from qexp.journal.ledger import Attempt
 from qexp.points import Experiment
 
 _log = logging.getLogger(__name__)
@@ -29,9 +28,8 @@ class _InFlight:
     """A job that is submitted, but not collected."""
 
     batch: Batch
-    attempts: list[Attempt]  # in the order of their PUBs in the job
     not_before_s: float = 0.0
-    patience: Patience | None = None
+    patience: Patience | None = None  # None until its outcome could not be had
 
 
 @dataclass
@@ -67,25 +65,30 @@ class Collector:
         assert isinstance(batch, RemoteBatch)
         return batch
 
-    def watch(self, batch: Batch, attempts: Sequence[Attempt]) -> None:
-        """Collect the job of some attempts once it has ended."""
-        job_id = attempts[0].job
-        assert job_id is not None
-        ordered = sorted(attempts, key=lambda attempt: attempt.offset)
-        self._in_flight[job_id] = _InFlight(batch, ordered)
+    def watch(self, batch: Batch, job_id: str) -> None:
+        """Collect a job once it has ended; the ledger knows its attempts."""
+        self._in_flight[job_id] = _InFlight(batch)
 
-    def adopt(self, attempts: Sequence[Attempt]) -> None:
-        """Watch the job of some attempts, which this process has not submitted."""
-        (first, *_), batch = attempts, self.batch_of(attempts[0].batch)
-        assert first.job is not None
-        batch.adopt(first.job, adopted_request(self.experiment, attempts))
-        self.watch(batch, attempts)
-        self.experiment.observer.job_adopted(first.partition, first.job)
+    def adopt(self, job_id: str) -> None:
+        """Watch a job that this process has not submitted."""
+        attempts = self.experiment.ledger.attempts_with(job_id)
+        batch = self.batch_of(attempts[0].batch)
+        batch.adopt(job_id, adopted_request(self.experiment, attempts))
+        self.watch(batch, job_id)
+        self.experiment.observer.job_adopted(attempts[0].partition, job_id)
 
-    def adopt_found(self, jobs: Sequence[FoundJob]) -> None:
-        """Record and watch the jobs on the service that nobody has recorded yet."""
-        for attempts in note_found(self.experiment, jobs, self.batch_of):
-            self.adopt(attempts)
+    def adopt_found(self, jobs: Iterable[FoundJob]) -> None:
+        """Record and watch the jobs on the service that nobody has recorded yet.
+
+        Each is collected, needed or not, so that what it was charged is known; those that are not
+        needed are cancelled.
+        """
+        listed = sorted(jobs, key=lambda job: job.created)
+        for job_id in note_found(self.experiment, listed):
+            self.adopt(job_id)
+        for job in listed:
+            if job.job_id in self._in_flight:
+                drop_if_spare(self.experiment, job, self.batch_of)
 
     def collect_all(self) -> None:
         """Return when the outcome of every job is on disk.
@@ -128,15 +131,32 @@ class Collector:
             batch = next(iter(self._in_flight.values())).batch
             batch.wait(timeout_s, experiment.interrupts.is_set)
 
-    def collect_final(self) -> None:
+    def collect_final(self) -> list[str]:
         """Collect the jobs that are final now, even though the experiment was asked to stop.
+
+        Returns:
+            Those of which the outcome could not be had yet.
 
         Raises:
             EngineError, ArchiveError: As `collect_all`.
         """
         states = {job: state for batch in self._active() for job, state in batch.states().items()}
-        for job_id in [job for job in self._in_flight if states.get(job) in FINAL_STATES]:
+        final = [job_id for job_id in self._in_flight if states.get(job_id) in FINAL_STATES]
+        for job_id in final:
             self._collect(job_id)
+        return [job_id for job_id in final if job_id in self._in_flight]
+
+    def collect_ended(self) -> None:
+        """Collect the jobs that have ended, each with patience, and wait for no other.
+
+        Raises:
+            StopRequested: The experiment was asked to stop.
+            EngineError, ArchiveError: As `collect_all`.
+        """
+        experiment = self.experiment
+        while postponed := Patience(experiment).call(self.collect_final):
+            until_s = min(self._in_flight[job_id].not_before_s for job_id in postponed)
+            experiment.pause(max(0.0, until_s - experiment.clock.now_s()))
 
     def check_deadline(self) -> None:
         """Raise `UnfinishedError` if `execution.deadline` has passed."""
@@ -165,7 +185,7 @@ class Collector:
             outcome = job.batch.collect(job_id)
         except (UndeliveredError, LostJobError) as error:
             _log.warning("job %s is asked for again: %s", job_id, error)
-            if self._is_needed(job) and self._postpone(job, error):
+            if self._is_needed(job_id) and self._postpone(job, error):
                 return
             outcome = _failed(job_id, error)
         except Exception as error:
@@ -177,10 +197,10 @@ class Collector:
             return
         self._keep(job_id, outcome)
 
-    def _is_needed(self, job: _InFlight) -> bool:
-        """Return True unless another job has given every result that this one may give."""
-        has_result = self.experiment.ledger.has_result
-        return not all(has_result(piece_of(attempt)) for attempt in job.attempts)
+    def _is_needed(self, job_id: str) -> bool:
+        """Return True unless other jobs have given every result that this one may give."""
+        ledger = self.experiment.ledger
+        return not all(ledger.has_result(one.piece) for one in ledger.attempts_with(job_id))
 
     def _postpone(self, job: _InFlight, error: Exception) -> bool:
         """Schedule another fetch after the others; return False once `outage_s` has passed."""
@@ -194,7 +214,8 @@ class Collector:
     def _keep(self, job_id: str, outcome: JobOutcome) -> None:
         """Store the outcome of each attempt of a job, then record it in the journal."""
         experiment = self.experiment
-        for attempt, part in outcomes_of(experiment, self._in_flight[job_id].attempts, outcome):
+        attempts = experiment.ledger.attempts_with(job_id)
+        for attempt, part in outcomes_of(experiment, attempts, outcome):
             try:
                 experiment.point_of(attempt.partition).store.write_job(part)
             except ArchiveError:
@@ -205,7 +226,7 @@ class Collector:
             )
             # The result is on disk; an observer must not keep it in memory.
             shown = replace(part, result=None)
-            if experiment.ledger.is_wanted(piece_of(attempt), experiment.policy):
+            if experiment.ledger.is_wanted(attempt.piece, experiment.policy):
                 experiment.observer.attempt_failed(shown)
             elif part.failure != "duplicate":
                 experiment.observer.job_collected(shown)

@@ -95,7 +95,7 @@ def collect_finished(experiment: Experiment) -> None:
     collector = Collector(experiment)
     batches = Batches(experiment, collector)
     batches.take_over(reattach(experiment, collector))
-    Patience(experiment).call(collector.collect_final)
+    collector.collect_ended()
     batches.finish(is_collected=not collector.pending)
 
 
@@ -122,7 +122,7 @@ def cancel(experiment: Experiment) -> None:
                 is_settled = False
     if not is_settled:
         experiment.pause(experiment.clock.settle_s)
-    Patience(experiment).call(collector.collect_final)
+    collector.collect_ended()
     batches.finish(is_collected=not collector.pending)
 
 
@@ -172,7 +172,7 @@ def _collect(experiment: Experiment, collector: Collector, batches: Batches) -> 
 
 def _adopt_late_ones(experiment: Experiment, collector: Collector) -> None:
     """Watch the jobs of the run that the service lists only now: sent twice on their way."""
-    own = [opened.batch for opened in experiment.ledger.batches if not opened.is_foreign]
+    own = experiment.ledger.own_batches
     if own and isinstance(experiment.engine, RemoteEngine):
         find = partial(collector.batch_of(own[-1]).find, run_tag(experiment.id))
         collector.adopt_found(Patience(experiment).call(find))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from qexp.batch.request import piece_of, planned_piece
+from qexp.batch.request import planned_piece
 from qexp.core.model import JobOutcome, Span
 from qexp.journal.ledger import Attempt
 from qexp.points import Experiment
@@ -15,18 +15,21 @@ from qexp.points import Experiment
 def outcomes_of(
     experiment: Experiment, attempts: Sequence[Attempt], outcome: JobOutcome
 ) -> Iterator[tuple[Attempt, JobOutcome]]:
-    """Yield the outcome of each attempt of a job: its results, its spans, its share of the usage.
+    """Yield the outcome of each open attempt of a job: its results, spans and share of the usage.
 
     The results of PUBs that have theirs from another job are left out: such an attempt has failed
     as a `duplicate`, and its usage is kept.
 
     Args:
         experiment: The experiment.
-        attempts: The attempts, in the order of their PUBs in the job.
+        attempts: All attempts of the job, in the order of their PUBs in it. An earlier process may
+            have stored the outcomes of some; they are over.
         outcome: The outcome of the whole job.
     """
-    sizes = [planned_piece(experiment, piece_of(attempt)).num_pubs for attempt in attempts]
+    sizes = [planned_piece(experiment, attempt.piece).num_pubs for attempt in attempts]
     for attempt, size in zip(attempts, sizes, strict=True):
+        if attempt.is_over:
+            continue
         part = replace(
             outcome,
             partition=attempt.partition,
@@ -58,15 +61,16 @@ def _sliced(outcome: JobOutcome, first: int, stop: int) -> JobOutcome:
 
 def _unless_needed(experiment: Experiment, attempt: Attempt, outcome: JobOutcome) -> JobOutcome:
     """Return an outcome as it is if its result is needed, else as that of a duplicate."""
-    ledger, piece = experiment.ledger, piece_of(attempt)
-    if ledger.has_result(piece):
+    ledger = experiment.ledger
+    if ledger.has_result(attempt.piece):
+        kept = ledger.job_of(ledger.pieces_of(attempt.piece)[0])
         is_done = outcome.state == "DONE"
         return replace(
             outcome,
             result=None,
             state="ERROR" if is_done else outcome.state,
             failure="duplicate",
-            error=f"not needed: job {ledger.job_of(piece)} gave the result of its PUBs",
+            error=f"not needed: job {kept} gave the result of its PUBs",
             info={**outcome.info, "service_state": "DONE"} if is_done else outcome.info,
         )
     if outcome.state != "DONE" and attempt.job in ledger.duplicates:

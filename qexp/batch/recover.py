@@ -70,16 +70,14 @@ def reattach(experiment: Experiment, collector: Collector) -> list[Batch]:
         return []
     if not ledger.process_number:
         return []
-    earlier: list[Batch] = [
-        collector.batch_of(opened.batch) for opened in ledger.batches if not opened.is_foreign
-    ]
+    earlier: list[Batch] = [collector.batch_of(batch) for batch in ledger.own_batches]
     find = partial(engine.find_jobs, experiment.backend, run_tag(experiment.id))
     listed = look_up(experiment, find, Patience(experiment))
     _refuse_other_account(experiment, collector, listed)
     # Those that this folder knows first: of two jobs with the same PUBs, they are the ones to keep.
-    in_flight = [attempt for attempt in ledger.open_attempts() if attempt.job is not None]
-    for attempts in _by_job(in_flight):
-        collector.adopt(attempts)
+    for job_id in dict.fromkeys(attempt.job for attempt in ledger.open_attempts()):
+        if job_id is not None:
+            collector.adopt(job_id)
     collector.adopt_found(listed)
     for attempt in ledger.open_attempts():
         if attempt.job is None:
@@ -88,14 +86,6 @@ def reattach(experiment: Experiment, collector: Collector) -> list[Batch]:
         if attempt.job is None:
             _close(experiment, attempt, "the service has no job with its tag")
     return earlier
-
-
-def _by_job(attempts: Sequence[Attempt]) -> list[list[Attempt]]:
-    """Return attempts, those of one job together."""
-    by_job: dict[str, list[Attempt]] = {}
-    for attempt in attempts:
-        by_job.setdefault(str(attempt.job), []).append(attempt)
-    return list(by_job.values())
 
 
 def _refuse_other_account(

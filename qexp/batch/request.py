@@ -82,24 +82,18 @@ def adopted_request(experiment: Experiment, attempts: Sequence[Attempt]) -> JobR
 
     Args:
         experiment: The experiment.
-        attempts: The attempts, at least one.
+        attempts: The attempts, at least one, in the order of their PUBs in the job.
     """
-    ordered = sorted(attempts, key=lambda attempt: attempt.offset)
-    requests = [make_request(experiment, piece_of(one), one.number) for one in ordered]
+    requests = [make_request(experiment, one.piece, one.number) for one in attempts]
     first, last = requests[0], requests[-1]
     if len(requests) == 1:
-        return replace(first, tag=ordered[0].tag)
+        return replace(first, tag=attempts[0].tag)
     whole = replace(first.partition, stop=last.partition.stop)
     return replace(
         first,
         partition=whole,
         load_pubs=lambda: [pub for request in requests for pub in request.load_pubs()],
     )
-
-
-def piece_of(attempt: Attempt) -> Piece:
-    """Return the PUBs of an attempt."""
-    return Piece(attempt.partition, attempt.first, attempt.stop)
 
 
 def planned_piece(experiment: Experiment, piece: Piece) -> Partition:
@@ -110,27 +104,19 @@ def planned_piece(experiment: Experiment, piece: Piece) -> Partition:
     return partition.piece(piece.first, piece.stop)
 
 
-def cut(experiment: Experiment, piece: Piece, *at: int) -> list[Piece]:
-    """Cut a piece before some of its PUBs; return what it was cut into, in order.
+def cut(experiment: Experiment, partition: int, *at: int) -> None:
+    """Cut a partition before some of its PUBs, for all later attempts.
 
     Args:
         experiment: The experiment.
-        piece: The piece; it becomes smaller ones for all later attempts.
-        at: Indices of PUBs; those that are no PUB inside of the piece change nothing.
+        partition: Index of the partition, which may be cut elsewhere already.
+        at: Indices of PUBs; those that are no PUB of it, or its first one, change nothing.
     """
-    ledger, planned = experiment.ledger, planned_piece(experiment, piece)
-    whole = experiment.plan.partitions[piece.partition]
-    before = ledger.cuts.get(piece.partition, (whole.first, whole.stop))
-    inside = {index for index in at if planned.first < index < planned.stop}
-    if not inside:
-        return [piece]
-    bounds = tuple(sorted({*before, *inside}))
-    experiment.journal.append(Cut(piece.partition, bounds))
-    return [
-        one
-        for one in ledger.pieces(piece.partition)
-        if one.first is not None and planned.first <= one.first < planned.stop
-    ]
+    whole = experiment.plan.partitions[partition]
+    before = experiment.ledger.cuts.get(partition, (whole.first, whole.stop))
+    bounds = tuple(sorted({*before, *(one for one in at if whole.first < one < whole.stop)}))
+    if bounds != before:
+        experiment.journal.append(Cut(partition, bounds))
 
 
 def run_tag(experiment_id: str) -> str:

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from qexp.archive.parts import StoredParts
 from qexp.archive.read import open_archive
 from qexp.archive.schema import JOURNAL_NAME
 from qexp.batch.request import run_tag
-from qexp.core.model import FINAL_STATES, Charge, FoundJob, charged_s, is_charge_pending
+from qexp.core.model import FINAL_STATES, Charge, FoundJob, JobState, charged_s, is_charge_pending
 from qexp.core.protocols import RemoteEngine
 from qexp.core.spec import RunSpec
 from qexp.errors import EngineError
@@ -27,6 +27,16 @@ if TYPE_CHECKING:
 PartitionState: TypeAlias = Literal[
     "done", "running", "queued", "unlisted", "failed", "unsubmitted"
 ]
+
+_FURTHEST_FIRST: Final[tuple[PartitionState, ...]] = get_args(PartitionState)
+_STATES: Final[Mapping[JobState, PartitionState]] = {
+    "DONE": "done",
+    "RUNNING": "running",
+    "QUEUED": "queued",
+    "INITIALIZING": "queued",
+    "ERROR": "failed",
+    "CANCELLED": "failed",
+}
 
 
 @dataclass(frozen=True)
@@ -115,143 +125,66 @@ def read_state(spec: RunSpec, folder: Path) -> RunState:
         ArchiveError: The journal or a part is damaged.
     """
     ledger = read_ledger(folder) if (folder / JOURNAL_NAME).exists() else Ledger()
+    closed = {one.batch: one.batch in ledger.closed for one in ledger.batches}
+    batches = {
+        batch: "closed" if is_closed else "not closed" for batch, is_closed in closed.items()
+    }
     if finished_archive(folder) is not None:
-        return _complete(spec, folder, ledger)
-    store = StoredParts(folder)
+        return _complete(spec, folder, batches)
+    store, engine, listed = StoredParts(folder), spec.engine, list[FoundJob]()
     header = store.read_header() if store.has_header else {"backend": {}}
-    charges, found = store.charges(), _Found()
-    states: dict[int, PartitionState] = {}
-    if ledger.batches and isinstance(spec.engine, RemoteEngine):
-        backend = spec.select_backend(header["backend"].get("name"))
-        found = _ask(spec.engine, backend, str(header["run_id"]), ledger, charges)
-    if ledger.committed is not None:
-        states = {p: _partition_state(ledger, found, p) for p in range(ledger.num_partitions)}
-    if not isinstance(spec.engine, RemoteEngine):
+    name, charges, asked = header["backend"].get("name"), store.charges(), dict[str, Charge]()
+    if batches and isinstance(engine, RemoteEngine):
+        backend = spec.select_backend(name)
+        listed += engine.find_jobs(backend, run_tag(str(header["run_id"])))
+        asked = _ask_charges(engine, backend, listed, ledger, charges)
+        _ask_batches(engine, backend, batches, is_lost=not listed and _is_job_out(ledger))
+    # Of two jobs with the tag of one attempt, the first one counts.
+    jobs = {name: job for job in reversed(listed) for name in (*job.tags, job.job_id)}
+    states = [partition_state(ledger, jobs, index) for index in range(ledger.num_partitions)]
+    if not isinstance(engine, RemoteEngine):
         # What a process has not finished is run again from the start.
-        states = {p: "done" if state == "done" else "unsubmitted" for p, state in states.items()}
-    counts = Counter(states.values())
-    collected = len(ledger.done)
-    is_out = counts["running"] + counts["queued"] + counts["unlisted"] + counts["done"] > collected
-    all_charges = [*found.charges.values(), *(c for k, c in charges.items() if k not in found.keys)]
+        states = ["done" if state == "done" else "unsubmitted" for state in states]
+    counts, collected = Counter(states), len(ledger.done)
+    is_waited_for = bool(counts["running"] + counts["queued"] + counts["unlisted"])
+    is_out = is_waited_for or counts["done"] > collected
+    own = (jobs.get(one.job or one.tag) for one in ledger.all_attempts())
+    known = ledger.duplicates | {job.job_id for job in own if job is not None}
     return RunState(
         path=short_path(folder),
         state=_word(ledger, is_out=is_out),
-        engine=spec.engine.name,
-        backend=header["backend"].get("name"),
+        engine=engine.name,
+        backend=name,
         partitions=len(states),
-        **{name: counts[name] for name in get_args(PartitionState)},
+        **{name: counts[name] for name in _FURTHEST_FIRST},
         collected=collected,
-        batches=_batches(ledger, found),
-        strays=found.strays,
-        usage_s=sum(seconds for seconds, _ in all_charges),
-        usage_pending=sum(is_pending for _, is_pending in all_charges),
+        batches=_rows(batches),
+        strays=[job.job_id for job in listed if job.job_id not in known],
+        usage_s=sum(seconds for seconds, _ in (*charges.values(), *asked.values())),
+        usage_pending=sum(pending for _, pending in (*charges.values(), *asked.values())),
         predicted_qpu_s=sum(partition.qpu_s for partition in store.read_partitions()),
-        next=_next(spec, folder, ledger, counts, is_out=is_out),
+        next=_next(spec, folder, ledger, counts, is_out=is_out, is_waited_for=is_waited_for),
     )
 
 
-def _complete(spec: RunSpec, folder: Path, ledger: Ledger) -> RunState:
+def _complete(spec: RunSpec, folder: Path, batches: Mapping[str, str]) -> RunState:
     """Return the state of a run with nothing left to do, from its archive."""
     with open_archive(folder) as archive:
-        jobs = list(archive.jobs)
-        backend = archive.backend.get("name")
+        jobs, name = list(archive.jobs), archive.backend.get("name")
     predicted = {job.partition: job.predicted_qpu_s for job in jobs}
     return RunState(
         path=short_path(folder),
         state="complete",
         engine=spec.engine.name,
-        backend=backend,
+        backend=name,
         partitions=len(predicted),
         done=len(predicted),
         collected=len(predicted),
-        batches=_batches(ledger, _Found()),
+        batches=_rows(batches),
         usage_s=sum(job.usage_s or 0.0 for job in jobs),
         usage_pending=sum(is_charge_pending(job.metrics) for job in jobs),
         predicted_qpu_s=sum(predicted.values()),
     )
-
-
-@dataclass
-class _Found:
-    """The answers of the service."""
-
-    jobs: dict[tuple[int, int], list[FoundJob]] = field(default_factory=dict)  # by attempt
-    strays: list[str] = field(default_factory=list)
-    charges: dict[str, Charge] = field(default_factory=dict)  # by job id
-    keys: set[tuple[int, int]] = field(default_factory=set)  # attempts whose charges those are
-    batches: dict[str, str] = field(default_factory=dict)  # id -> state
-
-
-def _ask(
-    engine: RemoteEngine,
-    backend: BackendV2,
-    run_id: str,
-    ledger: Ledger,
-    stored: Mapping[tuple[int, int], Charge],
-) -> _Found:
-    """Ask for the run's jobs, the charges that are not final on disk, and the batches."""
-    found = _Found()
-    attempts = {name: one for one in ledger.all_attempts() for name in (one.tag, one.job) if name}
-    for job in engine.find_jobs(backend, run_tag(run_id)):
-        attempt = next(
-            (attempts[name] for name in (job.job_id, *job.tags) if name in attempts), None
-        )
-        key = None if attempt is None else (attempt.partition, attempt.number)
-        if key is None:
-            found.strays.append(job.job_id)
-        else:
-            found.jobs.setdefault(key, []).append(job)
-        is_own = attempt is not None and attempt.job in (None, job.job_id)
-        if is_own and key is not None and key in stored and not stored[key][1]:
-            continue
-        charge = _charge(engine, backend, job)
-        if charge is not None:
-            found.charges[job.job_id] = charge
-            if is_own and key is not None:
-                found.keys.add(key)
-    for opened in ledger.batches:
-        try:
-            details = engine.attach_batch(backend, opened.batch).details()
-            found.batches[opened.batch] = str(details.get("state") or "of unknown state")
-        except EngineError as error:
-            found.batches[opened.batch] = "not known to this account"
-            _refuse_other_account(ledger.open_attempts(), found, error)
-    return found
-
-
-def _refuse_other_account(out: Sequence[Attempt], found: _Found, error: EngineError) -> None:
-    if any(attempt.job for attempt in out) and not found.jobs:
-        raise EngineError(
-            f"the account or instance in use knows none of this run's jobs ({error}); name the one "
-            f"that has them, also if it was renamed or moved: backend.instance=NAME"
-        ) from None
-
-
-def _charge(engine: RemoteEngine, backend: BackendV2, job: FoundJob) -> Charge | None:
-    """Return what a job is charged; None for one that has not begun to run."""
-    if job.state not in FINAL_STATES:
-        return (0.0, True) if job.state == "RUNNING" else None
-    metrics = engine.read_metrics(backend, job.job_id)
-    return charged_s(metrics) or 0.0, is_charge_pending(metrics)
-
-
-def _partition_state(ledger: Ledger, found: _Found, partition: int) -> PartitionState:
-    if partition in ledger.done:
-        return "done"
-    attempts = ledger.attempts.get(partition, [])
-    # A job of an attempt that was given up may have turned up since.
-    open_ones = [one for one in attempts if not one.is_over or (one.job or one.state) is None]
-    jobs = [job for one in open_ones for job in found.jobs.get((partition, one.number), ())]
-    states = {job.state for job in jobs}
-    if "DONE" in states:
-        return "done"
-    if "RUNNING" in states:
-        return "running"
-    if states & {"QUEUED", "INITIALIZING"}:
-        return "queued"
-    if not states and any(one.job and not one.is_over for one in open_ones):
-        return "unlisted"
-    return "failed" if states or any(one.is_over for one in attempts) else "unsubmitted"
 
 
 def _word(
@@ -264,11 +197,81 @@ def _word(
     return "cancelled" if ledger.is_cancelled else "unfinished"
 
 
-def _batches(ledger: Ledger, found: _Found) -> list[dict[str, str]]:
-    def state(batch: str) -> str:
-        return found.batches.get(batch, "closed" if batch in ledger.closed else "not closed")
+def _rows(batches: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"id": batch, "state": state} for batch, state in batches.items()]
 
-    return [{"id": opened.batch, "state": state(opened.batch)} for opened in ledger.batches]
+
+def _is_job_out(ledger: Ledger) -> bool:
+    return any(attempt.job for attempt in ledger.open_attempts())
+
+
+def _ask_charges(
+    engine: RemoteEngine,
+    backend: BackendV2,
+    listed: Sequence[FoundJob],
+    ledger: Ledger,
+    charges: dict[tuple[int, int], Charge],
+) -> dict[str, Charge]:
+    """Return the charges of jobs that have no final one on disk, by id; drop theirs there."""
+    asked = {}
+    for job in listed:
+        keys = [(one.partition, one.number) for one in ledger.attempts_with(job.job_id)]
+        if keys and not any(charges.get(key, (0.0, True))[1] for key in keys):
+            continue
+        for key in keys:
+            charges.pop(key, None)
+        if job.state in FINAL_STATES:
+            metrics = engine.read_metrics(backend, job.job_id)
+            asked[job.job_id] = charged_s(metrics) or 0.0, is_charge_pending(metrics)
+        elif job.state == "RUNNING":
+            asked[job.job_id] = 0.0, True
+    return asked
+
+
+def _ask_batches(
+    engine: RemoteEngine, backend: BackendV2, batches: dict[str, str], *, is_lost: bool
+) -> None:
+    """Replace the states of the batches by those that the service reports.
+
+    Raises:
+        EngineError: Jobs are out, and the account knows none of them (`is_lost`), nor a batch.
+    """
+    for batch in batches:
+        try:
+            details = engine.attach_batch(backend, batch).details()
+            batches[batch] = str(details.get("state") or "of unknown state")
+        except EngineError as error:
+            batches[batch] = "not known to this account"
+            if is_lost:
+                raise EngineError(
+                    f"the account or instance in use knows none of this run's jobs ({error}); name "
+                    f"the one that has them, also if it was renamed or moved: backend.instance=NAME"
+                ) from None
+
+
+def partition_state(ledger: Ledger, jobs: Mapping[str, FoundJob], partition: int) -> PartitionState:
+    """Return how far a partition is: of each piece the furthest attempt, of these the least far.
+
+    Args:
+        ledger: Its state on disk.
+        jobs: The listed jobs by id and by tag.
+        partition: Its index.
+    """
+
+    def state(attempt: Attempt) -> PartitionState:
+        if attempt.holds_result:
+            return "done"
+        # A job of an attempt that was given up may have turned up since.
+        job = jobs.get(attempt.job or attempt.tag)
+        if attempt.is_over and (attempt.job is not None or job is None):
+            return "failed"
+        if job is not None:
+            return _STATES[job.state]
+        return "unlisted" if attempt.job else "unsubmitted"
+
+    far = _FURTHEST_FIRST.index
+    pieces = [map(state, ledger.attempts_of(piece)) for piece in ledger.pieces(partition)]
+    return max((min(each, key=far, default="unsubmitted") for each in pieces), key=far)
 
 
 def _next(
@@ -278,26 +281,24 @@ def _next(
     counts: Mapping[PartitionState, int],
     *,
     is_out: bool,
+    is_waited_for: bool,
 ) -> dict[str, str]:
     """Return the commands that may follow, and what each does."""
 
     def command(*words: str, verb: str = "resume") -> str:
         return resume_command(folder, spec.config_yaml, *words, *spec.given_anew, verb=verb)
 
-    again = [a[-1].failure for p, a in ledger.attempts.items() if p not in ledger.done]
-    is_refused = not is_out and bool(again) and set(again) == {"refused"}
+    if not is_out:
+        last = {a[-1].failure for p, a in ledger.attempts.items() if p not in ledger.done}
+        if last == {"refused"} and not counts["unsubmitted"]:
+            return {command("--retry-refused"): "submit again what the service refused"}
+        return {command(): "submit what has no result"}
+    rest = ", submit the rest" if counts["failed"] + counts["unsubmitted"] else ""
     commands = {}
-    if is_out and isinstance(spec.engine, RemoteEngine):
-        rest = ", submit the rest" if counts["failed"] + counts["unsubmitted"] else ""
-        if not ledger.is_cancelled:
-            commands[command()] = f"wait for what is out and collect it{rest}"
-        is_waited_for = counts["running"] + counts["queued"] + counts["unlisted"]
-        if is_waited_for or rest or ledger.is_cancelled:
-            commands[command("--collect-only")] = "take what is finished, submit nothing"
-        if is_waited_for:
-            commands[command(verb="cancel")] = "cancel what is queued, close the batch"
-    elif is_refused and not counts["unsubmitted"]:
-        commands[command("--retry-refused")] = "submit again what the service refused"
-    else:
-        commands[command()] = "submit what has no result"
+    if not ledger.is_cancelled:
+        commands[command()] = f"wait for what is out and collect it{rest}"
+    if is_waited_for or rest or ledger.is_cancelled:
+        commands[command("--collect-only")] = "take what is finished, submit nothing"
+    if is_waited_for:
+        commands[command(verb="cancel")] = "cancel what is queued, close the batch"
     return commands

@@ -53,10 +53,17 @@ class Submitter:
         experiment, left = self._experiment, deque(pieces)
         while left:
             piece = left.popleft()
-            if self._is_too_large(piece):
-                left.extendleft(reversed(self._halves(piece)))
-                continue
             self._wait_for_turn()
+            if self._is_too_large(piece):
+                planned = planned_piece(experiment, piece)
+                cut(experiment, piece.partition, (planned.first + planned.stop) // 2)
+            # It may also have been cut, or its job be found, while this waited.
+            pieces = experiment.ledger.pieces_of(piece)
+            if pieces != [piece]:
+                left.extendleft(reversed(pieces))
+                continue
+            if experiment.ledger.job_of(piece) is not None:
+                continue
             number = experiment.ledger.next_number(piece.partition)
             request = make_request(experiment, piece, number)
             try:
@@ -80,10 +87,6 @@ class Submitter:
         """Return True if a piece was too large, and has more than one PUB."""
         last = [kind for _, kind in self._experiment.ledger.failures_of(piece)][-1:]
         return last == ["too_large"] and planned_piece(self._experiment, piece).num_pubs > 1
-
-    def _halves(self, piece: Piece) -> list[Piece]:
-        planned = planned_piece(self._experiment, piece)
-        return cut(self._experiment, piece, (planned.first + planned.stop) // 2)
 
     def _submit(self, request: JobRequest, piece: Piece) -> None:
         """Submit one job; record it in the journal before and after."""
@@ -122,7 +125,7 @@ class Submitter:
                 self._is_unclear = False
             else:
                 experiment.journal.append(Submitted(index, request.attempt, batch.id, job_id))
-                self._collector.watch(batch, [attempt])
+                self._collector.watch(batch, job_id)
         assert attempt.job is not None
         self._slot_backoff.reset()
         self._pace.accepted(experiment.clock.now_s())

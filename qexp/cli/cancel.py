@@ -38,37 +38,23 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _cancel(runs: Runs, path: Path) -> Outcome:
-    """Cancel one run. Whatever goes wrong is one line and stops no other run."""
-    from qexp.config.cleanup import LOG_NAME
-    from qexp.config.paths import run_folder
-    from qexp.config.runs import recorded_spec
-    from qexp.points import finished_archive
-    from qexp.runlog import logging_into
+    def cancel_it(folder: Path) -> Outcome:
+        from qexp.config.runs import recorded_spec
 
-    log, message = None, None
-    status: str | None = "complete"
-    try:
-        folder = run_folder(path)
-        log = folder / LOG_NAME
-        with logging_into(log, "the run was not cancelled"):
-            archive = finished_archive(folder)
-            if archive is not None:
-                message = runs.say(f"complete, nothing is left to cancel: {archive}")
-            else:
-                spec = recorded_spec(folder, runs.given.trust, runs.anew)
+        spec = recorded_spec(folder, runs.given.trust, runs.anew)
 
-                from qexp.experiment import cancel
-                from qexp.progress import Terminal
+        from qexp.experiment import cancel
+        from qexp.progress import Terminal
 
-                with Terminal(spec, folder, is_quiet=runs.given.json) as terminal:
-                    report = cancel(spec, folder, terminal)
-                archive, status = report.archive, report.status
-                if archive is None:
-                    message = runs.say(f"{path}: {_why_nothing_is_out(spec.engine.name)}")
-        shown = None if archive is None else str(archive)
-        return runs.outcome(path, message=message, status=status, archive=shown)
-    except (Exception, SystemExit) as error:
-        return runs.reported(path, error, log)
+        with Terminal(spec, folder, is_quiet=runs.given.json) as terminal:
+            report = cancel(spec, folder, terminal)
+        if report.archive is not None:
+            return runs.outcome(path, status=report.status, archive=str(report.archive))
+        return runs.outcome(
+            path, message=runs.say(f"{path}: {_why_nothing_is_out(spec.engine.name)}")
+        )
+
+    return runs.work_on(path, "the run was not cancelled", "cancel", cancel_it)
 
 
 def _why_nothing_is_out(engine: str) -> str:

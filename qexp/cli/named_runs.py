@@ -6,7 +6,6 @@ import argparse
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,6 @@ def add_runs(parser: argparse.ArgumentParser, every: str) -> None:
     add_json(parser)
 
 
-@dataclass(frozen=True)
 class Runs:
     """The runs of a command line, and the overrides after them.
 
@@ -51,34 +49,18 @@ class Runs:
         ConfigError: No run is named, or an override cannot be given anew.
     """
 
-    verb: str
-    given: argparse.Namespace
-    unknown: Mapping[str, Any]
+    def __init__(self, verb: str, given: argparse.Namespace, unknown: Mapping[str, Any]) -> None:
+        from qexp.config.given_anew import given_anew, is_override
 
-    def __post_init__(self) -> None:
-        if not self.paths and self.given.all is None:
+        self.given, self._unknown = given, unknown
+        self.anew = [word for word in given.runs if is_override(word)]
+        self.paths = [Path(word) for word in given.runs if word not in self.anew]
+        if not self.paths and given.all is None:
             raise ConfigError(
                 "name the folder of a run, or --all and a folder with runs in it; "
-                f"'{PROGRAM} {self.verb} --help' explains"
+                f"'{PROGRAM} {verb} --help' explains"
             )
-        if self.anew:
-            from qexp.config.given_anew import given_anew
-
-            given_anew({}, self.anew)
-
-    @property
-    def paths(self) -> list[Path]:
-        """The runs that are named."""
-        from qexp.config.given_anew import is_override
-
-        return [Path(word) for word in self.given.runs if not is_override(word)]
-
-    @property
-    def anew(self) -> list[str]:
-        """The overrides."""
-        from qexp.config.given_anew import is_override
-
-        return [word for word in self.given.runs if is_override(word)]
+        given_anew({}, self.anew)
 
     def for_each(
         self, work: Callable[[Path], Outcome], reason_to_leave: Callable[[Path], str | None]
@@ -139,8 +121,37 @@ class Runs:
         **known: Any,
     ) -> Outcome:
         """Return what came of a run."""
-        more = {**self.unknown, **known}
+        more = {**self._unknown, **known}
         return {"path": str(path), **more, "exit_code": exit_code, "message": message}
+
+    def work_on(
+        self, path: Path, consequence: str, left: str, work: Callable[[Path], Outcome]
+    ) -> Outcome:
+        """Work on one run, with its log. Whatever goes wrong is one line and stops no other run.
+
+        Args:
+            path: The run, as it was named.
+            consequence: What is said first in the log of an error.
+            left: The verb for what is left to do, of which a run that is complete has nothing.
+            work: Works on the run in a folder that is not complete.
+        """
+        from qexp.config.cleanup import LOG_NAME
+        from qexp.config.paths import run_folder
+        from qexp.points import finished_archive
+        from qexp.runlog import logging_into
+
+        log = None
+        try:
+            folder = run_folder(path)
+            log = folder / LOG_NAME
+            with logging_into(log, consequence):
+                archive = finished_archive(folder)
+                if archive is None:
+                    return work(folder)
+            message = self.say(f"complete, nothing is left to {left}: {archive}")
+            return self.outcome(path, message=message, status="complete", archive=str(archive))
+        except (Exception, SystemExit) as error:
+            return self.reported(path, error, log)
 
     def reported(self, path: Path, error: BaseException, log: Path | None = None) -> Outcome:
         """Print an error that ended the work on a run, and return it as its outcome."""

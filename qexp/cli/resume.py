@@ -63,40 +63,29 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _resume(runs: Runs, path: Path) -> Outcome:
-    """Resume one run. Whatever goes wrong is one line and stops no other run."""
-    from qexp.config.cleanup import LOG_NAME
-    from qexp.config.paths import run_folder
-    from qexp.config.runs import recorded_spec
-    from qexp.journal.repair import repair_journal
-    from qexp.points import finished_archive
-    from qexp.runlog import logging_into
+    def resume_it(folder: Path) -> Outcome:
+        from qexp.config.runs import recorded_spec
+        from qexp.journal.repair import repair_journal
+        from qexp.points import finished_archive
 
-    log, given, message = None, runs.given, None
-    try:
-        folder = run_folder(path)
-        log = folder / LOG_NAME
-        with logging_into(log, "the run was not resumed to its end"):
-            archive = finished_archive(folder)
-            if archive is not None:
-                message = runs.say(f"complete, nothing is left to do: {archive}")
-                return runs.outcome(path, message=message, status="complete", archive=str(archive))
-            if given.repair_journal and (repaired := repair_journal(folder)) is not None:
-                runs.say(repaired)
-            anew = runs.anew + ["execution.retry_refused=true"] * given.retry_refused
-            spec = _bounded(recorded_spec(folder, given.trust, anew), folder, runs)
+        given, message = runs.given, None
+        if given.repair_journal and (repaired := repair_journal(folder)) is not None:
+            runs.say(repaired)
+        anew = runs.anew + ["execution.retry_refused=true"] * given.retry_refused
+        spec = _bounded(recorded_spec(folder, given.trust, anew), folder, runs)
 
-            from qexp.experiment import resume
-            from qexp.progress import Terminal
+        from qexp.experiment import resume
+        from qexp.progress import Terminal
 
-            with Terminal(spec, folder, is_quiet=given.json) as terminal:
-                report = resume(spec, folder, terminal)
-            if report.plan is None and finished_archive(folder) is not None:
-                # A batch was still open.
-                message = runs.say(f"complete, and now closed on the service: {report.archive}")
-        shown = None if report.archive is None else str(report.archive)
-        return runs.outcome(path, message=message, status=report.status, archive=shown)
-    except (Exception, SystemExit) as error:
-        return runs.reported(path, error, log)
+        with Terminal(spec, folder, is_quiet=given.json) as terminal:
+            report = resume(spec, folder, terminal)
+        if report.plan is None and finished_archive(folder) is not None:
+            # A batch was still open.
+            message = runs.say(f"complete, and now closed on the service: {report.archive}")
+        archive = None if report.archive is None else str(report.archive)
+        return runs.outcome(path, message=message, status=report.status, archive=archive)
+
+    return runs.work_on(path, "the run was not resumed to its end", "do", resume_it)
 
 
 def _bounded(spec: RunSpec, folder: Path, runs: Runs) -> RunSpec:

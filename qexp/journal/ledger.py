@@ -38,21 +38,48 @@ def attempt_tag(token: str, sha256: str, partition: int, number: int) -> str:
     return f"{JOB_TAG}{partition}.{number}:{digest[:_DIGEST_LENGTH]}"
 
 
+@dataclass(frozen=True)
+class Piece:
+    """PUBs `first <= index < stop` of a partition, all of them where that is None."""
+
+    partition: int
+    first: int | None = None
+    stop: int | None = None
+
+    def is_part_of(self, other: Piece) -> bool:
+        """Return True if another piece has all PUBs of this one."""
+        if other.first is None or other.stop is None:
+            return True
+        if self.first is None or self.stop is None:
+            return False
+        return other.first <= self.first and self.stop <= other.stop
+
+
 @dataclass
 class Attempt:
-    """One attempt to run a partition."""
+    """One attempt to run a partition, or a piece of it."""
 
     partition: int
     number: int  # from 1
     batch: str  # id of the batch that it was submitted to
     tag: str  # the tag that only its job has
-    process_number: int  # of the process that began it; 0 started the experiment, 1 resumed it
+    process_number: int  # of the process that began it: 0 started the experiment; -1: it was found
     first: int | None = None  # its PUBs, `first <= index < stop`; None: those of the partition
     stop: int | None = None
     offset: int = 0  # position of its first PUB in the job
     job: str | None = None  # None while it is unknown or does not exist
     state: JobState | None = None  # its final state
     failure: FailureKind | None = None  # the reason why it has no result
+
+    @property
+    def piece(self) -> Piece:
+        """Its PUBs."""
+        return Piece(self.partition, self.first, self.stop)
+
+    @property
+    def is_adopted(self) -> bool:
+        """True if its job was found on the service, and no line said that it was submitted."""
+        return self.process_number < 0
 
     @property
     def is_over(self) -> bool:
@@ -63,23 +90,6 @@ class Attempt:
     def holds_result(self) -> bool:
         """True if its PUBs have their result from its job."""
         return self.state == "DONE"
-
-
-@dataclass(frozen=True)
-class Piece:
-    """PUBs `first <= index < stop` of a partition, all of them where that is None."""
-
-    partition: int
-    first: int | None = None
-    stop: int | None = None
-
-    def is_part_of(self, attempt: Attempt) -> bool:
-        """Return True if an attempt has all PUBs of the piece."""
-        if attempt.first is None or attempt.stop is None:
-            return True
-        if self.first is None or self.stop is None:
-            return False
-        return attempt.first <= self.first and self.stop <= attempt.stop
 
 
 @dataclass
@@ -156,11 +166,12 @@ class Ledger:
     @property
     def done(self) -> set[int]:
         """Partitions that have a result for every PUB."""
-        return {
-            partition
-            for partition in self.attempts
-            if all(self.has_result(piece) for piece in self.pieces(partition))
-        }
+        return {partition for partition in self.attempts if self.has_result(Piece(partition))}
+
+    @property
+    def own_batches(self) -> list[str]:
+        """Ids of the batches that processes in this folder opened, in order."""
+        return [opened.batch for opened in self.batches if not opened.is_foreign]
 
     def pieces(self, partition: int) -> list[Piece]:
         """Return the pieces in which a partition is run: one, unless it was cut."""
@@ -169,13 +180,28 @@ class Ledger:
             return [Piece(partition)]
         return [Piece(partition, first, stop) for first, stop in pairwise(bounds)]
 
-    def attempts_of(self, piece: Piece) -> list[Attempt]:
-        """Return the attempts to run a piece, in order."""
-        return [one for one in self.attempts.get(piece.partition, ()) if piece.is_part_of(one)]
+    def pieces_of(self, whole: Piece) -> list[Piece]:
+        """Return the pieces that the PUBs of a partition, or a former piece of it, are now in."""
+        pieces = self.pieces(whole.partition)
+        # As long as a partition is not cut, nothing has only some of its PUBs.
+        return pieces if len(pieces) == 1 else [one for one in pieces if one.is_part_of(whole)]
 
-    def has_result(self, piece: Piece) -> bool:
-        """Return True if a piece has a result."""
-        return any(attempt.holds_result for attempt in self.attempts_of(piece))
+    def attempts_of(self, piece: Piece) -> list[Attempt]:
+        """Return the attempts to run a piece, alone or with other PUBs, in order."""
+        attempts = self.attempts.get(piece.partition, ())
+        return [one for one in attempts if piece.is_part_of(one.piece)]
+
+    def attempts_with(self, job_id: str) -> list[Attempt]:
+        """Return the attempts that share a job, in the order of their PUBs in it."""
+        attempts = [one for one in self.all_attempts() if one.job == job_id]
+        return sorted(attempts, key=lambda attempt: attempt.offset)
+
+    def has_result(self, whole: Piece) -> bool:
+        """Return True if every PUB of a piece has a result."""
+        return all(
+            any(attempt.holds_result for attempt in self.attempts_of(piece))
+            for piece in self.pieces_of(whole)
+        )
 
     def open_attempts(self) -> list[Attempt]:
         """Return the attempts whose job is in flight, or may exist on the service."""
@@ -192,9 +218,12 @@ class Ledger:
                 return attempt.job
         return None
 
-    def knows(self, job_id: str) -> bool:
-        """Return True if a job belongs to an attempt, or is a duplicate that was noted."""
-        return job_id in self.duplicates or any(one.job == job_id for one in self.all_attempts())
+    def is_spare(self, job_id: str) -> bool:
+        """Return True if another job, begun earlier, gives each result that a job may give."""
+        pieces = [
+            piece for one in self.attempts_with(job_id) for piece in self.pieces_of(one.piece)
+        ]
+        return bool(pieces) and all(self.job_of(one) not in (None, job_id) for one in pieces)
 
     def next_number(self, partition: int) -> int:
         """Return the number of a partition's next attempt, from 1."""
@@ -227,9 +256,7 @@ class Ledger:
         return [
             (attempt.process_number, attempt.failure or "internal")
             for attempt in self.attempts.get(piece.partition, ())
-            if (attempt.first, attempt.stop) == (piece.first, piece.stop)
-            and attempt.is_over
-            and attempt.failure != "duplicate"
+            if attempt.piece == piece and attempt.is_over and attempt.failure != "duplicate"
         ]
 
     def _begin(self, event: Submitting | Adopted) -> None:
@@ -247,7 +274,7 @@ class Ledger:
         )
         if isinstance(event, Adopted):
             attempts[-1].job, attempts[-1].offset = event.job, event.offset
-            # A failure of it is none of this process.
+            # Its failure does not count as one of this process.
             attempts[-1].process_number = -1
 
     def _attempt(self, event: Submitted | NotSubmitted | Collected) -> Attempt:

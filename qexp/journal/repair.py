@@ -1,40 +1,31 @@
 """Repair of a damaged journal: what is readable stays, and what is missing is rebuilt.
 
-A line with one flipped bit is corrected. What a lost line said follows from the others, from the
-run's parts, or from the service, which `qexp.batch.recover` asks for everything that carries the
-run's tag before anything is submitted. A lost line of each kind:
+A line with one flipped bit is corrected. For the others there is one rule: each line that can be
+read, and each part on disk, is replayed after what it rests on, which is written before it where no
+line has it. So a line of an attempt rests on its batch and its beginning, a piece on a cut, and all
+of these on the plan, whose digests are computed again.
 
-- `started`, `resumed`, `batch_closed`, `ended`, `sealed`, `interrupted`, `duplicate`: nothing rests
-  on it; a batch is closed once more, a duplicate is found once more.
-- `planned`: the digests of the parts of the plan are computed again, if a batch was opened. If none
-  was, the run is planned anew.
-- `batch_opened`: the id is in other lines and in the parts. The token is lost; without that of the
-  first batch, jobs are recognised by what their tags say of their PUBs.
-- `submitting`: the attempt begins with the next line of it, or with its outcome on disk. If there
-  is neither, its job is found by the tag of the run.
-- `submitted`: the job is in a later line, on disk, or found by the tag of the attempt.
-- `cut`: follows from the pieces that were submitted or adopted; others are cut again.
-- `adopted`: its job is found once more, unless a later line has the attempt.
-- `collected`, `not_submitted`: the attempt is open, until its outcome on disk or the service closes
-  it (`qexp.batch.recover`).
+What neither a line nor a part tells is left to the service, which `qexp.batch.recover` asks for all
+jobs of the run before anything is submitted: a job without lines is found by the run's tag, and
+what it holds by its PUBs, also if the token was lost with the line of the first batch. An attempt
+whose outcome is lost is open until the service closes it. Where a partition was cut, an attempt
+whose beginning is lost has no PUBs, and its lines are left out, unless its outcome is on disk.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
 
-from qexp.archive.atomic_files import DamagedFileError, check_digest, matches_crc32, replacing
+from qexp.archive.atomic_files import DamagedFileError, check_digest, replacing
 from qexp.archive.parts import StoredParts, first_row, read_json
 from qexp.archive.schema import JOBS, JOURNAL_NAME, PARTITIONS
 from qexp.errors import ArchiveError
 from qexp.journal.events import (
     Adopted,
-    BatchClosed,
     BatchOpened,
     Collected,
     Cut,
@@ -50,11 +41,9 @@ from qexp.journal.events import (
     Submitting,
 )
 from qexp.journal.file import line_of, read_event
-from qexp.journal.ledger import Attempt, Ledger, attempt_tag
+from qexp.journal.flipped_bits import readable_lines
+from qexp.journal.ledger import Ledger, attempt_tag
 from qexp.journal.lock import lock_folder
-
-_LONGEST_TO_CORRECT = 4096
-"""Bytes of a line; one with more is the plan, which can be rebuilt from its parts."""
 
 _MOST_SHOWN = 3
 
@@ -68,12 +57,14 @@ class Stored:
         batches: Id of each batch, in order -> id of the one before it, or None.
         outcomes: (partition, attempt) -> ids of the job, `""` for none, and of the batch.
         pubs: Partition -> its first PUB, and one more than its last.
+        pieces: The same of each outcome that is of a piece of its partition.
     """
 
     parts: tuple[str | None, ...] = ()
     batches: Mapping[str, str | None] = field(default_factory=dict)
     outcomes: Mapping[tuple[int, int], tuple[str, str]] = field(default_factory=dict)
     pubs: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    pieces: Mapping[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
 
 
 def repair_journal(folder: Path) -> str | None:
@@ -136,7 +127,7 @@ def stored_in(folder: Path) -> Stored:
             parts[number] = check_digest(path)
             row = first_row(path, PARTITIONS.path, is_checked=True)
             pubs[number] = int(row["first"]), int(row["stop"])
-    batches, outcomes = {}, {}
+    batches, outcomes, pieces = {}, {}, {}
     for path in stored.numbered("batch").values():
         with suppress(DamagedFileError):
             batch = read_json(path)
@@ -145,7 +136,10 @@ def stored_in(folder: Path) -> Stored:
         with suppress(DamagedFileError):
             row = first_row(path, JOBS.path)
             outcomes[partition, attempt] = (row["job_id"], row["batch_id"])
-    return Stored(tuple(parts), batches, outcomes, pubs)
+            held = int(row["first"]), int(row["stop"])
+            if held != pubs.get(partition, held):
+                pieces[partition, attempt] = held
+    return Stored(tuple(parts), batches, outcomes, pubs, pieces)
 
 
 def repaired(raw: bytes, stored: Stored, path: Path) -> list[bytes | Event] | None:
@@ -163,16 +157,15 @@ def repaired(raw: bytes, stored: Stored, path: Path) -> list[bytes | Event] | No
     Raises:
         ArchiveError: A line is of a newer version of qexp, or the plan cannot be rebuilt.
     """
-    lines, lost, corrected = _readable(raw)
+    lines, lost, corrected = readable_lines(raw)
     try:
         events = [read_event(line) for line in lines]
     except ValueError as error:
         raise ArchiveError(
             f"{path}: {error}; repair it with the version that the run was made with"
         ) from None
-    rebuilt = _Rebuilt(stored, _batches_in_order(events, stored), path)
+    rebuilt = _Rebuilt(stored, events, path)
     for line, event in zip(lines, events, strict=True):
-        rebuilt.prepare(event)
         rebuilt.add(event, line)
     rebuilt.add_stored()
     if not (lost or corrected or rebuilt.assumed):
@@ -184,58 +177,57 @@ def repaired(raw: bytes, stored: Stored, path: Path) -> list[bytes | Event] | No
 class _Rebuilt:
     """A journal in the making: each event after those that it rests on."""
 
-    def __init__(self, stored: Stored, batches: Sequence[str], path: Path) -> None:
+    def __init__(self, stored: Stored, events: Sequence[Event], path: Path) -> None:
         self.lines: list[bytes | Event] = []
         self.assumed: list[str] = []
         self._stored = stored
-        self._batches = batches
         self._path = path
         self._ledger = Ledger()
+        self._batches = _batches_in_order(events, stored)
+        self._foreign = _foreign_batches(events, stored)
+        self._cut_ones = {partition for partition, _ in stored.pieces} | {
+            event.partition
+            for event in events
+            if isinstance(event, Cut)
+            or (isinstance(event, Submitting | Adopted) and event.first is not None)
+        }
+        self._unknown: set[tuple[int, int]] = set()
 
     def add(self, event: Event, line: bytes | None = None) -> None:
-        """Add an event, with its line if that was read."""
-        self._ledger.apply(event)
-        self.lines.append(event if line is None else line)
-
-    def prepare(self, event: Event) -> None:
-        """Add what an event rests on, where no line has it."""
+        """Add an event after what it rests on and no line has; with its own line if it has one."""
+        batch: str = getattr(event, "batch", "")
+        if batch:
+            self._open(batch, including=not isinstance(event, BatchOpened))
         match event:
-            case BatchOpened(batch):
-                self._plan()
-                self._open(batch, including=False)
-            case BatchClosed(batch):
-                self._open(batch)
-            case Submitting(partition, number, batch) | Adopted(partition, number, batch):
-                self._open(batch)
-                self._begin(partition, number - 1)
-                self._cut(partition, event.first, event.stop)
-            case Submitted(partition, number, batch):
-                self._open(batch)
-                self._begin(partition, number, batch)
-            case NotSubmitted(partition, number):
-                self._begin(partition, number)
-            case Collected(partition, number, job):
-                self._begin(partition, number)
-                self._note_job(partition, number, job)
-            case Duplicate(partition, number, _, kept):
-                self._begin(partition, number)
-                if all(kept != one.job for one in self._ledger.attempts[partition]):
-                    self._note_job(partition, number, kept)
             case Ended() | Interrupted() | Sealed():
                 self._plan()
+            case Submitting() | Adopted():
+                self._begin(event.partition, event.attempt - 1)
+                self._cut(event)
+            case Submitted() | NotSubmitted() | Collected() | Duplicate():
+                job = event.kept if isinstance(event, Duplicate) else getattr(event, "job", "")
+                self._begin(event.partition, event.attempt, batch, job)
+                if (event.partition, event.attempt) in self._unknown:
+                    return
+                if not isinstance(event, Submitted):
+                    self._note_job(event.partition, event.attempt, job)
+        self._write(event, line)
 
     def add_stored(self) -> None:
         """Add what only the parts have."""
         for batch in self._batches:
             self._open(batch)
         for (partition, number), (job, batch) in self._stored.outcomes.items():
-            self._begin(partition, number, batch)
-            if job:
-                self._note_job(partition, number, job)
+            self._begin(partition, number, batch, job)
+            self._note_job(partition, number, job)
 
     def _assume(self, event: Event, text: str) -> None:
         self.assumed.append(text)
-        self.add(event)
+        self._write(event)
+
+    def _write(self, event: Event, line: bytes | None = None) -> None:
+        self._ledger.apply(event)
+        self.lines.append(event if line is None else line)
 
     def _plan(self) -> None:
         if self._ledger.committed is not None:
@@ -252,46 +244,64 @@ class _Rebuilt:
         """Open a batch, and those before it, as far as they are not open."""
         self._plan()
         end = self._batches.index(batch) + including
-        opened = {one.batch for one in self._ledger.batches}
         for one in self._batches[:end]:
-            if one not in opened:
-                before = self._ledger.batches[-1].batch if self._ledger.batches else None
-                self._assume(BatchOpened(one, "", before), f"batch {one} was opened; no token")
+            opened = [each.batch for each in self._ledger.batches]
+            if one in opened:
+                continue
+            if one in self._foreign:
+                event = BatchOpened(one, "", is_foreign=True)
+                self._assume(event, f"batch {one} was opened by another copy of the folder")
+            else:
+                event = BatchOpened(one, "", opened[-1] if opened else None)
+                self._assume(event, f"batch {one} was opened; no token")
 
-    def _begin(self, partition: int, number: int, batch: str = "") -> None:
-        """Begin attempts of a partition up to a number."""
+    def _begin(self, partition: int, number: int, batch: str = "", job: str = "") -> None:
+        """Begin attempts of a partition up to one, of which a line may tell the batch and job."""
         self._plan()
         if partition >= self._ledger.num_partitions:
             raise ArchiveError(
                 f"{self._path}: partition {partition} is in a line, but not in the plan; restore "
                 f"the run's folder from a copy"
             )
-        begun = len(self._ledger.attempts.get(partition, ()))
-        for missing in range(begun + 1, number + 1):
-            known = self._stored.outcomes.get((partition, missing), ("", ""))[1]
-            where = known or (batch if missing == number else "") or self._last_batch()
+        told = {(partition, number): (job, batch)}
+        for missing in range(self._ledger.next_number(partition), number + 1):
+            key = (partition, missing)
+            its_job, where = self._stored.outcomes.get(key) or told.get(key, ("", ""))
+            where = where or self._last_batch()
             self._open(where)
-            tag = self._tag(partition, missing)
-            self._assume(
-                Submitting(partition, missing, where, tag),
-                f"attempt {missing} of partition {partition} was submitted to batch {where}",
+            text = f"attempt {missing} of partition {partition} was submitted to batch {where}"
+            first, stop = self._stored.pieces.get(key, (None, None))
+            if partition in self._cut_ones and key not in self._stored.outcomes:
+                # Which PUBs it had is lost: none here, so that its job is found once more.
+                self._unknown.add(key)
+                self._assume(Submitting(*key, where, "", first=0, stop=0), text)
+                self._write(NotSubmitted(*key, "its PUBs are not known any more", "lost"))
+                continue
+            begun: Submitting | Adopted = Submitting(
+                *key, where, self._tag(*key), first=first, stop=stop
             )
+            if its_job:
+                begun = Adopted(*key, where, begun.tag, its_job, first=first, stop=stop)
+            self._cut(begun)
+            self._assume(begun, text)
 
-    def _cut(self, partition: int, first: int | None, stop: int | None) -> None:
+    def _cut(self, event: Submitting | Adopted) -> None:
         """Cut a partition where an attempt has only some of its PUBs."""
-        if first is None or stop is None:
+        if not event.stop:
             return
-        before = self._ledger.cuts.get(partition, self._stored.pubs.get(partition, ()))
-        if partition not in self._ledger.cuts or not {first, stop} <= set(before):
-            bounds = tuple(sorted({*before, first, stop}))
+        partition, ledger = event.partition, self._ledger
+        before = ledger.cuts.get(partition, self._stored.pubs.get(partition, ()))
+        bounds = tuple(sorted({*before, event.first or 0, event.stop}))
+        if bounds != ledger.cuts.get(partition):
             shown = ", ".join(map(str, bounds))
             self._assume(
                 Cut(partition, bounds), f"partition {partition} was cut before PUBs {shown}"
             )
 
     def _note_job(self, partition: int, number: int, job: str) -> None:
-        attempt: Attempt = self._ledger.attempts[partition][number - 1]
-        if attempt.job is None and not attempt.is_over:
+        attempts = self._ledger.attempts[partition]
+        attempt = attempts[number - 1]
+        if job and all(job != one.job for one in attempts) and not (attempt.job or attempt.is_over):
             self._assume(
                 Submitted(partition, number, attempt.batch, job, adopted=True),
                 f"attempt {number} of partition {partition} is job {job}",
@@ -315,70 +325,27 @@ class _Rebuilt:
         return attempt_tag(token, self._ledger.part_digests[partition], partition, number)
 
 
+def _foreign_batches(events: Sequence[Event], stored: Stored) -> set[str]:
+    """Return the batches that another copy of the folder opened: here, nothing was submitted to."""
+    adopted, submitted = (
+        {event.batch for event in events if isinstance(event, kind)}
+        for kind in (Adopted, Submitting)
+    )
+    first = next(iter(stored.batches), None)
+    unlinked = {one for one, follows in stored.batches.items() if not follows and one != first}
+    return (adopted | unlinked) - submitted
+
+
 def _batches_in_order(events: Sequence[Event], stored: Stored) -> list[str]:
     """Return the ids of all batches that a line or a part names, in the order of their opening."""
     order: list[str] = []
     for event in events:
         named = [getattr(event, name, None) for name in ("follows", "batch")]
         order += [batch for batch in named if batch and batch not in order]
-    for batch, follows in stored.batches.items():
+    place = 0
+    for batch in stored.batches:
         if batch not in order:
-            order.insert(order.index(follows) + 1 if follows in order else 0, batch)
+            order.insert(place, batch)
+        place = order.index(batch) + 1
     submitted_to = (batch for _, batch in stored.outcomes.values())
     return list(dict.fromkeys(filter(None, (*order, *submitted_to))))
-
-
-def _readable(raw: bytes) -> tuple[list[bytes], int, int]:
-    """Return the lines that can be read, and how many are lost, and were corrected.
-
-    A last line without an end was never relied upon: it counts as neither.
-    """
-    pieces = raw.split(b"\n")
-    lines: list[bytes] = []
-    lost = corrected = number = 0
-    while number < len(pieces):
-        piece = pieces[number]
-        number += 1
-        if matches_crc32(piece):
-            lines.append(piece)
-        elif right := next(_corrections(piece), None):
-            lines += right
-            corrected += 1
-        elif number < len(pieces) and (joined := next(_joined(piece, pieces[number]), None)):
-            lines.append(joined)
-            corrected += 1
-            number += 1
-        else:
-            lost += number < len(pieces)
-    return lines, lost, corrected
-
-
-def _corrections(piece: bytes) -> Iterator[list[bytes]]:
-    """Yield the line, or the two lines, of which a piece is the same with one flipped bit."""
-    if len(piece) > _LONGEST_TO_CORRECT:
-        return
-    line = bytearray(piece)
-    for position in range(len(line)):
-        for bit in range(8):
-            line[position] ^= 1 << bit
-            parts = [part for part in bytes(line).split(b"\n") if part]
-            if parts and all(_is_event(part) for part in parts):
-                yield parts
-            line[position] ^= 1 << bit
-
-
-def _joined(piece: bytes, following: bytes) -> Iterator[bytes]:
-    """Yield the line that two pieces are if one flipped bit made an end of a line in it."""
-    for bit in range(8):
-        line = piece + bytes([ord("\n") ^ (1 << bit)]) + following
-        if _is_event(line):
-            yield line
-
-
-def _is_event(line: bytes) -> bool:
-    if not matches_crc32(line):
-        return False
-    try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
-        return False

@@ -198,7 +198,7 @@ def test_what_the_service_refused_is_tried_again_on_demand(
     assert posts(emulator) == sent
     again = resume(str(folder), "--retry-refused", env=env)
     assert again.code == 0, again.err
-    # It was too large, and is sent in halves.
+    # It was too large, and has two circuits: each is sent alone.
     assert posts(emulator) == sent + 2
     assert status_of(done) == "complete"
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from qiskit.primitives import PrimitiveResult
+
 from qexp.batch.execute import execute
 from qexp.core.model import (
     FINAL_STATES,
@@ -82,6 +84,7 @@ class ServiceJob:
     partition: int
     batch: str
     tags: tuple[str, ...]
+    pubs: range
     state: JobState = "QUEUED"
     failure: FailureKind | None = None
 
@@ -114,7 +117,9 @@ class Service:
     def create(self, request: JobRequest, batch: str) -> str:
         job_id = f"job{self.created}"
         self.created += 1
-        self.jobs[job_id] = ServiceJob(job_id, request.partition.index, batch, request.tags)
+        part = request.partition
+        pubs = range(part.first, part.stop)
+        self.jobs[job_id] = ServiceJob(job_id, part.index, batch, request.tags, pubs)
         return job_id
 
     def run_some(self) -> None:
@@ -195,11 +200,13 @@ class FakeBatch:
         job = self.service.jobs[job_id]
         if job.failure == "undelivered":
             raise UndeliveredError("half a result")
+        if self.mine[job_id].partition.num_pubs != len(job.pubs):
+            raise UndeliveredError("not the PUBs that were asked for")
         return JobOutcome(
             job_id,
             job.partition,
             job.state,
-            result=None,
+            result=PrimitiveResult(list(job.pubs)) if job.state == "DONE" else None,
             error=job.failure,
             failure=job.failure,
         )

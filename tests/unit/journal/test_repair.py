@@ -13,6 +13,7 @@ from qexp.archive.schema import JOURNAL_NAME
 from qexp.core.spec import ExecutionPolicy
 from qexp.errors import ArchiveError, RunLockedError
 from qexp.journal.events import (
+    Adopted,
     BatchClosed,
     BatchOpened,
     Collected,
@@ -30,7 +31,7 @@ from qexp.journal.events import (
     Submitting,
 )
 from qexp.journal.file import Journal, complete_lines, line_of, read_event, read_ledger
-from qexp.journal.ledger import Attempt, Ledger, attempt_tag
+from qexp.journal.ledger import Attempt, Ledger, Piece, attempt_tag
 from qexp.journal.lock import lock_folder
 from qexp.journal.repair import Stored, repair_journal, repaired
 
@@ -343,3 +344,61 @@ def test_a_run_that_a_process_works_on_is_left_alone(damaged: Path) -> None:
 def test_a_journal_that_is_gone_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="cannot be read"):
         repair_journal(tmp_path)
+
+
+PIECES: tuple[Event, ...] = (
+    *EVENTS[:3],
+    Cut(0, (0, 2, 4)),
+    Submitting(0, 1, "b0", tag(0, 1), first=0, stop=2),
+    Submitted(0, 1, "b0", "job0"),
+    Submitting(0, 2, "b0", tag(0, 2), first=2, stop=4),
+    Submitted(0, 2, "b0", "job1"),
+    Collected(0, 1, "job0", "DONE"),
+)
+
+
+def test_an_attempt_of_a_piece_does_not_become_one_of_the_partition() -> None:
+    """The PUBs of what is on disk are told there; of the other one, only the service can tell."""
+    stored = Stored(
+        PARTS, {"b0": None}, {(0, 1): ("job0", "b0")}, {0: (0, 4)}, pieces={(0, 1): (0, 2)}
+    )
+    raw = b"".join(without(Submitting, Cut, events=PIECES))
+    ledger, _ = History(PIECES, stored).repaired(raw)
+    first, second = ledger.attempts[0]
+    assert (first.first, first.stop, first.job, first.state) == (0, 2, "job0", "DONE")
+    assert ledger.cuts == {0: (0, 2, 4)}
+    assert ledger.done == set()
+    # The service is asked what job1 holds, and it is adopted.
+    assert second.is_over
+    assert not ledger.attempts_with("job1")
+    assert Piece(0, 2, 4) in ledger.wanted(ExecutionPolicy())
+
+
+def test_a_lost_piece_of_an_adopted_job_can_be_adopted_once_more() -> None:
+    events = (
+        *EVENTS[:3],
+        Adopted(0, 1, "b0", "t", "job7"),
+        Adopted(1, 1, "b0", "t", "job7", offset=1),
+        Collected(0, 1, "job7", "DONE"),
+    )
+    stored = Stored(PARTS, {"b0": None}, {(0, 1): ("job7", "b0")})
+    ledger, _ = History(events, stored).repaired(b"".join(without(Adopted, events=events)))
+    (attempt,) = ledger.attempts_with("job7")
+    assert (attempt.partition, attempt.is_adopted, attempt.state) == (0, True, "DONE")
+
+
+def test_a_batch_of_another_copy_does_not_become_an_own_one() -> None:
+    events = (
+        *EVENTS,
+        BatchOpened("theirs", "", is_foreign=True),
+        Adopted(2, 1, "theirs", "t", "job9"),
+        BatchOpened("b1", "u", "theirs"),
+    )
+    stored = Stored(PARTS, {"b0": None, "theirs": None, "b1": "theirs"})
+    for adopted in ((), (Adopted,)):
+        raw = b"".join(without(BatchOpened, *adopted, events=events))
+        ledger, done = History(events, stored).repaired(raw)
+        assert done is not None
+        assert "batch theirs was opened by another copy of the folder" in done.assumed
+        assert ledger.own_batches == ["b0", "b1"]
+        assert [one.batch for one in ledger.batches] == ["b0", "theirs", "b1"]
