@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 from qexp.batch.collect import Collector
-from qexp.batch.errands import Errands
 from qexp.batch.pacing import Patience
 from qexp.core.protocols import Batch, RemoteBatch, RemoteEngine
 from qexp.errors import ArchiveError, BusyError, EngineError, QexpError, UnclearError
@@ -31,7 +30,7 @@ class Batches:
     active: list[Batch] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.errands = Errands(self.experiment)
+        self.errands = self.collector.errands
 
     def open(self) -> Batch:
         """Open the next batch, and record it in the journal."""

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from qexp.batch.errands import Errands
 from qexp.batch.found import drop_if_spare, note_found
 from qexp.batch.outcome import outcomes_of
 from qexp.batch.pacing import Patience
@@ -43,6 +44,7 @@ class Collector:
     _deadline_s: float | None = None
 
     def __post_init__(self) -> None:
+        self.errands = Errands(self.experiment)
         if self.experiment.policy.deadline_s is not None:
             self._deadline_s = self.experiment.clock.now_s() + self.experiment.policy.deadline_s
 
@@ -88,7 +90,7 @@ class Collector:
             self.adopt(job_id)
         for job in listed:
             if job.job_id in self._in_flight:
-                drop_if_spare(self.experiment, job, self.batch_of)
+                drop_if_spare(self.experiment, job, self.batch_of, self.errands)
 
     def collect_all(self) -> None:
         """Return when the outcome of every job is on disk.

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 
+from qexp.batch.errands import Errands
 from qexp.batch.pacing import Patience
 from qexp.batch.request import Held, attempt_tags, cut, pubs_in
 from qexp.core.model import FINAL_STATES, FoundJob
 from qexp.core.protocols import RemoteBatch
-from qexp.errors import EngineError
 from qexp.journal.events import Adopted, BatchOpened, Duplicate, Submitted
 from qexp.journal.ledger import Piece
 from qexp.points import Experiment
@@ -55,7 +55,10 @@ def note_found(experiment: Experiment, jobs: Sequence[FoundJob]) -> list[str]:
 
 
 def drop_if_spare(
-    experiment: Experiment, job: FoundJob, batch_of: Callable[[str], RemoteBatch]
+    experiment: Experiment,
+    job: FoundJob,
+    batch_of: Callable[[str], RemoteBatch],
+    errands: Errands,
 ) -> None:
     """Cancel a job that is not needed, unless it has ended or another folder waits for it.
 
@@ -63,28 +66,34 @@ def drop_if_spare(
         experiment: The experiment.
         job: A job of some of its attempts.
         batch_of: Returns the batch of an id.
+        errands: Tries again to cancel it, where that fails, while other jobs are collected.
     """
     ledger = experiment.ledger
     if job.job_id in ledger.duplicates or not ledger.is_spare(job.job_id):
         return
     attempt = ledger.attempts_with(job.job_id)[0]
     kept = ledger.job_of(ledger.pieces_of(attempt.piece)[0])
-    action = "had ended"
+
+    def note(action: str) -> None:
+        experiment.journal.append(
+            Duplicate(attempt.partition, attempt.number, job.job_id, str(kept), action)
+        )
+        experiment.observer.warned(
+            f"partition {attempt.partition} exists twice on the service: job {kept} is kept, job "
+            f"{job.job_id} is not needed ({action}); what it is charged counts as usage of this run"
+        )
+
+    def cancel() -> None:
+        batch_of(attempt.batch).cancel_job(job.job_id)
+        note("asked to be cancelled")
+
     if attempt.batch not in ledger.own_batches:
-        action = "left alone: another copy of this folder submitted it"
-    elif job.state not in FINAL_STATES:
-        try:
-            Patience(experiment).call(lambda: batch_of(attempt.batch).cancel_job(job.job_id))
-            action = "asked to be cancelled"
-        except EngineError as error:
-            action = f"not cancelled: {error}"
-    experiment.journal.append(
-        Duplicate(attempt.partition, attempt.number, job.job_id, str(kept), action)
-    )
-    experiment.observer.warned(
-        f"partition {attempt.partition} exists twice on the service: job {kept} is kept, job "
-        f"{job.job_id} is not needed ({action}); what it is charged counts as usage of this run"
-    )
+        note("left alone: another copy of this folder submitted it")
+    elif job.state in FINAL_STATES:
+        note("had ended")
+    else:
+        doing = f"cancelling job {job.job_id}"
+        errands.run(doing, cancel, lambda error: note(f"not cancelled: {error}"))
 
 
 def _note_expected(experiment: Experiment, job: FoundJob) -> bool:
