@@ -6,8 +6,6 @@ import argparse
 import logging
 import sys
 import textwrap
-from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -30,7 +28,6 @@ examples:
   python -m qexp doctor --live
   python -m qexp doctor --live --yes --backend ibm_torino --json
 """
-_WIDTH: Final = 100
 _INDENT: Final = " " * 29
 
 
@@ -56,7 +53,7 @@ def run(given: argparse.Namespace) -> int:
 
     wait_s = _wait_s(given)
     findings: list[Finding] = []
-    document: dict[str, Any] = {"transcript": None}
+    transcript: Path | None = None
 
     def report(finding: Finding) -> None:
         findings.append(finding)
@@ -67,24 +64,22 @@ def run(given: argparse.Namespace) -> int:
         for finding in check_machine(Path("outputs")):
             report(finding)
         if given.live:
-            _run_live(given, wait_s, report, document)
+            backend = _select(given)
+            transcript = Path(f"qexp-doctor-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl")
+            _check_service(given, backend, transcript, wait_s, report)
     finally:
         if given.json:
-            print_json({"findings": [asdict(finding) for finding in findings], **document})
-    problems = _names(findings, "problem")
+            written = str(transcript) if transcript else None
+            print_json({"findings": [vars(each) for each in findings], "transcript": written})
+    problems, warnings = (
+        ", ".join(each.name for each in findings if each.state == state)
+        for state in ("problem", "warning")
+    )
     if not given.json:
-        print_line(_verdict(problems, _names(findings, "warning"), is_live=given.live))
+        fit = "this machine and IBM's service are" if given.live else "this machine is"
+        verdict = f"problems: {problems}" if problems else f"{fit} fit for qexp"
+        print_line(f"{verdict}; warnings: {warnings}" if warnings else verdict)
     return ExitCode.DIFFERENT if problems else ExitCode.DONE
-
-
-def _names(findings: Sequence[Finding], state: str) -> str:
-    return ", ".join(finding.name for finding in findings if finding.state == state)
-
-
-def _verdict(problems: str, warnings: str, *, is_live: bool) -> str:
-    fit = "this machine and IBM's service are" if is_live else "this machine is"
-    verdict = f"problems: {problems}" if problems else f"{fit} fit for qexp"
-    return f"{verdict}; warnings: {warnings}" if warnings else verdict
 
 
 def _wait_s(given: argparse.Namespace) -> int:
@@ -97,54 +92,24 @@ def _wait_s(given: argparse.Namespace) -> int:
             f"{', '.join(named)}: only with --live, as 'python -m qexp doctor --live'"
         )
     try:
-        wait_s = parse_duration_s(given.wait)
+        return parse_duration_s(given.wait) or 0
     except ValueError as error:
         raise ConfigError(f"--wait: {error}") from None
-    assert wait_s is not None
-    return wait_s
-
-
-def _run_live(
-    given: argparse.Namespace, wait_s: int, report: Report, document: dict[str, Any]
-) -> None:
-    """Try the service, after a question; put the path of the transcript into the document."""
-    from qexp.engines.ibm.doctor import check_service, proposal
-    from qexp.engines.ibm.live_checks import LiveChecks
-    from qexp.engines.ibm.transcript import Transcript
-    from qexp.interrupts import Interrupts
-    from qexp.points import Clock
-
-    def say(line: str) -> None:
-        if not given.json:
-            print_line(line)
-
-    # The client's warnings say what is printed anyway; they would go to a run's log.
-    logging.getLogger().addHandler(logging.NullHandler())
-    backend, settle_s = _select(given), Clock().settle_s
-    for line in proposal(backend):
-        say(line)
-    _ask(given)
-    path = Path(f"qexp-doctor-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl")
-    transcript = Transcript(path, {"backend": backend.name, "settle_s": settle_s})
-    document["transcript"] = str(path)
-    say(f"transcript {path}: every request and reply, without secrets")
-    with Interrupts(ends_process=False) as interrupts:
-        stopped = interrupts.is_set
-        checks = LiveChecks(backend, report, settle_s, wait_s, is_stopped=stopped, say=say)
-        check_service(checks, transcript)
 
 
 def _select(given: argparse.Namespace) -> Any:
+    """Select the backend, say what would be submitted to it, and ask whether it may be."""
+    from qexp.engines.ibm.doctor import proposal
     from qexp.engines.ibm.select import least_busy, named
 
+    # The client's warnings say what is printed anyway; they would go to a run's log.
+    logging.getLogger().addHandler(logging.NullHandler())
     account = {"instance": given.instance, "account": given.account}
-    return named(name=given.backend, **account) if given.backend else least_busy(**account)
-
-
-def _ask(given: argparse.Namespace) -> None:
-    """Ask before anything is submitted; refuse without a terminal that could answer."""
+    backend = named(name=given.backend, **account) if given.backend else least_busy(**account)
+    for line in proposal(backend) if not given.json else ():
+        print_line(line)
     if given.yes:
-        return
+        return backend
     if given.json or not sys.stdin.isatty():
         raise ConfigError(
             "--live submits jobs, and nobody can be asked here; nothing was submitted: add --yes, "
@@ -154,13 +119,35 @@ def _ask(given: argparse.Namespace) -> None:
     sys.stdout.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise ConfigError("nothing was submitted, as you did not answer 'y'")
+    return backend
+
+
+def _check_service(
+    given: argparse.Namespace, backend: Any, path: Path, wait_s: int, report: Report
+) -> None:
+    from qexp.engines.ibm.doctor import LiveChecks
+    from qexp.engines.ibm.transcript import Transcript
+    from qexp.interrupts import Interrupts
+    from qexp.points import Clock
+
+    say = (lambda _: None) if given.json else print_line
+    transcript = Transcript(path, {"backend": backend.name, "settle_s": Clock.settle_s})
+    say(f"transcript {path}: every request and reply, without secrets")
+    with Interrupts(ends_process=False) as interrupts:
+        LiveChecks(
+            backend,
+            report,
+            transcript,
+            Clock.settle_s,
+            wait_s,
+            is_stopped=interrupts.is_set,
+            say=say,
+        ).run()
 
 
 def _print_finding(finding: Finding) -> None:
     found = f"  {finding.name:<17} {finding.state:<8} {finding.found}"
-    for text, indent in ((found, _INDENT), (f"{_INDENT}-> {finding.advice}", f"{_INDENT}   ")):
-        if text is found or finding.advice:
-            for line in textwrap.wrap(
-                text, _WIDTH, subsequent_indent=indent, break_on_hyphens=False
-            ):
-                print_line(line)
+    advice = f"{_INDENT}-> {finding.advice}" if finding.advice else ""
+    for text, indent in ((found, _INDENT), (advice, f"{_INDENT}   ")):
+        for line in textwrap.wrap(text, 100, subsequent_indent=indent, break_on_hyphens=False):
+            print_line(line)

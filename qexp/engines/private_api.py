@@ -6,13 +6,8 @@ both versions.
 
 from __future__ import annotations
 
-import copy
-import time
 from collections.abc import Mapping
-from functools import partial
-from http import HTTPStatus
 from importlib.metadata import version
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from qexp.errors import EngineError
@@ -27,7 +22,6 @@ TRIED_VERSION = "0.51"
 LONGEST_WAIT_S = 30.0
 """Time limit of a reply, and of the client's own repetitions; the client itself sets none."""
 
-_CONNECT_S = 5.0
 _SHORTEST_WAIT_S = 3.0
 _WAITS_IN_OUTAGE = 4
 
@@ -89,10 +83,10 @@ def longest_wait_s(outage_s: float) -> float:
 
 
 def connect(longest_s: float, **account: Any) -> Any:
-    """Return a `QiskitRuntimeService` none of whose requests waits for longer than it may.
+    """Return a `QiskitRuntimeService` whose requests wait no longer than they may.
 
-    Its constructor makes requests of its own: for an access token, for the account's instances and
-    for their backends.
+    That holds for those of its constructor, too, but not for the search for the account's
+    instances, which IBM's SDK makes with a limit of its own: a minute for each request.
 
     Args:
         longest_s: See `limit_waiting`.
@@ -101,170 +95,31 @@ def connect(longest_s: float, **account: Any) -> Any:
     from qiskit_ibm_runtime import QiskitRuntimeService
 
     class Service(QiskitRuntimeService):
-        @property
-        def _active_api_client(self) -> Any:
-            return self.__dict__["_active_api_client"]
-
-        @_active_api_client.setter
-        def _active_api_client(self, client: Any) -> None:
-            # Every client is made the active one before its first request.
-            limit_waiting(client, longest_s)
-            self.__dict__["_active_api_client"] = client
-
-        def _discover_account(self, *args: Any, **kwargs: Any) -> Any:
-            found = super()._discover_account(*args, **kwargs)
-            _limit_account(found, longest_s)
-            return found
-
-        def _get_crn_from_instance_name(self, account: Any, instance: str) -> Any:
-            _limit_account(account, longest_s)
-            return super()._get_crn_from_instance_name(account, instance)
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name == "_active_api_client":
+                # Every client becomes the active one before its first request.
+                limit_waiting(value, longest_s)
+            super().__setattr__(name, value)
 
     Service.__name__ = QiskitRuntimeService.__name__
     return Service(**account)
 
 
-def _limit_account(account: Any, longest_s: float) -> None:
-    """Limit the time of the requests by which an account finds its instances."""
-    from qiskit_ibm_runtime.accounts import Account
-
-    def make(service: Any, **given: Any) -> Any:
-        made = service(**given)
-        made.set_http_config({"timeout": _timeout(longest_s)})
-        return made
-
-    find = Account.list_instances
-    names = dict(find.__globals__)
-    for name in {"GlobalSearchV2", "GlobalCatalogV1"} & names.keys():
-        # The function makes these clients itself, with a time limit of a minute.
-        names[name] = partial(make, names[name])
-
-    class Limited(Account):
-        list_instances = FunctionType(find.__code__, names, find.__name__)
-
-        def get_iam_authentificator(self) -> Any:
-            authenticator = super().get_iam_authentificator()
-            _limit_tokens(_get(authenticator, "token_manager"), longest_s)
-            return authenticator
-
-    account.__class__ = Limited
-
-
 def limit_waiting(api_client: Any, longest_s: float = LONGEST_WAIT_S) -> None:
-    """Limit the time of the client's requests: a reply may be lost while a laptop sleeps.
+    """Limit the time of a client's requests: a reply may be lost while a laptop sleeps.
 
-    A submission without a reply in time is looked up, as after any other lost reply. A client
-    that has a limit keeps it, unless the new one is lower.
+    A client that has a limit keeps it, unless the new one is lower. It also sends each POST once,
+    and gets another access token after the service has refused one.
 
     Args:
         api_client: A `RuntimeClient`.
         longest_s: A reply takes no longer, and a question that failed is repeated by the client
-            itself for no longer; then it is for qexp to ask again.
+            itself for no longer; then it is for qexp to ask again. Only the reply to a job that
+            is submitted may take as long as the client says, 15 minutes.
     """
-    session = _get(api_client, "_session")
-    if isinstance(session.request, _LimitedRequest):
-        session.request.longest_s = min(longest_s, session.request.longest_s)
-    else:
-        session.request = _LimitedRequest(session.request, session, longest_s)
-    if (tokens := _tokens(session)) is not None:
-        _limit_tokens(tokens, session.request.longest_s)
+    from qexp.engines.limited_requests import limit_requests
 
-
-class _LimitedRequest:
-    """Sends the requests of a `RetrySession`, each with a time limit."""
-
-    def __init__(self, send: Any, session: Any, longest_s: float) -> None:
-        self.longest_s = longest_s
-        self.until_s = 0.0  # no repetition begins later, by `time.monotonic`
-        self._send = send
-        self._session = session
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        self.until_s = time.monotonic() + self.longest_s
-        for adapter in self._session.adapters.values():
-            if not hasattr(adapter.max_retries, "is_limited"):
-                adapter.max_retries = _limited(adapter.max_retries, self)
-        # The client names none, or None.
-        timeout = kwargs.pop("timeout", None) or _timeout(self.longest_s)
-        return self._send(*args, timeout=timeout, **kwargs)
-
-
-def _limited(retry: Any, limit: _LimitedRequest) -> Any:
-    """Return the same `urllib3.Retry`, of whatever class, for as long as a limit says."""
-    kind = type(retry)
-
-    class Limited(kind):  # type: ignore[misc, valid-type]
-        is_limited = True
-
-        def increment(
-            self, method: Any = None, url: Any = None, response: Any = None, *args: Any, **kw: Any
-        ) -> Any:
-            following = super().increment(method, url, response, *args, **kw)
-            told_s = following.get_retry_after(response) if response else None
-            pause_s = told_s or following.get_backoff_time()
-            if self.total and time.monotonic() + pause_s >= limit.until_s:
-                # As if all repetitions were made: it raises what the client expects then.
-                return self.new(total=0).increment(method, url, response, *args, **kw)
-            return following
-
-    limited = copy.copy(retry)
-    limited.__class__ = Limited
-    return limited
-
-
-def _limit_tokens(tokens: Any, longest_s: float) -> None:
-    """Limit the time in which IBM's identity service gives an access token.
-
-    After a failure, its SDK takes the request that failed for one under way, and the next one
-    waits for up to a minute.
-    """
-    tokens.http_config = {**tokens.http_config, "timeout": _timeout(longest_s)}
-    if isinstance(tokens.request_token, partial):
-        return
-
-    def request_token(send: Any) -> Any:
-        try:
-            return send()
-        except Exception:
-            tokens.request_time = 0
-            raise
-
-    tokens.request_token = partial(request_token, tokens.request_token)
-
-
-def _timeout(longest_s: float) -> tuple[float, float]:
-    return min(_CONNECT_S, longest_s), longest_s
-
-
-def _tokens(session: Any) -> Any:
-    """Return the manager of a session's access tokens, or None."""
-    return getattr(getattr(session, "auth", None), "tm", None)
-
-
-def never_repeat_posts(api_client: Any) -> None:
-    """Switch off the client's own retries of POST; those of reads stay as they are.
-
-    The client sends a POST again after 500, 502, 503, 504, 520, 521, 522 and 524, without a look
-    at the jobs that the first one may have created.
-    """
-    from qexp.engines.post_once import post_once
-
-    for adapter in _get(_get(api_client, "_session"), "adapters").values():
-        adapter.max_retries = post_once(adapter.max_retries)
-
-
-def renew_token_on_refusal(api_client: Any) -> None:
-    """Let the client fetch another access token after the service has refused one (401).
-
-    Without that it sends the same token for as long as the token says, an hour.
-    """
-    session = _get(api_client, "_session")
-    tokens = _tokens(session)
-    if tokens is None:
-        return
-    hooks = session.hooks["response"]
-    if not any(isinstance(hook, partial) and hook.func is _forget_token for hook in hooks):
-        hooks.append(partial(_forget_token, tokens))
+    limit_requests(_get(api_client, "_session"), longest_s)
 
 
 def reply_hooks(api_client: Any) -> list[Any]:
@@ -290,13 +145,6 @@ def encode_program(program: Any, options: Any, kind: PrimitiveKind) -> dict[str,
     encoded = QUANTUM_PROGRAM_PARAMS_CONVERTERS[_EXECUTOR_SCHEMA].encoder(program, options)
     fields: dict[str, Any] = encoded.model_dump(mode="json")
     return fields
-
-
-def _forget_token(tokens: Any, response: Any, *_: Any, **__: Any) -> None:
-    if response.status_code == HTTPStatus.UNAUTHORIZED:
-        tokens.expire_time = 0
-        # Else IBM's SDK takes a request that failed for one under way, and waits a minute for it.
-        tokens.request_time = 0
 
 
 def _get(owner: Any, name: str) -> Any:

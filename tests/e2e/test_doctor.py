@@ -86,7 +86,7 @@ def test_broken_promises_end_with_1_and_leave_nothing_open(cli: Cli, emulator: I
     emulator.faults.append(edited(METRICS, lambda text: "{}", times=None))
     done = cli(*LIVE, env=environment(emulator))
     assert (done.code, done.err) == (1, "")
-    assert done.out.endswith("problems: closing, usage; warnings: closed batch, batch at the end\n")
+    assert done.out.endswith("problems: closing, usage\n")
     (transcript,) = done.folder.glob("qexp-doctor-*.jsonl")
     states = {finding["name"]: finding for finding in Replay.from_file(transcript).findings}
     assert "Emulated status 500" in states["closing"]["found"]

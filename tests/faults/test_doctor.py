@@ -16,8 +16,9 @@ from urllib3.util.retry import Retry
 
 from qexp.cli.main import main
 from qexp.core.findings import Finding
-from qexp.engines.ibm import live_checks
+from qexp.engines.ibm import doctor as service_doctor
 from qexp.engines.ibm.select import named
+from qexp.engines.ibm.transcript import Transcript
 from tests.emulator import INSTANCE, MANILA, TOKEN, IBMEmulator, Response
 from tests.emulator.discovery import ACCOUNT
 from tests.emulator.faults import (
@@ -49,13 +50,10 @@ NAMES = [
     "second job",
     "listing by run",
     "listing by batch",
-    "job by id",
     "cancelling",
     "closing",
-    "closed batch",
     "result",
     "usage",
-    "batch at the end",
     "clock skew",
 ]
 
@@ -106,9 +104,9 @@ def doctor(
     monkeypatch.chdir(tmp_path)
     time = Time()
     quick = partial(
-        live_checks.LiveChecks, poll_interval_s=0.02, sleep=time.sleep, now_s=time.now_s
+        service_doctor.LiveChecks, poll_interval_s=0.02, sleep=time.sleep, now_s=time.now_s
     )
-    monkeypatch.setattr(live_checks, "LiveChecks", quick)
+    monkeypatch.setattr(service_doctor, "LiveChecks", quick)
     ibm_emulator.hold()
     ibm_emulator.faults.append(then(CANCEL_JOB, ibm_emulator.release, times=None))
 
@@ -201,8 +199,6 @@ def test_a_service_that_keeps_its_promises(ibm_emulator: IBMEmulator, doctor: Do
             edited(BY_TAG, nothing_listed, times=6),
             {"first job": "when asked 8.0 s after it was accepted; the protocol waits for 2.0 s"},
         ),
-        (edited(JOB, lambda text: "{}", times=1), {"job by id": "it is not about this job"}),
-        (status(JOB, 404, times=1), {"job by id": "does not know job"}),
         (
             edited(Endpoint("GET", "/jobs", query="session_id"), nothing_listed, times=1),
             {"listing by batch": "listed are none"},
@@ -211,7 +207,7 @@ def test_a_service_that_keeps_its_promises(ibm_emulator: IBMEmulator, doctor: Do
             edited(SESSION, changed(max_ttl=7), times=1),
             {"batch": "but its details have max_time=7"},
         ),
-        (edited(RESULTS, without_last_pub), {"result": "is not the result of job"}),
+        (edited(RESULTS, without_last_pub), {"result": "it cannot be decoded"}),
         (edited(METRICS, changed(usage=None)), {"usage": "the metrics lack usage"}),
     ],
     ids=lambda value: next(iter(value)).replace(" ", "-") if isinstance(value, dict) else "",
@@ -237,12 +233,7 @@ def test_a_job_that_is_listed_in_time_though_not_at_once_is_no_problem(doctor: D
 
 def test_a_batch_that_cannot_be_closed_is_cancelled(ibm_emulator: IBMEmulator, doctor: Doctor):
     diagnosis = doctor(status(CLOSE_SESSION, 500, times=None))
-    assert diagnosis.states() == {
-        "closing": "problem",
-        "closed batch": "warning",
-        "batch at the end": "warning",
-    }
-    assert diagnosis.findings["closed batch"]["found"] == "not tried: the batch is not closed"
+    assert diagnosis.states() == {"closing": "problem"}
     assert "was cancelled" in diagnosis.findings["left behind"]["found"]
     assert len(ibm_emulator.job_ids) == 2
     assert_nothing_is_left(ibm_emulator)
@@ -270,8 +261,8 @@ def test_a_closed_batch_that_takes_a_job_is_a_problem_and_the_job_is_cancelled(
         then(CANCEL_JOB, ibm_emulator.hold),
     )
     third = ibm_emulator.job_ids[2]
-    assert diagnosis.findings["closed batch"]["state"] == "problem"
-    assert third in diagnosis.findings["closed batch"]["found"]
+    assert diagnosis.findings["closing"]["state"] == "problem"
+    assert third in diagnosis.findings["closing"]["found"]
     assert ibm_emulator.job_states()[third] == "Cancelled"
     assert_nothing_is_left(ibm_emulator)
 
@@ -297,11 +288,13 @@ def test_a_lost_reply_leaves_no_job(ibm_emulator: IBMEmulator, doctor: Doctor):
 def test_a_job_that_waits_for_too_long_is_cancelled(
     ibm_emulator: IBMEmulator, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(live_checks, "LiveChecks", partial(live_checks.LiveChecks, now_s=monotonic))
+    monkeypatch.setattr(
+        service_doctor, "LiveChecks", partial(service_doctor.LiveChecks, now_s=monotonic)
+    )
     ibm_emulator.faults.clear()
     diagnosis = doctor(more=("--wait", "1s"))
     assert diagnosis.code == 0
-    assert diagnosis.states() == dict.fromkeys(["result", "usage", "batch at the end"], "warning")
+    assert diagnosis.states() == dict.fromkeys(["result", "usage"], "warning")
     first = ibm_emulator.job_ids[0]
     assert diagnosis.findings["result"]["found"] == f"not tried: {first} is QUEUED after 1.0s"
     assert "was cancelled" in diagnosis.findings["left behind"]["found"]
@@ -309,14 +302,15 @@ def test_a_job_that_waits_for_too_long_is_cancelled(
     assert_nothing_is_left(ibm_emulator)
 
 
-def test_what_a_second_ctrl_c_leaves_behind_is_named(ibm_emulator: IBMEmulator):
+def test_what_a_second_ctrl_c_leaves_behind_is_named(ibm_emulator: IBMEmulator, tmp_path: Path):
     def interrupted(seconds: float) -> None:
         raise KeyboardInterrupt
 
     found: list[Finding] = []
-    checks = live_checks.LiveChecks(
+    checks = service_doctor.LiveChecks(
         named(name=MANILA),
         found.append,
+        Transcript(tmp_path / "transcript.jsonl", {}),
         settle_s=2.0,
         wait_s=1.0,
         is_stopped=lambda: bool(ibm_emulator.session_ids),
@@ -324,7 +318,7 @@ def test_what_a_second_ctrl_c_leaves_behind_is_named(ibm_emulator: IBMEmulator):
     )
     with pytest.raises(KeyboardInterrupt):
         checks.run()
-    assert [finding.name for finding in found] == ["batch", "left behind"]
+    assert [finding.name for finding in found] == ["batch", "left behind", "clock skew"]
     assert found[1].found == f"batch {ibm_emulator.session_ids[0]}: interrupted again"
 
 

@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import os
-import shutil
-import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from qexp import doctor
-from qexp.core.findings import Finding
+from qexp.core.findings import Finding, examine
 from qexp.fork_server import ForkServer
 
-NAMES = {
-    "python",
-    "packages",
-    "clock",
-    "signals",
-    "disk space",
-    "locks",
-    "HDF5",
-    "shared memory",
-    "IBM account",
-    "workers",
-}
+NAMES = {"versions", "clock", "HDF5", "shared memory", "IBM account", "workers"}
 
 
 def findings(folder: Path) -> dict[str, Finding]:
     return {finding.name: finding for finding in doctor.check_machine(folder)}
+
+
+def found_by(check: Callable[[], str]) -> Finding:
+    return examine("it", check, "the check's advice")
 
 
 @pytest.fixture
@@ -53,7 +44,7 @@ def test_this_machine_is_fit_and_nothing_is_left_behind(
     found = findings(tmp_path / "outputs")
     assert found.keys() == NAMES
     assert {finding.state for finding in found.values()} == {"ok"}
-    assert found["packages"].found.startswith(f"qexp {metadata.version('qexp')}, qiskit ")
+    assert found["versions"].found.startswith(f"qexp {metadata.version('qexp')}, qiskit ")
     assert found["IBM account"].found == (
         "QISKIT_IBM_TOKEN (channel default, instance given by its CRN)"
     )
@@ -71,7 +62,7 @@ def test_a_package_that_is_too_old_or_missing_is_named_with_what_installs_it(
         return "1.26.4" if name == "numpy" else original(name)
 
     monkeypatch.setattr(metadata, "version", version)
-    finding = doctor._check_packages()
+    finding = found_by(doctor._check_versions)
     assert finding.state == "problem"
     assert finding.found == "numpy is 1.26.4, but >=2.0 is needed; scipy is not installed"
     assert finding.advice == "python -m pip install 'numpy>=2.0' 'scipy>=1.13'"
@@ -79,7 +70,7 @@ def test_a_package_that_is_too_old_or_missing_is_named_with_what_installs_it(
 
 def test_another_python_is_a_problem(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("platform.python_version", lambda: "3.10.14")
-    assert doctor._check_python().state == "problem"
+    assert found_by(doctor._check_versions).state == "problem"
 
 
 def test_a_clock_from_before_the_installation_is_a_problem(
@@ -89,36 +80,17 @@ def test_a_clock_from_before_the_installation_is_a_problem(
     later.touch()
     os.utime(later, (2**33, 2**33))
     monkeypatch.setattr(doctor, "__file__", str(later))
-    finding = doctor._check_clock()
+    finding = found_by(doctor._check_clock)
     assert (finding.state, "before qexp was installed" in finding.found) == ("problem", True)
-
-
-def test_signals_that_are_ignored_are_a_warning(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_IGN)
-    assert doctor._check_signals().state == "warning"
-
-
-@pytest.mark.parametrize(
-    ("free", "state"), [(10**10, "ok"), (5 * 10**8, "warning"), (10**6, "problem")]
-)
-def test_free_space(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, state: str):
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, free))
-    assert doctor._check_space(tmp_path).state == state
 
 
 def test_a_folder_that_cannot_be_written_is_a_problem_without_a_traceback(tmp_path: Path):
     # A file in place of the folder: root may write to any folder.
     (tmp_path / "outputs").write_text("")
     found = findings(tmp_path / "outputs")
-    assert {name for name, each in found.items() if each.state == "problem"} == {"locks", "HDF5"}
-    for name in ("locks", "HDF5"):
-        assert "NotADirectoryError" in found[name].found
-        assert found[name].advice
-
-
-def test_locks_that_do_nothing_are_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr("filelock.FileLock.acquire", lambda lock: None)
-    assert doctor._check_locks(tmp_path).state == "problem"
+    assert {name for name, each in found.items() if each.state == "problem"} == {"HDF5"}
+    assert "NotADirectoryError" in found["HDF5"].found
+    assert found["HDF5"].advice
 
 
 def test_a_disk_that_loses_what_was_written_is_a_problem(
@@ -130,8 +102,7 @@ def test_a_disk_that_loses_what_was_written_is_a_problem(
     monkeypatch.setattr(
         "qexp.archive.isolated.read_isolated", lambda function, name, *_: next(probe.probe(name))
     )
-    finding = doctor._attempt("HDF5", lambda: doctor._check_hdf5(tmp_path))
-    assert finding is not None
+    finding = found_by(lambda: doctor._check_hdf5(tmp_path))
     assert finding.state == "problem"
     assert "does not hold what was written to it" in finding.found
 
@@ -141,9 +112,7 @@ def test_no_shared_memory_is_a_warning(monkeypatch: pytest.MonkeyPatch):
         raise FileNotFoundError(2, "No such file or directory", "/dev/shm")
 
     monkeypatch.setattr("multiprocessing.shared_memory.SharedMemory", refused)
-    finding = doctor._check_shared_memory()
-    assert finding.state == "warning"
-    assert "/dev/shm" in finding.advice
+    assert found_by(doctor._check_shared_memory).state == "warning"
 
 
 # Connections to a server that has died are left to the garbage collector.
@@ -169,7 +138,7 @@ def test_workers_that_do_not_answer_are_a_problem(
     from qexp.workers import Workers
 
     with Workers(2) as workers:
-        finding = doctor._check_workers(workers)
+        finding = found_by(lambda: doctor._check_workers(workers))
     assert finding.state == "problem"
     assert "do not answer" in finding.found
 
@@ -180,12 +149,12 @@ def test_saved_accounts_are_listed_without_their_tokens(
     from qiskit_ibm_runtime import QiskitRuntimeService
     from qiskit_ibm_runtime.accounts import management
 
-    from qexp.engines.ibm.account import check_account
+    from qexp.engines.ibm.doctor import check_account
 
     monkeypatch.delenv("QISKIT_IBM_TOKEN", raising=False)
     path = tmp_path / "qiskit-ibm.json"
     monkeypatch.setattr(management, "_DEFAULT_ACCOUNT_CONFIG_JSON_FILE", str(path))
-    assert check_account().state == "warning"
+    assert found_by(check_account).state == "warning"
     QiskitRuntimeService.save_account(
         token="s3cr3t-token-of-the-tests",
         instance="my-instance",
@@ -193,8 +162,8 @@ def test_saved_accounts_are_listed_without_their_tokens(
         channel="ibm_quantum_platform",
         filename=str(path),
     )
-    finding = check_account()
+    finding = found_by(check_account)
     assert finding.state == "ok"
     assert finding.found == "saved: lab (channel ibm_quantum_platform, instance my-instance)"
     path.write_text("{")
-    assert check_account().state == "problem"
+    assert found_by(check_account).state == "problem"

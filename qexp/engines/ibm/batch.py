@@ -12,16 +12,15 @@ from qexp.engines.ibm.client import client_reason, reading, redact_json, service
 from qexp.engines.ibm.collect import Collector
 from qexp.engines.ibm.expected import expected_form
 from qexp.engines.ibm.jobs import Job, read_job, read_page
-from qexp.engines.ibm.refusals import find_reply, is_status, submitting
+from qexp.engines.ibm.refusals import submitting
+from qexp.engines.ibm.replies import find_reply, is_status
 from qexp.engines.primitives import finalised_options, make_primitive
 from qexp.engines.private_api import (
     batch_client,
     connected_clients,
     limit_waiting,
     move_to_instance,
-    never_repeat_posts,
     other_clients,
-    renew_token_on_refusal,
 )
 from qexp.errors import BatchOverError, EngineError, LostJobError, RefusedError, UnclearError
 
@@ -57,7 +56,7 @@ def open_session(backend: IBMBackend, max_time_s: int | None) -> Batch:
 
     doing = f"opening the batch on {backend.name}"
     for client in connected_clients(backend.service):
-        never_repeat_posts(client)
+        limit_waiting(client)
     try:
         with submitting(doing):
             session = Batch(backend, max_time=max_time_s)
@@ -129,9 +128,7 @@ class IBMBatch:
         self._closed = False
         self._collector = Collector(backend, self._id, self._read_details)
         for client in self._clients():
-            renew_token_on_refusal(client)
             limit_waiting(client)
-            never_repeat_posts(client)
 
     @property
     def id(self) -> str:

@@ -22,7 +22,7 @@ from qexp.engines.ibm.jobs import (
     reason_text,
     state_fields,
 )
-from qexp.engines.ibm.refusals import is_status
+from qexp.engines.ibm.replies import is_status
 from qexp.errors import ArchiveError, EngineError, LostJobError, UndeliveredError
 from qexp.redact import redact
 from qexp.text import parse_time, utc_text

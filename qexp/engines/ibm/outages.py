@@ -7,10 +7,11 @@ API token"). The exceptions of `requests` and of the SDK, which they come from, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from qexp.engines.ibm.replies import find_failures, read_reply
 from qexp.errors import EngineError, OutageError
 from qexp.redact import redact
 from qexp.text import one_line
@@ -23,24 +24,39 @@ _IDENTITY_PATH = "/identity/"
 _SDK_STATUS = re.compile(r"Status code: (\d{3})")
 
 _PEER = re.compile(r"host='?([^',)]+)'?, port=(\d+)")
-_NAME = re.compile(r"resolve '([^']+)'")
 _TLS_REASON = re.compile(r"\[SSL: (\w+)\]|(CERTIFICATE_VERIFY_FAILED|EOF occurred)")
+_REASONS: Final = (
+    (
+        "ProxyError",
+        "the proxy cannot be used ({innermost}); check HTTPS_PROXY and HTTP_PROXY, or the proxies "
+        "of the saved account",
+    ),
+    (
+        r"resolve '([^']+)'",
+        "the name {name} cannot be resolved (DNS); check the network, the VPN and whether a proxy "
+        "is needed (HTTPS_PROXY)",
+    ),
+    (
+        "SSLError|SSL:",
+        "{where} does not speak TLS as it should ({tls}); check this machine's clock, and where a "
+        "proxy inspects TLS name its CA file in REQUESTS_CA_BUNDLE",
+    ),
+    (
+        "Errno.*refused",
+        "{where} refuses connections: nothing listens there, or a firewall is between; check the "
+        "network, QISKIT_IBM_URL and IAM_URL",
+    ),
+    (
+        "timed out|Timeout",
+        "{where} did not answer in time; check the network and the firewall",
+    ),
+    ("unreachable|No route", "no network leads to {where}; check the connection"),
+    ("Connection aborted|reset by peer", "{where} hung up without a reply"),
+    ("error responses", "{where} failed several times in a row ({innermost})"),
+)
+"""Patterns of texts of `requests`, the innermost fault first, and what each means."""
 
 _SAVE = "QiskitRuntimeService.save_account(..., overwrite=True)"
-
-
-def find_failure(error: BaseException, outer: BaseException | None = None) -> BaseException | None:
-    """Return the exception of `requests`, or of IBM's cloud SDK, behind one of IBM's client.
-
-    Args:
-        error: The exception.
-        outer: The exception that was being handled when the call began, which is unrelated.
-    """
-    from ibm_cloud_sdk_core import ApiException  # type: ignore[import-untyped]
-    from requests import RequestException
-
-    chain = _chain(error, outer)
-    return next((each for each in chain if isinstance(each, ApiException | RequestException)), None)
 
 
 def failed_call(
@@ -52,21 +68,21 @@ def failed_call(
         doing: The action, as in "connecting to IBM's service".
         error: An exception of IBM's client.
         reason: Its message, for a failure that is none of these.
-        outer: See `find_failure`.
+        outer: See `chain`.
     """
-    failure = find_failure(error, outer)
-    response = _response(failure)
+    failure = next(find_failures(error, outer), None)
+    reply = read_reply(failure)
     if "valid API token" in reason:
         # The client's message for any failure while it looks up the account's instances.
         cause = failure or error.__cause__ or error
         reason = f"the account's instances cannot be looked up: {_said(cause)}"
-    if response is None:
+    if reply is None:
         return _without_reply(doing, failure or error, reason)
-    status = response.status_code
-    if _IDENTITY_PATH in str(response.url):
+    status = reply.status
+    if _IDENTITY_PATH in reply.url:
         return token_error(doing, f"{_said(failure)} (status {status})", status)
     if is_outage(status):
-        said = "".join(f": {message}" for message in _messages(response))
+        said = f": {redact(reply.message)}" if reply.message else ""
         return OutageError(f"{doing}: the service failed (status {status}){said}")
     if status < HTTPStatus.MULTIPLE_CHOICES:
         return OutageError(f"{doing}: the reply cannot be read: {reason}")
@@ -124,45 +140,22 @@ def is_outage(status: int) -> bool:
     }
 
 
-def connection_reason(failure: BaseException | str) -> str | None:  # noqa: PLR0911
+def connection_reason(failure: BaseException | str) -> str | None:
     """Return what is wrong with a connection and what to check; None if the text does not say.
 
     Args:
         failure: An exception of `requests`, or its text.
     """
     text = str(failure)
-    peer = _PEER.search(text)
-    where = redact(f"{peer[1]}:{peer[2]}") if peer else "the service"
-    if "ProxyError" in text:
-        return (
-            f"the proxy cannot be used ({_innermost(text)}); check HTTPS_PROXY and HTTP_PROXY, "
-            f"or the proxies of the saved account"
-        )
-    if name := _NAME.search(text):
-        return (
-            f"the name {redact(name[1])} cannot be resolved (DNS); check the network, the VPN and "
-            f"whether a proxy is needed (HTTPS_PROXY)"
-        )
-    if "SSLError" in text or "SSL:" in text:
-        found = _TLS_REASON.search(text)
-        reason = (found[1] or found[2]).lower().replace("_", " ") if found else "no handshake"
-        return (
-            f"{where} does not speak TLS as it should ({reason}); check this machine's clock, and "
-            f"where a proxy inspects TLS name its CA file in REQUESTS_CA_BUNDLE"
-        )
-    if "refused" in text and "Errno" in text:
-        return (
-            f"{where} refuses connections: nothing listens there, or a firewall is between; check "
-            f"the network, QISKIT_IBM_URL and IAM_URL"
-        )
-    if "timed out" in text or "Timeout" in text:
-        return f"{where} did not answer in time; check the network and the firewall"
-    if "unreachable" in text or "No route" in text:
-        return f"no network leads to {where}; check the connection"
-    if "Connection aborted" in text or "reset by peer" in text:
-        return f"{where} hung up without a reply"
-    if "error responses" in text:
-        return f"{where} failed several times in a row ({_innermost(text)})"
+    for pattern, reason in _REASONS:
+        if found := re.search(pattern, text):
+            peer, tls = _PEER.search(text), _TLS_REASON.search(text)
+            return reason.format(
+                name=redact(found[1]) if found.lastindex else "",
+                where=redact(f"{peer[1]}:{peer[2]}") if peer else "the service",
+                tls=(tls[1] or tls[2]).lower().replace("_", " ") if tls else "no handshake",
+                innermost=_innermost(text),
+            )
     return None
 
 
@@ -173,33 +166,7 @@ def _innermost(text: str) -> str:
     return one_line(redact(found.rpartition(": ")[2]))
 
 
-def _response(failure: Any) -> Any:
-    """Return the reply that a failure is about, or None."""
-    return (
-        getattr(failure, "http_response", None)
-        if hasattr(failure, "http_response")
-        else (getattr(failure, "response", None))
-    )
-
-
-def _messages(response: Any) -> list[str]:
-    """Return the messages in the body of a reply, redacted; none if it has another form."""
-    try:
-        return [one_line(redact(str(each["message"]))) for each in response.json()["errors"]]
-    except (ValueError, LookupError, TypeError):
-        return []
-
-
 def _said(failure: Any) -> str:
     """Return a failure's own message, redacted, on one line."""
     text = one_line(redact(str(getattr(failure, "message", None) or failure)))
     return text or type(failure).__name__
-
-
-def _chain(error: BaseException, outer: BaseException | None) -> Iterator[BaseException]:
-    seen = [outer]
-    following: BaseException | None = error
-    while following is not None and following not in seen:
-        yield following
-        seen.append(following)
-        following = following.__cause__ or following.__context__

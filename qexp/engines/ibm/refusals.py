@@ -1,34 +1,24 @@
-"""The meaning of a failed submission: refused, not now, batch over, or unclear.
-
-IBM's client turns every failure into one of a few exceptions and drops the reply's status, but the
-chain of exceptions still leads to the one that `requests` raised.
-"""
+"""The meaning of a failed submission: refused, not now, batch over, or unclear."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from traceback import walk_tb
-from typing import Any
 
 from qexp.engines.ibm.client import client_reason, service_call
 from qexp.engines.ibm.codes import (
-    BATCH_OVER,
     INVALID,
     PENDING_LIMIT,
-    QUOTA,
     RATE_LIMIT,
     advice,
     key_to_lower,
     may_succeed_later,
-    parse_code,
 )
+from qexp.engines.ibm.replies import Reply, chain, find_reply
 from qexp.errors import (
     BatchOverError,
     BusyError,
@@ -37,13 +27,8 @@ from qexp.errors import (
     RefusedError,
     UnclearError,
 )
-from qexp.text import one_line
 
 _PENDING_LIMIT = re.compile(r"(?=.*\bjobs?\b)(?:limit|maximum).*\b(?:pending|concurrent)", re.I)
-_BATCH_OVER = re.compile(
-    r"\b(?:session|batch)\b.*(?:closed|expired|terminated|not accept|no longer accept)", re.I
-)
-_QUOTA = re.compile(r"\bquota\b|usage limit|instance limit", re.I)
 _EXCEEDS = re.compile(r"too large|exceeds", re.I)
 _THROTTLED = "too many 429 error responses"
 """Message of urllib3 after it gave up on a GET; a POST with status 429 is not repeated."""
@@ -51,53 +36,6 @@ _THROTTLED = "too many 429 error responses"
 _AMBIGUOUS = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY}
 _REFUSALS = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}
 _SERVICE = ("qiskit_ibm_runtime.qiskit_runtime_service", "qiskit_ibm_runtime.api.")
-
-
-@dataclass(frozen=True)
-class Reply:
-    """The service's reply to a request that failed."""
-
-    method: str  # of the request
-    status: int  # of HTTP
-    code: int | None  # the service's own
-    message: str  # "" if it cannot be read
-    retry_after_s: float | None  # from now
-
-    @property
-    def is_readable(self) -> bool:
-        """True if the service says what is wrong: by a code of its own, or in words."""
-        return self.code is not None or self.message != ""
-
-    @property
-    def is_quota(self) -> bool:
-        """True if the service says that the account's time is used up."""
-        return self.code in QUOTA or _QUOTA.search(self.message) is not None
-
-    @property
-    def is_batch_over(self) -> bool:
-        """True if the service says that the session takes no more jobs."""
-        return self.code in BATCH_OVER or _BATCH_OVER.search(self.message) is not None
-
-
-def find_reply(error: BaseException, outer: BaseException | None = None) -> Reply | None:
-    """Return the reply behind an exception of IBM's client, or None if there was none.
-
-    Args:
-        error: The exception.
-        outer: The exception that was being handled when the call began, which is unrelated.
-    """
-    from requests import RequestException
-
-    for each in _chain(error, outer):
-        if isinstance(each, RequestException) and each.response is not None:
-            return _read(each.response)
-    return None
-
-
-def is_status(error: BaseException, status: HTTPStatus) -> bool:
-    """Return whether the service replied with this HTTP status."""
-    reply = find_reply(error)
-    return reply is not None and reply.status == status
 
 
 @contextmanager
@@ -124,9 +62,9 @@ def _classify(error: Exception, doing: str, outer: BaseException | None) -> Engi
     reply = find_reply(error, outer)
     if reply is not None:
         return _classify_reply(reply, f"{doing}: {client_reason(error)}", _unclear(error, doing))
-    if any(_THROTTLED in str(each) for each in _chain(error, outer)):
+    if any(_THROTTLED in str(each) for each in chain(error, outer)):
         return BusyError(f"{doing}: the service takes no more requests for now")
-    if any(_reached_service(each) for each in _chain(error, outer)):
+    if any(_reached_service(each) for each in chain(error, outer)):
         return _unclear(error, doing)
     return _classify_local(error, doing)
 
@@ -193,54 +131,7 @@ def _unclear(error: Exception, doing: str) -> UnclearError:
     return UnclearError(f"{doing}: it is not known whether it was done: {reason}")
 
 
-def _chain(error: BaseException, outer: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception and those that led to it, also where the client raised `from None`."""
-    seen = [outer]
-    following: BaseException | None = error
-    while following is not None and following not in seen:
-        yield following
-        seen.append(following)
-        following = following.__cause__ or following.__context__
-
-
 def _reached_service(error: BaseException) -> bool:
     """Return whether an exception passed through the part of the client that sends requests."""
     frames = (frame for frame, _ in walk_tb(error.__traceback__))
     return any(str(frame.f_globals.get("__name__")).startswith(_SERVICE) for frame in frames)
-
-
-def _read(response: Any) -> Reply:
-    errors = list(_errors_in(response))
-    return Reply(
-        method=str(getattr(response.request, "method", None) or ""),
-        status=response.status_code,
-        code=next((code for code, _ in errors if code is not None), None),
-        message=one_line("; ".join(message for _, message in errors)),
-        retry_after_s=_retry_after_s(response.headers.get("Retry-After")),
-    )
-
-
-def _errors_in(response: Any) -> Iterator[tuple[int | None, str]]:
-    """Yield code and message of each error in the body of a refusal."""
-    try:
-        body = response.json()
-    except ValueError:
-        return
-    errors = body.get("errors") if isinstance(body, Mapping) else None
-    for each in errors if isinstance(errors, list) else ():
-        if isinstance(each, Mapping):
-            yield parse_code(each.get("code")), str(each.get("message") or "")
-
-
-def _retry_after_s(header: str | None) -> float | None:
-    """Read a header of seconds or of a date (RFC 9110, section 10.2.3); None for other text."""
-    if header is None:
-        return None
-    if header.strip().isdecimal():
-        return float(header)
-    try:
-        moment = parsedate_to_datetime(header)
-    except ValueError:
-        return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (aware - datetime.now(UTC)).total_seconds())

@@ -15,14 +15,13 @@ from pydantic import Field
 
 from qexp.engines.ibm.client import client_reason, reading, service_call
 from qexp.engines.ibm.outages import missing_token
-from qexp.engines.ibm.refusals import is_status
+from qexp.engines.ibm.replies import is_status
 from qexp.engines.options import flatten
 from qexp.engines.private_api import (
     LONGEST_WAIT_S,
     connect,
     connected_clients,
     longest_wait_s,
-    never_repeat_posts,
     retired_backend,
 )
 from qexp.errors import ConfigError, EngineError, OutageError
@@ -214,8 +213,6 @@ def _connect(
             where = f"backend.instance={redact(instance)!r}" if instance else "the IBM account"
             anew = "; if it was renamed, name it anew: backend.instance=NAME" if instance else ""
             raise ConfigError(f"{where}: {client_reason(error)}{anew}") from None
-        for client in connected_clients(service):
-            never_repeat_posts(client)
         # The client would go on without an access token.
         if (tokenless := missing_token(doing, warned)) is not None:
             raise tokenless

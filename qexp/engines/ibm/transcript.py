@@ -9,7 +9,7 @@ left out, as they hold the account's token and CRN, and so is the host.
 from __future__ import annotations
 
 import json
-import platform
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -29,7 +29,7 @@ from qexp.redact import MASK, strict_redactor
 from qexp.text import utc_now
 
 _KEPT_HEADERS = ("content-type", "date", "retry-after", "ibm-api-version")
-_ACCOUNT_HEADERS = ("authorization", "service-crn")
+_SOFTWARE = ("qexp", "qiskit", "qiskit-ibm-runtime", "requests")
 _PERSONAL_KEYS = frozenset(
     {"account", "accountid", "apikey", "crn", "email", "iamid", "instance", "instancecrn"}
     | {"instanceid", "owner", "token", "user", "userid", "username"}
@@ -58,8 +58,9 @@ class Transcript:
         self._began_s = time.monotonic()
         self._secrets: set[str] = set()
         self._ahead_s: list[float] = []
+        versions = {name: version(name) for name in _SOFTWARE}
         with path.open("x", encoding="utf-8"):
-            self._write({"made_by": {**about, **_software(), "began": utc_now("seconds")}})
+            self._write({"made_by": {**about, **versions, "began": utc_now("seconds")}})
 
     @contextmanager
     def recording(self, service: Any) -> Iterator[None]:
@@ -83,15 +84,14 @@ class Transcript:
 
     def _record(self, response: Any, *_: Any, **__: Any) -> None:
         request, parts = response.request, urlsplit(response.url)
-        self._learn_secrets(request.headers)
+        for name in ("authorization", "service-crn"):
+            # Token, account and instance, to mask them where they stand alone.
+            self._learn(*re.split("[/: ]", str(request.headers.get(name) or "")))
         headers = {name.lower(): value for name, value in response.headers.items()}
         with suppress(KeyError, ValueError):
             sent = parsedate_to_datetime(headers["date"]).timestamp()
             self._ahead_s.append(sent + _DATE_RESOLUTION_S / 2 - datetime.now(UTC).timestamp())
         took_s = response.elapsed.total_seconds()
-        bodies = {"request": _read_body(request.body), "body": _read_body(response.text)}
-        for body in bodies.values():
-            self._secrets.update(_personal_values(body))
         self._write(
             {
                 "at_s": round(time.monotonic() - self._began_s - took_s, 3),
@@ -102,16 +102,29 @@ class Transcript:
                 "headers": {name: headers[name] for name in _KEPT_HEADERS if name in headers},
                 "received": utc_now("milliseconds"),
                 "took_s": round(took_s, 3),
-                **{name: _without_personal_values(body) for name, body in bodies.items()},
+                "request": self._masked(_read_body(request.body)),
+                "body": self._masked(_read_body(response.text)),
             }
         )
 
-    def _learn_secrets(self, headers: Mapping[str, str]) -> None:
-        """Learn token, account and instance from a request, to mask them where they stand alone."""
-        for name in _ACCOUNT_HEADERS:
-            for part in str(headers.get(name) or "").replace("/", ":").replace(" ", ":").split(":"):
-                if len(part) >= _SHORTEST_SECRET and part != "quantum-computing":
-                    self._secrets.add(part)
+    def _learn(self, *secrets: str) -> None:
+        """Mask these from now on, unless they may be plain words."""
+        self._secrets.update(each for each in secrets if len(each) >= _SHORTEST_SECRET)
+        self._secrets.discard("quantum-computing")
+
+    def _masked(self, body: Any) -> Any:
+        """Mask, and learn, the texts below keys that name people or accounts."""
+        if isinstance(body, list):
+            return [self._masked(item) for item in body]
+        if not isinstance(body, dict):
+            return body
+        masked = {}
+        for key, value in body.items():
+            is_personal = key.lower().replace("_", "").replace("-", "") in _PERSONAL_KEYS
+            if is_personal and isinstance(value, str):
+                self._learn(value)
+            masked[key] = MASK if is_personal and isinstance(value, str) else self._masked(value)
+        return masked
 
     def _write(self, line: Mapping[str, Any]) -> None:
         redacted = map_text(to_jsonable(line), strict_redactor(self._secrets))
@@ -123,11 +136,6 @@ class Transcript:
             self.failure = str(error.strerror or error)
 
 
-def _software() -> dict[str, str]:
-    names = ("qexp", "qiskit", "qiskit-ibm-runtime", "requests")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
-
-
 def _read_body(body: Any) -> Any:
     """Return a JSON object or list as such, and any other body as text."""
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body or "")
@@ -136,30 +144,3 @@ def _read_body(body: Any) -> Any:
     except ValueError:
         return text
     return value if isinstance(value, dict | list) else text
-
-
-def _is_personal(key: str) -> bool:
-    return key.lower().replace("_", "").replace("-", "") in _PERSONAL_KEYS
-
-
-def _personal_values(body: Any) -> Iterator[str]:
-    """Yield the texts below keys that name people or accounts, unless they may be plain words."""
-    if isinstance(body, list):
-        for item in body:
-            yield from _personal_values(item)
-    if isinstance(body, dict):
-        for key, value in body.items():
-            if isinstance(value, str) and _is_personal(key) and len(value) >= _SHORTEST_SECRET:
-                yield value
-            yield from _personal_values(value)
-
-
-def _without_personal_values(body: Any) -> Any:
-    if isinstance(body, list):
-        return [_without_personal_values(item) for item in body]
-    if not isinstance(body, dict):
-        return body
-    masked = {
-        key: MASK for key, value in body.items() if isinstance(value, str) and _is_personal(key)
-    }
-    return {key: _without_personal_values(value) for key, value in body.items()} | masked
