@@ -50,7 +50,7 @@ class Batches:
             open_one, (BusyError, UnclearError), meanwhile=self.collector.check_deadline
         )
         self.active.append(batch)
-        self.collector.enter(batch)
+        self.collector.add_batch(batch)
         experiment.journal.append(
             BatchOpened(batch.id, secrets.token_hex(8), follows, experiment.max_time_s)
         )
@@ -69,6 +69,7 @@ class Batches:
             for opened in self.experiment.ledger.batches:
                 self._note_closed(opened.batch)
         for opened in self.experiment.ledger.batches:
+            # It is not in the parts if a process was killed here, or it was found by its jobs.
             self._store(opened.batch)
         for batch in earlier:
             self.close(batch)
