@@ -158,22 +158,6 @@ class Batches:
             point.store.write_batch(number, opened, final, batch_id=batch_id, follows=event.follows)
 
 
-def close_earlier_batches(experiment: Experiment) -> None:
-    """Close the batches that earlier processes opened on a service and could not close.
-
-    Args:
-        experiment: The experiment, with its backend selected.
-
-    Raises:
-        StopRequested: The experiment was asked to stop.
-    """
-    engine, batches = experiment.engine, Batches(experiment, Collector(experiment))
-    if isinstance(engine, RemoteEngine):
-        for batch_id in experiment.ledger.own_batches:
-            batches.close(engine.attach_batch(experiment.backend, batch_id))
-        batches.errands.finish()
-
-
 def still_open(experiment: Experiment, batch_ids: Sequence[str], error: QexpError) -> str:
     """Say that batches could not be closed, what follows from that, and how to close them.
 
