@@ -7,7 +7,8 @@ from functools import partial
 
 from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME
-from qexp.batch.batches import close_earlier_batches, still_open
+from qexp.batch.batches import Batches, still_open
+from qexp.batch.collect import Collector
 from qexp.batch.pacing import Patience
 from qexp.core.model import FINAL_FAILURES
 from qexp.core.observer import PointSummary
@@ -23,7 +24,7 @@ from qexp.errors import (
     UnfinishedError,
 )
 from qexp.journal.events import Ended, Interrupted, Sealed
-from qexp.points import Experiment, StopRequested, resume_command, unclosed_batches
+from qexp.points import Experiment, StopRequested, resume_command
 from qexp.redact import redact
 from qexp.text import one_line
 
@@ -52,7 +53,7 @@ def end(experiment: Experiment, failure: Exception | None) -> None:
 def close_left_open(experiment: Experiment) -> None:
     """Close the batches that earlier processes could not close; no result depends on it."""
     engine, point = experiment.engine, experiment.points[0]
-    open_ones = unclosed_batches(experiment.folder)
+    open_ones = experiment.ledger.unclosed_batches
     if point.backend is not None or not open_ones or not isinstance(engine, RemoteEngine):
         return
     with open_archive(point.folder / ARCHIVE_NAME) as archive:
@@ -64,7 +65,10 @@ def close_left_open(experiment: Experiment) -> None:
         engine.check_backend(selected)
         engine.limit_waiting(selected, experiment.policy.outage_s)
         point.backend = selected
-        close_earlier_batches(experiment)
+        batches = Batches(experiment, Collector(experiment))
+        for batch_id in open_ones:
+            batches.close(engine.attach_batch(selected, batch_id))
+        batches.errands.finish()
     except StopRequested:
         raise KeyboardInterrupt("interrupted; what was measured is kept") from None
     except (ConfigError, EngineError) as error:

@@ -134,28 +134,14 @@ def resume(
     Args:
         spec: The same experiment; its `policy` and `stop_after` may differ.
         folder: The run's folder, which may have been copied from elsewhere.
-        observer: Receives progress events.
-        clock: The clock; tests substitute their own.
-        interrupts: Handles signals; None: the second one ends the process.
+        observer: As in `run`, like the rest.
+        clock: As in `run`.
+        interrupts: As in `run`.
 
     Raises:
         As `run`.
     """
-    if not any((folder / name).exists() for name in (JOURNAL_NAME, ARCHIVE_NAME)):
-        raise ConfigError(f"{folder} holds no run: name the folder of one, as in outputs/NAME/ID")
-    if (archive := finished_archive(folder)) is not None:
-        return RunReport(archive, "complete", None)
-    point = Point(spec, folder)
-    with open_experiment(folder, [point], observer, clock, interrupts) as experiment:
-        if (folder / ARCHIVE_NAME).exists() and not point.store.has_header:
-            # An earlier process was killed while removing the merged parts, or left a batch open.
-            point.seal("complete")
-            close_left_open(experiment)
-            return RunReport(folder / ARCHIVE_NAME, "complete", None)
-        experiment.journal.append(Resumed(socket.gethostname(), os.getpid(), __version__))
-        carry_out(experiment)
-    make_declared_analyses(point, experiment.observer)
-    return RunReport(point.archive, point.status, experiment.plan)
+    return _go_on(spec, folder, observer, clock, interrupts, execute)
 
 
 def cancel(
@@ -171,9 +157,9 @@ def cancel(
     Args:
         spec: The same experiment.
         folder: The run's folder.
-        observer: Receives progress events.
-        clock: The clock; tests substitute their own.
-        interrupts: Handles signals; None: the second one ends the process.
+        observer: As in `run`, like the rest.
+        clock: As in `run`.
+        interrupts: As in `run`.
 
     Returns:
         The state in which the run was left; without an archive and a status if nothing was ever
@@ -183,19 +169,38 @@ def cancel(
         UnfinishedError: Jobs are running, and left to be collected.
         EngineError, ArchiveError, RunLockedError, KeyboardInterrupt: As `run`.
     """
-    point = Point(replace(spec, stop_after="collect"), folder)
-    if finished_archive(folder) is not None or (
-        (folder / ARCHIVE_NAME).exists() and not point.store.has_header
-    ):
-        return resume(spec, folder, observer, clock=clock, interrupts=interrupts)
+    spec = replace(spec, stop_after="collect")
+    return _go_on(spec, folder, observer, clock, interrupts, cancel_jobs)
+
+
+def _go_on(
+    spec: RunSpec,
+    folder: Path,
+    observer: Observer | None,
+    clock: Clock | None,
+    interrupts: Interrupts | None,
+    work: Callable[[Experiment], None],
+) -> RunReport:
+    """Go on with a run that is not complete, by `work` on its jobs."""
+    if not any((folder / name).exists() for name in (JOURNAL_NAME, ARCHIVE_NAME)):
+        raise ConfigError(f"{folder} holds no run: name the folder of one, as in outputs/NAME/ID")
+    if (archive := finished_archive(folder)) is not None:
+        return RunReport(archive, "complete", None)
+    point, cancels = Point(spec, folder), work is cancel_jobs
     with open_experiment(folder, [point], observer, clock, interrupts) as experiment:
-        if not experiment.ledger.batches or not isinstance(experiment.engine, RemoteEngine):
+        if (folder / ARCHIVE_NAME).exists() and not point.store.has_header:
+            # An earlier process was killed while removing the merged parts, or left a batch open.
+            point.seal("complete")
+            close_left_open(experiment)
+            return RunReport(folder / ARCHIVE_NAME, "complete", None)
+        is_remote = isinstance(experiment.engine, RemoteEngine)
+        if cancels and not (is_remote and experiment.ledger.batches):
             return RunReport(None, None, None)
         experiment.journal.append(Resumed(socket.gethostname(), os.getpid(), __version__))
-        with suppress(JobsFailedError):
-            carry_out(experiment, cancel_jobs)
-    if point.status == "complete":
-        make_declared_analyses(point, experiment.observer)
+        # What was cancelled has no result, which is as it should be.
+        with suppress(*[JobsFailedError] * cancels):
+            carry_out(experiment, work)
+    make_declared_analyses(point, experiment.observer)
     return RunReport(point.archive, point.status, experiment.plan)
 
 

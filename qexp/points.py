@@ -296,8 +296,7 @@ def unclosed_batches(folder: Path) -> list[str]:
     A journal that cannot be read names none: where it matters, whoever opens it says so.
     """
     with suppress(ArchiveError):
-        ledger = read_ledger(folder)
-        return [batch for batch in ledger.own_batches if batch not in ledger.closed]
+        return read_ledger(folder).unclosed_batches
     return []
 
 

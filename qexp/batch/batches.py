@@ -49,7 +49,7 @@ class Batches:
             open_one, (BusyError, UnclearError), meanwhile=self.collector.check_deadline
         )
         self.active.append(batch)
-        self.collector.enter(batch)
+        self.collector.add_batch(batch)
         experiment.journal.append(
             BatchOpened(batch.id, secrets.token_hex(8), follows, experiment.max_time_s)
         )
@@ -68,6 +68,7 @@ class Batches:
             for opened in self.experiment.ledger.batches:
                 self._note_closed(opened.batch)
         for opened in self.experiment.ledger.batches:
+            # It is not in the parts if a process was killed here, or it was found by its jobs.
             self._store(opened.batch)
         for batch in earlier:
             self.close(batch)
@@ -154,22 +155,6 @@ class Batches:
         )
         for point in self.experiment.points:
             point.store.write_batch(number, opened, final, batch_id=batch_id, follows=event.follows)
-
-
-def close_earlier_batches(experiment: Experiment) -> None:
-    """Close the batches that earlier processes opened on a service and could not close.
-
-    Args:
-        experiment: The experiment, with its backend selected.
-
-    Raises:
-        StopRequested: The experiment was asked to stop.
-    """
-    engine, batches = experiment.engine, Batches(experiment, Collector(experiment))
-    if isinstance(engine, RemoteEngine):
-        for batch_id in experiment.ledger.own_batches:
-            batches.close(engine.attach_batch(experiment.backend, batch_id))
-        batches.errands.finish()
 
 
 def still_open(experiment: Experiment, batch_ids: Sequence[str], error: QexpError) -> str:

@@ -53,7 +53,7 @@ class Collector:
         """Number of jobs in flight: submitted, but with no outcome on disk."""
         return len(self._in_flight)
 
-    def enter(self, batch: Batch) -> None:
+    def add_batch(self, batch: Batch) -> None:
         """Add a batch that this process opened."""
         self._batches[batch.id] = batch
 

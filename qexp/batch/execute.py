@@ -165,18 +165,17 @@ def _collect(experiment: Experiment, collector: Collector, batches: Batches) -> 
             collector.step()
             batches.errands.run_due()
         collector.collect_all()
-        _adopt_late_ones(experiment, collector)
+        _adopt_late_jobs(experiment, collector)
         if not collector.pending:
             return
 
 
-def _adopt_late_ones(experiment: Experiment, collector: Collector) -> None:
-    """Watch the jobs of the run that the service lists only now: sent twice on their way."""
+def _adopt_late_jobs(experiment: Experiment, collector: Collector) -> None:
+    """Watch the jobs of the run that were sent twice on their way, and are listed only now."""
     own = experiment.ledger.own_batches
     if own and isinstance(experiment.engine, RemoteEngine):
         find = partial(collector.batch_of(own[-1]).find, run_tag(experiment.id))
         collector.adopt_found(Patience(experiment).call(find))
-    collector.collect_all()
 
 
 def _submit_wanted(

@@ -41,7 +41,7 @@ def outcomes_of(
         )
         if len(attempts) > 1:
             part = _sliced(part, attempt.offset, attempt.offset + size)
-        yield attempt, _unless_needed(experiment, attempt, part)
+        yield attempt, _or_duplicate(experiment, attempt, part)
 
 
 def _sliced(outcome: JobOutcome, first: int, stop: int) -> JobOutcome:
@@ -59,8 +59,8 @@ def _sliced(outcome: JobOutcome, first: int, stop: int) -> JobOutcome:
     return replace(outcome, result=result, spans=spans)
 
 
-def _unless_needed(experiment: Experiment, attempt: Attempt, outcome: JobOutcome) -> JobOutcome:
-    """Return an outcome as it is if its result is needed, else as that of a duplicate."""
+def _or_duplicate(experiment: Experiment, attempt: Attempt, outcome: JobOutcome) -> JobOutcome:
+    """Return an outcome as it is, or as that of a duplicate if its results are not needed."""
     ledger = experiment.ledger
     if ledger.has_result(attempt.piece):
         kept = ledger.job_of(ledger.pieces_of(attempt.piece)[0])

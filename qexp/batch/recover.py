@@ -74,7 +74,7 @@ def reattach(experiment: Experiment, collector: Collector) -> list[Batch]:
     find = partial(engine.find_jobs, experiment.backend, run_tag(experiment.id))
     listed = look_up(experiment, find, Patience(experiment))
     _refuse_other_account(experiment, collector, listed)
-    # Those that this folder knows first: of two jobs with the same PUBs, they are the ones to keep.
+    # Known jobs first: of two with the same PUBs, the one with the earlier attempt is kept.
     for job_id in dict.fromkeys(attempt.job for attempt in ledger.open_attempts()):
         if job_id is not None:
             collector.adopt(job_id)

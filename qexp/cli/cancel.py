@@ -75,6 +75,5 @@ def _reason_to_leave(folder: Path) -> str | None:
     # Cancelling a run meets the same error again, and reports it.
     with suppress(ArchiveError):
         ledger = read_ledger(folder)
-        is_open = any(opened.batch not in ledger.closed for opened in ledger.batches)
-        return None if ledger.open_attempts() or is_open else ""
+        return None if ledger.open_attempts() or ledger.unclosed_batches else ""
     return None

@@ -173,6 +173,11 @@ class Ledger:
         """Ids of the batches that processes in this folder opened, in order."""
         return [opened.batch for opened in self.batches if not opened.is_foreign]
 
+    @property
+    def unclosed_batches(self) -> list[str]:
+        """Ids of those of them that no process has closed."""
+        return [batch for batch in self.own_batches if batch not in self.closed]
+
     def pieces(self, partition: int) -> list[Piece]:
         """Return the pieces in which a partition is run: one, unless it was cut."""
         bounds = self.cuts.get(partition)

@@ -137,7 +137,7 @@ def stored_in(folder: Path) -> Stored:
             row = first_row(path, JOBS.path)
             outcomes[partition, attempt] = (row["job_id"], row["batch_id"])
             held = int(row["first"]), int(row["stop"])
-            if held != pubs.get(partition, held):
+            if held != pubs.get(partition):
                 pieces[partition, attempt] = held
     return Stored(tuple(parts), batches, outcomes, pubs, pieces)
 
@@ -291,6 +291,11 @@ class _Rebuilt:
             return
         partition, ledger = event.partition, self._ledger
         before = ledger.cuts.get(partition, self._stored.pubs.get(partition, ()))
+        if not before:
+            raise ArchiveError(
+                f"{self._path}: partition {partition} was cut, and its part, which says where it "
+                f"begins and ends, is missing or damaged; restore the run's folder from a copy"
+            )
         bounds = tuple(sorted({*before, event.first or 0, event.stop}))
         if bounds != ledger.cuts.get(partition):
             shown = ", ".join(map(str, bounds))

@@ -374,6 +374,12 @@ def test_an_attempt_of_a_piece_does_not_become_one_of_the_partition() -> None:
     assert Piece(0, 2, 4) in ledger.wanted(ExecutionPolicy())
 
 
+def test_a_piece_of_a_partition_without_its_part_is_not_taken_for_all_of_it() -> None:
+    raw = b"".join(without(Cut, events=PIECES))
+    with pytest.raises(ArchiveError, match="partition 0 was cut, and its part"):
+        repaired(raw, Stored(PARTS, {"b0": None}), HERE)
+
+
 def test_a_lost_piece_of_an_adopted_job_can_be_adopted_once_more() -> None:
     events = (
         *EVENTS[:3],
