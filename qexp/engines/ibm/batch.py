@@ -219,15 +219,6 @@ class IBMBatch:
             private=bool(entry.get("private")),
         )
 
-    def look_up(self, job_id: str) -> FoundJob:
-        """Return a job by its id; of an earlier batch it is looked for in all instances.
-
-        Raises:
-            LostJobError: The service does not know it.
-            EngineError: The service could not be asked.
-        """
-        return read_job(self._look_up(job_id)[1])
-
     def strays(self) -> Sequence[FoundJob]:
         """Return qexp's jobs in this batch that were listed, but not submitted or adopted here."""
         return [

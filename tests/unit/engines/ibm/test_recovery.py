@@ -130,7 +130,7 @@ def test_a_job_that_the_service_does_not_know(
     for fault in (Response(501), Response(body=[]), Response(body={}), Response(body="<html>")):
         ibm_emulator.faults[:] = [lambda _, path, fault=fault: fault]  # type: ignore[misc]
         with pytest.raises(EngineError) as caught:
-            batch.look_up("nobody")
+            batch._look_up("nobody")
         assert type(caught.value) is OutageError
 
 
@@ -164,7 +164,7 @@ def test_a_job_that_was_deleted_before_it_was_collected(
     with pytest.raises(LostJobError, match=f"no longer knows job {job_id}"):
         batch.collect(job_id)
     with pytest.raises(LostJobError):
-        batch.look_up(job_id)
+        batch._look_up(job_id)
 
 
 def test_a_job_is_found_by_its_tag(
@@ -394,7 +394,7 @@ def test_the_other_instances_are_searched_for_an_earlier_batch(
     assert attached.details()["id"] == batch.id
     assert attached.collect(job_id).state == "DONE"
     with pytest.raises(LostJobError):
-        attached.look_up("nobody")
+        attached._look_up("nobody")
     closing = attach(backend, batch.id)
     closing.close()
     (closed,) = [record for record in ibm_emulator.journal if record.method == "PATCH"]
