@@ -134,7 +134,8 @@ def _note_adopted(experiment: Experiment, job: FoundJob) -> bool:
             if attempt.partition == piece.partition
         )
     ]
-    if missing and job.batch_id not in {opened.batch for opened in ledger.batches}:
+    known_batches = {"", *(opened.batch for opened in ledger.batches)}
+    if missing and job.batch_id not in known_batches:
         experiment.journal.append(BatchOpened(job.batch_id, "", is_foreign=True))
     tag = next(iter(attempt_tags(job)), "")
     for piece, offset in missing:

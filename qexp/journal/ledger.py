@@ -102,6 +102,7 @@ class Ledger:
     duplicates: set[str] = field(default_factory=set)  # ids of jobs that were not needed
     cuts: dict[int, tuple[int, ...]] = field(default_factory=dict)  # partition -> bounds of pieces
     attempts: dict[int, list[Attempt]] = field(default_factory=dict)  # by partition, in order
+    _by_job: dict[str, list[Attempt]] = field(default_factory=dict)
     process_number: int = 0  # number of times that the experiment was resumed
     batches_of_process: int = 0  # number of batches that the present process opened
     ended: RunStatus | None = None  # None while something is left to do
@@ -132,7 +133,8 @@ class Ledger:
                 self._begin(event)
             case Submitted():
                 attempt = self._attempt(event)
-                attempt.job, attempt.state, attempt.failure = event.job, None, None
+                self._give(attempt, event.job)
+                attempt.state = attempt.failure = None
             case NotSubmitted():
                 self._attempt(event).failure = event.failure
             case Collected():
@@ -198,8 +200,7 @@ class Ledger:
 
     def attempts_with(self, job_id: str) -> list[Attempt]:
         """Return the attempts that share a job, in the order of their PUBs in it."""
-        attempts = [one for one in self.all_attempts() if one.job == job_id]
-        return sorted(attempts, key=lambda attempt: attempt.offset)
+        return sorted(self._by_job.get(job_id, ()), key=lambda attempt: attempt.offset)
 
     def has_result(self, whole: Piece) -> bool:
         """Return True if every PUB of a piece has a result."""
@@ -278,9 +279,15 @@ class Ledger:
             )
         )
         if isinstance(event, Adopted):
-            attempts[-1].job, attempts[-1].offset = event.job, event.offset
+            self._give(attempts[-1], event.job)
+            attempts[-1].offset = event.offset
             # Its failure does not count as one of this process.
             attempts[-1].process_number = -1
+
+    def _give(self, attempt: Attempt, job_id: str) -> None:
+        if attempt.job is None:
+            self._by_job.setdefault(job_id, []).append(attempt)
+        attempt.job = job_id
 
     def _attempt(self, event: Submitted | NotSubmitted | Collected) -> Attempt:
         attempts = self.attempts.get(event.partition, [])
