@@ -1,0 +1,166 @@
+"""Launchers and sweepers of any kind, Hydra's or a plugin's: how their points ended.
+
+A launcher may run points in other processes, which show nothing here. What failed comes back as the
+return value of the point.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from omegaconf import OmegaConf
+
+from qexp.config.messages import compose_message
+from qexp.errors import ConfigError, EngineError, Failed, QexpError
+from qexp.text import one_line
+
+if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
+    from hydra.types import HydraContext, TaskFunction
+    from omegaconf import DictConfig
+
+_OPTIMISES = {"direction", "ax_config", "optim"}
+"""Settings of the sweepers of Hydra's own repository that choose points by results."""
+
+_PLUGINS = "hydra_plugins."
+_LONGEST_REASON = 300
+
+
+class SweepFailedError(QexpError):
+    """At least one point of a sweep failed."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+@dataclass
+class Ends:
+    """How runs ended, and the one place that prints why they failed.
+
+    Attributes:
+        tell: Prints an error in the process that made this object.
+        failed: Runs that failed, in the order in which this process learnt of them.
+        launched: Number of points that a launcher has returned from.
+    """
+
+    tell: Callable[[str], None]
+    failed: list[Failed] = field(default_factory=list)
+    launched: int = 0
+    _process: int = field(default_factory=os.getpid)
+
+    def add(self, failed: Failed) -> None:
+        """Note and print a failure; in another process, that is done where its value returns."""
+        if os.getpid() == self._process and not any(failed is known for known in self.failed):
+            self.failed.append(failed)
+            self.tell(failed.message)
+
+    def check(self) -> None:
+        """Raise if points failed.
+
+        Raises:
+            SweepFailedError: At least one did; the exit code is the highest of theirs.
+        """
+        if self.launched and self.failed:
+            raise SweepFailedError(
+                f"{len(self.failed)} of {self.launched} points failed; their messages are above, "
+                f"the others have their archives",
+                self.exit_code,
+            )
+
+    @property
+    def exit_code(self) -> int:
+        """Return the highest exit code, 0 if nothing failed."""
+        return max((failed.exit_code for failed in self.failed), default=0)
+
+
+class WatchedLauncher(Launcher):
+    """A launcher, and what became of its points."""
+
+    def __init__(self, launcher: Launcher, folder: str, ends: Ends) -> None:
+        self._launcher = launcher
+        self._folder = folder
+        self._ends = ends
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Prepare the launcher."""
+        self._launcher.setup(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Run points, and note those that failed.
+
+        Raises:
+            EngineError: The launcher itself failed, most likely because a process of its died.
+        """
+        try:
+            returns = self._launcher.launch(job_overrides, initial_job_idx=initial_job_idx)
+        except Exception as error:
+            kind = f"{type(self._launcher).__module__}.{type(self._launcher).__name__}"
+            is_mistake = isinstance(error, QexpError) or compose_message(error) is not None
+            if is_mistake or not kind.startswith(_PLUGINS):
+                raise
+            reason = f"{type(error).__name__}: {one_line(error)}"[:_LONGEST_REASON]
+            raise EngineError(
+                f"the launcher {kind} failed, most likely because one of its processes died "
+                f"({reason}); points that began are in {self._folder}, and are gone on with by "
+                f"python -m qexp resume --all {self._folder}; those that never began are not "
+                f"recorded"
+            ) from error
+        self._ends.launched += len(returns)
+        for value in (item._return_value for item in returns):
+            if isinstance(value, Failed):
+                self._ends.add(value)
+        return returns
+
+
+@contextmanager
+def watched(ends: Ends) -> Iterator[None]:
+    """Let any sweeper's launcher be watched, and be configured with `${hydra:...}`."""
+    instantiate_sweeper = Plugins.instantiate_sweeper
+    instantiate_launcher = Plugins.instantiate_launcher
+
+    def sweeper(plugins: Plugins, *, config: DictConfig, **others: Any) -> Any:
+        # As for each point: otherwise neither `name` nor the sweep's folder can be resolved.
+        HydraConfig.instance().set_config(config)
+        _refuse_valueless(config)
+        return instantiate_sweeper(plugins, config=config, **others)
+
+    def launcher(plugins: Plugins, *, config: DictConfig, **others: Any) -> Launcher:
+        chosen = instantiate_launcher(plugins, config=config, **others)
+        return WatchedLauncher(chosen, str(config.hydra.sweep.dir), ends)
+
+    Plugins.instantiate_sweeper = sweeper  # type: ignore[method-assign]
+    Plugins.instantiate_launcher = launcher  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Plugins.instantiate_sweeper = instantiate_sweeper  # type: ignore[method-assign]
+        Plugins.instantiate_launcher = instantiate_launcher  # type: ignore[method-assign]
+
+
+def _refuse_valueless(config: DictConfig) -> None:
+    """Refuse to pay for points of which an optimiser would learn nothing.
+
+    Raises:
+        ConfigError: There is nothing to optimise.
+    """
+    if _OPTIMISES & set(config.hydra.sweeper) and OmegaConf.select(config, "sweep.value") is None:
+        name = config.hydra.runtime.choices.get("hydra/sweeper")
+        raise ConfigError(
+            f"hydra/sweeper={name}: chooses points by their results, and nothing says by which; "
+            f"add sweep.value=ANALYSIS.VARIABLE, a number that an analysis of the run returns, "
+            f"such as sweep.value=exact_evs.rms_error"
+        )
