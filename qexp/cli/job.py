@@ -160,7 +160,7 @@ def _value(config: DictConfig, run_dir: Path) -> float | None:
         AnalysisError: The run has no such number.
     """
     named = OmegaConf.select(config, "sweep.value")
-    if named is None or config.stop_after is not None:
+    if named is None or config.stop_after is not None or _sweep_point() is None:
         return None
     from qexp.archive.analyses import read_analyses
 

@@ -82,11 +82,19 @@ class Ends:
 
 
 class WatchedLauncher(Launcher):
-    """A launcher, and what became of its points."""
+    """A launcher, and what became of its points.
 
-    def __init__(self, launcher: Launcher, folder: str, ends: Ends) -> None:
+    Args:
+        launcher: The launcher.
+        config: The composed config of the sweep.
+        ends: Receives what failed.
+    """
+
+    def __init__(self, launcher: Launcher, config: DictConfig, ends: Ends) -> None:
         self._launcher = launcher
-        self._folder = folder
+        self._name = _chosen("launcher", config)
+        self._folder = str(config.hydra.sweep.dir)
+        self._is_for_value = _value(config) is not None
         self._ends = ends
 
     def setup(
@@ -104,25 +112,28 @@ class WatchedLauncher(Launcher):
 
         Raises:
             EngineError: The launcher itself failed, most likely because a process of its died.
+            SweepFailedError: No point of those that an optimiser asked for has a value.
         """
         try:
             returns = self._launcher.launch(job_overrides, initial_job_idx=initial_job_idx)
         except Exception as error:
-            kind = f"{type(self._launcher).__module__}.{type(self._launcher).__name__}"
             is_mistake = isinstance(error, QexpError) or compose_message(error) is not None
-            if is_mistake or not kind.startswith(_PLUGINS):
+            if is_mistake or not type(self._launcher).__module__.startswith(_PLUGINS):
                 raise
             reason = f"{type(error).__name__}: {one_line(error)}"[:_LONGEST_REASON]
             raise EngineError(
-                f"the launcher {kind} failed, most likely because one of its processes died "
-                f"({reason}); points that began are in {self._folder}, and are gone on with by "
+                f"{self._name}: the launcher failed, most likely because one of its processes died "
+                f"({reason}); points that began are in {self._folder}, to go on with them: "
                 f"python -m qexp resume --all {self._folder}; those that never began are not "
                 f"recorded"
             ) from error
         self._ends.launched += len(returns)
-        for value in (item._return_value for item in returns):
-            if isinstance(value, Failed):
-                self._ends.add(value)
+        failed = [one for one in (item.return_value for item in returns) if isinstance(one, Failed)]
+        for one in failed:
+            self._ends.add(one)
+        if self._is_for_value and len(failed) == len(returns):
+            # An optimiser would go on, and pay, without having learnt anything.
+            self._ends.check()
         return returns
 
 
@@ -140,7 +151,7 @@ def watched(ends: Ends) -> Iterator[None]:
 
     def launcher(plugins: Plugins, *, config: DictConfig, **others: Any) -> Launcher:
         chosen = instantiate_launcher(plugins, config=config, **others)
-        return WatchedLauncher(chosen, str(config.hydra.sweep.dir), ends)
+        return WatchedLauncher(chosen, config, ends)
 
     Plugins.instantiate_sweeper = sweeper  # type: ignore[method-assign]
     Plugins.instantiate_launcher = launcher  # type: ignore[method-assign]
@@ -151,16 +162,24 @@ def watched(ends: Ends) -> Iterator[None]:
         Plugins.instantiate_launcher = instantiate_launcher  # type: ignore[method-assign]
 
 
+def _chosen(group: str, config: DictConfig) -> str:
+    key = f"hydra/{group}"
+    return f"{key}={config.hydra.runtime.choices.get(key)}"
+
+
+def _value(config: DictConfig) -> Any:
+    return OmegaConf.select(config, "sweep.value")
+
+
 def _refuse_valueless(config: DictConfig) -> None:
     """Refuse to pay for points of which an optimiser would learn nothing.
 
     Raises:
         ConfigError: There is nothing to optimise.
     """
-    if _OPTIMISES & set(config.hydra.sweeper) and OmegaConf.select(config, "sweep.value") is None:
-        name = config.hydra.runtime.choices.get("hydra/sweeper")
+    if _OPTIMISES & set(config.hydra.sweeper) and _value(config) is None:
         raise ConfigError(
-            f"hydra/sweeper={name}: chooses points by their results, and nothing says by which; "
-            f"add sweep.value=ANALYSIS.VARIABLE, a number that an analysis of the run returns, "
-            f"such as sweep.value=exact_evs.rms_error"
+            f"{_chosen('sweeper', config)}: chooses points by their results, and nothing says by "
+            f"which; add sweep.value=ANALYSIS.VARIABLE, a number that an analysis of the run "
+            f"returns, such as sweep.value=exact_evs.rms_error"
         )

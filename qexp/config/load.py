@@ -332,6 +332,12 @@ def _refuse_impossible(root: RootNode, engine: Engine, workloads: tuple[Workload
             "engine.exact_expectation_values=true: no workload has an Estimator, so that it would "
             "have no effect; leave it out"
         )
+    analysis = (root.sweep.value or "").partition(".")[0]
+    if analysis and analysis not in root.analysis:
+        raise ConfigError(
+            f"sweep.value: got {root.sweep.value}, but no analysis '{analysis}' is declared; "
+            f"allowed: those of {', '.join(root.analysis) or 'none'}; or choose analysis={analysis}"
+        )
     if root.stop_after == "submit" and not isinstance(engine, RemoteEngine):
         raise ConfigError(
             f"stop_after=submit: the jobs of engine '{engine.name}' run in this process and would "
