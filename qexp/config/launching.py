@@ -23,6 +23,7 @@ from qexp.text import one_line
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
+    from hydra.plugins.sweeper import Sweeper
     from hydra.types import HydraContext, TaskFunction
     from omegaconf import DictConfig
 
@@ -43,7 +44,7 @@ class SweepFailedError(QexpError):
 
 @dataclass
 class Ends:
-    """How runs ended, and the one place that prints why they failed.
+    """Ends of runs, and the one place that prints why they failed.
 
     Attributes:
         tell: Prints an error in the process that made this object.
@@ -140,26 +141,30 @@ class WatchedLauncher(Launcher):
 @contextmanager
 def watched(ends: Ends) -> Iterator[None]:
     """Let any sweeper's launcher be watched, and be configured with `${hydra:...}`."""
-    instantiate_sweeper = Plugins.instantiate_sweeper
-    instantiate_launcher = Plugins.instantiate_launcher
+    plugins: Any = Plugins
+    before = plugins.instantiate_sweeper, plugins.instantiate_launcher
 
-    def sweeper(plugins: Plugins, *, config: DictConfig, **others: Any) -> Any:
+    def sweeper(
+        self: Plugins, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> Sweeper:
         # As for each point: otherwise neither `name` nor the sweep's folder can be resolved.
         HydraConfig.instance().set_config(config)
         _refuse_valueless(config)
-        return instantiate_sweeper(plugins, config=config, **others)
+        made: Sweeper = before[0](
+            self, config=config, hydra_context=hydra_context, task_function=task_function
+        )
+        return made
 
-    def launcher(plugins: Plugins, *, config: DictConfig, **others: Any) -> Launcher:
-        chosen = instantiate_launcher(plugins, config=config, **others)
-        return WatchedLauncher(chosen, config, ends)
+    def launcher(
+        self: Plugins, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> Launcher:
+        return WatchedLauncher(before[1](self, hydra_context, task_function, config), config, ends)
 
-    Plugins.instantiate_sweeper = sweeper  # type: ignore[method-assign]
-    Plugins.instantiate_launcher = launcher  # type: ignore[method-assign]
+    plugins.instantiate_sweeper, plugins.instantiate_launcher = sweeper, launcher
     try:
         yield
     finally:
-        Plugins.instantiate_sweeper = instantiate_sweeper  # type: ignore[method-assign]
-        Plugins.instantiate_launcher = instantiate_launcher  # type: ignore[method-assign]
+        plugins.instantiate_sweeper, plugins.instantiate_launcher = before
 
 
 def _chosen(group: str, config: DictConfig) -> str:

@@ -39,7 +39,8 @@ class CheckedSweeper(BasicSweeper):
         batches = self.split_arguments(overrides, self.max_batch_size)
         points = [point for batch in batches for point in batch]
         swept = {key_of(item.get_key_element()) for item in overrides if item.is_sweep_override()}
-        # Composed configs are cycles, and a sweep makes many of them.
+        # Composed configs are cycles, and a sweep makes many; what is imported by now is none.
+        gc.freeze()
         gc.enable()
         checked = [self._checked(point, swept) for point in points]
         decide_circuits = circuit_keys(checked)

@@ -134,7 +134,7 @@ def test_an_optimiser_needs_a_value_before_anything_is_paid_for(ends: Ends, monk
     with watched(ends):
         make = Plugins.instantiate_sweeper
         with pytest.raises(ConfigError, match=r"^hydra/sweeper=qexp: chooses points by their "):
-            make(Plugins.instance(), config=config)
+            make(Plugins.instance(), None, print, config)
         config.sweep.value = "ghz.pooled_population"
-        assert make(Plugins.instance(), config=config) == "sweeper"
+        assert make(Plugins.instance(), None, print, config) == "sweeper"
     assert HydraConfig.get().sweep.dir.startswith("outputs/ghz/sweep-")
