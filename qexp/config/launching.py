@@ -93,6 +93,7 @@ class WatchedLauncher(Launcher):
 
     def __init__(self, launcher: Launcher, config: DictConfig, ends: Ends) -> None:
         self._launcher = launcher
+        self._is_plugin = type(launcher).__module__.startswith(_PLUGINS)
         self._name = _chosen("launcher", config)
         self._folder = str(config.hydra.sweep.dir)
         self._is_for_value = _value(config) is not None
@@ -112,14 +113,22 @@ class WatchedLauncher(Launcher):
         """Run points, and note those that failed.
 
         Raises:
+            KeyboardInterrupt: A stop was asked for.
             EngineError: The launcher itself failed, most likely because a process of its died.
             SweepFailedError: No point of those that an optimiser asked for has a value.
         """
         try:
             returns = self._launcher.launch(job_overrides, initial_job_idx=initial_job_idx)
+        except KeyboardInterrupt:
+            if not self._is_plugin:
+                raise
+            raise KeyboardInterrupt(
+                f"interrupted; points that {self._name} has started may go on: to see them: "
+                f"python -m qexp status --all {self._folder}"
+            ) from None
         except Exception as error:
             is_mistake = isinstance(error, QexpError) or compose_message(error) is not None
-            if is_mistake or not type(self._launcher).__module__.startswith(_PLUGINS):
+            if is_mistake or not self._is_plugin:
                 raise
             reason = f"{type(error).__name__}: {one_line(error)}"[:_LONGEST_REASON]
             raise EngineError(

@@ -106,6 +106,13 @@ def test_a_plugin_whose_process_died_is_no_bug(ends: Ends):
         launch(StubLauncher(died), ends)
 
 
+def test_what_a_plugin_has_started_may_go_on_after_an_interruption(ends: Ends):
+    with pytest.raises(KeyboardInterrupt, match=r"may go on: .* status --all outputs/ghz/sweep-"):
+        launch(PluginLauncher(KeyboardInterrupt()), ends)
+    with pytest.raises(KeyboardInterrupt, match=r"^mine$"):
+        launch(StubLauncher(KeyboardInterrupt("mine")), ends)
+
+
 @pytest.mark.parametrize("error", [ConfigError("x"), FileNotFoundError(2, "No such", "outputs")])
 def test_mistakes_stay_what_they_are(ends: Ends, error: Exception):
     with pytest.raises(type(error)):
