@@ -57,15 +57,23 @@ class Terminal(Observer):
         spec: The run.
         run_dir: The run's folder.
         point: Overrides of this point of a sweep, or None.
+        circuits_by: The swept keys that decide its circuits, or None.
         is_quiet: Print nothing on stdout.
     """
 
     def __init__(
-        self, spec: RunSpec, run_dir: Path, point: str | None = None, *, is_quiet: bool = False
+        self,
+        spec: RunSpec,
+        run_dir: Path,
+        point: str | None = None,
+        circuits_by: Sequence[str] | None = None,
+        *,
+        is_quiet: bool = False,
     ) -> None:
         self._spec = spec
         self._run_dir = run_dir
         self._point = point
+        self._circuits = _decided_by(circuits_by)
         # Not cut to a terminal's width when the output goes to a file.
         width = None if sys.stdout.isatty() else 120
         self._out = Console(highlight=False, soft_wrap=True, width=width, quiet=is_quiet)
@@ -236,7 +244,8 @@ class Terminal(Observer):
 
     def _print_lines(self, lines: Mapping[str, str]) -> None:
         self._stop_bars()
-        for name, text in {"point": self._point or "", **lines}.items():
+        known = {"point": self._point or "", "circuits": self._circuits}
+        for name, text in {**known, **lines}.items():
             if text:
                 self._out.print(f"[bold]{name:<9}[/bold]{escape(text)}")
 
@@ -272,6 +281,15 @@ class Terminal(Observer):
         if self._has_screen:
             self._has_screen = False
             _SCREEN.release()
+
+
+def _decided_by(keys: Sequence[str] | None) -> str:
+    """Describe which points of a sweep have the same circuits."""
+    if keys is None:
+        return ""
+    if not keys:
+        return "the same in all points"
+    return f"decided by {', '.join(keys)}; the same in points that agree in that"
 
 
 def _pending(charges: int) -> str:

@@ -41,7 +41,9 @@ def run_header(spec: RunSpec, backend: BackendV2, run_id: str) -> RunHeader:
         overrides=spec.overrides,
         sources=spec.sources,
         seed=spec.seed,
-        seeds=describe_streams(spec.seed, [workload.name for workload in spec.workloads]),
+        seeds=describe_streams(
+            spec.seed, [workload.name for workload in spec.workloads], spec.simulation_seed
+        ),
         environment=describe_environment(Path.cwd()),
         backend=describe_backend(backend),
         limits={name: asdict(limit) for name, limit in spec.limits.items()},

@@ -70,7 +70,7 @@ def make_request(experiment: Experiment, piece: Piece, attempt: int) -> JobReque
         # By the index within the workload, so that adding a workload changes no seed; the same
         # for all attempts, so that a second one gives the same data.
         seed=as_int(
-            child(stream(point.spec.seed, partition.workload, "simulate"), partition.first)
+            child(stream(point.spec.noise_seed, partition.workload, "simulate"), partition.first)
         ),
         attempt=attempt,
         tag=tag,

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from qexp.cli.output import describe_error, print_error, print_line
 from qexp.cli.verbs import PROGRAM, VERBS
 from qexp.config import hydra_internals, messages
+from qexp.config.launching import Ends, watched
 from qexp.config.overrides import hydra_arguments, typed_overrides
-from qexp.config.paths import config_choices
+from qexp.config.paths import config_choices, make_experiments_importable
 from qexp.config.sweep import CheckedSweeper
-from qexp.errors import ConfigError, ExitCode, Failed, exit_code
+from qexp.errors import AnalysisError, ConfigError, ExitCode, Failed, QexpError, exit_code
 from qexp.interrupts import stop_requested
 from qexp.text import typed_path
 
@@ -50,18 +52,23 @@ def _run_hydra(arguments: Sequence[str]) -> int:
     if mistyped:
         _refuse_mistyped(mistyped)
     hydra_internals.register(CheckedSweeper)
-    failures: list[Failed] = []
+    ends = Ends(print_error)
     try:
-        hydra_internals.run_main(partial(run_point, failures=failures), arguments)
+        with watched(ends):
+            hydra_internals.run_main(partial(run_point, ends=ends), arguments)
     except SystemExit as ended:
         # Hydra has printed what was asked for, or why it could not.
         return ExitCode.REFUSED if ended.code else ExitCode.DONE
     except Exception as error:
         problem = messages.compose_message(error)
-        if problem is None:
-            raise
-        raise ConfigError(problem) from error
-    return failures[-1].exit_code if failures else ExitCode.DONE
+        if problem is not None:
+            raise ConfigError(problem) from error
+        if not isinstance(error, QexpError):
+            # A sweeper may not bear that points have no value.
+            ends.check()
+        raise
+    ends.check()
+    return ends.exit_code
 
 
 def _refuse_undecodable(arguments: Sequence[str]) -> None:
@@ -104,15 +111,16 @@ def _refuse_mistyped(arguments: Sequence[str]) -> None:
     )
 
 
-def run_point(config: DictConfig, failures: list[Failed]) -> Failed | None:
+def run_point(config: DictConfig, ends: Ends) -> Failed | float | None:
     """Run one point of a sweep, or the only run; a point that fails stops no other.
 
     Args:
         config: The composed config.
-        failures: Receives the returned value, for a run in this process.
+        ends: Receives the error, for a run in this process.
 
     Returns:
-        The error, which is printed already; None for a run that did all it was asked for.
+        The error; the number that `sweep.value` names; None for a run that did all it was asked
+        for.
 
     Raises:
         KeyboardInterrupt: A stop was asked for, so that no further point may run.
@@ -124,6 +132,7 @@ def run_point(config: DictConfig, failures: list[Failed]) -> Failed | None:
     is_new = config.get("run_dir") is None and not any(run_dir.iterdir())
     try:
         _run(config, run_dir)
+        value = _value(config, run_dir)
     except KeyboardInterrupt as error:
         if is_new and clean_up(run_dir, error):
             raise KeyboardInterrupt("interrupted before anything was submitted") from None
@@ -131,18 +140,45 @@ def run_point(config: DictConfig, failures: list[Failed]) -> Failed | None:
     except BaseException as error:  # A panic in Qiskit's Rust code is no `Exception`.
         if not isinstance(error, ConfigError):
             _log.error("the run ended with an error", exc_info=True)
-        failed = Failed(describe_error(error, run_dir / LOG_NAME), exit_code(error))
+        point, message = _sweep_point(), describe_error(error, run_dir / LOG_NAME)
+        failed = Failed(f"{point}: {message}" if point else message, exit_code(error))
         if is_new:
             clean_up(run_dir, error)
-        failures.append(failed)
-        point = _sweep_point()
-        print_error(f"{point}: {failed.message}" if point else failed.message)
+        ends.add(failed)
         if stop_requested():
             raise KeyboardInterrupt from None
         return failed
     if stop_requested():
         raise KeyboardInterrupt(f"interrupted; what was measured is kept: {run_dir}")
-    return None
+    return value
+
+
+def _value(config: DictConfig, run_dir: Path) -> float | None:
+    """Return what a sweeper that optimises asks for; None if it asks for nothing.
+
+    Raises:
+        AnalysisError: The run has no such number.
+    """
+    named = OmegaConf.select(config, "sweep.value")
+    if named is None or config.stop_after is not None or _sweep_point() is None:
+        return None
+    from qexp.archive.analyses import read_analyses
+
+    analysis, _, variable = named.partition(".")
+    results = read_analyses(run_dir)
+    found = results[analysis].variables.get(variable) if analysis in results else None
+    if found is None or found.size != 1 or found.dtype.kind not in "iufb":
+        numbers = [
+            f"{name}.{key}"
+            for name, result in results.items()
+            for key, values in result.data_vars.items()
+            if values.size == 1 and values.dtype.kind in "iufb"
+        ]
+        raise AnalysisError(
+            f"sweep.value={named}: the run has no such number; allowed: "
+            f"{', '.join(numbers) or 'none, choose an analysis'}"
+        )
+    return float(found.values.item())
 
 
 def _sweep_point() -> str | None:
@@ -155,6 +191,8 @@ def _run(config: DictConfig, run_dir: Path) -> None:
     from qexp.config.load import load
 
     logging.captureWarnings(True)
+    # A launcher may have started this process.
+    make_experiments_importable()
     _refuse_ignored_sweep()
     spec = load(config)
     gc.enable()
@@ -165,7 +203,9 @@ def _run(config: DictConfig, run_dir: Path) -> None:
     from qexp.experiment import resume, run
     from qexp.progress import Terminal
 
-    with Terminal(spec, run_dir, _sweep_point()) as terminal:
+    point = _sweep_point()
+    circuits_by = OmegaConf.select(config, "sweep.circuits_by") if point else None
+    with Terminal(spec, run_dir, point, circuits_by) as terminal:
         (resume if is_resumed else run)(spec, run_dir, terminal)
 
 

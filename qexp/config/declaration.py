@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 _KEYS_OF_HYDRA = ("hydra.run.dir", "hydra.searchpath")
 """Keys below `hydra` that mean something without its command line."""
 
+_DECIDED = (
+    *("experiment", "seed", "simulation_seed", "stop_after"),
+    *("max_time_s", "policy", "partition", "limits"),
+)
+"""Fields of a `RunSpec` that its recorded config says."""
+
 
 @dataclass(frozen=True)
 class Declaration:
@@ -87,7 +93,7 @@ def declaration_of(spec: RunSpec) -> Declaration:
     again = freeze(
         validated(plain), spec.config_yaml, partial(_generator_of, ()), declared_analysis
     )
-    for name in ("experiment", "seed", "stop_after", "max_time_s", "policy", "partition", "limits"):
+    for name in _DECIDED:
         if getattr(spec, name) != getattr(again, name):
             raise ConfigError(
                 f"{name}: got {getattr(spec, name)!r}, but the spec was declared with "

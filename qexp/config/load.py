@@ -81,17 +81,16 @@ def load(config: DictConfig, generator_of: GeneratorOf = generator) -> RunSpec:
     return replace(spec, overrides=typed_overrides(), sources=source_files(root))
 
 
-def check(config: DictConfig) -> int:
-    """Validate a composed config as `load` does, for a run that begins later.
-
-    Returns:
-        The config's seed.
+def check(config: DictConfig) -> RootNode:
+    """Validate a composed config as `load` does, and return it, for a run that begins later.
 
     Raises:
         ConfigError: One line for everything that is wrong with a section.
     """
     plain, _ = _plain(config)
-    return freeze(_checked_root(plain), "", generator, declared_analysis).seed
+    root = _checked_root(plain)
+    freeze(root, "", generator, declared_analysis)
+    return root
 
 
 def freeze(
@@ -118,6 +117,7 @@ def freeze(
     return RunSpec(
         experiment=root.name,
         seed=root.seed,
+        simulation_seed=root.simulation_seed,
         stop_after=root.stop_after,
         max_time_s=_duration_s(root.batch.max_time, "batch.max_time"),
         workloads=workloads,
@@ -331,6 +331,12 @@ def _refuse_impossible(root: RootNode, engine: Engine, workloads: tuple[Workload
         raise ConfigError(
             "engine.exact_expectation_values=true: no workload has an Estimator, so that it would "
             "have no effect; leave it out"
+        )
+    analysis = (root.sweep.value or "").partition(".")[0]
+    if analysis and analysis not in root.analysis:
+        raise ConfigError(
+            f"sweep.value: got {root.sweep.value}, but no analysis '{analysis}' is declared; "
+            f"allowed: those of {', '.join(root.analysis) or 'none'}; or choose analysis={analysis}"
         )
     if root.stop_after == "submit" and not isinstance(engine, RemoteEngine):
         raise ConfigError(

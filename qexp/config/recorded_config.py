@@ -31,6 +31,7 @@ _DECIDES_NO_DATA = (
     ("stop_after",),
     ("execution",),
     ("variables",),
+    ("sweep",),
     # Another version of qexp words it differently for its own experiments; the recorded one stays.
     ("metadata", "description"),
     ("engine", "workers"),
@@ -174,6 +175,8 @@ def _comparable(config_yaml: str) -> dict[str, str]:
         ".".join(path): text(value)
         for path, value in leaves(parse(config_yaml))
         if not any(path[: len(left_out)] == left_out for left_out in _DECIDES_NO_DATA)
+        # Version 0.1.0 and before had no such key.
+        and not (path == ("simulation_seed",) and value is None)
     }
 
 

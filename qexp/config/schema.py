@@ -15,6 +15,9 @@ Target = dict[str, Any]
 Count = Annotated[int, Field(gt=0, lt=2**63)]
 """A number of things; as large as the archive's columns can hold."""
 
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+"""A seed; as large as the archive can hold."""
+
 
 class Node(BaseModel):
     """Base of all nodes: unknown keys are refused and values are never converted."""
@@ -62,7 +65,7 @@ class TranspileNode(Node):
     scheduling_method: str | None = None
     approximation_degree: Annotated[float, Field(ge=0, le=1)] | None = 1.0
     initial_layout: list[Annotated[int, Field(ge=0, lt=2**63)]] | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    seed: Seed | None = None
 
 
 class PartitionNode(Node):
@@ -88,6 +91,14 @@ class WorkloadNode(Node):
     circuits: Target | None = None
     primitive: PrimitiveNode | None = None
     transpile: TranspileNode | None = None
+
+
+class SweepNode(Node):
+    """A sweep's seeds and what is made of each point; decides nothing for a single run."""
+
+    seed: Literal["derived", "shared", "independent"] = "derived"
+    circuits_by: list[str] | None = None
+    value: Annotated[str, Field(pattern=r"^[A-Za-z]\w*\.\w+$")] | None = None
 
 
 class LimitsNode(Node):
@@ -157,7 +168,9 @@ class RootNode(AnalysesNode):
     """The whole config, without Hydra's own node."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", max_length=60)]
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    seed: Seed
+    simulation_seed: Seed | None = None
+    sweep: SweepNode = SweepNode()
     stop_after: Literal["plan", "submit"] | None
     run_dir: Annotated[str, Field(min_length=1)] | None = None
     backend: Target

@@ -1,12 +1,12 @@
-"""Multirun: every point is checked before the first runs, and gets a seed of its own.
+"""Multirun: every point is checked before the first runs, and gets its seeds.
 
-A point becomes an ordinary run whose derived seed is one of its overrides, so it can be repeated
+A point becomes an ordinary run whose derived seeds are among its overrides, so it can be repeated
 alone by the command line that its archive holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
 from contextlib import suppress
 
 from hydra.core.hydra_config import HydraConfig
@@ -16,20 +16,19 @@ from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 
 from qexp.config.hydra_internals import BasicSweeper
+from qexp.config.pairs import SweptPoint, circuit_keys, key_of, with_seeds
 from qexp.config.paths import config_choices
-from qexp.core.seeds import sweep_point_seed
-from qexp.errors import ConfigError, Failed, QexpError
+from qexp.errors import ConfigError
 
 
 class CheckedSweeper(BasicSweeper):
     """Hydra's basic sweeper, with all points validated before the first is launched."""
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
-        """Compose and check all points, launch them, and report the ones that failed.
+        """Compose and check all points, and launch them.
 
         Raises:
             ConfigError: A point is not valid; nothing was launched.
-            SweepFailedError: At least one point failed; the others ran.
         """
         assert self.hydra_context is not None
         assert self.launcher is not None
@@ -39,16 +38,20 @@ class CheckedSweeper(BasicSweeper):
             _refuse_valueless(override)
         batches = self.split_arguments(overrides, self.max_batch_size)
         points = [point for batch in batches for point in batch]
-        swept = {_key(item.get_key_element()) for item in overrides if item.is_sweep_override()}
-        seeded = [self._checked(point, swept) for point in points]
+        swept = {key_of(item.get_key_element()) for item in overrides if item.is_sweep_override()}
+        # Composed configs are cycles, and a sweep makes many; what is imported by now is none.
+        gc.freeze()
+        gc.enable()
+        checked = [self._checked(point, swept) for point in points]
+        decide_circuits = circuit_keys(checked)
+        seeded = [with_seeds(point, decide_circuits) for point in checked]
         returns: list[JobReturn] = []
         for batch in self.split_overrides_to_chunks(seeded, self.max_batch_size):
             returns.extend(self.launcher.launch(batch, initial_job_idx=len(returns)))
-        _raise_failures(returns)
         return returns
 
-    def _checked(self, point: list[str], swept: set[str]) -> list[str]:
-        """Return the overrides of a valid point with its derived seed."""
+    def _checked(self, point: list[str], swept: set[str]) -> SweptPoint:
+        """Return a point that is valid."""
         from qexp.config.load import check
 
         assert self.hydra_context is not None
@@ -56,28 +59,12 @@ class CheckedSweeper(BasicSweeper):
         config = self.hydra_context.config_loader.load_sweep_config(self.config, point)
         # As Hydra does before it runs a job: `${hydra:...}` is resolved from this global.
         HydraConfig.instance().set_config(config)
-        draws = [item.lstrip("+") for item in point if _key(item) in swept]
         try:
-            seed = check(config)
+            return SweptPoint.of(point, swept, check(config))
         except ConfigError as error:
+            draws = [item.lstrip("+") for item in point if key_of(item) in swept]
             where = f"sweep point '{' '.join(draws)}': " if draws else ""
             raise ConfigError(f"{where}{error} (no point was run)") from error
-        if "seed" in swept or not draws:
-            return point
-        others = [item for item in point if _key(item) != "seed"]
-        return [*others, f"seed={sweep_point_seed(seed, draws)}"]
-
-
-class SweepFailedError(QexpError):
-    """At least one point of a sweep failed."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-
-
-def _key(override: str) -> str:
-    return override.partition("=")[0].lstrip("+")
 
 
 def _refuse_valueless(override: Override) -> None:
@@ -100,14 +87,3 @@ def _refuse_valueless(override: Override) -> None:
     else:
         problem = f"no value to sweep over; list the values, {key}=1,2,3, or write {key}=range(1,4)"
     raise ConfigError(f"{(override.input_line or key).lstrip('+')}: {problem}")
-
-
-def _raise_failures(returns: Sequence[JobReturn]) -> None:
-    values = [item.return_value for item in returns]
-    failed = [value for value in values if isinstance(value, Failed)]
-    if failed:
-        raise SweepFailedError(
-            f"{len(failed)} of {len(returns)} points failed; their messages are above, "
-            f"the others have their archives",
-            max(value.exit_code for value in failed),
-        )

@@ -38,10 +38,20 @@ def as_int(sequence: np.random.SeedSequence) -> int:
     return int(sequence.generate_state(1, np.uint32)[0] >> 1) or 1
 
 
-def describe_streams(seed: int, workloads: Iterable[str]) -> dict[str, Any]:
-    """Describe the derived streams, so that a reader can spawn the same ones with NumPy."""
+def describe_streams(
+    seed: int, workloads: Iterable[str], simulation_seed: int | None = None
+) -> dict[str, Any]:
+    """Describe the derived streams, so that a reader can spawn the same ones with NumPy.
+
+    Args:
+        seed: The seed.
+        workloads: Names of the workloads.
+        simulation_seed: The seed of the streams `WORKLOAD/simulate`, None if it is `seed`.
+    """
+    own = {} if simulation_seed is None else {"simulation_seed": simulation_seed}
     return {
         "seed": seed,
+        **own,
         "algorithm": "numpy.random.SeedSequence(entropy=seed, spawn_key=(*stream, index))",
         "streams": {
             f"{workload}/{purpose}": list(stream(seed, workload, purpose).spawn_key)
@@ -51,12 +61,12 @@ def describe_streams(seed: int, workloads: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def sweep_point_seed(seed: int, overrides: list[str]) -> int:
+def sweep_point_seed(seed: int, overrides: Iterable[str]) -> int:
     """Return the seed of one point of a sweep, which does not depend on the order of the points.
 
     Args:
         seed: The declared seed of the sweep.
-        overrides: The point's overrides (`key=value`).
+        overrides: Swept overrides of the point (`key=value`).
     """
     text = f"{seed}\n" + "\n".join(sorted(overrides))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")

@@ -135,6 +135,7 @@ class RunSpec:
 
     Attributes:
         seed: Decides circuits, transpilation and simulation.
+        simulation_seed: Decides simulation instead of `seed`; None: it does not.
         workloads: In the order of submission.
         select_backend: Returns the backend, and may ask the service. Called with the name of the
             backend that a recorded plan is for, or None for a new run.
@@ -167,7 +168,13 @@ class RunSpec:
     given_anew: tuple[str, ...] = ()
     sources: tuple[SourceFile, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    simulation_seed: int | None = None
     analyses: tuple[AnalysisSpec, ...] = ()
+
+    @property
+    def noise_seed(self) -> int:
+        """Return the seed of simulation."""
+        return self.seed if self.simulation_seed is None else self.simulation_seed
 
     def primitive_of(self, workload: str) -> PrimitiveSpec:
         """Return the primitive that runs a workload."""

@@ -36,6 +36,8 @@ _ALL_PUBS = 6000
 """PUBs of all runs of a sweep together that are compared with ideal distributions."""
 _LEAST_PUBS = 8
 _MAX_SECTIONS = 6
+_FILLED_IN = ("seed", "simulation_seed", "sweep.circuits_by")
+"""Overrides that a sweep adds to each of its points."""
 _KEY = re.compile(r"\+{0,2}(?P<key>[^=~]+)=(?P<value>.*)", re.DOTALL)
 
 Middle = tuple[float, float, float]
@@ -114,11 +116,11 @@ def read_sweep(folder: Path) -> tuple[SweptRun, ...]:
 
 
 def swept_keys(runs: Sequence[SweptRun]) -> tuple[str, ...]:
-    """Return the keys whose values differ between runs; the seed only if nothing else does."""
+    """Return the keys whose values differ between runs; the seeds only if nothing else does."""
     readable = [run for run in runs if not run.summary.problem]
     keys = dict.fromkeys(_override(text)[0] for run in readable for text in run.summary.overrides)
     swept = [key for key in keys if len({run.value(key) for run in readable}) > 1]
-    return tuple(key for key in swept if key != "seed") or tuple(swept)
+    return tuple(key for key in swept if key not in _FILLED_IN) or tuple(swept)
 
 
 def _read(folder: Path, max_pubs: int) -> SweptRun:

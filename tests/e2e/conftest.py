@@ -47,6 +47,12 @@ def resume(tmp_path: Path) -> Cli:
     return _command(tmp_path, "resume")
 
 
+@pytest.fixture
+def reproduce(tmp_path: Path) -> Cli:
+    """Run `python -m qexp reproduce ...` as `cli` runs the other."""
+    return _command(tmp_path, "reproduce")
+
+
 def _command(tmp_path: Path, *verb: str) -> Cli:
     def run(
         *arguments: str, env: Mapping[str, str] | None = None, folder: Path | None = None

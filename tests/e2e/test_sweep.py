@@ -1,9 +1,19 @@
-"""Multirun with Hydra's basic launcher."""
+"""Multirun: pairs, seeds, and launchers and sweepers that the user chooses."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
 import qexp
-from tests.e2e.conftest import Cli
+from qexp.archive.circuit_digest import circuit_sha256
+from tests.e2e.conftest import Cli, Finished
+
+PLUGINS = {"PYTHONPATH": str(Path(__file__).parent / "plugins")}
 
 SMALL = (
     "-m",
@@ -27,15 +37,73 @@ def test_each_point_is_a_run_with_a_seed_of_its_own(cli: Cli):
     assert runs[2] != runs[4]
 
 
-def test_a_point_can_be_repeated_alone(cli: Cli):
-    assert cli(*SMALL, "circuits.depth=2,3").code == 0
-    first = cli("--help").archives()[0]
-    with qexp.open_archive(first) as run:
-        digest, overrides = run.data_sha256, list(run.overrides)
-    alone = cli(*overrides, "hydra.run.dir=outputs/alone/again")
+@dataclass(frozen=True)
+class Point:
+    """What a point has in common with others: its circuits as generated, as run, its data."""
+
+    logical: tuple[str, ...]
+    isa: tuple[str, ...]
+    layouts: tuple[tuple[int, ...], ...]
+    data: str
+    overrides: tuple[str, ...]
+
+
+def read(path: Path) -> Point:
+    with qexp.open_archive(path) as run:
+        assert run.status == "complete"
+        pubs = run.pubs(isa=True)
+        layouts = [tuple(pub.circuit.layout.final_index_layout()) for pub in pubs]
+        return Point(
+            logical=tuple(map(circuit_sha256, run.circuits())),
+            isa=tuple(circuit_sha256(pub.circuit) for pub in pubs),
+            layouts=tuple(layouts),
+            data=run.data_sha256,
+            overrides=run.overrides,
+        )
+
+
+def points_of(done: Finished) -> list[Point]:
+    assert done.code == 0, done.err
+    return [read(path) for path in done.archives()]
+
+
+def test_points_that_differ_in_options_or_shots_have_equal_circuits(cli: Cli, reproduce: Cli):
+    done = cli(
+        *SMALL[:-1],
+        "engine.allow_ignored_options=true",
+        "primitive.options.dynamical_decoupling.enable=false,true",
+        "primitive.shots=64,100",
+    )
+    points = points_of(done)
+    archive = done.archives()[2]
+    assert len(points) == 4
+    assert len({point.isa for point in points}) == 1
+    assert len({point.layouts for point in points}) == 1
+    assert len({point.logical for point in points}) == 1
+    assert len({point.data for point in points}) == 4
+    assert done.out.count("circuits the same in all points") == 4
+    alone = cli(*points[1].overrides, "hydra.run.dir=outputs/alone/again")
     assert alone.code == 0, alone.err
-    with qexp.open_archive(alone.folder / "outputs" / "alone" / "again") as run:
-        assert run.data_sha256 == digest
+    assert "in all points" not in alone.out
+    assert read(alone.folder / "outputs/alone/again/run.h5").data == points[1].data
+    again = reproduce(str(archive), "--into", "outputs/again")
+    assert again.code == 0, again.err
+    assert "reproduced: bit-identical" in again.out
+
+
+def test_points_that_differ_in_transpilation_have_equal_logical_circuits(cli: Cli):
+    points = points_of(cli(*SMALL, "transpile.optimization_level=0,3", "circuits.depth=2,4"))
+    assert len({point.logical for point in points}) == 2
+    assert len({point.isa for point in points}) == 4
+    assert len({point.data for point in points}) == 4
+
+
+def test_a_point_can_be_repeated_alone(cli: Cli):
+    first, second = points_of(cli(*SMALL, "circuits.depth=2,3"))
+    assert set(first.logical).isdisjoint(second.logical)
+    alone = cli(*first.overrides, "hydra.run.dir=outputs/alone/again")
+    assert alone.code == 0, alone.err
+    assert read(alone.folder / "outputs/alone/again/run.h5").data == first.data
 
 
 def test_a_bad_value_is_refused_before_the_first_point_runs(cli: Cli):
@@ -54,3 +122,107 @@ def test_a_failed_point_does_not_stop_the_others_and_the_exit_code_tells(cli: Cl
     assert "circuits.num_qubits=9" in lines[0]
     assert "has 9 qubits, but backend fake_manila has 5" in lines[0]
     assert "1 of 3 points failed" in lines[-1]
+
+
+def test_points_in_other_processes_keep_their_errors_and_exit_codes(cli: Cli):
+    done = cli(*SMALL, "circuits.num_qubits=2,9,3", "hydra/launcher=apart", env=PLUGINS)
+    assert done.code == 2
+    assert len(done.archives()) == 2
+    assert len({path.parents[1] for path in done.archives()}) == 1
+    first, last = done.err.strip().splitlines()
+    assert "circuits.num_qubits=9" in first
+    assert "has 9 qubits, but backend fake_manila has 5" in first
+    assert "1 of 3 points failed" in last
+    logs = {path.read_text() for path in (done.folder / "outputs").rglob("*.log")}
+    assert sum("archive  outputs/" in log for log in logs) == 2
+
+
+def test_a_process_that_is_killed_is_no_bug(cli: Cli, tmp_path: Path):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "mine.py").write_text(
+        "import os, signal\nfrom qiskit import QuantumCircuit\n\n\n"
+        "def circuits(num_qubits: int):\n"
+        "    if num_qubits == 3:\n        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    circuit = QuantumCircuit(num_qubits)\n    circuit.measure_all()\n"
+        "    yield circuit\n"
+    )
+    done = cli(
+        *("-m", "+circuits._target_=mine.circuits", "primitive=sampler", "primitive.shots=10"),
+        *("circuits.num_qubits=2,3", "hydra/launcher=apart"),
+        env=PLUGINS,
+    )
+    assert done.code == 3
+    (line,) = done.err.splitlines()
+    assert "hydra/launcher=apart: the launcher failed" in line
+    assert "the process of point 1 was killed" in line
+    assert "python -m qexp resume --all outputs/adhoc/sweep-" in line
+    assert len(done.archives()) == 1
+
+
+@pytest.mark.parametrize("launcher", ["basic", "apart"])
+def test_hydras_own_sweeper_keeps_exit_codes(cli: Cli, launcher: str):
+    done = cli(
+        *SMALL,
+        "circuits.num_qubits=2,9",
+        *("hydra/sweeper=basic", f"hydra/launcher={launcher}"),
+        env=PLUGINS,
+    )
+    assert done.code == 2
+    assert len(done.archives()) == 1
+    assert done.err.count("\n") == 2
+    assert "1 of 2 points failed" in done.err
+
+
+@pytest.mark.parametrize(
+    ("choice", "package"),
+    [
+        ("hydra/launcher=joblib", "hydra_joblib_launcher"),
+        ("hydra/launcher=submitit_local", "hydra_submitit_launcher"),
+    ],
+)
+def test_launchers_that_are_installed(cli: Cli, choice: str, package: str):
+    pytest.importorskip(f"hydra_plugins.{package}")
+    done = cli(*SMALL, "circuits.num_qubits=2,9", "engine.workers=1", choice)
+    assert done.code == 2
+    assert len(done.archives()) == 1
+    assert done.err.count("has 9 qubits") == 1
+
+
+def test_an_optimiser_that_is_installed(cli: Cli):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    given = (
+        *("-m", "experiment=ising", "circuits.num_qubits=3", "circuits.steps=[1]"),
+        *("circuits.dt=interval(0.1,0.5)", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2"),
+    )
+    assert cli(*given).code == 2
+    done = cli(*given, "sweep.value=exact_evs.rms_error")
+    assert done.code == 0, done.err
+    assert len(done.archives()) == 2
+
+
+def test_checking_many_points_takes_no_more_memory_than_a_few(tmp_path: Path):
+    code = """
+import gc, sys
+from qexp.config import load
+from qexp.errors import ConfigError
+from qexp.cli.main import main
+
+def check(config, checked=[], check=load.check):
+    checked.append(config.seed)
+    if len(checked) == 300:
+        alive = sum(type(one).__name__ == "DictConfig" for one in gc.get_objects())
+        print("ALIVE", alive)
+        raise ConfigError("stop")
+    return check(config)
+
+load.check = check
+main(["-m", "experiment=ghz", "circuits.num_qubits=range(2,400)"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    alive = int(done.stdout.split()[-1])
+    # About 90 for each composed config.
+    assert alive < 10_000

@@ -164,10 +164,11 @@ def test_an_error_stops_the_bars(monkeypatch):
 
 def test_a_plan_says_where_it_is_and_a_point_of_a_sweep_which_it_is(capsys, tmp_path):
     spec = spec_of("plan", ("experiment=ghz", "stop_after=plan", "metadata.title=a b"))
-    with Terminal(spec, tmp_path / "r 1", "circuits.depth=[2]") as terminal:
+    with Terminal(spec, tmp_path / "r 1", "circuits.depth=[2]", ["circuits.depth"]) as terminal:
         terminal.sealed(tmp_path / "r 1" / "run.h5", summary("planned", ()))
     assert capsys.readouterr().out.splitlines() == [
         "point    circuits.depth=[2]",
+        "circuits decided by circuits.depth; the same in points that agree in that",
         f"plan     {tmp_path / 'r 1' / 'run.h5'}",
         f"next     python -m qexp resume '{tmp_path / 'r 1'}'",
         "or       python -m qexp experiment=ghz 'metadata.title=a b'",

@@ -10,7 +10,9 @@ from omegaconf import DictConfig
 
 from qexp.cli import job as cli
 from qexp.cli.main import main as command
+from qexp.cli.output import print_error
 from qexp.config import hydra_internals
+from qexp.config.launching import Ends
 from qexp.errors import (
     ConfigError,
     EngineError,
@@ -48,9 +50,9 @@ def run_dir(tmp_path: Path) -> Path:
 
 
 def run_point(config: DictConfig) -> Failed | None:
-    failures: list[Failed] = []
-    failed = cli.run_point(config, failures)
-    assert failures == ([] if failed is None else [failed])
+    ends = Ends(print_error)
+    failed = cli.run_point(config, ends)
+    assert ends.failed == ([] if failed is None else [failed])
     return failed
 
 

@@ -17,7 +17,8 @@ def test_a_simple_experiment_has_one_workload_named_main(load_spec):
     assert workload.primitive.kind == "sampler"
     assert workload.primitive.implementation == "client"
     assert workload.primitive.shots == 4096
-    assert spec.seed == 7
+    assert (spec.seed, spec.noise_seed) == (7, 7)
+    assert load_spec("experiment=random_sampling", "simulation_seed=3").noise_seed == 3
     assert spec.experiment == "random_sampling"
     assert spec.partition.max_circuits == 100
     assert "depth: 8" in spec.config_yaml
@@ -52,6 +53,10 @@ def test_max_time(load_spec, text, seconds):
         (["circuits.num_circuits=true"], r"^circuits\.num_circuits: got True; .*integer"),
         (["seed=-1"], r"^seed: got -1; it must be greater than or equal to 0"),
         (["seed=9223372036854775808"], r"^seed: got 9223372036854775808; it must be less than"),
+        (["simulation_seed=-1"], r"^simulation_seed: got -1; it must be greater than or equal"),
+        (["sweep.seed=own"], r"^sweep\.seed: got 'own'; it must be 'derived', 'shared' or 'indep"),
+        (["sweep.value=mine"], r"^sweep\.value: got 'mine'"),
+        (["sweep.value=a.b"], r"^sweep\.value: got a\.b, but no analysis 'a' is declared; allow"),
         (["+sede=1"], r"^sede: unknown key; did you mean 'seed'\?"),
         (["backend=ibm"], r"^backend\.name: a value is needed; set it on the command line"),
         (["stop_after=never"], r"^stop_after: got 'never'; it must be 'plan' or 'submit'"),

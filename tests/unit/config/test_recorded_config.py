@@ -247,6 +247,7 @@ def test_nothing_differs_from_itself(config):
             "primitive.options.twirling.enable_gates=true",
             "primitive.options: recorded {}, now nothing",
         ),
+        ("simulation_seed=3", "simulation_seed: recorded nothing, now 3"),
         ("batch.max_time=1h", "batch.max_time: recorded None, now '1h'"),
         ("engine.allow_ignored_options=true", "engine.allow_ignored_options: recorded False, now"),
     ],
@@ -266,6 +267,7 @@ def test_what_decides_data_counts(override: str, expected: str):
         "engine.poll_interval_s=0.5",
         "stop_after=submit",
         "run_dir=somewhere",
+        "sweep.circuits_by=[circuits.depth]",
     ],
 )
 def test_what_decides_no_data_does_not(override: str):
@@ -274,7 +276,7 @@ def test_what_decides_no_data_does_not(override: str):
     assert differences(old, new) == []
     # Nor does it, for a run of a version that had no such key.
     without = yaml.safe_load(old)
-    del without["execution"]
+    del without["execution"], without["sweep"], without["simulation_seed"]
     assert differences(yaml.safe_dump(without), new) == []
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import count
+import gc
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,28 +15,23 @@ from omegaconf import OmegaConf
 from qexp.config.hydra_internals import register
 from qexp.config.overrides import open_nodes
 from qexp.config.paths import shipped_root
-from qexp.errors import ConfigError, Failed, QexpError
+from qexp.core.seeds import sweep_point_seed
+from qexp.errors import ConfigError
 
 RANDOM = "experiment=random_sampling"
 
 
 class StubLauncher:
-    """Notes the points that it is told to launch; `ends` says which of them fail."""
+    """Notes the points that it is told to launch."""
 
-    def __init__(self, ends: Mapping[int, Failed]) -> None:
-        self.ends = ends
+    def __init__(self) -> None:
         self.batches: list[list[list[str]]] = []
         self.first_of_batches: list[int] = []
 
     def launch(self, batch: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         self.batches.append([list(point) for point in batch])
         self.first_of_batches.append(initial_job_idx)
-        return [
-            JobReturn(
-                overrides=point, status=JobStatus.COMPLETED, _return_value=self.ends.get(index)
-            )
-            for index, point in zip(count(initial_job_idx), batch, strict=False)
-        ]
+        return [JobReturn(overrides=point, status=JobStatus.COMPLETED) for point in batch]
 
 
 Sweep = Callable[..., StubLauncher]
@@ -44,7 +39,7 @@ Sweep = Callable[..., StubLauncher]
 
 @pytest.fixture
 def launcher() -> StubLauncher:
-    return StubLauncher({})
+    return StubLauncher()
 
 
 @pytest.fixture
@@ -71,21 +66,40 @@ def sweep(launcher: StubLauncher, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     return _sweep
 
 
-def seeds(points: Sequence[Sequence[str]]) -> dict[str, int]:
-    """The one seed of each point, by its other overrides."""
+DERIVED = ("seed", "simulation_seed", "sweep.circuits_by")
+
+
+def values(point: Sequence[str]) -> dict[str, str]:
+    return dict(item.lstrip("+").split("=", 1) for item in point)
+
+
+def seeds(points: Sequence[Sequence[str]], key: str = "seed") -> dict[str, int | None]:
+    """One of the seeds of each point, by the overrides that its user typed."""
     found = {}
-    for point in points:
-        (seed,) = (item for item in point if item.startswith("seed="))
-        others = " ".join(sorted(item.lstrip("+") for item in point if item != seed))
-        found[others] = int(seed.removeprefix("seed="))
+    for point in map(values, points):
+        others = " ".join(sorted(f"{k}={v}" for k, v in point.items() if k not in DERIVED))
+        found[others] = int(point[key]) if key in point else None
+    assert len(found) == len(points)
     return found
 
 
-def test_each_point_has_a_seed_of_its_own_whatever_the_order(sweep: Sweep):
+def circuits_by(points: Sequence[Sequence[str]]) -> str:
+    (found,) = {values(point)["sweep.circuits_by"] for point in points}
+    return found
+
+
+def test_the_seed_follows_from_what_decides_circuits_whatever_the_order(sweep: Sweep):
     swept = [RANDOM, "circuits.depth=2,3", "primitive.shots=10,20"]
-    points = seeds(sweep(*swept))
-    assert len(points) == len(set(points.values())) == 4
-    assert seeds(sweep("primitive.shots=20,10", RANDOM, "++circuits.depth=3,2")) == points
+    launched = sweep(*swept)
+    points, noise = seeds(launched), seeds(launched, "simulation_seed")
+    assert circuits_by(launched) == "[circuits.depth]"
+    by_depth = [{seed for at, seed in points.items() if f"depth={n}" in at} for n in (2, 3)]
+    assert [len(each) for each in by_depth] == [1, 1]
+    assert by_depth[0] != by_depth[1]
+    assert len(set(noise.values())) == 4
+    again = sweep("primitive.shots=20,10", RANDOM, "++circuits.depth=3,2")
+    assert seeds(again) == points
+    assert seeds(again, "simulation_seed") == noise
     # A point more changes no other point's seed, and one alone has the seed that it had.
     assert points.items() <= seeds(sweep(RANDOM, "circuits.depth=range(2,5)", swept[2])).items()
     assert set(sweep(*swept, "seed=1")[0]).isdisjoint(f"seed={seed}" for seed in points.values())
@@ -99,7 +113,76 @@ def test_what_is_the_same_in_all_points_does_not_shift_their_seeds(sweep: Sweep)
 
 @pytest.mark.parametrize("key", ["seed", "++seed"])
 def test_a_swept_seed_is_left_alone(sweep: Sweep, key: str):
-    assert sweep(RANDOM, f"{key}=5,6") == [[RANDOM, f"{key}=5"], [RANDOM, f"{key}=6"]]
+    by = "sweep.circuits_by=[seed]"
+    assert sweep(RANDOM, f"{key}=5,6") == [[RANDOM, f"{key}=5", by], [RANDOM, f"{key}=6", by]]
+
+
+def test_a_swept_seed_is_shared_by_the_points_beside_it(sweep: Sweep):
+    points = sweep(RANDOM, "seed=5,6", "circuits.depth=2,3")
+    assert [values(point)["seed"] for point in points] == ["5", "5", "6", "6"]
+    assert len({values(point)["simulation_seed"] for point in points}) == 4
+    assert circuits_by(points) == "[seed,circuits.depth]"
+
+
+@pytest.mark.parametrize(
+    "key", ["primitive.shots=10,20", "execution.retries=0,1", "transpile.optimization_level=0,1"]
+)
+def test_what_decides_no_circuit_leaves_the_seed_as_declared(sweep: Sweep, key: str):
+    points = sweep(RANDOM, key, "seed=5")
+    assert [values(point)["seed"] for point in points] == ["5", "5"]
+    assert len(set(seeds(points, "simulation_seed").values()) - {None}) == 2
+    assert circuits_by(points) == "[]"
+
+
+def test_a_key_of_ones_own_decides_circuits_where_it_is_used(sweep: Sweep):
+    own = ["variables={x:3,y:1}", "circuits.depth='${variables.x}'", "variables.y=1,2"]
+    points = sweep(RANDOM, *own, "variables.x=3,4")
+    assert circuits_by(points) == "[variables.x]"
+    assert len(set(seeds(points).values())) == 2
+    assert len(set(seeds(points, "simulation_seed").values())) == 4
+
+
+def test_points_that_differ_in_all_they_have_need_no_seed_for_simulation(sweep: Sweep):
+    assert set(seeds(sweep(RANDOM, "circuits.depth=2,3"), "simulation_seed").values()) == {None}
+    given = sweep(RANDOM, "circuits.depth=2,3", "simulation_seed=7")
+    assert len(set(seeds(given, "simulation_seed").values()) - {7, None}) == 2
+    swept = sweep(RANDOM, "primitive.shots=10,20", "simulation_seed=7,8")
+    assert [values(point)["simulation_seed"] for point in swept] == ["7", "8", "7", "8"]
+
+
+def test_one_value_more_changes_no_seed_also_of_one_that_was_alone(sweep: Sweep):
+    one = seeds(sweep(RANDOM, "circuits.depth=range(2,3)"))
+    assert one.items() <= seeds(sweep(RANDOM, "circuits.depth=2,3")).items()
+
+
+def test_shared_and_independent_seeds(sweep: Sweep):
+    swept = [RANDOM, "circuits.depth=2,3", "primitive.shots=10,20", "seed=5"]
+    shared = sweep(*swept, "sweep.seed=shared")
+    assert set(seeds(shared).values()) == {5}
+    assert len(set(seeds(shared, "simulation_seed").values()) - {None}) == 4
+    assert circuits_by(shared) == "[]"
+    independent = sweep(*swept, "sweep.seed=independent")
+    assert len(set(seeds(independent).values()) - {5}) == 4
+    assert set(seeds(independent, "simulation_seed").values()) == {None}
+    assert circuits_by(independent) == "[circuits.depth,primitive.shots]"
+
+
+def test_seeds_of_a_sweep_over_circuits_are_those_of_version_0_1(sweep: Sweep):
+    points = seeds(sweep(RANDOM, "circuits.depth=2,4"))
+    assert points == {
+        f"circuits.depth=2 {RANDOM}": sweep_point_seed(0, ["circuits.depth=2"]),
+        f"circuits.depth=4 {RANDOM}": sweep_point_seed(0, ["circuits.depth=4"]),
+    }
+
+
+def test_checking_many_points_keeps_none_of_their_configs(sweep: Sweep):
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        sweep(RANDOM, "circuits.depth=range(1,40)")
+        assert gc.isenabled()
+    finally:
+        (gc.enable if was_enabled else gc.disable)()
 
 
 def test_nothing_swept_is_the_run_as_declared(sweep: Sweep):
@@ -110,6 +193,15 @@ def test_a_sweep_over_experiments(sweep: Sweep):
     points = seeds(sweep("experiment=random_sampling,chsh"))
     assert set(points) == {"experiment=random_sampling", "experiment=chsh"}
     assert len(set(points.values())) == 2
+    same = sweep("experiment=random_sampling", "backend=local,aer")
+    assert len(set(seeds(same).values())) == 1
+
+
+def test_circuits_of_a_workload(sweep: Sweep):
+    swept = ["primitive=sampler,estimator", "+circuits@workloads.a.circuits=ghz,ising"]
+    points = sweep(*swept)
+    assert circuits_by(points) == "['circuits@workloads.a.circuits']"
+    assert len(set(seeds(points).values())) == 2
 
 
 @pytest.mark.parametrize(
@@ -132,19 +224,6 @@ def test_a_bad_point_is_refused_before_any_is_launched(
     with pytest.raises(ConfigError, match=message + r".* \(no point was run\)$"):
         sweep(RANDOM, *arguments)
     assert launcher.batches == []
-
-
-def test_failed_points_are_counted_and_the_worst_exit_code_tells(
-    sweep: Sweep, launcher: StubLauncher
-):
-    launcher.ends = {0: Failed("too large", 2), 2: Failed("too warm", 4), 3: Failed("x", 2)}
-    with pytest.raises(QexpError, match=r"^3 of 5 points failed; "):
-        # Two points may be equal.
-        sweep(RANDOM, "circuits.depth=2,3,4,2,5")
-    assert sum(map(len, launcher.batches)) == 5
-    with pytest.raises(QexpError) as caught:
-        sweep(RANDOM, "circuits.depth=2,3,4,2")
-    assert caught.value.exit_code == 4
 
 
 def test_points_in_batches(sweep: Sweep, launcher: StubLauncher):

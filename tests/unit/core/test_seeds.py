@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qexp.core.seeds import as_int, child, stream, sweep_point_seed
+from qexp.core.seeds import as_int, child, describe_streams, stream, sweep_point_seed
 
 SEEDS = st.integers(min_value=0, max_value=2**63 - 1)
 
@@ -53,3 +53,11 @@ def test_the_seed_of_a_sweep_point_does_not_depend_on_the_order(order: list[str]
     assert sweep_point_seed(3, order) == sweep_point_seed(3, ["a=1", "b=2"])
     assert sweep_point_seed(3, order) != sweep_point_seed(3, ["a=1", "b=3"])
     assert sweep_point_seed(3, order) != sweep_point_seed(4, order)
+
+
+def test_a_seed_of_simulation_is_described_where_it_is_another() -> None:
+    assert "simulation_seed" not in describe_streams(3, ["main"])
+    described = describe_streams(3, ["main"], 9)
+    assert (described["seed"], described["simulation_seed"]) == (3, 9)
+    key = tuple(described["streams"]["main/simulate"])
+    assert key == stream(9, "main", "simulate").spawn_key

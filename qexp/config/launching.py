@@ -1,0 +1,199 @@
+"""Launchers and sweepers of any kind, Hydra's or a plugin's: how their points ended.
+
+A launcher may run points in other processes, which show nothing here. What failed comes back as the
+return value of the point.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from omegaconf import OmegaConf
+
+from qexp.config.messages import compose_message
+from qexp.errors import ConfigError, EngineError, Failed, QexpError
+from qexp.text import one_line
+
+if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
+    from hydra.plugins.sweeper import Sweeper
+    from hydra.types import HydraContext, TaskFunction
+    from omegaconf import DictConfig
+
+_OPTIMISES = {"direction", "ax_config", "optim"}
+"""Settings of the sweepers of Hydra's own repository that choose points by results."""
+
+_PLUGINS = "hydra_plugins."
+_LONGEST_REASON = 300
+
+
+class SweepFailedError(QexpError):
+    """At least one point of a sweep failed."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+@dataclass
+class Ends:
+    """Ends of runs, and the one place that prints why they failed.
+
+    Attributes:
+        tell: Prints an error in the process that made this object.
+        failed: Runs that failed, in the order in which this process learnt of them.
+        launched: Number of points that a launcher has returned from.
+    """
+
+    tell: Callable[[str], None]
+    failed: list[Failed] = field(default_factory=list)
+    launched: int = 0
+    _process: int = field(default_factory=os.getpid)
+
+    def add(self, failed: Failed) -> None:
+        """Note and print a failure; in another process, that is done where its value returns."""
+        if os.getpid() == self._process and not any(failed is known for known in self.failed):
+            self.failed.append(failed)
+            self.tell(failed.message)
+
+    def check(self) -> None:
+        """Raise if points failed.
+
+        Raises:
+            SweepFailedError: At least one did; the exit code is the highest of theirs.
+        """
+        if self.launched and self.failed:
+            raise SweepFailedError(
+                f"{len(self.failed)} of {self.launched} points failed; their messages are above, "
+                f"the others have their archives",
+                self.exit_code,
+            )
+
+    @property
+    def exit_code(self) -> int:
+        """Return the highest exit code, 0 if nothing failed."""
+        return max((failed.exit_code for failed in self.failed), default=0)
+
+
+class WatchedLauncher(Launcher):
+    """A launcher, and what became of its points.
+
+    Args:
+        launcher: The launcher.
+        config: The composed config of the sweep.
+        ends: Receives what failed.
+    """
+
+    def __init__(self, launcher: Launcher, config: DictConfig, ends: Ends) -> None:
+        self._launcher = launcher
+        self._is_plugin = type(launcher).__module__.startswith(_PLUGINS)
+        self._name = _chosen("launcher", config)
+        self._folder = str(config.hydra.sweep.dir)
+        self._is_for_value = _value(config) is not None
+        self._ends = ends
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Prepare the launcher."""
+        self._launcher.setup(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Run points, and note those that failed.
+
+        Raises:
+            KeyboardInterrupt: A stop was asked for.
+            EngineError: The launcher itself failed, most likely because a process of its died.
+            SweepFailedError: No point of those that an optimiser asked for has a value.
+        """
+        try:
+            returns = self._launcher.launch(job_overrides, initial_job_idx=initial_job_idx)
+        except KeyboardInterrupt:
+            if not self._is_plugin:
+                raise
+            raise KeyboardInterrupt(
+                f"interrupted; points that {self._name} has started may go on: to see them: "
+                f"python -m qexp status --all {self._folder}"
+            ) from None
+        except Exception as error:
+            is_mistake = isinstance(error, QexpError) or compose_message(error) is not None
+            if is_mistake or not self._is_plugin:
+                raise
+            reason = f"{type(error).__name__}: {one_line(error)}"[:_LONGEST_REASON]
+            raise EngineError(
+                f"{self._name}: the launcher failed, most likely because one of its processes died "
+                f"({reason}); points that began are in {self._folder}, to go on with them: "
+                f"python -m qexp resume --all {self._folder}; those that never began are not "
+                f"recorded"
+            ) from error
+        self._ends.launched += len(returns)
+        failed = [one for one in (item.return_value for item in returns) if isinstance(one, Failed)]
+        for one in failed:
+            self._ends.add(one)
+        if self._is_for_value and len(failed) == len(returns):
+            # An optimiser would go on, and pay, without having learnt anything.
+            self._ends.check()
+        return returns
+
+
+@contextmanager
+def watched(ends: Ends) -> Iterator[None]:
+    """Let any sweeper's launcher be watched, and be configured with `${hydra:...}`."""
+    plugins: Any = Plugins
+    before = plugins.instantiate_sweeper, plugins.instantiate_launcher
+
+    def sweeper(
+        self: Plugins, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> Sweeper:
+        # As for each point: otherwise neither `name` nor the sweep's folder can be resolved.
+        HydraConfig.instance().set_config(config)
+        _refuse_valueless(config)
+        made: Sweeper = before[0](
+            self, config=config, hydra_context=hydra_context, task_function=task_function
+        )
+        return made
+
+    def launcher(
+        self: Plugins, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> Launcher:
+        return WatchedLauncher(before[1](self, hydra_context, task_function, config), config, ends)
+
+    plugins.instantiate_sweeper, plugins.instantiate_launcher = sweeper, launcher
+    try:
+        yield
+    finally:
+        plugins.instantiate_sweeper, plugins.instantiate_launcher = before
+
+
+def _chosen(group: str, config: DictConfig) -> str:
+    key = f"hydra/{group}"
+    return f"{key}={config.hydra.runtime.choices.get(key)}"
+
+
+def _value(config: DictConfig) -> Any:
+    return OmegaConf.select(config, "sweep.value")
+
+
+def _refuse_valueless(config: DictConfig) -> None:
+    """Refuse to pay for points of which an optimiser would learn nothing.
+
+    Raises:
+        ConfigError: There is nothing to optimise.
+    """
+    if _OPTIMISES & set(config.hydra.sweeper) and _value(config) is None:
+        raise ConfigError(
+            f"{_chosen('sweeper', config)}: chooses points by their results, and nothing says by "
+            f"which; add sweep.value=ANALYSIS.VARIABLE, a number that an analysis of the run "
+            f"returns, such as sweep.value=exact_evs.rms_error"
+        )
