@@ -52,6 +52,15 @@ def test_swept_keys_are_those_that_differ_but_not_derived_seeds(sweep: Path):
     assert all(point.summary.jobs_done == point.summary.jobs == 1 for point in points)
 
 
+def test_what_a_sweep_adds_to_its_points_is_not_swept():
+    points = [
+        [f"primitive.shots={k}", f"simulation_seed={k}", f"sweep.circuits_by=[{k}]"]
+        for k in range(2)
+    ]
+    runs = [SweptRun(Path(), RunDetails("complete", "", overrides=each)) for each in points]
+    assert swept_keys(runs) == ("primitive.shots",)
+
+
 def test_seeds_are_swept_if_nothing_else_differs():
     points = [
         SweptRun(Path(), RunDetails("complete", str(k), overrides=[f"seed={k}"])) for k in range(2)
