@@ -212,7 +212,7 @@ def _print_weather(played: list[Played]) -> None:
         *_summed("met: {}", (one.troubles for one in played)),
         ("longest process", f"{slowest.longest_s:.0f} s, seed {slowest.storm.seed}"),
         ("executions of jobs", sum(one.executions for one in played)),
-        *_summed("executed again, named and charged: {}", (one.repeated for one in played)),
+        *_summed("PUBs executed again, named and charged: {}", (one.repeated for one in played)),
         ("**rounds with a problem**", sum(bool(one.problems) for one in played)),
         *((f"problem: {kind}", count) for kind, count in sorted(kinds.items())),
     ]
