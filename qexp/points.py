@@ -195,7 +195,9 @@ class Experiment:
         if not self.ledger.batches:
             return "planned"
         done = len(self.done(point))
-        if done == len(self.plan.partitions if point is None else point.partitions):
+        planned = len(self.plan.partitions if point is None else point.partitions)
+        # While a job is in flight, needed or not, its usage is not known.
+        if done == planned and not self.jobs_out:
             return "complete"
         # Only a run with nothing left to do can have failed.
         return "partial" if done or self.jobs_out or self.left_to_submit else "failed"

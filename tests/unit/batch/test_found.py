@@ -23,7 +23,15 @@ from qexp.batch.recover import note_stored_outcomes
 from qexp.core.model import FoundJob
 from qexp.core.spec import ExecutionPolicy
 from qexp.errors import EngineError, RefusedError
-from qexp.journal.events import BatchOpened, Resumed, Submitting
+from qexp.journal.events import (
+    Adopted,
+    BatchOpened,
+    Collected,
+    Duplicate,
+    Resumed,
+    Submitted,
+    Submitting,
+)
 from qexp.journal.file import read_ledger
 from qexp.points import Experiment
 from tests.unit.batch.service import (
@@ -244,3 +252,18 @@ def test_collecting_only_does_not_wait_for_a_job_that_was_lost_and_is_found_agai
     resumed(tmp_path, service, store, collect_finished)
     assert store.outcomes == {}
     assert len(read_ledger(tmp_path).open_attempts()) == 3
+
+
+def test_a_run_is_not_complete_while_a_job_that_it_does_not_need_may_be_charged(tmp_path: Path):
+    experiment = Process(tmp_path, Service(), MemoryStore(), num_partitions=1).experiment()
+    with experiment.journal as journal:
+        journal.append(BatchOpened("b0", "t"))
+        journal.append(Submitting(0, 1, "b0", "tag"))
+        journal.append(Submitted(0, 1, "b0", "first"))
+        journal.append(Adopted(0, 2, "b0", "tag", "second"))
+        journal.append(Duplicate(0, 2, "second", "first", "asked to be cancelled"))
+        journal.append(Collected(0, 2, "second", "DONE"))
+        assert experiment.ledger.done == {0}
+        assert experiment.status() == "partial"
+        journal.append(Collected(0, 1, "first", "ERROR", "duplicate"))
+        assert experiment.status() == "complete"
