@@ -246,18 +246,18 @@ def _cause(witness: Witness, earlier: list[Job], job: Job) -> str | None:
     """The cause of a further execution: none while a result of an earlier one could be had."""
     if job.id in witness.doubled:
         return "a proxy doubled the request"
-    reasons = [_why_useless(witness, each, job) for each in earlier]
+    reasons = [_why_useless(witness, each) for each in earlier]
     return None if None in reasons else reasons[-1]
 
 
-def _why_useless(witness: Witness, job: Job, following: Job) -> str | None:
+def _why_useless(witness: Witness, job: Job) -> str | None:
     """The reason why a job's result could not be had before another was submitted, or None."""
     if job.status == "Failed":
         return "it had failed after it ran"
     # That one of two was cancelled is no reason where nobody but qexp can have made them.
     if job.status == "Cancelled" and witness.doubled:
         return "it was cancelled as one of two"
-    if witness.was_undelivered(job, following.created):
+    if witness.was_undelivered(job):
         return "its result could not be had"
     if witness.unlisted[job.id] >= LOOKS:
         return f"it was not listed {LOOKS} times or more"

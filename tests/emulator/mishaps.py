@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from tests.emulator.faults import (
@@ -24,7 +23,6 @@ from tests.emulator.faults import (
     Scripted,
     first,
 )
-from tests.emulator.state import now
 
 if TYPE_CHECKING:
     from tests.emulator.emulator import IBMEmulator
@@ -49,7 +47,6 @@ class Witness:
         self.unlisted: Counter[str] = Counter()
         self.unmeasured: set[str] = set()
         self._emulator = emulator
-        self._intact: dict[str, datetime] = {}
         self._spoiled: Counter[str] = Counter()
 
     def intercept(self, request: Request, proceed: Callable[[], Response]) -> Response:
@@ -73,14 +70,16 @@ class Witness:
         if job is None or job.status != "Completed":
             return
         if reply.status == 200 and reply.text == job.result:
-            self._intact.setdefault(job_id, now())
+            self._spoiled[job_id] = 0
         elif reply.status in (200, 404):
             self._spoiled[job_id] += 1
 
-    def was_undelivered(self, job: Job, until: datetime) -> bool:
-        """Whether a result was damaged or missing whenever it was fetched, more than once."""
-        arrived = self._intact.get(job.id)
-        return self._spoiled[job.id] > 1 and (arrived is None or arrived > until)
+    def was_undelivered(self, job: Job) -> bool:
+        """Whether a result was damaged or missing when it was last fetched, more than once.
+
+        Who had it before that may have been killed before it was on disk.
+        """
+        return self._spoiled[job.id] > 1
 
 
 def doubled(
