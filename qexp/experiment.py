@@ -324,9 +324,10 @@ def _load_plan(experiment: Experiment) -> None:
             f"{ledger.num_partitions} were planned; restore them from a copy"
         )
     note_stored_outcomes(experiment)
-    done, in_flight = len(ledger.done), len(ledger.open_attempts())
-    missing = on_disk - done - in_flight
-    experiment.observer.resumed(experiment.plan, done, in_flight, missing)
+    # By partition: several jobs may hold PUBs of one.
+    done, in_flight = ledger.done, {attempt.partition for attempt in ledger.open_attempts()}
+    missing = on_disk - len(done | in_flight)
+    experiment.observer.resumed(experiment.plan, len(done), len(in_flight - done), missing)
 
 
 def _run_jobs(experiment: Experiment, work: Callable[[Experiment], None]) -> Exception | None:
