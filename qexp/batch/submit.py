@@ -111,6 +111,10 @@ class Submitter:
                 job_id = batch.submit(self._stoppable(request))
             except BusyError as error:
                 self._wait_after_refusal(error, patience)
+                if isinstance(batch, RemoteBatch):
+                    # A gateway may say so of a job that the service has taken all the same.
+                    find = partial(batch.find, request.tag)
+                    self._collector.adopt_found(Patience(experiment).call(find))
             except UnclearError as error:
                 self._is_unclear = True
                 _log.warning("partition %d: %s", index, error)

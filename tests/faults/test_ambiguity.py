@@ -27,6 +27,17 @@ def test_an_error_after_the_job_was_created_makes_no_second_one(
     assert [event["adopted"] for event in scenario.events("submitted")] == [False, True, False]
 
 
+@pytest.mark.parametrize("code", [401, 429])
+def test_a_refusal_for_now_of_a_job_that_was_taken_makes_no_second_one(
+    scenario: Scenario, code: int
+) -> None:
+    scenario.inject(faults.status(SECOND, code, after=True, times=3))
+    scenario.run()
+    scenario.assert_complete()
+    assert scenario.posts() == PARTITIONS
+    assert len(scenario.emulator.job_ids) == PARTITIONS
+
+
 def test_every_error_is_followed_by_a_look_at_the_jobs(either: Scenario) -> None:
     """Whichever of five errors hides the job, none is answered by another POST before a look."""
     either.inject(
