@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Any
 
 import pytest
 
+from qexp.archive.parts import StoredParts
+from qexp.core.model import Partition
 from tests.emulator import faults
 from tests.faults.conftest import PARTITIONS, Scenario
 
@@ -56,6 +59,29 @@ def test_a_stop_is_named_beside_the_jobs_that_failed(
     scenario.inject(interrupting(faults.RESULTS, number, nth=PARTITIONS - 1))
     with pytest.raises(KeyboardInterrupt, match=r"^interrupted; 2 of 3 jobs are kept; go on with"):
         scenario.run()
+    assert scenario.posts() == PARTITIONS
+
+
+@SIGNALS
+@pytest.mark.parametrize("loads", ["pub_digests", "load_isa_pubs"])
+def test_a_stop_while_circuits_are_loaded_keeps_their_job_from_being_sent(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, loads: str
+) -> None:
+    load, calls = getattr(StoredParts, loads), []
+
+    def interrupted(parts: StoredParts, partition: Partition) -> Any:
+        found = load(parts, partition)
+        calls.append(partition.index)
+        if calls == [0, 1]:
+            os.kill(os.getpid(), number)
+        return found
+
+    monkeypatch.setattr(StoredParts, loads, interrupted)
+    with pytest.raises(KeyboardInterrupt, match=r"qexp resume"):
+        scenario.run()
+    assert scenario.posts() == 1
+    scenario.resume()
+    scenario.assert_complete()
     assert scenario.posts() == PARTITIONS
 
 

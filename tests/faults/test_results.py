@@ -46,6 +46,10 @@ def test_a_result_that_never_comes_is_measured_again(scenario: Scenario, edit: f
     scenario.run()
     scenario.assert_complete(executed_again=Counter({1: 1}))
     assert scenario.failures() == {(1, 1): "undelivered"}
+    # It had run, and was charged.
+    usages_s = [job.usage_s for job in scenario.jobs()]
+    assert len(usages_s) == PARTITIONS + 1
+    assert all(usages_s)
     first, second = scenario.events("batch_opened")
     assert second["follows"] == first["batch"]
     (failed,) = [job for job in scenario.jobs() if job.state != "DONE"]
