@@ -165,7 +165,8 @@ def still_open(experiment: Experiment, batch_ids: Sequence[str], error: QexpErro
         batch_ids: At least one.
         error: The reason.
     """
-    command = resume_command(experiment.folder, experiment.points[0].spec.config_yaml)
+    spec = experiment.points[0].spec
+    command = resume_command(experiment.folder, spec.config_yaml, *spec.given_anew)
     reason = str(error).removeprefix(f"closing batch {batch_ids[0]}: ")
     return (
         f"batch {', '.join(batch_ids)} could not be closed ({reason}); no result is lost: it takes "
