@@ -174,15 +174,16 @@ def resume(
         QexpError: As `run`.
         KeyboardInterrupt: As `run`.
     """
+    from qexp.experiment import resume as resume_run
     from qexp.points import finished_archive
 
     folder = _folder_of(path, trust)
     archive = finished_archive(folder)
     if archive is None:
-        declared = _recorded(folder, trust, overrides)
+        specs = _recorded(folder, trust, overrides)
         if collect_only:
-            declared = replace(declared, spec=replace(declared.spec, stop_after="collect"))
-        archive = _run_or_resume(declared).archive
+            specs = [replace(spec, stop_after="collect") for spec in specs]
+        archive = _run_logged(specs, folder, resume_run).archive
     assert archive is not None
     return open_archive(archive)
 
@@ -207,7 +208,7 @@ def cancel(path: str | Path, *overrides: str, trust: Sequence[str] = ()) -> Arch
     from qexp.experiment import cancel as cancel_run
 
     folder = _folder_of(path, trust)
-    archive = _run_logged(_recorded(folder, trust, overrides), cancel_run).archive
+    archive = _run_logged(_recorded(folder, trust, overrides), folder, cancel_run).archive
     return None if archive is None else open_archive(archive)
 
 
@@ -230,7 +231,7 @@ def status(path: str | Path, *overrides: str, trust: Sequence[str] = ()) -> RunS
     from qexp.batch.status import read_state
 
     folder = _folder_of(path, trust)
-    return read_state(_recorded(folder, trust, overrides).spec, folder)
+    return read_state(_recorded(folder, trust, overrides), folder)
 
 
 def _folder_of(path: str | Path, trust: Sequence[str]) -> Path:
@@ -244,11 +245,10 @@ def _folder_of(path: str | Path, trust: Sequence[str]) -> Path:
     return run_folder(path)
 
 
-def _recorded(folder: Path, trust: Sequence[str], overrides: Sequence[str]) -> Declaration:
-    from qexp.config.declaration import Declaration
-    from qexp.config.runs import recorded_spec
+def _recorded(folder: Path, trust: Sequence[str], overrides: Sequence[str]) -> list[RunSpec]:
+    from qexp.config.runs import recorded_specs
 
-    return Declaration(recorded_spec(folder, trust, overrides), folder, str(folder))
+    return recorded_specs(folder, trust, overrides)
 
 
 def _declared(
@@ -284,8 +284,7 @@ def _run_or_resume(declared: Declaration) -> RunReport:
     """Run or resume a declared run; leave on disk what the command line leaves."""
     from qexp.config.cleanup import clean_up
     from qexp.config.runs import check_resumable
-    from qexp.experiment import RunReport
-    from qexp.points import resume_command
+    from qexp.experiment import RunReport, resume, run
 
     folder = declared.folder
     if declared.run_dir is not None:
@@ -294,14 +293,12 @@ def _run_or_resume(declared: Declaration) -> RunReport:
             return RunReport(archive, "complete", None)
     is_new = declared.run_dir is None and _make_folder(folder)
     try:
-        return _run_logged(declared, _start_of(declared))
+        start = run if declared.run_dir is None else resume
+        return _run_logged([declared.spec], folder, start)
     except KeyboardInterrupt as error:
         if is_new and clean_up(folder, error):
             raise KeyboardInterrupt("interrupted before anything was submitted") from None
-        if str(error):
-            raise
-        command = resume_command(folder, declared.spec.config_yaml)
-        raise KeyboardInterrupt(f"interrupted; what was measured is kept: {command}") from None
+        raise
     except BaseException as error:
         if is_new:
             clean_up(folder, error)
@@ -321,25 +318,27 @@ def _make_folder(folder: Path) -> bool:
         raise ConfigError(compose_message(error) or str(error)) from None
 
 
-def _start_of(declared: Declaration) -> Callable[..., RunReport]:
-    from qexp.experiment import resume, run
-
-    return run if declared.run_dir is None else resume
-
-
-def _run_logged(declared: Declaration, start: Callable[..., RunReport]) -> RunReport:
+def _run_logged(
+    specs: Sequence[RunSpec], folder: Path, start: Callable[..., RunReport]
+) -> RunReport:
     from qexp.config.cleanup import LOG_NAME
     from qexp.interrupts import Interrupts, StopSignals
+    from qexp.points import resume_command
     from qexp.progress import Terminal
     from qexp.runlog import logging_into
 
-    spec, folder = declared.spec, declared.folder
-    with (
-        StopSignals(ends_process=False) as signals,
-        logging_into(folder / LOG_NAME, "the run ended with an error"),
-        Terminal(spec, folder, is_quiet=True) as terminal,
-    ):
-        report = start(spec, folder, terminal, interrupts=Interrupts(ends_process=False))
+    try:
+        with (
+            StopSignals(ends_process=False) as signals,
+            logging_into(folder / LOG_NAME, "the run ended with an error"),
+            Terminal(specs[0], folder, is_quiet=True) as terminal,
+        ):
+            report = start(specs, folder, terminal, interrupts=Interrupts(ends_process=False))
+    except KeyboardInterrupt as error:
+        if str(error):
+            raise
+        command = resume_command(folder, specs[0].config_yaml)
+        raise KeyboardInterrupt(f"interrupted; what was measured is kept: {command}") from None
     if signals.is_set():
         raise KeyboardInterrupt(f"interrupted; what was measured is kept: {folder}")
     return report

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME
+from qexp.archive.writer import SharedRecord
 from qexp.batch.batches import Batches, still_open
 from qexp.batch.collect import Collector
 from qexp.batch.pacing import Patience
 from qexp.core.model import FINAL_FAILURES
-from qexp.core.observer import PointSummary
+from qexp.core.observer import PointSummary, SweepSummary
 from qexp.core.protocols import RemoteEngine
 from qexp.errors import (
     ArchiveError,
@@ -19,16 +22,19 @@ from qexp.errors import (
     EngineError,
     JobsFailedError,
     OutageError,
+    PlanError,
+    PointsFailedError,
     QexpError,
     RetiredError,
     UnfinishedError,
 )
-from qexp.journal.events import Ended, Interrupted, Sealed
-from qexp.points import Experiment, StopRequested, resume_command
+from qexp.journal.events import Ended, Interrupted, Sealed, Unplanned
+from qexp.points import Experiment, Point, StopRequested, resume_command
 from qexp.redact import redact
 from qexp.text import one_line
 
 _log = logging.getLogger(__name__)
+_MOST_SHOWN = 10
 
 
 def end(experiment: Experiment, failure: Exception | None) -> None:
@@ -52,22 +58,23 @@ def end(experiment: Experiment, failure: Exception | None) -> None:
 
 def close_left_open(experiment: Experiment) -> None:
     """Close the batches that earlier processes could not close; no result depends on it."""
-    engine, point = experiment.engine, experiment.points[0]
-    open_ones = experiment.ledger.unclosed_batches
-    if point.backend is not None or not open_ones or not isinstance(engine, RemoteEngine):
+    engine, ledger = experiment.engine, experiment.ledger
+    open_ones = ledger.unclosed_batches
+    is_selected = any(point.backend is not None for point in experiment.points)
+    if is_selected or not open_ones or not isinstance(engine, RemoteEngine):
         return
-    with open_archive(point.folder / ARCHIVE_NAME) as archive:
-        name = archive.backend["name"]
     try:
-        selected = Patience(experiment).call(
-            partial(point.spec.select_backend, name), (OutageError,)
-        )
-        engine.check_backend(selected)
-        engine.limit_waiting(selected, experiment.policy.outage_s)
-        point.backend = selected
         batches = Batches(experiment, Collector(experiment))
         for batch_id in open_ones:
-            batches.close(engine.attach_batch(selected, batch_id))
+            point = experiment.points[ledger.lane_of(batch_id)]
+            if point.backend is None:
+                with open_archive(point.folder / ARCHIVE_NAME) as archive:
+                    select = partial(point.spec.select_backend, archive.backend["name"])
+                selected = Patience(experiment).call(select, (OutageError,))
+                engine.check_backend(selected)
+                engine.limit_waiting(selected, experiment.policy.outage_s)
+                point.backend = selected
+            batches.close(engine.attach_batch(point.backend, batch_id))
         batches.errands.finish()
     except StopRequested:
         raise KeyboardInterrupt("interrupted; what was measured is kept") from None
@@ -86,27 +93,120 @@ def _what_is_left(experiment: Experiment) -> UnfinishedError | None:
 
 
 def seal(experiment: Experiment) -> None:
-    """Seal the archive of each point with the results so far."""
+    """Seal the archive of each point with the results so far.
+
+    Those of a sweep that have results to come are left as they are: their parts have everything.
+    """
+    points = [one for one in experiment.points if one.partitions and not one.is_sealed]
+    share = _shared_record(experiment) if experiment.is_sweep else lambda _point: None
+    for point in points:
+        status = experiment.status(point)
+        if not experiment.is_sweep or status != "partial" or experiment.ledger.ended:
+            point.seal(status, share(point))
+    status = experiment.status()
+    experiment.journal.append(Sealed(status))
+    if experiment.is_sweep and status == "complete":
+        experiment.store.delete_parts()
+    summaries = [_summary(experiment, point) for point in points if point.archive is not None]
+    for archive, summary in summaries:
+        experiment.observer.sealed(archive, summary)
+    if experiment.is_sweep:
+        of_all = _sweep_summary(experiment, [summary for _, summary in summaries])
+        experiment.observer.sweep_ended(experiment.folder, of_all)
+
+
+def clear_parts(experiment: Experiment) -> None:
+    """Remove what is left of the parts of sealed points."""
     for point in experiment.points:
-        point.seal(experiment.status(point))
-    experiment.journal.append(Sealed(experiment.status()))
+        point.store.delete_parts()
+    experiment.store.delete_parts()
+
+
+def _shared_record(experiment: Experiment) -> Callable[[Point], SharedRecord]:
+    """Return a function that gives the part of a point's record that the sweep's folder has."""
+    partitions, ledger = experiment.plan.partitions, experiment.ledger
+    excerpt = experiment.journal.excerpts(lambda index: partitions[index].point)
+    batches = experiment.store.read_batches()
+
+    def record(point: Point) -> SharedRecord:
+        own = [one for one in batches if ledger.lane_of(one["id"]) == point.lane]
+        return SharedRecord(own, excerpt(point.index))
+
+    return record
+
+
+def _summary(experiment: Experiment, point: Point) -> tuple[Path, PointSummary]:
+    assert point.archive is not None
+    assert point.status is not None
+    with open_archive(point.archive) as sealed:
+        usage_s, usage_pending = sealed.usage_s, sealed.usage_pending
+    return point.archive, PointSummary(
+        status=point.status,
+        done=len(experiment.done(point)),
+        planned=len(point.partitions),
+        num_pubs=sum(partition.num_pubs for partition in point.partitions),
+        usage_s=usage_s,
+        usage_pending=usage_pending,
+        predicted_s=sum(partition.qpu_s for partition in point.partitions),
+        batch_ids=tuple(opened.batch for opened in experiment.ledger.batches),
+        only_collects=experiment.ledger.is_cancelled and experiment.jobs_out > 0,
+        point=point.index,
+    )
+
+
+def _sweep_summary(experiment: Experiment, sealed: Sequence[PointSummary]) -> SweepSummary:
+    points, ledger = experiment.points, experiment.ledger
+    return SweepSummary(
+        status=experiment.status(),
+        points=len(points),
+        complete=sum(point.is_sealed for point in points),
+        failed=len(failed_points(experiment)),
+        jobs=experiment.plan.num_jobs,
+        usage_s=sum(one.usage_s for one in sealed),
+        usage_pending=sum(one.usage_pending for one in sealed),
+        predicted_s=experiment.plan.qpu_s,
+        batch_ids=tuple(opened.batch for opened in ledger.batches),
+        only_collects=ledger.is_cancelled and experiment.jobs_out > 0,
+    )
+
+
+def note_unplanned(experiment: Experiment, point: Point, error: PlanError) -> None:
+    """Note that a point of a sweep cannot run as declared."""
+    reason = _reason(error)
+    experiment.journal.append(Unplanned(point.index, reason, error.exit_code))
+    experiment.observer.point_failed(point.index, reason)
+
+
+def failed_points(experiment: Experiment) -> dict[int, str]:
+    """Return the points that failed, with nothing left to try, and the reason of each."""
+    ledger = experiment.ledger
+    failed = {index: event.reason for index, event in ledger.unplanned.items()}
     for point in experiment.points:
-        assert point.archive is not None
-        assert point.status is not None
-        with open_archive(point.archive) as sealed:
-            usage_s, usage_pending = sealed.usage_s, sealed.usage_pending
-        summary = PointSummary(
-            status=point.status,
-            done=len(experiment.done(point)),
-            planned=len(point.partitions),
-            num_pubs=sum(partition.num_pubs for partition in point.partitions),
-            usage_s=usage_s,
-            usage_pending=usage_pending,
-            predicted_s=sum(partition.qpu_s for partition in point.partitions),
-            batch_ids=tuple(opened.batch for opened in experiment.ledger.batches),
-            only_collects=experiment.ledger.is_cancelled and experiment.jobs_out > 0,
-        )
-        experiment.observer.sealed(point.archive, summary)
+        lacks_result = point.partitions and len(experiment.done(point)) < len(point.partitions)
+        if ledger.ended not in (None, "planned") and lacks_result:
+            failed[point.index] = (
+                f"{len(point.partitions) - len(experiment.done(point))} of its jobs have no result"
+            )
+    return failed
+
+
+def raise_for_points(experiment: Experiment) -> None:
+    """Raise if points of a sweep cannot run.
+
+    Raises:
+        PointsFailedError: At least one cannot; the message has the command that tries them again.
+    """
+    unplanned = experiment.ledger.unplanned
+    if not unplanned:
+        return
+    shown = ", ".join(experiment.points[index].folder.name for index in [*unplanned][:_MOST_SHOWN])
+    more = ", ..." if len(unplanned) > _MOST_SHOWN else ""
+    raise PointsFailedError(
+        f"{len(unplanned)} of {len(experiment.points)} points cannot run ({shown}{more}; the "
+        f"reasons are above); the others are kept; to try them again: "
+        f"{command_to_resume(experiment)}",
+        max(event.exit_code for event in unplanned.values()),
+    )
 
 
 def raise_unless_complete(experiment: Experiment, failure: Exception | None) -> None:
@@ -128,7 +228,9 @@ def raise_unless_complete(experiment: Experiment, failure: Exception | None) -> 
         cause = None if isinstance(failure, QexpError) else failure
         raise kind(f"{_reason(failure)}; {kept}") from cause
     failed = sorted(set(range(planned)) - done)
-    if failed:
+    if not failed:
+        raise_for_points(experiment)
+    else:
         last = [attempts[-1] for i in failed if (attempts := ledger.attempts.get(i))]
         refused = [attempt for attempt in last if attempt.failure in FINAL_FAILURES]
         command = command_to_resume(experiment, *["--retry-refused"] * bool(refused))

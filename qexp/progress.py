@@ -31,6 +31,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from qexp.archive.sweep_file import is_sweep
 from qexp.core.model import JobOutcome, JobState, Partition, Plan
 from qexp.core.observer import Observer, PointSummary
 from qexp.core.spec import Limit, RunSpec
@@ -54,8 +55,8 @@ class Terminal(Observer):
     """Shows a run on the terminal, or its bars in a notebook; a context manager around it.
 
     Args:
-        spec: The run.
-        run_dir: The run's folder.
+        spec: The run, or the first point of a sweep.
+        run_dir: The folder of the run or the sweep.
         point: Overrides of this point of a sweep, or None.
         circuits_by: The swept keys that decide its circuits, or None.
         is_quiet: Print nothing on stdout.
@@ -71,6 +72,7 @@ class Terminal(Observer):
         is_quiet: bool = False,
     ) -> None:
         self._spec = spec
+        self._is_sweep = is_sweep(run_dir)
         self._run_dir = run_dir
         self._point = point
         self._circuits = _decided_by(circuits_by)

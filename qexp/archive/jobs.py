@@ -100,6 +100,18 @@ def read_partition(cells: Mapping[str, Any]) -> Partition:
     return Partition(**{name: values[_COLUMNS.get(name, name)] for name in names})
 
 
+def sealed_partitions(file: ArchiveFile) -> tuple[Partition, ...]:
+    """Read the partitions of an archive."""
+    path = PARTITIONS.path
+    columns = {name: file.column(f"{path}/{name}") for name in file.columns(path)}
+    count = file.count(f"{path}/workload")
+    with file.reading():
+        return tuple(
+            read_partition({name: column[k] for name, column in columns.items()})
+            for k in range(count)
+        )
+
+
 def job_table(
     outcome: JobOutcome,
     planned: Partition,

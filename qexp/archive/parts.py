@@ -19,7 +19,7 @@ import numpy as np
 
 from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.atomic_files import DamagedFileError, check_digest, read_with_digest
-from qexp.archive.jobs import read_partition
+from qexp.archive.jobs import read_partition, sealed_partitions
 from qexp.archive.netcdf import storage
 from qexp.archive.pubs import read_pub, submitted_digests
 from qexp.archive.schema import ARCHIVE_NAME, JOBS, PARTITIONS, PARTS_NAME, PUBS
@@ -70,7 +70,10 @@ class StoredParts:
         return [read_json(path) for path in self.numbered("batch").values()]
 
     def read_partitions(self) -> tuple[Partition, ...]:
-        """Return the partitions that were written, by index."""
+        """Return the partitions that were written, by index; those of a sealed run, too."""
+        if not self.has_header and (self._run_dir / ARCHIVE_NAME).is_file():
+            with ArchiveFile(self._run_dir / ARCHIVE_NAME) as file:
+                return sealed_partitions(file)
         paths = self.numbered("partition").values()
         return tuple(read_partition(first_row(path, PARTITIONS.path)) for path in paths)
 
@@ -94,6 +97,9 @@ class StoredParts:
 
     def pub_digests(self, partition: Partition) -> list[str]:
         """Return the digest of each PUB of a partition, as submitted; no circuit is decoded."""
+        if not self.has_header and (self._run_dir / ARCHIVE_NAME).is_file():
+            with ArchiveFile(self._run_dir / ARCHIVE_NAME) as file:
+                return submitted_digests(file, partition.workload)[partition.first : partition.stop]
         path = self.path("partition", partition.index)
         check_digest(path)
         with ArchiveFile(path, is_part=True) as file:

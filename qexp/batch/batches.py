@@ -32,16 +32,17 @@ class Batches:
     def __post_init__(self) -> None:
         self.errands = self.collector.errands
 
-    def open(self) -> Batch:
-        """Open the next batch, and record it in the journal."""
+    def open(self, lane: int) -> Batch:
+        """Open the next batch of a lane, and record it in the journal."""
         experiment = self.experiment
-        earlier = experiment.ledger.batches
-        follows = earlier[-1].batch if earlier else None
+        earlier = [one.batch for one in experiment.ledger.batches if one.point == lane]
+        follows = earlier[-1] if earlier else None
+        max_time_s = experiment.points[lane].spec.max_time_s
 
         def open_one() -> Batch:
             experiment.raise_if_stopped()
             return experiment.engine.open_batch(
-                experiment.backend, max_time_s=experiment.max_time_s, workers=experiment.workers
+                experiment.backend_of(lane), max_time_s=max_time_s, workers=experiment.workers
             )
 
         # If the reply was lost, the batch that it opened stays empty and costs nothing.
@@ -51,7 +52,7 @@ class Batches:
         self.active.append(batch)
         self.collector.add_batch(batch)
         experiment.journal.append(
-            BatchOpened(batch.id, secrets.token_hex(8), follows, experiment.max_time_s)
+            BatchOpened(batch.id, secrets.token_hex(8), follows, max_time_s, point=lane)
         )
         experiment.observer.batch_opened(batch.id)
         details = f"reading the details of batch {batch.id}"
@@ -108,7 +109,12 @@ class Batches:
         self.errands.drop(_QUEUE)
         self.errands.finish()
         opened = self.experiment.ledger.batches
-        foreign = [self.collector.batch_of(one.batch) for one in opened if one.is_foreign]
+        lanes = self.experiment.lanes
+        foreign = [
+            self.collector.batch_of(one.batch)
+            for one in opened
+            if one.is_foreign and one.point in lanes
+        ]
         for batch in (*self.active, *foreign) if is_collected else ():
             details = f"reading the final details of batch {batch.id}"
             self._ask(details, partial(self._store_final, batch))
@@ -147,14 +153,14 @@ class Batches:
         opened: Mapping[str, Any] | None = None,
         final: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write a batch to the parts of every point; details that are None stay as they were."""
+        """Write a batch to the parts; details that are None stay as they were."""
         number, event = next(
             (number, event)
             for number, event in enumerate(self.experiment.ledger.batches)
             if event.batch == batch_id
         )
-        for point in self.experiment.points:
-            point.store.write_batch(number, opened, final, batch_id=batch_id, follows=event.follows)
+        store = self.experiment.store
+        store.write_batch(number, opened, final, batch_id=batch_id, follows=event.follows)
 
 
 def still_open(experiment: Experiment, batch_ids: Sequence[str], error: QexpError) -> str:

@@ -64,7 +64,7 @@ def run(given: argparse.Namespace) -> int:
 
 def _resume(runs: Runs, path: Path) -> Outcome:
     def resume_it(folder: Path) -> Outcome:
-        from qexp.config.runs import recorded_spec
+        from qexp.config.runs import recorded_specs
         from qexp.journal.repair import repair_journal
         from qexp.points import finished_archive
 
@@ -72,13 +72,13 @@ def _resume(runs: Runs, path: Path) -> Outcome:
         if given.repair_journal and (repaired := repair_journal(folder)) is not None:
             runs.say(repaired)
         anew = runs.anew + ["execution.retry_refused=true"] * given.retry_refused
-        spec = _bounded(recorded_spec(folder, given.trust, anew), folder, runs)
+        specs = _bounded(recorded_specs(folder, given.trust, anew), folder, runs)
 
         from qexp.experiment import resume
         from qexp.progress import Terminal
 
-        with Terminal(spec, folder, is_quiet=given.json) as terminal:
-            report = resume(spec, folder, terminal)
+        with Terminal(specs[0], folder, is_quiet=given.json) as terminal:
+            report = resume(specs, folder, terminal)
         if report.plan is None and finished_archive(folder) is not None:
             # A batch was still open.
             message = runs.say(f"complete, and now closed on the service: {report.archive}")
@@ -88,8 +88,8 @@ def _resume(runs: Runs, path: Path) -> Outcome:
     return runs.work_on(path, "the run was not resumed to its end", "do", resume_it)
 
 
-def _bounded(spec: RunSpec, folder: Path, runs: Runs) -> RunSpec:
-    """Return the spec with which a run is only collected, if that is asked for.
+def _bounded(specs: list[RunSpec], folder: Path, runs: Runs) -> list[RunSpec]:
+    """Return the specs with which a run is only collected, if that is asked for.
 
     `--all` also only collects a run that was cancelled: what was cancelled is submitted again by
     those who name the run.
@@ -98,8 +98,8 @@ def _bounded(spec: RunSpec, folder: Path, runs: Runs) -> RunSpec:
 
     is_named = folder in (path.resolve() for path in runs.paths)
     if runs.given.collect_only or (not is_named and read_ledger(folder).is_cancelled):
-        return replace(spec, stop_after="collect")
-    return spec
+        return [replace(spec, stop_after="collect") for spec in specs]
+    return specs
 
 
 def _reason_to_leave(folder: Path, *, collects: bool) -> str | None:

@@ -44,7 +44,9 @@ from omegaconf.basecontainer import BaseContainer
 from qexp.config.paths import (
     PRIMARY,
     PROJECT,
+    SWEEP_PREFIX,
     make_experiments_importable,
+    new_point_id,
     new_run_id,
     run_folder,
     shipped_conf,
@@ -106,11 +108,11 @@ def register(*plugins: type[Plugin]) -> None:
 
 
 def _register_resolvers() -> None:
-    OmegaConf.register_new_resolver("qexp.run_id", new_run_id, replace=True)
+    OmegaConf.register_new_resolver("qexp.point_id", new_point_id, replace=True)
     OmegaConf.register_new_resolver("qexp.run_dir", _run_dir, replace=True)
     # Cached, so that all points of a sweep share one id.
     OmegaConf.register_new_resolver(
-        "qexp.sweep_id", lambda: f"sweep-{new_run_id()}", use_cache=True, replace=True
+        "qexp.sweep_id", lambda: f"{SWEEP_PREFIX}{new_run_id()}", use_cache=True, replace=True
     )
     OmegaConf.register_new_resolver("qexp.name", _experiment_name, replace=True)
 

@@ -7,18 +7,19 @@ return value of the point.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, open_dict
 
 from qexp.config.messages import compose_message
-from qexp.errors import ConfigError, EngineError, Failed, QexpError
+from qexp.errors import ConfigError, EngineError, Failed, PointsFailedError, QexpError
 from qexp.text import one_line
 
 if TYPE_CHECKING:
@@ -27,19 +28,13 @@ if TYPE_CHECKING:
     from hydra.types import HydraContext, TaskFunction
     from omegaconf import DictConfig
 
+    from qexp.core.spec import RunSpec
+
 _OPTIMISES = {"direction", "ax_config", "optim"}
 """Settings of the sweepers of Hydra's own repository that choose points by results."""
 
 _PLUGINS = "hydra_plugins."
 _LONGEST_REASON = 300
-
-
-class SweepFailedError(QexpError):
-    """At least one point of a sweep failed."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
 
 
 @dataclass
@@ -67,10 +62,10 @@ class Ends:
         """Raise if points failed.
 
         Raises:
-            SweepFailedError: At least one did; the exit code is the highest of theirs.
+            PointsFailedError: At least one did; the exit code is the highest of theirs.
         """
         if self.launched and self.failed:
-            raise SweepFailedError(
+            raise PointsFailedError(
                 f"{len(self.failed)} of {self.launched} points failed; their messages are above, "
                 f"the others have their archives",
                 self.exit_code,
@@ -80,6 +75,82 @@ class Ends:
     def exit_code(self) -> int:
         """Return the highest exit code, 0 if nothing failed."""
         return max((failed.exit_code for failed in self.failed), default=0)
+
+
+@dataclass(frozen=True)
+class DeclaredPoint:
+    """A point of a sweep, composed and checked.
+
+    Attributes:
+        spec: The frozen run.
+        draws: Swept key -> its override in this point.
+        folder: Name of its folder in that of the sweep.
+    """
+
+    spec: RunSpec
+    draws: Mapping[str, Any]
+    folder: str
+
+
+class SharedLauncher(Launcher):
+    """Runs all points as one experiment."""
+
+    def __init__(self) -> None:
+        # Set by whoever runs experiments, which this package does not.
+        self.run_together: RunTogether | None = None
+        self._declared: tuple[Any, Any] | None = None
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Prepare the launcher."""
+        self._declared = hydra_context, config
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Compose points, and run them together.
+
+        Raises:
+            ConfigError: A point is not valid; nothing was run.
+            QexpError: The sweep failed as a whole.
+            KeyboardInterrupt: A stop was asked for.
+        """
+        from hydra.core.utils import JobReturn, JobStatus
+
+        assert self._declared is not None
+        assert self.run_together is not None
+        context, config = self._declared
+        points = [
+            self._point(context, config, overrides, number)
+            for number, overrides in enumerate(job_overrides, start=initial_job_idx)
+        ]
+        values = self.run_together(points, Path(config.hydra.sweep.dir).absolute())
+        return [
+            JobReturn(overrides=overrides, _return_value=value, status=JobStatus.COMPLETED)
+            for overrides, value in zip(job_overrides, values, strict=True)
+        ]
+
+    @staticmethod
+    def _point(
+        context: HydraContext, config: DictConfig, overrides: Sequence[str], number: int
+    ) -> DeclaredPoint:
+        from qexp.config.load import load
+
+        composed = context.config_loader.load_sweep_config(config, list(overrides))
+        with open_dict(composed):
+            composed.hydra.job.id = f"job_id_{number}"
+            composed.hydra.job.num = number
+        # As Hydra does before it runs a job: `${hydra:...}` is resolved from this global.
+        HydraConfig.instance().set_config(composed)
+        spec, name = load(composed), str(composed.hydra.sweep.subdir)
+        return DeclaredPoint(spec, draws_of(overrides, composed.sweep.get("keys") or ()), name)
+
+
+RunTogether: TypeAlias = Callable[
+    [Sequence[DeclaredPoint], Path], Sequence[Failed | float | None]
+]
+"""Runs the points of a sweep in a folder, and returns what each ended with."""
 
 
 class WatchedLauncher(Launcher):
@@ -115,7 +186,7 @@ class WatchedLauncher(Launcher):
         Raises:
             KeyboardInterrupt: A stop was asked for.
             EngineError: The launcher itself failed, most likely because a process of its died.
-            SweepFailedError: No point of those that an optimiser asked for has a value.
+            PointsFailedError: No point of those that an optimiser asked for has a value.
         """
         try:
             returns = self._launcher.launch(job_overrides, initial_job_idx=initial_job_idx)
@@ -148,8 +219,13 @@ class WatchedLauncher(Launcher):
 
 
 @contextmanager
-def watched(ends: Ends) -> Iterator[None]:
-    """Let any sweeper's launcher be watched, and be configured with `${hydra:...}`."""
+def watched(ends: Ends, run_together: RunTogether) -> Iterator[None]:
+    """Let any sweeper's launcher be watched, and be configured with `${hydra:...}`.
+
+    Args:
+        ends: Receives what failed.
+        run_together: Runs the points of a `SharedLauncher`.
+    """
     plugins: Any = Plugins
     before = plugins.instantiate_sweeper, plugins.instantiate_launcher
 
@@ -167,7 +243,10 @@ def watched(ends: Ends) -> Iterator[None]:
     def launcher(
         self: Plugins, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> Launcher:
-        return WatchedLauncher(before[1](self, hydra_context, task_function, config), config, ends)
+        made = before[1](self, hydra_context, task_function, config)
+        if isinstance(made, SharedLauncher):
+            made.run_together = run_together
+        return WatchedLauncher(made, config, ends)
 
     plugins.instantiate_sweeper, plugins.instantiate_launcher = sweeper, launcher
     try:

@@ -24,6 +24,7 @@ from qexp.config.schema import (
     WorkloadNode,
 )
 from qexp.config.sources import source_files
+from qexp.core.jsonable import dumps
 from qexp.core.model import PrimitiveSpec
 from qexp.core.protocols import Engine, RemoteEngine
 from qexp.core.spec import (
@@ -32,6 +33,7 @@ from qexp.core.spec import (
     Limit,
     PartitionLimits,
     RunSpec,
+    SharingPolicy,
     TranspileSpec,
     WorkloadSpec,
 )
@@ -129,6 +131,8 @@ def freeze(
         config_yaml=config_yaml,
         metadata=root.metadata.model_dump(),
         analyses=tuple(analysis_of(name, node) for name, node in root.analysis.items()),
+        sharing=SharingPolicy(root.sweep.order, _duration_s(root.sweep.pack, "sweep.pack")),
+        place=dumps([root.backend, root.engine], str),
     )
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qexp.archive.parts import HEADER
-from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
+from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
+from qexp.archive.sweep_file import is_sweep, read_sweep
 from qexp.config.paths import make_experiments_importable, run_folder
 from qexp.config.recorded_config import differences, load_recorded
 from qexp.core.model import SourceFile
@@ -30,7 +31,7 @@ def is_planned(folder: Path) -> bool:
     Raises:
         ArchiveError: The journal is damaged.
     """
-    return (folder / ARCHIVE_NAME).exists() or read_ledger(folder).committed is not None
+    return (folder / ARCHIVE_NAME).exists() or bool(read_ledger(folder).planned)
 
 
 def config_of(folder: Path) -> str | None:
@@ -47,6 +48,44 @@ def config_of(folder: Path) -> str | None:
         if (folder / PARTS_NAME / HEADER).exists() or is_planned(folder):
             raise
         return None
+
+
+def recorded_specs(folder: Path, trust: Sequence[str], anew: Sequence[str] = ()) -> list[RunSpec]:
+    """Return the specs with which an unfinished run, or each point of a sweep, is resumed.
+
+    Args:
+        folder: The folder of the run or the sweep, from which alone all is read.
+        trust: As in `recorded_spec`.
+        anew: As in `recorded_spec`.
+
+    Raises:
+        As `recorded_spec`.
+    """
+    if not is_sweep(folder):
+        return [recorded_spec(folder, trust, anew)]
+    if trust:
+        make_experiments_importable()
+    has_journal = (folder / JOURNAL_NAME).exists()
+    planned = read_ledger(folder).planned if has_journal else {}
+    specs = []
+    for index, point in enumerate(read_sweep(folder).points):
+        needs_circuits = index not in planned
+        spec = load_recorded(point.config_yaml, trust, anew, needs_circuits=needs_circuits)
+        specs.append(
+            replace(
+                spec,
+                stop_after=None,
+                overrides=point.overrides,
+                sources=point.sources,
+                given_anew=_account_words(anew),
+            )
+        )
+    return specs
+
+
+def _account_words(anew: Sequence[str]) -> tuple[str, ...]:
+    """Return the overrides that the command that resumes the run again needs, too."""
+    return tuple(word for word in anew if "backend." in word)
 
 
 def recorded_spec(folder: Path, trust: Sequence[str], anew: Sequence[str] = ()) -> RunSpec:
@@ -69,8 +108,7 @@ def recorded_spec(folder: Path, trust: Sequence[str], anew: Sequence[str] = ()) 
     if config_yaml is None:
         raise ConfigError(f"{folder}: {NOTHING_RECORDED.format(folder)}")
     spec = load_recorded(config_yaml, trust, anew, needs_circuits=not has_plan)
-    # The command that resumes the run again has to find the same account.
-    spec = replace(spec, given_anew=tuple(word for word in anew if "backend." in word))
+    spec = replace(spec, given_anew=_account_words(anew))
     if has_plan:
         return replace(spec, stop_after=None)
     # The run is planned from the start, and recorded once more.

@@ -98,6 +98,8 @@ class SweepNode(Node):
 
     seed: Literal["derived", "shared", "independent"] = "derived"
     circuits_by: list[str] | None = None
+    order: Literal["interleaved", "declared", "random"] = "interleaved"
+    pack: str | int | None = "60s"
     value: Annotated[str, Field(pattern=r"^[A-Za-z]\w*\.\w+$")] | None = None
 
 

@@ -33,6 +33,7 @@ FailureKind: TypeAlias = Literal[
     "undelivered",  # it ran, but its result could not be had
     "lost",  # nothing knows it any more
     "duplicate",  # not needed: another job gave the result of its PUBs
+    "shared",  # with other points in a job that failed for good: alone, it may run
     "internal",  # an error that trying again would only repeat
 ]
 
@@ -122,7 +123,10 @@ class Partition:
 
 @dataclass(frozen=True)
 class JobRequest:
-    """Everything an engine needs to run one partition as one job.
+    """Everything an engine needs to run one partition as one job, or several that share a job.
+
+    Of a shared job, `partition`, `seed` and `attempt` are those of its first member; `load_pubs`
+    loads the PUBs of all.
 
     Attributes:
         load_pubs: Loads the ISA PUBs, in order; called when the engine needs them, so that
@@ -136,6 +140,12 @@ class JobRequest:
     seed: int  # of the simulation; a QPU ignores it
     attempt: int = 1  # number of the attempt to run this partition
     tag: str = ""  # the one of the tags that only this attempt has
+    members: tuple[JobRequest, ...] = ()  # of a job that several partitions share, in its order
+
+    @property
+    def num_pubs(self) -> int:
+        """Number of PUBs of the job."""
+        return sum(each.partition.num_pubs for each in self.members or (self,))
 
 
 @dataclass(frozen=True)
@@ -208,14 +218,26 @@ class JobOutcome:
 
 @dataclass(frozen=True)
 class Plan:
-    """The partitions in the order of submission, and the prediction for all of them."""
+    """The partitions in order, and the prediction for all of them.
+
+    Attributes:
+        jobs: Number of jobs, where partitions share some; None: one for each.
+        shared_s: Predicted QPU seconds that this saves.
+    """
 
     partitions: tuple[Partition, ...]
+    jobs: int | None = None
+    shared_s: float = 0.0
+
+    @property
+    def num_jobs(self) -> int:
+        """Number of jobs."""
+        return len(self.partitions) if self.jobs is None else self.jobs
 
     @property
     def qpu_s(self) -> float:
         """Predicted QPU seconds of all jobs together."""
-        return sum(partition.qpu_s for partition in self.partitions)
+        return sum(partition.qpu_s for partition in self.partitions) - self.shared_s
 
 
 @dataclass(frozen=True)

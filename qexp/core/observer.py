@@ -31,6 +31,23 @@ class PointSummary:
     batch_ids: tuple[str, ...]  # every batch, in order
     usage_pending: int = 0  # jobs whose charge is not final yet
     only_collects: bool = False  # cancelled, with jobs that run: what is next is to collect them
+    point: int = 0  # number of the point in the experiment
+
+
+@dataclass(frozen=True)
+class SweepSummary:
+    """The state of a sweep when a process has ended its work on it."""
+
+    status: RunStatus
+    points: int  # points that are declared
+    complete: int  # points with every result
+    failed: int  # points that cannot run, or lack a result with nothing left to try
+    jobs: int  # planned jobs
+    usage_s: float  # QPU seconds charged for the points in archives
+    usage_pending: int
+    predicted_s: float  # QPU seconds predicted for the plan
+    batch_ids: tuple[str, ...]
+    only_collects: bool = False
 
 
 class Observer:
@@ -44,6 +61,9 @@ class Observer:
 
     def planned(self, plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit]) -> None:
         """The plan is complete and on disk."""
+
+    def point_failed(self, point: int, reason: str) -> None:
+        """A point of a sweep cannot run; the others go on."""
 
     def warned(self, message: str) -> None:
         """Something is no error, but a researcher should know it."""
@@ -91,6 +111,9 @@ class Observer:
 
     def sealed(self, archive: Path, summary: PointSummary) -> None:
         """The archive is complete and final."""
+
+    def sweep_ended(self, folder: Path, summary: SweepSummary) -> None:
+        """The work of this process on a sweep is done; each point of it was `sealed` before."""
 
     def analysed(self, name: str, summary: str) -> None:
         """An analysis of the sealed data is made, and stored if there was anything to say."""

@@ -106,10 +106,24 @@ class ExecutionPolicy:
         last = failures[-1]
         if last == "expired":
             return failures.count("expired") <= self.follow_ups
+        if last == "shared":
+            return True
         transient = {"transient", "undelivered", "lost"}
         if self.retry_too_long:
             transient.add("too_long")
-        return last in transient and sum(kind != "expired" for kind in failures) <= self.retries
+        counted = [kind for kind in failures if kind not in ("expired", "shared")]
+        return last in transient and len(counted) <= self.retries
+
+
+@dataclass(frozen=True)
+class SharingPolicy:
+    """The declared `sweep.order` and `sweep.pack`: the way points of a sweep share jobs.
+
+    Nothing in here decides data.
+    """
+
+    order: Literal["interleaved", "declared", "random"] = "interleaved"
+    pack_s: float | None = 60.0  # predicted QPU seconds up to which a job is filled; None: not
 
 
 @dataclass(frozen=True)
@@ -151,6 +165,8 @@ class RunSpec:
         sources: Files that declare the experiment.
         metadata: Title, description, creators, publisher, funding, license, keywords.
         analyses: Analyses of the sealed data; they decide none of them.
+        sharing: The way it shares jobs with the other points of a sweep.
+        place: The nodes `backend` and `engine` as text: points with the same share a backend.
     """
 
     experiment: str
@@ -170,6 +186,8 @@ class RunSpec:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     simulation_seed: int | None = None
     analyses: tuple[AnalysisSpec, ...] = ()
+    sharing: SharingPolicy = SharingPolicy()
+    place: str = ""
 
     @property
     def noise_seed(self) -> int:

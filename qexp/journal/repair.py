@@ -230,7 +230,7 @@ class _Rebuilt:
         self.lines.append(event if line is None else line)
 
     def _plan(self) -> None:
-        if self._ledger.committed is not None:
+        if self._ledger.planned:
             return
         parts = tuple(part for part in self._stored.parts if part is not None)
         if not parts or len(parts) < len(self._stored.parts):

@@ -119,7 +119,7 @@ def summarise_unfinished(folder: Path) -> RunDetails:
         known |= summarise_header(stored.read_header())
     ledger = read_ledger(folder)
     problem = "its plan is not complete; nothing was submitted"
-    if ledger.committed is not None:
+    if ledger.planned:
         known |= {"jobs": ledger.num_partitions, "jobs_done": len(ledger.done)}
         out = len(ledger.open_attempts())
         problem = f"not sealed, {out} jobs may be out" if out else "not sealed, no job is out"

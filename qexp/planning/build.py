@@ -14,6 +14,8 @@ from itertools import islice, starmap
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from qexp.archive.pubs import PubRow, pub_rows
+from qexp.core.bounds import job_bounds
+from qexp.core.model import Partition
 from qexp.core.observer import Observer
 from qexp.core.protocols import Engine
 from qexp.core.seeds import stream
@@ -21,7 +23,7 @@ from qexp.core.spec import Limit, WorkloadSpec
 from qexp.errors import ArchiveError, GeneratorError, PlanError, QexpError, is_panic
 from qexp.planning.checks import Hardware, check_pub, tally
 from qexp.planning.cost import Footprint, footprint
-from qexp.planning.partition import cut_into_jobs, job_bounds
+from qexp.planning.partition import cut_into_jobs
 from qexp.planning.transpile import PassManagers, transpile_pub
 from qexp.points import Point
 from qexp.redact import redactor
@@ -70,7 +72,7 @@ def plan_point(
         ArchiveError: A part cannot be written.
         EngineError: A worker process died.
     """
-    spec, parts = point.spec, list[str]()
+    spec, parts, partitions = point.spec, list[str](), list[Partition]()
     assert point.backend is not None
     workloads = {one.name: replace(one, generate=_no_generator) for one in spec.workloads}
     planner = Planner(workloads, spec.seed, point.backend, spec.engine, spec.limits)
@@ -78,16 +80,17 @@ def plan_point(
     for workload in spec.workloads:
         bounds = job_bounds(workload.primitive, spec.partition, spec.limits)
         rows = _plan_rows(workload, spec.seed, plan_chunks, observer)
-        before, index = len(parts), first_index + len(parts)
-        for partition, pubs in cut_into_jobs(rows, workload.name, bounds, index, point.index):
+        before = len(parts)
+        for partition, pubs in cut_into_jobs(rows, workload.name, bounds, before):
             parts.append(point.store.write_partition(partition, pubs))
-            point.partitions += (partition,)
+            partitions.append(partition)
             del pubs  # or two jobs' circuits would be held while the next one fills up
         if len(parts) == before:
             raise PlanError(
                 f"workload '{workload.name}': its generator yielded no circuits; "
                 f"check the circuits' config"
             )
+    point.number(partitions, first_index)
     return parts
 
 

@@ -8,10 +8,10 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qexp.core.bounds import smallest_bound
 from qexp.core.model import Partition, Plan
 from qexp.core.spec import Limit, PartitionLimits
 from qexp.errors import PlanError
-from qexp.planning.partition import smallest_bound
 from qexp.text import format_bytes, format_duration, html_table, printable
 
 if TYPE_CHECKING:

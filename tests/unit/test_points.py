@@ -38,7 +38,7 @@ def two_points(folder: Path, service: Service, stores: list[MemoryStore]) -> Exp
         point.store, point.run_id, point.backend = store, f"run{point.index}", backend
     experiment = Experiment(folder, tuple(points), Journal(folder), clock=service.time.clock())
     experiment.gather_plan()
-    if experiment.ledger.committed is None:
+    if not experiment.ledger.planned:
         experiment.journal.append(Planned(("a" * 64, "b" * 64, "c" * 64)))
     return experiment
 

@@ -351,7 +351,7 @@ class Process:
         journal = MortalJournal(self.run_dir, self.life)
         self.store.life = self.life
         sizes = self.sizes or (1,) * self.num_partitions
-        if journal.ledger.committed is None:
+        if not journal.ledger.planned:
             planned = Planned(tuple(f"{index:064x}" for index in range(len(sizes))))
             Journal.append(journal, planned)
         engine = (FakeRemoteEngine if self.jobs_outlive_process else FakeEngine)(

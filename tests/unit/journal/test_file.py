@@ -34,7 +34,7 @@ def write(run_dir: Path) -> Path:
 def test_appended_events_are_read_back(tmp_path: Path):
     write(tmp_path)
     ledger = read_ledger(tmp_path)
-    assert ledger.committed == EVENTS[1]
+    assert list(ledger.planned.values()) == [EVENTS[1]]
     assert ledger.batches == [EVENTS[2]]
     (attempt,) = ledger.attempts[0]
     assert (attempt.job, attempt.state, attempt.failure) == ("job0", "ERROR", "transient")
