@@ -136,6 +136,7 @@ class SharedLauncher(Launcher):
         context: HydraContext, config: DictConfig, overrides: Sequence[str], number: int
     ) -> DeclaredPoint:
         from qexp.config.load import load
+        from qexp.config.sweep_points import draws_of
 
         composed = context.config_loader.load_sweep_config(config, list(overrides))
         with open_dict(composed):

@@ -24,6 +24,7 @@ from qexp.config.schema import (
     WorkloadNode,
 )
 from qexp.config.sources import source_files
+from qexp.config.sweep_points import refuse_declared
 from qexp.core.jsonable import dumps
 from qexp.core.model import PrimitiveSpec
 from qexp.core.protocols import Engine, RemoteEngine
@@ -188,6 +189,7 @@ def _checked_root(plain: dict[str, Any]) -> RootNode:
     is_sweep = HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
     if root.run_dir is not None and is_sweep:
         raise ConfigError("run_dir: names one run, which a sweep cannot resume; leave out -m")
+    refuse_declared(root.sweep, is_sweep=is_sweep)
     return root
 
 

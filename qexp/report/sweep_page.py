@@ -36,7 +36,7 @@ _ALL_PUBS = 6000
 """PUBs of all runs of a sweep together that are compared with ideal distributions."""
 _LEAST_PUBS = 8
 _MAX_SECTIONS = 6
-_FILLED_IN = ("seed", "simulation_seed", "sweep.circuits_by")
+_FILLED_IN = ("seed", "simulation_seed", "sweep.circuits_by", "sweep.keys")
 """Overrides that a sweep adds to each of its points."""
 _KEY = re.compile(r"\+{0,2}(?P<key>[^=~]+)=(?P<value>.*)", re.DOTALL)
 

@@ -66,7 +66,7 @@ def sweep(launcher: StubLauncher, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     return _sweep
 
 
-DERIVED = ("seed", "simulation_seed", "sweep.circuits_by")
+DERIVED = ("seed", "simulation_seed", "sweep.circuits_by", "sweep.keys")
 
 
 def values(point: Sequence[str]) -> dict[str, str]:
@@ -113,8 +113,8 @@ def test_what_is_the_same_in_all_points_does_not_shift_their_seeds(sweep: Sweep)
 
 @pytest.mark.parametrize("key", ["seed", "++seed"])
 def test_a_swept_seed_is_left_alone(sweep: Sweep, key: str):
-    by = "sweep.circuits_by=[seed]"
-    assert sweep(RANDOM, f"{key}=5,6") == [[RANDOM, f"{key}=5", by], [RANDOM, f"{key}=6", by]]
+    filled_in = ["sweep.circuits_by=[seed]", "sweep.keys=[seed]"]
+    assert sweep(RANDOM, f"{key}=5,6") == [[RANDOM, f"{key}={seed}", *filled_in] for seed in (5, 6)]
 
 
 def test_a_swept_seed_is_shared_by_the_points_beside_it(sweep: Sweep):
