@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from qexp.cli.output import describe_error, print_error, print_line
 from qexp.cli.verbs import PROGRAM, VERBS
 from qexp.config import hydra_internals, messages
-from qexp.config.launching import Ends, watched
+from qexp.config.launching import DeclaredPoint, Ends, SharedLauncher, watched
 from qexp.config.overrides import hydra_arguments, typed_overrides
 from qexp.config.paths import config_choices, make_experiments_importable
 from qexp.config.sweep import CheckedSweeper
@@ -51,10 +51,10 @@ def _run_hydra(arguments: Sequence[str]) -> int:
     mistyped = hydra_internals.mistyped(arguments)
     if mistyped:
         _refuse_mistyped(mistyped)
-    hydra_internals.register(CheckedSweeper)
+    hydra_internals.register(CheckedSweeper, SharedLauncher)
     ends = Ends(print_error)
     try:
-        with watched(ends):
+        with watched(ends, partial(_run_together, ends=ends)):
             hydra_internals.run_main(partial(run_point, ends=ends), arguments)
     except SystemExit as ended:
         # Hydra has printed what was asked for, or why it could not.
@@ -69,6 +69,14 @@ def _run_hydra(arguments: Sequence[str]) -> int:
         raise
     ends.check()
     return ends.exit_code
+
+
+def _run_together(
+    points: Sequence[DeclaredPoint], folder: Path, ends: Ends
+) -> list[Failed | float | None]:
+    from qexp.cli.together import run_together
+
+    return run_together(points, folder, ends)
 
 
 def _refuse_undecodable(arguments: Sequence[str]) -> None:

@@ -101,7 +101,11 @@ class SharedLauncher(Launcher):
         self._declared: tuple[Any, Any] | None = None
 
     def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+        self,
+        *,
+        hydra_context: HydraContext,
+        task_function: TaskFunction,  # noqa: ARG002 - part of the protocol
+        config: DictConfig,
     ) -> None:
         """Prepare the launcher."""
         self._declared = hydra_context, config
@@ -148,9 +152,7 @@ class SharedLauncher(Launcher):
         return DeclaredPoint(spec, draws_of(overrides, composed.sweep.get("keys") or ()), name)
 
 
-RunTogether: TypeAlias = Callable[
-    [Sequence[DeclaredPoint], Path], Sequence[Failed | float | None]
-]
+RunTogether: TypeAlias = Callable[[Sequence[DeclaredPoint], Path], Sequence[Failed | float | None]]
 """Runs the points of a sweep in a folder, and returns what each ended with."""
 
 
