@@ -206,7 +206,8 @@ def _go_on(
             # An earlier process was killed while removing the merged parts, or left a batch open.
             clear_parts(experiment)
             close_left_open(experiment)
-            return RunReport(points[0].archive, "complete", None, experiment.points)
+            archive = None if experiment.is_sweep else folder / ARCHIVE_NAME
+            return RunReport(archive, "complete", None, experiment.points)
         is_remote = isinstance(experiment.engine, RemoteEngine)
         if cancels and not (is_remote and experiment.ledger.batches):
             return RunReport(None, None, None)

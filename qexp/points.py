@@ -102,6 +102,9 @@ class Point:
     @property
     def recorded_backend(self) -> str | None:
         """Name of the backend of its recorded plan; None before it is planned."""
+        if self.is_sealed:
+            with open_archive(self.folder) as archive:
+                return str(archive.backend["name"])
         return self.store.read_header()["backend"]["name"] if self.partitions else None
 
     @property
@@ -133,9 +136,8 @@ class Point:
 
     def note_sealed(self) -> None:
         """Note if an earlier process has sealed it, complete."""
-        archive = self.folder / ARCHIVE_NAME
-        if archive.exists() and not self.store.has_header:
-            self.archive, self.status = archive, "complete"
+        if (self.folder / ARCHIVE_NAME).exists() and not self.store.has_header:
+            self.status = "complete"
 
     def seal(self, status: RunStatus, shared: SharedRecord | None = None) -> None:
         """Make the archive from what is on disk; remove the parts of a complete run.
@@ -362,9 +364,17 @@ def points_in(folder: Path, specs: RunSpec | Sequence[RunSpec]) -> list[Point]:
     Args:
         folder: A sweep's folder, or that of a single run.
         specs: The spec of the run, or of each point.
+
+    Raises:
+        ConfigError: The folder is that of a point of a sweep.
     """
     each = [specs] if isinstance(specs, RunSpec) else specs
     if not is_sweep(folder):
+        if is_sweep(folder.parent):
+            raise ConfigError(
+                f"{folder} is in the folder of a sweep, whose points share jobs and a journal; "
+                f"name the sweep: {folder.parent}"
+            )
         (spec,) = each
         return [Point(spec, folder)]
     declared = zip(each, read_sweep(folder).points, strict=True)
