@@ -105,7 +105,7 @@ def seal(experiment: Experiment) -> None:
             point.seal(status, share(point))
     status = experiment.status()
     experiment.journal.append(Sealed(status))
-    if experiment.is_sweep and status == "complete":
+    if experiment.is_sweep and status == "complete" and not experiment.keeps_batches:
         experiment.store.delete_parts()
     summaries = [_summary(experiment, point) for point in points if point.archive is not None]
     for archive, summary in summaries:
@@ -129,8 +129,8 @@ def _shared_record(experiment: Experiment) -> Callable[[Point], SharedRecord]:
     batches = experiment.store.read_batches()
 
     def record(point: Point) -> SharedRecord:
-        own = [one for one in batches if ledger.lane_of(one["id"]) == point.lane]
-        return SharedRecord(own, excerpt(point.index))
+        used = {attempt.batch for attempt in ledger.all_attempts(point.own_indices)}
+        return SharedRecord([one for one in batches if one["id"] in used], excerpt(point.index))
 
     return record
 

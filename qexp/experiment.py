@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qexp import __version__
 from qexp.analysis.declared import make_declared_analyses
@@ -67,6 +68,9 @@ from qexp.points import (
     points_in,
 )
 from qexp.provenance import describe_backend, describe_environment, run_header
+
+if TYPE_CHECKING:
+    from qiskit.providers import BackendV2
 
 _log = logging.getLogger(__name__)
 
@@ -127,8 +131,27 @@ def run(
         )
     points = points_in(folder, specs)
     with open_experiment(folder, points, observer, clock, interrupts) as experiment:
-        experiment.journal.append(Started(socket.gethostname(), os.getpid(), __version__))
-        return _carried_out(experiment, execute)
+        return start(experiment)
+
+
+def start(experiment: Experiment) -> RunReport:
+    """Start an experiment that was opened in a new folder; see `run`."""
+    experiment.journal.append(Started(socket.gethostname(), os.getpid(), __version__))
+    return _carried_out(experiment, execute)
+
+
+def start_more(experiment: Experiment, specs: Sequence[RunSpec]) -> RunReport:
+    """Run further points of a sweep in the batches that it has open.
+
+    Args:
+        experiment: The sweep; `sweep.json` has the points by now.
+        specs: The spec of each point, the earlier ones included.
+
+    Raises:
+        As `run`.
+    """
+    experiment.add_points(points_in(experiment.folder, specs)[len(experiment.points) :])
+    return _carried_out(experiment, execute)
 
 
 def resume(
@@ -231,7 +254,9 @@ def _carried_out(experiment: Experiment, work: Callable[[Experiment], None]) -> 
 
 def _analyse(experiment: Experiment) -> None:
     for point in experiment.points:
-        make_declared_analyses(point, experiment.observer)
+        if point.is_to_analyse:
+            point.is_to_analyse = False
+            make_declared_analyses(point, experiment.observer)
 
 
 def _report(experiment: Experiment) -> RunReport:
@@ -291,10 +316,14 @@ def _refuse_to_collect_nothing(experiment: Experiment) -> None:
 
 def _select_backends(experiment: Experiment) -> None:
     """Select the backend of each lane: as declared, or the one that a recorded plan is for."""
+    selected: dict[tuple[str, str | None], BackendV2] = {}
     for lane in experiment.lanes:
         points = [point for point in experiment.points if point.lane == lane]
         recorded = next((name for one in points if (name := one.recorded_backend)), None)
-        backend = points[0].spec.select_backend(recorded)
+        known = next((one.backend for one in points if one.backend is not None), None)
+        place = points[0].spec.place, recorded
+        backend = known or selected.get(place) or points[0].spec.select_backend(recorded)
+        selected[place] = backend
         experiment.engine.check_backend(backend)
         if recorded is not None and backend.name != recorded:
             raise ConfigError(
@@ -397,6 +426,8 @@ def _load_plan(experiment: Experiment) -> None:
     ledger = experiment.ledger
     for index in ledger.planned:
         point, own = experiment.points[index], ledger.partitions_of(index)
+        if point.partitions:
+            continue
         point.number(point.store.read_partitions(), own.start)
         if len(point.partitions) != len(own):
             raise ArchiveError(
@@ -410,7 +441,8 @@ def _load_plan(experiment: Experiment) -> None:
     # By partition: several jobs may hold PUBs of one.
     done, in_flight = ledger.done, {attempt.partition for attempt in ledger.open_attempts()}
     missing = ledger.num_partitions - len(done | in_flight)
-    experiment.observer.resumed(experiment.plan, len(done), len(in_flight - done), missing)
+    if ledger.process_number:
+        experiment.observer.resumed(experiment.plan, len(done), len(in_flight - done), missing)
 
 
 def _run_jobs(experiment: Experiment, work: Callable[[Experiment], None]) -> Exception | None:

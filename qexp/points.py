@@ -28,7 +28,7 @@ from qexp.archive.writer import RunStore, SharedRecord
 from qexp.core.flatten import leaves
 from qexp.core.model import JobOutcome, Partition, Plan, RunStatus
 from qexp.core.observer import Guarded, Observer
-from qexp.core.protocols import Engine
+from qexp.core.protocols import Batch, Engine
 from qexp.core.spec import RunSpec
 from qexp.errors import ArchiveError, ConfigError
 from qexp.interrupts import Interrupts, stop_requested
@@ -77,6 +77,7 @@ class Point:
     partitions: tuple[Partition, ...] = ()  # planned jobs, numbered through the experiment
     archive: Path | None = None  # path of `run.h5`, once this process has sealed it
     status: RunStatus | None = None  # the status in that archive
+    is_to_analyse: bool = False  # just completed, and its analyses are still to be made
 
     def __post_init__(self) -> None:
         # Worker processes may have another working directory.
@@ -151,7 +152,7 @@ class Point:
         """
         is_complete = status == "complete"
         self.archive = self.store.seal(status, keep_parts=not is_complete, shared=shared)
-        self.status = status
+        self.status, self.is_to_analyse = status, is_complete
 
 
 @dataclass
@@ -169,8 +170,21 @@ class Experiment:
     clock: Clock = field(default_factory=Clock)
     interrupts: Interrupts = field(default_factory=Interrupts)
     plan: Plan = field(default_factory=lambda: Plan(()))  # of all points; empty until planned
+    keeps_batches: bool = False  # more points are to come, and the batches stay open for them
+    open_batches: dict[int, Batch] = field(default_factory=dict)  # lane -> batch kept for them
 
     def __post_init__(self) -> None:
+        self._agree()
+        # A worker process starts when it first has something to plan or simulate.
+        self.workers = Workers(self.engine.workers or available_cores())
+
+    def add_points(self, points: Sequence[Point]) -> None:
+        """Add points at the end, which `sweep.json` has by now."""
+        self.points += tuple(points)
+        self._agree()
+
+    def _agree(self) -> None:
+        """Settle what the points share."""
         specs = [point.spec for point in self.points]
         engines = {spec.place: spec.engine for spec in specs}
         self.engine: Engine = common_value("engine", engines.values())
@@ -182,8 +196,6 @@ class Experiment:
         for point in self.points:
             spec = point.spec
             point.lane = lanes.setdefault((spec.place, spec.max_time_s), point.index)
-        # A worker process starts when it first has something to plan or simulate.
-        self.workers = Workers(self.engine.workers or available_cores())
 
     @property
     def is_sweep(self) -> bool:

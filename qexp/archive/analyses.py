@@ -129,6 +129,33 @@ def read_analyses(run_dir: str | Path) -> dict[str, xr.Dataset]:
     }
 
 
+def read_number(run_dir: str | Path, named: str) -> float:
+    """Return a number that an analysis of a run has returned.
+
+    Args:
+        run_dir: The run's folder.
+        named: `ANALYSIS.VARIABLE`, the value of `sweep.value`.
+
+    Raises:
+        AnalysisError: The run has no such number.
+    """
+    analysis, _, variable = named.partition(".")
+    results = read_analyses(run_dir)
+    found = results[analysis].variables.get(variable) if analysis in results else None
+    if found is None or found.size != 1 or found.dtype.kind not in "iufb":
+        numbers = [
+            f"{name}.{key}"
+            for name, result in results.items()
+            for key, values in result.data_vars.items()
+            if values.size == 1 and values.dtype.kind in "iufb"
+        ]
+        raise AnalysisError(
+            f"sweep.value={named}: the run has no such number; allowed: "
+            f"{', '.join(numbers) or 'none, choose an analysis'}"
+        )
+    return float(found.values.item())
+
+
 def _with_dates(opened: xr.Dataset) -> xr.Dataset:
     """Decode dates and durations that xarray wrote; keep other numbers in days or seconds."""
     import xarray as xr

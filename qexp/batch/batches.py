@@ -33,8 +33,11 @@ class Batches:
         self.errands = self.collector.errands
 
     def open(self, lane: int) -> Batch:
-        """Open the next batch of a lane, and record it in the journal."""
+        """Open the next batch of a lane, and record it in the journal; or return one kept open."""
         experiment = self.experiment
+        if (kept := experiment.open_batches.get(lane)) is not None:
+            self._take(kept)
+            return kept
         earlier = [one.batch for one in experiment.ledger.batches if one.point == lane]
         follows = earlier[-1] if earlier else None
         max_time_s = experiment.points[lane].spec.max_time_s
@@ -49,8 +52,9 @@ class Batches:
         batch = Patience(experiment).call(
             open_one, (BusyError, UnclearError), meanwhile=self.collector.check_deadline
         )
-        self.active.append(batch)
-        self.collector.add_batch(batch)
+        self._take(batch)
+        if experiment.keeps_batches:
+            experiment.open_batches[lane] = batch
         experiment.journal.append(
             BatchOpened(batch.id, secrets.token_hex(8), follows, max_time_s, point=lane)
         )
@@ -60,14 +64,27 @@ class Batches:
             self._store(batch.id)
         return batch
 
+    def _take(self, batch: Batch) -> None:
+        self.active.append(batch)
+        self.collector.add_batch(batch)
+
+    def close_kept(self) -> None:
+        """Close the batches that were kept open for more points."""
+        for batch in self.experiment.open_batches.values():
+            self._take(batch)
+            self.close(batch)
+        self.experiment.open_batches.clear()
+
     def take_over(self, earlier: Sequence[Batch]) -> None:
         """Close every batch of an earlier process; keep those with jobs in flight.
 
         A process that was killed left its batch open. A local one ended with it.
         """
         if not isinstance(self.experiment.engine, RemoteEngine):
+            kept = {batch.id for batch in self.experiment.open_batches.values()}
             for opened in self.experiment.ledger.batches:
-                self._note_closed(opened.batch)
+                if opened.batch not in kept:
+                    self._note_closed(opened.batch)
         for opened in self.experiment.ledger.batches:
             # It is not in the parts if a process was killed here, or it was found by its jobs.
             self._store(opened.batch)

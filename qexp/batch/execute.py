@@ -103,6 +103,13 @@ def collect_finished(experiment: Experiment) -> None:
     batches.finish(is_collected=not collector.pending)
 
 
+def close_kept(experiment: Experiment) -> None:
+    """Close the batches that were kept open for more points; store their details."""
+    batches = Batches(experiment, Collector(experiment))
+    batches.close_kept()
+    batches.finish(is_collected=True)
+
+
 def cancel(experiment: Experiment) -> None:
     """Cancel what is queued, close every batch, and collect what is final.
 
@@ -216,7 +223,7 @@ def _submit_wanted(
             if fatal is not None:
                 break
     finally:
-        for batch in opened:
+        for batch in opened if not experiment.keeps_batches else ():
             batches.close(batch)
     for batch in opened:
         if isinstance(batch, RemoteBatch):

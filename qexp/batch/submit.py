@@ -82,6 +82,8 @@ class Submitter:
                 if experiment.policy.retry_refused and self._is_too_large(*job):
                     left.appendleft(job)
             except BatchOverError as error:
+                kept = experiment.open_batches
+                experiment.open_batches = {k: v for k, v in kept.items() if v is not self._batch}
                 self._give_up(request, error, "expired")
                 return None
             except EngineError as error:

@@ -6,6 +6,7 @@ import gc
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +16,14 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from qexp.cli.output import describe_error, print_error, print_line
+from qexp.cli.together import Together
 from qexp.cli.verbs import PROGRAM, VERBS
 from qexp.config import hydra_internals, messages
-from qexp.config.launching import DeclaredPoint, Ends, SharedLauncher, watched
+from qexp.config.launching import Ends, SharedLauncher, watched
 from qexp.config.overrides import hydra_arguments, typed_overrides
 from qexp.config.paths import config_choices, make_experiments_importable
 from qexp.config.sweep import CheckedSweeper
-from qexp.errors import AnalysisError, ConfigError, ExitCode, Failed, QexpError, exit_code
+from qexp.errors import ConfigError, ExitCode, Failed, QexpError, exit_code
 from qexp.interrupts import stop_requested
 from qexp.text import typed_path
 
@@ -53,8 +55,9 @@ def _run_hydra(arguments: Sequence[str]) -> int:
         _refuse_mistyped(mistyped)
     hydra_internals.register(CheckedSweeper, SharedLauncher)
     ends = Ends(print_error)
+    together = Together(ends)
     try:
-        with watched(ends, partial(_run_together, ends=ends)):
+        with closing(together), watched(ends, together):
             hydra_internals.run_main(partial(run_point, ends=ends), arguments)
     except SystemExit as ended:
         # Hydra has printed what was asked for, or why it could not.
@@ -69,14 +72,6 @@ def _run_hydra(arguments: Sequence[str]) -> int:
         raise
     ends.check()
     return ends.exit_code
-
-
-def _run_together(
-    points: Sequence[DeclaredPoint], folder: Path, ends: Ends
-) -> list[Failed | float | None]:
-    from qexp.cli.together import run_together
-
-    return run_together(points, folder, ends)
 
 
 def _refuse_undecodable(arguments: Sequence[str]) -> None:
@@ -170,23 +165,9 @@ def _value(config: DictConfig, run_dir: Path) -> float | None:
     named = OmegaConf.select(config, "sweep.value")
     if named is None or config.stop_after is not None or _sweep_point() is None:
         return None
-    from qexp.archive.analyses import read_analyses
+    from qexp.archive.analyses import read_number
 
-    analysis, _, variable = named.partition(".")
-    results = read_analyses(run_dir)
-    found = results[analysis].variables.get(variable) if analysis in results else None
-    if found is None or found.size != 1 or found.dtype.kind not in "iufb":
-        numbers = [
-            f"{name}.{key}"
-            for name, result in results.items()
-            for key, values in result.data_vars.items()
-            if values.size == 1 and values.dtype.kind in "iufb"
-        ]
-        raise AnalysisError(
-            f"sweep.value={named}: the run has no such number; allowed: "
-            f"{', '.join(numbers) or 'none, choose an analysis'}"
-        )
-    return float(found.values.item())
+    return read_number(run_dir, named)
 
 
 def _sweep_point() -> str | None:

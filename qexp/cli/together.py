@@ -5,71 +5,146 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qexp.cli.output import describe_error
-from qexp.config.launching import DeclaredPoint, Ends
-from qexp.config.overrides import typed_overrides
+from qexp.config.launching import DeclaredPoint, Ends, Launch
 from qexp.config.paths import id_of_sweep
-from qexp.errors import ConfigError, Failed, exit_code
+from qexp.errors import (
+    ConfigError,
+    ExitCode,
+    Failed,
+    JobsFailedError,
+    PointsFailedError,
+    QexpError,
+    exit_code,
+)
 from qexp.interrupts import stop_requested
 from qexp.text import utc_now
 
 if TYPE_CHECKING:
-    pass
+    from qexp.archive.sweep_file import SweepPoint
+    from qexp.core.spec import RunSpec
+    from qexp.points import Experiment, Point
 
 _log = logging.getLogger("qexp")
 
 
-def run_together(
-    points: Sequence[DeclaredPoint], folder: Path, ends: Ends
-) -> list[Failed | float | None]:
-    """Run the points of a sweep as one experiment.
+class Together:
+    """Runs the points of a sweep as one experiment, however many rounds a sweeper makes of them.
 
     Args:
-        points: The points, in order.
-        folder: The sweep's folder.
-        ends: Receives the error that ended it.
-
-    Returns:
-        For each point, the error; the number that `sweep.value` names; None for one that did all it
-        was asked for.
-
-    Raises:
-        QexpError: Nothing was submitted.
-        KeyboardInterrupt: A stop was asked for.
+        ends: Receives the errors that end rounds.
     """
-    from qexp.config.cleanup import LOG_NAME, clean_up
-    from qexp.experiment import run
-    from qexp.progress import Terminal
-    from qexp.runlog import logging_into
 
-    logging.captureWarnings(True)
-    logging.getLogger("qexp").setLevel(logging.INFO)
-    specs = [point.spec for point in points]
-    gc.enable()
-    is_new = _make(folder)
-    failure: Failed | None = None
-    try:
-        _declare(points, folder)
-        with (
-            logging_into(folder / LOG_NAME, "the sweep ended with an error"),
-            Terminal(specs[0], folder) as terminal,
-        ):
-            run(specs, folder, terminal)
-    except KeyboardInterrupt as error:
-        if is_new and clean_up(folder, error):
-            raise KeyboardInterrupt("interrupted before anything was submitted") from None
-        raise
-    except BaseException as error:  # A panic in Qiskit's Rust code is no `Exception`.
-        if is_new and clean_up(folder, error):
+    def __init__(self, ends: Ends) -> None:
+        self._ends = ends
+        self._open = ExitStack()
+        self._experiment: Experiment | None = None
+        self._specs: list[RunSpec] = []
+
+    def __call__(
+        self, points: Sequence[DeclaredPoint], launch: Launch
+    ) -> list[Failed | float | None]:
+        """Run the points of one round.
+
+        Args:
+            points: The points, in order.
+            launch: The sweep that they are of.
+
+        Returns:
+            For each point, the error; the number that `sweep.value` names; None for one that did
+            all it was asked for.
+
+        Raises:
+            QexpError: Nothing was submitted.
+            KeyboardInterrupt: A stop was asked for.
+        """
+        from qexp.config.cleanup import LOG_NAME, clean_up
+
+        folder, failure = launch.folder, None
+        logging.captureWarnings(True)
+        gc.enable()
+        is_new = self._experiment is None and _make(folder)
+        try:
+            self._run(points, launch)
+        except KeyboardInterrupt as error:
+            self.close()
+            if is_new and clean_up(folder, error):
+                raise KeyboardInterrupt("interrupted before anything was submitted") from None
             raise
-        failure = Failed(describe_error(error, folder / LOG_NAME), exit_code(error))
-        ends.add(failure)
-    if stop_requested():
-        raise KeyboardInterrupt(f"interrupted; what was measured is kept: {folder}")
-    return [failure] * len(points)
+        except BaseException as error:  # A panic in Qiskit's Rust code is no `Exception`.
+            if not isinstance(error, ConfigError):
+                _log.error("the sweep ended with an error", exc_info=True)
+            is_round = isinstance(error, JobsFailedError | PointsFailedError)
+            if not is_round or not launch.has_rounds:
+                self.close()
+            if is_new and not is_round and clean_up(folder, error):
+                raise
+            failure = Failed(describe_error(error, folder / LOG_NAME), exit_code(error))
+            self._ends.add(failure)
+            if launch.has_rounds and not is_round:
+                raise
+        if stop_requested():
+            raise KeyboardInterrupt(f"interrupted; what was measured is kept: {folder}")
+        if self._experiment is None or launch.stops_early:
+            return [failure] * len(points)
+        ran = self._experiment.points[-len(points) :]
+        return [self._value(*pair) for pair in zip(points, ran, strict=True)]
+
+    def close(self) -> None:
+        """Close the batches that are open, and the experiment."""
+        from qexp.batch.execute import close_kept
+
+        with self._open:
+            if self._experiment is not None and self._experiment.open_batches:
+                close_kept(self._experiment)
+            self._experiment = None
+
+    def _run(self, points: Sequence[DeclaredPoint], launch: Launch) -> None:
+        from qexp.experiment import start, start_more
+
+        self._specs += [point.spec for point in points]
+        if self._experiment is not None:
+            _declare_more(points, launch.folder)
+            start_more(self._experiment, self._specs)
+            return
+        _declare(points, launch)
+        self._experiment = self._opened(launch)
+        start(self._experiment)
+        if not launch.has_rounds:
+            self.close()
+
+    def _opened(self, launch: Launch) -> Experiment:
+        from qexp.points import open_experiment, points_in
+        from qexp.progress import Terminal
+
+        enter, folder = self._open.enter_context, launch.folder
+        terminal = enter(Terminal(self._specs[0], folder))
+        points = points_in(folder, self._specs)
+        experiment = enter(open_experiment(folder, points, terminal, None))
+        experiment.keeps_batches = launch.has_rounds
+        return experiment
+
+    def _value(self, declared: DeclaredPoint, point: Point) -> Failed | float | None:
+        """Return what a sweeper that optimises asks for; None if it asks for nothing."""
+        from qexp.archive.analyses import read_number
+
+        assert self._experiment is not None
+        if point.status != "complete":
+            reason = self._experiment.ledger.unplanned.get(point.index)
+            return Failed(reason.reason if reason else "it lacks results", ExitCode.JOBS_FAILED)
+        if declared.value is None:
+            return None
+        try:
+            return read_number(point.folder, declared.value)
+        except QexpError as error:
+            failed = Failed(f"{point.folder.name}: {error}", exit_code(error))
+            self._ends.add(failed)
+            return failed
 
 
 def _make(folder: Path) -> bool:
@@ -81,15 +156,16 @@ def _make(folder: Path) -> bool:
         raise ConfigError(f"hydra.sweep.dir: {folder}: {error.strerror}") from None
 
 
-def _declare(points: Sequence[DeclaredPoint], folder: Path) -> None:
+def _declare(points: Sequence[DeclaredPoint], launch: Launch) -> None:
     """Write the declaration of a sweep.
 
     Raises:
         ConfigError: The folder holds a sweep, or two points have one folder.
         ArchiveError: It cannot be written.
     """
-    from qexp.archive.sweep_file import SweepDeclaration, SweepPoint, is_sweep, write_sweep
+    from qexp.archive.sweep_file import SweepDeclaration, is_sweep, write_sweep
 
+    folder = launch.folder
     if is_sweep(folder):
         raise ConfigError(
             f"hydra.sweep.dir: {folder} already holds a sweep, which is never overwritten; name "
@@ -102,17 +178,26 @@ def _declare(points: Sequence[DeclaredPoint], folder: Path) -> None:
             f"hydra.sweep.subdir: gives several points the folder {max(names, key=names.count)}; "
             f"leave it as it is"
         )
-    declared = [
-        SweepPoint(
-            folder=point.folder,
-            draws=point.draws,
-            overrides=point.spec.overrides,
-            config_yaml=point.spec.config_yaml,
-            sources=point.spec.sources,
-        )
-        for point in points
-    ]
-    sweep = SweepDeclaration(
-        id_of_sweep(folder), utc_now("milliseconds"), tuple(declared), typed_overrides()
+    declared = tuple(map(_declared, points))
+    id_, created = id_of_sweep(folder), utc_now("milliseconds")
+    write_sweep(folder, SweepDeclaration(id_, created, declared, launch.overrides))
+
+
+def _declare_more(points: Sequence[DeclaredPoint], folder: Path) -> None:
+    """Add points to the declaration of a sweep."""
+    from qexp.archive.sweep_file import read_sweep, write_sweep
+
+    sweep = read_sweep(folder)
+    write_sweep(folder, replace(sweep, points=(*sweep.points, *map(_declared, points))))
+
+
+def _declared(point: DeclaredPoint) -> SweepPoint:
+    from qexp.archive.sweep_file import SweepPoint
+
+    return SweepPoint(
+        folder=point.folder,
+        draws=point.draws,
+        overrides=point.spec.overrides,
+        config_yaml=point.spec.config_yaml,
+        sources=point.spec.sources,
     )
-    write_sweep(folder, sweep)

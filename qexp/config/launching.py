@@ -34,6 +34,7 @@ _OPTIMISES = {"direction", "ax_config", "optim"}
 """Settings of the sweepers of Hydra's own repository that choose points by results."""
 
 _PLUGINS = "hydra_plugins."
+_OWN_SWEEPER = "qexp.config.sweep.CheckedSweeper"
 _LONGEST_REASON = 300
 
 
@@ -85,11 +86,30 @@ class DeclaredPoint:
         spec: The frozen run.
         draws: Swept key -> its override in this point.
         folder: Name of its folder in that of the sweep.
+        value: The number of its analyses that a sweeper asks for, `sweep.value`, or None.
     """
 
     spec: RunSpec
     draws: Mapping[str, Any]
     folder: str
+    value: str | None = None
+
+
+@dataclass(frozen=True)
+class Launch:
+    """The sweep that points are launched for.
+
+    Attributes:
+        folder: The sweep's folder.
+        overrides: Those of the command line, as they were typed.
+        has_rounds: True if more points may follow, which the sweeper chooses by results.
+        stops_early: True if `stop_after` is set, so that no point has a result.
+    """
+
+    folder: Path
+    overrides: tuple[str, ...]
+    has_rounds: bool
+    stops_early: bool
 
 
 class SharedLauncher(Launcher):
@@ -120,7 +140,7 @@ class SharedLauncher(Launcher):
             QexpError: The sweep failed as a whole.
             KeyboardInterrupt: A stop was asked for.
         """
-        from hydra.core.utils import JobReturn, JobStatus
+        from hydra.core.utils import JobReturn, JobStatus, configure_log
 
         assert self._declared is not None
         assert self.run_together is not None
@@ -129,7 +149,19 @@ class SharedLauncher(Launcher):
             self._point(context, config, overrides, number)
             for number, overrides in enumerate(job_overrides, start=initial_job_idx)
         ]
-        values = self.run_together(points, Path(config.hydra.sweep.dir).absolute())
+        sweeper, typed = config.hydra.sweeper, config.hydra.overrides.task
+        is_whole = sweeper.get("_target_") == _OWN_SWEEPER and not sweeper.max_batch_size
+        launch = Launch(
+            folder=Path(config.hydra.sweep.dir).absolute(),
+            overrides=tuple(item.lstrip("+") for item in typed),
+            has_rounds=not is_whole,
+            stops_early=config.stop_after is not None,
+        )
+        # As Hydra does for each job: what is logged goes to the log of the sweep.
+        with open_dict(config):
+            config.hydra.runtime.output_dir = str(launch.folder)
+        configure_log(config.hydra.job_logging, config.hydra.verbose)
+        values = self.run_together(points, launch)
         return [
             JobReturn(overrides=overrides, _return_value=value, status=JobStatus.COMPLETED)
             for overrides, value in zip(job_overrides, values, strict=True)
@@ -149,11 +181,14 @@ class SharedLauncher(Launcher):
         # As Hydra does before it runs a job: `${hydra:...}` is resolved from this global.
         HydraConfig.instance().set_config(composed)
         spec, name = load(composed), str(composed.hydra.sweep.subdir)
-        return DeclaredPoint(spec, draws_of(overrides, composed.sweep.get("keys") or ()), name)
+        draws = draws_of(overrides, composed.sweep.get("keys") or ())
+        return DeclaredPoint(spec, draws, name, composed.sweep.value)
 
 
-RunTogether: TypeAlias = Callable[[Sequence[DeclaredPoint], Path], Sequence[Failed | float | None]]
-"""Runs the points of a sweep in a folder, and returns what each ended with."""
+RunTogether: TypeAlias = Callable[
+    [Sequence[DeclaredPoint], Launch], Sequence[Failed | float | None]
+]
+"""Runs points of a sweep, and returns what each ended with."""
 
 
 class WatchedLauncher(Launcher):

@@ -279,6 +279,7 @@ class Ledger:
             self.unplanned[event.point] = event
             return
         first = self.num_partitions
+        self.ended = None
         self.planned[event.point] = event
         self.unplanned.pop(event.point, None)
         self._ranges[event.point] = range(first, first + len(event.parts))
