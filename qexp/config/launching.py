@@ -158,8 +158,8 @@ class SharedLauncher(Launcher):
             stops_early=config.stop_after is not None,
         )
         # As Hydra does for each job: what is logged goes to the log of the sweep.
-        with open_dict(config):
-            config.hydra.runtime.output_dir = str(launch.folder)
+        OmegaConf.set_readonly(config.hydra, False)
+        config.hydra.runtime.output_dir = str(launch.folder)
         configure_log(config.hydra.job_logging, config.hydra.verbose)
         values = self.run_together(points, launch)
         return [
