@@ -19,7 +19,7 @@ from qexp.cli.output import describe_error, print_error, print_line
 from qexp.cli.together import Together
 from qexp.cli.verbs import PROGRAM, VERBS
 from qexp.config import hydra_internals, messages
-from qexp.config.launching import Ends, SharedLauncher, watched
+from qexp.config.launching import Ends, RunTogether, SharedLauncher, watched
 from qexp.config.overrides import hydra_arguments, typed_overrides
 from qexp.config.paths import config_choices, make_experiments_importable
 from qexp.config.sweep import CheckedSweeper
@@ -37,17 +37,30 @@ _log = logging.getLogger("qexp")
 
 def run(arguments: Sequence[str]) -> int:
     """Run the experiment that the overrides declare; return the exit code."""
+    return run_overrides(arguments)
+
+
+def run_overrides(arguments: Sequence[str], run_together: RunTogether | None = None) -> int:
+    """Compose what overrides declare, and run it.
+
+    Args:
+        arguments: Overrides and flags, as on the command line.
+        run_together: Runs the points of a sweep; None: as a new experiment.
+
+    Returns:
+        The exit code.
+    """
     # Until a run begins: imports and configs leave no garbage worth looking for.
     gc.disable()
     try:
-        return _run_hydra(arguments)
+        return _run_hydra(arguments, run_together)
     finally:
         gc.enable()
         # The rest ends with the process; Python would look through all of it once more.
         gc.freeze()
 
 
-def _run_hydra(arguments: Sequence[str]) -> int:
+def _run_hydra(arguments: Sequence[str], run_together: RunTogether | None) -> int:
     _refuse_undecodable(arguments)
     arguments = hydra_arguments(arguments)
     mistyped = hydra_internals.mistyped(arguments)
@@ -57,7 +70,7 @@ def _run_hydra(arguments: Sequence[str]) -> int:
     ends = Ends(print_error)
     together = Together(ends)
     try:
-        with closing(together), watched(ends, together):
+        with closing(together), watched(ends, run_together or together):
             hydra_internals.run_main(partial(run_point, ends=ends), arguments)
     except SystemExit as ended:
         # Hydra has printed what was asked for, or why it could not.

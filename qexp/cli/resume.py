@@ -44,6 +44,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="also try again what the service refused (execution.retry_refused=true)",
     )
     parser.add_argument(
+        "--add",
+        metavar="KEY=VALUES",
+        action="append",
+        default=[],
+        help="add points to a sweep: further values of a swept key, or sweep.points, sweep.zip, "
+        "sweep.sample.n",
+    )
+    parser.add_argument(
         "--repair-journal",
         action="store_true",
         help="rebuild a damaged journal first, from what is readable and on disk; keep a copy",
@@ -63,6 +71,9 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _resume(runs: Runs, path: Path) -> Outcome:
+    if runs.given.add:
+        return _add(runs, path)
+
     def resume_it(folder: Path) -> Outcome:
         from qexp.config.runs import recorded_specs
         from qexp.journal.repair import repair_journal
@@ -86,6 +97,29 @@ def _resume(runs: Runs, path: Path) -> Outcome:
         return runs.outcome(path, message=message, status=report.status, archive=archive)
 
     return runs.work_on(path, "the run was not resumed to its end", "do", resume_it)
+
+
+def _add(runs: Runs, path: Path) -> Outcome:
+    """Add points to a sweep, and go on with it."""
+    from qexp.archive.sweep_file import is_sweep
+    from qexp.cli.adding import add_points
+    from qexp.config.cleanup import LOG_NAME
+    from qexp.config.paths import run_folder
+
+    log = None
+    try:
+        folder = run_folder(path)
+        log = folder / LOG_NAME
+        if not is_sweep(folder):
+            raise ConfigError(f"--add: {path} is no sweep; name the folder of one")
+        if runs.anew:
+            raise ConfigError(
+                f"--add: cannot be combined with {' '.join(runs.anew)}; resume it first"
+            )
+        code = add_points(folder, runs.given.add, is_quiet=runs.given.json)
+        return runs.outcome(path, code, status="complete" if not code else None)
+    except (Exception, SystemExit) as error:
+        return runs.reported(path, error, log)
 
 
 def _bounded(specs: list[RunSpec], folder: Path, runs: Runs) -> list[RunSpec]:

@@ -178,9 +178,9 @@ def _declare(points: Sequence[DeclaredPoint], launch: Launch) -> None:
             f"hydra.sweep.subdir: gives several points the folder {max(names, key=names.count)}; "
             f"leave it as it is"
         )
-    declared = tuple(map(_declared, points))
     id_, created = id_of_sweep(folder), utc_now("milliseconds")
-    write_sweep(folder, SweepDeclaration(id_, created, declared, launch.overrides))
+    each = tuple(map(declared, points))
+    write_sweep(folder, SweepDeclaration(id_, created, each, launch.overrides))
 
 
 def _declare_more(points: Sequence[DeclaredPoint], folder: Path) -> None:
@@ -188,10 +188,11 @@ def _declare_more(points: Sequence[DeclaredPoint], folder: Path) -> None:
     from qexp.archive.sweep_file import read_sweep, write_sweep
 
     sweep = read_sweep(folder)
-    write_sweep(folder, replace(sweep, points=(*sweep.points, *map(_declared, points))))
+    write_sweep(folder, replace(sweep, points=(*sweep.points, *map(declared, points))))
 
 
-def _declared(point: DeclaredPoint) -> SweepPoint:
+def declared(point: DeclaredPoint) -> SweepPoint:
+    """Return a point as `sweep.json` has it."""
     from qexp.archive.sweep_file import SweepPoint
 
     return SweepPoint(
