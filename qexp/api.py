@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from qexp.core.spec import RunSpec
     from qexp.experiment import RunReport
     from qexp.planning.table import PlanTable
+    from qexp.sweeps.opened import Sweep
 
     Circuits: TypeAlias = Iterable[Any] | Callable[..., Iterable[Any]] | str | None
     """PUBs, their generator, or the value of the override `circuits`."""
@@ -150,6 +151,48 @@ def declare(
         100
     """
     return _declared(overrides, circuits, shots, precision, values).spec
+
+
+def sweep(*overrides: str, **values: Any) -> Sweep:
+    """Run a sweep as one experiment, and return it.
+
+    Args:
+        *overrides: The name of an experiment and overrides, as on the command line with `-m`.
+        **values: Further overrides, of one value each.
+
+    Returns:
+        The sweep; with `stop_after="submit"` or `"plan"` without results.
+
+    Raises:
+        PointsFailedError: Points cannot run; the others are kept.
+        QexpError: As `run`.
+        KeyboardInterrupt: As `run`.
+
+    Example:
+        >>> sweep = qexp.sweep("ghz", "circuits.num_qubits=2,3,4", shots=1000)
+        >>> sweep.to_dataset()
+    """
+    from qexp.config.cleanup import clean_up
+    from qexp.config.declaration import declare_sweep
+    from qexp.config.sweep_launcher import write_declaration
+    from qexp.experiment import run as run_points
+    from qexp.points import import_qiskit
+    from qexp.sweeps.opened import open_sweep
+
+    import_qiskit()
+    named = {"shots": "primitive.shots", "precision": "primitive.precision"}
+    points, launch = declare_sweep(
+        overrides, {named.get(key, key): value for key, value in values.items()}
+    )
+    is_new = _make_folder(launch.folder)
+    try:
+        write_declaration(points, launch)
+        _run_logged([point.spec for point in points], launch.folder, run_points)
+    except BaseException as error:
+        if is_new:
+            clean_up(launch.folder, error)
+        raise
+    return open_sweep(launch.folder)
 
 
 def resume(

@@ -7,9 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from qexp.cli.job import run_overrides
-from qexp.cli.together import declared
-from qexp.config.launching import DeclaredPoint, Launch
 from qexp.config.paths import new_point_id
+from qexp.config.sweep_launcher import DeclaredPoint, Launch, declared
 
 
 def add_points(folder: Path, words: Sequence[str], *, is_quiet: bool) -> int:

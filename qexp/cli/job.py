@@ -19,10 +19,11 @@ from qexp.cli.output import describe_error, print_error, print_line
 from qexp.cli.together import Together
 from qexp.cli.verbs import PROGRAM, VERBS
 from qexp.config import hydra_internals, messages
-from qexp.config.launching import Ends, RunTogether, SharedLauncher, watched
+from qexp.config.launching import Ends, watched
 from qexp.config.overrides import hydra_arguments, typed_overrides
 from qexp.config.paths import config_choices, make_experiments_importable
 from qexp.config.sweep import CheckedSweeper
+from qexp.config.sweep_launcher import RunTogether, SharedLauncher
 from qexp.errors import ConfigError, ExitCode, Failed, QexpError, exit_code
 from qexp.interrupts import stop_requested
 from qexp.text import typed_path

@@ -6,13 +6,17 @@ import gc
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qexp.cli.output import describe_error
-from qexp.config.launching import DeclaredPoint, Ends, Launch
-from qexp.config.paths import id_of_sweep
+from qexp.config.launching import Ends
+from qexp.config.sweep_launcher import (
+    DeclaredPoint,
+    Launch,
+    append_declaration,
+    write_declaration,
+)
 from qexp.errors import (
     ConfigError,
     ExitCode,
@@ -23,10 +27,8 @@ from qexp.errors import (
     exit_code,
 )
 from qexp.interrupts import stop_requested
-from qexp.text import utc_now
 
 if TYPE_CHECKING:
-    from qexp.archive.sweep_file import SweepPoint
     from qexp.core.spec import RunSpec
     from qexp.points import Experiment, Point
 
@@ -109,10 +111,10 @@ class Together:
 
         self._specs += [point.spec for point in points]
         if self._experiment is not None:
-            _declare_more(points, launch.folder)
+            append_declaration(points, launch.folder)
             start_more(self._experiment, self._specs)
             return
-        _declare(points, launch)
+        write_declaration(points, launch)
         self._experiment = self._opened(launch)
         start(self._experiment)
         if not launch.has_rounds:
@@ -154,51 +156,3 @@ def _make(folder: Path) -> bool:
         return not any(folder.iterdir())
     except OSError as error:
         raise ConfigError(f"hydra.sweep.dir: {folder}: {error.strerror}") from None
-
-
-def _declare(points: Sequence[DeclaredPoint], launch: Launch) -> None:
-    """Write the declaration of a sweep.
-
-    Raises:
-        ConfigError: The folder holds a sweep, or two points have one folder.
-        ArchiveError: It cannot be written.
-    """
-    from qexp.archive.sweep_file import SweepDeclaration, is_sweep, write_sweep
-
-    folder = launch.folder
-    if is_sweep(folder):
-        raise ConfigError(
-            f"hydra.sweep.dir: {folder} already holds a sweep, which is never overwritten; name "
-            f"another folder or leave hydra.sweep.dir as it is (to go on with that sweep: "
-            f"python -m qexp resume {folder})"
-        )
-    names = [point.folder for point in points]
-    if len({*names}) < len(names):
-        raise ConfigError(
-            f"hydra.sweep.subdir: gives several points the folder {max(names, key=names.count)}; "
-            f"leave it as it is"
-        )
-    id_, created = id_of_sweep(folder), utc_now("milliseconds")
-    each = tuple(map(declared, points))
-    write_sweep(folder, SweepDeclaration(id_, created, each, launch.overrides))
-
-
-def _declare_more(points: Sequence[DeclaredPoint], folder: Path) -> None:
-    """Add points to the declaration of a sweep."""
-    from qexp.archive.sweep_file import read_sweep, write_sweep
-
-    sweep = read_sweep(folder)
-    write_sweep(folder, replace(sweep, points=(*sweep.points, *map(declared, points))))
-
-
-def declared(point: DeclaredPoint) -> SweepPoint:
-    """Return a point as `sweep.json` has it."""
-    from qexp.archive.sweep_file import SweepPoint
-
-    return SweepPoint(
-        folder=point.folder,
-        draws=point.draws,
-        overrides=point.spec.overrides,
-        config_yaml=point.spec.config_yaml,
-        sources=point.spec.sources,
-    )

@@ -27,6 +27,7 @@ from qexp.errors import ConfigError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from qexp.config.sweep_launcher import DeclaredPoint, Launch
     from qexp.core.model import Pub
     from qexp.core.spec import RunSpec
 
@@ -81,6 +82,47 @@ def declare_run(
         if problem is None:
             raise
         raise ConfigError(problem) from None
+
+
+def declare_sweep(
+    overrides: Sequence[str], values: Mapping[str, Any]
+) -> tuple[list[DeclaredPoint], Launch]:
+    """Compose, check and freeze the points of a sweep; as `declare_run`.
+
+    Args:
+        overrides: As in `declare_run`; `key=a,b` is swept.
+        values: As in `declare_run`.
+
+    Raises:
+        ConfigError: One line for everything that is wrong.
+    """
+    from qexp.config.hydra_internals import sweep_with
+    from qexp.config.sweep import CheckedSweeper
+    from qexp.config.sweep_launcher import SharedLauncher
+
+    declared: list[tuple[list[DeclaredPoint], Launch]] = []
+    launcher = SharedLauncher()
+
+    def keep(points: Sequence[DeclaredPoint], launch: Launch) -> list[None]:
+        declared.append(([*points], launch))
+        return [None] * len(points)
+
+    launcher.run_together = keep
+    words = _words(overrides)
+    try:
+        arguments = open_nodes(words + [override(key, value) for key, value in values.items()])
+        _refuse_without_effect(arguments, has_circuits=False)
+        make_experiments_importable(is_own_process=False)
+        sweep_with(launcher, CheckedSweeper, arguments)
+    except ConfigError:
+        raise
+    except Exception as error:
+        problem = messages.compose_message(error)
+        if problem is None:
+            raise
+        raise ConfigError(problem) from None
+    (only,) = declared
+    return only
 
 
 def declaration_of(spec: RunSpec) -> Declaration:

@@ -37,7 +37,7 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import setup_globals
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from hydra.types import RunMode
+from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.basecontainer import BaseContainer
 
@@ -65,6 +65,7 @@ if not hydra.__version__.startswith("1.3."):
 Plugins.instance()
 
 from hydra._internal import hydra as hydra_module
+from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -76,6 +77,7 @@ __all__ = ["BasicSweeper"]
 if TYPE_CHECKING:
     from hydra.core.config_search_path import ConfigSearchPath
     from hydra.core.override_parser.types import Override
+    from hydra.plugins.launcher import Launcher
     from hydra.plugins.plugin import Plugin
 
 _Key = tuple[str | None, tuple[str | None, ...], frozenset[tuple[str, int, int]]]
@@ -178,10 +180,7 @@ def composed(overrides: Sequence[str]) -> Iterator[DictConfig]:
         Exception: Hydra's, OmegaConf's or YAML's error, for `messages.compose_message`.
     """
     with _COMPOSING, _own_globals():
-        search_path = create_config_search_path(str(shipped_conf()))
-        if all(element.provider != _USER for element in search_path.get_path()):
-            UserConfigs().manipulate_search_path(search_path)
-        config = CachingLoader(search_path).load_configuration(
+        config = _loader().load_configuration(
             PRIMARY, list(overrides), RunMode.RUN, from_shell=False
         )
         config.hydra.mode = RunMode.RUN
@@ -190,6 +189,42 @@ def composed(overrides: Sequence[str]) -> Iterator[DictConfig]:
         config.hydra.runtime.output_dir = os.path.abspath(config.hydra.run.dir)
         HydraConfig.instance().set_config(config)
         yield config
+
+
+def sweep_with(launcher: Launcher, sweeper: type[BasicSweeper], overrides: Sequence[str]) -> None:
+    """Let a launcher have the points of a sweep, in any thread of any program.
+
+    Args:
+        launcher: Receives the points.
+        sweeper: Makes them.
+        overrides: Those of a command line with `-m`.
+
+    Raises:
+        Exception: As `composed`, and what the sweeper and the launcher raise.
+    """
+
+    def nothing(_config: DictConfig) -> None:
+        """Stand in for a task, which the launcher does not call."""
+
+    with _COMPOSING, _own_globals():
+        loader = _loader()
+        config = loader.load_configuration(
+            PRIMARY, list(overrides), RunMode.MULTIRUN, from_shell=False
+        )
+        config.hydra.mode = RunMode.MULTIRUN
+        HydraConfig.instance().set_config(config)
+        context = HydraContext(config_loader=loader, callbacks=Callbacks())
+        made = sweeper(max_batch_size=None, params=config.hydra.sweeper.params)
+        made.hydra_context, made.config, made.launcher = context, config, launcher
+        launcher.setup(hydra_context=context, task_function=nothing, config=config)
+        made.sweep([str(item) for item in config.hydra.overrides.task])
+
+
+def _loader() -> CachingLoader:
+    search_path = create_config_search_path(str(shipped_conf()))
+    if all(element.provider != _USER for element in search_path.get_path()):
+        UserConfigs().manipulate_search_path(search_path)
+    return CachingLoader(search_path)
 
 
 @contextlib.contextmanager

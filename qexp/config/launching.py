@@ -7,18 +7,18 @@ return value of the point.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
-from omegaconf import OmegaConf, open_dict
+from omegaconf import OmegaConf
 
 from qexp.config.messages import compose_message
+from qexp.config.sweep_launcher import RunTogether, SharedLauncher
 from qexp.errors import ConfigError, EngineError, Failed, PointsFailedError, QexpError
 from qexp.text import one_line
 
@@ -28,13 +28,11 @@ if TYPE_CHECKING:
     from hydra.types import HydraContext, TaskFunction
     from omegaconf import DictConfig
 
-    from qexp.core.spec import RunSpec
 
 _OPTIMISES = {"direction", "ax_config", "optim"}
 """Settings of the sweepers of Hydra's own repository that choose points by results."""
 
 _PLUGINS = "hydra_plugins."
-_OWN_SWEEPER = "qexp.config.sweep.CheckedSweeper"
 _LONGEST_REASON = 300
 
 
@@ -78,119 +76,6 @@ class Ends:
         return max((failed.exit_code for failed in self.failed), default=0)
 
 
-@dataclass(frozen=True)
-class DeclaredPoint:
-    """A point of a sweep, composed and checked.
-
-    Attributes:
-        spec: The frozen run.
-        draws: Swept key -> its override in this point.
-        folder: Name of its folder in that of the sweep.
-        value: The number of its analyses that a sweeper asks for, `sweep.value`, or None.
-    """
-
-    spec: RunSpec
-    draws: Mapping[str, Any]
-    folder: str
-    value: str | None = None
-
-
-@dataclass(frozen=True)
-class Launch:
-    """The sweep that points are launched for.
-
-    Attributes:
-        folder: The sweep's folder.
-        overrides: Those of the command line, as they were typed.
-        has_rounds: True if more points may follow, which the sweeper chooses by results.
-        stops_early: True if `stop_after` is set, so that no point has a result.
-    """
-
-    folder: Path
-    overrides: tuple[str, ...]
-    has_rounds: bool
-    stops_early: bool
-
-
-class SharedLauncher(Launcher):
-    """Runs all points as one experiment."""
-
-    def __init__(self) -> None:
-        # Set by whoever runs experiments, which this package does not.
-        self.run_together: RunTogether | None = None
-        self._declared: tuple[Any, Any] | None = None
-
-    def setup(
-        self,
-        *,
-        hydra_context: HydraContext,
-        task_function: TaskFunction,  # noqa: ARG002 - part of the protocol
-        config: DictConfig,
-    ) -> None:
-        """Prepare the launcher."""
-        self._declared = hydra_context, config
-
-    def launch(
-        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
-    ) -> Sequence[JobReturn]:
-        """Compose points, and run them together.
-
-        Raises:
-            ConfigError: A point is not valid; nothing was run.
-            QexpError: The sweep failed as a whole.
-            KeyboardInterrupt: A stop was asked for.
-        """
-        from hydra.core.utils import JobReturn, JobStatus, configure_log
-
-        assert self._declared is not None
-        assert self.run_together is not None
-        context, config = self._declared
-        points = [
-            self._point(context, config, overrides, number)
-            for number, overrides in enumerate(job_overrides, start=initial_job_idx)
-        ]
-        sweeper, typed = config.hydra.sweeper, config.hydra.overrides.task
-        is_whole = sweeper.get("_target_") == _OWN_SWEEPER and not sweeper.max_batch_size
-        launch = Launch(
-            folder=Path(config.hydra.sweep.dir).absolute(),
-            overrides=tuple(item.lstrip("+") for item in typed),
-            has_rounds=not is_whole,
-            stops_early=config.stop_after is not None,
-        )
-        # As Hydra does for each job: what is logged goes to the log of the sweep.
-        OmegaConf.set_readonly(config.hydra, False)
-        config.hydra.runtime.output_dir = str(launch.folder)
-        configure_log(config.hydra.job_logging, config.hydra.verbose)
-        values = self.run_together(points, launch)
-        return [
-            JobReturn(overrides=overrides, _return_value=value, status=JobStatus.COMPLETED)
-            for overrides, value in zip(job_overrides, values, strict=True)
-        ]
-
-    @staticmethod
-    def _point(
-        context: HydraContext, config: DictConfig, overrides: Sequence[str], number: int
-    ) -> DeclaredPoint:
-        from qexp.config.load import load
-        from qexp.config.sweep_points import draws_of
-
-        composed = context.config_loader.load_sweep_config(config, list(overrides))
-        with open_dict(composed):
-            composed.hydra.job.id = f"job_id_{number}"
-            composed.hydra.job.num = number
-        # As Hydra does before it runs a job: `${hydra:...}` is resolved from this global.
-        HydraConfig.instance().set_config(composed)
-        spec, name = load(composed), str(composed.hydra.sweep.subdir)
-        draws = draws_of(overrides, composed.sweep.get("keys") or ())
-        return DeclaredPoint(spec, draws, name, composed.sweep.value)
-
-
-RunTogether: TypeAlias = Callable[
-    [Sequence[DeclaredPoint], Launch], Sequence[Failed | float | None]
-]
-"""Runs points of a sweep, and returns what each ended with."""
-
-
 class WatchedLauncher(Launcher):
     """A launcher, and what became of its points.
 
@@ -212,6 +97,7 @@ class WatchedLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Prepare the launcher."""
+        self._config = config
         self._launcher.setup(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -226,6 +112,8 @@ class WatchedLauncher(Launcher):
             EngineError: The launcher itself failed, most likely because a process of its died.
             PointsFailedError: No point of those that an optimiser asked for has a value.
         """
+        if isinstance(self._launcher, SharedLauncher):
+            self._log_into_folder()
         try:
             returns = self._launcher.launch(job_overrides, initial_job_idx=initial_job_idx)
         except KeyboardInterrupt:
@@ -257,6 +145,15 @@ class WatchedLauncher(Launcher):
             # An optimiser would go on, and pay, without having learnt anything.
             self._ends.check()
         return returns
+
+    def _log_into_folder(self) -> None:
+        """Log into the folder of the sweep, as Hydra does for each job into the job's."""
+        from hydra.core.utils import configure_log
+
+        config = self._config
+        OmegaConf.set_readonly(config.hydra, False)
+        config.hydra.runtime.output_dir = os.path.abspath(config.hydra.sweep.dir)
+        configure_log(config.hydra.job_logging, config.hydra.verbose)
 
 
 @contextmanager

@@ -1,0 +1,183 @@
+"""The default launcher: all points of a sweep as one experiment, declared in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.plugins.launcher import Launcher
+from omegaconf import open_dict
+
+from qexp.archive.sweep_file import (
+    SweepDeclaration,
+    SweepPoint,
+    is_sweep,
+    read_sweep,
+    write_sweep,
+)
+from qexp.config.paths import id_of_sweep
+from qexp.errors import ConfigError, Failed
+from qexp.text import utc_now
+
+if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
+    from hydra.types import HydraContext, TaskFunction
+    from omegaconf import DictConfig
+
+    from qexp.core.spec import RunSpec
+
+_OWN_SWEEPER = "qexp.config.sweep.CheckedSweeper"
+
+
+@dataclass(frozen=True)
+class DeclaredPoint:
+    """A point of a sweep, composed and checked.
+
+    Attributes:
+        spec: The frozen run.
+        draws: Swept key -> its override in this point.
+        folder: Name of its folder in that of the sweep.
+        value: The number of its analyses that a sweeper asks for, `sweep.value`, or None.
+    """
+
+    spec: RunSpec
+    draws: Mapping[str, Any]
+    folder: str
+    value: str | None = None
+
+
+@dataclass(frozen=True)
+class Launch:
+    """The sweep that points are launched for.
+
+    Attributes:
+        folder: The sweep's folder.
+        overrides: Those of the command line, as they were typed.
+        has_rounds: True if more points may follow, which the sweeper chooses by results.
+        stops_early: True if `stop_after` is set, so that no point has a result.
+    """
+
+    folder: Path
+    overrides: tuple[str, ...]
+    has_rounds: bool
+    stops_early: bool
+
+
+class SharedLauncher(Launcher):
+    """Runs all points as one experiment."""
+
+    def __init__(self) -> None:
+        # Set by whoever runs experiments, which this package does not.
+        self.run_together: RunTogether | None = None
+        self._declared: tuple[Any, Any] | None = None
+
+    def setup(
+        self,
+        *,
+        hydra_context: HydraContext,
+        task_function: TaskFunction,  # noqa: ARG002 - part of the protocol
+        config: DictConfig,
+    ) -> None:
+        """Prepare the launcher."""
+        self._declared = hydra_context, config
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Compose points, and run them together.
+
+        Raises:
+            ConfigError: A point is not valid; nothing was run.
+            QexpError: The sweep failed as a whole.
+            KeyboardInterrupt: A stop was asked for.
+        """
+        from hydra.core.utils import JobReturn, JobStatus
+
+        assert self._declared is not None
+        assert self.run_together is not None
+        context, config = self._declared
+        points = [
+            self._point(context, config, overrides, number)
+            for number, overrides in enumerate(job_overrides, start=initial_job_idx)
+        ]
+        sweeper, typed = config.hydra.sweeper, config.hydra.overrides.task
+        is_whole = sweeper.get("_target_") == _OWN_SWEEPER and not sweeper.max_batch_size
+        launch = Launch(
+            folder=Path(config.hydra.sweep.dir).absolute(),
+            overrides=tuple(item.lstrip("+") for item in typed),
+            has_rounds=not is_whole,
+            stops_early=config.stop_after is not None,
+        )
+        values = self.run_together(points, launch)
+        return [
+            JobReturn(overrides=overrides, _return_value=value, status=JobStatus.COMPLETED)
+            for overrides, value in zip(job_overrides, values, strict=True)
+        ]
+
+    @staticmethod
+    def _point(
+        context: HydraContext, config: DictConfig, overrides: Sequence[str], number: int
+    ) -> DeclaredPoint:
+        from qexp.config.load import load
+        from qexp.config.sweep_points import draws_of
+
+        composed = context.config_loader.load_sweep_config(config, list(overrides))
+        with open_dict(composed):
+            composed.hydra.job.id = f"job_id_{number}"
+            composed.hydra.job.num = number
+        # As Hydra does before it runs a job: `${hydra:...}` is resolved from this global.
+        HydraConfig.instance().set_config(composed)
+        spec, name = load(composed), str(composed.hydra.sweep.subdir)
+        draws = draws_of(overrides, composed.sweep.get("keys") or ())
+        return DeclaredPoint(spec, draws, name, composed.sweep.value)
+
+
+RunTogether: TypeAlias = Callable[
+    [Sequence[DeclaredPoint], Launch], Sequence[Failed | float | None]
+]
+"""Runs points of a sweep, and returns what each ended with."""
+
+
+def write_declaration(points: Sequence[DeclaredPoint], launch: Launch) -> None:
+    """Write `sweep.json` of a new sweep.
+
+    Raises:
+        ConfigError: The folder holds a sweep, or two points have one folder.
+        ArchiveError: It cannot be written.
+    """
+    folder = launch.folder
+    if is_sweep(folder):
+        raise ConfigError(
+            f"hydra.sweep.dir: {folder} already holds a sweep, which is never overwritten; name "
+            f"another folder or leave hydra.sweep.dir as it is (to go on with that sweep: "
+            f"python -m qexp resume {folder})"
+        )
+    names = [point.folder for point in points]
+    if len({*names}) < len(names):
+        raise ConfigError(
+            f"hydra.sweep.subdir: gives several points the folder {max(names, key=names.count)}; "
+            f"leave it as it is"
+        )
+    id_, created = id_of_sweep(folder), utc_now("milliseconds")
+    each = tuple(map(declared, points))
+    write_sweep(folder, SweepDeclaration(id_, created, each, launch.overrides))
+
+
+def append_declaration(points: Sequence[DeclaredPoint], folder: Path) -> None:
+    """Add points to `sweep.json`."""
+    sweep = read_sweep(folder)
+    write_sweep(folder, replace(sweep, points=(*sweep.points, *map(declared, points))))
+
+
+def declared(point: DeclaredPoint) -> SweepPoint:
+    """Return a point as `sweep.json` has it."""
+    return SweepPoint(
+        folder=point.folder,
+        draws=point.draws,
+        overrides=point.spec.overrides,
+        config_yaml=point.spec.config_yaml,
+        sources=point.spec.sources,
+    )
