@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from qexp.core.spec import RunSpec
     from qexp.errors import ArchiveError, QexpError
     from qexp.listing.runs import list_runs as runs
+    from qexp.sweeps.opened import Sweep, open_sweep
 
     __version__: str
 
@@ -18,9 +19,11 @@ __all__ = [
     "ArchiveError",
     "QexpError",
     "RunSpec",
+    "Sweep",
     "cancel",
     "declare",
     "open_archive",
+    "open_sweep",
     "plan",
     "resume",
     "run",
@@ -33,9 +36,11 @@ _HOMES = {
     "ArchiveError": "qexp.errors:ArchiveError",
     "QexpError": "qexp.errors:QexpError",
     "RunSpec": "qexp.core.spec:RunSpec",
+    "Sweep": "qexp.sweeps.opened:Sweep",
     "cancel": "qexp.api:cancel",
     "declare": "qexp.api:declare",
     "open_archive": "qexp.archive.read:open_archive",
+    "open_sweep": "qexp.sweeps.opened:open_sweep",
     "plan": "qexp.api:plan",
     "resume": "qexp.api:resume",
     "run": "qexp.api:run",
