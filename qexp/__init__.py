@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qexp.api import cancel, declare, plan, resume, run, status
+    from qexp.api import cancel, declare, plan, resume, run, status, sweep
     from qexp.archive.read import Archive, open_archive
     from qexp.core.spec import RunSpec
     from qexp.errors import ArchiveError, QexpError
@@ -29,6 +29,7 @@ __all__ = [
     "run",
     "runs",
     "status",
+    "sweep",
 ]
 
 _HOMES = {
@@ -46,6 +47,7 @@ _HOMES = {
     "run": "qexp.api:run",
     "runs": "qexp.listing.runs:list_runs",
     "status": "qexp.api:status",
+    "sweep": "qexp.api:sweep",
 }
 
 
