@@ -87,6 +87,7 @@ class WatchedLauncher(Launcher):
 
     def __init__(self, launcher: Launcher, config: DictConfig, ends: Ends) -> None:
         self._launcher = launcher
+        self._config = config
         self._is_plugin = type(launcher).__module__.startswith(_PLUGINS)
         self._name = _chosen("launcher", config)
         self._folder = str(config.hydra.sweep.dir)
@@ -97,7 +98,6 @@ class WatchedLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Prepare the launcher."""
-        self._config = config
         self._launcher.setup(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
