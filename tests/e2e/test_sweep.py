@@ -226,3 +226,64 @@ main(["-m", "experiment=ghz", "circuits.num_qubits=range(2,400)"])
     alive = int(done.stdout.split()[-1])
     # About 90 for each composed config.
     assert alive < 10_000
+
+
+OWN = """\
+# @package _global_
+defaults: [random_sampling]
+circuits: {num_circuits: 2, depth: "${variables.x}"}
+variables: {x: 2}
+sweep:
+  zip: {variables.x: [2, 3, 3], primitive.shots: [64, 64, 100]}
+"""
+
+
+def test_an_experiment_declares_its_points_and_each_can_be_repeated_alone(
+    cli: Cli, reproduce: Cli, tmp_path: Path
+):
+    (tmp_path / "work/conf/experiment").mkdir(parents=True)
+    (tmp_path / "work/conf/experiment/mine.yaml").write_text(OWN)
+    single = cli("experiment=mine")
+    assert single.code == 2
+    assert single.err == (
+        "qexp: sweep.zip: a sweep is declared, but this is a single run; add -m, or set "
+        "sweep.zip=null\n"
+    )
+    done = cli("-m", "experiment=mine")
+    points = points_of(done)
+    assert len(points) == 3
+    assert len({point.logical for point in points}) == 2
+    assert len({point.data for point in points}) == 3
+    assert all("sweep.keys=[variables.x,primitive.shots]" in point.overrides for point in points)
+    alone = cli(*points[1].overrides, "hydra.run.dir=outputs/alone/again")
+    assert alone.code == 0, alone.err
+    assert read(alone.folder / "outputs/alone/again/run.h5").data == points[1].data
+    again = reproduce(str(done.archives()[2]), "--into", "outputs/again")
+    assert again.code == 0, again.err
+    assert "reproduced: bit-identical" in again.out
+    assert cli("experiment=mine", "sweep.zip=null", "stop_after=plan").code == 0
+    swept = cli("-m", "experiment=mine,ghz")
+    assert swept.code == 2
+    assert "sweep point 'experiment=mine': sweep.zip: points are declared that this" in swept.err
+    other = cli("-m", "experiment=mine", "hydra/sweeper=basic")
+    assert other.code == 2
+    assert "sweep.zip: points are declared that this sweep does not read" in other.err
+
+
+def test_points_of_a_file_and_of_a_sample(cli: Cli, tmp_path: Path):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/points.csv").write_text("circuits.depth,primitive.shots\n2,64\n3,32\n")
+    done = cli(*SMALL[:-1], "sweep.points=points.csv")
+    points = points_of(done)
+    assert ["circuits.depth=3" in point.overrides for point in points] == [False, True]
+    sample = "sweep.sample={method:sobol,n:3,keys:{circuits.depth:[2,4],primitive.shots:[1,99]}}"
+    sampled = cli(*SMALL[:-1], sample, "name=sampled")
+    assert sampled.code == 0
+    assert sampled.err == ""
+    (tmp_path / "work/points.csv").write_text("circuits.dept\n2\n")
+    bad = cli(*SMALL, "sweep.points=points.csv")
+    assert bad.code == 2
+    assert bad.err.startswith(
+        "qexp: sweep point 'circuits.dept=2' (points.csv, line 2): circuits.dept: unknown key"
+    )
+    assert bad.err.count("\n") == 1
