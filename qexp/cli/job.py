@@ -196,7 +196,7 @@ def _run(config: DictConfig, run_dir: Path) -> None:
     logging.captureWarnings(True)
     # A launcher may have started this process.
     make_experiments_importable()
-    _refuse_ignored_sweep()
+    _refuse_ignored_sweep(config)
     spec = load(config)
     gc.enable()
     is_resumed = config.run_dir is not None
@@ -212,10 +212,12 @@ def _run(config: DictConfig, run_dir: Path) -> None:
         (resume if is_resumed else run)(spec, run_dir, terminal)
 
 
-def _refuse_ignored_sweep() -> None:
+def _refuse_ignored_sweep(config: DictConfig) -> None:
     hydra_config = HydraConfig.get()
     params = hydra_config.sweeper.get("params")
-    if params and hydra_config.mode is not RunMode.MULTIRUN:
+    # A point of a sweep that is repeated alone has the keys that were swept.
+    is_point = bool(OmegaConf.select(config, "sweep.keys"))
+    if params and not is_point and hydra_config.mode is not RunMode.MULTIRUN:
         raise ConfigError(
             f"hydra.sweeper.params: a sweep over {', '.join(map(str, params))} is declared, but "
             f"this is a single run; add -m, or set hydra.sweeper.params=null"
