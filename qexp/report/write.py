@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from qexp.archive.archive_file import beside
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME
+from qexp.archive.sweep_file import is_sweep
 from qexp.errors import ArchiveError, ConfigError
 from qexp.listing.summary import seconds_between
 from qexp.redact import redactor
@@ -50,7 +51,8 @@ def write_report(given: Path, output: Path | None = None) -> Path:
     from qexp.archive.read import open_archive
     from qexp.archive.verify import require_intact
 
-    if given.is_file() or any((given / name).exists() for name in (ARCHIVE_NAME, JOURNAL_NAME)):
+    of_run = (ARCHIVE_NAME, JOURNAL_NAME)
+    if given.is_file() or (not is_sweep(given) and any((given / name).exists() for name in of_run)):
         from qexp.report.run_page import run_page
 
         with open_archive(require_intact(given)) as archive:

@@ -9,18 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 
 from qexp.archive.pubs import PubIdentity
 from qexp.compare.homogeneity import holm
+from qexp.compare.model import DataComparison
+from qexp.compare.runs import compare_runs
 from qexp.core.jsonable import dumps
 from qexp.sweeps.records import Record
 
 TestName: TypeAlias = Literal["z", "t", "Wilcoxon"]
 #: Points that differ only in these repeat each other.
 _REPLICATES: Final = ("seed", "simulation_seed")
+#: The scatter of fewer differences says less than their own errors.
+_MIN_SCATTERED: Final = 3
 #: From so many pairs on a test by ranks finds almost as much as the t-test, and assumes less.
 _MIN_RANKED: Final = 10
 
@@ -58,7 +63,7 @@ class Difference:
         pairs: Pairs in which both points have the number.
         differences: Of each pair.
         errors: Standard error of each, NaN where it is not known.
-        test: `"z"` of a single pair, by its own error; `"t"` below 10 pairs; `"Wilcoxon"`.
+        test: `"z"` of one or two pairs, by their own errors; `"t"` below 10 pairs; `"Wilcoxon"`.
         p_value: Of that test; None where there is none, such as for a pair without errors.
         p_adjusted: Corrected for the number of tests by Holm.
     """
@@ -81,6 +86,30 @@ class Difference:
     def error(self) -> float:
         """Standard error of the mean by the errors of all pairs, NaN where one is not known."""
         return float(np.sqrt(np.sum(np.square(self.errors)))) / len(self.errors)
+
+
+@dataclass(frozen=True)
+class ComparedPair:
+    """All data of a pair, compared PUB by PUB.
+
+    Attributes:
+        pair: The pair.
+        data: Their comparison, as that of two runs.
+        p_adjusted: Its p-value corrected for the number of pairs by Holm; None without a test.
+    """
+
+    pair: Pair
+    data: DataComparison
+    p_adjusted: float | None
+
+    @property
+    def distance(self) -> float | None:
+        """Largest total variation distance, or difference of expectation values; None: equal."""
+        distances = (
+            pub.max_difference if pub.total_variation is None else pub.total_variation
+            for pub in self.data.pubs
+        )
+        return max((one for one in distances if one is not None), default=None)
 
 
 Identities: TypeAlias = Mapping[str, Sequence[PubIdentity]]
@@ -142,6 +171,22 @@ def equal_points(
     )
 
 
+def compare_data_of(
+    pairs: Sequence[Pair], a: Sequence[Path], b: Sequence[Path], alpha: float
+) -> tuple[ComparedPair, ...]:
+    """Compare all data of each pair, given the folders that `Pair.a` and `Pair.b` count.
+
+    Raises:
+        ArchiveError: An archive is damaged.
+    """
+    data = [compare_runs(a[pair.a], b[pair.b], alpha=alpha).data for pair in pairs]
+    adjusted = iter(holm([one.p_value for one in data if one.p_value is not None]))
+    return tuple(
+        ComparedPair(pair, one, None if one.p_value is None else next(adjusted))
+        for pair, one in zip(pairs, data, strict=True)
+    )
+
+
 def differences(
     pairs: Sequence[Pair], a: Sequence[Record], b: Sequence[Record]
 ) -> tuple[Difference, ...]:
@@ -173,13 +218,11 @@ def differences(
 def _tested(one: Difference) -> Difference:
     from scipy import stats
 
-    values, error = np.array(one.differences), one.error
-    if len(values) == 1:
-        if not error > 0:
-            return one
-        return replace(one, test="z", p_value=float(2 * stats.norm.sf(abs(values[0]) / error)))
-    if np.ptp(values) == 0:
-        # No test of their scatter: they are the same, as those of exact numbers are.
+    values, mean, error = np.array(one.differences), one.mean, one.error
+    if len(values) < _MIN_SCATTERED and error > 0:
+        return replace(one, test="z", p_value=float(2 * stats.norm.sf(abs(mean) / error)))
+    if len(values) == 1 or np.ptp(values) == 0:
+        # Such as numbers that are exact.
         return one
     if len(values) < _MIN_RANKED:
         return replace(one, test="t", p_value=float(stats.ttest_1samp(values, 0.0).pvalue))

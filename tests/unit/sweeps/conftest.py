@@ -52,11 +52,16 @@ def write_point(folder: Path, draw: dict[str, Any], shift: float, fitted: float)
         write_analysis(run, SPEC, dataset)
 
 
-@pytest.fixture
-def grid(tmp_path: Path) -> SimpleNamespace:
-    """Four points: twirling adds 0.5 to the fit and 0.1 to each value, in half of its field."""
-    folder = declare(tmp_path / "sweep", GRID)
+def make_grid(folder: Path) -> list[Path]:
+    """Four points: twirling adds 0.5 to the fit and, times the field, 0.1 to each value."""
+    declare(folder, GRID)
+    points = [folder / f"{k:04d}" for k in range(len(GRID))]
     for k, draw in enumerate(GRID):
         shift = 0.1 * draw["twirled"] * draw["field"]
-        write_point(folder / f"{k:04d}", draw, shift, draw["field"] + 0.5 * draw["twirled"] + k / 8)
-    return SimpleNamespace(path=folder, points=[folder / f"{k:04d}" for k in range(len(GRID))])
+        write_point(points[k], draw, shift, draw["field"] + 0.5 * draw["twirled"] + k / 8)
+    return points
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> SimpleNamespace:
+    return SimpleNamespace(path=tmp_path / "sweep", points=make_grid(tmp_path / "sweep"))

@@ -92,13 +92,18 @@ def change(number: int) -> list[Pair]:
     return [Pair(2 * k, 2 * k + 1, {"dd": (False, True)}, same_isa=True) for k in range(number)]
 
 
-def test_one_pair_is_tested_by_its_errors() -> None:
+def test_one_pair_or_two_are_tested_by_their_errors() -> None:
     both = records(1.0, 2.0, std=0.3)
     (one,) = differences(change(1), both, both)
     assert (one.change, one.name, one.mean) == ("dd false -> true", "fit_p", 1.0)
     assert one.error == pytest.approx(np.hypot(0.3, 0.3))
     assert one.test == "z"
     assert one.p_value == pytest.approx(2 * stats.norm.sf(1 / one.error))
+    both = records(1.0, 2.0, 3.0, 4.5, std=0.3)
+    (two,) = differences(change(2), both, both)
+    assert (two.mean, two.test) == (1.25, "z")
+    assert two.error == pytest.approx(0.3)
+    assert two.p_value == pytest.approx(2 * stats.norm.sf(1.25 / 0.3))
 
 
 def test_few_pairs_are_tested_by_t() -> None:
@@ -124,8 +129,8 @@ def test_there_is_no_test_without_errors_or_scatter() -> None:
     (one,) = differences(change(1), both, both)
     assert np.isnan(one.error)
     assert (one.test, one.p_value, one.p_adjusted) == (None, None, None)
-    both = records(1.0, 2.0, 3.0, 4.0)
-    (one,) = differences(change(2), both, both)
+    both = records(1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+    (one,) = differences(change(3), both, both)
     assert one.test is None
 
 
