@@ -42,7 +42,7 @@ def run_together(
     """
     from qexp.config.cleanup import LOG_NAME, clean_up
     from qexp.experiment import run
-    from qexp.progress import Terminal
+    from qexp.progress import terminal_for
     from qexp.runlog import logging_into
 
     logging.captureWarnings(True)
@@ -55,7 +55,7 @@ def run_together(
         _declare(points, folder)
         with (
             logging_into(folder / LOG_NAME, "the sweep ended with an error"),
-            Terminal(specs[0], folder) as terminal,
+            terminal_for(specs, folder) as terminal,
         ):
             run(specs, folder, terminal)
     except KeyboardInterrupt as error:

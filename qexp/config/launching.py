@@ -129,6 +129,8 @@ class SharedLauncher(Launcher):
             self._point(context, config, overrides, number)
             for number, overrides in enumerate(job_overrides, start=initial_job_idx)
         ]
+        # The command line of the sweep again, not that of its last point.
+        HydraConfig.instance().set_config(config)
         values = self.run_together(points, Path(config.hydra.sweep.dir).absolute())
         return [
             JobReturn(overrides=overrides, _return_value=value, status=JobStatus.COMPLETED)
