@@ -22,6 +22,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 from qexp.text import format_duration, one_line
 
@@ -126,14 +127,16 @@ def _terminal_bars(is_shown: bool) -> Progress:
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description:<12}"),
-        BarColumn(bar_width=28),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
+        # Takes what the others leave of the width; on its own it would take theirs.
+        TextColumn("{task.fields[note]}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True, highlight=False),
         disable=not is_shown,
         transient=True,
+        expand=True,
     )
 
 

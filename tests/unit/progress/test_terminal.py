@@ -342,3 +342,23 @@ def test_pending_charges_and_repetitions_are_told(capsys, tmp_path):
         "QPU time: 34s",
     ]
     assert "s, of which 1 charge is pending (predicted for a QPU: " in printed.out
+
+
+def test_a_long_run_without_a_terminal_tells_once_a_minute_how_far_it_is(capsys):
+    seconds = [0.0]
+    with Terminal(spec_of(), Path("r1"), now_s=lambda: seconds[0]) as terminal:
+        terminal.backend_selected("x", 5, "ibm")
+        seconds[0] = 60.0
+        terminal.pub_planned("main", 1)
+        terminal.pub_planned("main", 2)
+        terminal.planned(PLAN, None, LIMITS)
+        terminal.batch_opened("b1")
+        for job in PLAN.partitions:
+            terminal.job_submitted(job, f"j{job.index}")
+        terminal.job_collected(outcome(0))
+        seconds[0] = 120.0
+        terminal.jobs_moved(Counter({"DONE": 1, "RUNNING": 2}))
+    assert capsys.readouterr().err.splitlines() == [
+        "qexp: 1m 0s: 1 circuits planned",
+        "qexp: 2m 0s: 1 of 3 jobs done; jobs: 2 running, 1 done; about 2m 0s left",
+    ]
