@@ -367,14 +367,14 @@ def _run_logged(
     from qexp.config.cleanup import LOG_NAME
     from qexp.interrupts import Interrupts, StopSignals
     from qexp.points import resume_command
-    from qexp.progress import Terminal
+    from qexp.progress import terminal_for
     from qexp.runlog import logging_into
 
     try:
         with (
             StopSignals(ends_process=False) as signals,
             logging_into(folder / LOG_NAME, "the run ended with an error"),
-            Terminal(specs[0], folder, is_quiet=True) as terminal,
+            terminal_for(specs, folder, is_quiet=True) as terminal,
         ):
             report = start(specs, folder, terminal, interrupts=Interrupts(ends_process=False))
     except KeyboardInterrupt as error:

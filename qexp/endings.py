@@ -156,18 +156,29 @@ def _summary(experiment: Experiment, point: Point) -> tuple[Path, PointSummary]:
 
 def _sweep_summary(experiment: Experiment, sealed: Sequence[PointSummary]) -> SweepSummary:
     points, ledger = experiment.points, experiment.ledger
+    known = {one.point: (one.usage_s, one.usage_pending) for one in sealed}
+    usages = [known.get(point.index) or _usage(point) for point in points]
     return SweepSummary(
         status=experiment.status(),
-        points=len(points),
-        complete=sum(point.is_sealed for point in points),
-        failed=len(failed_points(experiment)),
+        points=tuple(experiment.status(point) for point in points),
+        failed=failed_points(experiment),
         jobs=experiment.plan.num_jobs,
-        usage_s=sum(one.usage_s for one in sealed),
-        usage_pending=sum(one.usage_pending for one in sealed),
+        usage_s=sum(seconds for seconds, _ in usages),
+        usage_pending=sum(pending for _, pending in usages),
         predicted_s=experiment.plan.qpu_s,
         batch_ids=tuple(opened.batch for opened in ledger.batches),
         only_collects=ledger.is_cancelled and experiment.jobs_out > 0,
     )
+
+
+def _usage(point: Point) -> tuple[float, int]:
+    """Return what a point was charged that this process has not sealed, and pending charges."""
+    if point.is_sealed:
+        assert point.archive is not None
+        with open_archive(point.archive) as archive:
+            return archive.usage_s, archive.usage_pending
+    charges = point.store.charges().values()
+    return sum(seconds for seconds, _ in charges), sum(is_pending for _, is_pending in charges)
 
 
 def note_unplanned(experiment: Experiment, point: Point, error: PlanError) -> None:

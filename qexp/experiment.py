@@ -335,7 +335,8 @@ def _select_backends(experiment: Experiment) -> None:
         engine = experiment.engine
         if isinstance(engine, RemoteEngine):
             engine.limit_waiting(backend, experiment.policy.outage_s)
-        experiment.observer.backend_selected(backend.name, backend.num_qubits, engine.name)
+        numbers = [point.index for point in points]
+        experiment.observer.backend_selected(backend.name, backend.num_qubits, engine.name, numbers)
     warnings = (
         f"workload '{workload.name}': the engine '{experiment.engine.name}' does not honour "
         f"{option}={value}"
@@ -378,6 +379,7 @@ def _make_plan(experiment: Experiment) -> None:
         header = run_header(point.spec, point.folder.name, described[point.lane], environment)
         try:
             _plan(experiment, point, header)
+            experiment.observer.point_planned(point.index)
         except PlanError as error:
             if not experiment.is_sweep:
                 raise
@@ -413,11 +415,8 @@ def _time_warnings(experiment: Experiment) -> Iterator[str]:
     """Yield a line for each lane of which a batch may end before its last job."""
     for lane in experiment.lanes:
         spec = experiment.points[lane].spec
-        partitions = tuple(
-            one for one in experiment.plan.partitions if experiment.points[one.point].lane == lane
-        )
-        if partitions:
-            plan = replace(experiment.plan, partitions=partitions)
+        points = {point.index for point in experiment.points if point.lane == lane}
+        if (plan := experiment.plan.part(points)).partitions:
             yield from check_max_time(plan, spec.max_time_s, spec.limits)
 
 
@@ -443,6 +442,9 @@ def _load_plan(experiment: Experiment) -> None:
     missing = ledger.num_partitions - len(done | in_flight)
     if ledger.process_number:
         experiment.observer.resumed(experiment.plan, len(done), len(in_flight - done), missing)
+        for point in experiment.points:
+            if experiment.is_measured(point):
+                experiment.observer.point_measured(point.index)
 
 
 def _run_jobs(experiment: Experiment, work: Callable[[Experiment], None]) -> Exception | None:

@@ -299,6 +299,10 @@ class Experiment:
         has_result = self.ledger.has_result
         return {index for index in self._indices(point) if has_result(Piece(index))}
 
+    def is_measured(self, point: Point) -> bool:
+        """Return True if a point has every result."""
+        return 0 < len(point.partitions) == len(self.done(point))
+
     def status(self, point: Point | None = None) -> RunStatus:
         """Return the status that a point, or the whole experiment, would end with now."""
         if not self.ledger.batches:

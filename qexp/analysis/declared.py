@@ -37,14 +37,14 @@ def make_declared_analyses(point: Point, observer: Observer) -> None:
     try:
         with open_archive(point.archive) as archive:
             for spec in specs:
-                _make(spec, archive, again, observer)
+                _make(spec, archive, again, observer, point.index)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; {again}") from None
     except ArchiveError as error:
         observer.warned(f"no analysis was made: {_reason(error)}; {again}")
 
 
-def _make(spec: AnalysisSpec, archive: Archive, again: str, observer: Observer) -> None:
+def _make(spec: AnalysisSpec, archive: Archive, again: str, observer: Observer, point: int) -> None:
     try:
         made = evaluate(spec, archive)
     except Exception as error:
@@ -55,7 +55,7 @@ def _make(spec: AnalysisSpec, archive: Archive, again: str, observer: Observer) 
         where = "; the traceback is in run.log" if has_traceback else ""
         observer.warned(f"{_reason(error)}{where}; {again}")
     else:
-        observer.analysed(made.name, made.summary)
+        observer.analysed(made.name, made.summary, point)
 
 
 def _reason(error: Exception) -> str:

@@ -238,6 +238,8 @@ class Collector:
                 experiment.observer.attempt_failed(shown)
             elif part.failure != "duplicate":
                 experiment.observer.job_collected(shown)
+            if part.state == "DONE" and experiment.is_measured(point):
+                experiment.observer.point_measured(point.index)
         del self._in_flight[job_id]
 
 

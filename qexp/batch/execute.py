@@ -209,6 +209,7 @@ def _submit_wanted(
         The error that rules out further submissions (quota, authorisation), or None.
     """
     jobs = jobs_of(experiment, experiment.ledger.wanted(experiment.policy))
+    experiment.observer.jobs_packed(len(jobs))
     opened: list[Batch] = []
     fatal: EngineError | None = None
     try:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from qexp.batch.request import fits_tags, planned_piece
 from qexp.core.bounds import JobBounds, job_bounds, overhead_s
 from qexp.core.mitigation import is_calibrated_per_job
-from qexp.core.model import Partition, Plan, PrimitiveSpec
+from qexp.core.model import Partition, Plan, PlannedJob, PrimitiveSpec
 from qexp.journal.ledger import Piece
 from qexp.points import Experiment
 
@@ -93,8 +93,14 @@ def gather_plan(experiment: Experiment) -> None:
         return
     partitions = experiment.plan.partitions
     jobs = jobs_of(experiment, [Piece(partition.index) for partition in partitions])
-    saved_s = sum(_overhead_s(experiment, job[0]) * (len(job) - 1) for job in jobs)
-    experiment.plan = Plan(partitions, jobs=len(jobs), shared_s=saved_s)
+    planned = (
+        PlannedJob(
+            tuple(piece.partition for piece in job),
+            _overhead_s(experiment, job[0]) * (len(job) - 1),
+        )
+        for job in jobs
+    )
+    experiment.plan = Plan(partitions, tuple(planned))
 
 
 def _overhead_s(experiment: Experiment, piece: Piece) -> float:

@@ -39,7 +39,7 @@ def _resume(points: Sequence[DeclaredPoint], launch: Launch, *, is_quiet: bool) 
     from qexp.archive.sweep_file import read_sweep, write_sweep
     from qexp.config.added_points import merge_points
     from qexp.experiment import resume
-    from qexp.progress import Terminal
+    from qexp.progress import terminal_for
 
     folder = launch.folder
     sweep = read_sweep(folder)
@@ -48,6 +48,6 @@ def _resume(points: Sequence[DeclaredPoint], launch: Launch, *, is_quiet: bool) 
     )
     specs = [points[position].spec for position in order]
     write_sweep(folder, replace(sweep, points=merged, overrides=launch.overrides))
-    with Terminal(specs[0], folder, is_quiet=is_quiet) as terminal:
+    with terminal_for(specs, folder, is_quiet=is_quiet) as terminal:
         resume(specs, folder, terminal)
     return [None] * len(points)

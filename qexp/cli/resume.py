@@ -86,9 +86,9 @@ def _resume(runs: Runs, path: Path) -> Outcome:
         specs = _bounded(recorded_specs(folder, given.trust, anew), folder, runs)
 
         from qexp.experiment import resume
-        from qexp.progress import Terminal
+        from qexp.progress import terminal_for
 
-        with Terminal(specs[0], folder, is_quiet=given.json) as terminal:
+        with terminal_for(specs, folder, is_quiet=given.json) as terminal:
             report = resume(specs, folder, terminal)
         if report.plan is None and finished_archive(folder) is not None:
             # A batch was still open.

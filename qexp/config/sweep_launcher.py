@@ -103,6 +103,8 @@ class SharedLauncher(Launcher):
             self._point(context, config, overrides, number)
             for number, overrides in enumerate(job_overrides, start=initial_job_idx)
         ]
+        # The command line of the sweep again, not that of its last point.
+        HydraConfig.instance().set_config(config)
         sweeper, typed = config.hydra.sweeper, config.hydra.overrides.task
         is_whole = sweeper.get("_target_") == _OWN_SWEEPER and not sweeper.max_batch_size
         launch = Launch(

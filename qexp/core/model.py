@@ -6,7 +6,7 @@ a job's result is a `PrimitiveResult`. Times are ISO 8601 in UTC, `""` where not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -217,27 +217,46 @@ class JobOutcome:
 
 
 @dataclass(frozen=True)
+class PlannedJob:
+    """A job that partitions of a sweep are to share.
+
+    Attributes:
+        partitions: Their indices in the experiment, in the order of the job.
+        saved_s: Predicted QPU seconds that a job of each would take in addition.
+    """
+
+    partitions: tuple[int, ...]
+    saved_s: float = 0.0
+
+
+@dataclass(frozen=True)
 class Plan:
     """The partitions in order, and the prediction for all of them.
 
     Attributes:
-        jobs: Number of jobs, where partitions share some; None: one for each.
-        shared_s: Predicted QPU seconds that this saves.
+        jobs: The jobs of a sweep; None: one for each partition.
     """
 
     partitions: tuple[Partition, ...]
-    jobs: int | None = None
-    shared_s: float = 0.0
+    jobs: tuple[PlannedJob, ...] | None = None
 
     @property
     def num_jobs(self) -> int:
         """Number of jobs."""
-        return len(self.partitions) if self.jobs is None else self.jobs
+        return len(self.partitions) if self.jobs is None else len(self.jobs)
 
     @property
     def qpu_s(self) -> float:
         """Predicted QPU seconds of all jobs together."""
-        return sum(partition.qpu_s for partition in self.partitions) - self.shared_s
+        saved_s = sum(job.saved_s for job in self.jobs or ())
+        return sum(partition.qpu_s for partition in self.partitions) - saved_s
+
+    def part(self, points: Container[int]) -> Plan:
+        """Return the plan of some points, which share no job with the others."""
+        own = tuple(one for one in self.partitions if one.point in points)
+        indices = {partition.index for partition in own}
+        jobs = self.jobs and tuple(job for job in self.jobs if job.partitions[0] in indices)
+        return Plan(own, jobs)
 
 
 @dataclass(frozen=True)

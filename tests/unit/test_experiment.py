@@ -181,7 +181,7 @@ class Recorder(Observer):
         self.outcomes: list[JobOutcome] = []
         self.summary: PointSummary | None = None
 
-    def backend_selected(self, name: str, num_qubits: int, engine: str) -> None:
+    def backend_selected(self, name: str, num_qubits: int, engine: str, points: Any) -> None:
         self.stages.append("backend")
 
     def planned(self, plan: Any, max_time_s: Any, limits: Any) -> None:

@@ -29,7 +29,7 @@ class Watch(Recorder):
     def warned(self, message: str) -> None:
         self.warnings.append(message)
 
-    def analysed(self, name: str, summary: str) -> None:
+    def analysed(self, name: str, summary: str, point: int = 0) -> None:
         self.stages.append(f"analysed {name}: {summary}")
 
 
