@@ -174,8 +174,7 @@ def _sweep_summary(experiment: Experiment, sealed: Sequence[PointSummary]) -> Sw
 def _usage(point: Point) -> tuple[float, int]:
     """Return what a point was charged that this process has not sealed, and pending charges."""
     if point.is_sealed:
-        assert point.archive is not None
-        with open_archive(point.archive) as archive:
+        with open_archive(point.folder) as archive:
             return archive.usage_s, archive.usage_pending
     charges = point.store.charges().values()
     return sum(seconds for seconds, _ in charges), sum(is_pending for _, is_pending in charges)

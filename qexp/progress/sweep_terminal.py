@@ -273,6 +273,9 @@ class SweepTerminal(Terminal):
 
     def _name(self, point: int) -> str:
         """Return `point 0003 (circuits.num_qubits=9)`."""
+        if point >= len(self._declared.points):
+            # A sweeper has chosen more points.
+            self._declared = read_sweep(self._run_dir)
         draws = self._declared.points[point].draws
         text = " ".join(f"{key}={_value(value)}" for key, value in draws.items())
         if len(text) > _LONGEST_DRAWS:
