@@ -166,13 +166,14 @@ class Runs:
 def _folders(root: Path) -> Iterator[tuple[Path, str | None]]:
     """Yield the folders with a journal, and those that cannot be looked into, with the reason."""
     from qexp.archive.schema import JOURNAL_NAME
+    from qexp.archive.sweep_file import is_sweep
     from qexp.listing.find import find_runs
 
-    for folder in sorted(run.folder for run in find_runs(root)):
+    for folder in sorted(run.folder for run in find_runs(root, whole_sweeps=True)):
         problem = None
         try:
             os.listdir(folder)
-            if not (folder / JOURNAL_NAME).is_file():
+            if not is_sweep(folder) and not (folder / JOURNAL_NAME).is_file():
                 continue
         except NotADirectoryError:
             continue

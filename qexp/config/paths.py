@@ -121,12 +121,13 @@ def run_folder(given: str | Path) -> Path:
         ConfigError: There is no such folder, or no run in it.
     """
     from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME
+    from qexp.archive.sweep_file import SWEEP_NAME
 
     path = typed_path(given)
     folder = path.parent if path.name == ARCHIVE_NAME else path
     if not folder.is_dir():
         raise ConfigError(f"{given} does not exist; name the folder of a run")
-    if not any((folder / name).is_file() for name in (JOURNAL_NAME, ARCHIVE_NAME)):
+    if not any((folder / name).is_file() for name in (JOURNAL_NAME, ARCHIVE_NAME, SWEEP_NAME)):
         raise ConfigError(
             f"{given} holds no run: there is neither {JOURNAL_NAME} nor {ARCHIVE_NAME} in it; name "
             f"the folder of a run"

@@ -35,13 +35,17 @@ def is_planned(folder: Path) -> bool:
 
 
 def config_of(folder: Path) -> str | None:
-    """Return the config that a run recorded; None if it stopped before that.
+    """Return the config that a run, or the first point of a sweep, recorded.
+
+    None for a run that stopped before that.
 
     Raises:
         ArchiveError: The journal or the record is damaged.
     """
     from qexp.archive import parts
 
+    if is_sweep(folder):
+        return read_sweep(folder).points[0].config_yaml
     try:
         return parts.read_config_yaml(folder)
     except ArchiveError:

@@ -23,6 +23,7 @@ from typing import Any
 from qexp.archive.atomic_files import add_crc32, matches_crc32, sync
 from qexp.archive.parts import StoredParts
 from qexp.archive.schema import JOURNAL_NAME
+from qexp.archive.sweep_file import is_sweep
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
 from qexp.journal.events import BatchOpened, Event, Planned
@@ -154,6 +155,9 @@ def read_ledger(folder: Path) -> Ledger:
     """
     path = folder / JOURNAL_NAME
     with _raising_archive_errors(path):
+        if not path.exists() and is_sweep(folder):
+            # A process was killed between the two files.
+            return Ledger()
         if not path.exists():
             raise ArchiveError(f"{folder} holds no run: there is no {JOURNAL_NAME} in it")
         return _read(complete_lines(path.read_bytes()), path)

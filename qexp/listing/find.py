@@ -26,7 +26,7 @@ class RunPath:
         return self.path.parent if self.path.name == ARCHIVE_NAME else self.path
 
 
-def find_runs(root: Path) -> Iterator[RunPath]:
+def find_runs(root: Path, *, whole_sweeps: bool = False) -> Iterator[RunPath]:
     """Go through the runs below a folder; the folder itself may be one, or an archive.
 
     A folder is a run's if it holds `run.h5`, a journal or parts. Nothing below it is another run's.
@@ -35,6 +35,7 @@ def find_runs(root: Path) -> Iterator[RunPath]:
 
     Args:
         root: The folder, or the file of an archive.
+        whole_sweeps: True to yield the folder of a sweep instead of its points.
     """
     if root.is_file():
         yield _run_path(root, root)
@@ -42,6 +43,10 @@ def find_runs(root: Path) -> Iterator[RunPath]:
     errors: list[OSError] = []
     for name, folders, files in os.walk(root, onerror=errors.append):
         folder = Path(name)
+        if SWEEP_NAME in files and whole_sweeps:
+            folders.clear()
+            yield _run_path(folder, folder / JOURNAL_NAME)
+            continue
         if SWEEP_NAME in files:
             # The journal and these parts are those of all points.
             folders[:] = sorted(set(folders) - {PARTS_NAME})
