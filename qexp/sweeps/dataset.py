@@ -161,8 +161,7 @@ def build_dataset(
     tables = [_evs(records)] if evs else []
     if open_point is not None:
         tables += _counts(records, open_point)
-    for table in tables:
-        table.put(built, put)
+    _put_tables([table for table in tables if table.rows], len(records), built, put)
     return built
 
 
@@ -175,55 +174,46 @@ def _moment(text: str | None) -> np.datetime64:
     moment = parse_time(text or "")
     if moment is None:
         return np.datetime64("NaT", "ns")
-    return np.datetime64(int(moment.timestamp() * 1e6), "us")
+    return np.datetime64(round(moment.timestamp() * 1e6), "us")
 
 
-@dataclass
-class _Table:
-    """Variables by workload, PUB, parameter set and a last dimension, as far as there are several.
+class _Table(NamedTuple):
+    """Variables by workload, PUB, parameter set, and a last dimension of their own."""
 
-    Attributes:
-        variables: Name -> long name.
-        last: Name of the last dimension, and the values of its coordinate.
-        rows: What is known.
-    """
-
-    variables: Mapping[str, str]
-    last: tuple[str, Sequence[Any]]
+    variables: Mapping[str, str]  # name -> long name
+    last: str
+    labels: Sequence[Any]  # values of its coordinate
     rows: list[_Row]
-    num_points: int
 
-    def put(self, built: xr.Dataset, put: Callable[..., None]) -> None:
-        """Put the variables into a dataset."""
-        if not self.rows:
-            return
-        workloads = list(dict.fromkeys(row.workload for row in self.rows))
-        num_sets = 1 + max(int(row.sets.max(initial=0)) for row in self.rows)
-        num_pubs = 1 + max(row.pub for row in self.rows)
-        last, labels = self.last
-        shape = (self.num_points, len(workloads), num_pubs, num_sets, len(labels))
+
+def _put_tables(
+    tables: Sequence[_Table], num_points: int, built: xr.Dataset, put: Callable[..., None]
+) -> None:
+    """Put the variables into a dataset, without those dimensions of which there is only one."""
+    rows = [row for table in tables for row in table.rows]
+    workloads = list(dict.fromkeys(row.workload for row in rows))
+    num_sets = 1 + max((int(row.sets.max(initial=0)) for row in rows), default=0)
+    num_pubs = 1 + max((row.pub for row in rows), default=0)
+    common = {"workload": workloads, "pub": range(num_pubs), "parameter_set": range(num_sets)}
+    single = [k for k, name in enumerate(common, 1) if name != "pub" and len(common[name]) == 1]
+    for table in tables:
+        coordinates: dict[str, Sequence[Any]] = {**common, table.last: table.labels}
+        shape = (num_points, *map(len, coordinates.values()))
         if math.prod(shape) > _MAX_VALUES:
             raise ArchiveError(
-                f"{next(iter(self.variables))} of all points would be {math.prod(shape):,} values, "
-                f"a dataset takes at most {_MAX_VALUES:,}: leave them out, read them point by point"
+                f"{next(iter(table.variables))} of all points would be {math.prod(shape):,} "
+                f"values, a dataset takes at most {_MAX_VALUES:,}: leave them out, and read them "
+                f"point by point"
             )
-        coordinates: dict[str, Sequence[Any]] = {
-            "workload": workloads,
-            "pub": range(num_pubs),
-            "parameter_set": range(num_sets),
-            last: labels,
-        }
-        dropped = [k for k in (1, 3) if shape[k] == 1]
-        names = [name for k, name in enumerate(coordinates, 1) if k not in dropped]
-        for name in names:
-            if name not in built.coords:
-                built.coords[name] = (name, list(coordinates[name]))
-        for number, (name, long_name) in enumerate(self.variables.items()):
+        dims = [name for k, name in enumerate(coordinates, 1) if k not in single]
+        for dim in dims:
+            built.coords[dim] = (dim, list(coordinates[dim]))
+        for number, (name, long_name) in enumerate(table.variables.items()):
             dense = np.full(shape, np.nan)
-            for row in self.rows:
+            for row in table.rows:
                 place = (row.point, workloads.index(row.workload), row.pub, row.sets, row.codes)
                 dense[place] = row.values[number]
-            put(name, tuple(names), dense.squeeze(tuple(dropped)), long_name=long_name, units="1")
+            put(name, tuple(dims), dense.squeeze(tuple(single)), long_name=long_name, units="1")
 
 
 def _evs(records: Sequence[Record]) -> _Table:
@@ -247,7 +237,7 @@ def _evs(records: Sequence[Record]) -> _Table:
         for pub, label, *x in found["rows"]
     ]
     variables = {"evs": "expectation value", "stds": "standard error of the expectation value"}
-    return _Table(variables, ("observable", list(codes)), rows, len(records))
+    return _Table(variables, "observable", list(codes), rows)
 
 
 def _counts(records: Sequence[Record], open_point: Callable[[int], Archive]) -> list[_Table]:
@@ -273,5 +263,5 @@ def _counts(records: Sequence[Record], open_point: Callable[[int], Archive]) -> 
         # Where registers have several widths, one outcome has several texts: numbers, then.
         labels = [format(k, f"0{most}b") if len(widths[name]) == 1 else k for k in range(2**most)]
         variables = {f"{name}_counts": f"shots with each outcome of {name}"}
-        tables.append(_Table(variables, (f"{name}_outcome", labels), found, len(records)))
+        tables.append(_Table(variables, f"{name}_outcome", labels, found))
     return tables

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from qexp.archive.pubs import pub_identities
 from qexp.archive.read import Archive, open_archive
 from qexp.archive.schema import ARCHIVE_NAME
-from qexp.archive.sweep_file import SweepDeclaration, read_sweep
+from qexp.archive.sweep_file import read_sweep
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
 from qexp.sweeps.dataset import axes_of, build_dataset
@@ -23,7 +23,7 @@ from qexp.text import html_table, short_path, typed_path
 if TYPE_CHECKING:
     import xarray as xr
 
-_MAX_LISTED = 20
+_MAX_LISTED: Final = 20
 
 
 def open_sweep(path: str | Path) -> Sweep:
@@ -98,18 +98,28 @@ class Sweep:
     Args:
         path: Its folder.
 
+    Attributes:
+        path: Its folder.
+        id: Its id.
+        created: Time of its declaration, ISO 8601 UTC.
+        overrides: Those of the command line, with all values of swept keys.
+        swept: The swept keys.
+        points: All points, in order.
+
     Raises:
         ArchiveError: There is no sweep, or its declaration is damaged.
     """
 
     def __init__(self, path: Path) -> None:
+        declared = read_sweep(path)
         self.path = path
-        self._declared: SweepDeclaration = read_sweep(path)
-        self._open: list[Archive] = []
-        self.points: tuple[SweepEntry, ...] = tuple(
+        self.id, self.created = declared.id, declared.created
+        self.overrides, self.swept = declared.overrides, declared.swept
+        self.points = tuple(
             SweepEntry(index, path / point.folder, point.draws, point.overrides)
-            for index, point in enumerate(self._declared.points)
+            for index, point in enumerate(declared.points)
         )
+        self._open: list[Archive] = []
 
     def __enter__(self) -> Self:
         return self
@@ -136,26 +146,6 @@ class Sweep:
         more = len(self) - _MAX_LISTED
         ending = f"<p>... and {more} more</p>" if more > 0 else ""
         return html_table(rows, ("point", *self.swept, "status", "reason")) + ending
-
-    @property
-    def id(self) -> str:
-        """Its id."""
-        return self._declared.id
-
-    @property
-    def created(self) -> str:
-        """Time of its declaration, ISO 8601 UTC."""
-        return self._declared.created
-
-    @property
-    def overrides(self) -> tuple[str, ...]:
-        """Overrides of the command line, with all values of swept keys."""
-        return self._declared.overrides
-
-    @property
-    def swept(self) -> tuple[str, ...]:
-        """The swept keys."""
-        return self._declared.swept
 
     @property
     def status(self) -> PointStatus:

@@ -13,9 +13,8 @@ from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.atomic_files import read_with_digest
 from qexp.archive.digests import is_as_sealed
 from qexp.archive.jobs import why_missing
-from qexp.archive.parts import StoredParts
 from qexp.archive.pubs import observable_texts, read_circuit
-from qexp.archive.schema import ARCHIVE_NAME
+from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
 from qexp.archive.summary import total
 from qexp.errors import ArchiveError
 from qexp.text import one_line
@@ -45,8 +44,8 @@ def point_state(folder: Path) -> tuple[PointStatus, str]:
     """Return the status of a point, and the reason where it is not complete."""
     path = folder / ARCHIVE_NAME
     if not path.is_file():
-        is_recorded = StoredParts(folder).has_header
-        return ("planned", "it is not sealed") if is_recorded else ("declared", "it was not run")
+        has_parts = (folder / PARTS_NAME).is_dir()
+        return ("planned", "it is not sealed") if has_parts else ("declared", "it was not run")
     try:
         with _opened(path) as file:
             return _state(file)

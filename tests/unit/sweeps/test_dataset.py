@@ -149,6 +149,31 @@ def test_counts_are_those_of_the_archives(tmp_path: Path) -> None:
         } == per_set[k]
 
 
+def test_workloads_of_both_kinds_share_their_dimensions() -> None:
+    axes = axes_of([{"n": 1}, {"n": 2}], ["n"])
+    evs = {"labels": [["a", "b"]], "rows": [[2, 0, [0.5, 0.25], [0.1, 0.2]]]}
+    records = [{"status": "complete", "evs": {"est": evs, "other": evs}}, {"status": "failed"}]
+    counts = module._Table({"c_counts": "counts"}, "c_outcome", ["0", "1"], [
+        module._Row(1, "sam", 0, np.zeros(2, int), np.arange(2), (np.array([3.0, 4.0]),))
+    ])  # fmt: skip
+    put: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
+    built = xr.Dataset()
+    module._put_tables(
+        [module._evs(records), counts],
+        2,
+        built,
+        lambda name, dims, values, **_: put.update({name: (dims, axes.placed(values))}),
+    )
+    assert built["workload"].values.tolist() == ["est", "other", "sam"]
+    dims, values = put["evs"]
+    assert dims == ("workload", "pub", "observable")
+    assert values[0, 1, 2].tolist() == [0.5, 0.25]
+    assert np.isnan(values[0, 2]).all()
+    dims, values = put["c_counts"]
+    assert dims == ("workload", "pub", "c_outcome")
+    assert values[1, 2, 0].tolist() == [3.0, 4.0]
+
+
 def test_too_many_values_are_refused(grid, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MAX_VALUES", 15)
     sweep = qexp.open_sweep(grid.path)
