@@ -176,8 +176,8 @@ def sweep(*overrides: str, **values: Any) -> Sweep:
     from qexp.config.declaration import declare_sweep
     from qexp.config.sweep_launcher import write_declaration
     from qexp.experiment import run as run_points
-    from qexp.points import import_qiskit
     from qexp.sweeps.opened import open_sweep
+    from qexp.workers import import_qiskit
 
     import_qiskit()
     named = {"shots": "primitive.shots", "precision": "primitive.precision"}
@@ -218,7 +218,7 @@ def resume(
         KeyboardInterrupt: As `run`.
     """
     from qexp.experiment import resume as resume_run
-    from qexp.points import finished_archive
+    from qexp.resumption import finished_archive
 
     folder = _folder_of(path, trust)
     archive = finished_archive(folder)
@@ -280,7 +280,7 @@ def status(path: str | Path, *overrides: str, trust: Sequence[str] = ()) -> RunS
 def _folder_of(path: str | Path, trust: Sequence[str]) -> Path:
     """Return the folder of a recorded run, with everything imported that it may need."""
     from qexp.config.paths import make_experiments_importable, run_folder
-    from qexp.points import import_qiskit
+    from qexp.workers import import_qiskit
 
     import_qiskit()
     if trust:
@@ -304,7 +304,7 @@ def _declared(
     """Declare a run by the arguments of the public functions."""
     from qexp.config.declaration import declaration_of, declare_run
     from qexp.core.spec import RunSpec
-    from qexp.points import import_qiskit
+    from qexp.workers import import_qiskit
 
     import_qiskit()
     named = {"primitive.shots": shots, "primitive.precision": precision}
@@ -366,8 +366,8 @@ def _run_logged(
 ) -> RunReport:
     from qexp.config.cleanup import LOG_NAME
     from qexp.interrupts import Interrupts, StopSignals
-    from qexp.points import resume_command
     from qexp.progress import terminal_for
+    from qexp.resumption import resume_command
     from qexp.runlog import logging_into
 
     try:

@@ -29,8 +29,9 @@ from qexp.errors import (
     UnfinishedError,
 )
 from qexp.journal.events import Ended, Interrupted, Sealed, Unplanned
-from qexp.points import Experiment, Point, StopRequested, resume_command
+from qexp.points import Experiment, Point, StopRequested
 from qexp.redact import redact
+from qexp.resumption import resume_command
 from qexp.text import one_line
 
 _log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ def close_left_open(experiment: Experiment) -> None:
 
 def _what_is_left(experiment: Experiment) -> UnfinishedError | None:
     """Return an error that says what a process that only collected has left to do, or None."""
-    out, missing = experiment.jobs_out, len(experiment.left_to_submit)
+    out, missing = experiment.out(), len(experiment.left())
     left = [
         f"{out} {'job is' if out == 1 else 'jobs are'} still out" if out else "",
         f"{missing} {'is' if missing == 1 else 'are'} to be submitted" if missing else "",
@@ -149,7 +150,7 @@ def _summary(experiment: Experiment, point: Point) -> tuple[Path, PointSummary]:
         usage_pending=usage_pending,
         predicted_s=sum(partition.qpu_s for partition in point.partitions),
         batch_ids=tuple(opened.batch for opened in experiment.ledger.batches),
-        only_collects=experiment.ledger.is_cancelled and experiment.jobs_out > 0,
+        only_collects=experiment.ledger.is_cancelled and experiment.out() > 0,
         point=point.index,
     )
 
@@ -167,7 +168,7 @@ def _sweep_summary(experiment: Experiment, sealed: Sequence[PointSummary]) -> Sw
         usage_pending=sum(pending for _, pending in usages),
         predicted_s=experiment.plan.qpu_s,
         batch_ids=tuple(opened.batch for opened in ledger.batches),
-        only_collects=ledger.is_cancelled and experiment.jobs_out > 0,
+        only_collects=ledger.is_cancelled and experiment.out() > 0,
     )
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,10 +26,7 @@ from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
 from qexp.archive.sweep_file import SWEEP_NAME
 from qexp.batch.execute import cancel as cancel_jobs
 from qexp.batch.execute import collect_finished, execute
-from qexp.batch.pacing import Patience
-from qexp.batch.packing import gather_plan
-from qexp.batch.recover import note_stored_outcomes
-from qexp.core.model import Plan, RunHeader, RunStatus
+from qexp.core.model import Plan, RunStatus
 from qexp.core.observer import Observer
 from qexp.core.protocols import RemoteEngine
 from qexp.core.spec import RunSpec
@@ -38,39 +35,24 @@ from qexp.endings import (
     close_left_open,
     command_to_resume,
     end,
-    note_unplanned,
     raise_for_points,
     raise_if_stopped,
-    raise_unless_complete,
     seal,
 )
 from qexp.errors import (
-    ArchiveError,
     ConfigError,
     JobsFailedError,
-    OutageError,
-    PlanError,
     PointsFailedError,
-    QexpError,
     UnfinishedError,
 )
 from qexp.interrupts import Interrupts
-from qexp.journal.events import Ended, Planned, Resumed, Started
-from qexp.planning.build import plan_point
-from qexp.planning.table import check_max_time
-from qexp.points import (
-    Clock,
-    Experiment,
-    Point,
-    StopRequested,
-    finished_archive,
-    open_experiment,
-    points_in,
-)
-from qexp.provenance import describe_backend, describe_environment, run_header
+from qexp.journal.events import Ended, Resumed, Started
+from qexp.points import Clock, Experiment, Point, StopRequested, open_experiment, points_in
+from qexp.preparation import load_plan, make_plan, select
+from qexp.resumption import finished_archive
 
 if TYPE_CHECKING:
-    from qiskit.providers import BackendV2
+    pass
 
 _log = logging.getLogger(__name__)
 
@@ -279,15 +261,15 @@ def carry_out(experiment: Experiment, work: Callable[[Experiment], None] = execu
     if experiment.stop_after == "collect":
         _refuse_to_collect_nothing(experiment)
         work = collect_finished if work is execute else work
-    _load_plan(experiment)
+    load_plan(experiment)
     is_whole = not experiment.unplanned
     makes_plan = not is_whole and experiment.stop_after != "collect"
     if makes_plan or experiment.has_work or work is cancel_jobs:
         if makes_plan and experiment.plans_with_workers:
             experiment.workers.prepare()
-        _select(experiment)
+        select(experiment)
     if makes_plan:
-        _make_plan(experiment)
+        make_plan(experiment)
         if experiment.stop_after == "plan":
             experiment.journal.append(Ended("planned"))
             seal(experiment)
@@ -314,139 +296,6 @@ def _refuse_to_collect_nothing(experiment: Experiment) -> None:
         )
 
 
-def _select_backends(experiment: Experiment) -> None:
-    """Select the backend of each lane: as declared, or the one that a recorded plan is for."""
-    selected: dict[tuple[str, str | None], BackendV2] = {}
-    for lane in experiment.lanes:
-        points = [point for point in experiment.points if point.lane == lane]
-        recorded = next((name for one in points if (name := one.recorded_backend)), None)
-        known = next((one.backend for one in points if one.backend is not None), None)
-        place = points[0].spec.place, recorded
-        backend = known or selected.get(place) or points[0].spec.select_backend(recorded)
-        selected[place] = backend
-        experiment.engine.check_backend(backend)
-        if recorded is not None and backend.name != recorded:
-            raise ConfigError(
-                f"backend: the run's circuits are for {recorded!r}, and the config selects "
-                f"{backend.name!r}; select {recorded!r}"
-            )
-        for point in points:
-            point.backend = backend
-        engine = experiment.engine
-        if isinstance(engine, RemoteEngine):
-            engine.limit_waiting(backend, experiment.policy.outage_s)
-        numbers = [point.index for point in points]
-        experiment.observer.backend_selected(backend.name, backend.num_qubits, engine.name, numbers)
-    warnings = (
-        f"workload '{workload.name}': the engine '{experiment.engine.name}' does not honour "
-        f"{option}={value}"
-        for point in experiment.points
-        for workload in point.spec.workloads
-        for option, value in experiment.engine.ignored_options(workload.primitive).items()
-    )
-    for warning in dict.fromkeys(warnings):
-        experiment.observer.warned(warning)
-
-
-def _select(experiment: Experiment) -> None:
-    """Select the backends; on a resume with patience, because jobs may be waiting there.
-
-    Raises:
-        UnfinishedError: The service was out of reach for too long.
-    """
-    if not experiment.ledger.process_number:
-        _select_backends(experiment)
-        return
-    try:
-        Patience(experiment).call(lambda: _select_backends(experiment), (OutageError,))
-    except OutageError as error:
-        if not experiment.ledger.batches:
-            raise
-        raise_unless_complete(experiment, error)
-    except StopRequested:
-        raise KeyboardInterrupt("interrupted; what was measured is kept") from None
-
-
-def _make_plan(experiment: Experiment) -> None:
-    """Plan every point that is not; return once each part is on disk, its digest in the journal.
-
-    A point of a sweep that cannot run is left out, as long as another can.
-    """
-    failed: list[QexpError] = []
-    environment = describe_environment(Path.cwd())
-    described = {lane: describe_backend(experiment.backend_of(lane)) for lane in experiment.lanes}
-    for point in experiment.unplanned:
-        header = run_header(point.spec, point.folder.name, described[point.lane], environment)
-        try:
-            _plan(experiment, point, header)
-            experiment.observer.point_planned(point.index)
-        except PlanError as error:
-            if not experiment.is_sweep:
-                raise
-            failed.append(error)
-            note_unplanned(experiment, point, error)
-    if not experiment.ledger.planned:
-        raise PlanError(
-            f"no point of the sweep can run; of the first one: {failed[0]}"
-        ) from failed[0]
-    gather_plan(experiment)
-    experiment.observer.planned(experiment.plan, experiment.max_time_s, experiment.limits)
-    for message in _time_warnings(experiment) if experiment.engine.uses_qpu else ():
-        experiment.observer.warned(message)
-
-
-def _plan(experiment: Experiment, point: Point, header: RunHeader) -> None:
-    """Plan one point, and commit its plan."""
-    workers = experiment.workers if experiment.plans_with_workers else None
-    # An incomplete plan is rebuilt; jobs are submitted only once it is committed.
-    point.store.discard_plan()
-    point.store.write_header(header)
-    first = experiment.ledger.num_partitions
-    digests = plan_point(point, first, experiment.observer, workers)
-    try:
-        check_max_time(Plan(point.partitions), point.spec.max_time_s, point.spec.limits)
-    except PlanError:
-        point.partitions = ()
-        raise
-    experiment.journal.append(Planned(tuple(digests), point=point.index))
-
-
-def _time_warnings(experiment: Experiment) -> Iterator[str]:
-    """Yield a line for each lane of which a batch may end before its last job."""
-    for lane in experiment.lanes:
-        spec = experiment.points[lane].spec
-        points = {point.index for point in experiment.points if point.lane == lane}
-        if (plan := experiment.plan.part(points)).partitions:
-            yield from check_max_time(plan, spec.max_time_s, spec.limits)
-
-
-def _load_plan(experiment: Experiment) -> None:
-    """Read the committed plan and the outcomes on disk."""
-    ledger = experiment.ledger
-    for index in ledger.planned:
-        point, own = experiment.points[index], ledger.partitions_of(index)
-        if point.partitions:
-            continue
-        point.number(point.store.read_partitions(), own.start)
-        if len(point.partitions) != len(own):
-            raise ArchiveError(
-                f"{point.folder} has parts of {len(point.partitions)} partitions, but "
-                f"{len(own)} were planned; restore them from a copy"
-            )
-    if not ledger.planned:
-        return
-    gather_plan(experiment)
-    note_stored_outcomes(experiment)
-    # By partition: several jobs may hold PUBs of one.
-    done, in_flight = ledger.done, {attempt.partition for attempt in ledger.open_attempts()}
-    missing = ledger.num_partitions - len(done | in_flight)
-    if ledger.process_number:
-        experiment.observer.resumed(experiment.plan, len(done), len(in_flight - done), missing)
-        for point in experiment.points:
-            if experiment.is_measured(point):
-                experiment.observer.point_measured(point.index)
-
-
 def _run_jobs(experiment: Experiment, work: Callable[[Experiment], None]) -> Exception | None:
     """Do the `work` on the jobs until nothing of it is left, or an error ends it.
 
@@ -470,4 +319,4 @@ def _run_jobs(experiment: Experiment, work: Callable[[Experiment], None]) -> Exc
 def _detach(experiment: Experiment) -> None:
     """Tell the observer that all jobs are submitted, and this process detaches."""
     batch_ids = tuple(opened.batch for opened in experiment.ledger.batches)
-    experiment.observer.detached(experiment.plan, experiment.jobs_out, batch_ids)
+    experiment.observer.detached(experiment.plan, experiment.out(), batch_ids)

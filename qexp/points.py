@@ -7,37 +7,30 @@ of one point, in the same folder. Points on one backend share its batches: they 
 
 from __future__ import annotations
 
-import os
 import random
-import shlex
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from qexp.archive.read import open_archive
-from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
-from qexp.archive.summary import load_config
+from qexp.archive.schema import ARCHIVE_NAME
 from qexp.archive.sweep_file import is_sweep, read_sweep
 from qexp.archive.writer import RunStore, SharedRecord
-from qexp.core.flatten import leaves
 from qexp.core.model import JobOutcome, Partition, Plan, RunStatus
 from qexp.core.observer import Guarded, Observer
 from qexp.core.protocols import Batch, Engine
 from qexp.core.spec import RunSpec
-from qexp.errors import ArchiveError, ConfigError
+from qexp.errors import ConfigError
 from qexp.interrupts import Interrupts, stop_requested
-from qexp.journal.file import Journal, read_ledger
+from qexp.journal.file import Journal
 from qexp.journal.ledger import Ledger, Piece
 from qexp.journal.lock import lock_folder
-from qexp.redact import redact, redactor
-from qexp.text import short_path
-from qexp.workers import Workers, available_cores
+from qexp.redact import redactor
+from qexp.workers import Workers, available_cores, import_qiskit
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
@@ -270,16 +263,6 @@ class Experiment:
         """True if a job is in flight, may be, or is to be submitted."""
         return bool(self.ledger.open_attempts() or self.ledger.wanted(self.policy))
 
-    @property
-    def jobs_out(self) -> int:
-        """Number of jobs that are in flight, or may be."""
-        return self.out()
-
-    @property
-    def left_to_submit(self) -> list[Piece]:
-        """Pieces that are still to be submitted; none of an experiment that was cancelled."""
-        return self.left()
-
     def _indices(self, point: Point | None) -> range:
         return range(len(self.plan.partitions)) if point is None else point.own_indices
 
@@ -405,27 +388,6 @@ def _stored_attempts(experiment: Experiment) -> Iterator[tuple[int, int]]:
             yield first + partition, number
 
 
-def import_qiskit() -> None:
-    """Import Qiskit in a thread that never ends, unless this is the main thread.
-
-    Qiskit's allocator takes the thread that imports it first for the main thread, and the process
-    crashes once that thread has ended.
-    """
-    if "qiskit" in sys.modules or threading.current_thread() is threading.main_thread():
-        return
-    imported, never = threading.Event(), threading.Event()
-
-    def import_and_stay() -> None:
-        try:
-            import qiskit  # noqa: F401
-        finally:
-            imported.set()
-        never.wait()
-
-    threading.Thread(target=import_and_stay, name="qexp-qiskit", daemon=True).start()
-    imported.wait()
-
-
 def common_value(key: str, values: Iterable[T]) -> T:
     """Return the value of a config `key` that all points share.
 
@@ -439,71 +401,3 @@ def common_value(key: str, values: Iterable[T]) -> T:
             f"each on its own, one after the other, add hydra/launcher=basic"
         )
     return first
-
-
-def unclosed_batches(folder: Path) -> list[str]:
-    """Return the ids of the batches that a run opened and no process has closed.
-
-    A journal that cannot be read names none: where it matters, whoever opens it says so.
-    """
-    with suppress(ArchiveError):
-        return read_ledger(folder).unclosed_batches
-    return []
-
-
-def finished_archive(folder: Path) -> Path | None:
-    """Return the archive of a run, or the folder of a sweep, with nothing left to do, else None.
-
-    A batch that could not be closed is something.
-
-    Raises:
-        ArchiveError: The archive is damaged.
-        ConfigError: There is only the archive of an unfinished run, which cannot be resumed.
-    """
-    if is_sweep(folder):
-        points = [folder / point.folder for point in read_sweep(folder).points]
-        is_finished = all(point.is_dir() and finished_archive(point) for point in points)
-        return folder if is_finished and not unclosed_batches(folder) else None
-    archive = folder / ARCHIVE_NAME
-    if not archive.exists() or any(PARTS_NAME in name for name in os.listdir(folder)):
-        return None
-    with open_archive(archive) as run:
-        status = run.status
-    if status == "complete":
-        return None if unclosed_batches(folder) else archive
-    raise ConfigError(
-        f"{archive} is {status}, but the parts of its run are missing; to resume it, take the "
-        f"whole folder from where the run began"
-    )
-
-
-def resume_command(folder: Path, config_yaml: str = "{}", *words: str, verb: str = "resume") -> str:
-    """Return the command that resumes a run, to be copied into a shell.
-
-    Args:
-        folder: The run's folder.
-        config_yaml: The config of a run that was declared here, so that its code may be trusted.
-        *words: Further words of the command, as they are typed.
-        verb: `resume`, or another verb that takes the same words.
-    """
-    more = [redact(word) for word in words]
-    if redact(config_yaml) != config_yaml and verb == "resume":
-        # It is recorded without its secret, and only its own command line has that.
-        named = shlex.join([f"run_dir={short_path(folder)}", *more])
-        return f"python -m qexp ... {named} (with the run's own overrides, which have a secret)"
-    modules = modules_to_trust(load_config(config_yaml))
-    trusted = [part for name in modules for part in ("--trust", name)]
-    return shlex.join(["python", "-m", "qexp", verb, short_path(folder), *more, *trusted])
-
-
-def modules_to_trust(config: Mapping[str, Any]) -> list[str]:
-    """List the modules besides qexp's own that a run needs to be resumed.
-
-    Those of its circuits are not needed, because the circuits are on disk.
-    """
-    modules = {
-        str(target).rpartition(".")[0]
-        for path, target in leaves(config)
-        if path[-1:] == ("_target_",) and "circuits" not in path
-    }
-    return sorted(name for name in modules if name.partition(".")[0] != "qexp")

@@ -15,7 +15,8 @@ from qexp.batch.pacing import Patience
 from qexp.core.protocols import Batch, RemoteBatch, RemoteEngine
 from qexp.errors import ArchiveError, BusyError, EngineError, QexpError, UnclearError
 from qexp.journal.events import BatchClosed, BatchOpened
-from qexp.points import Experiment, resume_command
+from qexp.points import Experiment
+from qexp.resumption import resume_command
 
 _log = logging.getLogger(__name__)
 _QUEUE = "reading the length of the queue"

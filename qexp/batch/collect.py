@@ -168,7 +168,7 @@ class Collector:
         """Raise `UnfinishedError` if `execution.deadline` has passed."""
         if self._deadline_s is not None and self.experiment.clock.now_s() >= self._deadline_s:
             first, more = list(self._in_flight)[:3], ", ..." if self.pending > 3 else ""
-            left = f"{len(self.experiment.left_to_submit)} jobs are still to be submitted"
+            left = f"{len(self.experiment.left())} jobs are still to be submitted"
             if self.pending:
                 left = f"{self.pending} jobs are still in flight ({', '.join(first)}{more})"
             raise UnfinishedError(f"execution.deadline is reached and {left}")

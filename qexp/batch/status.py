@@ -19,7 +19,8 @@ from qexp.core.spec import RunSpec
 from qexp.errors import EngineError
 from qexp.journal.file import read_ledger
 from qexp.journal.ledger import Attempt, Ledger
-from qexp.points import Point, finished_archive, points_in, resume_command
+from qexp.points import Point, points_in
+from qexp.resumption import finished_archive, resume_command
 from qexp.text import format_duration, short_path
 
 if TYPE_CHECKING:

@@ -137,7 +137,7 @@ class Runs:
         """
         from qexp.config.cleanup import LOG_NAME
         from qexp.config.paths import run_folder
-        from qexp.points import finished_archive
+        from qexp.resumption import finished_archive
         from qexp.runlog import logging_into
 
         log = None
@@ -187,7 +187,7 @@ def _folders(root: Path) -> Iterator[tuple[Path, str | None]]:
 
 def is_finished(folder: Path) -> bool:
     """Return True for a run with nothing left to do; an error counts as something."""
-    from qexp.points import finished_archive
+    from qexp.resumption import finished_archive
 
     with suppress(ArchiveError, ConfigError):
         return finished_archive(folder) is not None

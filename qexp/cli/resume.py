@@ -77,7 +77,7 @@ def _resume(runs: Runs, path: Path) -> Outcome:
     def resume_it(folder: Path) -> Outcome:
         from qexp.config.runs import recorded_specs
         from qexp.journal.repair import repair_journal
-        from qexp.points import finished_archive
+        from qexp.resumption import finished_archive
 
         given, message = runs.given, None
         if given.repair_journal and (repaired := repair_journal(folder)) is not None:
@@ -145,7 +145,7 @@ def _reason_to_leave(folder: Path, *, collects: bool) -> str | None:
     from qexp.config.recorded_config import parse
     from qexp.config.runs import NOTHING_RECORDED, config_of
     from qexp.journal.file import read_ledger
-    from qexp.points import finished_archive, modules_to_trust, resume_command
+    from qexp.resumption import finished_archive, modules_to_trust, resume_command
 
     # Resuming a run meets the same errors again, and reports them.
     with suppress(ArchiveError, ConfigError):

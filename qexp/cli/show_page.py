@@ -113,7 +113,7 @@ class Page:
             return
         self.print_lines("missing", lines)
         if run.can_resume:
-            from qexp.points import modules_to_trust
+            from qexp.resumption import modules_to_trust
 
             command = f"to go on: python -m qexp resume {shlex.quote(str(folder))}"
             if modules := modules_to_trust(run.config):

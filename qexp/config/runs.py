@@ -140,7 +140,7 @@ def check_resumable(run_dir: Path, named: str, spec: RunSpec) -> Path | None:
         ConfigError: It is another folder, or `refuse_other_config` refuses the config.
         ArchiveError: The archive, the journal or the recorded config is damaged.
     """
-    from qexp.points import finished_archive
+    from qexp.resumption import finished_archive
 
     if run_folder(named) != run_dir:
         raise ConfigError(

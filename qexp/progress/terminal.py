@@ -18,8 +18,8 @@ from qexp.core.model import JobOutcome, JobState, Partition, Plan
 from qexp.core.observer import Observer, PointSummary
 from qexp.core.spec import Limit, RunSpec
 from qexp.planning.table import plan_table
-from qexp.points import resume_command
 from qexp.progress.bars import Bars
+from qexp.resumption import resume_command
 from qexp.text import format_duration, short_path
 
 _SHOWN_STATES: tuple[JobState, ...] = ("QUEUED", "RUNNING", "DONE", "ERROR", "CANCELLED")

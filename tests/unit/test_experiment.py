@@ -33,7 +33,8 @@ from qexp.errors import (
     UnfinishedError,
 )
 from qexp.experiment import carry_out, resume, run
-from qexp.points import Point, open_experiment, resume_command
+from qexp.points import Point, open_experiment
+from qexp.resumption import resume_command
 
 TOKEN = "s3cr3t-token-of-the-tests"
 

@@ -14,7 +14,8 @@ from qexp.core.spec import ExecutionPolicy
 from qexp.errors import ArchiveError, ConfigError, RunLockedError
 from qexp.journal.events import Planned, Resumed
 from qexp.journal.file import Journal
-from qexp.points import Experiment, Point, common_value, finished_archive, open_experiment
+from qexp.points import Experiment, Point, common_value, open_experiment
+from qexp.resumption import finished_archive
 from tests.unit.batch.service import (
     FakeRemoteEngine,
     Life,
