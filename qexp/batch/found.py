@@ -120,7 +120,9 @@ def _note_adopted(experiment: Experiment, job: FoundJob) -> bool:
         False if there was nothing to record.
     """
     ledger, known = experiment.ledger, experiment.ledger.attempts_with(job.job_id)
-    if job.job_id in ledger.duplicates or any(not attempt.is_adopted for attempt in known):
+    # A repaired journal may lack some of the attempts that share a job of a sweep.
+    is_known = any(not attempt.is_adopted for attempt in known) and not experiment.is_sweep
+    if job.job_id in ledger.duplicates or is_known:
         return False
     pubs = pubs_in(experiment, job)
     if not pubs and not known:

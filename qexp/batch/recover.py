@@ -13,7 +13,7 @@ from qexp.batch.request import run_tag
 from qexp.core.model import FoundJob
 from qexp.core.protocols import Batch, RemoteEngine
 from qexp.errors import EngineError, LostJobError
-from qexp.journal.events import Collected, NotSubmitted, Submitted
+from qexp.journal.events import UNKNOWN, Collected, NotSubmitted, Submitted
 from qexp.journal.ledger import Attempt
 from qexp.points import Experiment
 
@@ -37,7 +37,9 @@ def note_stored_outcomes(experiment: Experiment) -> None:
         if experiment.point_of(partition).is_sealed:
             continue
         on_disk = stored.get((partition, number))
-        if on_disk is None and attempt.state == "DONE" and attempt.job is not None:
+        if on_disk is None and attempt.state == "DONE" and attempt.offset == UNKNOWN:
+            _close(experiment, attempt, "its result is no longer on disk, nor its place in its job")
+        elif on_disk is None and attempt.state == "DONE" and attempt.job is not None:
             _log.warning("the result of job %s is no longer on disk", attempt.job)
             journal.append(Submitted(partition, number, attempt.batch, attempt.job, adopted=True))
         elif on_disk is not None and not attempt.is_over:

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 
 from qexp.core.model import FailureKind, JobState, RunStatus
 
+UNKNOWN = -1
+"""The `offset` of an attempt of which a repair does not know the place in its job."""
+
 
 class Event:
     """One line of a journal; its class name in snake case is the event's name in the file.

@@ -140,7 +140,8 @@ class Ledger:
                 self._give(attempt, event.job)
                 attempt.state = attempt.failure = None
             case NotSubmitted():
-                self._attempt(event).failure = event.failure
+                attempt = self._attempt(event)
+                attempt.state, attempt.failure = None, event.failure
             case Collected():
                 attempt = self._attempt(event)
                 attempt.state, attempt.failure = event.state, event.failure
