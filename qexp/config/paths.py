@@ -112,7 +112,7 @@ def new_point_id(sweep_dir: str, number: int) -> str:
 
 
 def run_folder(given: str | Path) -> Path:
-    """Return the folder of a run as an absolute path.
+    """Return the folder of a run or a sweep as an absolute path.
 
     Args:
         given: The folder, or the `run.h5` in it.
@@ -121,12 +121,14 @@ def run_folder(given: str | Path) -> Path:
         ConfigError: There is no such folder, or no run in it.
     """
     from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME
+    from qexp.archive.sweep_file import SWEEP_NAME
 
     path = typed_path(given)
     folder = path.parent if path.name == ARCHIVE_NAME else path
     if not folder.is_dir():
         raise ConfigError(f"{given} does not exist; name the folder of a run")
-    if not any((folder / name).is_file() for name in (JOURNAL_NAME, ARCHIVE_NAME)):
+    # A sweep that was killed right after it was declared has only its declaration.
+    if not any((folder / name).is_file() for name in (JOURNAL_NAME, ARCHIVE_NAME, SWEEP_NAME)):
         raise ConfigError(
             f"{given} holds no run: there is neither {JOURNAL_NAME} nor {ARCHIVE_NAME} in it; name "
             f"the folder of a run"
