@@ -39,12 +39,13 @@ def finished_archive(folder: Path) -> Path | None:
         ArchiveError: The archive is damaged.
         ConfigError: There is only the archive of an unfinished run, which cannot be resumed.
     """
+    has_parts = any(PARTS_NAME in name for name in os.listdir(folder))
     if is_sweep(folder):
         points = [folder / point.folder for point in read_sweep(folder).points]
         is_finished = all(point.is_dir() and finished_archive(point) for point in points)
-        return folder if is_finished and not unclosed_batches(folder) else None
+        return None if not is_finished or has_parts or unclosed_batches(folder) else folder
     archive = folder / ARCHIVE_NAME
-    if not archive.exists() or any(PARTS_NAME in name for name in os.listdir(folder)):
+    if not archive.exists() or has_parts:
         return None
     with open_archive(archive) as run:
         status = run.status

@@ -112,7 +112,7 @@ def new_point_id(sweep_dir: str, number: int) -> str:
 
 
 def run_folder(given: str | Path) -> Path:
-    """Return the folder of a run as an absolute path.
+    """Return the folder of a run or a sweep as an absolute path.
 
     Args:
         given: The folder, or the `run.h5` in it.
@@ -127,6 +127,7 @@ def run_folder(given: str | Path) -> Path:
     folder = path.parent if path.name == ARCHIVE_NAME else path
     if not folder.is_dir():
         raise ConfigError(f"{given} does not exist; name the folder of a run")
+    # A sweep that was killed right after it was declared has only its declaration.
     if not any((folder / name).is_file() for name in (JOURNAL_NAME, ARCHIVE_NAME, SWEEP_NAME)):
         raise ConfigError(
             f"{given} holds no run: there is neither {JOURNAL_NAME} nor {ARCHIVE_NAME} in it; name "

@@ -21,12 +21,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from qexp.config import hydra_internals
 from qexp.config.hydra_internals import (
-    CachingLoader,
     UserConfigs,
     complete,
     mistyped,
     register,
 )
+from qexp.config.hydra_loader import CachingLoader
 from qexp.config.overrides import open_nodes
 from qexp.config.paths import shipped_root
 from qexp.errors import ConfigError
