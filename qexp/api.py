@@ -197,8 +197,8 @@ def sweep(*overrides: str, **values: Any) -> Sweep:
 
 def resume(
     path: str | Path, *overrides: str, trust: Sequence[str] = (), collect_only: bool = False
-) -> Archive:
-    """Resume a run from wherever it stopped, from its folder alone, and return its archive.
+) -> Archive | Sweep:
+    """Resume a run or a sweep from wherever it stopped, from its folder alone, and return it.
 
     One that is complete is left as it is.
 
@@ -227,12 +227,11 @@ def resume(
         if collect_only:
             specs = [replace(spec, stop_after="collect") for spec in specs]
         archive = _run_logged(specs, folder, resume_run).archive
-    assert archive is not None
-    return open_archive(archive)
+    return _opened(folder, archive)
 
 
-def cancel(path: str | Path, *overrides: str, trust: Sequence[str] = ()) -> Archive | None:
-    """Cancel the jobs of a run that are queued, close its batches, and keep what has run.
+def cancel(path: str | Path, *overrides: str, trust: Sequence[str] = ()) -> Archive | Sweep | None:
+    """Cancel the queued jobs of a run or a sweep, close its batches, and keep what has run.
 
     Args:
         path: As `resume`.
@@ -251,8 +250,8 @@ def cancel(path: str | Path, *overrides: str, trust: Sequence[str] = ()) -> Arch
     from qexp.experiment import cancel as cancel_run
 
     folder = _folder_of(path, trust)
-    archive = _run_logged(_recorded(folder, trust, overrides), folder, cancel_run).archive
-    return None if archive is None else open_archive(archive)
+    report = _run_logged(_recorded(folder, trust, overrides), folder, cancel_run)
+    return None if report.status is None else _opened(folder, report.archive)
 
 
 def status(path: str | Path, *overrides: str, trust: Sequence[str] = ()) -> RunState:
@@ -275,6 +274,16 @@ def status(path: str | Path, *overrides: str, trust: Sequence[str] = ()) -> RunS
 
     folder = _folder_of(path, trust)
     return read_state(_recorded(folder, trust, overrides), folder)
+
+
+def _opened(folder: Path, archive: Path | None) -> Archive | Sweep:
+    from qexp.archive.sweep_file import is_sweep
+    from qexp.sweeps.opened import open_sweep
+
+    if is_sweep(folder):
+        return open_sweep(folder)
+    assert archive is not None
+    return open_archive(archive)
 
 
 def _folder_of(path: str | Path, trust: Sequence[str]) -> Path:

@@ -85,10 +85,13 @@ def close_left_open(experiment: Experiment) -> None:
 
 def _what_is_left(experiment: Experiment) -> UnfinishedError | None:
     """Return an error that says what a process that only collected has left to do, or None."""
-    out, missing = experiment.out(), len(experiment.left())
+    out, missing, unplanned = experiment.out(), len(experiment.left()), len(experiment.unplanned)
     left = [
         f"{out} {'job is' if out == 1 else 'jobs are'} still out" if out else "",
         f"{missing} {'is' if missing == 1 else 'are'} to be submitted" if missing else "",
+        f"{unplanned} {'point is' if unplanned == 1 else 'points are'} to be planned"
+        if unplanned
+        else "",
     ]
     return UnfinishedError(" and ".join(filter(None, left))) if any(left) else None
 

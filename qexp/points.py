@@ -291,7 +291,7 @@ class Experiment:
         if not self.ledger.batches:
             return "planned"
         done, planned = len(self.done(point)), len(self._indices(point))
-        is_whole = planned > 0 and (point is not None or not self.ledger.unplanned)
+        is_whole = planned > 0 and (point is not None or not self.unplanned)
         # While a job is in flight, needed or not, its usage is not known.
         if done == planned and is_whole and not self.out(point):
             return "complete"

@@ -140,6 +140,8 @@ def _kind(experiment: Experiment, piece: Piece) -> Hashable:
         or piece.first is not None
         or any(kind in _ALONE_AFTER for kind in last)
         or is_calibrated_per_job(primitive)
+        # The result of a private job can be fetched once: one point is enough to lose.
+        or (primitive.options.get("environment") or {}).get("private")
     )
     if is_alone:
         return piece

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.launcher import Launcher
-from omegaconf import open_dict
+from omegaconf import OmegaConf, open_dict
 
 from qexp.archive.sweep_file import (
     SweepDeclaration,
@@ -99,6 +99,7 @@ class SharedLauncher(Launcher):
         assert self._declared is not None
         assert self.run_together is not None
         context, config = self._declared
+        _refuse_per_point(config)
         points = [
             self._point(context, config, overrides, number)
             for number, overrides in enumerate(job_overrides, start=initial_job_idx)
@@ -135,6 +136,16 @@ class SharedLauncher(Launcher):
         spec, name = load(composed), str(composed.hydra.sweep.subdir)
         draws = draws_of(overrides, composed.sweep.get("keys") or ())
         return DeclaredPoint(spec, draws, name, composed.sweep.value)
+
+
+def _refuse_per_point(config: DictConfig) -> None:
+    """Refuse settings of Hydra that are for each job in a process or folder of its own."""
+    for key in ("hydra.job.chdir", "hydra.output_subdir"):
+        if value := OmegaConf.select(config, key):
+            raise ConfigError(
+                f"{key}={value}: has no effect where points are run together; leave it out, or add "
+                f"hydra/launcher=basic to run each on its own"
+            )
 
 
 RunTogether: TypeAlias = Callable[
