@@ -109,8 +109,8 @@ def seal(experiment: Experiment) -> None:
             point.seal(status, share(point))
     status = experiment.status()
     experiment.journal.append(Sealed(status))
-    if experiment.is_sweep and status == "complete" and not experiment.keeps_batches:
-        experiment.store.delete_parts()
+    if experiment.is_sweep:
+        clear_parts(experiment)
     summaries = [_summary(experiment, point) for point in points if point.archive is not None]
     for archive, summary in summaries:
         experiment.observer.sealed(archive, summary)
@@ -120,10 +120,12 @@ def seal(experiment: Experiment) -> None:
 
 
 def clear_parts(experiment: Experiment) -> None:
-    """Remove what is left of the parts of sealed points."""
-    for point in experiment.points:
+    """Remove what is left of the parts of sealed points, also where a process was killed at it."""
+    sealed = [point for point in experiment.points if point.is_sealed]
+    for point in sealed:
         point.store.delete_parts()
-    experiment.store.delete_parts()
+    if len(sealed) == len(experiment.points) and not experiment.keeps_batches:
+        experiment.store.delete_parts()
 
 
 def _shared_record(experiment: Experiment) -> Callable[[Point], SharedRecord]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qexp.batch.packing import jobs_of
@@ -64,6 +64,7 @@ STRIDES = st.builds(
 )
 
 
+@settings(max_examples=50)
 @given(
     partitions=st.one_of(
         PARTITIONS, STRIDES, st.builds(lambda a, b: list(dict.fromkeys(a + b)), STRIDES, PARTITIONS)
@@ -82,6 +83,7 @@ def test_tags_tell_what_a_job_holds(experiment: Experiment, partitions: list[int
     )
 
 
+@settings(max_examples=15)
 @given(tags=st.lists(st.text(min_size=1, max_size=5), max_size=4))
 def test_a_job_with_tags_of_the_user_has_no_more_than_allowed(
     experiment: Experiment, tags: list[str]

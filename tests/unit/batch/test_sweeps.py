@@ -283,7 +283,7 @@ FAILURES = st.dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(
     kills=st.lists(st.integers(1, 90), max_size=4),
     on_submit=SUBMISSIONS,
