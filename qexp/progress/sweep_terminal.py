@@ -59,7 +59,7 @@ class SweepTerminal(Terminal):
         super().__init__(specs[0], folder, is_quiet=is_quiet, now_s=now_s)
         self._specs = specs
         self._declared = read_sweep(folder)
-        self._lanes: list[Lane] = []
+        self._lanes: dict[int, Lane] = {}
         self._backends: dict[str, None] = {}
         self._circuits_planned = 0
         self._jobs: set[str] = set()
@@ -90,7 +90,8 @@ class SweepTerminal(Terminal):
         """Remember a backend and its points, and start the first bar of a new sweep."""
         shown = f"{name} ({num_qubits} qubits, engine {engine})"
         max_time_s = self._specs[points[0]].max_time_s
-        self._lanes.append(Lane(name, frozenset(points), max_time_s))
+        # Selected again after an outage, it has the same points.
+        self._lanes[points[0]] = Lane(name, frozenset(points), max_time_s)
         self._backends[shown] = None
         self._backend = _listed([*self._backends])
         if "submitting" not in self._bars:
@@ -118,10 +119,8 @@ class SweepTerminal(Terminal):
             self._add_batch_bars(plan, plan.num_jobs, 0)
             return
         self._bars.stop()
-        partition = self._spec.partition
-        table = plan_table(
-            plan, max_time_s, limits, partition, backend=self._backend, lanes=self._lanes
-        )
+        partition, lanes = self._spec.partition, [*self._lanes.values()]
+        table = plan_table(plan, max_time_s, limits, partition, backend=self._backend, lanes=lanes)
         self._out.print(table)
 
     def resumed(self, plan: Plan, done: int, in_flight: int, missing: int) -> None:
@@ -220,6 +219,7 @@ class SweepTerminal(Terminal):
             points=self._count(
                 done=done, failed=failed, unfinished=len(summary.points) - done - failed
             ),
+            circuits=decided_by(_deciding(self._specs)),
             jobs=f"{summary.jobs} planned, {self._num_pubs} PUBs",
             usage=f"{summary.usage_s:.1f} s{pending(summary.usage_pending)} "
             f"(predicted for a QPU: {summary.predicted_s:.1f} s)",

@@ -81,7 +81,7 @@ def test_points_that_differ_in_options_or_shots_have_equal_circuits(cli: Cli, re
     assert len({point.layouts for point in points}) == 1
     assert len({point.logical for point in points}) == 1
     assert len({point.data for point in points}) == 4
-    assert done.out.count("circuits the same in all points") == 4
+    assert done.out.count("circuits the same in all points") == 1
     alone = cli(*points[1].overrides, "hydra.run.dir=outputs/alone/again")
     assert alone.code == 0, alone.err
     assert "in all points" not in alone.out

@@ -185,6 +185,7 @@ def test_the_summary_comes_last_with_a_line_for_each_point(capsys, tmp_path):
         "batch    b1",
         "backend  x (5 qubits, engine ibm)",
         "points   3 of 3 done",
+        "circuits decided by depth; the same in points that agree in that",
         "jobs     2 planned, 6 PUBs",
         "usage    4.5 s, of which 2 charges are pending (predicted for a QPU: 6.0 s)",
         "elapsed  1m 5s",
