@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from qexp.archive.schema import ARCHIVE_NAME
 from qexp.archive.sweep_file import read_sweep
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
+from qexp.journal.file import read_ledger
 from qexp.sweeps.dataset import axes_of, build_dataset
 from qexp.sweeps.index import read_records
 from qexp.sweeps.pairs import Difference, Identities, Pair, differences, equal_points, find_pairs
@@ -55,12 +57,14 @@ class SweepEntry:
         folder: Its folder.
         draws: Swept key -> its value here.
         overrides: All of its overrides: they repeat it alone.
+        cannot_run: Returns the points of which no plan could be made, with the reason of each.
     """
 
     index: int
     folder: Path
     draws: Mapping[str, Any]
     overrides: tuple[str, ...] = field(repr=False)
+    cannot_run: Callable[[], Mapping[int, str]] = field(repr=False, compare=False, default=dict)
 
     @property
     def status(self) -> PointStatus:
@@ -74,7 +78,9 @@ class SweepEntry:
 
     @cached_property
     def _state(self) -> tuple[PointStatus, str]:
-        return point_state(self.folder)
+        status, reason = point_state(self.folder)
+        why = self.cannot_run().get(self.index) if status in ("planned", "declared") else None
+        return (status, reason) if why is None else ("failed", why)
 
     def open(self) -> Archive:
         """Open its archive.
@@ -116,7 +122,7 @@ class Sweep:
         self.id, self.created = declared.id, declared.created
         self.overrides, self.swept = declared.overrides, declared.swept
         self.points = tuple(
-            SweepEntry(index, path / point.folder, point.draws, point.overrides)
+            SweepEntry(index, path / point.folder, point.draws, point.overrides, self._cannot_run)
             for index, point in enumerate(declared.points)
         )
         self._open: list[Archive] = []
@@ -160,6 +166,16 @@ class Sweep:
         while self._open:
             self._open.pop().close()
 
+    def _cannot_run(self) -> Mapping[int, str]:
+        return self._unplanned
+
+    @cached_property
+    def _unplanned(self) -> Mapping[int, str]:
+        with suppress(ArchiveError):
+            unplanned = read_ledger(self.path).unplanned
+            return {index: event.reason for index, event in unplanned.items()}
+        return {}
+
     @property
     def records(self) -> list[Record]:
         """The numbers of each point, see `qexp.sweeps.records.Record`."""
@@ -167,7 +183,11 @@ class Sweep:
 
     @cached_property
     def _records(self) -> tuple[list[Record], dict[str, list[str] | None]]:
-        return read_records(self.path, [point.folder.name for point in self.points])
+        records, about = read_records(self.path, [point.folder.name for point in self.points])
+        for point, record in zip(self.points, records, strict=True):
+            if record["status"] in ("planned", "declared"):
+                record |= {"status": point.status, "reason": point.reason}
+        return records, about
 
     @cached_property
     def identities(self) -> list[Identities | None]:
