@@ -213,7 +213,7 @@ def _refuse_sweeps(arguments: list[str]) -> None:
             text = (item.input_line or "").lstrip("+")
             raise ConfigError(
                 f"{text}: several values are a sweep, and this is a single run; give one value, a "
-                f"list as [a,b] or a text in quotes, or run 'python -m qexp -m ...'"
+                f"list as [a,b] or a text in quotes, or use qexp.sweep"
             )
 
 
