@@ -132,7 +132,9 @@ def freeze(
         config_yaml=config_yaml,
         metadata=root.metadata.model_dump(),
         analyses=tuple(analysis_of(name, node) for name, node in root.analysis.items()),
-        sharing=SharingPolicy(root.sweep.order, _duration_s(root.sweep.pack, "sweep.pack")),
+        sharing=SharingPolicy(
+            root.sweep.order, _duration_s(root.sweep.pack, "sweep.pack"), root.sweep.block
+        ),
         place=dumps([root.backend, root.engine], str),
     )
 

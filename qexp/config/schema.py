@@ -126,6 +126,7 @@ class SweepNode(Node):
     circuits_by: list[str] | None = None
     order: Literal["interleaved", "declared", "random"] = "interleaved"
     pack: str | int | None = "60s"
+    block: Annotated[int, Field(gt=0)] | None = None
     value: Annotated[str, Field(pattern=r"^[A-Za-z]\w*\.\w+$")] | None = None
 
     # Which points there are.

@@ -117,13 +117,14 @@ class ExecutionPolicy:
 
 @dataclass(frozen=True)
 class SharingPolicy:
-    """The declared `sweep.order` and `sweep.pack`: the way points of a sweep share jobs.
+    """The declared way in which points of a sweep share jobs.
 
-    Nothing in here decides data.
+    The order and the jobs decide no data; simulated shots depend on `block`.
     """
 
     order: Literal["interleaved", "declared", "random"] = "interleaved"
     pack_s: float | None = 60.0  # predicted QPU seconds up to which a job is filled; None: not
+    block: int | None = None  # circuits of a point that run in a row at most; None: a partition's
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from qexp.core.model import Partition
 from qexp.core.observer import Observer
 from qexp.core.protocols import Engine
 from qexp.core.seeds import stream
-from qexp.core.spec import Limit, WorkloadSpec
+from qexp.core.spec import Limit, PartitionLimits, RunSpec, WorkloadSpec
 from qexp.errors import ArchiveError, GeneratorError, PlanError, QexpError, is_panic
 from qexp.planning.checks import Hardware, check_pub, tally
 from qexp.planning.cost import Footprint, footprint
@@ -78,7 +78,7 @@ def plan_point(
     planner = Planner(workloads, spec.seed, point.backend, spec.engine, spec.limits)
     plan_chunks = _plan_chunks(planner, workers)
     for workload in spec.workloads:
-        bounds = job_bounds(workload.primitive, spec.partition, spec.limits)
+        bounds = job_bounds(workload.primitive, _blocks(spec), spec.limits)
         rows = _plan_rows(workload, spec.seed, plan_chunks, observer)
         before = len(parts)
         for partition, pubs in cut_into_jobs(rows, workload.name, bounds, before):
@@ -92,6 +92,12 @@ def plan_point(
             )
     point.number(partitions, first_index)
     return parts
+
+
+def _blocks(spec: RunSpec) -> PartitionLimits:
+    """Return the bounds of a partition, which takes its turn with those of other points."""
+    given = [one for one in (spec.sharing.block, spec.partition.max_circuits) if one is not None]
+    return replace(spec.partition, max_circuits=min(given, default=None))
 
 
 def _no_generator(_sequence: Any) -> Iterable[Any]:
