@@ -125,6 +125,7 @@ class SharedLauncher(Launcher):
         context: HydraContext, config: DictConfig, overrides: Sequence[str], number: int
     ) -> DeclaredPoint:
         from qexp.config.load import load
+        from qexp.config.pairs import key_of
         from qexp.config.sweep_points import draws_of
 
         composed = context.config_loader.load_sweep_config(config, list(overrides))
@@ -134,7 +135,10 @@ class SharedLauncher(Launcher):
         # As Hydra does before it runs a job: `${hydra:...}` is resolved from this global.
         HydraConfig.instance().set_config(composed)
         spec, name = load(composed), str(composed.hydra.sweep.subdir)
-        draws = draws_of(overrides, composed.sweep.get("keys") or ())
+        typed = {*config.hydra.overrides.task}
+        # Another sweeper than qexp's says only so what it has chosen.
+        chosen = [key_of(item) for item in overrides if item not in typed]
+        draws = draws_of(overrides, composed.sweep.get("keys") or chosen)
         return DeclaredPoint(spec, draws, name, composed.sweep.value)
 
 
