@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,7 @@ def run_together(
     try:
         _declare(points, folder)
         with (
+            _without_other_logs(),
             logging_into(folder / LOG_NAME, "the sweep ended with an error"),
             terminal_for(specs, folder) as terminal,
         ):
@@ -70,6 +72,17 @@ def run_together(
     if stop_requested():
         raise KeyboardInterrupt(f"interrupted; what was measured is kept: {folder}")
     return [failure] * len(points)
+
+
+@contextmanager
+def _without_other_logs() -> Iterator[None]:
+    """Keep warnings off the terminal, where Hydra logs what belongs to no job of its own."""
+    root = logging.getLogger()
+    handlers, root.handlers = root.handlers, []
+    try:
+        yield
+    finally:
+        root.handlers = handlers
 
 
 def _make(folder: Path) -> bool:

@@ -119,12 +119,11 @@ class SweepTerminal(Terminal):
             self._add_batch_bars(plan, plan.num_jobs, 0)
             return
         self._bars.stop()
-        partition, lanes = self._spec.partition, [*self._lanes.values()]
         table = plan_table(
             plan,
             max_time_s,
             limits,
-            partition,
+            self._spec.partition,
             backend=self._backend,
             lanes=[*self._lanes.values()],
         )
