@@ -7,13 +7,13 @@ for the journal, which the points share: `journal.jsonl` is beside `sweep.json`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from qexp.archive.atomic_files import write_with_digest
-from qexp.archive.parts import read_json
+from qexp.archive.atomic_files import read_with_digest, write_with_digest
 from qexp.core.jsonable import dumps
 from qexp.core.model import SourceFile
 from qexp.errors import ArchiveError
@@ -108,7 +108,7 @@ def read_sweep(folder: Path) -> SweepDeclaration:
     path = folder / SWEEP_NAME
     if not path.is_file():
         raise ArchiveError(f"{folder} holds no sweep: there is no {SWEEP_NAME} in it")
-    content = read_json(path)
+    content = json.loads(read_with_digest(path))
     if content.get("format") != _FORMAT:
         raise ArchiveError(
             f"{path} has format {content.get('format')}, and this version of qexp reads {_FORMAT}; "

@@ -8,6 +8,7 @@ difference between points. Neither changes the data of a point.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -38,6 +39,7 @@ class _Job:
 
     bounds: JobBounds
     primitive: PrimitiveSpec
+    max_time_s: int | None
     pieces: list[Piece] = field(default_factory=list)
     partitions: list[Partition] = field(default_factory=list)
 
@@ -49,9 +51,11 @@ class _Job:
             sum(each.payload_bytes for each in partitions),
             sum(each.qpu_s - overhead_s for each in partitions),
         )
-        pack_s = experiment.sharing.pack_s
+        # A job that is longer than its batch would never run.
+        bounds_s = experiment.sharing.pack_s, self.max_time_s
+        longest_s = min((bound for bound in bounds_s if bound is not None), default=math.inf)
         return (
-            (pack_s is None or load.qpu_s + overhead_s <= pack_s)
+            load.qpu_s + overhead_s <= longest_s
             and self.bounds.exceeded(sum(each.num_pubs for each in partitions), load) is None
             and fits_tags(experiment, [*self.pieces, piece], self.primitive)
         )
@@ -79,7 +83,8 @@ def jobs_of(experiment: Experiment, pieces: Iterable[Piece]) -> list[tuple[Piece
         if job is None or not job.has_room(experiment, piece):
             spec = experiment.point_of(piece.partition).spec
             primitive = spec.primitive_of(planned_piece(experiment, piece).workload)
-            job = _Job(job_bounds(primitive, spec.partition, spec.limits), primitive)
+            bounds = job_bounds(primitive, spec.partition, spec.limits)
+            job = _Job(bounds, primitive, spec.max_time_s)
             jobs.append(job)
             open_jobs[kind] = job
         job.add(experiment, piece)

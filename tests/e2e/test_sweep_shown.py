@@ -37,6 +37,9 @@ def test_a_plan_of_which_a_point_cannot_run_and_what_it_says_is_next(cli: Cli, r
     assert f"or       python -m qexp -m {typed}\n" in done.out
     again = resume(folder)
     assert again.code == 2
+    once_more = resume(folder)
+    assert once_more.code == 2
+    assert "points   2 of 4 done, 2 failed\n" in once_more.out
     assert "point 0000 (circuits.num_qubits=2 primitive.shots=100): done; ghz: " in again.out
     assert "point 0003 (circuits.num_qubits=9 primitive.shots=200): failed: PUB 0" in again.out
     assert "points   2 of 4 done, 2 failed\n" in again.out

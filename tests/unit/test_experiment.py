@@ -232,6 +232,32 @@ def test_header_and_plan_are_on_disk_before_the_batch_opens(spec: RunSpec, run_d
         assert archive.details == {"id": "b1", "state": "open"}
 
 
+def test_points_and_jobs_are_announced(spec: RunSpec, run_dir: Path):
+    told: list[tuple[str, int]] = []
+
+    class Watching(Observer):
+        def point_planned(self, point: int) -> None:
+            told.append(("planned", point))
+
+        def jobs_packed(self, jobs: int) -> None:
+            told.append(("packed", jobs))
+
+        def job_collected(self, outcome: JobOutcome) -> None:
+            told.append(("collected", outcome.partition))
+
+        def point_measured(self, point: int) -> None:
+            told.append(("measured", point))
+
+    run(spec, run_dir, Watching())
+    assert told == [
+        ("planned", 0),
+        ("packed", 2),
+        ("collected", 0),
+        ("collected", 1),
+        ("measured", 0),
+    ]
+
+
 def test_stop_after_plan_opens_no_batch(spec: RunSpec, run_dir: Path):
     report = run(replace(spec, stop_after="plan"), run_dir)
     assert spec.engine.log == []

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +15,7 @@ from qexp.core.observer import PointSummary, SweepSummary
 from qexp.core.spec import PartitionLimits, RunSpec
 from qexp.progress import Terminal, terminal_for
 from qexp.progress.sweep_terminal import SweepTerminal
-from tests.unit.progress.test_terminal import bars, spec_of, terminal_as_stderr
+from tests.unit.progress.test_terminal import Output, bars, spec_of, terminal_as_stderr
 
 SUMMARY = SweepSummary("complete", ("complete",) * 3, {}, 2, 4.5, 0, 6.0, ("b1",))
 CONFIG = "sweep: {circuits_by: [depth]}\n"
@@ -268,6 +270,33 @@ def test_without_a_terminal_there_is_a_line_a_minute(capsys, tmp_path):
         terminal.jobs_moved(Counter({"DONE": 1, "QUEUED": 1}))
     told = "qexp: 3m 10s: 1 of 3 points done; jobs: 1 queued, 1 done; about 3m 0s left\n"
     assert capsys.readouterr().err == told
+
+
+def test_the_bars_of_a_sweep_in_a_notebook(monkeypatch, tmp_path, capsys):
+    output = Output()
+    shell = SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    display = SimpleNamespace(display=lambda *_, **__: output)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    clock = Clock()
+    with sweep_in(tmp_path / "s1", clock=clock) as terminal:
+        clock.seconds = 100.0
+        run_all(terminal)
+        terminal.sealed(tmp_path / "r", PointSummary("complete", 1, 1, 1, 0, 0, (), point=0))
+        terminal.analysed("ideal", "x", 0)
+    rows = output.shown[-1].split("</tr>")[:-1]
+    assert [re.findall(r"<td>([a-z]+)</td>|(\d+/\d+)", row) for row in rows] == [
+        [(stage, ""), ("", count)]
+        for stage, count in [
+            ("transpiling", "3/3"),
+            ("submitting", "2/2"),
+            ("running", "1/2"),
+            ("collecting", "2/3"),
+            ("analysing", "1/1"),
+        ]
+    ]
+    # Bars are enough there.
+    assert capsys.readouterr().err == ""
 
 
 def test_a_summary_that_cannot_be_shown_costs_nothing(monkeypatch, tmp_path):
