@@ -96,13 +96,8 @@ class Point:
     @property
     def recorded_backend(self) -> str | None:
         """Name of the backend of its recorded plan; None before it is planned."""
-<<<<<<< HEAD
         if self.is_sealed:
             with open_archive(self.folder) as archive:
-=======
-        if self.is_sealed and self.archive is not None:
-            with open_archive(self.archive) as archive:
->>>>>>> shown
                 return str(archive.backend["name"])
         return self.store.read_header()["backend"]["name"] if self.partitions else None
 

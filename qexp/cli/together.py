@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
-<<<<<<< HEAD
 from collections.abc import Sequence
 from contextlib import ExitStack
-=======
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
->>>>>>> shown
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +42,6 @@ class Together:
         ends: Receives the errors that end rounds.
     """
 
-<<<<<<< HEAD
     def __init__(self, ends: Ends) -> None:
         self._ends = ends
         self._open = ExitStack()
@@ -83,28 +77,6 @@ class Together:
             self.close()
             if is_new and clean_up(folder, error):
                 raise KeyboardInterrupt("interrupted before anything was submitted") from None
-=======
-    logging.captureWarnings(True)
-    logging.getLogger("qexp").setLevel(logging.INFO)
-    specs = [point.spec for point in points]
-    gc.enable()
-    is_new = _make(folder)
-    failure: Failed | None = None
-    try:
-        _declare(points, folder)
-        with (
-            _without_other_logs(),
-            logging_into(folder / LOG_NAME, "the sweep ended with an error"),
-            terminal_for(specs, folder) as terminal,
-        ):
-            run(specs, folder, terminal)
-    except KeyboardInterrupt as error:
-        if is_new and clean_up(folder, error):
-            raise KeyboardInterrupt("interrupted before anything was submitted") from None
-        raise
-    except BaseException as error:  # A panic in Qiskit's Rust code is no `Exception`.
-        if is_new and clean_up(folder, error):
->>>>>>> shown
             raise
         except BaseException as error:  # A panic in Qiskit's Rust code is no `Exception`.
             if not isinstance(error, ConfigError):
@@ -178,17 +150,6 @@ class Together:
             failed = Failed(f"{point.folder.name}: {error}", exit_code(error))
             self._ends.add(failed)
             return failed
-
-
-@contextmanager
-def _without_other_logs() -> Iterator[None]:
-    """Keep warnings off the terminal, where Hydra logs what belongs to no job of its own."""
-    root = logging.getLogger()
-    handlers, root.handlers = root.handlers, []
-    try:
-        yield
-    finally:
-        root.handlers = handlers
 
 
 def _make(folder: Path) -> bool:

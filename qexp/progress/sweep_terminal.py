@@ -119,19 +119,8 @@ class SweepTerminal(Terminal):
             self._add_batch_bars(plan, plan.num_jobs, 0)
             return
         self._bars.stop()
-<<<<<<< HEAD
         partition, lanes = self._spec.partition, [*self._lanes.values()]
         table = plan_table(plan, max_time_s, limits, partition, backend=self._backend, lanes=lanes)
-=======
-        table = plan_table(
-            plan,
-            max_time_s,
-            limits,
-            self._spec.partition,
-            backend=self._backend,
-            lanes=[*self._lanes.values()],
-        )
->>>>>>> shown
         self._out.print(table)
 
     def resumed(self, plan: Plan, done: int, in_flight: int, missing: int) -> None:
