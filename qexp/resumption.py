@@ -1,4 +1,4 @@
-"""What is left to do for a run or a sweep on disk, and the command that goes on with it."""
+"""The rest of a run or a sweep on disk: if anything is left to do, and the command that does it."""
 
 from __future__ import annotations
 

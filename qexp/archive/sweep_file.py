@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from qexp.archive.atomic_files import read_with_digest, write_with_digest
-from qexp.core.jsonable import dumps
 from qexp.core.model import SourceFile
 from qexp.errors import ArchiveError
 from qexp.redact import redactor
@@ -75,6 +74,8 @@ def write_sweep(folder: Path, sweep: SweepDeclaration) -> None:
     Raises:
         ArchiveError: It cannot be written.
     """
+    from qexp.core.jsonable import dumps
+
     sources = list(dict.fromkeys(source for point in sweep.points for source in point.sources))
     numbers = {source: number for number, source in enumerate(sources)}
     content = {

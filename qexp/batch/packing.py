@@ -1,4 +1,4 @@
-"""Which partitions share a job, and in which order jobs are submitted.
+"""Jobs that partitions share, and their order.
 
 Each job costs about two QPU seconds, whatever it holds, and a batch runs its jobs in their order.
 So points of a sweep share jobs, and their partitions take turns, so that drift of the device is no

@@ -6,6 +6,7 @@ options that the config sets.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -25,7 +26,6 @@ from qexp.config.schema import (
 )
 from qexp.config.sources import source_files
 from qexp.config.sweep_points import refuse_declared
-from qexp.core.jsonable import dumps
 from qexp.core.model import PrimitiveSpec
 from qexp.core.protocols import Engine, RemoteEngine
 from qexp.core.spec import (
@@ -135,7 +135,7 @@ def freeze(
         sharing=SharingPolicy(
             root.sweep.order, _duration_s(root.sweep.pack, "sweep.pack"), root.sweep.block
         ),
-        place=dumps([root.backend, root.engine], str),
+        place=json.dumps([root.backend, root.engine], default=str),
     )
 
 
