@@ -99,11 +99,11 @@ class Together:
 
     def close(self) -> None:
         """Close the batches that are open, and the experiment."""
-        from qexp.batch.execute import close_kept
-        from qexp.endings import clear_parts
-
         with self._open:
             if self._experiment is not None and self._experiment.open_batches:
+                from qexp.batch.execute import close_kept
+                from qexp.endings import clear_parts
+
                 close_kept(self._experiment)
                 self._experiment.keeps_batches = False
                 clear_parts(self._experiment)

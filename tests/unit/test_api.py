@@ -105,6 +105,7 @@ def test_no_public_name_is_hidden_by_a_module():
         "run True qexp.api",
         "runs True qexp.listing.runs",
         "status True qexp.api",
+        "sweep True qexp.api",
         "3",
         *["ConfigError"] * 3,
         "ArchiveError",

@@ -40,7 +40,8 @@ def two_points(folder: Path, service: Service, stores: list[MemoryStore]) -> Exp
     experiment = Experiment(folder, tuple(points), Journal(folder), clock=service.time.clock())
     experiment.gather_plan()
     if not experiment.ledger.planned:
-        experiment.journal.append(Planned(("a" * 64, "b" * 64, "c" * 64)))
+        experiment.journal.append(Planned(("a" * 64, "b" * 64)))
+        experiment.journal.append(Planned(("c" * 64,), point=1))
     return experiment
 
 
