@@ -102,7 +102,12 @@ class Point:
     @property
     def recorded_backend(self) -> str | None:
         """Name of the backend of its recorded plan; None before it is planned."""
-        return self.store.read_header()["backend"]["name"] if self.partitions else None
+        if not self.partitions:
+            return None
+        if not self.is_sealed:
+            return str(self.store.read_header()["backend"]["name"])
+        with open_archive(self.folder / ARCHIVE_NAME) as archive:
+            return str(archive.backend["name"])
 
     @property
     def is_sealed(self) -> bool:
