@@ -1,4 +1,4 @@
-"""Jobs that partitions share, and their order.
+"""The jobs that partitions share, and the order in which they are submitted.
 
 Each job costs about two QPU seconds, whatever it holds, and a batch runs its jobs in their order.
 So points of a sweep share jobs, and their partitions take turns, so that drift of the device is no
