@@ -28,8 +28,9 @@ from qexp.errors import (
     RetiredError,
     UnfinishedError,
 )
+from qexp.interrupts import StopRequested
 from qexp.journal.events import Ended, Interrupted, Sealed, Unplanned
-from qexp.points import Experiment, Point, StopRequested
+from qexp.points import Experiment, Point
 from qexp.redact import redact
 from qexp.resumption import resume_command
 from qexp.text import one_line

@@ -45,9 +45,9 @@ from qexp.errors import (
     PointsFailedError,
     UnfinishedError,
 )
-from qexp.interrupts import Interrupts
+from qexp.interrupts import Interrupts, StopRequested
 from qexp.journal.events import Ended, Resumed, Started
-from qexp.points import Clock, Experiment, Point, StopRequested, open_experiment, points_in
+from qexp.points import Clock, Experiment, Point, open_experiment, points_in
 from qexp.preparation import load_plan, make_plan, select
 from qexp.resumption import finished_archive
 

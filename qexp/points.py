@@ -25,7 +25,7 @@ from qexp.core.observer import Guarded, Observer
 from qexp.core.protocols import Batch, Engine
 from qexp.core.spec import RunSpec
 from qexp.errors import ConfigError
-from qexp.interrupts import Interrupts, stop_requested
+from qexp.interrupts import Interrupts, StopRequested, stop_requested
 from qexp.journal.file import Journal
 from qexp.journal.ledger import Ledger, Piece
 from qexp.journal.lock import lock_folder
@@ -42,10 +42,6 @@ _MIN_CIRCUITS_FOR_WORKERS = 64
 
 _SLICE_S = 0.1
 """Longest sleep between two checks for a request to stop."""
-
-
-class StopRequested(Exception):  # noqa: N818 - no error
-    """The experiment was asked to stop (Ctrl-C, SIGTERM)."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +197,12 @@ class Experiment:
         unsealed = {point.lane for point in self.points if not point.is_sealed}
         return sorted(unsealed | {self.ledger.lane_of(one) for one in self.ledger.unclosed_batches})
 
+    def lane_of(self, batch: str) -> int:
+        """Return the lane of a batch: that of its attempts, as a repaired journal may lack it."""
+        held = (one.partition for one in self.ledger.all_attempts() if one.batch == batch)
+        first = next(held, None)
+        return self.ledger.lane_of(batch) if first is None else self.point_of(first).lane
+
     def backend_of(self, lane: int) -> BackendV2:
         """Return the backend of a lane, once it is selected."""
         backend = self.points[lane].backend
@@ -249,11 +251,6 @@ class Experiment:
         """The points that have no plan yet."""
         return [point for point in self.points if point.index not in self.ledger.planned]
 
-    @property
-    def max_time_s(self) -> int | None:
-        """The `batch.max_time` of the first point."""
-        return self.points[0].spec.max_time_s
-
     def point_of(self, partition: int) -> Point:
         """Return the point that a partition belongs to."""
         return self.points[self.plan.partitions[partition].point]
@@ -299,7 +296,7 @@ class Experiment:
         return "partial" if done or self.out(point) or self.left(point) else "failed"
 
     def raise_if_stopped(self) -> None:
-        """Raise `StopRequested` if the experiment was asked to stop."""
+        """Raise `StopRequested` if a stop was asked for."""
         if self.interrupts.is_set():
             raise StopRequested
 
@@ -307,7 +304,7 @@ class Experiment:
         """Sleep until the time has passed.
 
         Raises:
-            StopRequested: The experiment was asked to stop, before or meanwhile.
+            StopRequested: A stop was asked for, before or meanwhile.
         """
         until_s = self.clock.now_s() + seconds
         while (left_s := until_s - self.clock.now_s()) > 0:

@@ -13,10 +13,11 @@ from qexp.core.model import Plan, RunHeader
 from qexp.core.protocols import RemoteEngine
 from qexp.endings import note_unplanned, raise_unless_complete
 from qexp.errors import ArchiveError, ConfigError, OutageError, PlanError, QexpError
+from qexp.interrupts import StopRequested
 from qexp.journal.events import Planned
 from qexp.planning.build import plan_point
 from qexp.planning.table import check_max_time
-from qexp.points import Experiment, Point, StopRequested
+from qexp.points import Experiment, Point
 from qexp.provenance import describe_backend, describe_environment, run_header
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ def make_plan(experiment: Experiment) -> None:
             f"no point of the sweep can run; of the first one: {failed[0]}"
         ) from failed[0]
     gather_plan(experiment)
-    experiment.observer.planned(experiment.plan, experiment.max_time_s, experiment.limits)
+    max_time_s = experiment.points[0].spec.max_time_s
+    experiment.observer.planned(experiment.plan, max_time_s, experiment.limits)
     for message in _time_warnings(experiment) if experiment.engine.uses_qpu else ():
         experiment.observer.warned(message)
 

@@ -62,7 +62,7 @@ class Collector:
         engine = self.experiment.engine
         if batch_id not in self._batches:
             assert isinstance(engine, RemoteEngine)
-            lane = self.experiment.ledger.lane_of(batch_id)
+            lane = self.experiment.lane_of(batch_id)
             backend = self.experiment.backend_of(lane)
             self._batches[batch_id] = engine.attach_batch(backend, batch_id)
         batch = self._batches[batch_id]

@@ -35,8 +35,9 @@ from qexp.batch.submit import Submitter
 from qexp.core.model import FINAL_STATES
 from qexp.core.protocols import Batch, RemoteBatch, RemoteEngine
 from qexp.errors import EngineError
+from qexp.interrupts import StopRequested
 from qexp.journal.events import Cancelled
-from qexp.points import Experiment, StopRequested
+from qexp.points import Experiment
 
 _log = logging.getLogger(__name__)
 

@@ -61,7 +61,7 @@ class Stored:
         outcomes: (partition, attempt) -> ids of the job, `""` for none, and of the batch.
         pubs: Partition -> its first PUB, and one more than its last.
         pieces: The same of each outcome that is of a piece of its partition.
-        shares_jobs: True for a sweep: only a line tells where in its job an attempt's PUBs are.
+        shares_jobs: True for a sweep: only a line tells where in a job an attempt's PUBs are.
     """
 
     parts: tuple[str | None, ...] = ()
@@ -74,9 +74,6 @@ class Stored:
 
 def repair_journal(folder: Path) -> str | None:
     """Repair the journal of a run that no process works on, and keep a copy of the damaged one.
-
-    Args:
-        folder: The run's folder.
 
     Returns:
         One line that says what was done, or None if nothing was damaged.
@@ -156,8 +153,11 @@ def _stored_in_sweep(folder: Path, raw: bytes) -> Stored:
     outcomes: dict[tuple[int, int], tuple[str, str]] = {}
     pieces: dict[tuple[int, int], tuple[int, int]] = {}
     pubs: dict[int, tuple[int, int]] = {}
-    events = (read_event(line) for line in readable_lines(raw)[0])
-    for event in (one for one in events if isinstance(one, Planned)):
+    planned: list[Planned] = []
+    with suppress(ValueError):  # it is raised again where all lines are read
+        events = map(read_event, readable_lines(raw)[0])
+        planned += (event for event in events if isinstance(event, Planned))
+    for event in planned:
         own = _stored_of_point(folder / declared[event.point].folder)
         outcomes |= {(first + index, n): held for (index, n), held in own.outcomes.items()}
         pieces |= {(first + index, n): held for (index, n), held in own.pieces.items()}
@@ -371,10 +371,8 @@ class _Rebuilt:
 
     def _tag(self, partition: int, number: int) -> str:
         """Return the tag of an attempt; `""` if the token is lost."""
-        token = self._ledger.token
-        if not token:
-            return ""
-        return attempt_tag(token, self._ledger.part_digests[partition], partition, number)
+        token, digests = self._ledger.token, self._ledger.part_digests
+        return attempt_tag(token, digests[partition], partition, number) if token else ""
 
 
 def _foreign_batches(events: Sequence[Event], stored: Stored) -> set[str]:
@@ -399,5 +397,5 @@ def _batches_in_order(events: Sequence[Event], stored: Stored) -> list[str]:
         if batch not in order:
             order.insert(place, batch)
         place = order.index(batch) + 1
-    submitted_to = (batch for _, batch in stored.outcomes.values())
-    return list(dict.fromkeys(filter(None, (*order, *submitted_to))))
+    order += (batch for _, batch in stored.outcomes.values())
+    return list(dict.fromkeys(filter(None, order)))
