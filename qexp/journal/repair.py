@@ -48,8 +48,6 @@ from qexp.journal.flipped_bits import readable_lines
 from qexp.journal.ledger import Ledger, attempt_tag
 from qexp.journal.lock import lock_folder
 
-_MOST_SHOWN = 3
-
 
 @dataclass(frozen=True)
 class Stored:
@@ -98,7 +96,7 @@ def repair_journal(folder: Path) -> str | None:
         _write(path, b"".join(content))
     done = lines[-1]
     assert isinstance(done, Repaired)
-    shown = [*done.assumed[:_MOST_SHOWN], *["..."] * (len(done.assumed) > _MOST_SHOWN)]
+    shown = [*done.assumed[:3], *("..." for _ in done.assumed[3:4])]
     return (
         f"{path} is repaired; lines that could not be read: {done.lost}, with one flipped bit that "
         f"was corrected: {done.corrected}; assumed: {', '.join(shown) or 'nothing'}; the damaged "
