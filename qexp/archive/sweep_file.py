@@ -1,8 +1,9 @@
-"""The declaration of a sweep, `sweep.json` in its folder: its points, in order.
+"""The declaration of a sweep in its folder: its points, in order.
 
 It is all that a resume needs of points that were never planned, and it says which keys were swept.
-Each point has a folder of its own beside it, with the same files as a single run's folder, except
-for the journal, which the points share: `journal.jsonl` is beside `sweep.json`.
+Each point has a folder of its own beside it, with the same files as a single run's folder. Points
+that run together have `sweep.json` and share one journal, which is beside it. Where another
+launcher makes each a run of its own, the declaration is `points.json`, and each has a journal.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from qexp.errors import ArchiveError
 from qexp.redact import redactor
 
 SWEEP_NAME: Final = "sweep.json"
+POINTS_NAME: Final = "points.json"
 _FORMAT: Final = 1
 
 
@@ -68,8 +70,13 @@ def is_sweep(folder: Path) -> bool:
     return (folder / SWEEP_NAME).is_file()
 
 
-def write_sweep(folder: Path, sweep: SweepDeclaration) -> None:
+def write_sweep(folder: Path, sweep: SweepDeclaration, name: str = SWEEP_NAME) -> None:
     """Write the declaration of a sweep; it is durable when this returns.
+
+    Args:
+        folder: The sweep's folder.
+        sweep: Its declaration.
+        name: Name of the file.
 
     Raises:
         ArchiveError: It cannot be written.
@@ -97,18 +104,18 @@ def write_sweep(folder: Path, sweep: SweepDeclaration) -> None:
         ],
     }
     text = dumps(content, redactor())
-    write_with_digest(folder / SWEEP_NAME, text.encode("utf-8", "backslashreplace"))
+    write_with_digest(folder / name, text.encode("utf-8", "backslashreplace"))
 
 
-def read_sweep(folder: Path) -> SweepDeclaration:
-    """Read the declaration of a sweep.
+def read_sweep(folder: Path, name: str = SWEEP_NAME) -> SweepDeclaration:
+    """Read the declaration of a sweep from the file of this name.
 
     Raises:
         ArchiveError: There is none, or it is damaged or of a later version.
     """
-    path = folder / SWEEP_NAME
+    path = folder / name
     if not path.is_file():
-        raise ArchiveError(f"{folder} holds no sweep: there is no {SWEEP_NAME} in it")
+        raise ArchiveError(f"{folder} holds no sweep: there is no {name} in it")
     content = json.loads(read_with_digest(path))
     if content.get("format") != _FORMAT:
         raise ArchiveError(

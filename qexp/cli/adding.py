@@ -43,9 +43,7 @@ def _resume(points: Sequence[DeclaredPoint], launch: Launch, *, is_quiet: bool) 
 
     folder = launch.folder
     sweep = read_sweep(folder)
-    merged, order = merge_points(
-        sweep, [*map(declared, points)], partial(new_point_id, str(folder))
-    )
+    merged, order = merge_points(sweep, [*map(declared, points)], partial(new_point_id, sweep.id))
     specs = [points[position].spec for position in order]
     write_sweep(folder, replace(sweep, points=merged, overrides=launch.overrides))
     with terminal_for(specs, folder, is_quiet=is_quiet) as terminal:

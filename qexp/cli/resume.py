@@ -9,10 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qexp.cli.named_runs import ANEW, Outcome, Runs, add_runs
+from qexp.cli.named_runs import ANEW, Outcome, Runs, add_runs, never_begun
 from qexp.errors import ArchiveError, ConfigError
 
 if TYPE_CHECKING:
+    from qexp.archive.sweep_file import SweepPoint
     from qexp.core.spec import RunSpec
     from qexp.journal.ledger import Ledger
 
@@ -73,6 +74,8 @@ def run(given: argparse.Namespace) -> int:
 def _resume(runs: Runs, path: Path) -> Outcome:
     if runs.given.add:
         return _add(runs, path)
+    if (point := never_begun(path)) is not None:
+        return _begin(runs, path, point)
 
     def resume_it(folder: Path) -> Outcome:
         from qexp.config.runs import recorded_specs
@@ -120,6 +123,30 @@ def _add(runs: Runs, path: Path) -> Outcome:
         return runs.outcome(path, code, status="complete" if not code else None)
     except (Exception, SystemExit) as error:
         return runs.reported(path, error, log)
+
+
+def _begin(runs: Runs, folder: Path, point: SweepPoint) -> Outcome:
+    """Run a point that another launcher has never begun."""
+    from qexp.config.cleanup import LOG_NAME, clean_up
+    from qexp.config.runs import declared_spec
+    from qexp.experiment import run as run_point
+    from qexp.progress import terminal_for
+    from qexp.runlog import logging_into
+
+    try:
+        if runs.given.collect_only:
+            return runs.outcome(folder, message=runs.say(f"{folder}: never begun"))
+        specs = [declared_spec(point, runs.given.trust, runs.anew)]
+        folder.mkdir(parents=True, exist_ok=True)
+        with (
+            logging_into(folder / LOG_NAME, "the run ended with an error"),
+            terminal_for(specs, folder, is_quiet=runs.given.json) as terminal,
+        ):
+            report = run_point(specs, folder, terminal)
+    except (Exception, SystemExit) as error:
+        clean_up(folder, error)
+        return runs.reported(folder, error, folder / LOG_NAME)
+    return runs.outcome(folder, status=report.status, archive=str(report.archive))
 
 
 def _bounded(specs: list[RunSpec], folder: Path, runs: Runs) -> list[RunSpec]:

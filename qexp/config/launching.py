@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,13 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 
 from qexp.config.messages import compose_message
-from qexp.config.sweep_launcher import RunTogether, SharedLauncher
+from qexp.config.sweep_launcher import (
+    RunTogether,
+    SharedLauncher,
+    declare_point,
+    launch_of,
+    record_points,
+)
 from qexp.errors import ConfigError, EngineError, Failed, PointsFailedError, QexpError
 from qexp.text import one_line
 
@@ -81,13 +87,17 @@ class WatchedLauncher(Launcher):
 
     Args:
         launcher: The launcher.
+        context: Hydra's context.
         config: The composed config of the sweep.
         ends: Receives what failed.
     """
 
-    def __init__(self, launcher: Launcher, config: DictConfig, ends: Ends) -> None:
+    def __init__(
+        self, launcher: Launcher, context: HydraContext, config: DictConfig, ends: Ends
+    ) -> None:
         self._launcher = launcher
         self._config = config
+        self._context = context
         self._is_plugin = type(launcher).__module__.startswith(_PLUGINS)
         self._name = _chosen("launcher", config)
         self._folder = str(config.hydra.sweep.dir)
@@ -114,6 +124,8 @@ class WatchedLauncher(Launcher):
         """
         if isinstance(self._launcher, SharedLauncher):
             self._log_into_folder()
+        else:
+            self._declare(job_overrides, initial_job_idx)
         try:
             returns = self._launcher.launch(job_overrides, initial_job_idx=initial_job_idx)
         except KeyboardInterrupt:
@@ -121,7 +133,7 @@ class WatchedLauncher(Launcher):
                 raise
             raise KeyboardInterrupt(
                 f"interrupted; points that {self._name} has started may go on: to see them: "
-                f"python -m qexp status --all {self._folder}"
+                f"python -m qexp status {self._folder}"
             ) from None
         except Exception as error:
             is_mistake = isinstance(error, QexpError) or compose_message(error) is not None
@@ -130,9 +142,8 @@ class WatchedLauncher(Launcher):
             reason = f"{type(error).__name__}: {one_line(error)}"[:_LONGEST_REASON]
             raise EngineError(
                 f"{self._name}: the launcher failed, most likely because one of its processes died "
-                f"({reason}); points that began are in {self._folder}, to go on with them: "
-                f"python -m qexp resume --all {self._folder}; those that never began are not "
-                f"recorded"
+                f"({reason}); to go on with the points that began, and run the others: "
+                f"python -m qexp resume {self._folder}"
             ) from error
         if isinstance(self._launcher, SharedLauncher):
             # It says itself what became of its points.
@@ -145,6 +156,17 @@ class WatchedLauncher(Launcher):
             # An optimiser would go on, and pay, without having learnt anything.
             self._ends.check()
         return returns
+
+    def _declare(self, job_overrides: Sequence[Sequence[str]], first: int) -> None:
+        """Record the points, so that those that never begin are known, too."""
+        points = []
+        for number, overrides in enumerate(job_overrides, start=first):
+            # The launcher meets the same error again, and reports it.
+            with suppress(ConfigError):
+                points.append(declare_point(self._context, self._config, overrides, number))
+        HydraConfig.instance().set_config(self._config)
+        if points:
+            record_points(points, launch_of(self._config))
 
     def _log_into_folder(self) -> None:
         """Log into the folder of the sweep, as Hydra does for each job into the job's."""
@@ -184,7 +206,7 @@ def watched(ends: Ends, run_together: RunTogether) -> Iterator[None]:
         made = before[1](self, hydra_context, task_function, config)
         if isinstance(made, SharedLauncher):
             made.run_together = run_together
-        return WatchedLauncher(made, config, ends)
+        return WatchedLauncher(made, hydra_context, config, ends)
 
     plugins.instantiate_sweeper, plugins.instantiate_launcher = sweeper, launcher
     try:

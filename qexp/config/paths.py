@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import sys
 from collections.abc import Sequence
@@ -94,21 +93,11 @@ def new_run_id() -> str:
 
 
 SWEEP_PREFIX = "sweep-"
-_RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 
 
-def id_of_sweep(folder: str | Path) -> str:
-    """Return the id of a sweep: that in its folder's name, or a new one."""
-    name = Path(folder).name.removeprefix(SWEEP_PREFIX)
-    return name if _RUN_ID.fullmatch(name) else new_run_id()
-
-
-def new_point_id(sweep_dir: str, number: int) -> str:
+def new_point_id(sweep_id: str, number: int) -> str:
     """Return a unique id of a point of a sweep: ids sort in the order of the points."""
-    name = Path(sweep_dir).name.removeprefix(SWEEP_PREFIX)
-    if _RUN_ID.fullmatch(name):
-        return f"{name}-{number:04d}"
-    return f"{number:04d}-{new_run_id()}"
+    return f"{sweep_id.removeprefix(SWEEP_PREFIX)}-{number:04d}"
 
 
 def run_folder(given: str | Path) -> Path:

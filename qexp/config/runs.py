@@ -17,6 +17,7 @@ from qexp.errors import ArchiveError, ConfigError
 from qexp.journal.file import read_ledger
 
 if TYPE_CHECKING:
+    from qexp.archive.sweep_file import SweepPoint
     from qexp.core.spec import RunSpec
 
 NOTHING_RECORDED = (
@@ -73,18 +74,26 @@ def recorded_specs(folder: Path, trust: Sequence[str], anew: Sequence[str] = ())
     planned = read_ledger(folder).planned if has_journal else {}
     specs = []
     for index, point in enumerate(read_sweep(folder).points):
-        needs_circuits = index not in planned
-        spec = load_recorded(point.config_yaml, trust, anew, needs_circuits=needs_circuits)
-        specs.append(
-            replace(
-                spec,
-                stop_after=None,
-                overrides=point.overrides,
-                sources=point.sources,
-                given_anew=_account_words(anew),
-            )
-        )
+        specs.append(declared_spec(point, trust, anew, needs_circuits=index not in planned))
     return specs
+
+
+def declared_spec(
+    point: SweepPoint, trust: Sequence[str], anew: Sequence[str], *, needs_circuits: bool = True
+) -> RunSpec:
+    """Return the spec of a point as its sweep declared it; see `load_recorded`.
+
+    Raises:
+        ConfigError: `load_recorded` refuses it.
+    """
+    spec = load_recorded(point.config_yaml, trust, anew, needs_circuits=needs_circuits)
+    return replace(
+        spec,
+        stop_after=None,
+        overrides=point.overrides,
+        sources=point.sources,
+        given_anew=_account_words(anew),
+    )
 
 
 def _account_words(anew: Sequence[str]) -> tuple[str, ...]:

@@ -12,13 +12,14 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf, open_dict
 
 from qexp.archive.sweep_file import (
+    POINTS_NAME,
     SweepDeclaration,
     SweepPoint,
     is_sweep,
     read_sweep,
     write_sweep,
 )
-from qexp.config.paths import id_of_sweep
+from qexp.config.paths import new_run_id
 from qexp.errors import ConfigError, Failed
 from qexp.text import utc_now
 
@@ -101,45 +102,48 @@ class SharedLauncher(Launcher):
         context, config = self._declared
         _refuse_per_point(config)
         points = [
-            self._point(context, config, overrides, number)
+            declare_point(context, config, overrides, number)
             for number, overrides in enumerate(job_overrides, start=initial_job_idx)
         ]
         # The command line of the sweep again, not that of its last point.
         HydraConfig.instance().set_config(config)
-        sweeper, typed = config.hydra.sweeper, config.hydra.overrides.task
-        is_whole = sweeper.get("_target_") == _OWN_SWEEPER and not sweeper.max_batch_size
-        launch = Launch(
-            folder=Path(config.hydra.sweep.dir).absolute(),
-            overrides=tuple(item.lstrip("+") for item in typed),
-            has_rounds=not is_whole,
-            stops_early=config.stop_after is not None,
-        )
-        values = self.run_together(points, launch)
+        values = self.run_together(points, launch_of(config))
         return [
             JobReturn(overrides=overrides, _return_value=value, status=JobStatus.COMPLETED)
             for overrides, value in zip(job_overrides, values, strict=True)
         ]
 
-    @staticmethod
-    def _point(
-        context: HydraContext, config: DictConfig, overrides: Sequence[str], number: int
-    ) -> DeclaredPoint:
-        from qexp.config.load import load
-        from qexp.config.pairs import key_of
-        from qexp.config.sweep_points import draws_of
 
-        composed = context.config_loader.load_sweep_config(config, list(overrides))
-        with open_dict(composed):
-            composed.hydra.job.id = f"job_id_{number}"
-            composed.hydra.job.num = number
-        # As Hydra does before it runs a job: `${hydra:...}` is resolved from this global.
-        HydraConfig.instance().set_config(composed)
-        spec, name = load(composed), str(composed.hydra.sweep.subdir)
-        typed = {*config.hydra.overrides.task}
-        # Another sweeper than qexp's says only so what it has chosen.
-        chosen = [key_of(item) for item in overrides if item not in typed]
-        draws = draws_of(overrides, composed.sweep.get("keys") or chosen)
-        return DeclaredPoint(spec, draws, name, composed.sweep.value)
+def declare_point(
+    context: HydraContext, config: DictConfig, overrides: Sequence[str], number: int
+) -> DeclaredPoint:
+    """Compose and freeze a point.
+
+    Args:
+        context: Hydra's context, with its loader.
+        config: The composed config of the sweep.
+        overrides: Those of the point.
+        number: Its number in the sweep.
+
+    Raises:
+        ConfigError: It is not valid.
+    """
+    from qexp.config.load import load
+    from qexp.config.pairs import key_of
+    from qexp.config.sweep_points import draws_of
+
+    composed = context.config_loader.load_sweep_config(config, list(overrides))
+    with open_dict(composed):
+        composed.hydra.job.id = f"job_id_{number}"
+        composed.hydra.job.num = number
+    # As Hydra does before it runs a job: `${hydra:...}` is resolved from this global.
+    HydraConfig.instance().set_config(composed)
+    spec, name = load(composed), str(composed.hydra.sweep.subdir)
+    typed = {*config.hydra.overrides.task}
+    # Another sweeper than qexp's says only so what it has chosen.
+    chosen = [key_of(item) for item in overrides if item not in typed]
+    draws = draws_of(overrides, composed.sweep.get("keys") or chosen)
+    return DeclaredPoint(spec, draws, name, composed.sweep.value)
 
 
 def _refuse_per_point(config: DictConfig) -> None:
@@ -150,6 +154,18 @@ def _refuse_per_point(config: DictConfig) -> None:
                 f"{key}={value}: has no effect where points are run together; leave it out, or add "
                 f"hydra/launcher=basic to run each on its own"
             )
+
+
+def launch_of(config: DictConfig) -> Launch:
+    """Return what the composed config of a sweep says of all its points."""
+    sweeper = config.hydra.sweeper
+    is_whole = sweeper.get("_target_") == _OWN_SWEEPER and not sweeper.get("max_batch_size")
+    return Launch(
+        folder=Path(config.hydra.sweep.dir).absolute(),
+        overrides=tuple(item.lstrip("+") for item in config.hydra.overrides.task),
+        has_rounds=not is_whole,
+        stops_early=config.stop_after is not None,
+    )
 
 
 RunTogether: TypeAlias = Callable[
@@ -178,9 +194,26 @@ def write_declaration(points: Sequence[DeclaredPoint], launch: Launch) -> None:
             f"hydra.sweep.subdir: gives several points the folder {max(names, key=names.count)}; "
             f"leave it as it is"
         )
-    id_, created = id_of_sweep(folder), utc_now("milliseconds")
+    write_sweep(folder, declaration(points, launch))
+
+
+def declaration(points: Sequence[DeclaredPoint], launch: Launch) -> SweepDeclaration:
+    """Return the declaration of a new sweep."""
+    # The ids of points are that of their sweep and a number, unless `hydra.sweep.subdir` is set.
+    id_, _, number = points[0].folder.rpartition("-")
+    id_ = id_ if number.isdecimal() else new_run_id()
     each = tuple(map(declared, points))
-    write_sweep(folder, SweepDeclaration(id_, created, each, launch.overrides))
+    return SweepDeclaration(id_, utc_now("milliseconds"), each, launch.overrides)
+
+
+def record_points(points: Sequence[DeclaredPoint], launch: Launch) -> None:
+    """Write `points.json`: points that another launcher makes runs of their own."""
+    launch.folder.mkdir(parents=True, exist_ok=True)
+    sweep = declaration(points, launch)
+    if (launch.folder / POINTS_NAME).is_file():
+        earlier = read_sweep(launch.folder, POINTS_NAME)
+        sweep = replace(earlier, points=(*earlier.points, *sweep.points))
+    write_sweep(launch.folder, sweep, POINTS_NAME)
 
 
 def append_declaration(points: Sequence[DeclaredPoint], folder: Path) -> None:

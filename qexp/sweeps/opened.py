@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from qexp.archive.pubs import pub_identities
 from qexp.archive.read import Archive, open_archive
 from qexp.archive.schema import ARCHIVE_NAME
-from qexp.archive.sweep_file import read_sweep
+from qexp.archive.sweep_file import POINTS_NAME, SWEEP_NAME, is_sweep, read_sweep
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
 from qexp.journal.file import read_ledger
@@ -117,7 +117,8 @@ class Sweep:
     """
 
     def __init__(self, path: Path) -> None:
-        declared = read_sweep(path)
+        # Points may also be runs of their own.
+        declared = read_sweep(path, SWEEP_NAME if is_sweep(path) else POINTS_NAME)
         self.path = path
         self.id, self.created = declared.id, declared.created
         self.overrides, self.swept = declared.overrides, declared.swept
