@@ -156,7 +156,7 @@ def test_a_process_that_is_killed_is_no_bug(cli: Cli, tmp_path: Path):
     (line,) = done.err.splitlines()
     assert "hydra/launcher=apart: the launcher failed" in line
     assert "the process of point 1 was killed" in line
-    assert "python -m qexp resume --all outputs/adhoc/sweep-" in line
+    assert "python -m qexp resume outputs/adhoc/sweep-" in line
     assert len(done.archives()) == 1
 
 
