@@ -47,7 +47,7 @@ def typed_overrides() -> tuple[str, ...]:
 
     if not HydraConfig.initialized():
         return ()
-    return tuple(item.lstrip("+") for item in HydraConfig.get().overrides.task)
+    return tuple(item.removeprefix("++") for item in HydraConfig.get().overrides.task)
 
 
 def override(key: str, value: Any) -> str:

@@ -162,7 +162,7 @@ def launch_of(config: DictConfig) -> Launch:
     is_whole = sweeper.get("_target_") == _OWN_SWEEPER and not sweeper.get("max_batch_size")
     return Launch(
         folder=Path(config.hydra.sweep.dir).absolute(),
-        overrides=tuple(item.lstrip("+") for item in config.hydra.overrides.task),
+        overrides=tuple(item.removeprefix("++") for item in config.hydra.overrides.task),
         has_rounds=not is_whole,
         stops_early=config.stop_after is not None,
     )
