@@ -51,26 +51,6 @@ def draw_samples(node: SampleNode, seed: int) -> list[dict[str, Any]]:
     ]
 
 
-def refuse_extension(node: SampleNode, n: int) -> None:
-    """Refuse another number of points where it would change those that exist.
-
-    Args:
-        node: The sample as it was declared.
-        n: The number of points that is asked for now.
-
-    Raises:
-        ConfigError: It is smaller, or the points of this method depend on their number.
-    """
-    if n < node.n:
-        raise ConfigError(f"{_WHERE}.n: got {n}, but {node.n} points exist; allowed: more")
-    if node.method == "lhs" and n != node.n:
-        raise ConfigError(
-            f"{_WHERE}.n: got {n}, but the {node.n} points of a Latin hypercube depend on their "
-            f"number, so that none can be added; declare a new sweep, or sample with sobol, "
-            f"halton or random"
-        )
-
-
 def _draw(where: str, declared: Any) -> _Draw:
     """Return what draws a key's values.
 
