@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SHOTS: Final = 50
 _PUBS_TAG = re.compile(r"qexp-pubs:([^:]+):(\d+)-(\d+):[0-9a-f]+")
 _PARTS_TAG = re.compile(r"qexp-parts:\d+:([^:]+):[0-9a-f]+")
-_POINT = re.compile(r"\d{4,}-\d{8}T\d{6}Z-[0-9a-f]{6}")
+_POINT = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}-\d{4,}")
 # `.holder.json` says who held the lock; a kill after the end leaves it, and nothing relies on it.
 _KEPT = {"run.log", JOURNAL, ".lock", ".holder.json"}
 
