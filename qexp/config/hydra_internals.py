@@ -198,8 +198,6 @@ def sweep_with(launcher: Launcher, sweeper: type[BasicSweeper], overrides: Seque
         )
         config.hydra.mode = RunMode.MULTIRUN
         HydraConfig.instance().set_config(config)
-        # Once, so that all points have the same: it has the id of the sweep.
-        _ = config.hydra.sweep.dir
         context = HydraContext(config_loader=loader, callbacks=Callbacks())
         made = sweeper(max_batch_size=None, params=config.hydra.sweeper.params)
         made.hydra_context, made.config, made.launcher = context, config, launcher

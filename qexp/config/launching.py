@@ -159,14 +159,14 @@ class WatchedLauncher(Launcher):
 
     def _declare(self, job_overrides: Sequence[Sequence[str]], first: int) -> None:
         """Record the points, so that those that never begin are known, too."""
-        points = []
+        points, launch = [], launch_of(self._config)
         for number, overrides in enumerate(job_overrides, start=first):
             # The launcher meets the same error again, and reports it.
             with suppress(ConfigError):
                 points.append(declare_point(self._context, self._config, overrides, number))
         HydraConfig.instance().set_config(self._config)
         if points:
-            record_points(points, launch_of(self._config))
+            record_points(points, launch)
 
     def _log_into_folder(self) -> None:
         """Log into the folder of the sweep, as Hydra does for each job into the job's."""

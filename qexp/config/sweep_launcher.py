@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.launcher import Launcher
-from omegaconf import OmegaConf, open_dict
+from omegaconf import OmegaConf, open_dict, read_write
 
 from qexp.archive.sweep_file import (
     POINTS_NAME,
@@ -19,7 +19,7 @@ from qexp.archive.sweep_file import (
     read_sweep,
     write_sweep,
 )
-from qexp.config.paths import new_run_id
+from qexp.config.paths import SWEEP_PREFIX
 from qexp.errors import ConfigError, Failed
 from qexp.text import utc_now
 
@@ -55,12 +55,14 @@ class Launch:
     """The sweep that points are launched for.
 
     Attributes:
+        id: The sweep's id, with which the folders of its points begin.
         folder: The sweep's folder.
         overrides: Those of the command line, as they were typed.
         has_rounds: True if more points may follow, which the sweeper chooses by results.
         stops_early: True if `stop_after` is set, so that no point has a result.
     """
 
+    id: str
     folder: Path
     overrides: tuple[str, ...]
     has_rounds: bool
@@ -101,13 +103,14 @@ class SharedLauncher(Launcher):
         assert self.run_together is not None
         context, config = self._declared
         _refuse_per_point(config)
+        launch = launch_of(config)
         points = [
             declare_point(context, config, overrides, number)
             for number, overrides in enumerate(job_overrides, start=initial_job_idx)
         ]
         # The command line of the sweep again, not that of its last point.
         HydraConfig.instance().set_config(config)
-        values = self.run_together(points, launch_of(config))
+        values = self.run_together(points, launch)
         return [
             JobReturn(overrides=overrides, _return_value=value, status=JobStatus.COMPLETED)
             for overrides, value in zip(job_overrides, values, strict=True)
@@ -156,11 +159,25 @@ def _refuse_per_point(config: DictConfig) -> None:
             )
 
 
+def sweep_id(config: DictConfig) -> str:
+    """Return the id of a sweep; from then on, the config of each point has the same one.
+
+    OmegaConf keeps the value of a cached resolver in the config that first asks for it, and copies
+    it to those of the points. The sweep's folder need not ask.
+    """
+    with read_write(config), open_dict(config):
+        config["_sweep_id"] = "${qexp.sweep_id:}"
+        value = str(config["_sweep_id"])
+        del config["_sweep_id"]
+    return value.removeprefix(SWEEP_PREFIX)
+
+
 def launch_of(config: DictConfig) -> Launch:
     """Return what the composed config of a sweep says of all its points."""
     sweeper = config.hydra.sweeper
     is_whole = sweeper.get("_target_") == _OWN_SWEEPER and not sweeper.get("max_batch_size")
     return Launch(
+        id=sweep_id(config),
         folder=Path(config.hydra.sweep.dir).absolute(),
         overrides=tuple(item.removeprefix("++") for item in config.hydra.overrides.task),
         has_rounds=not is_whole,
@@ -199,11 +216,8 @@ def write_declaration(points: Sequence[DeclaredPoint], launch: Launch) -> None:
 
 def declaration(points: Sequence[DeclaredPoint], launch: Launch) -> SweepDeclaration:
     """Return the declaration of a new sweep."""
-    # The ids of points are that of their sweep and a number, unless `hydra.sweep.subdir` is set.
-    id_, _, number = points[0].folder.rpartition("-")
-    id_ = id_ if number.isdecimal() else new_run_id()
     each = tuple(map(declared, points))
-    return SweepDeclaration(id_, utc_now("milliseconds"), each, launch.overrides)
+    return SweepDeclaration(launch.id, utc_now("milliseconds"), each, launch.overrides)
 
 
 def record_points(points: Sequence[DeclaredPoint], launch: Launch) -> None:
