@@ -12,7 +12,13 @@ from functools import partial
 from typing import Any, NoReturn
 
 from qexp.circuits.given import GIVEN_CIRCUITS
-from qexp.config.analyses import declared_analysis, settings, validated_analyses
+from qexp.config.analyses import (
+    AnalysisGroup,
+    declared_analysis,
+    settings,
+    validated_analyses,
+    validated_sweep_analyses,
+)
 from qexp.config.given_anew import ACCOUNT, given_anew
 from qexp.config.instantiate import locate
 from qexp.config.load import Generator, freeze, generator, validated
@@ -63,7 +69,9 @@ def load_recorded(
     used = {
         path: value
         for path, value in leaves(plain)
-        if path[:1] != ("analysis",) and (needs_circuits or not _declares_circuits(path))
+        if path[:1] != ("analysis",)
+        and path[:2] != ("sweep", "analysis")
+        and (needs_circuits or not _declares_circuits(path))
     }
     _refuse_unlisted_targets(used, trust, _OWN)
     _refuse_masked(used)
@@ -84,10 +92,28 @@ def recorded_analyses(config_yaml: str, trust: Sequence[str]) -> tuple[AnalysisS
     """
     declared = {name: node for name, node in parse(config_yaml).items() if name == "analysis"}
     nodes = validated_analyses(declared)
-    return tuple(recorded_analysis(name, node, trust) for name, node in nodes.items())
+    return tuple(recorded_analysis(name, node, trust=trust) for name, node in nodes.items())
 
 
-def recorded_analysis(name: str, node: Mapping[str, Any], trust: Sequence[str]) -> AnalysisSpec:
+def recorded_sweep_analyses(config_yaml: str, trust: Sequence[str]) -> tuple[AnalysisSpec, ...]:
+    """Return the analyses of a sweep that the recorded config of a point declares.
+
+    Raises:
+        ConfigError: As `recorded_analyses`.
+    """
+    nodes = validated_sweep_analyses(parse(config_yaml))
+    return tuple(
+        recorded_analysis(name, node, "sweep.analysis", trust=trust) for name, node in nodes.items()
+    )
+
+
+def recorded_analysis(
+    name: str,
+    node: Mapping[str, Any],
+    group: AnalysisGroup = "analysis",
+    *,
+    trust: Sequence[str],
+) -> AnalysisSpec:
     """Return an analysis as recorded, which is checked and imported only when it is evaluated.
 
     Evaluating it raises:
@@ -96,10 +122,10 @@ def recorded_analysis(name: str, node: Mapping[str, Any], trust: Sequence[str]) 
     """
 
     def evaluate(run: Any) -> Any:
-        used = {("analysis", name, *path): value for path, value in leaves(node)}
+        used = {(*group.split("."), name, *path): value for path, value in leaves(node)}
         _refuse_unlisted_targets(used, trust, _OWN_ANALYSES)
         _refuse_masked(used)
-        return declared_analysis(name, node).evaluate(run)
+        return declared_analysis(name, node, group).evaluate(run)
 
     return AnalysisSpec(name, str(node.get("_target_")), settings(node), evaluate)
 
