@@ -30,6 +30,7 @@ from qexp.report import PAGE_NAME
 from qexp.report.figures.charts import NUM_COLOURS, Spot, draw_spots, extent
 from qexp.report.figures.plot import Axis, Plot
 from qexp.report.figures.svg import Figure
+from qexp.report.sweep_results import sweep_results
 from qexp.report.text import finite, is_finite, left_out, number, plural
 from qexp.report.workload_results import MAX_PUBS, WorkloadResults, read_workload
 from qexp.text import one_line
@@ -99,6 +100,7 @@ def sweep_page(folder: Path, page: Path) -> dict[str, Any]:
         "links": dict(_links(runs, page)),
         "quality": quality,
         "medians": medians,
+        "results": sweep_results(folder) if is_sweep(folder) else None,
     }
 
 
