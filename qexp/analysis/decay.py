@@ -26,7 +26,7 @@ def decay(
     line with a fit of its own; points of several seeds count as points of one line. Points are
     weighted by `VALUE_std` if all of a line have one above 0, see `qexp.analysis.fits.fit_model`.
     0 <= p <= 1, A and B are free, or B is given. Where a line has fewer different m than
-    parameters, its fit is NaN.
+    parameters, or is too short to tell A from B, its fit is NaN.
 
     Args:
         sweep: Dataset of the sweep; what points lack is NaN.
@@ -56,9 +56,9 @@ def decay(
         drawn: Reals = amplitude * p**x + base
         return drawn
 
-    each = (
-        f"p = {format_value(row[0], row[3])}" if np.isfinite(row[0]) else "no fit" for row in rows
-    )
+    # Points of a short decay are those of a line: they say nothing of the floor.
+    none = "no fit, give the floor (floor=B)" if floor == "free" else "no fit"
+    each = (f"p = {format_value(row[0], row[3])}" if np.isfinite(row[0]) else none for row in rows)
     named = (f"{line.label}: " if line.label else "" for line in found)
     summary = "; ".join(map("".join, zip(named, each, strict=True)))
     title = f"Decay of {value} over {key}"

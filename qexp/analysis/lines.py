@@ -45,13 +45,14 @@ class Line:
     def averaged(self) -> Line:
         """Return the line with one point at each x: the mean of those that repeat each other.
 
-        The standard error of a mean is that of the scatter.
+        The standard error of a mean is that of the scatter, but no less than that of the errors.
         """
         means = []
         for x in np.unique(self.x):
-            here = self.x == x
-            single = (self.y[here][0], self.std[here][0])
-            means.append((x, *(single if here.sum() == 1 else mean_and_error(self.y[here]))))
+            y, std = self.y[self.x == x], self.std[self.x == x]
+            own = float(np.sqrt(np.sum(std**2))) / len(std)
+            mean, scatter = mean_and_error(y)
+            means.append((x, mean, np.fmax(scatter, own)))
         return Line(self.keys, *np.array(means, float).reshape(-1, 3).T)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from qexp.analysis.lines import REPLICATES, Line, label, lines, numeric_keys, swept_keys, value_text
 from qexp.report.figures.charts import NUM_COLOURS, Spot, draw_spots, extent
 from qexp.report.figures.heat_map import draw_heat_map
-from qexp.report.figures.plot import Axis, Plot
+from qexp.report.figures.legend import draw_legend, legend_height
+from qexp.report.figures.plot import HEIGHT, Axis, Plot
 from qexp.report.figures.svg import Figure
 from qexp.report.text import is_finite, number, plural
 
@@ -74,7 +75,6 @@ class SweepFigures:
             if figures:
                 yield {
                     "title": f"Analyses by {key}",
-                    "legend": self._legend(shown, key),
                     "figures": figures,
                 }
         grid = [
@@ -83,7 +83,8 @@ class SweepFigures:
         if len(grid) > 1:
             x, y = grid[:2]
             figures = [figure for value in shown for figure in self._heat_maps(value, x, y)]
-            yield {"title": f"Analyses by {x} and {y}", "legend": [], "figures": figures}
+            if figures:
+                yield {"title": f"Analyses by {x} and {y}", "figures": figures}
 
     def of_result(self, result: xr.Dataset) -> list[Figure]:
         """Draw the curves of a sweep's analysis over the points that they were fitted to."""
@@ -102,44 +103,49 @@ class SweepFigures:
                 str(line): [(a, b) for a, b in zip(x.tolist(), row, strict=True) if np.isfinite(b)]
                 for line, row in zip(labels, rows, strict=True)
             }
-            figures += self.over(str(value), str(over), curves, f"Lines are {name}.")
+            note = f"Curves: {variable.attrs.get('long_name') or name}."
+            figures += self.over(str(value), str(over), curves, note)
         return figures
 
     def over(
         self, value: str, key: str, curves: dict[str, Points] | None = None, note: str = ""
     ) -> Iterator[Figure]:
         """Draw a value over a key: lines by a second key, and a figure for each of the others."""
-        panels = self._panels(value, key)
-        for number_, (rest, found) in enumerate(panels.items()):
-            if number_ == _MAX_PANELS:
-                return
-            held = [line for line in found if line.x.size][:NUM_COLOURS]
+        second = self._second(key)
+        for rest, found in list(self._panels(value, key).items())[:_MAX_PANELS]:
+            picked = np.linspace(0, len(found) - 1, min(len(found), NUM_COLOURS)).round()
+            held = [found[int(k)] for k in picked]
+            drawn = [(curves or {}).get(line.label, ()) for line in held]
             series = [self._spots(line, key) for line in held]
             if not any(series):
                 continue
-            chosen = [(curves or {}).get(line.label, ()) for line in held]
-            ends = [y for points in chosen for _, y in points]
-            x_all = [spot.x for spots in series for spot in spots]
-            names = self._names.get(key)
-            around = Axis.around(
-                self._label(value), [*extent([s for each in series for s in each]), *ends]
-            )
-            plot = Plot(f"{value} by {key}", Axis.of_swept_key(key, x_all, names), around)
-            for k, points in enumerate(chosen):
+            names = [label({second: line.keys[second]}) for line in held] if second else [""]
+            more = len(found) - len(held)
+            captions = [note, rest, f"{plural(more, 'line')} not drawn." if more else ""]
+            plot = self._plot(value, key, series, [y for points in drawn for _, y in points], names)
+            for k, points in enumerate(drawn):
                 if len(points) > 1:
                     plot.line(points, f"curve s{k}")
-            join = "" if any(chosen) else "values"
-            draw_spots(plot, series, join=join, cap=4, spread=0.0 if any(chosen) else 3.0)
-            more = len(found) - len(held)
-            captions = [note, rest, f"{plural(more, 'line')} not drawn." if more > 0 else ""]
+            is_fit = any(drawn)
+            draw_spots(plot, series, join="" if is_fit else "values", cap=4, spread=3 - 3 * is_fit)
             yield Figure(plot.drawing, value, " ".join(filter(None, captions)))
 
-    def _legend(self, values: Sequence[str], key: str) -> list[str]:
-        first = next(iter(self._panels(values[0], key).values()))
-        second = self._second(key)
-        return (
-            [label({second: line.keys[second]}) for line in first[:NUM_COLOURS]] if second else []
-        )
+    def _plot(
+        self,
+        value: str,
+        key: str,
+        series: Sequence[Sequence[Spot]],
+        ends: Sequence[float],
+        names: Sequence[str],
+    ) -> Plot:
+        """Return a plot that holds all spots, and other values of y, with a legend."""
+        spots = [spot for each in series for spot in each]
+        x_axis = Axis.of_swept_key(key, [spot.x for spot in spots], self._names.get(key))
+        y_axis = Axis.around(self._label(value), [*extent(spots), *ends])
+        top = legend_height(names)
+        plot = Plot(f"{value} by {key}", x_axis, y_axis, top=12 + top, height=HEIGHT + top)
+        draw_legend(plot, names)
+        return plot
 
     def _second(self, key: str) -> str | None:
         """Return the key that tells lines of one figure apart: that with most values, up to six."""
