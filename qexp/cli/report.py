@@ -35,8 +35,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Write the page and say where it is."""
-    from qexp.report.write import write_report
+    from qexp.report.write import FIGURES, write_report
 
     path = write_report(given.run, given.output, figures=given.figures)
     sys.stdout.write(f"{path} ({path.stat().st_size / 1e3:,.0f} kB)\n")
+    if given.figures and (path.parent / FIGURES).is_dir():
+        sys.stdout.write(f"{path.parent / FIGURES}\n")
     return 0

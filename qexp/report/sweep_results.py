@@ -1,4 +1,4 @@
-"""What a sweep's dataset and its own analyses add to its page."""
+"""Values, fits and differences on the page of a sweep, from its dataset."""
 
 from __future__ import annotations
 
