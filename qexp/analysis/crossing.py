@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from annotated_types import Ge, Le, Len
@@ -16,13 +16,6 @@ from qexp.errors import AnalysisError
 
 if TYPE_CHECKING:
     import xarray as xr
-
-
-class _Crossing(NamedTuple):
-    x: float = np.nan
-    x_std: float = np.nan
-    y: float = np.nan
-    y_std: float = np.nan
 
 
 def crossing(
@@ -56,8 +49,8 @@ def crossing(
         within: Smallest and largest x of the points that are fitted; None for all.
 
     Returns:
-        By `pair`: `crossing`, `height` (the value there) with standard errors (`*_std`); NaN where
-        two lines do not cross. By `line`: `reduced_chi2`, `num_points`; by `line` and `x`: `fit`.
+        By `pair`: `crossing` and its standard error `crossing_std`, NaN where two lines do not
+        cross. By `line`: `reduced_chi2`, `num_points`; by `line` and `x`: `fit`.
 
     Raises:
         AnalysisError: The sweep has no such variable or key.
@@ -70,16 +63,15 @@ def crossing(
     pairs = list(_pairs(found, second))
     crossings = [_cross((found[a], found[b]), (fits[a], fits[b])) for a, b in pairs]
     names = [f"{found[a].label} and {label({second: found[b].keys[second]})}" for a, b in pairs]
-    x, x_std, y, y_std = np.array(crossings, float).reshape(-1, 4).T
+    x, x_std = np.array(crossings, float).reshape(-1, 2).T
     chi2 = np.array([np.nan if fit is None else fit.reduced_chi2 for fit in fits])
     columns: dict[str, Column] = {
         **with_std("crossing", "pair", x, x_std, f"{key} where two lines cross"),
-        **with_std("height", "pair", y, y_std, f"{value} there"),
         "reduced_chi2": ("line", chi2, "chi square per degree of freedom of the fit"),
     }
     each = (
-        f"{name} cross at {format_value(c.x, c.x_std)}" if np.isfinite(c.x) else f"{name}: none"
-        for name, c in zip(names, crossings, strict=True)
+        f"{name} cross at {format_value(*at)}" if np.isfinite(at[0]) else f"{name}: none"
+        for name, at in zip(names, crossings, strict=True)
     )
     made = dataset(
         f"Crossings of {value} over {key}",
@@ -139,13 +131,13 @@ def _polynomial(line: Line, degree: int) -> Fit | None:
     return fit_model(model, line.x, line.y, line.std, [0.0] * (degree + 1))
 
 
-def _cross(pair: tuple[Line, Line], fits: tuple[Fit | None, Fit | None]) -> _Crossing:
-    """Return the most certain crossing of two lines; NaN where there is none."""
+def _cross(pair: tuple[Line, Line], fits: tuple[Fit | None, Fit | None]) -> tuple[float, float]:
+    """Return the most certain crossing of two lines and its error; NaN where there is none."""
     from numpy.polynomial import Polynomial
 
     first, second = fits
     if first is None or second is None:
-        return _Crossing()
+        return np.nan, np.nan
     low, high = max(line.x.min() for line in pair), min(line.x.max() for line in pair)
     difference = Polynomial(first.values - second.values)
     both = first.covariance + second.covariance
@@ -157,16 +149,5 @@ def _cross(pair: tuple[Line, Line], fits: tuple[Fit | None, Fit | None]) -> _Cro
             continue
         powers = _powers(np.array(x), len(first.values) - 1)[0]
         x_std = float(np.sqrt(powers @ both @ powers)) / slope
-        y_std = _height_error(powers, first, second, x)
-        found.append(_Crossing(x, x_std, float(powers @ first.values), y_std))
-    return min(found, key=lambda one: one.x_std, default=_Crossing())
-
-
-def _height_error(powers: Reals, first: Fit, second: Fit, x: float) -> float:
-    """Return the error of the height: with slopes s of both, y = (s1 f2 - s2 f1)/(s1 - s2)."""
-    from numpy.polynomial import Polynomial
-
-    slopes = [float(Polynomial(fit.values).deriv()(x)) for fit in (first, second)]
-    variances = [float(powers @ fit.covariance @ powers) for fit in (first, second)]
-    spread = slopes[0] ** 2 * variances[1] + slopes[1] ** 2 * variances[0]
-    return float(np.sqrt(spread)) / abs(slopes[0] - slopes[1])
+        found.append((x, x_std))
+    return min(found, key=lambda one: one[1], default=(np.nan, np.nan))

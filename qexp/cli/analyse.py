@@ -15,7 +15,7 @@ from qexp.text import typed_path
 
 if TYPE_CHECKING:
     from qexp.analysis.evaluate import Evaluated
-    from qexp.archive.read import Archive
+    from qexp.config.analyses import AnalysisGroup
     from qexp.core.spec import AnalysisSpec
 
 _EPILOG = """
@@ -63,13 +63,18 @@ def run(given: argparse.Namespace) -> int:
 
 def _analyse_sweep(path: Path, given: argparse.Namespace, results: list[Evaluated]) -> int:
     """Make the declared analyses of all points and of the sweep, or the named one of either."""
+    from qexp.archive.sweep_file import read_sweep
+    from qexp.config.cleanup import LOG_NAME
     from qexp.config.paths import config_choices
+    from qexp.config.recorded_config import recorded_analyses
+    from qexp.sweeps.analyses import evaluate_sweep
+    from qexp.sweeps.opened import open_sweep
 
+    config_yaml, choices = read_sweep(path).points[0].config_yaml, config_choices()
     if given.name is None:
-        of_points, of_sweep = _declared(path, given)
-        of_points |= not of_sweep
+        of_sweep = bool(recorded_analyses(config_yaml, [], "sweep.analysis"))
+        of_points = not of_sweep or bool(recorded_analyses(config_yaml, []))
     else:
-        choices = config_choices()
         of_sweep = given.name in choices["sweep/analysis"]
         of_points = given.name in choices["analysis"] and not of_sweep
         if not of_points and not of_sweep:
@@ -80,43 +85,13 @@ def _analyse_sweep(path: Path, given: argparse.Namespace, results: list[Evaluate
             )
     codes = [_analyse_points(path, given, results)] if of_points else [0]
     if of_sweep:
-        codes.append(_analyse_whole(path, given, results))
+        specs = _specs(config_yaml, given, "sweep.analysis")
+        with open_sweep(path) as sweep:
+            if not any(record.get("num_results") for record in sweep.records):
+                raise AnalysisError(f"{path} has no results, so that there is nothing to analyse")
+            make = partial(evaluate_sweep, sweep=sweep)
+            codes.append(_evaluated(specs, make, path / LOG_NAME, given, results))
     return max(codes)
-
-
-def _declared(path: Path, given: argparse.Namespace) -> tuple[bool, bool]:
-    """Return True for each of two kinds of analyses that a sweep declares: of points, of it."""
-    from qexp.archive.sweep_file import read_sweep
-    from qexp.config.recorded_config import recorded_analyses, recorded_sweep_analyses
-
-    config_yaml = read_sweep(path).points[0].config_yaml
-    kinds = (recorded_analyses, recorded_sweep_analyses)
-    of_points, of_sweep = (bool(kind(config_yaml, given.trust)) for kind in kinds)
-    return of_points, of_sweep
-
-
-def _analyse_whole(path: Path, given: argparse.Namespace, results: list[Evaluated]) -> int:
-    """Make the analyses of a sweep as a whole."""
-    from qexp.archive.sweep_file import read_sweep
-    from qexp.config.analyses import chosen_analyses
-    from qexp.config.cleanup import LOG_NAME
-    from qexp.config.paths import make_experiments_importable
-    from qexp.config.recorded_config import recorded_sweep_analyses
-    from qexp.sweeps.analyses import evaluate_sweep
-    from qexp.sweeps.opened import open_sweep
-
-    if given.name is not None:
-        specs = chosen_analyses(given.name, given.settings, "sweep.analysis")
-    else:
-        if given.trust:
-            make_experiments_importable()
-        specs = recorded_sweep_analyses(read_sweep(path).points[0].config_yaml, given.trust)
-    with open_sweep(path) as sweep:
-        if not any(record.get("num_results") for record in sweep.records):
-            raise AnalysisError(f"{path} has no results, so that there is nothing to analyse")
-        return _evaluated(
-            specs, partial(evaluate_sweep, sweep=sweep), path / LOG_NAME, given, results
-        )
 
 
 def _analyse_points(path: Path, given: argparse.Namespace, results: list[Evaluated]) -> int:
@@ -150,7 +125,13 @@ def _analyse(path: Path, given: argparse.Namespace, results: list[Evaluated]) ->
     from qexp.config.cleanup import LOG_NAME
 
     with open_archive(require_intact(path)) as archive:
-        specs = _specs(archive, given)
+        specs = _specs(archive.config_yaml, given)
+        if not specs:
+            raise ConfigError(
+                f"{archive.path} declares no analysis; name one: python -m qexp analyse "
+                f"{given.run} NAME ('python -m qexp --help' lists the choices of the group "
+                f"analysis)"
+            )
         if not any(archive.results[workload].available for workload in archive.workloads):
             raise AnalysisError(
                 f"{archive.path} is {archive.status}: it has no results, so that there is nothing "
@@ -188,19 +169,15 @@ def _evaluated(
     return max(codes)
 
 
-def _specs(archive: Archive, given: argparse.Namespace) -> tuple[AnalysisSpec, ...]:
+def _specs(
+    config_yaml: str, given: argparse.Namespace, group: AnalysisGroup = "analysis"
+) -> tuple[AnalysisSpec, ...]:
     from qexp.config.analyses import chosen_analyses
     from qexp.config.paths import make_experiments_importable
     from qexp.config.recorded_config import recorded_analyses
 
     if given.name is not None:
-        return chosen_analyses(given.name, given.settings)
+        return chosen_analyses(given.name, given.settings, group)
     if given.trust:
         make_experiments_importable()
-    specs = recorded_analyses(archive.config_yaml, given.trust)
-    if not specs:
-        raise ConfigError(
-            f"{archive.path} declares no analysis; name one: python -m qexp analyse "
-            f"{given.run} NAME ('python -m qexp --help' lists the choices of the group analysis)"
-        )
-    return specs
+    return recorded_analyses(config_yaml, given.trust, group)

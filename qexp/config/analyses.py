@@ -43,12 +43,18 @@ def settings(node: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in node.items() if key != "_target_"}
 
 
-def validated_analyses(plain: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the nodes by name of a config with the key `analysis`, or of an empty one.
+def validated_analyses(
+    plain: Mapping[str, Any], group: AnalysisGroup = "analysis"
+) -> dict[str, dict[str, Any]]:
+    """Return the nodes by name of a config with the key of a group, or without it.
 
     Raises:
         ConfigError: The key does not hold a mapping of names to nodes.
     """
+    if group == "sweep.analysis":
+        sweep = plain.get("sweep")
+        nodes = sweep.get("analysis") if isinstance(sweep, Mapping) else None
+        return validate(SweepNode, {"analysis": nodes or {}}, "sweep").analysis
     refuse_nameless(plain)
     return validate(AnalysesNode, plain).analysis
 
@@ -65,17 +71,6 @@ def refuse_nameless(plain: Mapping[str, Any]) -> None:
             f"analysis._target_: an analysis needs a name above it, also in its own file: "
             f"'NAME: {{_target_: {nodes['_target_']}}}'"
         )
-
-
-def validated_sweep_analyses(plain: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the nodes by name of a config with the key `sweep.analysis`, or of another.
-
-    Raises:
-        ConfigError: The key does not hold a mapping of names to nodes.
-    """
-    sweep = plain.get("sweep")
-    nodes = sweep.get("analysis") if isinstance(sweep, Mapping) else None
-    return validate(SweepNode, {"analysis": nodes or {}}, "sweep").analysis
 
 
 def chosen_analyses(
@@ -131,6 +126,7 @@ def _composed(overrides: list[str], group: AnalysisGroup) -> dict[str, dict[str,
         if problem is None:
             raise
         raise ConfigError(problem) from None
-    if group == "sweep.analysis":
-        return validated_sweep_analyses({"sweep": {"analysis": plain}})
-    return validated_analyses({"analysis": plain})
+    nested: Any = plain
+    for key in reversed(group.split(".")):
+        nested = {key: nested}
+    return validated_analyses(nested, group)

@@ -17,7 +17,6 @@ from qexp.config.analyses import (
     declared_analysis,
     settings,
     validated_analyses,
-    validated_sweep_analyses,
 )
 from qexp.config.given_anew import ACCOUNT, given_anew
 from qexp.config.instantiate import locate
@@ -84,27 +83,18 @@ def load_recorded(
     )
 
 
-def recorded_analyses(config_yaml: str, trust: Sequence[str]) -> tuple[AnalysisSpec, ...]:
+def recorded_analyses(
+    config_yaml: str, trust: Sequence[str], group: AnalysisGroup = "analysis"
+) -> tuple[AnalysisSpec, ...]:
     """Return the analyses that a recorded config declares; see `recorded_analysis`.
 
     Raises:
         ConfigError: It is no config, or declares analyses in a form unknown to this version.
     """
-    declared = {name: node for name, node in parse(config_yaml).items() if name == "analysis"}
-    nodes = validated_analyses(declared)
-    return tuple(recorded_analysis(name, node, trust=trust) for name, node in nodes.items())
-
-
-def recorded_sweep_analyses(config_yaml: str, trust: Sequence[str]) -> tuple[AnalysisSpec, ...]:
-    """Return the analyses of a sweep that the recorded config of a point declares.
-
-    Raises:
-        ConfigError: As `recorded_analyses`.
-    """
-    nodes = validated_sweep_analyses(parse(config_yaml))
-    return tuple(
-        recorded_analysis(name, node, "sweep.analysis", trust=trust) for name, node in nodes.items()
-    )
+    first = group.partition(".")[0]
+    declared = {name: node for name, node in parse(config_yaml).items() if name == first}
+    nodes = validated_analyses(declared, group)
+    return tuple(recorded_analysis(name, node, group, trust=trust) for name, node in nodes.items())
 
 
 def recorded_analysis(

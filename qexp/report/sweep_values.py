@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,7 +108,7 @@ class SweepFigures:
         return figures
 
     def over(
-        self, value: str, key: str, curves: dict[str, Points] | None = None, note: str = ""
+        self, value: str, key: str, curves: Mapping[str, Points] | None = None, note: str = ""
     ) -> Iterator[Figure]:
         """Draw a value over a key: lines by a second key, and a figure for each of the others."""
         second = self._second(key)

@@ -17,7 +17,6 @@ from qexp.config.recorded_config import (
     differences,
     load_recorded,
     recorded_analyses,
-    recorded_sweep_analyses,
 )
 from qexp.core.spec import RunSpec
 from qexp.errors import ConfigError
@@ -262,15 +261,15 @@ def test_mistakes_in_those_of_a_sweep_are_refused(
 def test_a_recorded_one_of_a_sweep_is_imported_only_if_trusted(mine: str) -> None:
     nodes = {"theirs": {"_target_": f"{mine}.level", "bit": 1}}
     text = yaml.safe_dump({"sweep": {"analysis": nodes}})
-    (spec,) = recorded_sweep_analyses(text, [])
+    (spec,) = recorded_analyses(text, [], "sweep.analysis")
     with pytest.raises(ConfigError, match=r"sweep.analysis.theirs._target_: .* --trust"):
         spec.evaluate(None)
     assert mine not in sys.modules
-    (trusted,) = recorded_sweep_analyses(text, [mine])
+    (trusted,) = recorded_analyses(text, [mine], "sweep.analysis")
     assert trusted.evaluate("sweep") == ("sweep", 1)
-    assert recorded_sweep_analyses("seed: 3\n", []) == ()
+    assert recorded_analyses("seed: 3\n", [], "sweep.analysis") == ()
     with pytest.raises(ConfigError, match=r"sweep.analysis.x: got 3"):
-        recorded_sweep_analyses("sweep: {analysis: {x: 3}}", [])
+        recorded_analyses("sweep: {analysis: {x: 3}}", [], "sweep.analysis")
 
 
 def test_an_analysis_of_a_sweep_keeps_nobody_from_resuming(load_spec: LoadSpec, mine: str) -> None:
