@@ -13,7 +13,7 @@ from qexp.report.figures.heat_map import draw_heat_map
 from qexp.report.figures.legend import draw_legend, legend_height
 from qexp.report.figures.plot import HEIGHT, Axis, Plot
 from qexp.report.figures.svg import Figure
-from qexp.report.text import is_finite, number, plural
+from qexp.report.text import cut_line, is_finite, number, plural, upper_first
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -22,6 +22,8 @@ _MAX_VALUES = 8
 _MAX_PANELS = 6
 _MAX_KEYS = 4
 _MOST_NAMES = 12
+_MOST_LABEL = 26
+"""Characters of a label beside an axis."""
 _LEAST_FOR_HEAT_MAP = 3
 
 Points = Sequence[tuple[float, float]]
@@ -121,7 +123,13 @@ class SweepFigures:
                 continue
             names = [label({second: line.keys[second]}) for line in held] if second else [""]
             more = len(found) - len(held)
-            captions = [note, rest, f"{plural(more, 'line')} not drawn." if more else ""]
+            full = self._label(value)
+            captions = [
+                note,
+                f"{upper_first(full)}." if len(full) > _MOST_LABEL else "",
+                rest,
+                f"{plural(more, 'line')} not drawn." if more else "",
+            ]
             plot = self._plot(value, key, series, [y for points in drawn for _, y in points], names)
             for k, points in enumerate(drawn):
                 if len(points) > 1:
@@ -141,7 +149,7 @@ class SweepFigures:
         """Return a plot that holds all spots, and other values of y, with a legend."""
         spots = [spot for each in series for spot in each]
         x_axis = Axis.of_swept_key(key, [spot.x for spot in spots], self._names.get(key))
-        y_axis = Axis.around(self._label(value), [*extent(spots), *ends])
+        y_axis = Axis.around(cut_line(self._label(value), _MOST_LABEL), [*extent(spots), *ends])
         top = legend_height(names)
         plot = Plot(f"{value} by {key}", x_axis, y_axis, top=12 + top, height=HEIGHT + top)
         draw_legend(plot, names)
@@ -190,10 +198,10 @@ class SweepFigures:
         return spots
 
     def _label(self, value: str) -> str:
+        """Return the name of a value and its unit."""
         attrs = self._data[value].attrs
         unit = attrs.get("units", "1")
         text = str(attrs.get("long_name") or value)
-        text = text if len(text) <= 32 else f"{text[:31]}…"
         return text if unit in ("", "1") else f"{text} ({unit})"
 
     def _heat_maps(self, value: str, x: str, y: str) -> Iterator[Figure]:

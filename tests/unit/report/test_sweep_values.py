@@ -61,6 +61,14 @@ def test_points_without_a_value_leave_a_gap_and_an_empty_cell() -> None:
     assert list(SweepFigures(data, VALUES).sections()) == []
 
 
+def test_a_long_name_is_cut_beside_the_axis_and_whole_in_the_caption() -> None:
+    data = dataset(depth=[1, 2, 4])
+    data.fit_p.attrs |= {"long_name": "root mean square of all the differences", "units": "s"}
+    (section,) = SweepFigures(data, VALUES).sections()
+    assert ">root mean square of all t…</text>" in drawn(section)[0]
+    assert section["figures"][0].caption == "Root mean square of all the differences (s)."
+
+
 def test_a_third_key_makes_small_multiples() -> None:
     data = dataset(depth=[1, 2], size=[3, 4, 5], twirl=[False, True])
     by_depth, by_size, by_twirl = SweepFigures(data, VALUES).sections()
