@@ -235,10 +235,23 @@ def _carried_out(experiment: Experiment, work: Callable[[Experiment], None]) -> 
 
 
 def _analyse(experiment: Experiment) -> None:
+    is_changed = False
     for point in experiment.points:
         if point.is_to_analyse:
             point.is_to_analyse = False
             make_declared_analyses(point, experiment.observer)
+            is_changed = True
+    if is_changed and experiment.is_sweep and not experiment.keeps_batches:
+        _analyse_sweep(experiment)
+
+
+def _analyse_sweep(experiment: Experiment) -> None:
+    """Make the declared analyses of a sweep once all of its points are complete."""
+    specs = experiment.points[0].spec.sweep_analyses
+    if specs and experiment.status() == "complete":
+        from qexp.sweeps.analyses import make_declared_sweep_analyses
+
+        make_declared_sweep_analyses(experiment.folder, specs, experiment.observer)
 
 
 def _report(experiment: Experiment) -> RunReport:

@@ -13,7 +13,7 @@ from qexp.core.model import Plan, RunHeader
 from qexp.core.protocols import RemoteEngine
 from qexp.endings import note_unplanned, raise_unless_complete
 from qexp.errors import ArchiveError, ConfigError, OutageError, PlanError, QexpError
-from qexp.interrupts import StopRequested
+from qexp.interrupts import StopRequested, stop_requested
 from qexp.journal.events import Planned
 from qexp.planning.build import plan_point
 from qexp.planning.table import check_max_time
@@ -86,6 +86,9 @@ def make_plan(experiment: Experiment) -> None:
     environment = describe_environment(Path.cwd())
     described = {lane: describe_backend(experiment.backend_of(lane)) for lane in experiment.lanes}
     for point in experiment.unplanned:
+        if stop_requested():
+            # Python has dropped the exception while the point before was planned.
+            raise KeyboardInterrupt
         header = run_header(point.spec, point.folder.name, described[point.lane], environment)
         try:
             _plan(experiment, point, header)

@@ -6,7 +6,7 @@ Beside an archive of another name than `run.h5`, such as `mine.h5`, it is `mine.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -50,20 +50,46 @@ def write_analysis(
         AnalysisError: The result has a value that netCDF cannot hold.
         ArchiveError: The file cannot be written.
     """
+    origin = {"run_id": run.run_id, "data_sha256": run.data_sha256}
+    return write_result(beside(run.path, FOLDER), spec, dataset, origin, redact)
+
+
+def write_result(
+    folder: Path,
+    spec: AnalysisSpec,
+    dataset: xr.Dataset,
+    origin: Mapping[str, str],
+    redact: Callable[[str], str] = str,
+) -> Path:
+    """Store a result in a folder, as `write_analysis`.
+
+    Args:
+        folder: The folder.
+        spec: The analysis that made the result.
+        dataset: The result.
+        origin: Attributes that say what was analysed.
+        redact: Applied to every text.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        AnalysisError: The result has a value that netCDF cannot hold.
+        ArchiveError: The file cannot be written.
+    """
     from qexp import __version__
 
-    origin = {
+    attrs = {
         "analysis": spec.name,
         "target": spec.target,
         "arguments_json": dumps(spec.arguments),
-        "run_id": run.run_id,
-        "data_sha256": run.data_sha256,
+        **origin,
         "qexp_version": __version__,
         "date_created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    path = beside(run.path, FOLDER) / f"{spec.name}{_SUFFIX}"
+    path = folder / f"{spec.name}{_SUFFIX}"
     try:
-        image = _image(_redacted(dataset.assign_attrs(origin), redact))
+        image = _image(_redacted(dataset.assign_attrs(attrs), redact))
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise AnalysisError(
             f"analysis '{spec.name}': its result cannot be stored as netCDF ({one_line(error)})"

@@ -127,7 +127,7 @@ def _values_of(metavar: str, word: str) -> Iterable[str]:
     """List the values of an argument by its name in the help."""
     match metavar:
         case "NAME":
-            return config_choices()["analysis"]
+            return [*config_choices()["analysis"], *config_choices()["sweep/analysis"]]
         case "FORMAT":
             from qexp.export.formats import FORMATS
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qexp.config import messages
-from qexp.config.analyses import declared_analysis, refuse_nameless
+from qexp.config.analyses import AnalysisGroup, declared_analysis, refuse_nameless
 from qexp.config.instantiate import accepts, bind, build, validate
 from qexp.config.overrides import typed_overrides
 from qexp.config.schema import (
@@ -100,7 +100,7 @@ def freeze(
     root: RootNode,
     config_yaml: str,
     generator_of: GeneratorOf,
-    analysis_of: Callable[[str, Mapping[str, Any]], AnalysisSpec],
+    analysis_of: Callable[[str, Mapping[str, Any], AnalysisGroup], AnalysisSpec],
 ) -> RunSpec:
     """Bind every target of a validated config; only the engine's is called.
 
@@ -108,7 +108,7 @@ def freeze(
         root: The config.
         config_yaml: The config as text, for the archive.
         generator_of: Binds the generator of a `circuits` node, given the node and its path.
-        analysis_of: Binds an analysis, given its name and its node.
+        analysis_of: Binds an analysis, given its name, its node and its group.
 
     Raises:
         ConfigError: One line for everything that is wrong with a section.
@@ -131,7 +131,10 @@ def freeze(
         limits={name: Limit(**limit) for name, limit in root.limits.model_dump().items()},
         config_yaml=config_yaml,
         metadata=root.metadata.model_dump(),
-        analyses=tuple(analysis_of(name, node) for name, node in root.analysis.items()),
+        analyses=tuple(analysis_of(*each, "analysis") for each in root.analysis.items()),
+        sweep_analyses=tuple(
+            analysis_of(*each, "sweep.analysis") for each in root.sweep.analysis.items()
+        ),
         sharing=SharingPolicy(
             root.sweep.order, _duration_s(root.sweep.pack, "sweep.pack"), root.sweep.block
         ),

@@ -49,6 +49,8 @@ def config_choices() -> dict[str, list[str]]:
     for conf in filter(None, (user_conf(), shipped_conf())):
         for path in conf.glob("*/**/*.yaml"):
             group, *parts = path.relative_to(conf).with_suffix("").parts
+            if group == "sweep" and len(parts) > 1:
+                group = f"sweep/{parts.pop(0)}"
             if group != "hydra" and not path.name.startswith("."):
                 found.setdefault(group, set()).add("/".join(parts))
     return {group: sorted(found[group]) for group in sorted(found)}

@@ -119,6 +119,10 @@ class SampleNode(Node):
     keys: dict[str, Any]
 
 
+Analyses = dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")], Target]
+"""Analyses by name, which is also the name of their files."""
+
+
 class SweepNode(Node):
     """A sweep's points, seeds and what is made of each; decides nothing for a single run."""
 
@@ -128,6 +132,7 @@ class SweepNode(Node):
     pack: str | int | None = "60s"
     block: Annotated[int, Field(gt=0)] | None = None
     value: Annotated[str, Field(pattern=r"^[A-Za-z]\w*\.\w+$")] | None = None
+    analysis: Analyses = {}
 
     # Which points there are.
     zip: dict[str, list[Any]] | None = None
@@ -194,9 +199,9 @@ class MetadataNode(Node):
 
 
 class AnalysesNode(Node):
-    """Analyses of the sealed data by name, which is also the name of their files."""
+    """Analyses of the sealed data."""
 
-    analysis: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")], Target] = {}
+    analysis: Analyses = {}
 
 
 class RootNode(AnalysesNode):

@@ -125,8 +125,8 @@ class Observer:
     def sweep_ended(self, folder: Path, summary: SweepSummary) -> None:
         """The work of this process on a sweep is done; each point of it was `sealed` before."""
 
-    def analysed(self, name: str, summary: str, point: int = 0) -> None:
-        """An analysis of the sealed data is made, and stored if there was anything to say."""
+    def analysed(self, name: str, summary: str, point: int | None = 0) -> None:
+        """An analysis is made, and stored if there was anything to say; `None`: of the sweep."""
 
 
 class Guarded(Observer):

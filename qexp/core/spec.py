@@ -129,13 +129,13 @@ class SharingPolicy:
 
 @dataclass(frozen=True)
 class AnalysisSpec:
-    """One declared analysis of a run's sealed archive.
+    """One declared analysis of a run's sealed archive, or of a sweep's dataset.
 
     Attributes:
         name: Its name in the config, and that of its result.
         target: Dotted name of the function.
-        evaluate: Returns an `xarray.Dataset` for an open `qexp.archive.read.Archive`; None where
-            it has nothing to say.
+        evaluate: Returns an `xarray.Dataset` for an open `qexp.archive.read.Archive`, or for the
+            dataset of a sweep; None where it has nothing to say.
     """
 
     name: str
@@ -166,6 +166,7 @@ class RunSpec:
         sources: Files that declare the experiment.
         metadata: Title, description, creators, publisher, funding, license, keywords.
         analyses: Analyses of the sealed data; they decide none of them.
+        sweep_analyses: Analyses of the sweep that it is a point of.
         sharing: The way it shares jobs with the other points of a sweep.
         place: The nodes `backend` and `engine` as text: points with the same share a backend.
     """
@@ -187,6 +188,7 @@ class RunSpec:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     simulation_seed: int | None = None
     analyses: tuple[AnalysisSpec, ...] = ()
+    sweep_analyses: tuple[AnalysisSpec, ...] = ()
     sharing: SharingPolicy = SharingPolicy()
     place: str = ""
 

@@ -65,7 +65,7 @@ class SweepTerminal(Terminal):
         self._jobs: set[str] = set()
         self._measured: set[int] = set()
         self._cannot_run: set[int] = set()
-        self._results: dict[int, list[str]] = {}
+        self._results: dict[int | None, list[str]] = {}
         self._ended: SweepSummary | None = None
         self._num_pubs = 0
 
@@ -179,10 +179,11 @@ class SweepTerminal(Terminal):
         """Keep the summary until the analyses are made."""
         self._ended = summary
 
-    def analysed(self, name: str, summary: str, point: int = 0) -> None:
+    def analysed(self, name: str, summary: str, point: int | None = 0) -> None:
         """Keep the one-line result of an analysis for the summary."""
         self._results.setdefault(point, []).append(f"{name}: {summary}")
-        self._bars.update("analysing", self._name(point), advance=1)
+        if point is not None:
+            self._bars.update("analysing", self._name(point), advance=1)
 
     def _add_batch_bars(self, plan: Plan, to_submit: int, done: int) -> None:
         self._num_pubs = sum(partition.num_pubs for partition in plan.partitions)
@@ -210,6 +211,8 @@ class SweepTerminal(Terminal):
             self._print_planned(summary, folder)
             return
         self._print_points(summary)
+        for result in self._results.get(None, ()):
+            self._out.print(f"[bold]analysis [/bold]{escape(result)}")
         is_complete = summary.status == "complete"
         opened = f"python -c \"import qexp; print(qexp.open_sweep('{folder}'))\""
         collect_only = ["--collect-only"] * summary.only_collects

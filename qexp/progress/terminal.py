@@ -190,7 +190,7 @@ class Terminal(Observer):
             else self._resume_command(*["--collect-only"] * summary.only_collects),
         )
 
-    def analysed(self, name: str, summary: str, point: int = 0) -> None:
+    def analysed(self, name: str, summary: str, point: int | None = 0) -> None:
         """Print the one-line result of an analysis."""
         self._out.print(f"[bold]analysis [/bold]{escape(f'{name}: {summary}')}")
 

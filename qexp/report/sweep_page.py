@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from qexp.analysis.lines import REPLICATES
 from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME
 from qexp.archive.sweep_file import is_sweep
@@ -30,6 +31,7 @@ from qexp.report import PAGE_NAME
 from qexp.report.figures.charts import NUM_COLOURS, Spot, draw_spots, extent
 from qexp.report.figures.plot import Axis, Plot
 from qexp.report.figures.svg import Figure
+from qexp.report.sweep_results import sweep_results
 from qexp.report.text import finite, is_finite, left_out, number, plural
 from qexp.report.workload_results import MAX_PUBS, WorkloadResults, read_workload
 from qexp.text import one_line
@@ -94,11 +96,15 @@ def sweep_page(folder: Path, page: Path) -> dict[str, Any]:
         "runs": runs,
         "readable": readable,
         "sections": [
-            _KeyFigures(key, keys, readable).draw() for key in keys[:_MAX_SECTIONS] if readable
+            _KeyFigures(key, keys, readable).draw()
+            for key in keys[:_MAX_SECTIONS]
+            # Over seeds there is only scatter.
+            if readable and (key not in REPLICATES or len(keys) == 1)
         ],
         "links": dict(_links(runs, page)),
         "quality": quality,
         "medians": medians,
+        "results": sweep_results(folder) if is_sweep(folder) else None,
     }
 
 
@@ -240,7 +246,10 @@ class _KeyFigures:
         held = extent([*chain.from_iterable(series)])
         if held:
             plot = Plot(f"{title} by {self._key}", self._x_axis, axis(y_label, held))
-            yield Figure(draw_spots(plot, series, join="values"), title, caption.strip())
+            # A line through several runs at one place would be no line.
+            is_line = all(len({spot.x for spot in spots}) == len(spots) for spots in series)
+            drawing = draw_spots(plot, series, join="values" if is_line else "")
+            yield Figure(drawing, title, caption.strip())
 
     def _lines(self, read: Callable[[SweptRun], Middle | None]) -> list[list[Spot]]:
         """Make one line for each group of runs."""

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 
+from qexp.analysis.lines import REPLICATES
 from qexp.archive.pubs import PubIdentity
 from qexp.compare.homogeneity import holm
 from qexp.compare.model import DataComparison
@@ -22,8 +23,6 @@ from qexp.core.jsonable import dumps
 from qexp.sweeps.records import Record
 
 TestName: TypeAlias = Literal["z", "t", "Wilcoxon"]
-#: Points that differ only in these repeat each other.
-_REPLICATES: Final = ("seed", "simulation_seed")
 #: The scatter of fewer differences says less than their own errors.
 _MIN_SCATTERED: Final = 3
 #: From so many pairs on a test by ranks finds almost as much as the t-test, and assumes less.
@@ -144,7 +143,7 @@ def find_pairs(
         paired: set[int] = set()
         for b in members:
             for key, value in draws[b].items():
-                if key in _REPLICATES or dumps(value) == first[key]:
+                if key in REPLICATES or dumps(value) == first[key]:
                     continue
                 a = by_draw.get(_mark(draws[b], key, first[key]))
                 if a is not None:
@@ -152,7 +151,7 @@ def find_pairs(
                     pairs.append(_pair(a, b, draws, identities))
         left = [index for index in members if index not in paired]
         others = [_pair(members[0], b, draws, identities) for b in left if b != members[0]]
-        pairs += [pair for pair in others if not pair.changes.keys() <= {*_REPLICATES}]
+        pairs += [pair for pair in others if not pair.changes.keys() <= {*REPLICATES}]
     return tuple(sorted(pairs, key=lambda pair: (pair.a, pair.b)))
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import qexp
 from qexp.archive.circuit_digest import circuit_sha256
+from qexp.sweeps.analyses import read_sweep_analyses
 from tests.e2e.conftest import Cli, Finished
 
 PLUGINS = {"PYTHONPATH": str(Path(__file__).parent / "plugins")}
@@ -287,3 +288,28 @@ def test_points_of_a_file_and_of_a_sample(cli: Cli, tmp_path: Path):
         "qexp: sweep point 'circuits.dept=2' (points.csv, line 2): circuits.dept: unknown key"
     )
     assert bad.err.count("\n") == 1
+
+
+MINE = "def refused(sweep):\n    raise ValueError('not with me')\n"
+
+
+def test_a_complete_sweep_is_analysed_as_a_whole_and_again_later(cli: Cli, tmp_path: Path):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "my_analyses.py").write_text(MINE)
+    done = cli(
+        *("-m", "experiment=mirror_circuits", "circuits.num_circuits=2", "circuits.num_qubits=2"),
+        *("circuits.depths=1,2,4", "primitive.shots=64", "sweep/analysis=decay"),
+        *("sweep.analysis.decay.floor=0.25", "+sweep.analysis.x._target_=my_analyses.refused"),
+    )
+    assert done.code == 0, done.err
+    assert "analysis decay: p = " in done.out
+    assert "analysis 'x': my_analyses.refused failed: ValueError: not with me" in done.err
+    (folder,) = (done.folder / "outputs" / "mirror_circuits").iterdir()
+    result = folder / "analysis" / "decay.nc"
+    with qexp.open_sweep(folder) as sweep:
+        assert read_sweep_analyses(sweep)["decay"].num_points.values.tolist() == [3]
+    result.unlink()
+    again = cli("analyse", str(folder), "--trust", "my_analyses")
+    assert again.code == 2
+    assert "ValueError: not with me" in again.err
+    assert result.is_file()

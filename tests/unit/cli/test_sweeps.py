@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
-from qexp.archive.sweep_file import SWEEP_NAME
+from qexp.archive.sweep_file import SWEEP_NAME, read_sweep
+from qexp.errors import ExitCode
 from tests.archives import started
 from tests.damage import flip
 from tests.sweeps import declare
@@ -184,3 +185,31 @@ def test_report_has_all_points_and_the_declared_values(
     assert "twirled over false, true" in " ".join(page.split())
     assert "python -m qexp resume sweep goes on with it" in page
     assert command("report", declare(tmp_path / "none", [{"n": 1}, {"n": 2}])).code == 0
+
+
+def test_analyse_makes_one_of_the_whole_sweep(command: Command, whole: Path) -> None:
+    done = command("analyse", whole, "decay", "value=fit_decay", "over=field", "floor=0")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("decay: twirled false: p = ")
+    assert (whole / "analysis" / "decay.nc").is_file()
+    assert not (whole / "0000" / "analysis" / "decay.nc").exists()
+
+
+def test_analyse_makes_what_a_sweep_declares_again(command: Command, whole: Path) -> None:
+    node = "{_target_: qexp.analysis.decay.decay, value: fit_decay, over: field, floor: 0.0}"
+    draws = [point.draws for point in read_sweep(whole).points]
+    declare(whole, draws, f"sweep: {{analysis: {{mine: {node}}}}}")
+    done = command("analyse", whole, "--json")
+    assert done.code == 0
+    assert [each["name"] for each in json.loads(done.out)] == ["mine"]
+    declare(whole, draws, "sweep: {analysis: {mine: {_target_: os.getcwd}}}")
+    refused = command("analyse", whole)
+    assert refused.code != 0
+    assert "sweep.analysis.mine._target_: " in refused.err
+
+
+def test_analyse_names_the_choices_of_both_kinds(command: Command, whole: Path) -> None:
+    done = command("analyse", whole, "decai")
+    assert done.code == ExitCode.REFUSED
+    assert "allowed for each point: exact_evs, ghz" in done.err
+    assert "for the sweep: crossing, decay" in done.err
