@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -86,7 +87,9 @@ def close_left_open(experiment: Experiment) -> None:
 
 def _what_is_left(experiment: Experiment) -> UnfinishedError | None:
     """Return an error that says what a process that only collected has left to do, or None."""
-    out, missing, unplanned = experiment.out(), len(experiment.left()), len(experiment.unplanned)
+    out, missing, ledger = experiment.out(), len(experiment.left()), experiment.ledger
+    is_over = ledger.is_cancelled
+    unplanned = 0 if is_over else len(experiment.unplanned) - len(ledger.unplanned)
     left = [
         f"{out} {'job is' if out == 1 else 'jobs are'} still out" if out else "",
         f"{missing} {'is' if missing == 1 else 'are'} to be submitted" if missing else "",
@@ -181,8 +184,9 @@ def _sweep_summary(experiment: Experiment, sealed: Sequence[PointSummary]) -> Sw
 def _usage(point: Point) -> tuple[float, int]:
     """Return what a point was charged that this process has not sealed, and pending charges."""
     if point.is_sealed:
-        with open_archive(point.folder) as archive:
+        with suppress(ArchiveError), open_archive(point.folder) as archive:
             return archive.usage_s, archive.usage_pending
+        return 0.0, 0
     charges = point.store.charges().values()
     return sum(seconds for seconds, _ in charges), sum(is_pending for _, is_pending in charges)
 
@@ -213,7 +217,8 @@ def raise_for_points(experiment: Experiment) -> None:
     Raises:
         PointsFailedError: At least one cannot; the message has the command that tries them again.
     """
-    unplanned = experiment.ledger.unplanned
+    first, ledger = experiment.first_of_round, experiment.ledger
+    unplanned = {index: event for index, event in ledger.unplanned.items() if index >= first}
     if not unplanned:
         return
     shown = ", ".join(experiment.points[index].folder.name for index in [*unplanned][:_MOST_SHOWN])

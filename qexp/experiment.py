@@ -218,7 +218,7 @@ def _go_on(
             return RunReport(None, None, None)
         experiment.journal.append(Resumed(socket.gethostname(), os.getpid(), __version__))
         # What was cancelled has no result, which is as it should be.
-        with suppress(*[JobsFailedError] * cancels):
+        with suppress(*[JobsFailedError, PointsFailedError] * cancels):
             return _carried_out(experiment, work)
         return _report(experiment)
 
@@ -297,6 +297,7 @@ def carry_out(experiment: Experiment, work: Callable[[Experiment], None] = execu
         ):
             _detach(experiment)
             raise_if_stopped(experiment, failure)
+            raise_for_points(experiment)
         else:
             end(experiment, failure)
 

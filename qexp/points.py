@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from qexp.archive.analyses import analysis_files
 from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME
 from qexp.archive.sweep_file import is_sweep, read_sweep
@@ -23,7 +24,7 @@ from qexp.archive.writer import RunStore, SharedRecord
 from qexp.core.model import JobOutcome, Partition, Plan, RunStatus
 from qexp.core.observer import Guarded, Observer
 from qexp.core.protocols import Batch, Engine
-from qexp.core.spec import RunSpec
+from qexp.core.spec import RunSpec, common_value
 from qexp.errors import ConfigError
 from qexp.interrupts import Interrupts, StopRequested, stop_requested
 from qexp.journal.file import Journal
@@ -128,6 +129,9 @@ class Point:
         """Note if an earlier process has sealed it, complete."""
         if (self.folder / ARCHIVE_NAME).exists() and not self.store.has_header:
             self.status = "complete"
+            declared = {spec.name for spec in self.spec.analyses}
+            if not declared <= analysis_files(self.folder).keys():
+                self.archive, self.is_to_analyse = self.folder / ARCHIVE_NAME, True
 
     def seal(self, status: RunStatus, shared: SharedRecord | None = None) -> None:
         """Make the archive from what is on disk; remove the parts of a complete run.
@@ -161,6 +165,7 @@ class Experiment:
     plan: Plan = field(default_factory=lambda: Plan(()))  # of all points; empty until planned
     keeps_batches: bool = False  # more points are to come, and the batches stay open for them
     open_batches: dict[int, Batch] = field(default_factory=dict)  # lane -> batch kept for them
+    first_of_round: int = 0  # number of the first of the points that were added last
 
     def __post_init__(self) -> None:
         self._agree()
@@ -169,6 +174,7 @@ class Experiment:
 
     def add_points(self, points: Sequence[Point]) -> None:
         """Add points at the end, which `sweep.json` has by now."""
+        self.first_of_round = len(self.points)
         self.points += tuple(points)
         self._agree()
 
@@ -383,18 +389,3 @@ def _stored_attempts(experiment: Experiment) -> Iterator[tuple[int, int]]:
         first = experiment.ledger.partitions_of(point.index).start
         for partition, number in point.store.numbered("job"):
             yield first + partition, number
-
-
-def common_value(key: str, values: Iterable[T]) -> T:
-    """Return the value of a config `key` that all points share.
-
-    Raises:
-        ConfigError: Points have different values.
-    """
-    first, *others = values
-    if any(other != first for other in others):
-        raise ConfigError(
-            f"{key}: the points of a sweep share their jobs, and must have the same value; to run "
-            f"each on its own, one after the other, add hydra/launcher=basic"
-        )
-    return first

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qexp.batch.pacing import Patience
 from qexp.batch.packing import gather_plan
 from qexp.batch.recover import note_stored_outcomes
-from qexp.core.model import Plan, RunHeader
+from qexp.core.model import Partition, Plan, RunHeader
 from qexp.core.protocols import RemoteEngine
 from qexp.endings import note_unplanned, raise_unless_complete
 from qexp.errors import ArchiveError, ConfigError, OutageError, PlanError, QexpError
@@ -29,8 +29,9 @@ def _select_backends(experiment: Experiment) -> None:
     selected: dict[tuple[str, str | None], BackendV2] = {}
     for lane in experiment.lanes:
         points = [point for point in experiment.points if point.lane == lane]
-        recorded = next((name for one in points if (name := one.recorded_backend)), None)
-        known = next((one.backend for one in points if one.backend is not None), None)
+        there = [one for one in experiment.points if one.spec.place == points[0].spec.place]
+        recorded = next((name for one in there if (name := one.recorded_backend)), None)
+        known = next((one.backend for one in there if one.backend is not None), None)
         place = points[0].spec.place, recorded
         backend = known or selected.get(place) or points[0].spec.select_backend(recorded)
         selected[place] = backend
@@ -85,7 +86,10 @@ def make_plan(experiment: Experiment) -> None:
     failed: list[QexpError] = []
     environment = describe_environment(Path.cwd())
     described = {lane: describe_backend(experiment.backend_of(lane)) for lane in experiment.lanes}
+    # What an earlier round has tried is not tried again.
     for point in experiment.unplanned:
+        if point.index < experiment.first_of_round:
+            continue
         if stop_requested():
             # Python has dropped the exception while the point before was planned.
             raise KeyboardInterrupt
@@ -98,7 +102,7 @@ def make_plan(experiment: Experiment) -> None:
                 raise
             failed.append(error)
             note_unplanned(experiment, point, error)
-    if not experiment.ledger.planned:
+    if not experiment.ledger.planned and not experiment.keeps_batches:
         raise PlanError(
             f"no point of the sweep can run; of the first one: {failed[0]}"
         ) from failed[0]
@@ -122,7 +126,7 @@ def _plan(experiment: Experiment, point: Point, header: RunHeader) -> None:
     except PlanError:
         point.partitions = ()
         raise
-    experiment.journal.append(Planned(tuple(digests), point=point.index))
+    experiment.journal.append(Planned(tuple(digests), point=point.index, first=first))
 
 
 def _time_warnings(experiment: Experiment) -> Iterator[str]:
@@ -134,6 +138,17 @@ def _time_warnings(experiment: Experiment) -> Iterator[str]:
             yield from check_max_time(plan, spec.max_time_s, spec.limits)
 
 
+def _partitions(experiment: Experiment, point: Point, count: int) -> Sequence[Partition]:
+    """Return the partitions of a point; empty ones of a sealed point whose archive is damaged."""
+    try:
+        return point.store.read_partitions()
+    except ArchiveError as error:
+        if not point.is_sealed:
+            raise
+        experiment.observer.warned(f"{error}; the other points go on")
+        return [Partition(k, "damaged", 0, 0, None, None, 0, 0, 0.0, "end") for k in range(count)]
+
+
 def load_plan(experiment: Experiment) -> None:
     """Read the committed plan and the outcomes on disk."""
     ledger = experiment.ledger
@@ -141,7 +156,7 @@ def load_plan(experiment: Experiment) -> None:
         point, own = experiment.points[index], ledger.partitions_of(index)
         if point.partitions:
             continue
-        point.number(point.store.read_partitions(), own.start)
+        point.number(_partitions(experiment, point, len(own)), own.start)
         if len(point.partitions) != len(own):
             raise ArchiveError(
                 f"{point.folder} has parts of {len(point.partitions)} partitions, but "

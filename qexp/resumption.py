@@ -42,7 +42,7 @@ def finished_archive(folder: Path) -> Path | None:
     has_parts = any(PARTS_NAME in name for name in os.listdir(folder))
     if is_sweep(folder):
         points = [folder / point.folder for point in read_sweep(folder).points]
-        is_finished = all(point.is_dir() and finished_archive(point) for point in points)
+        is_finished = all(point.is_dir() and _is_finished(point) for point in points)
         return None if not is_finished or has_parts or unclosed_batches(folder) else folder
     archive = folder / ARCHIVE_NAME
     if not archive.exists() or has_parts:
@@ -57,6 +57,14 @@ def finished_archive(folder: Path) -> Path | None:
     )
 
 
+def _is_finished(point: Path) -> bool:
+    """Return True for a point with nothing left to do; one that is damaged is for `verify`."""
+    try:
+        return finished_archive(point) is not None
+    except ArchiveError:
+        return True
+
+
 def resume_command(folder: Path, config_yaml: str = "{}", *words: str, verb: str = "resume") -> str:
     """Return the command that resumes a run, to be copied into a shell.
 
@@ -67,7 +75,12 @@ def resume_command(folder: Path, config_yaml: str = "{}", *words: str, verb: str
         verb: `resume`, or another verb that takes the same words.
     """
     more = [redact(word) for word in words]
-    if redact(config_yaml) != config_yaml and verb == "resume":
+    if is_sweep(folder):
+        # No command line of its own leads into a sweep's folder: secrets are given anew.
+        for path, value in leaves(load_config(config_yaml)):
+            if path[:1] == ("backend",) and redact(str(value)) != str(value):
+                more.append(f"{'.'.join(path)}=...")
+    elif redact(config_yaml) != config_yaml and verb == "resume":
         # It is recorded without its secret, and only its own command line has that.
         named = shlex.join([f"run_dir={short_path(folder)}", *more])
         return f"python -m qexp ... {named} (with the run's own overrides, which have a secret)"

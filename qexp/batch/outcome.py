@@ -52,7 +52,7 @@ def _told_apart(outcome: JobOutcome, seed: int) -> JobOutcome:
 
     The failure of a job that would only be repeated says nothing about one member.
     """
-    if outcome.failure in (*FINAL_FAILURES, "internal"):
+    if outcome.failure in (*FINAL_FAILURES, "internal", "too_long"):
         outcome = replace(outcome, failure="shared")
     if outcome.info.get("seed") in (None, seed):
         return outcome

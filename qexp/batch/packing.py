@@ -150,7 +150,8 @@ def _kind(experiment: Experiment, piece: Piece) -> Hashable:
     )
     if is_alone:
         return piece
-    return point.lane, repr(primitive), partition.shots, partition.precision
+    agreed = repr((primitive, point.spec.partition))
+    return point.lane, agreed, partition.shots, partition.precision
 
 
 def by_lane(

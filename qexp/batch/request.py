@@ -234,7 +234,9 @@ def _digest_of(experiment: Experiment, pieces: Iterable[Piece]) -> str:
     for piece in pieces:
         point = experiment.point_of(piece.partition)
         planned = point.on_disk(planned_piece(experiment, piece))
-        digests += point.store.pub_digests(planned)
+        # Points that are pairs have equal PUBs.
+        primitive = point.spec.primitive_of(planned.workload)
+        digests += [f"{primitive} {point.spec.noise_seed}", *point.store.pub_digests(planned)]
     text = "\n".join([experiment.identity, *digests])
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
 

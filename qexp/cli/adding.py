@@ -39,13 +39,16 @@ def _resume(points: Sequence[DeclaredPoint], launch: Launch, *, is_quiet: bool) 
     from qexp.archive.sweep_file import read_sweep, write_sweep
     from qexp.config.added_points import merge_points
     from qexp.experiment import resume
+    from qexp.journal.lock import lock_folder
     from qexp.progress import terminal_for
 
     folder = launch.folder
-    sweep = read_sweep(folder)
-    merged, order = merge_points(sweep, [*map(declared, points)], partial(new_point_id, sweep.id))
-    specs = [points[position].spec for position in order]
-    write_sweep(folder, replace(sweep, points=merged, overrides=launch.overrides))
+    with lock_folder(folder):
+        sweep = read_sweep(folder)
+        each = [*map(declared, points)]
+        merged, order = merge_points(sweep, each, partial(new_point_id, sweep.id))
+        specs = [points[position].spec for position in order]
+        write_sweep(folder, replace(sweep, points=merged, overrides=launch.overrides))
     with terminal_for(specs, folder, is_quiet=is_quiet) as terminal:
         resume(specs, folder, terminal)
     return [None] * len(points)

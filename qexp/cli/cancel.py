@@ -41,7 +41,7 @@ def _cancel(runs: Runs, path: Path) -> Outcome:
     def cancel_it(folder: Path) -> Outcome:
         from qexp.config.runs import recorded_specs
 
-        specs = recorded_specs(folder, runs.given.trust, runs.anew)
+        specs = recorded_specs(folder, runs.given.trust, runs.anew, plans=False)
 
         from qexp.experiment import cancel
         from qexp.progress import terminal_for

@@ -86,7 +86,8 @@ def _resume(runs: Runs, path: Path) -> Outcome:
         if given.repair_journal and (repaired := repair_journal(folder)) is not None:
             runs.say(repaired)
         anew = runs.anew + ["execution.retry_refused=true"] * given.retry_refused
-        specs = _bounded(recorded_specs(folder, given.trust, anew), folder, runs)
+        recorded = recorded_specs(folder, given.trust, anew, plans=not given.collect_only)
+        specs = _bounded(recorded, folder, runs)
 
         from qexp.experiment import resume
         from qexp.progress import terminal_for
@@ -115,10 +116,10 @@ def _add(runs: Runs, path: Path) -> Outcome:
         log = folder / LOG_NAME
         if not is_sweep(folder):
             raise ConfigError(f"--add: {path} is no sweep; name the folder of one")
-        if runs.anew:
-            raise ConfigError(
-                f"--add: cannot be combined with {' '.join(runs.anew)}; resume it first"
-            )
+        flags = ("collect_only", "retry_refused", "repair_journal", "trust")
+        given = [f"--{name.replace('_', '-')}" for name in flags if getattr(runs.given, name)]
+        if others := [*given, *runs.anew]:
+            raise ConfigError(f"--add: cannot be combined with {' '.join(others)}; resume it first")
         code = add_points(folder, runs.given.add, is_quiet=runs.given.json)
         return runs.outcome(path, code, status="complete" if not code else None)
     except (Exception, SystemExit) as error:

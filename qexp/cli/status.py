@@ -44,7 +44,7 @@ def _tell(runs: Runs, path: Path) -> Outcome:
 
     try:
         folder = run_folder(path)
-        state = read_state(recorded_specs(folder, runs.given.trust, runs.anew), folder)
+        state = read_state(recorded_specs(folder, runs.given.trust, runs.anew, plans=False), folder)
     except (Exception, SystemExit) as error:
         return runs.reported(path, error)
     for line in state.lines():

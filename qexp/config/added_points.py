@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ def extended_overrides(folder: Path, sweep: SweepDeclaration, words: Sequence[st
     Raises:
         ConfigError: A word is none of these.
     """
-    overrides = [item for item in sweep.overrides if not item.startswith("hydra.sweep.dir=")]
+    left_out = ("hydra.sweep.dir=", "stop_after=")
+    overrides = [item for item in sweep.overrides if not item.startswith(left_out)]
     for word in words:
         item = _parsed(word)
         key = str(item.key_or_group)
@@ -40,8 +41,7 @@ def extended_overrides(folder: Path, sweep: SweepDeclaration, words: Sequence[st
         elif key == "sweep.sample.n":
             given = word
         elif key in sweep.swept:
-            before = dict.fromkeys(_texts(key, (point.draws.get(key) for point in sweep.points)))
-            given = f"{key}={','.join([*before, word.partition('=')[2]])}"
+            given = f"{key}={','.join([*_before(sweep, key), word.partition('=')[2]])}"
         else:
             allowed = ", ".join((*sweep.swept, *_LISTS))
             raise ConfigError(
@@ -81,8 +81,9 @@ def merge_points(
                 f"grow; start a new sweep"
             )
         now = composed[position]
-        found = differences(point.config_yaml, now.config_yaml)
-        if now.config_yaml != point.config_yaml and found:
+        is_equal = now.config_yaml == point.config_yaml
+        found = [] if is_equal else differences(point.config_yaml, now.config_yaml)
+        if found:
             raise ConfigError(
                 f"--add: the point {shown} would be declared otherwise than it was: "
                 f"{'; '.join(found[:5])}; were config files changed, or does an added value show "
@@ -115,9 +116,14 @@ def _parsed(word: str) -> Any:
     return item
 
 
-def _texts(key: str, values: Iterable[Any]) -> Iterator[str]:
-    for value in values:
-        yield override(key, value).partition("=")[2]
+def _before(sweep: SweepDeclaration, key: str) -> Iterator[str]:
+    """Yield the values of a swept key, as they were typed where that is a list of them."""
+    typed = [item.partition("=")[2] for item in sweep.overrides if key_of(item) == key]
+    if typed and "(" not in typed[-1]:
+        yield typed[-1]
+        return
+    for point in sweep.points:
+        yield override(key, point.draws.get(key)).partition("=")[2]
 
 
 def _rows(word: str, rows: Any) -> list[Mapping[str, Any]]:

@@ -55,13 +55,16 @@ def config_of(folder: Path) -> str | None:
         return None
 
 
-def recorded_specs(folder: Path, trust: Sequence[str], anew: Sequence[str] = ()) -> list[RunSpec]:
+def recorded_specs(
+    folder: Path, trust: Sequence[str], anew: Sequence[str] = (), *, plans: bool = True
+) -> list[RunSpec]:
     """Return the specs with which an unfinished run, or each point of a sweep, is resumed.
 
     Args:
         folder: The folder of the run or the sweep, from which alone all is read.
         trust: As in `recorded_spec`.
         anew: As in `recorded_spec`.
+        plans: False if nothing is to be planned, so that the circuits' code is not needed.
 
     Raises:
         As `recorded_spec`.
@@ -74,7 +77,9 @@ def recorded_specs(folder: Path, trust: Sequence[str], anew: Sequence[str] = ())
     planned = read_ledger(folder).planned if has_journal else {}
     specs = []
     for index, point in enumerate(read_sweep(folder).points):
-        specs.append(declared_spec(point, trust, anew, needs_circuits=index not in planned))
+        specs.append(
+            declared_spec(point, trust, anew, needs_circuits=plans and index not in planned)
+        )
     return specs
 
 
@@ -151,6 +156,10 @@ def check_resumable(run_dir: Path, named: str, spec: RunSpec) -> Path | None:
     """
     from qexp.resumption import finished_archive
 
+    if is_sweep(run_dir):
+        raise ConfigError(
+            f"run_dir: {run_dir} is a sweep; to go on with it: python -m qexp resume {run_dir}"
+        )
     if run_folder(named) != run_dir:
         raise ConfigError(
             f"hydra.run.dir: {run_dir} is not the folder of the run that run_dir={named} names; "

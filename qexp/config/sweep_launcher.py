@@ -11,11 +11,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf, open_dict, read_write
 
+from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
 from qexp.archive.sweep_file import (
     POINTS_NAME,
+    SWEEP_NAME,
     SweepDeclaration,
     SweepPoint,
-    is_sweep,
     read_sweep,
     write_sweep,
 )
@@ -199,12 +200,7 @@ def write_declaration(points: Sequence[DeclaredPoint], launch: Launch) -> None:
         ArchiveError: It cannot be written.
     """
     folder = launch.folder
-    if is_sweep(folder):
-        raise ConfigError(
-            f"hydra.sweep.dir: {folder} already holds a sweep, which is never overwritten; name "
-            f"another folder or leave hydra.sweep.dir as it is (to go on with that sweep: "
-            f"python -m qexp resume {folder})"
-        )
+    refuse_used(folder, [point.folder for point in points])
     names = [point.folder for point in points]
     if len({*names}) < len(names):
         raise ConfigError(
@@ -212,6 +208,24 @@ def write_declaration(points: Sequence[DeclaredPoint], launch: Launch) -> None:
             f"leave it as it is"
         )
     write_sweep(folder, declaration(points, launch))
+
+
+def refuse_used(folder: Path, points: Sequence[str] = ()) -> None:
+    """Refuse a folder, or folders of points in it, that hold something of an earlier run.
+
+    Raises:
+        ConfigError: There is something.
+    """
+    marks = (SWEEP_NAME, POINTS_NAME, JOURNAL_NAME, ARCHIVE_NAME, PARTS_NAME)
+    used = [folder] if any((folder / mark).exists() for mark in marks) else []
+    inside = (folder / point for point in points)
+    used += [one for one in inside if one.is_dir() and any(one.iterdir())]
+    if used:
+        raise ConfigError(
+            f"hydra.sweep.dir: {used[0]} already holds a run or a sweep, which is never "
+            f"overwritten; name another folder or leave hydra.sweep.dir and hydra.sweep.subdir as "
+            f"they are (to go on with it: python -m qexp resume {used[0]})"
+        )
 
 
 def declaration(points: Sequence[DeclaredPoint], launch: Launch) -> SweepDeclaration:
@@ -222,6 +236,8 @@ def declaration(points: Sequence[DeclaredPoint], launch: Launch) -> SweepDeclara
 
 def record_points(points: Sequence[DeclaredPoint], launch: Launch) -> None:
     """Write `points.json`: points that another launcher makes runs of their own."""
+    if (launch.folder / SWEEP_NAME).is_file():
+        refuse_used(launch.folder)
     launch.folder.mkdir(parents=True, exist_ok=True)
     sweep = declaration(points, launch)
     if (launch.folder / POINTS_NAME).is_file():

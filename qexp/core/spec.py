@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from qexp.core.model import FailureKind, PrimitiveSpec, SourceFile
 from qexp.core.protocols import Engine
+from qexp.errors import ConfigError
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -200,3 +203,18 @@ class RunSpec:
     def primitive_of(self, workload: str) -> PrimitiveSpec:
         """Return the primitive that runs a workload."""
         return next(item.primitive for item in self.workloads if item.name == workload)
+
+
+def common_value(key: str, values: Iterable[T]) -> T:
+    """Return the value of a config `key` that all points share.
+
+    Raises:
+        ConfigError: Points have different values.
+    """
+    first, *others = values
+    if any(other != first for other in others):
+        raise ConfigError(
+            f"{key}: the points of a sweep share their jobs, and must have the same value; to run "
+            f"each on its own, one after the other, add hydra/launcher=basic"
+        )
+    return first

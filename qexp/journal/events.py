@@ -35,11 +35,12 @@ class Planned(Event):
     """The plan of a point is complete and on disk.
 
     `parts` has the SHA-256 of each partition's part. Partitions are numbered through the
-    experiment, in the order of these lines.
+    experiment, in the order of these lines; `first` is the number of the first one.
     """
 
     parts: tuple[str, ...]
     point: int = field(default=0, kw_only=True)
+    first: int = field(default=0, kw_only=True)
 
 
 @dataclass(frozen=True)

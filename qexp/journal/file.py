@@ -26,7 +26,7 @@ from qexp.archive.schema import JOURNAL_NAME
 from qexp.archive.sweep_file import is_sweep
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
-from qexp.journal.events import BatchOpened, Event, Planned
+from qexp.journal.events import Event, Planned, Unplanned
 from qexp.journal.ledger import Ledger
 from qexp.redact import redactor
 from qexp.text import short_path, utc_now
@@ -88,16 +88,17 @@ class Journal:
             point_of: Returns the point that a partition belongs to.
         """
         text = complete_lines(self._path.read_bytes()).decode("utf-8", "backslashreplace")
-        numbered: list[tuple[int | None, str]] = []
-        for line in text.splitlines(keepends=True):
+        lines: dict[int | None, list[tuple[int, str]]] = {None: []}
+        for number, line in enumerate(text.splitlines(keepends=True)):
             fields = json.loads(line)
-            about = fields.get("point", 0 if fields["event"] == _NAMES[Planned] else None)
-            if fields["event"] == _NAMES[BatchOpened]:
-                about = None
-            numbered.append(
-                (point_of(fields["partition"]) if "partition" in fields else about, line)
-            )
-        return lambda point: "".join(line for about, line in numbered if about in (None, point))
+            about = None
+            if "partition" in fields:
+                about = point_of(fields["partition"])
+            elif fields["event"] in (_NAMES[Planned], _NAMES[Unplanned]):
+                about = fields.get("point", 0)
+            lines.setdefault(about, []).append((number, line))
+        common = lines.pop(None)
+        return lambda point: "".join(line for _, line in sorted([*common, *lines.get(point, ())]))
 
     def append(self, event: Event) -> None:
         """Write an event; it is durable when this returns.

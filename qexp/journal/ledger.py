@@ -116,7 +116,8 @@ class Ledger:
         """Update the state by one event.
 
         Raises:
-            ValueError: The event belongs to an attempt that was never begun.
+            ValueError: The event belongs to an attempt that was never begun, or a line of the plan
+                before it is lost.
         """
         match event:
             case Planned() | Unplanned():
@@ -280,6 +281,8 @@ class Ledger:
             self.unplanned[event.point] = event
             return
         first = self.num_partitions
+        if event.first != first:
+            raise ValueError(f"point {event.point} was planned after a point that no line has")
         self.ended = None
         self.planned[event.point] = event
         self.unplanned.pop(event.point, None)

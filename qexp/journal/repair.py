@@ -142,10 +142,7 @@ def stored_in(folder: Path) -> Stored:
 
 
 def _stored_in_sweep(folder: Path, raw: bytes) -> Stored:
-    """Read the same of a sweep; its partitions are numbered in the order of its planned points.
-
-    Without the line of a point, its plan may be incomplete: then the repair is refused.
-    """
+    """Read the same of a sweep; its partitions are numbered in the order of its planned points."""
     declared, first = read_sweep(folder).points, 0
     batches = dict(stored_in(folder).batches)
     outcomes: dict[tuple[int, int], tuple[str, str]] = {}
@@ -268,7 +265,10 @@ class _Rebuilt:
         self._write(event)
 
     def _write(self, event: Event, line: bytes | None = None) -> None:
-        self._ledger.apply(event)
+        try:
+            self._ledger.apply(event)
+        except ValueError as error:
+            raise ArchiveError(f"{self._path}: {error}; restore the folder from a copy") from None
         self.lines.append(event if line is None else line)
 
     def _plan(self) -> None:

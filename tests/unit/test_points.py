@@ -10,11 +10,11 @@ import pytest
 
 from qexp.batch.execute import execute
 from qexp.batch.recover import note_stored_outcomes
-from qexp.core.spec import ExecutionPolicy
+from qexp.core.spec import ExecutionPolicy, common_value
 from qexp.errors import ArchiveError, ConfigError, RunLockedError
 from qexp.journal.events import Planned, Resumed
 from qexp.journal.file import Journal
-from qexp.points import Experiment, Point, common_value, open_experiment
+from qexp.points import Experiment, Point, open_experiment
 from qexp.resumption import finished_archive
 from tests.unit.batch.service import (
     FakeRemoteEngine,
