@@ -122,7 +122,7 @@ def test_a_failed_point_does_not_stop_the_others_and_the_exit_code_tells(cli: Cl
     lines = done.err.strip().splitlines()
     assert "circuits.num_qubits=9" in lines[0]
     assert "has 9 qubits, but backend fake_manila has 5" in lines[0]
-    assert "1 of 3 points failed" in lines[-1]
+    assert "1 of 3 points cannot run" in lines[-1]
 
 
 def test_points_in_other_processes_keep_their_errors_and_exit_codes(cli: Cli):
