@@ -41,7 +41,7 @@ def two_points(folder: Path, service: Service, stores: list[MemoryStore]) -> Exp
     experiment.gather_plan()
     if not experiment.ledger.planned:
         experiment.journal.append(Planned(("a" * 64, "b" * 64)))
-        experiment.journal.append(Planned(("c" * 64,), point=1))
+        experiment.journal.append(Planned(("c" * 64,), point=1, first=2))
     return experiment
 
 

@@ -102,7 +102,8 @@ class SweepProcess:
         )
         if index not in ledger.planned:
             digests = tuple(f"{ledger.num_partitions + k:064x}" for k in range(len(sizes)))
-            Journal.append(journal, Planned(digests, point=index))
+            first = ledger.num_partitions
+            Journal.append(journal, Planned(digests, point=index, first=first))
         point = Point(spec, self.folder / f"{index:04d}", index)
         point.number(partitions(sizes), ledger.partitions_of(index).start)
         point.store, point.run_id = self.disk.stores[index], f"{index:04d}"  # type: ignore[misc,assignment]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from qexp.batch.packing import by_lane, gather_plan, in_order, jobs_of
-from qexp.core.spec import Limit, SharingPolicy
+from qexp.core.spec import Limit, PartitionLimits, SharingPolicy
 from qexp.journal.events import BatchOpened, Cut, NotSubmitted, Submitting
 from qexp.journal.ledger import Piece
 from qexp.points import Experiment
@@ -103,7 +103,8 @@ def test_a_job_is_filled_up_to_a_time_that_has_the_overhead_once(
     assert len(packed(experiment)) == jobs
     gather_plan(experiment)
     assert experiment.plan.num_jobs == jobs
-    assert experiment.plan.shared_s == 2.0 * (6 - jobs)
+    alone_s = sum(partition.qpu_s for partition in experiment.plan.partitions)
+    assert alone_s - experiment.plan.qpu_s == pytest.approx(2.0 * (6 - jobs))
 
 
 def test_points_that_are_calibrated_with_their_job_have_jobs_of_their_own(tmp_path: Path):
@@ -161,3 +162,16 @@ def test_a_single_run_shares_nothing(tmp_path: Path):
     experiment = Process(tmp_path, Service(), MemoryStore()).experiment()
     with experiment.journal:
         assert packed(experiment) == [(0,), (1,), (2,)]
+
+
+def test_points_with_other_bounds_of_a_job_share_none(tmp_path: Path):
+    experiment = sweep(tmp_path)
+    first = experiment.points[0]
+    first.spec = replace(first.spec, partition=PartitionLimits(max_circuits=2))
+    assert packed(experiment) == [(0, 1), (2, 4, 3, 5)]
+
+
+def test_a_job_is_no_longer_than_its_batch(tmp_path: Path):
+    overhead = {"job_overhead_s": Limit(1.0, "here", "2026-01-01")}
+    experiment = with_limits(sweep(tmp_path), max_time_s=3, limits=overhead)
+    assert max(map(len, packed(experiment))) == 2
