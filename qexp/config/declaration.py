@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -71,17 +72,10 @@ def declare_run(
         ConfigError: One line for everything that is wrong.
     """
     words = _words(overrides)
-    try:
+    with _one_line_errors():
         arguments = open_nodes(words + [override(key, value) for key, value in values.items()])
         _refuse_without_effect(arguments, has_circuits=circuits is not None)
         return _declared(arguments, circuits)
-    except ConfigError:
-        raise
-    except Exception as error:
-        problem = messages.compose_message(error)
-        if problem is None:
-            raise
-        raise ConfigError(problem) from None
 
 
 def declare_sweep(
@@ -109,11 +103,20 @@ def declare_sweep(
 
     launcher.run_together = keep
     words = _words(overrides)
-    try:
+    with _one_line_errors():
         arguments = open_nodes(words + [override(key, value) for key, value in values.items()])
         _refuse_without_effect(arguments, has_circuits=False)
         make_experiments_importable(is_own_process=False)
         sweep_with(launcher, CheckedSweeper, arguments)
+    (only,) = declared
+    return only
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Convert Hydra's, OmegaConf's and YAML's errors."""
+    try:
+        yield
     except ConfigError:
         raise
     except Exception as error:
@@ -121,8 +124,6 @@ def declare_sweep(
         if problem is None:
             raise
         raise ConfigError(problem) from None
-    (only,) = declared
-    return only
 
 
 def declaration_of(spec: RunSpec) -> Declaration:
