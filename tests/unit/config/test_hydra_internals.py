@@ -146,7 +146,7 @@ def test_a_search_path_in_a_file_is_honoured(conf: Path, tmp_path: Path):
 
 
 def test_no_more_choices_are_kept_than_needed(conf: Path, monkeypatch):
-    monkeypatch.setattr("qexp.config.hydra_internals._MOST_KEPT", 2)
+    monkeypatch.setattr("qexp.config.hydra_loader._MOST_KEPT", 2)
     loader = CachingLoader(create_config_search_path(str(conf)))
     for experiment in ("ghz", "ising", "chsh", "ghz"):
         config = loader.load_configuration("qexp", [f"experiment={experiment}"], RunMode.RUN)
