@@ -20,6 +20,7 @@ from qexp.archive.sweep_file import (
     read_sweep,
     write_sweep,
 )
+from qexp.config.overrides import as_typed
 from qexp.config.paths import SWEEP_PREFIX
 from qexp.errors import ConfigError, Failed
 from qexp.text import utc_now
@@ -180,7 +181,7 @@ def launch_of(config: DictConfig) -> Launch:
     return Launch(
         id=sweep_id(config),
         folder=Path(config.hydra.sweep.dir).absolute(),
-        overrides=tuple(item.removeprefix("++") for item in config.hydra.overrides.task),
+        overrides=tuple(map(as_typed, config.hydra.overrides.task)),
         has_rounds=not is_whole,
         stops_early=config.stop_after is not None,
     )

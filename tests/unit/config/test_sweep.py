@@ -363,7 +363,6 @@ def test_the_declared_seed_decides_a_sample(sweep: Sweep):
         ),
         (["sweep.zap={seed:[1,2]}"], r"^sweep\.zap: unknown key; did you mean 'zip'\?"),
         (["sweep.points=3"], r"^sweep\.points: got 3; it must be a valid list"),
-        (["sweep=3"], r"^sweep: got 3; it must be a mapping"),
     ],
 )
 def test_points_that_are_wrong_are_refused_before_any_is_launched(
