@@ -57,14 +57,10 @@ TWICE = (
 SWEEPS: dict[EngineName, tuple[str, ...]] = {
     "local": (
         "write .holder.json@1:before",
-        "fsync journal.jsonl collected@2:after",
         "unlink POINT/.parts-sealed/job-N-N.h5@1:before",
         "write journal.jsonl sealed@1:before",
     ),
-    "ibm": (
-        "fsync journal.jsonl submitting@2:after",
-        "write journal.jsonl submitted@3:torn",
-    ),
+    "ibm": ("fsync journal.jsonl submitting@2:after",),
 }
 """Among others after a line that is one of several of a job."""
 

@@ -141,9 +141,6 @@ def test_a_sweep_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     [
         ("execution.retries=0,1", "execution: the points of a sweep share their jobs"),
         ("hydra.job.chdir=true", "hydra.job.chdir=True: has no effect where points are run"),
-        ("sweep.order=sideways", "sweep.order"),
-        ("sweep.pack=soon", "sweep.pack"),
-        ("sweep.block=0", "sweep.block"),
     ],
 )
 def test_what_points_cannot_share_is_refused(cli: Cli, word: str, problem: str):
