@@ -55,7 +55,7 @@ def test_max_time(load_spec, text, seconds):
         (["seed=9223372036854775808"], r"^seed: got 9223372036854775808; it must be less than"),
         (["simulation_seed=-1"], r"^simulation_seed: got -1; it must be greater than or equal"),
         (["sweep.order=up"], r"^sweep\.order: got 'up'; it must be 'interleaved', 'declared' or"),
-        (["sweep.pack=soon"], r"^sweep\.pack: got 'soon'"),
+        (["sweep.pack=soon"], r"^sweep\.pack: 'soon' is not a duration"),
         (["sweep.block=0"], r"^sweep\.block: got 0"),
         (["sweep.seed=own"], r"^sweep\.seed: got 'own'; it must be 'derived', 'shared' or 'indep"),
         (["sweep.value=mine"], r"^sweep\.value: got 'mine'"),
