@@ -11,7 +11,6 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf, open_dict, read_write
 
-from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
 from qexp.archive.sweep_file import (
     POINTS_NAME,
     SWEEP_NAME,
@@ -217,6 +216,8 @@ def refuse_used(folder: Path, points: Sequence[str] = ()) -> None:
     Raises:
         ConfigError: There is something.
     """
+    from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
+
     marks = (SWEEP_NAME, POINTS_NAME, JOURNAL_NAME, ARCHIVE_NAME, PARTS_NAME)
     used = [folder] if any((folder / mark).exists() for mark in marks) else []
     inside = (folder / point for point in points)

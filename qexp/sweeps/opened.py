@@ -118,7 +118,8 @@ class Sweep:
 
     def __init__(self, path: Path) -> None:
         # Points may also be runs of their own.
-        declared = read_sweep(path, SWEEP_NAME if is_sweep(path) else POINTS_NAME)
+        is_apart = (path / POINTS_NAME).is_file() and not is_sweep(path)
+        declared = read_sweep(path, POINTS_NAME if is_apart else SWEEP_NAME)
         self.path = path
         self.id, self.created = declared.id, declared.created
         self.overrides, self.swept = declared.overrides, declared.swept
