@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qexp.api import cancel, declare, plan, resume, run, status
+    from qexp.api import cancel, declare, plan, resume, run, status, sweep
     from qexp.archive.read import Archive, open_archive
     from qexp.core.spec import RunSpec
     from qexp.errors import ArchiveError, QexpError
     from qexp.listing.runs import list_runs as runs
+    from qexp.sweeps.opened import Sweep, open_sweep
 
     __version__: str
 
@@ -18,14 +19,17 @@ __all__ = [
     "ArchiveError",
     "QexpError",
     "RunSpec",
+    "Sweep",
     "cancel",
     "declare",
     "open_archive",
+    "open_sweep",
     "plan",
     "resume",
     "run",
     "runs",
     "status",
+    "sweep",
 ]
 
 _HOMES = {
@@ -33,14 +37,17 @@ _HOMES = {
     "ArchiveError": "qexp.errors:ArchiveError",
     "QexpError": "qexp.errors:QexpError",
     "RunSpec": "qexp.core.spec:RunSpec",
+    "Sweep": "qexp.sweeps.opened:Sweep",
     "cancel": "qexp.api:cancel",
     "declare": "qexp.api:declare",
     "open_archive": "qexp.archive.read:open_archive",
+    "open_sweep": "qexp.sweeps.opened:open_sweep",
     "plan": "qexp.api:plan",
     "resume": "qexp.api:resume",
     "run": "qexp.api:run",
     "runs": "qexp.listing.runs:list_runs",
     "status": "qexp.api:status",
+    "sweep": "qexp.api:sweep",
 }
 
 

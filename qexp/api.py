@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from qexp.core.spec import RunSpec
     from qexp.experiment import RunReport
     from qexp.planning.table import PlanTable
+    from qexp.sweeps.opened import Sweep
 
     Circuits: TypeAlias = Iterable[Any] | Callable[..., Iterable[Any]] | str | None
     """PUBs, their generator, or the value of the override `circuits`."""
@@ -152,10 +153,52 @@ def declare(
     return _declared(overrides, circuits, shots, precision, values).spec
 
 
+def sweep(*overrides: str, **values: Any) -> Sweep:
+    """Run a sweep as one experiment, and return it.
+
+    Args:
+        *overrides: The name of an experiment and overrides, as on the command line with `-m`.
+        **values: Further overrides, of one value each.
+
+    Returns:
+        The sweep; with `stop_after="submit"` or `"plan"` without results.
+
+    Raises:
+        PointsFailedError: Points cannot run; the others are kept.
+        QexpError: As `run`.
+        KeyboardInterrupt: As `run`.
+
+    Example:
+        >>> sweep = qexp.sweep("ghz", "circuits.num_qubits=2,3,4", shots=1000)
+        >>> sweep.to_dataset()
+    """
+    from qexp.config.cleanup import clean_up
+    from qexp.config.declaration import declare_sweep
+    from qexp.config.sweep_launcher import write_declaration
+    from qexp.experiment import run as run_points
+    from qexp.sweeps.opened import open_sweep
+    from qexp.workers import import_qiskit
+
+    import_qiskit()
+    named = {"shots": "primitive.shots", "precision": "primitive.precision"}
+    points, launch = declare_sweep(
+        overrides, {named.get(key, key): value for key, value in values.items()}
+    )
+    is_new = _make_folder(launch.folder)
+    try:
+        write_declaration(points, launch)
+        _run_logged([point.spec for point in points], launch.folder, run_points)
+    except BaseException as error:
+        if is_new:
+            clean_up(launch.folder, error)
+        raise
+    return open_sweep(launch.folder)
+
+
 def resume(
     path: str | Path, *overrides: str, trust: Sequence[str] = (), collect_only: bool = False
-) -> Archive:
-    """Resume a run from wherever it stopped, from its folder alone, and return its archive.
+) -> Archive | Sweep:
+    """Resume a run or a sweep from wherever it stopped, from its folder alone, and return it.
 
     One that is complete is left as it is.
 
@@ -174,21 +217,21 @@ def resume(
         QexpError: As `run`.
         KeyboardInterrupt: As `run`.
     """
-    from qexp.points import finished_archive
+    from qexp.experiment import resume as resume_run
+    from qexp.resumption import finished_archive
 
     folder = _folder_of(path, trust)
     archive = finished_archive(folder)
     if archive is None:
-        declared = _recorded(folder, trust, overrides)
+        specs = _recorded(folder, trust, overrides)
         if collect_only:
-            declared = replace(declared, spec=replace(declared.spec, stop_after="collect"))
-        archive = _run_or_resume(declared).archive
-    assert archive is not None
-    return open_archive(archive)
+            specs = [replace(spec, stop_after="collect") for spec in specs]
+        archive = _run_logged(specs, folder, resume_run).archive
+    return _opened(folder, archive)
 
 
-def cancel(path: str | Path, *overrides: str, trust: Sequence[str] = ()) -> Archive | None:
-    """Cancel the jobs of a run that are queued, close its batches, and keep what has run.
+def cancel(path: str | Path, *overrides: str, trust: Sequence[str] = ()) -> Archive | Sweep | None:
+    """Cancel the queued jobs of a run or a sweep, close its batches, and keep what has run.
 
     Args:
         path: As `resume`.
@@ -207,8 +250,8 @@ def cancel(path: str | Path, *overrides: str, trust: Sequence[str] = ()) -> Arch
     from qexp.experiment import cancel as cancel_run
 
     folder = _folder_of(path, trust)
-    archive = _run_logged(_recorded(folder, trust, overrides), cancel_run).archive
-    return None if archive is None else open_archive(archive)
+    report = _run_logged(_recorded(folder, trust, overrides), folder, cancel_run)
+    return None if report.status is None else _opened(folder, report.archive)
 
 
 def status(path: str | Path, *overrides: str, trust: Sequence[str] = ()) -> RunState:
@@ -230,13 +273,23 @@ def status(path: str | Path, *overrides: str, trust: Sequence[str] = ()) -> RunS
     from qexp.batch.status import read_state
 
     folder = _folder_of(path, trust)
-    return read_state(_recorded(folder, trust, overrides).spec, folder)
+    return read_state(_recorded(folder, trust, overrides), folder)
+
+
+def _opened(folder: Path, archive: Path | None) -> Archive | Sweep:
+    from qexp.archive.sweep_file import is_sweep
+    from qexp.sweeps.opened import open_sweep
+
+    if is_sweep(folder):
+        return open_sweep(folder)
+    assert archive is not None
+    return open_archive(archive)
 
 
 def _folder_of(path: str | Path, trust: Sequence[str]) -> Path:
     """Return the folder of a recorded run, with everything imported that it may need."""
     from qexp.config.paths import make_experiments_importable, run_folder
-    from qexp.points import import_qiskit
+    from qexp.workers import import_qiskit
 
     import_qiskit()
     if trust:
@@ -244,11 +297,10 @@ def _folder_of(path: str | Path, trust: Sequence[str]) -> Path:
     return run_folder(path)
 
 
-def _recorded(folder: Path, trust: Sequence[str], overrides: Sequence[str]) -> Declaration:
-    from qexp.config.declaration import Declaration
-    from qexp.config.runs import recorded_spec
+def _recorded(folder: Path, trust: Sequence[str], overrides: Sequence[str]) -> list[RunSpec]:
+    from qexp.config.runs import recorded_specs
 
-    return Declaration(recorded_spec(folder, trust, overrides), folder, str(folder))
+    return recorded_specs(folder, trust, overrides)
 
 
 def _declared(
@@ -261,7 +313,7 @@ def _declared(
     """Declare a run by the arguments of the public functions."""
     from qexp.config.declaration import declaration_of, declare_run
     from qexp.core.spec import RunSpec
-    from qexp.points import import_qiskit
+    from qexp.workers import import_qiskit
 
     import_qiskit()
     named = {"primitive.shots": shots, "primitive.precision": precision}
@@ -284,8 +336,7 @@ def _run_or_resume(declared: Declaration) -> RunReport:
     """Run or resume a declared run; leave on disk what the command line leaves."""
     from qexp.config.cleanup import clean_up
     from qexp.config.runs import check_resumable
-    from qexp.experiment import RunReport
-    from qexp.points import resume_command
+    from qexp.experiment import RunReport, resume, run
 
     folder = declared.folder
     if declared.run_dir is not None:
@@ -294,14 +345,12 @@ def _run_or_resume(declared: Declaration) -> RunReport:
             return RunReport(archive, "complete", None)
     is_new = declared.run_dir is None and _make_folder(folder)
     try:
-        return _run_logged(declared, _start_of(declared))
+        start = run if declared.run_dir is None else resume
+        return _run_logged([declared.spec], folder, start)
     except KeyboardInterrupt as error:
         if is_new and clean_up(folder, error):
             raise KeyboardInterrupt("interrupted before anything was submitted") from None
-        if str(error):
-            raise
-        command = resume_command(folder, declared.spec.config_yaml)
-        raise KeyboardInterrupt(f"interrupted; what was measured is kept: {command}") from None
+        raise
     except BaseException as error:
         if is_new:
             clean_up(folder, error)
@@ -321,25 +370,27 @@ def _make_folder(folder: Path) -> bool:
         raise ConfigError(compose_message(error) or str(error)) from None
 
 
-def _start_of(declared: Declaration) -> Callable[..., RunReport]:
-    from qexp.experiment import resume, run
-
-    return run if declared.run_dir is None else resume
-
-
-def _run_logged(declared: Declaration, start: Callable[..., RunReport]) -> RunReport:
+def _run_logged(
+    specs: Sequence[RunSpec], folder: Path, start: Callable[..., RunReport]
+) -> RunReport:
     from qexp.config.cleanup import LOG_NAME
     from qexp.interrupts import Interrupts, StopSignals
-    from qexp.progress import Terminal
+    from qexp.progress import terminal_for
+    from qexp.resumption import resume_command
     from qexp.runlog import logging_into
 
-    spec, folder = declared.spec, declared.folder
-    with (
-        StopSignals(ends_process=False) as signals,
-        logging_into(folder / LOG_NAME, "the run ended with an error"),
-        Terminal(spec, folder, is_quiet=True) as terminal,
-    ):
-        report = start(spec, folder, terminal, interrupts=Interrupts(ends_process=False))
+    try:
+        with (
+            StopSignals(ends_process=False) as signals,
+            logging_into(folder / LOG_NAME, "the run ended with an error"),
+            terminal_for(specs, folder, is_quiet=True) as terminal,
+        ):
+            report = start(specs, folder, terminal, interrupts=Interrupts(ends_process=False))
+    except KeyboardInterrupt as error:
+        if str(error):
+            raise
+        command = resume_command(folder, specs[0].config_yaml)
+        raise KeyboardInterrupt(f"interrupted; what was measured is kept: {command}") from None
     if signals.is_set():
         raise KeyboardInterrupt(f"interrupted; what was measured is kept: {folder}")
     return report

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME
+from qexp.archive.writer import SharedRecord
 from qexp.batch.batches import Batches, still_open
 from qexp.batch.collect import Collector
 from qexp.batch.pacing import Patience
 from qexp.core.model import FINAL_FAILURES
-from qexp.core.observer import PointSummary
+from qexp.core.observer import PointSummary, SweepSummary
 from qexp.core.protocols import RemoteEngine
 from qexp.errors import (
     ArchiveError,
@@ -19,16 +23,21 @@ from qexp.errors import (
     EngineError,
     JobsFailedError,
     OutageError,
+    PlanError,
+    PointsFailedError,
     QexpError,
     RetiredError,
     UnfinishedError,
 )
-from qexp.journal.events import Ended, Interrupted, Sealed
-from qexp.points import Experiment, StopRequested, resume_command
+from qexp.interrupts import StopRequested
+from qexp.journal.events import Ended, Interrupted, Sealed, Unplanned
+from qexp.points import Experiment, Point
 from qexp.redact import redact
+from qexp.resumption import resume_command
 from qexp.text import one_line
 
 _log = logging.getLogger(__name__)
+_MOST_SHOWN = 10
 
 
 def end(experiment: Experiment, failure: Exception | None) -> None:
@@ -52,22 +61,23 @@ def end(experiment: Experiment, failure: Exception | None) -> None:
 
 def close_left_open(experiment: Experiment) -> None:
     """Close the batches that earlier processes could not close; no result depends on it."""
-    engine, point = experiment.engine, experiment.points[0]
-    open_ones = experiment.ledger.unclosed_batches
-    if point.backend is not None or not open_ones or not isinstance(engine, RemoteEngine):
+    engine, ledger = experiment.engine, experiment.ledger
+    open_ones = ledger.unclosed_batches
+    is_selected = any(point.backend is not None for point in experiment.points)
+    if is_selected or not open_ones or not isinstance(engine, RemoteEngine):
         return
-    with open_archive(point.folder / ARCHIVE_NAME) as archive:
-        name = archive.backend["name"]
     try:
-        selected = Patience(experiment).call(
-            partial(point.spec.select_backend, name), (OutageError,)
-        )
-        engine.check_backend(selected)
-        engine.limit_waiting(selected, experiment.policy.outage_s)
-        point.backend = selected
         batches = Batches(experiment, Collector(experiment))
         for batch_id in open_ones:
-            batches.close(engine.attach_batch(selected, batch_id))
+            point = experiment.points[ledger.lane_of(batch_id)]
+            if point.backend is None:
+                with open_archive(point.folder / ARCHIVE_NAME) as archive:
+                    select = partial(point.spec.select_backend, archive.backend["name"])
+                selected = Patience(experiment).call(select, (OutageError,))
+                engine.check_backend(selected)
+                engine.limit_waiting(selected, experiment.policy.outage_s)
+                point.backend = selected
+            batches.close(engine.attach_batch(point.backend, batch_id))
         batches.errands.finish()
     except StopRequested:
         raise KeyboardInterrupt("interrupted; what was measured is kept") from None
@@ -77,36 +87,148 @@ def close_left_open(experiment: Experiment) -> None:
 
 def _what_is_left(experiment: Experiment) -> UnfinishedError | None:
     """Return an error that says what a process that only collected has left to do, or None."""
-    out, missing = experiment.jobs_out, len(experiment.left_to_submit)
+    out, missing, ledger = experiment.out(), len(experiment.left()), experiment.ledger
+    is_over = ledger.is_cancelled
+    unplanned = 0 if is_over else len(experiment.unplanned) - len(ledger.unplanned)
     left = [
         f"{out} {'job is' if out == 1 else 'jobs are'} still out" if out else "",
         f"{missing} {'is' if missing == 1 else 'are'} to be submitted" if missing else "",
+        f"{unplanned} {'point is' if unplanned == 1 else 'points are'} to be planned"
+        if unplanned
+        else "",
     ]
     return UnfinishedError(" and ".join(filter(None, left))) if any(left) else None
 
 
 def seal(experiment: Experiment) -> None:
-    """Seal the archive of each point with the results so far."""
+    """Seal the archive of each point with the results so far.
+
+    Those of a sweep that have results to come are left as they are: their parts have everything.
+    """
+    points = [one for one in experiment.points if one.partitions and not one.is_sealed]
+    share = _shared_record(experiment) if experiment.is_sweep else lambda _point: None
+    for point in points:
+        status = experiment.status(point)
+        if not experiment.is_sweep or status != "partial" or experiment.ledger.ended:
+            point.seal(status, share(point))
+    status = experiment.status()
+    experiment.journal.append(Sealed(status))
+    if experiment.is_sweep:
+        clear_parts(experiment)
+    summaries = [_summary(experiment, point) for point in points if point.archive is not None]
+    for archive, summary in summaries:
+        experiment.observer.sealed(archive, summary)
+    if experiment.is_sweep:
+        of_all = _sweep_summary(experiment, [summary for _, summary in summaries])
+        experiment.observer.sweep_ended(experiment.folder, of_all)
+
+
+def clear_parts(experiment: Experiment) -> None:
+    """Remove what is left of the parts of sealed points, also where a process was killed at it."""
+    sealed = [point for point in experiment.points if point.is_sealed]
+    for point in sealed:
+        point.store.delete_parts()
+    if len(sealed) == len(experiment.points) and not experiment.keeps_batches:
+        experiment.store.delete_parts()
+
+
+def _shared_record(experiment: Experiment) -> Callable[[Point], SharedRecord]:
+    """Return a function that gives the part of a point's record that the sweep's folder has."""
+    partitions, ledger = experiment.plan.partitions, experiment.ledger
+    excerpt = experiment.journal.excerpts(lambda index: partitions[index].point)
+    batches = experiment.store.read_batches()
+
+    def record(point: Point) -> SharedRecord:
+        used = {attempt.batch for attempt in ledger.all_attempts(point.own_indices)}
+        return SharedRecord([one for one in batches if one["id"] in used], excerpt(point.index))
+
+    return record
+
+
+def _summary(experiment: Experiment, point: Point) -> tuple[Path, PointSummary]:
+    assert point.archive is not None
+    assert point.status is not None
+    with open_archive(point.archive) as sealed:
+        usage_s, usage_pending = sealed.usage_s, sealed.usage_pending
+    return point.archive, PointSummary(
+        status=point.status,
+        done=len(experiment.done(point)),
+        planned=len(point.partitions),
+        num_pubs=sum(partition.num_pubs for partition in point.partitions),
+        usage_s=usage_s,
+        usage_pending=usage_pending,
+        predicted_s=sum(partition.qpu_s for partition in point.partitions),
+        batch_ids=tuple(opened.batch for opened in experiment.ledger.batches),
+        only_collects=experiment.ledger.is_cancelled and experiment.out() > 0,
+        point=point.index,
+    )
+
+
+def _sweep_summary(experiment: Experiment, sealed: Sequence[PointSummary]) -> SweepSummary:
+    points, ledger = experiment.points, experiment.ledger
+    known = {one.point: (one.usage_s, one.usage_pending) for one in sealed}
+    usages = [known.get(point.index) or _usage(point) for point in points]
+    return SweepSummary(
+        status=experiment.status(),
+        points=tuple(experiment.status(point) for point in points),
+        failed=failed_points(experiment),
+        jobs=experiment.plan.num_jobs,
+        usage_s=sum(seconds for seconds, _ in usages),
+        usage_pending=sum(pending for _, pending in usages),
+        predicted_s=experiment.plan.qpu_s,
+        batch_ids=tuple(opened.batch for opened in ledger.batches),
+        only_collects=ledger.is_cancelled and experiment.out() > 0,
+    )
+
+
+def _usage(point: Point) -> tuple[float, int]:
+    """Return what a point was charged that this process has not sealed, and pending charges."""
+    if point.is_sealed:
+        with suppress(ArchiveError), open_archive(point.folder) as archive:
+            return archive.usage_s, archive.usage_pending
+        return 0.0, 0
+    charges = point.store.charges().values()
+    return sum(seconds for seconds, _ in charges), sum(is_pending for _, is_pending in charges)
+
+
+def note_unplanned(experiment: Experiment, point: Point, error: PlanError) -> None:
+    """Note that a point of a sweep cannot run as declared."""
+    reason = _reason(error)
+    experiment.journal.append(Unplanned(point.index, reason, error.exit_code))
+    experiment.observer.point_failed(point.index, reason)
+
+
+def failed_points(experiment: Experiment) -> dict[int, str]:
+    """Return the points that failed, with nothing left to try, and the reason of each."""
+    ledger = experiment.ledger
+    failed = {index: event.reason for index, event in ledger.unplanned.items()}
     for point in experiment.points:
-        point.seal(experiment.status(point))
-    experiment.journal.append(Sealed(experiment.status()))
-    for point in experiment.points:
-        assert point.archive is not None
-        assert point.status is not None
-        with open_archive(point.archive) as sealed:
-            usage_s, usage_pending = sealed.usage_s, sealed.usage_pending
-        summary = PointSummary(
-            status=point.status,
-            done=len(experiment.done(point)),
-            planned=len(point.partitions),
-            num_pubs=sum(partition.num_pubs for partition in point.partitions),
-            usage_s=usage_s,
-            usage_pending=usage_pending,
-            predicted_s=sum(partition.qpu_s for partition in point.partitions),
-            batch_ids=tuple(opened.batch for opened in experiment.ledger.batches),
-            only_collects=experiment.ledger.is_cancelled and experiment.jobs_out > 0,
-        )
-        experiment.observer.sealed(point.archive, summary)
+        lacks_result = point.partitions and len(experiment.done(point)) < len(point.partitions)
+        if ledger.ended not in (None, "planned") and lacks_result:
+            failed[point.index] = (
+                f"{len(point.partitions) - len(experiment.done(point))} of its jobs have no result"
+            )
+    return failed
+
+
+def raise_for_points(experiment: Experiment) -> None:
+    """Raise if points of a sweep cannot run.
+
+    Raises:
+        PointsFailedError: At least one cannot; the message has the command that tries them again.
+    """
+    first, ledger = experiment.first_of_round, experiment.ledger
+    unplanned = {index: event for index, event in ledger.unplanned.items() if index >= first}
+    if not unplanned:
+        return
+    shown = ", ".join(experiment.points[index].folder.name for index in [*unplanned][:_MOST_SHOWN])
+    more = ", ..." if len(unplanned) > _MOST_SHOWN else ""
+    raise PointsFailedError(
+        f"{len(unplanned)} of {len(experiment.points)} points cannot run ({shown}{more}; the "
+        f"reasons are above); the others are kept; to try them again: "
+        f"{command_to_resume(experiment)}",
+        max(event.exit_code for event in unplanned.values()),
+    )
 
 
 def raise_unless_complete(experiment: Experiment, failure: Exception | None) -> None:
@@ -128,7 +250,9 @@ def raise_unless_complete(experiment: Experiment, failure: Exception | None) -> 
         cause = None if isinstance(failure, QexpError) else failure
         raise kind(f"{_reason(failure)}; {kept}") from cause
     failed = sorted(set(range(planned)) - done)
-    if failed:
+    if not failed:
+        raise_for_points(experiment)
+    else:
         last = [attempts[-1] for i in failed if (attempts := ledger.attempts.get(i))]
         refused = [attempt for attempt in last if attempt.failure in FINAL_FAILURES]
         command = command_to_resume(experiment, *["--retry-refused"] * bool(refused))

@@ -180,6 +180,14 @@ class JobsFailedError(QexpError):
     exit_code = ExitCode.JOBS_FAILED
 
 
+class PointsFailedError(QexpError):
+    """At least one point of a sweep failed."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class ArchiveError(QexpError):
     """An archive cannot be written or read."""
 

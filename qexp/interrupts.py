@@ -18,6 +18,10 @@ _INTERRUPTED = 130
 _SHOW_CURSOR = "\x1b[?25h"
 
 
+class StopRequested(Exception):  # noqa: N818 - no error
+    """The experiment was asked to stop (Ctrl-C, SIGTERM)."""
+
+
 class StopSignals:
     """Notes a signal, and raises `KeyboardInterrupt`; a context manager.
 

@@ -1,42 +1,37 @@
 """An experiment, and the points that it consists of.
 
 A point is one declared run: its spec, its PUBs, its archive. An experiment is what its points
-share: a folder with a lock and a journal, batches, worker processes. Today an experiment has one
-point, in the same folder; nothing here or in `qexp.batch` relies on that.
+share: a folder with a lock and a journal, batches, worker processes. A single run is an experiment
+of one point, in the same folder. Points on one backend share its batches: they are one lane.
 """
 
 from __future__ import annotations
 
-import os
 import random
-import shlex
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from qexp.archive.analyses import analysis_files
 from qexp.archive.read import open_archive
-from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
-from qexp.archive.summary import load_config
-from qexp.archive.writer import RunStore
-from qexp.core.flatten import leaves
-from qexp.core.model import Partition, Plan, RunStatus
+from qexp.archive.schema import ARCHIVE_NAME
+from qexp.archive.sweep_file import is_sweep, read_sweep
+from qexp.archive.writer import RunStore, SharedRecord
+from qexp.core.model import JobOutcome, Partition, Plan, RunStatus
 from qexp.core.observer import Guarded, Observer
-from qexp.core.protocols import Engine
-from qexp.core.spec import RunSpec
-from qexp.errors import ArchiveError, ConfigError
-from qexp.interrupts import Interrupts, stop_requested
-from qexp.journal.file import Journal, read_ledger
+from qexp.core.protocols import Batch, Engine
+from qexp.core.spec import RunSpec, common_value
+from qexp.errors import ConfigError
+from qexp.interrupts import Interrupts, StopRequested, stop_requested
+from qexp.journal.file import Journal
 from qexp.journal.ledger import Ledger, Piece
 from qexp.journal.lock import lock_folder
-from qexp.redact import redact, redactor
-from qexp.text import short_path
-from qexp.workers import Workers, available_cores
+from qexp.redact import redactor
+from qexp.workers import Workers, available_cores, import_qiskit
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
@@ -48,10 +43,6 @@ _MIN_CIRCUITS_FOR_WORKERS = 64
 
 _SLICE_S = 0.1
 """Longest sleep between two checks for a request to stop."""
-
-
-class StopRequested(Exception):  # noqa: N818 - no error
-    """The experiment was asked to stop (Ctrl-C, SIGTERM)."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +62,12 @@ class Point:
     spec: RunSpec
     folder: Path
     index: int = 0  # position in the experiment
+    lane: int = 0  # index of the first point on the same backend
     backend: BackendV2 | None = None  # None until it is selected
     partitions: tuple[Partition, ...] = ()  # planned jobs, numbered through the experiment
     archive: Path | None = None  # path of `run.h5`, once this process has sealed it
     status: RunStatus | None = None  # the status in that archive
+    is_to_analyse: bool = False  # just completed, and its analyses are still to be made
 
     def __post_init__(self) -> None:
         # Worker processes may have another working directory.
@@ -100,16 +93,59 @@ class Point:
     @property
     def recorded_backend(self) -> str | None:
         """Name of the backend of its recorded plan; None before it is planned."""
+        if self.is_sealed:
+            with open_archive(self.folder) as archive:
+                return str(archive.backend["name"])
         return self.store.read_header()["backend"]["name"] if self.partitions else None
 
-    def seal(self, status: RunStatus) -> None:
+    @property
+    def is_sealed(self) -> bool:
+        """True if it is complete: all that is known of it is in its archive."""
+        return self.status == "complete"
+
+    @property
+    def own_indices(self) -> range:
+        """The indices of its partitions in the experiment; its files count from 0."""
+        first = self.partitions[0].index if self.partitions else 0
+        return range(first, first + len(self.partitions))
+
+    def on_disk(self, partition: Partition) -> Partition:
+        """Return a partition, or a piece of one, as its files number it."""
+        return replace(partition, index=partition.index - self.own_indices.start)
+
+    def number(self, partitions: Iterable[Partition], first: int) -> None:
+        """Take its partitions as its files number them; `first` is the experiment's next index."""
+        self.partitions = tuple(
+            replace(one, index=first + number, point=self.index)
+            for number, one in enumerate(partitions)
+        )
+
+    def write_job(self, outcome: JobOutcome) -> None:
+        """Write a finished attempt; see `RunStore.write_job`."""
+        index = outcome.partition - self.own_indices.start
+        self.store.write_job(replace(outcome, partition=index))
+
+    def note_sealed(self) -> None:
+        """Note if an earlier process has sealed it, complete."""
+        if (self.folder / ARCHIVE_NAME).exists() and not self.store.has_header:
+            self.status = "complete"
+            declared = {spec.name for spec in self.spec.analyses}
+            if not declared <= analysis_files(self.folder).keys():
+                self.archive, self.is_to_analyse = self.folder / ARCHIVE_NAME, True
+
+    def seal(self, status: RunStatus, shared: SharedRecord | None = None) -> None:
         """Make the archive from what is on disk; remove the parts of a complete run.
+
+        Args:
+            status: The outcome of the run.
+            shared: See `RunStore.seal`.
 
         Raises:
             ArchiveError: It cannot be written; the parts are kept.
         """
-        self.archive = self.store.seal(status, keep_parts=status != "complete")
-        self.status = status
+        is_complete = status == "complete"
+        self.archive = self.store.seal(status, keep_parts=not is_complete, shared=shared)
+        self.status, self.is_to_analyse = status, is_complete
 
 
 @dataclass
@@ -127,23 +163,64 @@ class Experiment:
     clock: Clock = field(default_factory=Clock)
     interrupts: Interrupts = field(default_factory=Interrupts)
     plan: Plan = field(default_factory=lambda: Plan(()))  # of all points; empty until planned
+    keeps_batches: bool = False  # more points are to come, and the batches stay open for them
+    open_batches: dict[int, Batch] = field(default_factory=dict)  # lane -> batch kept for them
+    first_of_round: int = 0  # number of the first of the points that were added last
 
     def __post_init__(self) -> None:
-        # Points share batches, and with them these settings.
-        specs = [point.spec for point in self.points]
-        self.engine: Engine = common_value("engine", (spec.engine for spec in specs))
-        self.policy = common_value("execution", (spec.policy for spec in specs))
-        self.max_time_s = common_value("batch.max_time", (spec.max_time_s for spec in specs))
-        self.limits = common_value("limits", (spec.limits for spec in specs))
-        self.stop_after = common_value("stop_after", (spec.stop_after for spec in specs))
+        self._agree()
         # A worker process starts when it first has something to plan or simulate.
         self.workers = Workers(self.engine.workers or available_cores())
 
+    def add_points(self, points: Sequence[Point]) -> None:
+        """Add points at the end, which `sweep.json` has by now."""
+        self.first_of_round = len(self.points)
+        self.points += tuple(points)
+        self._agree()
+
+    def _agree(self) -> None:
+        """Settle what the points share."""
+        specs = [point.spec for point in self.points]
+        engines = {spec.place: spec.engine for spec in specs}
+        self.engine: Engine = common_value("engine", engines.values())
+        self.policy = common_value("execution", (spec.policy for spec in specs))
+        self.limits = common_value("limits", (spec.limits for spec in specs))
+        self.stop_after = common_value("stop_after", (spec.stop_after for spec in specs))
+        self.sharing = common_value("sweep", (spec.sharing for spec in specs))
+        lanes: dict[tuple[str, int | None], int] = {}
+        for point in self.points:
+            spec = point.spec
+            point.lane = lanes.setdefault((spec.place, spec.max_time_s), point.index)
+
     @property
-    def backend(self) -> BackendV2:
-        """The backend that the jobs run on, once it is selected."""
-        backends = {point.backend.name: point.backend for point in self.points if point.backend}
-        return backends[common_value("backend", backends)]
+    def is_sweep(self) -> bool:
+        """True if its points have folders of their own."""
+        return is_sweep(self.folder)
+
+    @property
+    def lanes(self) -> list[int]:
+        """The lanes with something left to do, in order."""
+        unsealed = {point.lane for point in self.points if not point.is_sealed}
+        return sorted(unsealed | {self.ledger.lane_of(one) for one in self.ledger.unclosed_batches})
+
+    def lane_of(self, batch: str) -> int:
+        """Return the lane of a batch: that of its attempts, as a repaired journal may lack it."""
+        held = (one.partition for one in self.ledger.all_attempts() if one.batch == batch)
+        first = next(held, None)
+        return self.ledger.lane_of(batch) if first is None else self.point_of(first).lane
+
+    def backend_of(self, lane: int) -> BackendV2:
+        """Return the backend of a lane, once it is selected."""
+        backend = self.points[lane].backend
+        assert backend is not None
+        return backend
+
+    @cached_property
+    def store(self) -> RunStore:
+        """The parts that the points share: the details of the batches."""
+        first = self.points[0]
+        shares_folder = first.folder == self.folder.absolute()
+        return first.store if shares_folder else RunStore(self.folder, redactor())
 
     @property
     def ledger(self) -> Ledger:
@@ -152,8 +229,16 @@ class Experiment:
 
     @cached_property
     def id(self) -> str:
-        """The id in the tags of all jobs: the recorded id of the first point."""
-        return self.points[0].run_id
+        """The id in the tags of all jobs: that of the sweep, or of the single run."""
+        return read_sweep(self.folder).id if self.is_sweep else self.points[0].run_id
+
+    @cached_property
+    def identity(self) -> str:
+        """Its id and the moment it was declared: no later one has both, whatever its folder."""
+        if not self.is_sweep:
+            return self.points[0].identity
+        declared = read_sweep(self.folder)
+        return f"{declared.id} {declared.created}"
 
     @property
     def plans_with_workers(self) -> bool:
@@ -163,8 +248,14 @@ class Experiment:
         return known >= _MIN_CIRCUITS_FOR_WORKERS
 
     def gather_plan(self) -> None:
-        """Combine the partitions of all points into the plan."""
-        self.plan = Plan(tuple(job for point in self.points for job in point.partitions))
+        """Combine the partitions of all points into the plan, by index."""
+        partitions = (partition for point in self.points for partition in point.partitions)
+        self.plan = Plan(tuple(sorted(partitions, key=lambda partition: partition.index)))
+
+    @property
+    def unplanned(self) -> list[Point]:
+        """The points that have no plan yet."""
+        return [point for point in self.points if point.index not in self.ledger.planned]
 
     def point_of(self, partition: int) -> Point:
         """Return the point that a partition belongs to."""
@@ -175,35 +266,43 @@ class Experiment:
         """True if a job is in flight, may be, or is to be submitted."""
         return bool(self.ledger.open_attempts() or self.ledger.wanted(self.policy))
 
-    @property
-    def jobs_out(self) -> int:
-        """Number of jobs that are in flight, or may be."""
-        return len(self.ledger.open_attempts())
+    def _indices(self, point: Point | None) -> range:
+        return range(len(self.plan.partitions)) if point is None else point.own_indices
 
-    @property
-    def left_to_submit(self) -> list[Piece]:
-        """Pieces that are still to be submitted; none of an experiment that was cancelled."""
-        return [] if self.ledger.is_cancelled else self.ledger.wanted(self.policy)
+    def out(self, point: Point | None = None) -> int:
+        """Return the number of jobs that are in flight, or may be, of one point or of all."""
+        attempts = self.ledger.open_attempts(self._indices(point))
+        return len({attempt.job or attempt.tag for attempt in attempts})
+
+    def left(self, point: Point | None = None) -> list[Piece]:
+        """Return the pieces of one point, or of all, that are still to be submitted."""
+        if self.ledger.is_cancelled:
+            return []
+        return self.ledger.wanted(self.policy, self._indices(point))
 
     def done(self, point: Point | None = None) -> set[int]:
         """Return the partitions that have a result, of one point or of all."""
-        partitions = self.plan.partitions if point is None else point.partitions
-        return self.ledger.done & {partition.index for partition in partitions}
+        has_result = self.ledger.has_result
+        return {index for index in self._indices(point) if has_result(Piece(index))}
+
+    def is_measured(self, point: Point) -> bool:
+        """Return True if a point has every result."""
+        return 0 < len(point.partitions) == len(self.done(point))
 
     def status(self, point: Point | None = None) -> RunStatus:
         """Return the status that a point, or the whole experiment, would end with now."""
         if not self.ledger.batches:
             return "planned"
-        done = len(self.done(point))
-        planned = len(self.plan.partitions if point is None else point.partitions)
+        done, planned = len(self.done(point)), len(self._indices(point))
+        is_whole = planned > 0 and (point is not None or not self.unplanned)
         # While a job is in flight, needed or not, its usage is not known.
-        if done == planned and not self.jobs_out:
+        if done == planned and is_whole and not self.out(point):
             return "complete"
         # Only a run with nothing left to do can have failed.
-        return "partial" if done or self.jobs_out or self.left_to_submit else "failed"
+        return "partial" if done or self.out(point) or self.left(point) else "failed"
 
     def raise_if_stopped(self) -> None:
-        """Raise `StopRequested` if the experiment was asked to stop."""
+        """Raise `StopRequested` if a stop was asked for."""
         if self.interrupts.is_set():
             raise StopRequested
 
@@ -211,7 +310,7 @@ class Experiment:
         """Sleep until the time has passed.
 
         Raises:
-            StopRequested: The experiment was asked to stop, before or meanwhile.
+            StopRequested: A stop was asked for, before or meanwhile.
         """
         until_s = self.clock.now_s() + seconds
         while (left_s := until_s - self.clock.now_s()) > 0:
@@ -223,7 +322,7 @@ class Experiment:
 @contextmanager
 def open_experiment(
     folder: Path,
-    points: Iterable[Point],
+    points: Sequence[Point],
     observer: Observer | None,
     clock: Clock | None,
     interrupts: Interrupts | None = None,
@@ -246,7 +345,6 @@ def open_experiment(
         raise KeyboardInterrupt
     import_qiskit()
     with lock_folder(folder), Journal(folder) as journal:
-        journal.refuse_lost_lines()
         experiment = Experiment(
             folder,
             tuple(points),
@@ -255,102 +353,39 @@ def open_experiment(
             clock or Clock(),
             interrupts or Interrupts(),
         )
+        for point in points:
+            point.note_sealed()
+        journal.refuse_lost_lines(_stored_attempts(experiment), experiment.store)
         with experiment.workers:
             yield experiment
 
 
-def import_qiskit() -> None:
-    """Import Qiskit in a thread that never ends, unless this is the main thread.
-
-    Qiskit's allocator takes the thread that imports it first for the main thread, and the process
-    crashes once that thread has ended.
-    """
-    if "qiskit" in sys.modules or threading.current_thread() is threading.main_thread():
-        return
-    imported, never = threading.Event(), threading.Event()
-
-    def import_and_stay() -> None:
-        try:
-            import qiskit  # noqa: F401
-        finally:
-            imported.set()
-        never.wait()
-
-    threading.Thread(target=import_and_stay, name="qexp-qiskit", daemon=True).start()
-    imported.wait()
-
-
-def common_value(key: str, values: Iterable[T]) -> T:
-    """Return the value of a config `key` that all points share.
-
-    Raises:
-        ConfigError: Points have different values.
-    """
-    first, *others = values
-    if any(other != first for other in others):
-        raise ConfigError(f"{key}: the points of one experiment must have the same value")
-    return first
-
-
-def unclosed_batches(folder: Path) -> list[str]:
-    """Return the ids of the batches that a run opened and no process has closed.
-
-    A journal that cannot be read names none: where it matters, whoever opens it says so.
-    """
-    with suppress(ArchiveError):
-        return read_ledger(folder).unclosed_batches
-    return []
-
-
-def finished_archive(folder: Path) -> Path | None:
-    """Return the archive of a run with nothing left to do; None if there is something.
-
-    A batch that could not be closed is something.
-
-    Raises:
-        ArchiveError: The archive is damaged.
-        ConfigError: There is only the archive of an unfinished run, which cannot be resumed.
-    """
-    archive = folder / ARCHIVE_NAME
-    if not archive.exists() or any(PARTS_NAME in name for name in os.listdir(folder)):
-        return None
-    with open_archive(archive) as run:
-        status = run.status
-    if status == "complete":
-        return None if unclosed_batches(folder) else archive
-    raise ConfigError(
-        f"{archive} is {status}, but the parts of its run are missing; to resume it, take the "
-        f"whole folder from where the run began"
-    )
-
-
-def resume_command(folder: Path, config_yaml: str = "{}", *words: str, verb: str = "resume") -> str:
-    """Return the command that resumes a run, to be copied into a shell.
+def points_in(folder: Path, specs: RunSpec | Sequence[RunSpec]) -> list[Point]:
+    """Return the points of an experiment.
 
     Args:
-        folder: The run's folder.
-        config_yaml: The config of a run that was declared here, so that its code may be trusted.
-        *words: Further words of the command, as they are typed.
-        verb: `resume`, or another verb that takes the same words.
+        folder: A sweep's folder, or that of a single run.
+        specs: The spec of the run, or of each point.
+
+    Raises:
+        ConfigError: The folder is that of a point of a sweep.
     """
-    more = [redact(word) for word in words]
-    if redact(config_yaml) != config_yaml and verb == "resume":
-        # It is recorded without its secret, and only its own command line has that.
-        named = shlex.join([f"run_dir={short_path(folder)}", *more])
-        return f"python -m qexp ... {named} (with the run's own overrides, which have a secret)"
-    modules = modules_to_trust(load_config(config_yaml))
-    trusted = [part for name in modules for part in ("--trust", name)]
-    return shlex.join(["python", "-m", "qexp", verb, short_path(folder), *more, *trusted])
+    each = [specs] if isinstance(specs, RunSpec) else specs
+    if not is_sweep(folder):
+        if is_sweep(folder.parent):
+            raise ConfigError(
+                f"{folder} is in the folder of a sweep, whose points share jobs and a journal; "
+                f"name the sweep: {folder.parent}"
+            )
+        (spec,) = each
+        return [Point(spec, folder)]
+    declared = zip(each, read_sweep(folder).points, strict=True)
+    return [Point(spec, folder / one.folder, n) for n, (spec, one) in enumerate(declared)]
 
 
-def modules_to_trust(config: Mapping[str, Any]) -> list[str]:
-    """List the modules besides qexp's own that a run needs to be resumed.
-
-    Those of its circuits are not needed, because the circuits are on disk.
-    """
-    modules = {
-        str(target).rpartition(".")[0]
-        for path, target in leaves(config)
-        if path[-1:] == ("_target_",) and "circuits" not in path
-    }
-    return sorted(name for name in modules if name.partition(".")[0] != "qexp")
+def _stored_attempts(experiment: Experiment) -> Iterator[tuple[int, int]]:
+    """Yield partition and number of every attempt with an outcome on disk."""
+    for point in experiment.points:
+        first = experiment.ledger.partitions_of(point.index).start
+        for partition, number in point.store.numbered("job"):
+            yield first + partition, number

@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import platform
 import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
@@ -30,8 +31,17 @@ _MOST_DIFF_BYTES = 1_000_000
 _DIFF = ("diff", "--no-color", "--no-ext-diff", "--full-index", "HEAD")
 
 
-def run_header(spec: RunSpec, backend: BackendV2, run_id: str) -> RunHeader:
-    """Return everything known about a run before its plan."""
+def run_header(
+    spec: RunSpec, run_id: str, backend: Mapping[str, Any], environment: Mapping[str, Any]
+) -> RunHeader:
+    """Return everything known about a run before its plan.
+
+    Args:
+        spec: The run.
+        run_id: Its id.
+        backend: See `describe_backend`.
+        environment: See `describe_environment`.
+    """
     return RunHeader(
         run_id=run_id,
         experiment=spec.experiment,
@@ -44,8 +54,8 @@ def run_header(spec: RunSpec, backend: BackendV2, run_id: str) -> RunHeader:
         seeds=describe_streams(
             spec.seed, [workload.name for workload in spec.workloads], spec.simulation_seed
         ),
-        environment=describe_environment(Path.cwd()),
-        backend=describe_backend(backend),
+        environment=environment,
+        backend=backend,
         limits={name: asdict(limit) for name, limit in spec.limits.items()},
         not_honoured={
             workload.name: spec.engine.ignored_options(workload.primitive)

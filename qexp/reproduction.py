@@ -274,7 +274,10 @@ def run_again(spec: RunSpec, run_dir: Path, circuits: Circuits = "generated") ->
     run_dir.mkdir(parents=True, exist_ok=True)
     log = run_dir / LOG_NAME
     try:
-        with logging_into(log, "the run ended with an error"), Terminal(spec, run_dir) as terminal:
+        with (
+            logging_into(log, "the run ended with an error"),
+            Terminal(spec, run_dir) as terminal,
+        ):
             report = run(spec, run_dir, terminal)
     except (Exception, SystemExit, KeyboardInterrupt) as error:
         clean_up(run_dir, error)

@@ -31,6 +31,27 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def import_qiskit() -> None:
+    """Import Qiskit in a thread that never ends, unless this is the main thread.
+
+    Qiskit's allocator takes the thread that imports it first for the main thread, and the process
+    crashes once that thread has ended.
+    """
+    if "qiskit" in sys.modules or threading.current_thread() is threading.main_thread():
+        return
+    imported, never = threading.Event(), threading.Event()
+
+    def import_and_stay() -> None:
+        try:
+            import qiskit  # noqa: F401
+        finally:
+            imported.set()
+        never.wait()
+
+    threading.Thread(target=import_and_stay, name="qexp-qiskit", daemon=True).start()
+    imported.wait()
+
+
 class NotShareableError(Exception):
     """A value cannot be pickled, or is defined in the caller's `__main__`, which workers lack."""
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from qexp.archive.analyses import write_analysis
 from qexp.archive.read import Archive
@@ -12,6 +15,9 @@ from qexp.core.spec import AnalysisSpec
 from qexp.errors import AnalysisError, AnalysisFailedError, QexpError
 from qexp.redact import redactor
 from qexp.text import one_line
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +35,22 @@ def evaluate(spec: AnalysisSpec, run: Archive) -> Evaluated:
     """Make an analysis of a run and store its result beside the archive.
 
     Raises:
+        As `evaluate_into`.
+    """
+    return evaluate_into(spec, run, partial(write_analysis, run, spec))
+
+
+def evaluate_into(
+    spec: AnalysisSpec, given: Any, write: Callable[[xr.Dataset, Callable[[str], str]], Path]
+) -> Evaluated:
+    """Make an analysis and store its result.
+
+    Args:
+        spec: The analysis.
+        given: What is analysed: an open archive, or the dataset of a sweep.
+        write: Stores a result, given a function that removes secrets from its texts.
+
+    Raises:
         AnalysisError: The analysis does not suit the run, or its result cannot be stored.
         AnalysisFailedError: The analysis failed in its own code; the log has the traceback.
         ArchiveError: The archive is damaged, or the result cannot be written.
@@ -37,7 +59,7 @@ def evaluate(spec: AnalysisSpec, run: Archive) -> Evaluated:
     import xarray as xr
 
     try:
-        result = spec.evaluate(run)
+        result = spec.evaluate(given)
     except AnalysisError as error:
         raise AnalysisError(f"analysis '{spec.name}': {error}") from None
     except QexpError:
@@ -56,7 +78,7 @@ def evaluate(spec: AnalysisSpec, run: Archive) -> Evaluated:
             f"return an xarray.Dataset, or None where it has nothing to say"
         )
     if result is None:
-        return Evaluated(spec.name, "nothing to say of this run", None)
+        return Evaluated(spec.name, "nothing to say of these data", None)
     redact = redactor()
-    path = write_analysis(run, spec, result, redact)
+    path = write(result, redact)
     return Evaluated(spec.name, one_line(redact(str(result.attrs.get("summary", "")))), path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qexp.analysis.dataset import Column, Reals, dataset, format_value, pub_coordinates, with_std
+from qexp.analysis.fits import fit_model
 from qexp.analysis.pubs import MeasuredPub, measure_pubs, read_pubs
 from qexp.archive.read import Archive
 from qexp.errors import AnalysisError
@@ -81,41 +81,22 @@ def fit(layers: Reals, mean: Reals, error: Reals, num_qubits: int, floor: Floor)
         num_qubits: Width of the circuits.
         floor: As in `survival`.
     """
-    from scipy.optimize import OptimizeWarning, curve_fit
-
     fixed = {"uniform": 2.0**-num_qubits, "zero": 0.0}
     number = 3 if floor == "free" else 2
-    if len(layers) < number:
-        return Decay()
 
     def model(m: Reals, p: float, amplitude: float, *free: float) -> Reals:
         base: float = free[0] if free else fixed[floor]
         return amplitude * p**m + base
 
     start = [0.99, max(float(mean.max()) - fixed.get(floor, 0.0), 0.1), 2.0**-num_qubits]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", OptimizeWarning)
-            # p is at most 1: nothing gets better with more layers.
-            bounds = ([0.0] * number, [1.0, 1.5, 1.0][:number])
-            values, covariance = curve_fit(
-                model, layers, mean, start[:number], error, absolute_sigma=True, bounds=bounds
-            )
-    except (RuntimeError, OptimizeWarning):
+    # p is at most 1: nothing gets better with more layers.
+    bounds = ([0.0] * number, [1.0, 1.5, 1.0][:number])
+    found = fit_model(model, layers, mean, error, start[:number], bounds)
+    if found is None:
         return Decay()
-    errors = np.sqrt(np.diag(covariance))
-    freedom = len(layers) - number
-    residuals = ((mean - model(layers, *values)) / error) ** 2
-    p, amplitude, base = [*values, fixed.get(floor, np.nan)][:3]
-    return Decay(
-        float(p),
-        float(amplitude),
-        float(base),
-        float(errors[0]),
-        float(errors[1]),
-        float(errors[2]) if number == 3 else 0.0,
-        float(residuals.sum() / freedom) if freedom else np.nan,
-    )
+    p, amplitude, base = [*found.values.tolist(), fixed.get(floor, np.nan)][:3]
+    p_std, amplitude_std, base_std = [*found.errors.tolist(), 0.0][:3]
+    return Decay(p, amplitude, base, p_std, amplitude_std, base_std, found.reduced_chi2)
 
 
 def means(layers: NDArray[np.int64], hits: NDArray[np.int64], shots: NDArray[np.int64]) -> Reals:

@@ -6,7 +6,7 @@ Beside an archive of another name than `run.h5`, such as `mine.h5`, it is `mine.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -50,20 +50,46 @@ def write_analysis(
         AnalysisError: The result has a value that netCDF cannot hold.
         ArchiveError: The file cannot be written.
     """
+    origin = {"run_id": run.run_id, "data_sha256": run.data_sha256}
+    return write_result(beside(run.path, FOLDER), spec, dataset, origin, redact)
+
+
+def write_result(
+    folder: Path,
+    spec: AnalysisSpec,
+    dataset: xr.Dataset,
+    origin: Mapping[str, str],
+    redact: Callable[[str], str] = str,
+) -> Path:
+    """Store a result in a folder, as `write_analysis`.
+
+    Args:
+        folder: The folder.
+        spec: The analysis that made the result.
+        dataset: The result.
+        origin: Attributes that say what was analysed.
+        redact: Applied to every text.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        AnalysisError: The result has a value that netCDF cannot hold.
+        ArchiveError: The file cannot be written.
+    """
     from qexp import __version__
 
-    origin = {
+    attrs = {
         "analysis": spec.name,
         "target": spec.target,
         "arguments_json": dumps(spec.arguments),
-        "run_id": run.run_id,
-        "data_sha256": run.data_sha256,
+        **origin,
         "qexp_version": __version__,
         "date_created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    path = beside(run.path, FOLDER) / f"{spec.name}{_SUFFIX}"
+    path = folder / f"{spec.name}{_SUFFIX}"
     try:
-        image = _image(_redacted(dataset.assign_attrs(origin), redact))
+        image = _image(_redacted(dataset.assign_attrs(attrs), redact))
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise AnalysisError(
             f"analysis '{spec.name}': its result cannot be stored as netCDF ({one_line(error)})"
@@ -127,6 +153,33 @@ def read_analyses(run_dir: str | Path) -> dict[str, xr.Dataset]:
         name: dataset.assign_attrs(is_stale=dataset.attrs.get("data_sha256") != data_sha256)
         for name, dataset in results.items()
     }
+
+
+def read_number(run_dir: str | Path, named: str) -> float:
+    """Return a number that an analysis of a run has returned.
+
+    Args:
+        run_dir: The run's folder.
+        named: `ANALYSIS.VARIABLE`, the value of `sweep.value`.
+
+    Raises:
+        AnalysisError: The run has no such number.
+    """
+    analysis, _, variable = named.partition(".")
+    results = read_analyses(run_dir)
+    found = results[analysis].variables.get(variable) if analysis in results else None
+    if found is None or found.size != 1 or found.dtype.kind not in "iufb":
+        numbers = [
+            f"{name}.{key}"
+            for name, result in results.items()
+            for key, values in result.data_vars.items()
+            if values.size == 1 and values.dtype.kind in "iufb"
+        ]
+        raise AnalysisError(
+            f"sweep.value={named}: the run has no such number; allowed: "
+            f"{', '.join(numbers) or 'none, choose an analysis'}"
+        )
+    return float(found.values.item())
 
 
 def _with_dates(opened: xr.Dataset) -> xr.Dataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,7 +14,15 @@ from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.schema import BATCHES, JOBS, PARTITIONS, SPANS
 from qexp.archive.tables import TableData, documented, text
 from qexp.core.jsonable import dumps
-from qexp.core.model import FailureKind, JobOutcome, JobState, Partition, Span
+from qexp.core.model import (
+    Charge,
+    FailureKind,
+    JobOutcome,
+    JobState,
+    Partition,
+    Span,
+    is_charge_pending,
+)
 from qexp.text import one_line
 
 _COLUMNS: Final = {
@@ -98,6 +107,39 @@ def read_partition(cells: Mapping[str, Any]) -> Partition:
     # An archive holds one point, so the number of the point is not stored.
     names = Partition.__dataclass_fields__.keys() - {"point"}
     return Partition(**{name: values[_COLUMNS.get(name, name)] for name in names})
+
+
+def sealed_partitions(file: ArchiveFile) -> tuple[Partition, ...]:
+    """Read the partitions of an archive."""
+    path = PARTITIONS.path
+    columns = {name: file.column(f"{path}/{name}") for name in file.columns(path)}
+    count = file.count(f"{path}/workload")
+    with file.reading():
+        return tuple(
+            read_partition({name: column[k] for name, column in columns.items()})
+            for k in range(count)
+        )
+
+
+def charge_of(usage_s: Any, metrics_json: str) -> Charge:
+    """Return what a job was charged, by two cells of its row."""
+    seconds = float(usage_s)
+    is_pending = is_charge_pending(json.loads(metrics_json))
+    return seconds if math.isfinite(seconds) else 0.0, is_pending
+
+
+def sealed_charges(file: ArchiveFile) -> dict[tuple[int, int], Charge]:
+    """Return what the jobs of an archive were charged: (partition, attempt) -> charge."""
+    if not file.count("jobs/usage_s"):
+        return {}
+    names = ("partition", "attempt", "usage_s")
+    numbers = [file.column(f"{JOBS.path}/{name}") for name in names]
+    rows = zip(*numbers, file.texts(f"{JOBS.path}/metrics_json"), strict=True)
+    with file.reading():
+        return {
+            (int(partition), int(attempt)): charge_of(usage_s, metrics)
+            for partition, attempt, usage_s, metrics in rows
+        }
 
 
 def job_table(

@@ -125,15 +125,18 @@ class RunParts:
 
     Args:
         stored: The parts on disk.
+        batches: Every batch, as `StoredParts.read_batches` returns them.
         journal: Journal of the run, a JSON document per line.
 
     Raises:
         ArchiveError: The run has no header, or a part is damaged.
     """
 
-    def __init__(self, stored: StoredParts, journal: str) -> None:
+    def __init__(
+        self, stored: StoredParts, batches: Sequence[Mapping[str, Any]], journal: str
+    ) -> None:
         self.header = stored.read_header()
-        self._batches = stored.read_batches()
+        self._batches = batches
         self._header_tables = header_tables(self.header, self._batches, journal)
         self._partitions = stored.numbered("partition")
         jobs = stored.numbered("job")

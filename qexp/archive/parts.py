@@ -19,12 +19,12 @@ import numpy as np
 
 from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.atomic_files import DamagedFileError, check_digest, read_with_digest
-from qexp.archive.jobs import read_partition
+from qexp.archive.jobs import charge_of, read_partition, sealed_charges, sealed_partitions
 from qexp.archive.netcdf import storage
 from qexp.archive.pubs import read_pub, submitted_digests
 from qexp.archive.schema import ARCHIVE_NAME, JOBS, PARTITIONS, PARTS_NAME, PUBS
 from qexp.archive.tables import ColumnData, TableData
-from qexp.core.model import Charge, FailureKind, JobState, Partition, is_charge_pending
+from qexp.core.model import Charge, FailureKind, JobState, Partition
 from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -59,6 +59,12 @@ class StoredParts:
         """True if the run was recorded, so that it can be resumed or sealed."""
         return (self._parts / HEADER).is_file()
 
+    @property
+    def _sealed(self) -> Path | None:
+        """The archive of a run whose parts are merged, None if there are parts."""
+        archive = self._run_dir / ARCHIVE_NAME
+        return archive if not self.has_header and archive.is_file() else None
+
     def read_header(self) -> dict[str, Any]:
         """Return the `RunHeader` that was written, as plain JSON."""
         if not self.has_header:
@@ -70,7 +76,10 @@ class StoredParts:
         return [read_json(path) for path in self.numbered("batch").values()]
 
     def read_partitions(self) -> tuple[Partition, ...]:
-        """Return the partitions that were written, by index."""
+        """Return the partitions that were written, by index; those of a sealed run, too."""
+        if (sealed := self._sealed) is not None:
+            with ArchiveFile(sealed) as file:
+                return sealed_partitions(file)
         paths = self.numbered("partition").values()
         return tuple(read_partition(first_row(path, PARTITIONS.path)) for path in paths)
 
@@ -94,6 +103,9 @@ class StoredParts:
 
     def pub_digests(self, partition: Partition) -> list[str]:
         """Return the digest of each PUB of a partition, as submitted; no circuit is decoded."""
+        if (sealed := self._sealed) is not None:
+            with ArchiveFile(sealed) as file:
+                return submitted_digests(file, partition.workload)[partition.first : partition.stop]
         path = self.path("partition", partition.index)
         check_digest(path)
         with ArchiveFile(path, is_part=True) as file:
@@ -131,16 +143,14 @@ class StoredParts:
         Outcomes that cannot be read are left out, and no file is changed.
         """
         charges = {}
+        if (sealed := self._sealed) is not None:
+            with ArchiveFile(sealed) as file:
+                return sealed_charges(file)
         for (partition, attempt), path in self.numbered("job").items():
             # The process that works on the run may seal it meanwhile.
             with suppress(ArchiveError, OSError):
                 row = first_row(path, JOBS.path)
-                seconds = float(row["usage_s"])
-                is_pending = is_charge_pending(json.loads(row["metrics_json"]))
-                charges[partition, attempt] = (
-                    seconds if math.isfinite(seconds) else 0.0,
-                    is_pending,
-                )
+                charges[partition, attempt] = charge_of(row["usage_s"], row["metrics_json"])
         return charges
 
     def path(self, kind: str, *numbers: int) -> Path:

@@ -279,8 +279,13 @@ class PubTable:
             text = self._file.column(f"{PUBS.at(self._workload)}/observables_json")[index]
             if text != self._observables[0]:
                 # Only the last one is kept: consecutive PUBs often share their observables.
-                self._observables = text, np.array(_as_texts(json.loads(text)), dtype=object)
+                self._observables = text, observable_texts(text)
             return np.broadcast_to(self._observables[1], self[index].shape)
+
+
+def observable_texts(document: str) -> NDArray[Any]:
+    """Return the observables of a PUB, given as JSON, as texts; see `PubTable.observables`."""
+    return np.array(_as_texts(json.loads(document)), dtype=object)
 
 
 def _as_texts(nested: Any) -> Any:

@@ -17,12 +17,12 @@ from qexp.archive.jobs import (
     read_batches,
     read_job,
     read_journal,
-    read_partition,
+    sealed_partitions,
     why_missing,
 )
 from qexp.archive.pubs import PubTable, read_circuit, read_pub
 from qexp.archive.results import ResultReader, bits_in, counts_of, counts_of_sets
-from qexp.archive.schema import ENVIRONMENT, PARTITIONS, PUBS, SNAPSHOTS
+from qexp.archive.schema import ENVIRONMENT, PUBS, SNAPSHOTS
 from qexp.archive.summary import charged, load_config, pending, read_metadata, summarise_archive
 from qexp.core.model import Partition, RunStatus, SourceFile
 from qexp.errors import ArchiveError
@@ -215,14 +215,7 @@ class Archive:
     @cached_property
     def partitions(self) -> tuple[Partition, ...]:
         """The plan: one partition per job, with the prediction."""
-        path = PARTITIONS.path
-        columns = {name: self._file.column(f"{path}/{name}") for name in self._file.columns(path)}
-        count = self._file.count(f"{path}/workload")
-        with self._file.reading():
-            return tuple(
-                read_partition({name: column[k] for name, column in columns.items()})
-                for k in range(count)
-            )
+        return sealed_partitions(self._file)
 
     @cached_property
     def workloads(self) -> tuple[str, ...]:

@@ -35,6 +35,8 @@ INDEX: Final = Table(
 BIT_ORDER: Final = "big-endian: classical bit 0 is the least significant bit of the last byte"
 _STORED: Final = {"b": "|i1", "f2": "<f4"}
 """Types stored in place of those that netCDF lacks; reading converts them back."""
+MAX_COUNTED_BITS: Final = 10
+"""Registers up to this size get a table of counts of all their outcomes."""
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _RESERVED: Final = re.compile(r"pub|sha256|shot|part|(field|sweep)_\d+|.*_(byte|shot|axis_\d+)")
 _MAX_FIELD_NAME: Final = 40
@@ -331,3 +333,13 @@ def counts_of_sets(bits: BitArray) -> NDArray[np.object_]:
     for index in np.ndindex(bits.shape):
         counts[index] = counts_of(bits[index] if index else bits)
     return counts
+
+
+def counted(bits: BitArray) -> NDArray[np.int64]:
+    """Return how often every outcome occurred: int64, shape (*points, 2**bits)."""
+    # Registers that are counted take at most two bytes a shot.
+    weights = 256 ** np.arange(bits.array.shape[-1], dtype=np.int64)[::-1]
+    outcomes = (bits.array @ weights) & (2**bits.num_bits - 1)
+    points = outcomes.reshape(-1, outcomes.shape[-1])
+    counts = [np.bincount(point, minlength=2**bits.num_bits) for point in points]
+    return np.array(counts).reshape(*outcomes.shape[:-1], -1)

@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,6 +32,19 @@ _WORKLOAD: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 """Names that a workload can have, as groups are named after it."""
 _SEED_LIMIT: Final = 2**63
 """The archive holds the seed as int64, which netCDF and all languages have."""
+
+
+@dataclass(frozen=True)
+class SharedRecord:
+    """The part of a point's record that the folder of its sweep has.
+
+    Attributes:
+        batches: Its batches, as `StoredParts.read_batches` returns them.
+        journal: The lines of the journal that are about it.
+    """
+
+    batches: Sequence[Mapping[str, Any]]
+    journal: str
 
 
 class RunStore(StoredParts):
@@ -145,7 +159,9 @@ class RunStore(StoredParts):
             self._newest_snapshot = (properties, snapshot_table(properties, self._redact))
         return self._newest_snapshot[1]
 
-    def seal(self, status: RunStatus, *, keep_parts: bool) -> Path:
+    def seal(
+        self, status: RunStatus, *, keep_parts: bool, shared: SharedRecord | None = None
+    ) -> Path:
         """Merge the parts and the journal into `run.h5`, verify it, make it durable.
 
         The same parts and journal give the same bytes. It may be called again at any time, also
@@ -154,22 +170,26 @@ class RunStore(StoredParts):
         Args:
             status: The outcome of the run.
             keep_parts: True if the run may be resumed; otherwise the parts are deleted in the end.
+            shared: The batches and the journal of a point of a sweep; None: they are in the run's
+                own folder.
 
         Raises:
             ArchiveError: There is no header, or a part is damaged; the parts are kept.
         """
         target = self._run_dir / schema.ARCHIVE_NAME
         if self.has_header or not target.exists():
-            parts = RunParts(self, self._journal())
+            shared = shared or SharedRecord(self.read_batches(), self._journal())
+            parts = RunParts(self, shared.batches, self._redact(shared.journal))
             with replacing(target) as temporary:
                 require_space(target, sum(path.stat().st_size for path in self._parts.iterdir()))
                 merge(parts, status, temporary)
             if keep_parts:
                 return target
-        self._delete_parts()
+        self.delete_parts()
         return target
 
-    def _delete_parts(self) -> None:
+    def delete_parts(self) -> None:
+        """Remove all parts."""
         # Renamed first: a crash while deleting must not leave some parts that look like a run.
         sealed = self._run_dir / f".{schema.PARTS_NAME}-sealed"
         shutil.rmtree(sealed, ignore_errors=True)
@@ -185,7 +205,7 @@ class RunStore(StoredParts):
             return ""
         lines, _, _torn = path.read_bytes().rpartition(b"\n")
         text = lines.decode("utf-8", "backslashreplace")
-        return self._redact(text + "\n") if text else ""
+        return text + "\n" if text else ""
 
     def _write_json(self, path: Path, content: Any) -> None:
         text = dumps(content, self._redact)

@@ -15,7 +15,8 @@ from qexp.batch.pacing import Patience
 from qexp.core.protocols import Batch, RemoteBatch, RemoteEngine
 from qexp.errors import ArchiveError, BusyError, EngineError, QexpError, UnclearError
 from qexp.journal.events import BatchClosed, BatchOpened
-from qexp.points import Experiment, resume_command
+from qexp.points import Experiment
+from qexp.resumption import resume_command
 
 _log = logging.getLogger(__name__)
 _QUEUE = "reading the length of the queue"
@@ -32,26 +33,31 @@ class Batches:
     def __post_init__(self) -> None:
         self.errands = self.collector.errands
 
-    def open(self) -> Batch:
-        """Open the next batch, and record it in the journal."""
+    def open(self, lane: int) -> Batch:
+        """Open the next batch of a lane, and record it in the journal; or return one kept open."""
         experiment = self.experiment
-        earlier = experiment.ledger.batches
-        follows = earlier[-1].batch if earlier else None
+        if (kept := experiment.open_batches.get(lane)) is not None:
+            self._take(kept)
+            return kept
+        earlier = [one.batch for one in experiment.ledger.batches if one.point == lane]
+        follows = earlier[-1] if earlier else None
+        max_time_s = experiment.points[lane].spec.max_time_s
 
         def open_one() -> Batch:
             experiment.raise_if_stopped()
             return experiment.engine.open_batch(
-                experiment.backend, max_time_s=experiment.max_time_s, workers=experiment.workers
+                experiment.backend_of(lane), max_time_s=max_time_s, workers=experiment.workers
             )
 
         # If the reply was lost, the batch that it opened stays empty and costs nothing.
         batch = Patience(experiment).call(
             open_one, (BusyError, UnclearError), meanwhile=self.collector.check_deadline
         )
-        self.active.append(batch)
-        self.collector.add_batch(batch)
+        self._take(batch)
+        if experiment.keeps_batches:
+            experiment.open_batches[lane] = batch
         experiment.journal.append(
-            BatchOpened(batch.id, secrets.token_hex(8), follows, experiment.max_time_s)
+            BatchOpened(batch.id, secrets.token_hex(8), follows, max_time_s, point=lane)
         )
         experiment.observer.batch_opened(batch.id)
         details = f"reading the details of batch {batch.id}"
@@ -59,14 +65,27 @@ class Batches:
             self._store(batch.id)
         return batch
 
+    def _take(self, batch: Batch) -> None:
+        self.active.append(batch)
+        self.collector.add_batch(batch)
+
+    def close_kept(self) -> None:
+        """Close the batches that were kept open for more points."""
+        for batch in self.experiment.open_batches.values():
+            self._take(batch)
+            self.close(batch)
+        self.experiment.open_batches.clear()
+
     def take_over(self, earlier: Sequence[Batch]) -> None:
         """Close every batch of an earlier process; keep those with jobs in flight.
 
         A process that was killed left its batch open. A local one ended with it.
         """
         if not isinstance(self.experiment.engine, RemoteEngine):
+            kept = {batch.id for batch in self.experiment.open_batches.values()}
             for opened in self.experiment.ledger.batches:
-                self._note_closed(opened.batch)
+                if opened.batch not in kept:
+                    self._note_closed(opened.batch)
         for opened in self.experiment.ledger.batches:
             # It is not in the parts if a process was killed here, or it was found by its jobs.
             self._store(opened.batch)
@@ -108,7 +127,12 @@ class Batches:
         self.errands.drop(_QUEUE)
         self.errands.finish()
         opened = self.experiment.ledger.batches
-        foreign = [self.collector.batch_of(one.batch) for one in opened if one.is_foreign]
+        lanes = self.experiment.lanes
+        foreign = [
+            self.collector.batch_of(one.batch)
+            for one in opened
+            if one.is_foreign and one.point in lanes
+        ]
         for batch in (*self.active, *foreign) if is_collected else ():
             details = f"reading the final details of batch {batch.id}"
             self._ask(details, partial(self._store_final, batch))
@@ -147,14 +171,14 @@ class Batches:
         opened: Mapping[str, Any] | None = None,
         final: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write a batch to the parts of every point; details that are None stay as they were."""
+        """Write a batch to the parts; details that are None stay as they were."""
         number, event = next(
             (number, event)
             for number, event in enumerate(self.experiment.ledger.batches)
             if event.batch == batch_id
         )
-        for point in self.experiment.points:
-            point.store.write_batch(number, opened, final, batch_id=batch_id, follows=event.follows)
+        store = self.experiment.store
+        store.write_batch(number, opened, final, batch_id=batch_id, follows=event.follows)
 
 
 def still_open(experiment: Experiment, batch_ids: Sequence[str], error: QexpError) -> str:

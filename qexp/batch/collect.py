@@ -11,7 +11,7 @@ from qexp.batch.errands import Errands
 from qexp.batch.found import drop_if_spare, note_found
 from qexp.batch.outcome import outcomes_of
 from qexp.batch.pacing import Patience
-from qexp.batch.request import adopted_request
+from qexp.batch.request import make_request
 from qexp.core.model import FINAL_STATES, FoundJob, JobOutcome, JobState
 from qexp.core.protocols import Batch, RemoteBatch, RemoteEngine
 from qexp.errors import ArchiveError, LostJobError, UndeliveredError, UnfinishedError
@@ -62,7 +62,9 @@ class Collector:
         engine = self.experiment.engine
         if batch_id not in self._batches:
             assert isinstance(engine, RemoteEngine)
-            self._batches[batch_id] = engine.attach_batch(self.experiment.backend, batch_id)
+            lane = self.experiment.lane_of(batch_id)
+            backend = self.experiment.backend_of(lane)
+            self._batches[batch_id] = engine.attach_batch(backend, batch_id)
         batch = self._batches[batch_id]
         assert isinstance(batch, RemoteBatch)
         return batch
@@ -75,9 +77,11 @@ class Collector:
         """Watch a job that this process has not submitted."""
         attempts = self.experiment.ledger.attempts_with(job_id)
         batch = self.batch_of(attempts[0].batch)
-        batch.adopt(job_id, adopted_request(self.experiment, attempts))
+        held = {attempt.piece: attempt.number for attempt in attempts}
+        batch.adopt(job_id, make_request(self.experiment, held))
         self.watch(batch, job_id)
-        self.experiment.observer.job_adopted(attempts[0].partition, job_id)
+        for attempt in attempts:
+            self.experiment.observer.job_adopted(attempt.partition, job_id)
 
     def adopt_found(self, jobs: Iterable[FoundJob]) -> None:
         """Record and watch the jobs on the service that nobody has recorded yet.
@@ -164,7 +168,7 @@ class Collector:
         """Raise `UnfinishedError` if `execution.deadline` has passed."""
         if self._deadline_s is not None and self.experiment.clock.now_s() >= self._deadline_s:
             first, more = list(self._in_flight)[:3], ", ..." if self.pending > 3 else ""
-            left = f"{len(self.experiment.left_to_submit)} jobs are still to be submitted"
+            left = f"{len(self.experiment.left())} jobs are still to be submitted"
             if self.pending:
                 left = f"{self.pending} jobs are still in flight ({', '.join(first)}{more})"
             raise UnfinishedError(f"execution.deadline is reached and {left}")
@@ -218,8 +222,10 @@ class Collector:
         experiment = self.experiment
         attempts = experiment.ledger.attempts_with(job_id)
         for attempt, part in outcomes_of(experiment, attempts, outcome):
+            point = experiment.point_of(attempt.partition)
             try:
-                experiment.point_of(attempt.partition).store.write_job(part)
+                if not point.is_sealed:
+                    point.write_job(part)
             except ArchiveError:
                 _log.error("job %s was not stored", job_id, exc_info=True)
                 raise
@@ -232,6 +238,8 @@ class Collector:
                 experiment.observer.attempt_failed(shown)
             elif part.failure != "duplicate":
                 experiment.observer.job_collected(shown)
+            if part.state == "DONE" and experiment.is_measured(point):
+                experiment.observer.point_measured(point.index)
         del self._in_flight[job_id]
 
 

@@ -5,12 +5,15 @@ steps leaves in the journal, on disk and on the service all that the next proces
 
 1. The state that earlier processes left is recovered (`recover`): jobs on the service are found
    by id or tag and adopted; attempts without a job are closed.
-2. A batch is opened; its id is in the journal before its first job is submitted.
-3. Each partition that has neither a result nor a job in flight is submitted (`submit`): its unique
-   tag is in the journal before the job exists, the job's id right after.
+2. A batch is opened, one for each backend of a sweep; its id is in the journal before its first
+   job is submitted.
+3. Partitions that have neither a result nor a job in flight are submitted (`submit`), alone or with
+   others (`packing`): the unique tag of the job is in the journal for each of its partitions before
+   the job exists, the job's id right after.
 4. The batch is closed: it accepts no more jobs, but submitted ones still run. Where that fails, it
    is tried again beside step 5, and by the next process.
-5. Each job that ends is collected (`collect`): its outcome is on disk before the journal says so.
+5. Each job that ends is collected (`collect`): for each of its partitions, the outcome is on disk
+   before the journal says so.
 6. Partitions that failed and may be tried again go through 2 to 5 once more, in a batch that is
    linked to the previous one.
 """
@@ -25,14 +28,16 @@ from functools import partial
 from qexp.batch.batches import Batches
 from qexp.batch.collect import Collector
 from qexp.batch.pacing import Patience
+from qexp.batch.packing import by_lane, jobs_of
 from qexp.batch.recover import reattach
 from qexp.batch.request import planned_piece, run_tag
 from qexp.batch.submit import Submitter
 from qexp.core.model import FINAL_STATES
-from qexp.core.protocols import RemoteBatch, RemoteEngine
+from qexp.core.protocols import Batch, RemoteBatch, RemoteEngine
 from qexp.errors import EngineError
+from qexp.interrupts import StopRequested
 from qexp.journal.events import Cancelled
-from qexp.points import Experiment, StopRequested
+from qexp.points import Experiment
 
 _log = logging.getLogger(__name__)
 
@@ -99,6 +104,13 @@ def collect_finished(experiment: Experiment) -> None:
     batches.finish(is_collected=not collector.pending)
 
 
+def close_kept(experiment: Experiment) -> None:
+    """Close the batches that were kept open for more points; store their details."""
+    batches = Batches(experiment, Collector(experiment))
+    batches.close_kept()
+    batches.finish(is_collected=True)
+
+
 def cancel(experiment: Experiment) -> None:
     """Cancel what is queued, close every batch, and collect what is final.
 
@@ -135,8 +147,11 @@ def _announce_repetitions(experiment: Experiment) -> None:
     ledger = experiment.ledger
     again = [piece for piece in ledger.wanted(experiment.policy) if ledger.attempts_of(piece)]
     if again and experiment.engine.uses_qpu:
-        stored = [point.store.charges() for point in experiment.points]
-        charges = {key: seconds for point in stored for key, (seconds, _) in point.items()}
+        charges = {
+            (point.own_indices.start + partition, number): seconds
+            for point in experiment.points
+            for (partition, number), (seconds, _) in point.store.charges().items()
+        }
         charged_s = {
             index: sum(charges.get((index, one.number), 0.0) for one in ledger.attempts[index])
             for index in {piece.partition for piece in again}
@@ -151,7 +166,12 @@ def _is_another_batch_allowed(experiment: Experiment) -> bool:
     `Ledger.is_wanted` and `ExecutionPolicy.allows_again` decide which partitions are submitted.
     """
     policy, ledger = experiment.policy, experiment.ledger
-    return bool(ledger.wanted(policy)) and ledger.batches_of_process < policy.max_batches
+    wanted = ledger.wanted(policy)
+    if any(
+        ledger.failures_of(piece)[-1:] == [(ledger.process_number, "shared")] for piece in wanted
+    ):
+        return True
+    return bool(wanted) and ledger.batches_of_process < policy.max_batches * len(experiment.lanes)
 
 
 def _collect(experiment: Experiment, collector: Collector, batches: Batches) -> None:
@@ -172,35 +192,44 @@ def _collect(experiment: Experiment, collector: Collector, batches: Batches) -> 
 
 def _adopt_late_jobs(experiment: Experiment, collector: Collector) -> None:
     """Watch the jobs of the run that were sent twice on their way, and are listed only now."""
-    own = experiment.ledger.own_batches
-    if own and isinstance(experiment.engine, RemoteEngine):
-        find = partial(collector.batch_of(own[-1]).find, run_tag(experiment.id))
-        collector.adopt_found(Patience(experiment).call(find))
+    ledger, engine = experiment.ledger, experiment.engine
+    if isinstance(engine, RemoteEngine):
+        # The newest batch of each lane.
+        for batch in {ledger.lane_of(one): one for one in ledger.own_batches}.values():
+            if ledger.lane_of(batch) in experiment.lanes:
+                find = partial(collector.batch_of(batch).find, run_tag(experiment.id))
+                collector.adopt_found(Patience(experiment).call(find))
 
 
 def _submit_wanted(
     experiment: Experiment, collector: Collector, batches: Batches
 ) -> EngineError | None:
-    """Submit the wanted partitions in one batch, and close it.
+    """Submit the wanted partitions in one batch for each backend, and close the batches.
 
     Returns:
         The error that rules out further submissions (quota, authorisation), or None.
     """
-    wanted = experiment.ledger.wanted(experiment.policy)
-    if not wanted:
-        return None
+    jobs = jobs_of(experiment, experiment.ledger.wanted(experiment.policy))
+    experiment.observer.jobs_packed(len(jobs))
+    opened: list[Batch] = []
+    fatal: EngineError | None = None
     try:
-        batch = batches.open()
-    except EngineError as error:
-        if not collector.pending:
-            raise
-        return error
-    try:
-        fatal = Submitter(experiment, batch, collector).submit_all(wanted)
+        for lane, own in by_lane(experiment, jobs):
+            try:
+                opened.append(batches.open(lane))
+            except EngineError as error:
+                if not collector.pending:
+                    raise
+                return error
+            fatal = Submitter(experiment, opened[-1], collector).submit_all(own)
+            if fatal is not None:
+                break
     finally:
-        batches.close(batch)
-    if isinstance(batch, RemoteBatch):
-        batches.ask_queue_length(batch)
+        for batch in opened if not experiment.keeps_batches else ():
+            batches.close(batch)
+    for batch in opened:
+        if isinstance(batch, RemoteBatch):
+            batches.ask_queue_length(batch)
     return fatal
 
 

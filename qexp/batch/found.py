@@ -98,7 +98,7 @@ def drop_if_spare(
 
 def _note_expected(experiment: Experiment, job: FoundJob) -> bool:
     """Record the job of an attempt whose reply was lost; return False if it is of none."""
-    tags = attempt_tags(job)
+    tags, was_expected = attempt_tags(job), False
     for attempt in experiment.ledger.open_attempts():
         # The attempts of a copy of this folder have the same tags, but in its own batches.
         is_its_batch = job.batch_id in ("", attempt.batch)
@@ -107,8 +107,8 @@ def _note_expected(experiment: Experiment, job: FoundJob) -> bool:
             experiment.journal.append(
                 Submitted(attempt.partition, number, batch, job.job_id, adopted=True)
             )
-            return True
-    return False
+            was_expected = True
+    return was_expected
 
 
 def _note_adopted(experiment: Experiment, job: FoundJob) -> bool:
@@ -120,7 +120,9 @@ def _note_adopted(experiment: Experiment, job: FoundJob) -> bool:
         False if there was nothing to record.
     """
     ledger, known = experiment.ledger, experiment.ledger.attempts_with(job.job_id)
-    if job.job_id in ledger.duplicates or any(not attempt.is_adopted for attempt in known):
+    # A repaired journal may lack some of the attempts that share a job of a sweep.
+    is_known = any(not attempt.is_adopted for attempt in known) and not experiment.is_sweep
+    if job.job_id in ledger.duplicates or is_known:
         return False
     pubs = pubs_in(experiment, job)
     if not pubs and not known:
@@ -136,7 +138,8 @@ def _note_adopted(experiment: Experiment, job: FoundJob) -> bool:
     ]
     known_batches = {"", *(opened.batch for opened in ledger.batches)}
     if missing and job.batch_id not in known_batches:
-        experiment.journal.append(BatchOpened(job.batch_id, "", is_foreign=True))
+        lane = experiment.point_of(missing[0][0].partition).lane
+        experiment.journal.append(BatchOpened(job.batch_id, "", is_foreign=True, point=lane))
     tag = next(iter(attempt_tags(job)), "")
     for piece, offset in missing:
         number = ledger.next_number(piece.partition)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from qexp.batch.request import planned_piece
-from qexp.core.model import JobOutcome, Span
+from qexp.batch.request import planned_piece, simulation_seed
+from qexp.core.model import FINAL_FAILURES, JobOutcome, Span
 from qexp.journal.ledger import Attempt
 from qexp.points import Experiment
 
@@ -26,8 +26,9 @@ def outcomes_of(
             have stored the outcomes of some; they are over.
         outcome: The outcome of the whole job.
     """
-    sizes = [planned_piece(experiment, attempt.piece).num_pubs for attempt in attempts]
-    for attempt, size in zip(attempts, sizes, strict=True):
+    pieces = [planned_piece(experiment, attempt.piece) for attempt in attempts]
+    executions = sum(piece.executions for piece in pieces)
+    for attempt, piece in zip(attempts, pieces, strict=True):
         if attempt.is_over:
             continue
         part = replace(
@@ -37,11 +38,29 @@ def outcomes_of(
             batch_id=attempt.batch,
             first=attempt.first,
             stop=attempt.stop,
-            share=size / sum(sizes),
+            # All wait for each execution about as long, whatever the circuit.
+            share=piece.executions / executions if executions else 1 / len(pieces),
         )
         if len(attempts) > 1:
-            part = _sliced(part, attempt.offset, attempt.offset + size)
+            part = _sliced(part, attempt.offset, attempt.offset + piece.num_pubs)
+            part = _told_apart(part, simulation_seed(experiment, attempt.piece))
         yield attempt, _or_duplicate(experiment, attempt, part)
+
+
+def _told_apart(outcome: JobOutcome, seed: int) -> JobOutcome:
+    """Return the outcome of a member of a shared job, with the seed that it was simulated with.
+
+    The failure of a job that would only be repeated says nothing about one member.
+    """
+    if outcome.failure in (*FINAL_FAILURES, "internal", "too_long"):
+        outcome = replace(outcome, failure="shared")
+    if outcome.info.get("seed") in (None, seed):
+        return outcome
+    options: Any = dict(outcome.options)
+    simulator = options.get("simulator", {})
+    if simulator.get("seed_simulator") == outcome.info["seed"]:
+        options["simulator"] = {**simulator, "seed_simulator": seed}
+    return replace(outcome, options=options, info={**outcome.info, "seed": seed})
 
 
 def _sliced(outcome: JobOutcome, first: int, stop: int) -> JobOutcome:

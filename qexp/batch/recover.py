@@ -13,7 +13,7 @@ from qexp.batch.request import run_tag
 from qexp.core.model import FoundJob
 from qexp.core.protocols import Batch, RemoteEngine
 from qexp.errors import EngineError, LostJobError
-from qexp.journal.events import Collected, NotSubmitted, Submitted
+from qexp.journal.events import UNKNOWN, Collected, NotSubmitted, Submitted
 from qexp.journal.ledger import Attempt
 from qexp.points import Experiment
 
@@ -28,12 +28,18 @@ def note_stored_outcomes(experiment: Experiment) -> None:
     """
     journal = experiment.journal
     stored = {
-        key: job for point in experiment.points for key, job in point.store.job_states().items()
+        (point.own_indices.start + partition, number): job
+        for point in experiment.points
+        for (partition, number), job in point.store.job_states().items()
     }
     for attempt in journal.ledger.all_attempts():
         partition, number = attempt.partition, attempt.number
+        if experiment.point_of(partition).is_sealed:
+            continue
         on_disk = stored.get((partition, number))
-        if on_disk is None and attempt.state == "DONE" and attempt.job is not None:
+        if on_disk is None and attempt.state == "DONE" and attempt.offset == UNKNOWN:
+            _close(experiment, attempt, "its result is no longer on disk, nor its place in its job")
+        elif on_disk is None and attempt.state == "DONE" and attempt.job is not None:
             _log.warning("the result of job %s is no longer on disk", attempt.job)
             journal.append(Submitted(partition, number, attempt.batch, attempt.job, adopted=True))
         elif on_disk is not None and not attempt.is_over:
@@ -70,9 +76,9 @@ def reattach(experiment: Experiment, collector: Collector) -> list[Batch]:
         return []
     if not ledger.process_number:
         return []
-    earlier: list[Batch] = [collector.batch_of(batch) for batch in ledger.own_batches]
-    find = partial(engine.find_jobs, experiment.backend, run_tag(experiment.id))
-    listed = look_up(experiment, find, Patience(experiment))
+    lanes, own = experiment.lanes, ledger.own_batches
+    earlier: list[Batch] = [collector.batch_of(one) for one in own if ledger.lane_of(one) in lanes]
+    listed = look_up(experiment, partial(_find_all, experiment), Patience(experiment))
     _refuse_other_account(experiment, collector, listed)
     # Known jobs first: of two with the same PUBs, the one with the earlier attempt is kept.
     for job_id in dict.fromkeys(attempt.job for attempt in ledger.open_attempts()):
@@ -81,11 +87,22 @@ def reattach(experiment: Experiment, collector: Collector) -> list[Batch]:
     collector.adopt_found(listed)
     for attempt in ledger.open_attempts():
         if attempt.job is None:
-            find = partial(engine.find_jobs, experiment.backend, attempt.tag)
+            backend = experiment.backend_of(ledger.lane_of(attempt.batch))
+            find = partial(engine.find_jobs, backend, attempt.tag)
             collector.adopt_found(look_up(experiment, find, Patience(experiment)))
         if attempt.job is None:
             _close(experiment, attempt, "the service has no job with its tag")
     return earlier
+
+
+def _find_all(experiment: Experiment) -> list[FoundJob]:
+    """Find the jobs with the tag of the run, in the accounts of all its lanes."""
+    engine, found = experiment.engine, dict[str, FoundJob]()
+    assert isinstance(engine, RemoteEngine)
+    for lane in experiment.lanes:
+        jobs = engine.find_jobs(experiment.backend_of(lane), run_tag(experiment.id))
+        found |= {job.job_id: job for job in jobs}
+    return [*found.values()]
 
 
 def _refuse_other_account(

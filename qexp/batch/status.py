@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
-from qexp.archive.parts import StoredParts
+from qexp.archive.jobs import JobRecord
 from qexp.archive.read import open_archive
-from qexp.archive.schema import JOURNAL_NAME
+from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME
+from qexp.archive.sweep_file import is_sweep, read_sweep
 from qexp.batch.request import run_tag
 from qexp.core.model import FINAL_STATES, Charge, FoundJob, JobState, charged_s, is_charge_pending
 from qexp.core.protocols import RemoteEngine
@@ -18,7 +19,8 @@ from qexp.core.spec import RunSpec
 from qexp.errors import EngineError
 from qexp.journal.file import read_ledger
 from qexp.journal.ledger import Attempt, Ledger
-from qexp.points import finished_archive, resume_command
+from qexp.points import Point, points_in
+from qexp.resumption import finished_archive, resume_command
 from qexp.text import format_duration, short_path
 
 if TYPE_CHECKING:
@@ -111,11 +113,11 @@ class RunState:
         return f"{told} (predicted for all: {format_duration(self.predicted_qpu_s)})"
 
 
-def read_state(spec: RunSpec, folder: Path) -> RunState:
-    """Read the state of a run; submit, cancel and write nothing.
+def read_state(specs: RunSpec | Sequence[RunSpec], folder: Path) -> RunState:
+    """Read the state of a run or a sweep; submit, cancel and write nothing.
 
     Args:
-        spec: The run, as recorded.
+        specs: The run, as recorded, or each point of the sweep.
         folder: Its folder, in which another process may be working.
 
     Raises:
@@ -129,16 +131,29 @@ def read_state(spec: RunSpec, folder: Path) -> RunState:
     batches = {
         batch: "closed" if is_closed else "not closed" for batch, is_closed in closed.items()
     }
+    points = points_in(folder, specs)
+    spec = points[0].spec
     if finished_archive(folder) is not None:
-        return _complete(spec, folder, batches)
-    store, engine, listed = StoredParts(folder), spec.engine, list[FoundJob]()
-    header = store.read_header() if store.has_header else {"backend": {}}
-    name, charges, asked = header["backend"].get("name"), store.charges(), dict[str, Charge]()
-    if batches and isinstance(engine, RemoteEngine):
-        backend = spec.select_backend(name)
-        listed += engine.find_jobs(backend, run_tag(str(header["run_id"])))
-        asked = _ask_charges(engine, backend, listed, ledger, charges)
-        _ask_batches(engine, backend, batches, is_lost=not listed and _is_job_out(ledger))
+        return _complete(spec, folder, points, batches)
+    charges = {
+        (ledger.partitions_of(point.index).start + partition, number): charge
+        for point in points
+        for (partition, number), charge in point.store.charges().items()
+    }
+    engine, listed, asked = spec.engine, list[FoundJob](), dict[str, Charge]()
+    lanes = _backends(points)
+    for number, (place, (name, selecting)) in enumerate(lanes.items()):
+        if not (batches and isinstance(engine, RemoteEngine)):
+            break
+        backend = selecting.select_backend(name)
+        found = engine.find_jobs(backend, run_tag(_id_of(folder, points)))
+        known_ids = {one.job_id for one in listed}
+        new = [job for job in found if job.job_id not in known_ids]
+        asked |= _ask_charges(engine, backend, new, ledger, charges)
+        listed += new
+        is_lost = not listed and _is_job_out(ledger) and number == len(lanes) - 1
+        asked_for = [one.batch for one in ledger.batches if points[one.point].spec.place == place]
+        batches |= _ask_batches(engine, backend, asked_for, is_lost=is_lost)
     # Of two jobs with the tag of one attempt, the first one counts.
     jobs = {name: job for job in reversed(listed) for name in (*job.tags, job.job_id)}
     states = [partition_state(ledger, jobs, index) for index in range(ledger.num_partitions)]
@@ -149,34 +164,67 @@ def read_state(spec: RunSpec, folder: Path) -> RunState:
     is_waited_for = bool(counts["running"] + counts["queued"] + counts["unlisted"])
     is_out = is_waited_for or counts["done"] > collected
     own = (jobs.get(one.job or one.tag) for one in ledger.all_attempts())
-    known = ledger.duplicates | {job.job_id for job in own if job is not None}
+    known_jobs = ledger.duplicates | {job.job_id for job in own if job is not None}
     return RunState(
         path=short_path(folder),
         state=_word(ledger, is_out=is_out),
         engine=engine.name,
-        backend=name,
+        backend=_names(lanes),
         partitions=len(states),
         **{name: counts[name] for name in _FURTHEST_FIRST},
         collected=collected,
         batches=_rows(batches),
-        strays=[job.job_id for job in listed if job.job_id not in known],
+        strays=[job.job_id for job in listed if job.job_id not in known_jobs],
         usage_s=sum(seconds for seconds, _ in (*charges.values(), *asked.values())),
         usage_pending=sum(pending for _, pending in (*charges.values(), *asked.values())),
-        predicted_qpu_s=sum(partition.qpu_s for partition in store.read_partitions()),
+        predicted_qpu_s=sum(
+            partition.qpu_s for point in points for partition in point.store.read_partitions()
+        ),
         next=_next(spec, folder, ledger, counts, is_out=is_out, is_waited_for=is_waited_for),
     )
 
 
-def _complete(spec: RunSpec, folder: Path, batches: Mapping[str, str]) -> RunState:
-    """Return the state of a run with nothing left to do, from its archive."""
-    with open_archive(folder) as archive:
-        jobs, name = list(archive.jobs), archive.backend.get("name")
-    predicted = {job.partition: job.predicted_qpu_s for job in jobs}
+def _backends(points: Sequence[Point]) -> dict[str, tuple[str, RunSpec]]:
+    """Return the name of the backend of each place, and a spec that selects it."""
+    found: dict[str, tuple[str, RunSpec]] = {}
+    for point in points:
+        if point.spec.place not in found and (name := _name(point)) is not None:
+            found[point.spec.place] = name, point.spec
+    return found
+
+
+def _names(lanes: Mapping[str, tuple[str, RunSpec]]) -> str | None:
+    return ", ".join(dict.fromkeys(name for name, _ in lanes.values())) or None
+
+
+def _name(point: Point) -> str | None:
+    if point.store.has_header:
+        return str(point.store.read_header()["backend"]["name"])
+    if not (point.folder / ARCHIVE_NAME).exists():
+        return None
+    with open_archive(point.folder) as archive:
+        return str(archive.backend["name"])
+
+
+def _id_of(folder: Path, points: Sequence[Point]) -> str:
+    return read_sweep(folder).id if is_sweep(folder) else points[0].run_id
+
+
+def _complete(
+    spec: RunSpec, folder: Path, points: Sequence[Point], batches: Mapping[str, str]
+) -> RunState:
+    """Return the state of an experiment with nothing left to do, from its archives."""
+    jobs, predicted = list[JobRecord](), dict[tuple[int, int], float]()
+    for point in points:
+        with open_archive(point.folder) as archive:
+            own = list(archive.jobs)
+        jobs += own
+        predicted |= {(point.index, job.partition): job.predicted_qpu_s for job in own}
     return RunState(
         path=short_path(folder),
         state="complete",
         engine=spec.engine.name,
-        backend=name,
+        backend=_names(_backends(points)),
         partitions=len(predicted),
         done=len(predicted),
         collected=len(predicted),
@@ -229,24 +277,26 @@ def _ask_charges(
 
 
 def _ask_batches(
-    engine: RemoteEngine, backend: BackendV2, batches: dict[str, str], *, is_lost: bool
-) -> None:
-    """Replace the states of the batches by those that the service reports.
+    engine: RemoteEngine, backend: BackendV2, batches: Sequence[str], *, is_lost: bool
+) -> dict[str, str]:
+    """Return the states of batches that the service reports.
 
     Raises:
         EngineError: Jobs are out, and the account knows none of them (`is_lost`), nor a batch.
     """
+    states = {}
     for batch in batches:
         try:
             details = engine.attach_batch(backend, batch).details()
-            batches[batch] = str(details.get("state") or "of unknown state")
+            states[batch] = str(details.get("state") or "of unknown state")
         except EngineError as error:
-            batches[batch] = "not known to this account"
+            states[batch] = "not known to this account"
             if is_lost:
                 raise EngineError(
                     f"the account or instance in use knows none of this run's jobs ({error}); name "
                     f"the one that has them, also if it was renamed or moved: backend.instance=NAME"
                 ) from None
+    return states
 
 
 def partition_state(ledger: Ledger, jobs: Mapping[str, FoundJob], partition: int) -> PartitionState:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _LONGEST_PAUSE_S = 5.0
+_MOST_SHOWN = 10
 
 
 class Submitter:
@@ -39,8 +40,11 @@ class Submitter:
         self._slot_backoff = Backoff(experiment.clock.jitter)
         self._is_unclear = False
 
-    def submit_all(self, pieces: Sequence[Piece]) -> EngineError | None:
-        """Submit pieces in this order, until the batch accepts no more.
+    def submit_all(self, jobs: Sequence[tuple[Piece, ...]]) -> EngineError | None:
+        """Submit jobs in this order, until the batch accepts no more.
+
+        Args:
+            jobs: The pieces of each. A job of several that the service refuses is divided.
 
         Returns:
             The error that rules out further submissions (quota, authorisation), or None.
@@ -50,29 +54,36 @@ class Submitter:
             EngineError: The service was out of reach for too long.
             ArchiveError: A partition's part is damaged, or nothing can be written.
         """
-        experiment, left = self._experiment, deque(pieces)
+        experiment, left = self._experiment, deque(jobs)
         while left:
-            piece = left.popleft()
+            job = left.popleft()
             self._wait_for_turn()
-            if self._is_too_large(piece):
-                planned = planned_piece(experiment, piece)
-                cut(experiment, piece.partition, (planned.first + planned.stop) // 2)
-            # It may also have been cut, or its job be found, while this waited.
-            pieces = experiment.ledger.pieces_of(piece)
-            if pieces != [piece]:
-                left.extendleft(reversed(pieces))
+            if self._is_too_large(*job):
+                planned = planned_piece(experiment, job[0])
+                cut(experiment, job[0].partition, (planned.first + planned.stop) // 2)
+            # Pieces may also have been cut, or their jobs be found, while this waited.
+            pieces = [one for piece in job for one in experiment.ledger.pieces_of(piece)]
+            if pieces != [*job]:
+                left.extendleft((piece,) for piece in reversed(pieces))
                 continue
-            if experiment.ledger.job_of(piece) is not None:
+            job = tuple(one for one in job if experiment.ledger.job_of(one) is None)
+            if not job:
                 continue
-            number = experiment.ledger.next_number(piece.partition)
-            request = make_request(experiment, piece, number)
+            next_number = experiment.ledger.next_number
+            request = make_request(experiment, {one: next_number(one.partition) for one in job})
             try:
-                self._submit(request, piece)
+                self._submit(request, job)
             except RefusedError as error:
+                if len(job) > 1:
+                    self._give_up(request, error, "shared", error.code)
+                    left.extendleft((piece,) for piece in reversed(job))
+                    continue
                 self._give_up(request, error, error.failure, error.code)
-                if experiment.policy.retry_refused and self._is_too_large(piece):
-                    left.appendleft(piece)
+                if experiment.policy.retry_refused and self._is_too_large(*job):
+                    left.appendleft(job)
             except BatchOverError as error:
+                kept = experiment.open_batches
+                experiment.open_batches = {k: v for k, v in kept.items() if v is not self._batch}
                 self._give_up(request, error, "expired")
                 return None
             except EngineError as error:
@@ -83,25 +94,31 @@ class Submitter:
                 return error
         return None
 
-    def _is_too_large(self, piece: Piece) -> bool:
-        """Return True if a piece was too large, and has more than one PUB."""
+    def _is_too_large(self, piece: Piece, *others: Piece) -> bool:
+        """Return True if a piece was too large, and has more than one PUB; it shares no job."""
+        if others:
+            return False
         last = [kind for _, kind in self._experiment.ledger.failures_of(piece)][-1:]
         return last == ["too_large"] and planned_piece(self._experiment, piece).num_pubs > 1
 
-    def _submit(self, request: JobRequest, piece: Piece) -> None:
+    def _submit(self, request: JobRequest, job: tuple[Piece, ...]) -> None:
         """Submit one job; record it in the journal before and after."""
-        experiment, batch, index = self._experiment, self._batch, piece.partition
+        experiment, batch, index = self._experiment, self._batch, request.partition.index
         experiment.raise_if_stopped()
-        experiment.journal.append(
-            Submitting(
-                index,
-                request.attempt,
-                batch.id,
-                request.tag,
-                first=piece.first,
-                stop=piece.stop,
+        offset = 0
+        for piece, member in zip(job, request.members or (request,), strict=True):
+            experiment.journal.append(
+                Submitting(
+                    piece.partition,
+                    member.attempt,
+                    batch.id,
+                    request.tag,
+                    first=piece.first,
+                    stop=piece.stop,
+                    offset=offset,
+                )
             )
-        )
+            offset += member.partition.num_pubs
         self._is_unclear = False
         patience = Patience(experiment)
         attempt = experiment.ledger.attempts[index][request.attempt - 1]
@@ -128,12 +145,15 @@ class Submitter:
                 )
                 self._is_unclear = False
             else:
-                experiment.journal.append(Submitted(index, request.attempt, batch.id, job_id))
+                for member in request.members or (request,):
+                    where = member.partition.index, member.attempt, batch.id, job_id
+                    experiment.journal.append(Submitted(*where))
                 self._collector.watch(batch, job_id)
         assert attempt.job is not None
         self._slot_backoff.reset()
         self._pace.accepted(experiment.clock.now_s())
-        experiment.observer.job_submitted(request.partition, attempt.job)
+        for member in request.members or (request,):
+            experiment.observer.job_submitted(member.partition, attempt.job)
 
     def _stoppable(self, request: JobRequest) -> JobRequest:
         """Return a request that a stop which comes while its PUBs are loaded keeps from being sent.
@@ -188,22 +208,32 @@ class Submitter:
     def _give_up(
         self, request: JobRequest, error: Exception, failure: FailureKind, code: int | None = None
     ) -> None:
-        """Record in the parts and the journal that this attempt has no job."""
-        index, reason = request.partition.index, f"not submitted: {error}"
-        self._experiment.point_of(index).store.write_job(
-            JobOutcome(
-                "",
-                index,
-                "ERROR",
-                result=None,
-                error=reason,
-                error_code=code,
-                failure=failure,
-                attempt=request.attempt,
-                batch_id=self._batch.id,
-                first=request.partition.first,
-                stop=request.partition.stop,
+        """Record in the parts and the journal that these attempts have no job."""
+        experiment, reason = self._experiment, f"not submitted: {error}"
+        members = request.members or (request,)
+        for member in members:
+            partition = member.partition
+            experiment.point_of(partition.index).write_job(
+                JobOutcome(
+                    "",
+                    partition.index,
+                    "ERROR",
+                    result=None,
+                    error=reason,
+                    error_code=code,
+                    failure=failure,
+                    attempt=member.attempt,
+                    batch_id=self._batch.id,
+                    first=partition.first,
+                    stop=partition.stop,
+                )
             )
-        )
-        self._experiment.journal.append(NotSubmitted(index, request.attempt, reason, failure))
-        self._experiment.observer.warned(f"partition {index} is {reason}")
+            experiment.journal.append(
+                NotSubmitted(partition.index, member.attempt, reason, failure)
+            )
+        which = ", ".join(str(member.partition.index) for member in members[:_MOST_SHOWN])
+        more = ", ..." if len(members) > _MOST_SHOWN else ""
+        divided = "; each of its partitions is submitted alone" if failure == "shared" else ""
+        word = "partition" if len(members) == 1 else "partitions"
+        be = "is" if len(members) == 1 else "are"
+        experiment.observer.warned(f"{word} {which}{more} {be} {reason}{divided}")

@@ -39,19 +39,20 @@ def run(given: argparse.Namespace) -> int:
 
 def _cancel(runs: Runs, path: Path) -> Outcome:
     def cancel_it(folder: Path) -> Outcome:
-        from qexp.config.runs import recorded_spec
+        from qexp.config.runs import recorded_specs
 
-        spec = recorded_spec(folder, runs.given.trust, runs.anew)
+        specs = recorded_specs(folder, runs.given.trust, runs.anew, plans=False)
 
         from qexp.experiment import cancel
-        from qexp.progress import Terminal
+        from qexp.progress import terminal_for
 
-        with Terminal(spec, folder, is_quiet=runs.given.json) as terminal:
-            report = cancel(spec, folder, terminal)
-        if report.archive is not None:
-            return runs.outcome(path, status=report.status, archive=str(report.archive))
+        with terminal_for(specs, folder, is_quiet=runs.given.json) as terminal:
+            report = cancel(specs, folder, terminal)
+        if report.status is not None:
+            archive = None if report.archive is None else str(report.archive)
+            return runs.outcome(path, status=report.status, archive=archive)
         return runs.outcome(
-            path, message=runs.say(f"{path}: {_why_nothing_is_out(spec.engine.name)}")
+            path, message=runs.say(f"{path}: {_why_nothing_is_out(specs[0].engine.name)}")
         )
 
     return runs.work_on(path, "the run was not cancelled", "cancel", cancel_it)

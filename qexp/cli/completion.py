@@ -127,7 +127,7 @@ def _values_of(metavar: str, word: str) -> Iterable[str]:
     """List the values of an argument by its name in the help."""
     match metavar:
         case "NAME":
-            return config_choices()["analysis"]
+            return [*config_choices()["analysis"], *config_choices()["sweep/analysis"]]
         case "FORMAT":
             from qexp.export.formats import FORMATS
 
@@ -142,11 +142,14 @@ def _values_of(metavar: str, word: str) -> Iterable[str]:
 def _paths(word: str, *, is_run: bool) -> Iterator[str]:
     """Yield runs and folders (and files), of which a folder that is no run ends with '/'."""
     from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME
+    from qexp.archive.sweep_file import is_sweep
 
     head, slash, _ = word.rpartition("/")
     with suppress(OSError):
         for path in typed_path(f"{head}{slash}" or ".").iterdir():
-            if any((path / name).is_file() for name in (ARCHIVE_NAME, JOURNAL_NAME)):
+            of_run = (ARCHIVE_NAME, JOURNAL_NAME)
+            # A sweep is a folder of runs, with a journal.
+            if not is_sweep(path) and any((path / name).is_file() for name in of_run):
                 yield f"{head}{slash}{path.name}"
             elif path.is_dir():
                 yield f"{head}{slash}{path.name}/"

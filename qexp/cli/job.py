@@ -6,6 +6,7 @@ import gc
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +16,15 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from qexp.cli.output import describe_error, print_error, print_line
+from qexp.cli.together import Together
 from qexp.cli.verbs import PROGRAM, VERBS
 from qexp.config import hydra_internals, messages
 from qexp.config.launching import Ends, watched
 from qexp.config.overrides import hydra_arguments, typed_overrides
 from qexp.config.paths import config_choices, make_experiments_importable
 from qexp.config.sweep import CheckedSweeper
-from qexp.errors import AnalysisError, ConfigError, ExitCode, Failed, QexpError, exit_code
+from qexp.config.sweep_launcher import RunTogether, SharedLauncher
+from qexp.errors import ConfigError, ExitCode, Failed, QexpError, exit_code
 from qexp.interrupts import stop_requested
 from qexp.text import typed_path
 
@@ -35,26 +38,40 @@ _log = logging.getLogger("qexp")
 
 def run(arguments: Sequence[str]) -> int:
     """Run the experiment that the overrides declare; return the exit code."""
+    return run_overrides(arguments)
+
+
+def run_overrides(arguments: Sequence[str], run_together: RunTogether | None = None) -> int:
+    """Compose what overrides declare, and run it.
+
+    Args:
+        arguments: Overrides and flags, as on the command line.
+        run_together: Runs the points of a sweep; None: as a new experiment.
+
+    Returns:
+        The exit code.
+    """
     # Until a run begins: imports and configs leave no garbage worth looking for.
     gc.disable()
     try:
-        return _run_hydra(arguments)
+        return _run_hydra(arguments, run_together)
     finally:
         gc.enable()
         # The rest ends with the process; Python would look through all of it once more.
         gc.freeze()
 
 
-def _run_hydra(arguments: Sequence[str]) -> int:
+def _run_hydra(arguments: Sequence[str], run_together: RunTogether | None) -> int:
     _refuse_undecodable(arguments)
     arguments = hydra_arguments(arguments)
     mistyped = hydra_internals.mistyped(arguments)
     if mistyped:
         _refuse_mistyped(mistyped)
-    hydra_internals.register(CheckedSweeper)
+    hydra_internals.register(CheckedSweeper, SharedLauncher)
     ends = Ends(print_error)
+    together = Together(ends)
     try:
-        with watched(ends):
+        with closing(together), watched(ends, run_together or together):
             hydra_internals.run_main(partial(run_point, ends=ends), arguments)
     except SystemExit as ended:
         # Hydra has printed what was asked for, or why it could not.
@@ -162,23 +179,9 @@ def _value(config: DictConfig, run_dir: Path) -> float | None:
     named = OmegaConf.select(config, "sweep.value")
     if named is None or config.stop_after is not None or _sweep_point() is None:
         return None
-    from qexp.archive.analyses import read_analyses
+    from qexp.archive.analyses import read_number
 
-    analysis, _, variable = named.partition(".")
-    results = read_analyses(run_dir)
-    found = results[analysis].variables.get(variable) if analysis in results else None
-    if found is None or found.size != 1 or found.dtype.kind not in "iufb":
-        numbers = [
-            f"{name}.{key}"
-            for name, result in results.items()
-            for key, values in result.data_vars.items()
-            if values.size == 1 and values.dtype.kind in "iufb"
-        ]
-        raise AnalysisError(
-            f"sweep.value={named}: the run has no such number; allowed: "
-            f"{', '.join(numbers) or 'none, choose an analysis'}"
-        )
-    return float(found.values.item())
+    return read_number(run_dir, named)
 
 
 def _sweep_point() -> str | None:
@@ -193,7 +196,7 @@ def _run(config: DictConfig, run_dir: Path) -> None:
     logging.captureWarnings(True)
     # A launcher may have started this process.
     make_experiments_importable()
-    _refuse_ignored_sweep()
+    _refuse_ignored_sweep(config)
     spec = load(config)
     gc.enable()
     is_resumed = config.run_dir is not None
@@ -209,10 +212,12 @@ def _run(config: DictConfig, run_dir: Path) -> None:
         (resume if is_resumed else run)(spec, run_dir, terminal)
 
 
-def _refuse_ignored_sweep() -> None:
+def _refuse_ignored_sweep(config: DictConfig) -> None:
     hydra_config = HydraConfig.get()
     params = hydra_config.sweeper.get("params")
-    if params and hydra_config.mode is not RunMode.MULTIRUN:
+    # A point of a sweep that is repeated alone has the keys that were swept.
+    is_point = bool(OmegaConf.select(config, "sweep.keys"))
+    if params and not is_point and hydra_config.mode is not RunMode.MULTIRUN:
         raise ConfigError(
             f"hydra.sweeper.params: a sweep over {', '.join(map(str, params))} is declared, but "
             f"this is a single run; add -m, or set hydra.sweeper.params=null"

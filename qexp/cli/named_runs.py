@@ -7,11 +7,14 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qexp.cli.output import print_error, print_json, print_line, report_error
 from qexp.cli.verbs import PROGRAM, add_json, add_trust
 from qexp.errors import ArchiveError, ConfigError, ExitCode
+
+if TYPE_CHECKING:
+    from qexp.archive.sweep_file import SweepPoint
 
 ANEW = """
 Words key=value after the runs give anew where the account is (backend.instance, backend.account,
@@ -54,7 +57,8 @@ class Runs:
 
         self.given, self._unknown = given, unknown
         self.anew = [word for word in given.runs if is_override(word)]
-        self.paths = [Path(word) for word in given.runs if word not in self.anew]
+        named = [Path(word) for word in given.runs if word not in self.anew]
+        self.paths = [one for path in named for one in _runs_of(path, verb == "resume")]
         if not self.paths and given.all is None:
             raise ConfigError(
                 "name the folder of a run, or --all and a folder with runs in it; "
@@ -137,7 +141,7 @@ class Runs:
         """
         from qexp.config.cleanup import LOG_NAME
         from qexp.config.paths import run_folder
-        from qexp.points import finished_archive
+        from qexp.resumption import finished_archive
         from qexp.runlog import logging_into
 
         log = None
@@ -163,16 +167,44 @@ class Runs:
         return self.outcome(path, code, message)
 
 
+def never_begun(folder: Path) -> SweepPoint | None:
+    """Return a point that is to be a run of its own, and has not begun; None for any other path."""
+    from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME
+    from qexp.archive.sweep_file import POINTS_NAME, read_sweep
+
+    has_begun = any((folder / name).exists() for name in (ARCHIVE_NAME, JOURNAL_NAME))
+    if has_begun or not (folder.parent / POINTS_NAME).is_file():
+        return None
+    points = read_sweep(folder.parent, POINTS_NAME).points
+    return next((point for point in points if point.folder == folder.name), None)
+
+
+def _runs_of(path: Path, with_all: bool) -> list[Path]:
+    """Return the points of a sweep that are runs of their own; any other path as it is.
+
+    Args:
+        path: The folder of a run or a sweep.
+        with_all: True for the points that never began, too.
+    """
+    from qexp.archive.sweep_file import POINTS_NAME, read_sweep
+
+    if not (path / POINTS_NAME).is_file():
+        return [path]
+    points = [path / point.folder for point in read_sweep(path, POINTS_NAME).points]
+    return [point for point in points if with_all or point.is_dir()]
+
+
 def _folders(root: Path) -> Iterator[tuple[Path, str | None]]:
     """Yield the folders with a journal, and those that cannot be looked into, with the reason."""
     from qexp.archive.schema import JOURNAL_NAME
+    from qexp.archive.sweep_file import is_sweep
     from qexp.listing.find import find_runs
 
-    for folder in sorted(run.folder for run in find_runs(root)):
+    for folder in sorted(run.folder for run in find_runs(root, whole_sweeps=True)):
         problem = None
         try:
             os.listdir(folder)
-            if not (folder / JOURNAL_NAME).is_file():
+            if not is_sweep(folder) and not (folder / JOURNAL_NAME).is_file():
                 continue
         except NotADirectoryError:
             continue
@@ -186,7 +218,7 @@ def _folders(root: Path) -> Iterator[tuple[Path, str | None]]:
 
 def is_finished(folder: Path) -> bool:
     """Return True for a run with nothing left to do; an error counts as something."""
-    from qexp.points import finished_archive
+    from qexp.resumption import finished_archive
 
     with suppress(ArchiveError, ConfigError):
         return finished_archive(folder) is not None

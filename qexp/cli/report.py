@@ -9,7 +9,7 @@ from pathlib import Path
 _EPILOG = """\
 The page needs no network and no other file; it opens from disk and prints well. That of a run has
 measured against ideal distributions, expectation values with error bars, jobs in time, the device,
-some circuits and the provenance; that of a sweep compares its runs.
+some circuits and the provenance; that of a sweep compares its points, with links to their pages.
 
 examples:
   python -m qexp report outputs/random_sampling/RUN_ID
@@ -25,13 +25,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, metavar="PAGE", help="where to write it (default: report.html there)"
     )
+    parser.add_argument(
+        "--figures",
+        action="store_true",
+        help="of a sweep: also write its figures as figures/*.svg beside the page",
+    )
     parser.epilog = _EPILOG
 
 
 def run(given: argparse.Namespace) -> int:
     """Write the page and say where it is."""
-    from qexp.report.write import write_report
+    from qexp.report.write import FIGURES, write_report
 
-    path = write_report(given.run, given.output)
+    path = write_report(given.run, given.output, figures=given.figures)
     sys.stdout.write(f"{path} ({path.stat().st_size / 1e3:,.0f} kB)\n")
+    if given.figures and (path.parent / FIGURES).is_dir():
+        sys.stdout.write(f"{path.parent / FIGURES}\n")
     return 0

@@ -1,4 +1,7 @@
-"""`python -m qexp reproduce RUN`: run an archived run again from its file alone, and compare."""
+"""`python -m qexp reproduce RUN`: run an archived run again from its file alone, and compare.
+
+Of a sweep, each point that has an archive is run again, alone.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,16 @@ import argparse
 import sys
 from pathlib import Path
 
+from qexp.cli.output import print_line, report_error
 from qexp.cli.verbs import add_alpha, add_trust
+from qexp.errors import ArchiveError, ConfigError, QexpError
+from qexp.text import typed_path
 
 _EPILOG = """
 The new run is an ordinary one, in outputs/ of the current folder; the archive is only read. The
-exit code is 0 if the data are bit-identical or statistically compatible, 1 if they are not.
+exit code is 0 if the data are bit-identical or statistically compatible, 1 if they are not. Of a
+sweep, each point with results is run again alone; with --into, in a folder of its
+name in that folder.
 
 examples:
   python -m qexp reproduce outputs/random_sampling/20261122T094439Z-d16302
@@ -22,7 +30,9 @@ examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = _EPILOG
-    parser.add_argument("run", metavar="RUN", help="folder of a run, or its run.h5")
+    parser.add_argument(
+        "run", metavar="RUN|SWEEP", help="folder of a run, its run.h5, or folder of a sweep"
+    )
     parser.add_argument("--into", metavar="FOLDER", help="folder of the new run; a new one")
     parser.add_argument(
         "--requirements",
@@ -51,6 +61,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
+    """Reproduce the run, or each point of a sweep; return the highest exit code."""
+    from qexp.archive.sweep_file import is_sweep
+
+    path = typed_path(given.run)
+    if not is_sweep(path):
+        return _reproduce(path, given.into, given)
+    if given.requirements is not None:
+        raise ConfigError("--requirements: name one point of the sweep, all were run alike")
+    from qexp.sweeps.opened import open_sweep
+
+    codes = [0]
+    points = [p for p in open_sweep(path).points if p.status in ("complete", "partial")]
+    if not points:
+        raise ArchiveError(f"{path} has no point with results, so that nothing can be reproduced")
+    for point in points:
+        print_line(f"point {point.index}: {point.folder.name}")
+        into = None if given.into is None else str(Path(given.into) / point.folder.name)
+        try:
+            codes.append(_reproduce(point.folder, into, given))
+        except QexpError as error:
+            codes.append(report_error(error, subject=point.folder.name)[0])
+    print_line(f"{codes.count(0) - 1} of {len(points)} points reproduced")
+    return max(codes)
+
+
+def _reproduce(path: Path, into: str | None, given: argparse.Namespace) -> int:
     """Compare the software, run the archived run again, compare the data."""
     from qexp.archive.verify import require_intact
     from qexp.compare.printer import Printer
@@ -64,16 +100,16 @@ def run(given: argparse.Namespace) -> int:
         write_requirements,
     )
 
-    archive = require_intact(given.run).resolve()
+    archive = require_intact(path).resolve()
     if given.requirements is not None:
-        path = Path(given.requirements)
-        write_requirements(archive, path)
-        sys.stdout.write(f"{path}: install it in a fresh environment: pip install -r {path}\n")
+        file = Path(given.requirements)
+        write_requirements(archive, file)
+        sys.stdout.write(f"{file}: install it in a fresh environment: pip install -r {file}\n")
         return 0
     spec, notes = reproduction_spec(
         archive, given.trust, given.circuits, device=given.device, submit=given.submit
     )
-    folder = new_folder(spec, given.into)
+    folder = new_folder(spec, into)
     printer = Printer(sys.stdout)
     printer.installed(installed_changes(archive))
     for note in notes:

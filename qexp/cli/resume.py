@@ -9,10 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qexp.cli.named_runs import ANEW, Outcome, Runs, add_runs
+from qexp.cli.named_runs import ANEW, Outcome, Runs, add_runs, never_begun
 from qexp.errors import ArchiveError, ConfigError
 
 if TYPE_CHECKING:
+    from qexp.archive.sweep_file import SweepPoint
     from qexp.core.spec import RunSpec
     from qexp.journal.ledger import Ledger
 
@@ -44,6 +45,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="also try again what the service refused (execution.retry_refused=true)",
     )
     parser.add_argument(
+        "--add",
+        metavar="KEY=VALUES",
+        action="append",
+        default=[],
+        help="add points to a sweep: further values of a swept key, or sweep.points, sweep.zip, "
+        "sweep.sample.n",
+    )
+    parser.add_argument(
         "--repair-journal",
         action="store_true",
         help="rebuild a damaged journal first, from what is readable and on disk; keep a copy",
@@ -63,22 +72,28 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _resume(runs: Runs, path: Path) -> Outcome:
+    if runs.given.add:
+        return _add(runs, path)
+    if (point := never_begun(path)) is not None:
+        return _begin(runs, path, point)
+
     def resume_it(folder: Path) -> Outcome:
-        from qexp.config.runs import recorded_spec
+        from qexp.config.runs import recorded_specs
         from qexp.journal.repair import repair_journal
-        from qexp.points import finished_archive
+        from qexp.resumption import finished_archive
 
         given, message = runs.given, None
         if given.repair_journal and (repaired := repair_journal(folder)) is not None:
             runs.say(repaired)
         anew = runs.anew + ["execution.retry_refused=true"] * given.retry_refused
-        spec = _bounded(recorded_spec(folder, given.trust, anew), folder, runs)
+        recorded = recorded_specs(folder, given.trust, anew, plans=not given.collect_only)
+        specs = _bounded(recorded, folder, runs)
 
         from qexp.experiment import resume
-        from qexp.progress import Terminal
+        from qexp.progress import terminal_for
 
-        with Terminal(spec, folder, is_quiet=given.json) as terminal:
-            report = resume(spec, folder, terminal)
+        with terminal_for(specs, folder, is_quiet=given.json) as terminal:
+            report = resume(specs, folder, terminal)
         if report.plan is None and finished_archive(folder) is not None:
             # A batch was still open.
             message = runs.say(f"complete, and now closed on the service: {report.archive}")
@@ -88,8 +103,55 @@ def _resume(runs: Runs, path: Path) -> Outcome:
     return runs.work_on(path, "the run was not resumed to its end", "do", resume_it)
 
 
-def _bounded(spec: RunSpec, folder: Path, runs: Runs) -> RunSpec:
-    """Return the spec with which a run is only collected, if that is asked for.
+def _add(runs: Runs, path: Path) -> Outcome:
+    """Add points to a sweep, and go on with it."""
+    from qexp.archive.sweep_file import is_sweep
+    from qexp.cli.adding import add_points
+    from qexp.config.cleanup import LOG_NAME
+    from qexp.config.paths import run_folder
+
+    log = None
+    try:
+        folder = run_folder(path)
+        log = folder / LOG_NAME
+        if not is_sweep(folder):
+            raise ConfigError(f"--add: {path} is no sweep; name the folder of one")
+        flags = ("collect_only", "retry_refused", "repair_journal", "trust")
+        given = [f"--{name.replace('_', '-')}" for name in flags if getattr(runs.given, name)]
+        if others := [*given, *runs.anew]:
+            raise ConfigError(f"--add: cannot be combined with {' '.join(others)}; resume it first")
+        code = add_points(folder, runs.given.add, is_quiet=runs.given.json)
+        return runs.outcome(path, code, status="complete" if not code else None)
+    except (Exception, SystemExit) as error:
+        return runs.reported(path, error, log)
+
+
+def _begin(runs: Runs, folder: Path, point: SweepPoint) -> Outcome:
+    """Run a point that another launcher has never begun."""
+    from qexp.config.cleanup import LOG_NAME, clean_up
+    from qexp.config.runs import declared_spec
+    from qexp.experiment import run as run_point
+    from qexp.progress import terminal_for
+    from qexp.runlog import logging_into
+
+    try:
+        if runs.given.collect_only:
+            return runs.outcome(folder, message=runs.say(f"{folder}: never begun"))
+        specs = [declared_spec(point, runs.given.trust, runs.anew)]
+        folder.mkdir(parents=True, exist_ok=True)
+        with (
+            logging_into(folder / LOG_NAME, "the run ended with an error"),
+            terminal_for(specs, folder, is_quiet=runs.given.json) as terminal,
+        ):
+            report = run_point(specs, folder, terminal)
+    except (Exception, SystemExit) as error:
+        clean_up(folder, error)
+        return runs.reported(folder, error, folder / LOG_NAME)
+    return runs.outcome(folder, status=report.status, archive=str(report.archive))
+
+
+def _bounded(specs: list[RunSpec], folder: Path, runs: Runs) -> list[RunSpec]:
+    """Return the specs with which a run is only collected, if that is asked for.
 
     `--all` also only collects a run that was cancelled: what was cancelled is submitted again by
     those who name the run.
@@ -98,8 +160,8 @@ def _bounded(spec: RunSpec, folder: Path, runs: Runs) -> RunSpec:
 
     is_named = folder in (path.resolve() for path in runs.paths)
     if runs.given.collect_only or (not is_named and read_ledger(folder).is_cancelled):
-        return replace(spec, stop_after="collect")
-    return spec
+        return [replace(spec, stop_after="collect") for spec in specs]
+    return specs
 
 
 def _reason_to_leave(folder: Path, *, collects: bool) -> str | None:
@@ -111,7 +173,7 @@ def _reason_to_leave(folder: Path, *, collects: bool) -> str | None:
     from qexp.config.recorded_config import parse
     from qexp.config.runs import NOTHING_RECORDED, config_of
     from qexp.journal.file import read_ledger
-    from qexp.points import finished_archive, modules_to_trust, resume_command
+    from qexp.resumption import finished_archive, modules_to_trust, resume_command
 
     # Resuming a run meets the same errors again, and reports them.
     with suppress(ArchiveError, ConfigError):

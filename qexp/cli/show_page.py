@@ -39,11 +39,7 @@ Columns: TypeAlias = Mapping[str, Callable[[Any], str]]
 
 def format_page(run: RunDetails, width: int, *, is_terminal: bool = False) -> str:
     """Format the summary of a run in `width` columns, with colours and bold text on a terminal."""
-    text = io.StringIO()
-    styled = is_terminal or None
-    page = _Page(
-        Console(file=text, width=width, force_terminal=styled, highlight=False, emoji=False)
-    )
+    page = Page(width, is_terminal=is_terminal)
     page.print_identity(run)
     page.print_missing(run)
     # Failed ones first where not all are listed.
@@ -58,20 +54,41 @@ def format_page(run: RunDetails, width: int, *, is_terminal: bool = False) -> st
     )
     if run.schema is not None:
         page.print_facts(_software(run.software), "software")
-    return text.getvalue()
+    return page.text
 
 
-class _Page:
+class Page:
     """Prints sections; every text of an archive goes through `_text`, as it is untrusted."""
 
-    def __init__(self, out: Console) -> None:
-        self._out = out
+    def __init__(self, width: int, *, is_terminal: bool = False) -> None:
+        self._written = io.StringIO()
+        self._out = Console(
+            file=self._written,
+            width=width,
+            force_terminal=is_terminal or None,
+            highlight=False,
+            emoji=False,
+        )
         self._redact = redactor()
 
+    @property
+    def text(self) -> str:
+        """The page so far."""
+        return self._written.getvalue()
+
+    def print_title(self, title: str, status: str) -> None:
+        """Print the first line."""
+        text = self._text(f"{title}  ", "bold")
+        text.append(printable(status), _STYLES.get(status, "bold"))
+        self._out.print(text)
+
+    def print_command(self, command: str) -> None:
+        """Print a command on one line, however long, so that it can be copied."""
+        self._out.print(self._text(f"  {command}"), soft_wrap=True)
+
     def print_identity(self, run: RunDetails) -> None:
-        title = self._text(f"{run.experiment or 'a run'}  {run.run_id}  ", "bold")
-        title.append(printable(run.status), _STYLES.get(run.status, "bold"))
-        self._out.print(title)
+        """Print the first line and the facts of a run."""
+        self.print_title(f"{run.experiment or 'a run'}  {run.run_id}", run.status)
         if run.is_intact is False:
             warning = (
                 f"DAMAGED: this file is not what was sealed, and what follows may be wrong; "
@@ -81,6 +98,7 @@ class _Page:
         self.print_facts(_facts(run))
 
     def print_missing(self, run: RunDetails) -> None:
+        """Print the results that a run lacks, and how to go on."""
         path = Path(run.path)
         if run.schema is None:
             lines, folder = [run.problem or ""], path
@@ -95,15 +113,15 @@ class _Page:
             return
         self.print_lines("missing", lines)
         if run.can_resume:
-            # On one line, however long, so that it can be copied.
-            from qexp.points import modules_to_trust
+            from qexp.resumption import modules_to_trust
 
-            command = f"  to go on: python -m qexp resume {shlex.quote(str(folder))}"
+            command = f"to go on: python -m qexp resume {shlex.quote(str(folder))}"
             if modules := modules_to_trust(run.config):
                 command += f" (add --trust {' --trust '.join(modules)} if you trust that code)"
-            self._out.print(self._text(command), soft_wrap=True)
+            self.print_command(command)
 
     def print_facts(self, facts: Iterable[tuple[str, str]], heading: str = "") -> None:
+        """Print names with their values, as far as they have any."""
         grid = Table.grid(padding=(0, 2))
         grid.add_column(width=11)
         grid.add_column(overflow="fold")
@@ -133,6 +151,7 @@ class _Page:
         self._print(heading, table, *map(Text, _more(num_all - len(items))))
 
     def print_lines(self, heading: str, lines: Iterable[str]) -> None:
+        """Print lines, if there are any."""
         if texts := [self._text(line) for line in lines]:
             self._print(heading, *texts)
 

@@ -40,11 +40,11 @@ def run(given: argparse.Namespace) -> int:
 def _tell(runs: Runs, path: Path) -> Outcome:
     from qexp.batch.status import read_state
     from qexp.config.paths import run_folder
-    from qexp.config.runs import recorded_spec
+    from qexp.config.runs import recorded_specs
 
     try:
         folder = run_folder(path)
-        state = read_state(recorded_spec(folder, runs.given.trust, runs.anew), folder)
+        state = read_state(recorded_specs(folder, runs.given.trust, runs.anew, plans=False), folder)
     except (Exception, SystemExit) as error:
         return runs.reported(path, error)
     for line in state.lines():

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from qexp.archive.isolated import IsolatedReader
 
 _EPILOG = """
-RUN is the folder of a run, its run.h5, or a folder with runs in it. Checked are the SHA-256 of
-the file, the digest of every PUB's result and of all data, and what the schema requires; of a run
-that is not complete also its parts and its journal. The exit code is 0 only if everything is
-intact, and 5 otherwise.
+RUN is the folder of a run, its run.h5, or a folder with runs in it, such as a sweep. Checked are
+the SHA-256 of the file, the digest of every PUB's result and of all data, and what the schema
+requires; of a run that is not complete also its parts and its journal. Points of a sweep without an
+archive are named as absent. The exit code is 0 only if everything is intact, and 5 otherwise.
 
 examples:
   python -m qexp verify outputs/random_sampling/20261122T094439Z-d16302
@@ -40,9 +40,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Verify the runs."""
     from qexp.archive.isolated import IsolatedReader
+    from qexp.archive.sweep_file import is_sweep
     from qexp.archive.verify import PROBLEMS
 
-    paths = [path for name in given.runs for path in _paths(typed_path(name))]
+    named = [typed_path(name) for name in given.runs]
+    paths = [path for each in named for path in _paths(each)]
     checked = []
     with IsolatedReader(PROBLEMS) as reader:
         for path in paths:
@@ -53,33 +55,63 @@ def run(given: argparse.Namespace) -> int:
                 for problem in problems:
                     print_line(f"{'':<9}{problem}")
     num_damaged = sum(not one["is_intact"] for one in checked)
+    # It is no damage that a point is not sealed.
+    absent = [point for each in named for point in _absent(each)]
     if given.json:
-        print_json(checked)
-    elif len(checked) > 1:
+        reason = ["there is no archive of this point"]
+        print_json(
+            [*checked, *({"path": str(p), "is_intact": None, "problems": reason} for p in absent)]
+        )
+        return ArchiveError.exit_code if num_damaged else 0
+    for point in absent:
+        print_line(f"{'absent':<9}{point}")
+    if len(checked) > 1:
         num_intact = len(checked) - num_damaged
-        print_line(f"{len(checked)} runs: {num_intact} intact, {num_damaged} damaged")
+        what = (
+            f"runs and sweeps: {num_intact}" if any(map(is_sweep, paths)) else f"runs: {num_intact}"
+        )
+        more = f", {len(absent)} absent" if absent else ""
+        print_line(f"{len(checked)} {what} intact, {num_damaged} damaged{more}")
     return ArchiveError.exit_code if num_damaged else 0
+
+
+def _absent(path: Path) -> list[Path]:
+    """Return the folders of those points of a sweep that have no archive, in order."""
+    from qexp.archive.schema import ARCHIVE_NAME
+    from qexp.archive.sweep_file import is_sweep, read_sweep
+
+    try:
+        points = read_sweep(path).points if is_sweep(path) else ()
+    except ArchiveError:
+        # Its declaration is damaged, and named so.
+        return []
+    folders = (path / point.folder for point in points)
+    return [folder for folder in folders if not (folder / ARCHIVE_NAME).is_file()]
 
 
 def _paths(path: Path) -> list[Path]:
     """Return the archives, and the folders of unfinished runs, that an argument names."""
     from qexp.archive.archive_file import locate
     from qexp.archive.schema import ARCHIVE_NAME
+    from qexp.archive.sweep_file import is_sweep
     from qexp.listing.find import find_runs
 
     if not path.is_dir():
         return [locate(path)]
     paths = sorted(run.path for run in find_runs(path))
+    if is_sweep(path):
+        paths.insert(0, path)
     if not paths:
         raise ArchiveError(f"there is no run in {path}; name a run's folder or its {ARCHIVE_NAME}")
     return paths
 
 
 def _problems(path: Path, reader: IsolatedReader) -> Iterator[str]:
-    """Yield every problem of an archive or an unfinished run, one line each."""
+    """Yield every problem of an archive, an unfinished run or what a sweep's points share."""
     from qexp.archive.atomic_files import check_digest
     from qexp.archive.parts import StoredParts
     from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME
+    from qexp.archive.sweep_file import is_sweep, read_sweep
     from qexp.archive.verify import verify
     from qexp.journal.file import read_ledger
 
@@ -90,7 +122,11 @@ def _problems(path: Path, reader: IsolatedReader) -> Iterator[str]:
         if path.name != ARCHIVE_NAME or not StoredParts(folder).has_header:
             return
     checks: list[Callable[[], object]] = []
-    if path.is_dir() or (folder / JOURNAL_NAME).exists():
+    if is_sweep(path):
+        checks.append(partial(read_sweep, path))
+    # Points of a sweep, and one without jobs, have none of their own.
+    is_alone = path.is_dir() and not is_sweep(path) and not is_sweep(path.parent)
+    if is_alone or (folder / JOURNAL_NAME).exists():
         checks.append(partial(read_ledger, folder))
     checks += (partial(check_digest, part) for part in StoredParts(folder).paths())
     for check in checks:

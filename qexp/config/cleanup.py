@@ -9,6 +9,7 @@ from pathlib import Path
 
 from qexp.errors import (
     ArchiveError,
+    PointsFailedError,
     RunLockedError,
     UnfinishedError,
     is_explained_by_traceback,
@@ -35,7 +36,8 @@ def clean_up(run_dir: Path, error: BaseException) -> bool:
 
 
 def _is_worth_keeping(run_dir: Path, error: BaseException) -> bool:
-    if isinstance(error, RunLockedError | UnfinishedError) or (run_dir / "run.h5").exists():
+    keeps = RunLockedError | UnfinishedError | PointsFailedError
+    if isinstance(error, keeps) or (run_dir / "run.h5").exists():
         return True
     if not run_dir.is_dir() or not any(run_dir.iterdir()):
         return False

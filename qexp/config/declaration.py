@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from qexp.errors import ConfigError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from qexp.config.sweep_launcher import DeclaredPoint, Launch
     from qexp.core.model import Pub
     from qexp.core.spec import RunSpec
 
@@ -70,10 +72,51 @@ def declare_run(
         ConfigError: One line for everything that is wrong.
     """
     words = _words(overrides)
-    try:
+    with _one_line_errors():
         arguments = open_nodes(words + [override(key, value) for key, value in values.items()])
         _refuse_without_effect(arguments, has_circuits=circuits is not None)
         return _declared(arguments, circuits)
+
+
+def declare_sweep(
+    overrides: Sequence[str], values: Mapping[str, Any]
+) -> tuple[list[DeclaredPoint], Launch]:
+    """Compose, check and freeze the points of a sweep; as `declare_run`.
+
+    Args:
+        overrides: As in `declare_run`; `key=a,b` is swept.
+        values: As in `declare_run`.
+
+    Raises:
+        ConfigError: One line for everything that is wrong.
+    """
+    from qexp.config.hydra_internals import sweep_with
+    from qexp.config.sweep import CheckedSweeper
+    from qexp.config.sweep_launcher import SharedLauncher
+
+    declared: list[tuple[list[DeclaredPoint], Launch]] = []
+    launcher = SharedLauncher()
+
+    def keep(points: Sequence[DeclaredPoint], launch: Launch) -> list[None]:
+        declared.append(([*points], launch))
+        return [None] * len(points)
+
+    launcher.run_together = keep
+    words = _words(overrides)
+    with _one_line_errors():
+        arguments = open_nodes(words + [override(key, value) for key, value in values.items()])
+        _refuse_without_effect(arguments, has_circuits=False)
+        make_experiments_importable(is_own_process=False)
+        sweep_with(launcher, CheckedSweeper, arguments)
+    (only,) = declared
+    return only
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Convert Hydra's, OmegaConf's and YAML's errors."""
+    try:
+        yield
     except ConfigError:
         raise
     except Exception as error:
@@ -171,7 +214,7 @@ def _refuse_sweeps(arguments: list[str]) -> None:
             text = (item.input_line or "").lstrip("+")
             raise ConfigError(
                 f"{text}: several values are a sweep, and this is a single run; give one value, a "
-                f"list as [a,b] or a text in quotes, or run 'python -m qexp -m ...'"
+                f"list as [a,b] or a text in quotes, or use qexp.sweep"
             )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,14 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 
 from qexp.config.messages import compose_message
-from qexp.errors import ConfigError, EngineError, Failed, QexpError
+from qexp.config.sweep_launcher import (
+    RunTogether,
+    SharedLauncher,
+    declare_point,
+    launch_of,
+    record_points,
+)
+from qexp.errors import ConfigError, EngineError, Failed, PointsFailedError, QexpError
 from qexp.text import one_line
 
 if TYPE_CHECKING:
@@ -27,19 +34,12 @@ if TYPE_CHECKING:
     from hydra.types import HydraContext, TaskFunction
     from omegaconf import DictConfig
 
+
 _OPTIMISES = {"direction", "ax_config", "optim"}
 """Settings of the sweepers of Hydra's own repository that choose points by results."""
 
 _PLUGINS = "hydra_plugins."
 _LONGEST_REASON = 300
-
-
-class SweepFailedError(QexpError):
-    """At least one point of a sweep failed."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
 
 
 @dataclass
@@ -67,10 +67,10 @@ class Ends:
         """Raise if points failed.
 
         Raises:
-            SweepFailedError: At least one did; the exit code is the highest of theirs.
+            PointsFailedError: At least one did; the exit code is the highest of theirs.
         """
         if self.launched and self.failed:
-            raise SweepFailedError(
+            raise PointsFailedError(
                 f"{len(self.failed)} of {self.launched} points failed; their messages are above, "
                 f"the others have their archives",
                 self.exit_code,
@@ -87,12 +87,17 @@ class WatchedLauncher(Launcher):
 
     Args:
         launcher: The launcher.
+        context: Hydra's context.
         config: The composed config of the sweep.
         ends: Receives what failed.
     """
 
-    def __init__(self, launcher: Launcher, config: DictConfig, ends: Ends) -> None:
+    def __init__(
+        self, launcher: Launcher, context: HydraContext, config: DictConfig, ends: Ends
+    ) -> None:
         self._launcher = launcher
+        self._config = config
+        self._context = context
         self._is_plugin = type(launcher).__module__.startswith(_PLUGINS)
         self._name = _chosen("launcher", config)
         self._folder = str(config.hydra.sweep.dir)
@@ -115,8 +120,12 @@ class WatchedLauncher(Launcher):
         Raises:
             KeyboardInterrupt: A stop was asked for.
             EngineError: The launcher itself failed, most likely because a process of its died.
-            SweepFailedError: No point of those that an optimiser asked for has a value.
+            PointsFailedError: No point of those that an optimiser asked for has a value.
         """
+        if isinstance(self._launcher, SharedLauncher):
+            self._log_into_folder()
+        else:
+            self._declare(job_overrides, initial_job_idx)
         try:
             returns = self._launcher.launch(job_overrides, initial_job_idx=initial_job_idx)
         except KeyboardInterrupt:
@@ -124,7 +133,7 @@ class WatchedLauncher(Launcher):
                 raise
             raise KeyboardInterrupt(
                 f"interrupted; points that {self._name} has started may go on: to see them: "
-                f"python -m qexp status --all {self._folder}"
+                f"python -m qexp status {self._folder}"
             ) from None
         except Exception as error:
             is_mistake = isinstance(error, QexpError) or compose_message(error) is not None
@@ -133,10 +142,12 @@ class WatchedLauncher(Launcher):
             reason = f"{type(error).__name__}: {one_line(error)}"[:_LONGEST_REASON]
             raise EngineError(
                 f"{self._name}: the launcher failed, most likely because one of its processes died "
-                f"({reason}); points that began are in {self._folder}, to go on with them: "
-                f"python -m qexp resume --all {self._folder}; those that never began are not "
-                f"recorded"
+                f"({reason}); to go on with the points that began, and run the others: "
+                f"python -m qexp resume {self._folder}"
             ) from error
+        if isinstance(self._launcher, SharedLauncher):
+            # It says itself what became of its points.
+            return returns
         self._ends.launched += len(returns)
         failed = [one for one in (item.return_value for item in returns) if isinstance(one, Failed)]
         for one in failed:
@@ -146,10 +157,35 @@ class WatchedLauncher(Launcher):
             self._ends.check()
         return returns
 
+    def _declare(self, job_overrides: Sequence[Sequence[str]], first: int) -> None:
+        """Record the points, so that those that never begin are known, too."""
+        points, launch = [], launch_of(self._config)
+        for number, overrides in enumerate(job_overrides, start=first):
+            # The launcher meets the same error again, and reports it.
+            with suppress(ConfigError):
+                points.append(declare_point(self._context, self._config, overrides, number))
+        HydraConfig.instance().set_config(self._config)
+        if points:
+            record_points(points, launch)
+
+    def _log_into_folder(self) -> None:
+        """Log into the folder of the sweep, as Hydra does for each job into the job's."""
+        from hydra.core.utils import configure_log
+
+        config = self._config
+        OmegaConf.set_readonly(config.hydra, False)
+        config.hydra.runtime.output_dir = os.path.abspath(config.hydra.sweep.dir)
+        configure_log(config.hydra.job_logging, config.hydra.verbose)
+
 
 @contextmanager
-def watched(ends: Ends) -> Iterator[None]:
-    """Let any sweeper's launcher be watched, and be configured with `${hydra:...}`."""
+def watched(ends: Ends, run_together: RunTogether) -> Iterator[None]:
+    """Let any sweeper's launcher be watched, and be configured with `${hydra:...}`.
+
+    Args:
+        ends: Receives what failed.
+        run_together: Runs the points of a `SharedLauncher`.
+    """
     plugins: Any = Plugins
     before = plugins.instantiate_sweeper, plugins.instantiate_launcher
 
@@ -167,7 +203,10 @@ def watched(ends: Ends) -> Iterator[None]:
     def launcher(
         self: Plugins, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> Launcher:
-        return WatchedLauncher(before[1](self, hydra_context, task_function, config), config, ends)
+        made = before[1](self, hydra_context, task_function, config)
+        if isinstance(made, SharedLauncher):
+            made.run_together = run_together
+        return WatchedLauncher(made, hydra_context, config, ends)
 
     plugins.instantiate_sweeper, plugins.instantiate_launcher = sweeper, launcher
     try:

@@ -6,6 +6,7 @@ options that the config sets.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -13,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qexp.config import messages
-from qexp.config.analyses import declared_analysis, refuse_nameless
+from qexp.config.analyses import AnalysisGroup, declared_analysis, refuse_nameless
 from qexp.config.instantiate import accepts, bind, build, validate
 from qexp.config.overrides import typed_overrides
 from qexp.config.schema import (
@@ -24,6 +25,7 @@ from qexp.config.schema import (
     WorkloadNode,
 )
 from qexp.config.sources import source_files
+from qexp.config.sweep_points import refuse_declared
 from qexp.core.model import PrimitiveSpec
 from qexp.core.protocols import Engine, RemoteEngine
 from qexp.core.spec import (
@@ -32,6 +34,7 @@ from qexp.core.spec import (
     Limit,
     PartitionLimits,
     RunSpec,
+    SharingPolicy,
     TranspileSpec,
     WorkloadSpec,
 )
@@ -97,7 +100,7 @@ def freeze(
     root: RootNode,
     config_yaml: str,
     generator_of: GeneratorOf,
-    analysis_of: Callable[[str, Mapping[str, Any]], AnalysisSpec],
+    analysis_of: Callable[[str, Mapping[str, Any], AnalysisGroup], AnalysisSpec],
 ) -> RunSpec:
     """Bind every target of a validated config; only the engine's is called.
 
@@ -105,7 +108,7 @@ def freeze(
         root: The config.
         config_yaml: The config as text, for the archive.
         generator_of: Binds the generator of a `circuits` node, given the node and its path.
-        analysis_of: Binds an analysis, given its name and its node.
+        analysis_of: Binds an analysis, given its name, its node and its group.
 
     Raises:
         ConfigError: One line for everything that is wrong with a section.
@@ -128,7 +131,14 @@ def freeze(
         limits={name: Limit(**limit) for name, limit in root.limits.model_dump().items()},
         config_yaml=config_yaml,
         metadata=root.metadata.model_dump(),
-        analyses=tuple(analysis_of(name, node) for name, node in root.analysis.items()),
+        analyses=tuple(analysis_of(*each, "analysis") for each in root.analysis.items()),
+        sweep_analyses=tuple(
+            analysis_of(*each, "sweep.analysis") for each in root.sweep.analysis.items()
+        ),
+        sharing=SharingPolicy(
+            root.sweep.order, _duration_s(root.sweep.pack, "sweep.pack"), root.sweep.block
+        ),
+        place=json.dumps([root.backend, root.engine], default=str),
     )
 
 
@@ -184,6 +194,7 @@ def _checked_root(plain: dict[str, Any]) -> RootNode:
     is_sweep = HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
     if root.run_dir is not None and is_sweep:
         raise ConfigError("run_dir: names one run, which a sweep cannot resume; leave out -m")
+    refuse_declared(root.sweep, is_sweep=is_sweep)
     return root
 
 

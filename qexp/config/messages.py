@@ -115,10 +115,11 @@ def location(problem: ErrorDetails) -> list[int | str]:
 
 def _type_hint(key: str, problem: ErrorDetails) -> str:
     """Return what to do where a value is a text that reads like one of the type that is needed."""
-    got, group = problem["input"], key.rpartition(".")[2]
+    got, groups = problem["input"], config_choices()
     if not isinstance(got, str):
         return ""
-    if group in config_choices():
+    places = (key.replace(".", "/"), key.rpartition(".")[2])
+    if group := next((name for name in places if name in groups), None):
         return f"; choose it in the file's defaults: 'override /{group}: {got}'"
     if problem["type"].startswith("string") or not re.fullmatch(_READS_AS_VALUE, got):
         return ""

@@ -47,7 +47,13 @@ def typed_overrides() -> tuple[str, ...]:
 
     if not HydraConfig.initialized():
         return ()
-    return tuple(item.lstrip("+") for item in HydraConfig.get().overrides.task)
+    return tuple(map(as_typed, HydraConfig.get().overrides.task))
+
+
+def as_typed(item: str) -> str:
+    """Return an override without a `+` that it does not need; see `open_nodes`."""
+    bare = item.lstrip("+")
+    return bare if _OPEN_NODE.match(bare) else item
 
 
 def override(key: str, value: Any) -> str:

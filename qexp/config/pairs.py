@@ -7,13 +7,19 @@ own: where points share a seed, each gets a seed of its own for simulation.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal, TypeAlias
 
 from qexp.config.overrides import override
 from qexp.config.schema import RootNode
 from qexp.core.seeds import sweep_point_seed
+
+CircuitsOf: TypeAlias = Callable[[list[str]], str | None]
+"""Digest of the circuits that overrides declare; None if they are not valid."""
+
+_NUM_TRIED: Final = 8
+"""Points in which the values of a key are exchanged; each is composed once more."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +43,27 @@ class SweptPoint:
     simulation_seed: int | None
 
     @classmethod
-    def of(cls, overrides: list[str], swept: Collection[str], root: RootNode) -> SweptPoint:
+    def of(cls, overrides: list[str], swept: Iterable[str], root: RootNode) -> SweptPoint:
         """Make a point from its overrides, the swept keys and its validated config."""
-        nodes = {name: node.circuits for name, node in root.workloads.items()}
+        texts = {key_of(item): item.lstrip("+") for item in overrides}
         return cls(
             overrides=overrides,
-            draws={key_of(item): item.lstrip("+") for item in overrides if key_of(item) in swept},
-            circuits=hashlib.sha256(repr((root.circuits, nodes)).encode()).hexdigest(),
+            draws={key: texts[key] for key in swept},
+            circuits=circuits_digest(root),
             rule=root.sweep.seed,
             seed=root.seed,
             simulation_seed=root.simulation_seed,
         )
+
+
+_Mixed: TypeAlias = Callable[[SweptPoint, SweptPoint, Collection[str]], str | None]
+"""Digest of the circuits of a point with another's values of some keys."""
+
+
+def circuits_digest(root: RootNode) -> str:
+    """Return the digest of the nodes of a validated config that declare circuits."""
+    nodes = {name: node.circuits for name, node in root.workloads.items()}
+    return hashlib.sha256(repr((root.circuits, nodes)).encode()).hexdigest()
 
 
 def key_of(override: str) -> str:
@@ -55,13 +71,35 @@ def key_of(override: str) -> str:
     return override.partition("=")[0].lstrip("+")
 
 
-def circuit_keys(points: Sequence[SweptPoint]) -> tuple[str, ...]:
+def circuit_keys(points: Sequence[SweptPoint], circuits_of: CircuitsOf) -> tuple[str, ...]:
     """Return the swept keys that decide circuits.
 
-    Such a key is `seed`, a key of a `circuits` node, or any whose values alone change one.
+    Such a key is `seed`, a key of a `circuits` node, or any whose values alone change one. On a
+    grid, the points themselves tell. Keys that are walked together or sampled never differ alone,
+    so a few points are composed with the value that another point has for this key.
+
+    Args:
+        points: All points.
+        circuits_of: Returns the digest of circuits for overrides that no point has; None if they
+            are not valid.
     """
-    keys = dict.fromkeys(key for point in points for key in point.draws)
-    return tuple(key for key in keys if _names_circuits(key) or _changes_circuits(key, points))
+    known = {frozenset(point.draws.values()): point.circuits for point in points}
+
+    def circuits(point: SweptPoint, other: SweptPoint, keys: Collection[str]) -> str | None:
+        mixed = {key: (other if key in keys else point).draws[key] for key in point.draws}
+        combination = frozenset(mixed.values())
+        if combination in known:
+            return known[combination]
+        theirs = {key_of(item): item for item in other.overrides if key_of(item) in keys}
+        return circuits_of([theirs.get(key_of(item), item) for item in point.overrides])
+
+    keys = tuple(dict.fromkeys(key for point in points for key in point.draws))
+    found = {key for key in keys if _names_circuits(key)}
+    found |= {key for key in keys if key not in found and _changes_alone(key, points, circuits)}
+    # Nothing swept explains circuits that an interpolation makes anew each time.
+    while (pair := _unexplained(points, found)) and (more := _changing(*pair, circuits)):
+        found |= more
+    return tuple(key for key in keys if key in found)
 
 
 def _names_circuits(key: str) -> bool:
@@ -70,14 +108,44 @@ def _names_circuits(key: str) -> bool:
     return key == "seed" or parts[0] == "circuits" or parts[::2][:2] == ["workloads", "circuits"]
 
 
-def _changes_circuits(key: str, points: Iterable[SweptPoint]) -> bool:
-    """Return True if two points that differ in this key alone have other circuits."""
-    seen: dict[frozenset[str], str] = {}
-    for point in points:
-        others = frozenset(text for name, text in point.draws.items() if name != key)
-        if seen.setdefault(others, point.circuits) != point.circuits:
+def _changes_alone(key: str, points: Sequence[SweptPoint], circuits: _Mixed) -> bool:
+    """Return True if this key changes the circuits of one of a few points that are tried."""
+    tried = points[:: max(1, len(points) // _NUM_TRIED)]
+    for number, point in enumerate(tried):
+        following = (*tried[number + 1 :], *tried[:number])
+        other = next((one for one in following if one.draws[key] != point.draws[key]), None)
+        if other is not None and circuits(point, other, {key}) not in (point.circuits, None):
             return True
     return False
+
+
+def _unexplained(
+    points: Iterable[SweptPoint], found: Collection[str]
+) -> tuple[SweptPoint, SweptPoint] | None:
+    """Return two points that have other circuits, but the same values of the keys found so far."""
+    seen: dict[tuple[str, ...], SweptPoint] = {}
+    for point in points:
+        values = tuple(text for key, text in point.draws.items() if key in found)
+        like = seen.setdefault(values, point)
+        if like.circuits != point.circuits:
+            return like, point
+    return None
+
+
+def _changing(point: SweptPoint, other: SweptPoint, circuits: _Mixed) -> set[str]:
+    """Return keys that change circuits on a way from one point to another, one key at a time."""
+    found: set[str] = set()
+    before: str | None = point.circuits
+    taken, suspects = set[str](), set[str]()
+    for key in (key for key in point.draws if point.draws[key] != other.draws[key]):
+        taken.add(key)
+        suspects.add(key)
+        after = circuits(point, other, taken)
+        # Between two that are valid, any of the keys may be the one.
+        if after is not None:
+            found |= suspects if after != before else set()
+            before, suspects = after, set()
+    return found
 
 
 def with_seeds(point: SweptPoint, decide_circuits: Collection[str]) -> list[str]:
@@ -92,7 +160,7 @@ def with_seeds(point: SweptPoint, decide_circuits: Collection[str]) -> list[str]
     keys = {"derived": decide_circuits, "shared": (), "independent": point.draws}[point.rule]
     deciding = {key: text for key, text in point.draws.items() if key in keys or key == "seed"}
     derived: dict[str, str] = {}
-    circuits_by = override("sweep.circuits_by", list(deciding))
+    filled_in = {"sweep.circuits_by": list(deciding), "sweep.keys": list(point.draws)}
     if "seed" in point.draws:
         deciding = {"seed": point.draws["seed"]}
     elif deciding:
@@ -102,5 +170,5 @@ def with_seeds(point: SweptPoint, decide_circuits: Collection[str]) -> list[str]
         base = point.seed if point.simulation_seed is None else point.simulation_seed
         noise = sweep_point_seed(base, point.draws.values())
         derived["simulation_seed"] = f"simulation_seed={noise}"
-    derived["sweep.circuits_by"] = circuits_by
+    derived |= {key: override(key, value) for key, value in filled_in.items()}
     return [*(item for item in point.overrides if key_of(item) not in derived), *derived.values()]

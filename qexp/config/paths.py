@@ -49,6 +49,8 @@ def config_choices() -> dict[str, list[str]]:
     for conf in filter(None, (user_conf(), shipped_conf())):
         for path in conf.glob("*/**/*.yaml"):
             group, *parts = path.relative_to(conf).with_suffix("").parts
+            if group == "sweep" and len(parts) > 1:
+                group = f"sweep/{parts.pop(0)}"
             if group != "hydra" and not path.name.startswith("."):
                 found.setdefault(group, set()).add("/".join(parts))
     return {group: sorted(found[group]) for group in sorted(found)}
@@ -92,8 +94,16 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
+SWEEP_PREFIX = "sweep-"
+
+
+def new_point_id(sweep_id: str, number: int) -> str:
+    """Return a unique id of a point of a sweep: ids sort in the order of the points."""
+    return f"{sweep_id.removeprefix(SWEEP_PREFIX)}-{number:04d}"
+
+
 def run_folder(given: str | Path) -> Path:
-    """Return the folder of a run as an absolute path.
+    """Return the folder of a run or a sweep as an absolute path.
 
     Args:
         given: The folder, or the `run.h5` in it.
@@ -102,12 +112,14 @@ def run_folder(given: str | Path) -> Path:
         ConfigError: There is no such folder, or no run in it.
     """
     from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME
+    from qexp.archive.sweep_file import SWEEP_NAME
 
     path = typed_path(given)
     folder = path.parent if path.name == ARCHIVE_NAME else path
     if not folder.is_dir():
         raise ConfigError(f"{given} does not exist; name the folder of a run")
-    if not any((folder / name).is_file() for name in (JOURNAL_NAME, ARCHIVE_NAME)):
+    # A sweep that was killed right after it was declared has only its declaration.
+    if not any((folder / name).is_file() for name in (JOURNAL_NAME, ARCHIVE_NAME, SWEEP_NAME)):
         raise ConfigError(
             f"{given} holds no run: there is neither {JOURNAL_NAME} nor {ARCHIVE_NAME} in it; name "
             f"the folder of a run"

@@ -12,7 +12,12 @@ from functools import partial
 from typing import Any, NoReturn
 
 from qexp.circuits.given import GIVEN_CIRCUITS
-from qexp.config.analyses import declared_analysis, settings, validated_analyses
+from qexp.config.analyses import (
+    AnalysisGroup,
+    declared_analysis,
+    settings,
+    validated_analyses,
+)
 from qexp.config.given_anew import ACCOUNT, given_anew
 from qexp.config.instantiate import locate
 from qexp.config.load import Generator, freeze, generator, validated
@@ -63,7 +68,9 @@ def load_recorded(
     used = {
         path: value
         for path, value in leaves(plain)
-        if path[:1] != ("analysis",) and (needs_circuits or not _declares_circuits(path))
+        if path[:1] != ("analysis",)
+        and path[:2] != ("sweep", "analysis")
+        and (needs_circuits or not _declares_circuits(path))
     }
     _refuse_unlisted_targets(used, trust, _OWN)
     _refuse_masked(used)
@@ -76,18 +83,27 @@ def load_recorded(
     )
 
 
-def recorded_analyses(config_yaml: str, trust: Sequence[str]) -> tuple[AnalysisSpec, ...]:
+def recorded_analyses(
+    config_yaml: str, trust: Sequence[str], group: AnalysisGroup = "analysis"
+) -> tuple[AnalysisSpec, ...]:
     """Return the analyses that a recorded config declares; see `recorded_analysis`.
 
     Raises:
         ConfigError: It is no config, or declares analyses in a form unknown to this version.
     """
-    declared = {name: node for name, node in parse(config_yaml).items() if name == "analysis"}
-    nodes = validated_analyses(declared)
-    return tuple(recorded_analysis(name, node, trust) for name, node in nodes.items())
+    first = group.partition(".")[0]
+    declared = {name: node for name, node in parse(config_yaml).items() if name == first}
+    nodes = validated_analyses(declared, group)
+    return tuple(recorded_analysis(name, node, group, trust=trust) for name, node in nodes.items())
 
 
-def recorded_analysis(name: str, node: Mapping[str, Any], trust: Sequence[str]) -> AnalysisSpec:
+def recorded_analysis(
+    name: str,
+    node: Mapping[str, Any],
+    group: AnalysisGroup = "analysis",
+    *,
+    trust: Sequence[str],
+) -> AnalysisSpec:
     """Return an analysis as recorded, which is checked and imported only when it is evaluated.
 
     Evaluating it raises:
@@ -96,10 +112,10 @@ def recorded_analysis(name: str, node: Mapping[str, Any], trust: Sequence[str]) 
     """
 
     def evaluate(run: Any) -> Any:
-        used = {("analysis", name, *path): value for path, value in leaves(node)}
+        used = {(*group.split("."), name, *path): value for path, value in leaves(node)}
         _refuse_unlisted_targets(used, trust, _OWN_ANALYSES)
         _refuse_masked(used)
-        return declared_analysis(name, node).evaluate(run)
+        return declared_analysis(name, node, group).evaluate(run)
 
     return AnalysisSpec(name, str(node.get("_target_")), settings(node), evaluate)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qexp.archive.parts import HEADER
-from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
+from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
+from qexp.archive.sweep_file import is_sweep, read_sweep
 from qexp.config.paths import make_experiments_importable, run_folder
 from qexp.config.recorded_config import differences, load_recorded
 from qexp.core.model import SourceFile
@@ -16,6 +17,7 @@ from qexp.errors import ArchiveError, ConfigError
 from qexp.journal.file import read_ledger
 
 if TYPE_CHECKING:
+    from qexp.archive.sweep_file import SweepPoint
     from qexp.core.spec import RunSpec
 
 NOTHING_RECORDED = (
@@ -30,23 +32,78 @@ def is_planned(folder: Path) -> bool:
     Raises:
         ArchiveError: The journal is damaged.
     """
-    return (folder / ARCHIVE_NAME).exists() or read_ledger(folder).committed is not None
+    return (folder / ARCHIVE_NAME).exists() or bool(read_ledger(folder).planned)
 
 
 def config_of(folder: Path) -> str | None:
-    """Return the config that a run recorded; None if it stopped before that.
+    """Return the config that a run, or the first point of a sweep, recorded.
+
+    None for a run that stopped before that.
 
     Raises:
         ArchiveError: The journal or the record is damaged.
     """
     from qexp.archive import parts
 
+    if is_sweep(folder):
+        return read_sweep(folder).points[0].config_yaml
     try:
         return parts.read_config_yaml(folder)
     except ArchiveError:
         if (folder / PARTS_NAME / HEADER).exists() or is_planned(folder):
             raise
         return None
+
+
+def recorded_specs(
+    folder: Path, trust: Sequence[str], anew: Sequence[str] = (), *, plans: bool = True
+) -> list[RunSpec]:
+    """Return the specs with which an unfinished run, or each point of a sweep, is resumed.
+
+    Args:
+        folder: The folder of the run or the sweep, from which alone all is read.
+        trust: As in `recorded_spec`.
+        anew: As in `recorded_spec`.
+        plans: False if nothing is to be planned, so that the circuits' code is not needed.
+
+    Raises:
+        As `recorded_spec`.
+    """
+    if not is_sweep(folder):
+        return [recorded_spec(folder, trust, anew)]
+    if trust:
+        make_experiments_importable()
+    has_journal = (folder / JOURNAL_NAME).exists()
+    planned = read_ledger(folder).planned if has_journal else {}
+    specs = []
+    for index, point in enumerate(read_sweep(folder).points):
+        specs.append(
+            declared_spec(point, trust, anew, needs_circuits=plans and index not in planned)
+        )
+    return specs
+
+
+def declared_spec(
+    point: SweepPoint, trust: Sequence[str], anew: Sequence[str], *, needs_circuits: bool = True
+) -> RunSpec:
+    """Return the spec of a point as its sweep declared it; see `load_recorded`.
+
+    Raises:
+        ConfigError: `load_recorded` refuses it.
+    """
+    spec = load_recorded(point.config_yaml, trust, anew, needs_circuits=needs_circuits)
+    return replace(
+        spec,
+        stop_after=None,
+        overrides=point.overrides,
+        sources=point.sources,
+        given_anew=_account_words(anew),
+    )
+
+
+def _account_words(anew: Sequence[str]) -> tuple[str, ...]:
+    """Return the overrides that the command that resumes the run again needs, too."""
+    return tuple(word for word in anew if "backend." in word)
 
 
 def recorded_spec(folder: Path, trust: Sequence[str], anew: Sequence[str] = ()) -> RunSpec:
@@ -69,8 +126,7 @@ def recorded_spec(folder: Path, trust: Sequence[str], anew: Sequence[str] = ()) 
     if config_yaml is None:
         raise ConfigError(f"{folder}: {NOTHING_RECORDED.format(folder)}")
     spec = load_recorded(config_yaml, trust, anew, needs_circuits=not has_plan)
-    # The command that resumes the run again has to find the same account.
-    spec = replace(spec, given_anew=tuple(word for word in anew if "backend." in word))
+    spec = replace(spec, given_anew=_account_words(anew))
     if has_plan:
         return replace(spec, stop_after=None)
     # The run is planned from the start, and recorded once more.
@@ -98,8 +154,12 @@ def check_resumable(run_dir: Path, named: str, spec: RunSpec) -> Path | None:
         ConfigError: It is another folder, or `refuse_other_config` refuses the config.
         ArchiveError: The archive, the journal or the recorded config is damaged.
     """
-    from qexp.points import finished_archive
+    from qexp.resumption import finished_archive
 
+    if is_sweep(run_dir):
+        raise ConfigError(
+            f"run_dir: {run_dir} is a sweep; to go on with it: python -m qexp resume {run_dir}"
+        )
     if run_folder(named) != run_dir:
         raise ConfigError(
             f"hydra.run.dir: {run_dir} is not the folder of the run that run_dir={named} names; "

@@ -93,12 +93,52 @@ class WorkloadNode(Node):
     transpile: TranspileNode | None = None
 
 
+Bound = Annotated[float | int, Field(allow_inf_nan=False)]
+
+
+class RangeNode(Node):
+    """Values of a sampled key; both bounds are included where they are whole numbers."""
+
+    low: Bound
+    high: Bound
+    log: bool = False
+    integer: bool | None = None
+
+
+class ChoicesNode(Node):
+    """Values of a sampled key, all equally likely."""
+
+    choices: list[Any]
+
+
+class SampleNode(Node):
+    """Points drawn from ranges; each of `keys` is `[low, high]`, a range or choices."""
+
+    method: Literal["random", "lhs", "sobol", "halton"]
+    n: Annotated[int, Field(gt=0, le=100_000)]
+    keys: dict[str, Any]
+
+
+Analyses = dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")], Target]
+"""Analyses by name, which is also the name of their files."""
+
+
 class SweepNode(Node):
-    """A sweep's seeds and what is made of each point; decides nothing for a single run."""
+    """A sweep's points, seeds and what is made of each; decides nothing for a single run."""
 
     seed: Literal["derived", "shared", "independent"] = "derived"
     circuits_by: list[str] | None = None
+    order: Literal["interleaved", "declared", "random"] = "interleaved"
+    pack: str | int | None = "60s"
+    block: Annotated[int, Field(gt=0)] | None = None
     value: Annotated[str, Field(pattern=r"^[A-Za-z]\w*\.\w+$")] | None = None
+    analysis: Analyses = {}
+
+    # Which points there are.
+    zip: dict[str, list[Any]] | None = None
+    points: list[dict[str, Any]] | str | None = None
+    sample: SampleNode | None = None
+    keys: list[str] | None = None
 
 
 class LimitsNode(Node):
@@ -159,9 +199,9 @@ class MetadataNode(Node):
 
 
 class AnalysesNode(Node):
-    """Analyses of the sealed data by name, which is also the name of their files."""
+    """Analyses of the sealed data."""
 
-    analysis: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")], Target] = {}
+    analysis: Analyses = {}
 
 
 class RootNode(AnalysesNode):

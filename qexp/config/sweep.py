@@ -7,22 +7,37 @@ alone by the command line that its archive holds.
 from __future__ import annotations
 
 import gc
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 
 from qexp.config.hydra_internals import BasicSweeper
-from qexp.config.pairs import SweptPoint, circuit_keys, key_of, with_seeds
+from qexp.config.messages import compose_message
+from qexp.config.pairs import SweptPoint, circuit_keys, circuits_digest, key_of, with_seeds
 from qexp.config.paths import config_choices
+from qexp.config.schema import RootNode, SweepNode
+from qexp.config.sweep_points import (
+    Block,
+    declared_blocks,
+    declared_nodes,
+    refuse_twice,
+    without_declarations,
+)
 from qexp.errors import ConfigError
 
 
 class CheckedSweeper(BasicSweeper):
-    """Hydra's basic sweeper, with all points validated before the first is launched."""
+    """Hydra's basic sweeper, with points that a config declares, and all of them validated."""
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
         """Compose and check all points, and launch them.
@@ -31,27 +46,61 @@ class CheckedSweeper(BasicSweeper):
             ConfigError: A point is not valid; nothing was launched.
         """
         assert self.hydra_context is not None
+        assert self.config is not None
         assert self.launcher is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        for override in overrides:
-            _refuse_valueless(override)
-        batches = self.split_arguments(overrides, self.max_batch_size)
-        points = [point for batch in batches for point in batch]
-        swept = {key_of(item.get_key_element()) for item in overrides if item.is_sweep_override()}
+        grid = _grid(parser.parse_overrides([*self._parse_config(), *arguments]))
+        declared = _declared(self.config)
+        blocks = declared_blocks(declared, _seed(self.config))
+        refuse_twice(
+            [
+                *((block.declared, block.keys) for block in blocks),
+                *((f"'{given.text}'", [key]) for key, given in grid.items()),
+            ]
+        )
+        for block in blocks:
+            _note_equal(block)
+        swept = [key for block in blocks for key in block.keys]
+        swept += [key for key, given in grid.items() if given.is_swept]
         # Composed configs are cycles, and a sweep makes many; what is imported by now is none.
         gc.freeze()
         gc.enable()
-        checked = [self._checked(point, swept) for point in points]
-        decide_circuits = circuit_keys(checked)
+        checked = [
+            self._checked(without_declarations(point, declared_nodes(declared)), swept, origins)
+            for point, origins in _points(blocks, grid)
+        ]
+        decide_circuits = circuit_keys(checked, self._circuits)
         seeded = [with_seeds(point, decide_circuits) for point in checked]
         returns: list[JobReturn] = []
         for batch in self.split_overrides_to_chunks(seeded, self.max_batch_size):
             returns.extend(self.launcher.launch(batch, initial_job_idx=len(returns)))
         return returns
 
-    def _checked(self, point: list[str], swept: set[str]) -> SweptPoint:
+    def _checked(self, point: list[str], swept: Sequence[str], origins: list[str]) -> SweptPoint:
         """Return a point that is valid."""
+        try:
+            return SweptPoint.of(point, swept, self._root(point))
+        except Exception as error:
+            problem = str(error) if isinstance(error, ConfigError) else compose_message(error)
+            if problem is None:
+                raise
+            given = {key_of(item): item.lstrip("+") for item in point}
+            draws = " ".join(given[key] for key in swept)
+            listed = f" ({'; '.join(origins)})" if origins else ""
+            where = f"sweep point '{draws}'{listed}: " if swept else ""
+            raise ConfigError(f"{where}{problem} (no point was run)") from error
+
+    def _circuits(self, point: list[str]) -> str | None:
+        """Return the digest of the circuits of a point; None if it is not valid."""
+        try:
+            return circuits_digest(self._root(point))
+        except Exception as error:
+            if not isinstance(error, ConfigError) and compose_message(error) is None:
+                raise
+            return None
+
+    def _root(self, point: list[str]) -> RootNode:
+        """Compose a point, and return its validated config."""
         from qexp.config.load import check
 
         assert self.hydra_context is not None
@@ -59,12 +108,86 @@ class CheckedSweeper(BasicSweeper):
         config = self.hydra_context.config_loader.load_sweep_config(self.config, point)
         # As Hydra does before it runs a job: `${hydra:...}` is resolved from this global.
         HydraConfig.instance().set_config(config)
-        try:
-            return SweptPoint.of(point, swept, check(config))
-        except ConfigError as error:
-            draws = [item.lstrip("+") for item in point if key_of(item) in swept]
-            where = f"sweep point '{' '.join(draws)}': " if draws else ""
-            raise ConfigError(f"{where}{error} (no point was run)") from error
+        return check(config)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A key that is given on the command line, or in `hydra.sweeper.params`.
+
+    Attributes:
+        text: The override as it was typed, without added `++`.
+        values: One override for each value.
+        is_swept: True also for a single value that is written as a sweep, such as `range(2,3)`.
+    """
+
+    text: str
+    values: list[str]
+    is_swept: bool
+
+
+def _grid(overrides: Iterable[Override]) -> dict[str, _Given]:
+    """Return what is given of each key; the last counts, as on any command line.
+
+    Raises:
+        ConfigError: See `_refuse_valueless`.
+    """
+    given: dict[str, _Given] = {}
+    for item in overrides:
+        _refuse_valueless(item)
+        key, is_swept = item.get_key_element(), item.is_sweep_override()
+        values = item.sweep_string_iterator() if is_swept else [item.get_value_element_as_str()]
+        text = (item.input_line or key).lstrip("+")
+        given[key_of(key)] = _Given(text, [f"{key}={value}" for value in values], is_swept)
+    return given
+
+
+def _points(
+    blocks: Sequence[Block], grid: Mapping[str, _Given]
+) -> Iterator[tuple[list[str], list[str]]]:
+    """Yield the overrides of each point, and where its values are declared."""
+    for rows in product(*(block.rows for block in blocks)):
+        drawn = [item for row in rows for item in row.overrides]
+        origins = [row.origin for row in rows if row.origin]
+        for values in product(*(given.values for given in grid.values())):
+            yield [*values, *drawn], origins
+
+
+def _declared(config: DictConfig) -> SweepNode:
+    """Return the validated node `sweep`; `${...}` in a value is left to the point that has it.
+
+    Raises:
+        ConfigError: It is not valid.
+    """
+    from qexp.config.instantiate import validate
+
+    node = config.get("sweep")
+    if not isinstance(node, DictConfig):
+        return SweepNode()  # any other value is refused with the points
+    plain = {str(key): _plain(node[key], is_resolved=key == "sample") for key in node}
+    if isinstance(node.get("zip"), DictConfig):
+        plain["zip"] = {str(key): _plain(node.zip[key]) for key in node.zip}
+    return validate(SweepNode, plain, "sweep")
+
+
+def _plain(value: Any, *, is_resolved: bool = False) -> Any:
+    is_node = OmegaConf.is_config(value)
+    return OmegaConf.to_container(value, resolve=is_resolved) if is_node else value
+
+
+def _seed(config: DictConfig) -> int:
+    seed = config.get("seed")
+    # Any other value is refused with the points.
+    return seed if isinstance(seed, int) and seed >= 0 else 0
+
+
+def _note_equal(block: Block) -> None:
+    """Say that a sample has fewer points than were asked for."""
+    if len(block.rows) < block.num_drawn:
+        sys.stderr.write(
+            f"qexp: warning: {block.declared}: {len(block.rows)} points of {block.num_drawn}, the "
+            f"others are equal to one of them\n"
+        )
 
 
 def _refuse_valueless(override: Override) -> None:

@@ -6,7 +6,7 @@ a job's result is a `PrimitiveResult`. Times are ISO 8601 in UTC, `""` where not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -33,6 +33,7 @@ FailureKind: TypeAlias = Literal[
     "undelivered",  # it ran, but its result could not be had
     "lost",  # nothing knows it any more
     "duplicate",  # not needed: another job gave the result of its PUBs
+    "shared",  # with other points in a job that failed for good: alone, it may run
     "internal",  # an error that trying again would only repeat
 ]
 
@@ -122,7 +123,10 @@ class Partition:
 
 @dataclass(frozen=True)
 class JobRequest:
-    """Everything an engine needs to run one partition as one job.
+    """Everything an engine needs to run one partition as one job, or several that share a job.
+
+    Of a shared job, `partition`, `seed` and `attempt` are those of its first member; `load_pubs`
+    loads the PUBs of all.
 
     Attributes:
         load_pubs: Loads the ISA PUBs, in order; called when the engine needs them, so that
@@ -136,6 +140,12 @@ class JobRequest:
     seed: int  # of the simulation; a QPU ignores it
     attempt: int = 1  # number of the attempt to run this partition
     tag: str = ""  # the one of the tags that only this attempt has
+    members: tuple[JobRequest, ...] = ()  # of a job that several partitions share, in its order
+
+    @property
+    def num_pubs(self) -> int:
+        """Number of PUBs of the job."""
+        return sum(each.partition.num_pubs for each in self.members or (self,))
 
 
 @dataclass(frozen=True)
@@ -207,15 +217,46 @@ class JobOutcome:
 
 
 @dataclass(frozen=True)
+class PlannedJob:
+    """A job that partitions of a sweep are to share.
+
+    Attributes:
+        partitions: Their indices in the experiment, in the order of the job.
+        saved_s: Predicted QPU seconds that a job of each would take in addition.
+    """
+
+    partitions: tuple[int, ...]
+    saved_s: float = 0.0
+
+
+@dataclass(frozen=True)
 class Plan:
-    """The partitions in the order of submission, and the prediction for all of them."""
+    """The partitions in order, and the prediction for all of them.
+
+    Attributes:
+        jobs: The jobs of a sweep; None: one for each partition.
+    """
 
     partitions: tuple[Partition, ...]
+    jobs: tuple[PlannedJob, ...] | None = None
+
+    @property
+    def num_jobs(self) -> int:
+        """Number of jobs."""
+        return len(self.partitions) if self.jobs is None else len(self.jobs)
 
     @property
     def qpu_s(self) -> float:
         """Predicted QPU seconds of all jobs together."""
-        return sum(partition.qpu_s for partition in self.partitions)
+        saved_s = sum(job.saved_s for job in self.jobs or ())
+        return sum(partition.qpu_s for partition in self.partitions) - saved_s
+
+    def part(self, points: Container[int]) -> Plan:
+        """Return the plan of some points, which share no job with the others."""
+        own = tuple(one for one in self.partitions if one.point in points)
+        indices = {partition.index for partition in own}
+        jobs = self.jobs and tuple(job for job in self.jobs if job.partitions[0] in indices)
+        return Plan(own, jobs)
 
 
 @dataclass(frozen=True)

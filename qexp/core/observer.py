@@ -31,13 +31,31 @@ class PointSummary:
     batch_ids: tuple[str, ...]  # every batch, in order
     usage_pending: int = 0  # jobs whose charge is not final yet
     only_collects: bool = False  # cancelled, with jobs that run: what is next is to collect them
+    point: int = 0  # number of the point in the experiment
+
+
+@dataclass(frozen=True)
+class SweepSummary:
+    """The state of a sweep when a process has ended its work on it."""
+
+    status: RunStatus
+    points: tuple[RunStatus, ...]  # of each point
+    failed: Mapping[int, str]  # points with nothing left to try: number -> reason
+    jobs: int  # planned jobs, shared ones once
+    usage_s: float  # QPU seconds charged for all points so far, where reported
+    usage_pending: int  # charges that are not final yet
+    predicted_s: float  # QPU seconds predicted for the plan
+    batch_ids: tuple[str, ...]  # every batch, in order
+    only_collects: bool = False  # as in `PointSummary`
 
 
 class Observer:
     """Receives the stages of an experiment in order; every method may be overridden."""
 
-    def backend_selected(self, name: str, num_qubits: int, engine: str) -> None:
-        """The backend is resolved."""
+    def backend_selected(
+        self, name: str, num_qubits: int, engine: str, points: Sequence[int] = ()
+    ) -> None:
+        """The backend is resolved, and runs these points."""
 
     def pub_planned(self, workload: str, count: int) -> None:
         """`count` PUBs of a workload are generated, transpiled and checked."""
@@ -45,11 +63,20 @@ class Observer:
     def planned(self, plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit]) -> None:
         """The plan is complete and on disk."""
 
+    def point_planned(self, point: int) -> None:
+        """The plan of a point is complete and on disk."""
+
+    def point_failed(self, point: int, reason: str) -> None:
+        """A point of a sweep cannot run; the others go on."""
+
     def warned(self, message: str) -> None:
         """Something is no error, but a researcher should know it."""
 
     def resumed(self, plan: Plan, done: int, in_flight: int, missing: int) -> None:
         """A run is resumed: partitions with a result, with a job in flight, with neither."""
+
+    def jobs_packed(self, jobs: int) -> None:
+        """This many jobs are about to be submitted."""
 
     def batch_opened(self, batch_id: str) -> None:
         """The batch exists."""
@@ -86,14 +113,20 @@ class Observer:
     def job_collected(self, outcome: JobOutcome) -> None:
         """A job's outcome is on disk."""
 
+    def point_measured(self, point: int) -> None:
+        """A point has every result; of a resumed sweep, it may have had them before."""
+
     def detached(self, plan: Plan, out: int, batch_ids: Sequence[str]) -> None:
         """Everything is submitted; `out` jobs are left to be collected later."""
 
     def sealed(self, archive: Path, summary: PointSummary) -> None:
         """The archive is complete and final."""
 
-    def analysed(self, name: str, summary: str) -> None:
-        """An analysis of the sealed data is made, and stored if there was anything to say."""
+    def sweep_ended(self, folder: Path, summary: SweepSummary) -> None:
+        """The work of this process on a sweep is done; each point of it was `sealed` before."""
+
+    def analysed(self, name: str, summary: str, point: int | None = 0) -> None:
+        """An analysis is made, and stored if there was anything to say; `None`: of the sweep."""
 
 
 class Guarded(Observer):

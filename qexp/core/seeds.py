@@ -17,9 +17,18 @@ Purpose: TypeAlias = Literal["circuits", "transpile", "simulate"]
 
 def stream(seed: int, workload: str, purpose: Purpose) -> np.random.SeedSequence:
     """Return the `SeedSequence` of one purpose within one workload; `seed` is at least 0."""
+    return _named(seed, f"{workload}/{purpose}")
+
+
+def sample_stream(seed: int) -> np.random.SeedSequence:
+    """Return the `SeedSequence` of the points that a sweep samples; `seed` is at least 0."""
+    return _named(seed, "sweep/sample")
+
+
+def _named(seed: int, stream_name: str) -> np.random.SeedSequence:
     import numpy as np
 
-    name = hashlib.sha256(f"{workload}/{purpose}".encode()).digest()
+    name = hashlib.sha256(stream_name.encode()).digest()
     key = tuple(int.from_bytes(name[i : i + 4], "big") for i in range(0, 16, 4))
     return np.random.SeedSequence(entropy=seed, spawn_key=key)
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from qexp.core.model import FailureKind, PrimitiveSpec, SourceFile
 from qexp.core.protocols import Engine
+from qexp.errors import ConfigError
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -106,21 +109,36 @@ class ExecutionPolicy:
         last = failures[-1]
         if last == "expired":
             return failures.count("expired") <= self.follow_ups
+        if last == "shared":
+            return True
         transient = {"transient", "undelivered", "lost"}
         if self.retry_too_long:
             transient.add("too_long")
-        return last in transient and sum(kind != "expired" for kind in failures) <= self.retries
+        counted = [kind for kind in failures if kind not in ("expired", "shared")]
+        return last in transient and len(counted) <= self.retries
+
+
+@dataclass(frozen=True)
+class SharingPolicy:
+    """The declared way in which points of a sweep share jobs.
+
+    The order and the jobs decide no data; simulated shots depend on `block`.
+    """
+
+    order: Literal["interleaved", "declared", "random"] = "interleaved"
+    pack_s: float | None = 60.0  # predicted QPU seconds up to which a job is filled; None: not
+    block: int | None = None  # circuits of a point that run in a row at most; None: a partition's
 
 
 @dataclass(frozen=True)
 class AnalysisSpec:
-    """One declared analysis of a run's sealed archive.
+    """One declared analysis of a run's sealed archive, or of a sweep's dataset.
 
     Attributes:
         name: Its name in the config, and that of its result.
         target: Dotted name of the function.
-        evaluate: Returns an `xarray.Dataset` for an open `qexp.archive.read.Archive`; None where
-            it has nothing to say.
+        evaluate: Returns an `xarray.Dataset` for an open `qexp.archive.read.Archive`, or for the
+            dataset of a sweep; None where it has nothing to say.
     """
 
     name: str
@@ -151,6 +169,9 @@ class RunSpec:
         sources: Files that declare the experiment.
         metadata: Title, description, creators, publisher, funding, license, keywords.
         analyses: Analyses of the sealed data; they decide none of them.
+        sweep_analyses: Analyses of the sweep that it is a point of.
+        sharing: The way it shares jobs with the other points of a sweep.
+        place: The nodes `backend` and `engine` as text: points with the same share a backend.
     """
 
     experiment: str
@@ -170,6 +191,9 @@ class RunSpec:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     simulation_seed: int | None = None
     analyses: tuple[AnalysisSpec, ...] = ()
+    sweep_analyses: tuple[AnalysisSpec, ...] = ()
+    sharing: SharingPolicy = SharingPolicy()
+    place: str = ""
 
     @property
     def noise_seed(self) -> int:
@@ -179,3 +203,18 @@ class RunSpec:
     def primitive_of(self, workload: str) -> PrimitiveSpec:
         """Return the primitive that runs a workload."""
         return next(item.primitive for item in self.workloads if item.name == workload)
+
+
+def common_value(key: str, values: Iterable[T]) -> T:
+    """Return the value of a config `key` that all points share.
+
+    Raises:
+        ConfigError: Points have different values.
+    """
+    first, *others = values
+    if any(other != first for other in others):
+        raise ConfigError(
+            f"{key}: the points of a sweep share their jobs, and must have the same value; to run "
+            f"each on its own, one after the other, add hydra/launcher=basic"
+        )
+    return first

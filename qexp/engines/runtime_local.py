@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from qexp.core.model import JobRequest, PrimitiveSpec
 from qexp.engines.local.backends import calibration, require_backend
-from qexp.engines.local.batch import LocalBatch, Simulated
+from qexp.engines.local.batch import LocalBatch, Simulated, joined
 from qexp.engines.local.engine import unsupported_options
 from qexp.engines.options import declared_leaves, silence_deprecations
 from qexp.engines.primitives import encoded_bytes, make_primitive
@@ -119,7 +119,10 @@ class _Rehearsal:
         self._properties = calibration(backend)
 
     def run(self, request: JobRequest) -> Simulated:
-        """Run one job, seeded by the job's seed."""
+        """Run one job; the PUBs of each partition in it are seeded by a seed of its own."""
+        return joined([self._run_one(member) for member in request.members or (request,)])
+
+    def _run_one(self, request: JobRequest) -> Simulated:
         from qiskit_ibm_runtime import __version__
 
         pubs = request.load_pubs()

@@ -121,7 +121,7 @@ def export(
     target = Path(output) if output else archive.with_name(f"{archive.stem}{form.suffix}")
     ending = form.file_ending
     is_file = ending is not None and target.name.lower().endswith(ending)
-    _refuse_existing(target, archive, is_file=is_file, force=force)
+    refuse_existing(target, archive, is_file=is_file, force=force)
     if problems := verify(archive):
         more = f" {len(problems) - 1} more: python -m qexp verify {archive}"
         raise ArchiveError(f"{problems[0]}{more if len(problems) > 1 else ''}")
@@ -153,7 +153,7 @@ def _gaps(run: Archive) -> list[str]:
     ]
 
 
-def _refuse_existing(path: Path, archive: Path, *, is_file: bool, force: bool) -> None:
+def refuse_existing(path: Path, archive: Path, *, is_file: bool, force: bool) -> None:
     """Refuse an output that exists, unless it may be replaced; the archive never is."""
     if not os.path.lexists(path):
         return

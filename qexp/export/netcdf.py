@@ -16,13 +16,12 @@ from qexp.archive.atomic_files import require_space
 from qexp.archive.netcdf import NetcdfGroup, netcdf_file
 from qexp.archive.pubs import PubSummary, PubTable
 from qexp.archive.read import Archive
+from qexp.archive.results import MAX_COUNTED_BITS, counted
 from qexp.core.jsonable import dumps
 
 if TYPE_CHECKING:
     from qiskit.primitives import BitArray, PubResult
 
-#: Registers up to this size get a table of counts of all their outcomes.
-_MAX_COUNTED_BITS: Final = 10
 #: PUBs are unpacked and written in blocks of about this size, and of at most so many PUBs.
 _BLOCK_BYTES: Final = 16 * 2**20
 _BLOCK_PUBS: Final = 1000
@@ -213,7 +212,7 @@ def _register_variables(
     group.put(bit, [bit], indices, {"long_name": f"classical bit of {field}, 0 rightmost"})
     attrs = {"long_name": f"outcome of each shot, bit by bit, of {field}", **about}
     yield _Variable(name, (*points, shot, bit), attrs, lambda data: unpacked(data[field]))
-    if bits.num_bits <= _MAX_COUNTED_BITS:
+    if bits.num_bits <= MAX_COUNTED_BITS:
         labels = [format(k, f"0{bits.num_bits}b") for k in range(2**bits.num_bits)]
         long_name = f"outcome of {field}, classical bit 0 rightmost"
         group.put(outcome, [outcome], labels, {"long_name": long_name})
@@ -246,16 +245,6 @@ def _field_variables(
 def unpacked(bits: BitArray) -> NDArray[np.uint8]:
     """Return every bit of every shot: uint8, 0 or 1, shape (*points, shots, bits), bit 0 first."""
     return np.unpackbits(bits.array, axis=-1)[..., -bits.num_bits :][..., ::-1]
-
-
-def counted(bits: BitArray) -> NDArray[np.int64]:
-    """Return how often every outcome occurred: int64, shape (*points, 2**bits)."""
-    # Registers that are counted take at most two bytes a shot.
-    weights = 256 ** np.arange(bits.array.shape[-1], dtype=np.int64)[::-1]
-    outcomes = (bits.array @ weights) & (2**bits.num_bits - 1)
-    points = outcomes.reshape(-1, outcomes.shape[-1])
-    counts = [np.bincount(point, minlength=2**bits.num_bits) for point in points]
-    return np.array(counts).reshape(*outcomes.shape[:-1], -1)
 
 
 def _widened(value: Any) -> NDArray[Any]:

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 
 from qexp.core.model import FailureKind, JobState, RunStatus
 
+UNKNOWN = -1
+"""The `offset` of an attempt of which a repair does not know the place in its job."""
+
 
 class Event:
     """One line of a journal; its class name in snake case is the event's name in the file.
@@ -29,9 +32,24 @@ class Started(Event):
 
 @dataclass(frozen=True)
 class Planned(Event):
-    """The plan is complete and on disk; `parts` has the SHA-256 of each partition's part."""
+    """The plan of a point is complete and on disk.
+
+    `parts` has the SHA-256 of each partition's part. Partitions are numbered through the
+    experiment, in the order of these lines; `first` is the number of the first one.
+    """
 
     parts: tuple[str, ...]
+    point: int = field(default=0, kw_only=True)
+    first: int = field(default=0, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Unplanned(Event):
+    """A point of a sweep cannot run as declared, because of `reason`; the others go on."""
+
+    point: int
+    reason: str
+    exit_code: int
 
 
 @dataclass(frozen=True)
@@ -49,7 +67,7 @@ class BatchOpened(Event):
 
     The token is random. That of the first batch is part of every attempt's tag, so that no other
     folder has the same ones. A foreign batch was opened by another copy of this folder, and found
-    by its jobs; it has no token.
+    by its jobs; it has no token. `point` is the first of those points that share its backend.
     """
 
     batch: str
@@ -57,6 +75,7 @@ class BatchOpened(Event):
     follows: str | None = None
     max_time_s: int | None = None
     is_foreign: bool = field(default=False, kw_only=True)
+    point: int = field(default=0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -74,7 +93,9 @@ class Cut(Event):
 class Submitting(Event):
     """A job is about to be submitted; from now on, a job with `tag` may exist.
 
-    It holds the PUBs `first <= index < stop` of the partition, all of them where that is None.
+    It holds the PUBs `first <= index < stop` of the partition, all of them where that is None, from
+    the PUB number `offset` of the job on. A job that partitions share has such a line of each, with
+    one tag.
     """
 
     partition: int
@@ -83,6 +104,7 @@ class Submitting(Event):
     tag: str
     first: int | None = field(default=None, kw_only=True)
     stop: int | None = field(default=None, kw_only=True)
+    offset: int = field(default=0, kw_only=True)
 
 
 @dataclass(frozen=True)

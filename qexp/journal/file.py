@@ -15,7 +15,7 @@ import logging
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,10 @@ from typing import Any
 from qexp.archive.atomic_files import add_crc32, matches_crc32, sync
 from qexp.archive.parts import StoredParts
 from qexp.archive.schema import JOURNAL_NAME
+from qexp.archive.sweep_file import is_sweep
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
-from qexp.journal.events import Event
+from qexp.journal.events import Event, Planned, Unplanned
 from qexp.journal.ledger import Ledger
 from qexp.redact import redactor
 from qexp.text import short_path, utc_now
@@ -77,6 +78,28 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         os.close(self._file)
 
+    def excerpts(self, point_of: Callable[[int], int]) -> Callable[[int], str]:
+        """Return a function that gives the lines about a point, as they are.
+
+        Those are the lines of the whole experiment and of the point's own partitions. Bytes that
+        are not UTF-8 are escaped.
+
+        Args:
+            point_of: Returns the point that a partition belongs to.
+        """
+        text = complete_lines(self._path.read_bytes()).decode("utf-8", "backslashreplace")
+        lines: dict[int | None, list[tuple[int, str]]] = {None: []}
+        for number, line in enumerate(text.splitlines(keepends=True)):
+            fields = json.loads(line)
+            about = None
+            if "partition" in fields:
+                about = point_of(fields["partition"])
+            elif fields["event"] in (_NAMES[Planned], _NAMES[Unplanned]):
+                about = fields.get("point", 0)
+            lines.setdefault(about, []).append((number, line))
+        common = lines.pop(None)
+        return lambda point: "".join(line for _, line in sorted([*common, *lines.get(point, ())]))
+
     def append(self, event: Event) -> None:
         """Write an event; it is durable when this returns.
 
@@ -96,17 +119,20 @@ class Journal:
                 raise
         self.ledger.apply(event)
 
-    def refuse_lost_lines(self) -> None:
-        """Refuse a journal that lacks what the run's parts show, or what its own lines rest on.
+    def refuse_lost_lines(self, jobs: Iterable[tuple[int, int]], stored: StoredParts) -> None:
+        """Refuse a journal that lacks what is on disk, or what its own lines rest on.
+
+        Args:
+            jobs: Partition and number of every attempt with an outcome on disk.
+            stored: The parts of the experiment's own folder.
 
         Raises:
             ArchiveError: Going on with it would submit jobs again.
         """
         folder, ledger = self._path.parent, self.ledger
-        stored, opened = StoredParts(folder), {one.batch for one in ledger.batches}
+        opened = {one.batch for one in ledger.batches}
         attempts = ledger.all_attempts()
         numbers = {partition: len(each) for partition, each in ledger.attempts.items()}
-        jobs = stored.numbered("job")
         missing = None
         if len(stored.numbered("batch")) > len(ledger.batches):
             missing = "a batch is in its parts"
@@ -114,7 +140,7 @@ class Journal:
             missing = "the outcome of a job is in its parts"
         elif any(attempt.batch not in opened for attempt in attempts):
             missing = "a job was submitted to a batch"
-        elif (opened or attempts) and ledger.committed is None:
+        elif (opened or attempts) and not ledger.planned:
             missing = "a batch was opened for a plan"
         if missing:
             raise ArchiveError(
@@ -130,6 +156,9 @@ def read_ledger(folder: Path) -> Ledger:
     """
     path = folder / JOURNAL_NAME
     with _raising_archive_errors(path):
+        if not path.exists() and is_sweep(folder):
+            # A process was killed between the two files.
+            return Ledger()
         if not path.exists():
             raise ArchiveError(f"{folder} holds no run: there is no {JOURNAL_NAME} in it")
         return _read(complete_lines(path.read_bytes()), path)

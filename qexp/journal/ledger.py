@@ -23,6 +23,7 @@ from qexp.journal.events import (
     Resumed,
     Submitted,
     Submitting,
+    Unplanned,
 )
 
 _DIGEST_LENGTH = 16
@@ -96,13 +97,16 @@ class Attempt:
 class Ledger:
     """The state of an experiment, derived from its events."""
 
-    committed: Planned | None = None  # None until the plan is committed
+    planned: dict[int, Planned] = field(default_factory=dict)  # by point, in the order of the plan
+    unplanned: dict[int, Unplanned] = field(default_factory=dict)  # points that cannot run
+    part_digests: list[str] = field(default_factory=list)  # SHA-256 of each partition's part
     batches: list[BatchOpened] = field(default_factory=list)
     closed: set[str] = field(default_factory=set)  # ids of batches
     duplicates: set[str] = field(default_factory=set)  # ids of jobs that were not needed
     cuts: dict[int, tuple[int, ...]] = field(default_factory=dict)  # partition -> bounds of pieces
     attempts: dict[int, list[Attempt]] = field(default_factory=dict)  # by partition, in order
     _by_job: dict[str, list[Attempt]] = field(default_factory=dict)
+    _ranges: dict[int, range] = field(default_factory=dict)  # point -> its partitions
     process_number: int = 0  # number of times that the experiment was resumed
     batches_of_process: int = 0  # number of batches that the present process opened
     ended: RunStatus | None = None  # None while something is left to do
@@ -112,11 +116,12 @@ class Ledger:
         """Update the state by one event.
 
         Raises:
-            ValueError: The event belongs to an attempt that was never begun.
+            ValueError: The event belongs to an attempt that was never begun, or a line of the plan
+                before it is lost.
         """
         match event:
-            case Planned():
-                self.committed = event
+            case Planned() | Unplanned():
+                self._plan(event)
             case Resumed():
                 self.process_number += 1
                 self.batches_of_process = 0
@@ -136,7 +141,8 @@ class Ledger:
                 self._give(attempt, event.job)
                 attempt.state = attempt.failure = None
             case NotSubmitted():
-                self._attempt(event).failure = event.failure
+                attempt = self._attempt(event)
+                attempt.state, attempt.failure = None, event.failure
             case Collected():
                 attempt = self._attempt(event)
                 attempt.state, attempt.failure = event.state, event.failure
@@ -155,10 +161,9 @@ class Ledger:
         """
         return next((opened.token for opened in self.batches if not opened.is_foreign), "")
 
-    @property
-    def part_digests(self) -> tuple[str, ...]:
-        """SHA-256 of the part of each partition of the committed plan."""
-        return self.committed.parts if self.committed else ()
+    def partitions_of(self, point: int) -> range:
+        """Return the indices of the partitions of a point; empty before it is planned."""
+        return self._ranges.get(point, range(0))
 
     @property
     def num_partitions(self) -> int:
@@ -179,6 +184,10 @@ class Ledger:
     def unclosed_batches(self) -> list[str]:
         """Ids of those of them that no process has closed."""
         return [batch for batch in self.own_batches if batch not in self.closed]
+
+    def lane_of(self, batch: str) -> int:
+        """Return the first of the points that share the backend of a batch."""
+        return next((one.point for one in self.batches if one.batch == batch), 0)
 
     def pieces(self, partition: int) -> list[Piece]:
         """Return the pieces in which a partition is run: one, unless it was cut."""
@@ -209,13 +218,14 @@ class Ledger:
             for piece in self.pieces_of(whole)
         )
 
-    def open_attempts(self) -> list[Attempt]:
-        """Return the attempts whose job is in flight, or may exist on the service."""
-        return [attempt for attempt in self.all_attempts() if not attempt.is_over]
+    def open_attempts(self, partitions: range | None = None) -> list[Attempt]:
+        """Return the attempts whose job is in flight, or may exist, of some partitions or all."""
+        return [attempt for attempt in self.all_attempts(partitions) if not attempt.is_over]
 
-    def all_attempts(self) -> list[Attempt]:
-        """Return every attempt, by partition."""
-        return [attempt for attempts in self.attempts.values() for attempt in attempts]
+    def all_attempts(self, partitions: range | None = None) -> list[Attempt]:
+        """Return every attempt, by partition, of some partitions or of all."""
+        each = self.attempts if partitions is None else partitions
+        return [attempt for index in each for attempt in self.attempts.get(index, ())]
 
     def job_of(self, piece: Piece) -> str | None:
         """Return the job that has given a piece's result, or may still do so, or None."""
@@ -235,9 +245,10 @@ class Ledger:
         """Return the number of a partition's next attempt, from 1."""
         return len(self.attempts.get(partition, ())) + 1
 
-    def wanted(self, policy: ExecutionPolicy) -> list[Piece]:
-        """Return the pieces to submit now, in order."""
-        pieces = (piece for index in range(self.num_partitions) for piece in self.pieces(index))
+    def wanted(self, policy: ExecutionPolicy, partitions: range | None = None) -> list[Piece]:
+        """Return the pieces to submit now, in order, of some partitions or of all."""
+        each = range(self.num_partitions) if partitions is None else partitions
+        pieces = (piece for index in each for piece in self.pieces(index))
         return [piece for piece in pieces if self.is_wanted(piece, policy)]
 
     def is_wanted(self, piece: Piece, policy: ExecutionPolicy) -> bool:
@@ -265,6 +276,19 @@ class Ledger:
             if attempt.piece == piece and attempt.is_over and attempt.failure != "duplicate"
         ]
 
+    def _plan(self, event: Planned | Unplanned) -> None:
+        if isinstance(event, Unplanned):
+            self.unplanned[event.point] = event
+            return
+        first = self.num_partitions
+        if event.first != first:
+            raise ValueError(f"point {event.point} was planned after a point that no line has")
+        self.ended = None
+        self.planned[event.point] = event
+        self.unplanned.pop(event.point, None)
+        self._ranges[event.point] = range(first, first + len(event.parts))
+        self.part_digests += event.parts
+
     def _begin(self, event: Submitting | Adopted) -> None:
         attempts = self.attempts.setdefault(event.partition, [])
         attempts.append(
@@ -276,11 +300,11 @@ class Ledger:
                 self.process_number,
                 event.first,
                 event.stop,
+                event.offset,
             )
         )
         if isinstance(event, Adopted):
             self._give(attempts[-1], event.job)
-            attempts[-1].offset = event.offset
             # Its failure does not count as one of this process.
             attempts[-1].process_number = -1
 

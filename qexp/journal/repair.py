@@ -22,9 +22,12 @@ from pathlib import Path
 
 from qexp.archive.atomic_files import DamagedFileError, check_digest, replacing
 from qexp.archive.parts import StoredParts, first_row, read_json
-from qexp.archive.schema import JOBS, JOURNAL_NAME, PARTITIONS
+from qexp.archive.read import open_archive
+from qexp.archive.schema import ARCHIVE_NAME, JOBS, JOURNAL_NAME, PARTITIONS
+from qexp.archive.sweep_file import is_sweep, read_sweep
 from qexp.errors import ArchiveError
 from qexp.journal.events import (
+    UNKNOWN,
     Adopted,
     BatchOpened,
     Collected,
@@ -45,8 +48,6 @@ from qexp.journal.flipped_bits import readable_lines
 from qexp.journal.ledger import Ledger, attempt_tag
 from qexp.journal.lock import lock_folder
 
-_MOST_SHOWN = 3
-
 
 @dataclass(frozen=True)
 class Stored:
@@ -58,6 +59,7 @@ class Stored:
         outcomes: (partition, attempt) -> ids of the job, `""` for none, and of the batch.
         pubs: Partition -> its first PUB, and one more than its last.
         pieces: The same of each outcome that is of a piece of its partition.
+        shares_jobs: True for a sweep: only a line tells where in a job an attempt's PUBs are.
     """
 
     parts: tuple[str | None, ...] = ()
@@ -65,13 +67,11 @@ class Stored:
     outcomes: Mapping[tuple[int, int], tuple[str, str]] = field(default_factory=dict)
     pubs: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     pieces: Mapping[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    shares_jobs: bool = False
 
 
 def repair_journal(folder: Path) -> str | None:
     """Repair the journal of a run that no process works on, and keep a copy of the damaged one.
-
-    Args:
-        folder: The run's folder.
 
     Returns:
         One line that says what was done, or None if nothing was damaged.
@@ -86,7 +86,8 @@ def repair_journal(folder: Path) -> str | None:
             raw = path.read_bytes()
         except OSError as error:
             raise ArchiveError(f"{path} cannot be read: {error.strerror}") from error
-        lines = repaired(raw, stored_in(folder), path)
+        stored = _stored_in_sweep(folder, raw) if is_sweep(folder) else stored_in(folder)
+        lines = repaired(raw, stored, path)
         if lines is None:
             return None
         copy = _free_name(path)
@@ -95,9 +96,7 @@ def repair_journal(folder: Path) -> str | None:
         _write(path, b"".join(content))
     done = lines[-1]
     assert isinstance(done, Repaired)
-    shown = (
-        (*done.assumed[:_MOST_SHOWN], "...") if len(done.assumed) > _MOST_SHOWN else done.assumed
-    )
+    shown = [*done.assumed[:3], *("..." for _ in done.assumed[3:4])]
     return (
         f"{path} is repaired; lines that could not be read: {done.lost}, with one flipped bit that "
         f"was corrected: {done.corrected}; assumed: {', '.join(shown) or 'nothing'}; the damaged "
@@ -140,6 +139,46 @@ def stored_in(folder: Path) -> Stored:
             if held != pubs.get(partition):
                 pieces[partition, attempt] = held
     return Stored(tuple(parts), batches, outcomes, pubs, pieces)
+
+
+def _stored_in_sweep(folder: Path, raw: bytes) -> Stored:
+    """Read the same of a sweep; its partitions are numbered in the order of its planned points."""
+    declared, first = read_sweep(folder).points, 0
+    batches = dict(stored_in(folder).batches)
+    outcomes: dict[tuple[int, int], tuple[str, str]] = {}
+    pieces: dict[tuple[int, int], tuple[int, int]] = {}
+    pubs: dict[int, tuple[int, int]] = {}
+    planned: list[Planned] = []
+    with suppress(ValueError):  # it is raised again where all lines are read
+        events = map(read_event, readable_lines(raw)[0])
+        planned += (event for event in events if isinstance(event, Planned))
+    for event in planned:
+        own = _stored_of_point(folder / declared[event.point].folder)
+        outcomes |= {(first + index, n): held for (index, n), held in own.outcomes.items()}
+        pieces |= {(first + index, n): held for (index, n), held in own.pieces.items()}
+        pubs |= {first + index: held for index, held in own.pubs.items()}
+        batches = {**own.batches, **batches}
+        first += len(event.parts)
+    return Stored((), batches, outcomes, pubs, pieces, shares_jobs=True)
+
+
+def _stored_of_point(folder: Path) -> Stored:
+    if StoredParts(folder).has_header or not (folder / ARCHIVE_NAME).exists():
+        return stored_in(folder)
+    with open_archive(folder) as archive:
+        batches = {batch.id: batch.follows for batch in archive.batches}
+        ids = [*batches]
+        pubs = {one.index: (one.first, one.stop) for one in archive.partitions}
+        jobs = {(job.partition, job.attempt): job for job in archive.jobs}
+    outcomes = {
+        key: (job.job_id, "" if job.batch is None else ids[job.batch]) for key, job in jobs.items()
+    }
+    pieces = {
+        key: (job.first, job.stop)
+        for key, job in jobs.items()
+        if (job.first, job.stop) != pubs[job.partition]
+    }
+    return Stored((), batches, outcomes, pubs, pieces)
 
 
 def repaired(raw: bytes, stored: Stored, path: Path) -> list[bytes | Event] | None:
@@ -226,11 +265,14 @@ class _Rebuilt:
         self._write(event)
 
     def _write(self, event: Event, line: bytes | None = None) -> None:
-        self._ledger.apply(event)
+        try:
+            self._ledger.apply(event)
+        except ValueError as error:
+            raise ArchiveError(f"{self._path}: {error}; restore the folder from a copy") from None
         self.lines.append(event if line is None else line)
 
     def _plan(self) -> None:
-        if self._ledger.committed is not None:
+        if self._ledger.planned:
             return
         parts = tuple(part for part in self._stored.parts if part is not None)
         if not parts or len(parts) < len(self._stored.parts):
@@ -271,7 +313,8 @@ class _Rebuilt:
             self._open(where)
             text = f"attempt {missing} of partition {partition} was submitted to batch {where}"
             first, stop = self._stored.pieces.get(key, (None, None))
-            if partition in self._cut_ones and key not in self._stored.outcomes:
+            is_place_lost = partition in self._cut_ones or self._stored.shares_jobs
+            if is_place_lost and key not in self._stored.outcomes:
                 # Which PUBs it had is lost: none here, so that its job is found once more.
                 self._unknown.add(key)
                 self._assume(Submitting(*key, where, "", first=0, stop=0), text)
@@ -281,7 +324,9 @@ class _Rebuilt:
                 *key, where, self._tag(*key), first=first, stop=stop
             )
             if its_job:
-                begun = Adopted(*key, where, begun.tag, its_job, first=first, stop=stop)
+                offset = UNKNOWN if self._stored.shares_jobs else 0
+                told_by = (*key, where, begun.tag, its_job)
+                begun = Adopted(*told_by, first=first, stop=stop, offset=offset)
             self._cut(begun)
             self._assume(begun, text)
 
@@ -324,10 +369,8 @@ class _Rebuilt:
 
     def _tag(self, partition: int, number: int) -> str:
         """Return the tag of an attempt; `""` if the token is lost."""
-        token = self._ledger.token
-        if not token:
-            return ""
-        return attempt_tag(token, self._ledger.part_digests[partition], partition, number)
+        token, digests = self._ledger.token, self._ledger.part_digests
+        return attempt_tag(token, digests[partition], partition, number) if token else ""
 
 
 def _foreign_batches(events: Sequence[Event], stored: Stored) -> set[str]:
@@ -352,5 +395,5 @@ def _batches_in_order(events: Sequence[Event], stored: Stored) -> list[str]:
         if batch not in order:
             order.insert(place, batch)
         place = order.index(batch) + 1
-    submitted_to = (batch for _, batch in stored.outcomes.values())
-    return list(dict.fromkeys(filter(None, (*order, *submitted_to))))
+    order += (batch for _, batch in stored.outcomes.values())
+    return list(dict.fromkeys(filter(None, order)))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from qexp.archive.parts import HEADER
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
+from qexp.archive.sweep_file import SWEEP_NAME
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,16 @@ class RunPath:
         return self.path.parent if self.path.name == ARCHIVE_NAME else self.path
 
 
-def find_runs(root: Path) -> Iterator[RunPath]:
+def find_runs(root: Path, *, whole_sweeps: bool = False) -> Iterator[RunPath]:
     """Go through the runs below a folder; the folder itself may be one, or an archive.
 
     A folder is a run's if it holds `run.h5`, a journal or parts. Nothing below it is another run's.
+    That of a sweep, with `sweep.json`, is none: the folders of its points are, once they hold any.
     Links to folders are not followed. A folder that cannot be listed is yielded, as it may be one.
 
     Args:
         root: The folder, or the file of an archive.
+        whole_sweeps: True to yield the folder of a sweep instead of its points.
     """
     if root.is_file():
         yield _run_path(root, root)
@@ -40,11 +43,20 @@ def find_runs(root: Path) -> Iterator[RunPath]:
     errors: list[OSError] = []
     for name, folders, files in os.walk(root, onerror=errors.append):
         folder = Path(name)
+        if SWEEP_NAME in files and whole_sweeps:
+            folders.clear()
+            yield _run_path(folder, folder / JOURNAL_NAME)
+            continue
+        if SWEEP_NAME in files:
+            # The journal and these parts are those of all points.
+            folders[:] = sorted(set(folders) - {PARTS_NAME})
+            continue
         if ARCHIVE_NAME in files:
             run = _run_path(folder / ARCHIVE_NAME, folder / ARCHIVE_NAME)
         elif JOURNAL_NAME in files or PARTS_NAME in folders:
-            # Every job that is collected adds a line to the journal.
-            run = _run_path(folder, folder / JOURNAL_NAME, folder / PARTS_NAME / HEADER)
+            # Every job that is collected adds a line to the journal, and a part of each point.
+            parts = folder / PARTS_NAME
+            run = _run_path(folder, folder / JOURNAL_NAME, parts / HEADER, parts)
         else:
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             continue

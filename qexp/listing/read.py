@@ -18,8 +18,9 @@ import numpy as np
 from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.digests import is_as_sealed, is_intact, lacks_digest
 from qexp.archive.jobs import JobRecord, read_batches, read_job, read_journal
-from qexp.archive.schema import PARTS_NAME, SNAPSHOTS
+from qexp.archive.schema import JOURNAL_NAME, PARTS_NAME, SNAPSHOTS
 from qexp.archive.summary import read_metadata, summarise_archive, summarise_header
+from qexp.archive.sweep_file import is_sweep
 from qexp.errors import ArchiveError
 from qexp.listing.summary import (
     Calibration,
@@ -117,9 +118,17 @@ def summarise_unfinished(folder: Path) -> RunDetails:
     known: dict[str, Any] = {"run_id": folder.absolute().name}
     if stored.has_header:
         known |= summarise_header(stored.read_header())
+    if is_sweep(folder.parent) and not (folder / JOURNAL_NAME).exists():
+        # Its jobs are in the journal of the sweep, with those of the other points.
+        return RunDetails(
+            status="unfinished",
+            path=str(folder),
+            problem=f"not sealed; its jobs are those of the sweep {folder.parent}",
+            **known,
+        )
     ledger = read_ledger(folder)
     problem = "its plan is not complete; nothing was submitted"
-    if ledger.committed is not None:
+    if ledger.planned:
         known |= {"jobs": ledger.num_partitions, "jobs_done": len(ledger.done)}
         out = len(ledger.open_attempts())
         problem = f"not sealed, {out} jobs may be out" if out else "not sealed, no job is out"

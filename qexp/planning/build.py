@@ -14,14 +14,16 @@ from itertools import islice, starmap
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from qexp.archive.pubs import PubRow, pub_rows
+from qexp.core.bounds import job_bounds
+from qexp.core.model import Partition
 from qexp.core.observer import Observer
 from qexp.core.protocols import Engine
 from qexp.core.seeds import stream
-from qexp.core.spec import Limit, WorkloadSpec
+from qexp.core.spec import Limit, PartitionLimits, RunSpec, WorkloadSpec
 from qexp.errors import ArchiveError, GeneratorError, PlanError, QexpError, is_panic
 from qexp.planning.checks import Hardware, check_pub, tally
 from qexp.planning.cost import Footprint, footprint
-from qexp.planning.partition import cut_into_jobs, job_bounds
+from qexp.planning.partition import cut_into_jobs
 from qexp.planning.transpile import PassManagers, transpile_pub
 from qexp.points import Point
 from qexp.redact import redactor
@@ -70,25 +72,32 @@ def plan_point(
         ArchiveError: A part cannot be written.
         EngineError: A worker process died.
     """
-    spec, parts = point.spec, list[str]()
+    spec, parts, partitions = point.spec, list[str](), list[Partition]()
     assert point.backend is not None
     workloads = {one.name: replace(one, generate=_no_generator) for one in spec.workloads}
     planner = Planner(workloads, spec.seed, point.backend, spec.engine, spec.limits)
     plan_chunks = _plan_chunks(planner, workers)
     for workload in spec.workloads:
-        bounds = job_bounds(workload.primitive, spec.partition, spec.limits)
+        bounds = job_bounds(workload.primitive, _blocks(spec), spec.limits)
         rows = _plan_rows(workload, spec.seed, plan_chunks, observer)
-        before, index = len(parts), first_index + len(parts)
-        for partition, pubs in cut_into_jobs(rows, workload.name, bounds, index, point.index):
+        before = len(parts)
+        for partition, pubs in cut_into_jobs(rows, workload.name, bounds, before):
             parts.append(point.store.write_partition(partition, pubs))
-            point.partitions += (partition,)
+            partitions.append(partition)
             del pubs  # or two jobs' circuits would be held while the next one fills up
         if len(parts) == before:
             raise PlanError(
                 f"workload '{workload.name}': its generator yielded no circuits; "
                 f"check the circuits' config"
             )
+    point.number(partitions, first_index)
     return parts
+
+
+def _blocks(spec: RunSpec) -> PartitionLimits:
+    """Return the bounds of a partition, which takes its turn with those of other points."""
+    given = [one for one in (spec.sharing.block, spec.partition.max_circuits) if one is not None]
+    return replace(spec.partition, max_circuits=min(given, default=None))
 
 
 def _no_generator(_sequence: Any) -> Iterable[Any]:

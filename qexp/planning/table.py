@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qexp.core.bounds import smallest_bound
 from qexp.core.model import Partition, Plan
 from qexp.core.spec import Limit, PartitionLimits
 from qexp.errors import PlanError
-from qexp.planning.partition import smallest_bound
 from qexp.text import format_bytes, format_duration, html_table, printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 HEADERS = ("workload", "jobs", "circuits", "executions", "payload", "predicted QPU time")
+_SWEEP_HEADERS = (HEADERS[0], "points", *HEADERS[1:])
 _BOUND_HEADERS = ("bound", "planned", "allowed", "", "from")
 
 
@@ -26,12 +27,13 @@ class PlanRow:
     """A workload, or all jobs together.
 
     Attributes:
-        label: Name of the workload, or `"total"`.
-        jobs: Number of jobs.
+        label: Name of the workload, or `"total"`; with the backend, where there are several.
+        jobs: Number of jobs, of a workload those with circuits of it.
         circuits: Number of PUBs.
         executions: Circuit executions.
         payload_bytes: Encoded size of the PUBs.
         qpu_s: Predicted QPU seconds, with the overhead of each job.
+        points: Number of points of a sweep, None for a single run.
     """
 
     label: str
@@ -40,11 +42,13 @@ class PlanRow:
     executions: int
     payload_bytes: int
     qpu_s: float
+    points: int | None = None
 
     def cells(self) -> tuple[str, ...]:
-        """Return the values as text, one per entry of `HEADERS`."""
+        """Return the values as text, one per header."""
         return (
             self.label,
+            *(() if self.points is None else (f"{self.points:,}",)),
             f"{self.jobs:,}",
             f"{self.circuits:,}",
             f"{self.executions:,}",
@@ -98,8 +102,11 @@ class PlanTable:
     folder: Path | None = None
 
     def __repr__(self) -> str:
-        jobs, circuits, *_, qpu_time = self.total.cells()[1:]
-        return f"<PlanTable {jobs} jobs, {circuits} circuits, {qpu_time}: {self.folder}>"
+        total = self.total
+        return (
+            f"<PlanTable {total.jobs:,} jobs, {total.circuits:,} circuits, "
+            f"{format_duration(total.qpu_s)}: {self.folder}>"
+        )
 
     def __str__(self) -> str:
         from rich.console import Console
@@ -143,6 +150,21 @@ class PlanTable:
         return f"Nothing was submitted. Backend: {self.backend}"
 
 
+@dataclass(frozen=True)
+class Lane:
+    """The points of a sweep that share the batches of a backend.
+
+    Attributes:
+        backend: Name of the backend.
+        points: Their numbers.
+        max_time_s: Their `batch.max_time` in seconds, or None.
+    """
+
+    backend: str
+    points: frozenset[int]
+    max_time_s: int | None = None
+
+
 def plan_table(
     plan: Plan,
     max_time_s: int | None,
@@ -151,6 +173,7 @@ def plan_table(
     *,
     backend: str = "",
     folder: Path | None = None,
+    lanes: Sequence[Lane] = (),
 ) -> PlanTable:
     """Summarise a plan.
 
@@ -161,45 +184,94 @@ def plan_table(
         partition: The user's bounds of one job, or None.
         backend: As in `PlanTable`, as `folder`.
         folder: The run's folder.
+        lanes: Those of a sweep; several have rows of their own.
     """
-    by_workload: dict[str, list[Partition]] = {}
-    for job in plan.partitions:
-        by_workload.setdefault(job.workload, []).append(job)
+    # A single lane needs no name.
+    parts = (
+        [(plan.part(lane.points), f" on {lane.backend}", lane.max_time_s) for lane in lanes]
+        if len(lanes) > 1
+        else [(plan, "", max_time_s)]
+    )
+    parts = [part for part in parts if part[0].partitions]
+    is_sweep = plan.jobs is not None
     return PlanTable(
-        headers=HEADERS,
-        workloads=tuple(_row(name, jobs) for name, jobs in by_workload.items()),
-        total=_row("total", plan.partitions),
-        limits=tuple(_limit_rows(plan, max_time_s, limits, partition or PartitionLimits())),
+        headers=_SWEEP_HEADERS if is_sweep else HEADERS,
+        workloads=tuple(row for part, where, _ in parts for row in _workload_rows(part, where)),
+        total=_row("total", _jobs(plan), is_sweep),
+        limits=(
+            *(
+                row
+                for part, where, bound_s in parts
+                for row in _batch_rows(part, where, bound_s, limits)
+            ),
+            *_job_rows(plan, limits, partition or PartitionLimits()),
+        ),
         backend=backend,
         folder=folder,
     )
 
 
-def _row(label: str, jobs: Sequence[Partition]) -> PlanRow:
+def _jobs(plan: Plan) -> list[list[Partition]]:
+    """Return the partitions of each job, each with its share of what sharing the job saves."""
+    if plan.jobs is None:
+        return [[partition] for partition in plan.partitions]
+    by_index = {partition.index: partition for partition in plan.partitions}
+    return [
+        [
+            replace(one, qpu_s=one.qpu_s - job.saved_s / len(job.partitions))
+            for one in map(by_index.__getitem__, job.partitions)
+        ]
+        for job in plan.jobs
+    ]
+
+
+def _workload_rows(plan: Plan, where: str) -> Iterator[PlanRow]:
+    by_workload: dict[str, list[list[Partition]]] = {}
+    for job in _jobs(plan):
+        for name in dict.fromkeys(partition.workload for partition in job):
+            own = [partition for partition in job if partition.workload == name]
+            by_workload.setdefault(name, []).append(own)
+    for name, jobs in by_workload.items():
+        yield _row(f"{name}{where}", jobs, plan.jobs is not None)
+
+
+def _row(label: str, jobs: Sequence[Sequence[Partition]], is_sweep: bool) -> PlanRow:
+    partitions = [partition for job in jobs for partition in job]
     return PlanRow(
         label=label,
         jobs=len(jobs),
-        circuits=sum(job.num_pubs for job in jobs),
-        executions=sum(job.executions for job in jobs),
-        payload_bytes=sum(job.payload_bytes for job in jobs),
-        qpu_s=sum(job.qpu_s for job in jobs),
+        circuits=sum(one.num_pubs for one in partitions),
+        executions=sum(one.executions for one in partitions),
+        payload_bytes=sum(one.payload_bytes for one in partitions),
+        qpu_s=sum(one.qpu_s for one in partitions),
+        points=len({one.point for one in partitions}) if is_sweep else None,
     )
 
 
-def _limit_rows(
-    plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit], partition: PartitionLimits
+def _batch_rows(
+    plan: Plan, where: str, max_time_s: int | None, limits: Mapping[str, Limit]
 ) -> Iterator[LimitRow]:
-    yield _time_row("all jobs, declared", plan.qpu_s, max_time_s, "batch.max_time")
+    """Yield the bounds of the jobs that share a batch."""
+    jobs = f"all jobs{where}"
+    yield _time_row(f"{jobs}, declared", plan.qpu_s, max_time_s, "batch.max_time")
     for what, name in (
-        ("all jobs, longest batch", "batch_max_time_s"),
-        ("all jobs, Open plan", "open_plan_batch_max_time_s"),
+        ("longest batch", "batch_max_time_s"),
+        ("Open plan", "open_plan_batch_max_time_s"),
     ):
         if name in limits:
-            yield _time_row(what, plan.qpu_s, limits[name].value, f"limits.{name}")
+            yield _time_row(f"{jobs}, {what}", plan.qpu_s, limits[name].value, f"limits.{name}")
+
+
+def _job_rows(
+    plan: Plan, limits: Mapping[str, Limit], partition: PartitionLimits
+) -> Iterator[LimitRow]:
+    """Yield the bounds of a single job."""
+    jobs = _jobs(plan)
     if bound := smallest_bound("max_qpu_s", partition, limits):
-        yield _time_row("longest job", max(job.qpu_s for job in plan.partitions), *bound)
+        longest_s = max(sum(one.qpu_s for one in job) for job in jobs)
+        yield _time_row("longest job", longest_s, *bound)
     if bound := smallest_bound("max_payload_bytes", partition, limits):
-        largest = max(job.payload_bytes for job in plan.partitions)
+        largest = max(sum(one.payload_bytes for one in job) for job in jobs)
         yield LimitRow(
             "largest payload of a job",
             format_bytes(largest),

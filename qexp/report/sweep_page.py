@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -16,9 +16,13 @@ from urllib.parse import quote
 
 import numpy as np
 
+from qexp.analysis.lines import REPLICATES
 from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME
+from qexp.archive.sweep_file import is_sweep
+from qexp.archive.sweep_file import read_sweep as read_declaration
 from qexp.archive.verify import require_intact
+from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError, ConfigError
 from qexp.listing.find import find_runs
 from qexp.listing.read import summarise_sealed
@@ -27,6 +31,7 @@ from qexp.report import PAGE_NAME
 from qexp.report.figures.charts import NUM_COLOURS, Spot, draw_spots, extent
 from qexp.report.figures.plot import Axis, Plot
 from qexp.report.figures.svg import Figure
+from qexp.report.sweep_results import sweep_results
 from qexp.report.text import finite, is_finite, left_out, number, plural
 from qexp.report.workload_results import MAX_PUBS, WorkloadResults, read_workload
 from qexp.text import one_line
@@ -36,7 +41,7 @@ _ALL_PUBS = 6000
 """PUBs of all runs of a sweep together that are compared with ideal distributions."""
 _LEAST_PUBS = 8
 _MAX_SECTIONS = 6
-_FILLED_IN = ("seed", "simulation_seed", "sweep.circuits_by")
+_FILLED_IN = ("seed", "simulation_seed", "sweep.circuits_by", "sweep.keys")
 """Overrides that a sweep adds to each of its points."""
 _KEY = re.compile(r"\+{0,2}(?P<key>[^=~]+)=(?P<value>.*)", re.DOTALL)
 
@@ -51,9 +56,14 @@ class SweptRun:
     folder: Path
     summary: RunDetails
     workloads: tuple[WorkloadResults, ...] = ()
+    draws: Mapping[str, Any] = field(default_factory=dict)
+    """Swept key -> value, as a sweep declares them; empty where runs were made one by one."""
 
     def value(self, key: str) -> str:
-        """Return the value of a key in its overrides, `""` where it was not set."""
+        """Return the value of a swept key, or of a key in its overrides; `""` if it was not set."""
+        if key in self.draws:
+            value = self.draws[key]
+            return value if isinstance(value, str) else dumps(value)
         return dict(map(_override, self.summary.overrides)).get(key, "")
 
     def results(self, workload: str) -> WorkloadResults:
@@ -85,22 +95,31 @@ def sweep_page(folder: Path, page: Path) -> dict[str, Any]:
         "swept": [(key, _values(key, readable)) for key in keys],
         "runs": runs,
         "readable": readable,
-        "sections": [_KeyFigures(key, keys, readable).draw() for key in keys[:_MAX_SECTIONS]],
+        "sections": [
+            _KeyFigures(key, keys, readable).draw()
+            for key in keys[:_MAX_SECTIONS]
+            # Over seeds there is only scatter.
+            if readable and (key not in REPLICATES or len(keys) == 1)
+        ],
         "links": dict(_links(runs, page)),
         "quality": quality,
         "medians": medians,
+        "results": sweep_results(folder) if is_sweep(folder) else None,
     }
 
 
 def read_sweep(folder: Path) -> tuple[SweptRun, ...]:
-    """Read the runs below a folder, by path: those that `qexp.listing.find.find_runs` finds.
+    """Read the points of a sweep, in order, or the runs that `find_runs` finds, by path.
 
     Raises:
         ConfigError: There is no such folder, no run in it, or more than 500.
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder} does not exist; name a run, or a folder with runs")
-    folders = sorted(run.folder for run in find_runs(folder))
+    draws: dict[Path, Mapping[str, Any]] = {}
+    if is_sweep(folder):
+        draws = {folder / point.folder: point.draws for point in read_declaration(folder).points}
+    folders = [*draws] or sorted(run.folder for run in find_runs(folder))
     if not folders:
         raise ConfigError(
             f"{folder} holds no run: there is no {ARCHIVE_NAME} in it; name a run, or a folder "
@@ -112,11 +131,13 @@ def read_sweep(folder: Path) -> tuple[SweptRun, ...]:
             f"folder with fewer, such as one sweep"
         )
     most = max(_LEAST_PUBS, min(MAX_PUBS, _ALL_PUBS // len(folders)))
-    return tuple(_read(run, most) for run in folders)
+    return tuple(replace(_read(run, most), draws=draws.get(run, {})) for run in folders)
 
 
 def swept_keys(runs: Sequence[SweptRun]) -> tuple[str, ...]:
-    """Return the keys whose values differ between runs; the seeds only if nothing else does."""
+    """Return the declared keys, or those whose values differ; seeds only if nothing else does."""
+    if any(run.draws for run in runs):
+        return tuple(dict.fromkeys(key for run in runs for key in run.draws))
     readable = [run for run in runs if not run.summary.problem]
     keys = dict.fromkeys(_override(text)[0] for run in readable for text in run.summary.overrides)
     swept = [key for key in keys if len({run.value(key) for run in readable}) > 1]
@@ -126,7 +147,8 @@ def swept_keys(runs: Sequence[SweptRun]) -> tuple[str, ...]:
 def _read(folder: Path, max_pubs: int) -> SweptRun:
     try:
         if not (folder / ARCHIVE_NAME).is_file():
-            problem = f"it is not sealed; python -m qexp resume {folder.name} goes on with it"
+            resumed = folder.parent if is_sweep(folder.parent) else folder
+            problem = f"it is not sealed; python -m qexp resume {resumed.name} goes on with it"
             return _unreadable(folder, problem)
         with open_archive(require_intact(folder)) as archive:
             workloads = [read_workload(archive, name, max_pubs) for name in archive.workloads]
@@ -224,7 +246,10 @@ class _KeyFigures:
         held = extent([*chain.from_iterable(series)])
         if held:
             plot = Plot(f"{title} by {self._key}", self._x_axis, axis(y_label, held))
-            yield Figure(draw_spots(plot, series, join="values"), title, caption.strip())
+            # A line through several runs at one place would be no line.
+            is_line = all(len({spot.x for spot in spots}) == len(spots) for spots in series)
+            drawing = draw_spots(plot, series, join="values" if is_line else "")
+            yield Figure(drawing, title, caption.strip())
 
     def _lines(self, read: Callable[[SweptRun], Middle | None]) -> list[list[Spot]]:
         """Make one line for each group of runs."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
+from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime
 from inspect import isfunction
 from pathlib import Path
@@ -12,12 +15,16 @@ from typing import Any, Final
 
 from qexp.archive.archive_file import beside
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME
-from qexp.errors import ArchiveError, ConfigError
+from qexp.archive.sweep_file import is_sweep, read_sweep
+from qexp.errors import ArchiveError, ConfigError, QexpError
 from qexp.listing.summary import seconds_between
 from qexp.redact import redactor
 from qexp.report import PAGE_NAME, text
 from qexp.report.figures.svg import Drawing
 from qexp.text import one_line
+
+FIGURES: Final = "figures"
+_MAX_PAGES: Final = 100
 
 #: Allows nothing but the style sheet in the page, by its digest, and an empty icon.
 _POLICY: Final = (
@@ -31,13 +38,14 @@ _FILTERS: Final = {
 } | {each.__name__: each for each in (median, one_line, seconds_between)}
 
 
-def write_report(given: Path, output: Path | None = None) -> Path:
-    """Write one self-contained page.
+def write_report(given: Path, output: Path | None = None, *, figures: bool = False) -> Path:
+    """Write one self-contained page; with that of a sweep, those that its points lack.
 
     Args:
         given: A run's folder or archive, or a folder with the runs of a sweep.
         output: The page; by default `report.html` beside the archive (`mine.report.html` beside
             `mine.h5`), or in the sweep's folder.
+        figures: Also write the figures of a sweep's dataset as `figures/*.svg` beside the page.
 
     Returns:
         Path of the page.
@@ -50,7 +58,9 @@ def write_report(given: Path, output: Path | None = None) -> Path:
     from qexp.archive.read import open_archive
     from qexp.archive.verify import require_intact
 
-    if given.is_file() or any((given / name).exists() for name in (ARCHIVE_NAME, JOURNAL_NAME)):
+    of_run = (ARCHIVE_NAME, JOURNAL_NAME)
+    values: dict[str, Any] = {}
+    if given.is_file() or (not is_sweep(given) and any((given / name).exists() for name in of_run)):
         from qexp.report.run_page import run_page
 
         with open_archive(require_intact(given)) as archive:
@@ -60,7 +70,10 @@ def write_report(given: Path, output: Path | None = None) -> Path:
         from qexp.report.sweep_page import sweep_page
 
         path = output or given / PAGE_NAME
-        html = _render("sweep.html", sweep_page(given, path))
+        if is_sweep(given):
+            _write_missing_pages(given)
+        values = sweep_page(given, path)
+        html = _render("sweep.html", values)
     if path.is_dir():
         raise ConfigError(f"--output {path} is a folder; name the page, such as {path / PAGE_NAME}")
     if path.suffix.lower() not in (".html", ".htm"):
@@ -69,7 +82,41 @@ def write_report(given: Path, output: Path | None = None) -> Path:
         raise ArchiveError(f"cannot write {path}: there is no folder {path.parent}; create it")
     with replacing(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
+    if figures and values.get("results"):
+        _write_figures(path.parent / FIGURES, values["results"])
     return path
+
+
+def _write_missing_pages(sweep: Path) -> None:
+    """Write the pages of points that have none, or an older one than their archive."""
+    folders = [sweep / point.folder for point in read_sweep(sweep).points][:_MAX_PAGES]
+    for folder in folders:
+        archive, page = folder / ARCHIVE_NAME, folder / PAGE_NAME
+        # A point that is damaged has none, and the sweep's page says why.
+        with suppress(QexpError, OSError):
+            if archive.is_file() and (
+                not page.is_file() or page.stat().st_mtime < archive.stat().st_mtime
+            ):
+                write_report(folder)
+
+
+def _write_figures(folder: Path, results: dict[str, Any]) -> None:
+    """Write the figures of a sweep's dataset; earlier ones of the same names are replaced."""
+    from qexp.archive.atomic_files import replacing
+    from qexp.report.figures.files import svg_file
+    from qexp.report.sweep_results import all_figures
+
+    redact, number_of = redactor(), Counter[str]()
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise ArchiveError(f"cannot write {folder}: {error.strerror}") from error
+    for figure in all_figures(results):
+        name = re.sub(r"[^A-Za-z0-9]+", "-", figure.drawing.label).strip("-")
+        number_of[name] += 1
+        again = f"-{number_of[name]}" if number_of[name] > 1 else ""
+        with replacing(folder / f"{name}{again}.svg") as temporary:
+            temporary.write_text(svg_file(figure.drawing, redact), encoding="utf-8")
 
 
 def _render(template: str, page: dict[str, Any]) -> str:

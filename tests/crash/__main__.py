@@ -13,10 +13,12 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.crash.cases import drawn, kills_at, kind_of
+from tests.crash.forms import SINGLE, SWEEP
 from tests.crash.processes import Forks, Processes, Subprocesses
 from tests.crash.rounds import Played, play
 from tests.crash.steps import JOURNAL, Kill
@@ -29,16 +31,16 @@ HALFWAY = {
     "local": (
         Kill("fsync journal.jsonl submitted", 1, "after"),
         Kill("fsync journal.jsonl collected", 1, "after"),
-        Kill("replace run.h5", 1, "after"),
+        Kill("replace {}run.h5", 1, "after"),
     ),
     "ibm": (
         Kill("reply POST /jobs", 1, "after"),
         Kill("fsync journal.jsonl submitted", 2, "after"),
         Kill("fsync journal.jsonl collected", 1, "after"),
-        Kill("replace run.h5", 1, "after"),
+        Kill("replace {}run.h5", 1, "after"),
     ),
 }
-"""After these the resume is killed at each of its own steps."""
+"""After these the resume is killed at each of its own steps; `{}` is the folder of a point."""
 
 
 def main() -> None:
@@ -58,6 +60,11 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
     parser.add_argument("--engine", choices=["local", "ibm", "both"], default="both")
+    parser.add_argument(
+        "--sweep", action="store_true",
+        help="of a sweep of three points that share jobs, instead of a single run; --every is only "
+        "of the steps while merging, except in resumes",
+    )  # fmt: skip
     parser.add_argument(
         "--every", type=int, default=1, metavar="N",
         help="of the steps outside of the journal only each N-th (default: 1)",
@@ -93,7 +100,7 @@ def _options() -> argparse.Namespace:
 
 
 def _play_engine(engine: EngineName, folder: Path, options: argparse.Namespace) -> bool:
-    pool = _Pool(engine, folder, options.jobs, fork=options.fork)
+    pool = _Pool(engine, folder, options, fork=options.fork)
     try:
         found = list(pool.play(Scene.play, _cases(engine, pool, options)))
     finally:
@@ -103,7 +110,7 @@ def _play_engine(engine: EngineName, folder: Path, options: argparse.Namespace) 
 
 
 def _play_weather(folder: Path, options: argparse.Namespace) -> bool:
-    pool = _Pool("ibm", folder, options.jobs, fork=True)
+    pool = _Pool("ibm", folder, options, fork=True)
     try:
         steps = pool.scenes[0].steps
         seeds = range(options.seed, options.seed + options.weather)
@@ -116,12 +123,15 @@ def _play_weather(folder: Path, options: argparse.Namespace) -> bool:
 
 def _cases(engine: EngineName, pool: _Pool, options: argparse.Namespace) -> Iterator[Case]:
     scene = pool.scenes[0]
-    for kill in kills_at(scene.steps, options.every):
+    for kill in kills_at(scene.steps, options.every, thin="merge" if options.sweep else ""):
         yield Case((kill,))
-    for first in HALFWAY[engine]:
+    for halfway in HALFWAY[engine]:
+        place = halfway.place.format("POINT/" if options.sweep else "")
+        first = replace(halfway, place=place)
         resume = scene.play(Case((first,)))
         for kill in kills_at(resume.steps, options.every):
-            yield Case((first, kill), same_command=options.every == 1 and kill.moment == "torn")
+            same = options.every == 1 and kill.moment == "torn" and not options.sweep
+            yield Case((first, kill), same_command=same)
     if engine == "ibm":
         # The archive is sealed twice: in the end `run.h5` is replaced by another one.
         resume = scene.play(Case((), is_partial=True))
@@ -139,14 +149,17 @@ def _cases(engine: EngineName, pool: _Pool, options: argparse.Namespace) -> Iter
 class _Pool:
     """Several scenes of one engine side by side."""
 
-    def __init__(self, engine: EngineName, folder: Path, jobs: int, *, fork: bool) -> None:
+    def __init__(
+        self, engine: EngineName, folder: Path, options: argparse.Namespace, *, fork: bool
+    ) -> None:
+        form = SWEEP if options.sweep else SINGLE
         self._processes: list[Processes] = []
         self.scenes: list[Scene] = []
-        for number in range(jobs):
+        for number in range(options.jobs):
             place = folder / str(number)
             place.mkdir(exist_ok=True)
             self._processes.append(Forks(place) if fork else Subprocesses())
-            self.scenes.append(Scene(engine, self._processes[-1], place))
+            self.scenes.append(Scene(engine, self._processes[-1], place, form))
 
     def play(
         self, play_one: Callable[[Scene, Given], Result], cases: Iterable[Given]

@@ -14,12 +14,13 @@ _KINDS = (
     # The journal is named by `steps`, with the event, and by `strace`, without.
     (rf"(?:call )?(?:write|fsync) {re.escape(JOURNAL)}(?: (\w+))?", "journal: {}"),
     (r"reply (\w+ /\w+).*", "request: {}"),
-    (r"close parts/.*", "merge"),
-    (r"\w+ (?:parts/\.?(?:header|partition).*|parts|\.)", "plan on disk"),
-    (r"\w+ parts/.*", "outcomes on disk"),
+    (r"close (?:POINT/)?parts/.*", "merge"),
+    (r"\w+ (?:POINT|\.?sweep\.json.*)", "declaration"),
+    (r"\w+ (?:POINT/)?(?:parts/\.?(?:header|partition).*|parts|\.)", "plan on disk"),
+    (r"\w+ (?:POINT/)?parts/.*", "outcomes on disk"),
     (r"(?:call )?(?:fill|copy to|close|flush|pwrite64|write) .*run\.h5.*", "merge"),
     (r"\w+ \.holder\.json", "lock"),
-    (r"\w+ \.?(?:run\.h5|parts-).*", "sealing"),
+    (r"\w+ (?:POINT/)?\.?(?:run\.h5|parts-).*", "sealing"),
 )
 
 
@@ -32,21 +33,24 @@ def kind_of(place: str) -> str:
     return "other"
 
 
-def kills_at(steps: Sequence[str], every: int) -> Iterator[Kill]:
+def kills_at(steps: Sequence[str], every: int, *, thin: str = "") -> Iterator[Kill]:
     """Kills at every step of the journal and towards the service, and every n-th of the others.
 
     Args:
         steps: A trace.
         every: n.
+        thin: The only kind of step of which just every n-th counts; all others count in full.
     """
     seen: Counter[str] = Counter()
     others = 0
     for step in steps:
         place, can_tear = step.removesuffix("~"), step.endswith("~")
         seen[place] += 1
-        outward = kind_of(place).startswith(("journal", "request"))
-        others += not outward
-        if not outward and others % every:
+        kind = kind_of(place)
+        outward = kind.startswith(("journal", "request"))
+        is_thin = not outward and thin in ("", kind)
+        others += is_thin
+        if is_thin and others % every:
             continue
         # SIGKILL takes nothing back that was written: fsync only separates it from what follows.
         if not (outward and place.startswith("fsync")):

@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
 import shutil
 import time
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import qexp
 import qexp.cli.resume
 from qexp.archive.schema import JOURNAL_NAME
 from qexp.archive.verify import verify
 from qexp.errors import ExitCode, QexpError
+from tests.crash.forms import SHOTS, Pub
 from tests.crash.launcher import PAUSES
 from tests.crash.steps import SENT, Kill
-from tests.crash.storm import (
-    LEFT,
-    NUM_PUBS,
-    SHOTS,
-    Run,
-    Scene,
-    describe,
-    differences,
-    num_shots,
-)
+from tests.crash.storm import Run, Scene, describe, differences, num_shots
 from tests.crash.weather import Storm
 from tests.emulator import IBMEmulator
 from tests.emulator.mishaps import Witness
@@ -38,7 +32,6 @@ if TYPE_CHECKING:
     from tests.crash.processes import Ended
     from tests.emulator.state import Job
 
-PUBS_TAG = re.compile(r"qexp-pubs:main:(?P<first>\d+)-(?P<stop>\d+):[0-9a-f]+")
 MAX_RESUMES = 20
 """More than the 16 requests that the longest trouble concerns: a new run is not patient."""
 POLICY = (
@@ -177,37 +170,37 @@ def _resume_in_calm(played: Played, run: Run) -> None:
 
 
 def _inspect_data(played: Played, run: Run) -> None:
-    path = run.folder / "run.h5"
-    if not path.exists():
-        played.check(False, "data", "the exit code was 0, and there is no run.h5")
+    form, paths = run.scene.form, run.archives()
+    if len(paths) < form.num_points:
+        missing = f"{form.num_points - len(paths)} archives are missing"
+        played.check(False, "data", f"the exit code was 0, and {missing}")
         return
-    for problem in verify(path):
-        played.check(False, "data", f"verify: {problem}")
-    assert run.emulator is not None
-    with run.archive() as archive:
-        lost = NUM_PUBS * SHOTS - num_shots(archive)
+    for path in paths:
+        for problem in verify(path):
+            played.check(False, "data", f"verify: {problem}")
+    lost = len(form.pubs) * SHOTS
+    for index, archive in run.opened():
+        lost -= num_shots(archive)
         played.check(archive.status == "complete", "data", f"status is {archive.status}")
-        played.check(lost == 0, "data", f"{lost} shots are lost")
-        for difference in differences(archive, run.emulator):
+        for difference in differences(archive, index, run):
             played.check(False, "data", difference)
-        digest = archive.data_sha256
-        # What the emulator draws for a PUB depends on its place in the job.
-        is_cut = any(event["event"] == "cut" for event in run.events())
-        played.check(is_cut or digest == run.scene.digest, "data", f"the digest is {digest}")
-    left = {item.name for item in run.folder.iterdir()} - LEFT
-    played.check(not left, "left behind", f"{sorted(left)}")
+    played.check(lost == 0, "data", f"{lost} shots are lost")
+    # What the emulator draws for a PUB depends on the job that it is in.
+    is_other = any(event["event"] == "cut" for event in run.events()) or form.is_sweep
+    played.check(is_other or run.digest() == run.scene.digest, "data", f"digests: {run.digest()}")
+    left = form.left_behind(run.folder)
+    played.check(not left, "left behind", f"{left}")
 
 
 def _inspect_executions(played: Played, run: Run, witness: Witness, *, is_complete: bool) -> None:
     """Account for every execution and every batch."""
-    emulator = run.emulator
+    emulator, form = run.emulator, run.scene.form
     assert emulator is not None
     taken = emulator.taken
     played.executions = sum(job.ran for job in taken)
-    for pub in range(NUM_PUBS):
-        _inspect_pub(
-            played, witness, pub, [job for job in taken if job.ran and pub in _pubs_of(job)]
-        )
+    for pub in form.pubs:
+        executed = [job for job in taken if job.ran and pub in form.held(job)]
+        _inspect_pub(played, witness, pub, executed)
     used = {job.session_id for job in taken} | {
         event["batch"] for event in run.events() if event["event"] == "batch_opened"
     }
@@ -216,21 +209,16 @@ def _inspect_executions(played: Played, run: Run, witness: Witness, *, is_comple
         is_open = session.id in used and session.accepting_jobs
         played.check(not is_open, "batch left open", f"batch {session.id} takes jobs")
     try:
-        with run.archive() as archive:
-            _inspect_charges(
-                played, witness, archive, [job for job in taken if job.id in witness.told]
-            )
+        with ExitStack() as stack:
+            folders = form.folders(run.folder)
+            archives = [stack.enter_context(qexp.open_archive(folder)) for folder in folders]
+            told = [job for job in taken if job.id in witness.told]
+            _inspect_charges(played, witness, archives, told)
     except QexpError as error:
         played.check(not is_complete, "no archive", str(error))
 
 
-def _pubs_of(job: Job) -> range:
-    """The PUBs that a job holds, as its tag says."""
-    (found,) = [match for tag in job.tags if (match := PUBS_TAG.fullmatch(tag))]
-    return range(int(found["first"]), int(found["stop"]))
-
-
-def _inspect_pub(played: Played, witness: Witness, pub: int, executed: list[Job]) -> None:
+def _inspect_pub(played: Played, witness: Witness, pub: Pub, executed: list[Job]) -> None:
     """Check that each execution but one has a cause in the scenario."""
     ids = ", ".join(f"{job.id} {job.status}" for job in executed)
     for number, job in enumerate(executed[1:], start=1):
@@ -238,7 +226,7 @@ def _inspect_pub(played: Played, witness: Witness, pub: int, executed: list[Job]
         if cause is not None:
             played.repeated[cause] += 1
             continue
-        told = f"PUB {pub} was executed {len(executed)} times: {ids}"
+        told = f"{pub} was executed {len(executed)} times: {ids}"
         played.check(False, "executed again without cause", f"{told}; {job.id} had none")
 
 
@@ -264,18 +252,21 @@ def _why_useless(witness: Witness, job: Job) -> str | None:
     return None
 
 
-def _inspect_charges(played: Played, witness: Witness, archive: Archive, jobs: list[Job]) -> None:
-    """Check that the archive names each executed job that was ever listed, and what it used."""
-    named = {job.job_id for job in archive.jobs}
-    named |= {str(event["job"]) for event in archive.journal if "job" in event}
+def _inspect_charges(
+    played: Played, witness: Witness, archives: Sequence[Archive], jobs: list[Job]
+) -> None:
+    """Check that archives name each executed job that was ever listed, and what it used."""
+    named = {job.job_id for archive in archives for job in archive.jobs}
+    named |= {str(event["job"]) for one in archives for event in one.journal if "job" in event}
     for job in jobs:
         is_named = job.id in named or not job.ran
-        played.check(is_named, "executed, not named", f"job {job.id} is nowhere in the archive")
+        played.check(is_named, "executed, not named", f"job {job.id} is nowhere in the archives")
     charged_s = sum(job.usage_s for job in jobs if job.id not in witness.unmeasured)
+    usage_s = sum(archive.usage_s for archive in archives)
     played.check(
-        math.isclose(archive.usage_s, charged_s, abs_tol=1e-6),
+        math.isclose(usage_s, charged_s, abs_tol=1e-6),
         "executed, not charged",
-        f"usage_s is {archive.usage_s:g}, the service charged {charged_s:g}",
+        f"usage_s is {usage_s:g}, the service charged {charged_s:g}",
     )
 
 

@@ -135,6 +135,7 @@ class Steps:
 
 def anonymous(name: str) -> str:
     """A name without numbers and ids, so that equal steps are named equally."""
+    name = re.sub(r"\d{8}T\d{6}Z-[0-9a-f]{6}-\d{4,}", "POINT", name)
     name = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,}", "ID", name)
     return re.sub(r"\d+", "N", name.replace(".h5", ".hdf")).replace(".hdf", ".h5")
 

@@ -17,6 +17,7 @@ import numpy as np
 import qexp
 from qexp.archive.verify import verify
 from qexp.errors import QexpError
+from tests.crash.forms import SHOTS, SINGLE, Form, Pub
 from tests.crash.launcher import NOWHERE
 from tests.crash.processes import Ended, Processes, environment
 from tests.crash.steps import JOURNAL, SENT, Kill
@@ -28,22 +29,10 @@ if TYPE_CHECKING:
     from tests.emulator.faults import Scripted
 
 EngineName = Literal["local", "ibm"]
-NUM_PUBS, SHOTS, NUM_PARTITIONS = 4, 50, 2
-EXPERIMENT = (
-    "experiment=random_sampling",
-    f"circuits.num_circuits={NUM_PUBS}",
-    "circuits.num_qubits=2",
-    "circuits.depth=2",
-    f"partition.max_circuits={NUM_PUBS // NUM_PARTITIONS}",
-    f"primitive.shots={SHOTS}",
-    "seed=1",
-)
 WHERE = {
     "local": (),
     "ibm": ("backend=ibm", f"backend.name={MANILA}", "engine.poll_interval_s=0.05"),
 }
-# `.holder.json` says who held the lock; a kill after the end leaves it, and nothing relies on it.
-LEFT = {"run.h5", "run.log", JOURNAL, ".lock", ".holder.json"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +41,8 @@ class Case:
 
     Attributes:
         kills: The first one is for `python -m qexp`, each other one for the resume after it.
-        same_command: Resume by the same command line with `run_dir=` instead of `qexp resume`.
+        same_command: Resume by the same command line with `run_dir=` instead of `qexp resume`; not
+            of a sweep, which has no such command line.
         is_partial: Before all that, a job fails and the run is sealed without its result; the
             first kill is for the resume after it. Only where there is a service.
     """
@@ -76,7 +66,7 @@ class Found:
         resumes: Processes that were started to go on with the run.
         shots_lost: Shots of the plan that the archive does not have.
         twice: Partitions that were executed twice.
-        digest: The archive's `data_sha256`.
+        digest: The `data_sha256` of each archive.
         problems: Everything that is not as promised, one line each.
         steps: The trace of the last resume.
     """
@@ -86,7 +76,7 @@ class Found:
     resumes: int = 0
     shots_lost: int = 0
     twice: int = 0
-    digest: str | None = None
+    digest: tuple[str, ...] | None = None
     problems: list[str] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
 
@@ -106,12 +96,16 @@ class Scene:
         engine: Where the run runs.
         processes: Starts the command line.
         folder: For the runs; those without a problem are removed.
+        form: What is run.
     """
 
-    def __init__(self, engine: EngineName, processes: Processes, folder: Path) -> None:
+    def __init__(
+        self, engine: EngineName, processes: Processes, folder: Path, form: Form = SINGLE
+    ) -> None:
         self.engine = engine
+        self.form = form
         self._processes = processes
-        self._folder = folder / engine
+        self._folder = folder / f"{engine}-{form.num_points}"
         self._count = 0
         (self._folder / "home").mkdir(parents=True, exist_ok=True)
         self.steps, self.digest = self._undisturbed()
@@ -132,7 +126,8 @@ class Scene:
             if case.is_partial:
                 ended = run.start_partial()
                 found.check(ended.code == 4, f"the partial run ended with {describe(ended)}")
-                found.check(verify(run.folder / "run.h5") == [], "the partial archive is damaged")
+                damaged = [problem for path in run.archives() for problem in verify(path)]
+                found.check(not damaged, f"a partial archive is damaged: {damaged}")
             else:
                 ended = run.start(kills.pop(0))
                 found.check(ended.was_killed or not ended.code, f"the run ended: {describe(ended)}")
@@ -154,48 +149,50 @@ class Scene:
             shutil.rmtree(run.folder.parent)
         return found
 
-    def _undisturbed(self) -> tuple[list[str], str]:
-        """The steps of a run that nothing disturbs, and its digest; both engines are exact."""
+    def _undisturbed(self) -> tuple[list[str], tuple[str, ...]]:
+        """The steps of a run that nothing disturbs, and its digests; both engines are exact."""
         with self._service() as emulator:
             run = Run(self, emulator)
             ended = run.start(None)
             if ended.code != 0:
                 raise RuntimeError(f"the undisturbed run ended with {describe(ended)}")
-            with run.archive() as archive:
-                return run.trace.read_text().splitlines(), archive.data_sha256
+            return run.steps(), run.digest()
 
     def _inspect(self, found: Found, run: Run) -> None:
-        path = run.folder / "run.h5"
-        found.check(path.exists(), "there is no run.h5")
-        if not path.exists():
-            found.shots_lost = NUM_PUBS * SHOTS
+        found.shots_lost = len(self.form.pubs) * SHOTS
+        missing = self.form.num_points - len(run.archives())
+        found.check(not missing, f"{missing} archives are missing")
+        if missing:
             return
-        found.problems.extend(f"verify: {problem}" for problem in verify(path))
-        with run.archive() as archive:
+        for path in run.archives():
+            found.problems.extend(f"verify: {problem}" for problem in verify(path))
+        for index, archive in run.opened():
             found.check(archive.status == "complete", f"status is {archive.status}")
-            found.shots_lost = NUM_PUBS * SHOTS - num_shots(archive)
-            found.digest = archive.data_sha256
+            found.shots_lost -= num_shots(archive)
             if run.emulator is not None:
                 run.emulator.wait_until_idle()
-                found.problems.extend(differences(archive, run.emulator))
-                jobs = run.emulator.jobs_by_tag()
-                found.check(set(jobs.values()) == {1}, f"jobs by tag: {dict(jobs)}")
-                expected = NUM_PARTITIONS + found.case.is_partial
-                found.check(len(jobs) == expected, f"{len(jobs)} attempts were submitted")
+                found.problems.extend(differences(archive, index, run))
+        if run.emulator is not None:
+            jobs = run.emulator.jobs_by_tag()
+            found.check(set(jobs.values()) == {1}, f"jobs by tag: {dict(jobs)}")
+            expected = self.form.num_jobs + found.case.is_partial
+            found.check(len(jobs) == expected, f"{len(jobs)} jobs were submitted")
+        found.digest = run.digest()
         found.check(found.shots_lost == 0, f"{found.shots_lost} shots are lost")
         found.check(found.digest == self.digest, f"the digest is {found.digest}")
         found.twice = sum(count > 1 for count in run.executions().values())
-        found.check(found.twice == 0, f"executions per partition: {run.executions()}")
-        left = {item.name for item in run.folder.iterdir()}
-        found.check(left <= LEFT, f"left behind: {sorted(left - LEFT)}")
-        self._resume_again(found, run, path)
+        found.check(found.twice == 0, f"executions: {run.executions()}")
+        left = self.form.left_behind(run.folder)
+        found.check(not left, f"left behind: {left}")
+        self._resume_again(found, run)
 
-    def _resume_again(self, found: Found, run: Run, path: Path) -> None:
-        before = (_sha256(path), run.executions())
+    def _resume_again(self, found: Found, run: Run) -> None:
+        before = (_sha256s(run.archives()), run.executions())
         ended = run.resume(None)
         found.check(ended.code == 0, f"resuming a finished run ended with {describe(ended)}")
         found.check(
-            (_sha256(path), run.executions()) == before, "resuming a finished run changed something"
+            (_sha256s(run.archives()), run.executions()) == before,
+            "resuming a finished run changed something",
         )
 
     @contextmanager
@@ -255,14 +252,14 @@ class Run:
         self.scene = scene
         self.emulator = emulator
         self.env = {**(emulator.env if emulator is not None else {}), **(variables or {})}
-        self._more = tuple(overrides)
+        self._more = (*WHERE[scene.engine], *overrides)
         self.folder = base / "run"
         self.trace = base / "trace.txt"
         self.killed_at = ""
         self._known = 0
 
     def command(self) -> tuple[str, ...]:
-        return ("qexp", *self._overrides(), f"hydra.run.dir={self.folder}")
+        return self.scene.form.command(self.folder, self._more)
 
     def start(self, kill: Kill | None) -> Ended:
         return self._launch(kill, *self.command())
@@ -275,16 +272,15 @@ class Run:
 
     def resume(self, kill: Kill | None, *flags: str, same_command: bool = False) -> Ended:
         self._known = len(self.events())
-        if not (self.folder / JOURNAL).exists():
+        form = self.scene.form
+        if not form.has_begun(self.folder):
             # Nothing has begun, and nothing says that it had.
             return self.start(kill)
-        if same_command or not self._has_config():
+        if not form.is_sweep and (same_command or not self._has_config()):
             # Without the config on disk only who has it can go on.
-            return self._launch(kill, "qexp", *self._overrides(), f"run_dir={self.folder}")
+            overrides = (*form.overrides, *self._more)
+            return self._launch(kill, "qexp", *overrides, f"run_dir={self.folder}")
         return self._launch(kill, "qexp", "resume", str(self.folder), *flags)
-
-    def _overrides(self) -> tuple[str, ...]:
-        return (*EXPERIMENT, *WHERE[self.scene.engine], *self._more)
 
     def _launch(self, kill: Kill | None, *command: str) -> Ended:
         ended = self.scene.launch(self, kill, *command)
@@ -308,8 +304,20 @@ class Run:
             event["event"] == "planned" for event in self.events()
         )
 
-    def archive(self) -> Archive:
-        return qexp.open_archive(self.folder)
+    def archives(self) -> list[Path]:
+        """The archives that there are, of its points in order."""
+        folders = self.scene.form.folders(self.folder)
+        return [path for folder in folders if (path := folder / "run.h5").exists()]
+
+    def opened(self) -> Iterator[tuple[int, Archive]]:
+        """Each of them, open, and the number of its point."""
+        for folder_number, folder in enumerate(self.scene.form.folders(self.folder)):
+            with qexp.open_archive(folder) as archive:
+                yield folder_number, archive
+
+    def digest(self) -> tuple[str, ...]:
+        """The `data_sha256` of each archive."""
+        return tuple(archive.data_sha256 for _, archive in self.opened())
 
     def events(self) -> list[dict[str, Any]]:
         """The journal's whole lines."""
@@ -330,10 +338,11 @@ class Run:
         new = self.events()[self._known :]
         return {event["partition"] for event in new if event["event"] == "submitting"}
 
-    def executions(self) -> dict[int, int]:
-        """How often each partition was executed: as the service says, or as far as results tell."""
+    def executions(self) -> dict[Any, int]:
+        """How often each PUB was executed, as the service says; without one, each partition."""
         if self.emulator is not None:
-            return dict(sorted(self.emulator.runs_per_partition().items()))
+            held = (self.scene.form.held(job) for job in self.emulator.taken if job.ran)
+            return dict(sorted(Counter(pub for pubs in held for pub in pubs).items()))
         results = [
             event["partition"]
             for event in self.events()
@@ -343,29 +352,34 @@ class Run:
 
 
 def num_shots(archive: Archive) -> int:
-    results, found = archive.results["main"], 0
-    for index in range(len(results)):
-        with suppress(QexpError, LookupError):
-            found += sum(register.num_shots for register in results[index].data.values())
+    found = 0
+    for results in archive.results.values():
+        for index in range(len(results)):
+            with suppress(QexpError, LookupError):
+                found += sum(register.num_shots for register in results[index].data.values())
     return found
 
 
-def differences(archive: Archive, emulator: IBMEmulator) -> Iterator[str]:
-    """Bits in the archive that are not those that the service has measured."""
+def differences(archive: Archive, point: int, run: Run) -> Iterator[str]:
+    """Bits in the archive of a point that are not those that the service has measured."""
+    assert run.emulator is not None
+    taken = {job.id: job for job in run.emulator.taken}
     for job in archive.jobs:
         if job.state != "DONE":
             continue
-        for offset, truth in enumerate(emulator.results[job.job_id]):
-            data = archive.results["main"][job.first + offset].data
-            for register, bits in truth.items():
+        measured = run.emulator.results[job.job_id]
+        truths = dict(zip(run.scene.form.held(taken[job.job_id]), measured, strict=True))
+        for index in range(job.first, job.stop):
+            data = archive.results[job.workload][index].data
+            for register, bits in truths[Pub(point, job.workload, index)].items():
                 # The archive's bits are in Qiskit's order, most significant first.
                 stored = np.unpackbits(data[register].array, axis=-1)[..., ::-1]
                 if not np.array_equal(stored[..., : bits.shape[-1]], bits):
-                    yield f"PUB {job.first + offset} is not what job {job.job_id} measured"
+                    yield f"{job.workload}[{index}] is not what job {job.job_id} measured"
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _sha256s(paths: Sequence[Path]) -> list[str]:
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
 
 
 def describe(ended: Ended) -> str:

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from tests.crash.forms import SINGLE, SWEEP, Form
 from tests.crash.processes import Forks
 from tests.crash.rounds import play
 from tests.crash.steps import ANY, Kill
@@ -19,7 +20,7 @@ from tests.crash.storm import Case, EngineName, Scene
 from tests.crash.weather import storm
 from tests.emulator.faults import LIST_JOBS, LONGEST_DELAY_S, POST_JOB, first, then
 
-Scenes: TypeAlias = Callable[[EngineName], Scene]
+Scenes: TypeAlias = Callable[..., Scene]
 JOURNAL = (
     "write journal.jsonl started@1:torn",
     "write journal.jsonl planned@1:torn",
@@ -53,6 +54,16 @@ TWICE = (
     ("replace run.h5@1:before", "replace run.h5@1:after"),
 )
 
+SWEEPS: dict[EngineName, tuple[str, ...]] = {
+    "local": (
+        "write .holder.json@1:before",
+        "unlink POINT/.parts-sealed/job-N-N.h5@1:before",
+        "write journal.jsonl sealed@1:before",
+    ),
+    "ibm": ("fsync journal.jsonl submitting@2:after",),
+}
+"""Among others after a line that is one of several of a job."""
+
 STORMS = {
     312: "504 on POST /jobs, Retry-After: 1, requests 1 to 3",
     221: "connection lost before the act: PATCH session, requests 1 to 6",
@@ -76,13 +87,13 @@ def cases(engine: EngineName) -> list[Any]:
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenes]:
     """Makes or returns the one scene of an engine."""
     folder = tmp_path_factory.mktemp("crash")
-    made: dict[EngineName, Scene] = {}
+    made: dict[tuple[EngineName, Form], Scene] = {}
     with Forks(folder) as processes:
 
-        def get(engine: EngineName) -> Scene:
-            if engine not in made:
-                made[engine] = Scene(engine, processes, folder)
-            return made[engine]
+        def get(engine: EngineName, form: Form = SINGLE) -> Scene:
+            if (engine, form) not in made:
+                made[engine, form] = Scene(engine, processes, folder, form)
+            return made[engine, form]
 
         yield get
 
@@ -94,6 +105,21 @@ def test_nothing_is_lost_and_nothing_is_done_twice(
     found = scene(engine).play(Case(tuple(Kill.parse(kill) for kill in kills)))
     assert not found.problems, "\n".join(found.problems)
     assert len(found.places) == len(kills), f"killed only at {found.places}"
+
+
+@pytest.mark.parametrize(
+    ("engine", "kill"),
+    [
+        pytest.param(engine, kill, marks=pytest.mark.xdist_group(f"crash-sweep-{engine}"))
+        for engine, kills in SWEEPS.items()
+        for kill in kills
+    ],
+)
+def test_no_point_of_a_sweep_loses_anything(scene: Scenes, engine: EngineName, kill: str) -> None:
+    here = scene(engine, SWEEP)
+    found = here.play(Case((Kill.parse(kill),)))
+    assert not found.problems, "\n".join(found.problems)
+    assert len(found.places) == 1
 
 
 @pytest.mark.xdist_group("crash-ibm")

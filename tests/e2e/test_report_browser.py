@@ -52,13 +52,23 @@ class Shown:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Pages by name: of a run, of a sweep of two runs, of an Estimator's run, of a stranger's."""
+    """Pages by name: of a run, of sweeps of 2 and 12, of an Estimator's run, of a stranger's."""
     folder = tmp_path_factory.mktemp("report")
     cli = companion = _command(folder)
     size = ("circuits.num_circuits=14", "partition.max_circuits=5", "primitive.shots=300")
     for command in (
         ("-m", "experiment=random_sampling", "circuits.depth=2,4", *size),
         ("experiment=ising", "circuits.num_qubits=3", "primitive.precision=0.05"),
+        (
+            *(
+                "-m",
+                "experiment=mirror_circuits",
+                "circuits.num_circuits=3",
+                "circuits.num_qubits=2",
+            ),
+            *("circuits.depths=1,4,8,16", "primitive.shots=100,200,400", "sweep/analysis=decay"),
+            *("sweep.analysis.decay.over=circuits.depths", "sweep.analysis.decay.floor=0.25"),
+        ),
     ):
         done = cli(*command)
         assert done.code == 0, done.err
@@ -66,10 +76,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (ising,) = (folder / "work" / "outputs" / "ising").iterdir()
     (folder / "hostile").mkdir()
     write_hostile(folder / "hostile")
-    given = {"run": next(path.parent for path in sweep.rglob("run.h5")), "estimator": ising}
-    given |= {"hostile": folder / "hostile", "sweep": sweep}
-    done = companion("report", str(given["run"]))
-    assert done.code == 0, done.err
+    (grid,) = (folder / "work" / "outputs" / "mirror_circuits").iterdir()
+    given = {"run": min(path.parent for path in sweep.rglob("run.h5")), "estimator": ising}
+    given |= {"hostile": folder / "hostile", "sweep": sweep, "grid": grid}
+    for each in (given["run"], grid):
+        done = companion("report", str(each))
+        assert done.code == 0, done.err
     for name in ("estimator", "hostile", "sweep"):
         write_report(given[name])
     return {name: path / "report.html" for name, path in given.items()}
@@ -128,7 +140,7 @@ FIGURES = """() => [...document.querySelectorAll('figure')].map(figure => {
   const box = (drawn[0] || figure).getBoundingClientRect();
   return [figure.innerText.slice(0, 40), drawn.length, box.width, box.height];
 })"""
-LEAST_FIGURES = {"run": 12, "estimator": 8, "hostile": 8, "sweep": 3}
+LEAST_FIGURES = {"run": 12, "estimator": 8, "hostile": 8, "sweep": 3, "grid": 10}
 NAMES = sorted(LEAST_FIGURES)
 
 

@@ -27,7 +27,7 @@ def test_no_home_a_long_temporary_folder_and_narrow_output(cli: Cli, tmp_path: P
 
 @pytest.mark.parametrize("is_sweep", [False, True], ids=["run", "sweep"])
 def test_a_path_that_is_printed_exists_from_where_its_user_stands(cli: Cli, is_sweep: bool):
-    sweep = ["-m", "seed=1,2"] if is_sweep else []
+    sweep = ["-m", "seed=1,2", "hydra/launcher=basic"] if is_sweep else []
     run = cli("experiment=ghz", "analysis=[]", "hydra.job.chdir=true", *sweep)
     printed = [
         line.split()[1] for line in ends_well(run).splitlines() if line.startswith("archive")

@@ -11,6 +11,7 @@ import pytest
 
 import qexp
 from qexp.archive.circuit_digest import circuit_sha256
+from qexp.sweeps.analyses import read_sweep_analyses
 from tests.e2e.conftest import Cli, Finished
 
 PLUGINS = {"PYTHONPATH": str(Path(__file__).parent / "plugins")}
@@ -81,7 +82,7 @@ def test_points_that_differ_in_options_or_shots_have_equal_circuits(cli: Cli, re
     assert len({point.layouts for point in points}) == 1
     assert len({point.logical for point in points}) == 1
     assert len({point.data for point in points}) == 4
-    assert done.out.count("circuits the same in all points") == 4
+    assert done.out.count("circuits the same in all points") == 1
     alone = cli(*points[1].overrides, "hydra.run.dir=outputs/alone/again")
     assert alone.code == 0, alone.err
     assert "in all points" not in alone.out
@@ -121,7 +122,7 @@ def test_a_failed_point_does_not_stop_the_others_and_the_exit_code_tells(cli: Cl
     lines = done.err.strip().splitlines()
     assert "circuits.num_qubits=9" in lines[0]
     assert "has 9 qubits, but backend fake_manila has 5" in lines[0]
-    assert "1 of 3 points failed" in lines[-1]
+    assert "1 of 3 points cannot run" in lines[-1]
 
 
 def test_points_in_other_processes_keep_their_errors_and_exit_codes(cli: Cli):
@@ -156,7 +157,7 @@ def test_a_process_that_is_killed_is_no_bug(cli: Cli, tmp_path: Path):
     (line,) = done.err.splitlines()
     assert "hydra/launcher=apart: the launcher failed" in line
     assert "the process of point 1 was killed" in line
-    assert "python -m qexp resume --all outputs/adhoc/sweep-" in line
+    assert "python -m qexp resume outputs/adhoc/sweep-" in line
     assert len(done.archives()) == 1
 
 
@@ -226,3 +227,89 @@ main(["-m", "experiment=ghz", "circuits.num_qubits=range(2,400)"])
     alive = int(done.stdout.split()[-1])
     # About 90 for each composed config.
     assert alive < 10_000
+
+
+OWN = """\
+# @package _global_
+defaults: [random_sampling]
+circuits: {num_circuits: 2, depth: "${variables.x}"}
+variables: {x: 2}
+sweep:
+  zip: {variables.x: [2, 3, 3], primitive.shots: [64, 64, 100]}
+"""
+
+
+def test_an_experiment_declares_its_points_and_each_can_be_repeated_alone(
+    cli: Cli, reproduce: Cli, tmp_path: Path
+):
+    (tmp_path / "work/conf/experiment").mkdir(parents=True)
+    (tmp_path / "work/conf/experiment/mine.yaml").write_text(OWN)
+    single = cli("experiment=mine")
+    assert single.code == 2
+    assert single.err == (
+        "qexp: sweep.zip: a sweep is declared, but this is a single run; add -m, or set "
+        "sweep.zip=null\n"
+    )
+    done = cli("-m", "experiment=mine")
+    points = points_of(done)
+    assert len(points) == 3
+    assert len({point.logical for point in points}) == 2
+    assert len({point.data for point in points}) == 3
+    assert all("sweep.keys=[variables.x,primitive.shots]" in point.overrides for point in points)
+    alone = cli(*points[1].overrides, "hydra.run.dir=outputs/alone/again")
+    assert alone.code == 0, alone.err
+    assert read(alone.folder / "outputs/alone/again/run.h5").data == points[1].data
+    again = reproduce(str(done.archives()[2]), "--into", "outputs/again")
+    assert again.code == 0, again.err
+    assert "reproduced: bit-identical" in again.out
+    assert cli("experiment=mine", "sweep.zip=null", "stop_after=plan").code == 0
+    swept = cli("-m", "experiment=mine,ghz")
+    assert swept.code == 2
+    assert "sweep point 'experiment=mine': sweep.zip: points are declared that this" in swept.err
+    other = cli("-m", "experiment=mine", "hydra/sweeper=basic")
+    assert other.code == 2
+    assert "sweep.zip: points are declared that this sweep does not read" in other.err
+
+
+def test_points_of_a_file_and_of_a_sample(cli: Cli, tmp_path: Path):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/points.csv").write_text("circuits.depth,primitive.shots\n2,64\n3,32\n")
+    done = cli(*SMALL[:-1], "sweep.points=points.csv")
+    points = points_of(done)
+    assert ["circuits.depth=3" in point.overrides for point in points] == [False, True]
+    sample = "sweep.sample={method:sobol,n:3,keys:{circuits.depth:[2,4],primitive.shots:[1,99]}}"
+    sampled = cli(*SMALL[:-1], sample, "name=sampled")
+    assert sampled.code == 0
+    assert sampled.err == ""
+    (tmp_path / "work/points.csv").write_text("circuits.dept\n2\n")
+    bad = cli(*SMALL, "sweep.points=points.csv")
+    assert bad.code == 2
+    assert bad.err.startswith(
+        "qexp: sweep point 'circuits.dept=2' (points.csv, line 2): circuits.dept: unknown key"
+    )
+    assert bad.err.count("\n") == 1
+
+
+MINE = "def refused(sweep):\n    raise ValueError('not with me')\n"
+
+
+def test_a_complete_sweep_is_analysed_as_a_whole_and_again_later(cli: Cli, tmp_path: Path):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "my_analyses.py").write_text(MINE)
+    done = cli(
+        *("-m", "experiment=mirror_circuits", "circuits.num_circuits=2", "circuits.num_qubits=2"),
+        *("circuits.depths=1,2,4", "primitive.shots=64", "sweep/analysis=decay"),
+        *("sweep.analysis.decay.floor=0.25", "+sweep.analysis.x._target_=my_analyses.refused"),
+    )
+    assert done.code == 0, done.err
+    assert "analysis decay: p = " in done.out
+    assert "analysis 'x': my_analyses.refused failed: ValueError: not with me" in done.err
+    (folder,) = (done.folder / "outputs" / "mirror_circuits").iterdir()
+    result = folder / "analysis" / "decay.nc"
+    with qexp.open_sweep(folder) as sweep:
+        assert read_sweep_analyses(sweep)["decay"].num_points.values.tolist() == [3]
+    result.unlink()
+    again = cli("analyse", str(folder), "--trust", "my_analyses")
+    assert again.code == 2
+    assert "ValueError: not with me" in again.err
+    assert result.is_file()

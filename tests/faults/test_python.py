@@ -149,7 +149,7 @@ def test_a_stop_that_python_drops_submits_nothing(
         return []
 
     # While the plan is committed.
-    monkeypatch.setattr("qexp.experiment.check_max_time", drop_one)
+    monkeypatch.setattr("qexp.preparation.check_max_time", drop_one)
     with pytest.raises(KeyboardInterrupt, match=r"^interrupted before anything was submitted$"):
         run()
     assert runs_in(folder) == []

@@ -15,7 +15,7 @@ CONTRACTS = {
     ]["contracts"]
 }
 OWNERS = {
-    "Only the archive reads and writes HDF5": {"archive", "analysis"},
+    "Only the archive reads and writes HDF5": {"archive", "analysis", "sweeps"},
     "Only the engines touch IBM's client": {"engines"},
     "Only config and the entry point know Hydra": {"config", "cli"},
 }

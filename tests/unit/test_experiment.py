@@ -33,7 +33,8 @@ from qexp.errors import (
     UnfinishedError,
 )
 from qexp.experiment import carry_out, resume, run
-from qexp.points import Point, open_experiment, resume_command
+from qexp.points import Point, open_experiment
+from qexp.resumption import resume_command
 
 TOKEN = "s3cr3t-token-of-the-tests"
 
@@ -181,7 +182,7 @@ class Recorder(Observer):
         self.outcomes: list[JobOutcome] = []
         self.summary: PointSummary | None = None
 
-    def backend_selected(self, name: str, num_qubits: int, engine: str) -> None:
+    def backend_selected(self, name: str, num_qubits: int, engine: str, points: Any) -> None:
         self.stages.append("backend")
 
     def planned(self, plan: Any, max_time_s: Any, limits: Any) -> None:
@@ -229,6 +230,32 @@ def test_header_and_plan_are_on_disk_before_the_batch_opens(spec: RunSpec, run_d
         assert [job.job_id for job in archive.jobs] == ["j0", "j1"]
         assert len(archive.results["main"]) == 3
         assert archive.details == {"id": "b1", "state": "open"}
+
+
+def test_points_and_jobs_are_announced(spec: RunSpec, run_dir: Path):
+    told: list[tuple[str, int]] = []
+
+    class Watching(Observer):
+        def point_planned(self, point: int) -> None:
+            told.append(("planned", point))
+
+        def jobs_packed(self, jobs: int) -> None:
+            told.append(("packed", jobs))
+
+        def job_collected(self, outcome: JobOutcome) -> None:
+            told.append(("collected", outcome.partition))
+
+        def point_measured(self, point: int) -> None:
+            told.append(("measured", point))
+
+    run(spec, run_dir, Watching())
+    assert told == [
+        ("planned", 0),
+        ("packed", 2),
+        ("collected", 0),
+        ("collected", 1),
+        ("measured", 0),
+    ]
 
 
 def test_stop_after_plan_opens_no_batch(spec: RunSpec, run_dir: Path):

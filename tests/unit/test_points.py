@@ -10,11 +10,12 @@ import pytest
 
 from qexp.batch.execute import execute
 from qexp.batch.recover import note_stored_outcomes
-from qexp.core.spec import ExecutionPolicy
+from qexp.core.spec import ExecutionPolicy, common_value
 from qexp.errors import ArchiveError, ConfigError, RunLockedError
 from qexp.journal.events import Planned, Resumed
 from qexp.journal.file import Journal
-from qexp.points import Experiment, Point, common_value, finished_archive, open_experiment
+from qexp.points import Experiment, Point, open_experiment
+from qexp.resumption import finished_archive
 from tests.unit.batch.service import (
     FakeRemoteEngine,
     Life,
@@ -38,8 +39,9 @@ def two_points(folder: Path, service: Service, stores: list[MemoryStore]) -> Exp
         point.store, point.run_id, point.backend = store, f"run{point.index}", backend
     experiment = Experiment(folder, tuple(points), Journal(folder), clock=service.time.clock())
     experiment.gather_plan()
-    if experiment.ledger.committed is None:
-        experiment.journal.append(Planned(("a" * 64, "b" * 64, "c" * 64)))
+    if not experiment.ledger.planned:
+        experiment.journal.append(Planned(("a" * 64, "b" * 64)))
+        experiment.journal.append(Planned(("c" * 64,), point=1, first=2))
     return experiment
 
 
@@ -50,8 +52,9 @@ def test_points_share_a_batch_and_each_keeps_its_own_outcomes(tmp_path: Path):
         execute(experiment)
     assert service.batches == ["batch0"]
     assert all("qexp-run:run0" in job.tags for job in service.jobs.values())
-    assert [sorted(store.outcomes) for store in stores] == [[(0, 1), (1, 1)], [(2, 1)]]
-    assert [store.details[0][2] for store in stores] == ["batch0", "batch0"]
+    # Each numbers its own from 0.
+    assert [sorted(store.outcomes) for store in stores] == [[(0, 1), (1, 1)], [(0, 1)]]
+    assert [each["id"] for each in experiment.store.read_batches()] == ["batch0"]
     first, second = experiment.points
     assert (experiment.status(first), experiment.status(second)) == ("partial", "complete")
     assert experiment.status() == "partial"
@@ -76,10 +79,25 @@ def test_points_go_on_together(tmp_path: Path):
 def test_points_that_do_not_agree_share_no_batch(tmp_path: Path):
     experiment = two_points(tmp_path, Service(), [MemoryStore(), MemoryStore()])
     with experiment.journal:
-        experiment.points[1].backend = SimpleNamespace(name="another")
-        with pytest.raises(ConfigError, match="backend: the points of one experiment must have"):
-            _ = experiment.backend
+        spec = experiment.points[1].spec
+        other = Point(replace(spec, policy=ExecutionPolicy(retries=7)), tmp_path / "2", 2)
+        with pytest.raises(ConfigError, match=r"execution: the points of a sweep .*launcher=basic"):
+            experiment.add_points([other])
     assert common_value("seed", iter([3, 3])) == 3
+
+
+def test_points_on_another_backend_or_with_another_max_time_are_a_lane_of_their_own(
+    tmp_path: Path,
+):
+    experiment = two_points(tmp_path, Service(), [MemoryStore(), MemoryStore()])
+    with experiment.journal:
+        spec = experiment.points[1].spec
+        more = [replace(spec, place="elsewhere"), replace(spec, max_time_s=60), spec]
+        experiment.add_points(
+            [Point(one, tmp_path / str(k), k) for k, one in enumerate(more, start=2)]
+        )
+        assert [point.lane for point in experiment.points] == [0, 0, 2, 3, 0]
+        assert experiment.lanes == [0, 2, 3]
 
 
 def test_one_process_at_a_time_works_on_an_experiment_and_leaves_no_worker(tmp_path: Path):

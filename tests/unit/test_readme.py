@@ -20,6 +20,8 @@ from qexp.config.hydra_internals import register
 from qexp.config.load import load
 from qexp.config.overrides import open_nodes
 from qexp.config.paths import shipped_root
+from qexp.config.schema import SweepNode
+from qexp.config.sweep_points import declared_blocks, draws_of
 from qexp.core.spec import RunSpec
 
 ROOT = Path(__file__).parents[2]
@@ -27,12 +29,15 @@ README = ROOT / "README.md"
 DOCUMENTS = [README, ROOT / "docs" / "configuration.md"]
 PYTHON = ROOT / "docs" / "python.md"
 
+DECLARING = ("sweep.zip", "sweep.points", "sweep.sample")
+
 INSTALL = "python -m pip install -e . && python -m qexp experiment=random_sampling"
 TEST = "python -m pip install -e '.[test]' && python -m pytest"
 
 _COMMAND = re.compile(r"^ *(?:.* && )?python -m qexp (?P<arguments>.+)$")
 _FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _USER_FILE = re.compile(r"`((?:conf|experiments)/[\w/]+\.\w+)`:\n\n```\w+\n(.*?)^```$", re.M | re.S)
+_CSV = re.compile(r"^```csv\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]*))?\)")
 
 
@@ -59,6 +64,8 @@ def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
+    (csv,) = _CSV.findall((ROOT / "docs/configuration.md").read_text(encoding="utf-8"))
+    (tmp_path / "points.csv").write_text(csv, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     yield tmp_path
@@ -67,11 +74,16 @@ def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
 
 def _specs(line: str) -> list[RunSpec]:
     """Compose and validate as the command line does; one spec for each point of a sweep."""
-    arguments = [item for item in shlex.split(line) if "=" in item]
+    given = [item for item in shlex.split(line) if "=" in item]
+    arguments = [item for item in given if not item.startswith(DECLARING)]
     parsed = OverridesParser.create().parse_overrides(open_nodes(arguments))
     (points,) = BasicSweeper.split_arguments(parsed, None)
+    declared = draws_of([item for item in given if item not in arguments], DECLARING)
+    node = {key.removeprefix("sweep."): value for key, value in declared.items()}
+    blocks = declared_blocks(SweepNode.model_validate(node), 0)
+    rows = [row.overrides for block in blocks for row in block.rows] or [()]
     specs = []
-    for point in points:
+    for point in [[*point, *row] for point in points for row in rows]:
         register()
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(shipped_root() / "conf"), version_base="1.3"):
@@ -87,7 +99,7 @@ def _specs(line: str) -> list[RunSpec]:
 )
 def test_every_command_composes_and_validates(line: str, user_folder: Path) -> None:
     specs = _specs(line)
-    assert len(specs) == (3 if "-m " in line else 1)
+    assert len(specs) == (16 if "n:16" in line else 3 if "-m " in line else 1)
     chosen = re.search(r"experiment=([\w/]+)", line)
     assert {spec.experiment for spec in specs} == {chosen[1] if chosen else "adhoc"}
 

@@ -67,7 +67,7 @@ def find_mismatch(
         request: The job.
         options: Its options as finalised.
     """
-    num_pubs = request.partition.num_pubs if expected is None else len(expected)
+    num_pubs = request.num_pubs if expected is None else len(expected)
     if len(result) != num_pubs:
         return f"{len(result)} PUB results instead of {num_pubs}"
     is_classified = _section(options, "execution").get("meas_type") in {None, "classified"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -31,6 +31,21 @@ class Simulated:
     options: Mapping[str, Any]  # the primitive's options in force
     backend_properties: Mapping[str, Any] | None = None  # the calibration that was simulated
     info: Mapping[str, Any] = field(default_factory=dict)  # simulator, method, versions
+
+
+def joined(parts: Sequence[Simulated]) -> Simulated:
+    """Return the simulations of consecutive PUBs of a job as one."""
+    from qiskit.primitives import PrimitiveResult
+
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    results = [pub for part in parts for pub in part.result]
+    return replace(
+        first,
+        result=PrimitiveResult(results, metadata=first.result.metadata),
+        executions=tuple(number for part in parts for number in part.executions),
+    )
 
 
 @dataclass(eq=False)

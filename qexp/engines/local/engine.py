@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from qexp.core.mitigation import is_on
 from qexp.core.model import PrimitiveSpec
 from qexp.engines.local.backends import require_backend
 from qexp.engines.options import declared_leaves
@@ -59,15 +60,6 @@ _SWITCHES: dict[str, tuple[str, ...]] = {
     "resilience.layer_noise_learning.": ("resilience.zne_mitigation", "resilience.pec_mitigation"),
     "simulator.warn_absent": ("simulator.layer_noise_model", "resilience.layer_noise_model"),
 }
-
-# The Estimator's switches that its resilience level turns on, and the lowest such level.
-_ON_FROM_LEVEL = {
-    "twirling.enable_gates": 2,
-    "twirling.enable_measure": 1,
-    "resilience.measure_mitigation": 1,
-    "resilience.zne_mitigation": 2,
-}
-_DEFAULT_RESILIENCE_LEVEL = 1
 
 
 @dataclass(frozen=True)
@@ -204,7 +196,7 @@ def unsupported_options(primitive: PrimitiveSpec) -> dict[str, Any]:
     return {
         path: value
         for path, value in declared.items()
-        if not _is_supported(path, value) and _has_effect(path, declared, primitive)
+        if not _is_supported(path, value) and _has_effect(path, primitive)
     }
 
 
@@ -212,17 +204,8 @@ def _is_supported(path: str, value: Any) -> bool:
     return path in _SUPPORTED and _SUPPORTED[path] in (..., value)
 
 
-def _has_effect(path: str, declared: Mapping[str, Any], primitive: PrimitiveSpec) -> bool:
+def _has_effect(path: str, primitive: PrimitiveSpec) -> bool:
     for prefix, switches in _SWITCHES.items():
         if path.startswith(prefix) and path not in switches:
-            return any(_is_on(switch, declared, primitive) for switch in switches)
+            return any(is_on(primitive, switch) for switch in switches)
     return True
-
-
-def _is_on(switch: str, declared: Mapping[str, Any], primitive: PrimitiveSpec) -> bool:
-    if switch in declared:
-        return bool(declared[switch])
-    if primitive.kind == "sampler" or switch not in _ON_FROM_LEVEL:
-        return False
-    level = declared.get("resilience_level", _DEFAULT_RESILIENCE_LEVEL)
-    return bool(level >= _ON_FROM_LEVEL[switch])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from qexp.core.model import JobRequest
 from qexp.core.seeds import as_int, child
 from qexp.engines.local.backends import calibration
-from qexp.engines.local.batch import Simulated
+from qexp.engines.local.batch import Simulated, joined
 from qexp.engines.options import DEFAULT_SHOTS
 from qexp.errors import EngineError
 from qexp.workers import NotShareableError, Shared, Workers
@@ -240,7 +240,8 @@ class ChunkedSimulation:
             raise EngineError("the batch was abandoned; its jobs are not simulated any more")
         if id(request) in self._begun:
             return
-        if self._workers.count > 1 and len(_chunks(request)) >= _WORTH_WORKERS:
+        num_chunks = sum(len(_chunks(member)) for member in _members(request))
+        if self._workers.count > 1 and num_chunks >= _WORTH_WORKERS:
             self._begin(request, CHUNK_PUBS)
 
     def _begin(self, request: JobRequest, most: int) -> None:
@@ -249,15 +250,16 @@ class ChunkedSimulation:
             return
         with suppress(NotShareableError):
             futures = [
-                self._workers.begin(_simulate, self._shared, request, chunk, only)
-                for chunk in _chunks(request)
+                self._workers.begin(_simulate, self._shared, member, chunk, only)
+                for member in _members(request)
+                for chunk in _chunks(member)
                 for only in _pieces(chunk.stop - chunk.first, most)
             ]
             self._begun[id(request)] = (request, futures)
 
     def _runs_on_aer(self, request: JobRequest) -> bool:
         try:
-            return self._simulation.runs_on_aer(request)
+            return any(map(self._simulation.runs_on_aer, _members(request)))
         except Exception:
             # It fails again where it is run, and is reported there.
             return False
@@ -271,16 +273,17 @@ class ChunkedSimulation:
         """
         self.prepare(request)
         if id(request) not in self._begun and self._runs_on_aer(request):
-            self._begin(request, max(1, request.partition.num_pubs // self._workers.count))
+            self._begin(request, max(1, request.num_pubs // self._workers.count))
         if id(request) in self._begun:
             parts = self._gather(request)
         else:
-            pubs = self._simulation.load_pubs(request)
             parts = [
-                self._simulation.run(*_part(request, pubs, chunk)) for chunk in _chunks(request)
+                self._simulation.run(*_part(member, self._simulation.load_pubs(member), chunk))
+                for member in _members(request)
+                for chunk in _chunks(member)
             ]
         return replace(
-            _joined(parts),
+            joined(parts),
             options=self._simulation.options_in_force(request),
             # One object for all jobs, so that it is neither sent nor written many times.
             backend_properties=self._simulation.properties,
@@ -295,6 +298,10 @@ class ChunkedSimulation:
         finally:
             del self._begun[id(request)]
             _cancel(futures)
+
+
+def _members(request: JobRequest) -> tuple[JobRequest, ...]:
+    return request.members or (request,)
 
 
 class _Chunk(NamedTuple):
@@ -328,20 +335,6 @@ def _part(
     request: JobRequest, pubs: Sequence[Pub], chunk: _Chunk
 ) -> tuple[JobRequest, Sequence[Pub]]:
     return replace(request, seed=chunk.seed), pubs[chunk.first : chunk.stop]
-
-
-def _joined(parts: Sequence[Simulated]) -> Simulated:
-    from qiskit.primitives import PrimitiveResult
-
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-    results = [pub for part in parts for pub in part.result]
-    return replace(
-        first,
-        result=PrimitiveResult(results, metadata=first.result.metadata),
-        executions=tuple(number for part in parts for number in part.executions),
-    )
 
 
 def _cancel(futures: Sequence[Future[Simulated]]) -> None:

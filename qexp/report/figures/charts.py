@@ -48,6 +48,7 @@ def draw_spots(
     join: Literal["values", "references", "pairs", ""] = "",
     radius: float = 3,
     cap: float = 0,
+    spread: float = 5.0,
 ) -> Drawing:
     """Draw values with their error bars and references into a plot, and return its drawing.
 
@@ -58,12 +59,13 @@ def draw_spots(
         join: What lines join: values, references, or each value and its reference.
         radius: Radius of the dots in pixels.
         cap: Width of the ends of error bars in pixels.
+        spread: Pixels from each series to the next.
     """
     if plot.y_axis.low < 0 < plot.y_axis.high:
         plot.line([(plot.x_axis.low, 0), (plot.x_axis.high, 0)], "zero")
     for k, spots in enumerate(series):
         name = style or f"s{k % NUM_COLOURS}"
-        shift = 5.0 * (k - (len(series) - 1) / 2)
+        shift = spread * (k - (len(series) - 1) / 2)
         values = [(spot.x, spot.y) for spot in spots if spot.y is not None]
         references = [(spot.x, spot.reference) for spot in spots if spot.reference is not None]
         is_curve = 1 < len(references) == len({x for x, _ in references})

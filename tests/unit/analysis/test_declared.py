@@ -29,7 +29,7 @@ class Watch(Recorder):
     def warned(self, message: str) -> None:
         self.warnings.append(message)
 
-    def analysed(self, name: str, summary: str) -> None:
+    def analysed(self, name: str, summary: str, point: int = 0) -> None:
         self.stages.append(f"analysed {name}: {summary}")
 
 
@@ -56,7 +56,7 @@ def test_they_are_made_of_the_sealed_archive(spec: RunSpec, run_dir: Path) -> No
     assert watch.stages[-3:] == [
         "sealed run.h5",
         "analysed a: 3 results",
-        "analysed b: nothing to say of this run",
+        "analysed b: nothing to say of these data",
     ]
     assert int(read_analyses(report.archive.parent)["a"]["number"]) == 3
 

@@ -7,7 +7,7 @@ nothing of a process runs after SIGKILL.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -84,14 +84,18 @@ class ServiceJob:
     partition: int
     batch: str
     tags: tuple[str, ...]
-    pubs: range
+    pubs: list[int]
+    partitions: tuple[int, ...]  # all of them, where several share it
     state: JobState = "QUEUED"
     failure: FailureKind | None = None
 
 
 @dataclass
 class Service:
-    """The other side. `ends` says how the jobs of a partition end, attempt by attempt."""
+    """The other side. `ends` says how the jobs of a partition end, attempt by attempt.
+
+    A job that partitions share ends as those of the first one.
+    """
 
     ends: dict[int, list[FailureKind | None]] = field(default_factory=dict)
     on_submit: list[Callable[[Service, JobRequest, str], None] | Exception] = field(
@@ -117,9 +121,15 @@ class Service:
     def create(self, request: JobRequest, batch: str) -> str:
         job_id = f"job{self.created}"
         self.created += 1
-        part = request.partition
-        pubs = range(part.first, part.stop)
-        self.jobs[job_id] = ServiceJob(job_id, part.index, batch, request.tags, pubs)
+        held = [member.partition for member in request.members or (request,)]
+        self.jobs[job_id] = ServiceJob(
+            job_id,
+            held[0].index,
+            batch,
+            request.tags,
+            [pub for part in held for pub in pubs_of(part)],
+            tuple(part.index for part in held),
+        )
         return job_id
 
     def run_some(self) -> None:
@@ -131,7 +141,7 @@ class Service:
                 ends = self.ends.get(job.partition) or [None]
                 job.failure = ends.pop(0) if len(ends) > 1 else ends[0]
                 if job.failure is None:
-                    self.runs[job.partition] += 1
+                    self.runs.update(job.partitions)
                 job.state = "DONE" if job.failure is None else "ERROR"
 
 
@@ -200,13 +210,13 @@ class FakeBatch:
         job = self.service.jobs[job_id]
         if job.failure == "undelivered":
             raise UndeliveredError("half a result")
-        if self.mine[job_id].partition.num_pubs != len(job.pubs):
+        if self.mine[job_id].num_pubs != len(job.pubs):
             raise UndeliveredError("not the PUBs that were asked for")
         return JobOutcome(
             job_id,
             job.partition,
             job.state,
-            result=PrimitiveResult(list(job.pubs)) if job.state == "DONE" else None,
+            result=PrimitiveResult(job.pubs) if job.state == "DONE" else None,
             error=job.failure,
             failure=job.failure,
         )
@@ -291,7 +301,7 @@ class MemoryStore:
     has_header: bool = False
 
     def pub_digests(self, partition: Partition) -> list[str]:
-        return [f"digest of PUB {index}" for index in range(partition.first, partition.stop)]
+        return [f"digest of PUB {number}" for number in pubs_of(partition)]
 
     def write_batch(self, number, opened, final, *, batch_id, follows) -> None:
         self.life.step()
@@ -315,6 +325,11 @@ class MemoryStore:
         }
 
 
+def pubs_of(part: Partition) -> list[int]:
+    """The results of PUBs: their numbers, of which the hundreds say which point they are of."""
+    return [100 * part.point + index for index in range(part.first, part.stop)]
+
+
 class MortalJournal(Journal):
     """Dies before, or right after, a line is written."""
 
@@ -330,6 +345,19 @@ class MortalJournal(Journal):
 
 def partition(index: int) -> Partition:
     return Partition(index, "main", index, index + 1, 10, None, 10, 100, 2.0, "end")
+
+
+def partitions(sizes: Sequence[int]) -> tuple[Partition, ...]:
+    """Consecutive PUBs of one workload."""
+    return tuple(
+        replace(
+            partition(index),
+            first=sum(sizes[:index]),
+            stop=sum(sizes[: index + 1]),
+            executions=10 * size,
+        )
+        for index, size in enumerate(sizes)
+    )
 
 
 @dataclass
@@ -351,17 +379,14 @@ class Process:
         journal = MortalJournal(self.run_dir, self.life)
         self.store.life = self.life
         sizes = self.sizes or (1,) * self.num_partitions
-        if journal.ledger.committed is None:
+        if not journal.ledger.planned:
             planned = Planned(tuple(f"{index:064x}" for index in range(len(sizes))))
             Journal.append(journal, planned)
         engine = (FakeRemoteEngine if self.jobs_outlive_process else FakeEngine)(
             self.service, self.life
         )
         point = Point(declared(engine, self.policy), self.run_dir)
-        point.partitions = tuple(
-            replace(partition(index), first=sum(sizes[:index]), stop=sum(sizes[: index + 1]))
-            for index in range(len(sizes))
-        )
+        point.partitions = partitions(sizes)
         point.store, point.run_id = self.store, RUN_ID
         point.backend = SimpleNamespace(name="scripted", num_qubits=5)
         experiment = Experiment(

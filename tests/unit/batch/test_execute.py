@@ -24,9 +24,9 @@ from qexp.errors import (
     UnclearError,
     UnfinishedError,
 )
+from qexp.interrupts import StopRequested
 from qexp.journal.events import Ended, Resumed
 from qexp.journal.file import read_ledger
-from qexp.points import StopRequested
 from tests.unit.batch.service import (
     FakeTime,
     Killed,

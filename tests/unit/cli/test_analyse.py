@@ -114,7 +114,7 @@ def test_any_choice_by_name_with_settings(folder: Path, capsys) -> None:
             "analysis 'bad': my_own.broken failed: RuntimeError: no; the traceback",
         ),
         (["nowhere"], 5, "there is no archive nowhere"),
-        ([], 2, "the following arguments are required: RUN; 'python -m qexp analyse"),
+        ([], 2, "the following arguments are required: RUN|SWEEP; 'python -m qexp analyse"),
     ],
 )
 @pytest.mark.usefixtures("folder")

@@ -61,7 +61,7 @@ def test_untrusted_texts_do_not_steer_the_terminal(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["A"], 2, "the following arguments are required: B"),
+        (["A"], 2, "is no sweep, whose pairs could be compared; name a second run: B"),
         (["A", "A", "--alpha", "2"], 2, "--alpha: got 2; it must be between 0 and 1"),
         (["A", "A", "--alpha", "x"], 2, "--alpha: got x; it must be between 0 and 1"),
         (["A", "A", "--top", "-1"], 2, "--top"),

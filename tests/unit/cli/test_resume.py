@@ -116,7 +116,7 @@ def test_a_run_goes_on_with_its_recorded_config(monkeypatch, resumed, a_run):
     assert main(folder) == 0
     assert main("outputs/e/r1/run.h5") == 0
     assert resumed.names() == ["r1", "r1"]
-    (spec, _) = resumed.calls[0]
+    ((spec,), _) = resumed.calls[0]
     assert spec.seed == 7
     assert spec.workloads[0].primitive.kind == "sampler"
 
@@ -126,7 +126,7 @@ def test_where_a_run_was_to_stop_it_goes_on(monkeypatch, resumed, a_run, stop_af
     told = (*RANDOM, f"stop_after={stop_after}", "backend=least_busy")
     folder = a_run("r1", PLANNED, OPENED, overrides=told)
     assert main(folder) == 0
-    assert resumed.calls[0][0].stop_after is None
+    assert resumed.calls[0][0][0].stop_after is None
 
 
 def test_the_exit_code_is_the_worst_and_no_error_stops_the_others(

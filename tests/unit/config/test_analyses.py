@@ -13,7 +13,11 @@ from hydra.core.global_hydra import GlobalHydra
 
 from qexp.config.analyses import chosen_analyses, declared_analysis
 from qexp.config.instantiate import locate
-from qexp.config.recorded_config import differences, load_recorded, recorded_analyses
+from qexp.config.recorded_config import (
+    differences,
+    load_recorded,
+    recorded_analyses,
+)
 from qexp.core.spec import RunSpec
 from qexp.errors import ConfigError
 
@@ -205,3 +209,71 @@ def test_chosen_files_and_modules_are_kept_as_sources(load_spec: LoadSpec, mine:
     spec = load_spec("experiment=random_sampling", "analysis=[ideal,mine]")
     names = {source.name for source in spec.sources}
     assert {"conf/analysis/ideal.yaml", "conf/analysis/mine.yaml", f"{mine}.py"} <= names
+
+
+def test_those_of_a_sweep_are_chosen_in_a_group_of_their_own(load_spec: LoadSpec) -> None:
+    spec = load_spec(
+        "experiment=mirror_circuits", "sweep/analysis=decay", "sweep.analysis.decay.floor=0.25"
+    )
+    assert [each.name for each in spec.analyses] == ["survival"]
+    (decay,) = spec.sweep_analyses
+    assert decay.target == "qexp.analysis.decay.decay"
+    assert decay.arguments == {"value": "survival_mean_survival", "over": None, "floor": 0.25}
+    without = load_spec("experiment=mirror_circuits")
+    assert without.sweep_analyses == ()
+    assert differences(spec.config_yaml, without.config_yaml) == []
+
+
+@pytest.mark.parametrize("name", ["crossing", "decay"])
+def test_files_of_a_sweep_list_every_setting(name: str) -> None:
+    (spec,) = chosen_analyses(name, ["value=fit_p"], "sweep.analysis")
+    parameters = list(signature(locate(spec.target, "")).parameters.values())[1:]
+    defaults = {each.name: each.default for each in parameters}
+    assert spec.arguments == {**defaults, "value": "fit_p"}
+    with pytest.raises(
+        ConfigError, match="sweep/analysis=decya: no such choice; did you mean 'dec"
+    ):
+        chosen_analyses("decya", [], "sweep.analysis")
+    with pytest.raises(ConfigError, match="degree: got 9"):
+        chosen_analyses("crossing", ["value=x", "degree=9"], "sweep.analysis")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["sweep/analysis=decay", "sweep.analysis.decay.flor=1"], "did you mean 'floor'"),
+        (["sweep/analysis=crossing"], "sweep.analysis.crossing.value: a value is needed"),
+        (
+            ["sweep/analysis=decay", "sweep.analysis.decay.floor=high"],
+            "floor: got 'high'",
+        ),
+        (["+sweep.analysis.x.y=1"], "sweep.analysis.x: nothing .* choose sweep/analysis=x"),
+        (["sweep.analysis=decay"], "choose it in the file's defaults: 'override /sweep/analysis"),
+    ],
+)
+def test_mistakes_in_those_of_a_sweep_are_refused(
+    load_spec: LoadSpec, overrides: list[str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_spec("experiment=ghz", *overrides)
+
+
+def test_a_recorded_one_of_a_sweep_is_imported_only_if_trusted(mine: str) -> None:
+    nodes = {"theirs": {"_target_": f"{mine}.level", "bit": 1}}
+    text = yaml.safe_dump({"sweep": {"analysis": nodes}})
+    (spec,) = recorded_analyses(text, [], "sweep.analysis")
+    with pytest.raises(ConfigError, match=r"sweep.analysis.theirs._target_: .* --trust"):
+        spec.evaluate(None)
+    assert mine not in sys.modules
+    (trusted,) = recorded_analyses(text, [mine], "sweep.analysis")
+    assert trusted.evaluate("sweep") == ("sweep", 1)
+    assert recorded_analyses("seed: 3\n", [], "sweep.analysis") == ()
+    with pytest.raises(ConfigError, match=r"sweep.analysis.x: got 3"):
+        recorded_analyses("sweep: {analysis: {x: 3}}", [], "sweep.analysis")
+
+
+def test_an_analysis_of_a_sweep_keeps_nobody_from_resuming(load_spec: LoadSpec, mine: str) -> None:
+    spec = load_spec("experiment=ghz", f"+sweep.analysis.x._target_={mine}.level")
+    again = load_recorded(spec.config_yaml, [], needs_circuits=True)
+    with pytest.raises(ConfigError, match="no analysis of qexp"):
+        again.sweep_analyses[0].evaluate(None)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from qexp.config.cleanup import clean_up
-from qexp.errors import EngineError
+from qexp.errors import EngineError, PointsFailedError
 from qexp.journal.events import BatchOpened, Event, Started
 from qexp.journal.file import Journal
 from qexp.journal.lock import lock_folder
@@ -31,6 +31,13 @@ def test_a_run_that_opened_a_batch_is_kept(run_dir: Path, lines: list[Event], is
             journal.append(line)
     assert clean_up(run_dir, EngineError("x")) is not is_kept
     assert run_dir.exists() is is_kept
+
+
+def test_the_plan_of_a_sweep_is_kept_though_a_point_cannot_run(run_dir: Path):
+    with Journal(run_dir) as journal:
+        journal.append(STARTED)
+    assert not clean_up(run_dir, PointsFailedError("x", 2))
+    assert (run_dir / "journal.jsonl").exists()
 
 
 def test_a_damaged_journal_may_tell_of_a_batch(run_dir: Path):

@@ -11,8 +11,8 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
-from qexp.config.launching import Ends, SweepFailedError, WatchedLauncher, watched
-from qexp.errors import ConfigError, EngineError, Failed
+from qexp.config.launching import Ends, WatchedLauncher, watched
+from qexp.errors import ConfigError, EngineError, Failed, PointsFailedError
 from tests.unit.config.conftest import composed
 
 TOO_LARGE, TOO_WARM = Failed("a: too large", 2), Failed("b: too warm", 4)
@@ -38,8 +38,19 @@ class StubLauncher(Launcher):
         ]
 
 
+def unused(*_: object) -> list[None]:
+    """Stand in for what runs the points of qexp's own launcher."""
+    raise AssertionError
+
+
 class PluginLauncher(StubLauncher):
     __module__ = "hydra_plugins.stub"
+
+
+@pytest.fixture(autouse=True)
+def undeclared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Declare no points, which tests/e2e/test_sweep_together.py does."""
+    monkeypatch.setattr(WatchedLauncher, "_declare", lambda *_: None)
 
 
 @pytest.fixture
@@ -54,7 +65,8 @@ def ends(told: list[str]) -> Ends:
 
 def launch(launcher: Launcher, ends: Ends, *overrides: str) -> Sequence[JobReturn]:
     config = composed("experiment=ghz", "hydra/launcher=basic", *overrides)
-    return WatchedLauncher(launcher, config, ends).launch([[]], 0)
+    context: Any = None
+    return WatchedLauncher(launcher, context, config, ends).launch([[]], 0)
 
 
 def test_failures_of_other_processes_are_told_once_and_counted(ends: Ends, told: list[str]):
@@ -64,7 +76,7 @@ def test_failures_of_other_processes_are_told_once_and_counted(ends: Ends, told:
     assert [one.return_value for one in returns] == [None, here, TOO_WARM, 0.5, TOO_LARGE]
     assert told == ["here", "b: too warm", "a: too large"]
     assert ends.exit_code == 4
-    with pytest.raises(SweepFailedError, match=r"^3 of 5 points failed; ") as caught:
+    with pytest.raises(PointsFailedError, match=r"^3 of 5 points failed; ") as caught:
         ends.check()
     assert caught.value.exit_code == 4
 
@@ -100,14 +112,14 @@ def test_a_plugin_whose_process_died_is_no_bug(ends: Ends):
     line = str(caught.value)
     assert line.startswith("hydra/launcher=basic: the launcher failed, most likely because one of ")
     assert "(RuntimeError: a worker was killed xxx" in line
-    assert "python -m qexp resume --all outputs/ghz/sweep-" in line
+    assert "python -m qexp resume outputs/ghz/sweep-" in line
     assert len(line) < 800
     with pytest.raises(RuntimeError):
         launch(StubLauncher(died), ends)
 
 
 def test_what_a_plugin_has_started_may_go_on_after_an_interruption(ends: Ends):
-    with pytest.raises(KeyboardInterrupt, match=r"may go on: .* status --all outputs/ghz/sweep-"):
+    with pytest.raises(KeyboardInterrupt, match=r"may go on: .* status outputs/ghz/sweep-"):
         launch(PluginLauncher(KeyboardInterrupt()), ends)
     with pytest.raises(KeyboardInterrupt, match=r"^mine$"):
         launch(StubLauncher(KeyboardInterrupt("mine")), ends)
@@ -123,13 +135,13 @@ def test_an_optimiser_goes_no_further_where_no_point_has_a_value(ends: Ends):
     value = "sweep.value=ghz.pooled_population"
     launch(StubLauncher(TOO_LARGE, 0.5), ends, value)
     launch(StubLauncher(TOO_LARGE), ends)
-    with pytest.raises(SweepFailedError):
+    with pytest.raises(PointsFailedError):
         launch(StubLauncher(TOO_LARGE, TOO_LARGE), ends, value)
 
 
 def test_hydra_is_as_before_afterwards(ends: Ends):
     before = Plugins.instantiate_sweeper, Plugins.instantiate_launcher
-    with pytest.raises(ZeroDivisionError), watched(ends):
+    with pytest.raises(ZeroDivisionError), watched(ends, unused):
         raise ZeroDivisionError
     assert (Plugins.instantiate_sweeper, Plugins.instantiate_launcher) == before
 
@@ -138,7 +150,7 @@ def test_an_optimiser_needs_a_value_before_anything_is_paid_for(ends: Ends, monk
     monkeypatch.setattr(Plugins, "instantiate_sweeper", lambda *_, **__: "sweeper")
     config = composed("experiment=ghz", "+hydra.sweeper.direction=minimize")
     HydraConfig.instance().cfg = None
-    with watched(ends):
+    with watched(ends, unused):
         make = Plugins.instantiate_sweeper
         with pytest.raises(ConfigError, match=r"^hydra/sweeper=qexp: chooses points by their "):
             make(Plugins.instance(), None, print, config)

@@ -66,7 +66,7 @@ def sweep(launcher: StubLauncher, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     return _sweep
 
 
-DERIVED = ("seed", "simulation_seed", "sweep.circuits_by")
+DERIVED = ("seed", "simulation_seed", "sweep.circuits_by", "sweep.keys")
 
 
 def values(point: Sequence[str]) -> dict[str, str]:
@@ -113,8 +113,8 @@ def test_what_is_the_same_in_all_points_does_not_shift_their_seeds(sweep: Sweep)
 
 @pytest.mark.parametrize("key", ["seed", "++seed"])
 def test_a_swept_seed_is_left_alone(sweep: Sweep, key: str):
-    by = "sweep.circuits_by=[seed]"
-    assert sweep(RANDOM, f"{key}=5,6") == [[RANDOM, f"{key}=5", by], [RANDOM, f"{key}=6", by]]
+    filled_in = ["sweep.circuits_by=[seed]", "sweep.keys=[seed]"]
+    assert sweep(RANDOM, f"{key}=5,6") == [[RANDOM, f"{key}={seed}", *filled_in] for seed in (5, 6)]
 
 
 def test_a_swept_seed_is_shared_by_the_points_beside_it(sweep: Sweep):
@@ -255,3 +255,119 @@ def test_a_sweep_over_no_values_is_refused(
 def test_a_glob_of_a_group_is_a_sweep(sweep: Sweep):
     points = sweep("primitive=sampler", "circuits=glob(gh*)")
     assert [point[1] for point in points] == ["circuits=ghz"]
+
+
+def test_points_are_the_product_of_what_is_declared(sweep: Sweep):
+    points = sweep(
+        *(RANDOM, "circuits.num_qubits=2,3"),
+        "sweep.zip={circuits.depth:[2,4],primitive.shots:[10,20]}",
+        "sweep.points=[{transpile.optimization_level:0},{transpile.optimization_level:1}]",
+    )
+    by_key = [values(point) for point in points]
+    keys = ("circuits.depth", "primitive.shots", "transpile.optimization_level")
+    swept = (*keys, "circuits.num_qubits")
+    assert [tuple(int(point[key]) for key in swept) for point in by_key] == [
+        (depth, shots, level, num_qubits)
+        for depth, shots in ((2, 10), (4, 20))
+        for level in (0, 1)
+        for num_qubits in (2, 3)
+    ]
+    assert {point["sweep.keys"] for point in by_key} == {f"[{','.join(swept)}]"}
+    assert {(point["sweep.zip"], point["sweep.points"]) for point in by_key} == {("null", "null")}
+    assert all("sweep.sample" not in point for point in by_key)
+    assert circuits_by(points) == "[circuits.depth,circuits.num_qubits]"
+    # As on a grid.
+    grid = sweep(RANDOM, "circuits.num_qubits=2,3", "circuits.depth=2,4")
+    assert {values(point)["seed"] for point in grid} == {point["seed"] for point in by_key}
+
+
+def test_a_group_and_a_workload_are_walked_together(sweep: Sweep):
+    points = sweep(
+        "sweep.zip={primitive:[sampler,estimator],+circuits@workloads.a.circuits:[ghz,ising]}"
+    )
+    assert [values(point)["primitive"] for point in points] == ["sampler", "estimator"]
+    assert circuits_by(points) == "['circuits@workloads.a.circuits']"
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        "sweep.zip={variables.x:[2,3,3,4],primitive.shots:[10,20,30,40]}",
+        "sweep.sample={method:sobol,n:9,keys:{variables.x:[2,5],primitive.shots:[1,9999]}}",
+    ],
+)
+def test_a_key_of_ones_own_that_never_differs_alone_decides_circuits(sweep: Sweep, declared: str):
+    points = sweep(RANDOM, "variables={x:2}", "circuits.depth='${variables.x}'", declared)
+    assert circuits_by(points) == "[variables.x]"
+    pairs = {(values(point)["variables.x"], values(point)["seed"]) for point in points}
+    assert len(pairs) == len({x for x, _ in pairs}) == len({seed for _, seed in pairs})
+    assert len(pairs) < len(points)
+    assert len({values(point)["simulation_seed"] for point in points}) == len(points)
+
+
+def test_interpolations_in_values_are_those_of_the_point(sweep: Sweep):
+    points = sweep(
+        *(RANDOM, "++variables.x=2,3", "++variables.depths=[4,5]"),
+        "sweep.zip={circuits.num_qubits:['${variables.x}',5],circuits.depth:'${variables.depths}'}",
+    )
+    found = {values(point)["circuits.num_qubits"] for point in points}
+    assert found == {"'${variables.x}'", "5"}
+    assert [values(point)["circuits.depth"] for point in points] == ["4", "4", "5", "5"]
+
+
+def test_the_command_line_takes_the_place_of_params(launcher: StubLauncher, sweep: Sweep):
+    swept = sweep(RANDOM, "circuits.depth=2,3", "circuits.depth=4")
+    assert [values(point).get("sweep.keys") for point in swept] == [None]
+    assert values(swept[0])["circuits.depth"] == "4"
+
+
+def test_a_sample_of_few_values_says_that_points_are_equal(
+    sweep: Sweep, capsys: pytest.CaptureFixture[str]
+):
+    sample = "sweep.sample={method:random,n:20,keys:{transpile.optimization_level:[0,1]}}"
+    assert len(sweep(RANDOM, sample)) == 2
+    assert capsys.readouterr().err == (
+        "qexp: warning: sweep.sample: 2 points of 20, the others are equal to one of them\n"
+    )
+    assert len(sweep(RANDOM, sample.replace("20", "1"))) == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_the_declared_seed_decides_a_sample(sweep: Sweep):
+    sample = "sweep.sample={method:halton,n:2,keys:{circuits.depth:[1,1000000]}}"
+    depths = [[values(point)["circuits.depth"] for point in sweep(RANDOM, sample)]]
+    depths += [[values(point)["circuits.depth"] for point in sweep(RANDOM, sample, "seed=1")]]
+    assert len({depth for each in depths for depth in each}) == 4
+    more = [values(point)["circuits.depth"] for point in sweep(RANDOM, sample.replace("2", "3", 1))]
+    assert more[:2] == depths[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["sweep.zip={circuits.depth:[2,-1]}"],
+            r"^sweep point 'circuits\.depth=-1' \(sweep\.zip, position 2\): circuits\.depth: got",
+        ),
+        (
+            ["sweep.points=[{foo:1}]"],
+            r"^sweep point 'foo=1' \(sweep\.points, point 1\): foo: unkno",
+        ),
+        (
+            ["sweep.zip={seed:[1,2]}", "seed=3"],
+            r"^seed: given by sweep\.zip and by 'seed=3'; keep one of them",
+        ),
+        (
+            ["sweep.zip={seed:[1,2]}", "sweep.points=[{seed:1}]"],
+            r"^seed: given by sweep\.zip and by sweep\.points; keep one of them",
+        ),
+        (["sweep.zap={seed:[1,2]}"], r"^sweep\.zap: unknown key; did you mean 'zip'\?"),
+        (["sweep.points=3"], r"^sweep\.points: got 3; it must be a valid list"),
+    ],
+)
+def test_points_that_are_wrong_are_refused_before_any_is_launched(
+    sweep: Sweep, launcher: StubLauncher, arguments: list[str], message: str
+):
+    with pytest.raises(ConfigError, match=message):
+        sweep(RANDOM, *arguments)
+    assert launcher.batches == []

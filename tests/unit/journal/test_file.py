@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qexp.archive.parts import StoredParts
 from qexp.archive.schema import JOURNAL_NAME
 from qexp.errors import ArchiveError
 from qexp.journal.events import BatchOpened, Collected, Planned, Started, Submitted, Submitting
@@ -34,7 +35,7 @@ def write(run_dir: Path) -> Path:
 def test_appended_events_are_read_back(tmp_path: Path):
     write(tmp_path)
     ledger = read_ledger(tmp_path)
-    assert ledger.committed == EVENTS[1]
+    assert list(ledger.planned.values()) == [EVENTS[1]]
     assert ledger.batches == [EVENTS[2]]
     (attempt,) = ledger.attempts[0]
     assert (attempt.job, attempt.state, attempt.failure) == ("job0", "ERROR", "transient")
@@ -146,8 +147,9 @@ def test_a_journal_that_lacks_what_is_on_disk_is_refused(
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / part).touch()
     match = f"lines are lost: {missing} .* --repair-journal"
+    stored = StoredParts(tmp_path)
     with Journal(tmp_path) as journal, pytest.raises(ArchiveError, match=match):
-        journal.refuse_lost_lines()
+        journal.refuse_lost_lines(stored.numbered("job"), stored)
 
 
 @pytest.mark.parametrize(
@@ -161,8 +163,9 @@ def test_a_journal_without_what_its_lines_rest_on_is_refused(
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:lost], *lines[lost + 1 :]]))
     match = f"lines are lost: {missing} that no line has"
+    stored = StoredParts(tmp_path)
     with Journal(tmp_path) as journal, pytest.raises(ArchiveError, match=match):
-        journal.refuse_lost_lines()
+        journal.refuse_lost_lines(stored.numbered("job"), stored)
 
 
 def test_a_field_that_an_earlier_version_did_not_write_has_its_default(tmp_path: Path):

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qexp.core.bounds import Bound, job_bounds
 from qexp.core.model import Partition, PrimitiveSpec
 from qexp.core.spec import Limit, PartitionLimits
 from qexp.errors import PlanError
 from qexp.planning.cost import Footprint
-from qexp.planning.partition import Bound, cut_into_jobs, job_bounds
+from qexp.planning.partition import cut_into_jobs
 
 ONE = Footprint(
     shots=100,

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from qexp.core.model import Partition, Plan
+from qexp.core.model import Partition, Plan, PlannedJob
 from qexp.core.spec import Limit, PartitionLimits
 from qexp.errors import PlanError
-from qexp.planning.table import HEADERS, check_max_time, plan_table
+from qexp.planning.table import HEADERS, Lane, check_max_time, plan_table
 
 PLAN = Plan(
     (
@@ -100,3 +100,53 @@ def test_a_plan_that_outlasts_its_batch_is_warned_of(service_limits: dict[str, L
     assert "the Open plan's longest batch of 10m 0s" in open_plan
     assert len(check_max_time(plan_of(*[10000] * 3), 20000, service_limits)) == 3
     assert check_max_time(plan_of(30000), None, {}) == []
+
+
+def of_point(index: int, point: int, workload: str = "main") -> Partition:
+    return Partition(index, workload, 0, 2, 100, None, 200, 1000, 5.0, "end", point)
+
+
+# Points 0 and 1 share jobs, point 2 runs elsewhere; the overhead of a job is 2 s.
+SWEEP = Plan(
+    (of_point(0, 0), of_point(1, 0, "extra"), of_point(2, 1), of_point(3, 1), of_point(4, 2)),
+    (PlannedJob((0, 2, 1), 4.0), PlannedJob((3,)), PlannedJob((4,))),
+)
+
+
+def test_the_rows_of_a_sweep_have_points_and_shared_jobs() -> None:
+    table = plan_table(SWEEP, None, {})
+    assert table.headers == ("workload", "points", *HEADERS[1:])
+    # The first job has circuits of both workloads; two of its three overheads are saved.
+    assert [row.cells() for row in table.workloads] == [
+        ("main", "3", "3", "8", "800", "4.0 kB", "17s"),
+        ("extra", "1", "1", "2", "200", "1.0 kB", "3.7s"),
+    ]
+    assert table.total.cells() == ("total", "3", "3", "10", "1,000", "5.0 kB", "21s")
+    assert (SWEEP.num_jobs, SWEEP.qpu_s) == (3, 21.0)
+    assert repr(table) == "<PlanTable 3 jobs, 10 circuits, 21s: None>"
+
+
+def test_a_shared_job_is_held_against_the_limits_as_a_whole() -> None:
+    bounds = PartitionLimits(max_qpu_s=20, max_payload_bytes=2000)
+    rows = {row.what: row for row in plan_table(SWEEP, None, {}, bounds).limits}
+    assert (rows["longest job"].planned, rows["longest job"].is_within) == ("11s", True)
+    largest = rows["largest payload of a job"]
+    assert (largest.planned, largest.is_within) == ("3.0 kB", False)
+
+
+def test_each_backend_of_a_sweep_has_rows_and_bounds_of_its_own() -> None:
+    lanes = [
+        Lane("a", frozenset([0, 1]), 10),
+        Lane("b", frozenset([2]), 20),
+        Lane("c", frozenset()),
+    ]
+    table = plan_table(SWEEP, 10, {}, lanes=lanes)
+    assert [(row.label, row.points, row.jobs) for row in table.workloads] == [
+        ("main on a", 2, 2),
+        ("extra on a", 1, 1),
+        ("main on b", 1, 1),
+    ]
+    assert [(row.what, row.planned, row.bound, row.is_within) for row in table.limits] == [
+        ("all jobs on a, declared", "16s", "10s", False),
+        ("all jobs on b, declared", "5.0s", "20s", True),
+    ]

@@ -66,7 +66,7 @@ def watch(*, stop_after: str | None = None, backend: str = HOSTILE, archive: Pat
             terminal.job_submitted(job, f"j{job.index}")
         terminal.queue_seen(17)
         terminal.jobs_moved(Counter({"DONE": 1, "RUNNING": 1, "QUEUED": 1}))
-        terminal._progress.refresh()
+        terminal._bars.progress.refresh()
         outcomes = [outcome(0), outcome(1, "ERROR", None), outcome(2)]
         for item in outcomes:
             terminal.job_collected(item)
@@ -159,7 +159,7 @@ def test_an_error_stops_the_bars(monkeypatch):
 
     with pytest.raises(RuntimeError):
         failing()
-    assert terminal._progress.live.is_started is False
+    assert terminal._bars.progress.live.is_started is False
 
 
 def test_a_plan_says_where_it_is_and_a_point_of_a_sweep_which_it_is(capsys, tmp_path):
@@ -221,7 +221,7 @@ def test_the_bars_of_a_resumed_run_show_what_is_left(monkeypatch):
         terminal.jobs_moved(Counter({"DONE": 2}))
         terminal.job_collected(outcome(1))
         terminal.job_collected(outcome(2))
-        terminal._progress.refresh()
+        terminal._bars.progress.refresh()
         terminal.sealed(Path("r1/run.h5"), summary())
     last = {name: seen[-1][0] for name, seen in bars(tty.getvalue()).items()}
     assert last == {"submitting": "2/2", "running": "2/2", "collecting": "3/3"}
@@ -264,7 +264,7 @@ def test_what_holds_a_run_up_is_said(monkeypatch, stage, told, note):
         terminal.planned(PLAN, None, LIMITS)
         terminal.batch_opened("b1")
         told(terminal)
-        terminal._progress.refresh()
+        terminal._bars.progress.refresh()
     assert note in bars(tty.getvalue())[stage][-1][1]
 
 
@@ -279,7 +279,7 @@ def test_a_job_that_is_run_again_is_one_more_to_submit(monkeypatch):
                 terminal.job_submitted(job, "j")
             if batch_id == "b1":
                 terminal.attempt_failed(outcome(0, "ERROR"))
-        terminal._progress.refresh()
+        terminal._bars.progress.refresh()
     count, note = bars(tty.getvalue())["submitting"][-1]
     assert count == "4/4"
     assert "batch b2 (number 2)" in note
@@ -342,3 +342,23 @@ def test_pending_charges_and_repetitions_are_told(capsys, tmp_path):
         "QPU time: 34s",
     ]
     assert "s, of which 1 charge is pending (predicted for a QPU: " in printed.out
+
+
+def test_a_long_run_without_a_terminal_tells_once_a_minute_how_far_it_is(capsys):
+    seconds = [0.0]
+    with Terminal(spec_of(), Path("r1"), now_s=lambda: seconds[0]) as terminal:
+        terminal.backend_selected("x", 5, "ibm")
+        seconds[0] = 60.0
+        terminal.pub_planned("main", 1)
+        terminal.pub_planned("main", 2)
+        terminal.planned(PLAN, None, LIMITS)
+        terminal.batch_opened("b1")
+        for job in PLAN.partitions:
+            terminal.job_submitted(job, f"j{job.index}")
+        terminal.job_collected(outcome(0))
+        seconds[0] = 120.0
+        terminal.jobs_moved(Counter({"DONE": 1, "RUNNING": 2}))
+    assert capsys.readouterr().err.splitlines() == [
+        "qexp: 1m 0s: 1 circuits planned",
+        "qexp: 2m 0s: 1 of 3 jobs done; jobs: 2 running, 1 done; about 2m 0s left",
+    ]

@@ -1,0 +1,82 @@
+"""Weighted least-squares fits, with errors of the parameters and a reduced chi-square."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from qexp.analysis.dataset import Reals
+
+Model = Callable[..., Reals]
+"""Returns y for x and the parameters."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fit.
+
+    Attributes:
+        values: Parameters, shape (n,).
+        covariance: Their covariance, shape (n, n).
+        reduced_chi2: Squared residuals over their variances, per degree of freedom; NaN without
+            degrees of freedom, or without errors of the data.
+    """
+
+    values: Reals
+    covariance: Reals
+    reduced_chi2: float
+
+    @property
+    def errors(self) -> Reals:
+        """Standard errors of the parameters, shape (n,)."""
+        errors: Reals = np.sqrt(np.diag(self.covariance))
+        return errors
+
+
+def fit_model(
+    model: Model,
+    x: Reals,
+    y: Reals,
+    std: Reals,
+    start: Sequence[float],
+    bounds: tuple[Sequence[float], Sequence[float]] | None = None,
+) -> Fit | None:
+    """Fit the parameters of a model by `scipy.optimize.curve_fit`; None where that is impossible.
+
+    Where every point has an error above 0, points are weighted by them, and the errors of the
+    parameters follow from them. Otherwise all points weigh the same, and the errors are from the
+    scatter about the fit.
+
+    Args:
+        model: The model.
+        x: Shape (points,).
+        y: Shape (points,), finite.
+        std: Standard error of each y, NaN where it is not known.
+        start: Where to start, one number for each parameter.
+        bounds: Smallest and largest values of the parameters.
+    """
+    from scipy.optimize import OptimizeWarning, curve_fit
+
+    if len(np.unique(x)) < len(start):
+        return None
+    is_weighted = bool(np.all(np.isfinite(std) & (std > 0)))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", OptimizeWarning)
+            values, covariance = curve_fit(
+                model,
+                x,
+                y,
+                start,
+                std if is_weighted else None,
+                absolute_sigma=is_weighted,
+                bounds=bounds or (-np.inf, np.inf),
+            )
+    except (RuntimeError, OptimizeWarning):
+        return None
+    freedom = len(x) - len(start)
+    chi2 = float((((y - model(x, *values)) / std) ** 2).sum()) if is_weighted else np.nan
+    return Fit(values, covariance, chi2 / freedom if freedom else np.nan)

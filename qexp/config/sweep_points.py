@@ -1,0 +1,301 @@
+"""Points that a config declares: keys walked together, a list or CSV file of points, a sample.
+
+Each is a block of points; a sweep is the product of its blocks and of the keys on a grid.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from qexp.config.overrides import open_nodes, override
+from qexp.config.pairs import key_of
+from qexp.config.samples import draw_samples
+from qexp.config.schema import SampleNode, SweepNode
+from qexp.errors import ConfigError
+from qexp.text import typed_path
+
+_DECLARING: Final = ("zip", "points", "sample")
+"""Keys of the node `sweep` that declare points."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Values of a block's keys in one point.
+
+    Attributes:
+        overrides: One for each key, in order.
+        origin: Where it is declared, such as `points.csv, line 3`; empty if its values tell.
+    """
+
+    overrides: tuple[str, ...]
+    origin: str = ""
+
+    @property
+    def text(self) -> str:
+        """The overrides as a person types them."""
+        return " ".join(item.lstrip("+") for item in self.overrides)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Points that are declared together.
+
+    Attributes:
+        declared: The key that declares them, such as `sweep.zip`.
+        keys: The swept keys, in order.
+        rows: Their values, no two equal.
+        num_drawn: Number of rows before equal ones were left out.
+    """
+
+    declared: str
+    keys: tuple[str, ...]
+    rows: tuple[Row, ...]
+    num_drawn: int
+
+
+def declared_blocks(node: SweepNode, seed: int) -> list[Block]:
+    """Return the blocks of points that a sweep declares, in order.
+
+    Args:
+        node: The node `sweep`.
+        seed: The declared seed, for a sample.
+
+    Raises:
+        ConfigError: A block is not valid.
+    """
+    blocks = []
+    if node.zip is not None:
+        blocks.append(_zipped(node.zip))
+    if isinstance(node.points, str):
+        blocks.append(_block("sweep.points", _csv_rows(node.points)))
+    elif node.points is not None:
+        blocks.append(_listed(node.points))
+    if node.sample is not None:
+        blocks.append(_sampled(node.sample, seed))
+    return blocks
+
+
+def declared_nodes(node: SweepNode) -> tuple[str, ...]:
+    """Return the keys that declare points, such as `sweep.zip`."""
+    return tuple(f"sweep.{name}" for name in _DECLARING if getattr(node, name) is not None)
+
+
+def refuse_declared(node: SweepNode, *, is_sweep: bool) -> None:
+    """Refuse a run whose config still declares points of a sweep, which it would ignore.
+
+    Args:
+        node: The node `sweep` of a single run, or of one point.
+        is_sweep: True for a point.
+
+    Raises:
+        ConfigError: The config declares some.
+    """
+    for key in declared_nodes(node):
+        raise ConfigError(
+            f"{key}: points are declared that this sweep does not read; declare them on the "
+            f"command line or in a file that is not itself swept, with hydra/sweeper=qexp"
+            if is_sweep
+            else f"{key}: a sweep is declared, but this is a single run; add -m, or set {key}=null"
+        )
+
+
+def refuse_twice(places: Iterable[tuple[str, Iterable[str]]]) -> None:
+    """Refuse a key that is given in two places.
+
+    Args:
+        places: Each place with its keys.
+
+    Raises:
+        ConfigError: There is such a key.
+    """
+    seen: dict[str, str] = {}
+    for place, keys in places:
+        for key in keys:
+            if key in seen:
+                raise ConfigError(f"{key}: given by {seen[key]} and by {place}; keep one of them")
+            seen[key] = place
+
+
+def without_declarations(overrides: Iterable[str], declaring: Sequence[str]) -> list[str]:
+    """Return overrides that declare no points any more, so that they repeat one point alone.
+
+    Args:
+        overrides: Overrides of a point.
+        declaring: See `declared_nodes`.
+    """
+    below = tuple(f"{key}." for key in declaring)
+    kept = [
+        item
+        for item in overrides
+        if key_of(item) not in declaring and not key_of(item).startswith(below)
+    ]
+    return [*kept, *(override(key, None) for key in declaring)]
+
+
+def draws_of(overrides: Sequence[str], swept: Sequence[str]) -> dict[str, Any]:
+    """Return the value of each swept key in a point.
+
+    Args:
+        overrides: Overrides of the point.
+        swept: The swept keys, which the point's config has as `sweep.keys`.
+
+    Returns:
+        Key -> value in the order of `swept`: None, a number, text, or lists and maps of such.
+    """
+    given = {key_of(item): item for item in overrides}
+    return {key: _value(given[key]) for key in swept if key in given}
+
+
+def _value(text: str) -> Any:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    return OverridesParser.create().parse_override(text).value()
+
+
+def _zipped(columns: Mapping[str, Sequence[Any]]) -> Block:
+    """Return the points of keys that are walked together."""
+    where = "sweep.zip"
+    lengths = {key: len(values) for key, values in columns.items()}
+    if not any(lengths.values()):
+        raise ConfigError(
+            f"{where}: no values; list them for each key, {where}={{x:[1,2],y:[3,4]}}"
+        )
+    first = next(iter(lengths))
+    for key, length in lengths.items():
+        if length != lengths[first]:
+            raise ConfigError(
+                f"{where}: {first} has {lengths[first]} values and {key} has {length}; keys that "
+                f"are walked together have equally many"
+            )
+    rows = zip(*columns.values(), strict=True)
+    draws = (dict(zip(columns, row, strict=True)) for row in rows)
+    return _block(where, ((f"{where}, position {n}", row) for n, row in enumerate(draws, 1)))
+
+
+def _listed(points: Sequence[Mapping[str, Any]]) -> Block:
+    """Return the points of an inline list."""
+    where = "sweep.points"
+    return _block(where, ((f"{where}, point {n}", row) for n, row in enumerate(points, 1)))
+
+
+def _sampled(node: SampleNode, seed: int) -> Block:
+    where = "sweep.sample"
+    drawn = [_row("", draws) for draws in draw_samples(node, seed)]
+    return Block(where, tuple(map(key_of, node.keys)), tuple(dict.fromkeys(drawn)), len(drawn))
+
+
+def _block(where: str, points: Iterable[tuple[str, Mapping[str, Any]]]) -> Block:
+    """Return the points of a list.
+
+    Args:
+        where: The key that declares them.
+        points: Origin, and key -> value, of each point.
+
+    Raises:
+        ConfigError: There is none, two are equal, or one has not the keys of the first.
+    """
+    seen: dict[tuple[str, ...], Row] = {}
+    keys: tuple[str, ...] = ()
+    for origin, point in points:
+        row = _row(origin, point)
+        keys = keys or tuple(map(key_of, point))
+        if not keys or set(map(key_of, point)) != set(keys):
+            raise ConfigError(
+                f"{origin}: has {', '.join(point) or 'no key'}, the first has "
+                f"{', '.join(keys) or 'none'}; all points have the same keys"
+            )
+        equal = seen.setdefault(tuple(sorted(row.overrides)), row)
+        if equal is not row:
+            raise ConfigError(
+                f"{origin}: equal to {equal.origin} ({row.text}); keep one, or sweep over seed for "
+                f"replicates"
+            )
+    if not seen:
+        raise ConfigError(f"{where}: no points; list them, {where}=[{{x:1,y:3}},{{x:2,y:4}}]")
+    return Block(where, keys, tuple(seen.values()), len(seen))
+
+
+def _row(origin: str, point: Mapping[str, Any]) -> Row:
+    try:
+        overrides = open_nodes([override(key, value) for key, value in point.items()])
+    except ConfigError as error:
+        raise ConfigError(f"{origin or 'sweep.sample'}: {error}") from None
+    return Row(tuple(overrides), origin)
+
+
+def _csv_rows(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield origin, and key -> value, of each line of a CSV file whose header names keys.
+
+    Args:
+        path: As it was typed.
+
+    Raises:
+        ConfigError: It cannot be read, or a line does not fit the header.
+    """
+    try:
+        text = typed_path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError(f"sweep.points: {path} is not UTF-8; save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(
+            f"sweep.points: {path}: {error.strerror}; name a CSV file whose header names keys"
+        ) from None
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] = []
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise ConfigError(f"{path}, line {reader.line_num}: {error}") from None
+        origin = f"{path}, line {reader.line_num}"
+        if header and cells:
+            yield origin, _cells(origin, header, cells)
+        elif cells:
+            header = _header(origin, cells)
+
+
+def _header(origin: str, cells: Sequence[str]) -> list[str]:
+    header = [cell.strip() for cell in cells]
+    if not all(header):
+        raise ConfigError(f"{origin}: a column has no name; the header names a key for each column")
+    for key in header:
+        try:
+            override(key, None)
+        except ConfigError as error:
+            raise ConfigError(f"{origin}: {error}") from None
+        if header.count(key) > 1:
+            raise ConfigError(f"{origin}: {key} is there twice; keep one column of each key")
+    return header
+
+
+def _cells(origin: str, header: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
+    if len(cells) != len(header):
+        raise ConfigError(
+            f"{origin}: cells: got {len(cells)}, but the header names {len(header)} keys; each "
+            f"line has a value for each, null where there is none"
+        )
+    return {key: _cell(origin, key, cell) for key, cell in zip(header, cells, strict=True)}
+
+
+def _cell(origin: str, key: str, cell: str) -> Any:
+    """Return the value of a cell, typed as on the command line."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    text = cell.strip()
+    try:
+        parsed = OverridesParser.create().parse_override(f"x={text}")
+    except HydraException:
+        parsed = None
+    if not text or parsed is None or parsed.is_sweep_override():
+        raise ConfigError(
+            f"{origin}: {key}: got {cell!r}; a cell is one value: a number, true, false, null or "
+            f"text, with quotes of its own around signs such as ',', ':' or '('"
+        )
+    return parsed.value()

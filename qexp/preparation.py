@@ -1,0 +1,176 @@
+"""Backends and plans of an experiment: selected and made, or read as a process left them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qexp.batch.pacing import Patience
+from qexp.batch.packing import gather_plan
+from qexp.batch.recover import note_stored_outcomes
+from qexp.core.model import Partition, Plan, RunHeader
+from qexp.core.protocols import RemoteEngine
+from qexp.endings import note_unplanned, raise_unless_complete
+from qexp.errors import ArchiveError, ConfigError, OutageError, PlanError, QexpError
+from qexp.interrupts import StopRequested, stop_requested
+from qexp.journal.events import Planned
+from qexp.planning.build import plan_point
+from qexp.planning.table import check_max_time
+from qexp.points import Experiment, Point
+from qexp.provenance import describe_backend, describe_environment, run_header
+
+if TYPE_CHECKING:
+    from qiskit.providers import BackendV2
+
+
+def _select_backends(experiment: Experiment) -> None:
+    """Select the backend of each lane: as declared, or the one that a recorded plan is for."""
+    selected: dict[tuple[str, str | None], BackendV2] = {}
+    for lane in experiment.lanes:
+        points = [point for point in experiment.points if point.lane == lane]
+        there = [one for one in experiment.points if one.spec.place == points[0].spec.place]
+        recorded = next((name for one in there if (name := one.recorded_backend)), None)
+        known = next((one.backend for one in there if one.backend is not None), None)
+        place = points[0].spec.place, recorded
+        backend = known or selected.get(place) or points[0].spec.select_backend(recorded)
+        selected[place] = backend
+        experiment.engine.check_backend(backend)
+        if recorded is not None and backend.name != recorded:
+            raise ConfigError(
+                f"backend: the run's circuits are for {recorded!r}, and the config selects "
+                f"{backend.name!r}; select {recorded!r}"
+            )
+        for point in points:
+            point.backend = backend
+        engine = experiment.engine
+        if isinstance(engine, RemoteEngine):
+            engine.limit_waiting(backend, experiment.policy.outage_s)
+        numbers = [point.index for point in points]
+        experiment.observer.backend_selected(backend.name, backend.num_qubits, engine.name, numbers)
+    warnings = (
+        f"workload '{workload.name}': the engine '{experiment.engine.name}' does not honour "
+        f"{option}={value}"
+        for point in experiment.points
+        for workload in point.spec.workloads
+        for option, value in experiment.engine.ignored_options(workload.primitive).items()
+    )
+    for warning in dict.fromkeys(warnings):
+        experiment.observer.warned(warning)
+
+
+def select(experiment: Experiment) -> None:
+    """Select the backends; on a resume with patience, because jobs may be waiting there.
+
+    Raises:
+        UnfinishedError: The service was out of reach for too long.
+    """
+    if not experiment.ledger.process_number:
+        _select_backends(experiment)
+        return
+    try:
+        Patience(experiment).call(lambda: _select_backends(experiment), (OutageError,))
+    except OutageError as error:
+        if not experiment.ledger.batches:
+            raise
+        raise_unless_complete(experiment, error)
+    except StopRequested:
+        raise KeyboardInterrupt("interrupted; what was measured is kept") from None
+
+
+def make_plan(experiment: Experiment) -> None:
+    """Plan every point that is not; return once each part is on disk, its digest in the journal.
+
+    A point of a sweep that cannot run is left out, as long as another can.
+    """
+    failed: list[QexpError] = []
+    environment = describe_environment(Path.cwd())
+    described = {lane: describe_backend(experiment.backend_of(lane)) for lane in experiment.lanes}
+    # What an earlier round has tried is not tried again.
+    for point in experiment.unplanned:
+        if point.index < experiment.first_of_round:
+            continue
+        if stop_requested():
+            # Python has dropped the exception while the point before was planned.
+            raise KeyboardInterrupt
+        header = run_header(point.spec, point.folder.name, described[point.lane], environment)
+        try:
+            _plan(experiment, point, header)
+            experiment.observer.point_planned(point.index)
+        except PlanError as error:
+            if not experiment.is_sweep:
+                raise
+            failed.append(error)
+            note_unplanned(experiment, point, error)
+    if not experiment.ledger.planned and not experiment.keeps_batches:
+        raise PlanError(
+            f"no point of the sweep can run; of the first one: {failed[0]}"
+        ) from failed[0]
+    gather_plan(experiment)
+    max_time_s = experiment.points[0].spec.max_time_s
+    experiment.observer.planned(experiment.plan, max_time_s, experiment.limits)
+    for message in _time_warnings(experiment) if experiment.engine.uses_qpu else ():
+        experiment.observer.warned(message)
+
+
+def _plan(experiment: Experiment, point: Point, header: RunHeader) -> None:
+    """Plan one point, and commit its plan."""
+    workers = experiment.workers if experiment.plans_with_workers else None
+    # An incomplete plan is rebuilt; jobs are submitted only once it is committed.
+    point.store.discard_plan()
+    point.store.write_header(header)
+    first = experiment.ledger.num_partitions
+    digests = plan_point(point, first, experiment.observer, workers)
+    try:
+        check_max_time(Plan(point.partitions), point.spec.max_time_s, point.spec.limits)
+    except PlanError:
+        point.partitions = ()
+        raise
+    experiment.journal.append(Planned(tuple(digests), point=point.index, first=first))
+
+
+def _time_warnings(experiment: Experiment) -> Iterator[str]:
+    """Yield a line for each lane of which a batch may end before its last job."""
+    for lane in experiment.lanes:
+        spec = experiment.points[lane].spec
+        points = {point.index for point in experiment.points if point.lane == lane}
+        if (plan := experiment.plan.part(points)).partitions:
+            yield from check_max_time(plan, spec.max_time_s, spec.limits)
+
+
+def _partitions(experiment: Experiment, point: Point, count: int) -> Sequence[Partition]:
+    """Return the partitions of a point; empty ones of a sealed point whose archive is damaged."""
+    try:
+        return point.store.read_partitions()
+    except ArchiveError as error:
+        if not point.is_sealed:
+            raise
+        experiment.observer.warned(f"{error}; the other points go on")
+        return [Partition(k, "damaged", 0, 0, None, None, 0, 0, 0.0, "end") for k in range(count)]
+
+
+def load_plan(experiment: Experiment) -> None:
+    """Read the committed plan and the outcomes on disk."""
+    ledger = experiment.ledger
+    for index in ledger.planned:
+        point, own = experiment.points[index], ledger.partitions_of(index)
+        if point.partitions:
+            continue
+        point.number(_partitions(experiment, point, len(own)), own.start)
+        if len(point.partitions) != len(own):
+            raise ArchiveError(
+                f"{point.folder} has parts of {len(point.partitions)} partitions, but "
+                f"{len(own)} were planned; restore them from a copy"
+            )
+    if not ledger.planned:
+        return
+    gather_plan(experiment)
+    note_stored_outcomes(experiment)
+    # By partition: several jobs may hold PUBs of one.
+    done, in_flight = ledger.done, {attempt.partition for attempt in ledger.open_attempts()}
+    missing = ledger.num_partitions - len(done | in_flight)
+    if ledger.process_number:
+        experiment.observer.resumed(experiment.plan, len(done), len(in_flight - done), missing)
+        for point in experiment.points:
+            if experiment.is_measured(point):
+                experiment.observer.point_measured(point.index)

@@ -1,0 +1,268 @@
+"""Pairs of points with the same circuits, and tests of what the swept keys change.
+
+Points that differ in their shot noise have errors of their own: those of a difference add up in
+quadrature. What one change of a key does is tested over all pairs that differ in it alone, and the
+p-values of all tests are corrected together, by Holm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+import numpy as np
+
+from qexp.analysis.lines import REPLICATES
+from qexp.archive.pubs import PubIdentity
+from qexp.compare.homogeneity import holm
+from qexp.compare.model import DataComparison
+from qexp.compare.runs import compare_runs
+from qexp.core.jsonable import dumps
+from qexp.sweeps.records import Record
+
+TestName: TypeAlias = Literal["z", "t", "Wilcoxon"]
+#: The scatter of fewer differences says less than their own errors.
+_MIN_SCATTERED: Final = 3
+#: From so many pairs on a test by ranks finds almost as much as the t-test, and assumes less.
+_MIN_RANKED: Final = 10
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two points with the same circuits, parameter values and observables.
+
+    Attributes:
+        a: Index of the first point.
+        b: Index of the second point.
+        changes: Key -> its value in both; `{}` for equal points of two sweeps.
+        same_isa: True if the circuits are the same as transpiled, too.
+    """
+
+    a: int
+    b: int
+    changes: Mapping[str, tuple[Any, Any]]
+    same_isa: bool
+
+    @property
+    def change(self) -> str:
+        """The changes as a text: `primitive.shots 100 -> 200`."""
+        each = (f"{key} {_text(a)} -> {_text(b)}" for key, (a, b) in self.changes.items())
+        return ", ".join(each)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The effect of one change on one number: B minus A, over all pairs that differ in it alone.
+
+    Attributes:
+        change: The change, as `Pair.change`.
+        name: `ANALYSIS_variable`, or workload, PUB, observable (and its repetition) of `evs`.
+        pairs: Pairs in which both points have the number.
+        differences: Of each pair.
+        errors: Standard error of each, NaN where it is not known.
+        test: `"z"` of one or two pairs, by their own errors; `"t"` below 10 pairs; `"Wilcoxon"`.
+        p_value: Of that test; None where there is none, such as for a pair without errors.
+        p_adjusted: Corrected for the number of tests by Holm.
+    """
+
+    change: str
+    name: str
+    pairs: tuple[Pair, ...]
+    differences: tuple[float, ...]
+    errors: tuple[float, ...]
+    test: TestName | None = None
+    p_value: float | None = None
+    p_adjusted: float | None = None
+
+    @property
+    def mean(self) -> float:
+        """Mean of the differences."""
+        return float(np.mean(self.differences))
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean by the errors of all pairs, NaN where one is not known."""
+        return float(np.sqrt(np.sum(np.square(self.errors)))) / len(self.errors)
+
+
+@dataclass(frozen=True)
+class ComparedPair:
+    """All data of a pair, compared PUB by PUB.
+
+    Attributes:
+        pair: The pair.
+        data: Their comparison, as that of two runs.
+        p_adjusted: Its p-value corrected for the number of pairs by Holm; None without a test.
+    """
+
+    pair: Pair
+    data: DataComparison
+    p_adjusted: float | None
+
+    @property
+    def distance(self) -> float | None:
+        """Largest total variation distance, or difference of expectation values; None: equal."""
+        distances = (
+            pub.max_difference if pub.total_variation is None else pub.total_variation
+            for pub in self.data.pubs
+        )
+        return max((one for one in distances if one is not None), default=None)
+
+
+Identities: TypeAlias = Mapping[str, Sequence[PubIdentity]]
+
+
+def find_pairs(
+    draws: Sequence[Mapping[str, Any]], identities: Sequence[Identities | None]
+) -> tuple[Pair, ...]:
+    """Find the pairs of a sweep, by the digests of circuits in the archives.
+
+    Of each key the first value that is declared is compared with every other one, with equal values
+    of all other keys. Where no key changes alone, as in a list of points, the first point with the
+    same circuits is compared with every other one. Points that differ in seeds only are replicates,
+    no pairs.
+
+    Args:
+        draws: Swept key -> value, of each point.
+        identities: Workload -> identities of its PUBs, of each point; None without an archive.
+    """
+    groups: dict[Any, list[int]] = {}
+    for index, of in enumerate(identities):
+        if of:
+            same = tuple((name, tuple(p.measurement_key for p in of[name])) for name in sorted(of))
+            groups.setdefault(same, []).append(index)
+    first: dict[str, str] = {}
+    for draw in draws:
+        for name, value in draw.items():
+            first.setdefault(name, dumps(value))
+    pairs = []
+    for members in groups.values():
+        by_draw = {_mark(draws[index]): index for index in reversed(members)}
+        paired: set[int] = set()
+        for b in members:
+            for key, value in draws[b].items():
+                if key in REPLICATES or dumps(value) == first[key]:
+                    continue
+                a = by_draw.get(_mark(draws[b], key, first[key]))
+                if a is not None:
+                    paired |= {a, b}
+                    pairs.append(_pair(a, b, draws, identities))
+        left = [index for index in members if index not in paired]
+        others = [_pair(members[0], b, draws, identities) for b in left if b != members[0]]
+        pairs += [pair for pair in others if not pair.changes.keys() <= {*REPLICATES}]
+    return tuple(sorted(pairs, key=lambda pair: (pair.a, pair.b)))
+
+
+def equal_points(
+    a: Sequence[Mapping[str, Any]],
+    b: Sequence[Mapping[str, Any]],
+    identities: tuple[Sequence[Identities | None], Sequence[Identities | None]],
+) -> tuple[Pair, ...]:
+    """Pair the points of two sweeps that have equal draws, and archives."""
+    by_draw = {_mark(draw): index for index, draw in enumerate(b)}
+    found = ((index, by_draw.get(_mark(draw))) for index, draw in enumerate(a))
+    return tuple(
+        Pair(i, k, {}, _isa(identities[0][i]) == _isa(identities[1][k]))
+        for i, k in found
+        if k is not None and identities[0][i] and identities[1][k]
+    )
+
+
+def compare_data_of(
+    pairs: Sequence[Pair], a: Sequence[Path], b: Sequence[Path], alpha: float
+) -> tuple[ComparedPair, ...]:
+    """Compare all data of each pair, given the folders that `Pair.a` and `Pair.b` count.
+
+    Raises:
+        ArchiveError: An archive is damaged.
+    """
+    data = [compare_runs(a[pair.a], b[pair.b], alpha=alpha).data for pair in pairs]
+    adjusted = iter(holm([one.p_value for one in data if one.p_value is not None]))
+    return tuple(
+        ComparedPair(pair, one, None if one.p_value is None else next(adjusted))
+        for pair, one in zip(pairs, data, strict=True)
+    )
+
+
+def differences(
+    pairs: Sequence[Pair], a: Sequence[Record], b: Sequence[Record]
+) -> tuple[Difference, ...]:
+    """Compare every number that both points of a pair have, and test each change.
+
+    Args:
+        pairs: The pairs.
+        a: Records that `Pair.a` counts.
+        b: Records that `Pair.b` counts.
+    """
+    found: dict[tuple[str, str], list[tuple[Pair, float, float]]] = {}
+    for pair in pairs:
+        numbers_a, numbers_b = dict(_numbers(a[pair.a])), dict(_numbers(b[pair.b]))
+        for name in numbers_a.keys() & numbers_b.keys():
+            (value_a, std_a), (value_b, std_b) = numbers_a[name], numbers_b[name]
+            if np.isfinite(value_b - value_a):
+                one = (pair, value_b - value_a, float(np.hypot(std_a, std_b)))
+                found.setdefault((pair.change, name), []).append(one)
+    tested = []
+    for (change, name), items in sorted(found.items(), key=lambda item: item[0]):
+        of, values, errors = map(tuple, zip(*items, strict=True))
+        tested.append(_tested(Difference(change, name, of, values, errors)))
+    adjusted = iter(holm([one.p_value for one in tested if one.p_value is not None]))
+    return tuple(
+        one if one.p_value is None else replace(one, p_adjusted=next(adjusted)) for one in tested
+    )
+
+
+def _tested(one: Difference) -> Difference:
+    from scipy import stats
+
+    values, mean, error = np.array(one.differences), one.mean, one.error
+    if len(values) < _MIN_SCATTERED and error > 0:
+        return replace(one, test="z", p_value=float(2 * stats.norm.sf(abs(mean) / error)))
+    if len(values) == 1 or np.ptp(values) == 0:
+        # Such as numbers that are exact.
+        return one
+    if len(values) < _MIN_RANKED:
+        return replace(one, test="t", p_value=float(stats.ttest_1samp(values, 0.0).pvalue))
+    return replace(one, test="Wilcoxon", p_value=float(stats.wilcoxon(values).pvalue))
+
+
+def _numbers(record: Record) -> Iterator[tuple[str, tuple[float, float]]]:
+    """Yield each number of a point by its name, with its standard error, NaN without one."""
+    values = record.get("values", {})
+    for name, value in values.items():
+        if not (name.endswith("_std") and name.removesuffix("_std") in values):
+            yield name, (value, values.get(f"{name}_std", np.nan))
+    for workload, found in record.get("evs", {}).items():
+        for pub, place, evs, stds in found["rows"]:
+            seen: dict[str, int] = {}
+            for label, ev, std in zip(found["labels"][place], evs, stds, strict=True):
+                number = seen[label] = seen.get(label, -1) + 1
+                again = f" {number}" if number else ""
+                yield f"evs {workload} {pub} {label}{again}", (ev, std)
+
+
+def _pair(
+    a: int,
+    b: int,
+    draws: Sequence[Mapping[str, Any]],
+    identities: Sequence[Identities | None],
+) -> Pair:
+    keys = dict.fromkeys((*draws[a], *draws[b]))
+    values = {key: (draws[a].get(key), draws[b].get(key)) for key in keys}
+    changes = {key: (x, y) for key, (x, y) in values.items() if dumps(x) != dumps(y)}
+    return Pair(a, b, changes, _isa(identities[a]) == _isa(identities[b]))
+
+
+def _isa(identities: Identities | None) -> dict[str, list[str]]:
+    return {name: [pub.isa for pub in pubs] for name, pubs in (identities or {}).items()}
+
+
+def _mark(draw: Mapping[str, Any], key: str = "", value: str = "") -> tuple[tuple[str, str], ...]:
+    """Return the values of a point, with another value of one key, to be compared."""
+    return tuple(sorted((k, value if k == key else dumps(v)) for k, v in draw.items()))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else dumps(value)

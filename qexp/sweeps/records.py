@@ -1,0 +1,189 @@
+"""The numbers of one point, read from its archive and from the results of analyses beside it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+import numpy as np
+
+from qexp.archive.analyses import analysis_files
+from qexp.archive.archive_file import ArchiveFile
+from qexp.archive.atomic_files import read_with_digest
+from qexp.archive.digests import is_as_sealed
+from qexp.archive.jobs import why_missing
+from qexp.archive.pubs import observable_texts, read_circuit
+from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
+from qexp.archive.summary import total
+from qexp.errors import ArchiveError
+from qexp.text import one_line
+
+PointStatus: TypeAlias = Literal[
+    "complete",
+    "partial",
+    "failed",
+    "planned",  # no job has run, or it is not sealed yet
+    "declared",  # nothing of it was recorded
+    "damaged",  # its archive is not what was sealed, or cannot be read
+]
+Record: TypeAlias = dict[str, Any]
+"""Plain JSON: `status`, `reason`, and for an archive that can be read `created`, `started`,
+`finished`, `seed`, `data_sha256`, `usage_s`, `predicted_qpu_s`, `num_pubs`, `num_results`;
+`values`: `ANALYSIS_variable` -> number; `evs`: workload -> `labels` and `rows`, each of the index
+of a PUB, place in `labels`, values, standard errors."""
+
+#: Above this size the digest of an archive is not compared; `verify` does.
+_CHECKED_BYTES: Final = 16 * 2**20
+_NUMBERS: Final = "fiu"
+
+_log = logging.getLogger(__name__)
+
+
+def point_state(folder: Path) -> tuple[PointStatus, str]:
+    """Return the status of a point, and the reason where it is not complete."""
+    path = folder / ARCHIVE_NAME
+    if not path.is_file():
+        has_parts = (folder / PARTS_NAME).is_dir()
+        return ("planned", "it is not sealed") if has_parts else ("declared", "it was not run")
+    try:
+        with _opened(path) as file:
+            return _state(file)
+    except (ArchiveError, OSError) as error:
+        return "damaged", one_line(error)
+
+
+def _opened(path: Path) -> ArchiveFile:
+    if path.stat().st_size <= _CHECKED_BYTES and is_as_sealed(path) is False:
+        raise ArchiveError(f"{path} is not what was sealed: restore it from a copy")
+    return ArchiveFile(path)
+
+
+def _state(file: ArchiveFile) -> tuple[PointStatus, str]:
+    status: Any = str(file.attribute("/", "status"))
+    if status not in ("partial", "failed"):
+        return status, ""
+    for workload in file.groups("pubs"):
+        missing = np.flatnonzero(file.column(f"pubs/{workload}/result_row") < 0)
+        if missing.size:
+            return status, why_missing(file, workload, int(missing[0]))
+    return status, ""
+
+
+class RecordReader:
+    """Reads the records of points.
+
+    Args:
+        about: `ANALYSIS_variable` -> its long name and unit, None for one that is left out; what is
+            read is added, once, since attributes take longer to read than numbers.
+    """
+
+    def __init__(self, about: dict[str, list[str] | None]) -> None:
+        self.about = about
+        self._names: dict[str, list[str]] = {}
+
+    def read(self, folder: Path) -> Record:
+        """Read the record of a point."""
+        path = folder / ARCHIVE_NAME
+        try:
+            if path.is_file():
+                with _opened(path) as file:
+                    return self._record(file, folder)
+            status, reason = point_state(folder)
+        except (ArchiveError, OSError) as error:
+            status, reason = "damaged", one_line(error)
+        return {"status": status, "reason": reason}
+
+    def _record(self, file: ArchiveFile, folder: Path) -> Record:
+        status, reason = _state(file)
+        workloads = file.groups("pubs")
+        rows = [file.column(f"pubs/{workload}/result_row") for workload in workloads]
+        data_sha256 = str(file.attribute("/", "data_sha256"))
+        has_jobs = file.count("jobs/partition") > 0
+        started = [text for text in file.texts("jobs/running") if text]
+        return {
+            "status": status,
+            "reason": reason,
+            "created": str(file.attribute("/", "date_created")),
+            "started": min(started, default=""),
+            "finished": str(file.attribute("/", "date_finished")),
+            "seed": int(file.attribute("config", "seed")),
+            "data_sha256": data_sha256,
+            "usage_s": total(file.column("jobs/usage_s")) if has_jobs else None,
+            "predicted_qpu_s": total(file.column("partitions/predicted_qpu_s")),
+            "num_pubs": sum(map(len, rows)),
+            "num_results": sum(int(np.count_nonzero(column >= 0)) for column in rows),
+            "values": self._analysis_values(folder, data_sha256),
+            "evs": {w: found for w in workloads if (found := self._evs(file, w))["rows"]},
+        }
+
+    def _analysis_values(self, folder: Path, data_sha256: str) -> dict[str, float]:
+        """Return `ANALYSIS_variable` -> number, of every variable with only one number.
+
+        An analysis that is damaged, or was made of other data, is left out.
+        """
+        values: dict[str, float] = {}
+        for analysis, path in analysis_files(folder).items():
+            try:
+                values |= self._values_in(path, analysis, data_sha256)
+            except (ArchiveError, OSError, KeyError, ValueError) as error:
+                _log.warning("%s is left out of the dataset: %s", path, one_line(error))
+        return values
+
+    def _values_in(self, path: Path, analysis: str, data_sha256: str) -> dict[str, float]:
+        import h5py
+
+        values = {}
+        # HDF5's own functions take a tenth of the time of h5py's objects, and those of xarray's.
+        with h5py.File(h5py.h5f.open_file_image(read_with_digest(path))) as file:
+            is_stale = file.attrs.get("data_sha256") != data_sha256
+            for name in () if is_stale else list(file.id):
+                key = f"{analysis}_{name.decode()}"
+                if key not in self.about:
+                    self.about[key] = _about(file[name])
+                if self.about[key] is not None:
+                    variable, value = h5py.h5d.open(file.id, name), np.empty(1)
+                    if variable.get_space().get_simple_extent_npoints() == 1:
+                        variable.read(h5py.h5s.create_simple((1,)), h5py.h5s.ALL, value)
+                        values[key] = float(value[0])
+        return values
+
+    def _evs(self, file: ArchiveFile, workload: str) -> dict[str, Any]:
+        labels: list[list[str]] = []
+        rows: list[list[Any]] = []
+        for group in file.groups(f"results/{workload}"):
+            path = f"results/{workload}/{group}"
+            if not all(file.count(f"{path}/{name}") for name in ("evs", "stds")):
+                continue
+            evs, stds, pubs = (file.column(f"{path}/{name}") for name in ("evs", "stds", "pub"))
+            for pub, values, errors in zip(pubs.tolist(), evs, stds, strict=True):
+                label = self._labels(file, workload, pub, values.shape)
+                if label not in labels:
+                    labels.append(label)
+                rows.append(
+                    [pub, labels.index(label), values.ravel().tolist(), errors.ravel().tolist()]
+                )
+        return {"labels": labels, "rows": rows}
+
+    def _labels(
+        self, file: ArchiveFile, workload: str, pub: int, shape: tuple[int, ...]
+    ) -> list[str]:
+        """Name the observable of each value of a PUB: as its circuit does, else the observable."""
+        document = str(file.column(f"pubs/{workload}/observables_json")[pub])
+        if document not in self._names:
+            texts = observable_texts(document)
+            metadata = read_circuit(file, workload, False, pub).metadata or {}
+            named = metadata.get("observables")
+            is_named = isinstance(named, list) and texts.shape == (len(named),)
+            self._names[document] = list(map(str, named)) if is_named and named else []
+        given: Any = self._names[document] or observable_texts(document)
+        with file.reading():
+            return list(map(str, np.broadcast_to(np.array(given, object), shape).ravel().tolist()))
+
+
+def _about(variable: Any) -> list[str] | None:
+    """Return long name and unit of a variable of numbers, None for a coordinate or dates."""
+    attrs = variable.attrs
+    if variable.dtype.kind not in _NUMBERS or "CLASS" in attrs or "calendar" in attrs:
+        return None
+    return [str(attrs.get(key, "")) for key in ("long_name", "units")]

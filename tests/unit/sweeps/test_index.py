@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from qexp.sweeps import index as module
+from qexp.sweeps.index import INDEX_NAME, read_records
+from qexp.sweeps.records import RecordReader
+
+NAMES = ["0000", "0001", "0002", "0003"]
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the points that were read."""
+    names = []
+
+    class Counting(RecordReader):
+        def read(self, folder: Path):
+            names.append(folder.name)
+            return super().read(folder)
+
+    monkeypatch.setattr(module, "RecordReader", Counting)
+    return names
+
+
+def test_what_was_read_is_read_from_the_index(grid, reads: list[str]) -> None:
+    first = read_records(grid.path, NAMES)
+    assert reads == NAMES
+    assert read_records(grid.path, NAMES) == first
+    assert reads == NAMES
+
+
+def test_only_a_point_that_changed_is_read_again(grid, reads: list[str]) -> None:
+    read_records(grid.path, NAMES)
+    reads.clear()
+    (grid.points[1] / "analysis" / "fit.nc").unlink()
+    os.utime(grid.points[2] / "run.h5", ns=(0, 0))
+    records, _ = read_records(grid.path, NAMES)
+    assert reads == ["0001", "0002"]
+    assert records[1]["values"] == {}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda raw: raw[:-1],
+        lambda raw: raw.replace(b"complete", b"partial_"),
+        lambda raw: b"",
+        lambda raw: b"\xff\x00",
+    ],
+    ids=["cut", "changed", "empty", "binary"],
+)
+def test_a_damaged_index_changes_nothing(grid, reads: list[str], damage) -> None:
+    first = read_records(grid.path, NAMES)
+    path = grid.path / INDEX_NAME
+    path.write_bytes(damage(path.read_bytes()))
+    assert read_records(grid.path, NAMES) == first
+    assert reads == NAMES * 2
+    assert read_records(grid.path, NAMES) == first
+    assert reads == NAMES * 2
+
+
+def test_an_index_of_another_version_is_made_again(
+    grid, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_records(grid.path, NAMES)
+    monkeypatch.setattr(module, "_FORMAT", "another")
+    read_records(grid.path, NAMES)
+    assert reads == NAMES * 2
+
+
+def test_an_index_that_cannot_be_written_changes_nothing(
+    grid, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> str:
+        raise PermissionError
+
+    monkeypatch.setattr(module, "write_with_digest", refuse)
+    first = read_records(grid.path, NAMES)
+    assert read_records(grid.path, NAMES) == first
+    assert not (grid.path / INDEX_NAME).exists()
+
+
+def test_it_has_numbers_only_and_no_path(grid) -> None:
+    read_records(grid.path, NAMES)
+    raw = (grid.path / INDEX_NAME).read_bytes()[:-64]
+    assert str(grid.path).encode() not in raw
+    assert set(json.loads(raw)["points"]) == set(NAMES)
