@@ -106,7 +106,7 @@ class Submitter:
         experiment, batch, index = self._experiment, self._batch, request.partition.index
         experiment.raise_if_stopped()
         offset = 0
-        for piece, member in zip(job, request.members or (request,), strict=True):
+        for piece, member in zip(job, request.by_partition, strict=True):
             experiment.journal.append(
                 Submitting(
                     piece.partition,
@@ -145,14 +145,14 @@ class Submitter:
                 )
                 self._is_unclear = False
             else:
-                for member in request.members or (request,):
+                for member in request.by_partition:
                     where = member.partition.index, member.attempt, batch.id, job_id
                     experiment.journal.append(Submitted(*where))
                 self._collector.watch(batch, job_id)
         assert attempt.job is not None
         self._slot_backoff.reset()
         self._pace.accepted(experiment.clock.now_s())
-        for member in request.members or (request,):
+        for member in request.by_partition:
             experiment.observer.job_submitted(member.partition, attempt.job)
 
     def _stoppable(self, request: JobRequest) -> JobRequest:
@@ -210,7 +210,7 @@ class Submitter:
     ) -> None:
         """Record in the parts and the journal that these attempts have no job."""
         experiment, reason = self._experiment, f"not submitted: {error}"
-        members = request.members or (request,)
+        members = request.by_partition
         for member in members:
             partition = member.partition
             experiment.point_of(partition.index).write_job(

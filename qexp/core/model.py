@@ -143,9 +143,14 @@ class JobRequest:
     members: tuple[JobRequest, ...] = ()  # of a job that several partitions share, in its order
 
     @property
+    def by_partition(self) -> tuple[JobRequest, ...]:
+        """The request of each partition of the job, in the order of their PUBs."""
+        return self.members or (self,)
+
+    @property
     def num_pubs(self) -> int:
         """Number of PUBs of the job."""
-        return sum(each.partition.num_pubs for each in self.members or (self,))
+        return sum(each.partition.num_pubs for each in self.by_partition)
 
 
 @dataclass(frozen=True)

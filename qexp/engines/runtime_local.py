@@ -120,7 +120,7 @@ class _Rehearsal:
 
     def run(self, request: JobRequest) -> Simulated:
         """Run one job; the PUBs of each partition in it are seeded by a seed of its own."""
-        return joined([self._run_one(member) for member in request.members or (request,)])
+        return joined([self._run_one(member) for member in request.by_partition])
 
     def _run_one(self, request: JobRequest) -> Simulated:
         from qiskit_ibm_runtime import __version__

@@ -240,7 +240,7 @@ class ChunkedSimulation:
             raise EngineError("the batch was abandoned; its jobs are not simulated any more")
         if id(request) in self._begun:
             return
-        num_chunks = sum(len(_chunks(member)) for member in _members(request))
+        num_chunks = sum(len(_chunks(member)) for member in request.by_partition)
         if self._workers.count > 1 and num_chunks >= _WORTH_WORKERS:
             self._begin(request, CHUNK_PUBS)
 
@@ -251,7 +251,7 @@ class ChunkedSimulation:
         with suppress(NotShareableError):
             futures = [
                 self._workers.begin(_simulate, self._shared, member, chunk, only)
-                for member in _members(request)
+                for member in request.by_partition
                 for chunk in _chunks(member)
                 for only in _pieces(chunk.stop - chunk.first, most)
             ]
@@ -259,7 +259,7 @@ class ChunkedSimulation:
 
     def _runs_on_aer(self, request: JobRequest) -> bool:
         try:
-            return any(map(self._simulation.runs_on_aer, _members(request)))
+            return any(map(self._simulation.runs_on_aer, request.by_partition))
         except Exception:
             # It fails again where it is run, and is reported there.
             return False
@@ -279,7 +279,7 @@ class ChunkedSimulation:
         else:
             parts = [
                 self._simulation.run(*_part(member, self._simulation.load_pubs(member), chunk))
-                for member in _members(request)
+                for member in request.by_partition
                 for chunk in _chunks(member)
             ]
         return replace(
@@ -298,10 +298,6 @@ class ChunkedSimulation:
         finally:
             del self._begun[id(request)]
             _cancel(futures)
-
-
-def _members(request: JobRequest) -> tuple[JobRequest, ...]:
-    return request.members or (request,)
 
 
 class _Chunk(NamedTuple):
