@@ -100,6 +100,8 @@ class ArchiveFile:
 
     def texts(self, path: str) -> list[str]:
         """Return a column of texts, empty if it was left out."""
+        if path in self._columns:
+            return list(self._columns[path])
         with self.reading() as root:
             return list(root[path].asstr()[:]) if path in root else []
 
@@ -117,9 +119,15 @@ class ArchiveFile:
             self._columns[path] = values
         return self._columns[path]
 
+    def hold(self, path: str, values: NDArray[Any]) -> None:
+        """Keep a column that is not in a dataset of its own."""
+        self._columns[path] = values
+
     def cell(self, path: str, row: int | slice) -> Any:
         """Return one value of a column, or a slice of it, without reading the others."""
         with self.reading() as root:
+            if path in self._columns:
+                return self._columns[path][row]
             if path not in self._datasets:
                 dataset = root[path]
                 self._datasets[path] = dataset.asstr() if dataset.dtype.kind == "O" else dataset
