@@ -18,12 +18,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from qexp import __version__
 from qexp.analysis.declared import make_declared_analyses
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
 from qexp.archive.sweep_file import SWEEP_NAME
+from qexp.batch.batches import command_to_resume
 from qexp.batch.execute import cancel as cancel_jobs
 from qexp.batch.execute import collect_finished, execute
 from qexp.core.model import Plan, RunStatus
@@ -33,8 +34,8 @@ from qexp.core.spec import RunSpec
 from qexp.endings import (
     clear_parts,
     close_left_open,
-    command_to_resume,
     end,
+    raise_failure,
     raise_for_points,
     raise_if_stopped,
     seal,
@@ -42,6 +43,7 @@ from qexp.endings import (
 from qexp.errors import (
     ConfigError,
     JobsFailedError,
+    OutageError,
     PointsFailedError,
     UnfinishedError,
 )
@@ -50,9 +52,6 @@ from qexp.journal.events import Ended, Resumed, Started
 from qexp.points import Clock, Experiment, Point, open_experiment, points_in
 from qexp.preparation import load_plan, make_plan, select
 from qexp.resumption import finished_archive
-
-if TYPE_CHECKING:
-    pass
 
 _log = logging.getLogger(__name__)
 
@@ -143,6 +142,7 @@ def resume(
     *,
     clock: Clock | None = None,
     interrupts: Interrupts | None = None,
+    work: Callable[[Experiment], None] = execute,
 ) -> RunReport:
     """Resume a run or a sweep from wherever it stopped. Harmless if it is complete.
 
@@ -152,55 +152,14 @@ def resume(
     Args:
         specs: The same experiment; its `policy` and `stop_after` may differ.
         folder: The experiment's folder, which may have been copied from elsewhere.
-        observer: As in `run`, like the rest.
-        clock: As in `run`.
-        interrupts: As in `run`.
+        observer: As in `run`, like `clock` and `interrupts`.
+        clock: The clock.
+        interrupts: Handles signals.
+        work: The work on its jobs; `cancel` has another.
 
     Raises:
         As `run`.
     """
-    return _go_on(specs, folder, observer, clock, interrupts, execute)
-
-
-def cancel(
-    specs: RunSpec | Sequence[RunSpec],
-    folder: Path,
-    observer: Observer | None = None,
-    *,
-    clock: Clock | None = None,
-    interrupts: Interrupts | None = None,
-) -> RunReport:
-    """Cancel the jobs of an experiment that are queued, close its batches, and seal what has run.
-
-    Args:
-        specs: The same experiment.
-        folder: The experiment's folder.
-        observer: As in `run`, like the rest.
-        clock: As in `run`.
-        interrupts: As in `run`.
-
-    Returns:
-        The state in which it was left; without an archive and a status if nothing was ever out: it
-        was not submitted, or its engine's jobs end with their process.
-
-    Raises:
-        UnfinishedError: Jobs are running, and left to be collected.
-        EngineError, ArchiveError, RunLockedError, KeyboardInterrupt: As `run`.
-    """
-    each = [specs] if isinstance(specs, RunSpec) else specs
-    specs = [replace(spec, stop_after="collect") for spec in each]
-    return _go_on(specs, folder, observer, clock, interrupts, cancel_jobs)
-
-
-def _go_on(
-    specs: RunSpec | Sequence[RunSpec],
-    folder: Path,
-    observer: Observer | None,
-    clock: Clock | None,
-    interrupts: Interrupts | None,
-    work: Callable[[Experiment], None],
-) -> RunReport:
-    """Go on with an experiment that is not complete, by `work` on its jobs."""
     if not any((folder / name).exists() for name in (JOURNAL_NAME, ARCHIVE_NAME, SWEEP_NAME)):
         raise ConfigError(f"{folder} holds no run: name the folder of one, as in outputs/NAME/ID")
     if (archive := finished_archive(folder)) is not None:
@@ -221,6 +180,26 @@ def _go_on(
         with suppress(*[JobsFailedError, PointsFailedError] * cancels):
             return _carried_out(experiment, work)
         return _report(experiment)
+
+
+def cancel(
+    specs: RunSpec | Sequence[RunSpec], folder: Path, observer: Observer | None = None, **how: Any
+) -> RunReport:
+    """Cancel the jobs of an experiment that are queued, close its batches, and seal what has run.
+
+    The arguments are those of `resume`.
+
+    Returns:
+        The state in which it was left; without an archive and a status if nothing was ever out: it
+        was not submitted, or its engine's jobs end with their process.
+
+    Raises:
+        UnfinishedError: Jobs are running, and left to be collected.
+        EngineError, ArchiveError, RunLockedError, KeyboardInterrupt: As `run`.
+    """
+    each = [specs] if isinstance(specs, RunSpec) else specs
+    collecting = [replace(spec, stop_after="collect") for spec in each]
+    return resume(collecting, folder, observer, work=cancel_jobs, **how)
 
 
 def _carried_out(experiment: Experiment, work: Callable[[Experiment], None]) -> RunReport:
@@ -280,7 +259,7 @@ def carry_out(experiment: Experiment, work: Callable[[Experiment], None] = execu
     if makes_plan or experiment.has_work or work is cancel_jobs:
         if makes_plan and experiment.plans_with_workers:
             experiment.workers.prepare()
-        select(experiment)
+        _select(experiment)
     if makes_plan:
         make_plan(experiment)
         if experiment.stop_after == "plan":
@@ -300,6 +279,17 @@ def carry_out(experiment: Experiment, work: Callable[[Experiment], None] = execu
             raise_for_points(experiment)
         else:
             end(experiment, failure)
+
+
+def _select(experiment: Experiment) -> None:
+    """Select the backends; without the service, what is out of a resumed experiment is kept."""
+    try:
+        select(experiment)
+    except OutageError as error:
+        if not (experiment.ledger.process_number and experiment.ledger.batches):
+            raise
+        raise_if_stopped(experiment, error)
+        raise_failure(experiment, error)
 
 
 def _refuse_to_collect_nothing(experiment: Experiment) -> None:

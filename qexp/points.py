@@ -201,13 +201,11 @@ class Experiment:
     def lanes(self) -> list[int]:
         """The lanes with something left to do, in order."""
         unsealed = {point.lane for point in self.points if not point.is_sealed}
-        return sorted(unsealed | {self.ledger.lane_of(one) for one in self.ledger.unclosed_batches})
+        return sorted(unsealed | {self.lane_of(one) for one in self.ledger.unclosed_batches})
 
     def lane_of(self, batch: str) -> int:
-        """Return the lane of a batch: that of its attempts, as a repaired journal may lack it."""
-        held = (one.partition for one in self.ledger.all_attempts() if one.batch == batch)
-        first = next(held, None)
-        return self.ledger.lane_of(batch) if first is None else self.point_of(first).lane
+        """Return the lane of a batch."""
+        return self.points[self.ledger.point_of(batch)].lane
 
     def backend_of(self, lane: int) -> BackendV2:
         """Return the backend of a lane, once it is selected."""

@@ -194,9 +194,9 @@ def _adopt_late_jobs(experiment: Experiment, collector: Collector) -> None:
     """Watch the jobs of the run that were sent twice on their way, and are listed only now."""
     ledger, engine = experiment.ledger, experiment.engine
     if isinstance(engine, RemoteEngine):
-        # The newest batch of each lane.
-        for batch in {ledger.lane_of(one): one for one in ledger.own_batches}.values():
-            if ledger.lane_of(batch) in experiment.lanes:
+        newest = {experiment.lane_of(one): one for one in ledger.own_batches}
+        for lane, batch in newest.items():
+            if lane in experiment.lanes:
                 find = partial(collector.batch_of(batch).find, run_tag(experiment.id))
                 collector.adopt_found(Patience(experiment).call(find))
 
