@@ -124,9 +124,7 @@ def start(experiment: Experiment) -> RunReport:
 def start_more(experiment: Experiment, specs: Sequence[RunSpec]) -> RunReport:
     """Run further points of a sweep in the batches that it has open.
 
-    Args:
-        experiment: The sweep; `sweep.json` has the points by now.
-        specs: The spec of each point, the earlier ones included.
+    `sweep.json` has the points by now, and `specs` are those of all, the earlier ones included.
 
     Raises:
         As `run`.
@@ -243,9 +241,7 @@ def _report(experiment: Experiment) -> RunReport:
 def carry_out(experiment: Experiment, work: Callable[[Experiment], None] = execute) -> None:
     """Take an experiment from where it stands to its end: plan, batch, archive.
 
-    Args:
-        experiment: The experiment.
-        work: The work on its jobs, once it is planned.
+    `work` is done on its jobs, once it is planned.
 
     Raises:
         As `run`.

@@ -253,18 +253,13 @@ def _archived_pubs(archive: Path, workload: str, _sequence: Any) -> Iterator[Any
 
 
 def run_again(spec: RunSpec, run_dir: Path, circuits: Circuits = "generated") -> Path:
-    """Run an archived run again; progress and summary go to the terminal.
+    """Run an archived run again, as `reproduction_spec` returned it, and return the new archive.
 
-    Args:
-        spec: As `reproduction_spec` returned it.
-        run_dir: As `new_folder` returned it.
-        circuits: As in `reproduction_spec`.
-
-    Returns:
-        The new archive.
+    Progress and summary go to the terminal. If it fails before a batch is opened, nothing is left
+    behind in `run_dir`, which is from `new_folder`.
 
     Raises:
-        As `qexp.experiment.run`. If it fails before a batch is opened, nothing is left behind.
+        As `qexp.experiment.run`.
     """
     from qexp.config.cleanup import LOG_NAME, clean_up
     from qexp.experiment import run
@@ -291,10 +286,7 @@ def run_again(spec: RunSpec, run_dir: Path, circuits: Circuits = "generated") ->
 def new_folder(spec: RunSpec, into: str | None) -> Path:
     """Return the folder of the new run, which does not exist yet or is empty.
 
-    Args:
-        spec: The run.
-        into: The folder that the user names; None: a new one in `outputs/` of the current folder,
-            as for any run.
+    It is the one that the user names, or a new one in `outputs/` of the current folder.
 
     Raises:
         ConfigError: The named folder is not empty, or cannot be made.

@@ -118,8 +118,7 @@ class Batches:
     def finish(self, *, is_collected: bool) -> None:
         """Return once every batch is closed, and the details of each are stored, or given up.
 
-        Args:
-            is_collected: True if no job is in flight, so that the details are final.
+        They are final if no job is in flight, `is_collected`.
 
         Raises:
             StopRequested: The experiment was asked to stop.

@@ -43,12 +43,9 @@ _log = logging.getLogger(__name__)
 
 
 def execute(experiment: Experiment) -> None:
-    """Submit and collect until nothing is left.
+    """Submit and collect until nothing is left, or with `stop_after=submit`, nothing to submit.
 
-    With `stop_after=submit`, return once everything is submitted.
-
-    Args:
-        experiment: The experiment, planned and with its backend selected.
+    The experiment is planned, and its backends are selected.
 
     Raises:
         StopRequested: The experiment was asked to stop, and has.

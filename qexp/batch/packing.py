@@ -66,15 +66,7 @@ class _Job:
 
 
 def jobs_of(experiment: Experiment, pieces: Iterable[Piece]) -> list[tuple[Piece, ...]]:
-    """Return the jobs that run some pieces, in the order of submission.
-
-    Args:
-        experiment: The experiment, planned.
-        pieces: Pieces that have no job.
-
-    Returns:
-        The pieces of each job, in their order.
-    """
+    """Return the pieces of each job that runs some without one, in the order of submission."""
     jobs: list[_Job] = []
     open_jobs: dict[Hashable, _Job] = {}
     for piece in in_order(experiment, pieces):

@@ -53,14 +53,10 @@ def note_stored_outcomes(experiment: Experiment) -> None:
 
 
 def reattach(experiment: Experiment, collector: Collector) -> list[Batch]:
-    """Find the jobs of a resumed experiment on the service, and watch them.
+    """Find the jobs of a resumed experiment on the service, and let a collector watch them.
 
     All that carry the tag of the run are listed, also those that another copy of the folder
     submitted. Attempts without a job are closed.
-
-    Args:
-        experiment: The experiment, with the journal of earlier processes.
-        collector: Watches the jobs that are found.
 
     Returns:
         The batches that earlier processes opened in this folder.

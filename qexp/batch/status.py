@@ -302,10 +302,7 @@ def _ask_batches(
 def partition_state(ledger: Ledger, jobs: Mapping[str, FoundJob], partition: int) -> PartitionState:
     """Return how far a partition is: of each piece the furthest attempt, of these the least far.
 
-    Args:
-        ledger: Its state on disk.
-        jobs: The listed jobs by id and by tag.
-        partition: Its index.
+    `jobs` are the listed ones, by id and by tag.
     """
 
     def state(attempt: Attempt) -> PartitionState:

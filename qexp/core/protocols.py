@@ -56,9 +56,7 @@ class Batch(Protocol):
     def wait(self, timeout_s: float, is_stopped: Callable[[], bool]) -> None:
         """Return when a state may have changed, at the latest after `timeout_s`.
 
-        Args:
-            timeout_s: Seconds.
-            is_stopped: Asked several times a second; `wait` returns as soon as it is True.
+        `is_stopped` is asked several times a second; this returns as soon as it is True.
         """
 
     def collect(self, job_id: str) -> JobOutcome:
@@ -143,22 +141,15 @@ class Engine(Protocol):
     ) -> int:
         """Measure the size of an encoded ISA PUB on the wire, in bytes.
 
-        Args:
-            primitive: The primitive that will run it.
-            pub: The PUB.
-            backend: The backend that it is for.
-            qpy: Its circuit as the archive has it, so that it need not be encoded again.
+        `qpy` is its circuit as the archive has it, so that it need not be encoded again.
         """
 
     def open_batch(
         self, backend: BackendV2, *, max_time_s: int | None, workers: Workers | None = None
     ) -> Batch:
-        """Open a batch.
+        """Open a batch that lives for `max_time_s`; None: for the longest time that is allowed.
 
-        Args:
-            backend: Where its jobs run.
-            max_time_s: Its time to live in seconds, or None for the longest that is allowed.
-            workers: Processes for an engine that simulates; None: it has its own.
+        An engine that simulates does so in `workers`; None: it has its own.
         """
 
 
@@ -189,9 +180,7 @@ class RemoteEngine(Engine, Protocol):
         """
 
     def limit_waiting(self, backend: BackendV2, outage_s: float) -> None:
-        """Limit the time of every request, so that `execution.outage` is an upper bound, too.
+        """Limit the time of every request to a fraction of `execution.outage`, from now on.
 
-        Args:
-            backend: The backend, whose connection is used from now on.
-            outage_s: `execution.outage` in seconds; one request takes a fraction of it.
+        So that is an upper bound, too.
         """

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from qexp.core.mitigation import is_twirled
 from qexp.core.model import PrimitiveSpec
-from qexp.core.twirling import is_twirled
 from qexp.engines.options import (
     MAX_TAGS,
     build_options,

@@ -182,12 +182,7 @@ def _stored_of_point(folder: Path) -> Stored:
 
 
 def repaired(raw: bytes, stored: Stored, path: Path) -> list[bytes | Event] | None:
-    """Return the lines of a repaired journal.
-
-    Args:
-        raw: Content of the damaged one.
-        stored: What is on disk besides it.
-        path: Where it is, for messages.
+    """Return the lines of a repaired journal, from the damaged one and what is on disk besides.
 
     Returns:
         Lines that were read, as they are, without their ends; events that were rebuilt; and last,

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from qexp.core.mitigation import shots_executed
 from qexp.core.model import PlannedPub, PrimitiveSpec
 from qexp.core.protocols import Engine
-from qexp.core.twirling import shots_executed
 from qexp.errors import PlanError, QexpError
 from qexp.planning.checks import Tally
 from qexp.text import typed_reason

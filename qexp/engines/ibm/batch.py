@@ -40,11 +40,7 @@ _SLICE_S = 0.1
 
 
 def open_session(backend: IBMBackend, max_time_s: int | None) -> Batch:
-    """Open a batch on the service.
-
-    Args:
-        backend: The backend.
-        max_time_s: Time to live from the start of the first job; None is the service's default.
+    """Open a batch on the service that lives for `max_time_s` from the start of its first job.
 
     Raises:
         RefusedError: The service takes no such batch.
