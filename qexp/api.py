@@ -350,7 +350,7 @@ def _run_logged(
 ) -> RunReport:
     from qexp.config.cleanup import LOG_NAME
     from qexp.interrupts import Interrupts, StopSignals
-    from qexp.progress import terminal_for
+    from qexp.progress import Terminal
     from qexp.resumption import resume_command
     from qexp.runlog import logging_into
 
@@ -358,7 +358,7 @@ def _run_logged(
         with (
             StopSignals(ends_process=False) as signals,
             logging_into(folder / LOG_NAME, "the run ended with an error"),
-            terminal_for(specs, folder, is_quiet=True) as terminal,
+            Terminal(specs, folder, is_quiet=True) as terminal,
         ):
             report = start(specs, folder, terminal, interrupts=Interrupts(ends_process=False))
     except KeyboardInterrupt as error:

@@ -40,7 +40,7 @@ def _resume(launch: Launch, *, is_quiet: bool) -> list[None]:
     from qexp.config.added_points import merge_points
     from qexp.experiment import resume
     from qexp.journal.lock import lock_folder
-    from qexp.progress import terminal_for
+    from qexp.progress import Terminal
 
     folder = launch.folder
     with lock_folder(folder):
@@ -48,6 +48,6 @@ def _resume(launch: Launch, *, is_quiet: bool) -> list[None]:
         merged, order = merge_points(sweep, launch.sweep.points, partial(new_point_id, sweep.id))
         specs = [launch.specs[position] for position in order]
         write_sweep(folder, replace(sweep, points=merged, overrides=launch.sweep.overrides))
-    with terminal_for(specs, folder, is_quiet=is_quiet) as terminal:
+    with Terminal(specs, folder, is_quiet=is_quiet) as terminal:
         resume(specs, folder, terminal)
     return [None] * len(launch.specs)

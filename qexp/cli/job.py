@@ -197,9 +197,7 @@ def _run(config: DictConfig, run_dir: Path) -> None:
     from qexp.experiment import resume, run
     from qexp.progress import Terminal
 
-    point = _sweep_point()
-    circuits_by = OmegaConf.select(config, "sweep.circuits_by") if point else None
-    with Terminal(spec, run_dir, point, circuits_by) as terminal:
+    with Terminal([spec], run_dir, _sweep_point()) as terminal:
         (resume if is_resumed else run)(spec, run_dir, terminal)
 
 

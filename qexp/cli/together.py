@@ -108,10 +108,10 @@ class Together:
 
     def _opened(self, launch: Launch) -> Experiment:
         from qexp.points import open_experiment, points_in
-        from qexp.progress import terminal_for
+        from qexp.progress import Terminal
 
         enter, folder = self._open.enter_context, launch.folder
-        terminal = enter(terminal_for(self._specs, folder))
+        terminal = enter(Terminal(self._specs, folder))
         points = points_in(folder, self._specs)
         experiment = enter(open_experiment(folder, points, terminal, None))
         experiment.keeps_batches = launch.has_rounds
