@@ -271,7 +271,7 @@ def run_again(spec: RunSpec, run_dir: Path, circuits: Circuits = "generated") ->
     try:
         with (
             logging_into(log, "the run ended with an error"),
-            Terminal(spec, run_dir) as terminal,
+            Terminal([spec], run_dir) as terminal,
         ):
             report = run(spec, run_dir, terminal)
     except (Exception, SystemExit, KeyboardInterrupt) as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from qexp.cli.job import run_overrides
 from qexp.config.paths import new_point_id
-from qexp.config.sweep_launcher import DeclaredPoint, Launch, declared
+from qexp.config.sweep_launcher import Launch
 
 
 def add_points(folder: Path, words: Sequence[str], *, is_quiet: bool) -> int:
@@ -33,22 +33,21 @@ def add_points(folder: Path, words: Sequence[str], *, is_quiet: bool) -> int:
     return run_overrides(["-m", *overrides], partial(_resume, is_quiet=is_quiet))
 
 
-def _resume(points: Sequence[DeclaredPoint], launch: Launch, *, is_quiet: bool) -> list[None]:
+def _resume(launch: Launch, *, is_quiet: bool) -> list[None]:
     from dataclasses import replace
 
     from qexp.archive.sweep_file import read_sweep, write_sweep
     from qexp.config.added_points import merge_points
     from qexp.experiment import resume
     from qexp.journal.lock import lock_folder
-    from qexp.progress import terminal_for
+    from qexp.progress import Terminal
 
     folder = launch.folder
     with lock_folder(folder):
         sweep = read_sweep(folder)
-        each = [*map(declared, points)]
-        merged, order = merge_points(sweep, each, partial(new_point_id, sweep.id))
-        specs = [points[position].spec for position in order]
-        write_sweep(folder, replace(sweep, points=merged, overrides=launch.overrides))
-    with terminal_for(specs, folder, is_quiet=is_quiet) as terminal:
+        merged, order = merge_points(sweep, launch.sweep.points, partial(new_point_id, sweep.id))
+        specs = [launch.specs[position] for position in order]
+        write_sweep(folder, replace(sweep, points=merged, overrides=launch.sweep.overrides))
+    with Terminal(specs, folder, is_quiet=is_quiet) as terminal:
         resume(specs, folder, terminal)
-    return [None] * len(points)
+    return [None] * len(launch.specs)

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from qexp.core.spec import RunSpec
 
-_log = logging.getLogger("qexp")
-
 
 def run(arguments: Sequence[str]) -> int:
     """Run the experiment that the overrides declare; return the exit code."""
@@ -142,29 +140,22 @@ def run_point(config: DictConfig, ends: Ends) -> Failed | float | None:
     Raises:
         KeyboardInterrupt: A stop was asked for, so that no further point may run.
     """
-    from qexp.config.cleanup import LOG_NAME, clean_up
+    from qexp.config.cleanup import LOG_NAME, cleaning_up
 
     run_dir = Path(HydraConfig.get().runtime.output_dir).resolve()
     # Nothing that was there before is ever removed; `hydra.run.dir` may name any folder.
     is_new = config.get("run_dir") is None and not any(run_dir.iterdir())
+    value: Failed | float | None = None
     try:
-        _run(config, run_dir)
-        value = _value(config, run_dir)
-    except KeyboardInterrupt as error:
-        if is_new and clean_up(run_dir, error):
-            raise KeyboardInterrupt("interrupted before anything was submitted") from None
+        with cleaning_up(run_dir, is_new=is_new, failure="the run ended with an error"):
+            _run(config, run_dir)
+            value = _value(config, run_dir)
+    except KeyboardInterrupt:
         raise
-    except BaseException as error:  # A panic in Qiskit's Rust code is no `Exception`.
-        if not isinstance(error, ConfigError):
-            _log.error("the run ended with an error", exc_info=True)
+    except BaseException as error:
         point, message = _sweep_point(), describe_error(error, run_dir / LOG_NAME)
-        failed = Failed(f"{point}: {message}" if point else message, exit_code(error))
-        if is_new:
-            clean_up(run_dir, error)
-        ends.add(failed)
-        if stop_requested():
-            raise KeyboardInterrupt from None
-        return failed
+        value = Failed(f"{point}: {message}" if point else message, exit_code(error))
+        ends.add(value)
     if stop_requested():
         raise KeyboardInterrupt(f"interrupted; what was measured is kept: {run_dir}")
     return value
@@ -206,9 +197,7 @@ def _run(config: DictConfig, run_dir: Path) -> None:
     from qexp.experiment import resume, run
     from qexp.progress import Terminal
 
-    point = _sweep_point()
-    circuits_by = OmegaConf.select(config, "sweep.circuits_by") if point else None
-    with Terminal(spec, run_dir, point, circuits_by) as terminal:
+    with Terminal([spec], run_dir, _sweep_point()) as terminal:
         (resume if is_resumed else run)(spec, run_dir, terminal)
 
 

@@ -90,9 +90,9 @@ def _resume(runs: Runs, path: Path) -> Outcome:
         specs = _bounded(recorded, folder, runs)
 
         from qexp.experiment import resume
-        from qexp.progress import terminal_for
+        from qexp.progress import Terminal
 
-        with terminal_for(specs, folder, is_quiet=given.json) as terminal:
+        with Terminal(specs, folder, is_quiet=given.json) as terminal:
             report = resume(specs, folder, terminal)
         if report.plan is None and finished_archive(folder) is not None:
             # A batch was still open.
@@ -131,7 +131,7 @@ def _begin(runs: Runs, folder: Path, point: SweepPoint) -> Outcome:
     from qexp.config.cleanup import LOG_NAME, clean_up
     from qexp.config.runs import declared_spec
     from qexp.experiment import run as run_point
-    from qexp.progress import terminal_for
+    from qexp.progress import Terminal
     from qexp.runlog import logging_into
 
     try:
@@ -141,7 +141,7 @@ def _begin(runs: Runs, folder: Path, point: SweepPoint) -> Outcome:
         folder.mkdir(parents=True, exist_ok=True)
         with (
             logging_into(folder / LOG_NAME, "the run ended with an error"),
-            terminal_for(specs, folder, is_quiet=runs.given.json) as terminal,
+            Terminal(specs, folder, is_quiet=runs.given.json) as terminal,
         ):
             report = run_point(specs, folder, terminal)
     except (Exception, SystemExit) as error:

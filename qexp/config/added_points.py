@@ -9,8 +9,7 @@ from typing import Any
 
 from qexp.archive.sweep_file import SweepDeclaration, SweepPoint
 from qexp.config import messages
-from qexp.config.overrides import override
-from qexp.config.pairs import key_of
+from qexp.config.overrides import key_of, override
 from qexp.config.recorded_config import differences
 from qexp.errors import ConfigError
 

@@ -26,9 +26,10 @@ from qexp.config.recorded_config import parse
 from qexp.errors import ConfigError
 
 if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
     from omegaconf import DictConfig
 
-    from qexp.config.sweep_launcher import DeclaredPoint, Launch
+    from qexp.config.sweep_launcher import Launch
     from qexp.core.model import Pub
     from qexp.core.spec import RunSpec
 
@@ -78,9 +79,7 @@ def declare_run(
         return _declared(arguments, circuits)
 
 
-def declare_sweep(
-    overrides: Sequence[str], values: Mapping[str, Any]
-) -> tuple[list[DeclaredPoint], Launch]:
+def declare_sweep(overrides: Sequence[str], values: Mapping[str, Any]) -> Launch:
     """Compose, check and freeze the points of a sweep; as `declare_run`.
 
     Args:
@@ -92,24 +91,27 @@ def declare_sweep(
     """
     from qexp.config.hydra_internals import sweep_with
     from qexp.config.sweep import CheckedSweeper
-    from qexp.config.sweep_launcher import SharedLauncher
+    from qexp.config.sweep_launcher import PointLauncher
 
-    declared: list[tuple[list[DeclaredPoint], Launch]] = []
-    launcher = SharedLauncher()
+    launches: list[Launch] = []
 
-    def keep(points: Sequence[DeclaredPoint], launch: Launch) -> list[None]:
-        declared.append(([*points], launch))
-        return [None] * len(points)
+    class Declaring(PointLauncher):
+        """Declares the points, and runs none."""
 
-    launcher.run_together = keep
+        def launch(
+            self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+        ) -> list[JobReturn]:
+            launches.append(self.launched(job_overrides, initial_job_idx))
+            return []
+
     words = _words(overrides)
     with _one_line_errors():
         arguments = open_nodes(words + [override(key, value) for key, value in values.items()])
         _refuse_without_effect(arguments, has_circuits=False)
         make_experiments_importable(is_own_process=False)
-        sweep_with(launcher, CheckedSweeper, arguments)
-    (only,) = declared
-    return only
+        sweep_with(Declaring(), CheckedSweeper, arguments)
+    (launch,) = launches
+    return launch
 
 
 @contextmanager

@@ -37,6 +37,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.basecontainer import BaseContainer
 
+from qexp.config.overrides import given_overrides
 from qexp.config.paths import (
     PRIMARY,
     PROJECT,
@@ -202,7 +203,7 @@ def sweep_with(launcher: Launcher, sweeper: type[BasicSweeper], overrides: Seque
         made = sweeper(max_batch_size=None, params=config.hydra.sweeper.params)
         made.hydra_context, made.config, made.launcher = context, config, launcher
         launcher.setup(hydra_context=context, task_function=nothing, config=config)
-        made.sweep([str(item) for item in config.hydra.overrides.task])
+        made.sweep(given_overrides(config))
 
 
 def _loader() -> CachingLoader:

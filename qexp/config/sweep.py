@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.core.utils import JobReturn
@@ -22,10 +21,19 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from qexp.config.hydra_internals import BasicSweeper
+from qexp.config.load import checked_root, load
 from qexp.config.messages import compose_message
-from qexp.config.pairs import SweptPoint, circuit_keys, circuits_digest, key_of, with_seeds
+from qexp.config.overrides import key_of
+from qexp.config.pairs import (
+    SweptPoint,
+    circuit_keys,
+    circuits_digest,
+    named_circuit_keys,
+    with_seeds,
+)
 from qexp.config.paths import config_choices
-from qexp.config.schema import RootNode, SweepNode
+from qexp.config.schema import SweepNode
+from qexp.config.sweep_launcher import PointLauncher
 from qexp.config.sweep_points import (
     Block,
     declared_blocks,
@@ -39,6 +47,8 @@ from qexp.errors import ConfigError
 class CheckedSweeper(BasicSweeper):
     """Hydra's basic sweeper, with points that a config declares, and all of them validated."""
 
+    launcher: PointLauncher
+
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
         """Compose and check all points, and launch them.
 
@@ -47,7 +57,6 @@ class CheckedSweeper(BasicSweeper):
         """
         assert self.hydra_context is not None
         assert self.config is not None
-        assert self.launcher is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         grid = _grid(parser.parse_overrides([*self._parse_config(), *arguments]))
         declared = _declared(self.config)
@@ -65,50 +74,62 @@ class CheckedSweeper(BasicSweeper):
         # Composed configs are cycles, and a sweep makes many; what is imported by now is none.
         gc.freeze()
         gc.enable()
-        checked = [
-            self._checked(without_declarations(point, declared_nodes(declared)), swept, origins)
+        points = [
+            (without_declarations(point, declared_nodes(declared)), origins)
             for point, origins in _points(blocks, grid)
         ]
-        decide_circuits = circuit_keys(checked, self._circuits)
-        seeded = [with_seeds(point, decide_circuits) for point in checked]
+        decide_circuits: tuple[str, ...] | None = None
+        found = named_circuit_keys(swept)
+        # Only keys that decide circuits without being named for them take a second round.
+        while found != decide_circuits:
+            decide_circuits = found
+            checked = [
+                self._checked(number, point, swept, origins, found)
+                for number, (point, origins) in enumerate(points)
+            ]
+            found = circuit_keys([point for point, _ in checked], self._circuits)
         returns: list[JobReturn] = []
+        seeded = [overrides for _, overrides in checked]
         for batch in self.split_overrides_to_chunks(seeded, self.max_batch_size):
             returns.extend(self.launcher.launch(batch, initial_job_idx=len(returns)))
         return returns
 
-    def _checked(self, point: list[str], swept: Sequence[str], origins: list[str]) -> SweptPoint:
-        """Return a point that is valid."""
+    def _checked(
+        self,
+        number: int,
+        overrides: list[str],
+        swept: Sequence[str],
+        origins: list[str],
+        decide_circuits: Collection[str],
+    ) -> tuple[SweptPoint, list[str]]:
+        """Declare a point that is valid; return it, and its overrides with its seeds."""
         try:
-            return SweptPoint.of(point, swept, self._root(point))
+            config = self.launcher.compose(overrides, number)
+            point = SweptPoint.of(overrides, swept, checked_root(config))
+            seeded = with_seeds(point, decide_circuits)
+            self.launcher.declare(config, seeded, number)
         except Exception as error:
             problem = str(error) if isinstance(error, ConfigError) else compose_message(error)
             if problem is None:
                 raise
-            given = {key_of(item): item.lstrip("+") for item in point}
+            given = {key_of(item): item.lstrip("+") for item in overrides}
             draws = " ".join(given[key] for key in swept)
             listed = f" ({'; '.join(origins)})" if origins else ""
             where = f"sweep point '{draws}'{listed}: " if swept else ""
             raise ConfigError(f"{where}{problem} (no point was run)") from error
+        return point, seeded
 
-    def _circuits(self, point: list[str]) -> str | None:
+    def _circuits(self, overrides: list[str]) -> str | None:
         """Return the digest of the circuits of a point; None if it is not valid."""
         try:
-            return circuits_digest(self._root(point))
+            config = self.launcher.compose(overrides)
+            root = checked_root(config)
+            load(config)
+            return circuits_digest(root)
         except Exception as error:
             if not isinstance(error, ConfigError) and compose_message(error) is None:
                 raise
             return None
-
-    def _root(self, point: list[str]) -> RootNode:
-        """Compose a point, and return its validated config."""
-        from qexp.config.load import check
-
-        assert self.hydra_context is not None
-        assert self.config is not None
-        config = self.hydra_context.config_loader.load_sweep_config(self.config, point)
-        # As Hydra does before it runs a job: `${hydra:...}` is resolved from this global.
-        HydraConfig.instance().set_config(config)
-        return check(config)
 
 
 @dataclass(frozen=True)

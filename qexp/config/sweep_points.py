@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from qexp.config.overrides import open_nodes, override
-from qexp.config.pairs import key_of
+from qexp.config.overrides import key_of, open_nodes, override, parse
 from qexp.config.samples import draw_samples
 from qexp.config.schema import SampleNode, SweepNode
 from qexp.errors import ConfigError
@@ -134,26 +133,6 @@ def without_declarations(overrides: Iterable[str], declaring: Sequence[str]) -> 
         if key_of(item) not in declaring and not key_of(item).startswith(below)
     ]
     return [*kept, *(override(key, None) for key in declaring)]
-
-
-def draws_of(overrides: Sequence[str], swept: Sequence[str]) -> dict[str, Any]:
-    """Return the value of each swept key in a point.
-
-    Args:
-        overrides: Overrides of the point.
-        swept: The swept keys, which the point's config has as `sweep.keys`.
-
-    Returns:
-        Key -> value in the order of `swept`: None, a number, text, or lists and maps of such.
-    """
-    given = {key_of(item): item for item in overrides}
-    return {key: _value(given[key]) for key in swept if key in given}
-
-
-def _value(text: str) -> Any:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    return OverridesParser.create().parse_override(text).value()
 
 
 def _zipped(columns: Mapping[str, Sequence[Any]]) -> Block:
@@ -285,12 +264,11 @@ def _cells(origin: str, header: Sequence[str], cells: Sequence[str]) -> dict[str
 
 def _cell(origin: str, key: str, cell: str) -> Any:
     """Return the value of a cell, typed as on the command line."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     text = cell.strip()
     try:
-        parsed = OverridesParser.create().parse_override(f"x={text}")
+        parsed = parse(f"x={text}")
     except HydraException:
         parsed = None
     if not text or parsed is None or parsed.is_sweep_override():

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from qexp.config.overrides import draws_of
 from qexp.config.schema import SweepNode
 from qexp.config.sweep_points import (
     Block,
     declared_blocks,
     declared_nodes,
-    draws_of,
     refuse_declared,
     refuse_twice,
     without_declarations,
