@@ -80,17 +80,20 @@ class ArchiveFile:
 
     def attribute(self, group: str, name: str) -> Any:
         """Return an attribute: text, or a NumPy scalar."""
+        import h5py
+
         with self.reading() as root:
-            value = root[group].attrs[name]
-        return value if isinstance(value, str) else np.ravel(value)[0]
+            stored = h5py.h5a.open(root.id, name.encode(), obj_name=group.encode())
+            values = np.empty(stored.shape, stored.dtype)
+            stored.read(values)
+            value = np.ravel(values)[0]
+            return value.decode() if isinstance(value, bytes) else value
 
     def text(self, path: str) -> str:
         """Return one text, stored as a string or as UTF-8 bytes."""
         with self.reading() as root:
-            dataset = root[path]
-            if dataset.dtype.kind == "S":
-                return str(dataset[:].tobytes().decode("utf-8"))
-            return str(dataset.asstr()[()])
+            values = _values(_dataset(root, path))
+            return values.tobytes().decode() if values.dtype.kind == "S" else str(values[()])
 
     def document(self, path: str) -> Any:
         """Return one JSON document, parsed."""
@@ -101,20 +104,28 @@ class ArchiveFile:
     def texts(self, path: str) -> list[str]:
         """Return a column of texts, empty if it was left out."""
         with self.reading() as root:
-            return list(root[path].asstr()[:]) if path in root else []
+            stored = _dataset(root, path)
+            return [] if stored is None else list(_values(stored))
+
+    def numbers(self, path: str) -> NDArray[Any]:
+        """Return a column of numbers, empty if it was left out."""
+        with self.reading() as root:
+            stored = None if path in self._columns else _dataset(root, path)
+            if stored is not None:
+                self._columns[path] = _values(stored)
+        return self._columns.get(path, np.empty(0))
 
     def count(self, path: str) -> int:
         """Return the length of a column, 0 if it was left out."""
         with self.reading() as root:
-            return int(root[path].shape[0]) if path in root else 0
+            stored = _dataset(root, path)
+            return 0 if stored is None else int(stored.shape[0])
 
     def column(self, path: str) -> NDArray[Any]:
         """Return a whole column, read once."""
         if path not in self._columns:
             with self.reading() as root:
-                dataset = root[path]
-                values = dataset.asstr()[:] if dataset.dtype.kind == "O" else dataset[:]
-            self._columns[path] = values
+                self._columns[path] = _values(_dataset(root, path))
         return self._columns[path]
 
     def cell(self, path: str, row: int | slice) -> Any:
@@ -248,6 +259,36 @@ def locate(path: Path) -> Path:
             f"there is no archive {path}: no such file; runs are in outputs/EXPERIMENT/RUN_ID/"
         )
     return path
+
+
+def _dataset(root: h5py.File, path: str) -> Any:
+    """Open a dataset by HDF5's own function, as h5py's objects take longer than reading.
+
+    Returns:
+        The `h5py.h5d.DatasetID`, None if the dataset was left out.
+    """
+    import h5py
+
+    try:
+        return h5py.h5d.open(root.id, path.encode())
+    except KeyError:
+        # Damage raises it as well.
+        if path in root:
+            raise
+        return None
+
+
+def _values(stored: Any) -> NDArray[Any]:
+    import h5py
+
+    values = np.empty(stored.shape, stored.dtype)
+    if values.size:
+        stored.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
+    if values.dtype.kind == "O":
+        values[...] = np.array([text.decode() for text in values.flat], object).reshape(
+            values.shape
+        )
+    return values
 
 
 def _open(path: Path, is_part: bool) -> h5py.File:

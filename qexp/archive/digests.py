@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -110,10 +111,11 @@ def is_as_sealed(path: Path) -> bool | None:
     # No attribute or text is read: only these are not protected by a checksum of HDF5's own, and
     # HDF5 hangs on some that are damaged.
     try:
-        with h5py.File(path, "r") as file:
-            if FILE_SHA256 not in file:
-                return None
-            start = file[FILE_SHA256].id.get_offset()
+        file = h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY)
+        if not file.links.exists(FILE_SHA256.encode()):
+            return None
+        start = h5py.h5d.open(file, FILE_SHA256.encode()).get_offset()
+        file.close()
         if start is None:
             return False
         with path.open("rb") as stream:
