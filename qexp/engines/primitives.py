@@ -125,7 +125,7 @@ def encoded_bytes(primitive: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: b
     """
     if primitive.implementation == "legacy" and primitive.kind == "estimator":
         _check_observables(pub)
-    if _sends_circuit(primitive) and _is_stored_as_sent(pub.circuit):
+    if _sends_circuit(primitive) and is_stored_as_sent(pub.circuit):
         return wire_bytes(primitive, pub, qpy) + _JSON_BYTES
     if primitive.implementation == "legacy":
         from qiskit_ibm_runtime.json import RuntimeEncoder
@@ -180,7 +180,7 @@ def _sends_circuit(spec: PrimitiveSpec) -> bool:
     return spec.kind == "sampler" and not is_twirled(spec) and not decoupling
 
 
-def _is_stored_as_sent(circuit: QuantumCircuit) -> bool:
+def is_stored_as_sent(circuit: QuantumCircuit) -> bool:
     """Return whether the archive's QPY of a circuit is that which the client would send.
 
     The archive has a form of its own for delays, and the client refuses boxes.

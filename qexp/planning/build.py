@@ -6,13 +6,16 @@ Circuits are generated here; all else is done for some PUBs at a time, here or i
 from __future__ import annotations
 
 import copy
+import gc
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from itertools import islice, starmap
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from qexp.archive.circuit_digest import Reading
 from qexp.archive.pubs import PubRow, pub_rows
 from qexp.core.bounds import job_bounds
 from qexp.core.model import Partition
@@ -47,6 +50,9 @@ _PlanChunks: TypeAlias = Callable[[Iterable[_Chunk]], Iterator[list[PlannedRow]]
 
 CHUNK_PUBS = 20
 """Few, so that all workers end at about the same time."""
+
+_CHUNK_INSTRUCTIONS = 4000
+"""Instructions of the circuits of a chunk, unless it is a single circuit."""
 
 
 def plan_point(
@@ -120,12 +126,25 @@ def _plan_rows(
     workload: WorkloadSpec, seed: int, plan_chunks: _PlanChunks, observer: Observer
 ) -> Iterator[PlannedRow]:
     """Plan what a workload's generator yields, in order."""
-    upcoming = _generate(workload, seed)
-    chunks = iter(lambda: list(islice(upcoming, CHUNK_PUBS)), [])
-    for rows in plan_chunks((workload.name, n * CHUNK_PUBS, c) for n, c in enumerate(chunks)):
+    for rows in plan_chunks(_chunks(workload.name, _generate(workload, seed))):
         for row, cost in rows:
             observer.pub_planned(workload.name, row.index + 1)
             yield row, cost
+
+
+def _chunks(workload: str, pub_likes: Iterable[Any]) -> Iterator[_Chunk]:
+    """Yield consecutive PUB-likes as chunks; large circuits are chunks of their own."""
+    first, chunk, size = 0, list[Any](), 0
+    for pub_like in pub_likes:
+        circuit = pub_like[0] if isinstance(pub_like, tuple) and pub_like else pub_like
+        added = len(getattr(circuit, "data", ()))
+        if chunk and (len(chunk) == CHUNK_PUBS or size + added > _CHUNK_INSTRUCTIONS):
+            yield workload, first, chunk
+            first, chunk, size = first + len(chunk), [], 0
+        chunk.append(pub_like)
+        size += added
+    if chunk:
+        yield workload, first, chunk
 
 
 def _generate(workload: WorkloadSpec, seed: int) -> Iterator[Any]:
@@ -172,6 +191,21 @@ def _copied(pub_like: Any) -> Any:
     return pub_like.copy() if isinstance(pub_like, QuantumCircuit) else copy.deepcopy(pub_like)
 
 
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Keep Python from looking for cycles of garbage, which circuits hardly make, for a chunk.
+
+    Each look passes over all circuits that are held: a tenth of the time of a plan.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 @dataclass
 class Planner:
     """Makes ISA PUBs; picklable as long as it was not used.
@@ -202,18 +236,24 @@ class Planner:
         Raises:
             PlanError: A circuit cannot run on the backend, or cannot be stored.
         """
+        with _without_collector():
+            return self._plan(workload, first, pub_likes)
+
+    def _plan(self, workload: str, first: int, pub_likes: Sequence[Any]) -> list[PlannedRow]:
         spec, backend = self.workloads[workload], self.backend
         if workload not in self._pass_managers:
             self._pass_managers[workload] = PassManagers(spec, self.seed, backend)
         pass_managers, pubs, tallies = self._pass_managers[workload], [], []
+        readings = {}
         for index, pub_like in enumerate(pub_likes, start=first):
             pub = transpile_pub(pub_like, index, pass_managers)
-            counts = tally(pub.isa.circuit)
+            readings[index] = Reading(pub.isa.circuit)
+            counts = tally(pub.isa.circuit, readings[index])
             check_pub(pub, counts, self._hardware, self.limits, self._objection)
             pubs.append(pub)
             tallies.append(counts)
         try:
-            rows = pub_rows(workload, pubs, redactor())
+            rows = pub_rows(workload, pubs, redactor(), readings)
         except ArchiveError as error:
             raise PlanError(f"workload '{workload}': {error}") from error
         return [

@@ -21,13 +21,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit import QuantumCircuit
 from qiskit.circuit import CircuitInstruction, Parameter, ParameterExpression
-from qiskit.quantum_info import PTM, SuperOp
 from qiskit.utils.units import apply_prefix
-from qiskit_aer.noise import thermal_relaxation_error
 
 from qexp.simulator.circuits import PlainCircuit
+from qexp.simulator.gate_errors import GateErrors
 from qexp.simulator.noise import NoisyDevice
 
 Reals: TypeAlias = NDArray[np.float64]
@@ -47,7 +45,8 @@ class DensityMatrix:
 
     def __init__(self, device: NoisyDevice) -> None:
         self._device = device
-        self._error = cache(self._make_error)
+        self._errors = GateErrors(device)
+        self._error = cache(self._errors.matrix)
         self._constants: dict[tuple[str, str, tuple[int, ...]], Reals] = {}
 
     def paulis(self, plain: PlainCircuit, values: Reals) -> Reals:
@@ -113,11 +112,6 @@ class DensityMatrix:
             matrix = (once[:, None, :] * matrix).reshape(-1, 2)
         return matrix
 
-    def _make_error(self, name: str, where: tuple[int, ...]) -> Reals | None:
-        """Return the transfer matrix of the error of an instruction."""
-        error = self._device.gate_error(name, where)
-        return None if error is None else from_quantum_error(error.error)
-
     def _channel(
         self,
         instruction: CircuitInstruction,
@@ -167,8 +161,7 @@ class DensityMatrix:
             duration_s = operation.duration * self._device.target.dt
         else:
             duration_s = apply_prefix(operation.duration, operation.unit)
-        error = thermal_relaxation_error(t1_s, t2_s, duration_s)
-        self._constants[key] = from_quantum_error(error)
+        self._constants[key] = self._errors.relaxation(where[0], duration_s).matrix
         return self._constants[key]
 
 
@@ -282,55 +275,6 @@ def from_unitary(unitary: NDArray[np.complex128]) -> Reals:
     )
     # R_ij = tr(P_i U P_j U^+) / d
     return np.asarray(np.einsum("iab,...jba->...ij", paulis, images).real / dimension)
-
-
-def from_quantum_error(error: Any) -> Reals:
-    """Return the transfer matrix of one of Aer's `QuantumError`s, which are weighted circuits.
-
-    Qiskit composes the same from channel objects, which takes several times as long.
-    """
-    terms = zip(error.circuits, error.probabilities, strict=True)
-    return np.asarray(sum(probability * _from_circuit(circuit) for circuit, probability in terms))
-
-
-def _from_circuit(circuit: QuantumCircuit) -> Reals:
-    """Return the transfer matrix of a circuit of channels."""
-    matrix = np.eye(4**circuit.num_qubits)
-    all_qubits = list(range(circuit.num_qubits))
-    for instruction in circuit.data:
-        where = [circuit.find_bit(qubit).index for qubit in instruction.qubits]
-        channel = _from_operation(instruction.operation)
-        if len(where) == 1:
-            # The qubit's axis lies between those of the more and of the less significant qubits.
-            axes = matrix.reshape(-1, 4, 4 ** where[0] * len(matrix))
-            matrix = (channel @ axes).reshape(matrix.shape)
-        elif where == all_qubits:
-            matrix = channel @ matrix
-        else:
-            return _by_qiskit(circuit)
-    return matrix
-
-
-def _from_operation(operation: Any) -> Reals:
-    if operation.name in {"id", "x", "y", "z"}:
-        return _from_pauli(operation.name.replace("id", "i").upper())
-    if operation.name == "pauli":
-        return _from_pauli(operation.params[0])
-    return RESET if operation.name == "reset" else _by_qiskit(operation)
-
-
-@cache
-def _from_pauli(label: str) -> Reals:
-    """Return the diagonal matrix of a Pauli string: -1 for each Pauli that anticommutes with it."""
-    signs = {"I": [1, 1, 1, 1], "X": [1, 1, -1, -1], "Y": [1, -1, 1, -1], "Z": [1, -1, -1, 1]}
-    diagonal: Reals = np.ones(1)
-    for letter in label:
-        diagonal = np.outer(diagonal, signs[letter]).ravel()
-    return np.diag(diagonal)
-
-
-def _by_qiskit(channel: Any) -> Reals:
-    return np.asarray(PTM(SuperOp(channel)).data.real)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +14,7 @@ from qexp.core.mitigation import is_on
 from qexp.core.model import PrimitiveSpec
 from qexp.engines.local.backends import require_backend
 from qexp.engines.options import declared_leaves
-from qexp.engines.primitives import wire_bytes
+from qexp.engines.primitives import is_stored_as_sent, wire_bytes
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -60,6 +61,12 @@ _SWITCHES: dict[str, tuple[str, ...]] = {
     "resilience.layer_noise_learning.": ("resilience.zne_mitigation", "resilience.pec_mitigation"),
     "simulator.warn_absent": ("simulator.layer_noise_model", "resilience.layer_noise_model"),
 }
+
+
+_LARGE_QPY_BYTES = 50_000
+"""A smaller circuit is written anew, which takes no longer."""
+
+_CUT_QPY_VERSION = 18
 
 
 @dataclass(frozen=True)
@@ -116,13 +123,13 @@ class LocalEngine:
         primitive: PrimitiveSpec,
         pub: Pub,
         backend: BackendV2,  # noqa: ARG002 - part of the protocol
-        qpy: bytes,  # noqa: ARG002 - differs between processes
+        qpy: bytes,
     ) -> int:
         """Return the size in bytes that an ISA PUB would have on the wire to IBM's service.
 
         It is the same in every process, because jobs are cut by it and their data must not differ.
         """
-        return wire_bytes(primitive, pub, _steady_qpy(pub.circuit))
+        return wire_bytes(primitive, pub, _steady_qpy(pub.circuit, qpy))
 
     def open_batch(
         self,
@@ -173,17 +180,60 @@ def _simulation_of(backend: BackendV2, exact: bool) -> Simulation:
 _newest: Simulation | None = None
 
 
-def _steady_qpy(circuit: QuantumCircuit) -> bytes:
-    """Return QPY without the parts that differ between processes: layout and parameter ids."""
-    from qiskit import qpy
+def _steady_qpy(circuit: QuantumCircuit, stored: bytes) -> bytes:
+    """Return QPY without the parts that differ between processes: name, layout, parameter ids.
 
-    bare, stream = circuit.copy(name="circuit"), io.BytesIO()
-    bare._layout = None
-    qpy.dump(bare, stream)
-    raw = stream.getvalue()
+    Args:
+        circuit: The circuit.
+        stored: Its QPY with name and layout, from which a large circuit's is cut.
+    """
+    is_large = len(stored) > _LARGE_QPY_BYTES and stored[6] == _CUT_QPY_VERSION
+    if is_large and is_stored_as_sent(circuit):
+        raw = _without_name_and_layout(circuit, stored)
+    else:
+        bare = circuit.copy(name="circuit")
+        bare._layout = None
+        raw = _qpy(bare)
     for parameter in circuit.parameters:
         raw = raw.replace(parameter.uuid.bytes, bytes(16))
     return raw
+
+
+def _without_name_and_layout(circuit: QuantumCircuit, stored: bytes) -> bytes:
+    """Cut QPY of version 18: its header holds the name's length, and its last part is the layout.
+
+    https://quantum.cloud.ibm.com/docs/api/qiskit/qpy has the format.
+    """
+    from qiskit.qpy import formats
+
+    table = formats.FILE_HEADER_V10_SIZE + 1
+    (start,) = struct.unpack_from(formats.CIRCUIT_TABLE_ENTRY_PACK, stored, table)
+    fields = struct.unpack_from(formats.CIRCUIT_HEADER_V12_PACK, stored, start)
+    header = formats.CIRCUIT_HEADER_V12._make(fields)
+    empty = circuit.copy_empty_like()
+    with_layout = _qpy(empty)
+    empty._layout = None
+    without = _qpy(empty)
+    no_layout = without[-formats.LAYOUT_V2_SIZE :]
+    body = stored[start + formats.CIRCUIT_HEADER_V12_SIZE + header.name_size :]
+    name = b"circuit"
+    return b"".join(
+        [
+            stored[:start],
+            struct.pack(formats.CIRCUIT_HEADER_V12_PACK, *header._replace(name_size=len(name))),
+            name,
+            body[: len(without) - len(with_layout) - len(no_layout)],
+            no_layout,
+        ]
+    )
+
+
+def _qpy(circuit: QuantumCircuit) -> bytes:
+    from qiskit import qpy
+
+    stream = io.BytesIO()
+    qpy.dump(circuit, stream)
+    return stream.getvalue()
 
 
 def unsupported_options(primitive: PrimitiveSpec) -> dict[str, Any]:
