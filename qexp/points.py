@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from qexp.archive.analyses import analysis_files
+from qexp.archive.header import Calibrations
 from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME
 from qexp.archive.sweep_file import is_sweep, read_sweep
@@ -120,10 +121,10 @@ class Point:
             for number, one in enumerate(partitions)
         )
 
-    def write_job(self, outcome: JobOutcome) -> None:
+    def write_job(self, outcome: JobOutcome, calibrations: Calibrations | None = None) -> None:
         """Write a finished attempt; see `RunStore.write_job`."""
         index = outcome.partition - self.own_indices.start
-        self.store.write_job(replace(outcome, partition=index))
+        self.store.write_job(replace(outcome, partition=index), calibrations)
 
     def note_sealed(self) -> None:
         """Note if an earlier process has sealed it, complete."""

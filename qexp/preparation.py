@@ -9,6 +9,7 @@ from pathlib import Path
 from qexp.batch.pacing import Patience
 from qexp.batch.packing import gather_plan
 from qexp.batch.recover import note_stored_outcomes
+from qexp.core.jsonable import to_plain
 from qexp.core.model import Partition, Plan, RunHeader
 from qexp.core.protocols import RemoteEngine
 from qexp.errors import ArchiveError, ConfigError, OutageError, PlanError, QexpError
@@ -20,6 +21,7 @@ from qexp.points import Experiment, Point
 from qexp.provenance import describe_backend, describe_environment, run_header
 from qexp.redact import redact
 from qexp.text import one_line
+from qexp.workers import Workers
 
 
 def select_backends(experiment: Experiment) -> None:
@@ -79,8 +81,12 @@ def make_plan(experiment: Experiment) -> None:
     A point of a sweep that cannot run is left out, as long as another can.
     """
     failed: list[QexpError] = []
-    environment = describe_environment(Path.cwd())
-    described = {lane: describe_backend(experiment.backend_of(lane)) for lane in experiment.lanes}
+    environment = to_plain(describe_environment(Path.cwd()), redact)
+    described = {
+        lane: to_plain(describe_backend(experiment.backend_of(lane)), redact)
+        for lane in experiment.lanes
+    }
+    workers = experiment.workers if experiment.plans_with_workers else None
     # What an earlier round has tried is not tried again.
     for point in experiment.unplanned:
         if point.index < experiment.first_of_round:
@@ -90,7 +96,7 @@ def make_plan(experiment: Experiment) -> None:
             raise KeyboardInterrupt
         header = run_header(point.spec, point.folder.name, described[point.lane], environment)
         try:
-            _plan(experiment, point, header)
+            _plan(experiment, point, header, workers)
             experiment.observer.point_planned(point.index)
         except PlanError as error:
             if not experiment.is_sweep:
@@ -110,9 +116,8 @@ def make_plan(experiment: Experiment) -> None:
         experiment.observer.warned(message)
 
 
-def _plan(experiment: Experiment, point: Point, header: RunHeader) -> None:
+def _plan(experiment: Experiment, point: Point, header: RunHeader, workers: Workers | None) -> None:
     """Plan one point, and commit its plan."""
-    workers = experiment.workers if experiment.plans_with_workers else None
     # An incomplete plan is rebuilt; jobs are submitted only once it is committed.
     point.store.discard_plan()
     point.store.write_header(header)

@@ -103,6 +103,8 @@ class ArchiveFile:
 
     def texts(self, path: str) -> list[str]:
         """Return a column of texts, empty if it was left out."""
+        if path in self._columns:
+            return list(self._columns[path])
         with self.reading() as root:
             stored = _dataset(root, path)
             return [] if stored is None else list(_values(stored))
@@ -128,9 +130,15 @@ class ArchiveFile:
                 self._columns[path] = _values(_dataset(root, path))
         return self._columns[path]
 
+    def hold(self, path: str, values: NDArray[Any]) -> None:
+        """Keep a column that is not in a dataset of its own."""
+        self._columns[path] = values
+
     def cell(self, path: str, row: int | slice) -> Any:
         """Return one value of a column, or a slice of it, without reading the others."""
         with self.reading() as root:
+            if path in self._columns:
+                return self._columns[path][row]
             if path not in self._datasets:
                 dataset = root[path]
                 self._datasets[path] = dataset.asstr() if dataset.dtype.kind == "O" else dataset

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from qexp.archive import schema
 from qexp.archive.tables import NAN, TableData, char, clean_text
-from qexp.core.jsonable import dumps, with_sorted_keys
+from qexp.core.jsonable import Plain, dumps_plain, to_plain
 
 _MAX_ATTRIBUTE: Final = 32_000
 """Characters of an attribute: HDF5 limits it to 64 KiB. The whole text is in `/config`."""
@@ -32,14 +32,14 @@ def header_tables(
         "overrides": header["overrides"],
         "source_name": [source["name"] for source in header["sources"]],
         "source_text": [source["text"] for source in header["sources"]],
-        **{f"{name}_json": dumps(header[name]) for name in names},
+        **{f"{name}_json": dumps_plain(header[name]) for name in names},
     }
     rows = [
         {
             "batch_id": batch["id"],
             "follows": batch["follows"],
-            "opened_json": dumps(batch["opened"]),
-            "final_json": dumps(batch["final"]),
+            "opened_json": dumps_plain(batch["opened"]),
+            "final_json": dumps_plain(batch["final"]),
         }
         for batch in batches
     ]
@@ -63,7 +63,7 @@ def _environment(environment: Mapping[str, Any]) -> TableData:
     values = {
         "distributions": environment.get("distributions") or (),
         "git_diff": environment.get("git_diff") or "",
-        "other_json": dumps({k: v for k, v in environment.items() if k not in known}),
+        "other_json": dumps_plain({k: v for k, v in environment.items() if k not in known}),
     }
     attrs = {name: environment.get(name) or "" for name in schema.ENVIRONMENT.attributes}
     return schema.ENVIRONMENT.encode(
@@ -74,35 +74,51 @@ def _environment(environment: Mapping[str, Any]) -> TableData:
 def _backend(backend: Mapping[str, Any]) -> dict[str, TableData]:
     own = ("name", "num_qubits", "properties")
     columns = {
-        f"{name}_json": char(name, "", dim=f"{name}_byte").encode(dumps(backend[name]), "")
+        f"{name}_json": char(name, "", dim=f"{name}_byte").encode(dumps_plain(backend[name]), "")
         for name in sorted(backend)
         if name not in own and backend[name] is not None
     }
     attrs = {"name": backend.get("name") or "", "num_qubits": backend.get("num_qubits") or 0}
     if not backend.get("properties"):
         return {schema.BACKEND.path: TableData(columns, attrs)}
-    path, table = snapshot_table(backend["properties"])
+    path, table = snapshot_table(Plain(backend["properties"]))
     attrs["snapshot_sha256"] = table.attrs["sha256"]
     return {path: table, schema.BACKEND.path: TableData(columns, attrs)}
 
 
-def snapshot_table(
-    properties: Mapping[str, Any], redact: Callable[[str], str] | None = None
-) -> tuple[str, TableData]:
+class Calibrations:
+    """Calibrations as tables; one that outcomes share is made once.
+
+    Args:
+        redact: Applied to every text in them.
+    """
+
+    def __init__(self, redact: Callable[[str], str]) -> None:
+        self._redact = redact
+        self._newest: tuple[Any, tuple[str, TableData]] | None = None
+
+    def table(self, properties: Mapping[str, Any]) -> tuple[str, TableData]:
+        """Return the path and table of a calibration in a part, see `snapshot_table`."""
+        if self._newest is None or self._newest[0] is not properties:
+            self._newest = (properties, snapshot_table(to_plain(properties, self._redact)))
+        return self._newest[1]
+
+
+def snapshot_table(properties: Plain) -> tuple[str, TableData]:
     """Return the path and table of a calibration (`BackendProperties.to_dict()`) in a part.
 
-    The path holds a digest of the content, once `redact` was applied to its texts.
+    The path holds a digest of the content.
     """
-    text = dumps(properties, redact)
-    sha256 = hashlib.sha256(with_sorted_keys(text).encode("utf-8", "replace")).hexdigest()
-    values: dict[str, Any] = {"properties_json": text}
+    ordered = dumps_plain(properties, sort_keys=True)
+    sha256 = hashlib.sha256(ordered.encode("utf-8", "replace")).hexdigest()
+    values: dict[str, Any] = {"properties_json": dumps_plain(properties)}
     qubits = properties.get("qubits")
     if isinstance(qubits, list) and all(isinstance(qubit, list) for qubit in qubits) and qubits:
         for name, column in _PER_QUBIT.items():
             each = [qubit_value(qubit, name) for qubit in qubits]
             if any(value == value for value in each):  # noqa: PLR0124 - not all NaN
                 values[column] = each
-    date = dumps(properties.get("last_update_date") or "").strip('"')
+    date = dumps_plain(properties.get("last_update_date") or "").strip('"')
     attrs = {"sha256": sha256, "last_update": date}
     return schema.SNAPSHOT.at(sha256), schema.SNAPSHOT.encode(values, attrs)
 
@@ -138,9 +154,9 @@ def root_attributes(
         "status": status,
         "title": metadata.get("title") or header["experiment"],
         "description": metadata.get("description") or "",
-        "creators_json": dumps(metadata.get("creators") or []),
-        "publisher_json": dumps(metadata.get("publisher")),
-        "funding_json": dumps(metadata.get("funding") or []),
+        "creators_json": dumps_plain(metadata.get("creators") or []),
+        "publisher_json": dumps_plain(metadata.get("publisher")),
+        "funding_json": dumps_plain(metadata.get("funding") or []),
         "license": metadata.get("license") or "",
         "keywords": ", ".join(keywords) if isinstance(keywords, list) else str(keywords),
         "date_created": header["created"],

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.atomic_files import check_digest
@@ -19,7 +19,7 @@ from qexp.archive.digests import data_digest, reserve_file_digest, write_file_di
 from qexp.archive.header import header_tables, root_attributes
 from qexp.archive.jobs import IN_PARTS
 from qexp.archive.netcdf import netcdf_file
-from qexp.archive.parts import StoredParts, copy_rows, first_row, open_part
+from qexp.archive.parts import StoredParts, copy_rows, open_part, row_of
 from qexp.archive.results import INDEX
 from qexp.archive.schema import BACKEND, JOBS, PUBS, RESULTS, SNAPSHOT, SNAPSHOTS
 from qexp.archive.tables import TableData
@@ -28,6 +28,9 @@ from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
     import h5py
+
+_MOST_KEPT_OPEN: Final = 4
+"""Parts of a small run, which are opened only once."""
 
 
 def merge(parts: RunParts, status: str, target: Path) -> None:
@@ -111,10 +114,8 @@ def _fill(datasets: Mapping[tuple[str, str], h5py.Dataset], parts: RunParts) -> 
     for tables in parts.tables():
         for path, table in tables.items():
             for name, column in table.columns.items():
-                if not column.dims:
-                    datasets[path, name][()] = column.values[()]
-                elif 0 not in column.values.shape:
-                    start = done[f"{path}#{column.dims[0]}"]
+                if 0 not in column.values.shape:
+                    start = done[f"{path}#{column.dims[0]}"] if column.dims else 0
                     copy_rows(column, datasets[path, name], start, done[column.base])
         for path, table in tables.items():
             done.update(_lengths(path, table))
@@ -146,6 +147,25 @@ class RunParts:
         for (index, _attempt), path in jobs.items():
             self._jobs.setdefault(index, []).append(path)
         self._snapshots: dict[str, int] = {}
+        self._is_small = len(self._partitions) + len(jobs) <= _MOST_KEPT_OPEN
+        self._kept: dict[Path, dict[str, TableData]] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @contextmanager
+    def _opened(self, path: Path) -> Iterator[dict[str, TableData]]:
+        if self._is_small:
+            if path not in self._kept:
+                self._kept[path] = self._stack.enter_context(open_part(path))
+            yield self._kept[path]
+        else:
+            with open_part(path) as tables:
+                yield tables
 
     def tables(self) -> Iterator[dict[str, TableData]]:
         """Yield the tables of the header, then of each partition followed by its attempts.
@@ -159,19 +179,39 @@ class RunParts:
         for (index,), path in self._partitions.items():
             attempts = self._jobs.get(index, [])
             with ExitStack() as stack:
-                partition = stack.enter_context(open_part(path))
+                partition = stack.enter_context(self._opened(path))
                 jobs = {
-                    position: stack.enter_context(open_part(attempts[position]))
-                    for position in _result_attempts(attempts)
+                    position: stack.enter_context(self._opened(attempts[position]))
+                    for position in self._result_attempts(attempts)
                 }
                 yield _with_results(partition, jobs, len(attempts) - 1, rows)
                 for position, job_path in enumerate(attempts):
                     if position in jobs:
                         yield self._named(jobs[position])
                         continue
-                    with open_part(job_path) as other:
+                    with self._opened(job_path) as other:
                         without = {p: t for p, t in other.items() if not RESULTS.matches(p)}
                         yield self._named(without)
+
+    def _result_attempts(self, attempts: Sequence[Path]) -> list[int]:
+        """Return the positions of the attempts whose results are kept, ascending.
+
+        Of several with results of the same PUBs the first one counts, `DONE` ones before others.
+        """
+        candidates = []
+        for position, path in enumerate(attempts):
+            with self._opened(path) as tables:
+                row = row_of(tables[JOBS.path])
+            if row["num_results"]:
+                pubs = set(range(row["first"], row["first"] + row["num_results"]))
+                candidates.append((row["state"] != "DONE", position, pubs))
+        covered: set[int] = set()
+        chosen = []
+        for _, position, pubs in sorted(candidates, key=lambda candidate: candidate[:2]):
+            if covered.isdisjoint(pubs):
+                covered |= pubs
+                chosen.append(position)
+        return sorted(chosen)
 
     def _named(self, tables: Mapping[str, TableData]) -> dict[str, TableData]:
         """Return tables with calibrations numbered, each once, in order of first appearance."""
@@ -193,26 +233,6 @@ class RunParts:
             attrs["snapshot"] = snapshots.get(attrs.pop("snapshot_sha256", ""), -1)
             named[BACKEND.path] = TableData(named[BACKEND.path].columns, attrs)
         return named
-
-
-def _result_attempts(attempts: Sequence[Path]) -> list[int]:
-    """Return the positions of the attempts whose results are kept, ascending.
-
-    Of several with results of the same PUBs the first one counts, `DONE` ones before others.
-    """
-    candidates = []
-    for position, path in enumerate(attempts):
-        row = first_row(path, JOBS.path, is_checked=True)
-        if row["num_results"]:
-            pubs = set(range(row["first"], row["first"] + row["num_results"]))
-            candidates.append((row["state"] != "DONE", position, pubs))
-    covered: set[int] = set()
-    chosen = []
-    for _, position, pubs in sorted(candidates, key=lambda candidate: candidate[:2]):
-        if covered.isdisjoint(pubs):
-            covered |= pubs
-            chosen.append(position)
-    return sorted(chosen)
 
 
 def _with_results(

@@ -1,9 +1,10 @@
 """Write netCDF-4 files with h5py: groups, named dimensions, variables.
 
 The same objects as `h5netcdf` writes, attribute for attribute (a test compares the two), in a
-fraction of its time: it looks every object up again at each step, which for the hundred variables
-of an archive takes longer than a small run. Only what qexp needs is here: dimensions of fixed size
-in the group that uses them, and one-dimensional coordinates. What netCDF adds to HDF5 is described
+fraction of its time: it looks every object up again at each step, as h5py's own classes look up
+types and shapes, which for the hundred variables of an archive takes longer than a small run. Only
+what qexp needs is here: dimensions of fixed size in the group that uses them, and one-dimensional
+coordinates. What netCDF adds to HDF5 is described
 in https://docs.unidata.ucar.edu/netcdf-c/current/file_format_specifications.html. It has no type
 for booleans, half precision and complex numbers.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +25,7 @@ from qexp.archive.tables import clean_text
 
 if TYPE_CHECKING:
     import h5py
+    from numpy.typing import NDArray
 
 GZIP_LEVEL: Final = 4
 OWN_CHUNK_BYTES: Final = 1024
@@ -53,6 +56,7 @@ class NetcdfGroup:
 
     def __init__(self, group: h5py.Group, attrs: Mapping[str, Any]) -> None:
         self._group = group
+        self._places: dict[str, h5py.Group] = {"": group}
         self._groups: list[NetcdfGroup] = []
         self._sizes: dict[str, int] = {}
         self._scales: dict[str, Any] = {}
@@ -61,12 +65,16 @@ class NetcdfGroup:
 
     def group(self, path: str, attrs: Mapping[str, Any]) -> NetcdfGroup:
         """Create a group below this one, and the groups between."""
-        place: Any = self._group
-        for name in path.split("/"):
-            place = place[name] if name in place else place.create_group(name, track_order=True)
-        created = NetcdfGroup(place, attrs)
+        created = NetcdfGroup(self._place(path), attrs)
         self._groups.append(created)
         return created
+
+    def _place(self, path: str) -> h5py.Group:
+        if path not in self._places:
+            above, _, name = path.rpartition("/")
+            made = self._place(above).create_group(name, track_order=True)
+            self._places[path] = made
+        return self._places[path]
 
     def create(
         self,
@@ -88,25 +96,22 @@ class NetcdfGroup:
             ValueError: A dimension has another size in this group, or the name of a variable that
                 is no coordinate.
         """
-        import h5py
-
-        where = self._group.name
         for dim, size in dims.items():
             if self._sizes.setdefault(dim, size) != size:
                 raise ValueError(
-                    f"dimension {dim!r} of {where} is {self._sizes[dim]} and {size} long"
+                    f"dimension {dim!r} of {self._group.name} is {self._sizes[dim]} and {size} long"
                 )
             if dim in self._variables and dim not in self._scales:
-                raise ValueError(f"{dim!r} of {where} is a variable and a dimension")
+                raise self._clash(dim)
             if dim != name and dim not in self._scales:
                 # It is never written to, so it takes no space, whatever its size.
                 self._scales[dim] = self._dataset(dim, (size,), ">f4")
         if name in self._scales or (name in dims and len(dims) > 1):
-            raise ValueError(f"{name!r} of {where} is a variable and a dimension")
+            raise self._clash(name)
         shape = tuple(dims.values())
         if dtype is str:
             # HDF5 stores references to texts, which are never compressed.
-            dataset = self._dataset(name, shape, h5py.string_dtype("utf-8"))
+            dataset = self._dataset(name, shape, str)
         else:
             numeric = np.dtype(dtype)
             dataset = self._dataset(name, shape, numeric, **storage(shape, numeric))
@@ -123,12 +128,22 @@ class NetcdfGroup:
             array = np.array(texts, dtype=object).reshape(array.shape)
         sizes = dict(zip(dims, array.shape, strict=True))
         dataset = self.create(name, sizes, str if array.dtype == object else array.dtype, attrs)
-        dataset[...] = array
+        write_rows(dataset, array)
+
+    def _clash(self, name: str) -> ValueError:
+        return ValueError(f"{name!r} of {self._group.name} is a variable and a dimension")
 
     def _dataset(
         self, name: str, shape: tuple[int, ...], dtype: Any, **options: Any
     ) -> h5py.Dataset:
-        return self._group.create_dataset(name, shape, dtype, track_order=True, **options)
+        import h5py
+
+        if options:
+            return self._group.create_dataset(name, shape, dtype, track_order=True, **options)
+        kind, place = _type(dtype), self._group.id
+        return h5py.Dataset(
+            h5py.h5d.create(place, name.encode(), kind, _space(shape), _plain_dataset())
+        )
 
     def finish(self, numbers: Iterator[int]) -> None:
         """Attach dimensions, numbered in order, to the variables, in groups below too."""
@@ -151,6 +166,18 @@ class NetcdfGroup:
             _set_attributes(dataset, attrs)
         for group in self._groups:
             group.finish(numbers)
+
+
+def write_rows(dataset: h5py.Dataset, values: NDArray[Any], start: int = 0) -> None:
+    """Write a scalar, or consecutive rows of a dataset from row `start` on."""
+    import h5py
+
+    block = np.ascontiguousarray(values) if values.shape else values
+    here = there = h5py.h5s.ALL
+    if block.shape != dataset.id.shape:
+        here, there = _space(block.shape), dataset.id.get_space()
+        there.select_hyperslab((start, *[0] * (block.ndim - 1)), block.shape)
+    dataset.id.write(here, there, block, _type(_kind(block), in_memory=True))
 
 
 def chunk_shape(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
@@ -184,18 +211,46 @@ def storage(shape: Sequence[int], dtype: np.dtype[Any]) -> dict[str, Any]:
 def _set_attributes(owner: Any, attrs: Mapping[str, Any]) -> None:
     for name, value in attrs.items():
         # As netCDF's own library writes numbers: with one dimension.
-        cleaned = clean_text(value) if isinstance(value, str) else np.atleast_1d(value)
+        is_text = isinstance(value, str)
+        cleaned = np.array(clean_text(value), object) if is_text else np.atleast_1d(value)
         _set_attribute(owner, name, cleaned)
 
 
-def _set_attribute(owner: Any, name: str, value: Any) -> None:
-    from h5py import h5a, h5s, h5t, string_dtype
+def _set_attribute(owner: Any, name: str, value: NDArray[Any]) -> None:
+    import h5py
 
-    if isinstance(value, str):
-        value = np.array(value, dtype=string_dtype("utf-8"))
-    space = h5s.create_simple(value.shape) if value.shape else h5s.create(h5s.SCALAR)
-    attribute = h5a.create(owner, name.encode(), h5t.py_create(value.dtype, logical=True), space)
-    attribute.write(value)
+    kind = _kind(value)
+    attribute = h5py.h5a.create(owner, name.encode(), _type(kind), _space(value.shape))
+    attribute.write(value, _type(kind, in_memory=True))
+
+
+def _kind(values: NDArray[Any]) -> Any:
+    return str if values.dtype.kind == "O" else values.dtype
+
+
+@cache
+def _type(kind: np.dtype[Any] | type[str], *, in_memory: bool = False) -> h5py.h5t.TypeID:
+    """Return HDF5's type of texts or numbers; a text in memory is a Python object."""
+    from h5py import h5t, string_dtype
+
+    return h5t.py_create(string_dtype("utf-8") if kind is str else kind, logical=not in_memory)
+
+
+def _space(shape: tuple[int, ...]) -> h5py.h5s.SpaceID:
+    from h5py import h5s
+
+    return h5s.create_simple(shape) if shape else h5s.create(h5s.SCALAR)
+
+
+@cache
+def _plain_dataset() -> h5py.h5p.PropDCID:
+    """Return the settings of a variable without chunks and filters."""
+    from h5py import h5p
+
+    settings = h5p.create(h5p.DATASET_CREATE)
+    settings.set_attr_creation_order(h5p.CRT_ORDER_TRACKED | h5p.CRT_ORDER_INDEXED)
+    settings.set_obj_track_times(False)
+    return settings
 
 
 def _sign(file: h5py.File) -> None:

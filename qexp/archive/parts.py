@@ -1,16 +1,18 @@
 """The part files of an unfinished run: paths, content, copying. Their format is private.
 
-A part holds tables as the archive will have them, with indices that count from its own first row,
-and keeps in a text dataset what netCDF would keep in attributes.
+A part holds tables as the archive will have them, with indices that count from its own first row.
+A text dataset keeps what netCDF would keep in attributes, and the values of small columns: each
+dataset of its own would take longer than what is in it.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +22,7 @@ import numpy as np
 from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.atomic_files import DamagedFileError, check_digest, read_with_digest
 from qexp.archive.jobs import charge_of, read_partition, sealed_charges, sealed_partitions
-from qexp.archive.netcdf import storage
+from qexp.archive.netcdf import storage, write_rows
 from qexp.archive.pubs import read_pub, submitted_digests
 from qexp.archive.schema import ARCHIVE_NAME, JOBS, PARTITIONS, PARTS_NAME, PUBS
 from qexp.archive.tables import ColumnData, TableData
@@ -29,6 +31,7 @@ from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
     import h5py
+    from numpy.typing import NDArray
 
     from qexp.core.model import Pub
 
@@ -42,7 +45,11 @@ _NAMES: Final = {
 }
 """Kind of a part -> its name, with the number of the batch, the partition, and the attempt."""
 _CONTENTS: Final = "contents_json"
-"""Text dataset of a part: JSON, path -> [attributes, column -> [dimensions, attributes, base]]."""
+"""Text dataset of a part: JSON, path -> [attributes, column -> [dimensions, attributes, base]].
+
+A small column has three entries more: type (`""` for texts), shape, values (of numbers, base64).
+"""
+_MOST_INLINE_BYTES: Final = 1024
 
 _log = logging.getLogger(__name__)
 
@@ -95,9 +102,7 @@ class StoredParts:
 
     def load_isa_pubs(self, partition: Partition) -> list[Pub]:
         """Return the PUBs of a partition, or of a piece of it, ready to be submitted."""
-        path = self.path("partition", partition.index)
-        check_digest(path)
-        with ArchiveFile(path, is_part=True) as file:
+        with _open_rows(self.path("partition", partition.index)) as file:
             rows = self._rows(file, partition)
             return [read_pub(file, partition.workload, True, row) for row in rows]
 
@@ -106,9 +111,7 @@ class StoredParts:
         if (sealed := self._sealed) is not None:
             with ArchiveFile(sealed) as file:
                 return submitted_digests(file, partition.workload)[partition.first : partition.stop]
-        path = self.path("partition", partition.index)
-        check_digest(path)
-        with ArchiveFile(path, is_part=True) as file:
+        with _open_rows(self.path("partition", partition.index)) as file:
             digests = submitted_digests(file, partition.workload)
             return [digests[row] for row in self._rows(file, partition)]
 
@@ -189,19 +192,23 @@ def read_json(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def first_row(path: Path, table: str, *, is_checked: bool = False) -> dict[str, Any]:
+def first_row(path: Path, table: str) -> dict[str, Any]:
     """Return the first row of a table of a part, by column, after a check of the part.
 
     Raises:
         ArchiveError: The part is missing or damaged; nothing in it has been read then.
     """
-    if not is_checked:
-        check_digest(path)
+    check_digest(path)
     with open_part(path, table) as tables:
-        return {
-            name: column.texts()[0] if column.is_text else column.values[0]
-            for name, column in tables[table].columns.items()
-        }
+        return row_of(tables[table])
+
+
+def row_of(table: TableData) -> dict[str, Any]:
+    """Return the first row of a table, by column."""
+    return {
+        name: column.texts()[0] if column.is_text else column.values[0]
+        for name, column in table.columns.items()
+    }
 
 
 @contextmanager
@@ -209,21 +216,41 @@ def open_part(path: Path, *only: str) -> Iterator[dict[str, TableData]]:
     """Open a part that was checked; yield its tables (or `only` some) by path, datasets open."""
     import h5py
 
-    def dataset(name: str) -> h5py.Dataset:
-        # What `file[name]` does takes four times as long to find out what it opens.
-        return h5py.Dataset(h5py.h5d.open(file.id, name.encode()), readonly=True)
-
     with h5py.File(path, "r") as file:
-        tables = {}
-        for table, (attrs, declared) in json.loads(file[_CONTENTS].asstr()[()]).items():
-            if only and table not in only:
-                continue
-            columns = {
-                name: ColumnData(dataset(f"{table}/{name}"), tuple(dims), *more)
-                for name, (dims, *more) in declared.items()
-            }
-            tables[table] = TableData(columns, attrs)
-        yield tables
+        yield _tables(file, *only)
+
+
+@contextmanager
+def _open_rows(path: Path) -> Iterator[ArchiveFile]:
+    """Check a part, and open it to read single rows."""
+    check_digest(path)
+    with ArchiveFile(path, is_part=True) as file:
+        for table, data in _tables(file.group("/")).items():
+            for name, column in data.columns.items():
+                if isinstance(column.values, np.ndarray):
+                    file.hold(f"{table}/{name}", column.values)
+        yield file
+
+
+def _tables(file: h5py.File, *only: str) -> dict[str, TableData]:
+    import h5py
+
+    def column(path: str, dims: list[str], attrs: Any, base: str, *inline: Any) -> ColumnData:
+        # What `file[path]` does takes four times as long to find out what it opens.
+        values = (
+            _from_inline(*inline)
+            if inline
+            else h5py.Dataset(h5py.h5d.open(file.id, path.encode()), readonly=True)
+        )
+        return ColumnData(values, tuple(dims), attrs, base)
+
+    return {
+        path: TableData(
+            {name: column(f"{path}/{name}", *stored) for name, stored in columns.items()}, attrs
+        )
+        for path, (attrs, columns) in json.loads(file[_CONTENTS].asstr()[()]).items()
+        if not only or path in only
+    }
 
 
 def write_tables(file: h5py.File, tables: Mapping[str, TableData]) -> None:
@@ -232,19 +259,40 @@ def write_tables(file: h5py.File, tables: Mapping[str, TableData]) -> None:
 
     contents: dict[str, Any] = {}
     for path, table in tables.items():
-        group, columns = file.require_group(path), {}
+        columns = {}
         for name, column in table.columns.items():
-            if 0 in column.values.shape:
-                continue
-            columns[name] = [column.dims, dict(column.attrs), column.base]
             data = np.asarray(column.values)
+            if 0 in data.shape:
+                continue
+            inline = _as_inline(data)
+            columns[name] = [column.dims, dict(column.attrs), column.base, *inline]
+            if inline:
+                continue
             dtype = h5py.string_dtype("utf-8") if column.is_text else data.dtype
             options = storage(data.shape, data.dtype)
             # Merging copies only rows with chunks of their own as they are.
             has_own_chunks = options.get("chunks", (0,))[0] == 1
-            group.create_dataset(name, data.shape, dtype, data, **options if has_own_chunks else {})
+            file.create_dataset(
+                f"{path}/{name}", data.shape, dtype, data, **options if has_own_chunks else {}
+            )
         contents[path] = [dict(table.attrs), columns]
     file[_CONTENTS] = json.dumps(contents)
+
+
+def _as_inline(data: NDArray[Any]) -> tuple[Any, ...]:
+    """Return type, shape and values of a small column, nothing of a large one."""
+    if data.dtype.kind == "O":
+        is_small = sum(map(len, data.ravel())) <= _MOST_INLINE_BYTES
+        return ("", data.shape, data.tolist()) if is_small else ()
+    if data.nbytes > _MOST_INLINE_BYTES:
+        return ()
+    return data.dtype.str, data.shape, base64.b64encode(data.tobytes()).decode("ascii")
+
+
+def _from_inline(dtype: str, shape: Sequence[int], values: Any) -> NDArray[Any]:
+    if not dtype:
+        return np.array(values, object)
+    return np.frombuffer(base64.b64decode(values), dtype).reshape(shape)
 
 
 def copy_rows(source: ColumnData, target: h5py.Dataset, start: int, shift: int = 0) -> None:
@@ -255,9 +303,9 @@ def copy_rows(source: ColumnData, target: h5py.Dataset, start: int, shift: int =
     """
     values: Any = source.values
     chunks = getattr(values, "chunks", None)
-    if source.is_text:
+    if source.is_text or not source.dims:
         # Texts of a part stay what they are: UTF-8 bytes.
-        target[start : start + len(values)] = values[:]
+        write_rows(target, np.asarray(values[()], values.dtype), start)
     elif chunks is not None and chunks[0] == 1 and chunks == target.chunks and not shift:
         _copy_chunks(values, target, start)
     else:
@@ -265,7 +313,7 @@ def copy_rows(source: ColumnData, target: h5py.Dataset, start: int, shift: int =
         step = max(1, COPY_BYTES // row_bytes)
         for first in range(0, len(values), step):
             block = values[first : first + step]
-            target[start + first : start + first + len(block)] = block + shift if shift else block
+            write_rows(target, block + block.dtype.type(shift) if shift else block, start + first)
 
 
 def _copy_chunks(source: h5py.Dataset, target: h5py.Dataset, start: int) -> None:

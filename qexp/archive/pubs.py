@@ -367,7 +367,7 @@ def _parameter_digests(file: ArchiveFile, workload: str) -> list[str]:
     ]
     # A part begins with another PUB than the first of the workload.
     before = int(file.column(f"{table}/pub")[0]) if digests else 0
-    for group in file.groups(f"parameters/{workload}"):
+    for group in sorted({*file.texts(f"{table}/parameter_group")} - {""}):
         path = PARAMETERS.at(workload, group)
         values, pubs = (file.column(f"{path}/{name}") for name in ("values", "pub"))
         for pub, row in zip(pubs.tolist(), values, strict=True):

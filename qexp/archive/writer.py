@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qexp.archive import schema
 from qexp.archive.atomic_files import replacing, require_space, sync, write_with_digest
-from qexp.archive.header import snapshot_table
+from qexp.archive.header import Calibrations
 from qexp.archive.jobs import job_table, partition_table, read_partition, span_table
 from qexp.archive.merge import RunParts, merge
 from qexp.archive.parts import HEADER, StoredParts, first_row, read_json, write_tables
@@ -61,7 +61,6 @@ class RunStore(StoredParts):
     def __init__(self, run_dir: Path, redact: Callable[[str], str] = str) -> None:
         super().__init__(run_dir)
         self._redact = redact
-        self._newest_snapshot: tuple[Mapping[str, Any], tuple[str, TableData]] | None = None
 
     def write_header(self, header: RunHeader) -> None:
         """Write what is known before the first job; refuse a seed that cannot be stored."""
@@ -128,8 +127,12 @@ class RunStore(StoredParts):
                 path.unlink(missing_ok=True)
         sync(self._parts)
 
-    def write_job(self, outcome: JobOutcome) -> None:
+    def write_job(self, outcome: JobOutcome, calibrations: Calibrations | None = None) -> None:
         """Write a finished attempt to run a partition, with its result.
+
+        Args:
+            outcome: The attempt.
+            calibrations: Of several outcomes that may share one.
 
         Raises:
             ArchiveError: Its partition is missing or damaged, or has fewer PUBs than results.
@@ -147,17 +150,12 @@ class RunStore(StoredParts):
         tables = result_tables(planned.workload, planned.first, results, self._redact)
         sha256 = ""
         if outcome.backend_properties:
-            path, snapshot = self._snapshot(outcome.backend_properties)
+            made = calibrations or Calibrations(self._redact)
+            path, snapshot = made.table(outcome.backend_properties)
             tables[path], sha256 = snapshot, snapshot.attrs["sha256"]
         tables[schema.JOBS.path] = job_table(outcome, planned, sha256, self._redact)
         tables[schema.SPANS.path] = span_table(outcome)
         self._write(self.path("job", outcome.partition, outcome.attempt), tables)
-
-    def _snapshot(self, properties: Mapping[str, Any]) -> tuple[str, TableData]:
-        """Return a calibration as `snapshot_table`, made once if outcomes share the object."""
-        if self._newest_snapshot is None or self._newest_snapshot[0] is not properties:
-            self._newest_snapshot = (properties, snapshot_table(properties, self._redact))
-        return self._newest_snapshot[1]
 
     def seal(
         self, status: RunStatus, *, keep_parts: bool, shared: SharedRecord | None = None
@@ -179,8 +177,8 @@ class RunStore(StoredParts):
         target = self._run_dir / schema.ARCHIVE_NAME
         if self.has_header or not target.exists():
             shared = shared or SharedRecord(self.read_batches(), self._journal())
-            parts = RunParts(self, shared.batches, self._redact(shared.journal))
-            with replacing(target) as temporary:
+            journal = self._redact(shared.journal)
+            with RunParts(self, shared.batches, journal) as parts, replacing(target) as temporary:
                 require_space(target, sum(path.stat().st_size for path in self._parts.iterdir()))
                 merge(parts, status, temporary)
             if keep_parts:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from qexp.archive.header import Calibrations
 from qexp.batch.errands import Errands
 from qexp.batch.found import drop_if_spare, note_found
 from qexp.batch.outcome import outcomes_of
@@ -17,6 +18,7 @@ from qexp.core.protocols import Batch, RemoteBatch, RemoteEngine
 from qexp.errors import ArchiveError, LostJobError, UndeliveredError, UnfinishedError
 from qexp.journal.events import Collected
 from qexp.points import Experiment
+from qexp.redact import redactor
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ class Collector:
 
     def __post_init__(self) -> None:
         self.errands = Errands(self.experiment)
+        self._calibrations = Calibrations(redactor())
         if self.experiment.policy.deadline_s is not None:
             self._deadline_s = self.experiment.clock.now_s() + self.experiment.policy.deadline_s
 
@@ -225,7 +228,7 @@ class Collector:
             point = experiment.point_of(attempt.partition)
             try:
                 if not point.is_sealed:
-                    point.write_job(part)
+                    point.write_job(part, self._calibrations)
             except ArchiveError:
                 _log.error("job %s was not stored", job_id, exc_info=True)
                 raise

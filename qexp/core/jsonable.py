@@ -18,7 +18,13 @@ import numpy as np
 
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
 _MAX_REPR: Final = 2000
-_PLAIN: Final = frozenset({str, int, bool, type(None)})
+
+
+class Plain(dict[str, Any]):
+    """A JSON object that is in no need of being converted and redacted, see `to_plain`."""
+
+
+_PLAIN: Final = frozenset({str, int, bool, type(None), Plain})
 
 
 def to_jsonable(obj: Any) -> Any:
@@ -45,15 +51,16 @@ def dumps(obj: Any, redact: Callable[[str], str] | None = None, *, sort_keys: bo
     plain = to_jsonable(obj)
     if redact is not None:
         plain = map_text(plain, redact)
-    return _dumps(plain, sort_keys=sort_keys)
+    return dumps_plain(plain, sort_keys=sort_keys)
 
 
-def with_sorted_keys(text: str) -> str:
-    """Return a text that `dumps` made, as it makes it with `sort_keys`."""
-    return _dumps(json.loads(text), sort_keys=True)
+def to_plain(obj: Mapping[str, Any], redact: Callable[[str], str]) -> Plain:
+    """Return a mapping as `dumps` writes it, for what is written many times."""
+    return Plain(map_text(to_jsonable(obj), redact))
 
 
-_dumps = partial(json.dumps, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+dumps_plain = partial(json.dumps, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+"""Does what `dumps` does, for what was read as JSON or converted by `to_jsonable`."""
 
 
 def map_text(plain: Any, function: Callable[[str], str]) -> Any:
@@ -62,7 +69,7 @@ def map_text(plain: Any, function: Callable[[str], str]) -> Any:
         return function(plain)
     if isinstance(plain, list):
         return [map_text(item, function) for item in plain]
-    if isinstance(plain, dict):
+    if isinstance(plain, dict) and not isinstance(plain, Plain):
         return {function(key): map_text(value, function) for key, value in plain.items()}
     return plain
 

@@ -124,7 +124,7 @@ def stored_in(folder: Path) -> Stored:
     for (number,), path in paths.items():
         with suppress(ArchiveError):
             parts[number] = check_digest(path)
-            row = first_row(path, PARTITIONS.path, is_checked=True)
+            row = first_row(path, PARTITIONS.path)
             pubs[number] = int(row["first"]), int(row["stop"])
     batches, outcomes, pieces = {}, {}, {}
     for path in stored.numbered("batch").values():

@@ -82,7 +82,10 @@ def plan_point(
     assert point.backend is not None
     workloads = {one.name: replace(one, generate=_no_generator) for one in spec.workloads}
     planner = Planner(workloads, spec.seed, point.backend, spec.engine, spec.limits)
-    plan_chunks = _plan_chunks(planner, workers)
+    # One chunk is not divided, and would wait for the workers to know the planner.
+    counts = [workload.num_circuits for workload in spec.workloads]
+    is_divided = any(not isinstance(one, int) or one > CHUNK_PUBS for one in counts)
+    plan_chunks = _plan_chunks(planner, workers if is_divided else None)
     for workload in spec.workloads:
         bounds = job_bounds(workload.primitive, _blocks(spec), spec.limits)
         rows = _plan_rows(workload, spec.seed, plan_chunks, observer)

@@ -8,6 +8,7 @@ depend on them are left out.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -97,7 +98,33 @@ def of_hdf5(path: Path, *, is_analysis: bool = False) -> dict[str, Any]:
             found.update(_attributes(name, item, left_out))
 
         file.visititems(visit)
+    if CONTENTS in found:
+        found.update(_inline(found[CONTENTS]["value"]))
     return dict(sorted(found.items()))
+
+
+def _inline(contents: dict[str, Any]) -> dict[str, Any]:
+    """Describe the columns of a part that are in its contents as the others are, and remove them.
+
+    A part of version 1.2 and before has none.
+    """
+    found: dict[str, Any] = {}
+    for table, (_, columns) in contents.items():
+        parts = table.split("/")
+        found |= {"/".join(parts[: k + 1]): "group" for k in range(len(parts))}
+        for name, stored in columns.items():
+            path, inline = f"{table}/{name}", stored[3:]
+            del stored[3:]
+            if not inline:
+                continue
+            kind, shape, values = inline
+            array = np.frombuffer(base64.b64decode(values), kind).reshape(shape) if kind else None
+            type_ = _type(np.dtype(kind)) if kind else "text"
+            found[path] = {"type": type_, "shape": shape, "netcdf": []}
+            if not _is_volatile(path):
+                text = np.char.encode(np.array(values, "U"), "utf-8").astype(object)
+                found[path]["value"] = _value(name, text if array is None else array)
+    return found
 
 
 def of_json_part(path: Path) -> Any:

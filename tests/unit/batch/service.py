@@ -308,7 +308,7 @@ class MemoryStore:
         kept = self.details.get(number, (None, None))
         self.details[number] = (opened or kept[0], final or kept[1], batch_id, follows)
 
-    def write_job(self, outcome: JobOutcome) -> None:
+    def write_job(self, outcome: JobOutcome, _calibrations: object) -> None:
         self.life.step()
         if self.errors:
             raise self.errors.pop(0)

@@ -17,7 +17,7 @@ from qiskit_ibm_runtime.execution_span import ExecutionSpans, SliceSpan
 from qiskit_ibm_runtime.results.quantum_program import Metadata
 from samplomatic.quantum_program import ChunkPart, ChunkSpan
 
-from qexp.core.jsonable import dumps, map_text, to_jsonable, with_sorted_keys
+from qexp.core.jsonable import dumps, dumps_plain, map_text, to_jsonable, to_plain
 
 plain_json = st.recursive(
     st.none()
@@ -137,8 +137,13 @@ def test_what_is_unknown_or_hostile_becomes_text() -> None:
 
 
 @given(plain_json)
-def test_a_text_is_sorted_as_it_would_have_been_made(value: Any) -> None:
-    assert with_sorted_keys(dumps(value)) == dumps(value, sort_keys=True)
+def test_what_was_converted_before_is_written_as_if_it_had_not_been(value: Any) -> None:
+    for sort_keys in (False, True):
+        expected = dumps({"a": value}, str.upper, sort_keys=sort_keys)
+        plain = to_plain({"a": value}, str.upper)
+        assert dumps(plain, str.lower, sort_keys=sort_keys) == expected
+        assert dumps_plain(plain, sort_keys=sort_keys) == expected
+        assert dumps([plain], str.lower) == f"[{dumps_plain(plain)}]"
 
 
 def test_texts_are_mapped_with_their_keys() -> None:
