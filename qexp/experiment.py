@@ -118,7 +118,7 @@ def run(
 def start(experiment: Experiment) -> RunReport:
     """Start an experiment that was opened in a new folder; see `run`."""
     experiment.journal.append(Started(socket.gethostname(), os.getpid(), __version__))
-    return _carried_out(experiment, execute)
+    return carry_out(experiment)
 
 
 def start_more(experiment: Experiment, specs: Sequence[RunSpec]) -> RunReport:
@@ -130,7 +130,7 @@ def start_more(experiment: Experiment, specs: Sequence[RunSpec]) -> RunReport:
         As `run`.
     """
     experiment.add_points(points_in(experiment.folder, specs)[len(experiment.points) :])
-    return _carried_out(experiment, execute)
+    return carry_out(experiment)
 
 
 def resume(
@@ -176,7 +176,7 @@ def resume(
         experiment.journal.append(Resumed(socket.gethostname(), os.getpid(), __version__))
         # What was cancelled has no result, which is as it should be.
         with suppress(*[JobsFailedError, PointsFailedError] * cancels):
-            return _carried_out(experiment, work)
+            return carry_out(experiment, work)
         return _report(experiment)
 
 
@@ -200,10 +200,17 @@ def cancel(
     return resume(collecting, folder, observer, work=cancel_jobs, **how)
 
 
-def _carried_out(experiment: Experiment, work: Callable[[Experiment], None]) -> RunReport:
-    """Carry an experiment out; make the declared analyses of what is complete, whatever is not."""
+def carry_out(experiment: Experiment, work: Callable[[Experiment], None] = execute) -> RunReport:
+    """Take an experiment from where it stands to its end: plan, batch, archive, analyses.
+
+    `work` is done on its jobs, once it is planned. The declared analyses of what is complete are
+    made, whatever is not.
+
+    Raises:
+        As `run`.
+    """
     try:
-        carry_out(experiment, work)
+        _carry_out(experiment, work)
     except (JobsFailedError, PointsFailedError):
         _analyse(experiment)
         raise
@@ -211,47 +218,12 @@ def _carried_out(experiment: Experiment, work: Callable[[Experiment], None]) -> 
     return _report(experiment)
 
 
-def _analyse(experiment: Experiment) -> None:
-    is_changed = False
-    for point in experiment.points:
-        if point.is_to_analyse:
-            point.is_to_analyse = False
-            make_declared_analyses(point, experiment.observer)
-            is_changed = True
-    if is_changed and experiment.is_sweep and not experiment.keeps_batches:
-        _analyse_sweep(experiment)
-
-
-def _analyse_sweep(experiment: Experiment) -> None:
-    """Make the declared analyses of a sweep once all of its points are complete."""
-    specs = experiment.points[0].spec.sweep_analyses
-    if specs and experiment.status() == "complete":
-        from qexp.sweeps.analyses import make_declared_sweep_analyses
-
-        make_declared_sweep_analyses(experiment.folder, specs, experiment.observer)
-
-
-def _report(experiment: Experiment) -> RunReport:
-    first = experiment.points[0]
-    if experiment.is_sweep:
-        return RunReport(None, experiment.status(), experiment.plan, experiment.points)
-    return RunReport(first.archive, first.status, experiment.plan, experiment.points)
-
-
-def carry_out(experiment: Experiment, work: Callable[[Experiment], None] = execute) -> None:
-    """Take an experiment from where it stands to its end: plan, batch, archive.
-
-    `work` is done on its jobs, once it is planned.
-
-    Raises:
-        As `run`.
-    """
+def _carry_out(experiment: Experiment, work: Callable[[Experiment], None]) -> None:
     if experiment.stop_after == "collect":
         _refuse_to_collect_nothing(experiment)
         work = collect_finished if work is execute else work
     load_plan(experiment)
-    is_whole = not experiment.unplanned
-    makes_plan = not is_whole and experiment.stop_after != "collect"
+    makes_plan = bool(experiment.unplanned) and experiment.stop_after != "collect"
     if makes_plan or experiment.has_work or work is cancel_jobs:
         if makes_plan and experiment.plans_with_workers:
             experiment.workers.prepare()
@@ -265,12 +237,10 @@ def carry_out(experiment: Experiment, work: Callable[[Experiment], None] = execu
             return
     with experiment.interrupts:
         failure = _run_jobs(experiment, work)
-        if (
-            experiment.stop_after == "submit"
-            and failure is None
-            and experiment.ledger.open_attempts()
-        ):
-            _detach(experiment)
+        is_out = failure is None and experiment.ledger.open_attempts()
+        if experiment.stop_after == "submit" and is_out:
+            batch_ids = tuple(opened.batch for opened in experiment.ledger.batches)
+            experiment.observer.detached(experiment.plan, experiment.out(), batch_ids)
             raise_if_stopped(experiment, failure)
             raise_for_points(experiment)
         else:
@@ -316,7 +286,23 @@ def _run_jobs(experiment: Experiment, work: Callable[[Experiment], None]) -> Exc
     return None
 
 
-def _detach(experiment: Experiment) -> None:
-    """Tell the observer that all jobs are submitted, and this process detaches."""
-    batch_ids = tuple(opened.batch for opened in experiment.ledger.batches)
-    experiment.observer.detached(experiment.plan, experiment.out(), batch_ids)
+def _analyse(experiment: Experiment) -> None:
+    """Make the declared analyses of points that were just completed, and then of the sweep."""
+    completed = [point for point in experiment.points if point.is_to_analyse]
+    for point in completed:
+        point.is_to_analyse = False
+        make_declared_analyses(point, experiment.observer)
+    specs = experiment.points[0].spec.sweep_analyses
+    if not (completed and specs and experiment.is_sweep) or experiment.keeps_batches:
+        return
+    if experiment.status() == "complete":
+        from qexp.sweeps.analyses import make_declared_sweep_analyses
+
+        make_declared_sweep_analyses(experiment.folder, specs, experiment.observer)
+
+
+def _report(experiment: Experiment) -> RunReport:
+    first = experiment.points[0]
+    if experiment.is_sweep:
+        return RunReport(None, experiment.status(), experiment.plan, experiment.points)
+    return RunReport(first.archive, first.status, experiment.plan, experiment.points)

@@ -246,11 +246,6 @@ class Experiment:
         known = sum(number for number in asked if isinstance(number, int))
         return known >= _MIN_CIRCUITS_FOR_WORKERS
 
-    def gather_plan(self) -> None:
-        """Combine the partitions of all points into the plan, by index."""
-        partitions = (partition for point in self.points for partition in point.partitions)
-        self.plan = Plan(tuple(sorted(partitions, key=lambda partition: partition.index)))
-
     @property
     def unplanned(self) -> list[Point]:
         """The points that have no plan yet."""

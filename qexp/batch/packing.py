@@ -85,24 +85,18 @@ def jobs_of(experiment: Experiment, pieces: Iterable[Piece]) -> list[tuple[Piece
 
 def gather_plan(experiment: Experiment) -> None:
     """Combine the partitions of all points into the plan, with the jobs that they share."""
-    experiment.gather_plan()
+    unordered = (partition for point in experiment.points for partition in point.partitions)
+    partitions = tuple(sorted(unordered, key=lambda partition: partition.index))
+    experiment.plan = Plan(partitions)
     if not experiment.is_sweep:
         return
-    partitions = experiment.plan.partitions
     jobs = jobs_of(experiment, [Piece(partition.index) for partition in partitions])
-    planned = (
-        PlannedJob(
-            tuple(piece.partition for piece in job),
-            _overhead_s(experiment, job[0]) * (len(job) - 1),
-        )
-        for job in jobs
-    )
+    planned = []
+    for job in jobs:
+        spec = experiment.point_of(job[0].partition).spec
+        saved_s = overhead_s(spec.partition, spec.limits) * (len(job) - 1)
+        planned.append(PlannedJob(tuple(piece.partition for piece in job), saved_s))
     experiment.plan = Plan(partitions, tuple(planned))
-
-
-def _overhead_s(experiment: Experiment, piece: Piece) -> float:
-    spec = experiment.point_of(piece.partition).spec
-    return overhead_s(spec.partition, spec.limits)
 
 
 def in_order(experiment: Experiment, pieces: Iterable[Piece]) -> list[Piece]:
