@@ -34,20 +34,12 @@ if TYPE_CHECKING:
     from qexp.core.spec import RunSpec
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run the experiment that the overrides declare; return the exit code."""
-    return run_overrides(arguments)
-
-
-def run_overrides(arguments: Sequence[str], run_together: RunTogether | None = None) -> int:
-    """Compose what overrides declare, and run it.
+def run(arguments: Sequence[str], run_together: RunTogether | None = None) -> int:
+    """Run what overrides and flags declare; return the exit code.
 
     Args:
-        arguments: Overrides and flags, as on the command line.
+        arguments: As on the command line.
         run_together: Runs the points of a sweep; None: as a new experiment.
-
-    Returns:
-        The exit code.
     """
     # Until a run begins: imports and configs leave no garbage worth looking for.
     gc.disable()

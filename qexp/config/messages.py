@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from qexp.config.paths import config_choices
-from qexp.errors import QexpError
+from qexp.errors import ConfigError, QexpError
 from qexp.redact import redact
 from qexp.text import one_line
 
@@ -127,6 +128,24 @@ def _type_hint(key: str, problem: ErrorDetails) -> str:
         "; write it without quotes, or, if it comes from an environment variable, as "
         "${oc.decode:${oc.env:NAME}}"
     )
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Convert what Hydra, OmegaConf or YAML raises for a mistake in a config.
+
+    Raises:
+        ConfigError: See `compose_message`.
+    """
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:
+        problem = compose_message(error)
+        if problem is None:
+            raise
+        raise ConfigError(problem) from error
 
 
 def compose_message(error: Exception) -> str | None:

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from qexp.config.hydra_internals import BasicSweeper
 from qexp.config.load import checked_root, load
-from qexp.config.messages import compose_message
+from qexp.config.messages import one_line_errors
 from qexp.config.overrides import key_of
 from qexp.config.pairs import (
     SweptPoint,
@@ -104,32 +104,27 @@ class CheckedSweeper(BasicSweeper):
     ) -> tuple[SweptPoint, list[str]]:
         """Declare a point that is valid; return it, and its overrides with its seeds."""
         try:
-            config = self.launcher.compose(overrides, number)
-            point = SweptPoint.of(overrides, swept, checked_root(config))
-            seeded = with_seeds(point, decide_circuits)
-            self.launcher.declare(config, seeded, number)
-        except Exception as error:
-            problem = str(error) if isinstance(error, ConfigError) else compose_message(error)
-            if problem is None:
-                raise
+            with one_line_errors():
+                config = self.launcher.compose(overrides, number)
+                point = SweptPoint.of(overrides, swept, checked_root(config))
+                seeded = with_seeds(point, decide_circuits)
+                self.launcher.declare(config, seeded, number)
+        except ConfigError as error:
             given = {key_of(item): item.lstrip("+") for item in overrides}
             draws = " ".join(given[key] for key in swept)
             listed = f" ({'; '.join(origins)})" if origins else ""
             where = f"sweep point '{draws}'{listed}: " if swept else ""
-            raise ConfigError(f"{where}{problem} (no point was run)") from error
+            raise ConfigError(f"{where}{error} (no point was run)") from error
         return point, seeded
 
     def _circuits(self, overrides: list[str]) -> str | None:
         """Return the digest of the circuits of a point; None if it is not valid."""
-        try:
+        with suppress(ConfigError), one_line_errors():
             config = self.launcher.compose(overrides)
             root = checked_root(config)
             load(config)
             return circuits_digest(root)
-        except Exception as error:
-            if not isinstance(error, ConfigError) and compose_message(error) is None:
-                raise
-            return None
+        return None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.launcher import Launcher
-from omegaconf import OmegaConf, open_dict, read_write
+from omegaconf import OmegaConf, open_dict
 
 from qexp.archive.sweep_file import (
     POINTS_NAME,
@@ -79,8 +79,10 @@ class PointLauncher(Launcher):
     ) -> None:
         """Prepare the launcher."""
         self.loader, self.config = cast("CachingLoader", hydra_context.config_loader), config
-        # Before a point is composed, see `_sweep_id`.
-        self._id = _sweep_id(config)
+        # OmegaConf keeps the value of a cached resolver in the config that first asks for it, and
+        # Hydra copies it to those of the points. The sweep's folder need not ask.
+        asking = OmegaConf.create({"id": "${qexp.sweep_id:}"}, parent=config)
+        self._id = str(asking.id).removeprefix(SWEEP_PREFIX)
 
     def compose(self, overrides: Sequence[str], number: int = 0) -> DictConfig:
         """Compose a point from its overrides and its number in the sweep.
@@ -190,19 +192,6 @@ def _log_into_folder(config: DictConfig) -> None:
     OmegaConf.set_readonly(config.hydra, False)
     config.hydra.runtime.output_dir = os.path.abspath(config.hydra.sweep.dir)
     configure_log(config.hydra.job_logging, config.hydra.verbose)
-
-
-def _sweep_id(config: DictConfig) -> str:
-    """Return the id of a sweep; from then on, the config of each point has the same one.
-
-    OmegaConf keeps the value of a cached resolver in the config that first asks for it, and copies
-    it to those of the points. The sweep's folder need not ask.
-    """
-    with read_write(config), open_dict(config):
-        config["_sweep_id"] = "${qexp.sweep_id:}"
-        value = str(config["_sweep_id"])
-        del config["_sweep_id"]
-    return value.removeprefix(SWEEP_PREFIX)
 
 
 def write_declaration(launch: Launch, name: str = SWEEP_NAME) -> None:

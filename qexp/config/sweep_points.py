@@ -225,41 +225,30 @@ def _csv_rows(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
         ) from None
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] = []
-    while True:
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise ConfigError(f"{path}, line {reader.line_num}: {error}") from None
-        origin = f"{path}, line {reader.line_num}"
-        if header and cells:
-            yield origin, _cells(origin, header, cells)
-        elif cells:
-            header = _header(origin, cells)
+    try:
+        for cells in filter(None, reader):
+            origin = f"{path}, line {reader.line_num}"
+            if not header:
+                header = _header(origin, cells)
+            elif len(cells) != len(header):
+                raise ConfigError(
+                    f"{origin}: cells: got {len(cells)}, but the header names {len(header)} keys; "
+                    f"each line has a value for each, null where there is none"
+                )
+            else:
+                yield origin, {k: _cell(origin, k, c) for k, c in zip(header, cells, strict=True)}
+    except csv.Error as error:
+        raise ConfigError(f"{path}, line {reader.line_num}: {error}") from None
 
 
 def _header(origin: str, cells: Sequence[str]) -> list[str]:
     header = [cell.strip() for cell in cells]
     if not all(header):
         raise ConfigError(f"{origin}: a column has no name; the header names a key for each column")
-    for key in header:
-        try:
-            override(key, None)
-        except ConfigError as error:
-            raise ConfigError(f"{origin}: {error}") from None
-        if header.count(key) > 1:
-            raise ConfigError(f"{origin}: {key} is there twice; keep one column of each key")
+    _row(origin, dict.fromkeys(header))
+    if twice := [key for key in header if header.count(key) > 1]:
+        raise ConfigError(f"{origin}: {twice[0]} is there twice; keep one column of each key")
     return header
-
-
-def _cells(origin: str, header: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
-    if len(cells) != len(header):
-        raise ConfigError(
-            f"{origin}: cells: got {len(cells)}, but the header names {len(header)} keys; each "
-            f"line has a value for each, null where there is none"
-        )
-    return {key: _cell(origin, key, cell) for key, cell in zip(header, cells, strict=True)}
 
 
 def _cell(origin: str, key: str, cell: str) -> Any:
