@@ -79,11 +79,7 @@ def _run_hydra(arguments: Sequence[str], run_together: RunTogether | None) -> in
 
 
 def _refuse_undecodable(arguments: Sequence[str]) -> None:
-    """Refuse text in another encoding than the locale's, which no archive could hold.
-
-    Raises:
-        ConfigError: There is such a word.
-    """
+    """Refuse text in another encoding than the locale's, which no archive could hold."""
     for argument in arguments:
         if not argument.isprintable() and any("\ud800" <= one <= "\udfff" for one in argument):
             raise ConfigError(
@@ -93,11 +89,7 @@ def _refuse_undecodable(arguments: Sequence[str]) -> None:
 
 
 def _refuse_mistyped(arguments: Sequence[str]) -> None:
-    """Refuse a word or flag that is no override, and say what to type instead.
-
-    Raises:
-        ConfigError: There is such a word or flag.
-    """
+    """Refuse a word or flag that is no override, and say what to type instead."""
     from qexp.config.schema import RootNode
 
     word, _, value = arguments[0].partition("=")
@@ -154,11 +146,7 @@ def run_point(config: DictConfig, ends: Ends) -> Failed | float | None:
 
 
 def _value(config: DictConfig, run_dir: Path) -> float | None:
-    """Return what a sweeper that optimises asks for; None if it asks for nothing.
-
-    Raises:
-        AnalysisError: The run has no such number.
-    """
+    """Return what a sweeper that optimises asks for; None if it asks for nothing."""
     named = OmegaConf.select(config, "sweep.value")
     if named is None or config.stop_after is not None or _sweep_point() is None:
         return None

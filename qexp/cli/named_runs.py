@@ -26,12 +26,7 @@ Outcome = dict[str, Any]
 
 
 def add_runs(parser: argparse.ArgumentParser, every: str) -> None:
-    """Add the runs, `--all`, `--trust` and `--json`.
-
-    Args:
-        parser: The verb's parser.
-        every: The runs that `--all` means, as in "every unfinished run".
-    """
+    """Add the runs, `--all` (`every` says which, in its help), `--trust` and `--json`."""
     parser.add_argument("runs", metavar="RUN_DIR", nargs="*", help="folder of a run, or key=value")
     parser.add_argument(
         "--all", metavar="ROOT", help=f"{every} below this folder, one after the other"
@@ -190,9 +185,7 @@ def never_begun(folder: Path) -> SweepPoint | None:
 def _runs_of(path: Path, with_all: bool) -> list[Path]:
     """Return the points of a sweep that are runs of their own; any other path as it is.
 
-    Args:
-        path: The folder of a run or a sweep.
-        with_all: True for the points that never began, too.
+    With `with_all` also those that never began.
     """
     from qexp.archive.sweep_file import POINTS_NAME, read_sweep
 

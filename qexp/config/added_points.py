@@ -20,11 +20,8 @@ _LISTS = ("sweep.points", "sweep.zip", "sweep.sample.n")
 def extended_overrides(folder: Path, sweep: SweepDeclaration, words: Sequence[str]) -> list[str]:
     """Return the command line of a sweep with more points.
 
-    Args:
-        folder: The sweep's folder.
-        sweep: Its declaration.
-        words: What is added: `KEY=VALUE,VALUE` of a swept key on a grid, `sweep.points=[...]` and
-            `sweep.zip={...}` with further points, or `sweep.sample.n=N` with a larger number.
+    Words are `KEY=VALUE,VALUE` of a swept key on a grid, `sweep.points=[...]` and `sweep.zip={...}`
+    with further points, or `sweep.sample.n=N` with a larger number.
 
     Raises:
         ConfigError: A word is none of these.
@@ -56,15 +53,10 @@ def extended_overrides(folder: Path, sweep: SweepDeclaration, words: Sequence[st
 def merge_points(
     sweep: SweepDeclaration, composed: Sequence[SweepPoint], name: Callable[[int], str]
 ) -> tuple[tuple[SweepPoint, ...], list[int]]:
-    """Append the points that a sweep does not have yet.
-
-    Args:
-        sweep: Its declaration.
-        composed: The points of its command line with more points, as they are composed now.
-        name: Returns the name of the folder of a point, given its number.
+    """Append the points that a sweep does not have yet, in folders that `name` names by number.
 
     Returns:
-        All points, and for each the position of the composed one.
+        All points, and for each the position among those that are composed now.
 
     Raises:
         ConfigError: A point of the sweep is not composed any more, or otherwise than it was; so

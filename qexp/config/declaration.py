@@ -259,11 +259,7 @@ def _kind_of(config: DictConfig) -> str:
 
 
 def _copied_pubs(circuits: Any, kind: str) -> list[Pub]:
-    """Return copies of the given PUBs, which their owner may go on to change.
-
-    Raises:
-        ConfigError: They are no list, an empty one, or one with something else in it.
-    """
+    """Return copies of the given PUBs, which their owner may go on to change."""
     from qexp.core.model import PrimitiveSpec
     from qexp.planning.transpile import coerce_pub, expected_pub
     from qexp.text import typed_reason

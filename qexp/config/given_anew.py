@@ -25,15 +25,10 @@ def is_override(word: str) -> bool:
 
 
 def given_anew(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
-    """Return a recorded config with the values that a user gives anew.
-
-    Args:
-        recorded: The config.
-        words: Overrides as on the command line; of the keys that select the account, and of
-            `execution`.
+    """Return a recorded config with the values of overrides that a user gives anew.
 
     Raises:
-        ConfigError: A word is no such override.
+        ConfigError: A word is no override of a key that selects the account, or of `execution`.
     """
     config = copy.deepcopy(dict(recorded))
     for word in words:

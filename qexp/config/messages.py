@@ -42,12 +42,7 @@ def did_you_mean(word: str, allowed: Iterable[str]) -> str:
 
 
 def unknown_key(path: str, allowed: Iterable[str]) -> str:
-    """Describe a key that does not exist.
-
-    Args:
-        path: Full path of the key.
-        allowed: The keys that exist beside it.
-    """
+    """Describe a key, by its full path, that is not among those that exist in its place."""
     parent, _, key = path.rpartition(".")
     names = sorted(allowed)
     where = f"'{parent}'" if parent else "the config"

@@ -24,14 +24,7 @@ _WHERE: Final = "sweep.sample"
 
 
 def draw_samples(node: SampleNode, seed: int) -> list[dict[str, Any]]:
-    """Draw points; small spaces give some of them more than once.
-
-    Args:
-        node: The declared sample.
-        seed: The declared seed of the sweep.
-
-    Returns:
-        Key -> value of each point, plain values.
+    """Draw points as key -> value; small spaces give some of them more than once.
 
     Raises:
         ConfigError: A key's values are declared in no valid form.
@@ -52,11 +45,7 @@ def draw_samples(node: SampleNode, seed: int) -> list[dict[str, Any]]:
 
 
 def _draw(where: str, declared: Any) -> _Draw:
-    """Return what draws a key's values.
-
-    Raises:
-        ConfigError: They are declared in no valid form.
-    """
+    """Return what draws a key's values."""
     match declared:
         case [low, high]:
             return _range(where, validate(RangeNode, {"low": low, "high": high}, where))

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf, open_dict
 
@@ -23,6 +22,7 @@ from qexp.archive.sweep_file import (
     read_sweep,
     write_sweep,
 )
+from qexp.config.hydra_loader import CachingLoader, set_current
 from qexp.config.overrides import draws_of, given_overrides, key_of, typed_overrides
 from qexp.config.paths import SWEEP_PREFIX
 from qexp.errors import ConfigError, Failed
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from hydra.types import HydraContext, TaskFunction
     from omegaconf import DictConfig
 
-    from qexp.config.hydra_loader import CachingLoader
     from qexp.core.spec import RunSpec
 
 _OWN_SWEEPER = "qexp.config.sweep.CheckedSweeper"
@@ -78,7 +77,7 @@ class PointLauncher(Launcher):
         config: DictConfig,
     ) -> None:
         """Prepare the launcher."""
-        self.loader, self.config = cast("CachingLoader", hydra_context.config_loader), config
+        self.loader, self.config = cast(CachingLoader, hydra_context.config_loader), config
         # OmegaConf keeps the value of a cached resolver in the config that first asks for it, and
         # Hydra copies it to those of the points. The sweep's folder need not ask.
         asking = OmegaConf.create({"id": "${qexp.sweep_id:}"}, parent=config)
@@ -93,17 +92,13 @@ class PointLauncher(Launcher):
         with open_dict(config):
             config.hydra.job.id = f"job_id_{number}"
             config.hydra.job.num = number
-        # Hydra's own way copies all of it.
-        HydraConfig.instance().cfg = config  # type: ignore[assignment]
+        set_current(config)
         return config
 
     def declare(self, config: DictConfig, overrides: Sequence[str], number: int) -> None:
         """Check and freeze a point that was composed, to be launched later.
 
-        Args:
-            config: Its composed config.
-            overrides: All of its overrides; those that it was composed without set values.
-            number: Its number in the sweep.
+        Those of its overrides that it was composed without set values.
 
         Raises:
             ConfigError: It is not valid.
@@ -129,7 +124,7 @@ class PointLauncher(Launcher):
             if number not in self._declared:
                 self.declare(self.compose(overrides, number), overrides, number)
         # The command line of the sweep again, not that of its last point.
-        HydraConfig.instance().set_config(self.config)
+        set_current(self.config)
         points, specs = zip(
             *(self._declared.pop(first + number) for number in range(len(job_overrides))),
             strict=True,
