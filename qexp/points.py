@@ -355,11 +355,7 @@ def open_experiment(
 
 
 def points_in(folder: Path, specs: RunSpec | Sequence[RunSpec]) -> list[Point]:
-    """Return the points of an experiment.
-
-    Args:
-        folder: A sweep's folder, or that of a single run.
-        specs: The spec of the run, or of each point.
+    """Return the points of an experiment, given the spec of the run, or of each point.
 
     Raises:
         ConfigError: The folder is that of a point of a sweep.

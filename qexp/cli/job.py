@@ -34,20 +34,12 @@ if TYPE_CHECKING:
     from qexp.core.spec import RunSpec
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run the experiment that the overrides declare; return the exit code."""
-    return run_overrides(arguments)
-
-
-def run_overrides(arguments: Sequence[str], run_together: RunTogether | None = None) -> int:
-    """Compose what overrides declare, and run it.
+def run(arguments: Sequence[str], run_together: RunTogether | None = None) -> int:
+    """Run what overrides and flags declare; return the exit code.
 
     Args:
-        arguments: Overrides and flags, as on the command line.
+        arguments: As on the command line.
         run_together: Runs the points of a sweep; None: as a new experiment.
-
-    Returns:
-        The exit code.
     """
     # Until a run begins: imports and configs leave no garbage worth looking for.
     gc.disable()
@@ -87,11 +79,7 @@ def _run_hydra(arguments: Sequence[str], run_together: RunTogether | None) -> in
 
 
 def _refuse_undecodable(arguments: Sequence[str]) -> None:
-    """Refuse text in another encoding than the locale's, which no archive could hold.
-
-    Raises:
-        ConfigError: There is such a word.
-    """
+    """Refuse text in another encoding than the locale's, which no archive could hold."""
     for argument in arguments:
         if not argument.isprintable() and any("\ud800" <= one <= "\udfff" for one in argument):
             raise ConfigError(
@@ -101,11 +89,7 @@ def _refuse_undecodable(arguments: Sequence[str]) -> None:
 
 
 def _refuse_mistyped(arguments: Sequence[str]) -> None:
-    """Refuse a word or flag that is no override, and say what to type instead.
-
-    Raises:
-        ConfigError: There is such a word or flag.
-    """
+    """Refuse a word or flag that is no override, and say what to type instead."""
     from qexp.config.schema import RootNode
 
     word, _, value = arguments[0].partition("=")
@@ -162,11 +146,7 @@ def run_point(config: DictConfig, ends: Ends) -> Failed | float | None:
 
 
 def _value(config: DictConfig, run_dir: Path) -> float | None:
-    """Return what a sweeper that optimises asks for; None if it asks for nothing.
-
-    Raises:
-        AnalysisError: The run has no such number.
-    """
+    """Return what a sweeper that optimises asks for; None if it asks for nothing."""
     named = OmegaConf.select(config, "sweep.value")
     if named is None or config.stop_after is not None or _sweep_point() is None:
         return None

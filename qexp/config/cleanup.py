@@ -24,14 +24,7 @@ LOG_NAME = "run.log"
 
 
 def make_folder(folder: Path, key: str) -> bool:
-    """Make the folder of a run or a sweep.
-
-    Args:
-        folder: The folder.
-        key: The key of the config that names it, for messages.
-
-    Returns:
-        True if there is nothing in it.
+    """Make the folder that a key of the config names; return True if there is nothing in it.
 
     Raises:
         ConfigError: It cannot be made.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -73,7 +72,7 @@ def declare_run(
         ConfigError: One line for everything that is wrong.
     """
     words = _words(overrides)
-    with _one_line_errors():
+    with messages.one_line_errors():
         arguments = open_nodes(words + [override(key, value) for key, value in values.items()])
         _refuse_without_effect(arguments, has_circuits=circuits is not None)
         return _declared(arguments, circuits)
@@ -105,27 +104,13 @@ def declare_sweep(overrides: Sequence[str], values: Mapping[str, Any]) -> Launch
             return []
 
     words = _words(overrides)
-    with _one_line_errors():
+    with messages.one_line_errors():
         arguments = open_nodes(words + [override(key, value) for key, value in values.items()])
         _refuse_without_effect(arguments, has_circuits=False)
         make_experiments_importable(is_own_process=False)
         sweep_with(Declaring(), CheckedSweeper, arguments)
     (launch,) = launches
     return launch
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Convert Hydra's, OmegaConf's and YAML's errors."""
-    try:
-        yield
-    except ConfigError:
-        raise
-    except Exception as error:
-        problem = messages.compose_message(error)
-        if problem is None:
-            raise
-        raise ConfigError(problem) from None
 
 
 def declaration_of(spec: RunSpec) -> Declaration:
@@ -274,11 +259,7 @@ def _kind_of(config: DictConfig) -> str:
 
 
 def _copied_pubs(circuits: Any, kind: str) -> list[Pub]:
-    """Return copies of the given PUBs, which their owner may go on to change.
-
-    Raises:
-        ConfigError: They are no list, an empty one, or one with something else in it.
-    """
+    """Return copies of the given PUBs, which their owner may go on to change."""
     from qexp.core.model import PrimitiveSpec
     from qexp.planning.transpile import coerce_pub, expected_pub
     from qexp.text import typed_reason

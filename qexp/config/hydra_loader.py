@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -152,6 +153,11 @@ class CachingLoader(ConfigLoaderImpl):
                     with contextlib.suppress(OSError):
                         stat = path.stat()
                         yield str(path), stat.st_mtime_ns, stat.st_size
+
+
+def set_current(config: DictConfig) -> None:
+    """Let `${hydra:...}` be resolved from a config; unlike Hydra's own way, it is not copied."""
+    HydraConfig.instance().cfg = config  # type: ignore[assignment]
 
 
 def _key(override: Override) -> str:

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 
 from qexp.archive.sweep_file import POINTS_NAME
+from qexp.config.hydra_loader import set_current
 from qexp.config.messages import compose_message
 from qexp.config.sweep_launcher import (
     PointLauncher,
@@ -83,12 +83,7 @@ class Ends:
 
 
 class WatchedLauncher(PointLauncher):
-    """Another launcher than qexp's, which makes each point a run of its own, and what became of it.
-
-    Args:
-        launcher: The launcher.
-        ends: Receives what failed.
-    """
+    """Lets another launcher than qexp's make each point a run of its own, and notes their ends."""
 
     def __init__(self, launcher: Launcher, ends: Ends) -> None:
         super().__init__()
@@ -145,12 +140,7 @@ class WatchedLauncher(PointLauncher):
 
 @contextmanager
 def watched(ends: Ends, run_together: RunTogether) -> Iterator[None]:
-    """Let any sweeper's launcher be watched, and be configured with `${hydra:...}`.
-
-    Args:
-        ends: Receives what failed.
-        run_together: Runs the points of a `SharedLauncher`.
-    """
+    """Let any sweeper's launcher be watched, and be configured with `${hydra:...}`."""
     plugins: Any = Plugins
     before = plugins.instantiate_sweeper, plugins.instantiate_launcher
 
@@ -158,7 +148,7 @@ def watched(ends: Ends, run_together: RunTogether) -> Iterator[None]:
         self: Plugins, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> Sweeper:
         # As for each point: otherwise neither `name` nor the sweep's folder can be resolved.
-        HydraConfig.instance().set_config(config)
+        set_current(config)
         _refuse_valueless(config)
         made: Sweeper = before[0](
             self, config=config, hydra_context=hydra_context, task_function=task_function
@@ -193,11 +183,7 @@ def _value(config: DictConfig) -> Any:
 
 
 def _refuse_valueless(config: DictConfig) -> None:
-    """Refuse to pay for points of which an optimiser would learn nothing.
-
-    Raises:
-        ConfigError: There is nothing to optimise.
-    """
+    """Refuse to pay for points of which an optimiser would learn nothing."""
     if _OPTIMISES & set(config.hydra.sweeper) and _value(config) is None:
         raise ConfigError(
             f"{_chosen('sweeper', config)}: chooses points by their results, and nothing says by "

@@ -70,11 +70,7 @@ def generator(node: Mapping[str, Any], path: str) -> Generator:
 
 
 def load(config: DictConfig, generator_of: GeneratorOf = generator) -> RunSpec:
-    """Validate a composed config and freeze it.
-
-    Args:
-        config: The config; `HydraConfig` has the one that it was composed with.
-        generator_of: Binds the generator of a `circuits` node, given the node and its path.
+    """Validate a composed config and freeze it; `generator_of` binds generators of circuits.
 
     Raises:
         ConfigError: One line for everything that is wrong with a section.
@@ -116,8 +112,8 @@ def freeze(
 
     Args:
         root: The config.
-        config_yaml: The config as text, for the archive.
-        generator_of: Binds the generator of a `circuits` node, given the node and its path.
+        config_yaml: Its text, for the archive.
+        generator_of: As in `load`.
         analysis_of: Binds an analysis, given its name, its node and its group.
 
     Raises:

@@ -49,8 +49,7 @@ def open_nodes(overrides: Sequence[str]) -> list[str]:
 def typed_overrides(config: DictConfig | None = None) -> tuple[str, ...]:
     """Return overrides as their user typed them, without added `++`, and with every `${...}`.
 
-    Args:
-        config: A composed config; None: that of the current run.
+    They are those of a composed config, or of the current run.
     """
     return tuple(map(as_typed, given_overrides(config)))
 
@@ -93,15 +92,7 @@ def parse(override: str) -> Override:
 
 
 def draws_of(overrides: Sequence[str], swept: Sequence[str]) -> dict[str, Any]:
-    """Return the value of each swept key in a point.
-
-    Args:
-        overrides: Overrides of the point.
-        swept: The swept keys, which the point's config has as `sweep.keys`.
-
-    Returns:
-        Key -> value in the order of `swept`: None, a number, text, or lists and maps of such.
-    """
+    """Return key -> plain value of each swept key, in that order, from the overrides of a point."""
     given = {key_of(item): item for item in overrides}
     return {key: parse(given[key]).value() for key in swept if key in given}
 

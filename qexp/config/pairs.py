@@ -150,12 +150,7 @@ def _changing(point: SweptPoint, other: SweptPoint, circuits: _Mixed) -> set[str
 
 
 def with_seeds(point: SweptPoint, decide_circuits: Collection[str]) -> list[str]:
-    """Return the overrides of a point with its seeds, which repeat it alone.
-
-    Args:
-        point: The point.
-        decide_circuits: See `circuit_keys`.
-    """
+    """Return the overrides of a point with its seeds, which repeat it alone; see `circuit_keys`."""
     if not point.draws:
         return point.overrides
     keys = {"derived": decide_circuits, "shared": (), "independent": point.draws}[point.rule]

@@ -205,13 +205,7 @@ def _refuse_unlisted_targets(
 ) -> None:
     """Refuse targets that are neither qexp's own nor trusted, before any of them is imported.
 
-    Args:
-        used: Path -> value of every leaf of a config.
-        trust: Dotted prefixes of targets that the user allows.
-        allowed: Prefixes of qexp's own targets for this part of the config.
-
-    Raises:
-        ConfigError: A target is not allowed.
+    `used` has every leaf of a config by its path, `allowed` prefixes of qexp's own targets for it.
     """
     targets = {".".join(path): name for path, name in used.items() if path[-1:] == ("_target_",)}
     own = {key: name for key, name in targets.items() if not _is_trusted(name, trust)}
@@ -243,11 +237,7 @@ def _refuse(key: str, name: Any, allowed: tuple[str, ...]) -> NoReturn:
 
 
 def _refuse_masked(used: Mapping[Path, Any]) -> None:
-    """Refuse values that were not recorded because they are secrets.
-
-    Raises:
-        ConfigError: A value is masked.
-    """
+    """Refuse values that were not recorded because they are secrets."""
     masked = [
         ".".join(path)
         for path, value in used.items()

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -22,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from qexp.config.hydra_internals import BasicSweeper
 from qexp.config.load import checked_root, load
-from qexp.config.messages import compose_message
+from qexp.config.messages import one_line_errors
 from qexp.config.overrides import key_of
 from qexp.config.pairs import (
     SweptPoint,
@@ -36,6 +35,7 @@ from qexp.config.schema import SweepNode
 from qexp.config.sweep_launcher import PointLauncher
 from qexp.config.sweep_points import (
     Block,
+    Row,
     declared_blocks,
     declared_nodes,
     refuse_twice,
@@ -61,31 +61,24 @@ class CheckedSweeper(BasicSweeper):
         grid = _grid(parser.parse_overrides([*self._parse_config(), *arguments]))
         declared = _declared(self.config)
         blocks = declared_blocks(declared, _seed(self.config))
-        refuse_twice(
-            [
-                *((block.declared, block.keys) for block in blocks),
-                *((f"'{given.text}'", [key]) for key, given in grid.items()),
-            ]
-        )
+        refuse_twice([*blocks, *grid])
         for block in blocks:
             _note_equal(block)
-        swept = [key for block in blocks for key in block.keys]
-        swept += [key for key, given in grid.items() if given.is_swept]
+        swept = [key for block in (*blocks, *grid) if block.is_swept for key in block.keys]
         # Composed configs are cycles, and a sweep makes many; what is imported by now is none.
         gc.freeze()
         gc.enable()
-        points = [
-            (without_declarations(point, declared_nodes(declared)), origins)
-            for point, origins in _points(blocks, grid)
-        ]
+        declaring, first = declared_nodes(declared), len(blocks)
+        rows_of_points = product(*(block.rows for block in (*blocks, *grid)))
+        points = [(*rows[first:], *rows[:first]) for rows in rows_of_points]
         decide_circuits: tuple[str, ...] | None = None
         found = named_circuit_keys(swept)
         # Only keys that decide circuits without being named for them take a second round.
         while found != decide_circuits:
             decide_circuits = found
             checked = [
-                self._checked(number, point, swept, origins, found)
-                for number, (point, origins) in enumerate(points)
+                self._checked(number, rows, swept, declaring, found)
+                for number, rows in enumerate(points)
             ]
             found = circuit_keys([point for point, _ in checked], self._circuits)
         returns: list[JobReturn] = []
@@ -97,89 +90,54 @@ class CheckedSweeper(BasicSweeper):
     def _checked(
         self,
         number: int,
-        overrides: list[str],
+        rows: Sequence[Row],
         swept: Sequence[str],
-        origins: list[str],
+        declaring: Sequence[str],
         decide_circuits: Collection[str],
     ) -> tuple[SweptPoint, list[str]]:
         """Declare a point that is valid; return it, and its overrides with its seeds."""
+        given = [item for row in rows for item in row.overrides]
+        overrides = without_declarations(given, declaring)
         try:
-            config = self.launcher.compose(overrides, number)
-            point = SweptPoint.of(overrides, swept, checked_root(config))
-            seeded = with_seeds(point, decide_circuits)
-            self.launcher.declare(config, seeded, number)
-        except Exception as error:
-            problem = str(error) if isinstance(error, ConfigError) else compose_message(error)
-            if problem is None:
-                raise
-            given = {key_of(item): item.lstrip("+") for item in overrides}
-            draws = " ".join(given[key] for key in swept)
-            listed = f" ({'; '.join(origins)})" if origins else ""
+            with one_line_errors():
+                config = self.launcher.compose(overrides, number)
+                point = SweptPoint.of(overrides, swept, checked_root(config))
+                seeded = with_seeds(point, decide_circuits)
+                self.launcher.declare(config, seeded, number)
+        except ConfigError as error:
+            texts = {key_of(item): item.lstrip("+") for item in overrides}
+            draws = " ".join(texts[key] for key in swept)
+            origins = "; ".join(row.origin for row in rows if row.origin)
+            listed = f" ({origins})" if origins else ""
             where = f"sweep point '{draws}'{listed}: " if swept else ""
-            raise ConfigError(f"{where}{problem} (no point was run)") from error
+            raise ConfigError(f"{where}{error} (no point was run)") from error
         return point, seeded
 
     def _circuits(self, overrides: list[str]) -> str | None:
         """Return the digest of the circuits of a point; None if it is not valid."""
-        try:
+        with suppress(ConfigError), one_line_errors():
             config = self.launcher.compose(overrides)
             root = checked_root(config)
             load(config)
             return circuits_digest(root)
-        except Exception as error:
-            if not isinstance(error, ConfigError) and compose_message(error) is None:
-                raise
-            return None
+        return None
 
 
-@dataclass(frozen=True)
-class _Given:
-    """A key that is given on the command line, or in `hydra.sweeper.params`.
-
-    Attributes:
-        text: The override as it was typed, without added `++`.
-        values: One override for each value.
-        is_swept: True also for a single value that is written as a sweep, such as `range(2,3)`.
-    """
-
-    text: str
-    values: list[str]
-    is_swept: bool
-
-
-def _grid(overrides: Iterable[Override]) -> dict[str, _Given]:
-    """Return what is given of each key; the last counts, as on any command line.
-
-    Raises:
-        ConfigError: See `_refuse_valueless`.
-    """
-    given: dict[str, _Given] = {}
+def _grid(overrides: Iterable[Override]) -> list[Block]:
+    """Return the values of each key, as a block; the last counts, as on any command line."""
+    given: dict[str, Block] = {}
     for item in overrides:
         _refuse_valueless(item)
         key, is_swept = item.get_key_element(), item.is_sweep_override()
         values = item.sweep_string_iterator() if is_swept else [item.get_value_element_as_str()]
-        text = (item.input_line or key).lstrip("+")
-        given[key_of(key)] = _Given(text, [f"{key}={value}" for value in values], is_swept)
-    return given
-
-
-def _points(
-    blocks: Sequence[Block], grid: Mapping[str, _Given]
-) -> Iterator[tuple[list[str], list[str]]]:
-    """Yield the overrides of each point, and where its values are declared."""
-    for rows in product(*(block.rows for block in blocks)):
-        drawn = [item for row in rows for item in row.overrides]
-        origins = [row.origin for row in rows if row.origin]
-        for values in product(*(given.values for given in grid.values())):
-            yield [*values, *drawn], origins
+        rows = tuple(Row((f"{key}={value}",)) for value in values)
+        typed = f"'{(item.input_line or key).lstrip('+')}'"
+        given[key_of(key)] = Block(typed, (key_of(key),), rows, len(rows), is_swept)
+    return list(given.values())
 
 
 def _declared(config: DictConfig) -> SweepNode:
-    """Return the validated node `sweep`; `${...}` in a value is left to the point that has it.
-
-    Raises:
-        ConfigError: It is not valid.
-    """
+    """Return the validated node `sweep`; `${...}` in a value is left to the point that has it."""
     from qexp.config.instantiate import validate
 
     node = config.get("sweep")
@@ -212,11 +170,7 @@ def _note_equal(block: Block) -> None:
 
 
 def _refuse_valueless(override: Override) -> None:
-    """Refuse a sweep over no values, and one whose values are not known in advance.
-
-    Raises:
-        ConfigError: The override is such a sweep.
-    """
+    """Refuse a sweep over no values, and one whose values are not known in advance."""
     if not override.is_sweep_override():
         return
     with suppress(AssertionError, HydraException, ValueError):

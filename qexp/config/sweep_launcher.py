@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.launcher import Launcher
-from omegaconf import OmegaConf, open_dict, read_write
+from omegaconf import OmegaConf, open_dict
 
 from qexp.archive.sweep_file import (
     POINTS_NAME,
@@ -23,6 +22,7 @@ from qexp.archive.sweep_file import (
     read_sweep,
     write_sweep,
 )
+from qexp.config.hydra_loader import CachingLoader, set_current
 from qexp.config.overrides import draws_of, given_overrides, key_of, typed_overrides
 from qexp.config.paths import SWEEP_PREFIX
 from qexp.errors import ConfigError, Failed
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from hydra.types import HydraContext, TaskFunction
     from omegaconf import DictConfig
 
-    from qexp.config.hydra_loader import CachingLoader
     from qexp.core.spec import RunSpec
 
 _OWN_SWEEPER = "qexp.config.sweep.CheckedSweeper"
@@ -78,9 +77,11 @@ class PointLauncher(Launcher):
         config: DictConfig,
     ) -> None:
         """Prepare the launcher."""
-        self.loader, self.config = cast("CachingLoader", hydra_context.config_loader), config
-        # Before a point is composed, see `_sweep_id`.
-        self._id = _sweep_id(config)
+        self.loader, self.config = cast(CachingLoader, hydra_context.config_loader), config
+        # OmegaConf keeps the value of a cached resolver in the config that first asks for it, and
+        # Hydra copies it to those of the points. The sweep's folder need not ask.
+        asking = OmegaConf.create({"id": "${qexp.sweep_id:}"}, parent=config)
+        self._id = str(asking.id).removeprefix(SWEEP_PREFIX)
 
     def compose(self, overrides: Sequence[str], number: int = 0) -> DictConfig:
         """Compose a point from its overrides and its number in the sweep.
@@ -91,17 +92,13 @@ class PointLauncher(Launcher):
         with open_dict(config):
             config.hydra.job.id = f"job_id_{number}"
             config.hydra.job.num = number
-        # Hydra's own way copies all of it.
-        HydraConfig.instance().cfg = config  # type: ignore[assignment]
+        set_current(config)
         return config
 
     def declare(self, config: DictConfig, overrides: Sequence[str], number: int) -> None:
         """Check and freeze a point that was composed, to be launched later.
 
-        Args:
-            config: Its composed config.
-            overrides: All of its overrides; those that it was composed without set values.
-            number: Its number in the sweep.
+        Those of its overrides that it was composed without set values.
 
         Raises:
             ConfigError: It is not valid.
@@ -127,7 +124,7 @@ class PointLauncher(Launcher):
             if number not in self._declared:
                 self.declare(self.compose(overrides, number), overrides, number)
         # The command line of the sweep again, not that of its last point.
-        HydraConfig.instance().set_config(self.config)
+        set_current(self.config)
         points, specs = zip(
             *(self._declared.pop(first + number) for number in range(len(job_overrides))),
             strict=True,
@@ -190,19 +187,6 @@ def _log_into_folder(config: DictConfig) -> None:
     OmegaConf.set_readonly(config.hydra, False)
     config.hydra.runtime.output_dir = os.path.abspath(config.hydra.sweep.dir)
     configure_log(config.hydra.job_logging, config.hydra.verbose)
-
-
-def _sweep_id(config: DictConfig) -> str:
-    """Return the id of a sweep; from then on, the config of each point has the same one.
-
-    OmegaConf keeps the value of a cached resolver in the config that first asks for it, and copies
-    it to those of the points. The sweep's folder need not ask.
-    """
-    with read_write(config), open_dict(config):
-        config["_sweep_id"] = "${qexp.sweep_id:}"
-        value = str(config["_sweep_id"])
-        del config["_sweep_id"]
-    return value.removeprefix(SWEEP_PREFIX)
 
 
 def write_declaration(launch: Launch, name: str = SWEEP_NAME) -> None:

@@ -29,13 +29,7 @@ _LONGEST_DRAWS = 80
 
 
 class Summary:
-    """Prints the end of a run or a sweep on stdout.
-
-    Args:
-        specs: The run, or each point of the sweep, in order.
-        folder: Its folder; that of a sweep has its declaration.
-        point: Overrides of a run that is a point of a sweep, or None.
-        is_quiet: Print nothing.
+    """Prints the end of a run or a sweep on stdout; arguments are those of `Terminal`.
 
     Raises:
         ArchiveError: The declaration of the sweep is damaged.
