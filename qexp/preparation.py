@@ -19,7 +19,7 @@ from qexp.planning.build import plan_point
 from qexp.planning.table import check_max_time
 from qexp.points import Experiment, Point
 from qexp.provenance import describe_backend, describe_environment, run_header
-from qexp.redact import redact
+from qexp.redact import redact, redactor
 from qexp.text import one_line
 from qexp.workers import Workers
 
@@ -81,9 +81,9 @@ def make_plan(experiment: Experiment) -> None:
     A point of a sweep that cannot run is left out, as long as another can.
     """
     failed: list[QexpError] = []
-    environment = to_plain(describe_environment(Path.cwd()), redact)
+    environment = to_plain(describe_environment(Path.cwd()), redactor())
     described = {
-        lane: to_plain(describe_backend(experiment.backend_of(lane)), redact)
+        lane: to_plain(describe_backend(experiment.backend_of(lane)), redactor())
         for lane in experiment.lanes
     }
     workers = experiment.workers if experiment.plans_with_workers else None

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -236,6 +236,7 @@ def _type(kind: np.dtype[Any] | type[str], *, in_memory: bool = False) -> h5py.h
     return h5t.py_create(string_dtype("utf-8") if kind is str else kind, logical=not in_memory)
 
 
+@lru_cache(maxsize=64)
 def _space(shape: tuple[int, ...]) -> h5py.h5s.SpaceID:
     from h5py import h5s
 
