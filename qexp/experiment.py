@@ -228,30 +228,32 @@ def _carried_out(experiment: Experiment, work: Callable[[Experiment], None]) -> 
     try:
         carry_out(experiment, work)
     except (JobsFailedError, PointsFailedError):
-        _analyse(experiment)
+        _analyse(experiment, is_over=True)
         raise
-    _analyse(experiment)
+    _analyse(experiment, is_over=experiment.status() == "complete")
     return _report(experiment)
 
 
-def _analyse(experiment: Experiment) -> None:
+def _analyse(experiment: Experiment, *, is_over: bool) -> None:
     is_changed = False
     for point in experiment.points:
         if point.is_to_analyse:
             point.is_to_analyse = False
             make_declared_analyses(point, experiment.observer)
             is_changed = True
-    if is_changed and experiment.is_sweep and not experiment.keeps_batches:
-        _analyse_sweep(experiment)
+    if is_changed and is_over and experiment.is_sweep and not experiment.keeps_batches:
+        analyse_sweep(experiment)
 
 
-def _analyse_sweep(experiment: Experiment) -> None:
-    """Make the declared analyses of a sweep once all of its points are complete."""
-    specs = experiment.points[0].spec.sweep_analyses
-    if specs and experiment.status() == "complete":
-        from qexp.sweeps.analyses import make_declared_sweep_analyses
+def analyse_sweep(experiment: Experiment) -> None:
+    """Note the numbers of a sweep's points in its index; make its analyses of what there is."""
+    from qexp.sweeps.analyses import make_declared_sweep_analyses
+    from qexp.sweeps.index import read_records
 
-        make_declared_sweep_analyses(experiment.folder, specs, experiment.observer)
+    points = experiment.points
+    read_records(experiment.folder, [point.folder.name for point in points])
+    specs = points[0].spec.sweep_analyses
+    make_declared_sweep_analyses(experiment.folder, specs, experiment.observer)
 
 
 def _report(experiment: Experiment) -> RunReport:

@@ -44,7 +44,7 @@ def evaluate_sweep(spec: AnalysisSpec, sweep: Sweep) -> Evaluated:
 def make_declared_sweep_analyses(
     folder: Path, specs: Sequence[AnalysisSpec], observer: Observer
 ) -> None:
-    """Make the analyses that a sweep declares, which is complete; none of them can fail it.
+    """Make the analyses that a sweep declares, of what it has; none of them can fail it.
 
     Args:
         folder: The sweep's folder.
@@ -52,11 +52,11 @@ def make_declared_sweep_analyses(
         observer: Receives the result of each, or a warning that says why there is none.
 
     Raises:
-        KeyboardInterrupt: Interrupted; the sweep is complete.
+        KeyboardInterrupt: Interrupted; what was measured is sealed.
     """
     if not specs:
         return
-    again = f"the sweep is complete; to analyse it again: {analyse_command(folder, specs)}"
+    again = f"to analyse the sweep again: {analyse_command(folder, specs)}"
     try:
         with open_sweep(folder) as sweep:
             for spec in specs:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from qexp.archive.archive_file import LazySequence
 from qexp.archive.pubs import pub_identities
 from qexp.archive.read import Archive, open_archive
 from qexp.archive.schema import ARCHIVE_NAME
@@ -16,10 +17,25 @@ from qexp.archive.sweep_file import POINTS_NAME, SWEEP_NAME, is_sweep, read_swee
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
 from qexp.journal.file import read_ledger
-from qexp.sweeps.dataset import axes_of, build_dataset
+from qexp.sweeps.dataset import axes_of, build_dataset, counts_tables, evs_table
 from qexp.sweeps.index import read_records
-from qexp.sweeps.pairs import Difference, Identities, Pair, differences, equal_points, find_pairs
-from qexp.sweeps.records import PointStatus, Record, point_state
+from qexp.sweeps.pairs import (
+    Difference,
+    Identities,
+    Numbers,
+    Pair,
+    differences,
+    equal_points,
+    find_pairs,
+)
+from qexp.sweeps.records import (
+    PointStatus,
+    Record,
+    numbers_of,
+    point_state,
+    read_estimates,
+    read_registers,
+)
 from qexp.text import html_table, short_path, typed_path
 
 if TYPE_CHECKING:
@@ -214,16 +230,28 @@ class Sweep:
                 pairs within this one.
         """
         if other is None:
-            return differences(self.pairs(), self.records, self.records)
-        return differences(self.pairs_with(other), self.records, other.records)
+            return differences(self.pairs(), self.numbers, self.numbers)
+        return differences(self.pairs_with(other), self.numbers, other.numbers)
+
+    @cached_property
+    def numbers(self) -> Sequence[Numbers]:
+        """The numbers of each point with their errors, read when they are asked for."""
+
+        @cache
+        def read(index: int) -> Numbers:
+            return numbers_of(self.records[index], self.points[index].folder)
+
+        return LazySequence(len(self), read, "numbers of points")
 
     def pairs_with(self, other: Sweep) -> tuple[Pair, ...]:
         """Return the points of this sweep with those of another that have equal draws."""
         a, b = ([point.draws for point in each.points] for each in (self, other))
         return equal_points(a, b, (self.identities, other.identities))
 
-    def to_dataset(self, *, evs: bool = True, counts: bool = False) -> xr.Dataset:
-        """Return the results of all points, in memory; one archive is open at a time.
+    def to_dataset(
+        self, *, evs: bool = True, counts: bool = False, chunks: Any = None
+    ) -> xr.Dataset:
+        """Return the results of all points.
 
         Swept keys are dimensions where the points form a full grid, else coordinates of the
         dimension `point`. Variables are `status`, `folder`, `usage_s`, `predicted_qpu_s`,
@@ -232,21 +260,36 @@ class Sweep:
         number; `evs` and `stds` by `pub` and `observable` (and by `workload` and `parameter_set`
         where there are several). What a point does not have is NaN, `""` or no time.
 
+        `evs`, `stds` and counts are read from the archives when they are asked for, one point at a
+        time and only of the points that are asked for: `data["evs"].isel(point=3)` reads one.
+
         Args:
             evs: With expectation values.
             counts: With `REGISTER_counts` by `pub` and `REGISTER_outcome`, of registers of at most
-                10 bits, which reads all shots once.
+                10 bits.
+            chunks: As of `xarray.open_dataset`: `{}` for one Dask array of each variable, which
+                needs Dask; None keeps in memory what was read.
 
         Raises:
-            ArchiveError: Expectation values or counts would take more than 160 MB.
+            ArchiveError: An archive is damaged; also when its values are read.
         """
+        from qexp.sweeps.point_arrays import opened
+
+        folders = [point.folder for point in self.points]
         records, about = self._records
-        return build_dataset(
+        tables = [evs_table(records, lambda k, name: read_estimates(folders[k], name))] * evs
+        if counts:
+            has_results = [bool(record.get("num_results")) for record in records]
+            registers = [
+                [*read_registers(folders[k])] if has else [] for k, has in enumerate(has_results)
+            ]
+            tables += counts_tables(registers, lambda k: self.points[k].open())
+        built = build_dataset(
             axes_of([point.draws for point in self.points], self.swept),
             records,
-            [point.folder.name for point in self.points],
+            [folder.name for folder in folders],
             about,
             {"sweep": self.id, "date_created": self.created, "overrides": " ".join(self.overrides)},
-            evs=evs,
-            open_point=(lambda index: self.points[index].open()) if counts else None,
+            tables,
         )
+        return opened(built, chunks)
