@@ -17,11 +17,14 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qexp import __version__
 from qexp.analysis.declared import make_declared_analyses
+from qexp.analysis.evaluate import evaluate
+from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
 from qexp.archive.sweep_file import SWEEP_NAME
 from qexp.batch.execute import cancel as cancel_jobs
@@ -238,22 +241,27 @@ def _analyse(experiment: Experiment, *, is_over: bool) -> None:
     is_changed = False
     for point in experiment.points:
         if point.is_to_analyse:
-            point.is_to_analyse = False
-            make_declared_analyses(point, experiment.observer)
-            is_changed = True
+            point.is_to_analyse, is_changed = False, True
+            specs, opened = point.spec.analyses, partial(open_archive, point.folder)
+            if specs and point.status == "complete":
+                make_declared_analyses(
+                    point.folder, specs, opened, evaluate, experiment.observer, point.index
+                )
     if is_changed and is_over and experiment.is_sweep and not experiment.keeps_batches:
         analyse_sweep(experiment)
 
 
 def analyse_sweep(experiment: Experiment) -> None:
     """Note the numbers of a sweep's points in its index; make its analyses of what there is."""
-    from qexp.sweeps.analyses import make_declared_sweep_analyses
+    from qexp.sweeps.analyses import evaluate_sweep
     from qexp.sweeps.index import read_records
+    from qexp.sweeps.opened import open_sweep
 
-    points = experiment.points
-    read_records(experiment.folder, [point.folder.name for point in points])
-    specs = points[0].spec.sweep_analyses
-    make_declared_sweep_analyses(experiment.folder, specs, experiment.observer)
+    folder, points = experiment.folder, experiment.points
+    read_records(folder, [point.folder.name for point in points])
+    if specs := points[0].spec.sweep_analyses:
+        opened = partial(open_sweep, folder)
+        make_declared_analyses(folder, specs, opened, evaluate_sweep, experiment.observer, None)
 
 
 def _report(experiment: Experiment) -> RunReport:

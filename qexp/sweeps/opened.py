@@ -32,7 +32,6 @@ from qexp.sweeps.records import (
     PointStatus,
     Record,
     numbers_of,
-    point_state,
     read_estimates,
     read_registers,
 )
@@ -73,30 +72,25 @@ class SweepEntry:
         folder: Its folder.
         draws: Swept key -> its value here.
         overrides: All of its overrides: they repeat it alone.
-        cannot_run: Returns the points of which no plan could be made, with the reason of each.
+        records: Returns the records of all points.
     """
 
     index: int
     folder: Path
     draws: Mapping[str, Any]
     overrides: tuple[str, ...] = field(repr=False)
-    cannot_run: Callable[[], Mapping[int, str]] = field(repr=False, compare=False, default=dict)
+    records: Callable[[], Sequence[Record]] = field(repr=False, compare=False)
 
     @property
     def status(self) -> PointStatus:
         """Its status, read when first asked for."""
-        return self._state[0]
+        status: PointStatus = self.records()[self.index]["status"]
+        return status
 
     @property
     def reason(self) -> str:
         """The reason why it is not complete, on one line; `""` where it is."""
-        return self._state[1]
-
-    @cached_property
-    def _state(self) -> tuple[PointStatus, str]:
-        status, reason = point_state(self.folder)
-        why = self.cannot_run().get(self.index) if status in ("planned", "declared") else None
-        return (status, reason) if why is None else ("failed", why)
+        return str(self.records()[self.index]["reason"])
 
     def open(self) -> Archive:
         """Open its archive.
@@ -140,7 +134,9 @@ class Sweep:
         self.id, self.created = declared.id, declared.created
         self.overrides, self.swept = declared.overrides, declared.swept
         self.points = tuple(
-            SweepEntry(index, path / point.folder, point.draws, point.overrides, self._cannot_run)
+            SweepEntry(
+                index, path / point.folder, point.draws, point.overrides, lambda: self.records
+            )
             for index, point in enumerate(declared.points)
         )
         self._open: list[Archive] = []
@@ -184,16 +180,6 @@ class Sweep:
         while self._open:
             self._open.pop().close()
 
-    def _cannot_run(self) -> Mapping[int, str]:
-        return self._unplanned
-
-    @cached_property
-    def _unplanned(self) -> Mapping[int, str]:
-        with suppress(ArchiveError):
-            unplanned = read_ledger(self.path).unplanned
-            return {index: event.reason for index, event in unplanned.items()}
-        return {}
-
     @property
     def records(self) -> list[Record]:
         """The numbers of each point, see `qexp.sweeps.records.Record`."""
@@ -202,9 +188,13 @@ class Sweep:
     @cached_property
     def _records(self) -> tuple[list[Record], dict[str, list[str] | None]]:
         records, about = read_records(self.path, [point.folder.name for point in self.points])
-        for point, record in zip(self.points, records, strict=True):
-            if record["status"] in ("planned", "declared"):
-                record |= {"status": point.status, "reason": point.reason}
+        unfinished = [
+            k for k, one in enumerate(records) if one["status"] in ("planned", "declared")
+        ]
+        with suppress(ArchiveError):
+            unplanned = read_ledger(self.path).unplanned if unfinished else {}
+            for index in unplanned.keys() & unfinished:
+                records[index] |= {"status": "failed", "reason": unplanned[index].reason}
         return records, about
 
     @cached_property

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from qexp.archive.analyses import analysis_files
 from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.atomic_files import check_digest
-from qexp.archive.digests import is_as_sealed
+from qexp.archive.digests import open_sealed
 from qexp.archive.jobs import why_missing
 from qexp.archive.pubs import observable_texts, read_circuit
 from qexp.archive.results import Signature
@@ -38,30 +38,9 @@ Record: TypeAlias = dict[str, Any]
 `values`: `ANALYSIS_variable` -> number; `evs`: workload -> `labels` and `pubs`, each of the index
 of a PUB and the place of its observables in `labels`."""
 
-#: Above this size the digest of an archive is not compared; `verify` does.
-_CHECKED_BYTES: Final = 16 * 2**20
 _NUMBERS: Final = "fiu"
 
 _log = logging.getLogger(__name__)
-
-
-def point_state(folder: Path) -> tuple[PointStatus, str]:
-    """Return the status of a point, and the reason where it is not complete."""
-    path = folder / ARCHIVE_NAME
-    if not path.is_file():
-        has_parts = (folder / PARTS_NAME).is_dir()
-        return ("planned", "it is not sealed") if has_parts else ("declared", "it was not run")
-    try:
-        with _opened(path) as file:
-            return _state(file)
-    except (ArchiveError, OSError) as error:
-        return "damaged", one_line(error)
-
-
-def _opened(path: Path) -> ArchiveFile:
-    if path.stat().st_size <= _CHECKED_BYTES and is_as_sealed(path) is False:
-        raise ArchiveError(f"{path} is not what was sealed: restore it from a copy")
-    return ArchiveFile(path)
 
 
 def _state(file: ArchiveFile) -> tuple[PointStatus, str]:
@@ -92,12 +71,13 @@ class RecordReader:
         path = folder / ARCHIVE_NAME
         try:
             if path.is_file():
-                with _opened(path) as file:
+                with open_sealed(path)[0] as file:
                     return self._record(file, folder)
-            status, reason = point_state(folder)
         except (ArchiveError, OSError) as error:
-            status, reason = "damaged", one_line(error)
-        return {"status": status, "reason": reason}
+            return {"status": "damaged", "reason": one_line(error)}
+        if (folder / PARTS_NAME).is_dir():
+            return {"status": "planned", "reason": "it is not sealed"}
+        return {"status": "declared", "reason": "it was not run"}
 
     def _record(self, file: ArchiveFile, folder: Path) -> Record:
         status, reason = _state(file)
@@ -204,7 +184,7 @@ def read_estimates(folder: Path, name: str) -> Iterator[tuple[str, int, NDArray[
     Raises:
         ArchiveError: The archive is missing or damaged.
     """
-    with _opened(folder / ARCHIVE_NAME) as file:
+    with open_sealed(folder / ARCHIVE_NAME)[0] as file:
         for workload in file.groups("pubs"):
             for path in _estimated(file, workload):
                 values = file.column(f"{path}/{name}")
@@ -228,7 +208,7 @@ def read_registers(folder: Path) -> Iterator[Register]:
     Raises:
         ArchiveError: The archive is missing or damaged.
     """
-    with _opened(folder / ARCHIVE_NAME) as file:
+    with open_sealed(folder / ARCHIVE_NAME)[0] as file:
         for workload in file.groups("pubs"):
             for group in file.groups(f"results/{workload}"):
                 path = f"results/{workload}/{group}"
