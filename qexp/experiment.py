@@ -17,11 +17,14 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from qexp import __version__
 from qexp.analysis.declared import make_declared_analyses
+from qexp.analysis.evaluate import evaluate
+from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
 from qexp.archive.sweep_file import SWEEP_NAME
 from qexp.batch.batches import command_to_resume
@@ -212,9 +215,9 @@ def carry_out(experiment: Experiment, work: Callable[[Experiment], None] = execu
     try:
         _carry_out(experiment, work)
     except (JobsFailedError, PointsFailedError):
-        _analyse(experiment)
+        _analyse(experiment, is_over=True)
         raise
-    _analyse(experiment)
+    _analyse(experiment, is_over=experiment.status() == "complete")
     return _report(experiment)
 
 
@@ -286,19 +289,31 @@ def _run_jobs(experiment: Experiment, work: Callable[[Experiment], None]) -> Exc
     return None
 
 
-def _analyse(experiment: Experiment) -> None:
-    """Make the declared analyses of points that were just completed, and then of the sweep."""
-    completed = [point for point in experiment.points if point.is_to_analyse]
-    for point in completed:
-        point.is_to_analyse = False
-        make_declared_analyses(point, experiment.observer)
-    specs = experiment.points[0].spec.sweep_analyses
-    if not (completed and specs and experiment.is_sweep) or experiment.keeps_batches:
-        return
-    if experiment.status() == "complete":
-        from qexp.sweeps.analyses import make_declared_sweep_analyses
+def _analyse(experiment: Experiment, *, is_over: bool) -> None:
+    is_changed = False
+    for point in experiment.points:
+        if point.is_to_analyse:
+            point.is_to_analyse, is_changed = False, True
+            specs, opened = point.spec.analyses, partial(open_archive, point.folder)
+            if specs and point.status == "complete":
+                make_declared_analyses(
+                    point.folder, specs, opened, evaluate, experiment.observer, point.index
+                )
+    if is_changed and is_over and experiment.is_sweep and not experiment.keeps_batches:
+        analyse_sweep(experiment)
 
-        make_declared_sweep_analyses(experiment.folder, specs, experiment.observer)
+
+def analyse_sweep(experiment: Experiment) -> None:
+    """Note the numbers of a sweep's points in its index; make its analyses of what there is."""
+    from qexp.sweeps.analyses import evaluate_sweep
+    from qexp.sweeps.index import read_records
+    from qexp.sweeps.opened import open_sweep
+
+    folder, points = experiment.folder, experiment.points
+    read_records(folder, [point.folder.name for point in points])
+    if specs := points[0].spec.sweep_analyses:
+        opened = partial(open_sweep, folder)
+        make_declared_analyses(folder, specs, opened, evaluate_sweep, experiment.observer, None)
 
 
 def _report(experiment: Experiment) -> RunReport:

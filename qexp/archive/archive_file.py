@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
 import numpy as np
 
+from qexp.archive.atomic_files import DamagedFileError
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME, REPORT_NAME, SCHEMA
 from qexp.errors import ArchiveError
 from qexp.text import one_line
@@ -28,13 +30,19 @@ _MAX_SINGLE_READS: Final = 16
 class ArchiveFile:
     """An open archive, or a part (`is_part`) of an unfinished run, which states no schema.
 
+    `opened` is the file of `open_hdf5`, where it is open already.
+
     Opening it and every method raise `ArchiveError` if the file is damaged, closed or of another
     version, or lacks what is read.
     """
 
-    def __init__(self, path: Path, *, is_part: bool = False) -> None:
+    def __init__(
+        self, path: Path, opened: h5py.File | None = None, *, is_part: bool = False
+    ) -> None:
         self.path = path
-        self._h5 = _open(path, is_part)
+        self._h5 = open_hdf5(path) if opened is None else opened
+        if not is_part:
+            _check_schema(path, self._h5)
         self._names: dict[str, list[str]] = {}
         self._datasets: dict[str, Any] = {}
         self._columns: dict[str, Any] = {}
@@ -80,14 +88,8 @@ class ArchiveFile:
 
     def attribute(self, group: str, name: str) -> Any:
         """Return an attribute: text, or a NumPy scalar."""
-        import h5py
-
         with self.reading() as root:
-            stored = h5py.h5a.open(root.id, name.encode(), obj_name=group.encode())
-            values = np.empty(stored.shape, stored.dtype)
-            stored.read(values)
-            value = np.ravel(values)[0]
-            return value.decode() if isinstance(value, bytes) else value
+            return _attribute(root, group, name)
 
     def text(self, path: str) -> str:
         """Return one text, stored as a string or as UTF-8 bytes."""
@@ -299,29 +301,49 @@ def _values(stored: Any) -> NDArray[Any]:
     return values
 
 
-def _open(path: Path, is_part: bool) -> h5py.File:
+def open_hdf5(path: Path) -> h5py.File:
+    """Open a file to be read; nothing in it is read yet.
+
+    Raises:
+        DamagedFileError: It is no HDF5 file, or too damaged to be opened.
+    """
     import h5py
 
     try:
-        file = h5py.File(path, "r")
+        # In half of the time that `h5py.File` takes to open it.
+        return h5py.File(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY))
     except OSError as error:
         kind = "cannot be opened" if h5py.is_hdf5(path) else "is not an HDF5 file"
-        raise ArchiveError(f"{path} {kind} ({one_line(error)})") from error
+        raise DamagedFileError(f"{path} {kind} ({one_line(error)})") from error
+
+
+def _check_schema(path: Path, file: h5py.File) -> None:
+    import h5py
+
     try:
-        schema = file.attrs.get("qexp_schema")
+        is_there = h5py.h5a.exists(file.id, b"qexp_schema")
+        schema = _attribute(file, "/", "qexp_schema") if is_there else None
     except Exception as error:
         file.close()
         raise _damaged(path, error) from error
-    if is_part:
-        return file
     if not isinstance(schema, str):
         reason = "is an HDF5 file but not a qexp archive (no attribute 'qexp_schema')"
     elif schema.partition(".")[0] != SCHEMA.partition(".")[0]:
         reason = f"has schema {schema}; this qexp reads {SCHEMA}: install one that reads it"
     else:
-        return file
+        return
     file.close()
     raise ArchiveError(f"{path} {reason}")
+
+
+def _attribute(root: h5py.File, group: str, name: str) -> Any:
+    import h5py
+
+    stored = h5py.h5a.open(root.id, name.encode(), obj_name=group.encode())
+    values = np.empty(stored.shape, stored.dtype)
+    stored.read(values)
+    value = values.flat[0]
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _damaged(path: Path, error: Exception) -> ArchiveError:

@@ -75,14 +75,19 @@ class Together:
     def close(self) -> None:
         """Close the batches that are open, and the experiment."""
         with self._open:
-            if self._experiment is not None and self._experiment.open_batches:
-                from qexp.batch.execute import close_kept
-                from qexp.endings import clear_parts
+            experiment, self._experiment = self._experiment, None
+            if experiment is None or not experiment.keeps_batches:
+                return
+            from qexp.batch.execute import close_kept
+            from qexp.endings import clear_parts
+            from qexp.experiment import analyse_sweep
 
-                close_kept(self._experiment)
-                self._experiment.keeps_batches = False
-                clear_parts(self._experiment)
-            self._experiment = None
+            if experiment.open_batches:
+                close_kept(experiment)
+            experiment.keeps_batches = False
+            clear_parts(experiment)
+            if not stop_requested():
+                analyse_sweep(experiment)
 
     def _run(self, launch: Launch) -> None:
         """Run the points; the experiment stays open if more of them may follow."""
