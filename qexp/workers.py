@@ -72,12 +72,10 @@ class Shared:
 
 
 class Workers:
-    """The worker processes of one experiment; they start with its first tasks.
+    """At most `count` worker processes of one experiment, which start with its first tasks.
 
-    A context manager: the processes end when it exits.
-
-    Args:
-        count: Largest number of processes; 1: there are none, the caller does everything.
+    A context manager: the processes end when it exits. With one, there are none, and the caller
+    does everything.
 
     Example:
         with Workers(2) as workers:

@@ -27,8 +27,7 @@ def look_up(
     """Return the jobs with a tag; ask twice, because a new job may take a moment to be listed.
 
     Raises:
-        StopRequested: The experiment was asked to stop.
-        EngineError: The service was out of reach for too long.
+        StopRequested, EngineError: As `Patience.call`.
     """
     found = patience.call(find)
     if not found:

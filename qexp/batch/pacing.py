@@ -103,14 +103,13 @@ class Patience:
         """Call the service, again after each outage, and return its answer.
 
         Args:
-            request: Makes one request; `LostJobError` is passed on, not retried.
-            retry_on: Errors after which the request is made again.
+            request: Makes one request.
+            retry_on: Errors after which the request is made again; `LostJobError` is never one.
             meanwhile: Called before the request is made again.
 
         Raises:
             StopRequested: The experiment was asked to stop.
-            LostJobError: The service does not know the job.
-            EngineError: The last error, if the outage lasts too long.
+            EngineError: The last error, if the outage lasts too long; `LostJobError` at once.
         """
         if not self._has_failed:
             self._since_s = self._experiment.clock.now_s()

@@ -58,10 +58,8 @@ class Held:
 def make_request(experiment: Experiment, attempts: Mapping[Piece, int]) -> JobRequest:
     """Return the request of a job of an experiment that is planned and has a batch.
 
-    Args:
-        experiment: The experiment.
-        attempts: The PUBs of each partition in it, in the order of the job -> the number of the
-            attempt, from 1. PUBs of several pieces of one partition are consecutive.
+    `attempts` has the PUBs of each partition in it, in the order of the job, and the number of the
+    attempt, from 1. PUBs of several pieces of one partition are consecutive.
     """
     members = [_member(experiment, piece, number) for piece, number in attempts.items()]
     first, last = members[0], members[-1]

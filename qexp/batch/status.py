@@ -116,9 +116,7 @@ class RunState:
 def read_state(specs: RunSpec | Sequence[RunSpec], folder: Path) -> RunState:
     """Read the state of a run or a sweep; submit, cancel and write nothing.
 
-    Args:
-        specs: The run, as recorded, or each point of the sweep.
-        folder: Its folder, in which another process may be working.
+    Another process may be working in its folder.
 
     Raises:
         ConfigError: The backend or the account is not available, or there is only the archive of an

@@ -67,14 +67,11 @@ class Primitive:
 def make_primitive(
     spec: PrimitiveSpec, mode: Any, tags: Sequence[str] = (), *, seed: int | None = None
 ) -> Primitive:
-    """Make the primitive that runs one job.
+    """Make the primitive that runs one job, with these tags besides the declared ones.
 
-    Args:
-        spec: The primitive as declared.
-        mode: The `qiskit_ibm_runtime.Batch` of the job. Without one, IBM's primitives look for an
-            open batch in a context variable, which worker threads lack.
-        tags: Tags of the job, besides the declared ones.
-        seed: Seed of the simulation in local mode, unless one is declared.
+    Without a `mode`, the `qiskit_ibm_runtime.Batch` of the job, IBM's primitives look for an open
+    batch in a context variable, which worker threads lack. The seed is that of the simulation in
+    local mode, unless one is declared.
 
     Raises:
         EngineError: More tags than a job may have.
@@ -108,17 +105,11 @@ def encoded_bytes(primitive: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: b
     """Return the size of one ISA PUB on the wire, in bytes of JSON.
 
     Where the circuit is sent as it is, by the legacy primitives and by the client-side Sampler
-    without twirling and dynamical decoupling, the size follows from the circuit's QPY. Elsewhere
-    the PUB is prepared and encoded as by the client. For twirling, dynamical decoupling and the
-    client-side Estimator that takes tens of milliseconds, because the client compiles the
-    circuit; twirling makes the payload up to 200 times larger. Circuits of one job are compressed
-    together, so that the sum over its PUBs is an upper bound.
-
-    Args:
-        primitive: The primitive as declared.
-        pub: The ISA PUB.
-        backend: The backend that it will run on.
-        qpy: Its circuit in QPY, as in the archive.
+    without twirling and dynamical decoupling, the size follows from `qpy`, the circuit's QPY in the
+    archive. Elsewhere the PUB is prepared and encoded as by the client. For twirling, dynamical
+    decoupling and the client-side Estimator that takes tens of milliseconds, because the client
+    compiles the circuit; twirling makes the payload up to 200 times larger. Circuits of one job are
+    compressed together, so that the sum over its PUBs is an upper bound.
 
     Raises:
         PlanError: The primitive cannot run this PUB.

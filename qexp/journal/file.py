@@ -42,10 +42,7 @@ _LINE_START = b'{"time":'
 class Journal:
     """The journal of an experiment, open for appending; a context manager.
 
-    Its `ledger` is the state derived from the events so far.
-
-    Args:
-        folder: The experiment's folder; an existing journal is read and continued.
+    An existing one is read and continued. Its `ledger` is the state derived from the events so far.
 
     Raises:
         ArchiveError: The journal cannot be read or written, or is damaged.

@@ -7,7 +7,7 @@ import math
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
@@ -101,11 +101,15 @@ def play(scene: Scene, storm: Storm) -> Played:
         emulator.faults.extend([witness, *(fault for _, fault in troubles)])
         policy = (*POLICY, *(("execution.on_interrupt=cancel",) if storm.cancels else ()))
         run = Run(scene, emulator, policy, QUICK)
-        is_complete = _weather(played, run)
+
+        def calm() -> None:
+            for _, fault in troubles:
+                fault.stop()
+            emulator.release()
+
+        is_complete = _weather(played, run, calm)
         played.troubles.update(kind for kind, fault in troubles if fault.done)
-        for _, fault in troubles:
-            fault.stop()
-        emulator.release()
+        calm()
         emulator.wait_until_idle()
         if is_complete:
             _resume_in_calm(played, run)
@@ -118,16 +122,19 @@ def play(scene: Scene, storm: Storm) -> Played:
     return played
 
 
-def _weather(played: Played, run: Run) -> bool:
-    """Start, and resume until the run is complete; return whether it is."""
+def _weather(played: Played, run: Run, calm: Callable[[], None]) -> bool:
+    """Start, and resume until the run is complete; return whether it is.
+
+    Where more than `resume` is typed, troubles end before that.
+    """
     storm, ended = played.storm, _timed(played, run)
     verbs = [*storm.verbs]
     while (verbs or ended.code != ExitCode.DONE) and played.resumes < MAX_RESUMES:
         played.resumes += 1
         # One that was killed is not typed again.
         verb = verbs.pop(0) if verbs else "resume"
-        if storm.verbs and verb == "resume" and run.emulator is not None:
-            run.emulator.release()
+        if storm.verbs and verb == "resume":
+            calm()
         # What was refused for a passing reason stays so until somebody says otherwise.
         once_more = ended.code == ExitCode.JOBS_FAILED and can_retry_refused()
         ended = _timed(played, run, *((RETRY_REFUSED,) if once_more else ()), verb=verb)

@@ -94,10 +94,10 @@ def read_metrics(clients: Sequence[Any], job_id: str) -> dict[str, Any]:
 
 
 class IBMBatch:
-    """The jobs of one `qiskit_ibm_runtime.Batch`.
+    """The jobs of one `qiskit_ibm_runtime.Batch`, opened or attached.
 
     Args:
-        session: The client's batch, opened or attached.
+        session: The client's batch.
         backend: The backend that it runs on.
         attached: True for an earlier batch, which takes no more jobs.
         poll_interval_s: Longest sleep of `wait`.

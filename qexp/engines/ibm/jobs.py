@@ -140,13 +140,10 @@ def _deadline(details: Mapping[str, Any]) -> datetime | None:
 def classify_failure(
     entry: Mapping[str, Any], state: JobState, timestamps: Mapping[str, Any], expiry: Expiry
 ) -> FailureKind:
-    """Return the kind of failure of a job in state ERROR or CANCELLED: whether it is tried again.
+    """Return why a listed job ended as ERROR or CANCELLED, which decides if it is tried again.
 
-    Args:
-        entry: The job as listed.
-        state: Its state.
-        timestamps: Timestamps from its metrics: `running` is missing if it never ran.
-        expiry: End of its batch, asked only if nothing else decides.
+    Of the timestamps in its metrics, `running` is missing if it never ran. The end of its batch is
+    asked for only if nothing else decides.
     """
     fields = state_fields(entry)
     code, reason = reason_code(fields), str(fields.get("reason") or "")

@@ -64,11 +64,8 @@ def failed_call(
 ) -> EngineError:
     """Return the error that says what is wrong with the service, the connection or the account.
 
-    Args:
-        doing: The action, as in "connecting to IBM's service".
-        error: An exception of IBM's client.
-        reason: Its message, for a failure that is none of these.
-        outer: See `chain`.
+    `reason` is the message of the error, for a failure that is none of these; for `outer`, see
+    `chain`.
     """
     failure = next(find_failures(error, outer), None)
     reply = read_reply(failure)
