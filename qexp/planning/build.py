@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import gc
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from qexp.archive.circuit_digest import Reading
 from qexp.archive.pubs import PubRow, pub_rows
-from qexp.core.bounds import job_bounds
+from qexp.core.bounds import job_bounds, smallest_bound
 from qexp.core.model import Partition
 from qexp.core.observer import Observer
 from qexp.core.protocols import Engine
@@ -81,7 +82,7 @@ def plan_point(
     spec, parts, partitions = point.spec, list[str](), list[Partition]()
     assert point.backend is not None
     workloads = {one.name: replace(one, generate=_no_generator) for one in spec.workloads}
-    planner = Planner(workloads, spec.seed, point.backend, spec.engine, spec.limits)
+    planner = Planner(workloads, spec.seed, point.backend, spec.engine, spec.limits, spec.partition)
     plan_chunks = _plan_chunks(planner, workers)
     for workload in spec.workloads:
         bounds = job_bounds(workload.primitive, _blocks(spec), spec.limits)
@@ -216,6 +217,7 @@ class Planner:
         backend: The backend that the circuits are transpiled for.
         engine: Measures the payload.
         limits: The service's documented limits.
+        partition: The user's bounds of a job.
     """
 
     workloads: Mapping[str, WorkloadSpec]
@@ -223,6 +225,7 @@ class Planner:
     backend: BackendV2
     engine: Engine
     limits: Mapping[str, Limit]
+    partition: PartitionLimits = field(default_factory=PartitionLimits)
     _pass_managers: dict[str, PassManagers] = field(default_factory=dict)
 
     def plan(self, workload: str, first: int, pub_likes: Sequence[Any]) -> list[PlannedRow]:
@@ -256,8 +259,10 @@ class Planner:
             rows = pub_rows(workload, pubs, redactor(), readings)
         except ArchiveError as error:
             raise PlanError(f"workload '{workload}': {error}") from error
+        bound = smallest_bound("max_payload_bytes", self.partition, self.limits)
+        limit = math.inf if bound is None else bound.value
         return [
-            (row, footprint(pub, counts, spec.primitive, backend, self.engine, row.isa_qpy))
+            (row, footprint(pub, counts, spec.primitive, backend, self.engine, row.isa_qpy, limit))
             for pub, counts, row in zip(pubs, tallies, rows, strict=True)
         ]
 
