@@ -137,11 +137,23 @@ class Engine(Protocol):
         """
 
     def payload_bytes(
-        self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: bytes
+        self,
+        primitive: PrimitiveSpec,
+        pub: Pub,
+        backend: BackendV2,
+        qpy: bytes,
+        bound_bytes: float,
     ) -> int:
-        """Measure the size of an encoded ISA PUB on the wire, in bytes.
+        """Measure or estimate the size of an encoded ISA PUB on the wire, in bytes.
 
-        `qpy` is its circuit as the archive has it, so that it need not be encoded again.
+        An estimate is rather too large, and at most `bound_bytes`.
+
+        Args:
+            primitive: The primitive that will run it.
+            pub: The PUB.
+            backend: The backend that it is for.
+            qpy: Its circuit as the archive has it, so that it need not be encoded again.
+            bound_bytes: The most that a job may have.
         """
 
     def open_batch(

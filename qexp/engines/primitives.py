@@ -107,16 +107,16 @@ def encoded_bytes(primitive: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: b
     Where the circuit is sent as it is, by the legacy primitives and by the client-side Sampler
     without twirling and dynamical decoupling, the size follows from `qpy`, the circuit's QPY in the
     archive. Elsewhere the PUB is prepared and encoded as by the client. For twirling, dynamical
-    decoupling and the client-side Estimator that takes tens of milliseconds, because the client
-    compiles the circuit; twirling makes the payload up to 200 times larger. Circuits of one job are
-    compressed together, so that the sum over its PUBs is an upper bound.
+    decoupling and the client-side Estimator that takes tens of milliseconds to half a minute,
+    because the client compiles the circuit; twirling makes the payload up to 200 times larger.
+    Circuits of one job are compressed together, so that the sum over its PUBs is an upper bound.
 
     Raises:
         PlanError: The primitive cannot run this PUB.
     """
     if primitive.implementation == "legacy" and primitive.kind == "estimator":
         _check_observables(pub)
-    if _sends_circuit(primitive) and is_stored_as_sent(pub.circuit):
+    if is_sent_as_stored(primitive, pub.circuit):
         return wire_bytes(primitive, pub, qpy) + _JSON_BYTES
     if primitive.implementation == "legacy":
         from qiskit_ibm_runtime.json import RuntimeEncoder
@@ -161,6 +161,11 @@ def _check_observables(pub: Pub) -> None:
 
 def _base64_bytes(data: bytes) -> int:
     return len(base64.standard_b64encode(zlib.compress(data)))
+
+
+def is_sent_as_stored(spec: PrimitiveSpec, circuit: QuantumCircuit) -> bool:
+    """Return whether a primitive sends a circuit as the archive stores it."""
+    return _sends_circuit(spec) and is_stored_as_sent(circuit)
 
 
 def _sends_circuit(spec: PrimitiveSpec) -> bool:

@@ -8,16 +8,17 @@ from __future__ import annotations
 import copy
 import gc
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
-from itertools import starmap
+from functools import cache, cached_property, partial
+from itertools import chain, islice, starmap
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from qexp.archive.circuit_digest import Reading
 from qexp.archive.pubs import PubRow, pub_rows
-from qexp.core.bounds import job_bounds
+from qexp.core.bounds import job_bounds, smallest_bound
 from qexp.core.model import Partition
 from qexp.core.observer import Observer
 from qexp.core.protocols import Engine
@@ -81,11 +82,10 @@ def plan_point(
     spec, parts, partitions = point.spec, list[str](), list[Partition]()
     assert point.backend is not None
     workloads = {one.name: replace(one, generate=_no_generator) for one in spec.workloads}
-    planner = Planner(workloads, spec.seed, point.backend, spec.engine, spec.limits)
-    # One chunk is not divided, and would wait for the workers to know the planner.
-    counts = [workload.num_circuits for workload in spec.workloads]
-    is_divided = any(not isinstance(one, int) or one > CHUNK_PUBS for one in counts)
-    plan_chunks = _plan_chunks(planner, workers if is_divided else None)
+    make_planner = partial(
+        Planner, workloads, spec.seed, point.backend, spec.engine, spec.limits, spec.partition
+    )
+    plan_chunks = _plan_chunks(make_planner, workers)
     for workload in spec.workloads:
         bounds = job_bounds(workload.primitive, _blocks(spec), spec.limits)
         rows = _plan_rows(workload, spec.seed, plan_chunks, observer)
@@ -114,15 +114,31 @@ def _no_generator(_sequence: Any) -> Iterable[Any]:
     raise AssertionError("workers do not generate circuits")
 
 
-def _plan_chunks(planner: Planner, workers: Workers | None) -> _PlanChunks:
-    """Return a function that plans chunks, in worker processes or here."""
-    if workers is not None and workers.count > 1:
+def _plan_chunks(make_planner: Callable[[], Planner], workers: Workers | None) -> _PlanChunks:
+    """Return a function that plans chunks: several in worker processes, a single one here.
+
+    A single one would wait for the workers to know the planner.
+    """
+    here = make_planner()
+
+    @cache
+    def in_workers() -> _PlanChunks | None:
+        if workers is None or workers.count < 2:
+            return None
         try:
-            return partial(workers.map, Planner.plan, Shared(planner))
+            return partial(workers.map, Planner.plan, Shared(make_planner()))
         except NotShareableError as error:
             # A backend or engine of the user's own need not be picklable.
             _log.warning("the plan is made without worker processes: %s", error)
-    return partial(starmap, planner.plan)
+            return None
+
+    def plan(chunks: Iterable[_Chunk]) -> Iterator[list[PlannedRow]]:
+        left = iter(chunks)
+        first = list(islice(left, 2))
+        divided = in_workers() if len(first) > 1 else None
+        return (divided or partial(starmap, here.plan))(chain(first, left))
+
+    return plan
 
 
 def _plan_rows(
@@ -219,6 +235,7 @@ class Planner:
         backend: The backend that the circuits are transpiled for.
         engine: Measures the payload.
         limits: The service's documented limits.
+        partition: The user's bounds of a job.
     """
 
     workloads: Mapping[str, WorkloadSpec]
@@ -226,6 +243,7 @@ class Planner:
     backend: BackendV2
     engine: Engine
     limits: Mapping[str, Limit]
+    partition: PartitionLimits = field(default_factory=PartitionLimits)
     _pass_managers: dict[str, PassManagers] = field(default_factory=dict)
 
     def plan(self, workload: str, first: int, pub_likes: Sequence[Any]) -> list[PlannedRow]:
@@ -259,8 +277,10 @@ class Planner:
             rows = pub_rows(workload, pubs, redactor(), readings)
         except ArchiveError as error:
             raise PlanError(f"workload '{workload}': {error}") from error
+        bound = smallest_bound("max_payload_bytes", self.partition, self.limits)
+        limit = math.inf if bound is None else bound.value
         return [
-            (row, footprint(pub, counts, spec.primitive, backend, self.engine, row.isa_qpy))
+            (row, footprint(pub, counts, spec.primitive, backend, self.engine, row.isa_qpy, limit))
             for pub, counts, row in zip(pubs, tallies, rows, strict=True)
         ]
 

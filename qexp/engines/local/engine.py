@@ -124,6 +124,7 @@ class LocalEngine:
         pub: Pub,
         backend: BackendV2,  # noqa: ARG002 - part of the protocol
         qpy: bytes,
+        bound_bytes: float,  # noqa: ARG002 - part of the protocol
     ) -> int:
         """Return the size in bytes that an ISA PUB would have on the wire to IBM's service.
 

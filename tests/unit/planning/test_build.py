@@ -320,7 +320,12 @@ def test_an_error_meant_for_the_user_passes_as_it_is(manila: BackendV2) -> None:
 
 class Refusing(StubEngine):
     def payload_bytes(
-        self, primitive: PrimitiveSpec, pub: Any, backend: BackendV2, qpy: bytes
+        self,
+        primitive: PrimitiveSpec,
+        pub: Any,
+        backend: BackendV2,
+        qpy: bytes,
+        bound_bytes: float,
     ) -> int:
         raise ValueError("no boxes")
 
