@@ -24,8 +24,6 @@ from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.circuit import CircuitInstruction, Parameter, ParameterExpression
 from qiskit.quantum_info import PTM, SuperOp
-from qiskit.utils.units import apply_prefix
-from qiskit_aer.noise import thermal_relaxation_error
 
 from qexp.simulator.circuits import PlainCircuit
 from qexp.simulator.noise import NoisyDevice
@@ -160,14 +158,9 @@ class DensityMatrix:
         key = ("delay", f"{operation.duration} {operation.unit}", where)
         if key in self._constants:
             return self._constants[key]
-        t1_s, t2_s = self._device.relaxation_times_s(where[0])
-        if t1_s == t2_s == math.inf:
+        error = self._device.relaxation_error(where[0], operation.duration, operation.unit)
+        if error is None:
             return _IDENTITY
-        if operation.unit == "dt":
-            duration_s = operation.duration * self._device.target.dt
-        else:
-            duration_s = apply_prefix(operation.duration, operation.unit)
-        error = thermal_relaxation_error(t1_s, t2_s, duration_s)
         self._constants[key] = from_quantum_error(error)
         return self._constants[key]
 
@@ -313,14 +306,14 @@ def _from_circuit(circuit: QuantumCircuit) -> Reals:
 
 def _from_operation(operation: Any) -> Reals:
     if operation.name in {"id", "x", "y", "z"}:
-        return _from_pauli(operation.name.replace("id", "i").upper())
+        return from_pauli(operation.name.replace("id", "i").upper())
     if operation.name == "pauli":
-        return _from_pauli(operation.params[0])
+        return from_pauli(operation.params[0])
     return RESET if operation.name == "reset" else _by_qiskit(operation)
 
 
 @cache
-def _from_pauli(label: str) -> Reals:
+def from_pauli(label: str) -> Reals:
     """Return the diagonal matrix of a Pauli string: -1 for each Pauli that anticommutes with it."""
     signs = {"I": [1, 1, 1, 1], "X": [1, 1, -1, -1], "Y": [1, -1, 1, -1], "Z": [1, -1, -1, 1]}
     diagonal: Reals = np.ones(1)
