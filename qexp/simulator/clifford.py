@@ -1,26 +1,16 @@
-"""Simulation of Clifford circuits with noise of Paulis and resets, of hundreds of qubits.
+"""Clifford circuits with noise of Paulis and resets, compiled for `frames`.
 
-A shot is a reference, which has no Paulis of the noise, and a Pauli frame: how the shot's state
-differs from it. Frames of all shots are propagated together, an X and a Z bit for each qubit and
-shot. A frame begins with a random Z on every qubit in |0>, which changes no state but spreads to a
-fair coin wherever an outcome is random. Reset and measurement do the same anew.
-
-A reset by the noise changes more than the frame: shots with the same resets share a reference,
-which stim's tableau simulator computes. References that begin alike are computed together as far
-as they do. So a reset costs about a millisecond, a Pauli nothing.
-
-All random numbers are NumPy's, and stim is never asked for one: of random outcomes the reference
-has 0. Shots depend neither on the width of a CPU's vector instructions nor on stim's version, as
-those of stim's own samplers do.
-
-Reference: C. Gidney, "Stim: a fast stabilizer circuit simulator", arXiv:2103.02202.
+>>> compiler = CliffordCompiler(NoisyDevice(backend))
+>>> compiler.objection(isa_circuit)  # None: it can be simulated
+>>> bits = sample(compiler.compile(isa_circuit), 4096, np.random.default_rng(7))
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -30,47 +20,33 @@ from qiskit.circuit import CircuitInstruction
 
 from qexp.simulator.circuits import active_qubits
 from qexp.simulator.noise import NoisyDevice
-from qexp.simulator.pauli_noise import LETTERS, Mixture, PauliNoise
+from qexp.simulator.pauli_noise import Mixture, PauliNoise, reset_masks
 
 if TYPE_CHECKING:
     import stim
 
-Bits: TypeAlias = NDArray[np.bool_]
-Pattern: TypeAlias = tuple[tuple[int, int], ...]
-"""Resets of the noise in one shot: index of the stop, and a mask of its qubits."""
-
-# Gates by Qiskit's name as gates that are applied one after the other, up to the global phase.
-# Each is stim's name and the places of its qubits. Of these, Paulis change no frame.
-_GATES: dict[str, tuple[tuple[str, tuple[int, ...]], ...]] = {
-    "id": (),
-    "x": (("X", (0,)),),
-    "y": (("Y", (0,)),),
-    "z": (("Z", (0,)),),
-    "s": (("S", (0,)),),
-    "sdg": (("S", (0,)), ("Z", (0,))),
-    "sx": (("SQRT_X", (0,)),),
-    "sxdg": (("SQRT_X", (0,)), ("X", (0,))),
-    "h": (("S", (0,)), ("SQRT_X", (0,)), ("S", (0,))),
-    "cz": (("CZ", (0, 1)),),
-    "cx": (("CX", (0, 1)),),
-    "ecr": (("S", (0,)), ("SQRT_X", (1,)), ("CX", (0, 1)), ("X", (0,))),
-    "swap": (("CX", (0, 1)), ("CX", (1, 0)), ("CX", (0, 1))),
+# Qiskit's gates as gates of stim on some of their qubits, one after the other, up to the phase.
+_GATES = {
+    "id": "",
+    "x": "X 0",
+    "y": "Y 0",
+    "z": "Z 0",
+    "s": "S 0",
+    "sdg": "S 0; Z 0",
+    "sx": "SQRT_X 0",
+    "sxdg": "SQRT_X 0; X 0",
+    "h": "S 0; SQRT_X 0; S 0",
+    "cz": "CZ 0 1",
+    "cx": "CX 0 1",
+    "ecr": "S 0; SQRT_X 1; CX 0 1; X 0",
+    "swap": "CX 0 1; CX 1 0; CX 0 1",
 }
-# Gates with an angle: what a quarter turn is.
-_QUARTERS: dict[str, tuple[tuple[str, tuple[int, ...]], ...]] = {
-    "rz": (("S", (0,)),),
-    "p": (("S", (0,)),),
-    "rx": (("SQRT_X", (0,)),),
-    "rzz": (("CZ", (0, 1)), ("S", (0,)), ("S", (1,))),
-}
+# Of gates with an angle, a quarter of a turn.
+_QUARTERS = {"rz": "S 0", "p": "S 0", "rx": "SQRT_X 0", "rzz": "CZ 0 1; S 0; S 1"}
 _MAX_ANGLE_ERROR = 1e-9
 
-_MAX_SHOTS = 1 << 14
-"""Shots at a time, which bounds the memory. The shots that a seed gives depend on it."""
 
-_RESET = LETTERS.index("R")
-_FLIPS_X = np.isin(list(LETTERS), ["X", "Y"])
-_FLIPS_Z = np.isin(list(LETTERS), ["Y", "Z"])
+_Gates: TypeAlias = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 class NoCliffordError(ValueError):
@@ -113,14 +89,8 @@ class Program:
     mean_resets: float = 0.0  # resets of the noise in a shot
 
 
-class CliffordFrames:
-    """Simulates the Clifford circuits of a noisy device.
-
-    Example:
-        >>> frames = CliffordFrames(NoisyDevice(backend))
-        >>> frames.objection(isa_circuit)  # None: it can be simulated
-        >>> program = frames.compile(isa_circuit)
-        >>> bits = sample(program, 4096, np.random.default_rng(7))  # (4096, clbits)
+class CliffordCompiler:
+    """Compiles the Clifford circuits of a noisy device.
 
     Args:
         device: The device.
@@ -207,7 +177,7 @@ class CliffordFrames:
             program.approximated[label(name, physical)] = noise.deviation
             program.deviation = min(1.0, program.deviation + noise.deviation)
         step = Step("NOISE", where, noise)
-        resets = float(noise.probabilities[_reset_masks(len(where)) > 0].sum())
+        resets = float(noise.probabilities[reset_masks(len(where)) > 0].sum())
         if resets:
             program.mean_resets += resets
             _add_stop(program, step)
@@ -220,7 +190,7 @@ def label(name: str, qubits: tuple[int, ...]) -> str:
     return " ".join([name, *map(str, qubits)])
 
 
-def _gates(instruction: CircuitInstruction) -> tuple[tuple[str, tuple[int, ...]], ...]:
+def _gates(instruction: CircuitInstruction) -> _Gates:
     """Return an instruction as gates of stim."""
     name = instruction.name
     if name in {"barrier", "measure", "reset"}:
@@ -231,21 +201,27 @@ def _gates(instruction: CircuitInstruction) -> tuple[tuple[str, tuple[int, ...]]
         return ()
     if instruction.is_standard_gate():
         if name in _GATES:
-            return _GATES[name]
+            return _parsed(_GATES[name])
         if name in _QUARTERS:
             angle = instruction.params[0]
             if not isinstance(angle, int | float) and angle.parameters:
                 raise NoCliffordError("it has parameters")
             turns = round(float(angle) / (math.pi / 2))
             if abs(float(angle) - turns * math.pi / 2) <= _MAX_ANGLE_ERROR:
-                return _QUARTERS[name] * (turns % 4)
+                return _parsed(_QUARTERS[name]) * (turns % 4)
             raise NoCliffordError(f"it has {name}({float(angle):.6g}), which is no Clifford gate")
     raise NoCliffordError(f"it has '{name}', and only Clifford gates of fixed names are known here")
 
 
+@cache
+def _parsed(text: str) -> _Gates:
+    parts = (part.split() for part in text.split(";") if part)
+    return tuple((name, tuple(map(int, places))) for name, *places in parts)
+
+
 def _add_gate(program: Program, name: str, qubits: tuple[int, ...]) -> None:
     program.gates[-1].append(name, qubits)
-    if name not in {"X", "Y", "Z"}:
+    if name not in {"X", "Y", "Z"}:  # they change no frame
         program.steps.append(Step(name, qubits))
 
 
@@ -256,190 +232,3 @@ def _add_stop(program: Program, step: Step) -> None:
     program.steps.append(step)
     program.stops.append(step)
     program.gates.append(stim.Circuit())
-
-
-def predicted_cost(program: Program, shots: int) -> tuple[float, int]:
-    """Return the CPU seconds and the bytes of memory that `sample` takes, roughly.
-
-    Args:
-        program: The program.
-        shots: Number of shots.
-    """
-    block = min(shots, _MAX_SHOTS)
-    patterns = 1 + shots * -math.expm1(-program.mean_resets)
-    per_step_s = 2e-6 * math.ceil(shots / _MAX_SHOTS) + 5e-9 * shots
-    per_pattern_s = 4e-5 + 1.5e-7 * len(program.stops)
-    seconds = len(program.steps) * per_step_s + patterns * per_pattern_s
-    num_reads = len(program.reads)
-    num_bytes = block * (2 * program.num_qubits + 3 * num_reads) + shots * program.num_clbits
-    return seconds, num_bytes
-
-
-def sample(program: Program, shots: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Sample a program.
-
-    Args:
-        program: The program.
-        shots: Number of shots, which are independent.
-        rng: Decides every bit.
-
-    Returns:
-        Shape (shots, clbits), readout errors included; a bit that nothing is read into is 0.
-    """
-    bits = np.zeros((shots, program.num_clbits), dtype=np.uint8)
-    for start in range(0, shots, _MAX_SHOTS):
-        block = bits[start : start + _MAX_SHOTS]
-        outcomes, resets = _propagate(program, len(block), rng)
-        patterns = sorted(set(resets))
-        row = {pattern: index for index, pattern in enumerate(patterns)}
-        references = np.array(list(_references(program, patterns)), dtype=bool)
-        outcomes ^= references.reshape(len(patterns), -1)[[row[one] for one in resets]].T
-        for read, outcome in zip(program.reads, outcomes, strict=True):
-            flipped = rng.random(len(block)) < np.where(
-                outcome, read.readout[1, 0], read.readout[0, 1]
-            )
-            block[:, read.clbit] = outcome ^ flipped
-    return bits
-
-
-def _propagate(
-    program: Program, shots: int, rng: np.random.Generator
-) -> tuple[Bits, list[Pattern]]:
-    """Propagate the frames of all shots.
-
-    Returns:
-        Flips of the outcomes, shape (measurements, shots), and the resets of each shot.
-    """
-    x = np.zeros((program.num_qubits, shots), dtype=bool)
-    z = np.array([_coins(shots, rng) for _ in x]).reshape(x.shape)
-    outcomes: list[Bits] = []
-    resets: list[list[tuple[int, int]]] = [[] for _ in range(shots)]
-    for step in program.steps:
-        first, last = step.qubits[0], step.qubits[-1]
-        match step.name:
-            case "S":
-                z[first] ^= x[first]
-            case "SQRT_X":
-                x[first] ^= z[first]
-            case "CZ":
-                z[first] ^= x[last]
-                z[last] ^= x[first]
-            case "CX":
-                x[last] ^= x[first]
-                z[first] ^= z[last]
-            case "NOISE":
-                _add_errors(step, x, z, resets, rng)
-            case "M":
-                outcomes.append(x[first].copy())
-                z[first] ^= _coins(shots, rng)
-            case "R":
-                x[first] = False
-                z[first] = _coins(shots, rng)
-            case name:
-                raise AssertionError(name)
-    return np.array(outcomes).reshape(-1, shots), [tuple(one) for one in resets]
-
-
-def _add_errors(
-    step: Step, x: Bits, z: Bits, resets: list[list[tuple[int, int]]], rng: np.random.Generator
-) -> None:
-    """Let the noise of a step happen in some shots."""
-    assert step.noise is not None
-    cumulative = np.cumsum(step.noise.probabilities)
-    cumulative /= cumulative[-1]
-    # The first is "no error", so that what lies beyond it is an error.
-    drawn = rng.random(x.shape[1])
-    hit = np.flatnonzero(drawn >= cumulative[0])
-    if not len(hit):
-        return
-    kinds = np.searchsorted(cumulative, drawn[hit], side="right")
-    rest = kinds
-    for qubit in step.qubits:
-        rest, letters = np.divmod(rest, len(LETTERS))
-        x[qubit, hit] ^= _FLIPS_X[letters]
-        z[qubit, hit] ^= _FLIPS_Z[letters]
-        reset = hit[letters == _RESET]
-        if len(reset):
-            x[qubit, reset] = False
-            z[qubit, reset] = _coins(len(reset), rng)
-    masks = _reset_masks(len(step.qubits))[kinds]
-    for shot, mask in zip(hit[masks > 0].tolist(), masks[masks > 0].tolist(), strict=True):
-        resets[shot].append((step.stop, mask))
-
-
-def _reset_masks(num_qubits: int) -> NDArray[np.intp]:
-    """Return the qubits that each entry of a mixture resets: bit k is for the k-th qubit."""
-    is_reset = (np.arange(len(LETTERS)) == _RESET).astype(np.intp)
-    return is_reset if num_qubits == 1 else (2 * is_reset[:, None] + is_reset).ravel()
-
-
-def _coins(count: int, rng: np.random.Generator) -> Bits:
-    drawn = np.frombuffer(rng.bytes(-(-count // 8)), dtype=np.uint8)
-    return np.unpackbits(drawn, count=count).astype(bool)
-
-
-def _references(program: Program, patterns: Sequence[Pattern]) -> Iterator[list[bool]]:
-    """Yield the outcomes without Paulis of each pattern of resets; patterns are sorted."""
-    import stim
-
-    # The k-th has the first k resets of the latest pattern, and is on its way to the next one.
-    path = [_Reference(program, stim.TableauSimulator())]
-    latest: Pattern = ()
-    for pattern in patterns:
-        shared = 0
-        while shared < min(len(latest), len(pattern)) and latest[shared] == pattern[shared]:
-            shared += 1
-        del path[shared + 1 :]
-        for stop, mask in pattern[shared:]:
-            path[-1].advance(stop)
-            path.append(path[-1].copy())
-            path[-1].reset(mask)
-        latest = pattern
-        end = path[-1].copy()
-        end.advance(len(program.stops))
-        yield end.outcomes
-
-
-class _Reference:
-    """A state of stim's on its way through a program, in which random outcomes are 0."""
-
-    def __init__(self, program: Program, state: stim.TableauSimulator) -> None:
-        self._program = program
-        self._state = state
-        self._next = 0  # the first stop that is not done; nor are the gates before it
-        self.outcomes: list[bool] = []
-
-    def copy(self) -> _Reference:
-        other = _Reference(self._program, self._state.copy())
-        other._next, other.outcomes = self._next, self.outcomes.copy()
-        return other
-
-    def advance(self, stop: int) -> None:
-        """Do all stops before this one."""
-        program, do = self._program, self._state.do
-        for index in range(self._next, stop):
-            do(program.gates[index])
-            step = program.stops[index]
-            if step.name == "M":
-                self.outcomes.append(self._measure(step.qubits[0]))
-            elif step.name == "R":
-                self._to_zero(step.qubits[0])
-        self._next = max(self._next, stop)
-
-    def reset(self, mask: int) -> None:
-        """Reset some qubits of the next stop, after what it does."""
-        step = self._program.stops[self._next]
-        self.advance(self._next + 1)
-        for place, qubit in enumerate(step.qubits):
-            if mask >> place & 1:
-                self._to_zero(qubit)
-
-    def _measure(self, qubit: int) -> bool:
-        expected = self._state.peek_z(qubit)
-        if expected == 0:
-            self._state.postselect_z(qubit, desired_value=False)
-        return bool(expected == -1)
-
-    def _to_zero(self, qubit: int) -> None:
-        if self._measure(qubit):
-            self._state.x(qubit)

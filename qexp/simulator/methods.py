@@ -6,6 +6,7 @@ the choice must not depend on the machine: the method decides which shots a seed
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -16,12 +17,14 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 from qexp.simulator.aer import SimulationError
 from qexp.simulator.circuits import ActiveCircuit, PlainCircuit, as_plain, restrict_to_active
+from qexp.simulator.clifford import CliffordCompiler, NoCliffordError, Program
 from qexp.simulator.devices import Device, GivenSimulator
 from qexp.simulator.noise import NoisyDevice
 from qexp.simulator.observables import support
 
 Method: TypeAlias = Literal[
     "density_matrix",  # the noisy state is evolved once (`density_matrix`)
+    "clifford",  # frames of Paulis (`clifford`)
     "pure_state",  # the state without noise is evolved once, by Aer
     "statevector",  # one state per shot, by Aer
     "matrix_product_state",  # the same
@@ -49,6 +52,12 @@ class Choice:
     method: Method
     active: ActiveCircuit  # for Aer; its `qubits` are empty where it was not restricted
     plain: PlainCircuit | None = None  # for "density_matrix" alone
+    program: Program | None = None  # for "clifford" alone
+
+    @property
+    def is_on_aer(self) -> bool:
+        """Whether Aer runs the circuit."""
+        return self.plain is None and self.program is None
 
     @property
     def aer_options(self) -> dict[str, str]:
@@ -56,13 +65,25 @@ class Choice:
         return {} if self.method == "given" else {"method": self.method}
 
 
-def choose_for_sampling(pub: SamplerPub, device: Device) -> Choice:
-    """Choose the method that samples the shots of a PUB in the least time."""
+def choose_for_sampling(
+    pub: SamplerPub, device: Device, compiler: CliffordCompiler | None = None
+) -> Choice:
+    """Choose the method that samples the shots of a PUB in the least time.
+
+    Args:
+        pub: The PUB.
+        device: The device to simulate.
+        compiler: Compiles its Clifford circuits; None: Aer runs them.
+    """
     if isinstance(device, GivenSimulator):
         return Choice("given", ActiveCircuit(pub.circuit, ()))
     plain = as_plain(pub.circuit)
     if plain is not None and is_density_matrix_cheaper(plain, pub.shots):
         return Choice("density_matrix", ActiveCircuit(pub.circuit, ()), plain)
+    if compiler is not None:
+        with suppress(NoCliffordError):
+            program = compiler.compile(pub.circuit)
+            return Choice("clifford", ActiveCircuit(pub.circuit, ()), program=program)
     active = restrict_to_active(pub.circuit)
     return Choice(cheapest_trajectories(active.circuit), active)
 

@@ -31,6 +31,8 @@ from qexp.simulator.noise import NoisyDevice
 LETTERS = "IXYZR"
 """The channels on a qubit, by their number; R is a reset."""
 
+RESET_LETTER = LETTERS.index("R")
+
 _ROUNDING = 1e-11
 
 
@@ -107,3 +109,9 @@ def _channels(size: int) -> tuple[Reals, Reals]:
     pairs = [kron(high, low) for high, low in product(single, single)]
     channels = np.array([matrix.ravel() for matrix in (single if size == 4 else pairs)])
     return channels, np.linalg.pinv(channels.T)
+
+
+def reset_masks(num_qubits: int) -> NDArray[np.intp]:
+    """Return the qubits that each entry of a mixture resets: bit k is for the k-th qubit."""
+    is_reset = (np.arange(len(LETTERS)) == RESET_LETTER).astype(np.intp)
+    return is_reset if num_qubits == 1 else (2 * is_reset[:, None] + is_reset).ravel()

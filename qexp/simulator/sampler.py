@@ -30,8 +30,10 @@ from qexp.simulator.aer import (
     sample_circuits,
 )
 from qexp.simulator.circuits import PlainCircuit
+from qexp.simulator.clifford import CliffordCompiler, Program
 from qexp.simulator.density_matrix import DensityMatrix
 from qexp.simulator.devices import Device, SelfRunning, make_device
+from qexp.simulator.frames import sample as sample_frames
 from qexp.simulator.methods import Choice, choose_for_sampling
 from qexp.simulator.noise import NoisyDevice
 from qexp.simulator.observables import all_outcomes
@@ -56,6 +58,9 @@ class NoisySampler(BaseSamplerV2):
         backend: See `make_device`; or a device, which keeps the noise that was made for it.
         default_shots: Shots of PUBs that carry none, where `run` has none either.
         seed: Decides every bit, the same in each `run`; None: another seed each time.
+        approximate_noise: Approximate errors of gates by mixtures of Paulis and resets where that
+            lets a Clifford circuit be simulated as one (`clifford`). The metadata of its result
+            then say which, and by how much: `approximated_noise`.
     """
 
     def __init__(
@@ -64,18 +69,26 @@ class NoisySampler(BaseSamplerV2):
         *,
         default_shots: int = 1024,
         seed: int | None = None,
+        approximate_noise: bool = False,
     ) -> None:
         self._device = make_device(backend)
         self._default_shots = default_shots
         self._seed = seed
+        self._approximate_noise = approximate_noise
         # By the very PUB: whoever asks `runs_on_aer` of a job samples it next.
         self._choose = lru_cache(maxsize=_KEPT_CHOICES)(choose_for_sampling)
+        self._compiler: CliffordCompiler | None = None
         if isinstance(self._device, NoisyDevice):
             self._density_matrix = DensityMatrix(self._device)
+            self._compiler = CliffordCompiler(self._device, approximate=approximate_noise)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle backend and arguments, without the noise, which is made again as it was."""
-        arguments = {"default_shots": self._default_shots, "seed": self._seed}
+        arguments = {
+            "default_shots": self._default_shots,
+            "seed": self._seed,
+            "approximate_noise": self._approximate_noise,
+        }
         make: Any = type(self)
         return partial(make, self._device.backend, **arguments), ()
 
@@ -132,10 +145,12 @@ class NoisySampler(BaseSamplerV2):
         on_aer: list[tuple[_Shots, Choice]] = []
         for index, pub in enumerate(coerced):
             one = _Shots(pub, child(sequence, index), is_wanted=index in wanted)
-            choice = self._choose(pub, device)
-            if choice.plain is None:
+            choice = self._choose(pub, device, self._compiler)
+            if choice.is_on_aer:
                 on_aer.append((one, choice))
-            elif one.is_wanted:
+            elif one.is_wanted and choice.program is not None:
+                _sample_clifford(one, choice.program)
+            elif one.is_wanted and choice.plain is not None:
                 self._sample_state(one, choice.plain)
             collected[index] = one
         _sample_on_aer(device, on_aer, as_int(child(sequence, len(coerced))))
@@ -148,7 +163,20 @@ class NoisySampler(BaseSamplerV2):
         Either may keep all other Python threads waiting until it is done.
         """
         coerced, device = SamplerPub.coerce(pub, shots), self._device
-        return isinstance(device, SelfRunning) or self._choose(coerced, device).plain is None
+        return (
+            isinstance(device, SelfRunning)
+            or self._choose(coerced, device, self._compiler).is_on_aer
+        )
+
+    def approximated_noise(self, pub: SamplerPubLike, *, shots: int) -> dict[str, float]:
+        """Return the errors that are approximated for a PUB: instruction and qubits -> deviation.
+
+        See `Mixture.deviation`; empty where its simulation is exact.
+        """
+        if isinstance(self._device, SelfRunning):
+            return {}
+        choice = self._choose(SamplerPub.coerce(pub, shots), self._device, self._compiler)
+        return choice.program.approximated if choice.program else {}
 
     def _sample_state(self, shots: _Shots, plain: PlainCircuit) -> None:
         """Draw the counts of every parameter set from the exact distribution."""
@@ -159,6 +187,19 @@ class NoisySampler(BaseSamplerV2):
                 counts = shots.rng.multinomial(shots.pub.shots, probabilities)
                 seen = np.flatnonzero(counts)
                 shots.add(index, Outcomes(bits[seen], counts[seen]))
+
+
+def _sample_clifford(shots: _Shots, program: Program) -> None:
+    """Draw the shots of a circuit without parameters, all of them one by one."""
+    num_shots = shots.pub.shots
+    for index in range(shots.num_sets):
+        bits = sample_frames(program, num_shots, shots.rng)
+        shots.add(index, Outcomes(bits, np.ones(num_shots, dtype=np.int64)))
+    if program.approximated:
+        shots.metadata["approximated_noise"] = {
+            "errors": program.approximated,
+            "deviation": program.deviation,
+        }
 
 
 def _sample_on_aer(device: Device, pubs: Sequence[tuple[_Shots, Choice]], seed: int) -> None:
@@ -221,6 +262,10 @@ class _Shots:
             for creg in pub.circuit.cregs
         }
         self._filled = np.zeros(self.num_sets, dtype=np.int64)
+        self.metadata: dict[str, Any] = {
+            "shots": pub.shots,
+            "circuit_metadata": pub.circuit.metadata,
+        }
 
     @cached_property
     def values(self) -> NDArray[np.float64]:
@@ -250,7 +295,4 @@ class _Shots:
         """Return the PUB's result, once all shots are there."""
         shape = self.pub.parameter_values.shape
         data = {name: bits.reshape(shape) for name, bits in self._shots.items()}
-        return SamplerPubResult(
-            DataBin(**data, shape=shape),
-            metadata={"shots": self.pub.shots, "circuit_metadata": self.pub.circuit.metadata},
-        )
+        return SamplerPubResult(DataBin(**data, shape=shape), metadata=self.metadata)

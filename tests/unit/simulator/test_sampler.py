@@ -46,6 +46,8 @@ def halfway() -> SamplerPub:
     circuit = QuantumCircuit(QuantumRegister(5), ClassicalRegister(3, "first"))
     circuit.sx(4)
     circuit.measure(4, 2)
+    # No Clifford gate, so that Aer runs it.
+    circuit.rz(0.3, 4)
     circuit.sx(4)
     circuit.measure(4, 0)
     return SamplerPub.coerce((circuit,), 60)
