@@ -17,7 +17,7 @@ from qexp.archive.pubs import PubRow, pub_rows
 from qexp.core.bounds import job_bounds
 from qexp.core.model import Partition
 from qexp.core.observer import Observer
-from qexp.core.protocols import Engine
+from qexp.core.protocols import ApproximatingEngine, Engine
 from qexp.core.seeds import stream
 from qexp.core.spec import Limit, PartitionLimits, RunSpec, WorkloadSpec
 from qexp.errors import ArchiveError, GeneratorError, PlanError, QexpError, is_panic
@@ -40,10 +40,15 @@ _log = logging.getLogger(__name__)
 PlannedRow: TypeAlias = tuple[PubRow, Footprint]
 """A PUB ready to be stored, and its cost."""
 
+_Planned: TypeAlias = tuple[PubRow, Footprint, Mapping[str, Any]]
+"""The same, and how its noise is approximated."""
+
 _Chunk: TypeAlias = tuple[str, int, list[Any]]
 """Arguments of `Planner.plan`."""
 
-_PlanChunks: TypeAlias = Callable[[Iterable[_Chunk]], Iterator[list[PlannedRow]]]
+_PlanChunks: TypeAlias = Callable[[Iterable[_Chunk]], Iterator[list[_Planned]]]
+
+_MAX_LISTED = 6
 
 CHUNK_PUBS = 20
 """Few, so that all workers end at about the same time."""
@@ -122,10 +127,27 @@ def _plan_rows(
     """Plan what a workload's generator yields, in order."""
     upcoming = _generate(workload, seed)
     chunks = iter(lambda: list(islice(upcoming, CHUNK_PUBS)), [])
+    approximations = []
     for rows in plan_chunks((workload.name, n * CHUNK_PUBS, c) for n, c in enumerate(chunks)):
-        for row, cost in rows:
+        for row, cost, approximation in rows:
             observer.pub_planned(workload.name, row.index + 1)
+            approximations += [approximation] * bool(approximation)
             yield row, cost
+    if approximations:
+        observer.warned(f"workload '{workload.name}': {_describe(approximations)}")
+
+
+def _describe(approximations: Sequence[Mapping[str, Any]]) -> str:
+    """Describe how the noise of some PUBs is approximated, the worst errors first."""
+    errors = {name: off for each in approximations for name, off in each["errors"].items()}
+    worst = sorted(errors, key=errors.__getitem__, reverse=True)
+    listed = ", ".join(f"{name} by {errors[name]:.1e}" for name in worst[:_MAX_LISTED])
+    more = f" and {len(worst) - _MAX_LISTED} others" if len(worst) > _MAX_LISTED else ""
+    return (
+        f"the noise of {len(approximations)} circuits is approximated, as "
+        f"engine.approximate_noise allows: {listed}{more}; no probability of a circuit is off by "
+        f"more than {max(each['deviation'] for each in approximations):.1e}"
+    )
 
 
 def _generate(workload: WorkloadSpec, seed: int) -> Iterator[Any]:
@@ -191,7 +213,7 @@ class Planner:
     limits: Mapping[str, Limit]
     _pass_managers: dict[str, PassManagers] = field(default_factory=dict)
 
-    def plan(self, workload: str, first: int, pub_likes: Sequence[Any]) -> list[PlannedRow]:
+    def plan(self, workload: str, first: int, pub_likes: Sequence[Any]) -> list[_Planned]:
         """Transpile, check, encode and measure consecutive PUBs of a workload.
 
         Args:
@@ -217,7 +239,11 @@ class Planner:
         except ArchiveError as error:
             raise PlanError(f"workload '{workload}': {error}") from error
         return [
-            (row, footprint(pub, counts, spec.primitive, backend, self.engine, row.isa_qpy))
+            (
+                row,
+                footprint(pub, counts, spec.primitive, backend, self.engine, row.isa_qpy),
+                self._approximation(pub.isa),
+            )
             for pub, counts, row in zip(pubs, tallies, rows, strict=True)
         ]
 
@@ -228,3 +254,9 @@ class Planner:
     @cached_property
     def _objection(self) -> Callable[[Pub], str | None]:
         return self.engine.pub_objection(self.backend)
+
+    @cached_property
+    def _approximation(self) -> Callable[[Pub], Mapping[str, Any]]:
+        if isinstance(self.engine, ApproximatingEngine):
+            return self.engine.approximated_noise(self.backend)
+        return lambda _pub: {}

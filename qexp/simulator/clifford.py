@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +87,13 @@ class Program:
     approximated: dict[str, float] = field(default_factory=dict)
     deviation: float = 0.0  # bound on the change of any outcome's probability, at most 1
     mean_resets: float = 0.0  # resets of the noise in a shot
+
+    @property
+    def approximation(self) -> dict[str, Any]:
+        """What an archive says of noise that is approximated: empty where none is."""
+        if not self.approximated:
+            return {}
+        return {"errors": self.approximated, "deviation": self.deviation}
 
 
 class CliffordCompiler:

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qexp.simulator.clifford import Program, Step
-from qexp.simulator.pauli_noise import LETTERS, reset_masks
+from qexp.simulator.pauli_noise import LETTERS, RESET_LETTER, reset_masks
 
 if TYPE_CHECKING:
     import stim

@@ -95,11 +95,12 @@ def as_mixture(matrix: Reals) -> Mixture:
     weights = np.einsum("kc,c->k", inverse, matrix.ravel())
     if np.abs(np.einsum("kc,k->c", channels, weights) - matrix.ravel()).max() > 1e-9:
         raise ValueError("it is no combination of Paulis and resets")
+    weights[np.abs(weights) < _ROUNDING] = 0.0
     missing = -float(weights[weights < 0].sum())
     probabilities = np.maximum(weights, 0.0)
     # What is too much is taken from "no error", the rest of it (errors of 1) from all.
     probabilities[0] -= min(missing, probabilities[0])
-    return Mixture(probabilities / probabilities.sum(), missing if missing > _ROUNDING else 0.0)
+    return Mixture(probabilities / probabilities.sum(), missing)
 
 
 @cache

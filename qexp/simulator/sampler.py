@@ -168,15 +168,16 @@ class NoisySampler(BaseSamplerV2):
             or self._choose(coerced, device, self._compiler).is_on_aer
         )
 
-    def approximated_noise(self, pub: SamplerPubLike, *, shots: int) -> dict[str, float]:
-        """Return the errors that are approximated for a PUB: instruction and qubits -> deviation.
+    def approximated_noise(self, pub: SamplerPubLike, *, shots: int) -> dict[str, Any]:
+        """Return how the noise of a PUB is approximated; empty where its simulation is exact.
 
-        See `Mixture.deviation`; empty where its simulation is exact.
+        `errors` has the instructions with their qubits and by how much their errors are off,
+        `deviation` a bound on how much any probability of the circuit is, see `pauli_noise`.
         """
         if isinstance(self._device, SelfRunning):
             return {}
         choice = self._choose(SamplerPub.coerce(pub, shots), self._device, self._compiler)
-        return choice.program.approximated if choice.program else {}
+        return choice.program.approximation if choice.program else {}
 
     def _sample_state(self, shots: _Shots, plain: PlainCircuit) -> None:
         """Draw the counts of every parameter set from the exact distribution."""
@@ -195,11 +196,8 @@ def _sample_clifford(shots: _Shots, program: Program) -> None:
     for index in range(shots.num_sets):
         bits = sample_frames(program, num_shots, shots.rng)
         shots.add(index, Outcomes(bits, np.ones(num_shots, dtype=np.int64)))
-    if program.approximated:
-        shots.metadata["approximated_noise"] = {
-            "errors": program.approximated,
-            "deviation": program.deviation,
-        }
+    if program.approximation:
+        shots.metadata["approximated_noise"] = program.approximation
 
 
 def _sample_on_aer(device: Device, pubs: Sequence[tuple[_Shots, Choice]], seed: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,9 +11,10 @@ from pydantic import Field
 
 from qexp.core.mitigation import is_on
 from qexp.core.model import PrimitiveSpec
-from qexp.engines.local.backends import require_backend
+from qexp.engines.local.backends import calibration, require_backend
 from qexp.engines.options import declared_leaves
 from qexp.engines.primitives import wire_bytes
+from qexp.errors import ConfigError
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -75,11 +76,14 @@ class LocalEngine:
         exact_expectation_values: Let Estimators give expectation values with the noise of the
             device but without that of sampling; standard errors are 0 then, and precisions are
             ignored.
+        approximate_noise: Allow Clifford circuits to be simulated with errors that are replaced
+            by the nearest mixture of Paulis and resets; the plan and the archive say which.
     """
 
     allow_ignored_options: bool = False
     workers: Annotated[int, Field(gt=0)] | None = None
     exact_expectation_values: bool = False
+    approximate_noise: bool = False
     name: str = field(default="local", init=False)
     uses_qpu: bool = field(default=False, init=False)
 
@@ -91,9 +95,14 @@ class LocalEngine:
         """Accept every Qiskit `BackendV2`.
 
         Raises:
-            ConfigError: If it is anything else.
+            ConfigError: If it is anything else, or has no noise that could be approximated.
         """
         require_backend(backend, self.name)
+        if self.approximate_noise and calibration(backend) is None:
+            raise ConfigError(
+                f"engine.approximate_noise=true: backend {backend.name} has no calibrated noise, so "
+                f"that it would have no effect; leave it out"
+            )
 
     def pub_objection(self, backend: BackendV2) -> Callable[[Pub], str | None]:
         """Return a function that says why an ISA PUB cannot be simulated as the engine is set."""
@@ -110,6 +119,10 @@ class LocalEngine:
             return problem
 
         return objection
+
+    def approximated_noise(self, backend: BackendV2) -> Callable[[Pub], Mapping[str, Any]]:
+        """Return a function that says how the noise of an ISA PUB is approximated; empty: not."""
+        return self._simulation(backend).approximated_noise
 
     def payload_bytes(
         self,
@@ -153,10 +166,10 @@ class LocalEngine:
         )
 
     def _simulation(self, backend: BackendV2) -> Simulation:
-        return _simulation_of(backend, self.exact_expectation_values)
+        return _simulation_of(backend, self.exact_expectation_values, self.approximate_noise)
 
 
-def _simulation_of(backend: BackendV2, exact: bool) -> Simulation:
+def _simulation_of(backend: BackendV2, *how: bool) -> Simulation:
     """Return the simulation of this very backend, which the points of a sweep share.
 
     The process keeps the newest, because each point has an engine of its own.
@@ -165,8 +178,8 @@ def _simulation_of(backend: BackendV2, exact: bool) -> Simulation:
     from qexp.engines.local.simulation import Simulation
 
     # Not by equality: a user's own backends may be equal although their noise differs.
-    if _newest is None or _newest.backend is not backend or _newest.exact != exact:
-        _newest = Simulation(backend, exact)
+    if _newest is None or _newest.backend is not backend or _newest.how != how:
+        _newest = Simulation(backend, *how)
     return _newest
 
 

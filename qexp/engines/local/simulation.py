@@ -20,6 +20,7 @@ from qexp.errors import EngineError
 from qexp.workers import NotShareableError, Shared, Workers
 
 if TYPE_CHECKING:
+    from qiskit.primitives import PrimitiveResult
     from qiskit.primitives.containers.estimator_pub import EstimatorPub
     from qiskit.providers import BackendV2
 
@@ -43,15 +44,20 @@ class Simulation:
     Args:
         backend: See `qexp.simulator.make_device`.
         exact: Give exact expectation values instead of estimating them from samples.
+        approximate_noise: See `NoisySampler`.
     """
 
-    def __init__(self, backend: BackendV2, exact: bool = False) -> None:
+    def __init__(
+        self, backend: BackendV2, exact: bool = False, approximate_noise: bool = False
+    ) -> None:
         self.backend = backend
         self.exact = exact
+        self.approximate_noise = approximate_noise
+        self.how = exact, approximate_noise
         self._loaded: tuple[Any, Sequence[Pub]] = (None, ())
 
-    def __reduce__(self) -> tuple[type[Simulation], tuple[BackendV2, bool]]:
-        return type(self), (self.backend, self.exact)
+    def __reduce__(self) -> tuple[type[Simulation], tuple[BackendV2, bool, bool]]:
+        return type(self), (self.backend, *self.how)
 
     def run(self, request: JobRequest, pubs: Sequence[Pub], only: range | None = None) -> Simulated:
         """Simulate some PUBs of a job, seeded by the request's seed.
@@ -149,6 +155,14 @@ class Simulation:
         why = self._estimator.exact_objection(pub) if self.exact else None
         return why and f"{why}; set engine.exact_expectation_values=false to sample them"
 
+    def approximated_noise(self, pub: Pub) -> Mapping[str, Any]:
+        """Return how the noise of a PUB is approximated, see `NoisySampler`; empty: not at all."""
+        from qiskit.primitives.containers.sampler_pub import SamplerPub
+
+        if not (self.approximate_noise and isinstance(pub, SamplerPub)):
+            return {}
+        return self._sampler.approximated_noise(pub, shots=pub.shots)
+
     @cached_property
     def properties(self) -> Mapping[str, Any] | None:
         """The calibration that is simulated, JSON-able, or None."""
@@ -164,7 +178,7 @@ class Simulation:
     def _sampler(self) -> NoisySampler:
         from qexp.simulator import NoisySampler
 
-        return NoisySampler(self._device)
+        return NoisySampler(self._device, approximate_noise=self.approximate_noise)
 
     @cached_property
     def _estimator(self) -> NoisyEstimator:
@@ -282,8 +296,10 @@ class ChunkedSimulation:
                 for member in request.by_partition
                 for chunk in _chunks(member)
             ]
+        whole = joined(parts)
         return replace(
-            joined(parts),
+            whole,
+            info={**whole.info, **_approximations(whole.result)},
             options=self._simulation.options_in_force(request),
             # One object for all jobs, so that it is neither sent nor written many times.
             backend_properties=self._simulation.properties,
@@ -298,6 +314,14 @@ class ChunkedSimulation:
         finally:
             del self._begun[id(request)]
             _cancel(futures)
+
+
+def _approximations(result: PrimitiveResult[Any]) -> dict[str, Any]:
+    """Return the errors that were approximated for a PUB of a job, for its `info`."""
+    errors: dict[str, float] = {}
+    for one in result:
+        errors |= one.metadata.get("approximated_noise", {}).get("errors", {})
+    return {"approximated_noise": errors} if errors else {}
 
 
 class _Chunk(NamedTuple):
