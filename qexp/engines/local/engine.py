@@ -100,8 +100,8 @@ class LocalEngine:
         require_backend(backend, self.name)
         if self.approximate_noise and calibration(backend) is None:
             raise ConfigError(
-                f"engine.approximate_noise=true: backend {backend.name} has no calibration, and the "
-                f"key would have no effect; leave it out"
+                f"engine.approximate_noise=true: backend {backend.name} has no calibration; "
+                f"it would have no effect, leave it out"
             )
 
     def pub_objection(self, backend: BackendV2) -> Callable[[Pub], str | None]:
