@@ -143,10 +143,11 @@ def _describe(approximations: Sequence[Mapping[str, Any]]) -> str:
     worst = sorted(errors, key=errors.__getitem__, reverse=True)
     listed = ", ".join(f"{name} by {errors[name]:.1e}" for name in worst[:_MAX_LISTED])
     more = f" and {len(worst) - _MAX_LISTED} others" if len(worst) > _MAX_LISTED else ""
+    count = f"{len(approximations)} circuit{'s' if len(approximations) > 1 else ''}"
     return (
-        f"the noise of {len(approximations)} circuits is approximated, as "
-        f"engine.approximate_noise allows: {listed}{more}; no probability of a circuit is off by "
-        f"more than {max(each['deviation'] for each in approximations):.1e}"
+        f"noise is approximated in {count}, as engine.approximate_noise allows: {listed}{more}; no "
+        f"probability of a circuit is off by more than "
+        f"{max(each['deviation'] for each in approximations):.1e}"
     )
 
 

@@ -203,7 +203,7 @@ def wide(backend: BackendV2) -> Program:
 def test_a_hundred_qubits_are_alike_but_for_noise() -> None:
     bits = sample(wide(lattice(10, 10)), 1000, np.random.default_rng(5))
     parity = bits[:, :-1] == bits[:, 1:]
-    assert 0.97 < parity.mean() < 1
+    assert 0.93 < parity.mean() < 1
     assert 0.45 < bits[:, 0].mean() < 0.55
 
 
