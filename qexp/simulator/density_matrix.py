@@ -71,7 +71,7 @@ class DensityMatrix:
             if -1 in where:
                 # A delay on an idle qubit.
                 continue
-            state.apply(self._channel(instruction, name, where, columns, values), where)
+            state.apply(self.channel(instruction, where, columns, values), where)
         return state.array()
 
     def probabilities(self, plain: PlainCircuit, values: Reals) -> Iterator[tuple[int, Reals]]:
@@ -118,21 +118,31 @@ class DensityMatrix:
         error = self._device.gate_error(name, where)
         return None if error is None else from_quantum_error(error.error)
 
-    def _channel(
+    def channel(
         self,
         instruction: CircuitInstruction,
-        name: str,
         where: tuple[int, ...],
-        columns: dict[Any, int],
+        columns: Mapping[Any, int],
         values: Reals,
     ) -> Reals:
+        """Return the transfer matrix of an instruction, noise included.
+
+        Args:
+            instruction: A gate, a reset or a delay.
+            where: The device's qubits.
+            columns: Column of `values` of each parameter.
+            values: Parameter sets, shape (sets, parameters).
+
+        Returns:
+            Shape (d, d), or (sets, d, d) where the parameter sets differ.
+        """
+        name = instruction.name
         if name == "rz":
             matrix = rz(_angles(instruction.params[0], columns, values))
         elif name == "delay":
             return self._delay(instruction, where)
         elif instruction.params:
-            angles = [_angles(param, columns, values) for param in instruction.params]
-            matrix = _parametric_gate(instruction, angles, len(values))
+            matrix = from_unitary(unitary(instruction, columns, values))
         else:
             return self._constant(instruction, name, where)
         # As in Aer, a user's label on a gate takes the place of its name.
@@ -216,19 +226,24 @@ class _State:
         self._order = order
 
 
-def _parametric_gate(
-    instruction: CircuitInstruction, angles: Sequence[float | Reals], sets: int
-) -> Reals:
-    """Return the transfer matrix of a gate with parameters, one per parameter set if they vary."""
-    gate = type(instruction.operation)
+def unitary(
+    instruction: CircuitInstruction, columns: Mapping[Any, int], values: Reals
+) -> NDArray[np.complex128]:
+    """Return the matrix of a gate, one per parameter set if they vary; else the identity."""
+    if instruction.name in {"delay", "reset"}:
+        return np.eye(2, dtype=complex)
+    if not instruction.params:
+        return np.asarray(instruction.operation.to_matrix())
+    gate: Any = type(instruction.operation)
+    angles = [_angles(param, columns, values) for param in instruction.params]
     if all(isinstance(angle, float) for angle in angles):
-        return from_unitary(gate(*angles).to_matrix())
-    rows = np.broadcast_arrays(*angles, np.zeros(sets))[:-1]
-    return from_unitary(np.array([gate(*row).to_matrix() for row in zip(*rows, strict=True)]))
+        return np.asarray(gate(*angles).to_matrix())
+    rows = np.broadcast_arrays(*angles, np.zeros(len(values)))[:-1]
+    return np.array([gate(*row).to_matrix() for row in zip(*rows, strict=True)])
 
 
 def _angles(
-    param: float | ParameterExpression, columns: dict[Any, int], values: Reals
+    param: float | ParameterExpression, columns: Mapping[Any, int], values: Reals
 ) -> float | Reals:
     """Return the value of a gate's parameter: a number, or one per parameter set."""
     if isinstance(param, int | float):
@@ -276,12 +291,12 @@ def rz(angles: float | Reals) -> Reals:
 def from_unitary(unitary: NDArray[np.complex128]) -> Reals:
     """Return the transfer matrices of unitaries, shape (..., d, d), on one or two qubits."""
     dimension = unitary.shape[-1]
-    paulis = _paulis(dimension)
+    basis = paulis(dimension)
     images = (
-        unitary[..., None, :, :] @ paulis @ np.conj(np.swapaxes(unitary, -1, -2))[..., None, :, :]
+        unitary[..., None, :, :] @ basis @ np.conj(np.swapaxes(unitary, -1, -2))[..., None, :, :]
     )
     # R_ij = tr(P_i U P_j U^+) / d
-    return np.asarray(np.einsum("iab,...jba->...ij", paulis, images).real / dimension)
+    return np.asarray(np.einsum("iab,...jba->...ij", basis, images).real / dimension)
 
 
 def from_quantum_error(error: Any) -> Reals:
@@ -334,7 +349,8 @@ def _by_qiskit(channel: Any) -> Reals:
 
 
 @cache
-def _paulis(dimension: int) -> NDArray[np.complex128]:
+def paulis(dimension: int) -> NDArray[np.complex128]:
+    """Return the Pauli operators on one or two qubits, the identity first."""
     single = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
     if dimension == 2:
         return single
