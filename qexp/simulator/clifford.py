@@ -1,6 +1,7 @@
 """Clifford circuits with noise of Paulis and resets, compiled for `frames`.
 
->>> compiler = CliffordCompiler(NoisyDevice(backend))
+>>> device = NoisyDevice(backend)
+>>> compiler = CliffordCompiler(device, DensityMatrix(device))
 >>> compiler.objection(isa_circuit)  # None: it can be simulated
 >>> bits = sample(compiler.compile(isa_circuit), 4096, np.random.default_rng(7))
 """
@@ -19,6 +20,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import CircuitInstruction
 
 from qexp.simulator.circuits import active_qubits
+from qexp.simulator.density_matrix import DensityMatrix
 from qexp.simulator.noise import NoisyDevice
 from qexp.simulator.pauli_noise import Mixture, PauliNoise, reset_masks
 
@@ -90,7 +92,7 @@ class Program:
 
     @property
     def approximation(self) -> dict[str, Any]:
-        """What an archive says of noise that is approximated: empty where none is."""
+        """The approximation of noise as an archive states it; empty where there is none."""
         if not self.approximated:
             return {}
         return {"errors": self.approximated, "deviation": self.deviation}
@@ -101,13 +103,16 @@ class CliffordCompiler:
 
     Args:
         device: The device.
+        channels: Its channels.
         approximate: Approximate errors that are no mixture of Paulis and resets, see
             `pauli_noise`; False: object to circuits that have one.
     """
 
-    def __init__(self, device: NoisyDevice, *, approximate: bool = False) -> None:
+    def __init__(
+        self, device: NoisyDevice, channels: DensityMatrix, *, approximate: bool = False
+    ) -> None:
         self._device = device
-        self._noise = PauliNoise(device)
+        self._noise = PauliNoise(channels)
         self._approximate = approximate
 
     def objection(self, circuit: QuantumCircuit) -> str | None:
@@ -167,13 +172,14 @@ class CliffordCompiler:
         # As in Aer, a user's label on a gate takes the place of its name.
         name = instruction.label or instruction.name
         try:
-            if name == "delay":
-                noise = self._noise.of_delay(instruction, physical[0])
-            else:
-                noise = self._noise.of_gate(name, physical)
+            noise = (
+                self._noise.of_delay(instruction, physical[0])
+                if name == "delay"
+                else self._noise.of_gate(name, physical)
+            )
         except ValueError as error:
             raise NoCliffordError(f"the error of {label(name, physical)}: {error}") from None
-        if noise is None:
+        if noise is None or noise.probabilities[0] == 1:
             return
         if noise.deviation:
             if not self._approximate:

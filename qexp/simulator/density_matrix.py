@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.circuit import CircuitInstruction, Parameter, ParameterExpression
 from qiskit.quantum_info import PTM, SuperOp
+from qiskit.utils.units import apply_prefix
+from qiskit_aer.noise import thermal_relaxation_error
 
 from qexp.simulator.circuits import PlainCircuit
 from qexp.simulator.noise import NoisyDevice
@@ -45,7 +47,7 @@ class DensityMatrix:
 
     def __init__(self, device: NoisyDevice) -> None:
         self._device = device
-        self._error = cache(self._make_error)
+        self.error = cache(self._make_error)
         self._constants: dict[tuple[str, str, tuple[int, ...]], Reals] = {}
 
     def paulis(self, plain: PlainCircuit, values: Reals) -> Reals:
@@ -69,7 +71,7 @@ class DensityMatrix:
             if -1 in where:
                 # A delay on an idle qubit.
                 continue
-            state.apply(self._channel(instruction, name, where, columns, values), where)
+            state.apply(self.channel(instruction, where, columns, values), where)
         return state.array()
 
     def probabilities(self, plain: PlainCircuit, values: Reals) -> Iterator[tuple[int, Reals]]:
@@ -116,25 +118,35 @@ class DensityMatrix:
         error = self._device.gate_error(name, where)
         return None if error is None else from_quantum_error(error.error)
 
-    def _channel(
+    def channel(
         self,
         instruction: CircuitInstruction,
-        name: str,
         where: tuple[int, ...],
-        columns: dict[Any, int],
+        columns: Mapping[Any, int],
         values: Reals,
     ) -> Reals:
+        """Return the transfer matrix of an instruction, noise included.
+
+        Args:
+            instruction: A gate, a reset or a delay.
+            where: The device's qubits.
+            columns: Column of `values` of each parameter.
+            values: Parameter sets, shape (sets, parameters).
+
+        Returns:
+            Shape (d, d), or (sets, d, d) where the parameter sets differ.
+        """
+        name = instruction.name
         if name == "rz":
             matrix = rz(_angles(instruction.params[0], columns, values))
         elif name == "delay":
             return self._delay(instruction, where)
         elif instruction.params:
-            angles = [_angles(param, columns, values) for param in instruction.params]
-            matrix = _parametric_gate(instruction, angles, len(values))
+            matrix = from_unitary(unitary(instruction, columns, values))
         else:
             return self._constant(instruction, name, where)
         # As in Aer, a user's label on a gate takes the place of its name.
-        error = self._error(instruction.label or name, where)
+        error = self.error(instruction.label or name, where)
         return matrix if error is None else error @ matrix
 
     def _constant(
@@ -145,7 +157,7 @@ class DensityMatrix:
         matrix = self._constants.get(key)
         if matrix is None:
             matrix = RESET if name == "reset" else from_unitary(instruction.operation.to_matrix())
-            error = self._error(label, where)
+            error = self.error(label, where)
             matrix = matrix if error is None else error @ matrix
             if len(self._constants) > _MAX_CONSTANTS:
                 self._constants.clear()
@@ -158,9 +170,14 @@ class DensityMatrix:
         key = ("delay", f"{operation.duration} {operation.unit}", where)
         if key in self._constants:
             return self._constants[key]
-        error = self._device.relaxation_error(where[0], operation.duration, operation.unit)
-        if error is None:
+        t1_s, t2_s = self._device.relaxation_times_s(where[0])
+        if t1_s == t2_s == math.inf:
             return _IDENTITY
+        if operation.unit == "dt":
+            duration_s = operation.duration * self._device.target.dt
+        else:
+            duration_s = apply_prefix(operation.duration, operation.unit)
+        error = thermal_relaxation_error(t1_s, t2_s, duration_s)
         self._constants[key] = from_quantum_error(error)
         return self._constants[key]
 
@@ -209,19 +226,24 @@ class _State:
         self._order = order
 
 
-def _parametric_gate(
-    instruction: CircuitInstruction, angles: Sequence[float | Reals], sets: int
-) -> Reals:
-    """Return the transfer matrix of a gate with parameters, one per parameter set if they vary."""
-    gate = type(instruction.operation)
+def unitary(
+    instruction: CircuitInstruction, columns: Mapping[Any, int], values: Reals
+) -> NDArray[np.complex128]:
+    """Return the matrix of a gate, one per parameter set if they vary; else the identity."""
+    if instruction.name in {"delay", "reset"}:
+        return np.eye(2, dtype=complex)
+    if not instruction.params:
+        return np.asarray(instruction.operation.to_matrix())
+    gate: Any = type(instruction.operation)
+    angles = [_angles(param, columns, values) for param in instruction.params]
     if all(isinstance(angle, float) for angle in angles):
-        return from_unitary(gate(*angles).to_matrix())
-    rows = np.broadcast_arrays(*angles, np.zeros(sets))[:-1]
-    return from_unitary(np.array([gate(*row).to_matrix() for row in zip(*rows, strict=True)]))
+        return np.asarray(gate(*angles).to_matrix())
+    rows = np.broadcast_arrays(*angles, np.zeros(len(values)))[:-1]
+    return np.array([gate(*row).to_matrix() for row in zip(*rows, strict=True)])
 
 
 def _angles(
-    param: float | ParameterExpression, columns: dict[Any, int], values: Reals
+    param: float | ParameterExpression, columns: Mapping[Any, int], values: Reals
 ) -> float | Reals:
     """Return the value of a gate's parameter: a number, or one per parameter set."""
     if isinstance(param, int | float):
@@ -269,12 +291,12 @@ def rz(angles: float | Reals) -> Reals:
 def from_unitary(unitary: NDArray[np.complex128]) -> Reals:
     """Return the transfer matrices of unitaries, shape (..., d, d), on one or two qubits."""
     dimension = unitary.shape[-1]
-    paulis = _paulis(dimension)
+    basis = paulis(dimension)
     images = (
-        unitary[..., None, :, :] @ paulis @ np.conj(np.swapaxes(unitary, -1, -2))[..., None, :, :]
+        unitary[..., None, :, :] @ basis @ np.conj(np.swapaxes(unitary, -1, -2))[..., None, :, :]
     )
     # R_ij = tr(P_i U P_j U^+) / d
-    return np.asarray(np.einsum("iab,...jba->...ij", paulis, images).real / dimension)
+    return np.asarray(np.einsum("iab,...jba->...ij", basis, images).real / dimension)
 
 
 def from_quantum_error(error: Any) -> Reals:
@@ -327,7 +349,8 @@ def _by_qiskit(channel: Any) -> Reals:
 
 
 @cache
-def _paulis(dimension: int) -> NDArray[np.complex128]:
+def paulis(dimension: int) -> NDArray[np.complex128]:
+    """Return the Pauli operators on one or two qubits, the identity first."""
     single = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
     if dimension == 2:
         return single

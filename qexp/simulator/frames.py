@@ -19,14 +19,22 @@ Reference: C. Gidney, "Stim: a fast stabilizer circuit simulator", arXiv:2103.02
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, lru_cache, partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from qiskit.circuit import Clbit
 
-from qexp.simulator.clifford import Program, Step
+from qexp.simulator.aer import Outcomes, child
+from qexp.simulator.clifford import CliffordCompiler, NoCliffordError, Program, Step
+from qexp.simulator.density_matrix import DensityMatrix
+from qexp.simulator.noise import NoisyDevice
+from qexp.simulator.observables import Basis, Moments, moments
 from qexp.simulator.pauli_noise import LETTERS, RESET_LETTER, reset_masks
+from qexp.simulator.protocols import Cost, Measurement, Work
+from qexp.simulator.states import rotation
 
 if TYPE_CHECKING:
     import stim
@@ -42,8 +50,131 @@ _FLIPS_X = np.isin(list(LETTERS), ["X", "Y"])
 _FLIPS_Z = np.isin(list(LETTERS), ["Y", "Z"])
 
 
-def predicted_cost(program: Program, shots: int) -> tuple[float, int]:
-    """Return the CPU seconds and the bytes of memory that `sample` takes, roughly.
+class CliffordFrames:
+    """Samples and measures Clifford circuits by frames; a method, see `protocols`.
+
+    Args:
+        device: The device to simulate; it says whether its noise may be approximated.
+        channels: Its channels.
+    """
+
+    name = "clifford"
+
+    def __init__(self, device: NoisyDevice, channels: DensityMatrix) -> None:
+        self._compiler = CliffordCompiler(device, channels, approximate=device.approximate)
+        basis_gates = device.target.operation_names
+        self._rotation = cache(lambda letter: rotation(letter, basis_gates))
+        self._compiled = lru_cache(maxsize=1)(self._compile)
+
+    def objection(self, work: Work) -> str | None:
+        """Return why a circuit cannot be simulated by frames, as a clause about it, or None."""
+        if work.is_estimated and work.shots is None:
+            return "it has no exact expectation values"
+        compiled = self._compiled(work)
+        return compiled if isinstance(compiled, str) else None
+
+    def simulation(self, work: Work) -> FramedCircuit:
+        """Return a circuit without objection."""
+        program = self._compiled(work)
+        assert isinstance(program, Program)
+        return FramedCircuit(work, program, self.measured_in)
+
+    def measured_in(self, work: Work, basis: Basis) -> Program:
+        """Return the work's circuit with a measurement of each measured qubit at its end."""
+        circuit = work.circuit.copy()
+        for qubit in basis.measured:
+            bit = Clbit()
+            circuit.add_bits([bit])
+            where = work.qubits[qubit]
+            circuit.compose(self._rotation(basis.letters[qubit]), [where], inplace=True)
+            circuit.measure(where, bit)
+        return self._compiler.compile(circuit)
+
+    def _compile(self, work: Work) -> Program | str:
+        """Return the program, of an estimation one with all that any basis needs; or why not."""
+        try:
+            if work.is_estimated:
+                return self.measured_in(work, Basis("Y" * len(work.qubits), ()))
+            return self._compiler.compile(work.circuit)
+        except NoCliffordError as error:
+            return str(error)
+
+
+class FramedCircuit:
+    """A Clifford circuit that is sampled, or measured in bases.
+
+    Args:
+        work: The circuit, without parameters.
+        program: The same, compiled.
+        measured_in: Compiles it with a measurement.
+    """
+
+    def __init__(
+        self, work: Work, program: Program, measured_in: Callable[[Work, Basis], Program]
+    ) -> None:
+        self._work = work
+        self._program = program
+        self._measured_in = measured_in
+        assert work.shots is not None
+        self._shots = work.shots
+
+    @property
+    def approximation(self) -> dict[str, Any]:
+        """The noise that is approximated; empty where it is exact."""
+        return self._program.approximation
+
+    @property
+    def cost(self) -> Cost:
+        """The predicted cost of all parameter sets and bases."""
+        once = predicted_cost(self._program, self._shots)
+        return once._replace(seconds=once.seconds * len(self._work.values) * self._work.bases)
+
+    def sample(self, generator: Callable[[int], np.random.Generator]) -> Iterator[Outcomes]:
+        """Draw the shots of each parameter set, all of them one by one."""
+        ones = np.ones(self._shots, dtype=np.int64)
+        for index in range(len(self._work.values)):
+            yield Outcomes(sample(self._program, self._shots, generator(index)), ones)
+
+    def measurement(self, sequence: np.random.SeedSequence) -> Measurement:
+        """Return the circuit as one that is measured in bases."""
+        return _MeasuredFrames(partial(self._measured_in, self._work), self._shots, sequence)
+
+
+class _MeasuredFrames:
+    """A circuit whose shots are drawn anew in each basis."""
+
+    chunk = 1
+
+    def __init__(
+        self,
+        measured_in: Callable[[Basis], Program],
+        shots: int,
+        sequence: np.random.SeedSequence,
+    ) -> None:
+        self._measured_in = measured_in
+        self._shots = shots
+        self._sequence = sequence
+        self._rng = np.random.default_rng(sequence)
+
+    def prepare(self, sets: NDArray[np.intp]) -> None:
+        """Begin the stream of a parameter set."""
+        self._rng = np.random.default_rng(child(self._sequence, int(sets[0])))
+
+    def measure(self, sets: NDArray[np.intp], bases: Sequence[Basis]) -> list[Moments]:
+        """Sample the circuit in each basis."""
+        found = []
+        for basis in bases:
+            drawn = sample(self._measured_in(basis), self._shots, self._rng)
+            bits = np.zeros((self._shots, len(basis.letters)), dtype=np.uint8)
+            # The circuit's own classical bits come first.
+            own = drawn.shape[1] - len(basis.measured)
+            bits[:, basis.measured] = drawn[:, own:]
+            found.append(moments(np.ones((len(sets), self._shots)), bits, basis))
+        return found
+
+
+def predicted_cost(program: Program, shots: int) -> Cost:
+    """Return roughly what `sample` takes.
 
     Args:
         program: The program.
@@ -56,7 +187,7 @@ def predicted_cost(program: Program, shots: int) -> tuple[float, int]:
     seconds = len(program.steps) * per_step_s + patterns * per_pattern_s
     num_reads = len(program.reads)
     num_bytes = block * (2 * program.num_qubits + 3 * num_reads) + shots * program.num_clbits
-    return seconds, num_bytes
+    return Cost(seconds, num_bytes)
 
 
 def sample(program: Program, shots: int, rng: np.random.Generator) -> NDArray[np.uint8]:

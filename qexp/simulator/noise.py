@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,9 @@ from qiskit.circuit import Delay
 from qiskit.providers import BackendV2
 from qiskit.result import Result
 from qiskit.transpiler import Target
-from qiskit.utils.units import apply_prefix
 from qiskit_aer import AerSimulator
 from qiskit_aer import __version__ as aer_version
-from qiskit_aer.noise import NoiseModel, RelaxationNoisePass, thermal_relaxation_error
+from qiskit_aer.noise import NoiseModel, RelaxationNoisePass
 from qiskit_aer.noise.device import basic_device_gate_errors, basic_device_readout_errors
 
 from qexp.simulator.aer import run_aer
@@ -59,13 +58,19 @@ class NoisyDevice:
 
     Args:
         backend: A backend whose target has errors and durations.
+        approximate: Allow methods to approximate its errors, and to say so, see `pauli_noise`.
     """
 
-    def __init__(self, backend: BackendV2) -> None:
+    def __init__(self, backend: BackendV2, *, approximate: bool = False) -> None:
         self.backend = backend
+        self.approximate = approximate
         self.target: Target = backend.target
         self._error = cache(self._make_error)
         self._models = lru_cache(maxsize=_MAX_MODELS)(self._build_model)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the backend, without the noise, which is made again as it was."""
+        return partial(type(self), self.backend, approximate=self.approximate), ()
 
     def run(
         self, circuits: Sequence[QuantumCircuit], *, qubits: tuple[int, ...], **options: Any
@@ -112,14 +117,6 @@ class NoisyDevice:
         t1 = math.inf if properties is None or properties.t1 is None else properties.t1
         t2 = 2 * t1 if properties is None or properties.t2 is None else min(properties.t2, 2 * t1)
         return t1, t2
-
-    def relaxation_error(self, qubit: int, duration: float, unit: str) -> Any | None:
-        """Return Aer's error of a delay, as its `RelaxationNoisePass` makes it, or None."""
-        t1_s, t2_s = self.relaxation_times_s(qubit)
-        if t1_s == t2_s == math.inf:
-            return None
-        in_s = duration * self.target.dt if unit == "dt" else apply_prefix(duration, unit)
-        return thermal_relaxation_error(t1_s, t2_s, in_s)
 
     @property
     def info(self) -> dict[str, str]:

@@ -25,8 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qiskit.circuit import CircuitInstruction
 
-from qexp.simulator.density_matrix import RESET, Reals, from_pauli, from_quantum_error, kron
-from qexp.simulator.noise import NoisyDevice
+from qexp.simulator.density_matrix import RESET, DensityMatrix, Reals, from_pauli, kron
 
 LETTERS = "IXYZR"
 """The channels on a qubit, by their number; R is a reset."""
@@ -54,13 +53,12 @@ class PauliNoise:
     """The mixtures of a device's errors, each made once.
 
     Args:
-        device: The device.
+        channels: The device's channels.
     """
 
-    def __init__(self, device: NoisyDevice) -> None:
-        self._device = device
+    def __init__(self, channels: DensityMatrix) -> None:
+        self._channels = channels
         self.of_gate = cache(self._of_gate)
-        self._of_delay = cache(self._make_delay)
 
     def _of_gate(self, name: str, qubits: tuple[int, ...]) -> Mixture | None:
         """Return the mixture of the error of an instruction; None where it has no error.
@@ -68,17 +66,12 @@ class PauliNoise:
         Raises:
             ValueError: The error has no such form, not even approximately.
         """
-        error = self._device.gate_error(name, qubits)
-        return None if error is None else as_mixture(from_quantum_error(error.error))
+        error = self._channels.error(name, qubits)
+        return None if error is None else as_mixture(error)
 
-    def of_delay(self, instruction: CircuitInstruction, qubit: int) -> Mixture | None:
-        """Return the mixture of the relaxation during a delay; None where there is none."""
-        operation = instruction.operation
-        return self._of_delay(operation.duration, operation.unit, qubit)
-
-    def _make_delay(self, duration: float, unit: str, qubit: int) -> Mixture | None:
-        error = self._device.relaxation_error(qubit, duration, unit)
-        return None if error is None else as_mixture(from_quantum_error(error))
+    def of_delay(self, instruction: CircuitInstruction, qubit: int) -> Mixture:
+        """Return the mixture of the relaxation during a delay."""
+        return as_mixture(self._channels.channel(instruction, (qubit,), {}, np.empty((1, 0))))
 
 
 def as_mixture(matrix: Reals) -> Mixture:

@@ -29,19 +29,17 @@ from qexp.simulator.aer import (
     num_seeds,
     sample_circuits,
 )
-from qexp.simulator.circuits import PlainCircuit
-from qexp.simulator.clifford import CliffordCompiler, Program
-from qexp.simulator.density_matrix import DensityMatrix
 from qexp.simulator.devices import Device, SelfRunning, make_device
-from qexp.simulator.frames import sample as sample_frames
-from qexp.simulator.methods import Choice, choose_for_sampling
-from qexp.simulator.noise import NoisyDevice
-from qexp.simulator.observables import all_outcomes
+from qexp.simulator.methods import Choice, Methods
 
 _NUM_SEEDS = 2**31
 
 _KEPT_CHOICES = 128
 """Choices of a method that are kept: those of a job of the default size."""
+
+_SETS_PER_GENERATOR = 50
+"""Parameter sets whose draws come from one stream, so that blocks of them can be drawn apart."""
+
 _MAX_CIRCUITS = 200
 _MAX_SHOTS = 500_000
 """Size of one call to Aer, which bounds the memory for its circuits and counts."""
@@ -58,9 +56,8 @@ class NoisySampler(BaseSamplerV2):
         backend: See `make_device`; or a device, which keeps the noise that was made for it.
         default_shots: Shots of PUBs that carry none, where `run` has none either.
         seed: Decides every bit, the same in each `run`; None: another seed each time.
-        approximate_noise: Approximate errors of gates by mixtures of Paulis and resets where that
-            lets a Clifford circuit be simulated as one (`clifford`). The metadata of its result
-            then say which, and by how much: `approximated_noise`.
+        method: The only method for circuits with the noise of a device, one of `methodnames()`;
+            None: the cheapest for each circuit.
     """
 
     def __init__(
@@ -69,28 +66,26 @@ class NoisySampler(BaseSamplerV2):
         *,
         default_shots: int = 1024,
         seed: int | None = None,
-        approximate_noise: bool = False,
+        method: str | None = None,
     ) -> None:
         self._device = make_device(backend)
+        self._method = method
         self._default_shots = default_shots
         self._seed = seed
-        self._approximate_noise = approximate_noise
         # By the very PUB: whoever asks `runs_on_aer` of a job samples it next.
-        self._choose = lru_cache(maxsize=_KEPT_CHOICES)(choose_for_sampling)
-        self._compiler: CliffordCompiler | None = None
-        if isinstance(self._device, NoisyDevice):
-            self._density_matrix = DensityMatrix(self._device)
-            self._compiler = CliffordCompiler(self._device, approximate=approximate_noise)
+        if not isinstance(self._device, SelfRunning):
+            methods = Methods(self._device, method)
+            self._choose = lru_cache(maxsize=_KEPT_CHOICES)(methods.for_sampling)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle backend and arguments, without the noise, which is made again as it was."""
+        """Pickle device and arguments, without the noise, which is made again as it was."""
         arguments = {
             "default_shots": self._default_shots,
             "seed": self._seed,
-            "approximate_noise": self._approximate_noise,
+            "method": self._method,
         }
         make: Any = type(self)
-        return partial(make, self._device.backend, **arguments), ()
+        return partial(make, self._device, **arguments), ()
 
     def run(
         self, pubs: Iterable[SamplerPubLike], *, shots: int | None = None
@@ -133,7 +128,7 @@ class NoisySampler(BaseSamplerV2):
                 sample of all PUBs.
 
         Raises:
-            SimulationError: The simulator reports a failure.
+            SimulationError: The simulator reports a failure, or the only method cannot do this.
         """
         coerced = [SamplerPub.coerce(pub, shots) for pub in pubs]
         wanted = range(len(coerced)) if only is None else only
@@ -145,13 +140,13 @@ class NoisySampler(BaseSamplerV2):
         on_aer: list[tuple[_Shots, Choice]] = []
         for index, pub in enumerate(coerced):
             one = _Shots(pub, child(sequence, index), is_wanted=index in wanted)
-            choice = self._choose(pub, device, self._compiler)
-            if choice.is_on_aer:
+            choice = self._choose(pub)
+            if choice.simulation is None:
                 on_aer.append((one, choice))
-            elif one.is_wanted and choice.program is not None:
-                _sample_clifford(one, choice.program)
-            elif one.is_wanted and choice.plain is not None:
-                self._sample_state(one, choice.plain)
+            elif one.is_wanted:
+                for number, outcomes in enumerate(choice.simulation.sample(one.generator)):
+                    one.add(number, outcomes)
+                one.metadata |= choice.approximated_noise
             collected[index] = one
         _sample_on_aer(device, on_aer, as_int(child(sequence, len(coerced))))
         results = [collected[index].result() for index in wanted]
@@ -162,42 +157,14 @@ class NoisySampler(BaseSamplerV2):
 
         Either may keep all other Python threads waiting until it is done.
         """
-        coerced, device = SamplerPub.coerce(pub, shots), self._device
-        return (
-            isinstance(device, SelfRunning)
-            or self._choose(coerced, device, self._compiler).is_on_aer
-        )
+        coerced = SamplerPub.coerce(pub, shots)
+        return isinstance(self._device, SelfRunning) or self._choose(coerced).simulation is None
 
     def approximated_noise(self, pub: SamplerPubLike, *, shots: int) -> dict[str, Any]:
-        """Return how the noise of a PUB is approximated; empty where its simulation is exact.
-
-        `errors` has the instructions with their qubits and by how much their errors are off,
-        `deviation` a bound on how much any probability of the circuit is, see `pauli_noise`.
-        """
+        """Return what the metadata of a PUB's result will say of noise that is approximated."""
         if isinstance(self._device, SelfRunning):
             return {}
-        choice = self._choose(SamplerPub.coerce(pub, shots), self._device, self._compiler)
-        return choice.program.approximation if choice.program else {}
-
-    def _sample_state(self, shots: _Shots, plain: PlainCircuit) -> None:
-        """Draw the counts of every parameter set from the exact distribution."""
-        index_of = {clbit: index for index, clbit in enumerate(shots.pub.circuit.clbits)}
-        bits = all_outcomes([index_of[bit] for bit in plain.bits], len(index_of))
-        for first, table in self._density_matrix.probabilities(plain, shots.values):
-            for index, probabilities in enumerate(table, start=first):
-                counts = shots.rng.multinomial(shots.pub.shots, probabilities)
-                seen = np.flatnonzero(counts)
-                shots.add(index, Outcomes(bits[seen], counts[seen]))
-
-
-def _sample_clifford(shots: _Shots, program: Program) -> None:
-    """Draw the shots of a circuit without parameters, all of them one by one."""
-    num_shots = shots.pub.shots
-    for index in range(shots.num_sets):
-        bits = sample_frames(program, num_shots, shots.rng)
-        shots.add(index, Outcomes(bits, np.ones(num_shots, dtype=np.int64)))
-    if program.approximation:
-        shots.metadata["approximated_noise"] = program.approximation
+        return self._choose(SamplerPub.coerce(pub, shots)).approximated_noise
 
 
 def _sample_on_aer(device: Device, pubs: Sequence[tuple[_Shots, Choice]], seed: int) -> None:
@@ -245,7 +212,8 @@ class _Shots:
     ) -> None:
         self.pub = pub
         self.is_wanted = is_wanted
-        self.rng = np.random.default_rng(sequence)
+        self._sequence = sequence
+        self._generators: dict[int, np.random.Generator] = {}
         self.num_sets = pub.parameter_values.size
         index_of = {clbit: index for index, clbit in enumerate(pub.circuit.clbits)}
         # The indices of each register's bits among those of the circuit.
@@ -265,6 +233,14 @@ class _Shots:
             "circuit_metadata": pub.circuit.metadata,
         }
 
+    def generator(self, index: int) -> np.random.Generator:
+        """Return the generator of a parameter set, which a fixed block of sets share."""
+        block = index // _SETS_PER_GENERATOR
+        if block not in self._generators:
+            sequence = child(self._sequence, block) if block else self._sequence
+            self._generators[block] = np.random.default_rng(sequence)
+        return self._generators[block]
+
     @cached_property
     def values(self) -> NDArray[np.float64]:
         """Parameter sets, shape (sets, parameters), in the order of the circuit's parameters."""
@@ -282,7 +258,7 @@ class _Shots:
         """Add shots of one parameter set, in a random order."""
         kind = np.uint16 if len(outcomes.counts) < 2**16 else np.uint32
         order = np.repeat(np.arange(len(outcomes.counts), dtype=kind), outcomes.counts)
-        self.rng.shuffle(order)
+        self.generator(index).shuffle(order)
         start = int(self._filled[index])
         self._filled[index] = stop = start + len(order)
         for name, indices in self._indices.items():

@@ -44,7 +44,7 @@ class Simulation:
     Args:
         backend: See `qexp.simulator.make_device`.
         exact: Give exact expectation values instead of estimating them from samples.
-        approximate_noise: See `NoisySampler`.
+        approximate_noise: See `make_device`.
     """
 
     def __init__(
@@ -156,12 +156,17 @@ class Simulation:
         return why and f"{why}; set engine.exact_expectation_values=false to sample them"
 
     def approximated_noise(self, pub: Pub) -> Mapping[str, Any]:
-        """Return how the noise of a PUB is approximated, see `NoisySampler`; empty: not at all."""
+        """Return how the noise of a PUB is approximated, see `make_device`; empty: not at all."""
         from qiskit.primitives.containers.sampler_pub import SamplerPub
 
-        if not (self.approximate_noise and isinstance(pub, SamplerPub)):
+        if not self.approximate_noise:
             return {}
-        return self._sampler.approximated_noise(pub, shots=pub.shots)
+        if isinstance(pub, SamplerPub):
+            stated = self._sampler.approximated_noise(pub, shots=pub.shots)
+        else:
+            (pub,) = self._with_precision([pub])
+            stated = self._estimator.approximated_noise(pub, precision=pub.precision)
+        return stated.get("approximated_noise", {})
 
     @cached_property
     def properties(self) -> Mapping[str, Any] | None:
@@ -172,13 +177,13 @@ class Simulation:
     def _device(self) -> Any:
         from qexp.simulator import make_device
 
-        return make_device(self.backend)
+        return make_device(self.backend, approximate_noise=self.approximate_noise)
 
     @cached_property
     def _sampler(self) -> NoisySampler:
         from qexp.simulator import NoisySampler
 
-        return NoisySampler(self._device, approximate_noise=self.approximate_noise)
+        return NoisySampler(self._device)
 
     @cached_property
     def _estimator(self) -> NoisyEstimator:

@@ -31,9 +31,15 @@ from qiskit.quantum_info import Operator
 from qexp.engines.local.backends import fake
 from qexp.engines.local.lattice import lattice
 from qexp.simulator.clifford import CliffordCompiler, NoCliffordError
+from qexp.simulator.density_matrix import DensityMatrix
 from qexp.simulator.noise import NoisyDevice
 
-LATTICE = CliffordCompiler(NoisyDevice(lattice(2, 3)))
+
+def compiler_of(device: NoisyDevice, *, approximate: bool = False) -> CliffordCompiler:
+    return CliffordCompiler(device, DensityMatrix(device), approximate=approximate)
+
+
+LATTICE = compiler_of(NoisyDevice(lattice(2, 3)))
 TORINO = NoisyDevice(fake("fake_torino"))
 
 GATES = [
@@ -137,9 +143,9 @@ def test_the_qubits_may_be_others_of_the_device() -> None:
     circuit.sx(0)
     circuit.cz(0, 1)
     # Both have T2 > T1 by more than the depolarisation of their gates covers.
-    worst = CliffordCompiler(TORINO, approximate=True).compile(circuit, (5, 6))
+    worst = compiler_of(TORINO, approximate=True).compile(circuit, (5, 6))
     assert worst.approximated.keys() == {"cz 5 6"}
-    assert CliffordCompiler(TORINO).compile(circuit, (0, 1)).approximated == {}
+    assert compiler_of(TORINO).compile(circuit, (0, 1)).approximated == {}
 
 
 def test_noise_that_is_no_mixture_is_approximated_by_choice_alone() -> None:
@@ -147,10 +153,10 @@ def test_noise_that_is_no_mixture_is_approximated_by_choice_alone() -> None:
     for _ in range(3):
         circuit.sx(6)
     circuit.measure(6, 0)
-    objection = CliffordCompiler(TORINO).objection(circuit)
+    objection = compiler_of(TORINO).objection(circuit)
     assert objection is not None
     assert objection.startswith("the error of sx 6 is no mixture of Paulis and resets")
-    program = CliffordCompiler(TORINO, approximate=True).compile(circuit)
+    program = compiler_of(TORINO, approximate=True).compile(circuit)
     (error,) = program.approximated.items()
     assert error == ("sx 6", pytest.approx(3.8063e-5, rel=1e-4))
     assert program.deviation == pytest.approx(3 * error[1])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
+from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.providers import BackendV2
+from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import generate_preset_pass_manager
 from scipy.stats import chi2_contingency, chisquare, kstest
 
@@ -17,18 +20,24 @@ from qexp.circuits.ghz import ghz_circuits
 from qexp.circuits.mirror import mirror_circuits
 from qexp.engines.local.backends import fake
 from qexp.engines.local.lattice import lattice
-from qexp.simulator import NoisySampler
+from qexp.simulator import NoisyEstimator, NoisySampler, SimulationError, make_device
 from qexp.simulator.circuits import as_plain, restrict_to_active
 from qexp.simulator.clifford import CliffordCompiler, Program
 from qexp.simulator.density_matrix import DensityMatrix
-from qexp.simulator.frames import predicted_cost, sample
+from qexp.simulator.frames import CliffordFrames, predicted_cost, sample
+from qexp.simulator.methods import Methods
 from qexp.simulator.noise import NoisyDevice
+from qexp.simulator.protocols import Work
 
 SHOTS = 40_000
 DEVICES = ["fake_torino", "fake_sherbrooke", "fake_fez", "lattice"]
 FALSE_ALARMS = 1e-3
 """Probability that a correct simulation fails any test of this file, with other seeds."""
 _TESTS = 40
+
+
+def compiler_of(device: NoisyDevice, *, approximate: bool = False) -> CliffordCompiler:
+    return CliffordCompiler(device, DensityMatrix(device), approximate=approximate)
 
 
 def backend_of(name: str) -> BackendV2:
@@ -95,7 +104,7 @@ def test_shots_have_the_distribution_of_the_density_matrix(name: str) -> None:
     backend = backend_of(name)
     device = NoisyDevice(backend)
     # Errors that are approximated change less than the test could see, see the bound.
-    compiler = CliffordCompiler(device, approximate=True)
+    compiler = compiler_of(device, approximate=True)
     for index, circuit in enumerate(circuits(backend)):
         program = compiler.compile(circuit)
         assert program.deviation < 0.1 / np.sqrt(SHOTS) or "torino" in name
@@ -113,7 +122,7 @@ def test_p_values_are_uniform() -> None:
     backend = fake("fake_sherbrooke")
     device = NoisyDevice(backend)
     circuit = circuits(backend)[0]
-    program = CliffordCompiler(device).compile(circuit)
+    program = compiler_of(device).compile(circuit)
     assert program.mean_resets > 0.01
     chances = exact(device, circuit)
     p_values = [
@@ -165,7 +174,7 @@ def test_measurements_on_the_way_are_those_of_aer(name: str, circuit: QuantumCir
     backend = backend_of(name)
     device = NoisyDevice(backend)
     isa = generate_preset_pass_manager(1, backend=backend, seed_transpiler=1).run(circuit)
-    program = CliffordCompiler(device, approximate=True).compile(isa)
+    program = compiler_of(device, approximate=True).compile(isa)
     assert program.deviation < 1e-3
     ours = sample(program, 8000, np.random.default_rng(1))
     active = restrict_to_active(isa)
@@ -189,7 +198,7 @@ def test_without_noise_a_repetition_code_sees_nothing() -> None:
     quiet = lattice(1, 9, error_1q=0.0, error_2q=0.0, readout_error=0.0)
     manager = generate_preset_pass_manager(1, backend=quiet, initial_layout=list(range(9)))
     isa = manager.run(repetition_code(5, 3))
-    bits = sample(CliffordCompiler(NoisyDevice(quiet)).compile(isa), 500, np.random.default_rng(0))
+    bits = sample(compiler_of(NoisyDevice(quiet)).compile(isa), 500, np.random.default_rng(0))
     assert not bits[:, :12].any()
     assert bits[:, 12:].all()
 
@@ -197,7 +206,7 @@ def test_without_noise_a_repetition_code_sees_nothing() -> None:
 def wide(backend: BackendV2) -> Program:
     manager = generate_preset_pass_manager(1, backend=backend, seed_transpiler=1)
     (circuit,) = ghz_circuits(num_qubits=100, seed_sequence=np.random.SeedSequence(0))
-    return CliffordCompiler(NoisyDevice(backend), approximate=True).compile(manager.run(circuit))
+    return compiler_of(NoisyDevice(backend), approximate=True).compile(manager.run(circuit))
 
 
 def test_a_hundred_qubits_are_alike_but_for_noise() -> None:
@@ -220,7 +229,7 @@ def test_a_seed_gives_the_same_shots_on_every_machine() -> None:
     device = NoisyDevice(lattice(1, 20))
     # Idle qubits relax, by resets.
     device.relaxation_times_s = lambda _qubit: (1e-4, 9e-5)  # type: ignore[method-assign]
-    program = CliffordCompiler(device).compile(circuit)
+    program = compiler_of(device).compile(circuit)
     assert program.mean_resets > 0.1
     bits = sample(program, 2000, np.random.default_rng(5))
     # If this changes, archives of such circuits are reproduced as "statistically compatible" only.
@@ -236,7 +245,7 @@ def test_many_shots_are_drawn_in_blocks() -> None:
 
 
 def test_no_shots_without_qubits_or_bits() -> None:
-    compiler = CliffordCompiler(NoisyDevice(lattice(2, 2)))
+    compiler = compiler_of(NoisyDevice(lattice(2, 2)))
     rng = np.random.default_rng(0)
     assert sample(compiler.compile(QuantumCircuit(4, 2)), 3, rng).tolist() == [[0, 0]] * 3
     unread = QuantumCircuit(4)
@@ -246,11 +255,10 @@ def test_no_shots_without_qubits_or_bits() -> None:
 
 def test_the_cost_grows_with_shots_and_resets() -> None:
     program = wide(fake("fake_torino"))
-    few_s, few_bytes = predicted_cost(program, 1000)
-    many_s, many_bytes = predicted_cost(program, 100_000)
-    assert 20 < many_s / few_s <= 100
-    assert few_bytes < many_bytes < 1e9
-    assert predicted_cost(wide(lattice(10, 10)), 1000)[0] < few_s
+    few, many = predicted_cost(program, 1000), predicted_cost(program, 100_000)
+    assert 20 < many.seconds / few.seconds <= 100
+    assert few.bytes < many.bytes < 1e9
+    assert predicted_cost(wide(lattice(10, 10)), 1000).seconds < few.seconds
 
 
 def test_the_sampler_takes_frames_where_the_density_matrix_is_too_large() -> None:
@@ -261,11 +269,9 @@ def test_the_sampler_takes_frames_where_the_density_matrix_is_too_large() -> Non
         for circuit in ghz_circuits(num_qubits=[4, 60], seed_sequence=np.random.SeedSequence(0))
     )
     sampler = NoisySampler(backend)
-    methods = [
-        sampler._choose(one, sampler._device, sampler._compiler).method
-        for one in pubs(narrow, broad)
-    ]
-    assert methods == ["density_matrix", "clifford"]
+    methods = Methods(NoisyDevice(backend))
+    chosen = [methods.for_sampling(pub).method for pub in pubs(narrow, broad)]
+    assert chosen == ["density_matrix", "clifford"]
     every = sampler.sample([(narrow,), (broad,), (broad,)], shots=300, seed=4)
     again = sampler.sample([(narrow,), (broad,), (broad,)], shots=300, seed=4, only=range(2, 3))
     bits = [one.data.meas.array for one in every]
@@ -287,9 +293,58 @@ def test_the_sampler_says_what_it_approximates() -> None:
     without = NoisySampler(backend)
     assert without.runs_on_aer(pub, shots=300)
     assert without.approximated_noise(pub, shots=300) == {}
-    sampler = NoisySampler(backend, approximate_noise=True)
+    device = pickle.loads(pickle.dumps(make_device(backend, approximate_noise=True)))
+    sampler = pickle.loads(pickle.dumps(NoisySampler(device)))
     (result,) = sampler.sample([pub], shots=300, seed=1)
     stated = result.metadata["approximated_noise"]
-    assert stated == sampler.approximated_noise(pub, shots=300)
+    assert sampler.approximated_noise(pub, shots=300) == {"approximated_noise": stated}
     assert 0 < max(stated["errors"].values()) <= stated["deviation"] < 1e-2
     assert all(name.split()[0] in {"sx", "x", "cz"} for name in stated["errors"])
+
+
+@pytest.mark.parametrize("name", ["lattice", "fake_sherbrooke"])
+def test_expectation_values_are_those_of_the_density_matrix(name: str) -> None:
+    backend = backend_of(name)
+    circuit = QuantumCircuit(5)
+    circuit.h(0)
+    for qubit in range(4):
+        circuit.cx(qubit, qubit + 1)
+    circuit.s(2)
+    isa = generate_preset_pass_manager(1, backend=backend, seed_transpiler=1).run(circuit)
+    terms = ["ZZIII", "IIZZI", "XXYXX", "YXXXX", "IIIII", "XXIII", "ZIIII", "IZIIZ"]
+    observables = SparsePauliOp(terms).apply_layout(isa.layout)
+    pub = (isa, [[term] for term in observables])
+    device = make_device(backend, approximate_noise=True)
+    expected = NoisyEstimator(device).estimate([pub], precision=0, seed=0)[0].data.evs
+    estimator = NoisyEstimator(device, method="clifford")
+    (result,) = estimator.estimate([pub], precision=1 / 128, seed=3)
+    assert not estimator.runs_on_aer(pub, precision=0.1)
+    deviation = result.metadata.get("approximated_noise", {"deviation": 0.0})["deviation"]
+    assert deviation < 1e-3
+    errors = np.abs(result.data.evs - expected) - 2 * deviation
+    assert (errors <= 5 * result.data.stds + 1e-12).all()
+    assert result.data.evs[4] == 1
+    (again,) = estimator.estimate([pub], precision=1 / 128, seed=3)
+    np.testing.assert_array_equal(again.data.evs, result.data.evs)
+
+
+def test_exact_expectation_values_are_not_sampled() -> None:
+    backend = lattice(3, 5)
+    circuit = QuantumCircuit(15)
+    circuit.x(0)
+    estimator = NoisyEstimator(backend)
+    pub = EstimatorPub.coerce((circuit, "Z" * 15), 0.0)
+    with pytest.raises(SimulationError, match="at most 11 qubits have exact expectation values"):
+        estimator.estimate([pub], precision=0, seed=1)
+    assert estimator.approximated_noise(pub, precision=0) == {}
+
+
+def test_the_noise_of_the_rotations_counts() -> None:
+    # Nothing but a rotation has an error that is no mixture there.
+    circuit = QuantumCircuit(133)
+    circuit.rz(np.pi / 2, 6)
+    work = Work(circuit, None, (6,), np.zeros((1, 0)), 100, is_estimated=True)
+    device = NoisyDevice(fake("fake_torino"))
+    objection = CliffordFrames(device, DensityMatrix(device)).objection(work)
+    assert objection is not None
+    assert objection.startswith("the error of sx 6 ")

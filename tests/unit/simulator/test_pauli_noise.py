@@ -10,7 +10,7 @@ from qiskit_aer.noise import depolarizing_error, thermal_relaxation_error
 
 from qexp.engines.local.backends import fake
 from qexp.engines.local.lattice import lattice
-from qexp.simulator.density_matrix import RESET, from_pauli, from_quantum_error, kron
+from qexp.simulator.density_matrix import RESET, DensityMatrix, from_pauli, from_quantum_error, kron
 from qexp.simulator.noise import NoisyDevice
 from qexp.simulator.pauli_noise import LETTERS, Mixture, PauliNoise, as_mixture, reset_masks
 
@@ -25,7 +25,7 @@ def matrix_of(mixture: Mixture) -> np.ndarray:
 
 
 def test_depolarisation_is_a_mixture_of_paulis() -> None:
-    noise = PauliNoise(NoisyDevice(lattice(2, 2, error_1q=1e-3, error_2q=1e-2)))
+    noise = PauliNoise(DensityMatrix(NoisyDevice(lattice(2, 2, error_1q=1e-3, error_2q=1e-2))))
     single, pair = noise.of_gate("sx", (0,)), noise.of_gate("cz", (2, 3))
     assert single is not None
     assert pair is not None
@@ -102,7 +102,7 @@ def test_a_coherent_error_is_none() -> None:
 )
 def test_errors_of_a_real_device(name: str, gate: str, exact: int, all_gates: int) -> None:
     device = NoisyDevice(fake(name))
-    noise = PauliNoise(device)
+    noise = PauliNoise(DensityMatrix(device))
     mixtures = [noise.of_gate(gate, qubits) for qubits in device.target[gate]]
     assert len(mixtures) == all_gates
     assert sum(one is not None and one.deviation == 0 for one in mixtures) == exact
@@ -110,14 +110,15 @@ def test_errors_of_a_real_device(name: str, gate: str, exact: int, all_gates: in
 
 def test_a_delay_relaxes() -> None:
     device = NoisyDevice(fake("FakeManilaV2"))
-    noise = PauliNoise(device)
+    channels = DensityMatrix(device)
+    noise = PauliNoise(channels)
     circuit = QuantumCircuit(1)
     circuit.delay(1000, 0, unit="dt")
     circuit.delay(1000 * device.target.dt * 1e6, 0, unit="us")
     found = [noise.of_delay(instruction, 3) for instruction in circuit.data]
-    expected = from_quantum_error(device.relaxation_error(3, 1000, "dt"))
+    expected = channels.channel(circuit.data[0], (3,), {}, np.empty((1, 0)))
     for one in found:
-        assert one is not None
+        assert 0 < one.probabilities[0] < 1
         np.testing.assert_allclose(matrix_of(one), expected, atol=2 * one.deviation + 1e-12)
-    still = PauliNoise(NoisyDevice(lattice(1, 2)))
-    assert still.of_delay(circuit.data[0], 0) is None
+    still = PauliNoise(DensityMatrix(NoisyDevice(lattice(1, 2))))
+    assert still.of_delay(circuit.data[0], 0).probabilities[0] == 1

@@ -17,7 +17,7 @@ from qiskit_aer import AerSimulator
 from scipy.stats import chi2_contingency
 
 from qexp.engines.local.backends import aer, fake
-from qexp.simulator import NoisySampler, SimulationError, methods, sampler
+from qexp.simulator import NoisySampler, SimulationError, sampler
 from qexp.simulator.circuits import as_plain
 
 NOISY = NoisySampler(fake("FakeManilaV2"))
@@ -282,18 +282,24 @@ def test_an_idle_qubit_may_have_a_delay_with_a_parameter() -> None:
     assert sample(NOISY, [pub])[0].data.first.num_shots == 10
 
 
-def test_methods_give_the_same_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "method", ["statevector", "matrix_product_state", "automatic", "trajectory_tree"]
+)
+def test_methods_give_the_same_distribution(method: str) -> None:
     volume = quantum_volume(5, 3, seed=2)
     volume.measure_all()
     passes = generate_preset_pass_manager(1, backend=fake(), seed_transpiler=5)
     pub = SamplerPub.coerce((passes.run(volume),), 1000)
     tables = [np.bincount(sample(NOISY, [pub], 7)[0].data.meas.array.ravel(), minlength=32)]
-    monkeypatch.setattr(methods, "is_density_matrix_cheaper", lambda *_: False)
-    for method in ("statevector", "matrix_product_state"):
-        monkeypatch.setattr(methods, "cheapest_trajectories", lambda _, method=method: method)
-        shots = sample(NOISY, [pub], 7)[0].data.meas.array.ravel()
-        both = np.array([tables[0], np.bincount(shots, minlength=32)])
-        assert chi2_contingency(both[:, both.sum(axis=0) > 0]).pvalue > 0.01
+    shots = sample(NoisySampler(fake(), method=method), [pub], 7)[0].data.meas.array.ravel()
+    both = np.array([tables[0], np.bincount(shots, minlength=32)])
+    assert chi2_contingency(both[:, both.sum(axis=0) > 0]).pvalue > 0.01
+
+
+@pytest.mark.parametrize("method", ["density_matrix", "trajectory_tree"])
+def test_a_method_that_cannot_do_a_circuit_says_why(method: str) -> None:
+    with pytest.raises(SimulationError, match=f"it is dynamic.* by {method}"):
+        sample(NoisySampler(fake(), method=method), [halfway()])
 
 
 def test_an_ideal_simulator_takes_the_stabilizer_method_for_wide_clifford_circuits() -> None:

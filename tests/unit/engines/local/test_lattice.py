@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 from typing import Any
 
@@ -78,7 +79,7 @@ def test_errors_and_durations_are_as_declared() -> None:
     assert target["measure"][1,].duration == target["reset"][1,].duration == pytest.approx(7e-7)
     device = make_device(backend)
     assert isinstance(device, NoisyDevice)
-    assert device.relaxation_error(0, 1000, "dt") is None
+    assert device.relaxation_times_s(0) == (math.inf, math.inf)
     assert device.gate_error("rz", (0,)) is None
     assert device.gate_error("reset", (0,)) is None
     assert device.readout_probabilities(2).tolist() == [[0.97, 0.03], [0.03, 0.97]]

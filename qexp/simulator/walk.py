@@ -1,0 +1,313 @@
+"""Shots of noisy circuits as a tree: shots with the same history are evolved together.
+
+Where nothing happens to most shots, most of them share their evolution. The walk goes down the
+circuit with a state and a number of shots. At each block of sites the number of shots to which
+something happens is drawn, and the Kraus operators from the block's reduced density matrix; each
+distinct history goes on by itself with its shots, the smallest group first. The shots are
+independent, and their distribution is exact but for the rounding of double precision.
+
+Of the states that wait, each has at least as many shots as all that come after it, so that there
+are at most `log2(shots)` of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qexp.simulator.sites import Complexes, Reals, Site, Split
+
+BLOCK_QUBITS = 4
+"""Qubits of a block: wider ones cost more arithmetic, narrower ones more passes over the state."""
+
+_COLUMN_QUBITS = 7
+"""A block is multiplied by 128 columns at a time: BLAS would use threads for more, and its rounding
+would depend on their number."""
+
+_NEGLIGIBLE = 1e-14
+"""Rounding in the place of a 0. It would become denormal numbers, with which arithmetic is slow."""
+
+
+class Block:
+    """Consecutive sites on a few qubits.
+
+    Args:
+        qubits: Its qubits, ascending.
+        sites: Its sites, in order.
+        splits: Their noise.
+    """
+
+    def __init__(
+        self, qubits: tuple[int, ...], sites: Sequence[Site], splits: Sequence[Split]
+    ) -> None:
+        self.qubits = qubits
+        self._sites = sites
+        self._splits = splits
+        matrix = np.eye(2 ** len(qubits), dtype=complex)
+        self._until = []
+        for site in sites:
+            matrix = self._embed(site.unitary, site) @ matrix
+            self._until.append(matrix)
+        matrix = matrix.copy()
+        matrix.real[np.abs(matrix.real) < _NEGLIGIBLE] = 0.0
+        matrix.imag[np.abs(matrix.imag) < _NEGLIGIBLE] = 0.0
+        self.matrix = matrix
+        kept = np.array([one.kept for one in splits])
+        survival = np.concatenate([[1.0], np.cumprod(kept)])
+        self.loss = float(1 - survival[-1])  # probability that anything happens
+        self._first = survival[:-1] * (1 - kept)
+        self._chances = [self._chances_from(kept[start:]) for start in range(len(sites) + 1)]
+        self._kraus: dict[int, tuple[Complexes, Complexes]] = {}
+
+    def histories(
+        self, density: Complexes, shots: int, rng: np.random.Generator
+    ) -> list[tuple[int, Complexes]]:
+        """Draw what happens to shots to which something happens.
+
+        Args:
+            density: Reduced density matrix of the block's qubits before the block.
+            shots: Number of shots.
+            rng: Draws.
+
+        Returns:
+            Numbers of shots, and the normalized matrix that takes their states through the block.
+        """
+        counts = rng.multinomial(shots, self._first / self._first.sum())
+        found = self._happening(density, np.eye(len(density), dtype=complex), counts, 0, rng)
+        return [(number, self.matrix @ each) for number, each in found]
+
+    def _happening(
+        self,
+        density: Complexes,
+        before: Complexes,
+        counts: NDArray[np.int64],
+        start: int,
+        rng: np.random.Generator,
+    ) -> Iterator[tuple[int, Complexes]]:
+        """Yield histories, in the interaction picture, of shots with a next event at each site."""
+        for site in np.flatnonzero(counts):
+            index = start + int(site)
+            kraus, gram = self._operators(index)
+            weights = np.maximum(np.einsum("kab,ba->k", gram, density).real, 0.0)
+            weights /= weights.sum()
+            for chosen, number in enumerate(rng.multinomial(counts[site], weights).tolist()):
+                if not number:
+                    continue
+                after = kraus[chosen] @ density @ kraus[chosen].conj().T
+                norm = np.trace(after).real
+                history = kraus[chosen] @ before / math.sqrt(norm)
+                further = rng.multinomial(number, self._chances[index + 1])
+                if further[-1]:
+                    yield int(further[-1]), history
+                if further[-1] < number:
+                    yield from self._happening(after / norm, history, further[:-1], index + 1, rng)
+
+    def _operators(self, index: int) -> tuple[Complexes, Complexes]:
+        """Return the Kraus operators of a site before the block, and their squares."""
+        if index not in self._kraus:
+            until = self._until[index]
+            kraus = self._embed(self._splits[index].kraus, self._sites[index])
+            kraus = until.conj().T @ kraus @ until
+            self._kraus[index] = kraus, np.conj(np.swapaxes(kraus, -1, -2)) @ kraus
+        return self._kraus[index]
+
+    def _embed(self, matrices: Complexes, site: Site) -> Complexes:
+        """Return matrices of a site, shape (..., d, d), on all qubits of the block."""
+        width, lead = len(self.qubits), matrices.shape[:-2]
+        places = [self.qubits.index(qubit) for qubit in reversed(site.qubits)]
+        places += [place for place in reversed(range(width)) if place not in places]
+        idle = np.eye(2 ** (width - len(site.qubits)))
+        product = matrices[..., :, None, :, None] * idle[:, None, :]
+        order = [places.index(place) for place in reversed(range(width))]
+        axes = [*order, *(width + axis for axis in order)]
+        product = product.reshape(*lead, *(2,) * (2 * width))
+        product = product.transpose(*range(len(lead)), *(len(lead) + axis for axis in axes))
+        return product.reshape(*lead, 2**width, 2**width)
+
+    @cached_property
+    def outcomes(self) -> Reals:
+        """Probabilities of what happens, if anything does, in a state of which nothing is known."""
+        weights = [
+            (abs(split.kraus) ** 2).sum(axis=(-1, -2)) / split.kraus.shape[-1]
+            for split in self._splits
+        ]
+        scales = [
+            first / max(weight.sum(), _NEGLIGIBLE)
+            for first, weight in zip(self._first, weights, strict=True)
+        ]
+        flat = np.concatenate([s * weight for s, weight in zip(scales, weights, strict=True)])
+        return np.asarray(flat / flat.sum())
+
+    @staticmethod
+    def _chances_from(kept: Reals) -> Reals:
+        """Return the probabilities of the next event at each site, and of none."""
+        survival = np.concatenate([[1.0], np.cumprod(kept)])
+        return np.append(survival[:-1] * (1 - kept), survival[-1])
+
+
+def to_blocks(sites: Sequence[Site]) -> list[tuple[tuple[int, ...], list[int]]]:
+    """Group sites into blocks of a few qubits; sites that share no qubit may change places.
+
+    Returns:
+        Qubits and indices of the sites of each block.
+    """
+    blocks = []
+    remaining = list(range(len(sites)))
+    while remaining:
+        taken: set[int] = set()
+        blocked: set[int] = set()
+        members, rest = [], []
+        for index in remaining:
+            qubits = set(sites[index].qubits)
+            if qubits & blocked or len(taken | qubits) > BLOCK_QUBITS:
+                blocked |= qubits
+                rest.append(index)
+            else:
+                taken |= qubits
+                members.append(index)
+        blocks.append((tuple(sorted(taken)), members))
+        remaining = rest
+    return blocks
+
+
+class State(NamedTuple):
+    """Amplitudes of qubits in some order."""
+
+    amplitudes: Complexes  # shape (2**qubits,)
+    order: tuple[int, ...]  # the qubit of each bit of an index, the most significant first
+
+    @classmethod
+    def zeros(cls, num_qubits: int) -> State:
+        """Return all qubits in |0>."""
+        amplitudes = np.zeros(2**num_qubits, dtype=complex)
+        amplitudes[0] = 1.0
+        return cls(amplitudes, tuple(reversed(range(num_qubits))))
+
+    def lead_by(self, qubits: tuple[int, ...]) -> tuple[Complexes, tuple[int, ...]]:
+        """Return the amplitudes with an axis of these qubits, (..., 2**k, columns), and order."""
+        rest = [qubit for qubit in self.order if qubit not in qubits]
+        columns = min(len(rest), _COLUMN_QUBITS)
+        split = len(rest) - columns
+        order = (*rest[:split], *reversed(qubits), *rest[split:])
+        amplitudes = self.amplitudes
+        if order != self.order:
+            axes = [self.order.index(qubit) for qubit in order]
+            amplitudes = amplitudes.reshape((2,) * len(order)).transpose(axes)
+        return amplitudes.reshape(-1, 2 ** len(qubits), 2**columns), order
+
+    def apply(self, matrix: Complexes, qubits: tuple[int, ...]) -> State:
+        """Return the state after a matrix on some qubits, ascending."""
+        amplitudes, order = self.lead_by(qubits)
+        return State((matrix @ amplitudes).reshape(-1), order)
+
+    def sample(self, shots: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Measure all qubits, in the order of their numbers: shape (shots, qubits)."""
+        chances = np.cumsum(self.amplitudes.real**2 + self.amplitudes.imag**2)
+        drawn = np.searchsorted(chances, rng.random(shots) * chances[-1], side="right")
+        drawn = np.minimum(drawn, len(chances) - 1)
+        bits = np.empty((shots, len(self.order)), dtype=np.uint8)
+        for place, qubit in enumerate(reversed(self.order)):
+            bits[:, qubit] = (drawn >> place) & 1
+        return bits
+
+
+class _Branch(NamedTuple):
+    """Shots with one history, which are about to enter a block."""
+
+    shots: int
+    blocks: Sequence[Block]
+    position: int
+    matrix: Complexes | None  # in place of the last block's own; None: nothing to apply
+    ending: int | None = None  # None as long as all endings are open
+
+
+Blocks: TypeAlias = Sequence[Block]
+
+
+def walk(
+    num_qubits: int, blocks: Blocks, endings: Sequence[Blocks], shots: int, rng: np.random.Generator
+) -> list[NDArray[np.uint8]]:
+    """Sample a circuit with several endings, such as rotations into measurement bases.
+
+    Args:
+        num_qubits: Number of qubits.
+        blocks: What all shots begin with.
+        endings: What each of them ends with; an empty one for the circuit itself.
+        shots: Shots of each ending.
+        rng: Draws.
+
+    Returns:
+        For each ending all qubits at the end, shape (shots, qubits), in no random order.
+    """
+    found: list[list[NDArray[np.uint8]]] = [[] for _ in endings]
+    remaining = np.full(len(endings), shots)
+    waiting = [(State.zeros(num_qubits), [_Branch(shots * len(endings), blocks, 0, None)])]
+    while waiting:
+        state, branches = waiting[-1]
+        branch = branches.pop()
+        if not branches:
+            waiting.pop()
+        count, blocks, position, matrix, ending = branch
+        if matrix is not None:
+            state = state.apply(matrix, blocks[position - 1].qubits)
+        following: list[_Branch] = []
+        while position < len(blocks):
+            block = blocks[position]
+            position += 1
+            hit = int(rng.binomial(count, block.loss))
+            if hit:
+                amplitudes, order = state.lead_by(block.qubits)
+                state = State(amplitudes.reshape(-1), order)
+                density = _reduced(amplitudes)
+                following = [
+                    _Branch(number, blocks, position, history, ending)
+                    for number, history in block.histories(density, hit, rng)
+                ]
+                if hit < count:
+                    following.append(_Branch(count - hit, blocks, position, block.matrix, ending))
+                break
+            state = state.apply(block.matrix, block.qubits)
+        else:
+            if ending is not None:
+                found[ending].append(state.sample(count, rng))
+                continue
+            each = rng.multivariate_hypergeometric(remaining, count, method="marginals")
+            remaining -= each
+            following = [
+                _Branch(int(each[index]), endings[index], 0, None, index)
+                for index in np.flatnonzero(each).tolist()
+            ]
+        waiting.append((state, sorted(following, key=lambda one: -one.shots)))
+    return [np.concatenate(some) for some in found]
+
+
+def _reduced(amplitudes: Complexes) -> Complexes:
+    """Return the reduced density matrix of the middle axis."""
+    density = (amplitudes @ np.conj(np.swapaxes(amplitudes, -1, -2))).sum(axis=0)
+    return np.asarray(density / np.trace(density).real)
+
+
+def count_visits(blocks: Blocks, shots: int) -> tuple[int, int, int]:
+    """Walk without states, to tell what a walk costs.
+
+    Returns:
+        Numbers of blocks that are applied, of densities that are computed, and of final states.
+    """
+    rng = np.random.default_rng(0)
+    counts = np.array([shots])
+    visits = hits = 0
+    for block in blocks:
+        visits += len(counts)
+        happening = rng.binomial(counts, block.loss)
+        counts = counts - happening
+        happening = happening[happening > 0]
+        if len(happening):
+            hits += len(happening)
+            split = rng.multinomial(happening, block.outcomes).ravel()
+            counts = np.concatenate([counts[counts > 0], split[split > 0]])
+    return visits, hits, len(counts)
