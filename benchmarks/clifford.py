@@ -24,8 +24,8 @@ from qexp.engines.local.lattice import lattice
 from qexp.simulator import NoisySampler, make_device
 
 SHOTS = 4096
-PEER_SHOTS = (2, 10)
-"""Two runs: the second has the noise model and the circuit in common with the first."""
+PEER_SHOTS = (8, 8, 72)
+"""Aer's runs: the first makes what the others have, the difference between them is of shots."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Case:
         name: For the table.
         backend: Makes the device.
         circuit: Makes the circuit.
-        method: The quickest of Aer; None: it is not run, because it would not end.
+        method: The quickest of Aer; None: none of its methods ends, and `stabilizer` refuses `rz`.
     """
 
     name: str
@@ -65,12 +65,12 @@ def cases(quick: bool) -> Iterator[Case]:
         return lambda: lattice(rows, 10)
 
     yield Case("GHZ 50, fake_torino", torino, ghz(50), "matrix_product_state")
-    yield Case("mirror 50 x 20, lattice", lattice_of(5), mirror(50, 20), "stabilizer")
+    yield Case("mirror 50 x 20, lattice", lattice_of(5), mirror(50, 20), None)
     if not quick:
         yield Case("GHZ 100, fake_torino", torino, ghz(100), "matrix_product_state")
-        yield Case("GHZ 100, lattice", lattice_of(10), ghz(100), "stabilizer")
-        yield Case("GHZ 150, lattice", lattice_of(15), ghz(150), "stabilizer")
-        yield Case("mirror 100 x 10, lattice", lattice_of(10), mirror(100, 10), "stabilizer")
+        yield Case("GHZ 100, lattice", lattice_of(10), ghz(100), "matrix_product_state")
+        yield Case("GHZ 150, lattice", lattice_of(15), ghz(150), "matrix_product_state")
+        yield Case("mirror 100 x 10, lattice", lattice_of(10), mirror(100, 10), None)
         yield Case("mirror 50 x 20, fake_torino", torino, mirror(50, 20), None)
 
 
@@ -112,8 +112,8 @@ def peer_s(case: Case, backend: BackendV2, isa: QuantumCircuit) -> float:
         begun = time.process_time()
         assert simulator.run(isa, shots=shots, seed_simulator=1).result().success
         taken.append(time.process_time() - begun)
-    per_shot = (taken[1] - taken[0]) / (PEER_SHOTS[1] - PEER_SHOTS[0])
-    return time.process_time() - start - taken[1] + per_shot * (SHOTS - PEER_SHOTS[0])
+    per_shot = (taken[2] - taken[1]) / (PEER_SHOTS[2] - PEER_SHOTS[1])
+    return time.process_time() - start - sum(taken[1:]) + per_shot * (SHOTS - PEER_SHOTS[0])
 
 
 if __name__ == "__main__":
