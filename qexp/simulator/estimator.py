@@ -137,6 +137,14 @@ class NoisyEstimator(BaseEstimatorV2):
         done = BackendEstimatorV2(backend=device.seeded(seed)).run(coerced).result()
         return PrimitiveResult([done[k] for k in wanted], metadata=done.metadata)
 
+    def method(self, pub: EstimatorPubLike, *, precision: float) -> str:
+        """Return the name of the method that estimates a PUB, see `NoisySampler.method`."""
+        if isinstance(self._device, SelfRunning):
+            return "own"
+        coerced = EstimatorPub.coerce(pub, precision)
+        shots = shots_for(coerced.precision) if coerced.precision else None
+        return self._methods.for_estimation(coerced, shots).method
+
     def runs_on_aer(self, pub: EstimatorPubLike, *, precision: float) -> bool:
         """Return whether a PUB is simulated as `NoisySampler.runs_on_aer` says."""
         if isinstance(self._device, SelfRunning):

@@ -152,6 +152,12 @@ class NoisySampler(BaseSamplerV2):
         results = [collected[index].result() for index in wanted]
         return PrimitiveResult(results, metadata={"version": 2})
 
+    def method(self, pub: SamplerPubLike, *, shots: int) -> str:
+        """Return the name of the method that samples a PUB; "own": the backend simulates itself."""
+        if isinstance(self._device, SelfRunning):
+            return "own"
+        return self._choose(SamplerPub.coerce(pub, shots)).method
+
     def runs_on_aer(self, pub: SamplerPubLike, *, shots: int) -> bool:
         """Return whether Aer, or a backend that simulates itself, samples a PUB.
 

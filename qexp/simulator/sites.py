@@ -148,7 +148,7 @@ def to_sites(
     Args:
         instructions: The instructions; barriers and measurements are passed over.
         physical: The device's number of each qubit.
-        qubits: The device's qubits that are simulated, ascending; sites count these from 0.
+        qubits: The device's qubits that are simulated; sites count these from 0.
         columns: Column of `values` of each parameter.
         values: Parameter sets, shape (sets, parameters).
         device: Gives the transfer matrices.

@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
 
 from qexp.simulator.aer import Outcomes, child
 from qexp.simulator.density_matrix import DensityMatrix
@@ -277,13 +279,20 @@ _SITE_US = 500.0
 
 
 def _components(work: Work) -> list[tuple[int, ...]]:
-    """Return the places of connected qubits among those of the work, in order of the first."""
+    """Return the places of connected qubits among those of the work, neighbours close together."""
     place = {work.circuit.qubits[qubit]: number for number, qubit in enumerate(work.qubits)}
-    group = {number: [number] for number in place.values()}
-    for instruction in work.circuit.data:
-        if len(instruction.qubits) == 2 and instruction.name != "barrier":
-            low, high = (group[place[qubit]] for qubit in instruction.qubits)
-            if low is not high:
-                low += high
-                group.update(dict.fromkeys(high, low))
-    return sorted({tuple(sorted(members)) for members in group.values()})
+    pairs = {
+        (place[instruction.qubits[0]], place[instruction.qubits[1]])
+        for instruction in work.circuit.data
+        if len(instruction.qubits) == 2 and instruction.name != "barrier"
+    }
+    first, second = np.array(sorted(pairs), dtype=np.intp).reshape(-1, 2).T
+    shape = (len(place), len(place))
+    graph = csr_array(
+        (np.ones(2 * len(first)), (np.r_[first, second], np.r_[second, first])), shape
+    )
+    _, labels = connected_components(graph)
+    found: dict[int, list[int]] = {}
+    for number in reverse_cuthill_mckee(graph, symmetric_mode=True).tolist():
+        found.setdefault(labels[number], []).append(number)
+    return [tuple(members) for members in found.values()]

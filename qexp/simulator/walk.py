@@ -25,9 +25,9 @@ from qexp.simulator.sites import Complexes, Reals, Site, Split
 BLOCK_QUBITS = 4
 """Qubits of a block: wider ones cost more arithmetic, narrower ones more passes over the state."""
 
-_COLUMN_QUBITS = 7
-"""A block is multiplied by 128 columns at a time: BLAS would use threads for more, and its rounding
-would depend on their number."""
+_COLUMNS = 128
+"""Columns that a block is multiplied by at a time. BLAS would use threads for more, and then its
+rounding would depend on their number."""
 
 _NEGLIGIBLE = 1e-14
 """Rounding in the place of a 0. It would become denormal numbers, with which arithmetic is slow."""
@@ -159,20 +159,43 @@ def to_blocks(sites: Sequence[Site]) -> list[tuple[tuple[int, ...], list[int]]]:
     blocks = []
     remaining = list(range(len(sites)))
     while remaining:
-        taken: set[int] = set()
-        blocked: set[int] = set()
-        members, rest = [], []
-        for index in remaining:
-            qubits = set(sites[index].qubits)
-            if qubits & blocked or len(taken | qubits) > BLOCK_QUBITS:
-                blocked |= qubits
-                rest.append(index)
-            else:
-                taken |= qubits
-                members.append(index)
-        blocks.append((tuple(sorted(taken)), members))
-        remaining = rest
+        grown = [_grow(sites, remaining, first) for first in _free(sites, remaining)]
+        members = max(grown, key=len)
+        qubits = {qubit for index in members for qubit in sites[index].qubits}
+        blocks.append((tuple(sorted(qubits)), members))
+        taken = set(members)
+        remaining = [index for index in remaining if index not in taken]
     return blocks
+
+
+def _free(sites: Sequence[Site], remaining: Sequence[int]) -> Iterator[int]:
+    """Yield the sites before which no other has to come."""
+    blocked: set[int] = set()
+    for index in remaining:
+        if blocked.isdisjoint(sites[index].qubits):
+            yield index
+        blocked.update(sites[index].qubits)
+
+
+def _grow(sites: Sequence[Site], remaining: Sequence[int], first: int) -> list[int]:
+    """Return a block that begins with a site and takes all that fit, in order."""
+    taken: set[int] = set()
+    blocked: set[int] = set()
+    members = []
+    for index in remaining:
+        qubits = sites[index].qubits
+        if not taken:
+            fits = index == first
+        else:
+            fits = not taken.isdisjoint(qubits) and len(taken.union(qubits)) <= BLOCK_QUBITS
+        if fits and blocked.isdisjoint(qubits):
+            taken.update(qubits)
+            members.append(index)
+        else:
+            blocked.update(qubits)
+            if blocked >= taken and len(taken) == BLOCK_QUBITS:
+                break
+    return members
 
 
 class State(NamedTuple):
@@ -188,22 +211,51 @@ class State(NamedTuple):
         amplitudes[0] = 1.0
         return cls(amplitudes, tuple(reversed(range(num_qubits))))
 
-    def lead_by(self, qubits: tuple[int, ...]) -> tuple[Complexes, tuple[int, ...]]:
-        """Return the amplitudes with an axis of these qubits, (..., 2**k, columns), and order."""
-        rest = [qubit for qubit in self.order if qubit not in qubits]
-        columns = min(len(rest), _COLUMN_QUBITS)
-        split = len(rest) - columns
-        order = (*rest[:split], *reversed(qubits), *rest[split:])
-        amplitudes = self.amplitudes
-        if order != self.order:
-            axes = [self.order.index(qubit) for qubit in order]
-            amplitudes = amplitudes.reshape((2,) * len(order)).transpose(axes)
-        return amplitudes.reshape(-1, 2 ** len(qubits), 2**columns), order
+    def grouped(self, qubits: tuple[int, ...]) -> State:
+        """Return the state with some qubits next to each other in its order."""
+        places = sorted(self.order.index(qubit) for qubit in qubits)
+        if places[-1] - places[0] == len(places) - 1:
+            return self
+        axes = [*places, *(place for place in range(len(self.order)) if place not in places)]
+        amplitudes = self.amplitudes.reshape((2,) * len(axes)).transpose(axes)
+        return State(amplitudes.reshape(-1), tuple(self.order[axis] for axis in axes))
 
     def apply(self, matrix: Complexes, qubits: tuple[int, ...]) -> State:
-        """Return the state after a matrix on some qubits, ascending."""
-        amplitudes, order = self.lead_by(qubits)
-        return State((matrix @ amplitudes).reshape(-1), order)
+        """Return a state with qubits next to each other after a matrix on these, ascending."""
+        order = [qubit for qubit in self.order if qubit in qubits]
+        if order != [*reversed(qubits)]:
+            axes = [len(qubits) - 1 - qubits.index(qubit) for qubit in order]
+            axes += [len(qubits) + axis for axis in axes]
+            split = matrix.reshape((2,) * len(axes)).transpose(axes)
+            matrix = split.reshape(matrix.shape)
+        product = np.empty_like(self.amplitudes)
+        np.matmul(matrix, self._columns(qubits), out=self._columns(qubits, product))
+        return State(product, self.order)
+
+    def density(self, qubits: tuple[int, ...]) -> Complexes:
+        """Return the reduced density matrix of qubits next to each other, ascending."""
+        columns = self._columns(qubits)
+        before, _, size, count = columns.shape
+        if count < _COLUMNS:
+            # Not a product for each few columns.
+            step = min(before, _COLUMNS // count)
+            columns = columns.reshape(-1, step, size, count).swapaxes(1, 2)
+            columns = columns.reshape(-1, 1, size, step * count)
+        density = (columns @ np.conj(np.swapaxes(columns, -1, -2))).sum(axis=(0, 1))
+        density = density / np.trace(density).real
+        order = [qubit for qubit in self.order if qubit in qubits]
+        axes = [order.index(qubit) for qubit in reversed(qubits)]
+        axes += [len(qubits) + axis for axis in axes]
+        split = density.reshape((2,) * len(axes)).transpose(axes)
+        return np.asarray(split.reshape(density.shape))
+
+    def _columns(self, qubits: tuple[int, ...], amplitudes: Complexes | None = None) -> Complexes:
+        """Return a view with an axis of these qubits: shape (..., ..., 2**k, columns)."""
+        amplitudes = self.amplitudes if amplitudes is None else amplitudes
+        after = 2 ** (len(self.order) - 1 - max(self.order.index(qubit) for qubit in qubits))
+        columns = min(after, _COLUMNS)
+        shape = (-1, 2 ** len(qubits), after // columns, columns)
+        return amplitudes.reshape(shape).swapaxes(1, 2)
 
     def sample(self, shots: int, rng: np.random.Generator) -> NDArray[np.uint8]:
         """Measure all qubits, in the order of their numbers: shape (shots, qubits)."""
@@ -259,14 +311,12 @@ def walk(
         while position < len(blocks):
             block = blocks[position]
             position += 1
+            state = state.grouped(block.qubits)
             hit = int(rng.binomial(count, block.loss))
             if hit:
-                amplitudes, order = state.lead_by(block.qubits)
-                state = State(amplitudes.reshape(-1), order)
-                density = _reduced(amplitudes)
+                drawn = block.histories(state.density(block.qubits), hit, rng)
                 following = [
-                    _Branch(number, blocks, position, history, ending)
-                    for number, history in block.histories(density, hit, rng)
+                    _Branch(number, blocks, position, history, ending) for number, history in drawn
                 ]
                 if hit < count:
                     following.append(_Branch(count - hit, blocks, position, block.matrix, ending))
@@ -284,12 +334,6 @@ def walk(
             ]
         waiting.append((state, sorted(following, key=lambda one: -one.shots)))
     return [np.concatenate(some) for some in found]
-
-
-def _reduced(amplitudes: Complexes) -> Complexes:
-    """Return the reduced density matrix of the middle axis."""
-    density = (amplitudes @ np.conj(np.swapaxes(amplitudes, -1, -2))).sum(axis=0)
-    return np.asarray(density / np.trace(density).real)
 
 
 def count_visits(blocks: Blocks, shots: int) -> tuple[int, int, int]:
