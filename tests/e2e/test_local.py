@@ -275,19 +275,25 @@ def test_mistakes_about_approximated_noise_are_refused(cli: Cli, given: str, sai
 
 
 def test_a_lattice_is_reproduced_from_its_archive(cli: Cli, reproduce: Cli):
-    done = cli(
-        "experiment=ghz",
-        "backend=lattice",
-        "backend.rows=4",
-        "backend.columns=5",
-        "circuits.num_qubits=[15,20]",
-        "primitive.shots=300",
-        "engine.workers=1",
-    )
-    assert done.code == 0, done.err
-    with done.archive() as run:
-        assert run.backend["name"] == "lattice_grid_4x5"
-        path = str(run.path)
+    digests = set()
+    for workers in (1, 2):
+        done = cli(
+            "experiment=ghz",
+            "backend=lattice",
+            "backend.rows=4",
+            "backend.columns=5",
+            "circuits.num_qubits=[15,20]",
+            "circuits.num_circuits=50",
+            "primitive.shots=100",
+            "seed=3",
+            f"engine.workers={workers}",
+        )
+        assert done.code == 0, done.err
+        path = str(done.archives()[-1])
+        with qexp.open_archive(path) as run:
+            assert run.backend["name"] == "lattice_grid_4x5"
+            digests.add(run.data_sha256)
+    assert len(digests) == 1
     for device in ("installed", "archived"):
         again = reproduce(path, "--into", f"outputs/{device}", "--device", device)
         assert again.code == 0, again.err

@@ -150,6 +150,8 @@ def dynamic_pubs(count: int) -> list[Any]:
     circuit = QuantumCircuit(1, 2)
     circuit.sx(0)
     circuit.measure(0, 0)
+    # No Clifford gate.
+    circuit.rz(0.3, 0)
     circuit.sx(0)
     circuit.measure(0, 1)
     return [SamplerPub.coerce((circuit, None, 50))] * count
