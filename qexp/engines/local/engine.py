@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -14,6 +14,7 @@ from qexp.core.model import PrimitiveSpec
 from qexp.engines.local.backends import require_backend
 from qexp.engines.options import declared_leaves
 from qexp.engines.primitives import wire_bytes
+from qexp.errors import ConfigError
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from qexp.engines.local.simulation import Simulation
     from qexp.workers import Workers
 
+
+SimulationMethod: TypeAlias = Literal[
+    "density_matrix", "trajectory_tree", "statevector", "matrix_product_state", "automatic"
+]
+"""A method of `qexp.simulator.methods`."""
 
 # Values of IBM's options that describe the simulator. `...`: any value is honoured, or changes no
 # data. The client's models (`qiskit_ibm_runtime.options_models`) and the legacy ones
@@ -75,11 +81,13 @@ class LocalEngine:
         exact_expectation_values: Let Estimators give expectation values with the noise of the
             device but without that of sampling; standard errors are 0 then, and precisions are
             ignored.
+        method: Method for circuits with the noise of a device; None: the cheapest for each.
     """
 
     allow_ignored_options: bool = False
     workers: Annotated[int, Field(gt=0)] | None = None
     exact_expectation_values: bool = False
+    method: SimulationMethod | None = None
     name: str = field(default="local", init=False)
     uses_qpu: bool = field(default=False, init=False)
 
@@ -88,26 +96,31 @@ class LocalEngine:
         return unsupported_options(primitive)
 
     def check_backend(self, backend: BackendV2) -> None:
-        """Accept every Qiskit `BackendV2`.
+        """Accept every Qiskit `BackendV2`, if it has noise where a method is set.
 
         Raises:
             ConfigError: If it is anything else.
         """
         require_backend(backend, self.name)
+        if self.method is None:
+            return
+        from qexp.simulator.devices import make_device
+        from qexp.simulator.noise import NoisyDevice
+
+        if not isinstance(make_device(backend), NoisyDevice):
+            raise ConfigError(
+                f"engine.method={self.method} is for the noise of a device, but backend "
+                f"{backend.name} brings a simulation of its own; set engine.method=null"
+            )
 
     def pub_objection(self, backend: BackendV2) -> Callable[[Pub], str | None]:
         """Return a function that says why an ISA PUB cannot be simulated as the engine is set."""
-        from qiskit.primitives.containers.estimator_pub import EstimatorPub
-
         from qexp.simulator import aer_objection
 
         simulation = self._simulation(backend)
 
         def objection(pub: Pub) -> str | None:
-            problem = aer_objection(pub.circuit)
-            if problem is None and isinstance(pub, EstimatorPub):
-                return simulation.objection(pub)
-            return problem
+            return aer_objection(pub.circuit) or simulation.objection(pub)
 
         return objection
 
@@ -153,10 +166,10 @@ class LocalEngine:
         )
 
     def _simulation(self, backend: BackendV2) -> Simulation:
-        return _simulation_of(backend, self.exact_expectation_values)
+        return _simulation_of(backend, self.exact_expectation_values, self.method)
 
 
-def _simulation_of(backend: BackendV2, exact: bool) -> Simulation:
+def _simulation_of(backend: BackendV2, exact: bool, method: SimulationMethod | None) -> Simulation:
     """Return the simulation of this very backend, which the points of a sweep share.
 
     The process keeps the newest, because each point has an engine of its own.
@@ -165,8 +178,13 @@ def _simulation_of(backend: BackendV2, exact: bool) -> Simulation:
     from qexp.engines.local.simulation import Simulation
 
     # Not by equality: a user's own backends may be equal although their noise differs.
-    if _newest is None or _newest.backend is not backend or _newest.exact != exact:
-        _newest = Simulation(backend, exact)
+    wanted = exact, method
+    if (
+        _newest is None
+        or _newest.backend is not backend
+        or (_newest.exact, _newest.method) != wanted
+    ):
+        _newest = Simulation(backend, *wanted)
     return _newest
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qexp.core.model import JobRequest
@@ -20,7 +21,6 @@ from qexp.errors import EngineError
 from qexp.workers import NotShareableError, Shared, Workers
 
 if TYPE_CHECKING:
-    from qiskit.primitives.containers.estimator_pub import EstimatorPub
     from qiskit.providers import BackendV2
 
     from qexp.core.model import Pub
@@ -43,15 +43,17 @@ class Simulation:
     Args:
         backend: See `qexp.simulator.make_device`.
         exact: Give exact expectation values instead of estimating them from samples.
+        method: See `LocalEngine`.
     """
 
-    def __init__(self, backend: BackendV2, exact: bool = False) -> None:
+    def __init__(self, backend: BackendV2, exact: bool = False, method: str | None = None) -> None:
         self.backend = backend
         self.exact = exact
+        self.method = method
         self._loaded: tuple[Any, Sequence[Pub]] = (None, ())
 
-    def __reduce__(self) -> tuple[type[Simulation], tuple[BackendV2, bool]]:
-        return type(self), (self.backend, self.exact)
+    def __reduce__(self) -> tuple[type[Simulation], tuple[BackendV2, bool, str | None]]:
+        return type(self), (self.backend, self.exact, self.method)
 
     def run(self, request: JobRequest, pubs: Sequence[Pub], only: range | None = None) -> Simulated:
         """Simulate some PUBs of a job, seeded by the request's seed.
@@ -73,11 +75,17 @@ class Simulation:
                 shots = options["default_shots"]
                 result = self._sampler.sample(pubs, shots=shots, seed=seed, only=only)
                 circuits = [int(pub.parameter_values.size) for pub in wanted]
+                methods = [self._sampler.method(pub, shots=shots) for pub in wanted]
             else:
                 precision = options["default_precision"]
+                precise = self._with_precision(pubs)
                 result = self._estimator.estimate(
-                    self._with_precision(pubs), precision=precision, seed=seed, only=only
+                    precise, precision=precision, seed=seed, only=only
                 )
+                methods = [
+                    self._estimator.method(pub, precision=precision)
+                    for pub in (precise if only is None else precise[only.start : only.stop])
+                ]
                 circuits = [self._estimator.count_circuits(pub) for pub in wanted]
         except SimulationError as error:
             raise EngineError(str(error)) from error
@@ -89,6 +97,7 @@ class Simulation:
             options=options,
             backend_properties=self.properties,
             info=self._device.info,
+            methods=tuple(methods),
         )
 
     def runs_on_aer(self, request: JobRequest) -> bool:
@@ -144,10 +153,20 @@ class Simulation:
             },
         }
 
-    def objection(self, pub: EstimatorPub) -> str | None:
-        """Return why an Estimator PUB cannot be run, as a clause about its circuit, or None."""
-        why = self._estimator.exact_objection(pub) if self.exact else None
-        return why and f"{why}; set engine.exact_expectation_values=false to sample them"
+    def objection(self, pub: Pub) -> str | None:
+        """Return why a PUB cannot be run as the engine is set, as a clause about it, or None."""
+        from qiskit.primitives.containers.estimator_pub import EstimatorPub
+
+        is_estimator = isinstance(pub, EstimatorPub)
+        if self.exact and is_estimator and (why := self._estimator.exact_objection(pub)):
+            return f"{why}; set engine.exact_expectation_values=false to sample them"
+        if self.method is None:
+            return None
+        if is_estimator:
+            why = self._estimator.objection(pub, exact=self.exact)
+        else:
+            why = self._sampler.objection(pub)
+        return why and f"{why}; set engine.method=null to have another chosen"
 
     @cached_property
     def properties(self) -> Mapping[str, Any] | None:
@@ -164,13 +183,13 @@ class Simulation:
     def _sampler(self) -> NoisySampler:
         from qexp.simulator import NoisySampler
 
-        return NoisySampler(self._device)
+        return NoisySampler(self._device, method=self.method)
 
     @cached_property
     def _estimator(self) -> NoisyEstimator:
         from qexp.simulator import NoisyEstimator
 
-        return NoisyEstimator(self._device)
+        return NoisyEstimator(self._device, method=self.method)
 
     def _with_precision(self, pubs: Sequence[Pub]) -> Sequence[Any]:
         """Return Estimator PUBs, with precision 0 where values are exact."""
@@ -282,8 +301,13 @@ class ChunkedSimulation:
                 for member in request.by_partition
                 for chunk in _chunks(member)
             ]
+        from qexp.simulator import SIMULATOR_VERSION
+
+        whole = joined(parts)
+        used = {"simulator_version": SIMULATOR_VERSION, "simulator_methods": _runs(whole.methods)}
         return replace(
-            joined(parts),
+            whole,
+            info={**whole.info, **used},
             options=self._simulation.options_in_force(request),
             # One object for all jobs, so that it is neither sent nor written many times.
             backend_properties=self._simulation.properties,
@@ -298,6 +322,11 @@ class ChunkedSimulation:
         finally:
             del self._begun[id(request)]
             _cancel(futures)
+
+
+def _runs(methods: Sequence[str]) -> list[list[Any]]:
+    """Return the methods in the order of the PUBs: each with the number of PUBs in a row."""
+    return [[method, len(list(row))] for method, row in groupby(methods)]
 
 
 class _Chunk(NamedTuple):
