@@ -194,6 +194,7 @@ def _comparable(config_yaml: str) -> dict[str, str]:
         # Version 0.1.0 and before had no such keys.
         and not (path == ("simulation_seed",) and value is None)
         and not (path == ("engine", "approximate_noise") and value is False)
+        and not (path == ("engine", "method") and value is None)
     }
 
 

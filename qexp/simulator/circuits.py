@@ -153,7 +153,7 @@ def as_plain(circuit: QuantumCircuit) -> PlainCircuit | None:
             continue
         if name == "measure":
             measured.setdefault(qubits[0], []).append(instruction.clbits[0])
-        elif not measured.keys().isdisjoint(qubits) or not _is_channel(instruction, name):
+        elif not measured.keys().isdisjoint(qubits) or not is_channel(instruction):
             return None
         used.update(qubits)
         gates += 1
@@ -165,8 +165,11 @@ def as_plain(circuit: QuantumCircuit) -> PlainCircuit | None:
     return plain if len(set(plain.bits)) == len(plain.bits) else None
 
 
-def _is_channel(instruction: CircuitInstruction, name: str) -> bool:
-    return name == "reset" or (instruction.is_standard_gate() and len(instruction.qubits) <= 2)
+def is_channel(instruction: CircuitInstruction) -> bool:
+    """Return whether an instruction is a reset, or a standard gate on one or two qubits."""
+    return instruction.name == "reset" or (
+        instruction.is_standard_gate() and len(instruction.qubits) <= 2
+    )
 
 
 def aer_objection(circuit: QuantumCircuit) -> str | None:

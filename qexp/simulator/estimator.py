@@ -27,7 +27,7 @@ from qiskit.providers import BackendV2
 
 from qexp.simulator.aer import SimulationError, as_int, child
 from qexp.simulator.devices import Device, SelfRunning, make_device
-from qexp.simulator.methods import Choice, Methods, exact_objection
+from qexp.simulator.methods import KEPT_CHOICES, Choice, Methods, exact_objection
 from qexp.simulator.observables import (
     Moments,
     count_circuits,
@@ -73,6 +73,8 @@ class NoisyEstimator(BaseEstimatorV2):
         self._group = lru_cache(maxsize=1024)(group_into_bases)
         if not isinstance(self._device, SelfRunning):
             self._methods = Methods(self._device, method, self._group)
+            # By the very PUB: whoever asks for the method of one has it estimated next.
+            self._choose = lru_cache(maxsize=KEPT_CHOICES)(self._methods.for_estimation)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle device and arguments, without the noise, which is made again as it was."""
@@ -143,7 +145,7 @@ class NoisyEstimator(BaseEstimatorV2):
             return "own"
         coerced = EstimatorPub.coerce(pub, precision)
         shots = shots_for(coerced.precision) if coerced.precision else None
-        return self._methods.for_estimation(coerced, shots).method
+        return self._choose(coerced, shots).method
 
     def runs_on_aer(self, pub: EstimatorPubLike, *, precision: float) -> bool:
         """Return whether a PUB is simulated as `NoisySampler.runs_on_aer` says."""
@@ -151,15 +153,20 @@ class NoisyEstimator(BaseEstimatorV2):
             return True
         coerced = EstimatorPub.coerce(pub, precision)
         shots = shots_for(coerced.precision) if coerced.precision else None
-        return self._methods.for_estimation(coerced, shots).simulation is None
+        return self._choose(coerced, shots).simulation is None
+
+    def objection(self, pub: EstimatorPub, *, exact: bool) -> str | None:
+        """Return why the only method cannot estimate a PUB, as a clause about it, or None."""
+        if isinstance(self._device, SelfRunning):
+            return None
+        return self._methods.objection(pub, exact=exact)
 
     def approximated_noise(self, pub: EstimatorPubLike, *, precision: float) -> dict[str, Any]:
         """Return what the metadata of a PUB's result will say of noise that is approximated."""
         coerced = EstimatorPub.coerce(pub, precision)
         if isinstance(self._device, SelfRunning) or not coerced.precision:
             return {}
-        shots = shots_for(coerced.precision)
-        return self._methods.for_estimation(coerced, shots).approximated_noise
+        return self._choose(coerced, shots_for(coerced.precision)).approximated_noise
 
     def exact_objection(self, pub: EstimatorPub) -> str | None:
         """Return why a PUB has no exact expectation values, as a clause about it, or None."""
@@ -176,7 +183,7 @@ class NoisyEstimator(BaseEstimatorV2):
         self, pub: EstimatorPub, device: Device, sequence: np.random.SeedSequence
     ) -> PubResult:
         shots = shots_for(pub.precision) if pub.precision else None
-        choice = self._methods.for_estimation(pub, shots)
+        choice = self._choose(pub, shots)
         measurement = self._measurement(pub, device, choice, shots, sequence)
         evs, spreads = self._combine(pub, choice.active.qubits, measurement)
         stds = spreads / np.sqrt(shots) if shots else np.zeros_like(spreads)

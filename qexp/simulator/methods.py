@@ -19,7 +19,13 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 from qexp.simulator.aer import SimulationError
-from qexp.simulator.circuits import ActiveCircuit, PlainCircuit, as_plain, restrict_to_active
+from qexp.simulator.circuits import (
+    ActiveCircuit,
+    PlainCircuit,
+    active_qubits,
+    as_plain,
+    restrict_to_active,
+)
 from qexp.simulator.density_matrix import DensityMatrix
 from qexp.simulator.devices import Device, GivenSimulator
 from qexp.simulator.evolution import MAX_NOISY_QUBITS, Evolution, evolution_us
@@ -31,6 +37,9 @@ from qexp.simulator.tree import TrajectoryTree
 
 METHODS: tuple[type[Method], ...] = (Evolution, TrajectoryTree, CliffordFrames)
 """The methods of our own."""
+
+KEPT_CHOICES = 128
+"""Choices that a primitive keeps: those of a job of the default size."""
 
 # A pure state of 16 MiB.
 MAX_PURE_QUBITS = 20
@@ -101,10 +110,7 @@ class Methods:
         """
         if isinstance(self._device, GivenSimulator):
             return Choice("given", ActiveCircuit(pub.circuit, ()))
-        plain = as_plain(pub.circuit)
-        qubits = () if plain is None else plain.qubits
-        work = Work(pub.circuit, plain, qubits, _values(pub), pub.shots)
-        return self._choose(work, lambda: restrict_to_active(pub.circuit))
+        return self._choose(_sampling(pub), lambda: restrict_to_active(pub.circuit))
 
     def for_estimation(self, pub: EstimatorPub, shots: int | None) -> Choice:
         """Choose the method that estimates the observables of a PUB in the least time.
@@ -124,23 +130,43 @@ class Methods:
             is_pure = _has_pure_state(self._device, active)
             return Choice("pure_state" if is_pure else "given", active)
         bases = count_circuits(pub, self._group) / max(pub.parameter_values.size, 1)
-        plain = _without_measurements(pub, active)
-        work = Work(pub.circuit, plain, active.qubits, _values(pub), shots, bases, True)
+        work = _estimation(pub, active, shots, bases)
         is_narrow = len(active.qubits) <= MAX_NOISY_QUBITS
         return self._choose(work, lambda: active, "automatic" if is_narrow else None)
+
+    def objection(self, pub: SamplerPub | EstimatorPub, *, exact: bool = False) -> str | None:
+        """Return why the only method cannot do this, as a clause about the circuit, or None.
+
+        Args:
+            pub: The PUB.
+            exact: Expectation values are wanted exactly.
+        """
+        if isinstance(pub, SamplerPub):
+            return self._objection(_sampling(pub))
+        shots = None if exact else 1
+        return self._objection(_estimation(pub, _active(pub, self._device), shots, 1.0))
+
+    def _objection(self, work: Work) -> str | None:
+        for method in self._table:
+            if method.name == self._method and (why := method.objection(work)):
+                return f"{why}, by {method.name}"
+        return None
 
     def _choose(
         self, work: Work, active: Callable[[], ActiveCircuit], on_aer: AerMethod | None = None
     ) -> Choice:
         """Choose among the methods of our own that can do this and those of Aer."""
         wanted = self._method
-        objections = {method.name: method.objection(work) for method in self._table}
-        if wanted is not None and (objection := objections.get(wanted)):
-            raise SimulationError(f"circuit '{work.circuit.name}': {objection} by {wanted}")
+        if objection := self._objection(work):
+            raise SimulationError(f"circuit '{work.circuit.name}': {objection}")
+        # Left to Aer, as they were in version 1: dynamic circuits on few qubits, and no circuit.
+        is_left = work.plain is None and len(work.qubits) <= _MAX_CLEAR_QUBITS
+        is_left |= not work.qubits
         simulations = {
             method.name: method.simulation(work)
             for method in self._table
-            if objections[method.name] is None and wanted in {None, method.name}
+            if wanted == method.name or (wanted is None and not is_left)
+            if method.objection(work) is None
         }
         if wanted is None and "density_matrix" in simulations and _is_density_matrix_clear(work):
             wanted = "density_matrix"
@@ -224,7 +250,7 @@ def _is_density_matrix_clear(work: Work) -> bool:
     """
     plain, width = work.plain, len(work.qubits)
     if plain is None or work.shots is None or not plain.gates:
-        return plain is not None
+        return plain is not None and bool(work.qubits)
     statevectors_us = work.shots * plain.gates * _statevector_us(width)
     return width <= _MAX_CLEAR_QUBITS and evolution_us(plain, width) < statevectors_us
 
@@ -248,6 +274,21 @@ def _without_measurements(pub: EstimatorPub, active: ActiveCircuit) -> PlainCirc
 def _has_pure_state(device: GivenSimulator, active: ActiveCircuit) -> bool:
     is_narrow = len(active.qubits) <= MAX_PURE_QUBITS
     return is_narrow and _is_plain_aer(device) and _is_unitary(active.circuit)
+
+
+def _sampling(pub: SamplerPub) -> Work:
+    plain = as_plain(pub.circuit)
+    if plain is None:
+        active = active_qubits(pub.circuit)
+        qubits = tuple(i for i, qubit in enumerate(pub.circuit.qubits) if qubit in active)
+    else:
+        qubits = plain.qubits
+    return Work(pub.circuit, plain, qubits, _values(pub), pub.shots)
+
+
+def _estimation(pub: EstimatorPub, active: ActiveCircuit, shots: int | None, bases: float) -> Work:
+    plain = _without_measurements(pub, active)
+    return Work(pub.circuit, plain, active.qubits, _values(pub), shots, bases, is_estimated=True)
 
 
 def _values(pub: SamplerPub | EstimatorPub) -> NDArray[np.float64]:

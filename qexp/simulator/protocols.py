@@ -33,7 +33,7 @@ class Work:
     values: NDArray[np.float64]  # shape (sets, parameters)
     shots: int | None  # for each parameter set and basis; None: exact expectation values
     bases: float = 1.0  # bases per parameter set, on average
-    is_estimated: bool = False  # whether it is measured in bases
+    is_estimated: bool = False  # measured in bases, rather than sampled
 
     @property
     def columns(self) -> dict[Any, int]:

@@ -30,12 +30,9 @@ from qexp.simulator.aer import (
     sample_circuits,
 )
 from qexp.simulator.devices import Device, SelfRunning, make_device
-from qexp.simulator.methods import Choice, Methods
+from qexp.simulator.methods import KEPT_CHOICES, Choice, Methods
 
 _NUM_SEEDS = 2**31
-
-_KEPT_CHOICES = 128
-"""Choices of a method that are kept: those of a job of the default size."""
 
 _SETS_PER_GENERATOR = 50
 """Parameter sets whose draws come from one stream, so that blocks of them can be drawn apart."""
@@ -74,8 +71,8 @@ class NoisySampler(BaseSamplerV2):
         self._seed = seed
         # By the very PUB: whoever asks `runs_on_aer` of a job samples it next.
         if not isinstance(self._device, SelfRunning):
-            methods = Methods(self._device, method)
-            self._choose = lru_cache(maxsize=_KEPT_CHOICES)(methods.for_sampling)
+            self._methods = Methods(self._device, method)
+            self._choose = lru_cache(maxsize=KEPT_CHOICES)(self._methods.for_sampling)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle device and arguments, without the noise, which is made again as it was."""
@@ -157,6 +154,10 @@ class NoisySampler(BaseSamplerV2):
         if isinstance(self._device, SelfRunning):
             return "own"
         return self._choose(SamplerPub.coerce(pub, shots)).method
+
+    def objection(self, pub: SamplerPub) -> str | None:
+        """Return why the only method cannot sample a PUB, as a clause about it, or None."""
+        return None if isinstance(self._device, SelfRunning) else self._methods.objection(pub)
 
     def runs_on_aer(self, pub: SamplerPubLike, *, shots: int) -> bool:
         """Return whether Aer, or a backend that simulates itself, samples a PUB.

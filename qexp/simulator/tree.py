@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import NamedTuple
+from functools import cache, cached_property, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +21,22 @@ from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
 
 from qexp.simulator.aer import Outcomes, child
 from qexp.simulator.density_matrix import DensityMatrix
+from qexp.simulator.feed_forward import (
+    Bits,
+    Decision,
+    Flow,
+    Gates,
+    Reading,
+    UnknownFlowError,
+    pairs,
+    to_flow,
+)
 from qexp.simulator.noise import NoisyDevice
 from qexp.simulator.observables import Basis, Moments, moments
 from qexp.simulator.protocols import Cost, Measurement, Work
 from qexp.simulator.sites import Site, Split, to_sites
 from qexp.simulator.states import rotation
-from qexp.simulator.walk import Block, Blocks, count_visits, to_blocks, walk
+from qexp.simulator.walk import Block, Choice, Read, Step, Steps, count_visits, to_blocks, walk
 
 MAX_TREE_QUBITS = 24
 """Connected qubits: a state of 256 MiB, of which there may be a dozen."""
@@ -39,24 +48,56 @@ _MAX_DRY_SHOTS = 8192
 """Shots of the walk without states that predicts the cost; for more it is taken as linear."""
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Qubits that are connected with one another and with no others."""
+class _Segment(NamedTuple):
+    """Gates between two measurements or decisions, for some parameter sets."""
 
-    places: tuple[int, ...]  # among the work's qubits
     sites: list[Site]
+    splits: list[Split]
     layout: list[tuple[tuple[int, ...], list[int]]]  # qubits and sites of each block
 
-    def blocks(self, splits: Sequence[Split], index: int) -> list[Block]:
+    @classmethod
+    def of(cls, sites: list[Site]) -> _Segment:
+        return cls(sites, [site.split() for site in sites], to_blocks(sites))
+
+    def blocks(self, index: int) -> list[Block]:
         """Return the blocks for one parameter set."""
         return [
             Block(
                 qubits,
                 [self.sites[site].of_set(index) for site in members],
-                [splits[site].of_set(index) for site in members],
+                [self.splits[site].of_set(index) for site in members],
             )
             for qubits, members in self.layout
         ]
+
+
+class _Part(NamedTuple):
+    """Qubits that are connected with one another and with no others."""
+
+    places: tuple[int, ...]  # among the work's qubits
+    steps: list[Any]  # `_Segment`, `Read` and `Decision`
+
+    def of_set(self, index: int) -> Steps:
+        """Return the steps for one parameter set."""
+        return _of_set(self.steps, index)
+
+
+def _of_set(steps: Sequence[Any], index: int) -> Steps:
+    found: list[Step] = []
+    for step in steps:
+        if isinstance(step, _Segment):
+            found += step.blocks(index)
+        elif isinstance(step, Decision):
+            bodies = [_of_set(body, index) for body in step.bodies]
+            found.append(Choice(partial(_chosen, step.choose, bodies), bodies))
+        else:
+            found.append(step)
+    return found
+
+
+def _chosen(choose: Callable[[Bits], int | None], bodies: Sequence[Steps], bits: Bits) -> Steps:
+    index = choose(bits)
+    return () if index is None else bodies[index]
 
 
 class TrajectoryTree:
@@ -78,9 +119,11 @@ class TrajectoryTree:
         """Return why a circuit cannot be walked, or None."""
         if work.shots is None:
             return "trajectories give samples, not exact expectation values"
-        if work.plain is None:
-            return "it is dynamic, has a delay of a parameter, or a gate on more than two qubits"
-        widest = max(map(len, _components(work)), default=0)
+        try:
+            flow = _flow(work)
+        except UnknownFlowError as error:
+            return str(error)
+        widest = max(map(len, _components(work, flow)), default=0)
         if widest > MAX_TREE_QUBITS:
             return f"it connects {widest} qubits, and at most {MAX_TREE_QUBITS} can be walked"
         return None
@@ -113,17 +156,21 @@ class TreeSimulation:
     """
 
     def __init__(self, method: TrajectoryTree, work: Work) -> None:
-        assert work.plain is not None
         assert work.shots is not None
         self._method = method
         self._work = work
         self._shots = work.shots
-        index = {qubit: number for number, qubit in enumerate(work.circuit.qubits)}
-        # Each measured qubit's place among those simulated, and its bits.
-        self._reads = [
-            (work.qubits.index(index[qubit]), [work.circuit.find_bit(bit).index for bit in bits])
-            for qubit, bits in work.plain.measured
-        ]
+        self._flow = _flow(work)
+        self._place = {qubit: place for place, qubit in enumerate(work.qubits)}
+        is_plain = work.plain is not None
+        self._num_bits = 0 if is_plain else work.circuit.num_clbits
+        if is_plain:
+            self._components = _components(work, self._flow)
+        else:
+            # Classical bits may connect all.
+            self._components = [
+                tuple(place for members in _components(work, self._flow) for place in members)
+            ]
 
     @cached_property
     def cost(self) -> Cost:
@@ -132,15 +179,14 @@ class TreeSimulation:
         dry_shots = min(shots, _MAX_DRY_SHOTS)
         us, size = 0.0, 0
         parts = self._parts(self._work.values[:1])
-        for part, splits in parts:
+        for part in parts:
             width = 2 ** len(part.places)
-            blocks = part.blocks(splits, 0)
-            visits, hits, leaves = count_visits(blocks, dry_shots)
+            visits, hits, leaves = count_visits(part.of_set(0), dry_shots)
             # Rotations into the bases are blocks of four qubits, too.
             endings = leaves * (self._work.bases - 1) * len(part.places) / 4
             walk_us = _BLOCK.us(width) * (visits + endings) + _HIT.us(width) * hits
             walk_us += _LEAF.us(width) * leaves
-            us += walk_us * shots / dry_shots + _SITE_US * len(part.sites)
+            us += walk_us * shots / dry_shots + _SITE_US * _count_sites(part.steps)
             size = max(size, 16 * width * (4 + shots.bit_length()))
         size += shots * len(self._work.qubits) * 3
         return Cost(us * 1e-6 * len(self._work.values), size)
@@ -150,10 +196,11 @@ class TreeSimulation:
         for index, parts in self._of_sets(range(len(self._work.values))):
             rng = generator(index)
             (bits,) = self._walk(parts, [None], rng)
-            read = np.zeros((self._shots, self._work.circuit.num_clbits), dtype=np.uint8)
-            for place, clbits in self._reads:
-                for clbit in clbits:
-                    read[:, clbit] = self._read(bits, place, rng)
+            num_qubits, num_clbits = len(self._work.qubits), self._work.circuit.num_clbits
+            read = np.zeros((self._shots, num_clbits), dtype=np.uint8)
+            read[:, : self._num_bits] = bits[:, num_qubits:]
+            for qubit, clbit in self._flow.final:
+                read[:, clbit] = self._read(bits, self._place[qubit], rng)
             yield Outcomes(read, np.ones(self._shots, dtype=np.int64))
 
     def measurement(self, sequence: np.random.SeedSequence) -> Measurement:
@@ -180,33 +227,39 @@ class TreeSimulation:
 
     def _walk(
         self,
-        parts: Sequence[tuple[_Part, list[Block]]],
+        parts: Sequence[tuple[tuple[int, ...], Steps]],
         bases: Sequence[str | None],
         rng: np.random.Generator,
     ) -> list[NDArray[np.uint8]]:
-        """Return the shots in each basis, shape (shots, qubits); None is without rotations."""
-        found = [np.empty((self._shots, len(self._work.qubits)), dtype=np.uint8) for _ in bases]
-        for number, (part, blocks) in enumerate(parts):
-            endings = [self._ending(part, letters) for letters in bases]
-            for bits, drawn in zip(
-                found, walk(len(part.places), blocks, endings, self._shots, rng), strict=True
-            ):
+        """Return the shots in each basis; None is without rotations.
+
+        Returns:
+            Qubits and then classical bits, shape (shots, qubits + bits).
+        """
+        num_qubits = len(self._work.qubits)
+        shape = (self._shots, num_qubits + self._num_bits)
+        found = [np.empty(shape, dtype=np.uint8) for _ in bases]
+        for number, (places, steps) in enumerate(parts):
+            endings = [self._ending(places, letters) for letters in bases]
+            walked = walk(len(places), steps, endings, self._shots, rng, self._num_bits)
+            for bits, drawn in zip(found, walked, strict=True):
                 # The parts are independent, so that the order within all but one is random.
-                bits[:, part.places] = rng.permutation(drawn) if number else drawn
+                shuffled = rng.permutation(drawn) if number else drawn
+                bits[:, places] = shuffled[:, : len(places)]
+                bits[:, num_qubits:] = shuffled[:, len(places) :]
         return found
 
-    def _ending(self, part: _Part, letters: str | None) -> Blocks:
-        """Return the rotations of a part's qubits into a basis, with their noise."""
+    def _ending(self, places: Sequence[int], letters: str | None) -> Steps:
+        """Return the rotations of qubits into a basis, with their noise."""
         if letters is None:
             return ()
         rotations = [
             Site((number,), site.unitary, site.transfer)
-            for number, place in enumerate(part.places)
+            for number, place in enumerate(places)
             if letters[place] in "XY"
             for site in self._method.rotation(self._work.qubits[place], letters[place])
         ]
-        ending = _Part(part.places, rotations, to_blocks(rotations))
-        return ending.blocks([site.split() for site in rotations], 0)
+        return _Segment.of(rotations).blocks(0)
 
     def _read(
         self, bits: NDArray[np.uint8], place: int, rng: np.random.Generator
@@ -217,26 +270,38 @@ class TreeSimulation:
 
     def _of_sets(
         self, sets: Sequence[int]
-    ) -> Iterator[tuple[int, list[tuple[_Part, list[Block]]]]]:
-        """Yield parameter sets with the blocks of each part."""
+    ) -> Iterator[tuple[int, list[tuple[tuple[int, ...], Steps]]]]:
+        """Yield parameter sets with the places and the steps of each part."""
         for first in range(0, len(sets), _CHUNK_SETS):
             chunk = list(sets[first : first + _CHUNK_SETS])
             parts = self._parts(self._work.values[chunk])
             for row, index in enumerate(chunk):
-                yield index, [(part, part.blocks(splits, row)) for part, splits in parts]
+                yield index, [(part.places, part.of_set(row)) for part in parts]
 
-    def _parts(self, values: NDArray[np.float64]) -> list[tuple[_Part, list[Split]]]:
-        """Return the sites of each part and their noise, for some parameter sets at once."""
-        work = self._work
-        index = {qubit: number for number, qubit in enumerate(work.circuit.qubits)}
-        found = []
-        for places in _components(work):
-            qubits = tuple(work.qubits[place] for place in places)
-            sites = to_sites(
-                work.circuit.data, index, qubits, work.columns, values, self._method.channels
-            )
-            part = _Part(places, sites, to_blocks(sites))
-            found.append((part, [site.split() for site in sites]))
+    def _parts(self, values: NDArray[np.float64]) -> list[_Part]:
+        """Return the steps of each part, for some parameter sets at once."""
+        return [
+            _Part(places, self._compile(self._flow.steps, places, values))
+            for places in self._components
+        ]
+
+    def _compile(
+        self, steps: Sequence[Any], places: tuple[int, ...], values: NDArray[np.float64]
+    ) -> list[Any]:
+        """Return steps with gates as sites, on some of the qubits."""
+        work, method = self._work, self._method
+        qubits = [work.qubits[place] for place in places]
+        found: list[Any] = []
+        for step in steps:
+            if isinstance(step, Gates):
+                args = step.instructions, step.physical, qubits, work.columns, values
+                found.append(_Segment.of(to_sites(*args, method.channels)))
+            elif isinstance(step, Reading):
+                errors = method.device.readout_probabilities(step.qubit)
+                found.append(Read((qubits.index(step.qubit),), step.bit, errors))
+            else:
+                bodies = [self._compile(body, places, values) for body in step.bodies]
+                found.append(Decision(step.choose, bodies))
         return found
 
 
@@ -278,19 +343,42 @@ _LEAF = _Step(40.0, 0.006)
 _SITE_US = 500.0
 
 
-def _components(work: Work) -> list[tuple[int, ...]]:
-    """Return the places of connected qubits among those of the work, neighbours close together."""
-    place = {work.circuit.qubits[qubit]: number for number, qubit in enumerate(work.qubits)}
-    pairs = {
-        (place[instruction.qubits[0]], place[instruction.qubits[1]])
-        for instruction in work.circuit.data
-        if len(instruction.qubits) == 2 and instruction.name != "barrier"
-    }
-    first, second = np.array(sorted(pairs), dtype=np.intp).reshape(-1, 2).T
-    shape = (len(place), len(place))
-    graph = csr_array(
-        (np.ones(2 * len(first)), (np.r_[first, second], np.r_[second, first])), shape
+def _count_sites(steps: Sequence[Any]) -> int:
+    return sum(
+        len(step.sites)
+        if isinstance(step, _Segment)
+        else sum(map(_count_sites, step.bodies))
+        if isinstance(step, Decision)
+        else 0
+        for step in steps
     )
+
+
+def _flow(work: Work) -> Flow:
+    """Return a circuit in steps.
+
+    Raises:
+        UnknownFlowError: Its control flow cannot be followed.
+    """
+    circuit, plain = work.circuit, work.plain
+    if plain is None:
+        return to_flow(circuit, all_readings=work.is_estimated)
+    physical = {qubit: index for index, qubit in enumerate(circuit.qubits)}
+    final = [
+        (physical[qubit], circuit.find_bit(bit).index)
+        for qubit, bits in plain.measured
+        for bit in bits
+    ]
+    return Flow([Gates(physical, list(circuit.data))], final)
+
+
+def _components(work: Work, flow: Flow) -> list[tuple[int, ...]]:
+    """Return the places of connected qubits among those of the work, neighbours close together."""
+    place = {qubit: number for number, qubit in enumerate(work.qubits)}
+    near = sorted({(place[low], place[high]) for low, high in pairs(flow.steps)})
+    first, second = np.array(near, dtype=np.intp).reshape(-1, 2).T
+    both = np.r_[first, second], np.r_[second, first]
+    graph = csr_array((np.ones(2 * len(first)), both), (len(place), len(place)))
     _, labels = connected_components(graph)
     found: dict[int, list[int]] = {}
     for number in reverse_cuthill_mckee(graph, symmetric_mode=True).tolist():

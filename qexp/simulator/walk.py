@@ -13,7 +13,7 @@ are at most `log2(shots)` of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
@@ -268,90 +268,165 @@ class State(NamedTuple):
         return bits
 
 
+class Read(NamedTuple):
+    """A measurement after which the circuit goes on."""
+
+    qubits: tuple[int]
+    bit: int
+    errors: Reals  # probabilities [prepared, read]
+
+
+class Choice(NamedTuple):
+    """Steps that are chosen by the values of all classical bits, a byte for each."""
+
+    choose: Callable[[bytes], Steps]
+    bodies: Sequence[Steps]  # all that can be chosen
+
+
+Step: TypeAlias = Block | Read | Choice
+Steps: TypeAlias = Sequence[Step]
+
+
 class _Branch(NamedTuple):
-    """Shots with one history, which are about to enter a block."""
+    """Shots with one history, which are about to enter a step."""
 
     shots: int
-    blocks: Sequence[Block]
+    steps: Steps
     position: int
-    matrix: Complexes | None  # in place of the last block's own; None: nothing to apply
+    bits: bytes  # the classical ones
+    matrix: Complexes | None = None  # in place of that of the last step; None: nothing to apply
     ending: int | None = None  # None as long as all endings are open
 
 
-Blocks: TypeAlias = Sequence[Block]
-
-
 def walk(
-    num_qubits: int, blocks: Blocks, endings: Sequence[Blocks], shots: int, rng: np.random.Generator
+    num_qubits: int,
+    steps: Steps,
+    endings: Sequence[Steps],
+    shots: int,
+    rng: np.random.Generator,
+    num_bits: int = 0,
 ) -> list[NDArray[np.uint8]]:
     """Sample a circuit with several endings, such as rotations into measurement bases.
 
     Args:
         num_qubits: Number of qubits.
-        blocks: What all shots begin with.
+        steps: What all shots begin with.
         endings: What each of them ends with; an empty one for the circuit itself.
         shots: Shots of each ending.
         rng: Draws.
+        num_bits: Number of classical bits, 0 at first.
 
     Returns:
-        For each ending all qubits at the end, shape (shots, qubits), in no random order.
+        For each ending all qubits at the end and then all classical bits, shape
+        (shots, qubits + bits), in no random order.
     """
     found: list[list[NDArray[np.uint8]]] = [[] for _ in endings]
     remaining = np.full(len(endings), shots)
-    waiting = [(State.zeros(num_qubits), [_Branch(shots * len(endings), blocks, 0, None)])]
+    whole = _Branch(shots * len(endings), steps, 0, bytes(num_bits))
+    waiting = [(State.zeros(num_qubits), [whole])]
     while waiting:
         state, branches = waiting[-1]
         branch = branches.pop()
         if not branches:
             waiting.pop()
-        count, blocks, position, matrix, ending = branch
-        if matrix is not None:
-            state = state.apply(matrix, blocks[position - 1].qubits)
-        following: list[_Branch] = []
-        while position < len(blocks):
-            block = blocks[position]
-            position += 1
-            state = state.grouped(block.qubits)
-            hit = int(rng.binomial(count, block.loss))
-            if hit:
-                drawn = block.histories(state.density(block.qubits), hit, rng)
-                following = [
-                    _Branch(number, blocks, position, history, ending) for number, history in drawn
-                ]
-                if hit < count:
-                    following.append(_Branch(count - hit, blocks, position, block.matrix, ending))
-                break
-            state = state.apply(block.matrix, block.qubits)
-        else:
-            if ending is not None:
-                found[ending].append(state.sample(count, rng))
-                continue
-            each = rng.multivariate_hypergeometric(remaining, count, method="marginals")
+        if branch.matrix is not None:
+            before = branch.steps[branch.position - 1]
+            assert not isinstance(before, Choice)
+            state = state.apply(branch.matrix, before.qubits)
+        state, branch, following = _advance(state, branch, rng)
+        if following:
+            waiting.append((state, sorted(following, key=lambda one: -one.shots)))
+        elif branch.ending is None:
+            each = rng.multivariate_hypergeometric(remaining, branch.shots, method="marginals")
             remaining -= each
             following = [
-                _Branch(int(each[index]), endings[index], 0, None, index)
+                _Branch(int(each[index]), endings[index], 0, branch.bits, None, index)
                 for index in np.flatnonzero(each).tolist()
             ]
-        waiting.append((state, sorted(following, key=lambda one: -one.shots)))
+            waiting.append((state, sorted(following, key=lambda one: -one.shots)))
+        else:
+            drawn = state.sample(branch.shots, rng)
+            bits = np.frombuffer(branch.bits, dtype=np.uint8)
+            bits = np.broadcast_to(bits, (branch.shots, num_bits))
+            found[branch.ending].append(np.concatenate([drawn, bits], axis=1))
     return [np.concatenate(some) for some in found]
 
 
-def count_visits(blocks: Blocks, shots: int) -> tuple[int, int, int]:
-    """Walk without states, to tell what a walk costs.
+def _advance(
+    state: State, branch: _Branch, rng: np.random.Generator
+) -> tuple[State, _Branch, list[_Branch]]:
+    """Take a branch to where it divides, or to the end of its steps.
 
     Returns:
-        Numbers of blocks that are applied, of densities that are computed, and of final states.
+        The state there, the branch there, and the branches it divides into.
+    """
+    count, steps, position, bits, _, ending = branch
+    while position < len(steps):
+        step = steps[position]
+        position += 1
+        if isinstance(step, Choice):
+            steps, position = (*step.choose(bits), *steps[position:]), 0
+            continue
+        state = state.grouped(step.qubits)
+        if isinstance(step, Read):
+            drawn = _read(step, state, count, bits, rng)
+        elif hit := int(rng.binomial(count, step.loss)):
+            drawn = [
+                (number, history, bits)
+                for number, history in step.histories(state.density(step.qubits), hit, rng)
+            ]
+            drawn += [(count - hit, step.matrix, bits)] if hit < count else []
+        else:
+            state = state.apply(step.matrix, step.qubits)
+            continue
+        parts = [
+            _Branch(number, steps, position, seen, matrix, ending) for number, matrix, seen in drawn
+        ]
+        return state, branch, parts
+    return state, branch._replace(bits=bits), []
+
+
+def _read(
+    step: Read, state: State, shots: int, bits: bytes, rng: np.random.Generator
+) -> list[tuple[int, Complexes, bytes]]:
+    """Measure a qubit: numbers of shots, projectors, and the bits with what was read."""
+    chances = np.maximum(np.diag(state.density(step.qubits)).real, 0.0)
+    chances /= chances.sum()
+    drawn = []
+    for outcome, number in enumerate(rng.multinomial(shots, chances).tolist()):
+        projector = np.zeros((2, 2), dtype=complex)
+        projector[outcome, outcome] = 1 / math.sqrt(chances[outcome] or 1.0)
+        for value, part in enumerate(rng.multinomial(number, step.errors[outcome]).tolist()):
+            if part:
+                seen = bits[: step.bit] + bytes([value]) + bits[step.bit + 1 :]
+                drawn.append((part, projector, seen))
+    return drawn
+
+
+def count_visits(steps: Steps, shots: int) -> tuple[int, int, int]:
+    """Walk without states, to tell what a walk costs.
+
+    Outcomes of measurements are taken as equally probable, and of what is chosen the longest.
+
+    Returns:
+        Numbers of steps that are applied, of densities that are computed, and of final states.
     """
     rng = np.random.default_rng(0)
     counts = np.array([shots])
     visits = hits = 0
-    for block in blocks:
+    remaining = list(reversed(steps))
+    while remaining:
+        step = remaining.pop()
+        if isinstance(step, Choice):
+            remaining += reversed(max(step.bodies, key=len, default=()))
+            continue
         visits += len(counts)
-        happening = rng.binomial(counts, block.loss)
-        counts = counts - happening
-        happening = happening[happening > 0]
-        if len(happening):
-            hits += len(happening)
-            split = rng.multinomial(happening, block.outcomes).ravel()
-            counts = np.concatenate([counts[counts > 0], split[split > 0]])
+        if isinstance(step, Read):
+            happening, split = counts, rng.multinomial(counts, step.errors.ravel() / 2).ravel()
+        else:
+            happening = rng.binomial(counts, step.loss)
+            split = rng.multinomial(happening[happening > 0], step.outcomes).ravel()
+        hits += int(np.count_nonzero(happening))
+        counts = np.concatenate([counts - happening, split])
+        counts = counts[counts > 0]
     return visits, hits, len(counts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -25,6 +25,16 @@ if TYPE_CHECKING:
     from qexp.engines.local.simulation import Simulation
     from qexp.workers import Workers
 
+
+SimulationMethod: TypeAlias = Literal[
+    "density_matrix",
+    "trajectory_tree",
+    "clifford",
+    "statevector",
+    "matrix_product_state",
+    "automatic",
+]
+"""A method of `qexp.simulator.methods`."""
 
 # Values of IBM's options that describe the simulator. `...`: any value is honoured, or changes no
 # data. The client's models (`qiskit_ibm_runtime.options_models`) and the legacy ones
@@ -78,12 +88,14 @@ class LocalEngine:
             ignored.
         approximate_noise: Allow Clifford circuits to be simulated with errors that are replaced
             by the nearest mixture of Paulis and resets; the plan and the archive say which.
+        method: Method for circuits with the noise of a device; None: the cheapest for each.
     """
 
     allow_ignored_options: bool = False
     workers: Annotated[int, Field(gt=0)] | None = None
     exact_expectation_values: bool = False
     approximate_noise: bool = False
+    method: SimulationMethod | None = None
     name: str = field(default="local", init=False)
     uses_qpu: bool = field(default=False, init=False)
 
@@ -92,7 +104,7 @@ class LocalEngine:
         return unsupported_options(primitive)
 
     def check_backend(self, backend: BackendV2) -> None:
-        """Accept every Qiskit `BackendV2`.
+        """Accept every Qiskit `BackendV2`, if it has noise where a method is set.
 
         Raises:
             ConfigError: If it is anything else, or has no noise that could be approximated.
@@ -103,20 +115,25 @@ class LocalEngine:
                 f"engine.approximate_noise=true: backend {backend.name} has no calibration; "
                 f"it would have no effect, leave it out"
             )
+        if self.method is None:
+            return
+        from qexp.simulator.devices import make_device
+        from qexp.simulator.noise import NoisyDevice
+
+        if not isinstance(make_device(backend), NoisyDevice):
+            raise ConfigError(
+                f"engine.method={self.method} is for the noise of a device, but backend "
+                f"{backend.name} brings a simulation of its own; set engine.method=null"
+            )
 
     def pub_objection(self, backend: BackendV2) -> Callable[[Pub], str | None]:
         """Return a function that says why an ISA PUB cannot be simulated as the engine is set."""
-        from qiskit.primitives.containers.estimator_pub import EstimatorPub
-
         from qexp.simulator import aer_objection
 
         simulation = self._simulation(backend)
 
         def objection(pub: Pub) -> str | None:
-            problem = aer_objection(pub.circuit)
-            if problem is None and isinstance(pub, EstimatorPub):
-                return simulation.objection(pub)
-            return problem
+            return aer_objection(pub.circuit) or simulation.objection(pub)
 
         return objection
 
@@ -166,10 +183,13 @@ class LocalEngine:
         )
 
     def _simulation(self, backend: BackendV2) -> Simulation:
-        return _simulation_of(backend, self.exact_expectation_values, self.approximate_noise)
+        how = self.exact_expectation_values, self.method, self.approximate_noise
+        return _simulation_of(backend, how)
 
 
-def _simulation_of(backend: BackendV2, *how: bool) -> Simulation:
+def _simulation_of(
+    backend: BackendV2, how: tuple[bool, SimulationMethod | None, bool]
+) -> Simulation:
     """Return the simulation of this very backend, which the points of a sweep share.
 
     The process keeps the newest, because each point has an engine of its own.

@@ -9,6 +9,7 @@ from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qexp.core.model import JobRequest
@@ -21,7 +22,6 @@ from qexp.workers import NotShareableError, Shared, Workers
 
 if TYPE_CHECKING:
     from qiskit.primitives import PrimitiveResult
-    from qiskit.primitives.containers.estimator_pub import EstimatorPub
     from qiskit.providers import BackendV2
 
     from qexp.core.model import Pub
@@ -44,19 +44,25 @@ class Simulation:
     Args:
         backend: See `qexp.simulator.make_device`.
         exact: Give exact expectation values instead of estimating them from samples.
+        method: See `LocalEngine`.
         approximate_noise: See `make_device`.
     """
 
     def __init__(
-        self, backend: BackendV2, exact: bool = False, approximate_noise: bool = False
+        self,
+        backend: BackendV2,
+        exact: bool = False,
+        method: str | None = None,
+        approximate_noise: bool = False,
     ) -> None:
         self.backend = backend
         self.exact = exact
+        self.method = method
         self.approximate_noise = approximate_noise
-        self.how = exact, approximate_noise
+        self.how = exact, method, approximate_noise
         self._loaded: tuple[Any, Sequence[Pub]] = (None, ())
 
-    def __reduce__(self) -> tuple[type[Simulation], tuple[BackendV2, bool, bool]]:
+    def __reduce__(self) -> tuple[type[Simulation], tuple[Any, ...]]:
         return type(self), (self.backend, *self.how)
 
     def run(self, request: JobRequest, pubs: Sequence[Pub], only: range | None = None) -> Simulated:
@@ -79,11 +85,17 @@ class Simulation:
                 shots = options["default_shots"]
                 result = self._sampler.sample(pubs, shots=shots, seed=seed, only=only)
                 circuits = [int(pub.parameter_values.size) for pub in wanted]
+                methods = [self._sampler.method(pub, shots=shots) for pub in wanted]
             else:
                 precision = options["default_precision"]
+                precise = self._with_precision(pubs)
                 result = self._estimator.estimate(
-                    self._with_precision(pubs), precision=precision, seed=seed, only=only
+                    precise, precision=precision, seed=seed, only=only
                 )
+                methods = [
+                    self._estimator.method(pub, precision=precision)
+                    for pub in (precise if only is None else precise[only.start : only.stop])
+                ]
                 circuits = [self._estimator.count_circuits(pub) for pub in wanted]
         except SimulationError as error:
             raise EngineError(str(error)) from error
@@ -95,6 +107,7 @@ class Simulation:
             options=options,
             backend_properties=self.properties,
             info=self._device.info,
+            methods=tuple(methods),
         )
 
     def runs_on_aer(self, request: JobRequest) -> bool:
@@ -150,10 +163,20 @@ class Simulation:
             },
         }
 
-    def objection(self, pub: EstimatorPub) -> str | None:
-        """Return why an Estimator PUB cannot be run, as a clause about its circuit, or None."""
-        why = self._estimator.exact_objection(pub) if self.exact else None
-        return why and f"{why}; set engine.exact_expectation_values=false to sample them"
+    def objection(self, pub: Pub) -> str | None:
+        """Return why a PUB cannot be run as the engine is set, as a clause about it, or None."""
+        from qiskit.primitives.containers.estimator_pub import EstimatorPub
+
+        is_estimator = isinstance(pub, EstimatorPub)
+        if self.exact and is_estimator and (why := self._estimator.exact_objection(pub)):
+            return f"{why}; set engine.exact_expectation_values=false to sample them"
+        if self.method is None:
+            return None
+        if is_estimator:
+            why = self._estimator.objection(pub, exact=self.exact)
+        else:
+            why = self._sampler.objection(pub)
+        return why and f"{why}; set engine.method=null to have another chosen"
 
     def approximated_noise(self, pub: Pub) -> Mapping[str, Any]:
         """Return how the noise of a PUB is approximated, see `make_device`; empty: not at all."""
@@ -183,13 +206,13 @@ class Simulation:
     def _sampler(self) -> NoisySampler:
         from qexp.simulator import NoisySampler
 
-        return NoisySampler(self._device)
+        return NoisySampler(self._device, method=self.method)
 
     @cached_property
     def _estimator(self) -> NoisyEstimator:
         from qexp.simulator import NoisyEstimator
 
-        return NoisyEstimator(self._device)
+        return NoisyEstimator(self._device, method=self.method)
 
     def _with_precision(self, pubs: Sequence[Pub]) -> Sequence[Any]:
         """Return Estimator PUBs, with precision 0 where values are exact."""
@@ -301,10 +324,13 @@ class ChunkedSimulation:
                 for member in request.by_partition
                 for chunk in _chunks(member)
             ]
+        from qexp.simulator import SIMULATOR_VERSION
+
         whole = joined(parts)
+        used = {"simulator_version": SIMULATOR_VERSION, "simulator_methods": _runs(whole.methods)}
         return replace(
             whole,
-            info={**whole.info, **_approximations(whole.result)},
+            info={**whole.info, **used, **_approximations(whole.result)},
             options=self._simulation.options_in_force(request),
             # One object for all jobs, so that it is neither sent nor written many times.
             backend_properties=self._simulation.properties,
@@ -327,6 +353,11 @@ def _approximations(result: PrimitiveResult[Any]) -> dict[str, Any]:
     for one in result:
         errors |= one.metadata.get("approximated_noise", {}).get("errors", {})
     return {"approximated_noise": errors} if errors else {}
+
+
+def _runs(methods: Sequence[str]) -> list[list[Any]]:
+    """Return the methods in the order of the PUBs: each with the number of PUBs in a row."""
+    return [[method, len(list(row))] for method, row in groupby(methods)]
 
 
 class _Chunk(NamedTuple):

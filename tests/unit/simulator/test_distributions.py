@@ -293,10 +293,11 @@ def dynamic(backend: BackendV2) -> list[QuantumCircuit]:
     return [manager.run(circuit) for circuit in (*random, teleport)]
 
 
+@pytest.mark.parametrize("method", [None, "trajectory_tree"])
 def test_dynamic_circuits_have_the_distribution_of_plain_aer(
-    backend: BackendV2, plain: AerSimulator
+    method: str | None, backend: BackendV2, plain: AerSimulator
 ) -> None:
-    assert_alike(backend, plain, dynamic(backend), shots=1500)
+    assert_alike(backend, plain, dynamic(backend), shots=1500, method=method)
 
 
 def chain(num_qubits: int) -> QuantumCircuit:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -296,10 +297,26 @@ def test_methods_give_the_same_distribution(method: str) -> None:
     assert chi2_contingency(both[:, both.sum(axis=0) > 0]).pvalue > 0.01
 
 
-@pytest.mark.parametrize("method", ["density_matrix", "trajectory_tree"])
-def test_a_method_that_cannot_do_a_circuit_says_why(method: str) -> None:
-    with pytest.raises(SimulationError, match=f"it is dynamic.* by {method}"):
-        sample(NoisySampler(fake(), method=method), [halfway()])
+def looping() -> SamplerPub:
+    circuit = QuantumCircuit(5, 1)
+    with circuit.for_loop(range(2)):
+        circuit.x(0)
+    circuit.measure(0, 0)
+    return SamplerPub.coerce((circuit,), 10)
+
+
+@pytest.mark.parametrize(
+    ("method", "why"),
+    [
+        ("density_matrix", "it is dynamic.*, by density_matrix"),
+        ("trajectory_tree", "it has the operation for_loop, by trajectory_tree"),
+    ],
+)
+def test_a_method_that_cannot_do_a_circuit_says_why(method: str, why: str) -> None:
+    sampler = NoisySampler(fake(), method=method)
+    assert re.search(why, sampler.objection(looping()) or "")
+    with pytest.raises(SimulationError, match=why):
+        sample(sampler, [looping()])
 
 
 def test_an_ideal_simulator_takes_the_stabilizer_method_for_wide_clifford_circuits() -> None:
