@@ -36,7 +36,7 @@ from qexp.simulator.observables import (
     selections,
     shots_for,
 )
-from qexp.simulator.protocols import Measurement
+from qexp.simulator.protocols import Cost, Measurement
 from qexp.simulator.states import PURE, EvolvedStates, evolve_pure
 from qexp.simulator.trajectories import SampledCircuits
 
@@ -147,13 +147,14 @@ class NoisyEstimator(BaseEstimatorV2):
         shots = shots_for(coerced.precision) if coerced.precision else None
         return self._choose(coerced, shots).method
 
-    def runs_on_aer(self, pub: EstimatorPubLike, *, precision: float) -> bool:
-        """Return whether a PUB is simulated as `NoisySampler.runs_on_aer` says."""
+    def cost(self, pub: EstimatorPubLike, *, precision: float) -> Cost | None:
+        """Predict the cost of a PUB, see `NoisySampler.cost`."""
         if isinstance(self._device, SelfRunning):
-            return True
+            return None
         coerced = EstimatorPub.coerce(pub, precision)
         shots = shots_for(coerced.precision) if coerced.precision else None
-        return self._choose(coerced, shots).simulation is None
+        simulation = self._choose(coerced, shots).simulation
+        return None if simulation is None else simulation.cost
 
     def objection(self, pub: EstimatorPub, *, exact: bool) -> str | None:
         """Return why the only method cannot estimate a PUB, as a clause about it, or None."""

@@ -31,6 +31,7 @@ from qexp.simulator.aer import (
 )
 from qexp.simulator.devices import Device, SelfRunning, make_device
 from qexp.simulator.methods import KEPT_CHOICES, Choice, Methods
+from qexp.simulator.protocols import Cost
 
 _NUM_SEEDS = 2**31
 
@@ -69,7 +70,7 @@ class NoisySampler(BaseSamplerV2):
         self._method = method
         self._default_shots = default_shots
         self._seed = seed
-        # By the very PUB: whoever asks `runs_on_aer` of a job samples it next.
+        # By the very PUB: whoever asks for the cost of a job samples it next.
         if not isinstance(self._device, SelfRunning):
             self._methods = Methods(self._device, method)
             self._choose = lru_cache(maxsize=KEPT_CHOICES)(self._methods.for_sampling)
@@ -159,13 +160,15 @@ class NoisySampler(BaseSamplerV2):
         """Return why the only method cannot sample a PUB, as a clause about it, or None."""
         return None if isinstance(self._device, SelfRunning) else self._methods.objection(pub)
 
-    def runs_on_aer(self, pub: SamplerPubLike, *, shots: int) -> bool:
-        """Return whether Aer, or a backend that simulates itself, samples a PUB.
+    def cost(self, pub: SamplerPubLike, *, shots: int) -> Cost | None:
+        """Predict the cost of a PUB, or None: Aer, or a backend that simulates itself, samples it.
 
         Either may keep all other Python threads waiting until it is done.
         """
-        coerced = SamplerPub.coerce(pub, shots)
-        return isinstance(self._device, SelfRunning) or self._choose(coerced).simulation is None
+        if isinstance(self._device, SelfRunning):
+            return None
+        simulation = self._choose(SamplerPub.coerce(pub, shots)).simulation
+        return None if simulation is None else simulation.cost
 
     def approximated_noise(self, pub: SamplerPubLike, *, shots: int) -> dict[str, Any]:
         """Return what the metadata of a PUB's result will say of noise that is approximated."""

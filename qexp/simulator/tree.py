@@ -20,6 +20,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
 
 from qexp.simulator.aer import Outcomes, child
+from qexp.simulator.blocks import Block, to_blocks
 from qexp.simulator.density_matrix import DensityMatrix
 from qexp.simulator.feed_forward import (
     Bits,
@@ -36,7 +37,7 @@ from qexp.simulator.observables import Basis, Moments, moments
 from qexp.simulator.protocols import Cost, Measurement, Work
 from qexp.simulator.sites import Site, Split, to_sites
 from qexp.simulator.states import rotation
-from qexp.simulator.walk import Block, Choice, Read, Step, Steps, count_visits, to_blocks, walk
+from qexp.simulator.walk import Choice, Read, Step, Steps, count_visits, walk
 
 MAX_TREE_QUBITS = 24
 """Connected qubits: a state of 256 MiB, of which there may be a dozen."""

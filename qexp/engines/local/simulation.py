@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from qexp.core.model import Pub
     from qexp.simulator import NoisyEstimator, NoisySampler
+    from qexp.simulator.protocols import Cost
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +35,9 @@ CHUNK_PUBS = 25
 
 _WORTH_WORKERS = 3
 """Chunks of a job from which on starting worker processes costs less than it saves."""
+
+_WORTH_WORKERS_S = 1.0
+"""Predicted time of a job of few PUBs from which on it does."""
 
 
 class Simulation:
@@ -110,17 +114,16 @@ class Simulation:
             methods=tuple(methods),
         )
 
-    def runs_on_aer(self, request: JobRequest) -> bool:
-        """Return whether Aer runs a PUB of a job, so that other threads may have to wait long."""
+    def costs(self, request: JobRequest) -> list[Cost | None]:
+        """Predict the cost of each PUB of a job; None: Aer runs it, and other threads may wait."""
         options, pubs = self.options_in_force(request), self.load_pubs(request)
         if request.primitive.kind == "sampler":
             shots = options["default_shots"]
-            return any(self._sampler.runs_on_aer(pub, shots=shots) for pub in pubs)
+            return [self._sampler.cost(pub, shots=shots) for pub in pubs]
         precision = options["default_precision"]
-        return any(
-            self._estimator.runs_on_aer(pub, precision=precision)
-            for pub in self._with_precision(pubs)
-        )
+        return [
+            self._estimator.cost(pub, precision=precision) for pub in self._with_precision(pubs)
+        ]
 
     def load_pubs(self, request: JobRequest) -> Sequence[Pub]:
         """Load the PUBs of a job; those of the newest are kept for its other chunks."""
@@ -246,7 +249,8 @@ class ChunkedSimulation:
     Args:
         simulation: Simulates one chunk; it is copied to each worker.
         workers: Worker processes. Small jobs are simulated here, and so are all with a count of
-            1, except what Aer runs: it would not let this process listen to signals.
+            1, except what takes long or Aer runs, which would not let this process listen to
+            signals.
     """
 
     def __init__(self, simulation: Simulation, workers: Workers) -> None:
@@ -299,12 +303,14 @@ class ChunkedSimulation:
             ]
             self._begun[id(request)] = (request, futures)
 
-    def _runs_on_aer(self, request: JobRequest) -> bool:
+    def _is_heavy(self, request: JobRequest) -> bool:
+        """Return whether Aer runs a PUB of a job, or simulating all of them takes long."""
         try:
-            return any(map(self._simulation.runs_on_aer, request.by_partition))
+            costs = [cost for one in request.by_partition for cost in self._simulation.costs(one)]
         except Exception:
             # It fails again where it is run, and is reported there.
             return False
+        return None in costs or sum(cost.seconds for cost in costs if cost) > _WORTH_WORKERS_S
 
     def run(self, request: JobRequest) -> Simulated:
         """Simulate one job.
@@ -314,7 +320,7 @@ class ChunkedSimulation:
             ArchiveError: The PUBs cannot be loaded.
         """
         self.prepare(request)
-        if id(request) not in self._begun and self._runs_on_aer(request):
+        if id(request) not in self._begun and self._is_heavy(request):
             self._begin(request, max(1, request.num_pubs // self._workers.count))
         if id(request) in self._begun:
             parts = self._gather(request)

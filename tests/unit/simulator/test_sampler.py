@@ -354,11 +354,11 @@ def test_some_of_the_pubs_have_the_shots_that_they_have_among_all(
             np.testing.assert_array_equal(bits.array, every[index].data[name].array)
 
 
-def test_only_what_aer_runs_is_said_to_run_on_it() -> None:
+def test_only_what_aer_runs_has_no_predicted_cost() -> None:
     plain, dynamic = permuted(), halfway()
-    assert not NOISY.runs_on_aer(plain, shots=100)
-    assert NOISY.runs_on_aer(dynamic, shots=100)
-    assert IDEAL.runs_on_aer(plain, shots=100)
+    assert NOISY.cost(plain, shots=100) is not None
+    assert NOISY.cost(dynamic, shots=100) is None
+    assert IDEAL.cost(plain, shots=100) is None
 
 
 def test_an_expression_without_a_derivative_is_simulated() -> None:

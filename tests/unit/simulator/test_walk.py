@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import Operator, Statevector, partial_trace, random_unitary
 
+from qexp.simulator.blocks import Block, to_blocks
 from qexp.simulator.sites import Site, split
-from qexp.simulator.walk import Block, State, count_visits, to_blocks, walk
+from qexp.simulator.walk import State, count_visits, walk
 
 DEPOLARIZING = np.diag([1, *(0.97,) * 15])
 
