@@ -7,7 +7,8 @@ machine, because the method decides which shots a seed gives.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
@@ -53,6 +54,9 @@ _MAX_CLEAR_QUBITS = 10
 # Aer's density matrices of more qubits take too much memory.
 _MAX_AER_DENSITY_QUBITS = 14
 
+# No noise is approximated where an exact method takes less.
+_MAX_EXACT_S = 1.0
+
 # The methods of Aer that give what "pure_state" gives.
 _PURE_METHODS = frozenset({"automatic", "statevector", "density_matrix"})
 
@@ -72,7 +76,7 @@ class Choice:
     @property
     def approximated_noise(self) -> dict[str, Any]:
         """Metadata of the result about noise that is approximated; empty where it is exact."""
-        stated = getattr(self.simulation, "approximation", None)
+        stated = approximation(self.simulation)
         return {"approximated_noise": stated} if stated else {}
 
     @property
@@ -173,11 +177,19 @@ class Methods:
         if wanted is None:
             costs = {name: each.cost.seconds for name, each in simulations.items()}
             costs |= _aer_seconds(work, active().circuit, on_aer)
+            exact = costs.keys() - {n for n, each in simulations.items() if approximation(each)}
+            if min((costs[name] for name in exact), default=math.inf) <= _MAX_EXACT_S:
+                costs = {name: costs[name] for name in costs if name in exact}
             wanted = min(costs, key=costs.__getitem__)
         if wanted in simulations:
             taken = ActiveCircuit(work.circuit, work.qubits)
             return Choice(wanted, taken, simulations[wanted])
         return Choice(wanted, active())
+
+
+def approximation(simulation: Simulation | None) -> Mapping[str, Any]:
+    """Return how a simulation approximates noise; most do not, and have no such attribute."""
+    return getattr(simulation, "approximation", {})
 
 
 def exact_objection(pub: EstimatorPub, device: Device) -> str | None:

@@ -277,7 +277,7 @@ def test_the_sampler_takes_frames_where_the_density_matrix_is_too_large() -> Non
     bits = [one.data.meas.array for one in every]
     np.testing.assert_array_equal(bits[2], again[0].data.meas.array)
     assert not (bits[1] == bits[2]).all()
-    assert not sampler.runs_on_aer((broad,), shots=300)
+    assert sampler.method((broad,), shots=300) == "clifford"
     assert "approximated_noise" not in every[1].metadata
 
 
@@ -291,7 +291,7 @@ def test_the_sampler_says_what_it_approximates() -> None:
     (circuit,) = ghz_circuits(num_qubits=30, seed_sequence=np.random.SeedSequence(0))
     (pub,) = pubs(manager.run(circuit))
     without = NoisySampler(backend)
-    assert without.runs_on_aer(pub, shots=300)
+    assert without.method(pub, shots=300) == "matrix_product_state"
     assert without.approximated_noise(pub, shots=300) == {}
     device = pickle.loads(pickle.dumps(make_device(backend, approximate_noise=True)))
     sampler = pickle.loads(pickle.dumps(NoisySampler(device)))
@@ -318,7 +318,7 @@ def test_expectation_values_are_those_of_the_density_matrix(name: str) -> None:
     expected = NoisyEstimator(device).estimate([pub], precision=0, seed=0)[0].data.evs
     estimator = NoisyEstimator(device, method="clifford")
     (result,) = estimator.estimate([pub], precision=1 / 128, seed=3)
-    assert not estimator.runs_on_aer(pub, precision=0.1)
+    assert estimator.method(pub, precision=0.1) == "clifford"
     deviation = result.metadata.get("approximated_noise", {"deviation": 0.0})["deviation"]
     assert deviation < 1e-3
     errors = np.abs(result.data.evs - expected) - 2 * deviation
@@ -326,6 +326,20 @@ def test_expectation_values_are_those_of_the_density_matrix(name: str) -> None:
     assert result.data.evs[4] == 1
     (again,) = estimator.estimate([pub], precision=1 / 128, seed=3)
     np.testing.assert_array_equal(again.data.evs, result.data.evs)
+
+
+def test_noise_is_not_approximated_where_an_exact_method_is_quick() -> None:
+    backend = fake("fake_torino")
+    manager = generate_preset_pass_manager(1, backend=backend, seed_transpiler=1)
+    narrow, broad = (
+        manager.run(circuit)
+        for circuit in ghz_circuits(num_qubits=[12, 30], seed_sequence=np.random.SeedSequence(0))
+    )
+    methods = Methods(NoisyDevice(backend, approximate=True))
+    chosen = [methods.for_sampling(pub).method for pub in pubs(narrow, broad)]
+    assert chosen == ["trajectory_tree", "clifford"]
+    only = Methods(NoisyDevice(backend, approximate=True), "clifford")
+    assert only.for_sampling(pubs(narrow)[0]).approximated_noise
 
 
 def test_exact_expectation_values_are_not_sampled() -> None:
