@@ -186,6 +186,13 @@ def _facts(run: RunDetails) -> Iterator[tuple[str, str]]:
     for name, options in run.not_honoured.items():
         if options:
             yield "no effect", f"{name}: {', '.join(map(str, options))}"
+    errors: dict[str, float] = {}
+    for job in run.jobs_run:
+        errors |= job.info.get("approximated_noise", {})
+    if errors:
+        name, largest = max(errors.items(), key=lambda item: item[1])
+        count = f"{len(errors)} error" + "s" * (len(errors) > 1)
+        yield "noise", f"{count} approximated, by up to {largest:.1e} ({name})"
     yield "data", run.data_sha256 or ""
     if run.schema is None:
         yield "file", f"{run.path}, not sealed yet"

@@ -191,8 +191,10 @@ def _comparable(config_yaml: str) -> dict[str, str]:
         ".".join(path): text(value)
         for path, value in leaves(parse(config_yaml))
         if not any(path[: len(left_out)] == left_out for left_out in _DECIDES_NO_DATA)
-        # Version 0.1.0 and before had no such key.
+        # Version 0.1.0 and before had no such keys.
         and not (path == ("simulation_seed",) and value is None)
+        and not (path == ("engine", "approximate_noise") and value is False)
+        and not (path == ("engine", "method") and value is None)
     }
 
 

@@ -166,6 +166,18 @@ class Engine(Protocol):
 
 
 @runtime_checkable
+class ApproximatingEngine(Engine, Protocol):
+    """Simulates, perhaps with other noise than the device's where the user allows it."""
+
+    def approximated_noise(self, backend: BackendV2) -> Callable[[Pub], Mapping[str, Any]]:
+        """Return a function that says how the noise of an ISA PUB is approximated.
+
+        Empty where it is not; else `errors`, which is instruction and qubits -> how far its error
+        is off, and `deviation`, a bound on how far any probability of the circuit is.
+        """
+
+
+@runtime_checkable
 class RemoteEngine(Engine, Protocol):
     """Runs jobs on a service that keeps them when this process ends."""
 

@@ -21,7 +21,7 @@ from qexp.archive.pubs import PubRow, pub_rows
 from qexp.core.bounds import job_bounds, smallest_bound
 from qexp.core.model import Partition
 from qexp.core.observer import Observer
-from qexp.core.protocols import Engine
+from qexp.core.protocols import ApproximatingEngine, Engine
 from qexp.core.seeds import stream
 from qexp.core.spec import Limit, PartitionLimits, RunSpec, WorkloadSpec
 from qexp.errors import ArchiveError, GeneratorError, PlanError, QexpError, is_panic
@@ -44,10 +44,15 @@ _log = logging.getLogger(__name__)
 PlannedRow: TypeAlias = tuple[PubRow, Footprint]
 """A PUB ready to be stored, and its cost."""
 
+_Planned: TypeAlias = tuple[PubRow, Footprint, Mapping[str, Any]]
+"""The same, and how its noise is approximated."""
+
 _Chunk: TypeAlias = tuple[str, int, list[Any]]
 """Arguments of `Planner.plan`."""
 
-_PlanChunks: TypeAlias = Callable[[Iterable[_Chunk]], Iterator[list[PlannedRow]]]
+_PlanChunks: TypeAlias = Callable[[Iterable[_Chunk]], Iterator[list[_Planned]]]
+
+_MAX_LISTED = 6
 
 CHUNK_PUBS = 20
 """Few, so that all workers end at about the same time."""
@@ -132,7 +137,7 @@ def _plan_chunks(make_planner: Callable[[], Planner], workers: Workers | None) -
             _log.warning("the plan is made without worker processes: %s", error)
             return None
 
-    def plan(chunks: Iterable[_Chunk]) -> Iterator[list[PlannedRow]]:
+    def plan(chunks: Iterable[_Chunk]) -> Iterator[list[_Planned]]:
         left = iter(chunks)
         first = list(islice(left, 2))
         divided = in_workers() if len(first) > 1 else None
@@ -145,10 +150,28 @@ def _plan_rows(
     workload: WorkloadSpec, seed: int, plan_chunks: _PlanChunks, observer: Observer
 ) -> Iterator[PlannedRow]:
     """Plan what a workload's generator yields, in order."""
+    approximations = []
     for rows in plan_chunks(_chunks(workload.name, _generate(workload, seed))):
-        for row, cost in rows:
+        for row, cost, approximation in rows:
             observer.pub_planned(workload.name, row.index + 1)
+            approximations += [approximation] * bool(approximation)
             yield row, cost
+    if approximations:
+        observer.warned(f"workload '{workload.name}': {_describe(approximations)}")
+
+
+def _describe(approximations: Sequence[Mapping[str, Any]]) -> str:
+    """Describe how the noise of some PUBs is approximated, the worst errors first."""
+    errors = {name: off for each in approximations for name, off in each["errors"].items()}
+    worst = sorted(errors, key=errors.__getitem__, reverse=True)
+    listed = ", ".join(f"{name} by {errors[name]:.1e}" for name in worst[:_MAX_LISTED])
+    more = f" and {len(worst) - _MAX_LISTED} others" if len(worst) > _MAX_LISTED else ""
+    count = f"{len(approximations)} circuit{'s' if len(approximations) > 1 else ''}"
+    return (
+        f"noise is approximated in {count}, as engine.approximate_noise allows: {listed}{more}; no "
+        f"probability of a circuit is off by more than "
+        f"{max(each['deviation'] for each in approximations):.1e}"
+    )
 
 
 def _chunks(workload: str, pub_likes: Iterable[Any]) -> Iterator[_Chunk]:
@@ -246,7 +269,7 @@ class Planner:
     partition: PartitionLimits = field(default_factory=PartitionLimits)
     _pass_managers: dict[str, PassManagers] = field(default_factory=dict)
 
-    def plan(self, workload: str, first: int, pub_likes: Sequence[Any]) -> list[PlannedRow]:
+    def plan(self, workload: str, first: int, pub_likes: Sequence[Any]) -> list[_Planned]:
         """Transpile, check, encode and measure consecutive PUBs of a workload.
 
         Args:
@@ -260,7 +283,7 @@ class Planner:
         with _without_collector():
             return self._plan(workload, first, pub_likes)
 
-    def _plan(self, workload: str, first: int, pub_likes: Sequence[Any]) -> list[PlannedRow]:
+    def _plan(self, workload: str, first: int, pub_likes: Sequence[Any]) -> list[_Planned]:
         spec, backend = self.workloads[workload], self.backend
         if workload not in self._pass_managers:
             self._pass_managers[workload] = PassManagers(spec, self.seed, backend)
@@ -280,7 +303,11 @@ class Planner:
         bound = smallest_bound("max_payload_bytes", self.partition, self.limits)
         limit = math.inf if bound is None else bound.value
         return [
-            (row, footprint(pub, counts, spec.primitive, backend, self.engine, row.isa_qpy, limit))
+            (
+                row,
+                footprint(pub, counts, spec.primitive, backend, self.engine, row.isa_qpy, limit),
+                self._approximation(pub.isa),
+            )
             for pub, counts, row in zip(pubs, tallies, rows, strict=True)
         ]
 
@@ -291,3 +318,9 @@ class Planner:
     @cached_property
     def _objection(self) -> Callable[[Pub], str | None]:
         return self.engine.pub_objection(self.backend)
+
+    @cached_property
+    def _approximation(self) -> Callable[[Pub], Mapping[str, Any]]:
+        if isinstance(self.engine, ApproximatingEngine):
+            return self.engine.approximated_noise(self.backend)
+        return lambda _pub: {}

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
 from qexp.core.mitigation import is_on
 from qexp.core.model import PrimitiveSpec
-from qexp.engines.local.backends import require_backend
+from qexp.engines.local.backends import calibration, require_backend
 from qexp.engines.options import declared_leaves
 from qexp.engines.primitives import is_stored_as_sent, wire_bytes
+from qexp.errors import ConfigError
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -25,6 +26,16 @@ if TYPE_CHECKING:
     from qexp.engines.local.simulation import Simulation
     from qexp.workers import Workers
 
+
+SimulationMethod: TypeAlias = Literal[
+    "density_matrix",
+    "trajectory_tree",
+    "clifford",
+    "statevector",
+    "matrix_product_state",
+    "automatic",
+]
+"""A method of `qexp.simulator.methods`."""
 
 # Values of IBM's options that describe the simulator. `...`: any value is honoured, or changes no
 # data. The client's models (`qiskit_ibm_runtime.options_models`) and the legacy ones
@@ -82,11 +93,16 @@ class LocalEngine:
         exact_expectation_values: Let Estimators give expectation values with the noise of the
             device but without that of sampling; standard errors are 0 then, and precisions are
             ignored.
+        approximate_noise: Allow Clifford circuits to be simulated with errors that are replaced
+            by the nearest mixture of Paulis and resets; the plan and the archive say which.
+        method: Method for circuits with the noise of a device; None: the cheapest for each.
     """
 
     allow_ignored_options: bool = False
     workers: Annotated[int, Field(gt=0)] | None = None
     exact_expectation_values: bool = False
+    approximate_noise: bool = False
+    method: SimulationMethod | None = None
     name: str = field(default="local", init=False)
     uses_qpu: bool = field(default=False, init=False)
 
@@ -95,28 +111,42 @@ class LocalEngine:
         return unsupported_options(primitive)
 
     def check_backend(self, backend: BackendV2) -> None:
-        """Accept every Qiskit `BackendV2`.
+        """Accept every Qiskit `BackendV2`, if it has noise where a method is set.
 
         Raises:
-            ConfigError: If it is anything else.
+            ConfigError: If it is anything else, or has no noise that could be approximated.
         """
         require_backend(backend, self.name)
+        if self.approximate_noise and calibration(backend) is None:
+            raise ConfigError(
+                f"engine.approximate_noise=true: backend {backend.name} has no calibration; "
+                f"it would have no effect, leave it out"
+            )
+        if self.method is None:
+            return
+        from qexp.simulator.devices import make_device
+        from qexp.simulator.noise import NoisyDevice
+
+        if not isinstance(make_device(backend), NoisyDevice):
+            raise ConfigError(
+                f"engine.method={self.method} is for the noise of a device, but backend "
+                f"{backend.name} brings a simulation of its own; set engine.method=null"
+            )
 
     def pub_objection(self, backend: BackendV2) -> Callable[[Pub], str | None]:
         """Return a function that says why an ISA PUB cannot be simulated as the engine is set."""
-        from qiskit.primitives.containers.estimator_pub import EstimatorPub
-
         from qexp.simulator import aer_objection
 
         simulation = self._simulation(backend)
 
         def objection(pub: Pub) -> str | None:
-            problem = aer_objection(pub.circuit)
-            if problem is None and isinstance(pub, EstimatorPub):
-                return simulation.objection(pub)
-            return problem
+            return aer_objection(pub.circuit) or simulation.objection(pub)
 
         return objection
+
+    def approximated_noise(self, backend: BackendV2) -> Callable[[Pub], Mapping[str, Any]]:
+        """Return a function that says how the noise of an ISA PUB is approximated; empty: not."""
+        return self._simulation(backend).approximated_noise
 
     def payload_bytes(
         self,
@@ -161,10 +191,13 @@ class LocalEngine:
         )
 
     def _simulation(self, backend: BackendV2) -> Simulation:
-        return _simulation_of(backend, self.exact_expectation_values)
+        how = self.exact_expectation_values, self.method, self.approximate_noise
+        return _simulation_of(backend, how)
 
 
-def _simulation_of(backend: BackendV2, exact: bool) -> Simulation:
+def _simulation_of(
+    backend: BackendV2, how: tuple[bool, SimulationMethod | None, bool]
+) -> Simulation:
     """Return the simulation of this very backend, which the points of a sweep share.
 
     The process keeps the newest, because each point has an engine of its own.
@@ -173,8 +206,8 @@ def _simulation_of(backend: BackendV2, exact: bool) -> Simulation:
     from qexp.engines.local.simulation import Simulation
 
     # Not by equality: a user's own backends may be equal although their noise differs.
-    if _newest is None or _newest.backend is not backend or _newest.exact != exact:
-        _newest = Simulation(backend, exact)
+    if _newest is None or _newest.backend is not backend or _newest.how != how:
+        _newest = Simulation(backend, *how)
     return _newest
 
 
