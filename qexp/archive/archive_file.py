@@ -41,6 +41,8 @@ class ArchiveFile:
     ) -> None:
         self.path = path
         self._h5 = open_hdf5(path) if opened is None else opened
+        #: True until `close` is called.
+        self.is_open = True
         if not is_part:
             _check_schema(path, self._h5)
         self._names: dict[str, list[str]] = {}
@@ -56,11 +58,6 @@ class ArchiveFile:
         self.close()
 
     @property
-    def is_open(self) -> bool:
-        """True until `close` is called."""
-        return bool(self._h5)
-
-    @property
     def minor(self) -> int:
         """Minor version of its schema."""
         minor = str(self.attribute("/", "qexp_schema")).partition(".")[2]
@@ -68,6 +65,7 @@ class ArchiveFile:
 
     def close(self) -> None:
         """Close the file; harmless when closed already."""
+        self.is_open = False
         self._h5.close()
 
     @contextmanager
@@ -76,7 +74,7 @@ class ArchiveFile:
 
         Also a decorator: `file.reading()(function)`.
         """
-        if not self._h5:
+        if not self.is_open:
             raise ArchiveError(f"{self.path} has been closed: open it with qexp.open_archive")
         try:
             yield self._h5

@@ -196,8 +196,8 @@ def _quality(runs: Sequence[SweptRun], keys: Sequence[str]) -> SweepFigures:
     for name, where in _workloads(runs).items():
         each = [run.results(name) for run in runs]
         for title, text, values in (
-            ("Fidelity", "Hellinger fidelity, mean over circuits", [r.fidelities for r in each]),
-            ("Error of expectation values", "|measured − exact|, mean", [r.errors for r in each]),
+            ("Fidelity", "mean Hellinger fidelity", [r.fidelities for r in each]),
+            ("Error of expectation values", "mean |measured − exact|", [r.errors for r in each]),
         ):
             means = np.array([mean_and_error(np.array(one, float)) for one in values])
             columns |= with_std(f"{title}{where}", "point", means[:, 0], means[:, 1], text)

@@ -159,7 +159,9 @@ class SweepFigures:
         """Return a plot that holds all spots, and other values of y, with a legend."""
         spots = [spot for each in series for spot in each]
         x_axis = Axis.of_swept_key(key, [spot.x for spot in spots], self._names.get(key))
-        y_axis = Axis.around(cut_line(self._label(value), _MOST_LABEL), [*extent(spots), *ends])
+        held, y_label = [*extent(spots), *ends], cut_line(self._label(value), _MOST_LABEL)
+        is_time = self._data[value].attrs.get("units") == "s" and min(held) >= 0
+        y_axis = (Axis.from_zero if is_time else Axis.around)(y_label, held)
         top = legend_height(names)
         plot = Plot(f"{value} by {key}", x_axis, y_axis, top=12 + top, height=HEIGHT + top)
         draw_legend(plot, names)
