@@ -62,8 +62,11 @@ class Form:
 
     def where(self, engine: str) -> tuple[str, ...]:
         """Further overrides that declare where it runs."""
-        remote = ("backend=ibm", "engine.poll_interval_s=0.05") if engine == "ibm" else ()
-        return (*remote, f"backend.name={self.backends[engine]}")
+        name = f"backend.name={self.backends[engine]}"
+        if engine == "ibm":
+            return "backend=ibm", "engine.poll_interval_s=0.05", name
+        # A sweep is simulated in this process: workers would import everything in each round.
+        return (name, *["engine.workers=1"] * self.is_sweep)
 
     @property
     def workloads(self) -> list[str]:
