@@ -136,7 +136,7 @@ def _sample(work: Work, backend: Any) -> tuple[float, float, str]:
     pub = SamplerPub.coerce((circuit,), work.shots)
     sampler = NoisySampler(backend)
     ours = _cpu_s(lambda: sampler.sample([pub], shots=work.shots, seed=SEED))
-    return theirs, ours, sampler.method(pub, shots=work.shots)
+    return theirs, ours, sampler.predict(pub, shots=work.shots).method
 
 
 def _estimate(backend: Any) -> tuple[float, float, str]:
@@ -162,7 +162,7 @@ def _estimate(backend: Any) -> tuple[float, float, str]:
     theirs = _cpu_s(lambda: local.run([(circuit, observables)], precision=precision).result())
     estimator = NoisyEstimator(backend)
     ours = _cpu_s(lambda: estimator.estimate([pub], precision=precision, seed=SEED))
-    return theirs, ours, estimator.method(pub, precision=precision)
+    return theirs, ours, estimator.predict(pub, precision=precision).method
 
 
 def _cpu_s(call: Callable[[], Any]) -> float:

@@ -36,7 +36,7 @@ from qexp.simulator.observables import (
     selections,
     shots_for,
 )
-from qexp.simulator.protocols import Cost, Measurement
+from qexp.simulator.protocols import Measurement, Prediction
 from qexp.simulator.states import PURE, EvolvedStates, evolve_pure
 from qexp.simulator.trajectories import SampledCircuits
 
@@ -139,22 +139,17 @@ class NoisyEstimator(BaseEstimatorV2):
         done = BackendEstimatorV2(backend=device.seeded(seed)).run(coerced).result()
         return PrimitiveResult([done[k] for k in wanted], metadata=done.metadata)
 
-    def method(self, pub: EstimatorPubLike, *, precision: float) -> str:
-        """Return the name of the method that estimates a PUB, see `NoisySampler.method`."""
-        if isinstance(self._device, SelfRunning):
-            return "own"
-        coerced = EstimatorPub.coerce(pub, precision)
-        shots = shots_for(coerced.precision) if coerced.precision else None
-        return self._choose(coerced, shots).method
+    def predict(self, pub: EstimatorPubLike, *, precision: float) -> Prediction:
+        """Predict by which method a PUB is estimated, and what that costs.
 
-    def cost(self, pub: EstimatorPubLike, *, precision: float) -> Cost | None:
-        """Predict the cost of a PUB, see `NoisySampler.cost`."""
+        Raises:
+            SimulationError: See `estimate`.
+        """
         if isinstance(self._device, SelfRunning):
-            return None
+            return Prediction("own", None, on_aer=True)
         coerced = EstimatorPub.coerce(pub, precision)
         shots = shots_for(coerced.precision) if coerced.precision else None
-        simulation = self._choose(coerced, shots).simulation
-        return None if simulation is None else simulation.cost
+        return self._choose(coerced, shots).prediction
 
     def objection(self, pub: EstimatorPub, *, exact: bool) -> str | None:
         """Return why the only method cannot estimate a PUB, as a clause about it, or None."""

@@ -33,7 +33,7 @@ from qexp.simulator.evolution import MAX_NOISY_QUBITS, Evolution, evolution_us
 from qexp.simulator.frames import CliffordFrames
 from qexp.simulator.noise import NoisyDevice
 from qexp.simulator.observables import Group, count_circuits, group_into_bases, support
-from qexp.simulator.protocols import AerMethod, Method, Simulation, Work
+from qexp.simulator.protocols import AerMethod, Cost, Method, Prediction, Simulation, Work
 from qexp.simulator.tree import TrajectoryTree
 
 METHODS: tuple[type[Method], ...] = (Evolution, TrajectoryTree, CliffordFrames)
@@ -72,6 +72,14 @@ class Choice:
     # which takes it as it is, with the qubits that are simulated.
     active: ActiveCircuit
     simulation: Simulation | None = None  # of a method of our own
+    aer_cost: Cost | None = None
+
+    @property
+    def prediction(self) -> Prediction:
+        """The method and its cost."""
+        simulation = self.simulation
+        cost = self.aer_cost if simulation is None else simulation.cost
+        return Prediction(self.method, cost, on_aer=simulation is None)
 
     @property
     def approximated_noise(self) -> dict[str, Any]:
@@ -175,16 +183,18 @@ class Methods:
         if wanted is None and "density_matrix" in simulations and _is_density_matrix_clear(work):
             wanted = "density_matrix"
         if wanted is None:
-            costs = {name: each.cost.seconds for name, each in simulations.items()}
-            costs |= _aer_seconds(work, active().circuit, on_aer)
+            costs = {name: each.cost for name, each in simulations.items()}
+            costs |= _aer_costs(work, active().circuit, on_aer)
             exact = costs.keys() - {n for n, each in simulations.items() if approximation(each)}
-            if min((costs[name] for name in exact), default=math.inf) <= _MAX_EXACT_S:
+            if min((costs[name].seconds for name in exact), default=math.inf) <= _MAX_EXACT_S:
                 costs = {name: costs[name] for name in costs if name in exact}
-            wanted = min(costs, key=costs.__getitem__)
+            wanted = min(costs, key=lambda name: costs[name].seconds)
         if wanted in simulations:
             taken = ActiveCircuit(work.circuit, work.qubits)
             return Choice(wanted, taken, simulations[wanted])
-        return Choice(wanted, active())
+        restricted = active()
+        cost = _aer_costs(work, restricted.circuit, on_aer).get(wanted)
+        return Choice(wanted, restricted, aer_cost=cost)
 
 
 def approximation(simulation: Simulation | None) -> Mapping[str, Any]:
@@ -216,8 +226,8 @@ def method_names() -> tuple[str, ...]:
     return (*(method.name for method in METHODS), *get_args(AerMethod))
 
 
-def trajectory_us(circuit: QuantumCircuit) -> dict[AerMethod, float]:
-    """Return the time of one gate in one shot, with its noise, by Aer's methods that can do it.
+def aer_costs(circuit: QuantumCircuit) -> dict[AerMethod, Cost]:
+    """Return the cost of one gate in one shot, with its noise, by Aer's methods that can do it.
 
     The cost of a matrix product state is that of its bond dimension, which at most doubles with
     every gate across the bond (gates on two qubits of IBM's devices have operator Schmidt rank 2)
@@ -233,24 +243,26 @@ def trajectory_us(circuit: QuantumCircuit) -> dict[AerMethod, float]:
                 crossings[bond] += 1
     ranks = [min(count, i + 1, width - 1 - i) for i, count in enumerate(crossings)]
     bond_dimension = 2 ** max(ranks)
-    found: dict[AerMethod, float] = {"matrix_product_state": 10 + 0.1 * bond_dimension**3}
+    product_us, product_bytes = 10 + 0.1 * bond_dimension**3, 64 * width * bond_dimension**2
+    found: dict[AerMethod, Cost] = {"matrix_product_state": Cost(1e-6 * product_us, product_bytes)}
     if width <= _MAX_STATEVECTOR_QUBITS:
-        found["statevector"] = _statevector_us(width)
+        found["statevector"] = Cost(1e-6 * _statevector_us(width), 32 * 2**width)
     return found
 
 
-def _aer_seconds(work: Work, circuit: QuantumCircuit, method: AerMethod | None) -> dict[str, float]:
-    """Return the times of Aer's methods, or of one."""
-    shots = (work.shots or 0) * work.bases
+def _aer_costs(work: Work, circuit: QuantumCircuit, method: AerMethod | None) -> dict[str, Cost]:
+    """Return the costs of Aer's methods, or of one."""
     gates = len(work.values) * len(circuit.data)
-    found: dict[str, float] = {
-        name: 1e-6 * shots * gates * us for name, us in trajectory_us(circuit).items()
+    runs = (work.shots or 0) * work.bases * gates
+    found: dict[str, Cost] = {
+        name: Cost(cost.seconds * runs, cost.bytes) for name, cost in aer_costs(circuit).items()
     }
     width = circuit.num_qubits
     is_dense = work.plain is not None and (work.shots or 0) > 2**width
     if is_dense and MAX_NOISY_QUBITS < width <= _MAX_AER_DENSITY_QUBITS:
-        # What Aer chooses then is a density matrix.
-        found["automatic"] = 1e-6 * gates * work.bases * 0.00125 * 4**width
+        # Aer chooses a density matrix then.
+        seconds = 1.25e-9 * 4**width * gates * work.bases
+        found["automatic"] = Cost(seconds, 32 * 4**width)
     return found if method is None else {method: min(found.values())}
 
 

@@ -48,6 +48,14 @@ class Cost(NamedTuple):
     bytes: int  # the largest amount of memory at any time
 
 
+class Prediction(NamedTuple):
+    """Method of a PUB, and what it costs."""
+
+    method: str  # "own" where a backend simulates itself
+    cost: Cost | None  # None where it is unknown: with a simulator of the user's own
+    on_aer: bool  # Aer or the backend itself may keep all other Python threads waiting
+
+
 class Measurement(Protocol):
     """A circuit with parameter sets that can be measured in any basis."""
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from qexp.core.model import Pub
     from qexp.simulator import NoisyEstimator, NoisySampler
-    from qexp.simulator.protocols import Cost
+    from qexp.simulator.protocols import Prediction
 
 _log = logging.getLogger(__name__)
 
@@ -89,17 +89,11 @@ class Simulation:
                 shots = options["default_shots"]
                 result = self._sampler.sample(pubs, shots=shots, seed=seed, only=only)
                 circuits = [int(pub.parameter_values.size) for pub in wanted]
-                methods = [self._sampler.method(pub, shots=shots) for pub in wanted]
             else:
                 precision = options["default_precision"]
-                precise = self._with_precision(pubs)
                 result = self._estimator.estimate(
-                    precise, precision=precision, seed=seed, only=only
+                    self._with_precision(pubs), precision=precision, seed=seed, only=only
                 )
-                methods = [
-                    self._estimator.method(pub, precision=precision)
-                    for pub in (precise if only is None else precise[only.start : only.stop])
-                ]
                 circuits = [self._estimator.count_circuits(pub) for pub in wanted]
         except SimulationError as error:
             raise EngineError(str(error)) from error
@@ -111,18 +105,18 @@ class Simulation:
             options=options,
             backend_properties=self.properties,
             info=self._device.info,
-            methods=tuple(methods),
+            methods=tuple(one.method for one in self.predict(request, wanted)),
         )
 
-    def costs(self, request: JobRequest) -> list[Cost | None]:
-        """Predict the cost of each PUB of a job; None: Aer runs it, and other threads may wait."""
-        options, pubs = self.options_in_force(request), self.load_pubs(request)
+    def predict(self, request: JobRequest, pubs: Sequence[Pub]) -> list[Prediction]:
+        """Predict methods and costs of some PUBs of a job."""
+        options = self.options_in_force(request)
         if request.primitive.kind == "sampler":
             shots = options["default_shots"]
-            return [self._sampler.cost(pub, shots=shots) for pub in pubs]
+            return [self._sampler.predict(pub, shots=shots) for pub in pubs]
         precision = options["default_precision"]
         return [
-            self._estimator.cost(pub, precision=precision) for pub in self._with_precision(pubs)
+            self._estimator.predict(pub, precision=precision) for pub in self._with_precision(pubs)
         ]
 
     def load_pubs(self, request: JobRequest) -> Sequence[Pub]:
@@ -305,12 +299,14 @@ class ChunkedSimulation:
 
     def _is_heavy(self, request: JobRequest) -> bool:
         """Return whether Aer runs a PUB of a job, or simulating all of them takes long."""
+        load, predict = self._simulation.load_pubs, self._simulation.predict
         try:
-            costs = [cost for one in request.by_partition for cost in self._simulation.costs(one)]
+            found = [p for one in request.by_partition for p in predict(one, load(one))]
         except Exception:
             # It fails again where it is run, and is reported there.
             return False
-        return None in costs or sum(cost.seconds for cost in costs if cost) > _WORTH_WORKERS_S
+        takes_s = sum(one.cost.seconds for one in found if one.cost is not None)
+        return any(one.on_aer for one in found) or takes_s > _WORTH_WORKERS_S
 
     def run(self, request: JobRequest) -> Simulated:
         """Simulate one job.

@@ -9,7 +9,7 @@ from qiskit.transpiler import generate_preset_pass_manager
 
 from qexp.engines.local.backends import fake
 from qexp.simulator.devices import make_device
-from qexp.simulator.methods import Choice, Methods, method_names, trajectory_us
+from qexp.simulator.methods import Choice, Methods, aer_costs, method_names
 
 
 def chain(num_qubits: int) -> QuantumCircuit:
@@ -78,7 +78,7 @@ def test_costs_are_predicted_before_anything_is_simulated() -> None:
 
 def test_matrix_product_states_are_for_little_entanglement() -> None:
     def cheaper(circuit: QuantumCircuit) -> str:
-        costs = trajectory_us(circuit)
+        costs = aer_costs(circuit)
         return min(costs, key=costs.__getitem__)
 
     assert cheaper(chain(20)) == "matrix_product_state"

@@ -354,11 +354,15 @@ def test_some_of_the_pubs_have_the_shots_that_they_have_among_all(
             np.testing.assert_array_equal(bits.array, every[index].data[name].array)
 
 
-def test_only_what_aer_runs_has_no_predicted_cost() -> None:
+def test_methods_and_costs_are_predicted() -> None:
     plain, dynamic = permuted(), halfway()
-    assert NOISY.cost(plain, shots=100) is not None
-    assert NOISY.cost(dynamic, shots=100) is None
-    assert IDEAL.cost(plain, shots=100) is None
+    ours, aers = NOISY.predict(plain, shots=100), NOISY.predict(dynamic, shots=100)
+    assert (ours.method, ours.on_aer) == ("density_matrix", False)
+    assert (aers.method, aers.on_aer) == ("statevector", True)
+    for one in (ours, aers):
+        assert one.cost is not None
+        assert 0 < one.cost.seconds < 1
+    assert IDEAL.predict(plain, shots=100) == ("given", None, True)
 
 
 def test_an_expression_without_a_derivative_is_simulated() -> None:
