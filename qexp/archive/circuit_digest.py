@@ -247,40 +247,15 @@ def _classical(node: Any, clbits: Mapping[Any, int]) -> list[Any]:
     return [type(node).__name__, str(node.type), name, operands]
 
 
-class _Operands(dict[tuple[Any, ...], tuple[str, str, list[int]]]):
-    """Qubits of an instruction -> their indices as JSON, their names, their indices."""
-
-    def __init__(self, indices: Mapping[Any, int], names: list[str]) -> None:
-        super().__init__()
-        self._indices = indices
-        self._names = names
-
-    def __missing__(self, qubits: tuple[Any, ...]) -> tuple[str, str, list[int]]:
-        indices = [self._indices[qubit] for qubit in qubits]
-        names = ", ".join([self._names[index] for index in indices]) if self._names else ""
-        self[qubits] = (_json(indices), names, indices)
-        return self[qubits]
-
-
-def _json(indices: list[int]) -> str:
-    return f"[{','.join(map(str, indices))}]"
-
-
 @dataclass
 class _Call:
-    """A standard gate on some qubits, and how often it was met.
+    """A standard gate on some qubits, and how often it was met."""
 
-    Attributes:
-        line: Its line in the listing, up to its parameters; `end` is the rest.
-        statement: The same in OpenQASM 3, up to its parameters; `operands` is the rest.
-    """
-
-    line: str
-    end: str
-    statement: str
-    operands: str
     indices: list[int]
-    has_params: bool
+    line: str  # in the listing; with parameters, what precedes these
+    statement: str  # the same in OpenQASM 3
+    line_end: str = ""  # what follows the parameters
+    statement_end: str = ""
     number: int = 0
 
 
@@ -301,7 +276,6 @@ class Reading:
         self.program = Program.of(circuit)
         self.levels = [0] * (len(self._qubits) + len(self._clbits))
         self.is_sequence = True
-        self._operands = _Operands(self._qubits, self.program.qubits if self.program else [])
         self._numbers: dict[float, tuple[str, str]] = {}
         self._expressions: dict[str, str] = {}
         self._calls: defaultdict[str, dict[tuple[Any, ...], _Call]] = defaultdict(dict)
@@ -314,15 +288,13 @@ class Reading:
         """(name of an instruction, indices of its qubits) -> how often it acts on these."""
         found = self._others.copy()
         for name, calls in self._calls.items():
-            for call in calls.values():
-                found[name, tuple(call.indices)] += call.number
+            found.update({(name, tuple(each.indices)): each.number for each in calls.values()})
         return found
 
     @property
     def size(self) -> int:
         """Number of instructions without directives."""
-        gates = sum(call.number for calls in self._calls.values() for call in calls.values())
-        return gates + self._others.total() - self._directives
+        return self.tally.total() - self._directives
 
     def _run(self, circuit: QuantumCircuit) -> None:
         """Visit the instructions: standard gates, the usual case, here; others in `_other`."""
@@ -338,11 +310,11 @@ class Reading:
             if call is None:
                 call = on_qubits[qubits] = self._call(item)
             call.number += 1
-            if call.has_params:
+            if call.line_end:
                 params = item.params
                 exact, text = param(params[0]) if len(params) == 1 else self._params(params)
-                add_line(call.line + exact + call.end)
-                add_statement(call.statement + text + call.operands)
+                add_line(call.line + exact + call.line_end)
+                add_statement(call.statement + text + call.statement_end)
             else:
                 add_line(call.line)
                 add_statement(call.statement)
@@ -359,11 +331,17 @@ class Reading:
             call = self.program.call(operation.base_class, len(operation.params))
         if call is None:
             self.program = None
-        indices_json, names, indices = self._operands[item.qubits]
-        line, end = f"[{_compact(item.name)},[", f"],{{}},{indices_json},[]]"
+        indices, names = self._operands(item.qubits)
+        line, end = f"[{_compact(item.name)},[", f"],{{}},{_compact(indices)},[]]"
         if operation.params:
-            return _Call(line, end, f"{call}(", f") {names};\n", indices, has_params=True)
-        return _Call(line + end, "", f"{call} {names};\n", "", indices, has_params=False)
+            return _Call(indices, line, f"{call}(", end, f") {names};\n")
+        return _Call(indices, line + end, f"{call} {names};\n")
+
+    def _operands(self, qubits: Sequence[Any]) -> tuple[list[int], str]:
+        """Return the indices of qubits, and the references to them in the program."""
+        indices = [self._qubits[qubit] for qubit in qubits]
+        names = self.program.qubits if self.program else None
+        return indices, ", ".join([names[index] for index in indices]) if names else ""
 
     def _params(self, params: Any) -> tuple[str, str]:
         exact, texts = zip(*map(self._param, params), strict=True)
@@ -397,10 +375,12 @@ class Reading:
         from qiskit.circuit import Barrier, ControlFlowOp, Measure, Reset, Store
 
         operation = item.operation
-        indices_json, names, indices = self._operands[item.qubits]
+        indices, names = self._operands(item.qubits)
         bits = [self._clbits[bit] for bit in item.clbits]
         if getattr(operation, "base_class", None) in (Measure, Barrier, Reset):
-            self.lines.append(f"[{_compact(operation.name)},[],{{}},{indices_json},{_json(bits)}]")
+            self.lines.append(
+                f"[{_compact(operation.name)},[],{{}},{_compact(indices)},{_compact(bits)}]"
+            )
         else:
             self.lines.append(_compact(_instruction(item, self._qubits, self._clbits)))
         self._others[item.name, tuple(indices)] += 1
