@@ -55,6 +55,14 @@ class CheckedSweeper(BasicSweeper):
         Raises:
             ConfigError: A point is not valid; nothing was launched.
         """
+        returns: list[JobReturn] = []
+        points = self._points(arguments)
+        for batch in self.split_overrides_to_chunks(points, self.max_batch_size):
+            returns.extend(self.launcher.launch(batch, initial_job_idx=len(returns)))
+        return returns
+
+    def _points(self, arguments: list[str]) -> list[list[str]]:
+        """Declare all points; return the overrides of each, with its seeds."""
         assert self.hydra_context is not None
         assert self.config is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
@@ -65,12 +73,12 @@ class CheckedSweeper(BasicSweeper):
         for block in blocks:
             _note_equal(block)
         swept = [key for block in (*blocks, *grid) if block.is_swept for key in block.keys]
-        # Composed configs are cycles, and a sweep makes many; what is imported by now is none.
-        gc.freeze()
-        gc.enable()
         declaring, first = declared_nodes(declared), len(blocks)
         rows_of_points = product(*(block.rows for block in (*blocks, *grid)))
         points = [(*rows[first:], *rows[:first]) for rows in rows_of_points]
+        # Composed configs are cycles, and a sweep makes many; what is imported by now is none.
+        gc.freeze()
+        gc.enable()
         decide_circuits: tuple[str, ...] | None = None
         found = named_circuit_keys(swept)
         # Only keys that decide circuits without being named for them take a second round.
@@ -81,11 +89,7 @@ class CheckedSweeper(BasicSweeper):
                 for number, rows in enumerate(points)
             ]
             found = circuit_keys([point for point, _ in checked], self._circuits)
-        returns: list[JobReturn] = []
-        seeded = [overrides for _, overrides in checked]
-        for batch in self.split_overrides_to_chunks(seeded, self.max_batch_size):
-            returns.extend(self.launcher.launch(batch, initial_job_idx=len(returns)))
-        return returns
+        return [overrides for _, overrides in checked]
 
     def _checked(
         self,

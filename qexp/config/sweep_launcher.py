@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
     from qexp.core.spec import RunSpec
 
+_SHARED = ("engine", "limits", "metadata", "partition", "place", "policy", "sharing")
+"""Fields of a spec that are equal in most points."""
+
 _OWN_SWEEPER = "qexp.config.sweep.CheckedSweeper"
 
 
@@ -68,6 +71,7 @@ class PointLauncher(Launcher):
 
     def __init__(self) -> None:
         self._declared: dict[int, tuple[SweepPoint, RunSpec]] = {}
+        self._first: RunSpec | None = None
 
     def setup(
         self,
@@ -106,7 +110,12 @@ class PointLauncher(Launcher):
         from qexp.config.load import load
 
         self.loader.complete(config, overrides)
-        spec, typed = load(config), {*given_overrides(self.config)}
+        spec = load(config)
+        # What is equal in all points is kept once.
+        self._first = first = self._first or spec
+        equal = [name for name in _SHARED if getattr(spec, name) == getattr(first, name)]
+        spec = replace(spec, **{name: getattr(first, name) for name in equal})
+        typed = {*given_overrides(self.config)}
         # Another sweeper than qexp's says only so what it has chosen.
         chosen = [key_of(item) for item in overrides if item not in typed]
         draws = draws_of(overrides, config.sweep.get("keys") or chosen)
