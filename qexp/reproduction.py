@@ -320,10 +320,12 @@ def reproduction_verdict(comparison: Comparison) -> str:
     if data.verdict == "identical":
         return "reproduced: bit-identical"
     if data.verdict == "compatible":
-        versions = [side.simulator_version for side in (comparison.a, comparison.b)]
-        differ = versions[0] != versions[1] and None not in versions
-        why = f" (simulator version {versions[0]} then, {versions[1]} now)" if differ else ""
-        return f"reproduced: statistically compatible, not bit-identical{why}"
+        then, now = comparison.a.simulator_version, comparison.b.simulator_version
+        if then != now and None not in {then, now}:
+            return (
+                f"reproduced: statistically compatible (simulator version {then} then, {now} now)"
+            )
+        return "reproduced: statistically compatible, not bit-identical"
     if data.verdict == "untested":
         reasons = "; ".join(dict.fromkeys(pub.problem for pub in data.untested))
         raise NotReproducedError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from dataclasses import replace
@@ -108,16 +108,15 @@ class Simulation:
             methods=tuple(one.method for one in self.predict(request, wanted)),
         )
 
-    def predict(self, request: JobRequest, pubs: Sequence[Pub]) -> list[Prediction]:
-        """Predict methods and costs of some PUBs of a job."""
+    def predict(self, request: JobRequest, pubs: Sequence[Pub]) -> Iterator[Prediction]:
+        """Predict methods and costs of some PUBs of a job, one after the other."""
         options = self.options_in_force(request)
         if request.primitive.kind == "sampler":
-            shots = options["default_shots"]
-            return [self._sampler.predict(pub, shots=shots) for pub in pubs]
-        precision = options["default_precision"]
-        return [
-            self._estimator.predict(pub, precision=precision) for pub in self._with_precision(pubs)
-        ]
+            for pub in pubs:
+                yield self._sampler.predict(pub, shots=options["default_shots"])
+        else:
+            for pub in self._with_precision(pubs):
+                yield self._estimator.predict(pub, precision=options["default_precision"])
 
     def load_pubs(self, request: JobRequest) -> Sequence[Pub]:
         """Load the PUBs of a job; those of the newest are kept for its other chunks."""
@@ -299,14 +298,17 @@ class ChunkedSimulation:
 
     def _is_heavy(self, request: JobRequest) -> bool:
         """Return whether Aer runs a PUB of a job, or simulating all of them takes long."""
-        load, predict = self._simulation.load_pubs, self._simulation.predict
+        takes_s = 0.0
         try:
-            found = [p for one in request.by_partition for p in predict(one, load(one))]
+            for member in request.by_partition:
+                for one in self._simulation.predict(member, self._simulation.load_pubs(member)):
+                    takes_s += one.cost.seconds if one.cost is not None else 0.0
+                    if one.on_aer or takes_s > _WORTH_WORKERS_S:
+                        return True
         except Exception:
             # It fails again where it is run, and is reported there.
             return False
-        takes_s = sum(one.cost.seconds for one in found if one.cost is not None)
-        return any(one.on_aer for one in found) or takes_s > _WORTH_WORKERS_S
+        return False
 
     def run(self, request: JobRequest) -> Simulated:
         """Simulate one job.
