@@ -256,13 +256,18 @@ def _patch_archive(steps: Steps) -> None:
 
         setattr(owner, method, call)
 
-    counted(h5py.Dataset, "__setitem__", "fill")
+    from qexp.archive import merge, netcdf, parts
+
+    write = netcdf.write_rows
+
+    def write_rows(target: Any, *args: Any, **kwargs: Any) -> None:
+        steps.take(f"fill {in_run(target)}", lambda: write(target, *args, **kwargs))
+
+    vars(netcdf)["write_rows"] = vars(parts)["write_rows"] = write_rows
     counted(h5py.File, "close", "close")
     counted(h5py.File, "flush", "flush")
 
-    # Compressed chunks are copied past `__setitem__`.
-    from qexp.archive import merge
-
+    # Compressed chunks are copied past `write_rows`.
     copy = vars(merge)["copy_rows"]
 
     def copy_rows(source: Any, target: Any, *args: Any, **kwargs: Any) -> None:

@@ -6,6 +6,8 @@ import hashlib
 import json
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 import qexp
@@ -15,6 +17,7 @@ from qexp.archive.writer import RunStore
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
 from tests.archives import (
+    estimator_pub,
     header,
     outcome,
     sampler_jobs,
@@ -101,6 +104,19 @@ def planned_partition(seed: int):  # type: ignore[no-untyped-def]
     pub = sampler_pub(seed)
     partition = Partition(0, "main", 0, 1, 100, None, 1000, 2000, 12.5, "end")
     return partition, pub_rows("main", [PlannedPub("main", 0, pub, pub)], str)
+
+
+def test_small_columns_share_a_dataset_and_large_ones_have_their_own(tmp_path: Path) -> None:
+    store = started(tmp_path)
+    partition = write_partition(store, 0, 0, [sampler_pub(), estimator_pub(), sampler_pub(1)])
+    with h5py.File(tmp_path / "parts" / "partition-000000.h5") as file:
+        found = {name for name in ("pubs/main/shots", "circuits/main/isa/qpy") if name in file}
+        assert found == {"circuits/main/isa/qpy"}
+    pubs = store.load_isa_pubs(partition)
+    assert [pub.shots for pub in (pubs[0], pubs[2])] == [sampler_pub().shots, sampler_pub(1).shots]
+    assert pubs[1].precision == estimator_pub().precision
+    values = estimator_pub().parameter_values.as_array()
+    assert np.array_equal(pubs[1].parameter_values.as_array(), values)
 
 
 def test_a_plan_that_was_not_committed_is_discarded(tmp_path: Path) -> None:
