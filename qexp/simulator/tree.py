@@ -187,8 +187,10 @@ class TreeSimulation:
             endings = leaves * (self._work.bases - 1) * len(part.places) / 4
             walk_us = _BLOCK.us(width) * (visits + endings) + _HIT.us(width) * hits
             walk_us += _LEAF.us(width) * leaves
-            us += walk_us * shots / dry_shots + _SITE_US * _count_sites(part.steps)
-            size = max(size, 16 * width * (4 + shots.bit_length()))
+            num_sites = _count_sites(part.steps)
+            us += walk_us * shots / dry_shots + _SITE_US * num_sites
+            # States, and the Kraus operators of each site on its block.
+            size = max(size, 16 * width * (4 + shots.bit_length()) + num_sites * 2**17)
         size += shots * len(self._work.qubits) * 3
         return Cost(us * 1e-6 * len(self._work.values), size)
 
