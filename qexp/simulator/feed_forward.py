@@ -204,7 +204,7 @@ def pairs(steps: Steps) -> Iterator[tuple[int, int]]:
     for step in steps:
         if isinstance(step, Gates):
             for item in step.instructions:
-                if len(item.qubits) == 2:
+                if len(item.qubits) == 2 and item.name != "barrier":
                     yield step.physical[item.qubits[0]], step.physical[item.qubits[1]]
         elif isinstance(step, Decision):
             for body in step.bodies:

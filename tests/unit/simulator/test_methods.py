@@ -8,6 +8,7 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.transpiler import generate_preset_pass_manager
 
 from qexp.engines.local.backends import fake
+from qexp.simulator import NoisySampler
 from qexp.simulator.devices import make_device
 from qexp.simulator.methods import Choice, Methods, aer_costs, method_names
 
@@ -96,3 +97,16 @@ def test_the_names_of_methods() -> None:
         "matrix_product_state",
         "automatic",
     )
+
+
+@pytest.mark.parametrize("method", ["density_matrix", "trajectory_tree", "clifford", "statevector"])
+def test_barriers_and_delays_reach_idle_qubits(method: str) -> None:
+    circuit = QuantumCircuit(5, 2)
+    circuit.x(0)
+    circuit.barrier(0, 2)
+    circuit.barrier(1, 4)
+    circuit.delay(100, 3, "dt")
+    circuit.measure([0, 1], [0, 1])
+    sampler = NoisySampler(fake("FakeManilaV2"), seed=1, method=method)
+    counts = sampler.run([circuit], shots=1000).result()[0].data.c.get_counts()
+    assert counts["01"] > 900
