@@ -129,6 +129,7 @@ def plan(
         spec.partition,
         backend=f"{name} ({num_qubits} qubits, engine {spec.engine.name})",
         folder=declared.folder,
+        engine=spec.engine,
     )
 
 

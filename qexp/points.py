@@ -22,7 +22,7 @@ from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME
 from qexp.archive.sweep_file import is_sweep, read_sweep
 from qexp.archive.writer import RunStore, SharedRecord
-from qexp.core.model import JobOutcome, Partition, Plan, RunStatus
+from qexp.core.model import Forecast, JobOutcome, Partition, Plan, RunStatus
 from qexp.core.observer import Guarded, Observer
 from qexp.core.protocols import Batch, Engine
 from qexp.core.spec import RunSpec, common_value
@@ -66,6 +66,7 @@ class Point:
     lane: int = 0  # index of the first point on the same backend
     backend: BackendV2 | None = None  # None until it is selected
     partitions: tuple[Partition, ...] = ()  # planned jobs, numbered through the experiment
+    forecast: Forecast | None = None  # of its simulation, where this process has planned it
     archive: Path | None = None  # path of `run.h5`, once this process has sealed it
     status: RunStatus | None = None  # the status in that archive
     is_to_analyse: bool = False  # just completed, and its analyses are still to be made

@@ -16,6 +16,7 @@ from qexp.errors import ArchiveError, ConfigError, OutageError, PlanError, QexpE
 from qexp.interrupts import StopRequested, stop_requested
 from qexp.journal.events import Planned, Unplanned
 from qexp.planning.build import plan_point
+from qexp.planning.forecast import check_forecast
 from qexp.planning.table import check_max_time
 from qexp.points import Experiment, Point
 from qexp.provenance import describe_backend, describe_environment, run_header
@@ -125,6 +126,7 @@ def _plan(experiment: Experiment, point: Point, header: RunHeader, workers: Work
     digests = plan_point(point, first, experiment.observer, workers)
     try:
         check_max_time(Plan(point.partitions), point.spec.max_time_s, point.spec.limits)
+        check_forecast(point.forecast, point.spec.engine)
     except PlanError:
         point.partitions = ()
         raise

@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from qexp.batch.request import fits_tags, planned_piece
 from qexp.core.bounds import JobBounds, job_bounds, overhead_s
 from qexp.core.mitigation import is_calibrated_per_job
-from qexp.core.model import Partition, Plan, PlannedJob, PrimitiveSpec
+from qexp.core.model import Forecast, Partition, Plan, PlannedJob, PrimitiveSpec
 from qexp.journal.ledger import Piece
 from qexp.points import Experiment
 
@@ -87,7 +87,9 @@ def gather_plan(experiment: Experiment) -> None:
     """Combine the partitions of all points into the plan, with the jobs that they share."""
     unordered = (partition for point in experiment.points for partition in point.partitions)
     partitions = tuple(sorted(unordered, key=lambda partition: partition.index))
-    experiment.plan = Plan(partitions)
+    forecasts = [point.forecast for point in experiment.points if point.forecast is not None]
+    forecast = sum(forecasts, Forecast()) if forecasts else None
+    experiment.plan = Plan(partitions, forecast=forecast)
     if not experiment.is_sweep:
         return
     jobs = jobs_of(experiment, [Piece(partition.index) for partition in partitions])
@@ -96,7 +98,7 @@ def gather_plan(experiment: Experiment) -> None:
         spec = experiment.point_of(job[0].partition).spec
         saved_s = overhead_s(spec.partition, spec.limits) * (len(job) - 1)
         planned.append(PlannedJob(tuple(piece.partition for piece in job), saved_s))
-    experiment.plan = Plan(partitions, tuple(planned))
+    experiment.plan = replace(experiment.plan, jobs=tuple(planned))
 
 
 def in_order(experiment: Experiment, pieces: Iterable[Piece]) -> list[Piece]:

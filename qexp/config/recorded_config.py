@@ -40,6 +40,7 @@ _DECIDES_NO_DATA = (
     # Another version of qexp words it differently for its own experiments; the recorded one stays.
     ("metadata", "description"),
     ("engine", "workers"),
+    ("engine", "max_time"),
     ("analysis",),
     ("engine", "poll_interval_s"),
     # Where the run's jobs are found decides which of them are its own.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from qexp.core.model import FoundJob, JobOutcome, JobRequest, JobState, PrimitiveSpec
+from qexp.core.model import Forecast, FoundJob, JobOutcome, JobRequest, JobState, PrimitiveSpec
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
@@ -166,15 +166,19 @@ class Engine(Protocol):
 
 
 @runtime_checkable
-class ApproximatingEngine(Engine, Protocol):
-    """Simulates, perhaps with other noise than the device's where the user allows it."""
+class SimulatingEngine(Engine, Protocol):
+    """Simulates on this machine, in a time that it can predict."""
 
-    def approximated_noise(self, backend: BackendV2) -> Callable[[Pub], Mapping[str, Any]]:
-        """Return a function that says how the noise of an ISA PUB is approximated.
+    @property
+    def cores(self) -> int:
+        """Number of cores that it uses."""
 
-        Empty where it is not; else `errors`, which is instruction and qubits -> how far its error
-        is off, and `deviation`, a bound on how far any probability of the circuit is.
-        """
+    @property
+    def max_time_s(self) -> int | None:
+        """The longest time that a point may be predicted to take, in seconds, or None."""
+
+    def forecast(self, backend: BackendV2) -> Callable[[Pub], Forecast]:
+        """Return a function that predicts the simulation of an ISA PUB."""
 
 
 @runtime_checkable

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from qexp.archive.circuit_digest import Reading
 from qexp.archive.pubs import PubRow, pub_rows
 from qexp.core.bounds import job_bounds, smallest_bound
-from qexp.core.model import Partition
+from qexp.core.model import Forecast, Partition
 from qexp.core.observer import Observer
-from qexp.core.protocols import ApproximatingEngine, Engine
+from qexp.core.protocols import Engine, SimulatingEngine
 from qexp.core.seeds import stream
 from qexp.core.spec import Limit, PartitionLimits, RunSpec, WorkloadSpec
 from qexp.errors import ArchiveError, GeneratorError, PlanError, QexpError, is_panic
@@ -44,8 +44,8 @@ _log = logging.getLogger(__name__)
 PlannedRow: TypeAlias = tuple[PubRow, Footprint]
 """A PUB ready to be stored, and its cost."""
 
-_Planned: TypeAlias = tuple[PubRow, Footprint, Mapping[str, Any]]
-"""The same, and how its noise is approximated."""
+_Planned: TypeAlias = tuple[PubRow, Footprint, Forecast | None]
+"""The same, and the forecast of its simulation."""
 
 _Chunk: TypeAlias = tuple[str, int, list[Any]]
 """Arguments of `Planner.plan`."""
@@ -69,7 +69,8 @@ def plan_point(
     Each partition is on disk as soon as it is full; afterwards its PUBs are forgotten here.
 
     Args:
-        point: The point, with its backend; it gets the partitions, in the order of submission.
+        point: The point, with its backend; it gets the partitions, in the order of submission,
+            and the forecast.
         first_index: Index of its first partition in the experiment.
         observer: Receives an event for each PUB.
         workers: Worker processes that do all of it but generate; None: everything is done here.
@@ -93,7 +94,7 @@ def plan_point(
     plan_chunks = _plan_chunks(make_planner, workers)
     for workload in spec.workloads:
         bounds = job_bounds(workload.primitive, _blocks(spec), spec.limits)
-        rows = _plan_rows(workload, spec.seed, plan_chunks, observer)
+        rows = _plan_rows(workload, point, plan_chunks, observer)
         before = len(parts)
         for partition, pubs in cut_into_jobs(rows, workload.name, bounds, before):
             parts.append(point.store.write_partition(partition, pubs))
@@ -147,17 +148,21 @@ def _plan_chunks(make_planner: Callable[[], Planner], workers: Workers | None) -
 
 
 def _plan_rows(
-    workload: WorkloadSpec, seed: int, plan_chunks: _PlanChunks, observer: Observer
+    workload: WorkloadSpec, point: Point, plan_chunks: _PlanChunks, observer: Observer
 ) -> Iterator[PlannedRow]:
-    """Plan what a workload's generator yields, in order."""
-    approximations = []
-    for rows in plan_chunks(_chunks(workload.name, _generate(workload, seed))):
-        for row, cost, approximation in rows:
+    """Plan what a workload's generator yields, in order; add to the point's forecast."""
+    forecast = None
+    for rows in plan_chunks(_chunks(workload.name, _generate(workload, point.spec.seed))):
+        for row, cost, predicted in rows:
             observer.pub_planned(workload.name, row.index + 1)
-            approximations += [approximation] * bool(approximation)
+            if predicted is not None:
+                forecast = (forecast or Forecast()) + predicted
             yield row, cost
-    if approximations:
-        observer.warned(f"workload '{workload.name}': {_describe(approximations)}")
+    if forecast is None:
+        return
+    point.forecast = (point.forecast or Forecast()) + forecast
+    if forecast.approximated:
+        observer.warned(f"workload '{workload.name}': {_describe(forecast.approximated)}")
 
 
 def _describe(approximations: Sequence[Mapping[str, Any]]) -> str:
@@ -306,7 +311,7 @@ class Planner:
             (
                 row,
                 footprint(pub, counts, spec.primitive, backend, self.engine, row.isa_qpy, limit),
-                self._approximation(pub.isa),
+                self._forecast(pub.isa),
             )
             for pub, counts, row in zip(pubs, tallies, rows, strict=True)
         ]
@@ -320,7 +325,7 @@ class Planner:
         return self.engine.pub_objection(self.backend)
 
     @cached_property
-    def _approximation(self) -> Callable[[Pub], Mapping[str, Any]]:
-        if isinstance(self.engine, ApproximatingEngine):
-            return self.engine.approximated_noise(self.backend)
-        return lambda _pub: {}
+    def _forecast(self) -> Callable[[Pub], Forecast | None]:
+        if isinstance(self.engine, SimulatingEngine):
+            return self.engine.forecast(self.backend)
+        return lambda _pub: None

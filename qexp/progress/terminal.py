@@ -16,13 +16,17 @@ from typing import Self
 
 from qexp.core.model import JobOutcome, JobState, Partition, Plan
 from qexp.core.observer import Observer, PointSummary, SweepSummary
+from qexp.core.protocols import SimulatingEngine
 from qexp.core.spec import Limit, RunSpec
+from qexp.planning.forecast import describe_time
 from qexp.planning.table import Lane, plan_table
 from qexp.progress.bars import Bars
 from qexp.progress.summary import MOST_LINES, Summary
 from qexp.text import format_duration, short_path
 
 _log = logging.getLogger(__name__)
+
+_LONG_S = 20.0
 
 _SHOWN_STATES: tuple[JobState, ...] = ("QUEUED", "RUNNING", "DONE", "ERROR", "CANCELLED")
 
@@ -124,13 +128,28 @@ class Terminal(Observer):
         first = self._specs[0]
         if first.stop_after != "plan":
             self._add_batch_bars(plan, plan.num_jobs, 0)
+            self._announce(plan)
             return
         self._bars.stop()
-        lanes = [*self._lanes.values()]
         table = plan_table(
-            plan, max_time_s, limits, first.partition, backend=self._end.backend, lanes=lanes
+            plan,
+            max_time_s,
+            limits,
+            first.partition,
+            backend=self._end.backend,
+            lanes=[*self._lanes.values()],
+            engine=first.engine,
         )
         self._end.out.print(table)
+
+    def _announce(self, plan: Plan) -> None:
+        """Say how long a simulation will take, if that is long."""
+        engine = self._specs[0].engine
+        if plan.forecast is None or not isinstance(engine, SimulatingEngine):
+            return
+        if plan.forecast.wall_s(engine.cores) > _LONG_S:
+            time = describe_time(plan.forecast, engine.cores)
+            self._bars.print(f"the simulation is predicted to take {time}")
 
     def resumed(self, plan: Plan, done: int, in_flight: int, missing: int) -> None:
         """Add the bars of the batch; their ends follow when jobs are found and packed."""

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
 from qexp.core.mitigation import is_on
-from qexp.core.model import PrimitiveSpec
+from qexp.core.model import Forecast, PrimitiveSpec
 from qexp.engines.local.backends import calibration, require_backend
 from qexp.engines.options import declared_leaves
 from qexp.engines.primitives import is_stored_as_sent, wire_bytes
 from qexp.errors import ConfigError
+from qexp.text import parse_duration_s
+from qexp.workers import available_cores
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -96,6 +98,7 @@ class LocalEngine:
         approximate_noise: Allow Clifford circuits to be simulated with errors that are replaced
             by the nearest mixture of Paulis and resets; the plan and the archive say which.
         method: Method for circuits with the noise of a device; None: the cheapest for each.
+        max_time: The longest time that a point may be predicted to take, such as `30m`; None: any.
     """
 
     allow_ignored_options: bool = False
@@ -103,8 +106,15 @@ class LocalEngine:
     exact_expectation_values: bool = False
     approximate_noise: bool = False
     method: SimulationMethod | None = None
+    max_time: str | int | None = "30m"
     name: str = field(default="local", init=False)
     uses_qpu: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        try:
+            parse_duration_s(self.max_time)
+        except ValueError as error:
+            raise ConfigError(f"engine.max_time: {error}") from None
 
     def ignored_options(self, primitive: PrimitiveSpec) -> dict[str, Any]:
         """Return the declared options (dotted path -> value) that this engine would ignore."""
@@ -144,9 +154,19 @@ class LocalEngine:
 
         return objection
 
-    def approximated_noise(self, backend: BackendV2) -> Callable[[Pub], Mapping[str, Any]]:
-        """Return a function that says how the noise of an ISA PUB is approximated; empty: not."""
-        return self._simulation(backend).approximated_noise
+    @property
+    def cores(self) -> int:
+        """Number of worker processes."""
+        return self.workers or available_cores()
+
+    @property
+    def max_time_s(self) -> int | None:
+        """The longest time that a point may be predicted to take, in seconds, or None."""
+        return parse_duration_s(self.max_time)
+
+    def forecast(self, backend: BackendV2) -> Callable[[Pub], Forecast]:
+        """Return a function that predicts the simulation of an ISA PUB."""
+        return self._simulation(backend).forecast
 
     def payload_bytes(
         self,
@@ -178,9 +198,9 @@ class LocalEngine:
         """
         from qexp.engines.local.batch import LocalBatch
         from qexp.engines.local.simulation import ChunkedSimulation
-        from qexp.workers import Workers, available_cores
+        from qexp.workers import Workers
 
-        workers = workers or Workers(self.workers or available_cores())
+        workers = workers or Workers(self.cores)
         simulation = ChunkedSimulation(self._simulation(backend), workers)
         return LocalBatch(
             backend_name=backend.name,

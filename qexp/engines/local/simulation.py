@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qexp.core.model import JobRequest
+from qexp.core.model import Forecast, JobRequest
 from qexp.core.seeds import as_int, child
 from qexp.engines.local.backends import calibration
 from qexp.engines.local.batch import Simulated, joined
@@ -174,18 +174,19 @@ class Simulation:
             why = self._sampler.objection(pub)
         return why and f"{why}; set engine.method=null to have another chosen"
 
-    def approximated_noise(self, pub: Pub) -> Mapping[str, Any]:
-        """Return how the noise of a PUB is approximated, see `make_device`; empty: not at all."""
+    def forecast(self, pub: Pub) -> Forecast:
+        """Predict the simulation of a PUB; what a simulator of the user's own takes counts as 0."""
         from qiskit.primitives.containers.sampler_pub import SamplerPub
 
-        if not self.approximate_noise:
-            return {}
         if isinstance(pub, SamplerPub):
+            predicted = self._sampler.predict(pub, shots=pub.shots)
             stated = self._sampler.approximated_noise(pub, shots=pub.shots)
         else:
             (pub,) = self._with_precision([pub])
+            predicted = self._estimator.predict(pub, precision=pub.precision)
             stated = self._estimator.approximated_noise(pub, precision=pub.precision)
-        return stated.get("approximated_noise", {})
+        seconds, size = predicted.cost or (0.0, 0)
+        return Forecast(seconds, seconds, size, tuple(stated.values()))
 
     @cached_property
     def properties(self) -> Mapping[str, Any] | None:
