@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from qexp.archive.sweep_file import SWEEP_NAME
 from qexp.errors import ExitCode
+from qexp.sweeps.index import INDEX_NAME
 from tests.crash.steps import JOURNAL
 from tests.emulator.devices import JAKARTA, MANILA
 
@@ -129,7 +130,7 @@ class Form:
     def left_behind(self, folder: Path) -> list[str]:
         """What is in the folder of a complete experiment and does not belong there."""
         points = self.folders(folder)
-        belong = {folder / name for name in (*_KEPT, SWEEP_NAME)}
+        belong = {folder / name for name in (*_KEPT, SWEEP_NAME, INDEX_NAME)}
         belong |= {point / "run.h5" for point in points}
         if self.num_refused:
             # Until it can run, the sweep is not complete.
