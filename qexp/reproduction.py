@@ -18,6 +18,7 @@ from qexp.compare.changes import package_versions, software_changes
 from qexp.compare.model import Change, Comparison
 from qexp.config.recorded_config import given_workloads, load_recorded
 from qexp.config.sources import current_sources
+from qexp.core.protocols import SimulatingEngine
 from qexp.errors import (
     ArchiveError,
     ConfigError,
@@ -148,9 +149,12 @@ def reproduction_spec(
             "circuits": "archived" if given else circuits,
         }
         select, note = _choose_device(run, loaded, device)
+        engine = loaded.engine
         spec = replace(
             loaded,
             stop_after=None,
+            # However long the recorded run took, it is wanted again.
+            engine=engine.unbounded() if isinstance(engine, SimulatingEngine) else engine,
             select_backend=select,
             workloads=workloads,
             overrides=run.overrides,

@@ -177,6 +177,9 @@ class SimulatingEngine(Engine, Protocol):
     def max_time_s(self) -> int | None:
         """The longest time that a point may be predicted to take, in seconds, or None."""
 
+    def unbounded(self) -> Engine:
+        """Return the same engine without a bound of the time."""
+
     def forecast(self, backend: BackendV2) -> Callable[[Pub], Forecast]:
         """Return a function that predicts the simulation of an ISA PUB."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
@@ -163,6 +163,10 @@ class LocalEngine:
     def max_time_s(self) -> int | None:
         """The longest time that a point may be predicted to take, in seconds, or None."""
         return parse_duration_s(self.max_time)
+
+    def unbounded(self) -> LocalEngine:
+        """Return the same engine without a bound of the time."""
+        return replace(self, max_time=None)
 
     def forecast(self, backend: BackendV2) -> Callable[[Pub], Forecast]:
         """Return a function that predicts the simulation of an ISA PUB."""

@@ -82,3 +82,9 @@ def test_a_sweep_is_shown_as_a_whole_and_bounded_point_by_point() -> None:
     }
     assert rows["engine.max_time"].bound == "30m 0s a point"
     assert rows["engine.max_time"].is_within
+
+
+def test_an_engine_without_a_bound() -> None:
+    engine = LocalEngine(workers=2, max_time="1h")
+    assert engine.unbounded() == LocalEngine(workers=2, max_time=None)
+    check_forecast(HOUR + HOUR, engine.unbounded())
