@@ -1,17 +1,21 @@
-"""CPU time to write, seal and read an archive: `python -m benchmarks.archive [PUBS ...]`.
+"""CPU time to write, seal and read archives: `python -m benchmarks.archive [PUBS ...]`.
 
 The runs are those of the main job: `random_circuit(5, 5)` for FakeSherbrooke, 100 PUBs a job, 4096
 shots of 5 bits. A hundred circuits are made; larger runs repeat them, for which `write` and
-`seal` do the same work again.
+`seal` do the same work again. Then a sweep of 10,000 points is opened, and 5,000 runs are listed:
+copies of 20 points of the smallest experiment.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +36,8 @@ PUBS_PER_JOB = 100
 SHOTS = 4096
 NUM_QUBITS = 5
 REPEATS = 5
+NUM_POINTS, NUM_RUNS = 10_000, 5_000
+SMALLEST = ("circuits.num_qubits=2", "primitive.shots=100", "analysis=[]")
 
 
 def main(sizes: list[int]) -> None:
@@ -54,6 +60,49 @@ def main(sizes: list[int]) -> None:
             cells = measure(Path(folder), circuits, size)
         sys.stdout.write(row([str(size), *(f"{cell:.3g}" for cell in cells)]))
         sys.stdout.flush()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, seconds in measure_many(Path(folder)):
+            sys.stdout.write(f"{name}: {seconds:.2f} s\n")
+
+
+def measure_many(folder: Path) -> Iterator[tuple[str, float]]:
+    """Names and CPU times of what is read of many points and runs."""
+    import qexp
+    from qexp.listing.index import Index
+    from qexp.listing.runs import list_runs
+
+    sweep = copy_points(folder, NUM_POINTS)
+    spent: dict[str, float] = {}
+    for time_of in ("first", "second"):
+        with timed(spent, f"open_sweep, {NUM_POINTS:,} points, the {time_of} time"):
+            opened = qexp.open_sweep(sweep)
+        with timed(spent, f"to_dataset, the {time_of} time"):
+            opened.to_dataset()
+    for path in sorted(sweep.iterdir())[NUM_RUNS:]:
+        if path.is_dir():
+            shutil.rmtree(path)
+    for time_of in ("first", "second"):
+        with timed(spent, f"list of {NUM_RUNS:,} runs, the {time_of} time"):
+            list_runs(sweep, index=Index(folder / "index.sqlite"))
+    yield from spent.items()
+
+
+def copy_points(folder: Path, number: int) -> Path:
+    """Make a sweep by copying the points of a small one, which is run."""
+    import qexp
+    from qexp.archive.sweep_file import read_sweep, write_sweep
+
+    with chdir(folder):
+        small = qexp.sweep("ghz", "seed=range(0,20)", *SMALLEST).path.absolute()
+    many, declared = folder / "many", read_sweep(small)
+    many.mkdir()
+    points = []
+    for k in range(number):
+        point = declared.points[k % len(declared.points)]
+        points.append(replace(point, folder=f"{k:05d}", draws={"seed": k}))
+        shutil.copytree(small / point.folder, many / points[-1].folder)
+    write_sweep(many, replace(declared, points=tuple(points)))
+    return many
 
 
 def row(cells: Sequence[str]) -> str:
@@ -97,7 +146,7 @@ def write_run(
     """
     store, rng = RunStore(folder, redactor()), np.random.default_rng(0)
     store.write_header(header())
-    spent = {"write": 0.0, "outcome": 0.0, "seal": 0.0}
+    spent: dict[str, float] = {}
     for index, first in enumerate(range(0, size, PUBS_PER_JOB)):
         stop = min(first + PUBS_PER_JOB, size)
         job = Partition(index, "main", first, stop, SHOTS, None, SHOTS, 1000, 1.0, "end")
@@ -172,10 +221,10 @@ def header() -> RunHeader:
 
 @contextmanager
 def timed(spent: dict[str, float], name: str) -> Iterator[None]:
-    """Add the CPU seconds of the block to `spent[name]`."""
-    start = time.process_time()
+    """Add the CPU seconds of the block, those of its processes included, to `spent[name]`."""
+    start = sum(os.times()[:4])
     yield
-    spent[name] += time.process_time() - start
+    spent[name] = spent.get(name, 0.0) + sum(os.times()[:4]) - start
 
 
 def best(call: Callable[[], Any], repeats: int = REPEATS) -> float:

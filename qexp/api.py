@@ -129,6 +129,7 @@ def plan(
         spec.partition,
         backend=f"{name} ({num_qubits} qubits, engine {spec.engine.name})",
         folder=declared.folder,
+        engine=spec.engine,
     )
 
 
@@ -172,7 +173,7 @@ def sweep(*overrides: str, **values: Any) -> Sweep:
         >>> sweep = qexp.sweep("ghz", "circuits.num_qubits=2,3,4", shots=1000)
         >>> sweep.to_dataset()
     """
-    from qexp.config.cleanup import clean_up
+    from qexp.config.cleanup import cleaning_up, make_folder
     from qexp.config.declaration import declare_sweep
     from qexp.config.sweep_launcher import write_declaration
     from qexp.experiment import run as run_points
@@ -181,17 +182,10 @@ def sweep(*overrides: str, **values: Any) -> Sweep:
 
     import_qiskit()
     named = {"shots": "primitive.shots", "precision": "primitive.precision"}
-    points, launch = declare_sweep(
-        overrides, {named.get(key, key): value for key, value in values.items()}
-    )
-    is_new = _make_folder(launch.folder)
-    try:
-        write_declaration(points, launch)
-        _run_logged([point.spec for point in points], launch.folder, run_points)
-    except BaseException as error:
-        if is_new:
-            clean_up(launch.folder, error)
-        raise
+    launch = declare_sweep(overrides, {named.get(key, key): value for key, value in values.items()})
+    with cleaning_up(launch.folder, is_new=make_folder(launch.folder, "hydra.sweep.dir")):
+        write_declaration(launch)
+        _run_logged(launch.specs, launch.folder, run_points)
     return open_sweep(launch.folder)
 
 
@@ -334,7 +328,7 @@ def _declared(
 
 def _run_or_resume(declared: Declaration) -> RunReport:
     """Run or resume a declared run; leave on disk what the command line leaves."""
-    from qexp.config.cleanup import clean_up
+    from qexp.config.cleanup import cleaning_up, make_folder
     from qexp.config.runs import check_resumable
     from qexp.experiment import RunReport, resume, run
 
@@ -343,31 +337,13 @@ def _run_or_resume(declared: Declaration) -> RunReport:
         archive = check_resumable(folder, declared.run_dir, declared.spec)
         if archive is not None:
             return RunReport(archive, "complete", None)
-    is_new = declared.run_dir is None and _make_folder(folder)
-    try:
-        start = run if declared.run_dir is None else resume
-        return _run_logged([declared.spec], folder, start)
-    except KeyboardInterrupt as error:
-        if is_new and clean_up(folder, error):
-            raise KeyboardInterrupt("interrupted before anything was submitted") from None
-        raise
-    except BaseException as error:
-        if is_new:
-            clean_up(folder, error)
-        if isinstance(error, OSError):
+    is_new = declared.run_dir is None and make_folder(folder, "hydra.run.dir")
+    start = run if declared.run_dir is None else resume
+    with cleaning_up(folder, is_new=is_new):
+        try:
+            return _run_logged([declared.spec], folder, start)
+        except OSError as error:
             raise ArchiveError(str(error)) from error
-        raise
-
-
-def _make_folder(folder: Path) -> bool:
-    """Make a run's folder; return False if it already has something in it."""
-    from qexp.config.messages import compose_message
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return not any(folder.iterdir())
-    except OSError as error:
-        raise ConfigError(compose_message(error) or str(error)) from None
 
 
 def _run_logged(
@@ -375,7 +351,7 @@ def _run_logged(
 ) -> RunReport:
     from qexp.config.cleanup import LOG_NAME
     from qexp.interrupts import Interrupts, StopSignals
-    from qexp.progress import terminal_for
+    from qexp.progress import Terminal
     from qexp.resumption import resume_command
     from qexp.runlog import logging_into
 
@@ -383,7 +359,7 @@ def _run_logged(
         with (
             StopSignals(ends_process=False) as signals,
             logging_into(folder / LOG_NAME, "the run ended with an error"),
-            terminal_for(specs, folder, is_quiet=True) as terminal,
+            Terminal(specs, folder, is_quiet=True) as terminal,
         ):
             report = start(specs, folder, terminal, interrupts=Interrupts(ends_process=False))
     except KeyboardInterrupt as error:

@@ -32,8 +32,7 @@ _WORKERS = 2
 def check_machine(folder: Path) -> Iterator[Finding]:
     """Yield one finding after the other, quick ones first; never raises.
 
-    Args:
-        folder: The folder for runs; if there is none, the one in which it would be made is tried.
+    If there is no folder for runs, the one in which it would be made is tried.
     """
     from qexp.engines.ibm.doctor import check_account
     from qexp.workers import Workers

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from qexp.archive.read import open_archive
-from qexp.archive.schema import ARCHIVE_NAME
 from qexp.archive.writer import SharedRecord
-from qexp.batch.batches import Batches, still_open
+from qexp.batch.batches import Batches, command_to_resume, still_open
 from qexp.batch.collect import Collector
 from qexp.batch.pacing import Patience
 from qexp.core.model import FINAL_FAILURES
@@ -23,17 +23,16 @@ from qexp.errors import (
     EngineError,
     JobsFailedError,
     OutageError,
-    PlanError,
     PointsFailedError,
     QexpError,
     RetiredError,
     UnfinishedError,
 )
 from qexp.interrupts import StopRequested
-from qexp.journal.events import Ended, Interrupted, Sealed, Unplanned
+from qexp.journal.events import Ended, Interrupted, Sealed
 from qexp.points import Experiment, Point
+from qexp.preparation import select_backends
 from qexp.redact import redact
-from qexp.resumption import resume_command
 from qexp.text import one_line
 
 _log = logging.getLogger(__name__)
@@ -61,23 +60,15 @@ def end(experiment: Experiment, failure: Exception | None) -> None:
 
 def close_left_open(experiment: Experiment) -> None:
     """Close the batches that earlier processes could not close; no result depends on it."""
-    engine, ledger = experiment.engine, experiment.ledger
-    open_ones = ledger.unclosed_batches
+    open_ones = experiment.ledger.unclosed_batches
     is_selected = any(point.backend is not None for point in experiment.points)
-    if is_selected or not open_ones or not isinstance(engine, RemoteEngine):
+    if is_selected or not open_ones or not isinstance(experiment.engine, RemoteEngine):
         return
     try:
+        Patience(experiment).call(partial(select_backends, experiment), (OutageError,))
         batches = Batches(experiment, Collector(experiment))
         for batch_id in open_ones:
-            point = experiment.points[ledger.lane_of(batch_id)]
-            if point.backend is None:
-                with open_archive(point.folder / ARCHIVE_NAME) as archive:
-                    select = partial(point.spec.select_backend, archive.backend["name"])
-                selected = Patience(experiment).call(select, (OutageError,))
-                engine.check_backend(selected)
-                engine.limit_waiting(selected, experiment.policy.outage_s)
-                point.backend = selected
-            batches.close(engine.attach_batch(point.backend, batch_id))
+            batches.close(batches.collector.batch_of(batch_id))
         batches.errands.finish()
     except StopRequested:
         raise KeyboardInterrupt("interrupted; what was measured is kept") from None
@@ -87,17 +78,19 @@ def close_left_open(experiment: Experiment) -> None:
 
 def _what_is_left(experiment: Experiment) -> UnfinishedError | None:
     """Return an error that says what a process that only collected has left to do, or None."""
-    out, missing, ledger = experiment.out(), len(experiment.left()), experiment.ledger
-    is_over = ledger.is_cancelled
-    unplanned = 0 if is_over else len(experiment.unplanned) - len(ledger.unplanned)
+    ledger = experiment.ledger
+    unplanned = 0 if ledger.is_cancelled else len(experiment.unplanned) - len(ledger.unplanned)
+    counts = {
+        "{} job{} {} still out": experiment.out(),
+        "{0} {2} to be submitted": len(experiment.left()),
+        "{} point{} {} to be planned": unplanned,
+    }
     left = [
-        f"{out} {'job is' if out == 1 else 'jobs are'} still out" if out else "",
-        f"{missing} {'is' if missing == 1 else 'are'} to be submitted" if missing else "",
-        f"{unplanned} {'point is' if unplanned == 1 else 'points are'} to be planned"
-        if unplanned
-        else "",
+        text.format(number, *(("", "is") if number == 1 else ("s", "are")))
+        for text, number in counts.items()
+        if number
     ]
-    return UnfinishedError(" and ".join(filter(None, left))) if any(left) else None
+    return UnfinishedError(" and ".join(left)) if left else None
 
 
 def seal(experiment: Experiment) -> None:
@@ -191,13 +184,6 @@ def _usage(point: Point) -> tuple[float, int]:
     return sum(seconds for seconds, _ in charges), sum(is_pending for _, is_pending in charges)
 
 
-def note_unplanned(experiment: Experiment, point: Point, error: PlanError) -> None:
-    """Note that a point of a sweep cannot run as declared."""
-    reason = _reason(error)
-    experiment.journal.append(Unplanned(point.index, reason, error.exit_code))
-    experiment.observer.point_failed(point.index, reason)
-
-
 def failed_points(experiment: Experiment) -> dict[int, str]:
     """Return the points that failed, with nothing left to try, and the reason of each."""
     ledger = experiment.ledger
@@ -234,51 +220,57 @@ def raise_for_points(experiment: Experiment) -> None:
 def raise_unless_complete(experiment: Experiment, failure: Exception | None) -> None:
     """Raise an error that names what is missing, the reason, and the command to resume."""
     raise_if_stopped(experiment, failure)
-    ledger = experiment.ledger
-    done, planned = ledger.done, ledger.num_partitions
-    command = _command_after(experiment, failure)
-    kept = f"{len(done)} of {planned} jobs are kept; go on with: {command}"
-    if isinstance(failure, RetiredError):
-        raise JobsFailedError(
-            f"{_reason(failure)}; {len(done)} of {planned} jobs are kept; to measure the whole on "
-            f"another backend, start a new run with backend=least_busy; only if this one comes "
-            f"back: {command}"
-        )
     if failure is not None:
-        keeps_type = isinstance(failure, QexpError) and not isinstance(failure, EngineError)
-        kind = type(failure) if keeps_type else UnfinishedError
-        cause = None if isinstance(failure, QexpError) else failure
-        raise kind(f"{_reason(failure)}; {kept}") from cause
-    failed = sorted(set(range(planned)) - done)
+        raise_failure(experiment, failure)
+    ledger = experiment.ledger
+    failed = sorted(set(range(ledger.num_partitions)) - ledger.done)
     if not failed:
         raise_for_points(experiment)
-    else:
-        last = [attempts[-1] for i in failed if (attempts := ledger.attempts.get(i))]
-        refused = [attempt for attempt in last if attempt.failure in FINAL_FAILURES]
-        command = command_to_resume(experiment, *["--retry-refused"] * bool(refused))
-        again = f"to try them again: {command}"
-        if refused:
-            which = "them" if len(refused) == len(failed) else f"{len(refused)} of them"
-            again = f"the service refused {which}; to try them again all the same: {command}"
-        archives = dict.fromkeys(str(experiment.point_of(index).archive) for index in failed)
+        return
+    last = [attempts[-1] for i in failed if (attempts := ledger.attempts.get(i))]
+    refused = [attempt for attempt in last if attempt.failure in FINAL_FAILURES]
+    command = command_to_resume(experiment, *["--retry-refused"] * bool(refused))
+    again = f"to try them again: {command}"
+    if refused:
+        which = "them" if len(refused) == len(failed) else f"{len(refused)} of them"
+        again = f"the service refused {which}; to try them again all the same: {command}"
+    archives = dict.fromkeys(str(experiment.point_of(index).archive) for index in failed)
+    raise JobsFailedError(
+        f"{len(failed)} of {ledger.num_partitions} jobs have no result (partitions "
+        f"{', '.join(map(str, failed[:10]))}{'...' if len(failed) > 10 else ''}); the "
+        f"others and the reasons are in {', '.join(archives)}; {again}"
+    )
+
+
+def raise_failure(experiment: Experiment, failure: Exception) -> NoReturn:
+    """Raise an error that ended the work, as one that says what is kept and how to go on."""
+    if isinstance(failure, RetiredError):
         raise JobsFailedError(
-            f"{len(failed)} of {planned} jobs have no result (partitions "
-            f"{', '.join(map(str, failed[:10]))}{'...' if len(failed) > 10 else ''}); the "
-            f"others and the reasons are in {', '.join(archives)}; {again}"
+            f"{_reason(failure)}; {_kept(experiment)}; to measure the whole on another backend, "
+            f"start a new run with backend=least_busy; only if this one comes back: "
+            f"{_command_after(experiment, failure)}"
         )
+    keeps_type = isinstance(failure, QexpError) and not isinstance(failure, EngineError)
+    kind = type(failure) if keeps_type else UnfinishedError
+    cause = None if isinstance(failure, QexpError) else failure
+    command = _command_after(experiment, failure)
+    raise kind(f"{_reason(failure)}; {_kept(experiment)}; go on with: {command}") from cause
 
 
 def raise_if_stopped(experiment: Experiment, failure: Exception | None) -> None:
     """Raise `KeyboardInterrupt` if a stop was asked for, however late, with what is kept."""
     if not (isinstance(failure, StopRequested) or experiment.interrupts.is_set()):
         return
-    done, planned = len(experiment.ledger.done), experiment.ledger.num_partitions
-    kept = f"{done} of {planned} jobs are kept; go on with: {_command_after(experiment, failure)}"
-    if done == planned:
+    kept = f"{_kept(experiment)}; go on with: {_command_after(experiment, failure)}"
+    if len(experiment.ledger.done) == experiment.ledger.num_partitions:
         where = (str(point.archive or point.folder) for point in experiment.points)
-        kept = f"all {planned} jobs are kept: {', '.join(where)}"
+        kept = f"all {experiment.ledger.num_partitions} jobs are kept: {', '.join(where)}"
     also = "" if failure is None or isinstance(failure, StopRequested) else _reason(failure)
     raise KeyboardInterrupt("; ".join(filter(None, ["interrupted", also, kept])))
+
+
+def _kept(experiment: Experiment) -> str:
+    return f"{len(experiment.ledger.done)} of {experiment.ledger.num_partitions} jobs are kept"
 
 
 def _command_after(experiment: Experiment, failure: Exception | None) -> str:
@@ -288,18 +280,11 @@ def _command_after(experiment: Experiment, failure: Exception | None) -> str:
     if isinstance(failure, UnfinishedError):
         return command_to_resume(experiment, "--collect-only")
     # Not everything is cancelled yet.
-    spec = experiment.points[0].spec
-    return resume_command(experiment.folder, spec.config_yaml, *spec.given_anew, verb="cancel")
-
-
-def command_to_resume(experiment: Experiment, *words: str) -> str:
-    """Return the command that resumes an experiment, with what it was given anew."""
-    spec = experiment.points[0].spec
-    return resume_command(experiment.folder, spec.config_yaml, *words, *spec.given_anew)
+    return command_to_resume(experiment, verb="cancel")
 
 
 def _reason(failure: BaseException) -> str:
-    text = one_line(redact(str(failure))).rstrip(".")
     if isinstance(failure, StopRequested):
         return "interrupted"
+    text = one_line(redact(str(failure))).rstrip(".")
     return text if isinstance(failure, QexpError) else f"{type(failure).__name__}: {text}"

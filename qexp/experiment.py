@@ -17,13 +17,17 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from qexp import __version__
 from qexp.analysis.declared import make_declared_analyses
+from qexp.analysis.evaluate import evaluate
+from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
 from qexp.archive.sweep_file import SWEEP_NAME
+from qexp.batch.batches import command_to_resume
 from qexp.batch.execute import cancel as cancel_jobs
 from qexp.batch.execute import collect_finished, execute
 from qexp.core.model import Plan, RunStatus
@@ -33,8 +37,8 @@ from qexp.core.spec import RunSpec
 from qexp.endings import (
     clear_parts,
     close_left_open,
-    command_to_resume,
     end,
+    raise_failure,
     raise_for_points,
     raise_if_stopped,
     seal,
@@ -42,6 +46,7 @@ from qexp.endings import (
 from qexp.errors import (
     ConfigError,
     JobsFailedError,
+    OutageError,
     PointsFailedError,
     UnfinishedError,
 )
@@ -50,9 +55,6 @@ from qexp.journal.events import Ended, Resumed, Started
 from qexp.points import Clock, Experiment, Point, open_experiment, points_in
 from qexp.preparation import load_plan, make_plan, select
 from qexp.resumption import finished_archive
-
-if TYPE_CHECKING:
-    pass
 
 _log = logging.getLogger(__name__)
 
@@ -119,21 +121,19 @@ def run(
 def start(experiment: Experiment) -> RunReport:
     """Start an experiment that was opened in a new folder; see `run`."""
     experiment.journal.append(Started(socket.gethostname(), os.getpid(), __version__))
-    return _carried_out(experiment, execute)
+    return carry_out(experiment)
 
 
 def start_more(experiment: Experiment, specs: Sequence[RunSpec]) -> RunReport:
     """Run further points of a sweep in the batches that it has open.
 
-    Args:
-        experiment: The sweep; `sweep.json` has the points by now.
-        specs: The spec of each point, the earlier ones included.
+    `sweep.json` has the points by now, and `specs` are those of all, the earlier ones included.
 
     Raises:
         As `run`.
     """
     experiment.add_points(points_in(experiment.folder, specs)[len(experiment.points) :])
-    return _carried_out(experiment, execute)
+    return carry_out(experiment)
 
 
 def resume(
@@ -143,6 +143,7 @@ def resume(
     *,
     clock: Clock | None = None,
     interrupts: Interrupts | None = None,
+    work: Callable[[Experiment], None] = execute,
 ) -> RunReport:
     """Resume a run or a sweep from wherever it stopped. Harmless if it is complete.
 
@@ -152,55 +153,14 @@ def resume(
     Args:
         specs: The same experiment; its `policy` and `stop_after` may differ.
         folder: The experiment's folder, which may have been copied from elsewhere.
-        observer: As in `run`, like the rest.
-        clock: As in `run`.
-        interrupts: As in `run`.
+        observer: As in `run`, like `clock` and `interrupts`.
+        clock: The clock.
+        interrupts: Handles signals.
+        work: The work on its jobs; `cancel` has another.
 
     Raises:
         As `run`.
     """
-    return _go_on(specs, folder, observer, clock, interrupts, execute)
-
-
-def cancel(
-    specs: RunSpec | Sequence[RunSpec],
-    folder: Path,
-    observer: Observer | None = None,
-    *,
-    clock: Clock | None = None,
-    interrupts: Interrupts | None = None,
-) -> RunReport:
-    """Cancel the jobs of an experiment that are queued, close its batches, and seal what has run.
-
-    Args:
-        specs: The same experiment.
-        folder: The experiment's folder.
-        observer: As in `run`, like the rest.
-        clock: As in `run`.
-        interrupts: As in `run`.
-
-    Returns:
-        The state in which it was left; without an archive and a status if nothing was ever out: it
-        was not submitted, or its engine's jobs end with their process.
-
-    Raises:
-        UnfinishedError: Jobs are running, and left to be collected.
-        EngineError, ArchiveError, RunLockedError, KeyboardInterrupt: As `run`.
-    """
-    each = [specs] if isinstance(specs, RunSpec) else specs
-    specs = [replace(spec, stop_after="collect") for spec in each]
-    return _go_on(specs, folder, observer, clock, interrupts, cancel_jobs)
-
-
-def _go_on(
-    specs: RunSpec | Sequence[RunSpec],
-    folder: Path,
-    observer: Observer | None,
-    clock: Clock | None,
-    interrupts: Interrupts | None,
-    work: Callable[[Experiment], None],
-) -> RunReport:
-    """Go on with an experiment that is not complete, by `work` on its jobs."""
     if not any((folder / name).exists() for name in (JOURNAL_NAME, ARCHIVE_NAME, SWEEP_NAME)):
         raise ConfigError(f"{folder} holds no run: name the folder of one, as in outputs/NAME/ID")
     if (archive := finished_archive(folder)) is not None:
@@ -219,68 +179,58 @@ def _go_on(
         experiment.journal.append(Resumed(socket.gethostname(), os.getpid(), __version__))
         # What was cancelled has no result, which is as it should be.
         with suppress(*[JobsFailedError, PointsFailedError] * cancels):
-            return _carried_out(experiment, work)
+            return carry_out(experiment, work)
         return _report(experiment)
 
 
-def _carried_out(experiment: Experiment, work: Callable[[Experiment], None]) -> RunReport:
-    """Carry an experiment out; make the declared analyses of what is complete, whatever is not."""
-    try:
-        carry_out(experiment, work)
-    except (JobsFailedError, PointsFailedError):
-        _analyse(experiment)
-        raise
-    _analyse(experiment)
-    return _report(experiment)
+def cancel(
+    specs: RunSpec | Sequence[RunSpec], folder: Path, observer: Observer | None = None, **how: Any
+) -> RunReport:
+    """Cancel the jobs of an experiment that are queued, close its batches, and seal what has run.
+
+    The arguments are those of `resume`.
+
+    Returns:
+        The state in which it was left; without an archive and a status if nothing was ever out: it
+        was not submitted, or its engine's jobs end with their process.
+
+    Raises:
+        UnfinishedError: Jobs are running, and left to be collected.
+        EngineError, ArchiveError, RunLockedError, KeyboardInterrupt: As `run`.
+    """
+    each = [specs] if isinstance(specs, RunSpec) else specs
+    collecting = [replace(spec, stop_after="collect") for spec in each]
+    return resume(collecting, folder, observer, work=cancel_jobs, **how)
 
 
-def _analyse(experiment: Experiment) -> None:
-    is_changed = False
-    for point in experiment.points:
-        if point.is_to_analyse:
-            point.is_to_analyse = False
-            make_declared_analyses(point, experiment.observer)
-            is_changed = True
-    if is_changed and experiment.is_sweep and not experiment.keeps_batches:
-        _analyse_sweep(experiment)
+def carry_out(experiment: Experiment, work: Callable[[Experiment], None] = execute) -> RunReport:
+    """Take an experiment from where it stands to its end: plan, batch, archive, analyses.
 
-
-def _analyse_sweep(experiment: Experiment) -> None:
-    """Make the declared analyses of a sweep once all of its points are complete."""
-    specs = experiment.points[0].spec.sweep_analyses
-    if specs and experiment.status() == "complete":
-        from qexp.sweeps.analyses import make_declared_sweep_analyses
-
-        make_declared_sweep_analyses(experiment.folder, specs, experiment.observer)
-
-
-def _report(experiment: Experiment) -> RunReport:
-    first = experiment.points[0]
-    if experiment.is_sweep:
-        return RunReport(None, experiment.status(), experiment.plan, experiment.points)
-    return RunReport(first.archive, first.status, experiment.plan, experiment.points)
-
-
-def carry_out(experiment: Experiment, work: Callable[[Experiment], None] = execute) -> None:
-    """Take an experiment from where it stands to its end: plan, batch, archive.
-
-    Args:
-        experiment: The experiment.
-        work: The work on its jobs, once it is planned.
+    `work` is done on its jobs, once it is planned. The declared analyses of what is complete are
+    made, whatever is not.
 
     Raises:
         As `run`.
     """
+    try:
+        _carry_out(experiment, work)
+    except (JobsFailedError, PointsFailedError):
+        _analyse(experiment, is_over=True)
+        raise
+    _analyse(experiment, is_over=experiment.status() == "complete")
+    return _report(experiment)
+
+
+def _carry_out(experiment: Experiment, work: Callable[[Experiment], None]) -> None:
     if experiment.stop_after == "collect":
         _refuse_to_collect_nothing(experiment)
         work = collect_finished if work is execute else work
     load_plan(experiment)
-    is_whole = not experiment.unplanned
-    makes_plan = not is_whole and experiment.stop_after != "collect"
+    makes_plan = bool(experiment.unplanned) and experiment.stop_after != "collect"
     if makes_plan or experiment.has_work or work is cancel_jobs:
         if makes_plan and experiment.plans_with_workers:
             experiment.workers.prepare()
-        select(experiment)
+        _select(experiment)
     if makes_plan:
         make_plan(experiment)
         if experiment.stop_after == "plan":
@@ -290,16 +240,25 @@ def carry_out(experiment: Experiment, work: Callable[[Experiment], None] = execu
             return
     with experiment.interrupts:
         failure = _run_jobs(experiment, work)
-        if (
-            experiment.stop_after == "submit"
-            and failure is None
-            and experiment.ledger.open_attempts()
-        ):
-            _detach(experiment)
+        is_out = failure is None and experiment.ledger.open_attempts()
+        if experiment.stop_after == "submit" and is_out:
+            batch_ids = tuple(opened.batch for opened in experiment.ledger.batches)
+            experiment.observer.detached(experiment.plan, experiment.out(), batch_ids)
             raise_if_stopped(experiment, failure)
             raise_for_points(experiment)
         else:
             end(experiment, failure)
+
+
+def _select(experiment: Experiment) -> None:
+    """Select the backends; without the service, what is out of a resumed experiment is kept."""
+    try:
+        select(experiment)
+    except OutageError as error:
+        if not (experiment.ledger.process_number and experiment.ledger.batches):
+            raise
+        raise_if_stopped(experiment, error)
+        raise_failure(experiment, error)
 
 
 def _refuse_to_collect_nothing(experiment: Experiment) -> None:
@@ -330,7 +289,35 @@ def _run_jobs(experiment: Experiment, work: Callable[[Experiment], None]) -> Exc
     return None
 
 
-def _detach(experiment: Experiment) -> None:
-    """Tell the observer that all jobs are submitted, and this process detaches."""
-    batch_ids = tuple(opened.batch for opened in experiment.ledger.batches)
-    experiment.observer.detached(experiment.plan, experiment.out(), batch_ids)
+def _analyse(experiment: Experiment, *, is_over: bool) -> None:
+    is_changed = False
+    for point in experiment.points:
+        if point.is_to_analyse:
+            point.is_to_analyse, is_changed = False, True
+            specs, opened = point.spec.analyses, partial(open_archive, point.folder)
+            if specs and point.status == "complete":
+                make_declared_analyses(
+                    point.folder, specs, opened, evaluate, experiment.observer, point.index
+                )
+    if is_changed and is_over and experiment.is_sweep and not experiment.keeps_batches:
+        analyse_sweep(experiment)
+
+
+def analyse_sweep(experiment: Experiment) -> None:
+    """Note the numbers of a sweep's points in its index; make its analyses of what there is."""
+    from qexp.sweeps.analyses import evaluate_sweep
+    from qexp.sweeps.index import read_records
+    from qexp.sweeps.opened import open_sweep
+
+    folder, points = experiment.folder, experiment.points
+    read_records(folder, [point.folder.name for point in points])
+    if specs := points[0].spec.sweep_analyses:
+        opened = partial(open_sweep, folder)
+        make_declared_analyses(folder, specs, opened, evaluate_sweep, experiment.observer, None)
+
+
+def _report(experiment: Experiment) -> RunReport:
+    first = experiment.points[0]
+    if experiment.is_sweep:
+        return RunReport(None, experiment.status(), experiment.plan, experiment.points)
+    return RunReport(first.archive, first.status, experiment.plan, experiment.points)

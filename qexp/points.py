@@ -22,7 +22,7 @@ from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME
 from qexp.archive.sweep_file import is_sweep, read_sweep
 from qexp.archive.writer import RunStore, SharedRecord
-from qexp.core.model import JobOutcome, Partition, Plan, RunStatus
+from qexp.core.model import Forecast, JobOutcome, Partition, Plan, RunStatus
 from qexp.core.observer import Guarded, Observer
 from qexp.core.protocols import Batch, Engine
 from qexp.core.spec import RunSpec, common_value
@@ -66,6 +66,7 @@ class Point:
     lane: int = 0  # index of the first point on the same backend
     backend: BackendV2 | None = None  # None until it is selected
     partitions: tuple[Partition, ...] = ()  # planned jobs, numbered through the experiment
+    forecast: Forecast | None = None  # of its simulation, where this process has planned it
     archive: Path | None = None  # path of `run.h5`, once this process has sealed it
     status: RunStatus | None = None  # the status in that archive
     is_to_analyse: bool = False  # just completed, and its analyses are still to be made
@@ -202,13 +203,11 @@ class Experiment:
     def lanes(self) -> list[int]:
         """The lanes with something left to do, in order."""
         unsealed = {point.lane for point in self.points if not point.is_sealed}
-        return sorted(unsealed | {self.ledger.lane_of(one) for one in self.ledger.unclosed_batches})
+        return sorted(unsealed | {self.lane_of(one) for one in self.ledger.unclosed_batches})
 
     def lane_of(self, batch: str) -> int:
-        """Return the lane of a batch: that of its attempts, as a repaired journal may lack it."""
-        held = (one.partition for one in self.ledger.all_attempts() if one.batch == batch)
-        first = next(held, None)
-        return self.ledger.lane_of(batch) if first is None else self.point_of(first).lane
+        """Return the lane of a batch."""
+        return self.points[self.ledger.point_of(batch)].lane
 
     def backend_of(self, lane: int) -> BackendV2:
         """Return the backend of a lane, once it is selected."""
@@ -247,11 +246,6 @@ class Experiment:
         asked = [item.num_circuits for point in self.points for item in point.spec.workloads]
         known = sum(number for number in asked if isinstance(number, int))
         return known >= _MIN_CIRCUITS_FOR_WORKERS
-
-    def gather_plan(self) -> None:
-        """Combine the partitions of all points into the plan, by index."""
-        partitions = (partition for point in self.points for partition in point.partitions)
-        self.plan = Plan(tuple(sorted(partitions, key=lambda partition: partition.index)))
 
     @property
     def unplanned(self) -> list[Point]:
@@ -362,11 +356,7 @@ def open_experiment(
 
 
 def points_in(folder: Path, specs: RunSpec | Sequence[RunSpec]) -> list[Point]:
-    """Return the points of an experiment.
-
-    Args:
-        folder: A sweep's folder, or that of a single run.
-        specs: The spec of the run, or of each point.
+    """Return the points of an experiment, given the spec of the run, or of each point.
 
     Raises:
         ConfigError: The folder is that of a point of a sweep.

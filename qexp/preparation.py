@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qexp.batch.pacing import Patience
 from qexp.batch.packing import gather_plan
@@ -12,32 +12,27 @@ from qexp.batch.recover import note_stored_outcomes
 from qexp.core.jsonable import to_plain
 from qexp.core.model import Partition, Plan, RunHeader
 from qexp.core.protocols import RemoteEngine
-from qexp.endings import note_unplanned, raise_unless_complete
 from qexp.errors import ArchiveError, ConfigError, OutageError, PlanError, QexpError
 from qexp.interrupts import StopRequested, stop_requested
-from qexp.journal.events import Planned
+from qexp.journal.events import Planned, Unplanned
 from qexp.planning.build import plan_point
+from qexp.planning.forecast import check_forecast
 from qexp.planning.table import check_max_time
 from qexp.points import Experiment, Point
 from qexp.provenance import describe_backend, describe_environment, run_header
-from qexp.redact import redactor
+from qexp.redact import redact, redactor
+from qexp.text import one_line
 from qexp.workers import Workers
 
-if TYPE_CHECKING:
-    from qiskit.providers import BackendV2
 
-
-def _select_backends(experiment: Experiment) -> None:
+def select_backends(experiment: Experiment) -> None:
     """Select the backend of each lane: as declared, or the one that a recorded plan is for."""
-    selected: dict[tuple[str, str | None], BackendV2] = {}
     for lane in experiment.lanes:
         points = [point for point in experiment.points if point.lane == lane]
         there = [one for one in experiment.points if one.spec.place == points[0].spec.place]
         recorded = next((name for one in there if (name := one.recorded_backend)), None)
         known = next((one.backend for one in there if one.backend is not None), None)
-        place = points[0].spec.place, recorded
-        backend = known or selected.get(place) or points[0].spec.select_backend(recorded)
-        selected[place] = backend
+        backend = known or points[0].spec.select_backend(recorded)
         experiment.engine.check_backend(backend)
         if recorded is not None and backend.name != recorded:
             raise ConfigError(
@@ -51,6 +46,9 @@ def _select_backends(experiment: Experiment) -> None:
             engine.limit_waiting(backend, experiment.policy.outage_s)
         numbers = [point.index for point in points]
         experiment.observer.backend_selected(backend.name, backend.num_qubits, engine.name, numbers)
+
+
+def _warn_of_ignored_options(experiment: Experiment) -> None:
     warnings = (
         f"workload '{workload.name}': the engine '{experiment.engine.name}' does not honour "
         f"{option}={value}"
@@ -66,19 +64,16 @@ def select(experiment: Experiment) -> None:
     """Select the backends; on a resume with patience, because jobs may be waiting there.
 
     Raises:
-        UnfinishedError: The service was out of reach for too long.
+        OutageError: The service was out of reach for too long.
     """
     if not experiment.ledger.process_number:
-        _select_backends(experiment)
-        return
-    try:
-        Patience(experiment).call(lambda: _select_backends(experiment), (OutageError,))
-    except OutageError as error:
-        if not experiment.ledger.batches:
-            raise
-        raise_unless_complete(experiment, error)
-    except StopRequested:
-        raise KeyboardInterrupt("interrupted; what was measured is kept") from None
+        select_backends(experiment)
+    else:
+        try:
+            Patience(experiment).call(partial(select_backends, experiment), (OutageError,))
+        except StopRequested:
+            raise KeyboardInterrupt("interrupted; what was measured is kept") from None
+    _warn_of_ignored_options(experiment)
 
 
 def make_plan(experiment: Experiment) -> None:
@@ -108,7 +103,9 @@ def make_plan(experiment: Experiment) -> None:
             if not experiment.is_sweep:
                 raise
             failed.append(error)
-            note_unplanned(experiment, point, error)
+            reason = one_line(redact(str(error))).rstrip(".")
+            experiment.journal.append(Unplanned(point.index, reason, error.exit_code))
+            experiment.observer.point_failed(point.index, reason)
     if not experiment.ledger.planned and not experiment.keeps_batches:
         raise PlanError(
             f"no point of the sweep can run; of the first one: {failed[0]}"
@@ -129,6 +126,7 @@ def _plan(experiment: Experiment, point: Point, header: RunHeader, workers: Work
     digests = plan_point(point, first, experiment.observer, workers)
     try:
         check_max_time(Plan(point.partitions), point.spec.max_time_s, point.spec.limits)
+        check_forecast(point.forecast, point.spec.engine)
     except PlanError:
         point.partitions = ()
         raise

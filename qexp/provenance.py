@@ -34,14 +34,7 @@ _DIFF = ("diff", "--no-color", "--no-ext-diff", "--full-index", "HEAD")
 def run_header(
     spec: RunSpec, run_id: str, backend: Mapping[str, Any], environment: Mapping[str, Any]
 ) -> RunHeader:
-    """Return everything known about a run before its plan.
-
-    Args:
-        spec: The run.
-        run_id: Its id.
-        backend: See `describe_backend`.
-        environment: See `describe_environment`.
-    """
+    """Return all that is known of a run before its plan; backend and environment as described."""
     return RunHeader(
         run_id=run_id,
         experiment=spec.experiment,

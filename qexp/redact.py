@@ -53,8 +53,7 @@ def redactor() -> Callable[[str], str]:
 def strict_redactor(secrets: Iterable[str] = ()) -> Callable[[str], str]:
     """Return a function that also masks people and accounts, for what is handed to others.
 
-    Args:
-        secrets: Further texts to be masked; those of less than six characters are left.
+    Further `secrets` are masked, too, if they have six characters or more.
     """
     redacted = redactor()
     more = sorted((each for each in secrets if len(each) >= _SHORTEST), key=len, reverse=True)

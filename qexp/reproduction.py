@@ -18,6 +18,7 @@ from qexp.compare.changes import package_versions, software_changes
 from qexp.compare.model import Change, Comparison
 from qexp.config.recorded_config import given_workloads, load_recorded
 from qexp.config.sources import current_sources
+from qexp.core.protocols import SimulatingEngine
 from qexp.errors import (
     ArchiveError,
     ConfigError,
@@ -148,9 +149,12 @@ def reproduction_spec(
             "circuits": "archived" if given else circuits,
         }
         select, note = _choose_device(run, loaded, device)
+        engine = loaded.engine
         spec = replace(
             loaded,
             stop_after=None,
+            # However long the recorded run took, it is wanted again.
+            engine=engine.unbounded() if isinstance(engine, SimulatingEngine) else engine,
             select_backend=select,
             workloads=workloads,
             overrides=run.overrides,
@@ -253,18 +257,13 @@ def _archived_pubs(archive: Path, workload: str, _sequence: Any) -> Iterator[Any
 
 
 def run_again(spec: RunSpec, run_dir: Path, circuits: Circuits = "generated") -> Path:
-    """Run an archived run again; progress and summary go to the terminal.
+    """Run an archived run again, as `reproduction_spec` returned it, and return the new archive.
 
-    Args:
-        spec: As `reproduction_spec` returned it.
-        run_dir: As `new_folder` returned it.
-        circuits: As in `reproduction_spec`.
-
-    Returns:
-        The new archive.
+    Progress and summary go to the terminal. If it fails before a batch is opened, nothing is left
+    behind in `run_dir`, which is from `new_folder`.
 
     Raises:
-        As `qexp.experiment.run`. If it fails before a batch is opened, nothing is left behind.
+        As `qexp.experiment.run`.
     """
     from qexp.config.cleanup import LOG_NAME, clean_up
     from qexp.experiment import run
@@ -276,7 +275,7 @@ def run_again(spec: RunSpec, run_dir: Path, circuits: Circuits = "generated") ->
     try:
         with (
             logging_into(log, "the run ended with an error"),
-            Terminal(spec, run_dir) as terminal,
+            Terminal([spec], run_dir) as terminal,
         ):
             report = run(spec, run_dir, terminal)
     except (Exception, SystemExit, KeyboardInterrupt) as error:
@@ -291,10 +290,7 @@ def run_again(spec: RunSpec, run_dir: Path, circuits: Circuits = "generated") ->
 def new_folder(spec: RunSpec, into: str | None) -> Path:
     """Return the folder of the new run, which does not exist yet or is empty.
 
-    Args:
-        spec: The run.
-        into: The folder that the user names; None: a new one in `outputs/` of the current folder,
-            as for any run.
+    It is the one that the user names, or a new one in `outputs/` of the current folder.
 
     Raises:
         ConfigError: The named folder is not empty, or cannot be made.
@@ -328,6 +324,11 @@ def reproduction_verdict(comparison: Comparison) -> str:
     if data.verdict == "identical":
         return "reproduced: bit-identical"
     if data.verdict == "compatible":
+        then, now = comparison.a.simulator_version, comparison.b.simulator_version
+        if then != now and None not in {then, now}:
+            return (
+                f"reproduced: statistically compatible (simulator version {then} then, {now} now)"
+            )
         return "reproduced: statistically compatible, not bit-identical"
     if data.verdict == "untested":
         reasons = "; ".join(dict.fromkeys(pub.problem for pub in data.untested))

@@ -68,11 +68,8 @@ def _is_finished(point: Path) -> bool:
 def resume_command(folder: Path, config_yaml: str = "{}", *words: str, verb: str = "resume") -> str:
     """Return the command that resumes a run, to be copied into a shell.
 
-    Args:
-        folder: The run's folder.
-        config_yaml: The config of a run that was declared here, so that its code may be trusted.
-        *words: Further words of the command, as they are typed.
-        verb: `resume`, or another verb that takes the same words.
+    The config is that of a run that was declared here, so that its code may be trusted; `words` are
+    further words of the command, as they are typed, and `verb` another that takes the same ones.
     """
     more = [redact(word) for word in words]
     if is_sweep(folder):

@@ -34,12 +34,9 @@ class RunLog(logging.FileHandler):
 
 @contextmanager
 def logging_into(path: Path, failure: str) -> Iterator[None]:
-    """Write all warnings and errors of this process into a run's log; nothing else is changed.
+    """Write all warnings and errors of this process into a run's log, made with its first line.
 
-    Args:
-        path: The log, which is made with its first line.
-        failure: Text with which an error that ends the context is logged, a mistake in the config
-            excepted.
+    An error that ends the context is logged as a `failure`, a mistake in the config excepted.
     """
     handler = RunLog(path, delay=True)
     handler.setFormatter(logging.Formatter(_FORMAT))

@@ -18,11 +18,7 @@ _ALLOWED = 'allowed are "25m", "2h 30m 40s", a whole number of seconds above 0, 
 
 
 def one_line(text: object) -> str:
-    """Join the words of a text with single spaces.
-
-    Args:
-        text: A text, or anything whose `str` is one, such as an exception.
-    """
+    """Join the words of a text, or of the text of an exception, with single spaces."""
     return " ".join(str(text).split())
 
 
@@ -44,12 +40,8 @@ def typed_reason(error: BaseException) -> str:
 def printable(text: str) -> str:
     r"""Return untrusted text as one line that cannot steer a terminal or hide anything.
 
-    Args:
-        text: Any text; lone surrogates and terminal escapes included.
-
-    Returns:
-        The text with line breaks and tabs as spaces, and every other character that cannot be
-        seen as its Python escape, such as `\x1b`.
+    Line breaks and tabs become spaces, and every other character that cannot be seen, lone
+    surrogates included, its Python escape, such as `\x1b`.
     """
     if text.isprintable():
         return text
@@ -65,12 +57,7 @@ def _printable_character(character: str) -> str:
 
 
 def html_table(rows: Iterable[Sequence[str]], headers: Sequence[str] = ()) -> str:
-    """Return a table for a notebook, with all text escaped.
-
-    Args:
-        rows: Cells as text. The first of each row is its heading.
-        headers: Headers of the columns, or none.
-    """
+    """Return a table for a notebook, all text escaped; the first of each row is its heading."""
     from html import escape
 
     style = "text-align: left; vertical-align: top"
@@ -103,12 +90,7 @@ def typed_path(given: str | Path) -> Path:
 
 
 def format_ranges(indices: Iterable[int], most: int = 8) -> str:
-    """Format indices as short text: `0-4, 7, 9-12`.
-
-    Args:
-        indices: Indices in any order.
-        most: Number of ranges listed before the rest is only counted.
-    """
+    """Format indices in any order as short text, `most` ranges at the most: `0-4, 7, 9-12`."""
     runs: list[list[int]] = []
     ordered = sorted(set(indices))
     for index in ordered:
@@ -137,9 +119,7 @@ Precision = Literal["seconds", "milliseconds", "microseconds"]
 def utc_text(moment: datetime, precision: Precision = "microseconds") -> str:
     """Format a time as ISO 8601 in UTC with a `Z`: `2026-11-22T09:15:00.123456Z`.
 
-    Args:
-        moment: A time; one without a time zone is taken as UTC.
-        precision: Smallest unit in the text.
+    One without a time zone is taken as UTC; `precision` is the smallest unit in the text.
     """
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return aware.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
@@ -160,14 +140,11 @@ def parse_time(text: str) -> datetime | None:
 
 
 def parse_duration_s(value: str | int | float | None) -> int | None:
-    """Read a duration.
+    """Read a duration: whole seconds, at least 1, or None for None.
 
     Args:
         value: `"1h30m"`, `"2h 30m 40s"`, `"90s"` (hours, minutes, seconds, in this order, each
             at most once), a whole number of seconds, or None.
-
-    Returns:
-        Whole seconds, at least 1, or None for None.
 
     Raises:
         ValueError: The value is malformed, zero or negative. One line that says what is allowed.
@@ -195,11 +172,7 @@ def _seconds(value: str | int | float) -> int | None:
 
 
 def format_duration(seconds: float) -> str:
-    """A duration for people: `"4.1s"`, `"45s"`, `"25m 0s"`, `"2h 30m 40s"`.
-
-    Args:
-        seconds: Seconds, `>= 0`; shown in tenths below ten seconds, in whole seconds above.
-    """
+    """A duration for people, tenths of seconds below ten: `"4.1s"`, `"45s"`, `"2h 30m 40s"`."""
     if round(seconds, 1) < 10:
         return f"{seconds:.1f}s"
     minutes, rest = divmod(round(seconds), 60)

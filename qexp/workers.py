@@ -72,12 +72,10 @@ class Shared:
 
 
 class Workers:
-    """The worker processes of one experiment; they start with its first tasks.
+    """At most `count` worker processes of one experiment, which start with its first tasks.
 
-    A context manager: the processes end when it exits.
-
-    Args:
-        count: Largest number of processes; 1: there are none, the caller does everything.
+    A context manager: the processes end when it exits. With one, there are none, and the caller
+    does everything.
 
     Example:
         with Workers(2) as workers:
@@ -106,17 +104,10 @@ class Workers:
     def map(
         self, function: Callable[..., T], shared: Shared, tasks: Iterable[tuple[Any, ...]]
     ) -> Iterator[T]:
-        """Call a module's function in the workers, with a value and the arguments of each task.
+        """Call a module's `function(value, *task)` in the workers, in the order of the tasks.
 
-        A task that cannot be sent to workers is done by the caller.
-
-        Args:
-            function: Called as `function(value, *task)`.
-            shared: The value.
-            tasks: A few are taken ahead, so that no worker waits.
-
-        Returns:
-            The results in the order of the tasks.
+        A few tasks are taken ahead, so that no worker waits. One that cannot be sent to workers is
+        done by the caller.
 
         Raises:
             EngineError: A worker process died.
@@ -133,11 +124,9 @@ class Workers:
             yield ahead.popleft()()
 
     def begin(self, function: Callable[..., T], shared: Shared, *arguments: Any) -> Future[T]:
-        """Let a worker call `function(value, *arguments)` as soon as one is free.
+        """Let a worker call `function(value, *arguments)` as soon as one is free; return a future.
 
-        Returns:
-            The future result. It raises what the function raises, and `EngineError` if the worker
-            process dies.
+        Its result raises what the function raises, and `EngineError` if the worker process dies.
 
         Raises:
             NotShareableError: The arguments cannot be sent to workers.

@@ -1,85 +1,74 @@
-"""The analyses that a run declares, made once it is complete. None of them can fail the run."""
+"""The analyses that a run or a sweep declares, made once it is sealed. None of them can fail it."""
 
 from __future__ import annotations
 
 import logging
 import shlex
 from collections.abc import Callable, Sequence
-from functools import partial
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from qexp.analysis.evaluate import Evaluated, evaluate
-from qexp.archive.read import open_archive
+from qexp.analysis.evaluate import Evaluated
 from qexp.core.observer import Observer
-from qexp.errors import AnalysisFailedError, ArchiveError, QexpError
+from qexp.errors import AnalysisFailedError, QexpError
 from qexp.redact import redact
 from qexp.text import one_line, short_path
 
 if TYPE_CHECKING:
     from qexp.core.spec import AnalysisSpec
-    from qexp.points import Point
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-def make_declared_analyses(point: Point, observer: Observer) -> None:
-    """Make the analyses of a point that this process has just completed, if it has.
-
-    Args:
-        point: The point.
-        observer: Receives the result of each, or a warning that says why there is none.
-
-    Raises:
-        KeyboardInterrupt: Interrupted; the run is complete.
-    """
-    specs = point.spec.analyses
-    if point.archive is None or point.status != "complete" or not specs:
-        return
-    again = f"the run is complete; to analyse it again: {analyse_command(point.folder, specs)}"
-    try:
-        with open_archive(point.archive) as archive:
-            for spec in specs:
-                make(spec, partial(evaluate, spec, archive), again, observer, point.index)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted; {again}") from None
-    except ArchiveError as error:
-        observer.warned(f"no analysis was made: {reason(error)}; {again}")
-
-
-def make(
-    spec: AnalysisSpec,
-    evaluated: Callable[[], Evaluated],
-    again: str,
+def make_declared_analyses(
+    folder: Path,
+    specs: Sequence[AnalysisSpec],
+    opened: Callable[[], AbstractContextManager[T]],
+    evaluate: Callable[[AnalysisSpec, T], Evaluated],
     observer: Observer,
     point: int | None,
 ) -> None:
-    """Make one analysis, and tell its result or why there is none.
+    """Make the analyses that a run, or a sweep, declares.
 
     Args:
-        spec: The analysis.
-        evaluated: Makes it.
-        again: Text that says how to make it again.
-        observer: Receives the result, or a warning.
+        folder: The folder of the run or the sweep.
+        specs: The analyses.
+        opened: Opens what is analysed.
+        evaluate: Makes one of them.
+        observer: Receives the result of each, or a warning that says why there is none.
         point: Number of the point; None for a sweep's own.
+
+    Raises:
+        KeyboardInterrupt: Interrupted; what is analysed is sealed.
     """
+    what = "run is complete" if point is not None else "points are sealed"
+    again = f"the {what}; to analyse it again: {analyse_command(folder, specs)}"
     try:
-        made = evaluated()
-    except Exception as error:
-        is_bug = not isinstance(error, QexpError)
-        if is_bug:
-            _log.error("analysis '%s' was not made", spec.name, exc_info=True)
-        has_traceback = is_bug or isinstance(error, AnalysisFailedError)
-        where = "; the traceback is in run.log" if has_traceback else ""
-        observer.warned(f"{reason(error)}{where}; {again}")
-    else:
-        observer.analysed(made.name, made.summary, point)
+        with opened() as given:
+            for spec in specs:
+                try:
+                    made = evaluate(spec, given)
+                except Exception as error:
+                    observer.warned(f"{_failure(spec, error)}; {again}")
+                else:
+                    observer.analysed(made.name, made.summary, point)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; {again}") from None
+    except QexpError as error:
+        observer.warned(f"no analysis was made: {_failure(None, error)}; {again}")
 
 
-def reason(error: Exception) -> str:
-    """Return the reason of a failure on one line, without secrets."""
+def _failure(spec: AnalysisSpec | None, error: Exception) -> str:
+    """Return the reason of a failure on one line, without secrets; log what is a bug."""
     text = one_line(redact(str(error))).rstrip(".")
-    return text if isinstance(error, QexpError) else f"{type(error).__name__}: {text}"
+    if isinstance(error, AnalysisFailedError):
+        return f"{text}; the traceback is in run.log"
+    if isinstance(error, QexpError):
+        return text
+    _log.error("analysis '%s' was not made", spec.name if spec else "", exc_info=True)
+    return f"{type(error).__name__}: {text}; the traceback is in run.log"
 
 
 def analyse_command(folder: Path, specs: Sequence[AnalysisSpec]) -> str:

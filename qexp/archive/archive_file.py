@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
 import numpy as np
 
+from qexp.archive.atomic_files import DamagedFileError
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME, REPORT_NAME, SCHEMA
 from qexp.errors import ArchiveError
 from qexp.text import one_line
@@ -28,13 +30,21 @@ _MAX_SINGLE_READS: Final = 16
 class ArchiveFile:
     """An open archive, or a part (`is_part`) of an unfinished run, which states no schema.
 
+    `opened` is the file of `open_hdf5`, where it is open already.
+
     Opening it and every method raise `ArchiveError` if the file is damaged, closed or of another
     version, or lacks what is read.
     """
 
-    def __init__(self, path: Path, *, is_part: bool = False) -> None:
+    def __init__(
+        self, path: Path, opened: h5py.File | None = None, *, is_part: bool = False
+    ) -> None:
         self.path = path
-        self._h5 = _open(path, is_part)
+        self._h5 = open_hdf5(path) if opened is None else opened
+        #: True until `close` is called.
+        self.is_open = True
+        if not is_part:
+            _check_schema(path, self._h5)
         self._names: dict[str, list[str]] = {}
         self._datasets: dict[str, Any] = {}
         self._columns: dict[str, Any] = {}
@@ -48,11 +58,6 @@ class ArchiveFile:
         self.close()
 
     @property
-    def is_open(self) -> bool:
-        """True until `close` is called."""
-        return bool(self._h5)
-
-    @property
     def minor(self) -> int:
         """Minor version of its schema."""
         minor = str(self.attribute("/", "qexp_schema")).partition(".")[2]
@@ -60,6 +65,7 @@ class ArchiveFile:
 
     def close(self) -> None:
         """Close the file; harmless when closed already."""
+        self.is_open = False
         self._h5.close()
 
     @contextmanager
@@ -68,7 +74,7 @@ class ArchiveFile:
 
         Also a decorator: `file.reading()(function)`.
         """
-        if not self._h5:
+        if not self.is_open:
             raise ArchiveError(f"{self.path} has been closed: open it with qexp.open_archive")
         try:
             yield self._h5
@@ -81,16 +87,13 @@ class ArchiveFile:
     def attribute(self, group: str, name: str) -> Any:
         """Return an attribute: text, or a NumPy scalar."""
         with self.reading() as root:
-            value = root[group].attrs[name]
-        return value if isinstance(value, str) else np.ravel(value)[0]
+            return _attribute(root, group, name)
 
     def text(self, path: str) -> str:
         """Return one text, stored as a string or as UTF-8 bytes."""
         with self.reading() as root:
-            dataset = root[path]
-            if dataset.dtype.kind == "S":
-                return str(dataset[:].tobytes().decode("utf-8"))
-            return str(dataset.asstr()[()])
+            values = _values(_dataset(root, path))
+            return values.tobytes().decode() if values.dtype.kind == "S" else str(values[()])
 
     def document(self, path: str) -> Any:
         """Return one JSON document, parsed."""
@@ -103,20 +106,28 @@ class ArchiveFile:
         if path in self._columns:
             return list(self._columns[path])
         with self.reading() as root:
-            return list(root[path].asstr()[:]) if path in root else []
+            stored = _dataset(root, path)
+            return [] if stored is None else list(_values(stored))
+
+    def numbers(self, path: str) -> NDArray[Any]:
+        """Return a column of numbers, empty if it was left out."""
+        with self.reading() as root:
+            stored = None if path in self._columns else _dataset(root, path)
+            if stored is not None:
+                self._columns[path] = _values(stored)
+        return self._columns.get(path, np.empty(0))
 
     def count(self, path: str) -> int:
         """Return the length of a column, 0 if it was left out."""
         with self.reading() as root:
-            return int(root[path].shape[0]) if path in root else 0
+            stored = _dataset(root, path)
+            return 0 if stored is None else int(stored.shape[0])
 
     def column(self, path: str) -> NDArray[Any]:
         """Return a whole column, read once."""
         if path not in self._columns:
             with self.reading() as root:
-                dataset = root[path]
-                values = dataset.asstr()[:] if dataset.dtype.kind == "O" else dataset[:]
-            self._columns[path] = values
+                self._columns[path] = _values(_dataset(root, path))
         return self._columns[path]
 
     def hold(self, path: str, values: NDArray[Any]) -> None:
@@ -258,29 +269,79 @@ def locate(path: Path) -> Path:
     return path
 
 
-def _open(path: Path, is_part: bool) -> h5py.File:
+def _dataset(root: h5py.File, path: str) -> Any:
+    """Open a dataset by HDF5's own function, as h5py's objects take longer than reading.
+
+    Returns:
+        The `h5py.h5d.DatasetID`, None if the dataset was left out.
+    """
     import h5py
 
     try:
-        file = h5py.File(path, "r")
+        return h5py.h5d.open(root.id, path.encode())
+    except KeyError:
+        # Damage raises it as well.
+        if path in root:
+            raise
+        return None
+
+
+def _values(stored: Any) -> NDArray[Any]:
+    import h5py
+
+    values = np.empty(stored.shape, stored.dtype)
+    if values.size:
+        stored.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
+    if values.dtype.kind == "O":
+        values[...] = np.array([text.decode() for text in values.flat], object).reshape(
+            values.shape
+        )
+    return values
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """Open a file to be read; nothing in it is read yet.
+
+    Raises:
+        DamagedFileError: It is no HDF5 file, or too damaged to be opened.
+    """
+    import h5py
+
+    try:
+        # In half of the time that `h5py.File` takes to open it.
+        return h5py.File(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY))
     except OSError as error:
         kind = "cannot be opened" if h5py.is_hdf5(path) else "is not an HDF5 file"
-        raise ArchiveError(f"{path} {kind} ({one_line(error)})") from error
+        raise DamagedFileError(f"{path} {kind} ({one_line(error)})") from error
+
+
+def _check_schema(path: Path, file: h5py.File) -> None:
+    import h5py
+
     try:
-        schema = file.attrs.get("qexp_schema")
+        is_there = h5py.h5a.exists(file.id, b"qexp_schema")
+        schema = _attribute(file, "/", "qexp_schema") if is_there else None
     except Exception as error:
         file.close()
         raise _damaged(path, error) from error
-    if is_part:
-        return file
     if not isinstance(schema, str):
         reason = "is an HDF5 file but not a qexp archive (no attribute 'qexp_schema')"
     elif schema.partition(".")[0] != SCHEMA.partition(".")[0]:
         reason = f"has schema {schema}; this qexp reads {SCHEMA}: install one that reads it"
     else:
-        return file
+        return
     file.close()
     raise ArchiveError(f"{path} {reason}")
+
+
+def _attribute(root: h5py.File, group: str, name: str) -> Any:
+    import h5py
+
+    stored = h5py.h5a.open(root.id, name.encode(), obj_name=group.encode())
+    values = np.empty(stored.shape, stored.dtype)
+    stored.read(values)
+    value = values.flat[0]
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _damaged(path: Path, error: Exception) -> ArchiveError:

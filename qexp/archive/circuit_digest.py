@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -40,7 +42,9 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
 
-def describe(circuit: QuantumCircuit, redact: Callable[[str], str]) -> dict[str, Any]:
+def describe(
+    circuit: QuantumCircuit, redact: Callable[[str], str], reading: Reading | None = None
+) -> dict[str, Any]:
     """Return `sha256`, `qasm3`, `depth` and `size` of a circuit, as in its row of the archive.
 
     Qiskit is asked for the OpenQASM 3 text of circuits that hold anything but standard gates with
@@ -49,14 +53,14 @@ def describe(circuit: QuantumCircuit, redact: Callable[[str], str]) -> dict[str,
     Args:
         circuit: Any circuit.
         redact: Applied to the OpenQASM 3 text, which is `""` if it cannot express the circuit.
+        reading: The circuit's reading, if there is one.
     """
-    walk = _Walk(circuit)
-    walk.run()
+    read = reading or Reading(circuit)
     return {
-        "sha256": _sha256("\n".join(walk.lines)),
-        "qasm3": walk.program.text(redact) if walk.program else redact(_qasm3_by_qiskit(circuit)),
-        "depth": max(walk.levels, default=0) if walk.is_sequence else circuit.depth(),
-        "size": walk.size if walk.is_sequence else circuit.size(),
+        "sha256": _sha256("\n".join(read.lines)),
+        "qasm3": read.program.text(redact) if read.program else redact(_qasm3_by_qiskit(circuit)),
+        "depth": max(read.levels, default=0) if read.is_sequence else circuit.depth(),
+        "size": read.size if read.is_sequence else circuit.size(),
     }
 
 
@@ -243,85 +247,101 @@ def _classical(node: Any, clbits: Mapping[Any, int]) -> list[Any]:
     return [type(node).__name__, str(node.type), name, operands]
 
 
-class _Operands(dict[tuple[Any, ...], tuple[str, str, list[int]]]):
-    """Qubits of an instruction -> their indices as JSON, their names, their indices."""
+@dataclass
+class _Call:
+    """A standard gate on some qubits, and how often it was met."""
 
-    def __init__(self, indices: Mapping[Any, int], names: list[str]) -> None:
-        super().__init__()
-        self._indices = indices
-        self._names = names
-
-    def __missing__(self, qubits: tuple[Any, ...]) -> tuple[str, str, list[int]]:
-        indices = [self._indices[qubit] for qubit in qubits]
-        names = ", ".join([self._names[index] for index in indices]) if self._names else ""
-        self[qubits] = (_json(indices), names, indices)
-        return self[qubits]
+    indices: list[int]
+    line: str  # in the listing; with parameters, what precedes these
+    statement: str  # the same in OpenQASM 3
+    line_end: str = ""  # what follows the parameters
+    statement_end: str = ""
+    number: int = 0
 
 
-def _json(indices: list[int]) -> str:
-    return f"[{','.join(map(str, indices))}]"
-
-
-class _Walk:
+class Reading:
     """One pass over a circuit.
 
     Attributes:
         lines: The circuit's listing.
         program: OpenQASM 3; None if only Qiskit can write it.
         levels: Depth reached at every qubit, then at every classical bit.
-        size: Number of instructions without directives.
-        is_sequence: False with control flow, where `levels` and `size` are not Qiskit's.
+        is_sequence: False with control flow, where `levels`, `size` and `tally` are not right.
     """
 
     def __init__(self, circuit: QuantumCircuit) -> None:
-        self._circuit = circuit
         self._qubits = {bit: index for index, bit in enumerate(circuit.qubits)}
         self._clbits = {bit: index for index, bit in enumerate(circuit.clbits)}
         self.lines = [_compact(_head(circuit, self._qubits, self._clbits))]
         self.program = Program.of(circuit)
         self.levels = [0] * (len(self._qubits) + len(self._clbits))
-        self.size = 0
         self.is_sequence = True
-        self._operands = _Operands(self._qubits, self.program.qubits if self.program else [])
         self._numbers: dict[float, tuple[str, str]] = {}
         self._expressions: dict[str, str] = {}
+        self._calls: defaultdict[str, dict[tuple[Any, ...], _Call]] = defaultdict(dict)
+        self._others: Counter[tuple[str, tuple[int, ...]]] = Counter()
+        self._directives = 0
+        self._run(circuit)
 
-    def run(self) -> None:
+    @property
+    def tally(self) -> Counter[tuple[str, tuple[int, ...]]]:
+        """(name of an instruction, indices of its qubits) -> how often it acts on these."""
+        found = self._others.copy()
+        for name, calls in self._calls.items():
+            found.update({(name, tuple(each.indices)): each.number for each in calls.values()})
+        return found
+
+    @property
+    def size(self) -> int:
+        """Number of instructions without directives."""
+        return self.tally.total() - self._directives
+
+    def _run(self, circuit: QuantumCircuit) -> None:
         """Visit the instructions: standard gates, the usual case, here; others in `_other`."""
-        lines, levels, operands, param = self.lines, self.levels, self._operands, self._param
-        statements = self.program.statements if self.program else []
-        gates: dict[str, tuple[str, str]] = {}
-        for item in self._circuit.data:
+        calls, levels, param = self._calls, self.levels, self._param
+        add_line = self.lines.append
+        add_statement = (self.program.statements if self.program else []).append
+        for item in circuit.data:
             if not item.is_standard_gate():
                 self._other(item)
                 continue
-            name = item.name
-            if name not in gates:
-                gates[name] = self._gate(item)
-            line, call = gates[name]
-            indices_json, names, indices = operands[item.qubits]
-            if params := item.params:
+            on_qubits, qubits = calls[item.name], item.qubits
+            call = on_qubits.get(qubits)
+            if call is None:
+                call = on_qubits[qubits] = self._call(item)
+            call.number += 1
+            if call.line_end:
+                params = item.params
                 exact, text = param(params[0]) if len(params) == 1 else self._params(params)
-                lines.append(f"{line}{exact}],{{}},{indices_json},[]]")
-                statements.append(f"{call}({text}) {names};\n")
+                add_line(call.line + exact + call.line_end)
+                add_statement(call.statement + text + call.statement_end)
             else:
-                lines.append(f"{line}],{{}},{indices_json},[]]")
-                statements.append(f"{call} {names};\n")
-            self.size += 1
+                add_line(call.line)
+                add_statement(call.statement)
+            indices = call.indices
             if len(indices) == 1:
                 levels[indices[0]] += 1
             else:
                 self._raise_levels(indices, 1)
 
-    def _gate(self, item: Any) -> tuple[str, str]:
-        """Return the beginnings of a gate's lines in the listing and in the program."""
-        call = None
+    def _call(self, item: Any) -> _Call:
+        """Return how a standard gate is written on its qubits."""
+        call, operation = None, item.operation
         if self.program and item.qubits:
-            operation = item.operation
             call = self.program.call(operation.base_class, len(operation.params))
         if call is None:
             self.program = None
-        return f"[{_compact(item.name)},[", call or ""
+        indices, names = self._operands(item.qubits)
+        line, end = f"[{_compact(item.name)},[", f"],{{}},{_compact(indices)},[]]"
+        if operation.params:
+            return _Call(indices, line, f"{call}(", end, f") {names};\n")
+        return _Call(indices, line + end, f"{call} {names};\n")
+
+    def _operands(self, qubits: Sequence[Any]) -> tuple[list[int], str]:
+        """Return the indices of qubits, and the references to them in the program."""
+        indices = [self._qubits[qubit] for qubit in qubits]
+        names = self.program.qubits if self.program else None
+        return indices, ", ".join([names[index] for index in indices]) if names else ""
 
     def _params(self, params: Any) -> tuple[str, str]:
         exact, texts = zip(*map(self._param, params), strict=True)
@@ -330,15 +350,16 @@ class _Walk:
     def _param(self, value: Any) -> tuple[str, str]:
         """Return a parameter of a gate as the listing and as the program have it."""
         # Equal values are cached, unless they are written differently: 0.0 and -0.0, 1 and 1.0.
+        is_cached = type(value) is float and value != 0.0
+        if is_cached and (known := self._numbers.get(value)):
+            return known
         if hasattr(value, "parameters"):
             return self._expression(value)
-        is_cached = type(value) is float and value != 0.0
-        if is_cached and value in self._numbers:
-            return self._numbers[value]
         text = number(value)
         if text is None:
             self.program = None
-        texts = (_compact(_parameter(value, self._clbits)), text or "")
+        exact = f'"{value.hex()}"' if is_cached else _compact(_parameter(value, self._clbits))
+        texts = (exact, text or "")
         if is_cached:
             self._numbers[value] = texts
         return texts
@@ -354,17 +375,20 @@ class _Walk:
         from qiskit.circuit import Barrier, ControlFlowOp, Measure, Reset, Store
 
         operation = item.operation
-        indices_json, names, indices = self._operands[item.qubits]
+        indices, names = self._operands(item.qubits)
         bits = [self._clbits[bit] for bit in item.clbits]
         if getattr(operation, "base_class", None) in (Measure, Barrier, Reset):
-            self.lines.append(f"[{_compact(operation.name)},[],{{}},{indices_json},{_json(bits)}]")
+            self.lines.append(
+                f"[{_compact(operation.name)},[],{{}},{_compact(indices)},{_compact(bits)}]"
+            )
         else:
             self.lines.append(_compact(_instruction(item, self._qubits, self._clbits)))
+        self._others[item.name, tuple(indices)] += 1
         if isinstance(operation, ControlFlowOp | Store):
             self.is_sequence, self.program = False, None
             return
         step = 0 if getattr(operation, "_directive", False) else 1
-        self.size += step
+        self._directives += 1 - step
         self._raise_levels([*indices, *(len(self._qubits) + bit for bit in bits)], step)
         if self.program and not self.program.append(operation, names, bits):
             self.program = None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from qexp.archive.circuit_digest import describe
+from qexp.archive.circuit_digest import Reading, describe
 from qexp.core.jsonable import dumps, map_text, to_jsonable
 from qexp.errors import STOPS, ArchiveError
 from qexp.text import error_reason
@@ -22,18 +22,22 @@ _DELAY: Final = "delay_"
 
 
 def circuit_cells(
-    circuit: QuantumCircuit, where: str, redact: Callable[[str], str]
+    circuit: QuantumCircuit,
+    where: str,
+    redact: Callable[[str], str],
+    reading: Reading | None = None,
 ) -> dict[str, Any]:
     """Return the cells of a circuit's row in `/circuits`, apart from the index of the PUB.
 
-    `redact` is applied to every text, and to the name and metadata in QPY.
+    `redact` is applied to every text, and to the name and metadata in QPY. A `reading` of the
+    circuit spares another one.
 
     Raises:
         ArchiveError: The circuit, which `where` names, cannot be serialised as QPY.
     """
     stream = io.BytesIO()
     write_circuits([_redacted(circuit, redact)], stream, where)
-    described = describe(circuit, redact)
+    described = describe(circuit, redact, reading)
     # Qiskit's importer of OpenQASM 3 leaves the number of qubits out.
     layout = circuit.layout if getattr(circuit.layout, "_input_qubit_count", None) else None
     return {

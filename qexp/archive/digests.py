@@ -11,19 +11,23 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 
-from qexp.archive.archive_file import ArchiveFile
-from qexp.archive.atomic_files import BLOCK_BYTES, NUM_DIGITS
+from qexp.archive.archive_file import ArchiveFile, open_hdf5
+from qexp.archive.atomic_files import BLOCK_BYTES, NUM_DIGITS, DamagedFileError
 from qexp.archive.schema import FILE_SHA256, ROOT
 from qexp.core.jsonable import dumps
-from qexp.errors import ArchiveError
 from qexp.text import error_reason
 
 if TYPE_CHECKING:
+    import h5py
+
     from qexp.archive.netcdf import NetcdfGroup
+
+_COMPARED_BYTES: Final = 16 * 2**20
+_NOT_SEALED: Final = "{} is not what was sealed: restore it from a copy"
 
 
 def pub_digest(fields: Mapping[str, Any]) -> str:
@@ -103,17 +107,49 @@ def is_as_sealed(path: Path) -> bool | None:
     """Return True if a file has the digest that it states, None if it states none.
 
     Raises:
-        ArchiveError: It is no HDF5 file, or too damaged to be opened.
+        DamagedFileError: It is no HDF5 file, or too damaged to be opened.
     """
+    file = open_hdf5(path)
+    try:
+        return _is_as_sealed(file, path)
+    finally:
+        file.close()
+
+
+def open_sealed(path: Path) -> tuple[ArchiveFile, bool]:
+    """Open an archive, after comparing its digest if it has at most 16 MiB.
+
+    Returns:
+        The archive, and True if its digest was compared.
+
+    Raises:
+        DamagedFileError: It is not what was sealed, or too damaged to be opened.
+        ArchiveError: It is no archive, or one of another schema.
+    """
+    file, matches_digest = open_hdf5(path), None
+    try:
+        if path.stat().st_size <= _COMPARED_BYTES:
+            matches_digest = _is_as_sealed(file, path)
+        if matches_digest is False:
+            raise DamagedFileError(_NOT_SEALED.format(path))
+        archive = ArchiveFile(path, file)
+        if matches_digest is None and lacks_digest(archive):
+            raise DamagedFileError(_NOT_SEALED.format(path))
+    except BaseException:
+        file.close()
+        raise
+    return archive, matches_digest is True
+
+
+def _is_as_sealed(file: h5py.File, path: Path) -> bool | None:
     import h5py
 
     # No attribute or text is read: only these are not protected by a checksum of HDF5's own, and
     # HDF5 hangs on some that are damaged.
     try:
-        with h5py.File(path, "r") as file:
-            if FILE_SHA256 not in file:
-                return None
-            start = file[FILE_SHA256].id.get_offset()
+        if not file.id.links.exists(FILE_SHA256.encode()):
+            return None
+        start = h5py.h5d.open(file.id, FILE_SHA256.encode()).get_offset()
         if start is None:
             return False
         with path.open("rb") as stream:
@@ -121,9 +157,10 @@ def is_as_sealed(path: Path) -> bool | None:
             stream.seek(start)
             return stream.read(NUM_DIGITS) == digest
     except Exception as error:
-        is_hdf5 = h5py.is_hdf5(path)
-        reason = error_reason(error) if is_hdf5 else "no HDF5 file, or its beginning is damaged"
-        raise ArchiveError(f"{path} cannot be opened ({reason}): restore it from a copy") from error
+        reason = error_reason(error)
+        raise DamagedFileError(
+            f"{path} cannot be opened ({reason}): restore it from a copy"
+        ) from error
 
 
 def is_intact(path: Path) -> bool | None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit.primitives.containers.observables_array import ObservablesArray
 
+    from qexp.archive.circuit_digest import Reading
     from qexp.core.model import PlannedPub, Pub
 
 
@@ -46,20 +47,26 @@ class PubRow:
 
 
 def pub_rows(
-    workload: str, pubs: Sequence[PlannedPub], redact: Callable[[str], str]
+    workload: str,
+    pubs: Sequence[PlannedPub],
+    redact: Callable[[str], str],
+    readings: Mapping[int, Reading] | None = None,
 ) -> list[PubRow]:
     """Encode PUBs of a workload, with `redact` applied to every text, in QPY too.
 
-    A circuit that several have in common is encoded once.
+    A circuit that several have in common is encoded once. `readings` are those of ISA circuits
+    that were read already, by the index of their PUB.
 
     Raises:
         ArchiveError: A circuit has no QPY form.
     """
     encoded: dict[int, dict[str, Any]] = {}
 
-    def cells_of(circuit: QuantumCircuit, path: str, index: int) -> dict[str, Any]:
+    def cells_of(
+        circuit: QuantumCircuit, path: str, index: int, reading: Reading | None = None
+    ) -> dict[str, Any]:
         if id(circuit) not in encoded:
-            encoded[id(circuit)] = circuit_cells(circuit, f"{index} of {path}", redact)
+            encoded[id(circuit)] = circuit_cells(circuit, f"{index} of {path}", redact, reading)
         return {"pub": index, **encoded[id(circuit)]}
 
     rows = []
@@ -68,7 +75,7 @@ def pub_rows(
         cells = {
             PUBS.at(workload): _pub_cells(pub, redact),
             logical: cells_of(pub.logical.circuit, logical, pub.index),
-            isa: cells_of(pub.isa.circuit, isa, pub.index),
+            isa: cells_of(pub.isa.circuit, isa, pub.index, (readings or {}).get(pub.index)),
         }
         values = pub.isa.parameter_values.as_array()
         if values.size:

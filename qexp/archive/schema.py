@@ -124,7 +124,7 @@ PARTITIONS: Final = Table(
     int64("shots", "the one value of the job, `-1` for none", absent=-1),
     float64("precision", "the one value of the job, `NaN` for none", "1", absent=NAN),
     int64("predicted_executions", "circuit executions"),
-    int64("payload_bytes", "size of the encoded PUBs, measured", "byte"),
+    int64("payload_bytes", "size of the encoded PUBs, measured or estimated", "byte"),
     float64("predicted_qpu_s", "QPU time, with the overhead of a job", "s"),
     text(
         "closed_by", "reason for ending the partition: name of a limit, `shots`, `precision`, `end`"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from qexp.archive.archive_file import ArchiveFile
+from qexp.core.jsonable import to_jsonable
 from qexp.core.model import is_charge_pending
 from qexp.errors import ArchiveError
 from qexp.text import one_line
@@ -30,6 +33,8 @@ METADATA_SHAPE: Final[dict[str, Any]] = {
     "reproduces": {"run_id": str, "data_sha256": str, "circuits": str},
 }
 """Key of the metadata -> `str`, a map of keys, or a list that holds the shape of its items."""
+_TOP_LEVEL_KEY: Final = re.compile(r"^(?=\w)", re.MULTILINE)
+_MOST_SECTIONS: Final = 1000
 
 
 def summarise_archive(file: ArchiveFile) -> dict[str, Any]:
@@ -50,7 +55,7 @@ def summarise_archive(file: ArchiveFile) -> dict[str, Any]:
         **_progress(file),
         "seed": int(file.attribute("config", "seed")),
         "overrides": file.texts("config/overrides"),
-        "config": load_config(file.text("config/resolved_yaml")),
+        "config": _plain_config(file.text("config/resolved_yaml")),
     }
 
 
@@ -67,38 +72,32 @@ def summarise_header(header: Mapping[str, Any]) -> dict[str, Any]:
         "num_qubits": header["backend"].get("num_qubits"),
         "seed": header["seed"],
         "overrides": header["overrides"],
-        "config": load_config(header["config_yaml"]),
+        "config": _plain_config(header["config_yaml"]),
     }
 
 
 def _progress(file: ArchiveFile) -> dict[str, Any]:
     rows = [file.column(f"pubs/{name}/result_row") for name in file.groups("pubs")]
-    planned, ran = file.count("partitions/partition"), file.count("jobs/partition")
-    predicted = file.column("partitions/predicted_qpu_s") if planned else np.empty(0)
-    done: set[int] = set()
-    if ran:
-        has_result = file.column("jobs/num_results") > 0
-        done = set(file.column("jobs/partition")[has_result].tolist())
+    predicted = file.numbers("partitions/predicted_qpu_s")
+    has_result = file.numbers("jobs/num_results") > 0
     return {
         "pubs": sum(map(len, rows)),
         "results": sum(int(np.count_nonzero(column >= 0)) for column in rows),
-        "jobs": planned,
-        "jobs_done": len(done),
+        "jobs": len(predicted),
+        "jobs_done": len(np.unique(file.numbers("jobs/partition")[has_result])),
         "predicted_qpu_s": total(predicted),
-        "usage_s": total(file.column("jobs/usage_s")) if ran else None,
+        "usage_s": total(file.numbers("jobs/usage_s")),
         "usage_pending": pending(file),
     }
 
 
 def charged(file: ArchiveFile) -> float:
     """Return the QPU seconds charged for all jobs that report them."""
-    return total(file.column("jobs/usage_s")) or 0.0 if file.count("jobs/usage_s") else 0.0
+    return total(file.numbers("jobs/usage_s")) or 0.0
 
 
 def pending(file: ArchiveFile) -> int:
     """Return the number of jobs whose charge was not final yet when they were collected."""
-    if not file.count("jobs/metrics_json"):
-        return 0
     texts = file.texts("jobs/metrics_json")
     with file.reading():
         return sum(is_charge_pending(json.loads(text)) for text in texts if "pending" in text)
@@ -131,6 +130,23 @@ def load_config(text: str) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise ArchiveError("the recorded config is not a mapping of keys")
     return loaded
+
+
+def _plain_config(text: str) -> dict[str, Any]:
+    """Return a recorded config as plain JSON, which must not be changed.
+
+    It is parsed by its top-level keys: of most runs of a listing most of them are the same.
+    """
+    try:
+        sections = [_section(part) for part in _TOP_LEVEL_KEY.split(text) if part]
+    except ArchiveError:
+        sections = [to_jsonable(load_config(text))]
+    return {key: value for section in sections for key, value in section.items()}
+
+
+@lru_cache(_MOST_SECTIONS)
+def _section(text: str) -> dict[str, Any]:
+    return dict(to_jsonable(load_config(text)))
 
 
 def read_metadata(file: ArchiveFile) -> dict[str, Any]:

@@ -118,8 +118,7 @@ class Batches:
     def finish(self, *, is_collected: bool) -> None:
         """Return once every batch is closed, and the details of each are stored, or given up.
 
-        Args:
-            is_collected: True if no job is in flight, so that the details are final.
+        They are final if no job is in flight, `is_collected`.
 
         Raises:
             StopRequested: The experiment was asked to stop.
@@ -181,19 +180,17 @@ class Batches:
         store.write_batch(number, opened, final, batch_id=batch_id, follows=event.follows)
 
 
-def still_open(experiment: Experiment, batch_ids: Sequence[str], error: QexpError) -> str:
-    """Say that batches could not be closed, what follows from that, and how to close them.
-
-    Args:
-        experiment: The experiment that opened them.
-        batch_ids: At least one.
-        error: The reason.
-    """
+def command_to_resume(experiment: Experiment, *words: str, verb: str = "resume") -> str:
+    """Return the command that goes on with an experiment, with what it was given anew."""
     spec = experiment.points[0].spec
-    command = resume_command(experiment.folder, spec.config_yaml, *spec.given_anew)
+    return resume_command(experiment.folder, spec.config_yaml, *words, *spec.given_anew, verb=verb)
+
+
+def still_open(experiment: Experiment, batch_ids: Sequence[str], error: QexpError) -> str:
+    """Say why batches could not be closed, what follows from that, and how to close them."""
     reason = str(error).removeprefix(f"closing batch {batch_ids[0]}: ")
     return (
         f"batch {', '.join(batch_ids)} could not be closed ({reason}); no result is lost: it takes "
         f"no more jobs from this run, costs nothing and ends by itself at its max_time; to close "
-        f"it: {command}"
+        f"it: {command_to_resume(experiment)}"
     )

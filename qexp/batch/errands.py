@@ -34,10 +34,8 @@ class Errands:
     ) -> bool:
         """Make a request now; if it fails, again when `run_due` or `finish` is called in time.
 
-        Args:
-            name: One errand of a name waits; another one replaces it.
-            request: Makes the request, and records what follows from it.
-            give_up: Called with the last error, once it has failed for too long.
+        One errand of a name waits; another one replaces it. The request records what follows from
+        it; `give_up` is called with the last error, once it has failed for too long.
 
         Returns:
             True if it did not fail.

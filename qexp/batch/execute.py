@@ -43,12 +43,9 @@ _log = logging.getLogger(__name__)
 
 
 def execute(experiment: Experiment) -> None:
-    """Submit and collect until nothing is left.
+    """Submit and collect until nothing is left, or with `stop_after=submit`, nothing to submit.
 
-    With `stop_after=submit`, return once everything is submitted.
-
-    Args:
-        experiment: The experiment, planned and with its backend selected.
+    The experiment is planned, and its backends are selected.
 
     Raises:
         StopRequested: The experiment was asked to stop, and has.
@@ -194,9 +191,9 @@ def _adopt_late_jobs(experiment: Experiment, collector: Collector) -> None:
     """Watch the jobs of the run that were sent twice on their way, and are listed only now."""
     ledger, engine = experiment.ledger, experiment.engine
     if isinstance(engine, RemoteEngine):
-        # The newest batch of each lane.
-        for batch in {ledger.lane_of(one): one for one in ledger.own_batches}.values():
-            if ledger.lane_of(batch) in experiment.lanes:
+        newest = {experiment.lane_of(one): one for one in ledger.own_batches}
+        for lane, batch in newest.items():
+            if lane in experiment.lanes:
                 find = partial(collector.batch_of(batch).find, run_tag(experiment.id))
                 collector.adopt_found(Patience(experiment).call(find))
 

@@ -27,8 +27,7 @@ def look_up(
     """Return the jobs with a tag; ask twice, because a new job may take a moment to be listed.
 
     Raises:
-        StopRequested: The experiment was asked to stop.
-        EngineError: The service was out of reach for too long.
+        StopRequested, EngineError: As `Patience.call`.
     """
     found = patience.call(find)
     if not found:
@@ -38,11 +37,7 @@ def look_up(
 
 
 def note_found(experiment: Experiment, jobs: Sequence[FoundJob]) -> list[str]:
-    """Record what this folder does not know yet of jobs on the service.
-
-    Args:
-        experiment: The experiment.
-        jobs: Jobs with its tag, oldest first.
+    """Record what this folder does not know yet of jobs with its tag, oldest first.
 
     Returns:
         Ids of the jobs of which something was recorded.
@@ -62,11 +57,7 @@ def drop_if_spare(
 ) -> None:
     """Cancel a job that is not needed, unless it has ended or another folder waits for it.
 
-    Args:
-        experiment: The experiment.
-        job: A job of some of its attempts.
-        batch_of: Returns the batch of an id.
-        errands: Tries again to cancel it, where that fails, while other jobs are collected.
+    Where cancelling fails, it is an errand: tried again while other jobs are collected.
     """
     ledger = experiment.ledger
     if job.job_id in ledger.duplicates or not ledger.is_spare(job.job_id):

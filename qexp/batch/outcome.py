@@ -18,13 +18,8 @@ def outcomes_of(
     """Yield the outcome of each open attempt of a job: its results, spans and share of the usage.
 
     The results of PUBs that have theirs from another job are left out: such an attempt has failed
-    as a `duplicate`, and its usage is kept.
-
-    Args:
-        experiment: The experiment.
-        attempts: All attempts of the job, in the order of their PUBs in it. An earlier process may
-            have stored the outcomes of some; they are over.
-        outcome: The outcome of the whole job.
+    as a `duplicate`, and its usage is kept. `attempts` are all of the job, in the order of their
+    PUBs in it; those of which an earlier process stored the outcome are over.
     """
     pieces = [planned_piece(experiment, attempt.piece) for attempt in attempts]
     executions = sum(piece.executions for piece in pieces)

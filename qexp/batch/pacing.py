@@ -39,13 +39,9 @@ class Backoff:
 class Pace:
     """The pace of submission.
 
-    Without a fixed interval, jobs are submitted as fast as the service accepts them. After a
-    refusal, the interval becomes the time between the last two accepted jobs; each further job
-    halves it until the next refusal.
-
-    Args:
-        jitter: Gives a number in [0, 1).
-        fixed_s: Fixed interval between two submissions in seconds, or None.
+    Without a fixed interval, `fixed_s`, jobs are submitted as fast as the service accepts them.
+    After a refusal, the interval becomes the time between the last two accepted jobs; each further
+    job halves it until the next refusal. `jitter` gives a number in [0, 1).
     """
 
     def __init__(self, jitter: Callable[[], float], fixed_s: float | None = None) -> None:
@@ -78,9 +74,7 @@ class Pace:
     def refused(self, now_s: float, retry_after_s: float | None = None) -> float:
         """Update the delay after a refusal; return the seconds until the next attempt.
 
-        Args:
-            now_s: The time.
-            retry_after_s: Seconds that the service said to wait, or None.
+        They are those that the service said to wait, `retry_after_s`, or grow with each refusal.
         """
         self._is_refused = True
         delay_s = self._backoff.next_s() if retry_after_s is None else max(0.0, retry_after_s)
@@ -109,14 +103,13 @@ class Patience:
         """Call the service, again after each outage, and return its answer.
 
         Args:
-            request: Makes one request; `LostJobError` is passed on, not retried.
-            retry_on: Errors after which the request is made again.
+            request: Makes one request.
+            retry_on: Errors after which the request is made again; `LostJobError` is never one.
             meanwhile: Called before the request is made again.
 
         Raises:
             StopRequested: The experiment was asked to stop.
-            LostJobError: The service does not know the job.
-            EngineError: The last error, if the outage lasts too long.
+            EngineError: The last error, if the outage lasts too long; `LostJobError` at once.
         """
         if not self._has_failed:
             self._since_s = self._experiment.clock.now_s()
@@ -145,10 +138,9 @@ class Patience:
         return self._left_s() <= 0
 
     def next_delay_s(self, error: Exception) -> float | None:
-        """Return the seconds until the next request, None once `is_exhausted`; tell the observer.
+        """Return the seconds until the next request, None once `is_exhausted`.
 
-        Args:
-            error: The failure of the last request.
+        The observer is told of both.
         """
         if self.is_exhausted():
             return None

@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from qexp.batch.request import fits_tags, planned_piece
 from qexp.core.bounds import JobBounds, job_bounds, overhead_s
 from qexp.core.mitigation import is_calibrated_per_job
-from qexp.core.model import Partition, Plan, PlannedJob, PrimitiveSpec
+from qexp.core.model import Forecast, Partition, Plan, PlannedJob, PrimitiveSpec
 from qexp.journal.ledger import Piece
 from qexp.points import Experiment
 
@@ -66,15 +66,7 @@ class _Job:
 
 
 def jobs_of(experiment: Experiment, pieces: Iterable[Piece]) -> list[tuple[Piece, ...]]:
-    """Return the jobs that run some pieces, in the order of submission.
-
-    Args:
-        experiment: The experiment, planned.
-        pieces: Pieces that have no job.
-
-    Returns:
-        The pieces of each job, in their order.
-    """
+    """Return the pieces of each job that runs some without one, in the order of submission."""
     jobs: list[_Job] = []
     open_jobs: dict[Hashable, _Job] = {}
     for piece in in_order(experiment, pieces):
@@ -93,24 +85,20 @@ def jobs_of(experiment: Experiment, pieces: Iterable[Piece]) -> list[tuple[Piece
 
 def gather_plan(experiment: Experiment) -> None:
     """Combine the partitions of all points into the plan, with the jobs that they share."""
-    experiment.gather_plan()
+    unordered = (partition for point in experiment.points for partition in point.partitions)
+    partitions = tuple(sorted(unordered, key=lambda partition: partition.index))
+    forecasts = [point.forecast for point in experiment.points if point.forecast is not None]
+    forecast = sum(forecasts, Forecast()) if forecasts else None
+    experiment.plan = Plan(partitions, forecast=forecast)
     if not experiment.is_sweep:
         return
-    partitions = experiment.plan.partitions
     jobs = jobs_of(experiment, [Piece(partition.index) for partition in partitions])
-    planned = (
-        PlannedJob(
-            tuple(piece.partition for piece in job),
-            _overhead_s(experiment, job[0]) * (len(job) - 1),
-        )
-        for job in jobs
-    )
-    experiment.plan = Plan(partitions, tuple(planned))
-
-
-def _overhead_s(experiment: Experiment, piece: Piece) -> float:
-    spec = experiment.point_of(piece.partition).spec
-    return overhead_s(spec.partition, spec.limits)
+    planned = []
+    for job in jobs:
+        spec = experiment.point_of(job[0].partition).spec
+        saved_s = overhead_s(spec.partition, spec.limits) * (len(job) - 1)
+        planned.append(PlannedJob(tuple(piece.partition for piece in job), saved_s))
+    experiment.plan = replace(experiment.plan, jobs=tuple(planned))
 
 
 def in_order(experiment: Experiment, pieces: Iterable[Piece]) -> list[Piece]:

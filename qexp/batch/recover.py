@@ -53,14 +53,10 @@ def note_stored_outcomes(experiment: Experiment) -> None:
 
 
 def reattach(experiment: Experiment, collector: Collector) -> list[Batch]:
-    """Find the jobs of a resumed experiment on the service, and watch them.
+    """Find the jobs of a resumed experiment on the service, and let a collector watch them.
 
     All that carry the tag of the run are listed, also those that another copy of the folder
     submitted. Attempts without a job are closed.
-
-    Args:
-        experiment: The experiment, with the journal of earlier processes.
-        collector: Watches the jobs that are found.
 
     Returns:
         The batches that earlier processes opened in this folder.
@@ -76,8 +72,8 @@ def reattach(experiment: Experiment, collector: Collector) -> list[Batch]:
         return []
     if not ledger.process_number:
         return []
-    lanes, own = experiment.lanes, ledger.own_batches
-    earlier: list[Batch] = [collector.batch_of(one) for one in own if ledger.lane_of(one) in lanes]
+    lanes, lane_of, own = experiment.lanes, experiment.lane_of, ledger.own_batches
+    earlier: list[Batch] = [collector.batch_of(one) for one in own if lane_of(one) in lanes]
     listed = look_up(experiment, partial(_find_all, experiment), Patience(experiment))
     _refuse_other_account(experiment, collector, listed)
     # Known jobs first: of two with the same PUBs, the one with the earlier attempt is kept.
@@ -87,7 +83,7 @@ def reattach(experiment: Experiment, collector: Collector) -> list[Batch]:
     collector.adopt_found(listed)
     for attempt in ledger.open_attempts():
         if attempt.job is None:
-            backend = experiment.backend_of(ledger.lane_of(attempt.batch))
+            backend = experiment.backend_of(experiment.point_of(attempt.partition).lane)
             find = partial(engine.find_jobs, backend, attempt.tag)
             collector.adopt_found(look_up(experiment, find, Patience(experiment)))
         if attempt.job is None:

@@ -56,12 +56,10 @@ class Held:
 
 
 def make_request(experiment: Experiment, attempts: Mapping[Piece, int]) -> JobRequest:
-    """Return the request of a job.
+    """Return the request of a job of an experiment that is planned and has a batch.
 
-    Args:
-        experiment: The experiment; its plan is committed, and a batch is open.
-        attempts: The PUBs of each partition in it, in the order of the job -> the number of the
-            attempt, from 1. PUBs of several pieces of one partition are consecutive.
+    `attempts` has the PUBs of each partition in it, in the order of the job, and the number of the
+    attempt, from 1. PUBs of several pieces of one partition are consecutive.
     """
     members = [_member(experiment, piece, number) for piece, number in attempts.items()]
     first, last = members[0], members[-1]
@@ -114,12 +112,9 @@ def planned_piece(experiment: Experiment, piece: Piece) -> Partition:
 
 
 def cut(experiment: Experiment, partition: int, *at: int) -> None:
-    """Cut a partition before some of its PUBs, for all later attempts.
+    """Cut a partition, which may be cut elsewhere already, before the PUBs `at` these indices.
 
-    Args:
-        experiment: The experiment.
-        partition: Index of the partition, which may be cut elsewhere already.
-        at: Indices of PUBs; those that are no PUB of it, or its first one, change nothing.
+    That holds for all later attempts. Indices of no PUB of it, or of its first, change nothing.
     """
     whole = experiment.plan.partitions[partition]
     before = experiment.ledger.cuts.get(partition, (whole.first, whole.stop))

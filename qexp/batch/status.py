@@ -116,9 +116,7 @@ class RunState:
 def read_state(specs: RunSpec | Sequence[RunSpec], folder: Path) -> RunState:
     """Read the state of a run or a sweep; submit, cancel and write nothing.
 
-    Args:
-        specs: The run, as recorded, or each point of the sweep.
-        folder: Its folder, in which another process may be working.
+    Another process may be working in its folder.
 
     Raises:
         ConfigError: The backend or the account is not available, or there is only the archive of an
@@ -127,9 +125,9 @@ def read_state(specs: RunSpec | Sequence[RunSpec], folder: Path) -> RunState:
         ArchiveError: The journal or a part is damaged.
     """
     ledger = read_ledger(folder) if (folder / JOURNAL_NAME).exists() else Ledger()
-    closed = {one.batch: one.batch in ledger.closed for one in ledger.batches}
     batches = {
-        batch: "closed" if is_closed else "not closed" for batch, is_closed in closed.items()
+        one.batch: "closed" if one.batch in ledger.closed else "not closed"
+        for one in ledger.batches
     }
     points = points_in(folder, specs)
     spec = points[0].spec
@@ -142,16 +140,18 @@ def read_state(specs: RunSpec | Sequence[RunSpec], folder: Path) -> RunState:
     }
     engine, listed, asked = spec.engine, list[FoundJob](), dict[str, Charge]()
     lanes = _backends(points)
+    tag = run_tag(read_sweep(folder).id if is_sweep(folder) else points[0].run_id)
     for number, (place, (name, selecting)) in enumerate(lanes.items()):
         if not (batches and isinstance(engine, RemoteEngine)):
             break
         backend = selecting.select_backend(name)
-        found = engine.find_jobs(backend, run_tag(_id_of(folder, points)))
+        found = engine.find_jobs(backend, tag)
         known_ids = {one.job_id for one in listed}
         new = [job for job in found if job.job_id not in known_ids]
         asked |= _ask_charges(engine, backend, new, ledger, charges)
         listed += new
-        is_lost = not listed and _is_job_out(ledger) and number == len(lanes) - 1
+        is_out = any(attempt.job for attempt in ledger.open_attempts())
+        is_lost = not listed and is_out and number == len(lanes) - 1
         asked_for = [one.batch for one in ledger.batches if points[one.point].spec.place == place]
         batches |= _ask_batches(engine, backend, asked_for, is_lost=is_lost)
     # Of two jobs with the tag of one attempt, the first one counts.
@@ -206,10 +206,6 @@ def _name(point: Point) -> str | None:
         return str(archive.backend["name"])
 
 
-def _id_of(folder: Path, points: Sequence[Point]) -> str:
-    return read_sweep(folder).id if is_sweep(folder) else points[0].run_id
-
-
 def _complete(
     spec: RunSpec, folder: Path, points: Sequence[Point], batches: Mapping[str, str]
 ) -> RunState:
@@ -247,10 +243,6 @@ def _word(
 
 def _rows(batches: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"id": batch, "state": state} for batch, state in batches.items()]
-
-
-def _is_job_out(ledger: Ledger) -> bool:
-    return any(attempt.job for attempt in ledger.open_attempts())
 
 
 def _ask_charges(
@@ -302,10 +294,7 @@ def _ask_batches(
 def partition_state(ledger: Ledger, jobs: Mapping[str, FoundJob], partition: int) -> PartitionState:
     """Return how far a partition is: of each piece the furthest attempt, of these the least far.
 
-    Args:
-        ledger: Its state on disk.
-        jobs: The listed jobs by id and by tag.
-        partition: Its index.
+    `jobs` are the listed ones, by id and by tag.
     """
 
     def state(attempt: Attempt) -> PartitionState:

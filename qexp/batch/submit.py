@@ -41,10 +41,9 @@ class Submitter:
         self._is_unclear = False
 
     def submit_all(self, jobs: Sequence[tuple[Piece, ...]]) -> EngineError | None:
-        """Submit jobs in this order, until the batch accepts no more.
+        """Submit jobs, the pieces of each, in this order, until the batch accepts no more.
 
-        Args:
-            jobs: The pieces of each. A job of several that the service refuses is divided.
+        A job of several pieces that the service refuses is divided.
 
         Returns:
             The error that rules out further submissions (quota, authorisation), or None.

@@ -27,11 +27,6 @@ def load_circuits(
     Each gets a number behind its name, and its origin in its metadata. A circuit without classical
     bits is measured on all qubits, into the register `meas`; any other is left as it is.
 
-    Args:
-        pattern: A glob (`**` included), relative to the current folder unless absolute.
-        family: `"qasm"` or `"qpy"`.
-        parse: Makes the circuits of one file from its path and content.
-
     Raises:
         ConfigError: No file matches, or one cannot be read or parsed; a circuit has unbound
             parameters, or classical bits but no measurement.

@@ -44,9 +44,9 @@ def _cancel(runs: Runs, path: Path) -> Outcome:
         specs = recorded_specs(folder, runs.given.trust, runs.anew, plans=False)
 
         from qexp.experiment import cancel
-        from qexp.progress import terminal_for
+        from qexp.progress import Terminal
 
-        with terminal_for(specs, folder, is_quiet=runs.given.json) as terminal:
+        with Terminal(specs, folder, is_quiet=runs.given.json) as terminal:
             report = cancel(specs, folder, terminal)
         if report.status is not None:
             archive = None if report.archive is None else str(report.archive)

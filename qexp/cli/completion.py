@@ -78,11 +78,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def candidates(words: Sequence[str]) -> list[str]:
-    """List what may stand in the place of the last word of a command line.
-
-    Args:
-        words: The words up to the cursor, without the program; the last may be empty.
-    """
+    """List what may stand in the place of the last of the words up to the cursor."""
     *before, word = words
     if before and before[0] in VERBS:
         found = _for_verb(before[0], before[1:], word)

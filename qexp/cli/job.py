@@ -33,23 +33,13 @@ if TYPE_CHECKING:
 
     from qexp.core.spec import RunSpec
 
-_log = logging.getLogger("qexp")
 
-
-def run(arguments: Sequence[str]) -> int:
-    """Run the experiment that the overrides declare; return the exit code."""
-    return run_overrides(arguments)
-
-
-def run_overrides(arguments: Sequence[str], run_together: RunTogether | None = None) -> int:
-    """Compose what overrides declare, and run it.
+def run(arguments: Sequence[str], run_together: RunTogether | None = None) -> int:
+    """Run what overrides and flags declare; return the exit code.
 
     Args:
-        arguments: Overrides and flags, as on the command line.
+        arguments: As on the command line.
         run_together: Runs the points of a sweep; None: as a new experiment.
-
-    Returns:
-        The exit code.
     """
     # Until a run begins: imports and configs leave no garbage worth looking for.
     gc.disable()
@@ -89,11 +79,7 @@ def _run_hydra(arguments: Sequence[str], run_together: RunTogether | None) -> in
 
 
 def _refuse_undecodable(arguments: Sequence[str]) -> None:
-    """Refuse text in another encoding than the locale's, which no archive could hold.
-
-    Raises:
-        ConfigError: There is such a word.
-    """
+    """Refuse text in another encoding than the locale's, which no archive could hold."""
     for argument in arguments:
         if not argument.isprintable() and any("\ud800" <= one <= "\udfff" for one in argument):
             raise ConfigError(
@@ -103,11 +89,7 @@ def _refuse_undecodable(arguments: Sequence[str]) -> None:
 
 
 def _refuse_mistyped(arguments: Sequence[str]) -> None:
-    """Refuse a word or flag that is no override, and say what to type instead.
-
-    Raises:
-        ConfigError: There is such a word or flag.
-    """
+    """Refuse a word or flag that is no override, and say what to type instead."""
     from qexp.config.schema import RootNode
 
     word, _, value = arguments[0].partition("=")
@@ -142,40 +124,29 @@ def run_point(config: DictConfig, ends: Ends) -> Failed | float | None:
     Raises:
         KeyboardInterrupt: A stop was asked for, so that no further point may run.
     """
-    from qexp.config.cleanup import LOG_NAME, clean_up
+    from qexp.config.cleanup import LOG_NAME, cleaning_up
 
     run_dir = Path(HydraConfig.get().runtime.output_dir).resolve()
     # Nothing that was there before is ever removed; `hydra.run.dir` may name any folder.
     is_new = config.get("run_dir") is None and not any(run_dir.iterdir())
+    value: Failed | float | None = None
     try:
-        _run(config, run_dir)
-        value = _value(config, run_dir)
-    except KeyboardInterrupt as error:
-        if is_new and clean_up(run_dir, error):
-            raise KeyboardInterrupt("interrupted before anything was submitted") from None
+        with cleaning_up(run_dir, is_new=is_new, failure="the run ended with an error"):
+            _run(config, run_dir)
+            value = _value(config, run_dir)
+    except KeyboardInterrupt:
         raise
-    except BaseException as error:  # A panic in Qiskit's Rust code is no `Exception`.
-        if not isinstance(error, ConfigError):
-            _log.error("the run ended with an error", exc_info=True)
+    except BaseException as error:
         point, message = _sweep_point(), describe_error(error, run_dir / LOG_NAME)
-        failed = Failed(f"{point}: {message}" if point else message, exit_code(error))
-        if is_new:
-            clean_up(run_dir, error)
-        ends.add(failed)
-        if stop_requested():
-            raise KeyboardInterrupt from None
-        return failed
+        value = Failed(f"{point}: {message}" if point else message, exit_code(error))
+        ends.add(value)
     if stop_requested():
         raise KeyboardInterrupt(f"interrupted; what was measured is kept: {run_dir}")
     return value
 
 
 def _value(config: DictConfig, run_dir: Path) -> float | None:
-    """Return what a sweeper that optimises asks for; None if it asks for nothing.
-
-    Raises:
-        AnalysisError: The run has no such number.
-    """
+    """Return what a sweeper that optimises asks for; None if it asks for nothing."""
     named = OmegaConf.select(config, "sweep.value")
     if named is None or config.stop_after is not None or _sweep_point() is None:
         return None
@@ -206,9 +177,7 @@ def _run(config: DictConfig, run_dir: Path) -> None:
     from qexp.experiment import resume, run
     from qexp.progress import Terminal
 
-    point = _sweep_point()
-    circuits_by = OmegaConf.select(config, "sweep.circuits_by") if point else None
-    with Terminal(spec, run_dir, point, circuits_by) as terminal:
+    with Terminal([spec], run_dir, _sweep_point()) as terminal:
         (resume if is_resumed else run)(spec, run_dir, terminal)
 
 

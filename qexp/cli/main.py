@@ -44,11 +44,7 @@ _INTERRUPTED = "interrupted; what was measured is kept"
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run one command line, and exit with its exit code.
-
-    Args:
-        arguments: The words after the program; None for those of this process.
-    """
+    """Run one command line, that of this process if None, and exit with its exit code."""
     keep_standard_streams()
     # A log that cannot be written (a full disk) is no reason for a traceback on the terminal.
     logging.raiseExceptions = False

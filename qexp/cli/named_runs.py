@@ -26,12 +26,7 @@ Outcome = dict[str, Any]
 
 
 def add_runs(parser: argparse.ArgumentParser, every: str) -> None:
-    """Add the runs, `--all`, `--trust` and `--json`.
-
-    Args:
-        parser: The verb's parser.
-        every: The runs that `--all` means, as in "every unfinished run".
-    """
+    """Add the runs, `--all` (`every` says which, in its help), `--trust` and `--json`."""
     parser.add_argument("runs", metavar="RUN_DIR", nargs="*", help="folder of a run, or key=value")
     parser.add_argument(
         "--all", metavar="ROOT", help=f"{every} below this folder, one after the other"
@@ -129,7 +124,13 @@ class Runs:
         return {"path": str(path), **more, "exit_code": exit_code, "message": message}
 
     def work_on(
-        self, path: Path, consequence: str, left: str, work: Callable[[Path], Outcome]
+        self,
+        path: Path,
+        consequence: str,
+        left: str,
+        work: Callable[[Path], Outcome],
+        *,
+        is_new: bool = False,
     ) -> Outcome:
         """Work on one run, with its log. Whatever goes wrong is one line and stops no other run.
 
@@ -138,17 +139,19 @@ class Runs:
             consequence: What is said first in the log of an error.
             left: The verb for what is left to do, of which a run that is complete has nothing.
             work: Works on the run in a folder that is not complete.
+            is_new: True for a folder that is made, and cleaned up after an error.
         """
-        from qexp.config.cleanup import LOG_NAME
+        from qexp.config.cleanup import LOG_NAME, cleaning_up, make_folder
         from qexp.config.paths import run_folder
         from qexp.resumption import finished_archive
         from qexp.runlog import logging_into
 
         log = None
         try:
-            folder = run_folder(path)
+            is_new = is_new and make_folder(path, str(path))
+            folder = path if is_new else run_folder(path)
             log = folder / LOG_NAME
-            with logging_into(log, consequence):
+            with cleaning_up(folder, is_new=is_new), logging_into(log, consequence):
                 archive = finished_archive(folder)
                 if archive is None:
                     return work(folder)
@@ -182,9 +185,7 @@ def never_begun(folder: Path) -> SweepPoint | None:
 def _runs_of(path: Path, with_all: bool) -> list[Path]:
     """Return the points of a sweep that are runs of their own; any other path as it is.
 
-    Args:
-        path: The folder of a run or a sweep.
-        with_all: True for the points that never began, too.
+    With `with_all` also those that never began.
     """
     from qexp.archive.sweep_file import POINTS_NAME, read_sweep
 

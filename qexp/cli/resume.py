@@ -14,6 +14,7 @@ from qexp.errors import ArchiveError, ConfigError
 
 if TYPE_CHECKING:
     from qexp.archive.sweep_file import SweepPoint
+    from qexp.config.sweep_launcher import Launch
     from qexp.core.spec import RunSpec
     from qexp.journal.ledger import Ledger
 
@@ -74,39 +75,49 @@ def run(given: argparse.Namespace) -> int:
 def _resume(runs: Runs, path: Path) -> Outcome:
     if runs.given.add:
         return _add(runs, path)
-    if (point := never_begun(path)) is not None:
-        return _begin(runs, path, point)
+    point = never_begun(path)
+    if point is not None and runs.given.collect_only:
+        return runs.outcome(path, message=runs.say(f"{path}: never begun"))
 
     def resume_it(folder: Path) -> Outcome:
-        from qexp.config.runs import recorded_specs
-        from qexp.journal.repair import repair_journal
+        from qexp.experiment import resume, run
+        from qexp.progress import Terminal
         from qexp.resumption import finished_archive
 
         given, message = runs.given, None
-        if given.repair_journal and (repaired := repair_journal(folder)) is not None:
-            runs.say(repaired)
-        anew = runs.anew + ["execution.retry_refused=true"] * given.retry_refused
-        recorded = recorded_specs(folder, given.trust, anew, plans=not given.collect_only)
-        specs = _bounded(recorded, folder, runs)
-
-        from qexp.experiment import resume
-        from qexp.progress import terminal_for
-
-        with terminal_for(specs, folder, is_quiet=given.json) as terminal:
-            report = resume(specs, folder, terminal)
+        specs = _specs(runs, folder, point)
+        with Terminal(specs, folder, is_quiet=given.json) as terminal:
+            report = (run if point else resume)(specs, folder, terminal)
         if report.plan is None and finished_archive(folder) is not None:
             # A batch was still open.
             message = runs.say(f"complete, and now closed on the service: {report.archive}")
         archive = None if report.archive is None else str(report.archive)
         return runs.outcome(path, message=message, status=report.status, archive=archive)
 
-    return runs.work_on(path, "the run was not resumed to its end", "do", resume_it)
+    failure = "the run was not resumed to its end"
+    return runs.work_on(path, failure, "do", resume_it, is_new=point is not None)
+
+
+def _specs(runs: Runs, folder: Path, point: SweepPoint | None) -> list[RunSpec]:
+    """Return the specs of a run or a sweep, or of a point that is to be a run and never began."""
+    from qexp.config.runs import declared_spec, recorded_specs
+    from qexp.journal.repair import repair_journal
+
+    given = runs.given
+    if point is not None:
+        return [declared_spec(point, given.trust, runs.anew)]
+    if given.repair_journal and (repaired := repair_journal(folder)) is not None:
+        runs.say(repaired)
+    anew = runs.anew + ["execution.retry_refused=true"] * given.retry_refused
+    recorded = recorded_specs(folder, given.trust, anew, plans=not given.collect_only)
+    return _bounded(recorded, folder, runs)
 
 
 def _add(runs: Runs, path: Path) -> Outcome:
-    """Add points to a sweep, and go on with it."""
-    from qexp.archive.sweep_file import is_sweep
-    from qexp.cli.adding import add_points
+    """Add points to a sweep, composed by its own command line, and go on with it."""
+    from qexp.archive.sweep_file import is_sweep, read_sweep
+    from qexp.cli.job import run as run_job
+    from qexp.config.added_points import extended_overrides
     from qexp.config.cleanup import LOG_NAME
     from qexp.config.paths import run_folder
 
@@ -120,34 +131,31 @@ def _add(runs: Runs, path: Path) -> Outcome:
         given = [f"--{name.replace('_', '-')}" for name in flags if getattr(runs.given, name)]
         if others := [*given, *runs.anew]:
             raise ConfigError(f"--add: cannot be combined with {' '.join(others)}; resume it first")
-        code = add_points(folder, runs.given.add, is_quiet=runs.given.json)
+        overrides = extended_overrides(folder, read_sweep(folder), runs.given.add)
+        code = run_job(["-m", *overrides], partial(_merge, is_quiet=runs.given.json))
         return runs.outcome(path, code, status="complete" if not code else None)
     except (Exception, SystemExit) as error:
         return runs.reported(path, error, log)
 
 
-def _begin(runs: Runs, folder: Path, point: SweepPoint) -> Outcome:
-    """Run a point that another launcher has never begun."""
-    from qexp.config.cleanup import LOG_NAME, clean_up
-    from qexp.config.runs import declared_spec
-    from qexp.experiment import run as run_point
-    from qexp.progress import terminal_for
-    from qexp.runlog import logging_into
+def _merge(launch: Launch, *, is_quiet: bool) -> list[None]:
+    """Declare the points that a sweep does not have yet, and resume it."""
+    from qexp.archive.sweep_file import read_sweep, write_sweep
+    from qexp.config.added_points import merge_points
+    from qexp.config.paths import new_point_id
+    from qexp.experiment import resume
+    from qexp.journal.lock import lock_folder
+    from qexp.progress import Terminal
 
-    try:
-        if runs.given.collect_only:
-            return runs.outcome(folder, message=runs.say(f"{folder}: never begun"))
-        specs = [declared_spec(point, runs.given.trust, runs.anew)]
-        folder.mkdir(parents=True, exist_ok=True)
-        with (
-            logging_into(folder / LOG_NAME, "the run ended with an error"),
-            terminal_for(specs, folder, is_quiet=runs.given.json) as terminal,
-        ):
-            report = run_point(specs, folder, terminal)
-    except (Exception, SystemExit) as error:
-        clean_up(folder, error)
-        return runs.reported(folder, error, folder / LOG_NAME)
-    return runs.outcome(folder, status=report.status, archive=str(report.archive))
+    folder = launch.folder
+    with lock_folder(folder):
+        sweep = read_sweep(folder)
+        merged, order = merge_points(sweep, launch.sweep.points, partial(new_point_id, sweep.id))
+        specs = [launch.specs[position] for position in order]
+        write_sweep(folder, replace(sweep, points=merged, overrides=launch.sweep.overrides))
+    with Terminal(specs, folder, is_quiet=is_quiet) as terminal:
+        resume(specs, folder, terminal)
+    return [None] * len(launch.specs)
 
 
 def _bounded(specs: list[RunSpec], folder: Path, runs: Runs) -> list[RunSpec]:

@@ -174,7 +174,7 @@ def _facts(run: RunDetails) -> Iterator[tuple[str, str]]:
     yield "licence", str(metadata.get("license") or "")
     if run.backend:
         yield "backend", f"{run.backend}, {run.num_qubits} qubits, engine {run.engine}"
-    took = _duration(run.took_s)
+    took = duration(run.took_s)
     yield "started", _moment(run.date) + (f", took {took}" if took else "")
     for workload in run.workloads:
         yield "workload", _workload(workload)
@@ -186,6 +186,13 @@ def _facts(run: RunDetails) -> Iterator[tuple[str, str]]:
     for name, options in run.not_honoured.items():
         if options:
             yield "no effect", f"{name}: {', '.join(map(str, options))}"
+    errors: dict[str, float] = {}
+    for job in run.jobs_run:
+        errors |= job.info.get("approximated_noise", {})
+    if errors:
+        name, largest = max(errors.items(), key=lambda item: item[1])
+        count = f"{len(errors)} error" + "s" * (len(errors) > 1)
+        yield "noise", f"{count} approximated, by up to {largest:.1e} ({name})"
     yield "data", run.data_sha256 or ""
     if run.schema is None:
         yield "file", f"{run.path}, not sealed yet"
@@ -246,7 +253,8 @@ def _moment(date: str | None) -> str:
     return (date or "").replace("T", " ").partition(".")[0].replace("+00:00", "").rstrip("Z")
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
+    """Format a time that is finite and not negative; nothing is shown for any other."""
     return "" if seconds is None or not 0 <= seconds < math.inf else format_duration(seconds)
 
 
@@ -264,10 +272,10 @@ _JOB: Final[Columns] = {
     "workload": lambda job: job.workload,
     "PUBs": _range,
     "state": lambda job: job.state if job.attempt == 1 else f"{job.state} (try {job.attempt})",
-    "queued": lambda job: _duration(seconds_between(job.created, job.running)),
-    "ran": lambda job: _duration(seconds_between(job.running, job.finished)),
-    "usage": lambda job: "pending" if is_charge_pending(job.metrics) else _duration(job.usage_s),
-    "predicted": lambda job: _duration(job.predicted_qpu_s),
+    "queued": lambda job: duration(seconds_between(job.created, job.running)),
+    "ran": lambda job: duration(seconds_between(job.running, job.finished)),
+    "usage": lambda job: "pending" if is_charge_pending(job.metrics) else duration(job.usage_s),
+    "predicted": lambda job: duration(job.predicted_qpu_s),
     "job": lambda job: job.job_id or "none",
 }
 _ATTEMPT: Final[Columns] = {

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from qexp.cli.show_page import Columns, Page
+from qexp.cli.show_page import Columns, Page, duration
 from qexp.core.jsonable import dumps, to_jsonable
 from qexp.sweeps.opened import Sweep
 from qexp.sweeps.pairs import ComparedPair, Difference
@@ -50,7 +50,7 @@ def format_sweep(sweep: Sweep, width: int, *, is_terminal: bool = False) -> str:
         },
         "status": lambda row: row["status"],
         "PUBs": _pubs,
-        "usage": lambda row: _duration(row.get("usage_s")),
+        "usage": lambda row: duration(row.get("usage_s")),
         "data": lambda row: row.get("data_sha256", "")[:_DIGITS],
         "folder": lambda row: row["point"].folder.name,
     }
@@ -120,10 +120,6 @@ def _pubs(row: Mapping[str, Any]) -> str:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else dumps(value)
-
-
-def _duration(seconds: float | None) -> str:
-    return "" if seconds is None else format_duration(seconds)
 
 
 def _rank(p_value: float | None) -> float:

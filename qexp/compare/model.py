@@ -32,6 +32,7 @@ class Side:
     num_pubs: int
     num_results: int
     data_sha256: str
+    simulator_version: int | None = None  # None where nothing was simulated here
 
 
 @dataclass(frozen=True)

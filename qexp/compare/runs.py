@@ -88,7 +88,15 @@ def _side(run: Archive, backend: str, identities: Identities) -> Side:
         num_pubs=len(pubs),
         num_results=sum(bool(pub.result) for pub in pubs),
         data_sha256=run.data_sha256,
+        simulator_version=_simulator_version(run),
     )
+
+
+def _simulator_version(run: Archive) -> int | None:
+    """Return the version of the local engine's simulator; 1 where it recorded none."""
+    if run.engine != "local" or not len(run.jobs):
+        return None
+    return int(run.jobs[0].info.get("simulator_version", 1))
 
 
 def match_pubs(workload: str, a: Sequence[PubIdentity], b: Sequence[PubIdentity]) -> WorkloadMatch:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from qexp.archive.sweep_file import SweepDeclaration, SweepPoint
 from qexp.config import messages
-from qexp.config.overrides import override
-from qexp.config.pairs import key_of
+from qexp.config.overrides import key_of, override, parse
 from qexp.config.recorded_config import differences
 from qexp.errors import ConfigError
 
@@ -20,11 +20,8 @@ _LISTS = ("sweep.points", "sweep.zip", "sweep.sample.n")
 def extended_overrides(folder: Path, sweep: SweepDeclaration, words: Sequence[str]) -> list[str]:
     """Return the command line of a sweep with more points.
 
-    Args:
-        folder: The sweep's folder.
-        sweep: Its declaration.
-        words: What is added: `KEY=VALUE,VALUE` of a swept key on a grid, `sweep.points=[...]` and
-            `sweep.zip={...}` with further points, or `sweep.sample.n=N` with a larger number.
+    Words are `KEY=VALUE,VALUE` of a swept key on a grid, `sweep.points=[...]` and `sweep.zip={...}`
+    with further points, or `sweep.sample.n=N` with a larger number.
 
     Raises:
         ConfigError: A word is none of these.
@@ -32,7 +29,8 @@ def extended_overrides(folder: Path, sweep: SweepDeclaration, words: Sequence[st
     left_out = ("hydra.sweep.dir=", "stop_after=")
     overrides = [item for item in sweep.overrides if not item.startswith(left_out)]
     for word in words:
-        item = _parsed(word)
+        with messages.one_line_errors():
+            item: Any = parse(word)
         key = str(item.key_or_group)
         if key == "sweep.points":
             given = override(key, [*_rows_before(sweep, _rows(word, item.value())), *item.value()])
@@ -55,15 +53,10 @@ def extended_overrides(folder: Path, sweep: SweepDeclaration, words: Sequence[st
 def merge_points(
     sweep: SweepDeclaration, composed: Sequence[SweepPoint], name: Callable[[int], str]
 ) -> tuple[tuple[SweepPoint, ...], list[int]]:
-    """Append the points that a sweep does not have yet.
-
-    Args:
-        sweep: Its declaration.
-        composed: The points of its command line with more points, as they are composed now.
-        name: Returns the name of the folder of a point, given its number.
+    """Append the points that a sweep does not have yet, in folders that `name` names by number.
 
     Returns:
-        All points, and for each the position of the composed one.
+        All points, and for each the position among those that are composed now.
 
     Raises:
         ConfigError: A point of the sweep is not composed any more, or otherwise than it was; so
@@ -94,26 +87,12 @@ def merge_points(
     if not added:
         raise ConfigError("--add: the sweep has all of these points; name a value that it has not")
     first = len(sweep.points)
-    new = [_named(composed[position], name(first + k)) for k, position in enumerate(added)]
+    new = [replace(composed[at], folder=name(first + k)) for k, at in enumerate(added)]
     return (*sweep.points, *new), [*order, *added]
-
-
-def _named(point: SweepPoint, folder: str) -> SweepPoint:
-    return SweepPoint(folder, point.draws, point.overrides, point.config_yaml, point.sources)
 
 
 def _draws(point: SweepPoint) -> str:
     return json.dumps(point.draws, sort_keys=True)
-
-
-def _parsed(word: str) -> Any:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    try:
-        (item,) = OverridesParser.create().parse_overrides([word])
-    except Exception as error:
-        raise ConfigError(messages.compose_message(error) or f"--add {word}: {error}") from None
-    return item
 
 
 def _before(sweep: SweepDeclaration, key: str) -> Iterator[str]:

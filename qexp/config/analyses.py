@@ -117,15 +117,9 @@ def _composed(overrides: list[str], group: AnalysisGroup) -> dict[str, dict[str,
     from qexp.config.paths import make_experiments_importable
 
     make_experiments_importable()
-    try:
-        with composed(overrides) as config:
-            node = OmegaConf.select(config, group, default={})
-            plain = OmegaConf.to_container(node, resolve=True) if node else {}
-    except Exception as error:
-        problem = messages.compose_message(error)
-        if problem is None:
-            raise
-        raise ConfigError(problem) from None
+    with messages.one_line_errors(), composed(overrides) as config:
+        node = OmegaConf.select(config, group, default={})
+        plain = OmegaConf.to_container(node, resolve=True) if node else {}
     nested: Any = plain
     for key in reversed(group.split(".")):
         nested = {key: nested}

@@ -1,14 +1,16 @@
-"""Removal of the folder of a run that failed before anything was submitted."""
+"""Folders of new runs, which are removed if a run fails before anything is submitted."""
 
 from __future__ import annotations
 
 import logging
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from qexp.errors import (
     ArchiveError,
+    ConfigError,
     PointsFailedError,
     RunLockedError,
     UnfinishedError,
@@ -16,7 +18,51 @@ from qexp.errors import (
 )
 from qexp.runlog import RunLog
 
+_log = logging.getLogger("qexp")
+
 LOG_NAME = "run.log"
+
+
+def make_folder(folder: Path, key: str) -> bool:
+    """Make the folder that a key of the config names; return True if there is nothing in it.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return not any(folder.iterdir())
+    except OSError as error:
+        raise ConfigError(
+            f"{key}: {error.filename}: {error.strerror}; choose a folder that you can write to"
+        ) from None
+
+
+@contextmanager
+def cleaning_up(folder: Path, *, is_new: bool, failure: str | None = None) -> Iterator[None]:
+    """Clean up a folder if the run in it ends with an error.
+
+    Args:
+        folder: The folder.
+        is_new: False if there was something in it, so that nothing is removed.
+        failure: Text with which an error is logged, a mistake in the config excepted; None: it was
+            logged before.
+
+    Raises:
+        KeyboardInterrupt: Interrupted; the message says so if nothing was submitted.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if is_new and clean_up(folder, error):
+            raise KeyboardInterrupt("interrupted before anything was submitted") from None
+        raise
+    except BaseException as error:  # A panic in Qiskit's Rust code is no `Exception`.
+        if failure is not None and not isinstance(error, ConfigError):
+            _log.error(failure, exc_info=True)
+        if is_new:
+            clean_up(folder, error)
+        raise
 
 
 def clean_up(run_dir: Path, error: BaseException) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,9 +25,10 @@ from qexp.config.recorded_config import parse
 from qexp.errors import ConfigError
 
 if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
     from omegaconf import DictConfig
 
-    from qexp.config.sweep_launcher import DeclaredPoint, Launch
+    from qexp.config.sweep_launcher import Launch
     from qexp.core.model import Pub
     from qexp.core.spec import RunSpec
 
@@ -72,15 +72,13 @@ def declare_run(
         ConfigError: One line for everything that is wrong.
     """
     words = _words(overrides)
-    with _one_line_errors():
+    with messages.one_line_errors():
         arguments = open_nodes(words + [override(key, value) for key, value in values.items()])
         _refuse_without_effect(arguments, has_circuits=circuits is not None)
         return _declared(arguments, circuits)
 
 
-def declare_sweep(
-    overrides: Sequence[str], values: Mapping[str, Any]
-) -> tuple[list[DeclaredPoint], Launch]:
+def declare_sweep(overrides: Sequence[str], values: Mapping[str, Any]) -> Launch:
     """Compose, check and freeze the points of a sweep; as `declare_run`.
 
     Args:
@@ -92,38 +90,27 @@ def declare_sweep(
     """
     from qexp.config.hydra_internals import sweep_with
     from qexp.config.sweep import CheckedSweeper
-    from qexp.config.sweep_launcher import SharedLauncher
+    from qexp.config.sweep_launcher import PointLauncher
 
-    declared: list[tuple[list[DeclaredPoint], Launch]] = []
-    launcher = SharedLauncher()
+    launches: list[Launch] = []
 
-    def keep(points: Sequence[DeclaredPoint], launch: Launch) -> list[None]:
-        declared.append(([*points], launch))
-        return [None] * len(points)
+    class Declaring(PointLauncher):
+        """Declares the points, and runs none."""
 
-    launcher.run_together = keep
+        def launch(
+            self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+        ) -> list[JobReturn]:
+            launches.append(self.launched(job_overrides, initial_job_idx))
+            return []
+
     words = _words(overrides)
-    with _one_line_errors():
+    with messages.one_line_errors():
         arguments = open_nodes(words + [override(key, value) for key, value in values.items()])
         _refuse_without_effect(arguments, has_circuits=False)
         make_experiments_importable(is_own_process=False)
-        sweep_with(launcher, CheckedSweeper, arguments)
-    (only,) = declared
-    return only
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Convert Hydra's, OmegaConf's and YAML's errors."""
-    try:
-        yield
-    except ConfigError:
-        raise
-    except Exception as error:
-        problem = messages.compose_message(error)
-        if problem is None:
-            raise
-        raise ConfigError(problem) from None
+        sweep_with(Declaring(), CheckedSweeper, arguments)
+    (launch,) = launches
+    return launch
 
 
 def declaration_of(spec: RunSpec) -> Declaration:
@@ -272,11 +259,7 @@ def _kind_of(config: DictConfig) -> str:
 
 
 def _copied_pubs(circuits: Any, kind: str) -> list[Pub]:
-    """Return copies of the given PUBs, which their owner may go on to change.
-
-    Raises:
-        ConfigError: They are no list, an empty one, or one with something else in it.
-    """
+    """Return copies of the given PUBs, which their owner may go on to change."""
     from qexp.core.model import PrimitiveSpec
     from qexp.planning.transpile import coerce_pub, expected_pub
     from qexp.text import typed_reason

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qexp.config import messages
+from qexp.config.overrides import parse
 from qexp.config.schema import ExecutionNode
 from qexp.errors import ConfigError
 
@@ -24,24 +25,15 @@ def is_override(word: str) -> bool:
 
 
 def given_anew(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
-    """Return a recorded config with the values that a user gives anew.
-
-    Args:
-        recorded: The config.
-        words: Overrides as on the command line; of the keys that select the account, and of
-            `execution`.
+    """Return a recorded config with the values of overrides that a user gives anew.
 
     Raises:
-        ConfigError: A word is no such override.
+        ConfigError: A word is no override of a key that selects the account, or of `execution`.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
     config = copy.deepcopy(dict(recorded))
     for word in words:
-        try:
-            (item,) = OverridesParser.create().parse_overrides([word])
-        except Exception as error:
-            raise ConfigError(messages.compose_message(error) or f"{word}: {error}") from None
+        with messages.one_line_errors():
+            item = parse(word)
         key = item.key_or_group
         if key not in _KEYS or item.is_sweep_override() or item.is_delete():
             close = messages.closest(key, _KEYS)

@@ -37,6 +37,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.basecontainer import BaseContainer
 
+from qexp.config.overrides import given_overrides
 from qexp.config.paths import (
     PRIMARY,
     PROJECT,
@@ -64,7 +65,7 @@ from hydra._internal.callbacks import Callbacks
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import create_config_search_path, get_args_parser
 
-from qexp.config.hydra_loader import CachingLoader
+from qexp.config.hydra_loader import CachingLoader, set_current
 
 __all__ = ["BasicSweeper"]
 
@@ -141,11 +142,7 @@ def hydra_flags() -> list[str]:
 
 
 def complete(words: Sequence[str]) -> list[str]:
-    """Complete the last word with Hydra's own tab completion: groups, choices, keys and values.
-
-    Args:
-        words: The words of a command line up to the cursor, without the program.
-    """
+    """Complete the last word by Hydra's tab completion: groups, choices, keys and values."""
     register()
     # One candidate a line, which is the form for fish.
     os.environ["COMP_LINE"] = " ".join(["qexp", *words])
@@ -164,52 +161,42 @@ def composed(overrides: Sequence[str]) -> Iterator[DictConfig]:
     Raises:
         Exception: Hydra's, OmegaConf's or YAML's error, for `messages.compose_message`.
     """
-    with _COMPOSING, _own_globals():
-        config = _loader().load_configuration(
-            PRIMARY, list(overrides), RunMode.RUN, from_shell=False
-        )
-        config.hydra.mode = RunMode.RUN
-        HydraConfig.instance().set_config(config)
-        OmegaConf.set_readonly(config.hydra, False)
+    with _composed(overrides, RunMode.RUN) as (_, config):
         config.hydra.runtime.output_dir = os.path.abspath(config.hydra.run.dir)
-        HydraConfig.instance().set_config(config)
         yield config
 
 
 def sweep_with(launcher: Launcher, sweeper: type[BasicSweeper], overrides: Sequence[str]) -> None:
-    """Let a launcher have the points of a sweep, in any thread of any program.
-
-    Args:
-        launcher: Receives the points.
-        sweeper: Makes them.
-        overrides: Those of a command line with `-m`.
+    """Let a sweeper make the points of a command line with `-m`, in any thread of any program.
 
     Raises:
-        Exception: As `composed`, and what the sweeper and the launcher raise.
+        Exception: As `composed`, and what the sweeper and the launcher, which gets them, raise.
     """
 
     def nothing(_config: DictConfig) -> None:
         """Stand in for a task, which the launcher does not call."""
 
-    with _COMPOSING, _own_globals():
-        loader = _loader()
-        config = loader.load_configuration(
-            PRIMARY, list(overrides), RunMode.MULTIRUN, from_shell=False
-        )
-        config.hydra.mode = RunMode.MULTIRUN
-        HydraConfig.instance().set_config(config)
+    with _composed(overrides, RunMode.MULTIRUN) as (loader, config):
         context = HydraContext(config_loader=loader, callbacks=Callbacks())
         made = sweeper(max_batch_size=None, params=config.hydra.sweeper.params)
         made.hydra_context, made.config, made.launcher = context, config, launcher
         launcher.setup(hydra_context=context, task_function=nothing, config=config)
-        made.sweep([str(item) for item in config.hydra.overrides.task])
+        made.sweep(given_overrides(config))
 
 
-def _loader() -> CachingLoader:
-    search_path = create_config_search_path(str(shipped_conf()))
-    if all(element.provider != _USER for element in search_path.get_path()):
-        UserConfigs().manipulate_search_path(search_path)
-    return CachingLoader(search_path)
+@contextlib.contextmanager
+def _composed(
+    overrides: Sequence[str], mode: RunMode
+) -> Iterator[tuple[CachingLoader, DictConfig]]:
+    with _COMPOSING, _own_globals():
+        search_path = create_config_search_path(str(shipped_conf()))
+        if all(element.provider != _USER for element in search_path.get_path()):
+            UserConfigs().manipulate_search_path(search_path)
+        loader = CachingLoader(search_path)
+        config = loader.load_configuration(PRIMARY, list(overrides), mode, from_shell=False)
+        config.hydra.mode = mode
+        set_current(config)
+        yield loader, config
 
 
 @contextlib.contextmanager

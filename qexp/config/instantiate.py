@@ -13,7 +13,7 @@ import sys
 import typing
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -175,6 +175,19 @@ def _check(
     target: Callable[..., Any], declared: dict[str, Any], path: str, positional: int
 ) -> dict[str, Any]:
     """Validate declared arguments against the signature, see `validate`."""
+    nested = frozenset(name for name, value in declared.items() if _is_target(value))
+    checked = validate(_arguments(target, path, positional, nested), declared, path)
+    extras = checked.model_extra or {}
+    return {
+        name: extras[name] if name in extras else getattr(checked, f"p_{name}") for name in declared
+    }
+
+
+@lru_cache(maxsize=256)
+def _arguments(
+    target: Callable[..., Any], path: str, positional: int, nested: frozenset[str]
+) -> type[BaseModel]:
+    """Return the model of a target's arguments, of which nested targets may be any."""
     from pydantic import ConfigDict, Field, create_model
 
     fields: dict[str, Any] = {}
@@ -184,19 +197,14 @@ def _check(
             extra = "allow"
         if name in SUPPLIED or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             continue
-        annotation = Any if _is_target(declared.get(name)) else _annotation(target, parameter)
+        annotation = Any if name in nested else _annotation(target, parameter)
         default = ... if parameter.default is parameter.empty else parameter.default
         # Aliased, because a parameter may have the name of a method of pydantic's model ("copy").
         fields[f"p_{name}"] = (annotation, Field(default, alias=name))
     config = ConfigDict(
         extra=extra, strict=True, arbitrary_types_allowed=True, protected_namespaces=()
     )
-    model = create_model("Arguments", __config__=config, **fields)
-    checked = validate(model, declared, path)
-    extras = checked.model_extra or {}
-    return {
-        name: extras[name] if name in extras else getattr(checked, f"p_{name}") for name in declared
-    }
+    return create_model("Arguments", __config__=config, **fields)
 
 
 def _parameters(

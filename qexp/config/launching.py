@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 
+from qexp.archive.sweep_file import POINTS_NAME
+from qexp.config.hydra_loader import set_current
 from qexp.config.messages import compose_message
 from qexp.config.sweep_launcher import (
+    PointLauncher,
     RunTogether,
     SharedLauncher,
-    declare_point,
-    launch_of,
-    record_points,
+    write_declaration,
 )
 from qexp.errors import ConfigError, EngineError, Failed, PointsFailedError, QexpError
 from qexp.text import one_line
@@ -82,58 +82,49 @@ class Ends:
         return max((failed.exit_code for failed in self.failed), default=0)
 
 
-class WatchedLauncher(Launcher):
-    """A launcher, and what became of its points.
+class WatchedLauncher(PointLauncher):
+    """Lets another launcher than qexp's make each point a run of its own, and notes their ends."""
 
-    Args:
-        launcher: The launcher.
-        context: Hydra's context.
-        config: The composed config of the sweep.
-        ends: Receives what failed.
-    """
-
-    def __init__(
-        self, launcher: Launcher, context: HydraContext, config: DictConfig, ends: Ends
-    ) -> None:
+    def __init__(self, launcher: Launcher, ends: Ends) -> None:
+        super().__init__()
         self._launcher = launcher
-        self._config = config
-        self._context = context
         self._is_plugin = type(launcher).__module__.startswith(_PLUGINS)
-        self._name = _chosen("launcher", config)
-        self._folder = str(config.hydra.sweep.dir)
-        self._is_for_value = _value(config) is not None
         self._ends = ends
-
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        """Prepare the launcher."""
-        self._launcher.setup(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Run points, and note those that failed.
+        """Declare points, run them, and note those that failed.
 
         Raises:
+            ConfigError: A point is not valid; nothing was run.
             KeyboardInterrupt: A stop was asked for.
             EngineError: The launcher itself failed, most likely because a process of its died.
             PointsFailedError: No point of those that an optimiser asked for has a value.
         """
-        if isinstance(self._launcher, SharedLauncher):
-            self._log_into_folder()
-        else:
-            self._declare(job_overrides, initial_job_idx)
+        write_declaration(self.launched(job_overrides, initial_job_idx), POINTS_NAME)
+        returns = self._launch(job_overrides, initial_job_idx)
+        self._ends.launched += len(returns)
+        failed = [one for one in (item.return_value for item in returns) if isinstance(one, Failed)]
+        for one in failed:
+            self._ends.add(one)
+        if _value(self.config) is not None and len(failed) == len(returns):
+            # An optimiser would go on, and pay, without having learnt anything.
+            self._ends.check()
+        return returns
+
+    def _launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        name, folder = _chosen("launcher", self.config), self.config.hydra.sweep.dir
         try:
-            returns = self._launcher.launch(job_overrides, initial_job_idx=initial_job_idx)
+            return self._launcher.launch(job_overrides, initial_job_idx=initial_job_idx)
         except KeyboardInterrupt:
             if not self._is_plugin:
                 raise
             raise KeyboardInterrupt(
-                f"interrupted; points that {self._name} has started may go on: to see them: "
-                f"python -m qexp status {self._folder}"
+                f"interrupted; points that {name} has started may go on: to see them: "
+                f"python -m qexp status {folder}"
             ) from None
         except Exception as error:
             is_mistake = isinstance(error, QexpError) or compose_message(error) is not None
@@ -141,51 +132,15 @@ class WatchedLauncher(Launcher):
                 raise
             reason = f"{type(error).__name__}: {one_line(error)}"[:_LONGEST_REASON]
             raise EngineError(
-                f"{self._name}: the launcher failed, most likely because one of its processes died "
+                f"{name}: the launcher failed, most likely because one of its processes died "
                 f"({reason}); to go on with the points that began, and run the others: "
-                f"python -m qexp resume {self._folder}"
+                f"python -m qexp resume {folder}"
             ) from error
-        if isinstance(self._launcher, SharedLauncher):
-            # It says itself what became of its points.
-            return returns
-        self._ends.launched += len(returns)
-        failed = [one for one in (item.return_value for item in returns) if isinstance(one, Failed)]
-        for one in failed:
-            self._ends.add(one)
-        if self._is_for_value and len(failed) == len(returns):
-            # An optimiser would go on, and pay, without having learnt anything.
-            self._ends.check()
-        return returns
-
-    def _declare(self, job_overrides: Sequence[Sequence[str]], first: int) -> None:
-        """Record the points, so that those that never begin are known, too."""
-        points, launch = [], launch_of(self._config)
-        for number, overrides in enumerate(job_overrides, start=first):
-            # The launcher meets the same error again, and reports it.
-            with suppress(ConfigError):
-                points.append(declare_point(self._context, self._config, overrides, number))
-        HydraConfig.instance().set_config(self._config)
-        if points:
-            record_points(points, launch)
-
-    def _log_into_folder(self) -> None:
-        """Log into the folder of the sweep, as Hydra does for each job into the job's."""
-        from hydra.core.utils import configure_log
-
-        config = self._config
-        OmegaConf.set_readonly(config.hydra, False)
-        config.hydra.runtime.output_dir = os.path.abspath(config.hydra.sweep.dir)
-        configure_log(config.hydra.job_logging, config.hydra.verbose)
 
 
 @contextmanager
 def watched(ends: Ends, run_together: RunTogether) -> Iterator[None]:
-    """Let any sweeper's launcher be watched, and be configured with `${hydra:...}`.
-
-    Args:
-        ends: Receives what failed.
-        run_together: Runs the points of a `SharedLauncher`.
-    """
+    """Let any sweeper's launcher be watched, and be configured with `${hydra:...}`."""
     plugins: Any = Plugins
     before = plugins.instantiate_sweeper, plugins.instantiate_launcher
 
@@ -193,7 +148,7 @@ def watched(ends: Ends, run_together: RunTogether) -> Iterator[None]:
         self: Plugins, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> Sweeper:
         # As for each point: otherwise neither `name` nor the sweep's folder can be resolved.
-        HydraConfig.instance().set_config(config)
+        set_current(config)
         _refuse_valueless(config)
         made: Sweeper = before[0](
             self, config=config, hydra_context=hydra_context, task_function=task_function
@@ -206,7 +161,10 @@ def watched(ends: Ends, run_together: RunTogether) -> Iterator[None]:
         made = before[1](self, hydra_context, task_function, config)
         if isinstance(made, SharedLauncher):
             made.run_together = run_together
-        return WatchedLauncher(made, hydra_context, config, ends)
+            return made
+        watching = WatchedLauncher(made, ends)
+        watching.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        return watching
 
     plugins.instantiate_sweeper, plugins.instantiate_launcher = sweeper, launcher
     try:
@@ -225,11 +183,7 @@ def _value(config: DictConfig) -> Any:
 
 
 def _refuse_valueless(config: DictConfig) -> None:
-    """Refuse to pay for points of which an optimiser would learn nothing.
-
-    Raises:
-        ConfigError: There is nothing to optimise.
-    """
+    """Refuse to pay for points of which an optimiser would learn nothing."""
     if _OPTIMISES & set(config.hydra.sweeper) and _value(config) is None:
         raise ConfigError(
             f"{_chosen('sweeper', config)}: chooses points by their results, and nothing says by "

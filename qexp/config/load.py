@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -69,30 +70,35 @@ def generator(node: Mapping[str, Any], path: str) -> Generator:
 
 
 def load(config: DictConfig, generator_of: GeneratorOf = generator) -> RunSpec:
-    """Validate a composed config and freeze it.
-
-    Args:
-        config: The config; `HydraConfig` has the one that it was composed with.
-        generator_of: Binds the generator of a `circuits` node, given the node and its path.
+    """Validate a composed config and freeze it; `generator_of` binds generators of circuits.
 
     Raises:
         ConfigError: One line for everything that is wrong with a section.
     """
-    plain, config = _plain(config)
-    root = _checked_root(plain)
-    spec = freeze(root, as_yaml(config), generator_of, declared_analysis)
+    plain = _plain(config)
+    root = _checked(plain)
+    spec = freeze(root, as_yaml(plain), generator_of, declared_analysis)
     return replace(spec, overrides=typed_overrides(), sources=source_files(root))
 
 
-def check(config: DictConfig) -> RootNode:
-    """Validate a composed config as `load` does, and return it, for a run that begins later.
+def checked_root(config: DictConfig) -> RootNode:
+    """Validate the shape of a composed config.
 
     Raises:
         ConfigError: One line for everything that is wrong with a section.
     """
-    plain, _ = _plain(config)
-    root = _checked_root(plain)
-    freeze(root, "", generator, declared_analysis)
+    return _checked(_plain(config))
+
+
+def _checked(plain: dict[str, Any]) -> RootNode:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    root = validated(plain)
+    is_sweep = HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
+    if root.run_dir is not None and is_sweep:
+        raise ConfigError("run_dir: names one run, which a sweep cannot resume; leave out -m")
+    refuse_declared(root.sweep, is_sweep=is_sweep)
     return root
 
 
@@ -106,8 +112,8 @@ def freeze(
 
     Args:
         root: The config.
-        config_yaml: The config as text, for the archive.
-        generator_of: Binds the generator of a `circuits` node, given the node and its path.
+        config_yaml: Its text, for the archive.
+        generator_of: As in `load`.
         analysis_of: Binds an analysis, given its name, its node and its group.
 
     Raises:
@@ -155,47 +161,40 @@ def validated(plain: dict[str, Any]) -> RootNode:
     return validate(RootNode, plain)
 
 
-def as_yaml(config: DictConfig) -> str:
+def as_yaml(plain: Mapping[str, Any]) -> str:
     """Return a config as the text to record; `recorded_config.parse` reads it back."""
     import yaml  # type: ignore[import-untyped]
-    from omegaconf import OmegaConf
+    from omegaconf._utils import get_omega_conf_dumper
 
-    text = OmegaConf.to_yaml(config, resolve=True)
+    # What `OmegaConf.to_yaml` does, which would resolve all once more.
+    text: str = yaml.dump(
+        plain, Dumper=get_omega_conf_dumper(), sort_keys=False, allow_unicode=True
+    )
     if not any(separator in text for separator in "\x85\u2028\u2029"):
         return text
     # PyYAML writes these as they are, and reads them as line breaks.
-    plain = OmegaConf.to_container(config, resolve=True)
     return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=False))
 
 
-def _plain(config: DictConfig) -> tuple[dict[str, Any], DictConfig]:
-    """Return the config without Hydra's own node, as plain values and as it is."""
+def _plain(config: DictConfig) -> dict[str, Any]:
+    """Return the config without Hydra's own node, as plain values."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    keys, plain = [str(key) for key in config if key != "hydra"], {}
     try:
-        if "hydra" in config:
-            config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        missing = sorted(OmegaConf.missing_keys(config))
-        plain = {} if missing else OmegaConf.to_container(config, resolve=True)
+        for key in keys:
+            plain[key] = config[key]
+            if OmegaConf.is_config(plain[key]):
+                plain[key] = OmegaConf.to_container(plain[key], resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(messages.interpolation_message(error)) from None
-    if missing:
-        raise ConfigError(messages.missing(*missing))
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}, config
-
-
-def _checked_root(plain: dict[str, Any]) -> RootNode:
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    root = validated(plain)
-    is_sweep = HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
-    if root.run_dir is not None and is_sweep:
-        raise ConfigError("run_dir: names one run, which a sweep cannot resume; leave out -m")
-    refuse_declared(root.sweep, is_sweep=is_sweep)
-    return root
+        missing = set[str]()
+        with suppress(OmegaConfBaseException):
+            missing = OmegaConf.missing_keys(OmegaConf.masked_copy(config, keys))
+        raise ConfigError(
+            messages.missing(*sorted(missing)) if missing else messages.interpolation_message(error)
+        ) from None
+    return plain
 
 
 def _refuse_unchosen(plain: dict[str, Any]) -> None:

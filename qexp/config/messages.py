@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from qexp.config.paths import config_choices
-from qexp.errors import QexpError
+from qexp.errors import ConfigError, QexpError
 from qexp.redact import redact
 from qexp.text import one_line
 
@@ -41,12 +42,7 @@ def did_you_mean(word: str, allowed: Iterable[str]) -> str:
 
 
 def unknown_key(path: str, allowed: Iterable[str]) -> str:
-    """Describe a key that does not exist.
-
-    Args:
-        path: Full path of the key.
-        allowed: The keys that exist beside it.
-    """
+    """Describe a key, by its full path, that is not among those that exist in its place."""
     parent, _, key = path.rpartition(".")
     names = sorted(allowed)
     where = f"'{parent}'" if parent else "the config"
@@ -127,6 +123,24 @@ def _type_hint(key: str, problem: ErrorDetails) -> str:
         "; write it without quotes, or, if it comes from an environment variable, as "
         "${oc.decode:${oc.env:NAME}}"
     )
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Convert what Hydra, OmegaConf or YAML raises for a mistake in a config.
+
+    Raises:
+        ConfigError: See `compose_message`.
+    """
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:
+        problem = compose_message(error)
+        if problem is None:
+            raise
+        raise ConfigError(problem) from error
 
 
 def compose_message(error: Exception) -> str | None:

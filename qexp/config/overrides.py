@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qexp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+    from omegaconf import DictConfig
 
 _KEY = re.compile(r"\+{0,2}[\w./@:-]+", re.ASCII)
 _DICT_KEY = re.compile(r"[A-Za-z_][\w./-]*", re.ASCII)
@@ -41,19 +46,55 @@ def open_nodes(overrides: Sequence[str]) -> list[str]:
     return [f"++{item}" if _OPEN_NODE.match(item) else item for item in overrides]
 
 
-def typed_overrides() -> tuple[str, ...]:
-    """Return the overrides of the current run as its user typed them, without added `++`."""
-    from hydra.core.hydra_config import HydraConfig
+def typed_overrides(config: DictConfig | None = None) -> tuple[str, ...]:
+    """Return overrides as their user typed them, without added `++`, and with every `${...}`.
 
-    if not HydraConfig.initialized():
-        return ()
-    return tuple(map(as_typed, HydraConfig.get().overrides.task))
+    They are those of a composed config, or of the current run.
+    """
+    return tuple(map(as_typed, given_overrides(config)))
+
+
+def given_overrides(config: DictConfig | None = None) -> list[str]:
+    """Return the overrides that a config was composed with; see `typed_overrides`."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    if config is None and not HydraConfig.initialized():
+        return []
+    node = HydraConfig.get() if config is None else config.hydra
+    task = OmegaConf.to_container(node.overrides.task, resolve=False)
+    assert isinstance(task, list)
+    return task
 
 
 def as_typed(item: str) -> str:
     """Return an override without a `+` that it does not need; see `open_nodes`."""
     bare = item.lstrip("+")
     return bare if _OPEN_NODE.match(bare) else item
+
+
+def key_of(override: str) -> str:
+    """Return the key of an override, without added `++`."""
+    return override.partition("=")[0].lstrip("+")
+
+
+@lru_cache(maxsize=1000)
+def parse(override: str) -> Override:
+    """Parse an override by Hydra's grammar; the points of a sweep have most of theirs in common.
+
+    Raises:
+        HydraException: It is none.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    (parsed,) = OverridesParser.create().parse_overrides([override])
+    return parsed
+
+
+def draws_of(overrides: Sequence[str], swept: Sequence[str]) -> dict[str, Any]:
+    """Return key -> plain value of each swept key, in that order, from the overrides of a point."""
+    given = {key_of(item): item for item in overrides}
+    return {key: parse(given[key]).value() for key in swept if key in given}
 
 
 def override(key: str, value: Any) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from qexp.config.overrides import override
+from qexp.config.overrides import key_of, override
 from qexp.config.schema import RootNode
 from qexp.core.seeds import sweep_point_seed
 
@@ -66,11 +66,6 @@ def circuits_digest(root: RootNode) -> str:
     return hashlib.sha256(repr((root.circuits, nodes)).encode()).hexdigest()
 
 
-def key_of(override: str) -> str:
-    """Return the key of an override, without added `++`."""
-    return override.partition("=")[0].lstrip("+")
-
-
 def circuit_keys(points: Sequence[SweptPoint], circuits_of: CircuitsOf) -> tuple[str, ...]:
     """Return the swept keys that decide circuits.
 
@@ -94,7 +89,7 @@ def circuit_keys(points: Sequence[SweptPoint], circuits_of: CircuitsOf) -> tuple
         return circuits_of([theirs.get(key_of(item), item) for item in point.overrides])
 
     keys = tuple(dict.fromkeys(key for point in points for key in point.draws))
-    found = {key for key in keys if _names_circuits(key)}
+    found = {*named_circuit_keys(keys)}
     found |= {key for key in keys if key not in found and _changes_alone(key, points, circuits)}
     # Nothing swept explains circuits that an interpolation makes anew each time.
     while (pair := _unexplained(points, found)) and (more := _changing(*pair, circuits)):
@@ -102,10 +97,16 @@ def circuit_keys(points: Sequence[SweptPoint], circuits_of: CircuitsOf) -> tuple
     return tuple(key for key in keys if key in found)
 
 
-def _names_circuits(key: str) -> bool:
-    # Also if only one value is swept, so that another one added changes no point's seed.
-    parts = key.replace("@", ".").split(".")
-    return key == "seed" or parts[0] == "circuits" or parts[::2][:2] == ["workloads", "circuits"]
+def named_circuit_keys(keys: Iterable[str]) -> tuple[str, ...]:
+    """Return the keys that decide circuits whatever their values are, by their names."""
+
+    def is_one(key: str) -> bool:
+        parts = key.replace("@", ".").split(".")
+        return (
+            key == "seed" or parts[0] == "circuits" or parts[::2][:2] == ["workloads", "circuits"]
+        )
+
+    return tuple(filter(is_one, keys))
 
 
 def _changes_alone(key: str, points: Sequence[SweptPoint], circuits: _Mixed) -> bool:
@@ -149,12 +150,7 @@ def _changing(point: SweptPoint, other: SweptPoint, circuits: _Mixed) -> set[str
 
 
 def with_seeds(point: SweptPoint, decide_circuits: Collection[str]) -> list[str]:
-    """Return the overrides of a point with its seeds, which repeat it alone.
-
-    Args:
-        point: The point.
-        decide_circuits: See `circuit_keys`.
-    """
+    """Return the overrides of a point with its seeds, which repeat it alone; see `circuit_keys`."""
     if not point.draws:
         return point.overrides
     keys = {"derived": decide_circuits, "shared": (), "independent": point.draws}[point.rule]

@@ -40,6 +40,7 @@ _DECIDES_NO_DATA = (
     # Another version of qexp words it differently for its own experiments; the recorded one stays.
     ("metadata", "description"),
     ("engine", "workers"),
+    ("engine", "max_time"),
     ("analysis",),
     ("engine", "poll_interval_s"),
     # Where the run's jobs are found decides which of them are its own.
@@ -191,8 +192,10 @@ def _comparable(config_yaml: str) -> dict[str, str]:
         ".".join(path): text(value)
         for path, value in leaves(parse(config_yaml))
         if not any(path[: len(left_out)] == left_out for left_out in _DECIDES_NO_DATA)
-        # Version 0.1.0 and before had no such key.
+        # Version 0.1.0 and before had no such keys.
         and not (path == ("simulation_seed",) and value is None)
+        and not (path == ("engine", "approximate_noise") and value is False)
+        and not (path == ("engine", "method") and value is None)
     }
 
 
@@ -205,13 +208,7 @@ def _refuse_unlisted_targets(
 ) -> None:
     """Refuse targets that are neither qexp's own nor trusted, before any of them is imported.
 
-    Args:
-        used: Path -> value of every leaf of a config.
-        trust: Dotted prefixes of targets that the user allows.
-        allowed: Prefixes of qexp's own targets for this part of the config.
-
-    Raises:
-        ConfigError: A target is not allowed.
+    `used` has every leaf of a config by its path, `allowed` prefixes of qexp's own targets for it.
     """
     targets = {".".join(path): name for path, name in used.items() if path[-1:] == ("_target_",)}
     own = {key: name for key, name in targets.items() if not _is_trusted(name, trust)}
@@ -243,11 +240,7 @@ def _refuse(key: str, name: Any, allowed: tuple[str, ...]) -> NoReturn:
 
 
 def _refuse_masked(used: Mapping[Path, Any]) -> None:
-    """Refuse values that were not recorded because they are secrets.
-
-    Raises:
-        ConfigError: A value is masked.
-    """
+    """Refuse values that were not recorded because they are secrets."""
     masked = [
         ".".join(path)
         for path, value in used.items()

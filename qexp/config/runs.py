@@ -140,12 +140,7 @@ def recorded_spec(folder: Path, trust: Sequence[str], anew: Sequence[str] = ()) 
 
 
 def check_resumable(run_dir: Path, named: str, spec: RunSpec) -> Path | None:
-    """Check that a run can be resumed with a config that names it as `run_dir`.
-
-    Args:
-        run_dir: The folder that the run would write to.
-        named: The value of `run_dir`.
-        spec: The config.
+    """Check that a run can be resumed with a config in which `run_dir` names it.
 
     Returns:
         The archive of a run with nothing left to do; None if there is something.

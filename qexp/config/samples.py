@@ -24,14 +24,7 @@ _WHERE: Final = "sweep.sample"
 
 
 def draw_samples(node: SampleNode, seed: int) -> list[dict[str, Any]]:
-    """Draw points; small spaces give some of them more than once.
-
-    Args:
-        node: The declared sample.
-        seed: The declared seed of the sweep.
-
-    Returns:
-        Key -> value of each point, plain values.
+    """Draw points as key -> value; small spaces give some of them more than once.
 
     Raises:
         ConfigError: A key's values are declared in no valid form.
@@ -44,7 +37,7 @@ def draw_samples(node: SampleNode, seed: int) -> list[dict[str, Any]]:
         )
     draws = {key: _draw(f"{_WHERE}.keys.{key}", declared) for key, declared in node.keys.items()}
     rng = np.random.default_rng(sample_stream(seed))
-    unit = _METHODS[node.method](node.n, len(draws), rng)
+    unit = _unit_points(node.method, node.n, len(draws), rng)
     return [
         {key: draw(float(number)) for (key, draw), number in zip(draws.items(), row, strict=True)}
         for row in unit
@@ -52,11 +45,7 @@ def draw_samples(node: SampleNode, seed: int) -> list[dict[str, Any]]:
 
 
 def _draw(where: str, declared: Any) -> _Draw:
-    """Return what draws a key's values.
-
-    Raises:
-        ConfigError: They are declared in no valid form.
-    """
+    """Return what draws a key's values."""
     match declared:
         case [low, high]:
             return _range(where, validate(RangeNode, {"low": low, "high": high}, where))
@@ -80,19 +69,20 @@ def _range(where: str, node: RangeNode) -> _Draw:
         raise ConfigError(f"{where}: got {low} to {high}; with log, both must be above 0")
     if node.integer and not are_whole:
         raise ConfigError(f"{where}: got {low} to {high}; with integer, both must be whole numbers")
-    between = _between_logs if node.log else _between
-    if are_whole and node.integer is not False:
-        return lambda unit: min(int(high), math.floor(between(low, high + 1, unit)))
-    return lambda unit: min(float(high), between(low, high, unit))
+    is_whole = are_whole and node.integer is not False
+    # Both bounds are among the whole numbers.
+    end = high + 1 if is_whole else high
+    # Not `low * (end / low) ** unit`, whose rounding may leave the range at its lower end.
+    low_log, end_log = (math.log(low), math.log(end)) if node.log else (0.0, 0.0)
 
+    def draw(unit: float) -> float:
+        if node.log:
+            value = max(low, math.exp(low_log + unit * (end_log - low_log)))
+        else:
+            value = low + unit * (end - low)
+        return min(int(high), math.floor(value)) if is_whole else min(float(high), value)
 
-def _between(low: float, high: float, unit: float) -> float:
-    return low + unit * (high - low)
-
-
-def _between_logs(low: float, high: float, unit: float) -> float:
-    # Not `low * (high / low) ** unit`, whose rounding may leave the range at its lower end.
-    return max(low, math.exp(_between(math.log(low), math.log(high), unit)))
+    return draw
 
 
 def _choice(where: str, choices: Sequence[Any]) -> _Draw:
@@ -101,28 +91,17 @@ def _choice(where: str, choices: Sequence[Any]) -> _Draw:
     return lambda unit: choices[int(unit * len(choices))]
 
 
-def _random(n: int, dimensions: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
-    return rng.random((n, dimensions))
-
-
-def _lhs(n: int, dimensions: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
+def _unit_points(
+    method: str, n: int, dimensions: int, rng: np.random.Generator
+) -> np.ndarray[Any, Any]:
+    """Draw points of the unit cube, shape `(n, dimensions)`."""
+    if method == "random":
+        return rng.random((n, dimensions))
     from scipy.stats import qmc
 
     # `seed` is the name that SciPy before 1.15 knows, and all later ones take.
-    return qmc.LatinHypercube(dimensions, seed=rng).random(n)
-
-
-def _sobol(n: int, dimensions: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
-    from scipy.stats import qmc
-
-    # SciPy warns of any number that is no power of 2, where points are a little less even.
-    return qmc.Sobol(dimensions, seed=rng).random_base2((n - 1).bit_length())[:n]
-
-
-def _halton(n: int, dimensions: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
-    from scipy.stats import qmc
-
-    return qmc.Halton(dimensions, seed=rng).random(n)
-
-
-_METHODS: Final = {"random": _random, "lhs": _lhs, "sobol": _sobol, "halton": _halton}
+    if method == "sobol":
+        # SciPy warns of any number that is no power of 2, where points are a little less even.
+        return qmc.Sobol(dimensions, seed=rng).random_base2((n - 1).bit_length())[:n]
+    engine = {"lhs": qmc.LatinHypercube, "halton": qmc.Halton}[method]
+    return engine(dimensions, seed=rng).random(n)

@@ -8,18 +8,18 @@ import sys
 import tokenize
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qexp.config.instantiate import locate
 from qexp.config.paths import PRIMARY, PROJECT
 from qexp.config.yaml_files import read_config_text
 from qexp.core.flatten import leaves
 from qexp.core.model import SourceFile
-from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
     from qexp.config.schema import RootNode
@@ -37,7 +37,13 @@ def source_files(root: RootNode) -> tuple[SourceFile, ...]:
     """
     sources = (*_typed(root), *_config_files(root), *_modules(_target_modules(root)))
     found = {source.name: source for source in sources}
-    return tuple(found[name] for name in sorted(found))
+    # The points of a sweep have most of theirs in common.
+    return tuple(_shared(found[name].name, found[name].text) for name in sorted(found))
+
+
+@lru_cache(maxsize=256)
+def _shared(name: str, text: str) -> SourceFile:
+    return SourceFile(name, text)
 
 
 def current_sources(
@@ -90,18 +96,17 @@ def _config_files(root: RootNode) -> Iterator[SourceFile]:
             names += [each for each in _plain_defaults(text, name) if each not in names]
 
 
-def _plain_defaults(text: str, name: str) -> Iterator[str]:
-    """Yield the files that a config's defaults name without being a choice, such as `- base`."""
-    defaults: list[Any] = []
-    if "defaults" in text:
-        from qexp.archive.summary import load_config
+@lru_cache(maxsize=256)
+def _plain_defaults(text: str, name: str) -> tuple[str, ...]:
+    """Return the files that a config's defaults name without being a choice, such as `- base`."""
+    import yaml  # type: ignore[import-untyped]
 
-        with suppress(ArchiveError):
-            defaults = load_config(text).get("defaults") or []
-    for item in defaults:
-        if isinstance(item, str) and item != "_self_":
-            path = item.partition("@")[0]
-            yield path[1:] if path.startswith("/") else str(PurePosixPath(name).parent / path)
+    # Hydra has read it, so that it is a mapping or empty.
+    content = yaml.safe_load(text) if "defaults" in text else None
+    named = [item for item in (content or {}).get("defaults") or [] if isinstance(item, str)]
+    paths = [item.partition("@")[0] for item in named if item != "_self_"]
+    parent = PurePosixPath(name).parent
+    return tuple(path[1:] if path.startswith("/") else str(parent / path) for path in paths)
 
 
 def _without_init(parts: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.core.utils import JobReturn
@@ -22,12 +20,22 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from qexp.config.hydra_internals import BasicSweeper
-from qexp.config.messages import compose_message
-from qexp.config.pairs import SweptPoint, circuit_keys, circuits_digest, key_of, with_seeds
+from qexp.config.load import checked_root, load
+from qexp.config.messages import one_line_errors
+from qexp.config.overrides import key_of
+from qexp.config.pairs import (
+    SweptPoint,
+    circuit_keys,
+    circuits_digest,
+    named_circuit_keys,
+    with_seeds,
+)
 from qexp.config.paths import config_choices
-from qexp.config.schema import RootNode, SweepNode
+from qexp.config.schema import SweepNode
+from qexp.config.sweep_launcher import PointLauncher
 from qexp.config.sweep_points import (
     Block,
+    Row,
     declared_blocks,
     declared_nodes,
     refuse_twice,
@@ -39,126 +47,101 @@ from qexp.errors import ConfigError
 class CheckedSweeper(BasicSweeper):
     """Hydra's basic sweeper, with points that a config declares, and all of them validated."""
 
+    launcher: PointLauncher
+
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
         """Compose and check all points, and launch them.
 
         Raises:
             ConfigError: A point is not valid; nothing was launched.
         """
+        returns: list[JobReturn] = []
+        points = self._points(arguments)
+        for batch in self.split_overrides_to_chunks(points, self.max_batch_size):
+            returns.extend(self.launcher.launch(batch, initial_job_idx=len(returns)))
+        return returns
+
+    def _points(self, arguments: list[str]) -> list[list[str]]:
+        """Declare all points; return the overrides of each, with its seeds."""
         assert self.hydra_context is not None
         assert self.config is not None
-        assert self.launcher is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         grid = _grid(parser.parse_overrides([*self._parse_config(), *arguments]))
         declared = _declared(self.config)
         blocks = declared_blocks(declared, _seed(self.config))
-        refuse_twice(
-            [
-                *((block.declared, block.keys) for block in blocks),
-                *((f"'{given.text}'", [key]) for key, given in grid.items()),
-            ]
-        )
+        refuse_twice([*blocks, *grid])
         for block in blocks:
             _note_equal(block)
-        swept = [key for block in blocks for key in block.keys]
-        swept += [key for key, given in grid.items() if given.is_swept]
+        swept = [key for block in (*blocks, *grid) if block.is_swept for key in block.keys]
+        declaring, first = declared_nodes(declared), len(blocks)
+        rows_of_points = product(*(block.rows for block in (*blocks, *grid)))
+        points = [(*rows[first:], *rows[:first]) for rows in rows_of_points]
         # Composed configs are cycles, and a sweep makes many; what is imported by now is none.
         gc.freeze()
         gc.enable()
-        checked = [
-            self._checked(without_declarations(point, declared_nodes(declared)), swept, origins)
-            for point, origins in _points(blocks, grid)
-        ]
-        decide_circuits = circuit_keys(checked, self._circuits)
-        seeded = [with_seeds(point, decide_circuits) for point in checked]
-        returns: list[JobReturn] = []
-        for batch in self.split_overrides_to_chunks(seeded, self.max_batch_size):
-            returns.extend(self.launcher.launch(batch, initial_job_idx=len(returns)))
-        return returns
+        decide_circuits: tuple[str, ...] | None = None
+        found = named_circuit_keys(swept)
+        # Only keys that decide circuits without being named for them take a second round.
+        while found != decide_circuits:
+            decide_circuits = found
+            checked = [
+                self._checked(number, rows, swept, declaring, found)
+                for number, rows in enumerate(points)
+            ]
+            found = circuit_keys([point for point, _ in checked], self._circuits)
+        return [overrides for _, overrides in checked]
 
-    def _checked(self, point: list[str], swept: Sequence[str], origins: list[str]) -> SweptPoint:
-        """Return a point that is valid."""
+    def _checked(
+        self,
+        number: int,
+        rows: Sequence[Row],
+        swept: Sequence[str],
+        declaring: Sequence[str],
+        decide_circuits: Collection[str],
+    ) -> tuple[SweptPoint, list[str]]:
+        """Declare a point that is valid; return it, and its overrides with its seeds."""
+        given = [item for row in rows for item in row.overrides]
+        overrides = without_declarations(given, declaring)
         try:
-            return SweptPoint.of(point, swept, self._root(point))
-        except Exception as error:
-            problem = str(error) if isinstance(error, ConfigError) else compose_message(error)
-            if problem is None:
-                raise
-            given = {key_of(item): item.lstrip("+") for item in point}
-            draws = " ".join(given[key] for key in swept)
-            listed = f" ({'; '.join(origins)})" if origins else ""
+            with one_line_errors():
+                config = self.launcher.compose(overrides, number)
+                point = SweptPoint.of(overrides, swept, checked_root(config))
+                seeded = with_seeds(point, decide_circuits)
+                self.launcher.declare(config, seeded, number)
+        except ConfigError as error:
+            texts = {key_of(item): item.lstrip("+") for item in overrides}
+            draws = " ".join(texts[key] for key in swept)
+            origins = "; ".join(row.origin for row in rows if row.origin)
+            listed = f" ({origins})" if origins else ""
             where = f"sweep point '{draws}'{listed}: " if swept else ""
-            raise ConfigError(f"{where}{problem} (no point was run)") from error
+            raise ConfigError(f"{where}{error} (no point was run)") from error
+        return point, seeded
 
-    def _circuits(self, point: list[str]) -> str | None:
+    def _circuits(self, overrides: list[str]) -> str | None:
         """Return the digest of the circuits of a point; None if it is not valid."""
-        try:
-            return circuits_digest(self._root(point))
-        except Exception as error:
-            if not isinstance(error, ConfigError) and compose_message(error) is None:
-                raise
-            return None
-
-    def _root(self, point: list[str]) -> RootNode:
-        """Compose a point, and return its validated config."""
-        from qexp.config.load import check
-
-        assert self.hydra_context is not None
-        assert self.config is not None
-        config = self.hydra_context.config_loader.load_sweep_config(self.config, point)
-        # As Hydra does before it runs a job: `${hydra:...}` is resolved from this global.
-        HydraConfig.instance().set_config(config)
-        return check(config)
+        with suppress(ConfigError), one_line_errors():
+            config = self.launcher.compose(overrides)
+            root = checked_root(config)
+            load(config)
+            return circuits_digest(root)
+        return None
 
 
-@dataclass(frozen=True)
-class _Given:
-    """A key that is given on the command line, or in `hydra.sweeper.params`.
-
-    Attributes:
-        text: The override as it was typed, without added `++`.
-        values: One override for each value.
-        is_swept: True also for a single value that is written as a sweep, such as `range(2,3)`.
-    """
-
-    text: str
-    values: list[str]
-    is_swept: bool
-
-
-def _grid(overrides: Iterable[Override]) -> dict[str, _Given]:
-    """Return what is given of each key; the last counts, as on any command line.
-
-    Raises:
-        ConfigError: See `_refuse_valueless`.
-    """
-    given: dict[str, _Given] = {}
+def _grid(overrides: Iterable[Override]) -> list[Block]:
+    """Return the values of each key, as a block; the last counts, as on any command line."""
+    given: dict[str, Block] = {}
     for item in overrides:
         _refuse_valueless(item)
         key, is_swept = item.get_key_element(), item.is_sweep_override()
         values = item.sweep_string_iterator() if is_swept else [item.get_value_element_as_str()]
-        text = (item.input_line or key).lstrip("+")
-        given[key_of(key)] = _Given(text, [f"{key}={value}" for value in values], is_swept)
-    return given
-
-
-def _points(
-    blocks: Sequence[Block], grid: Mapping[str, _Given]
-) -> Iterator[tuple[list[str], list[str]]]:
-    """Yield the overrides of each point, and where its values are declared."""
-    for rows in product(*(block.rows for block in blocks)):
-        drawn = [item for row in rows for item in row.overrides]
-        origins = [row.origin for row in rows if row.origin]
-        for values in product(*(given.values for given in grid.values())):
-            yield [*values, *drawn], origins
+        rows = tuple(Row((f"{key}={value}",)) for value in values)
+        typed = f"'{(item.input_line or key).lstrip('+')}'"
+        given[key_of(key)] = Block(typed, (key_of(key),), rows, len(rows), is_swept)
+    return list(given.values())
 
 
 def _declared(config: DictConfig) -> SweepNode:
-    """Return the validated node `sweep`; `${...}` in a value is left to the point that has it.
-
-    Raises:
-        ConfigError: It is not valid.
-    """
+    """Return the validated node `sweep`; `${...}` in a value is left to the point that has it."""
     from qexp.config.instantiate import validate
 
     node = config.get("sweep")
@@ -191,11 +174,7 @@ def _note_equal(block: Block) -> None:
 
 
 def _refuse_valueless(override: Override) -> None:
-    """Refuse a sweep over no values, and one whose values are not known in advance.
-
-    Raises:
-        ConfigError: The override is such a sweep.
-    """
+    """Refuse a sweep over no values, and one whose values are not known in advance."""
     if not override.is_sweep_override():
         return
     with suppress(AssertionError, HydraException, ValueError):

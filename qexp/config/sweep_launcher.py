@@ -1,15 +1,18 @@
-"""The default launcher: all points of a sweep as one experiment, declared in one folder."""
+"""Launchers that compose the points of a sweep, each once; qexp's own runs them as one experiment.
+
+The points are declared in the sweep's folder before the first runs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.launcher import Launcher
-from omegaconf import OmegaConf, open_dict, read_write
+from omegaconf import OmegaConf, open_dict
 
 from qexp.archive.sweep_file import (
     POINTS_NAME,
@@ -19,7 +22,8 @@ from qexp.archive.sweep_file import (
     read_sweep,
     write_sweep,
 )
-from qexp.config.overrides import as_typed
+from qexp.config.hydra_loader import CachingLoader, set_current
+from qexp.config.overrides import draws_of, given_overrides, key_of, typed_overrides
 from qexp.config.paths import SWEEP_PREFIX
 from qexp.errors import ConfigError, Failed
 from qexp.text import utc_now
@@ -31,52 +35,43 @@ if TYPE_CHECKING:
 
     from qexp.core.spec import RunSpec
 
+_SHARED = ("engine", "limits", "metadata", "partition", "place", "policy", "sharing")
+"""Fields of a spec that are equal in most points."""
+
 _OWN_SWEEPER = "qexp.config.sweep.CheckedSweeper"
 
 
 @dataclass(frozen=True)
-class DeclaredPoint:
-    """A point of a sweep, composed and checked.
-
-    Attributes:
-        spec: The frozen run.
-        draws: Swept key -> its override in this point.
-        folder: Name of its folder in that of the sweep.
-        value: The number of its analyses that a sweeper asks for, `sweep.value`, or None.
-    """
-
-    spec: RunSpec
-    draws: Mapping[str, Any]
-    folder: str
-    value: str | None = None
-
-
-@dataclass(frozen=True)
 class Launch:
-    """The sweep that points are launched for.
+    """Points that a sweeper launches together, composed and checked.
 
     Attributes:
-        id: The sweep's id, with which the folders of its points begin.
         folder: The sweep's folder.
-        overrides: Those of the command line, as they were typed.
+        sweep: The declaration of these points, and of no earlier ones.
+        specs: The frozen run of each.
+        is_first: True if the sweep has no earlier points.
         has_rounds: True if more points may follow, which the sweeper chooses by results.
-        stops_early: True if `stop_after` is set, so that no point has a result.
+        value: The number of a point's analyses that the sweeper asks for, `sweep.value`, or None.
     """
 
-    id: str
     folder: Path
-    overrides: tuple[str, ...]
+    sweep: SweepDeclaration
+    specs: tuple[RunSpec, ...]
+    is_first: bool
     has_rounds: bool
-    stops_early: bool
+    value: str | None
 
 
-class SharedLauncher(Launcher):
-    """Runs all points as one experiment."""
+RunTogether: TypeAlias = Callable[[Launch], Sequence[Failed | float | None]]
+"""Runs points of a sweep, and returns what each ended with."""
+
+
+class PointLauncher(Launcher):
+    """A launcher that composes the points; a sweeper that has composed them hands them over."""
 
     def __init__(self) -> None:
-        # Set by whoever runs experiments, which this package does not.
-        self.run_together: RunTogether | None = None
-        self._declared: tuple[Any, Any] | None = None
+        self._declared: dict[int, tuple[SweepPoint, RunSpec]] = {}
+        self._first: RunSpec | None = None
 
     def setup(
         self,
@@ -86,12 +81,87 @@ class SharedLauncher(Launcher):
         config: DictConfig,
     ) -> None:
         """Prepare the launcher."""
-        self._declared = hydra_context, config
+        self.loader, self.config = cast(CachingLoader, hydra_context.config_loader), config
+        # OmegaConf keeps the value of a cached resolver in the config that first asks for it, and
+        # Hydra copies it to those of the points. The sweep's folder need not ask.
+        asking = OmegaConf.create({"id": "${qexp.sweep_id:}"}, parent=config)
+        self._id = str(asking.id).removeprefix(SWEEP_PREFIX)
+
+    def compose(self, overrides: Sequence[str], number: int = 0) -> DictConfig:
+        """Compose a point from its overrides and its number in the sweep.
+
+        Until the next one is composed, `${hydra:...}` is resolved from it.
+        """
+        config = self.loader.load_sweep_config(self.config, [*overrides])
+        with open_dict(config):
+            config.hydra.job.id = f"job_id_{number}"
+            config.hydra.job.num = number
+        set_current(config)
+        return config
+
+    def declare(self, config: DictConfig, overrides: Sequence[str], number: int) -> None:
+        """Check and freeze a point that was composed, to be launched later.
+
+        Those of its overrides that it was composed without set values.
+
+        Raises:
+            ConfigError: It is not valid.
+        """
+        from qexp.config.load import load
+
+        self.loader.complete(config, overrides)
+        spec = load(config)
+        # What is equal in all points is kept once.
+        self._first = first = self._first or spec
+        equal = [name for name in _SHARED if getattr(spec, name) == getattr(first, name)]
+        spec = replace(spec, **{name: getattr(first, name) for name in equal})
+        typed = {*given_overrides(self.config)}
+        # Another sweeper than qexp's says only so what it has chosen.
+        chosen = [key_of(item) for item in overrides if item not in typed]
+        draws = draws_of(overrides, config.sweep.get("keys") or chosen)
+        folder = str(config.hydra.sweep.subdir)
+        point = SweepPoint(folder, draws, spec.overrides, spec.config_yaml, spec.sources)
+        self._declared[number] = point, spec
+
+    def launched(self, job_overrides: Sequence[Sequence[str]], first: int) -> Launch:
+        """Return points that are launched, of which `first` is the number of the first.
+
+        Raises:
+            ConfigError: A point is not valid.
+        """
+        for number, overrides in enumerate(job_overrides, start=first):
+            if number not in self._declared:
+                self.declare(self.compose(overrides, number), overrides, number)
+        # The command line of the sweep again, not that of its last point.
+        set_current(self.config)
+        points, specs = zip(
+            *(self._declared.pop(first + number) for number in range(len(job_overrides))),
+            strict=True,
+        )
+        sweeper = self.config.hydra.sweeper
+        is_whole = sweeper.get("_target_") == _OWN_SWEEPER and not sweeper.get("max_batch_size")
+        return Launch(
+            folder=Path(self.config.hydra.sweep.dir).absolute(),
+            sweep=SweepDeclaration(
+                self._id, utc_now("milliseconds"), points, typed_overrides(self.config)
+            ),
+            specs=specs,
+            is_first=first == 0,
+            has_rounds=not is_whole,
+            value=OmegaConf.select(self.config, "sweep.value"),
+        )
+
+
+class SharedLauncher(PointLauncher):
+    """Runs all points as one experiment."""
+
+    run_together: RunTogether
+    """Set by whoever runs experiments, which this package does not."""
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Compose points, and run them together.
+        """Run points together.
 
         Raises:
             ConfigError: A point is not valid; nothing was run.
@@ -100,54 +170,13 @@ class SharedLauncher(Launcher):
         """
         from hydra.core.utils import JobReturn, JobStatus
 
-        assert self._declared is not None
-        assert self.run_together is not None
-        context, config = self._declared
-        _refuse_per_point(config)
-        launch = launch_of(config)
-        points = [
-            declare_point(context, config, overrides, number)
-            for number, overrides in enumerate(job_overrides, start=initial_job_idx)
-        ]
-        # The command line of the sweep again, not that of its last point.
-        HydraConfig.instance().set_config(config)
-        values = self.run_together(points, launch)
+        _refuse_per_point(self.config)
+        launch = self.launched(job_overrides, initial_job_idx)
+        _log_into_folder(self.config)
         return [
             JobReturn(overrides=overrides, _return_value=value, status=JobStatus.COMPLETED)
-            for overrides, value in zip(job_overrides, values, strict=True)
+            for overrides, value in zip(job_overrides, self.run_together(launch), strict=True)
         ]
-
-
-def declare_point(
-    context: HydraContext, config: DictConfig, overrides: Sequence[str], number: int
-) -> DeclaredPoint:
-    """Compose and freeze a point.
-
-    Args:
-        context: Hydra's context, with its loader.
-        config: The composed config of the sweep.
-        overrides: Those of the point.
-        number: Its number in the sweep.
-
-    Raises:
-        ConfigError: It is not valid.
-    """
-    from qexp.config.load import load
-    from qexp.config.pairs import key_of
-    from qexp.config.sweep_points import draws_of
-
-    composed = context.config_loader.load_sweep_config(config, list(overrides))
-    with open_dict(composed):
-        composed.hydra.job.id = f"job_id_{number}"
-        composed.hydra.job.num = number
-    # As Hydra does before it runs a job: `${hydra:...}` is resolved from this global.
-    HydraConfig.instance().set_config(composed)
-    spec, name = load(composed), str(composed.hydra.sweep.subdir)
-    typed = {*config.hydra.overrides.task}
-    # Another sweeper than qexp's says only so what it has chosen.
-    chosen = [key_of(item) for item in overrides if item not in typed]
-    draws = draws_of(overrides, composed.sweep.get("keys") or chosen)
-    return DeclaredPoint(spec, draws, name, composed.sweep.value)
 
 
 def _refuse_per_point(config: DictConfig) -> None:
@@ -160,62 +189,44 @@ def _refuse_per_point(config: DictConfig) -> None:
             )
 
 
-def sweep_id(config: DictConfig) -> str:
-    """Return the id of a sweep; from then on, the config of each point has the same one.
+def _log_into_folder(config: DictConfig) -> None:
+    """Log into the folder of the sweep, as Hydra does for each job into the job's."""
+    from hydra.core.utils import configure_log
 
-    OmegaConf keeps the value of a cached resolver in the config that first asks for it, and copies
-    it to those of the points. The sweep's folder need not ask.
-    """
-    with read_write(config), open_dict(config):
-        config["_sweep_id"] = "${qexp.sweep_id:}"
-        value = str(config["_sweep_id"])
-        del config["_sweep_id"]
-    return value.removeprefix(SWEEP_PREFIX)
+    OmegaConf.set_readonly(config.hydra, False)
+    config.hydra.runtime.output_dir = os.path.abspath(config.hydra.sweep.dir)
+    configure_log(config.hydra.job_logging, config.hydra.verbose)
 
 
-def launch_of(config: DictConfig) -> Launch:
-    """Return what the composed config of a sweep says of all its points."""
-    sweeper = config.hydra.sweeper
-    is_whole = sweeper.get("_target_") == _OWN_SWEEPER and not sweeper.get("max_batch_size")
-    return Launch(
-        id=sweep_id(config),
-        folder=Path(config.hydra.sweep.dir).absolute(),
-        overrides=tuple(map(as_typed, config.hydra.overrides.task)),
-        has_rounds=not is_whole,
-        stops_early=config.stop_after is not None,
-    )
+def write_declaration(launch: Launch, name: str = SWEEP_NAME) -> None:
+    """Declare a new sweep in its folder, or add points to the one that is declared there.
 
-
-RunTogether: TypeAlias = Callable[
-    [Sequence[DeclaredPoint], Launch], Sequence[Failed | float | None]
-]
-"""Runs points of a sweep, and returns what each ended with."""
-
-
-def write_declaration(points: Sequence[DeclaredPoint], launch: Launch) -> None:
-    """Write `sweep.json` of a new sweep.
+    Args:
+        launch: The points.
+        name: Name of the file; `points.json` if each point is a run of its own.
 
     Raises:
-        ConfigError: The folder holds a sweep, or two points have one folder.
-        ArchiveError: It cannot be written.
+        ConfigError: The folder of the sweep, or of a point, is in use, or two points share one.
+        ArchiveError: The declaration cannot be written.
     """
-    folder = launch.folder
-    refuse_used(folder, [point.folder for point in points])
-    names = [point.folder for point in points]
-    if len({*names}) < len(names):
-        raise ConfigError(
-            f"hydra.sweep.subdir: gives several points the folder {max(names, key=names.count)}; "
-            f"leave it as it is"
-        )
-    write_sweep(folder, declaration(points, launch))
+    folder, sweep = launch.folder, launch.sweep
+    if launch.is_first:
+        names = [point.folder for point in sweep.points]
+        _refuse_used(folder, names)
+        if len({*names}) < len(names):
+            raise ConfigError(
+                f"hydra.sweep.subdir: gives several points the folder "
+                f"{max(names, key=names.count)}; leave it as it is"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+    else:
+        earlier = read_sweep(folder, name)
+        sweep = replace(earlier, points=(*earlier.points, *sweep.points))
+    write_sweep(folder, sweep, name)
 
 
-def refuse_used(folder: Path, points: Sequence[str] = ()) -> None:
-    """Refuse a folder, or folders of points in it, that hold something of an earlier run.
-
-    Raises:
-        ConfigError: There is something.
-    """
+def _refuse_used(folder: Path, points: Sequence[str]) -> None:
+    """Refuse a folder, or folders of points in it, that hold something of an earlier run."""
     from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
 
     marks = (SWEEP_NAME, POINTS_NAME, JOURNAL_NAME, ARCHIVE_NAME, PARTS_NAME)
@@ -228,38 +239,3 @@ def refuse_used(folder: Path, points: Sequence[str] = ()) -> None:
             f"overwritten; name another folder or leave hydra.sweep.dir and hydra.sweep.subdir as "
             f"they are (to go on with it: python -m qexp resume {used[0]})"
         )
-
-
-def declaration(points: Sequence[DeclaredPoint], launch: Launch) -> SweepDeclaration:
-    """Return the declaration of a new sweep."""
-    each = tuple(map(declared, points))
-    return SweepDeclaration(launch.id, utc_now("milliseconds"), each, launch.overrides)
-
-
-def record_points(points: Sequence[DeclaredPoint], launch: Launch) -> None:
-    """Write `points.json`: points that another launcher makes runs of their own."""
-    if (launch.folder / SWEEP_NAME).is_file():
-        refuse_used(launch.folder)
-    launch.folder.mkdir(parents=True, exist_ok=True)
-    sweep = declaration(points, launch)
-    if (launch.folder / POINTS_NAME).is_file():
-        earlier = read_sweep(launch.folder, POINTS_NAME)
-        sweep = replace(earlier, points=(*earlier.points, *sweep.points))
-    write_sweep(launch.folder, sweep, POINTS_NAME)
-
-
-def append_declaration(points: Sequence[DeclaredPoint], folder: Path) -> None:
-    """Add points to `sweep.json`."""
-    sweep = read_sweep(folder)
-    write_sweep(folder, replace(sweep, points=(*sweep.points, *map(declared, points))))
-
-
-def declared(point: DeclaredPoint) -> SweepPoint:
-    """Return a point as `sweep.json` has it."""
-    return SweepPoint(
-        folder=point.folder,
-        draws=point.draws,
-        overrides=point.spec.overrides,
-        config_yaml=point.spec.config_yaml,
-        sources=point.spec.sources,
-    )

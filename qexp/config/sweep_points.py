@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from qexp.config.overrides import open_nodes, override
-from qexp.config.pairs import key_of
+from qexp.config.overrides import key_of, open_nodes, override, parse
 from qexp.config.samples import draw_samples
 from qexp.config.schema import SampleNode, SweepNode
 from qexp.errors import ConfigError
@@ -42,27 +41,25 @@ class Row:
 
 @dataclass(frozen=True)
 class Block:
-    """Points that are declared together.
+    """Points that are declared together, or the values of one key on a grid.
 
     Attributes:
-        declared: The key that declares them, such as `sweep.zip`.
-        keys: The swept keys, in order.
-        rows: Their values, no two equal.
+        declared: The key that declares them, such as `sweep.zip`, or the typed values.
+        keys: Their keys, in order.
+        rows: Their values, no two equal if they are declared together.
         num_drawn: Number of rows before equal ones were left out.
+        is_swept: False for a key with one value that is not written as a sweep.
     """
 
     declared: str
     keys: tuple[str, ...]
     rows: tuple[Row, ...]
     num_drawn: int
+    is_swept: bool = True
 
 
 def declared_blocks(node: SweepNode, seed: int) -> list[Block]:
-    """Return the blocks of points that a sweep declares, in order.
-
-    Args:
-        node: The node `sweep`.
-        seed: The declared seed, for a sample.
+    """Return the blocks of points that a sweep declares, in order; `seed` decides a sample.
 
     Raises:
         ConfigError: A block is not valid.
@@ -85,11 +82,7 @@ def declared_nodes(node: SweepNode) -> tuple[str, ...]:
 
 
 def refuse_declared(node: SweepNode, *, is_sweep: bool) -> None:
-    """Refuse a run whose config still declares points of a sweep, which it would ignore.
-
-    Args:
-        node: The node `sweep` of a single run, or of one point.
-        is_sweep: True for a point.
+    """Refuse a single run, or a point, whose config still declares points, which it would ignore.
 
     Raises:
         ConfigError: The config declares some.
@@ -103,29 +96,26 @@ def refuse_declared(node: SweepNode, *, is_sweep: bool) -> None:
         )
 
 
-def refuse_twice(places: Iterable[tuple[str, Iterable[str]]]) -> None:
-    """Refuse a key that is given in two places.
-
-    Args:
-        places: Each place with its keys.
+def refuse_twice(blocks: Iterable[Block]) -> None:
+    """Refuse a key that two blocks have.
 
     Raises:
         ConfigError: There is such a key.
     """
     seen: dict[str, str] = {}
-    for place, keys in places:
-        for key in keys:
-            if key in seen:
-                raise ConfigError(f"{key}: given by {seen[key]} and by {place}; keep one of them")
-            seen[key] = place
+    for block in blocks:
+        for key in block.keys:
+            place = seen.setdefault(key, block.declared)
+            if place != block.declared:
+                raise ConfigError(
+                    f"{key}: given by {place} and by {block.declared}; keep one of them"
+                )
 
 
 def without_declarations(overrides: Iterable[str], declaring: Sequence[str]) -> list[str]:
-    """Return overrides that declare no points any more, so that they repeat one point alone.
+    """Return overrides of a point that declare none any more, so that they repeat it alone.
 
-    Args:
-        overrides: Overrides of a point.
-        declaring: See `declared_nodes`.
+    `declaring` is that of `declared_nodes`.
     """
     below = tuple(f"{key}." for key in declaring)
     kept = [
@@ -134,26 +124,6 @@ def without_declarations(overrides: Iterable[str], declaring: Sequence[str]) -> 
         if key_of(item) not in declaring and not key_of(item).startswith(below)
     ]
     return [*kept, *(override(key, None) for key in declaring)]
-
-
-def draws_of(overrides: Sequence[str], swept: Sequence[str]) -> dict[str, Any]:
-    """Return the value of each swept key in a point.
-
-    Args:
-        overrides: Overrides of the point.
-        swept: The swept keys, which the point's config has as `sweep.keys`.
-
-    Returns:
-        Key -> value in the order of `swept`: None, a number, text, or lists and maps of such.
-    """
-    given = {key_of(item): item for item in overrides}
-    return {key: _value(given[key]) for key in swept if key in given}
-
-
-def _value(text: str) -> Any:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    return OverridesParser.create().parse_override(text).value()
 
 
 def _zipped(columns: Mapping[str, Sequence[Any]]) -> Block:
@@ -189,15 +159,7 @@ def _sampled(node: SampleNode, seed: int) -> Block:
 
 
 def _block(where: str, points: Iterable[tuple[str, Mapping[str, Any]]]) -> Block:
-    """Return the points of a list.
-
-    Args:
-        where: The key that declares them.
-        points: Origin, and key -> value, of each point.
-
-    Raises:
-        ConfigError: There is none, two are equal, or one has not the keys of the first.
-    """
+    """Return the points of a list, each with its origin; `where` is the key that declares them."""
     seen: dict[tuple[str, ...], Row] = {}
     keys: tuple[str, ...] = ()
     for origin, point in points:
@@ -228,14 +190,7 @@ def _row(origin: str, point: Mapping[str, Any]) -> Row:
 
 
 def _csv_rows(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield origin, and key -> value, of each line of a CSV file whose header names keys.
-
-    Args:
-        path: As it was typed.
-
-    Raises:
-        ConfigError: It cannot be read, or a line does not fit the header.
-    """
+    """Yield origin, and key -> value, of each line of a CSV file whose header names keys."""
     try:
         text = typed_path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -246,51 +201,39 @@ def _csv_rows(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
         ) from None
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] = []
-    while True:
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise ConfigError(f"{path}, line {reader.line_num}: {error}") from None
-        origin = f"{path}, line {reader.line_num}"
-        if header and cells:
-            yield origin, _cells(origin, header, cells)
-        elif cells:
-            header = _header(origin, cells)
+    try:
+        for cells in filter(None, reader):
+            origin = f"{path}, line {reader.line_num}"
+            if not header:
+                header = _header(origin, cells)
+            elif len(cells) != len(header):
+                raise ConfigError(
+                    f"{origin}: cells: got {len(cells)}, but the header names {len(header)} keys; "
+                    f"each line has a value for each, null where there is none"
+                )
+            else:
+                yield origin, {k: _cell(origin, k, c) for k, c in zip(header, cells, strict=True)}
+    except csv.Error as error:
+        raise ConfigError(f"{path}, line {reader.line_num}: {error}") from None
 
 
 def _header(origin: str, cells: Sequence[str]) -> list[str]:
     header = [cell.strip() for cell in cells]
     if not all(header):
         raise ConfigError(f"{origin}: a column has no name; the header names a key for each column")
-    for key in header:
-        try:
-            override(key, None)
-        except ConfigError as error:
-            raise ConfigError(f"{origin}: {error}") from None
-        if header.count(key) > 1:
-            raise ConfigError(f"{origin}: {key} is there twice; keep one column of each key")
+    _row(origin, dict.fromkeys(header))
+    if twice := [key for key in header if header.count(key) > 1]:
+        raise ConfigError(f"{origin}: {twice[0]} is there twice; keep one column of each key")
     return header
-
-
-def _cells(origin: str, header: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
-    if len(cells) != len(header):
-        raise ConfigError(
-            f"{origin}: cells: got {len(cells)}, but the header names {len(header)} keys; each "
-            f"line has a value for each, null where there is none"
-        )
-    return {key: _cell(origin, key, cell) for key, cell in zip(header, cells, strict=True)}
 
 
 def _cell(origin: str, key: str, cell: str) -> Any:
     """Return the value of a cell, typed as on the command line."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     text = cell.strip()
     try:
-        parsed = OverridesParser.create().parse_override(f"x={text}")
+        parsed = parse(f"x={text}")
     except HydraException:
         parsed = None
     if not text or parsed is None or parsed.is_sweep_override():

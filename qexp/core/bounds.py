@@ -70,14 +70,9 @@ def smallest_bound(
 ) -> Bound | None:
     """Return the smaller of the user's bound and the service's limit on one job, or None.
 
-    Of two equal ones it is the service's, which cannot be raised.
-
-    Args:
-        dimension: A field of `PartitionLimits`.
-        partition: The user's bounds.
-        limits: The service's limits by name.
-        primitive: The limit on executions is not for Estimators, and `max_execution_time` bounds
-            the QPU seconds of a job. None leaves both aside.
+    Of two equal ones it is the service's, which cannot be raised. The limit on executions is not
+    for Estimators, and `max_execution_time` bounds the QPU seconds of a job; without a primitive
+    both are left aside. `dimension` is a field of `PartitionLimits`.
     """
     bounds: dict[str, float | None] = {}
     kind = primitive.kind if primitive else "sampler"

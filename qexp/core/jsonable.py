@@ -41,12 +41,10 @@ def to_jsonable(obj: Any) -> Any:
 
 
 def dumps(obj: Any, redact: Callable[[str], str] | None = None, *, sort_keys: bool = False) -> str:
-    """Return compact, strictly valid JSON of any object.
+    """Return compact, strictly valid JSON of any object, as `to_jsonable` converts it.
 
-    Args:
-        obj: Any object; converted by `to_jsonable`.
-        redact: Applied to every text in it, keys included.
-        sort_keys: True for mappings ordered by key, where the text is to be hashed.
+    `redact` is applied to every text in it, keys included. Where the text is to be hashed, mappings
+    are ordered by key.
     """
     plain = to_jsonable(obj)
     if redact is not None:

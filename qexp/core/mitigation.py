@@ -1,7 +1,8 @@
-"""Error mitigation that a primitive's options switch on, by themselves or by a resilience level."""
+"""Mitigation and twirling that a primitive's options, or its resilience level, switch on."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -41,6 +42,47 @@ def is_calibrated_per_job(primitive: PrimitiveSpec) -> bool:
     amplifier = _leaf(primitive.options, "resilience.zne.amplifier")
     is_pea = amplifier == "pea" and is_on(primitive, "resilience.zne_mitigation")
     return is_pea or is_on(primitive, "resilience.pec_mitigation")
+
+
+def is_twirled(primitive: PrimitiveSpec) -> bool:
+    """Return True if a primitive twirls gates or measurements.
+
+    A Sampler does so only on request; TREX and PEC force an Estimator to.
+    """
+    forcing = "resilience.measure_mitigation", "resilience.pec_mitigation"
+    switches = "twirling.enable_gates", "twirling.enable_measure", *forcing
+    return any(is_on(primitive, switch) for switch in switches)
+
+
+def shots_executed(shots: int, primitive: PrimitiveSpec) -> int:
+    """Return the executions of a circuit that is asked for `shots`: twirling may round up."""
+    if not is_twirled(primitive):
+        return shots
+    declared = primitive.options.get("twirling") or {}
+    names = "num_randomizations", "shots_per_randomization"
+    return math.prod(twirling_shots(shots, *(declared.get(name, "auto") for name in names)))
+
+
+def twirling_shots(
+    shots: int, num_randomizations: int | str, shots_per_randomization: int | str
+) -> tuple[int, int]:
+    """Divide the shots of a PUB: number of randomizations, and shots of each; maybe more in all.
+
+    The rule of `TwirlingOptions`, for numbers or `"auto"`:
+    https://quantum.cloud.ibm.com/docs/api/qiskit-ibm-runtime/options-twirling-options
+
+    Example:
+        twirling_shots(4096, "auto", "auto")  # (32, 128)
+    """
+    if shots_per_randomization != "auto":
+        each = int(shots_per_randomization)
+    elif num_randomizations == "auto":
+        each = max(64, math.ceil(shots / 32))
+    else:
+        each = math.ceil(shots / int(num_randomizations))
+    if num_randomizations == "auto":
+        return math.ceil(shots / each), each
+    return int(num_randomizations), each
 
 
 def _leaf(options: Mapping[str, Any], path: str) -> Any:

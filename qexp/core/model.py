@@ -235,15 +235,47 @@ class PlannedJob:
 
 
 @dataclass(frozen=True)
+class Forecast:
+    """Predicted cost of a simulation of PUBs on this machine.
+
+    Attributes:
+        core_s: Seconds of one core, for all of them.
+        longest_s: Those of the longest PUB, which is not divided.
+        largest_bytes: Memory of the largest PUB.
+        approximated: For each PUB with approximated noise, `errors` (instruction and qubits -> how
+            far its error is off) and `deviation` (a bound on how far any probability is).
+    """
+
+    core_s: float = 0.0
+    longest_s: float = 0.0
+    largest_bytes: int = 0
+    approximated: tuple[Mapping[str, Any], ...] = ()
+
+    def __add__(self, other: Forecast) -> Forecast:
+        return Forecast(
+            self.core_s + other.core_s,
+            max(self.longest_s, other.longest_s),
+            max(self.largest_bytes, other.largest_bytes),
+            self.approximated + other.approximated,
+        )
+
+    def wall_s(self, cores: int) -> float:
+        """Return the seconds that it takes on some cores."""
+        return max(self.longest_s, self.core_s / cores)
+
+
+@dataclass(frozen=True)
 class Plan:
     """The partitions in order, and the prediction for all of them.
 
     Attributes:
         jobs: The jobs of a sweep; None: one for each partition.
+        forecast: That of a simulation; None: on a QPU, or planned by another process.
     """
 
     partitions: tuple[Partition, ...]
     jobs: tuple[PlannedJob, ...] | None = None
+    forecast: Forecast | None = None
 
     @property
     def num_jobs(self) -> int:

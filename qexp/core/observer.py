@@ -93,9 +93,8 @@ class Observer:
     def trying_again(self, charged_s: Mapping[int, float], predicted_s: float) -> None:
         """Partitions that failed are about to be submitted again on a QPU.
 
-        Args:
-            charged_s: Partition -> QPU seconds that its attempts were charged so far.
-            predicted_s: QPU seconds that are predicted for all of them.
+        `charged_s` are the QPU seconds that the attempts of each were charged so far, and
+        `predicted_s` those that are predicted for all of them.
         """
 
     def attempt_failed(self, outcome: JobOutcome) -> None:
@@ -130,11 +129,7 @@ class Observer:
 
 
 class Guarded(Observer):
-    """Passes every event on; an error of the other is logged, because it must not cost a result.
-
-    Args:
-        inner: The observer that gets the events.
-    """
+    """Passes every event on; an error of `inner` is logged, because it must not cost a result."""
 
     def __init__(self, inner: Observer) -> None:
         self._inner = inner

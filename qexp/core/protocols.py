@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from qexp.core.model import FoundJob, JobOutcome, JobRequest, JobState, PrimitiveSpec
+from qexp.core.model import Forecast, FoundJob, JobOutcome, JobRequest, JobState, PrimitiveSpec
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
@@ -56,9 +56,7 @@ class Batch(Protocol):
     def wait(self, timeout_s: float, is_stopped: Callable[[], bool]) -> None:
         """Return when a state may have changed, at the latest after `timeout_s`.
 
-        Args:
-            timeout_s: Seconds.
-            is_stopped: Asked several times a second; `wait` returns as soon as it is True.
+        `is_stopped` is asked several times a second; this returns as soon as it is True.
         """
 
     def collect(self, job_id: str) -> JobOutcome:
@@ -139,27 +137,51 @@ class Engine(Protocol):
         """
 
     def payload_bytes(
-        self, primitive: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: bytes
+        self,
+        primitive: PrimitiveSpec,
+        pub: Pub,
+        backend: BackendV2,
+        qpy: bytes,
+        bound_bytes: float,
     ) -> int:
-        """Measure the size of an encoded ISA PUB on the wire, in bytes.
+        """Measure or estimate the size of an encoded ISA PUB on the wire, in bytes.
+
+        An estimate is rather too large, and at most `bound_bytes`.
 
         Args:
             primitive: The primitive that will run it.
             pub: The PUB.
             backend: The backend that it is for.
             qpy: Its circuit as the archive has it, so that it need not be encoded again.
+            bound_bytes: The most that a job may have.
         """
 
     def open_batch(
         self, backend: BackendV2, *, max_time_s: int | None, workers: Workers | None = None
     ) -> Batch:
-        """Open a batch.
+        """Open a batch that lives for `max_time_s`; None: for the longest time that is allowed.
 
-        Args:
-            backend: Where its jobs run.
-            max_time_s: Its time to live in seconds, or None for the longest that is allowed.
-            workers: Processes for an engine that simulates; None: it has its own.
+        An engine that simulates does so in `workers`; None: it has its own.
         """
+
+
+@runtime_checkable
+class SimulatingEngine(Engine, Protocol):
+    """Simulates on this machine, in a time that it can predict."""
+
+    @property
+    def cores(self) -> int:
+        """Number of cores that it uses."""
+
+    @property
+    def max_time_s(self) -> int | None:
+        """The longest time that a point may be predicted to take, in seconds, or None."""
+
+    def unbounded(self) -> Engine:
+        """Return the same engine without a bound of the time."""
+
+    def forecast(self, backend: BackendV2) -> Callable[[Pub], Forecast]:
+        """Return a function that predicts the simulation of an ISA PUB."""
 
 
 @runtime_checkable
@@ -189,9 +211,7 @@ class RemoteEngine(Engine, Protocol):
         """
 
     def limit_waiting(self, backend: BackendV2, outage_s: float) -> None:
-        """Limit the time of every request, so that `execution.outage` is an upper bound, too.
+        """Limit the time of every request to a fraction of `execution.outage`, from now on.
 
-        Args:
-            backend: The backend, whose connection is used from now on.
-            outage_s: `execution.outage` in seconds; one request takes a fraction of it.
+        So that is an upper bound, too.
         """

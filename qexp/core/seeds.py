@@ -52,10 +52,7 @@ def describe_streams(
 ) -> dict[str, Any]:
     """Describe the derived streams, so that a reader can spawn the same ones with NumPy.
 
-    Args:
-        seed: The seed.
-        workloads: Names of the workloads.
-        simulation_seed: The seed of the streams `WORKLOAD/simulate`, None if it is `seed`.
+    `simulation_seed` is that of the streams `WORKLOAD/simulate`; None: it is `seed`.
     """
     own = {} if simulation_seed is None else {"simulation_seed": simulation_seed}
     return {
@@ -73,9 +70,7 @@ def describe_streams(
 def sweep_point_seed(seed: int, overrides: Iterable[str]) -> int:
     """Return the seed of one point of a sweep, which does not depend on the order of the points.
 
-    Args:
-        seed: The declared seed of the sweep.
-        overrides: Swept overrides of the point (`key=value`).
+    It is derived from the declared seed and those of its swept overrides that decide circuits.
     """
     text = f"{seed}\n" + "\n".join(sorted(overrides))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")

@@ -98,13 +98,10 @@ class ExecutionPolicy:
         return 1 + self.follow_ups + self.retries
 
     def allows_again(self, failures: Sequence[FailureKind]) -> bool:
-        """Return True if a partition may be submitted again after failures in this process.
+        """Return True if a partition may be submitted again after its failures in this process.
 
         `qexp.journal.ledger.Ledger.is_wanted` applies this to a partition's attempts, and
         `qexp.batch.execute` stops after `max_batches`.
-
-        Args:
-            failures: Reasons of its failed attempts in this process, in order; not empty.
         """
         last = failures[-1]
         if last == "expired":

@@ -19,11 +19,9 @@ _CONNECT_S: Final = 5.0
 
 
 def limit_requests(session: Any, longest_s: float) -> None:
-    """Limit the requests of a session from now on; it keeps a limit that is lower.
+    """Limit the requests of a client's `requests.Session`; it keeps a limit that is lower.
 
-    Args:
-        session: The `requests.Session` of a client.
-        longest_s: A reply takes no longer, and a question that failed is repeated for no longer.
+    A reply takes no longer than `longest_s`, and a question that failed is repeated for no longer.
     """
     adapter = session.get_adapter("https://")
     if not isinstance(adapter, LimitedAdapter):
@@ -35,12 +33,9 @@ def limit_requests(session: Any, longest_s: float) -> None:
 
 
 class LimitedAdapter(HTTPAdapter):
-    """Sends each request with a time limit.
+    """Sends each request with a time limit; the numbers of `retries` are kept, for reads.
 
-    Args:
-        longest_s: See `limit_requests`.
-        retries: Their numbers are kept, for reads.
-        tokens: The SDK's manager of the session's access tokens, or None.
+    `tokens` is the SDK's manager of the session's access tokens, or None.
     """
 
     __attrs__ = [*HTTPAdapter.__attrs__, "longest_s"]  # noqa: RUF012 - what a copy has, too

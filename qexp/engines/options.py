@@ -59,11 +59,7 @@ def check_options(
 ) -> None:
     """Check declared options against IBM's models; no import when there are none.
 
-    Args:
-        kind: `"sampler"` or `"estimator"`.
-        implementation: `"client"` or `"legacy"`.
-        options: The options as declared: a nested plain mapping.
-        path: Dotted path of the options in the config, for messages.
+    `path` is that of the options in the config, for messages.
 
     Raises:
         ConfigError: An option is unknown, has the wrong type, is out of range, contradicts
@@ -114,9 +110,7 @@ def client_module(kind: PrimitiveKind, name: str) -> Any:
 def flatten(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield dotted path and value of every option, in order; lists and empty mappings are values.
 
-    Args:
-        options: A nested mapping.
-        prefix: Put before each path, such as `"simulator."`.
+    Each path begins with `prefix`, such as `"simulator."`.
     """
     for key, value in options.items():
         if isinstance(value, Mapping) and value:
@@ -166,10 +160,7 @@ def _without_unset(value: Any) -> Any:
 def _mismatches(options: Mapping[str, Any], model: Any, path: str) -> Iterator[str]:
     """Yield one line per unknown name, and per value that is not of the declared type.
 
-    Args:
-        options: The options as declared.
-        model: A pydantic model or pydantic dataclass of IBM's.
-        path: Dotted path of the options in the config.
+    `model` is a pydantic model or pydantic dataclass of IBM's.
     """
     fields = _fields_of(model)
     for key, value in options.items():

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from qexp.core.mitigation import is_twirled
 from qexp.core.model import PrimitiveSpec
-from qexp.core.twirling import is_twirled
 from qexp.engines.options import (
     MAX_TAGS,
     build_options,
@@ -67,14 +67,11 @@ class Primitive:
 def make_primitive(
     spec: PrimitiveSpec, mode: Any, tags: Sequence[str] = (), *, seed: int | None = None
 ) -> Primitive:
-    """Make the primitive that runs one job.
+    """Make the primitive that runs one job, with these tags besides the declared ones.
 
-    Args:
-        spec: The primitive as declared.
-        mode: The `qiskit_ibm_runtime.Batch` of the job. Without one, IBM's primitives look for an
-            open batch in a context variable, which worker threads lack.
-        tags: Tags of the job, besides the declared ones.
-        seed: Seed of the simulation in local mode, unless one is declared.
+    Without a `mode`, the `qiskit_ibm_runtime.Batch` of the job, IBM's primitives look for an open
+    batch in a context variable, which worker threads lack. The seed is that of the simulation in
+    local mode, unless one is declared.
 
     Raises:
         EngineError: More tags than a job may have.
@@ -108,24 +105,18 @@ def encoded_bytes(primitive: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: b
     """Return the size of one ISA PUB on the wire, in bytes of JSON.
 
     Where the circuit is sent as it is, by the legacy primitives and by the client-side Sampler
-    without twirling and dynamical decoupling, the size follows from the circuit's QPY. Elsewhere
-    the PUB is prepared and encoded as by the client. For twirling, dynamical decoupling and the
-    client-side Estimator that takes tens of milliseconds, because the client compiles the
-    circuit; twirling makes the payload up to 200 times larger. Circuits of one job are compressed
-    together, so that the sum over its PUBs is an upper bound.
-
-    Args:
-        primitive: The primitive as declared.
-        pub: The ISA PUB.
-        backend: The backend that it will run on.
-        qpy: Its circuit in QPY, as in the archive.
+    without twirling and dynamical decoupling, the size follows from `qpy`, the circuit's QPY in the
+    archive. Elsewhere the PUB is prepared and encoded as by the client. For twirling, dynamical
+    decoupling and the client-side Estimator that takes tens of milliseconds to half a minute,
+    because the client compiles the circuit; twirling makes the payload up to 200 times larger.
+    Circuits of one job are compressed together, so that the sum over its PUBs is an upper bound.
 
     Raises:
         PlanError: The primitive cannot run this PUB.
     """
     if primitive.implementation == "legacy" and primitive.kind == "estimator":
         _check_observables(pub)
-    if _sends_circuit(primitive) and _is_stored_as_sent(pub.circuit):
+    if is_sent_as_stored(primitive, pub.circuit):
         return wire_bytes(primitive, pub, qpy) + _JSON_BYTES
     if primitive.implementation == "legacy":
         from qiskit_ibm_runtime.json import RuntimeEncoder
@@ -172,6 +163,11 @@ def _base64_bytes(data: bytes) -> int:
     return len(base64.standard_b64encode(zlib.compress(data)))
 
 
+def is_sent_as_stored(spec: PrimitiveSpec, circuit: QuantumCircuit) -> bool:
+    """Return whether a primitive sends a circuit as the archive stores it."""
+    return _sends_circuit(spec) and is_stored_as_sent(circuit)
+
+
 def _sends_circuit(spec: PrimitiveSpec) -> bool:
     """Return whether a primitive sends the circuits of PUBs unchanged."""
     if spec.implementation == "legacy":
@@ -180,7 +176,7 @@ def _sends_circuit(spec: PrimitiveSpec) -> bool:
     return spec.kind == "sampler" and not is_twirled(spec) and not decoupling
 
 
-def _is_stored_as_sent(circuit: QuantumCircuit) -> bool:
+def is_stored_as_sent(circuit: QuantumCircuit) -> bool:
     """Return whether the archive's QPY of a circuit is that which the client would send.
 
     The archive has a form of its own for delays, and the client refuses boxes.

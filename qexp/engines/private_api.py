@@ -87,10 +87,7 @@ def connect(longest_s: float, **account: Any) -> Any:
 
     That holds for those of its constructor, too, but not for the search for the account's
     instances, which IBM's SDK makes with a limit of its own: a minute for each request.
-
-    Args:
-        longest_s: See `limit_waiting`.
-        **account: Arguments of `QiskitRuntimeService`.
+    For `longest_s`, see `limit_waiting`.
     """
     from qiskit_ibm_runtime import QiskitRuntimeService
 
@@ -106,16 +103,12 @@ def connect(longest_s: float, **account: Any) -> Any:
 
 
 def limit_waiting(api_client: Any, longest_s: float = LONGEST_WAIT_S) -> None:
-    """Limit the time of a client's requests: a reply may be lost while a laptop sleeps.
+    """Limit the time of a `RuntimeClient`'s requests: a reply may be lost while a laptop sleeps.
 
     A client that has a limit keeps it, unless the new one is lower. It also sends each POST once,
-    and gets another access token after the service has refused one.
-
-    Args:
-        api_client: A `RuntimeClient`.
-        longest_s: A reply takes no longer, and a question that failed is repeated by the client
-            itself for no longer; then it is for qexp to ask again. Only the reply to a job that
-            is submitted may take as long as the client says, 15 minutes.
+    and gets another access token after the service has refused one. A question that failed is
+    repeated by the client itself for `longest_s`; then it is for qexp to ask again. Only the reply
+    to a job that is submitted may take as long as the client says, 15 minutes.
     """
     from qexp.engines.limited_requests import limit_requests
 

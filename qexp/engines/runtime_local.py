@@ -15,7 +15,8 @@ from qexp.engines.local.backends import calibration, require_backend
 from qexp.engines.local.batch import LocalBatch, Simulated, joined
 from qexp.engines.local.engine import unsupported_options
 from qexp.engines.options import declared_leaves, silence_deprecations
-from qexp.engines.primitives import encoded_bytes, make_primitive
+from qexp.engines.payload import Payloads
+from qexp.engines.primitives import make_primitive
 from qexp.errors import ConfigError, EngineError
 from qexp.simulator.observables import shots_for
 
@@ -49,6 +50,7 @@ class RuntimeLocalEngine:
     name: str = field(default="runtime-local", init=False)
     uses_qpu: bool = field(default=False, init=False)
     workers: int | None = field(default=1, init=False)
+    _payloads: Payloads = field(default_factory=Payloads, init=False, repr=False, compare=False)
 
     def ignored_options(self, primitive: PrimitiveSpec) -> dict[str, Any]:
         """Return the declared options (dotted path -> value) that this engine would ignore."""
@@ -87,7 +89,19 @@ class RuntimeLocalEngine:
 
         return lambda pub: aer_objection(pub.circuit)
 
-    payload_bytes = staticmethod(encoded_bytes)
+    def payload_bytes(
+        self,
+        primitive: PrimitiveSpec,
+        pub: Pub,
+        backend: BackendV2,
+        qpy: bytes,
+        bound_bytes: float,
+    ) -> int:
+        """Return the size in bytes of an ISA PUB, see `Payloads`.
+
+        Estimates are those of this engine's point, so that a point of a sweep is planned as alone.
+        """
+        return self._payloads.num_bytes(primitive, pub, backend, qpy, bound_bytes)
 
     def open_batch(
         self,

@@ -42,10 +42,7 @@ _LINE_START = b'{"time":'
 class Journal:
     """The journal of an experiment, open for appending; a context manager.
 
-    Its `ledger` is the state derived from the events so far.
-
-    Args:
-        folder: The experiment's folder; an existing journal is read and continued.
+    An existing one is read and continued. Its `ledger` is the state derived from the events so far.
 
     Raises:
         ArchiveError: The journal cannot be read or written, or is damaged.
@@ -81,11 +78,8 @@ class Journal:
     def excerpts(self, point_of: Callable[[int], int]) -> Callable[[int], str]:
         """Return a function that gives the lines about a point, as they are.
 
-        Those are the lines of the whole experiment and of the point's own partitions. Bytes that
-        are not UTF-8 are escaped.
-
-        Args:
-            point_of: Returns the point that a partition belongs to.
+        Those are the lines of the whole experiment and of the point's own partitions, which
+        `point_of` tells. Bytes that are not UTF-8 are escaped.
         """
         text = complete_lines(self._path.read_bytes()).decode("utf-8", "backslashreplace")
         lines: dict[int | None, list[tuple[int, str]]] = {None: []}
@@ -122,9 +116,8 @@ class Journal:
     def refuse_lost_lines(self, jobs: Iterable[tuple[int, int]], stored: StoredParts) -> None:
         """Refuse a journal that lacks what is on disk, or what its own lines rest on.
 
-        Args:
-            jobs: Partition and number of every attempt with an outcome on disk.
-            stored: The parts of the experiment's own folder.
+        On disk are `stored`, the parts in the experiment's own folder, and outcomes of the
+        attempts in `jobs`, by partition and number.
 
         Raises:
             ArchiveError: Going on with it would submit jobs again.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from qexp.core.model import FINAL_FAILURES, JOB_TAG, FailureKind, JobState, RunStatus
 from qexp.core.spec import ExecutionPolicy
@@ -185,9 +185,12 @@ class Ledger:
         """Ids of those of them that no process has closed."""
         return [batch for batch in self.own_batches if batch not in self.closed]
 
-    def lane_of(self, batch: str) -> int:
-        """Return the first of the points that share the backend of a batch."""
-        return next((one.point for one in self.batches if one.batch == batch), 0)
+    def point_of(self, batch: str) -> int:
+        """Return a point that a batch is for; by its attempts, as a repaired line says nothing."""
+        held = next((one.partition for one in self.all_attempts() if one.batch == batch), -1)
+        opened = (one.point for one in self.batches if one.batch == batch)
+        own = (point for point, indices in self._ranges.items() if held in indices)
+        return next(chain(own, opened), 0)
 
     def pieces(self, partition: int) -> list[Piece]:
         """Return the pieces in which a partition is run: one, unless it was cut."""

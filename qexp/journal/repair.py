@@ -43,7 +43,7 @@ from qexp.journal.events import (
     Submitted,
     Submitting,
 )
-from qexp.journal.file import line_of, read_event
+from qexp.journal.file import complete_lines, line_of, read_event
 from qexp.journal.flipped_bits import readable_lines
 from qexp.journal.ledger import Ledger, attempt_tag
 from qexp.journal.lock import lock_folder
@@ -182,12 +182,7 @@ def _stored_of_point(folder: Path) -> Stored:
 
 
 def repaired(raw: bytes, stored: Stored, path: Path) -> list[bytes | Event] | None:
-    """Return the lines of a repaired journal.
-
-    Args:
-        raw: Content of the damaged one.
-        stored: What is on disk besides it.
-        path: Where it is, for messages.
+    """Return the lines of a repaired journal, from the damaged one and what is on disk besides.
 
     Returns:
         Lines that were read, as they are, without their ends; events that were rebuilt; and last,
@@ -207,7 +202,9 @@ def repaired(raw: bytes, stored: Stored, path: Path) -> list[bytes | Event] | No
     for line, event in zip(lines, events, strict=True):
         rebuilt.add(event, line)
     rebuilt.add_stored()
-    if not (lost or corrected or rebuilt.assumed):
+    # A reader leaves a last line out that lacks only its end, which parts may rest on.
+    is_all_read = complete_lines(raw).count(b"\n") == len(lines)
+    if is_all_read and not (lost or corrected or rebuilt.assumed):
         return None
     rebuilt.add(Repaired(lost, corrected, tuple(rebuilt.assumed)))
     return rebuilt.lines

@@ -130,7 +130,7 @@ class Index:
 
 def _key(path: Path) -> str:
     # Names that are not UTF-8 have lone surrogates, which SQLite does not take.
-    return os.fsencode(path.absolute()).decode("utf-8", "backslashreplace")
+    return os.fsencode(os.path.join(os.getcwd(), path)).decode("utf-8", "backslashreplace")
 
 
 def _crc32(run: RunPath, text: str) -> int:

@@ -16,7 +16,8 @@ from typing import Any, Final
 import numpy as np
 
 from qexp.archive.archive_file import ArchiveFile
-from qexp.archive.digests import is_as_sealed, is_intact, lacks_digest
+from qexp.archive.atomic_files import DamagedFileError
+from qexp.archive.digests import is_intact, open_sealed
 from qexp.archive.jobs import JobRecord, read_batches, read_job, read_journal
 from qexp.archive.schema import JOURNAL_NAME, PARTS_NAME, SNAPSHOTS
 from qexp.archive.summary import read_metadata, summarise_archive, summarise_header
@@ -34,10 +35,6 @@ from qexp.listing.summary import (
 )
 from qexp.text import one_line
 
-#: Above this size a listing does not read a whole file to compare its digest; `verify` does.
-CHECKED_BYTES: Final = 16 * 2**20
-
-_NOT_SEALED: Final = "{} is not what was sealed: restore it from a copy"
 _BATCH_DETAILS: Final = ("state", "mode", "max_time", "started_at", "closed_at", "usage_time")
 _SOFTWARE: Final = ("python", "platform", "git_commit")
 _MEDIANS: Final = ("t1_s", "t2_s", "readout_error")
@@ -157,20 +154,17 @@ def summarise_unfinished(folder: Path) -> RunDetails:
 
 
 def _sealed_entry(path: Path) -> RunEntry:
-    with path.open("rb") as stream:
-        size_bytes = os.fstat(stream.fileno()).st_size
-    matches_digest = is_as_sealed(path) if size_bytes <= CHECKED_BYTES else None
-    if matches_digest is False:
-        raise ArchiveError(_NOT_SEALED.format(path))
+    # Raises where there is no permission.
+    path.open("rb").close()
     try:
-        opened = ArchiveFile(path)
+        file, is_checked = open_sealed(path)
+    except DamagedFileError:
+        raise
     except ArchiveError as error:
         # An archive of another schema, or none of qexp.
         return entry_without_data(path, "unreadable", str(error))
-    with closing(opened) as file:
-        if lacks_digest(file):
-            raise ArchiveError(_NOT_SEALED.format(path))
-        return RunEntry(**summarise_archive(file), is_checked=matches_digest is True)
+    with closing(file):
+        return RunEntry(**summarise_archive(file), is_checked=is_checked)
 
 
 def _workload(file: ArchiveFile, name: str) -> WorkloadSummary:

@@ -57,7 +57,7 @@ class RunEntry:
     size_bytes: int | None = None  # of the archive
     path: str = ""  # the archive, or the folder of an unfinished run
     problem: str | None = None  # why it cannot be read, or how it stopped, on one line
-    config: dict[str, Any] = field(default_factory=dict)  # as resolved
+    config: dict[str, Any] = field(default_factory=dict)  # as resolved, plain JSON
 
     @property
     def is_simulated(self) -> bool:
@@ -66,7 +66,7 @@ class RunEntry:
 
     def to_json(self) -> dict[str, Any]:
         """Return the documented JSON form."""
-        return {item.name: to_jsonable(getattr(self, item.name)) for item in fields(RunEntry)}
+        return {item.name: getattr(self, item.name) for item in fields(RunEntry)}
 
 
 def entry_without_data(place: Path, status: ListedStatus, problem: str) -> RunEntry:

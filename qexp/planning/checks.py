@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from qiskit.primitives.containers.estimator_pub import EstimatorPub
     from qiskit.providers import BackendV2
 
+    from qexp.archive.circuit_digest import Reading
     from qexp.core.model import Pub
 
 Tally: TypeAlias = Mapping[tuple[str, tuple[int, ...]], int]
@@ -73,8 +75,15 @@ def instructions(
                 yield from instructions(block, inner)
 
 
-def tally(circuit: QuantumCircuit) -> Tally:
-    """Count how often each instruction acts on which qubits, inside control flow too."""
+def tally(circuit: QuantumCircuit, reading: Reading | None = None) -> Tally:
+    """Count how often each instruction acts on which qubits, inside control flow too.
+
+    Args:
+        circuit: The circuit.
+        reading: Its reading, if there is one, where they are counted already.
+    """
+    if reading is not None and reading.is_sequence:
+        return reading.tally
     return Counter((instruction.name, qubits) for instruction, qubits in instructions(circuit))
 
 
@@ -153,7 +162,7 @@ def _problems(
         yield "its array of parameter values is empty; give at least one parameter set"
     yield from _instructions(counts, hardware, limits)
     yield from _conditions(isa.circuit)
-    if hardware.bounds_rzz:
+    if hardware.bounds_rzz and any(name == "rzz" for name, _ in counts):
         yield from _rzz_angles(isa.circuit, isa.parameter_values)
     if objected := objection(isa):
         yield objected
@@ -214,16 +223,17 @@ def _observables(pub: EstimatorPub) -> Iterator[str]:
 
 
 def _ends_in_measurement(circuit: QuantumCircuit) -> bool:
+    # In a dynamic circuit such a measurement may have been acted upon.
+    names = circuit.count_ops()
+    if circuit.has_control_flow_op() or not any(name.startswith("measure") for name in names):
+        return False
     last = {
         qubit: instruction.name
         for instruction in circuit.data
         if instruction.name not in {"barrier", "delay"}
         for qubit in instruction.qubits
     }
-    # In a dynamic circuit such a measurement may have been acted upon.
-    return not circuit.has_control_flow_op() and any(
-        name.startswith("measure") for name in last.values()
-    )
+    return any(name.startswith("measure") for name in last.values())
 
 
 def _instructions(counts: Tally, hardware: Hardware, limits: Mapping[str, Limit]) -> Iterator[str]:
@@ -304,6 +314,8 @@ def _constants_not_finite(circuit: QuantumCircuit, with_poles: dict[str, Any]) -
     phase = circuit.global_phase
     if isinstance(phase, float) and not math.isfinite(phase):
         yield f"its global phase is {phase}; {_CORRECT}"
+    if _has_plain_angles(circuit):
+        return
     for instruction, qubits in instructions(circuit):
         name = instruction.name
         is_numeric = instruction.is_standard_gate() or name == "delay"
@@ -315,6 +327,14 @@ def _constants_not_finite(circuit: QuantumCircuit, with_poles: dict[str, Any]) -
                 text = str(value)
                 if _POLES.search(text):
                     with_poles[text] = value
+
+
+def _has_plain_angles(circuit: QuantumCircuit) -> bool:
+    """Return True if a circuit has gates of Qiskit's with finite numbers alone, told at once."""
+    if circuit.has_control_flow_op() or "delay" in circuit.count_ops():
+        return False
+    angles = chain.from_iterable(item.params for item in circuit.data if item.is_standard_gate())
+    return all(type(angle) is float and math.isfinite(angle) for angle in angles)
 
 
 def _has_value(expression: Any, values: Mapping[Any, float]) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from qexp.core.mitigation import shots_executed
 from qexp.core.model import PlannedPub, PrimitiveSpec
 from qexp.core.protocols import Engine
-from qexp.core.twirling import shots_executed
 from qexp.errors import PlanError, QexpError
 from qexp.planning.checks import Tally
 from qexp.text import typed_reason
@@ -52,7 +53,7 @@ class Footprint:
         precision: Precision of an Estimator PUB, or None.
         executions: Circuit executions: parameter sets x shots (twirling: randomizations x shots
             per randomization). For an Estimator: parameter sets x measurement bases x shots.
-        payload_bytes: Size of the encoded PUB on the wire, measured.
+        payload_bytes: Size of the encoded PUB on the wire, measured or estimated.
         qpu_s: Predicted time on the QPU, without the per-job overhead.
         control_instructions: Control instructions on the busiest qubit, over all parameter sets.
     """
@@ -84,6 +85,7 @@ def footprint(
     backend: BackendV2,
     engine: Engine,
     qpy: bytes,
+    bound_bytes: float = math.inf,
 ) -> Footprint:
     """Return the cost of an ISA PUB.
 
@@ -94,6 +96,7 @@ def footprint(
         backend: The backend; it gives the gate durations and the repetition delay.
         engine: Measures the encoded payload.
         qpy: The ISA circuit in QPY.
+        bound_bytes: The largest payload that a job may have.
 
     Raises:
         PlanError: The primitive's client refuses the PUB with these options.
@@ -110,7 +113,7 @@ def footprint(
         shots, precision, each = None, isa.precision, shots_for(isa.precision)
         configurations = estimator_configurations(isa)
     try:
-        payload_bytes = engine.payload_bytes(primitive, isa, backend, qpy)
+        payload_bytes = engine.payload_bytes(primitive, isa, backend, qpy, bound_bytes)
     except QexpError:
         raise
     except Exception as error:

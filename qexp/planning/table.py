@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from qexp.core.bounds import smallest_bound
 from qexp.core.model import Partition, Plan
+from qexp.core.protocols import Engine, SimulatingEngine
 from qexp.core.spec import Limit, PartitionLimits
 from qexp.errors import PlanError
+from qexp.planning.forecast import describe_time, memory_bytes
 from qexp.text import format_bytes, format_duration, html_table, printable
 
 if TYPE_CHECKING:
@@ -174,6 +176,7 @@ def plan_table(
     backend: str = "",
     folder: Path | None = None,
     lanes: Sequence[Lane] = (),
+    engine: Engine | None = None,
 ) -> PlanTable:
     """Summarise a plan.
 
@@ -185,6 +188,7 @@ def plan_table(
         backend: As in `PlanTable`, as `folder`.
         folder: The run's folder.
         lanes: Those of a sweep; several have rows of their own.
+        engine: The engine, for the forecast of a simulation.
     """
     # A single lane needs no name.
     parts = (
@@ -205,6 +209,7 @@ def plan_table(
                 for row in _batch_rows(part, where, bound_s, limits)
             ),
             *_job_rows(plan, limits, partition or PartitionLimits()),
+            *_simulation_rows(plan, engine),
         ),
         backend=backend,
         folder=folder,
@@ -279,6 +284,20 @@ def _job_rows(
             largest <= bound.value,
             bound.key,
         )
+
+
+def _simulation_rows(plan: Plan, engine: Engine | None) -> Iterator[LimitRow]:
+    """Yield time and memory of a simulation; the bound of the time is for each point of a sweep."""
+    if plan.forecast is None or not isinstance(engine, SimulatingEngine):
+        return
+    cores, bound_s = engine.cores, engine.max_time_s
+    bound = "no limit" if bound_s is None else format_duration(bound_s)
+    each = " a point" if plan.jobs is not None and bound_s is not None else ""
+    time = describe_time(plan.forecast, cores)
+    yield LimitRow("simulation, predicted", time, f"{bound}{each}", True, "engine.max_time")
+    if there_bytes := memory_bytes():
+        needed = format_bytes(plan.forecast.largest_bytes * cores)
+        yield LimitRow("its memory", needed, format_bytes(there_bytes), True, "this machine")
 
 
 def _time_row(what: str, planned_s: float, bound_s: float | None, source: str) -> LimitRow:

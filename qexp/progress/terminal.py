@@ -1,9 +1,12 @@
-"""A run on the terminal: its stages as they come, its plan, and a short summary at the end."""
+"""A run or a sweep on the terminal: its stages as they come, its plan, a short summary at the end.
+
+A single run is a sweep of one point whose bars count circuits and jobs instead of points.
+"""
 
 from __future__ import annotations
 
+import logging
 import shlex
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,53 +14,61 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
-from rich.markup import escape
-
 from qexp.core.model import JobOutcome, JobState, Partition, Plan
-from qexp.core.observer import Observer, PointSummary
+from qexp.core.observer import Observer, PointSummary, SweepSummary
+from qexp.core.protocols import SimulatingEngine
 from qexp.core.spec import Limit, RunSpec
-from qexp.planning.table import plan_table
+from qexp.planning.forecast import describe_time
+from qexp.planning.table import Lane, plan_table
 from qexp.progress.bars import Bars
-from qexp.resumption import resume_command
+from qexp.progress.summary import MOST_LINES, Summary
 from qexp.text import format_duration, short_path
+
+_log = logging.getLogger(__name__)
+
+_LONG_S = 20.0
 
 _SHOWN_STATES: tuple[JobState, ...] = ("QUEUED", "RUNNING", "DONE", "ERROR", "CANCELLED")
 
 
 class Terminal(Observer):
-    """Shows a run on the terminal, or its bars in a notebook; a context manager around it.
+    """Shows a run or a sweep on the terminal, or its bars in a notebook; a context manager.
+
+    The summary of a sweep is printed at the end of the context, after the analyses.
 
     Args:
-        spec: The run, or the first point of a sweep.
-        run_dir: The folder of the run or the sweep.
-        point: Overrides of this point of a sweep, or None.
-        circuits_by: The swept keys that decide its circuits, or None.
+        specs: The run, or each point of the sweep, in order.
+        folder: Its folder; that of a sweep has its declaration.
+        point: Overrides of a run that is a point of a sweep, or None.
         is_quiet: Print nothing on stdout.
         now_s: The clock; tests substitute their own.
+
+    Raises:
+        ArchiveError: The declaration of the sweep is damaged.
     """
 
     def __init__(
         self,
-        spec: RunSpec,
-        run_dir: Path,
+        specs: Sequence[RunSpec],
+        folder: Path,
         point: str | None = None,
-        circuits_by: Sequence[str] | None = None,
         *,
         is_quiet: bool = False,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._spec = spec
-        self._run_dir = run_dir
-        self._point = point
-        self._circuits = decided_by(circuits_by)
-        # Not cut to a terminal's width when the output goes to a file.
-        width = None if sys.stdout.isatty() else 120
-        self._out = Console(highlight=False, soft_wrap=True, width=width, quiet=is_quiet)
+        self._specs = specs
+        self._folder = folder
+        self._end = Summary(specs, folder, point, is_quiet=is_quiet)
+        self._is_sweep = self._end.declared is not None
         self._bars = Bars(self._line, now_s)
-        self._backend = ""
+        self._lanes: dict[int, Lane] = {}
         self._batch_ids: list[str] = []
+        self._num_circuits = 0
+        self._jobs: set[str] = set()
         self._began: tuple[float, int] | None = None
+        self._measured: set[int] = set()
+        self._cannot_run: set[int] = set()
+        self._ended: SweepSummary | None = None
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -70,31 +81,83 @@ class Terminal(Observer):
         trace: TracebackType | None,
     ) -> None:
         self._bars.stop()
+        if self._ended is None:
+            return
+        try:
+            self._end.print_sweep(self._ended, self._bars.elapsed_s)
+        except (Exception, SystemExit):
+            # As in `qexp.core.observer.Guarded`.
+            _log.warning("the summary could not be shown", exc_info=True)
 
     def backend_selected(
-        self, name: str, num_qubits: int, engine: str, points: Sequence[int] = ()
+        self, name: str, num_qubits: int, engine: str, points: Sequence[int] = (0,)
     ) -> None:
-        """Remember the backend for the summary, and start the first bar of a new run."""
-        self._backend = f"{name} ({num_qubits} qubits, engine {engine})"
+        """Remember a backend and its points, and start the first bar of a new run."""
+        shown = f"{name} ({num_qubits} qubits, engine {engine})"
+        # Selected again after an outage, it has the same points.
+        self._lanes[points[0]] = Lane(name, frozenset(points), self._specs[points[0]].max_time_s)
+        self._end.backends[shown] = None
         if "submitting" not in self._bars:
-            self._bars.add("transpiling", None, self._backend)
+            # A generator does not say how many circuits are to come.
+            total = len(self._specs) if self._is_sweep else None
+            self._bars.add("transpiling", total, shown)
 
     def pub_planned(self, workload: str, count: int) -> None:
-        """Advance the first bar; a generator does not say how many PUBs are to come."""
-        self._bars.update("transpiling", f"{workload} on {self._backend}", advance=1)
+        """Count circuits, and advance the first bar of a single run."""
+        self._num_circuits += 1
+        if self._is_sweep:
+            self._bars.update("transpiling", f"{self._num_circuits} circuits")
+        else:
+            self._bars.update("transpiling", f"{workload} on {self._end.backend}", advance=1)
+
+    def point_planned(self, point: int) -> None:
+        """Advance the first bar of a sweep."""
+        if self._is_sweep:
+            self._bars.update("transpiling", advance=1)
+
+    def point_failed(self, point: int, reason: str) -> None:
+        """Print the reason, that of the first points at least."""
+        self.point_planned(point)
+        self._cannot_run.add(point)
+        if len(self._cannot_run) <= MOST_LINES:
+            self._bars.print(f"{self._end.name(point)} cannot run: {reason}")
 
     def planned(self, plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit]) -> None:
         """Print the plan if nothing else was asked for, or add the bars of the batch."""
         self._bars.update("transpiling", total=self._bars.completed("transpiling"))
-        if self._spec.stop_after == "plan":
-            self._print_plan(plan, max_time_s, limits)
-        else:
-            self._add_batch_bars(plan, len(plan.partitions), 0)
+        first = self._specs[0]
+        if first.stop_after != "plan":
+            self._add_batch_bars(plan, plan.num_jobs, 0)
+            self._announce(plan)
+            return
+        self._bars.stop()
+        table = plan_table(
+            plan,
+            max_time_s,
+            limits,
+            first.partition,
+            backend=self._end.backend,
+            lanes=[*self._lanes.values()],
+            engine=first.engine,
+        )
+        self._end.out.print(table)
+
+    def _announce(self, plan: Plan) -> None:
+        """Say how long a simulation will take, if that is long."""
+        engine = self._specs[0].engine
+        if plan.forecast is None or not isinstance(engine, SimulatingEngine):
+            return
+        if plan.forecast.wall_s(engine.cores) > _LONG_S:
+            time = describe_time(plan.forecast, engine.cores)
+            self._bars.print(f"the simulation is predicted to take {time}")
 
     def resumed(self, plan: Plan, done: int, in_flight: int, missing: int) -> None:
-        """Add the bars of the batch; jobs in flight count as submitted once found again."""
-        self._add_batch_bars(plan, in_flight + missing, done)
-        self._bars.update("collecting", f"{done} had a result before")
+        """Add the bars of the batch; their ends follow when jobs are found and packed."""
+        if self._is_sweep:
+            self._add_batch_bars(plan, 0, len(self._measured))
+        else:
+            self._add_batch_bars(plan, in_flight + missing, done)
+            self._bars.update("collecting", f"{done} had a result before")
 
     def warned(self, message: str) -> None:
         """Print a warning."""
@@ -116,26 +179,28 @@ class Terminal(Observer):
         self._note_beginning()
         self._bars.update("submitting", self._batch_note())
 
+    def jobs_packed(self, jobs: int) -> None:
+        """Set the end of the bars of jobs."""
+        self._set_jobs(len(self._jobs) + jobs)
+
     def job_submitted(self, partition: Partition, job_id: str) -> None:
-        """Advance the bar of submissions."""
-        self._bars.update("submitting", self._batch_note(), advance=1)
+        """Advance the bar of submissions by a job, however many partitions it has."""
+        self._count_job(job_id, self._batch_note())
+
+    def job_adopted(self, partition: int, job_id: str) -> None:
+        """Advance the bar of submissions by a job that was submitted before."""
+        self._note_beginning()
+        self._count_job(job_id, f"job {job_id} was submitted before")
 
     def submission_paused(self, reason: str, seconds: float) -> None:
         """Show why submission pauses, and for how long."""
         again = f", again within {format_duration(seconds)}" if seconds else ""
         self._bars.update("submitting", f"waiting{again}: {reason}")
 
-    def job_adopted(self, partition: int, job_id: str) -> None:
-        """Advance the bar of submissions by a job that was submitted before."""
-        self._note_beginning()
-        self._bars.update("submitting", f"job {job_id} was submitted before", advance=1)
-
     def attempt_failed(self, outcome: JobOutcome) -> None:
-        """Add one more job to the bar of submissions."""
-        self._bars.update("submitting", total=self._bars.total("submitting") + 1)
-        self._bars.update(
-            "collecting", f"job {outcome.job_id} failed and is run again: {outcome.error}"
-        )
+        """Show why a job is run again."""
+        note = f"job {outcome.job_id} failed and is run again: {outcome.error}"
+        self._bars.update("collecting", note)
 
     def service_lost(self, reason: str, seconds: float) -> None:
         """Show why the service is out of reach."""
@@ -143,9 +208,8 @@ class Terminal(Observer):
 
     def queue_seen(self, length: int) -> None:
         """Show how long the backend's queue is."""
-        self._bars.update(
-            "submitting", f"{self._batch_note()}, {length} jobs in the backend's queue"
-        )
+        note = f"{self._batch_note()}, {length} jobs in the backend's queue"
+        self._bars.update("submitting", note)
 
     def jobs_moved(self, states: Counter[JobState]) -> None:
         """Show the number of jobs in each state."""
@@ -156,69 +220,70 @@ class Terminal(Observer):
         self._bars.update("running", ", ".join(shown), completed=completed)
 
     def job_collected(self, outcome: JobOutcome) -> None:
-        """Advance the bar of collected jobs."""
+        """Advance the last bar of a single run, and show that a job failed."""
         note = "" if outcome.error is None else f"job {outcome.job_id} failed"
-        self._bars.update("collecting", note, advance=1)
+        self._bars.update("collecting", note, advance=0 if self._is_sweep else 1)
+
+    def point_measured(self, point: int) -> None:
+        """Advance the bar of points."""
+        self._measured.add(point)
+        if self._is_sweep:
+            self._bars.update("collecting", completed=len(self._measured))
 
     def detached(self, plan: Plan, out: int, batch_ids: Sequence[str]) -> None:
-        """Print how many jobs are in flight, and the command that collects them."""
-        self._print_end(
+        """Print how many jobs are in flight, and the commands that go on."""
+        self._bars.stop()
+        go_on = self._end.resume_command()
+        if not self._is_sweep:
+            jobs = f"{out} of {plan.num_jobs} are out, none is waited for"
+            self._end.print_end(batch_ids, jobs=jobs, next=go_on)
+            return
+        self._end.print_end(
             batch_ids,
-            jobs=f"{out} of {len(plan.partitions)} are out, none is waited for",
-            next=self._resume_command(),
+            points=self._end.count(done=len(self._measured), cannot_run=len(self._cannot_run)),
+            jobs=f"{out} {'is' if out == 1 else 'are'} out, none is waited for",
+            next=go_on,
+            status=shlex.join(["python", "-m", "qexp", "status", short_path(self._folder)]),
         )
 
     def sealed(self, archive: Path, summary: PointSummary) -> None:
-        """Print the summary, and the command that resumes the run if anything is left to do."""
-        path = short_path(archive)
-        if summary.status == "planned":
-            # A resumed run has its overrides in its folder.
-            rerun = [o for o in self._spec.overrides if not o.startswith("stop_after=")]
-            again = {"or": shlex.join(["python", "-m", "qexp", *rerun])} if rerun else {}
-            self._print_lines({"plan": path, "next": self._resume_command(), **again})
-            return
-        opened = f"python -c \"import qexp; print(qexp.open_archive('{path}'))\""
-        self._print_end(
-            summary.batch_ids,
-            jobs=f"{summary.done} of {summary.planned} done, {summary.num_pubs} PUBs",
-            usage=f"{summary.usage_s:.1f} s{pending(summary.usage_pending)} "
-            f"(predicted for a QPU: {summary.predicted_s:.1f} s)",
-            elapsed=format_duration(self._bars.elapsed_s),
-            archive=path,
-            next=opened
-            if summary.status == "complete"
-            else self._resume_command(*["--collect-only"] * summary.only_collects),
-        )
+        """Print the summary of a single run; expect the analyses of a point that is complete."""
+        if not self._is_sweep:
+            self._bars.stop()
+            self._end.print_run(archive, summary, self._bars.elapsed_s)
+        elif summary.status == "complete" and (analyses := self._specs[summary.point].analyses):
+            self._bars.add("analysing", self._bars.total("analysing") + len(analyses))
+
+    def sweep_ended(self, folder: Path, summary: SweepSummary) -> None:
+        """Keep the summary until the analyses are made."""
+        self._ended = summary
 
     def analysed(self, name: str, summary: str, point: int | None = 0) -> None:
-        """Print the one-line result of an analysis."""
-        self._out.print(f"[bold]analysis [/bold]{escape(f'{name}: {summary}')}")
-
-    def _resume_command(self, *words: str) -> str:
-        spec = self._spec
-        return resume_command(self._run_dir, spec.config_yaml, *words, *spec.given_anew)
-
-    def _print_end(self, batch_ids: Sequence[str], **lines: str) -> None:
-        batches = {"batch" if len(batch_ids) <= 1 else "batches": ", ".join(batch_ids)}
-        self._print_lines({**batches, "backend": self._backend, **lines})
-
-    def _print_lines(self, lines: Mapping[str, str]) -> None:
-        self._bars.stop()
-        known = {"point": self._point or "", "circuits": self._circuits}
-        for name, text in [*known.items(), *lines.items()]:
-            if text:
-                self._out.print(f"[bold]{name:<9}[/bold]{escape(text)}")
-
-    def _print_plan(self, plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit]) -> None:
-        self._bars.stop()
-        table = plan_table(plan, max_time_s, limits, self._spec.partition, backend=self._backend)
-        self._out.print(table)
+        """Print the one-line result of an analysis, or keep it for the summary of a sweep."""
+        result = f"{name}: {summary}"
+        if not self._is_sweep:
+            self._end.print_analysis(result)
+            return
+        self._end.results.setdefault(point, []).append(result)
+        if point is not None:
+            self._bars.update("analysing", self._end.name(point), advance=1)
 
     def _add_batch_bars(self, plan: Plan, to_submit: int, done: int) -> None:
+        self._end.num_pubs = sum(partition.num_pubs for partition in plan.partitions)
+        units = {one.point if self._is_sweep else one.index for one in plan.partitions}
         self._bars.add("submitting", to_submit)
         self._bars.add("running", to_submit, f"predicted {format_duration(plan.qpu_s)} of QPU time")
-        self._bars.add("collecting", len(plan.partitions))
+        self._bars.add("collecting", len(units))
         self._bars.update("collecting", completed=done)
+
+    def _set_jobs(self, total: int) -> None:
+        self._bars.update("submitting", total=total)
+        self._bars.update("running", total=total)
+
+    def _count_job(self, job_id: str, note: str) -> None:
+        self._jobs.add(job_id)
+        self._set_jobs(max(len(self._jobs), self._bars.total("submitting")))
+        self._bars.update("submitting", note, completed=len(self._jobs))
 
     def _note_beginning(self) -> None:
         """Note when the jobs began, and how much was collected before."""
@@ -227,16 +292,15 @@ class Terminal(Observer):
 
     def _line(self) -> str:
         """Return how far the run is."""
-        bars = self._bars
-        if "collecting" not in bars:
-            return f"{bars.completed('transpiling')} circuits planned"
-        return self._line_of_batch("jobs")
-
-    def _line_of_batch(self, unit: str) -> str:
         bars, submitted = self._bars, ""
+        if "collecting" not in bars:
+            circuits = f"{self._num_circuits} circuits"
+            planned = f"{bars.completed('transpiling')} of {len(self._specs)} points planned"
+            return f"{planned}; {circuits}" if self._is_sweep else f"{circuits} planned"
         if bars.completed("submitting") < bars.total("submitting"):
             submitted = f"{bars.completed('submitting')} of {bars.total('submitting')} submitted"
         states = ", ".join(filter(None, [submitted, bars.note("running")]))
+        unit = "points" if self._is_sweep else "jobs"
         done = f"{bars.completed('collecting')} of {bars.total('collecting')} {unit} done"
         return "; ".join(filter(None, [done, f"jobs: {states}", self._time_left()]))
 
@@ -253,19 +317,3 @@ class Terminal(Observer):
     def _batch_note(self) -> str:
         number = f" (number {len(self._batch_ids)})" if len(self._batch_ids) > 1 else ""
         return f"batch {self._batch_ids[-1]}{number}" if self._batch_ids else ""
-
-
-def decided_by(keys: Sequence[str] | None) -> str:
-    """Describe which points of a sweep have the same circuits; None: unknown."""
-    if keys is None:
-        return ""
-    if not keys:
-        return "the same in all points"
-    return f"decided by {', '.join(keys)}; the same in points that agree in that"
-
-
-def pending(charges: int) -> str:
-    """Describe charges that are not final yet, as the rest of a sentence."""
-    if not charges:
-        return ""
-    return f", of which {charges} {'charge is' if charges == 1 else 'charges are'} pending"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from statistics import median
@@ -16,6 +15,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from qexp.analysis.dataset import Column, dataset, mean_and_error, with_std
 from qexp.analysis.lines import REPLICATES
 from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME
@@ -32,7 +32,8 @@ from qexp.report.figures.charts import NUM_COLOURS, Spot, draw_spots, extent
 from qexp.report.figures.plot import Axis, Plot
 from qexp.report.figures.svg import Figure
 from qexp.report.sweep_results import sweep_results
-from qexp.report.text import finite, is_finite, left_out, number, plural
+from qexp.report.sweep_values import SweepFigures
+from qexp.report.text import finite, left_out, plural
 from qexp.report.workload_results import MAX_PUBS, WorkloadResults, read_workload
 from qexp.text import one_line
 
@@ -44,9 +45,6 @@ _MAX_SECTIONS = 6
 _FILLED_IN = ("seed", "simulation_seed", "sweep.circuits_by", "sweep.keys")
 """Overrides that a sweep adds to each of its points."""
 _KEY = re.compile(r"\+{0,2}(?P<key>[^=~]+)=(?P<value>.*)", re.DOTALL)
-
-Middle = tuple[float, float, float]
-"""A value with the two ends of its bar."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +93,7 @@ def sweep_page(folder: Path, page: Path) -> dict[str, Any]:
         "swept": [(key, _values(key, readable)) for key in keys],
         "runs": runs,
         "readable": readable,
-        "sections": [
-            _KeyFigures(key, keys, readable).draw()
-            for key in keys[:_MAX_SECTIONS]
-            # Over seeds there is only scatter.
-            if readable and (key not in REPLICATES or len(keys) == 1)
-        ],
+        "sections": list(_sections(readable, keys)) if readable else [],
         "links": dict(_links(runs, page)),
         "quality": quality,
         "medians": medians,
@@ -185,110 +178,76 @@ def _number(text: str) -> float | None:
         return None
 
 
-class _KeyFigures:
-    """Draws figures over one key; lines join runs that agree in all other keys."""
+def _sections(runs: Sequence[SweptRun], keys: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield a section for each key with quality, usage and expectation values over it."""
+    # Over seeds there is only scatter.
+    shown = [key for key in keys if key not in REPLICATES] or keys
+    figures = _quality(runs, keys)
+    for key in shown[:_MAX_SECTIONS]:
+        yield {
+            "title": f"By {key}",
+            "figures": [*figures.over_key(key), *_expectation_values(runs, key)],
+        }
 
-    def __init__(self, key: str, keys: Sequence[str], runs: Sequence[SweptRun]) -> None:
-        self._key = key
-        self._runs = runs
-        values = _values(key, runs)
-        numbers = [x for x in map(_number, values) if x is not None]
-        names = None if len(numbers) == len(values) else values
-        xs = numbers if names is None else [float(k) for k in range(len(values))]
-        self._x_of = dict(zip(values, xs, strict=True))
-        self._x_axis = Axis.of_swept_key(key, xs, names)
-        groups: dict[str, list[SweptRun]] = {}
-        for run in runs:
-            others = [f"{k.rpartition('.')[2]} {run.value(k)}" for k in keys if k != key]
-            groups.setdefault(", ".join(others), []).append(run)
-        self._groups = groups if len(groups) <= NUM_COLOURS else {"": list(runs)}
 
-    def draw(self) -> dict[str, Any]:
-        """Draw quality, expectation values and usage, as far as the runs have them."""
-        lines = [name for name in self._groups if name]
-        return {"key": self._key, "figures": list(self._figures()), "lines": lines}
+def _quality(runs: Sequence[SweptRun], keys: Sequence[str]) -> SweepFigures:
+    """Return figures of the quality and the usage of runs over their swept keys."""
+    columns: dict[str, Column] = {"status": ("point", [r.summary.status for r in runs], "status")}
+    for name, where in _workloads(runs).items():
+        each = [run.results(name) for run in runs]
+        for title, text, values in (
+            ("Fidelity", "mean Hellinger fidelity", [r.fidelities for r in each]),
+            ("Error of expectation values", "mean |measured − exact|", [r.errors for r in each]),
+        ):
+            means = np.array([mean_and_error(np.array(one, float)) for one in values])
+            columns |= with_std(f"{title}{where}", "point", means[:, 0], means[:, 1], text)
+    simulated = all(run.summary.is_simulated for run in runs)
+    usage = "simulation time" if simulated else "QPU time charged"
+    usage_s = [run.summary.usage_s or 0.0 for run in runs]
+    predicted_s = [run.summary.predicted_qpu_s or math.nan for run in runs]
+    columns["Usage"] = ("point", usage_s, usage, "s")
+    columns["Predicted usage"] = ("point", predicted_s, "predicted QPU time", "s")
+    swept: dict[str, Column] = {key: ("point", _places(key, runs)[0], key) for key in keys}
+    return SweepFigures(dataset("", "", columns, swept), [*columns][1:], draws_constant=True)
 
-    def _figures(self) -> Iterator[Figure]:
-        names = dict.fromkeys(each.name for run in self._runs for each in run.workloads)
-        for name in names:
-            yield from self._quality(name, f" ({name})" if len(names) > 1 else "")
-        simulated = all(run.summary.is_simulated for run in self._runs)
-        usage = "simulation time (s)" if simulated else "QPU time charged (s)"
-        series = self._lines(lambda run: (run.summary.usage_s or 0.0,) * 3)
-        yield from self._figure("Usage", "Charged for all jobs of the run.", usage, series)
-        series = self._lines(lambda run: (run.summary.predicted_qpu_s or math.nan,) * 3)
-        y_label = "predicted QPU time (s)"
-        yield from self._figure("Predicted usage", "For a QPU, from the plan.", y_label, series)
 
-    def _quality(self, workload: str, where: str) -> Iterator[Figure]:
-        note = left_out(sum(run.results(workload).num_not_finite for run in self._runs))
-        series = self._lines(lambda run: _middle(run.results(workload).fidelities))
-        caption = "Median of the run's circuits, bar over their middle half."
-        axis = partial(Axis.around, most=1.0)
-        yield from self._figure(f"Fidelity{where}", caption, "Hellinger fidelity", series, axis)
-        series = self._lines(lambda run: _middle(run.results(workload).errors))
-        caption = f"Median of the run, bar over the middle half. {note}"
-        title = f"Error of expectation values{where}"
-        yield from self._figure(title, caption, "|measured − exact|", series)
-        series = self._expectation_values(workload)
-        caption = f"With one standard error; rings are exact values. {note}"
-        title = f"Expectation values{where}"
-        yield from self._figure(title, caption, "expectation value", series, Axis.around)
+def _workloads(runs: Sequence[SweptRun]) -> dict[str, str]:
+    """Return the workloads of runs, each with the ending of the titles of its figures."""
+    names = dict.fromkeys(each.name for run in runs for each in run.workloads)
+    return {name: f" ({name})" if len(names) > 1 else "" for name in names}
 
-    def _figure(
-        self,
-        title: str,
-        caption: str,
-        y_label: str,
-        series: Sequence[Sequence[Spot]],
-        axis: Callable[[str, Sequence[float]], Axis] = Axis.from_zero,
-    ) -> Iterator[Figure]:
-        held = extent([*chain.from_iterable(series)])
-        if held:
-            plot = Plot(f"{title} by {self._key}", self._x_axis, axis(y_label, held))
-            # A line through several runs at one place would be no line.
-            is_line = all(len({spot.x for spot in spots}) == len(spots) for spots in series)
-            drawing = draw_spots(plot, series, join="values" if is_line else "")
-            yield Figure(drawing, title, caption.strip())
 
-    def _lines(self, read: Callable[[SweptRun], Middle | None]) -> list[list[Spot]]:
-        """Make one line for each group of runs."""
-        lines = []
-        for runs in self._groups.values():
-            spots = []
-            for run in runs:
-                middle, value = read(run), run.value(self._key)
-                if middle is not None and all(map(is_finite, middle)):
-                    y, low, high = middle
-                    tip = f"{run.summary.run_id}, {self._key}={value}: {number(y)}"
-                    error = (low, high) if high > low else None
-                    spots.append(Spot(self._x_of[value], y, tip, error))
-            lines.append(sorted(spots, key=lambda spot: spot.x))
-        return lines
+def _places(key: str, runs: Sequence[SweptRun]) -> tuple[list[Any], list[str] | None]:
+    """Return the value of a key in each run: numbers, or texts and the texts in order."""
+    values = [run.value(key) for run in runs]
+    numbers = [_number(value) for value in values]
+    return (values, _values(key, runs)) if None in numbers else (numbers, None)
 
-    def _expectation_values(self, workload: str) -> list[list[Spot]]:
-        """Make one line for each expectation value, where all runs have few."""
+
+def _expectation_values(runs: Sequence[SweptRun], key: str) -> Iterator[Figure]:
+    """Draw each expectation value over a key, for workloads of which all runs have few."""
+    places, names = _places(key, runs)
+    xs = places if names is None else [float(names.index(place)) for place in places]
+    for workload, where in _workloads(runs).items():
+        each = [run.results(workload) for run in runs]
         lines: dict[str, list[Spot]] = {}
-        for run in self._runs:
-            results = run.results(workload)
-            if not 0 < len(results.estimated) + results.num_not_finite <= NUM_COLOURS:
-                return []
-            x = self._x_of[run.value(self._key)]
+        for run, results, x in zip(runs, each, xs, strict=True):
             for point in results.estimated:
                 tip = f"{run.summary.run_id}, {point.tip}"
                 spot = Spot(x, point.ev, tip, point.error_bar, point.exact)
                 lines.setdefault(f"{point.label}, {point.observable}", []).append(spot)
-        if len(lines) > NUM_COLOURS:
-            return []
-        return [sorted(spots, key=lambda spot: spot.x) for spots in lines.values()]
-
-
-def _middle(values: Sequence[float]) -> Middle | None:
-    """Return median and quartiles."""
-    if not values:
-        return None
-    low, high = np.percentile(values, (25, 75)).tolist()
-    return median(values), low, high
+        sizes = {len(results.estimated) + results.num_not_finite for results in each}
+        if 0 in sizes or max(sizes) > NUM_COLOURS or not 0 < len(lines) <= NUM_COLOURS:
+            continue
+        series = [sorted(spots, key=lambda spot: spot.x) for spots in lines.values()]
+        y_axis = Axis.around("expectation value", extent([*chain.from_iterable(series)]))
+        title = f"Expectation values{where}"
+        plot = Plot(f"{title} by {key}", Axis.of_swept_key(key, xs, names), y_axis)
+        # A line through several runs at one place would be no line.
+        is_line = all(len({spot.x for spot in spots}) == len(spots) for spots in series)
+        note = left_out(sum(results.num_not_finite for results in each))
+        caption = f"With one standard error; rings are exact values. {note}"
+        yield Figure(draw_spots(plot, series, join="values" if is_line else ""), title, caption)
 
 
 def _medians(runs: Sequence[SweptRun]) -> tuple[str, dict[Path, float]]:

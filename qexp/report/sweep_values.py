@@ -36,9 +36,12 @@ class SweepFigures:
         data: Dataset of the sweep.
         values: Names of the variables that analyses gave each point; one with an error has it as
             `VALUE_std`.
+        draws_constant: True to draw also what is the same in all points.
     """
 
-    def __init__(self, data: xr.Dataset, values: Sequence[str]) -> None:
+    def __init__(
+        self, data: xr.Dataset, values: Sequence[str], *, draws_constant: bool = False
+    ) -> None:
         self._keys = swept_keys(data)
         self._names: dict[str, list[str]] = {}
         self._data = data
@@ -52,7 +55,11 @@ class SweepFigures:
             if name.removesuffix("_std") not in values or name[-4:] != "_std"
         ]
         finite = {name: data[name].values[np.isfinite(data[name].values)] for name in own}
-        self._values = [name for name, each in finite.items() if each.size and np.ptp(each) > 0]
+        self._values = [
+            name
+            for name, each in finite.items()
+            if each.size and (draws_constant or np.ptp(each) > 0)
+        ]
         self.constant = [
             f"{name} {number(float(each[0]), 4)}"
             for name, each in finite.items()
@@ -73,12 +80,8 @@ class SweepFigures:
         """Yield a section for each key, and one for each heat map's pair of keys."""
         shown = self._values[:_MAX_VALUES]
         for key in self._over[:_MAX_KEYS]:
-            figures = [figure for value in shown for figure in self.over(value, key)]
-            if figures:
-                yield {
-                    "title": f"Analyses by {key}",
-                    "figures": figures,
-                }
+            if figures := self.over_key(key):
+                yield {"title": f"Analyses by {key}", "figures": figures}
         grid = [
             key for key in self._numeric if len({*self._keys[key].tolist()}) >= _LEAST_FOR_HEAT_MAP
         ]
@@ -108,6 +111,13 @@ class SweepFigures:
             note = f"Curves: {variable.attrs.get('long_name') or name}."
             figures += self.over(str(value), str(over), curves, note)
         return figures
+
+    def over_key(self, key: str) -> list[Figure]:
+        """Draw the values over a key; nothing where it has too many values that are no numbers."""
+        if key not in self._names and self._keys[key].dtype.kind not in "iuf":
+            return []
+        shown = self._values[:_MAX_VALUES]
+        return [figure for value in shown for figure in self.over(value, key)]
 
     def over(
         self, value: str, key: str, curves: Mapping[str, Points] | None = None, note: str = ""
@@ -149,7 +159,9 @@ class SweepFigures:
         """Return a plot that holds all spots, and other values of y, with a legend."""
         spots = [spot for each in series for spot in each]
         x_axis = Axis.of_swept_key(key, [spot.x for spot in spots], self._names.get(key))
-        y_axis = Axis.around(cut_line(self._label(value), _MOST_LABEL), [*extent(spots), *ends])
+        held, y_label = [*extent(spots), *ends], cut_line(self._label(value), _MOST_LABEL)
+        is_time = self._data[value].attrs.get("units") == "s" and min(held) >= 0
+        y_axis = (Axis.from_zero if is_time else Axis.around)(y_label, held)
         top = legend_height(names)
         plot = Plot(f"{value} by {key}", x_axis, y_axis, top=12 + top, height=HEIGHT + top)
         draw_legend(plot, names)

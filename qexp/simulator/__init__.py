@@ -20,7 +20,18 @@ if TYPE_CHECKING:
     from qexp.simulator.estimator import NoisyEstimator
     from qexp.simulator.sampler import NoisySampler
 
-__all__ = ["NoisyEstimator", "NoisySampler", "SimulationError", "aer_objection", "make_device"]
+SIMULATOR_VERSION = 2
+"""Version of the methods, of the boundaries between them and of their draws. Within a version a
+seed gives the same shots; version 1, which recorded none, had no trajectory trees."""
+
+__all__ = [
+    "SIMULATOR_VERSION",
+    "NoisyEstimator",
+    "NoisySampler",
+    "SimulationError",
+    "aer_objection",
+    "make_device",
+]
 
 _MODULES = {
     "NoisyEstimator": "estimator",

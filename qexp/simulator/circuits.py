@@ -31,9 +31,6 @@ _LOOP_EXITS = frozenset({"break_loop", "continue_loop"})
 
 _MAX_AER_BITS = 32
 
-# A qubit may be read into any number of bits; there is a probability for each of their values.
-_MAX_BITS = 20
-
 _UNKNOWN_TO_AER = frozenset({"SHIFT_LEFT", "SHIFT_RIGHT", "ADD", "SUB", "MUL", "DIV", "NEGATE"})
 
 
@@ -138,7 +135,7 @@ class PlainCircuit:
 
 
 def as_plain(circuit: QuantumCircuit) -> PlainCircuit | None:
-    """Return the circuit as one that `DensityMatrix` can simulate, or None."""
+    """Return the circuit as one that methods without Aer can simulate, or None."""
     if circuit.num_vars or circuit.num_stretches:
         return None
     used: set[Qubit] = set()
@@ -156,7 +153,7 @@ def as_plain(circuit: QuantumCircuit) -> PlainCircuit | None:
             continue
         if name == "measure":
             measured.setdefault(qubits[0], []).append(instruction.clbits[0])
-        elif not measured.keys().isdisjoint(qubits) or not _is_channel(instruction, name):
+        elif not measured.keys().isdisjoint(qubits) or not is_channel(instruction):
             return None
         used.update(qubits)
         gates += 1
@@ -165,12 +162,14 @@ def as_plain(circuit: QuantumCircuit) -> PlainCircuit | None:
     read_into = tuple((qubit, tuple(bits)) for qubit, bits in measured.items())
     plain = PlainCircuit(circuit, indices, read_into, gates, pair_gates)
     # A bit that is written twice loses its first value.
-    is_plain = len(set(plain.bits)) == len(plain.bits) <= _MAX_BITS
-    return plain if is_plain else None
+    return plain if len(set(plain.bits)) == len(plain.bits) else None
 
 
-def _is_channel(instruction: CircuitInstruction, name: str) -> bool:
-    return name == "reset" or (instruction.is_standard_gate() and len(instruction.qubits) <= 2)
+def is_channel(instruction: CircuitInstruction) -> bool:
+    """Return whether an instruction is a reset, or a standard gate on one or two qubits."""
+    return instruction.name == "reset" or (
+        instruction.is_standard_gate() and len(instruction.qubits) <= 2
+    )
 
 
 def aer_objection(circuit: QuantumCircuit) -> str | None:

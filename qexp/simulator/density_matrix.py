@@ -21,13 +21,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit import QuantumCircuit
 from qiskit.circuit import CircuitInstruction, Parameter, ParameterExpression
-from qiskit.quantum_info import PTM, SuperOp
 from qiskit.utils.units import apply_prefix
-from qiskit_aer.noise import thermal_relaxation_error
 
 from qexp.simulator.circuits import PlainCircuit
+from qexp.simulator.gate_errors import GateErrors
 from qexp.simulator.noise import NoisyDevice
 
 Reals: TypeAlias = NDArray[np.float64]
@@ -47,7 +45,8 @@ class DensityMatrix:
 
     def __init__(self, device: NoisyDevice) -> None:
         self._device = device
-        self._error = cache(self._make_error)
+        self._errors = GateErrors(device)
+        self.error = cache(self._errors.matrix)
         self._constants: dict[tuple[str, str, tuple[int, ...]], Reals] = {}
 
     def paulis(self, plain: PlainCircuit, values: Reals) -> Reals:
@@ -71,7 +70,7 @@ class DensityMatrix:
             if -1 in where:
                 # A delay on an idle qubit.
                 continue
-            state.apply(self._channel(instruction, name, where, columns, values), where)
+            state.apply(self.channel(instruction, where, columns, values), where)
         return state.array()
 
     def probabilities(self, plain: PlainCircuit, values: Reals) -> Iterator[tuple[int, Reals]]:
@@ -113,30 +112,35 @@ class DensityMatrix:
             matrix = (once[:, None, :] * matrix).reshape(-1, 2)
         return matrix
 
-    def _make_error(self, name: str, where: tuple[int, ...]) -> Reals | None:
-        """Return the transfer matrix of the error of an instruction."""
-        error = self._device.gate_error(name, where)
-        return None if error is None else from_quantum_error(error.error)
-
-    def _channel(
+    def channel(
         self,
         instruction: CircuitInstruction,
-        name: str,
         where: tuple[int, ...],
-        columns: dict[Any, int],
+        columns: Mapping[Any, int],
         values: Reals,
     ) -> Reals:
+        """Return the transfer matrix of an instruction, noise included.
+
+        Args:
+            instruction: A gate, a reset or a delay.
+            where: The device's qubits.
+            columns: Column of `values` of each parameter.
+            values: Parameter sets, shape (sets, parameters).
+
+        Returns:
+            Shape (d, d), or (sets, d, d) where the parameter sets differ.
+        """
+        name = instruction.name
         if name == "rz":
             matrix = rz(_angles(instruction.params[0], columns, values))
         elif name == "delay":
             return self._delay(instruction, where)
         elif instruction.params:
-            angles = [_angles(param, columns, values) for param in instruction.params]
-            matrix = _parametric_gate(instruction, angles, len(values))
+            matrix = from_unitary(unitary(instruction, columns, values))
         else:
             return self._constant(instruction, name, where)
         # As in Aer, a user's label on a gate takes the place of its name.
-        error = self._error(instruction.label or name, where)
+        error = self.error(instruction.label or name, where)
         return matrix if error is None else error @ matrix
 
     def _constant(
@@ -147,7 +151,7 @@ class DensityMatrix:
         matrix = self._constants.get(key)
         if matrix is None:
             matrix = RESET if name == "reset" else from_unitary(instruction.operation.to_matrix())
-            error = self._error(label, where)
+            error = self.error(label, where)
             matrix = matrix if error is None else error @ matrix
             if len(self._constants) > _MAX_CONSTANTS:
                 self._constants.clear()
@@ -167,8 +171,7 @@ class DensityMatrix:
             duration_s = operation.duration * self._device.target.dt
         else:
             duration_s = apply_prefix(operation.duration, operation.unit)
-        error = thermal_relaxation_error(t1_s, t2_s, duration_s)
-        self._constants[key] = from_quantum_error(error)
+        self._constants[key] = self._errors.relaxation(where[0], duration_s).matrix
         return self._constants[key]
 
 
@@ -216,19 +219,24 @@ class _State:
         self._order = order
 
 
-def _parametric_gate(
-    instruction: CircuitInstruction, angles: Sequence[float | Reals], sets: int
-) -> Reals:
-    """Return the transfer matrix of a gate with parameters, one per parameter set if they vary."""
-    gate = type(instruction.operation)
+def unitary(
+    instruction: CircuitInstruction, columns: Mapping[Any, int], values: Reals
+) -> NDArray[np.complex128]:
+    """Return the matrix of a gate, one per parameter set if they vary; else the identity."""
+    if instruction.name in {"delay", "reset"}:
+        return np.eye(2, dtype=complex)
+    if not instruction.params:
+        return np.asarray(instruction.operation.to_matrix())
+    gate: Any = type(instruction.operation)
+    angles = [_angles(param, columns, values) for param in instruction.params]
     if all(isinstance(angle, float) for angle in angles):
-        return from_unitary(gate(*angles).to_matrix())
-    rows = np.broadcast_arrays(*angles, np.zeros(sets))[:-1]
-    return from_unitary(np.array([gate(*row).to_matrix() for row in zip(*rows, strict=True)]))
+        return np.asarray(gate(*angles).to_matrix())
+    rows = np.broadcast_arrays(*angles, np.zeros(len(values)))[:-1]
+    return np.array([gate(*row).to_matrix() for row in zip(*rows, strict=True)])
 
 
 def _angles(
-    param: float | ParameterExpression, columns: dict[Any, int], values: Reals
+    param: float | ParameterExpression, columns: Mapping[Any, int], values: Reals
 ) -> float | Reals:
     """Return the value of a gate's parameter: a number, or one per parameter set."""
     if isinstance(param, int | float):
@@ -276,51 +284,16 @@ def rz(angles: float | Reals) -> Reals:
 def from_unitary(unitary: NDArray[np.complex128]) -> Reals:
     """Return the transfer matrices of unitaries, shape (..., d, d), on one or two qubits."""
     dimension = unitary.shape[-1]
-    paulis = _paulis(dimension)
+    basis = paulis(dimension)
     images = (
-        unitary[..., None, :, :] @ paulis @ np.conj(np.swapaxes(unitary, -1, -2))[..., None, :, :]
+        unitary[..., None, :, :] @ basis @ np.conj(np.swapaxes(unitary, -1, -2))[..., None, :, :]
     )
     # R_ij = tr(P_i U P_j U^+) / d
-    return np.asarray(np.einsum("iab,...jba->...ij", paulis, images).real / dimension)
-
-
-def from_quantum_error(error: Any) -> Reals:
-    """Return the transfer matrix of one of Aer's `QuantumError`s, which are weighted circuits.
-
-    Qiskit composes the same from channel objects, which takes several times as long.
-    """
-    terms = zip(error.circuits, error.probabilities, strict=True)
-    return np.asarray(sum(probability * _from_circuit(circuit) for circuit, probability in terms))
-
-
-def _from_circuit(circuit: QuantumCircuit) -> Reals:
-    """Return the transfer matrix of a circuit of channels."""
-    matrix = np.eye(4**circuit.num_qubits)
-    all_qubits = list(range(circuit.num_qubits))
-    for instruction in circuit.data:
-        where = [circuit.find_bit(qubit).index for qubit in instruction.qubits]
-        channel = _from_operation(instruction.operation)
-        if len(where) == 1:
-            # The qubit's axis lies between those of the more and of the less significant qubits.
-            axes = matrix.reshape(-1, 4, 4 ** where[0] * len(matrix))
-            matrix = (channel @ axes).reshape(matrix.shape)
-        elif where == all_qubits:
-            matrix = channel @ matrix
-        else:
-            return _by_qiskit(circuit)
-    return matrix
-
-
-def _from_operation(operation: Any) -> Reals:
-    if operation.name in {"id", "x", "y", "z"}:
-        return _from_pauli(operation.name.replace("id", "i").upper())
-    if operation.name == "pauli":
-        return _from_pauli(operation.params[0])
-    return RESET if operation.name == "reset" else _by_qiskit(operation)
+    return np.asarray(np.einsum("iab,...jba->...ij", basis, images).real / dimension)
 
 
 @cache
-def _from_pauli(label: str) -> Reals:
+def from_pauli(label: str) -> Reals:
     """Return the diagonal matrix of a Pauli string: -1 for each Pauli that anticommutes with it."""
     signs = {"I": [1, 1, 1, 1], "X": [1, 1, -1, -1], "Y": [1, -1, 1, -1], "Z": [1, -1, -1, 1]}
     diagonal: Reals = np.ones(1)
@@ -329,12 +302,9 @@ def _from_pauli(label: str) -> Reals:
     return np.diag(diagonal)
 
 
-def _by_qiskit(channel: Any) -> Reals:
-    return np.asarray(PTM(SuperOp(channel)).data.real)
-
-
 @cache
-def _paulis(dimension: int) -> NDArray[np.complex128]:
+def paulis(dimension: int) -> NDArray[np.complex128]:
+    """Return the Pauli operators on one or two qubits, the identity first."""
     single = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
     if dimension == 2:
         return single

@@ -105,13 +105,18 @@ Device: TypeAlias = NoisyDevice | GivenSimulator
 """A device that Aer simulates."""
 
 
-def make_device(backend: BackendV2 | Device | SelfRunning) -> Device | SelfRunning:
+def make_device(
+    backend: BackendV2 | Device | SelfRunning, *, approximate_noise: bool = False
+) -> Device | SelfRunning:
     """Return a backend as a device.
 
     Args:
         backend: An Aer simulator, which is used as it is; a backend with calibration data, whose
             active qubits are simulated with the noise of its target; or any other backend, which
             runs the circuits itself. It must not be changed afterwards. A device is returned.
+        approximate_noise: Allow errors of gates to be approximated by mixtures of Paulis and resets
+            where that lets a Clifford circuit be simulated as one. The metadata of its result then
+            say which, and by how much: `approximated_noise`.
     """
     if not isinstance(backend, BackendV2):
         return backend
@@ -119,4 +124,6 @@ def make_device(backend: BackendV2 | Device | SelfRunning) -> Device | SelfRunni
         return GivenSimulator(backend)
     properties = getattr(backend, "properties", None)
     has_calibration = callable(properties) and properties() is not None
-    return NoisyDevice(backend) if has_calibration else SelfRunning(backend)
+    if has_calibration:
+        return NoisyDevice(backend, approximate=approximate_noise)
+    return SelfRunning(backend)

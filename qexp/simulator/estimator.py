@@ -9,8 +9,8 @@ that can be evolved is evolved once per parameter set, whatever is measured.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cache, lru_cache, partial
-from typing import Any, Protocol, TypeAlias
+from functools import lru_cache, partial
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +26,9 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub, EstimatorPu
 from qiskit.providers import BackendV2
 
 from qexp.simulator.aer import SimulationError, as_int, child
-from qexp.simulator.density_matrix import DensityMatrix
 from qexp.simulator.devices import Device, SelfRunning, make_device
-from qexp.simulator.methods import Choice, choose_for_estimation, exact_objection
-from qexp.simulator.noise import NoisyDevice
+from qexp.simulator.methods import KEPT_CHOICES, Choice, Methods, exact_objection
 from qexp.simulator.observables import (
-    Basis,
     Moments,
     count_circuits,
     group_into_bases,
@@ -39,33 +36,11 @@ from qexp.simulator.observables import (
     selections,
     shots_for,
 )
-from qexp.simulator.states import (
-    PURE,
-    EvolvedStates,
-    evolve_noisy,
-    evolve_pure,
-    noisy_operators,
-)
+from qexp.simulator.protocols import Measurement, Prediction
+from qexp.simulator.states import PURE, EvolvedStates, evolve_pure
 from qexp.simulator.trajectories import SampledCircuits
 
 _ByTerm: TypeAlias = dict[str, NDArray[np.float64]]
-
-
-class Measurement(Protocol):
-    """A circuit with parameter sets that can be measured in any basis."""
-
-    @property
-    def chunk(self) -> int:
-        """Number of parameter sets to prepare at a time."""
-        ...
-
-    def prepare(self, sets: NDArray[np.intp]) -> None:
-        """Prepare the states of these parameter sets."""
-        ...
-
-    def measure(self, sets: NDArray[np.intp], bases: Sequence[Basis]) -> list[Moments]:
-        """Return the moments of each basis for some of the prepared sets."""
-        ...
 
 
 class NoisyEstimator(BaseEstimatorV2):
@@ -80,6 +55,7 @@ class NoisyEstimator(BaseEstimatorV2):
         default_precision: Target standard error of PUBs that carry none, where `run` has none
             either. 0 gives the exact expectation values of the noisy circuits.
         seed: See `NoisySampler`.
+        method: See `NoisySampler`.
     """
 
     def __init__(
@@ -88,20 +64,27 @@ class NoisyEstimator(BaseEstimatorV2):
         *,
         default_precision: float = 0.015625,
         seed: int | None = None,
+        method: str | None = None,
     ) -> None:
         self._device = make_device(backend)
+        self._method = method
         self._default_precision = default_precision
         self._seed = seed
         self._group = lru_cache(maxsize=1024)(group_into_bases)
-        if isinstance(self._device, NoisyDevice):
-            self._density_matrix = DensityMatrix(self._device)
-            self._operators = cache(partial(noisy_operators, self._device))
+        if not isinstance(self._device, SelfRunning):
+            self._methods = Methods(self._device, method, self._group)
+            # By the very PUB: whoever asks for the method of one has it estimated next.
+            self._choose = lru_cache(maxsize=KEPT_CHOICES)(self._methods.for_estimation)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle backend and arguments, without the noise, which is made again as it was."""
-        arguments = {"default_precision": self._default_precision, "seed": self._seed}
+        """Pickle device and arguments, without the noise, which is made again as it was."""
+        arguments = {
+            "default_precision": self._default_precision,
+            "seed": self._seed,
+            "method": self._method,
+        }
         make: Any = type(self)
-        return partial(make, self._device.backend, **arguments), ()
+        return partial(make, self._device, **arguments), ()
 
     def run(
         self, pubs: Iterable[EstimatorPubLike], *, precision: float | None = None
@@ -156,13 +139,30 @@ class NoisyEstimator(BaseEstimatorV2):
         done = BackendEstimatorV2(backend=device.seeded(seed)).run(coerced).result()
         return PrimitiveResult([done[k] for k in wanted], metadata=done.metadata)
 
-    def runs_on_aer(self, pub: EstimatorPubLike, *, precision: float) -> bool:
-        """Return whether a PUB is simulated as `NoisySampler.runs_on_aer` says."""
+    def predict(self, pub: EstimatorPubLike, *, precision: float) -> Prediction:
+        """Predict by which method a PUB is estimated, and what that costs.
+
+        Raises:
+            SimulationError: See `estimate`.
+        """
         if isinstance(self._device, SelfRunning):
-            return True
+            return Prediction("own", None, on_aer=True)
         coerced = EstimatorPub.coerce(pub, precision)
         shots = shots_for(coerced.precision) if coerced.precision else None
-        return choose_for_estimation(coerced, self._device, shots).plain is None
+        return self._choose(coerced, shots).prediction
+
+    def objection(self, pub: EstimatorPub, *, exact: bool) -> str | None:
+        """Return why the only method cannot estimate a PUB, as a clause about it, or None."""
+        if isinstance(self._device, SelfRunning):
+            return None
+        return self._methods.objection(pub, exact=exact)
+
+    def approximated_noise(self, pub: EstimatorPubLike, *, precision: float) -> dict[str, Any]:
+        """Return what the metadata of a PUB's result will say of noise that is approximated."""
+        coerced = EstimatorPub.coerce(pub, precision)
+        if isinstance(self._device, SelfRunning) or not coerced.precision:
+            return {}
+        return self._choose(coerced, shots_for(coerced.precision)).approximated_noise
 
     def exact_objection(self, pub: EstimatorPub) -> str | None:
         """Return why a PUB has no exact expectation values, as a clause about it, or None."""
@@ -179,7 +179,7 @@ class NoisyEstimator(BaseEstimatorV2):
         self, pub: EstimatorPub, device: Device, sequence: np.random.SeedSequence
     ) -> PubResult:
         shots = shots_for(pub.precision) if pub.precision else None
-        choice = choose_for_estimation(pub, device, shots)
+        choice = self._choose(pub, shots)
         measurement = self._measurement(pub, device, choice, shots, sequence)
         evs, spreads = self._combine(pub, choice.active.qubits, measurement)
         stds = spreads / np.sqrt(shots) if shots else np.zeros_like(spreads)
@@ -189,6 +189,7 @@ class NoisyEstimator(BaseEstimatorV2):
                 "target_precision": pub.precision,
                 "shots": shots or 0,
                 "circuit_metadata": pub.circuit.metadata,
+                **choice.approximated_noise,
             },
         )
 
@@ -201,14 +202,12 @@ class NoisyEstimator(BaseEstimatorV2):
         sequence: np.random.SeedSequence,
     ) -> Measurement:
         """Return the PUB's circuit in the form that the method measures."""
+        if choice.simulation is not None:
+            return choice.simulation.measurement(sequence)
         sets, parameters = pub.parameter_values, pub.circuit.parameters
         rows = sets.as_array(parameters).reshape(sets.size, len(parameters))
         columns = dict(zip(parameters, rows.T, strict=True))
         circuit, qubits = choice.active.circuit, choice.active.qubits
-        if choice.plain is not None:
-            operators = [self._operators(qubit) for qubit in qubits]
-            evolve = evolve_noisy(choice.plain, rows, self._density_matrix)
-            return EvolvedStates(evolve, operators, shots, sequence)
         if choice.method == "pure_state":
             evolve = evolve_pure(circuit, columns, device)
             return EvolvedStates(evolve, [PURE] * len(qubits), shots, sequence)

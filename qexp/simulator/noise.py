@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -58,13 +58,19 @@ class NoisyDevice:
 
     Args:
         backend: A backend whose target has errors and durations.
+        approximate: Allow methods to approximate its errors, and to say so, see `pauli_noise`.
     """
 
-    def __init__(self, backend: BackendV2) -> None:
+    def __init__(self, backend: BackendV2, *, approximate: bool = False) -> None:
         self.backend = backend
+        self.approximate = approximate
         self.target: Target = backend.target
         self._error = cache(self._make_error)
         self._models = lru_cache(maxsize=_MAX_MODELS)(self._build_model)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the backend, without the noise, which is made again as it was."""
+        return partial(type(self), self.backend, approximate=self.approximate), ()
 
     def run(
         self, circuits: Sequence[QuantumCircuit], *, qubits: tuple[int, ...], **options: Any

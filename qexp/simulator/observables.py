@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 Moments: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Means and variances of the terms of a basis, both of shape `(sets, terms)`."""
 
+Group: TypeAlias = Callable[[frozenset[str]], tuple["Basis", ...]]
+"""Function that groups terms into bases, such as `group_into_bases`."""
+
 _PAULI_OF = str.maketrans("01+-rl", "ZZXXYY")
 
 
@@ -120,7 +123,7 @@ def group_into_bases(terms: frozenset[str]) -> tuple[Basis, ...]:
 
 def count_circuits(
     pub: EstimatorPub,
-    group: Callable[[frozenset[str]], tuple[Basis, ...]] = group_into_bases,
+    group: Group = group_into_bases,
 ) -> int:
     """Return the number of circuits of a PUB: the bases of every parameter set.
 

@@ -29,17 +29,15 @@ from qexp.simulator.aer import (
     num_seeds,
     sample_circuits,
 )
-from qexp.simulator.circuits import PlainCircuit
-from qexp.simulator.density_matrix import DensityMatrix
 from qexp.simulator.devices import Device, SelfRunning, make_device
-from qexp.simulator.methods import Choice, choose_for_sampling
-from qexp.simulator.noise import NoisyDevice
-from qexp.simulator.observables import all_outcomes
+from qexp.simulator.methods import KEPT_CHOICES, Choice, Methods
+from qexp.simulator.protocols import Prediction
 
 _NUM_SEEDS = 2**31
 
-_KEPT_CHOICES = 128
-"""Choices of a method that are kept: those of a job of the default size."""
+_SETS_PER_GENERATOR = 50
+"""Parameter sets whose draws come from one stream, so that blocks of them can be drawn apart."""
+
 _MAX_CIRCUITS = 200
 _MAX_SHOTS = 500_000
 """Size of one call to Aer, which bounds the memory for its circuits and counts."""
@@ -56,6 +54,8 @@ class NoisySampler(BaseSamplerV2):
         backend: See `make_device`; or a device, which keeps the noise that was made for it.
         default_shots: Shots of PUBs that carry none, where `run` has none either.
         seed: Decides every bit, the same in each `run`; None: another seed each time.
+        method: The only method for circuits with the noise of a device, one of `methodnames()`;
+            None: the cheapest for each circuit.
     """
 
     def __init__(
@@ -64,20 +64,26 @@ class NoisySampler(BaseSamplerV2):
         *,
         default_shots: int = 1024,
         seed: int | None = None,
+        method: str | None = None,
     ) -> None:
         self._device = make_device(backend)
+        self._method = method
         self._default_shots = default_shots
         self._seed = seed
-        # By the very PUB: whoever asks `runs_on_aer` of a job samples it next.
-        self._choose = lru_cache(maxsize=_KEPT_CHOICES)(choose_for_sampling)
-        if isinstance(self._device, NoisyDevice):
-            self._density_matrix = DensityMatrix(self._device)
+        # By the very PUB: whoever asks for the cost of a job samples it next.
+        if not isinstance(self._device, SelfRunning):
+            self._methods = Methods(self._device, method)
+            self._choose = lru_cache(maxsize=KEPT_CHOICES)(self._methods.for_sampling)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle backend and arguments, without the noise, which is made again as it was."""
-        arguments = {"default_shots": self._default_shots, "seed": self._seed}
+        """Pickle device and arguments, without the noise, which is made again as it was."""
+        arguments = {
+            "default_shots": self._default_shots,
+            "seed": self._seed,
+            "method": self._method,
+        }
         make: Any = type(self)
-        return partial(make, self._device.backend, **arguments), ()
+        return partial(make, self._device, **arguments), ()
 
     def run(
         self, pubs: Iterable[SamplerPubLike], *, shots: int | None = None
@@ -120,7 +126,7 @@ class NoisySampler(BaseSamplerV2):
                 sample of all PUBs.
 
         Raises:
-            SimulationError: The simulator reports a failure.
+            SimulationError: The simulator reports a failure, or the only method cannot do this.
         """
         coerced = [SamplerPub.coerce(pub, shots) for pub in pubs]
         wanted = range(len(coerced)) if only is None else only
@@ -132,33 +138,41 @@ class NoisySampler(BaseSamplerV2):
         on_aer: list[tuple[_Shots, Choice]] = []
         for index, pub in enumerate(coerced):
             one = _Shots(pub, child(sequence, index), is_wanted=index in wanted)
-            choice = self._choose(pub, device)
-            if choice.plain is None:
+            choice = self._choose(pub)
+            if choice.simulation is None:
                 on_aer.append((one, choice))
             elif one.is_wanted:
-                self._sample_state(one, choice.plain)
+                for number, outcomes in enumerate(choice.simulation.sample(one.generator)):
+                    one.add(number, outcomes)
+                one.metadata |= choice.approximated_noise
             collected[index] = one
         _sample_on_aer(device, on_aer, as_int(child(sequence, len(coerced))))
         results = [collected[index].result() for index in wanted]
         return PrimitiveResult(results, metadata={"version": 2})
 
-    def runs_on_aer(self, pub: SamplerPubLike, *, shots: int) -> bool:
-        """Return whether Aer, or a backend that simulates itself, samples a PUB.
+    def predict(self, pub: SamplerPubLike, *, shots: int) -> Prediction:
+        """Predict by which method a PUB is sampled, and what that costs.
 
-        Either may keep all other Python threads waiting until it is done.
+        Example:
+            >>> NoisySampler(FakeTorino()).predict(isa_circuit, shots=4096).cost.seconds
+            0.36
+
+        Raises:
+            SimulationError: The only method cannot do this.
         """
-        coerced, device = SamplerPub.coerce(pub, shots), self._device
-        return isinstance(device, SelfRunning) or self._choose(coerced, device).plain is None
+        if isinstance(self._device, SelfRunning):
+            return Prediction("own", None, on_aer=True)
+        return self._choose(SamplerPub.coerce(pub, shots)).prediction
 
-    def _sample_state(self, shots: _Shots, plain: PlainCircuit) -> None:
-        """Draw the counts of every parameter set from the exact distribution."""
-        index_of = {clbit: index for index, clbit in enumerate(shots.pub.circuit.clbits)}
-        bits = all_outcomes([index_of[bit] for bit in plain.bits], len(index_of))
-        for first, table in self._density_matrix.probabilities(plain, shots.values):
-            for index, probabilities in enumerate(table, start=first):
-                counts = shots.rng.multinomial(shots.pub.shots, probabilities)
-                seen = np.flatnonzero(counts)
-                shots.add(index, Outcomes(bits[seen], counts[seen]))
+    def objection(self, pub: SamplerPub) -> str | None:
+        """Return why the only method cannot sample a PUB, as a clause about it, or None."""
+        return None if isinstance(self._device, SelfRunning) else self._methods.objection(pub)
+
+    def approximated_noise(self, pub: SamplerPubLike, *, shots: int) -> dict[str, Any]:
+        """Return what the metadata of a PUB's result will say of noise that is approximated."""
+        if isinstance(self._device, SelfRunning):
+            return {}
+        return self._choose(SamplerPub.coerce(pub, shots)).approximated_noise
 
 
 def _sample_on_aer(device: Device, pubs: Sequence[tuple[_Shots, Choice]], seed: int) -> None:
@@ -206,7 +220,8 @@ class _Shots:
     ) -> None:
         self.pub = pub
         self.is_wanted = is_wanted
-        self.rng = np.random.default_rng(sequence)
+        self._sequence = sequence
+        self._generators: dict[int, np.random.Generator] = {}
         self.num_sets = pub.parameter_values.size
         index_of = {clbit: index for index, clbit in enumerate(pub.circuit.clbits)}
         # The indices of each register's bits among those of the circuit.
@@ -221,6 +236,18 @@ class _Shots:
             for creg in pub.circuit.cregs
         }
         self._filled = np.zeros(self.num_sets, dtype=np.int64)
+        self.metadata: dict[str, Any] = {
+            "shots": pub.shots,
+            "circuit_metadata": pub.circuit.metadata,
+        }
+
+    def generator(self, index: int) -> np.random.Generator:
+        """Return the generator of a parameter set, which a fixed block of sets share."""
+        block = index // _SETS_PER_GENERATOR
+        if block not in self._generators:
+            sequence = child(self._sequence, block) if block else self._sequence
+            self._generators[block] = np.random.default_rng(sequence)
+        return self._generators[block]
 
     @cached_property
     def values(self) -> NDArray[np.float64]:
@@ -239,7 +266,7 @@ class _Shots:
         """Add shots of one parameter set, in a random order."""
         kind = np.uint16 if len(outcomes.counts) < 2**16 else np.uint32
         order = np.repeat(np.arange(len(outcomes.counts), dtype=kind), outcomes.counts)
-        self.rng.shuffle(order)
+        self.generator(index).shuffle(order)
         start = int(self._filled[index])
         self._filled[index] = stop = start + len(order)
         for name, indices in self._indices.items():
@@ -250,7 +277,4 @@ class _Shots:
         """Return the PUB's result, once all shots are there."""
         shape = self.pub.parameter_values.shape
         data = {name: bits.reshape(shape) for name, bits in self._shots.items()}
-        return SamplerPubResult(
-            DataBin(**data, shape=shape),
-            metadata={"shots": self.pub.shots, "circuit_metadata": self.pub.circuit.metadata},
-        )
+        return SamplerPubResult(DataBin(**data, shape=shape), metadata=self.metadata)

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qexp.analysis.declared import analyse_command, make, reason
 from qexp.analysis.evaluate import Evaluated, evaluate_into
 from qexp.archive.analyses import FOLDER, analysis_files, read_analysis, write_result
 from qexp.core.jsonable import dumps
-from qexp.core.observer import Observer
-from qexp.errors import QexpError
-from qexp.sweeps.opened import Sweep, open_sweep
+from qexp.sweeps.opened import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,32 +34,6 @@ def evaluate_sweep(spec: AnalysisSpec, sweep: Sweep) -> Evaluated:
         return write_result(sweep.path / FOLDER, spec, result, origin, redact)
 
     return evaluate_into(spec, sweep.to_dataset(), write)
-
-
-def make_declared_sweep_analyses(
-    folder: Path, specs: Sequence[AnalysisSpec], observer: Observer
-) -> None:
-    """Make the analyses that a sweep declares, which is complete; none of them can fail it.
-
-    Args:
-        folder: The sweep's folder.
-        specs: The analyses.
-        observer: Receives the result of each, or a warning that says why there is none.
-
-    Raises:
-        KeyboardInterrupt: Interrupted; the sweep is complete.
-    """
-    if not specs:
-        return
-    again = f"the sweep is complete; to analyse it again: {analyse_command(folder, specs)}"
-    try:
-        with open_sweep(folder) as sweep:
-            for spec in specs:
-                make(spec, partial(evaluate_sweep, spec, sweep), again, observer, None)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted; {again}") from None
-    except QexpError as error:
-        observer.warned(f"no analysis of the sweep was made: {reason(error)}; {again}")
 
 
 def read_sweep_analyses(sweep: Sweep) -> dict[str, xr.Dataset]:

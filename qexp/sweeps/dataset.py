@@ -6,18 +6,17 @@ Otherwise the points have one dimension, `point`, with the keys as its coordinat
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qexp.archive.results import MAX_COUNTED_BITS, counted
 from qexp.core.jsonable import dumps
-from qexp.errors import ArchiveError
-from qexp.sweeps.records import Record
+from qexp.sweeps.records import Record, Register
 from qexp.text import parse_time
 
 if TYPE_CHECKING:
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
     from qexp.archive.read import Archive
 
-#: Values of one variable; above it, 160 MB, a dataset is no place for them.
-_MAX_VALUES: Final = 20_000_000
 _TEXTS: Final = {
     "status": "status of the point",
     "folder": "name of the point's folder, which is its run id",
@@ -99,15 +96,28 @@ def _column(values: Sequence[Any]) -> NDArray[Any]:
     return np.array([value if isinstance(value, str) else dumps(value) for value in values], object)
 
 
-class _Row(NamedTuple):
-    """Values of one PUB of one point, with the place of each."""
+Place: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Numbers of the parameter sets, and of the observables or outcomes, of the values of a PUB."""
+Values: TypeAlias = Iterator[tuple[str, int, NDArray[Any]]]
+"""Workload, index, and values of each PUB of a point."""
 
-    point: int
-    workload: str
-    pub: int
-    sets: NDArray[np.int64]  # number of the parameter set
-    codes: NDArray[np.int64]  # number of the observable or outcome
-    values: tuple[NDArray[Any], ...]  # of each variable
+
+class PubTable(NamedTuple):
+    """Variables by workload, PUB, parameter set, and a last dimension of their own.
+
+    Attributes:
+        variables: Name -> long name.
+        last: Name of the last dimension.
+        labels: Values of its coordinate.
+        places: Of each point, workload and PUB -> place of its values.
+        read: Reads the values of a variable, given the number of a point and its name.
+    """
+
+    variables: Mapping[str, str]
+    last: str
+    labels: Sequence[Any]
+    places: Sequence[Mapping[tuple[str, int], Place]]
+    read: Callable[[int, str], Values]
 
 
 def build_dataset(
@@ -116,9 +126,7 @@ def build_dataset(
     folders: Sequence[str],
     about: Mapping[str, list[str] | None],
     attrs: Mapping[str, str],
-    *,
-    evs: bool = True,
-    open_point: Callable[[int], Archive] | None = None,
+    tables: Sequence[PubTable],
 ) -> xr.Dataset:
     """Build the dataset; what a point does not have is NaN, `""` or no time.
 
@@ -128,40 +136,33 @@ def build_dataset(
         folders: Name of the folder of each point.
         about: `ANALYSIS_variable` -> long name and unit.
         attrs: Attributes.
-        evs: With expectation values.
-        open_point: Opens the archive of a point for its counts; None: without counts.
-
-    Raises:
-        ArchiveError: The values of one variable would take more than 160 MB.
+        tables: Variables that are read when they are asked for.
     """
     import xarray as xr
 
     built = xr.Dataset(attrs=dict(attrs))
 
-    def put(name: str, extra: tuple[str, ...], column: NDArray[Any], **about: str) -> None:
-        built[name] = (axes.dims + extra, axes.placed(column), about)
+    def put(name: str, column: NDArray[Any], **about: str) -> None:
+        built[name] = (axes.dims, axes.placed(column), about)
 
     for key, values in axes.values.items():
         built.coords[key] = ((key if key in axes.dims else "point"), values, {"long_name": key})
     texts = [{**record, "folder": name} for record, name in zip(records, folders, strict=True)]
     for name, long_name in _TEXTS.items():
-        put(name, (), np.array([t.get(name, "") for t in texts], object), long_name=long_name)
+        put(name, np.array([t.get(name, "") for t in texts], object), long_name=long_name)
     for name, (long_name, units) in _NUMBERS.items():
-        put(name, (), _reals(records, name), long_name=long_name, units=units)
+        put(name, _reals(records, name), long_name=long_name, units=units)
     for name, long_name in _TIMES.items():
         times = np.array([_moment(record.get(name)) for record in records], "datetime64[ns]")
-        put(name, (), times, long_name=long_name)
+        put(name, times, long_name=long_name)
     if "seed" not in axes.values:
         seeds = np.array([record.get("seed", -1) for record in records], np.int64)
-        put("seed", (), seeds, long_name="seed of the point, -1 where it is not known")
+        put("seed", seeds, long_name="seed of the point, -1 where it is not known")
     numbers: list[dict[str, float]] = [record.get("values", {}) for record in records]
     for name in dict.fromkeys(name for each in numbers for name in each):
         long_name, units = about.get(name) or ("", "")
-        put(name, (), _reals(numbers, name), long_name=long_name, units=units)
-    tables = [_evs(records)] if evs else []
-    if open_point is not None:
-        tables += _counts(records, open_point)
-    _put_tables([table for table in tables if table.rows], len(records), built, put)
+        put(name, _reals(numbers, name), long_name=long_name, units=units)
+    _put_tables([table for table in tables if any(table.places)], axes, built)
     return built
 
 
@@ -177,51 +178,46 @@ def _moment(text: str | None) -> np.datetime64:
     return np.datetime64(round(moment.timestamp() * 1e6), "us")
 
 
-class _Table(NamedTuple):
-    """Variables by workload, PUB, parameter set, and a last dimension of their own."""
-
-    variables: Mapping[str, str]  # name -> long name
-    last: str
-    labels: Sequence[Any]  # values of its coordinate
-    rows: list[_Row]
-
-
-def _put_tables(
-    tables: Sequence[_Table], num_points: int, built: xr.Dataset, put: Callable[..., None]
-) -> None:
+def _put_tables(tables: Sequence[PubTable], axes: Axes, built: xr.Dataset) -> None:
     """Put the variables into a dataset, without those dimensions of which there is only one."""
-    rows = [row for table in tables for row in table.rows]
-    workloads = list(dict.fromkeys(row.workload for row in rows))
-    num_sets = 1 + max((int(row.sets.max(initial=0)) for row in rows), default=0)
-    num_pubs = 1 + max((row.pub for row in rows), default=0)
+    from qexp.sweeps.point_arrays import PointArray, lazily
+
+    places = [each for table in tables for places in table.places for each in places.items()]
+    workloads = list(dict.fromkeys(workload for (workload, _), _ in places))
+    num_sets = 1 + max((int(sets.max(initial=0)) for _, (sets, _) in places), default=0)
+    num_pubs = 1 + max((pub for (_, pub), _ in places), default=0)
     common = {"workload": workloads, "pub": range(num_pubs), "parameter_set": range(num_sets)}
-    single = [k for k, name in enumerate(common, 1) if name != "pub" and len(common[name]) == 1]
+    single = tuple(k for k, name in enumerate(common) if name != "pub" and len(common[name]) == 1)
+    points = axes.placed(np.arange(axes.order.size))
     for table in tables:
         coordinates: dict[str, Sequence[Any]] = {**common, table.last: table.labels}
-        shape = (num_points, *map(len, coordinates.values()))
-        if math.prod(shape) > _MAX_VALUES:
-            raise ArchiveError(
-                f"{next(iter(table.variables))} of all points would be {math.prod(shape):,} "
-                f"values, a dataset takes at most {_MAX_VALUES:,}: leave them out, and read them "
-                f"point by point"
-            )
-        dims = [name for k, name in enumerate(coordinates, 1) if k not in single]
+        shape = tuple(map(len, coordinates.values()))
+        dims = [name for k, name in enumerate(coordinates) if k not in single]
         for dim in dims:
             built.coords[dim] = (dim, list(coordinates[dim]))
-        for number, (name, long_name) in enumerate(table.variables.items()):
-            dense = np.full(shape, np.nan)
-            for row in table.rows:
-                place = (row.point, workloads.index(row.workload), row.pub, row.sets, row.codes)
-                dense[place] = row.values[number]
-            put(name, tuple(dims), dense.squeeze(tuple(single)), long_name=long_name, units="1")
+
+        def dense(
+            name: str, point: int, table: PubTable = table, shape: tuple[int, ...] = shape
+        ) -> NDArray[np.float64]:
+            values = np.full(shape, np.nan)
+            if table.places[point]:
+                for workload, pub, each in table.read(point, name):
+                    sets, codes = table.places[point][workload, pub]
+                    values[workloads.index(workload), pub, sets, codes] = each
+            return values.squeeze(single)
+
+        kept = tuple(len(coordinates[dim]) for dim in dims)
+        for name, long_name in table.variables.items():
+            data = lazily(PointArray(points, kept, partial(dense, name)))
+            built[name] = ((*axes.dims, *dims), data, {"long_name": long_name, "units": "1"})
 
 
-def _evs(records: Sequence[Record]) -> _Table:
+def evs_table(records: Sequence[Record], read: Callable[[int, str], Values]) -> PubTable:
+    """Describe the expectation values of all points, and their standard errors."""
     codes: dict[str, int] = {}
 
     @cache
-    def layout(labels: tuple[str, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return number of the parameter set, and of the observable, of each value of a PUB."""
+    def place(labels: tuple[str, ...]) -> Place:
         seen: dict[str, int] = {}
         places = []
         for label in labels:
@@ -230,38 +226,55 @@ def _evs(records: Sequence[Record]) -> _Table:
         sets, columns = np.array(places, np.int64).reshape(-1, 2).T
         return sets, columns
 
-    rows = [
-        _Row(point, workload, pub, *layout(tuple(found["labels"][label])), tuple(map(np.array, x)))
-        for point, record in enumerate(records)
-        for workload, found in record.get("evs", {}).items()
-        for pub, label, *x in found["rows"]
+    places = [
+        {
+            (workload, pub): place(tuple(found["labels"][label]))
+            for workload, found in record.get("evs", {}).items()
+            for pub, label in found["pubs"]
+        }
+        for record in records
     ]
     variables = {"evs": "expectation value", "stds": "standard error of the expectation value"}
-    return _Table(variables, "observable", list(codes), rows)
+    return PubTable(variables, "observable", list(codes), places, read)
 
 
-def _counts(records: Sequence[Record], open_point: Callable[[int], Archive]) -> list[_Table]:
-    """Count the outcomes of small registers, with one archive open at a time."""
-    rows: dict[str, list[_Row]] = {}
-    widths: dict[str, set[int]] = {}
-    for point, record in enumerate(records):
-        if not record.get("num_results"):
-            continue
-        with open_point(point) as run:
-            for workload, results in run.results.items():
-                for pub in results.available:
-                    for name, bits in results[pub].data.items():
-                        if 0 < getattr(bits, "num_bits", 0) <= MAX_COUNTED_BITS:
-                            counts = counted(bits).reshape(-1, 2**bits.num_bits)
-                            sets, codes = (index.ravel() for index in np.indices(counts.shape))
-                            row = _Row(point, workload, pub, sets, codes, (counts.ravel(),))
-                            rows.setdefault(name, []).append(row)
-                            widths.setdefault(name, set()).add(bits.num_bits)
-    tables = []
-    for name, found in rows.items():
-        most = max(widths[name])
+def counts_tables(
+    registers: Sequence[Sequence[Register]], open_point: Callable[[int], Archive]
+) -> Iterator[PubTable]:
+    """Describe the counts of the outcomes of small registers.
+
+    Args:
+        registers: Of each point.
+        open_point: Opens the archive of a point.
+    """
+    small = [[each for each in of if 0 < each.num_bits <= MAX_COUNTED_BITS] for of in registers]
+    for name in dict.fromkeys(each.name for of in small for each in of):
+        own = [[each for each in of if each.name == name] for of in small]
+        widths = {each.num_bits for of in own for each in of}
         # Where registers have several widths, one outcome has several texts: numbers, then.
-        labels = [format(k, f"0{most}b") if len(widths[name]) == 1 else k for k in range(2**most)]
+        labels: list[Any] = list(range(2 ** max(widths)))
+        if len(widths) == 1:
+            labels = [format(k, f"0{max(widths)}b") for k in labels]
+        places: list[dict[tuple[str, int], Place]] = [
+            {
+                (r.workload, r.pub): (np.arange(r.num_sets)[:, None], np.arange(2**r.num_bits))
+                for r in of
+            }
+            for of in own
+        ]
+        read = partial(_read_counts, open_point, places, name)
         variables = {f"{name}_counts": f"shots with each outcome of {name}"}
-        tables.append(_Table(variables, f"{name}_outcome", labels, found))
-    return tables
+        yield PubTable(variables, f"{name}_outcome", labels, places, read)
+
+
+def _read_counts(
+    open_point: Callable[[int], Archive],
+    places: Sequence[Mapping[tuple[str, int], Place]],
+    register: str,
+    point: int,
+    _name: str,
+) -> Values:
+    with open_point(point) as run:
+        for workload, pub in places[point]:
+            bits = run.results[workload][pub].data[register]
+            yield workload, pub, counted(bits).reshape(-1, 2**bits.num_bits)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from qexp.archive.archive_file import LazySequence
 from qexp.archive.pubs import pub_identities
 from qexp.archive.read import Archive, open_archive
 from qexp.archive.schema import ARCHIVE_NAME
@@ -16,10 +17,24 @@ from qexp.archive.sweep_file import POINTS_NAME, SWEEP_NAME, is_sweep, read_swee
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
 from qexp.journal.file import read_ledger
-from qexp.sweeps.dataset import axes_of, build_dataset
+from qexp.sweeps.dataset import axes_of, build_dataset, counts_tables, evs_table
 from qexp.sweeps.index import read_records
-from qexp.sweeps.pairs import Difference, Identities, Pair, differences, equal_points, find_pairs
-from qexp.sweeps.records import PointStatus, Record, point_state
+from qexp.sweeps.pairs import (
+    Difference,
+    Identities,
+    Numbers,
+    Pair,
+    differences,
+    equal_points,
+    find_pairs,
+)
+from qexp.sweeps.records import (
+    PointStatus,
+    Record,
+    numbers_of,
+    read_estimates,
+    read_registers,
+)
 from qexp.text import html_table, short_path, typed_path
 
 if TYPE_CHECKING:
@@ -57,30 +72,25 @@ class SweepEntry:
         folder: Its folder.
         draws: Swept key -> its value here.
         overrides: All of its overrides: they repeat it alone.
-        cannot_run: Returns the points of which no plan could be made, with the reason of each.
+        records: Returns the records of all points.
     """
 
     index: int
     folder: Path
     draws: Mapping[str, Any]
     overrides: tuple[str, ...] = field(repr=False)
-    cannot_run: Callable[[], Mapping[int, str]] = field(repr=False, compare=False, default=dict)
+    records: Callable[[], Sequence[Record]] = field(repr=False, compare=False)
 
     @property
     def status(self) -> PointStatus:
         """Its status, read when first asked for."""
-        return self._state[0]
+        status: PointStatus = self.records()[self.index]["status"]
+        return status
 
     @property
     def reason(self) -> str:
         """The reason why it is not complete, on one line; `""` where it is."""
-        return self._state[1]
-
-    @cached_property
-    def _state(self) -> tuple[PointStatus, str]:
-        status, reason = point_state(self.folder)
-        why = self.cannot_run().get(self.index) if status in ("planned", "declared") else None
-        return (status, reason) if why is None else ("failed", why)
+        return str(self.records()[self.index]["reason"])
 
     def open(self) -> Archive:
         """Open its archive.
@@ -124,7 +134,9 @@ class Sweep:
         self.id, self.created = declared.id, declared.created
         self.overrides, self.swept = declared.overrides, declared.swept
         self.points = tuple(
-            SweepEntry(index, path / point.folder, point.draws, point.overrides, self._cannot_run)
+            SweepEntry(
+                index, path / point.folder, point.draws, point.overrides, lambda: self.records
+            )
             for index, point in enumerate(declared.points)
         )
         self._open: list[Archive] = []
@@ -168,16 +180,6 @@ class Sweep:
         while self._open:
             self._open.pop().close()
 
-    def _cannot_run(self) -> Mapping[int, str]:
-        return self._unplanned
-
-    @cached_property
-    def _unplanned(self) -> Mapping[int, str]:
-        with suppress(ArchiveError):
-            unplanned = read_ledger(self.path).unplanned
-            return {index: event.reason for index, event in unplanned.items()}
-        return {}
-
     @property
     def records(self) -> list[Record]:
         """The numbers of each point, see `qexp.sweeps.records.Record`."""
@@ -186,9 +188,13 @@ class Sweep:
     @cached_property
     def _records(self) -> tuple[list[Record], dict[str, list[str] | None]]:
         records, about = read_records(self.path, [point.folder.name for point in self.points])
-        for point, record in zip(self.points, records, strict=True):
-            if record["status"] in ("planned", "declared"):
-                record |= {"status": point.status, "reason": point.reason}
+        unfinished = [
+            k for k, one in enumerate(records) if one["status"] in ("planned", "declared")
+        ]
+        with suppress(ArchiveError):
+            unplanned = read_ledger(self.path).unplanned if unfinished else {}
+            for index in unplanned.keys() & unfinished:
+                records[index] |= {"status": "failed", "reason": unplanned[index].reason}
         return records, about
 
     @cached_property
@@ -214,16 +220,28 @@ class Sweep:
                 pairs within this one.
         """
         if other is None:
-            return differences(self.pairs(), self.records, self.records)
-        return differences(self.pairs_with(other), self.records, other.records)
+            return differences(self.pairs(), self.numbers, self.numbers)
+        return differences(self.pairs_with(other), self.numbers, other.numbers)
+
+    @cached_property
+    def numbers(self) -> Sequence[Numbers]:
+        """The numbers of each point with their errors, read when they are asked for."""
+
+        @cache
+        def read(index: int) -> Numbers:
+            return numbers_of(self.records[index], self.points[index].folder)
+
+        return LazySequence(len(self), read, "numbers of points")
 
     def pairs_with(self, other: Sweep) -> tuple[Pair, ...]:
         """Return the points of this sweep with those of another that have equal draws."""
         a, b = ([point.draws for point in each.points] for each in (self, other))
         return equal_points(a, b, (self.identities, other.identities))
 
-    def to_dataset(self, *, evs: bool = True, counts: bool = False) -> xr.Dataset:
-        """Return the results of all points, in memory; one archive is open at a time.
+    def to_dataset(
+        self, *, evs: bool = True, counts: bool = False, chunks: Any = None
+    ) -> xr.Dataset:
+        """Return the results of all points.
 
         Swept keys are dimensions where the points form a full grid, else coordinates of the
         dimension `point`. Variables are `status`, `folder`, `usage_s`, `predicted_qpu_s`,
@@ -232,21 +250,36 @@ class Sweep:
         number; `evs` and `stds` by `pub` and `observable` (and by `workload` and `parameter_set`
         where there are several). What a point does not have is NaN, `""` or no time.
 
+        `evs`, `stds` and counts are read from the archives when they are asked for, one point at a
+        time and only of the points that are asked for: `data["evs"].isel(point=3)` reads one.
+
         Args:
             evs: With expectation values.
             counts: With `REGISTER_counts` by `pub` and `REGISTER_outcome`, of registers of at most
-                10 bits, which reads all shots once.
+                10 bits.
+            chunks: As of `xarray.open_dataset`: `{}` for one Dask array of each variable, which
+                needs Dask; None keeps in memory what was read.
 
         Raises:
-            ArchiveError: Expectation values or counts would take more than 160 MB.
+            ArchiveError: An archive is damaged; also when its values are read.
         """
+        from qexp.sweeps.point_arrays import opened
+
+        folders = [point.folder for point in self.points]
         records, about = self._records
-        return build_dataset(
+        tables = [evs_table(records, lambda k, name: read_estimates(folders[k], name))] * evs
+        if counts:
+            has_results = [bool(record.get("num_results")) for record in records]
+            registers = [
+                [*read_registers(folders[k])] if has else [] for k, has in enumerate(has_results)
+            ]
+            tables += counts_tables(registers, lambda k: self.points[k].open())
+        built = build_dataset(
             axes_of([point.draws for point in self.points], self.swept),
             records,
-            [point.folder.name for point in self.points],
+            [folder.name for folder in folders],
             about,
             {"sweep": self.id, "date_created": self.created, "overrides": " ".join(self.overrides)},
-            evs=evs,
-            open_point=(lambda index: self.points[index].open()) if counts else None,
+            tables,
         )
+        return opened(built, chunks)

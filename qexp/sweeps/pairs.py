@@ -7,7 +7,7 @@ p-values of all tests are corrected together, by Holm.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
@@ -20,7 +20,6 @@ from qexp.compare.homogeneity import holm
 from qexp.compare.model import DataComparison
 from qexp.compare.runs import compare_runs
 from qexp.core.jsonable import dumps
-from qexp.sweeps.records import Record
 
 TestName: TypeAlias = Literal["z", "t", "Wilcoxon"]
 #: The scatter of fewer differences says less than their own errors.
@@ -112,6 +111,8 @@ class ComparedPair:
 
 
 Identities: TypeAlias = Mapping[str, Sequence[PubIdentity]]
+Numbers: TypeAlias = Mapping[str, tuple[float, float]]
+"""Name -> number of a point and its standard error, NaN without one."""
 
 
 def find_pairs(
@@ -187,18 +188,18 @@ def compare_data_of(
 
 
 def differences(
-    pairs: Sequence[Pair], a: Sequence[Record], b: Sequence[Record]
+    pairs: Sequence[Pair], a: Sequence[Numbers], b: Sequence[Numbers]
 ) -> tuple[Difference, ...]:
     """Compare every number that both points of a pair have, and test each change.
 
     Args:
         pairs: The pairs.
-        a: Records that `Pair.a` counts.
-        b: Records that `Pair.b` counts.
+        a: Numbers of the points that `Pair.a` counts.
+        b: Numbers of the points that `Pair.b` counts.
     """
     found: dict[tuple[str, str], list[tuple[Pair, float, float]]] = {}
     for pair in pairs:
-        numbers_a, numbers_b = dict(_numbers(a[pair.a])), dict(_numbers(b[pair.b]))
+        numbers_a, numbers_b = a[pair.a], b[pair.b]
         for name in numbers_a.keys() & numbers_b.keys():
             (value_a, std_a), (value_b, std_b) = numbers_a[name], numbers_b[name]
             if np.isfinite(value_b - value_a):
@@ -226,21 +227,6 @@ def _tested(one: Difference) -> Difference:
     if len(values) < _MIN_RANKED:
         return replace(one, test="t", p_value=float(stats.ttest_1samp(values, 0.0).pvalue))
     return replace(one, test="Wilcoxon", p_value=float(stats.wilcoxon(values).pvalue))
-
-
-def _numbers(record: Record) -> Iterator[tuple[str, tuple[float, float]]]:
-    """Yield each number of a point by its name, with its standard error, NaN without one."""
-    values = record.get("values", {})
-    for name, value in values.items():
-        if not (name.endswith("_std") and name.removesuffix("_std") in values):
-            yield name, (value, values.get(f"{name}_std", np.nan))
-    for workload, found in record.get("evs", {}).items():
-        for pub, place, evs, stds in found["rows"]:
-            seen: dict[str, int] = {}
-            for label, ev, std in zip(found["labels"][place], evs, stds, strict=True):
-                number = seen[label] = seen.get(label, -1) + 1
-                again = f" {number}" if number else ""
-                yield f"evs {workload} {pub} {label}{again}", (ev, std)
 
 
 def _pair(

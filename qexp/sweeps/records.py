@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qexp.archive.analyses import analysis_files
 from qexp.archive.archive_file import ArchiveFile
-from qexp.archive.atomic_files import read_with_digest
-from qexp.archive.digests import is_as_sealed
+from qexp.archive.atomic_files import check_digest
+from qexp.archive.digests import open_sealed
 from qexp.archive.jobs import why_missing
 from qexp.archive.pubs import observable_texts, read_circuit
+from qexp.archive.results import Signature
 from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
 from qexp.archive.summary import total
 from qexp.errors import ArchiveError
@@ -30,33 +35,12 @@ PointStatus: TypeAlias = Literal[
 Record: TypeAlias = dict[str, Any]
 """Plain JSON: `status`, `reason`, and for an archive that can be read `created`, `started`,
 `finished`, `seed`, `data_sha256`, `usage_s`, `predicted_qpu_s`, `num_pubs`, `num_results`;
-`values`: `ANALYSIS_variable` -> number; `evs`: workload -> `labels` and `rows`, each of the index
-of a PUB, place in `labels`, values, standard errors."""
+`values`: `ANALYSIS_variable` -> number; `evs`: workload -> `labels` and `pubs`, each of the index
+of a PUB and the place of its observables in `labels`."""
 
-#: Above this size the digest of an archive is not compared; `verify` does.
-_CHECKED_BYTES: Final = 16 * 2**20
 _NUMBERS: Final = "fiu"
 
 _log = logging.getLogger(__name__)
-
-
-def point_state(folder: Path) -> tuple[PointStatus, str]:
-    """Return the status of a point, and the reason where it is not complete."""
-    path = folder / ARCHIVE_NAME
-    if not path.is_file():
-        has_parts = (folder / PARTS_NAME).is_dir()
-        return ("planned", "it is not sealed") if has_parts else ("declared", "it was not run")
-    try:
-        with _opened(path) as file:
-            return _state(file)
-    except (ArchiveError, OSError) as error:
-        return "damaged", one_line(error)
-
-
-def _opened(path: Path) -> ArchiveFile:
-    if path.stat().st_size <= _CHECKED_BYTES and is_as_sealed(path) is False:
-        raise ArchiveError(f"{path} is not what was sealed: restore it from a copy")
-    return ArchiveFile(path)
 
 
 def _state(file: ArchiveFile) -> tuple[PointStatus, str]:
@@ -87,19 +71,19 @@ class RecordReader:
         path = folder / ARCHIVE_NAME
         try:
             if path.is_file():
-                with _opened(path) as file:
+                with open_sealed(path)[0] as file:
                     return self._record(file, folder)
-            status, reason = point_state(folder)
         except (ArchiveError, OSError) as error:
-            status, reason = "damaged", one_line(error)
-        return {"status": status, "reason": reason}
+            return {"status": "damaged", "reason": one_line(error)}
+        if (folder / PARTS_NAME).is_dir():
+            return {"status": "planned", "reason": "it is not sealed"}
+        return {"status": "declared", "reason": "it was not run"}
 
     def _record(self, file: ArchiveFile, folder: Path) -> Record:
         status, reason = _state(file)
         workloads = file.groups("pubs")
         rows = [file.column(f"pubs/{workload}/result_row") for workload in workloads]
         data_sha256 = str(file.attribute("/", "data_sha256"))
-        has_jobs = file.count("jobs/partition") > 0
         started = [text for text in file.texts("jobs/running") if text]
         return {
             "status": status,
@@ -109,12 +93,12 @@ class RecordReader:
             "finished": str(file.attribute("/", "date_finished")),
             "seed": int(file.attribute("config", "seed")),
             "data_sha256": data_sha256,
-            "usage_s": total(file.column("jobs/usage_s")) if has_jobs else None,
-            "predicted_qpu_s": total(file.column("partitions/predicted_qpu_s")),
+            "usage_s": total(file.numbers("jobs/usage_s")),
+            "predicted_qpu_s": total(file.numbers("partitions/predicted_qpu_s")),
             "num_pubs": sum(map(len, rows)),
             "num_results": sum(int(np.count_nonzero(column >= 0)) for column in rows),
             "values": self._analysis_values(folder, data_sha256),
-            "evs": {w: found for w in workloads if (found := self._evs(file, w))["rows"]},
+            "evs": {w: found for w in workloads if (found := self._evs(file, w))["pubs"]},
         }
 
     def _analysis_values(self, folder: Path, data_sha256: str) -> dict[str, float]:
@@ -134,8 +118,9 @@ class RecordReader:
         import h5py
 
         values = {}
+        check_digest(path)
         # HDF5's own functions take a tenth of the time of h5py's objects, and those of xarray's.
-        with h5py.File(h5py.h5f.open_file_image(read_with_digest(path))) as file:
+        with h5py.File(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY)) as file:
             is_stale = file.attrs.get("data_sha256") != data_sha256
             for name in () if is_stale else list(file.id):
                 key = f"{analysis}_{name.decode()}"
@@ -150,20 +135,15 @@ class RecordReader:
 
     def _evs(self, file: ArchiveFile, workload: str) -> dict[str, Any]:
         labels: list[list[str]] = []
-        rows: list[list[Any]] = []
-        for group in file.groups(f"results/{workload}"):
-            path = f"results/{workload}/{group}"
-            if not all(file.count(f"{path}/{name}") for name in ("evs", "stds")):
-                continue
-            evs, stds, pubs = (file.column(f"{path}/{name}") for name in ("evs", "stds", "pub"))
-            for pub, values, errors in zip(pubs.tolist(), evs, stds, strict=True):
-                label = self._labels(file, workload, pub, values.shape)
+        pubs: list[list[int]] = []
+        for path in _estimated(file, workload):
+            shape = file.group(f"{path}/evs").shape[1:]
+            for pub in file.column(f"{path}/pub").tolist():
+                label = self._labels(file, workload, pub, shape)
                 if label not in labels:
                     labels.append(label)
-                rows.append(
-                    [pub, labels.index(label), values.ravel().tolist(), errors.ravel().tolist()]
-                )
-        return {"labels": labels, "rows": rows}
+                pubs.append([pub, labels.index(label)])
+        return {"labels": labels, "pubs": pubs}
 
     def _labels(
         self, file: ArchiveFile, workload: str, pub: int, shape: tuple[int, ...]
@@ -187,3 +167,80 @@ def _about(variable: Any) -> list[str] | None:
     if variable.dtype.kind not in _NUMBERS or "CLASS" in attrs or "calendar" in attrs:
         return None
     return [str(attrs.get(key, "")) for key in ("long_name", "units")]
+
+
+def _estimated(file: ArchiveFile, workload: str) -> Iterator[str]:
+    """Yield the groups of results that have expectation values."""
+    is_estimated = "estimator" in file.texts(f"pubs/{workload}/kind")
+    for group in file.groups(f"results/{workload}") if is_estimated else ():
+        path = f"results/{workload}/{group}"
+        if all(file.count(f"{path}/{name}") for name in ("evs", "stds")):
+            yield path
+
+
+def read_estimates(folder: Path, name: str) -> Iterator[tuple[str, int, NDArray[Any]]]:
+    """Yield workload, index and `evs` or `stds` of each PUB of a point, shape (values,).
+
+    Raises:
+        ArchiveError: The archive is missing or damaged.
+    """
+    with open_sealed(folder / ARCHIVE_NAME)[0] as file:
+        for workload in file.groups("pubs"):
+            for path in _estimated(file, workload):
+                values = file.column(f"{path}/{name}")
+                for pub, each in zip(file.column(f"{path}/pub").tolist(), values, strict=True):
+                    yield workload, pub, each.ravel()
+
+
+class Register(NamedTuple):
+    """A classical register in the result of a PUB."""
+
+    workload: str
+    pub: int
+    name: str
+    num_bits: int
+    num_sets: int  # parameter sets of the PUB
+
+
+def read_registers(folder: Path) -> Iterator[Register]:
+    """Yield the registers of the results of a point.
+
+    Raises:
+        ArchiveError: The archive is missing or damaged.
+    """
+    with open_sealed(folder / ARCHIVE_NAME)[0] as file:
+        for workload in file.groups("pubs"):
+            for group in file.groups(f"results/{workload}"):
+                path = f"results/{workload}/{group}"
+                signature = Signature.from_json(file.attribute(path, "signature_json"))
+                for pub in file.column(f"{path}/pub").tolist():
+                    for field in signature.fields:
+                        if field.kind == "bits":
+                            num_sets = math.prod(field.shape[:-2])
+                            yield Register(workload, pub, field.name, field.num_bits, num_sets)
+
+
+def numbers_of(record: Record, folder: Path) -> dict[str, tuple[float, float]]:
+    """Return each number of a point by its name, with its standard error, NaN without one.
+
+    Names are `ANALYSIS_variable`, or workload, PUB, observable (and its repetition) of `evs`.
+    """
+    values = record.get("values", {})
+    numbers = {
+        name: (value, values.get(f"{name}_std", np.nan))
+        for name, value in values.items()
+        if not (name.endswith("_std") and name.removesuffix("_std") in values)
+    }
+    found = record.get("evs")
+    if not found:
+        return numbers
+    estimates = (read_estimates(folder, name) for name in ("evs", "stds"))
+    for (workload, pub, evs), (_, _, stds) in zip(*estimates, strict=True):
+        of = found[workload]
+        seen: dict[str, int] = {}
+        labels = of["labels"][dict(of["pubs"])[pub]]
+        for label, ev, std in zip(labels, evs.tolist(), stds.tolist(), strict=True):
+            number = seen[label] = seen.get(label, -1) + 1
+            again = f" {number}" if number else ""
+            numbers[f"evs {workload} {pub} {label}{again}"] = (ev, std)
+    return numbers

@@ -84,7 +84,7 @@ def test_payload_is_measured_and_grows_with_the_circuit(bench: Bench) -> None:
 
 
 def payload_bytes(bench: Bench, pub: Pub) -> int:
-    return bench.engine.payload_bytes(bench.primitive, pub, bench.backend, qpy_of(pub))
+    return bench.engine.payload_bytes(bench.primitive, pub, bench.backend, qpy_of(pub), 10**9)
 
 
 def test_a_batch_from_open_to_closed(bench: Bench) -> None:

@@ -1,5 +1,6 @@
 """The long form: kill at every step, in a run and in the resume after it, and print the counts.
 
+With `--lines` instead: kill sweeps at every line of their journals, of which there is every kind.
 With `--weather N` instead: N random storms of faults, kills and signals, each until its run ends.
 """
 
@@ -13,16 +14,18 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.crash.cases import drawn, kills_at, kind_of
-from tests.crash.forms import SINGLE, SWEEP
+from tests.crash.forms import SINGLE, SWEEP, Form
 from tests.crash.processes import Forks, Processes, Subprocesses
 from tests.crash.rounds import Played, play
 from tests.crash.steps import JOURNAL, Kill
 from tests.crash.storm import Case, EngineName, Found, Scene
+from tests.crash.tours import KINDS, PLAIN, TROUBLED, kills_at_lines
 from tests.crash.weather import storm
 
 Given, Result = TypeVar("Given"), TypeVar("Result", Found, Played)
@@ -53,6 +56,8 @@ def main() -> None:
     print(f"runs are in {folder}; those without a problem are removed", flush=True)
     if options.weather:
         sys.exit(0 if _play_weather(folder, options) else 1)
+    if options.lines:
+        sys.exit(0 if _play_lines(engines, folder, options) else 1)
     good = [_play_engine(engine, folder, options) for engine in engines]
     sys.exit(0 if all(good) else 1)
 
@@ -62,8 +67,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--engine", choices=["local", "ibm", "both"], default="both")
     parser.add_argument(
         "--sweep", action="store_true",
-        help="of a sweep of three points that share jobs, instead of a single run; --every is only "
+        help="of a sweep of two points that share jobs, instead of a single run; --every is only "
         "of the steps while merging, except in resumes",
+    )  # fmt: skip
+    parser.add_argument(
+        "--lines", action="store_true",
+        help="instead of all that: sweeps are killed before, in and after every line of their "
+        "journals: one that nothing disturbs, also in its resumes; on two backends; with a point "
+        "that cannot run; and, against the emulator, in which jobs are refused, fail, expire, "
+        "double or are cancelled; commands are forked",
     )  # fmt: skip
     parser.add_argument(
         "--every", type=int, default=1, metavar="N",
@@ -100,23 +112,42 @@ def _options() -> argparse.Namespace:
 
 
 def _play_engine(engine: EngineName, folder: Path, options: argparse.Namespace) -> bool:
-    pool = _Pool(engine, folder, options, fork=options.fork)
-    try:
+    with closing(_Pool(engine, folder, options, fork=options.fork)) as pool:
+        pool.enter(SWEEP if options.sweep else SINGLE)
         found = list(pool.play(Scene.play, _cases(engine, pool, options)))
-    finally:
-        pool.close()
     _print_table(engine, found)
     return not any(one.problems for one in found)
 
 
+def _play_lines(engines: list[EngineName], folder: Path, options: argparse.Namespace) -> bool:
+    rows: list[tuple[str, list[Found | Played]]] = []
+    for engine in engines:
+        with closing(_Pool(engine, folder, options, fork=True)) as pool:
+            for name, form in PLAIN.items():
+                scene = pool.enter(form)
+                cases = [Case((kill,)) for kill in kills_at_lines(scene.steps)]
+                for halfway in HALFWAY[engine] if form is SWEEP else ():
+                    first = replace(halfway, place=halfway.place.format("POINT/"))
+                    resume = scene.play(Case((first,)))
+                    cases += [Case((first, kill)) for kill in kills_at_lines(resume.steps)]
+                rows.append((f"{engine}: {name}", [*pool.play(Scene.play, cases)]))
+            scene = pool.enter(SWEEP)
+            for name, tour in TROUBLED.items() if engine == "ibm" else ():
+                storms = [
+                    replace(tour, kills=(kill,), num_spared=number)
+                    for number, steps in enumerate(play(scene, tour).traces)
+                    for kill in kills_at_lines(steps)
+                ]
+                rows.append((f"{engine}: {name}", [*pool.play(play, storms)]))
+    _print_lines(rows)
+    return not any(one.problems for _, found in rows for one in found)
+
+
 def _play_weather(folder: Path, options: argparse.Namespace) -> bool:
-    pool = _Pool("ibm", folder, options, fork=True)
-    try:
-        steps = pool.scenes[0].steps
+    with closing(_Pool("ibm", folder, options, fork=True)) as pool:
+        steps = pool.enter(SWEEP if options.sweep else SINGLE).steps
         seeds = range(options.seed, options.seed + options.weather)
         played = list(pool.play(play, (storm(seed, steps) for seed in seeds)))
-    finally:
-        pool.close()
     _print_weather(played)
     return not any(one.problems for one in played)
 
@@ -152,14 +183,22 @@ class _Pool:
     def __init__(
         self, engine: EngineName, folder: Path, options: argparse.Namespace, *, fork: bool
     ) -> None:
-        form = SWEEP if options.sweep else SINGLE
-        self._processes: list[Processes] = []
-        self.scenes: list[Scene] = []
-        for number in range(options.jobs):
-            place = folder / str(number)
+        self._engine: EngineName = engine
+        self._places = [folder / str(number) for number in range(options.jobs)]
+        for place in self._places:
             place.mkdir(exist_ok=True)
-            self._processes.append(Forks(place) if fork else Subprocesses())
-            self.scenes.append(Scene(engine, self._processes[-1], place, form))
+        self._processes: list[Processes] = [
+            Forks(place) if fork else Subprocesses() for place in self._places
+        ]
+        self.scenes: list[Scene] = []
+
+    def enter(self, form: Form) -> Scene:
+        """Make the scenes of a form, in place of any others; return the first of them."""
+        self.scenes = [
+            Scene(self._engine, processes, place, form)
+            for processes, place in zip(self._processes, self._places, strict=True)
+        ]
+        return self.scenes[0]
 
     def play(
         self, play_one: Callable[[Scene, Given], Result], cases: Iterable[Given]
@@ -211,6 +250,20 @@ def _print_table(engine: EngineName, found: list[Found]) -> None:
         ("runs with a problem", sum(bool(one.problems) for one in found)),
     ):
         print(f"| **{label}** | **{value}** | |")
+
+
+def _print_lines(rows: list[tuple[str, list[Found | Played]]]) -> None:
+    print("\n| sweep | killed | resumes | with a problem |\n| --- | ---: | ---: | ---: |")
+    for name, found in rows:
+        killed = sum(len(one.places) for one in found)
+        resumes, bad = sum(one.resumes for one in found), sum(bool(one.problems) for one in found)
+        print(f"| {name} | {killed} | {resumes} | {bad} |")
+    kills = Counter(kind_of(place) for _, found in rows for one in found for place in one.places)
+    print("\n| killed at | kills |\n| --- | ---: |")
+    for kind, count in sorted(kills.items()):
+        print(f"| {kind} | {count} |")
+    missing = {kind for kind in KINDS if f"journal: {kind}" not in kills}
+    print(f"kinds of lines without a kill: {', '.join(sorted(missing)) or 'none'}")
 
 
 def _print_weather(played: list[Played]) -> None:

@@ -1,15 +1,18 @@
-"""The two forms of what is killed: a single run, and a sweep whose points share jobs."""
+"""The forms of what is killed: a single run, and sweeps whose points share jobs."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from qexp.archive.sweep_file import SWEEP_NAME
+from qexp.errors import ExitCode
+from qexp.sweeps.index import INDEX_NAME
 from tests.crash.steps import JOURNAL
+from tests.emulator.devices import JAKARTA, MANILA
 
 if TYPE_CHECKING:
     from tests.emulator.state import Job
@@ -39,16 +42,32 @@ class Form:
         overrides: Declare it.
         partitions: Those of each point: workload, and the PUBs of it.
         num_jobs: Jobs that run it where nothing goes wrong.
+        backends: The override that names them, by engine.
+        num_refused: Points after those that cannot run.
+        exit_code: That of each process which ends by itself, once all is done.
     """
 
     num_points: int
     overrides: tuple[str, ...]
     partitions: tuple[tuple[str, range], ...]
     num_jobs: int
+    backends: Mapping[str, str] = field(
+        default_factory=lambda: {"local": "FakeManilaV2", "ibm": MANILA}, hash=False
+    )
+    num_refused: int = 0
+    exit_code: int = ExitCode.DONE
 
     @property
     def is_sweep(self) -> bool:
-        return self.num_points > 1
+        return self.num_points + self.num_refused > 1
+
+    def where(self, engine: str) -> tuple[str, ...]:
+        """Further overrides that declare where it runs."""
+        name = f"backend.name={self.backends[engine]}"
+        if engine == "ibm":
+            return "backend=ibm", "engine.poll_interval_s=0.05", name
+        # A sweep is simulated in this process: workers would import everything in each round.
+        return (name, *["engine.workers=1"] * self.is_sweep)
 
     @property
     def workloads(self) -> list[str]:
@@ -100,16 +119,22 @@ class Form:
         return (folder / (SWEEP_NAME if self.is_sweep else JOURNAL)).exists()
 
     def folders(self, folder: Path) -> list[Path]:
-        """The folders of its points, in order."""
+        """The folders of its points that can run, in order."""
         if not self.is_sweep:
             return [folder]
+        return self._all_folders(folder)[: self.num_points]
+
+    def _all_folders(self, folder: Path) -> list[Path]:
         return sorted(item for item in folder.iterdir() if _POINT.fullmatch(item.name))
 
     def left_behind(self, folder: Path) -> list[str]:
         """What is in the folder of a complete experiment and does not belong there."""
         points = self.folders(folder)
-        belong = {folder / name for name in (*_KEPT, SWEEP_NAME)}
+        belong = {folder / name for name in (*_KEPT, SWEEP_NAME, INDEX_NAME)}
         belong |= {point / "run.h5" for point in points}
+        if self.num_refused:
+            # Until it can run, the sweep is not complete.
+            belong |= {folder / "parts", *self._all_folders(folder)}
         found = {item for place in (folder, *points) for item in place.iterdir()}
         return sorted(str(item.relative_to(folder)) for item in found - belong - {*points})
 
@@ -129,20 +154,39 @@ SINGLE: Final = Form(
     num_jobs=2,
 )
 SWEEP: Final = Form(
-    num_points=3,
+    num_points=2,
     overrides=(
         "primitive=sampler",
         f"primitive.shots={SHOTS}",
         *(f"+circuits@workloads.{name}.circuits=random" for name in "ab"),
         *(f"workloads.{name}.circuits.num_circuits=2" for name in "ab"),
         *(f"workloads.{name}.circuits.num_qubits=2" for name in "ab"),
-        "workloads.a.circuits.depth=1,2,3",
+        "workloads.a.circuits.depth=1,2",
         "workloads.b.circuits.depth=2",
-        # Of the first workload all points and of the second one the first point share a job.
-        "partition.max_circuits=8",
+        # Of the first workload both points and of the second one the first point share a job.
+        "partition.max_circuits=6",
         "analysis=[]",
         "seed=1",
     ),
     partitions=(("a", range(2)), ("b", range(2))),
     num_jobs=2,
 )
+
+_EQUAL: Final = tuple(each.replace("depth=1,2", "depth=1") for each in SWEEP.overrides)
+
+LANES: Final = replace(
+    SWEEP,
+    overrides=_EQUAL,
+    backends={"local": "FakeManilaV2,FakeJakartaV2", "ibm": f"{MANILA},{JAKARTA}"},
+)
+"""Each point on a backend of its own, in two batches that are open at once."""
+
+WITH_BAD_POINT: Final = replace(
+    SWEEP,
+    num_refused=1,
+    overrides=tuple(
+        each.replace("a.circuits.num_qubits=2", "a.circuits.num_qubits=2,3,9") for each in _EQUAL
+    ),
+    exit_code=ExitCode.REFUSED,
+)
+"""The last point needs more qubits than there are."""

@@ -39,6 +39,11 @@ HEAVY = (
     "tests.crash.launcher",
 )
 
+LEFT_OUT = (
+    "qexp.__main__",  # it is run under this name, which it must not have been imported for
+    "qexp.sweeps.point_arrays",  # xarray imports pyarrow where it is installed: a thread
+)
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -172,8 +177,7 @@ def _import_all() -> None:
     for name in HEAVY:
         importlib.import_module(name)
     for module in pkgutil.walk_packages(qexp.__path__, "qexp."):
-        # It is run as `__main__`, which it must not have been imported for.
-        if module.name != "qexp.__main__":
+        if module.name not in LEFT_OUT:
             importlib.import_module(module.name)
 
 

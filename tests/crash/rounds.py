@@ -7,7 +7,7 @@ import math
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
@@ -21,7 +21,7 @@ from qexp.archive.verify import verify
 from qexp.errors import ExitCode, QexpError
 from tests.crash.forms import SHOTS, Pub
 from tests.crash.launcher import PAUSES
-from tests.crash.steps import SENT, Kill
+from tests.crash.steps import SENT
 from tests.crash.storm import Run, Scene, describe, differences, num_shots
 from tests.crash.weather import Storm
 from tests.emulator import IBMEmulator
@@ -60,16 +60,19 @@ class Played:
 
     Attributes:
         kills: Signals that were sent, by name.
+        places: Where processes were killed.
         troubles: Faults that concerned at least one request, by kind.
         codes: Exit codes of all processes but those that were killed.
         executions: Jobs that were executed to their end.
         repeated: Further executions of a PUB, by their cause.
         problems: Everything that is not as promised: its kind, and what was found.
         longest_s: The longest that a process took.
+        traces: The steps of each process.
     """
 
     storm: Storm
     kills: Counter[str] = field(default_factory=Counter)
+    places: list[str] = field(default_factory=list)
     troubles: Counter[str] = field(default_factory=Counter)
     codes: Counter[int] = field(default_factory=Counter)
     resumes: int = 0
@@ -77,6 +80,7 @@ class Played:
     repeated: Counter[str] = field(default_factory=Counter)
     problems: list[tuple[str, str]] = field(default_factory=list)
     longest_s: float = 0.0
+    traces: list[list[str]] = field(default_factory=list)
 
     def __str__(self) -> str:
         found = [f"PROBLEM: {kind}: {what}" for kind, what in self.problems]
@@ -97,11 +101,15 @@ def play(scene: Scene, storm: Storm) -> Played:
         emulator.faults.extend([witness, *(fault for _, fault in troubles)])
         policy = (*POLICY, *(("execution.on_interrupt=cancel",) if storm.cancels else ()))
         run = Run(scene, emulator, policy, QUICK)
-        is_complete = _weather(played, run)
+
+        def calm() -> None:
+            for _, fault in troubles:
+                fault.stop()
+            emulator.release()
+
+        is_complete = _weather(played, run, calm)
         played.troubles.update(kind for kind, fault in troubles if fault.done)
-        for _, fault in troubles:
-            fault.stop()
-        emulator.release()
+        calm()
         emulator.wait_until_idle()
         if is_complete:
             _resume_in_calm(played, run)
@@ -114,28 +122,43 @@ def play(scene: Scene, storm: Storm) -> Played:
     return played
 
 
-def _weather(played: Played, run: Run) -> bool:
-    """Start, and resume until the run is complete; return whether it is."""
-    ended = _timed(played, run)
-    while ended.code != ExitCode.DONE and played.resumes < MAX_RESUMES:
+def _weather(played: Played, run: Run, calm: Callable[[], None]) -> bool:
+    """Start, and resume until the run is complete; return whether it is.
+
+    Where more than `resume` is typed, troubles end before that.
+    """
+    storm, ended = played.storm, _timed(played, run)
+    verbs = [*storm.verbs]
+    while (verbs or ended.code != ExitCode.DONE) and played.resumes < MAX_RESUMES:
         played.resumes += 1
+        # One that was killed is not typed again.
+        verb = verbs.pop(0) if verbs else "resume"
+        if storm.verbs and verb == "resume":
+            calm()
         # What was refused for a passing reason stays so until somebody says otherwise.
         once_more = ended.code == ExitCode.JOBS_FAILED and can_retry_refused()
-        ended = _timed(played, run, *((RETRY_REFUSED,) if once_more else ()))
+        ended = _timed(played, run, *((RETRY_REFUSED,) if once_more else ()), verb=verb)
     return ended.code == ExitCode.DONE
 
 
-def _timed(played: Played, run: Run, *flags: str) -> Ended:
+def _timed(played: Played, run: Run, *flags: str, verb: str = "resume") -> Ended:
     """Start the first process, or one that goes on, and check how it ends.
 
     It is given the first kill that no process has come to yet.
     """
-    kill: Kill | None = next(islice(played.storm.kills, played.kills.total(), None), None)
+    storm, kill = played.storm, None
+    if played.resumes >= storm.num_spared:
+        kill = next(islice(storm.kills, played.kills.total(), None), None)
     began_s = time.monotonic()
-    ended = run.resume(kill, *flags) if played.resumes else run.start(kill)
+    if played.resumes:
+        ended = run.resume(kill, *flags, verb=verb)
+    else:
+        ended = run.start(kill, *storm.overrides)
     played.longest_s = max(played.longest_s, time.monotonic() - began_s)
+    played.traces.append(run.steps())
     if ended.was_killed:
         played.kills["SIGKILL"] += 1
+        played.places.append(run.killed_at)
         return ended
     played.codes[ended.code] += 1
     told = f"{ended.code} in process {played.resumes}: {describe(ended)}"

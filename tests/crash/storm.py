@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,17 +23,13 @@ from tests.crash.launcher import NOWHERE
 from tests.crash.processes import Ended, Processes, environment
 from tests.crash.steps import JOURNAL, SENT, Kill
 from tests.crash.strace import calls_in, injection, is_system_call, run_traced, watching
-from tests.emulator import MANILA, IBMEmulator
+from tests.emulator import IBMEmulator
 
 if TYPE_CHECKING:
     from qexp.archive.read import Archive
     from tests.emulator.faults import Scripted
 
 EngineName = Literal["local", "ibm"]
-WHERE = {
-    "local": (),
-    "ibm": ("backend=ibm", f"backend.name={MANILA}", "engine.poll_interval_s=0.05"),
-}
 
 
 @dataclass(frozen=True)
@@ -105,7 +102,7 @@ class Scene:
         self.engine = engine
         self.form = form
         self._processes = processes
-        self._folder = folder / f"{engine}-{form.num_points}"
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{engine}-", dir=folder))
         self._count = 0
         (self._folder / "home").mkdir(parents=True, exist_ok=True)
         self.steps, self.digest = self._undisturbed()
@@ -130,16 +127,16 @@ class Scene:
                 found.check(not damaged, f"a partial archive is damaged: {damaged}")
             else:
                 ended = run.start(kills.pop(0))
-                found.check(ended.was_killed or not ended.code, f"the run ended: {describe(ended)}")
+                is_fine = ended.was_killed or ended.code == self.form.exit_code
+                found.check(is_fine, f"the run ended: {describe(ended)}")
             for kill in (*kills, None):
                 if ended.was_killed:
                     found.places.append(run.killed_at)
                 known = run.done()
                 ended = run.resume(kill, same_command=case.same_command)
                 found.resumes += 1
-                found.check(
-                    ended.was_killed or ended.code == 0, f"resume ended with {describe(ended)}"
-                )
+                is_fine = ended.was_killed or ended.code == self.form.exit_code
+                found.check(is_fine, f"resume ended with {describe(ended)}")
                 found.check(
                     not (known & run.submitted_since()), "a partition with a result was submitted"
                 )
@@ -154,7 +151,7 @@ class Scene:
         with self._service() as emulator:
             run = Run(self, emulator)
             ended = run.start(None)
-            if ended.code != 0:
+            if ended.code != self.form.exit_code:
                 raise RuntimeError(f"the undisturbed run ended with {describe(ended)}")
             return run.steps(), run.digest()
 
@@ -189,7 +186,8 @@ class Scene:
     def _resume_again(self, found: Found, run: Run) -> None:
         before = (_sha256s(run.archives()), run.executions())
         ended = run.resume(None)
-        found.check(ended.code == 0, f"resuming a finished run ended with {describe(ended)}")
+        is_fine = ended.code == self.form.exit_code
+        found.check(is_fine, f"resuming a finished run ended with {describe(ended)}")
         found.check(
             (_sha256s(run.archives()), run.executions()) == before,
             "resuming a finished run changed something",
@@ -252,7 +250,7 @@ class Run:
         self.scene = scene
         self.emulator = emulator
         self.env = {**(emulator.env if emulator is not None else {}), **(variables or {})}
-        self._more = (*WHERE[scene.engine], *overrides)
+        self._more = (*scene.form.where(scene.engine), *overrides)
         self.folder = base / "run"
         self.trace = base / "trace.txt"
         self.killed_at = ""
@@ -261,8 +259,8 @@ class Run:
     def command(self) -> tuple[str, ...]:
         return self.scene.form.command(self.folder, self._more)
 
-    def start(self, kill: Kill | None) -> Ended:
-        return self._launch(kill, *self.command())
+    def start(self, kill: Kill | None, *more: str) -> Ended:
+        return self._launch(kill, *self.command(), *more)
 
     def start_partial(self) -> Ended:
         """The first job fails, and is not tried again."""
@@ -270,7 +268,9 @@ class Run:
         self.emulator.fail_next_job("The cryostat is warm.", 9999)
         return self._launch(None, *self.command(), "execution.retries=0")
 
-    def resume(self, kill: Kill | None, *flags: str, same_command: bool = False) -> Ended:
+    def resume(
+        self, kill: Kill | None, *flags: str, same_command: bool = False, verb: str = "resume"
+    ) -> Ended:
         self._known = len(self.events())
         form = self.scene.form
         if not form.has_begun(self.folder):
@@ -280,7 +280,7 @@ class Run:
             # Without the config on disk only who has it can go on.
             overrides = (*form.overrides, *self._more)
             return self._launch(kill, "qexp", *overrides, f"run_dir={self.folder}")
-        return self._launch(kill, "qexp", "resume", str(self.folder), *flags)
+        return self._launch(kill, "qexp", verb, str(self.folder), *flags)
 
     def _launch(self, kill: Kill | None, *command: str) -> Ended:
         ended = self.scene.launch(self, kill, *command)

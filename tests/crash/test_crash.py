@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import pytest
@@ -17,6 +18,7 @@ from tests.crash.processes import Forks
 from tests.crash.rounds import play
 from tests.crash.steps import ANY, Kill
 from tests.crash.storm import Case, EngineName, Scene
+from tests.crash.tours import KINDS, PLAIN, TROUBLED, kills_at_lines
 from tests.crash.weather import storm
 from tests.emulator.faults import LIST_JOBS, LONGEST_DELAY_S, POST_JOB, first, then
 
@@ -120,6 +122,44 @@ def test_no_point_of_a_sweep_loses_anything(scene: Scenes, engine: EngineName, k
     found = here.play(Case((Kill.parse(kill),)))
     assert not found.problems, "\n".join(found.problems)
     assert len(found.places) == 1
+
+
+@pytest.mark.xdist_group("crash-sweep-local")
+def test_a_point_that_cannot_run_is_tried_again_after_a_kill(scene: Scenes) -> None:
+    here = scene("local", PLAIN["a point cannot run"])
+    found = here.play(Case((Kill("fsync journal.jsonl unplanned", 1, "after"),)))
+    assert not found.problems, "\n".join(found.problems)
+    assert len(found.places) == 1
+
+
+@pytest.mark.xdist_group("crash-sweep-ibm")
+@pytest.mark.parametrize(
+    ("tour", "kill", "num_spared"),
+    [
+        ("jobs are too large", "fsync journal.jsonl cut@1:after", 1),
+        ("the user cancels", "fsync journal.jsonl cancelled@1:after", 1),
+    ],
+)
+def test_a_sweep_in_trouble_is_killed(scene: Scenes, tour: str, kill: str, num_spared: int) -> None:
+    storm = replace(TROUBLED[tour], kills=(Kill.parse(kill),), num_spared=num_spared)
+    played = play(scene("ibm", SWEEP), storm)
+    assert not played.problems, str(played)
+    assert len(played.places) == 1
+
+
+def test_a_sweep_is_killed_at_each_line_of_its_journal() -> None:
+    steps = [f"write journal.jsonl {event}~" for event in ("started", "planned", "planned")]
+    assert list(map(str, kills_at_lines(["mkdir .", *steps]))) == [
+        "write journal.jsonl started@1:before",
+        "write journal.jsonl started@1:torn",
+        "fsync journal.jsonl started@1:after",
+        "write journal.jsonl planned@1:before",
+        "write journal.jsonl planned@1:torn",
+        "fsync journal.jsonl planned@1:after",
+        "write journal.jsonl planned@2:before",
+        "fsync journal.jsonl planned@2:after",
+    ]
+    assert {"unplanned", "cut", "adopted", "duplicate", "not_submitted"} < KINDS
 
 
 @pytest.mark.xdist_group("crash-ibm")

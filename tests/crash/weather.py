@@ -78,18 +78,25 @@ class Storm:
     """All that happens in one round.
 
     Attributes:
-        seed: It is drawn from this.
+        seed: It is drawn from this; None: it was declared.
         kills: The first one is for `python -m qexp`, the others are for the resumes after it.
         cancels: Whether a signal cancels jobs (`execution.on_interrupt`).
+        num_spared: Number of processes before the first that is killed.
+        overrides: Further ones, of the first process.
+        verbs: What is typed after the first process, before it is only `resume`.
     """
 
-    seed: int
     troubles: tuple[Trouble, ...]
-    kills: tuple[Kill, ...]
-    cancels: bool
+    kills: tuple[Kill, ...] = ()
+    cancels: bool = False
+    seed: int | None = None
+    num_spared: int = 0
+    overrides: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"seed {self.seed}{', on_interrupt=cancel' if self.cancels else ''}"]
+        lines += [f"  {self.num_spared} processes are spared"] * bool(self.num_spared)
         lines += [f"  {trouble}" for trouble in self.troubles]
         return "\n".join([*lines, *(f"  kill {kill}" for kill in self.kills)])
 
@@ -104,7 +111,7 @@ def storm(seed: int, steps: Sequence[str]) -> Storm:
     rng = random.Random(seed)
     troubles = tuple(_trouble(rng) for _ in range(rng.randint(1, 4)))
     kills = tuple(_kill(rng, steps, is_first=number == 0) for number in range(NUM_KILLS))
-    return Storm(seed, troubles, kills, cancels=rng.random() < 0.2)
+    return Storm(troubles, kills, cancels=rng.random() < 0.2, seed=seed)
 
 
 def _kill(rng: random.Random, steps: Sequence[str], *, is_first: bool) -> Kill:

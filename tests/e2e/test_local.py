@@ -234,3 +234,67 @@ def test_the_console_script_is_the_same_program(cli: Cli):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_noise_is_approximated_by_choice_and_said_to_be(cli: Cli):
+    done = cli(
+        "experiment=ghz",
+        "backend=fake",
+        "backend.name=fake_torino",
+        "circuits.num_qubits=30",
+        "primitive.shots=256",
+        "engine.approximate_noise=true",
+    )
+    assert done.code == 0, done.err
+    assert re.search(
+        r"warning: workload 'main': noise is approximated in 1 circuit, as "
+        r"engine\.approximate_noise allows: cz \d+ \d+ by [1-9].*; no probability of a circuit is "
+        r"off by more than \d",
+        done.err.replace("\n", " "),
+    )
+    with done.archive() as run:
+        stated = run.results["main"][0].metadata["approximated_noise"]
+        assert run.jobs[0].info["approximated_noise"] == stated["errors"]
+        assert 0 < max(stated["errors"].values()) < stated["deviation"] < 1e-2
+        path = run.path
+    shown = cli("show", str(path)).out
+    assert f"{len(stated['errors'])} errors approximated, by up to" in shown
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("engine.approximate_nois=true", "engine.approximate_nois: unknown key"),
+        ("engine.approximate_noise=yes", "engine.approximate_noise: got 'yes'"),
+    ],
+)
+def test_mistakes_about_approximated_noise_are_refused(cli: Cli, given: str, said: str):
+    done = cli("experiment=ghz", given)
+    assert (done.code, done.archives()) == (2, [])
+    assert said in done.err
+
+
+def test_a_lattice_is_reproduced_from_its_archive(cli: Cli, reproduce: Cli):
+    digests = set()
+    for workers in (1, 2):
+        done = cli(
+            "experiment=ghz",
+            "backend=lattice",
+            "backend.rows=4",
+            "backend.columns=5",
+            "circuits.num_qubits=[15,20]",
+            "circuits.num_circuits=50",
+            "primitive.shots=100",
+            "seed=3",
+            f"engine.workers={workers}",
+        )
+        assert done.code == 0, done.err
+        path = str(done.archives()[-1])
+        with qexp.open_archive(path) as run:
+            assert run.backend["name"] == "lattice_grid_4x5"
+            digests.add(run.data_sha256)
+    assert len(digests) == 1
+    for device in ("installed", "archived"):
+        again = reproduce(path, "--into", f"outputs/{device}", "--device", device)
+        assert again.code == 0, again.err
+        assert "reproduced: bit-identical" in again.out

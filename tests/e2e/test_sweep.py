@@ -209,15 +209,16 @@ from qexp.config import load
 from qexp.errors import ConfigError
 from qexp.cli.main import main
 
-def check(config, checked=[], check=load.check):
-    checked.append(config.seed)
-    if len(checked) == 300:
+def validated(plain, checked=[], validated=load.validated):
+    # Without its seeds and with them.
+    checked.append(plain["seed"])
+    if len(checked) == 600:
         alive = sum(type(one).__name__ == "DictConfig" for one in gc.get_objects())
         print("ALIVE", alive)
         raise ConfigError("stop")
-    return check(config)
+    return validated(plain)
 
-load.check = check
+load.validated = validated
 main(["-m", "experiment=ghz", "circuits.num_qubits=range(2,400)"])
 """
     done = subprocess.run(
@@ -313,3 +314,18 @@ def test_a_complete_sweep_is_analysed_as_a_whole_and_again_later(cli: Cli, tmp_p
     assert again.code == 2
     assert "ValueError: not with me" in again.err
     assert result.is_file()
+
+
+def test_a_sweep_is_analysed_after_rounds_with_what_its_points_have(cli: Cli):
+    done = cli(
+        *("-m", "experiment=mirror_circuits", "circuits.num_circuits=2", "primitive.shots=64"),
+        *("circuits.num_qubits=2,9", "circuits.depths=1,2,4", "hydra.sweeper.max_batch_size=3"),
+        *("sweep/analysis=decay", "sweep.analysis.decay.over=circuits.depths"),
+    )
+    assert done.code == 2
+    assert "3 of 6 points cannot run" in done.err
+    assert done.out.count("analysis decay:") == 1
+    (folder,) = (done.folder / "outputs" / "mirror_circuits").iterdir()
+    assert (folder / "index.json").is_file()
+    with qexp.open_sweep(folder) as sweep:
+        assert read_sweep_analyses(sweep)["decay"].num_points.values.tolist() == [3, 0]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from qexp.errors import JobsFailedError, UnfinishedError
+from qexp.experiment import run
 from tests.emulator import faults
 from tests.emulator.limits import RateLimit
 from tests.faults.conftest import CIRCUITS, PARTITIONS, Scenario
@@ -102,6 +104,25 @@ def test_payloads_that_are_all_too_large(scenario: Scenario) -> None:
     with scenario.archive() as archive:
         assert archive.status == "failed"
     assert set(scenario.failures().values()) == {"too_large"}
+
+
+def test_a_payload_that_was_estimated_too_low_is_sent_in_halves(scenario: Scenario) -> None:
+    twirling = {"enable_gates": True, "num_randomizations": 2, "shots_per_randomization": 10}
+    scenario.options = {"twirling": twirling}
+    run(replace(scenario.spec(), stop_after="plan"), scenario.run_dir, scenario.watcher)
+    with scenario.archive() as archive:
+        first, *_ = archive.partitions
+    # Less than what two PUBs take, more than one does.
+    scenario.emulator.limits.max_payload_bytes = round(0.75 * first.payload_bytes)
+    with pytest.raises(JobsFailedError, match="2 of 3 jobs have no result"):
+        scenario.resume()
+    assert set(scenario.failures().values()) == {"too_large"}
+    scenario.allow(retry_refused=True)
+    scenario.resume()
+    with scenario.archive() as archive:
+        assert archive.status == "complete"
+        assert scenario.measured(archive) == set(range(CIRCUITS))
+    assert scenario.emulator.runs_per_partition() == {0: 2, 1: 2, 2: 1}
 
 
 UNREADABLE = pytest.mark.parametrize(

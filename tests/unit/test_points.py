@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from qexp.batch.execute import execute
+from qexp.batch.packing import gather_plan
 from qexp.batch.recover import note_stored_outcomes
 from qexp.core.spec import ExecutionPolicy, common_value
 from qexp.errors import ArchiveError, ConfigError, RunLockedError
@@ -38,7 +39,7 @@ def two_points(folder: Path, service: Service, stores: list[MemoryStore]) -> Exp
         point.partitions = tuple(replace(partition(k), point=point.index) for k in indices)
         point.store, point.run_id, point.backend = store, f"run{point.index}", backend
     experiment = Experiment(folder, tuple(points), Journal(folder), clock=service.time.clock())
-    experiment.gather_plan()
+    gather_plan(experiment)
     if not experiment.ledger.planned:
         experiment.journal.append(Planned(("a" * 64, "b" * 64)))
         experiment.journal.append(Planned(("c" * 64,), point=1, first=2))

@@ -280,7 +280,11 @@ def with_data(found: Comparison, **changes: Any) -> Comparison:
 
 def test_compatible_data_are_reproduced(same: Comparison) -> None:
     verdict = reproduction_verdict(with_data(same, verdict="compatible"))
-    assert verdict.startswith("reproduced: statistically comp")
+    assert verdict == "reproduced: statistically compatible, not bit-identical"
+    sides = replace(same.a, simulator_version=1), replace(same.b, simulator_version=2)
+    other = replace(same, a=sides[0], b=sides[1])
+    verdict = reproduction_verdict(with_data(other, verdict="compatible"))
+    assert verdict.endswith("(simulator version 1 then, 2 now)")
 
 
 @pytest.mark.parametrize(

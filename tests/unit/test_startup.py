@@ -132,11 +132,12 @@ def test_a_listing_reads_archives_in_another_process(tmp_path: Path):
 EVERY_MODULE = """
 import importlib, pkgutil, qexp
 found = {item.name for item in pkgutil.walk_packages(qexp.__path__, "qexp.")}
-# These are themselves only imported where something is simulated; the last is a program of its own.
+# These are themselves only imported where something is simulated or read; the last is a program.
 used_late = (
     "qexp.engines.local.archived_device",
     "qexp.engines.local.preload",
     "qexp.simulator.",
+    "qexp.sweeps.point_arrays",
     "qexp.archive.verify_run",
 )
 for name in found - {"qexp.__main__"}:

@@ -40,11 +40,7 @@ _SLICE_S = 0.1
 
 
 def open_session(backend: IBMBackend, max_time_s: int | None) -> Batch:
-    """Open a batch on the service.
-
-    Args:
-        backend: The backend.
-        max_time_s: Time to live from the start of the first job; None is the service's default.
+    """Open a batch on the service that lives for `max_time_s` from the start of its first job.
 
     Raises:
         RefusedError: The service takes no such batch.
@@ -98,10 +94,10 @@ def read_metrics(clients: Sequence[Any], job_id: str) -> dict[str, Any]:
 
 
 class IBMBatch:
-    """The jobs of one `qiskit_ibm_runtime.Batch`.
+    """The jobs of one `qiskit_ibm_runtime.Batch`, opened or attached.
 
     Args:
-        session: The client's batch, opened or attached.
+        session: The client's batch.
         backend: The backend that it runs on.
         attached: True for an earlier batch, which takes no more jobs.
         poll_interval_s: Longest sleep of `wait`.

@@ -96,9 +96,8 @@ def service_call(
 ) -> Iterator[list[warnings.WarningMessage]]:
     """Call IBM's client: its errors become `EngineError`, its warnings go to the log, redacted.
 
-    Args:
-        doing: The action, as in "opening the batch on ibm_torino".
-        damaged: Errors that mean that the reply cannot be read.
+    `doing` is the action, as in "opening the batch on ibm_torino"; errors that mean that the reply
+    cannot be read are `damaged`.
 
     Yields:
         The warnings of the client so far.

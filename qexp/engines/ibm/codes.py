@@ -83,9 +83,7 @@ def may_succeed_later(text: str) -> bool:
 def key_to_lower(code: int | None, text: str) -> str | None:
     """Return the key of `partition` that would make a job smaller which is too large, else None.
 
-    Args:
-        code: The service's code.
-        text: Its message.
+    By the service's code, or its message.
     """
     if may_succeed_later(text):
         return None

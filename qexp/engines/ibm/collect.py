@@ -35,13 +35,7 @@ _log = logging.getLogger(__name__)
 
 
 class Collector:
-    """Fetches the finished jobs of one batch.
-
-    Args:
-        backend: The backend that they ran on.
-        batch_id: The batch.
-        read_details: Reads the batch's details by one request; None if the service has none.
-    """
+    """Fetches the finished jobs of one batch, whose details `read_details` reads by one request."""
 
     def __init__(
         self,
@@ -219,10 +213,7 @@ class Calibrations:
         self._valid: list[tuple[datetime, datetime, Mapping[str, Any]]] = []
 
     def at(self, moment: str | None) -> Mapping[str, Any] | None:
-        """Return the backend's properties at a moment.
-
-        Args:
-            moment: ISO 8601 UTC; None if the job never ran.
+        """Return the backend's properties at a moment, ISO 8601; None if the job never ran.
 
         Returns:
             `BackendProperties.to_dict()`, JSON-able, with dates in ISO 8601, or None where there
@@ -262,18 +253,12 @@ class Calibrations:
 
 
 def read_spans(result: PrimitiveResult[Any]) -> tuple[Span, ...]:
-    """Read the execution spans of a result, sorted by start, stop and PUB.
+    """Read the execution spans of a job's result, sorted by start, stop and PUB.
 
     The legacy Sampler reports `ExecutionSpans`, whose slices count shots. The client-side
     primitives report chunks of program items, counted in elements (parameter set x
     randomization); each is multiplied by its shots. Items that belong to no PUB (circuits that
-    learn the measurement noise) are left out.
-
-    Args:
-        result: A job's result.
-
-    Returns:
-        Spans with times in ISO 8601 UTC; empty where the result has none.
+    learn the measurement noise) are left out. Times are ISO 8601 in UTC.
     """
     metadata: Mapping[str, Any] = result.metadata or {}
     spans = [*_legacy_spans(metadata), *_chunk_spans(result, metadata)]

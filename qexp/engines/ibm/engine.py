@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, cast
+from weakref import WeakKeyDictionary
 
 from pydantic import Field
 
 from qexp.core.model import FoundJob, PrimitiveSpec
 from qexp.engines.ibm.batch import IBMBatch, find_jobs, open_session, read_metrics
 from qexp.engines.options import declared_leaves
-from qexp.engines.primitives import encoded_bytes
+from qexp.engines.payload import Payloads
 from qexp.engines.private_api import (
     attach_session,
     connected_clients,
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
     from qexp.core.model import Pub
     from qexp.workers import Workers
+
+
+_payloads: WeakKeyDictionary[BackendV2, Payloads] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,17 @@ class IBMEngine:
         """Return a function without objections: the backend's target decides what can run."""
         return lambda _pub: None
 
-    payload_bytes = staticmethod(encoded_bytes)
+    def payload_bytes(
+        self,
+        primitive: PrimitiveSpec,
+        pub: Pub,
+        backend: BackendV2,
+        qpy: bytes,
+        bound_bytes: float,
+    ) -> int:
+        """Return the size in bytes of an ISA PUB, see `Payloads`; points of a sweep share these."""
+        payloads = _payloads.setdefault(backend, Payloads())
+        return payloads.num_bytes(primitive, pub, backend, qpy, bound_bytes)
 
     def open_batch(
         self,

@@ -59,13 +59,10 @@ def find_mismatch(
     request: JobRequest,
     options: Mapping[str, Any],
 ) -> str | None:
-    """Return a clause about the first difference from the expected form, or None.
+    """Return a clause about the first difference of a job's result from the expected form, or None.
 
-    Args:
-        result: The job's result as decoded.
-        expected: The form of each PUB's result; None: only the number of PUBs and shots is known.
-        request: The job.
-        options: Its options as finalised.
+    Where the form of its PUBs is not known, their number and the shots are. The options are as
+    finalised.
     """
     num_pubs = request.num_pubs if expected is None else len(expected)
     if len(result) != num_pubs:

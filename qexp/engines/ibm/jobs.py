@@ -56,10 +56,7 @@ class Job:
 
 
 def read_page(reply: Any) -> tuple[list[dict[str, Any]], int]:
-    """Read the reply to a list request.
-
-    Returns:
-        The jobs on this page, and the number of jobs on all pages.
+    """Return the jobs in a reply to a list request, and the number of jobs on all of its pages.
 
     Raises:
         TypeError: The reply is not a list of jobs.
@@ -116,8 +113,7 @@ def reason_text(state: Mapping[str, Any]) -> str:
 class Expiry:
     """The end of a batch's `max_time`, read from the service when first needed.
 
-    Args:
-        read_details: Reads the batch's details by one request; None if the service has none.
+    `read_details` makes one request, and returns None if the service has none.
     """
 
     def __init__(self, read_details: Callable[[], Mapping[str, Any] | None]) -> None:
@@ -125,11 +121,7 @@ class Expiry:
         self._deadline: datetime | None = None
 
     def is_before(self, ended: str | None) -> bool:
-        """Return whether the batch's time was over when a job ended.
-
-        Args:
-            ended: ISO 8601; None if the service does not report it, which means now.
-        """
+        """Return whether the batch's time was over when a job ended (ISO 8601; None: now)."""
         if self._deadline is None:
             self._deadline = _deadline(self._read_details() or {})
         if self._deadline is None:
@@ -148,15 +140,10 @@ def _deadline(details: Mapping[str, Any]) -> datetime | None:
 def classify_failure(
     entry: Mapping[str, Any], state: JobState, timestamps: Mapping[str, Any], expiry: Expiry
 ) -> FailureKind:
-    """Return the kind of failure of a job in state ERROR or CANCELLED.
+    """Return why a listed job ended as ERROR or CANCELLED, which decides if it is tried again.
 
-    The kind decides whether the job is tried again.
-
-    Args:
-        entry: The job as listed.
-        state: Its state.
-        timestamps: Timestamps from its metrics: `running` is missing if it never ran.
-        expiry: End of its batch, asked only if nothing else decides.
+    Of the timestamps in its metrics, `running` is missing if it never ran. The end of its batch is
+    asked for only if nothing else decides.
     """
     fields = state_fields(entry)
     code, reason = reason_code(fields), str(fields.get("reason") or "")

@@ -64,11 +64,8 @@ def failed_call(
 ) -> EngineError:
     """Return the error that says what is wrong with the service, the connection or the account.
 
-    Args:
-        doing: The action, as in "connecting to IBM's service".
-        error: An exception of IBM's client.
-        reason: Its message, for a failure that is none of these.
-        outer: See `chain`.
+    `reason` is the message of the error, for a failure that is none of these; for `outer`, see
+    `chain`.
     """
     failure = next(find_failures(error, outer), None)
     reply = read_reply(failure)
@@ -100,12 +97,9 @@ def _without_reply(doing: str, failure: BaseException, reason: str) -> EngineErr
 
 
 def token_error(doing: str, reason: str, status: int | None) -> EngineError:
-    """Return the error for an identity service that gave no access token.
+    """Return the error for an identity service that gave no access token, for a `reason`.
 
-    Args:
-        doing: The action.
-        reason: What it said, or what is wrong with the connection to it.
-        status: HTTP status of its reply; None if there was none, or none that can be read.
+    `status` is that of its reply; None if there was none, or none that can be read.
     """
     text = f"{doing}: IBM's identity service gave no access token: {reason}"
     if status is None or is_outage(status):
@@ -114,12 +108,7 @@ def token_error(doing: str, reason: str, status: int | None) -> EngineError:
 
 
 def missing_token(doing: str, caught: Sequence[warnings.WarningMessage]) -> EngineError | None:
-    """Return the error behind the client's warning that it goes on without an access token.
-
-    Args:
-        doing: The action.
-        caught: The warnings of the client.
-    """
+    """Return the error behind the client's warning that it goes on without an access token."""
     texts = [str(each.message) for each in caught if _TOKENLESS in str(each.message)]
     if not texts:
         return None
@@ -143,8 +132,7 @@ def is_outage(status: int) -> bool:
 def connection_reason(failure: BaseException | str) -> str | None:
     """Return what is wrong with a connection and what to check; None if the text does not say.
 
-    Args:
-        failure: An exception of `requests`, or its text.
+    `failure` is an exception of `requests`, or its text.
     """
     text = str(failure)
     for pattern, reason in _REASONS:

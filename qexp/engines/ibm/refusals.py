@@ -40,10 +40,7 @@ _SERVICE = ("qiskit_ibm_runtime.qiskit_runtime_service", "qiskit_ibm_runtime.api
 
 @contextmanager
 def submitting(doing: str) -> Iterator[None]:
-    """Submit a job, or open a batch, by IBM's client.
-
-    Args:
-        doing: The action, as in "submitting partition 3 to batch x".
+    """Submit a job, or open a batch, by IBM's client: `doing` "submitting partition 3 to batch x".
 
     Raises:
         EngineError: One of the five kinds that `Batch.submit` names, whatever the client raised.

@@ -55,9 +55,7 @@ def find_failures(
 ) -> Iterator[BaseException]:
     """Yield the exceptions of `requests`, or of IBM's cloud SDK, behind one of IBM's client.
 
-    Args:
-        error: The exception.
-        outer: See `chain`.
+    For `outer`, see `chain`.
     """
     from ibm_cloud_sdk_core import ApiException  # type: ignore[import-untyped]
     from requests import RequestException
@@ -81,9 +79,7 @@ def is_status(error: BaseException, status: HTTPStatus) -> bool:
 def chain(error: BaseException, outer: BaseException | None = None) -> Iterator[BaseException]:
     """Yield an exception and those that led to it, also where the client raised `from None`.
 
-    Args:
-        error: The exception.
-        outer: The exception that was being handled when the call began, which is unrelated.
+    `outer` was being handled when the call began, and is unrelated.
     """
     seen = [outer]
     following: BaseException | None = error

@@ -220,11 +220,7 @@ def _connect(
 
 
 def _available(service: Any, missing: str | None = None) -> str:
-    """Return the backends of the account, for a message.
-
-    Args:
-        service: The service.
-        missing: Name of a backend that the client did not return.
+    """Return the backends of the account, for a message about one that the client did not return.
 
     Raises:
         OutageError: The service failed where the client took a failure for "no such backend".

@@ -31,6 +31,7 @@ class Simulated:
     options: Mapping[str, Any]  # the primitive's options in force
     backend_properties: Mapping[str, Any] | None = None  # the calibration that was simulated
     info: Mapping[str, Any] = field(default_factory=dict)  # simulator, method, versions
+    methods: tuple[str, ...] = ()  # the simulation method of each PUB
 
 
 def joined(parts: Sequence[Simulated]) -> Simulated:
@@ -45,6 +46,7 @@ def joined(parts: Sequence[Simulated]) -> Simulated:
         first,
         result=PrimitiveResult(results, metadata=first.result.metadata),
         executions=tuple(number for part in parts for number in part.executions),
+        methods=tuple(method for part in parts for method in part.methods),
     )
 
 

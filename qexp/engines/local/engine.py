@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
 from qexp.core.mitigation import is_on
-from qexp.core.model import PrimitiveSpec
-from qexp.engines.local.backends import require_backend
+from qexp.core.model import Forecast, PrimitiveSpec
+from qexp.engines.local.backends import calibration, require_backend
 from qexp.engines.options import declared_leaves
-from qexp.engines.primitives import wire_bytes
+from qexp.engines.primitives import is_stored_as_sent, wire_bytes
+from qexp.errors import ConfigError
+from qexp.text import parse_duration_s
+from qexp.workers import available_cores
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -24,6 +28,16 @@ if TYPE_CHECKING:
     from qexp.engines.local.simulation import Simulation
     from qexp.workers import Workers
 
+
+SimulationMethod: TypeAlias = Literal[
+    "density_matrix",
+    "trajectory_tree",
+    "clifford",
+    "statevector",
+    "matrix_product_state",
+    "automatic",
+]
+"""A method of `qexp.simulator.methods`."""
 
 # Values of IBM's options that describe the simulator. `...`: any value is honoured, or changes no
 # data. The client's models (`qiskit_ibm_runtime.options_models`) and the legacy ones
@@ -62,6 +76,12 @@ _SWITCHES: dict[str, tuple[str, ...]] = {
 }
 
 
+_LARGE_QPY_BYTES = 50_000
+"""A smaller circuit is written anew, which takes no longer."""
+
+_CUT_QPY_VERSION = 18
+
+
 @dataclass(frozen=True)
 class LocalEngine:
     """Runs jobs on an embedded simulator of the backend.
@@ -75,54 +95,96 @@ class LocalEngine:
         exact_expectation_values: Let Estimators give expectation values with the noise of the
             device but without that of sampling; standard errors are 0 then, and precisions are
             ignored.
+        approximate_noise: Allow Clifford circuits to be simulated with errors that are replaced
+            by the nearest mixture of Paulis and resets; the plan and the archive say which.
+        method: Method for circuits with the noise of a device; None: the cheapest for each.
+        max_time: The longest time that a point may be predicted to take, such as `30m`; None: any.
     """
 
     allow_ignored_options: bool = False
     workers: Annotated[int, Field(gt=0)] | None = None
     exact_expectation_values: bool = False
+    approximate_noise: bool = False
+    method: SimulationMethod | None = None
+    max_time: str | int | None = "30m"
     name: str = field(default="local", init=False)
     uses_qpu: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        try:
+            parse_duration_s(self.max_time)
+        except ValueError as error:
+            raise ConfigError(f"engine.max_time: {error}") from None
 
     def ignored_options(self, primitive: PrimitiveSpec) -> dict[str, Any]:
         """Return the declared options (dotted path -> value) that this engine would ignore."""
         return unsupported_options(primitive)
 
     def check_backend(self, backend: BackendV2) -> None:
-        """Accept every Qiskit `BackendV2`.
+        """Accept every Qiskit `BackendV2`, if it has noise where a method is set.
 
         Raises:
-            ConfigError: If it is anything else.
+            ConfigError: If it is anything else, or has no noise that could be approximated.
         """
         require_backend(backend, self.name)
+        if self.approximate_noise and calibration(backend) is None:
+            raise ConfigError(
+                f"engine.approximate_noise=true: backend {backend.name} has no calibration; "
+                f"it would have no effect, leave it out"
+            )
+        if self.method is None:
+            return
+        from qexp.simulator.devices import make_device
+        from qexp.simulator.noise import NoisyDevice
+
+        if not isinstance(make_device(backend), NoisyDevice):
+            raise ConfigError(
+                f"engine.method={self.method} is for the noise of a device, but backend "
+                f"{backend.name} brings a simulation of its own; set engine.method=null"
+            )
 
     def pub_objection(self, backend: BackendV2) -> Callable[[Pub], str | None]:
         """Return a function that says why an ISA PUB cannot be simulated as the engine is set."""
-        from qiskit.primitives.containers.estimator_pub import EstimatorPub
-
         from qexp.simulator import aer_objection
 
         simulation = self._simulation(backend)
 
         def objection(pub: Pub) -> str | None:
-            problem = aer_objection(pub.circuit)
-            if problem is None and isinstance(pub, EstimatorPub):
-                return simulation.objection(pub)
-            return problem
+            return aer_objection(pub.circuit) or simulation.objection(pub)
 
         return objection
+
+    @property
+    def cores(self) -> int:
+        """Number of worker processes."""
+        return self.workers or available_cores()
+
+    @property
+    def max_time_s(self) -> int | None:
+        """The longest time that a point may be predicted to take, in seconds, or None."""
+        return parse_duration_s(self.max_time)
+
+    def unbounded(self) -> LocalEngine:
+        """Return the same engine without a bound of the time."""
+        return replace(self, max_time=None)
+
+    def forecast(self, backend: BackendV2) -> Callable[[Pub], Forecast]:
+        """Return a function that predicts the simulation of an ISA PUB."""
+        return self._simulation(backend).forecast
 
     def payload_bytes(
         self,
         primitive: PrimitiveSpec,
         pub: Pub,
         backend: BackendV2,  # noqa: ARG002 - part of the protocol
-        qpy: bytes,  # noqa: ARG002 - differs between processes
+        qpy: bytes,
+        bound_bytes: float,  # noqa: ARG002 - part of the protocol
     ) -> int:
         """Return the size in bytes that an ISA PUB would have on the wire to IBM's service.
 
         It is the same in every process, because jobs are cut by it and their data must not differ.
         """
-        return wire_bytes(primitive, pub, _steady_qpy(pub.circuit))
+        return wire_bytes(primitive, pub, _steady_qpy(pub.circuit, qpy))
 
     def open_batch(
         self,
@@ -140,9 +202,9 @@ class LocalEngine:
         """
         from qexp.engines.local.batch import LocalBatch
         from qexp.engines.local.simulation import ChunkedSimulation
-        from qexp.workers import Workers, available_cores
+        from qexp.workers import Workers
 
-        workers = workers or Workers(self.workers or available_cores())
+        workers = workers or Workers(self.cores)
         simulation = ChunkedSimulation(self._simulation(backend), workers)
         return LocalBatch(
             backend_name=backend.name,
@@ -153,10 +215,13 @@ class LocalEngine:
         )
 
     def _simulation(self, backend: BackendV2) -> Simulation:
-        return _simulation_of(backend, self.exact_expectation_values)
+        how = self.exact_expectation_values, self.method, self.approximate_noise
+        return _simulation_of(backend, how)
 
 
-def _simulation_of(backend: BackendV2, exact: bool) -> Simulation:
+def _simulation_of(
+    backend: BackendV2, how: tuple[bool, SimulationMethod | None, bool]
+) -> Simulation:
     """Return the simulation of this very backend, which the points of a sweep share.
 
     The process keeps the newest, because each point has an engine of its own.
@@ -165,25 +230,68 @@ def _simulation_of(backend: BackendV2, exact: bool) -> Simulation:
     from qexp.engines.local.simulation import Simulation
 
     # Not by equality: a user's own backends may be equal although their noise differs.
-    if _newest is None or _newest.backend is not backend or _newest.exact != exact:
-        _newest = Simulation(backend, exact)
+    if _newest is None or _newest.backend is not backend or _newest.how != how:
+        _newest = Simulation(backend, *how)
     return _newest
 
 
 _newest: Simulation | None = None
 
 
-def _steady_qpy(circuit: QuantumCircuit) -> bytes:
-    """Return QPY without the parts that differ between processes: layout and parameter ids."""
-    from qiskit import qpy
+def _steady_qpy(circuit: QuantumCircuit, stored: bytes) -> bytes:
+    """Return QPY without the parts that differ between processes: name, layout, parameter ids.
 
-    bare, stream = circuit.copy(name="circuit"), io.BytesIO()
-    bare._layout = None
-    qpy.dump(bare, stream)
-    raw = stream.getvalue()
+    Args:
+        circuit: The circuit.
+        stored: Its QPY with name and layout, from which a large circuit's is cut.
+    """
+    is_large = len(stored) > _LARGE_QPY_BYTES and stored[6] == _CUT_QPY_VERSION
+    if is_large and is_stored_as_sent(circuit):
+        raw = _without_name_and_layout(circuit, stored)
+    else:
+        bare = circuit.copy(name="circuit")
+        bare._layout = None
+        raw = _qpy(bare)
     for parameter in circuit.parameters:
         raw = raw.replace(parameter.uuid.bytes, bytes(16))
     return raw
+
+
+def _without_name_and_layout(circuit: QuantumCircuit, stored: bytes) -> bytes:
+    """Cut QPY of version 18: its header holds the name's length, and its last part is the layout.
+
+    https://quantum.cloud.ibm.com/docs/api/qiskit/qpy has the format.
+    """
+    from qiskit.qpy import formats
+
+    table = formats.FILE_HEADER_V10_SIZE + 1
+    (start,) = struct.unpack_from(formats.CIRCUIT_TABLE_ENTRY_PACK, stored, table)
+    fields = struct.unpack_from(formats.CIRCUIT_HEADER_V12_PACK, stored, start)
+    header = formats.CIRCUIT_HEADER_V12._make(fields)
+    empty = circuit.copy_empty_like()
+    with_layout = _qpy(empty)
+    empty._layout = None
+    without = _qpy(empty)
+    no_layout = without[-formats.LAYOUT_V2_SIZE :]
+    body = stored[start + formats.CIRCUIT_HEADER_V12_SIZE + header.name_size :]
+    name = b"circuit"
+    return b"".join(
+        [
+            stored[:start],
+            struct.pack(formats.CIRCUIT_HEADER_V12_PACK, *header._replace(name_size=len(name))),
+            name,
+            body[: len(without) - len(with_layout) - len(no_layout)],
+            no_layout,
+        ]
+    )
+
+
+def _qpy(circuit: QuantumCircuit) -> bytes:
+    from qiskit import qpy
+
+    stream = io.BytesIO()
+    qpy.dump(circuit, stream)
+    return stream.getvalue()
 
 
 def unsupported_options(primitive: PrimitiveSpec) -> dict[str, Any]:

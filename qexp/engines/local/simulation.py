@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qexp.core.model import JobRequest
+from qexp.core.model import Forecast, JobRequest
 from qexp.core.seeds import as_int, child
 from qexp.engines.local.backends import calibration
 from qexp.engines.local.batch import Simulated, joined
@@ -20,11 +21,12 @@ from qexp.errors import EngineError
 from qexp.workers import NotShareableError, Shared, Workers
 
 if TYPE_CHECKING:
-    from qiskit.primitives.containers.estimator_pub import EstimatorPub
+    from qiskit.primitives import PrimitiveResult
     from qiskit.providers import BackendV2
 
     from qexp.core.model import Pub
     from qexp.simulator import NoisyEstimator, NoisySampler
+    from qexp.simulator.protocols import Prediction
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +35,9 @@ CHUNK_PUBS = 25
 
 _WORTH_WORKERS = 3
 """Chunks of a job from which on starting worker processes costs less than it saves."""
+
+_WORTH_WORKERS_S = 1.0
+"""Predicted time of a job of few PUBs from which on it does."""
 
 
 class Simulation:
@@ -43,15 +48,26 @@ class Simulation:
     Args:
         backend: See `qexp.simulator.make_device`.
         exact: Give exact expectation values instead of estimating them from samples.
+        method: See `LocalEngine`.
+        approximate_noise: See `make_device`.
     """
 
-    def __init__(self, backend: BackendV2, exact: bool = False) -> None:
+    def __init__(
+        self,
+        backend: BackendV2,
+        exact: bool = False,
+        method: str | None = None,
+        approximate_noise: bool = False,
+    ) -> None:
         self.backend = backend
         self.exact = exact
+        self.method = method
+        self.approximate_noise = approximate_noise
+        self.how = exact, method, approximate_noise
         self._loaded: tuple[Any, Sequence[Pub]] = (None, ())
 
-    def __reduce__(self) -> tuple[type[Simulation], tuple[BackendV2, bool]]:
-        return type(self), (self.backend, self.exact)
+    def __reduce__(self) -> tuple[type[Simulation], tuple[Any, ...]]:
+        return type(self), (self.backend, *self.how)
 
     def run(self, request: JobRequest, pubs: Sequence[Pub], only: range | None = None) -> Simulated:
         """Simulate some PUBs of a job, seeded by the request's seed.
@@ -89,19 +105,18 @@ class Simulation:
             options=options,
             backend_properties=self.properties,
             info=self._device.info,
+            methods=tuple(one.method for one in self.predict(request, wanted)),
         )
 
-    def runs_on_aer(self, request: JobRequest) -> bool:
-        """Return whether Aer runs a PUB of a job, so that other threads may have to wait long."""
-        options, pubs = self.options_in_force(request), self.load_pubs(request)
+    def predict(self, request: JobRequest, pubs: Sequence[Pub]) -> Iterator[Prediction]:
+        """Predict methods and costs of some PUBs of a job, one after the other."""
+        options = self.options_in_force(request)
         if request.primitive.kind == "sampler":
-            shots = options["default_shots"]
-            return any(self._sampler.runs_on_aer(pub, shots=shots) for pub in pubs)
-        precision = options["default_precision"]
-        return any(
-            self._estimator.runs_on_aer(pub, precision=precision)
-            for pub in self._with_precision(pubs)
-        )
+            for pub in pubs:
+                yield self._sampler.predict(pub, shots=options["default_shots"])
+        else:
+            for pub in self._with_precision(pubs):
+                yield self._estimator.predict(pub, precision=options["default_precision"])
 
     def load_pubs(self, request: JobRequest) -> Sequence[Pub]:
         """Load the PUBs of a job; those of the newest are kept for its other chunks."""
@@ -144,10 +159,34 @@ class Simulation:
             },
         }
 
-    def objection(self, pub: EstimatorPub) -> str | None:
-        """Return why an Estimator PUB cannot be run, as a clause about its circuit, or None."""
-        why = self._estimator.exact_objection(pub) if self.exact else None
-        return why and f"{why}; set engine.exact_expectation_values=false to sample them"
+    def objection(self, pub: Pub) -> str | None:
+        """Return why a PUB cannot be run as the engine is set, as a clause about it, or None."""
+        from qiskit.primitives.containers.estimator_pub import EstimatorPub
+
+        is_estimator = isinstance(pub, EstimatorPub)
+        if self.exact and is_estimator and (why := self._estimator.exact_objection(pub)):
+            return f"{why}; set engine.exact_expectation_values=false to sample them"
+        if self.method is None:
+            return None
+        if is_estimator:
+            why = self._estimator.objection(pub, exact=self.exact)
+        else:
+            why = self._sampler.objection(pub)
+        return why and f"{why}; set engine.method=null to have another chosen"
+
+    def forecast(self, pub: Pub) -> Forecast:
+        """Predict the simulation of a PUB; what a simulator of the user's own takes counts as 0."""
+        from qiskit.primitives.containers.sampler_pub import SamplerPub
+
+        if isinstance(pub, SamplerPub):
+            predicted = self._sampler.predict(pub, shots=pub.shots)
+            stated = self._sampler.approximated_noise(pub, shots=pub.shots)
+        else:
+            (pub,) = self._with_precision([pub])
+            predicted = self._estimator.predict(pub, precision=pub.precision)
+            stated = self._estimator.approximated_noise(pub, precision=pub.precision)
+        seconds, size = predicted.cost or (0.0, 0)
+        return Forecast(seconds, seconds, size, tuple(stated.values()))
 
     @cached_property
     def properties(self) -> Mapping[str, Any] | None:
@@ -158,19 +197,19 @@ class Simulation:
     def _device(self) -> Any:
         from qexp.simulator import make_device
 
-        return make_device(self.backend)
+        return make_device(self.backend, approximate_noise=self.approximate_noise)
 
     @cached_property
     def _sampler(self) -> NoisySampler:
         from qexp.simulator import NoisySampler
 
-        return NoisySampler(self._device)
+        return NoisySampler(self._device, method=self.method)
 
     @cached_property
     def _estimator(self) -> NoisyEstimator:
         from qexp.simulator import NoisyEstimator
 
-        return NoisyEstimator(self._device)
+        return NoisyEstimator(self._device, method=self.method)
 
     def _with_precision(self, pubs: Sequence[Pub]) -> Sequence[Any]:
         """Return Estimator PUBs, with precision 0 where values are exact."""
@@ -204,7 +243,8 @@ class ChunkedSimulation:
     Args:
         simulation: Simulates one chunk; it is copied to each worker.
         workers: Worker processes. Small jobs are simulated here, and so are all with a count of
-            1, except what Aer runs: it would not let this process listen to signals.
+            1, except what takes long or Aer runs, which would not let this process listen to
+            signals.
     """
 
     def __init__(self, simulation: Simulation, workers: Workers) -> None:
@@ -257,12 +297,19 @@ class ChunkedSimulation:
             ]
             self._begun[id(request)] = (request, futures)
 
-    def _runs_on_aer(self, request: JobRequest) -> bool:
+    def _is_heavy(self, request: JobRequest) -> bool:
+        """Return whether Aer runs a PUB of a job, or simulating all of them takes long."""
+        takes_s = 0.0
         try:
-            return any(map(self._simulation.runs_on_aer, request.by_partition))
+            for member in request.by_partition:
+                for one in self._simulation.predict(member, self._simulation.load_pubs(member)):
+                    takes_s += one.cost.seconds if one.cost is not None else 0.0
+                    if one.on_aer or takes_s > _WORTH_WORKERS_S:
+                        return True
         except Exception:
             # It fails again where it is run, and is reported there.
             return False
+        return False
 
     def run(self, request: JobRequest) -> Simulated:
         """Simulate one job.
@@ -272,7 +319,7 @@ class ChunkedSimulation:
             ArchiveError: The PUBs cannot be loaded.
         """
         self.prepare(request)
-        if id(request) not in self._begun and self._runs_on_aer(request):
+        if id(request) not in self._begun and self._is_heavy(request):
             self._begin(request, max(1, request.num_pubs // self._workers.count))
         if id(request) in self._begun:
             parts = self._gather(request)
@@ -282,8 +329,13 @@ class ChunkedSimulation:
                 for member in request.by_partition
                 for chunk in _chunks(member)
             ]
+        from qexp.simulator import SIMULATOR_VERSION
+
+        whole = joined(parts)
+        used = {"simulator_version": SIMULATOR_VERSION, "simulator_methods": _runs(whole.methods)}
         return replace(
-            joined(parts),
+            whole,
+            info={**whole.info, **used, **_approximations(whole.result)},
             options=self._simulation.options_in_force(request),
             # One object for all jobs, so that it is neither sent nor written many times.
             backend_properties=self._simulation.properties,
@@ -298,6 +350,19 @@ class ChunkedSimulation:
         finally:
             del self._begun[id(request)]
             _cancel(futures)
+
+
+def _approximations(result: PrimitiveResult[Any]) -> dict[str, Any]:
+    """Return the errors that were approximated for a PUB of a job, for its `info`."""
+    errors: dict[str, float] = {}
+    for one in result:
+        errors |= one.metadata.get("approximated_noise", {}).get("errors", {})
+    return {"approximated_noise": errors} if errors else {}
+
+
+def _runs(methods: Sequence[str]) -> list[list[Any]]:
+    """Return the methods in the order of the PUBs: each with the number of PUBs in a row."""
+    return [[method, len(list(row))] for method, row in groupby(methods)]
 
 
 class _Chunk(NamedTuple):

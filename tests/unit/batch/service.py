@@ -16,6 +16,7 @@ from typing import Any
 from qiskit.primitives import PrimitiveResult
 
 from qexp.batch.execute import execute
+from qexp.batch.packing import gather_plan
 from qexp.core.model import (
     FINAL_STATES,
     FailureKind,
@@ -393,7 +394,7 @@ class Process:
             self.run_dir, (point,), journal, self.observer, self.service.time.clock()
         )
         experiment.interrupts.is_set = self.is_stopped
-        experiment.gather_plan()
+        gather_plan(experiment)
         return experiment
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from qexp.archive.sweep_file import SweepDeclaration, SweepPoint, is_sweep, write_sweep
 from qexp.batch.execute import execute
+from qexp.batch.packing import gather_plan
 from qexp.batch.recover import note_stored_outcomes
 from qexp.core.observer import Observer
 from qexp.core.spec import ExecutionPolicy, PartitionLimits, SharingPolicy
@@ -86,7 +87,7 @@ class SweepProcess:
             self.folder, tuple(points), journal, self.observer, self.service.time.clock()
         )
         experiment.store = self.disk.shared  # type: ignore[misc,assignment]
-        experiment.gather_plan()
+        gather_plan(experiment)
         return experiment
 
     def _point(self, engine: Any, journal: Journal, index: int) -> Point:

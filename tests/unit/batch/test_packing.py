@@ -99,9 +99,8 @@ def test_a_job_is_filled_up_to_a_time_that_has_the_overhead_once(
     experiment = sweep(tmp_path, most=100, sharing=SharingPolicy(pack_s=pack_s))
     for point in experiment.points:
         point.partitions = tuple(replace(one, qpu_s=2.5) for one in point.partitions)
-    experiment.gather_plan()
-    assert len(packed(experiment)) == jobs
     gather_plan(experiment)
+    assert len(packed(experiment)) == jobs
     assert experiment.plan.num_jobs == jobs
     alone_s = sum(partition.qpu_s for partition in experiment.plan.partitions)
     assert alone_s - experiment.plan.qpu_s == pytest.approx(2.0 * (6 - jobs))
@@ -117,7 +116,7 @@ def test_jobs_have_one_number_of_shots_or_one_precision(tmp_path: Path, change: 
     experiment = sweep(tmp_path)
     point = experiment.points[1]
     point.partitions = tuple(replace(one, **change) for one in point.partitions)
-    experiment.gather_plan()
+    gather_plan(experiment)
     assert packed(experiment) == [(0, 4, 1, 5), (2, 3)]
 
 

@@ -11,6 +11,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
+from qexp.config import launching
 from qexp.config.launching import Ends, WatchedLauncher, watched
 from qexp.errors import ConfigError, EngineError, Failed, PointsFailedError
 from tests.unit.config.conftest import composed
@@ -47,12 +48,6 @@ class PluginLauncher(StubLauncher):
     __module__ = "hydra_plugins.stub"
 
 
-@pytest.fixture(autouse=True)
-def undeclared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Declare no points, which tests/e2e/test_sweep_together.py does."""
-    monkeypatch.setattr(WatchedLauncher, "_declare", lambda *_: None)
-
-
 @pytest.fixture
 def told() -> list[str]:
     return []
@@ -65,8 +60,13 @@ def ends(told: list[str]) -> Ends:
 
 def launch(launcher: Launcher, ends: Ends, *overrides: str) -> Sequence[JobReturn]:
     config = composed("experiment=ghz", "hydra/launcher=basic", *overrides)
-    context: Any = None
-    return WatchedLauncher(launcher, context, config, ends).launch([[]], 0)
+    with pytest.MonkeyPatch.context() as patch:
+        # Points are declared in tests/e2e/test_sweep_together.py.
+        patch.setattr(launching, "write_declaration", lambda *_: None)
+        patch.setattr(WatchedLauncher, "launched", lambda *_: None)
+        watching = WatchedLauncher(launcher, ends)
+        watching.config = config
+        return watching.launch([[]], 0)
 
 
 def test_failures_of_other_processes_are_told_once_and_counted(ends: Ends, told: list[str]):

@@ -15,16 +15,18 @@ from omegaconf import OmegaConf
 from qexp.config.hydra_internals import register
 from qexp.config.overrides import open_nodes
 from qexp.config.paths import shipped_root
+from qexp.config.sweep_launcher import PointLauncher
 from qexp.core.seeds import sweep_point_seed
 from qexp.errors import ConfigError
 
 RANDOM = "experiment=random_sampling"
 
 
-class StubLauncher:
+class StubLauncher(PointLauncher):
     """Notes the points that it is told to launch."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.batches: list[list[list[str]]] = []
         self.first_of_batches: list[int] = []
 
@@ -59,6 +61,7 @@ def sweep(launcher: StubLauncher, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
             sweeper.config = config
             sweeper.hydra_context = HydraContext(hydra.config_loader, Callbacks())
             sweeper.launcher = launcher
+            launcher.setup(hydra_context=sweeper.hydra_context, task_function=print, config=config)
             launcher.batches.clear()
             sweeper.sweep(OmegaConf.to_container(config.hydra.overrides.task))
         return [point for batch in launcher.batches for point in batch]

@@ -3,65 +3,62 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from qexp.archive.sweep_file import POINTS_NAME, SWEEP_NAME, read_sweep
-from qexp.config.sweep_launcher import (
-    DeclaredPoint,
-    Launch,
-    append_declaration,
-    record_points,
-    write_declaration,
+from qexp.archive.sweep_file import (
+    POINTS_NAME,
+    SWEEP_NAME,
+    SweepDeclaration,
+    SweepPoint,
+    read_sweep,
 )
+from qexp.config.sweep_launcher import Launch, write_declaration
 from qexp.core.model import SourceFile
 from qexp.errors import ConfigError
 
 
-def declared(number: int, folder: str | None = None) -> DeclaredPoint:
-    spec: Any = SimpleNamespace(
-        overrides=(f"circuits.depth={number}",),
-        config_yaml=f"circuits: {{depth: {number}}}",
-        sources=(SourceFile("mine.yaml", "text"),),
+def point(number: int, folder: str | None = None) -> SweepPoint:
+    return SweepPoint(
+        folder or f"s-{number:04d}",
+        {"circuits.depth": number},
+        (f"circuits.depth={number}",),
+        f"circuits: {{depth: {number}}}",
+        (SourceFile("mine.yaml", "text"),),
     )
-    return DeclaredPoint(spec, {"circuits.depth": number}, folder or f"s-{number:04d}")
 
 
-def launch(folder: Path) -> Launch:
-    return Launch("s", folder, ("circuits.depth=0,1",), has_rounds=False, stops_early=False)
+def launch(folder: Path, *points: SweepPoint, is_first: bool = True) -> Launch:
+    sweep = SweepDeclaration("s", "2026-11-29T10:00:00Z", points, ("circuits.depth=0,1",))
+    return Launch(folder, sweep, (), is_first, has_rounds=False, value=None)
 
 
-def test_a_sweep_is_declared_and_more_points_follow(tmp_path: Path):
-    write_declaration([declared(0), declared(1)], launch(tmp_path))
-    append_declaration([declared(2)], tmp_path)
-    sweep = read_sweep(tmp_path)
+@pytest.mark.parametrize("name", [SWEEP_NAME, POINTS_NAME])
+def test_a_sweep_is_declared_and_more_points_follow(tmp_path: Path, name: str):
+    folder = tmp_path / "new"
+    write_declaration(launch(folder, point(0), point(1)), name)
+    write_declaration(launch(folder, point(2), is_first=False), name)
+    sweep = read_sweep(folder, name)
     assert (sweep.id, sweep.overrides) == ("s", ("circuits.depth=0,1",))
     assert [point.folder for point in sweep.points] == ["s-0000", "s-0001", "s-0002"]
     assert sweep.points[2].draws == {"circuits.depth": 2}
     assert sweep.points[2].sources == (SourceFile("mine.yaml", "text"),)
     assert sweep.swept == ("circuits.depth",)
+    assert [path.name for path in folder.iterdir()] == [name]
 
 
-def test_points_of_another_launcher_are_declared_round_by_round(tmp_path: Path):
-    record_points([declared(0)], launch(tmp_path / "new"))
-    record_points([declared(1)], launch(tmp_path / "new"))
-    assert len(read_sweep(tmp_path / "new", POINTS_NAME).points) == 2
-    assert not (tmp_path / "new" / SWEEP_NAME).exists()
-
-
+@pytest.mark.parametrize("name", [SWEEP_NAME, POINTS_NAME])
 @pytest.mark.parametrize(
     "used", [SWEEP_NAME, POINTS_NAME, "journal.jsonl", "run.h5", "parts/header.json", "s-0001/x"]
 )
-def test_a_folder_that_holds_something_is_never_taken(tmp_path: Path, used: str):
+def test_a_folder_that_holds_something_is_never_taken(tmp_path: Path, used: str, name: str):
     (tmp_path / used).parent.mkdir(exist_ok=True)
     (tmp_path / used).write_text("{}")
     with pytest.raises(ConfigError, match=r"^hydra\.sweep\.dir: .* already holds a run or a sweep"):
-        write_declaration([declared(0), declared(1)], launch(tmp_path))
+        write_declaration(launch(tmp_path, point(0), point(1)), name)
     assert (tmp_path / used).read_text() == "{}"
 
 
 def test_two_points_of_one_folder_are_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"hydra\.sweep\.subdir: gives several points .* same"):
-        write_declaration([declared(0, "same"), declared(1, "same")], launch(tmp_path))
+        write_declaration(launch(tmp_path, point(0, "same"), point(1, "same")))

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from qexp.config.overrides import draws_of
 from qexp.config.schema import SweepNode
 from qexp.config.sweep_points import (
     Block,
     declared_blocks,
     declared_nodes,
-    draws_of,
     refuse_declared,
     refuse_twice,
     without_declarations,
@@ -125,8 +125,10 @@ def test_points_of_a_sample_that_are_equal_are_one_and_more_begin_with_them():
 
 
 def test_a_key_in_two_places_is_refused():
+    places = [("sweep.zip", ("x", "y")), ("'z=1'", ("z",)), ("'y=3'", ("y",))]
+    given = [Block(declared, keys, (), 0) for declared, keys in places]
     with pytest.raises(ConfigError, match=r"^y: given by sweep\.zip and by 'y=3'; keep one of"):
-        refuse_twice([("sweep.zip", ["x", "y"]), ("'z=1'", ["z"]), ("'y=3'", ["y"])])
+        refuse_twice(given)
 
 
 def test_overrides_of_a_point_declare_no_points():

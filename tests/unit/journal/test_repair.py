@@ -201,6 +201,13 @@ def test_an_undamaged_journal_is_left_as_it_is(history: History) -> None:
     assert repaired(b"".join(history.lines), history.stored, HERE) is None
 
 
+def test_a_last_line_that_lacks_only_its_end_is_kept() -> None:
+    history = History(EVENTS[:3], Stored(PARTS, {"b0": None}))
+    ledger, done = history.repaired(b"".join(history.lines)[:-1])
+    assert done == Repaired(0, 0)
+    assert ledger.token == TOKEN
+
+
 EVENTS: tuple[Event, ...] = (
     Started("host", 1, "0.1"),
     Planned(PARTS),

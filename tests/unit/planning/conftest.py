@@ -41,7 +41,12 @@ class StubEngine:
         return lambda _pub: None
 
     def payload_bytes(
-        self, primitive: PrimitiveSpec, pub: Any, backend: BackendV2, qpy: bytes
+        self,
+        primitive: PrimitiveSpec,
+        pub: Any,
+        backend: BackendV2,
+        qpy: bytes,
+        bound_bytes: float,
     ) -> int:
         return self.size
 

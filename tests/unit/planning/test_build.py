@@ -15,12 +15,12 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qexp.archive.circuits import load_circuit
 from qexp.archive.pubs import PubRow
+from qexp.core.mitigation import shots_executed
 from qexp.core.model import Partition, Plan, PrimitiveSpec
 from qexp.core.observer import Observer
 from qexp.core.protocols import Engine
 from qexp.core.seeds import child, stream
 from qexp.core.spec import Limit, PartitionLimits, RunSpec, TranspileSpec, WorkloadSpec
-from qexp.core.twirling import shots_executed
 from qexp.engines.local.engine import LocalEngine
 from qexp.errors import ConfigError, PlanError
 from qexp.planning.build import CHUNK_PUBS, plan_point
@@ -320,7 +320,12 @@ def test_an_error_meant_for_the_user_passes_as_it_is(manila: BackendV2) -> None:
 
 class Refusing(StubEngine):
     def payload_bytes(
-        self, primitive: PrimitiveSpec, pub: Any, backend: BackendV2, qpy: bytes
+        self,
+        primitive: PrimitiveSpec,
+        pub: Any,
+        backend: BackendV2,
+        qpy: bytes,
+        bound_bytes: float,
     ) -> int:
         raise ValueError("no boxes")
 

@@ -13,9 +13,8 @@ from qexp.archive.sweep_file import SweepDeclaration, SweepPoint, write_sweep
 from qexp.core.model import JobOutcome, Partition, Plan, PlannedJob
 from qexp.core.observer import PointSummary, SweepSummary
 from qexp.core.spec import PartitionLimits, RunSpec
-from qexp.progress import Terminal, terminal_for
-from qexp.progress.sweep_terminal import SweepTerminal
-from tests.unit.progress.test_terminal import Output, bars, spec_of, terminal_as_stderr
+from qexp.progress import Terminal
+from tests.unit.progress.test_terminal import Output, bars, terminal_as_stderr
 
 SUMMARY = SweepSummary("complete", ("complete",) * 3, {}, 2, 4.5, 0, 6.0, ("b1",))
 CONFIG = "sweep: {circuits_by: [depth]}\n"
@@ -46,7 +45,7 @@ class Clock:
 
 def sweep_in(
     folder: Path, points: int = 3, *, stop_after: str | None = None, clock: Clock | None = None
-) -> SweepTerminal:
+) -> Terminal:
     folder.mkdir()
     declared = [
         SweepPoint(f"s1-{n:04d}", {"depth": n, "noise": "off"}, (), CONFIG) for n in range(points)
@@ -54,7 +53,7 @@ def sweep_in(
     typed = ("experiment=ghz", "depth=range(0,3)", "stop_after=plan")
     write_sweep(folder, SweepDeclaration("s1", "2026-11-29T10:00:00Z", tuple(declared), typed))
     specs = [point_of(number, stop_after) for number in range(points)]
-    return SweepTerminal(specs, folder, now_s=clock or Clock())
+    return Terminal(specs, folder, now_s=clock or Clock())
 
 
 def partition(index: int, point: int) -> Partition:
@@ -79,13 +78,6 @@ def plan_all(terminal: Terminal, plan: Plan = PLAN, failing: Sequence[int] = ())
         else:
             terminal.point_planned(point)
     terminal.planned(plan, None, {})
-
-
-def test_the_folder_decides_what_shows_it(tmp_path):
-    sweep_in(tmp_path / "s1")
-    specs = [point_of(number, None) for number in range(3)]
-    assert type(terminal_for(specs, tmp_path / "s1")) is SweepTerminal
-    assert type(terminal_for([spec_of()], tmp_path)) is Terminal
 
 
 def test_the_plan_of_a_sweep_is_one_table(capsys, tmp_path):
@@ -115,7 +107,7 @@ def outcome(index: int, job: str, state: str = "DONE") -> JobOutcome:
     return JobOutcome(job, index, state, None, error=None if state == "DONE" else "too warm")
 
 
-def run_all(terminal: SweepTerminal) -> None:
+def run_all(terminal: Terminal) -> None:
     plan_all(terminal)
     terminal.jobs_packed(2)
     terminal.batch_opened("b1")
@@ -164,7 +156,7 @@ def test_the_bars_of_a_resumed_sweep_follow_the_jobs_that_are_found_and_packed(
         "running": "0/3",
         "collecting": "1/3",
     }
-    assert last["collecting"][1].startswith("job j2 failed: too warm")
+    assert last["collecting"][1].startswith("job j2 failed and is run again: too warm")
 
 
 def test_the_summary_comes_last_with_a_line_for_each_point(capsys, tmp_path):
@@ -301,5 +293,7 @@ def test_the_bars_of_a_sweep_in_a_notebook(monkeypatch, tmp_path, capsys):
 
 def test_a_summary_that_cannot_be_shown_costs_nothing(monkeypatch, tmp_path):
     with sweep_in(tmp_path / "s1") as terminal:
-        monkeypatch.setattr(terminal, "_print_points", lambda _: (_ for _ in ()).throw(SystemExit))
+        monkeypatch.setattr(
+            terminal._end, "_print_points", lambda _: (_ for _ in ()).throw(SystemExit)
+        )
         terminal.sweep_ended(tmp_path / "s1", SUMMARY)

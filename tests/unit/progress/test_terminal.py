@@ -33,13 +33,18 @@ def outcome(index: int, state: str = "DONE", usage_s: float | None = 1.5) -> Job
     return JobOutcome(f"j{index}", index, state, None, error=error, metrics=usage)
 
 
-def spec_of(stop_after: str | None = None, overrides: tuple[str, ...] = ()) -> RunSpec:
+def spec_of(
+    stop_after: str | None = None,
+    overrides: tuple[str, ...] = (),
+    config_yaml: str = "seed: 1\n",
+) -> RunSpec:
     spec = SimpleNamespace(
-        config_yaml="seed: 1\n",
+        config_yaml=config_yaml,
         stop_after=stop_after,
         partition=PartitionLimits(),
         overrides=overrides,
         given_anew=(),
+        max_time_s=None,
     )
     return cast("RunSpec", spec)
 
@@ -53,7 +58,7 @@ def summary(
 def watch(*, stop_after: str | None = None, backend: str = HOSTILE, archive: Path | None = None):
     """Tell a terminal all stages of a run with three jobs, of which one fails."""
     archive = archive or Path.cwd() / "outputs" / "run.h5"
-    with Terminal(spec_of(stop_after), archive.parent) as terminal:
+    with Terminal([spec_of(stop_after)], archive.parent) as terminal:
         terminal.backend_selected(backend, 5, "local")
         for count in (1, 2, 3):
             terminal.pub_planned("main", count)
@@ -109,7 +114,7 @@ def test_the_summary(capsys, tmp_path):
 
 
 def test_an_analysis_is_one_line(capsys):
-    with Terminal(spec_of(), Path("outputs/run")) as terminal:
+    with Terminal([spec_of()], Path("outputs/run")) as terminal:
         terminal.analysed("ideal", f"fidelity {HOSTILE}")
     assert capsys.readouterr().out == f"analysis ideal: fidelity {HOSTILE}\n"
 
@@ -150,7 +155,7 @@ def test_a_bar_per_stage_on_a_terminal(monkeypatch):
 
 def test_an_error_stops_the_bars(monkeypatch):
     terminal_as_stderr(monkeypatch)
-    terminal = Terminal(spec_of(), Path("r1"))
+    terminal = Terminal([spec_of()], Path("r1"))
 
     def failing() -> None:
         with terminal:
@@ -163,8 +168,9 @@ def test_an_error_stops_the_bars(monkeypatch):
 
 
 def test_a_plan_says_where_it_is_and_a_point_of_a_sweep_which_it_is(capsys, tmp_path):
-    spec = spec_of("plan", ("experiment=ghz", "stop_after=plan", "metadata.title=a b"))
-    with Terminal(spec, tmp_path / "r 1", "circuits.depth=[2]", ["circuits.depth"]) as terminal:
+    overrides = ("experiment=ghz", "stop_after=plan", "metadata.title=a b")
+    spec = spec_of("plan", overrides, "sweep: {circuits_by: [circuits.depth]}\n")
+    with Terminal([spec], tmp_path / "r 1", "circuits.depth=[2]") as terminal:
         terminal.sealed(tmp_path / "r 1" / "run.h5", summary("planned", ()))
     assert capsys.readouterr().out.splitlines() == [
         "point    circuits.depth=[2]",
@@ -176,7 +182,7 @@ def test_a_plan_says_where_it_is_and_a_point_of_a_sweep_which_it_is(capsys, tmp_
 
 
 def test_a_complete_run_is_to_be_read(capsys, tmp_path):
-    with Terminal(spec_of(), tmp_path) as terminal:
+    with Terminal([spec_of()], tmp_path) as terminal:
         terminal.sealed(tmp_path / "run.h5", summary(batch_ids=("b1", "b2")))
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert lines["batches"] == "b1, b2"
@@ -189,7 +195,7 @@ def test_a_complete_run_is_to_be_read(capsys, tmp_path):
 
 def test_a_run_that_is_left_to_itself_says_how_to_collect_it(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    with Terminal(spec_of("submit"), tmp_path / "r1") as terminal:
+    with Terminal([spec_of("submit")], tmp_path / "r1") as terminal:
         terminal.backend_selected("ibm_x", 5, "ibm")
         terminal.planned(PLAN, None, LIMITS)
         terminal.detached(PLAN, len(PLAN.partitions), ("b1",))
@@ -212,7 +218,7 @@ def bars(shown: str) -> dict[str, list[tuple[str, str]]]:
 
 def test_the_bars_of_a_resumed_run_show_what_is_left(monkeypatch):
     tty = terminal_as_stderr(monkeypatch)
-    with Terminal(spec_of(), Path("r1")) as terminal:
+    with Terminal([spec_of()], Path("r1")) as terminal:
         terminal.resumed(PLAN, 1, 1, 1)
         terminal.backend_selected("x", 5, "ibm")
         terminal.job_adopted(1, "j1")
@@ -257,7 +263,7 @@ def test_the_bars_of_a_resumed_run_show_what_is_left(monkeypatch):
 )
 def test_what_holds_a_run_up_is_said(monkeypatch, stage, told, note):
     tty = terminal_as_stderr(monkeypatch)
-    with Terminal(spec_of(), Path("r1")) as terminal:
+    with Terminal([spec_of()], Path("r1")) as terminal:
         terminal.backend_selected("x", 5, "ibm")
         # Before there is a bar to say it in, nothing is said.
         terminal.service_lost("503", 1.0)
@@ -270,15 +276,16 @@ def test_what_holds_a_run_up_is_said(monkeypatch, stage, told, note):
 
 def test_a_job_that_is_run_again_is_one_more_to_submit(monkeypatch):
     tty = terminal_as_stderr(monkeypatch)
-    with Terminal(spec_of(), Path("r1")) as terminal:
+    with Terminal([spec_of()], Path("r1")) as terminal:
         terminal.backend_selected("x", 5, "ibm")
         terminal.planned(PLAN, None, LIMITS)
         for batch_id, jobs in (("b1", PLAN.partitions), ("b2", PLAN.partitions[:1])):
             terminal.batch_opened(batch_id)
             for job in jobs:
-                terminal.job_submitted(job, "j")
+                terminal.job_submitted(job, f"{batch_id}-j{job.index}")
             if batch_id == "b1":
                 terminal.attempt_failed(outcome(0, "ERROR"))
+                terminal.jobs_packed(1)
         terminal._bars.progress.refresh()
     count, note = bars(tty.getvalue())["submitting"][-1]
     assert count == "4/4"
@@ -303,7 +310,7 @@ def test_bars_in_a_notebook_stay_as_they_were_at_the_end(monkeypatch, capsys):
     display = SimpleNamespace(display=lambda *_, **__: output)
     monkeypatch.setitem(sys.modules, "IPython", ipython)
     monkeypatch.setitem(sys.modules, "IPython.display", display)
-    with Terminal(spec_of(), Path("outputs/run"), is_quiet=True) as terminal:
+    with Terminal([spec_of()], Path("outputs/run"), is_quiet=True) as terminal:
         terminal.backend_selected("<b>", 5, "local")
         terminal.pub_planned("main", 1)
         terminal.planned(PLAN, None, LIMITS)
@@ -318,10 +325,10 @@ def test_bars_in_a_notebook_stay_as_they_were_at_the_end(monkeypatch, capsys):
 def test_only_one_run_at_a_time_has_bars_on_the_terminal(monkeypatch):
     tty = terminal_as_stderr(monkeypatch)
     out = sys.stdout
-    with Terminal(spec_of(), Path("a")), Terminal(spec_of(), Path("b")) as second:
+    with Terminal([spec_of()], Path("a")), Terminal([spec_of()], Path("b")) as second:
         second.backend_selected("b", 5, "local")
         second.pub_planned("second", 1)
-    with Terminal(spec_of(), Path("c")) as third:
+    with Terminal([spec_of()], Path("c")) as third:
         third.backend_selected("c", 5, "local")
         third.pub_planned("third", 1)
     assert sys.stdout is out
@@ -330,7 +337,7 @@ def test_only_one_run_at_a_time_has_bars_on_the_terminal(monkeypatch):
 
 
 def test_pending_charges_and_repetitions_are_told(capsys, tmp_path):
-    with Terminal(spec_of(), tmp_path) as terminal:
+    with Terminal([spec_of()], tmp_path) as terminal:
         terminal.trying_again({1: 2.0, 2: 0.0}, 34.0)
         terminal.trying_again({2: 0.0}, 34.0)
         terminal.sealed(tmp_path / "run.h5", summary(usage_pending=1))
@@ -346,7 +353,7 @@ def test_pending_charges_and_repetitions_are_told(capsys, tmp_path):
 
 def test_a_long_run_without_a_terminal_tells_once_a_minute_how_far_it_is(capsys):
     seconds = [0.0]
-    with Terminal(spec_of(), Path("r1"), now_s=lambda: seconds[0]) as terminal:
+    with Terminal([spec_of()], Path("r1"), now_s=lambda: seconds[0]) as terminal:
         terminal.backend_selected("x", 5, "ibm")
         seconds[0] = 60.0
         terminal.pub_planned("main", 1)

@@ -41,6 +41,12 @@ from qexp.simulator.noise import NoisyDevice
 
 SHOTS = 20_000
 
+METHODS = ["density_matrix", "trajectory_tree"]
+
+# Probability that any of the tests of distributions here fails although all is right, if its seed
+# is changed: divided by their number (Bonferroni).
+FALSE_ALARM = 0.01
+
 # Aer drops what is smaller than 1e-8 of a channel that is no mixture of unitaries (T2 > T1).
 TOLERANCE = 1e-8
 
@@ -190,8 +196,10 @@ def readouts(plain: AerSimulator) -> dict[int, NDArray[np.float64]]:
     }
 
 
-def sample(backend: BackendV2, pubs: Sequence[SamplerPub], seed: int = 5) -> Any:
-    return NoisySampler(backend).sample(pubs, shots=SHOTS, seed=seed)
+def sample(
+    backend: BackendV2, pubs: Sequence[SamplerPub], seed: int = 5, method: str | None = None
+) -> Any:
+    return NoisySampler(backend, method=method).sample(pubs, shots=SHOTS, seed=seed)
 
 
 def outcomes(data: Any) -> NDArray[np.int64]:
@@ -228,16 +236,18 @@ def test_probabilities_are_those_of_the_whole_device(
         np.testing.assert_allclose(one, other, rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", GENERATORS)
 def test_shots_follow_the_probabilities_of_plain_aer(
-    name: str, backend: BackendV2, cases: dict[str, Case]
+    name: str, method: str, backend: BackendV2, cases: dict[str, Case]
 ) -> None:
-    numbers = [row for one in sample(backend, cases[name].pubs) for row in outcomes(one.data)]
+    sampled = sample(backend, cases[name].pubs, method=method)
+    numbers = [row for one in sampled for row in outcomes(one.data)]
     p_values = [
         goodness(row, chances)
         for row, chances in zip(numbers, cases[name].probabilities, strict=True)
     ]
-    assert min(p_values) > 0.001 / len(p_values)
+    assert min(p_values) > FALSE_ALARM / (len(p_values) * len(GENERATORS) * 2 * len(METHODS))
 
 
 def goodness(row: NDArray[np.int64], chances: NDArray[np.float64]) -> float:
@@ -283,10 +293,11 @@ def dynamic(backend: BackendV2) -> list[QuantumCircuit]:
     return [manager.run(circuit) for circuit in (*random, teleport)]
 
 
+@pytest.mark.parametrize("method", [None, "trajectory_tree"])
 def test_dynamic_circuits_have_the_distribution_of_plain_aer(
-    backend: BackendV2, plain: AerSimulator
+    method: str | None, backend: BackendV2, plain: AerSimulator
 ) -> None:
-    assert_alike(backend, plain, dynamic(backend), shots=1500)
+    assert_alike(backend, plain, dynamic(backend), shots=1500, method=method)
 
 
 def chain(num_qubits: int) -> QuantumCircuit:
@@ -310,23 +321,16 @@ def dense(num_qubits: int) -> QuantumCircuit:
     return circuit
 
 
-def test_wide_circuits_have_the_distribution_of_plain_aer(monkeypatch: pytest.MonkeyPatch) -> None:
-    backend, methods = fake("FakeSherbrooke"), []
-    run = NoisyDevice.run
-
-    def spy(self: NoisyDevice, *args: Any, **options: Any) -> Any:
-        methods.append(options["method"])
-        return run(self, *args, **options)
-
-    monkeypatch.setattr(NoisyDevice, "run", spy)
+def test_wide_circuits_have_the_distribution_of_plain_aer() -> None:
+    backend = fake("FakeSherbrooke")
     # A line of neighbours on the device.
     manager = generate_preset_pass_manager(
         1, backend=backend, seed_transpiler=4, initial_layout=list(range(20, 32))
     )
     circuits = [manager.run(circuit) for circuit in (chain(12), dense(12))]
     plain = AerSimulator.from_backend(backend, max_parallel_threads=1)
-    assert_alike(backend, plain, circuits, shots=200, by=np.bitwise_count)
-    assert methods == ["matrix_product_state", "statevector"]
+    for method in ("matrix_product_state", "statevector", "trajectory_tree"):
+        assert_alike(backend, plain, circuits, shots=200, by=np.bitwise_count, method=method)
 
 
 def assert_alike(
@@ -336,10 +340,11 @@ def assert_alike(
     *,
     shots: int,
     by: Callable[[Any], Any] = lambda numbers: numbers,
+    method: str | None = None,
 ) -> None:
     """Shots of both have the same distribution, of their outcomes or of something of these."""
     pubs = [SamplerPub.coerce((circuit,), shots) for circuit in circuits]
-    ours = [by(outcomes(one.data)[0]) for one in sample(backend, pubs)]
+    ours = [by(outcomes(one.data)[0]) for one in sample(backend, pubs, method=method)]
     sampler = BackendSamplerV2(backend=plain, options={"seed_simulator": 3})
     theirs = [by(outcomes(one.data)[0]) for one in sampler.run(pubs).result()]
     for one, other in zip(ours, theirs, strict=True):

@@ -221,15 +221,16 @@ def test_noise_and_standard_errors_are_those_of_plain_aer(name: str) -> None:
     assert np.mean(deviations**2) > 3
 
 
-def test_shot_by_shot_and_evolved_are_one_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("method", ["automatic", "trajectory_tree"])
+def test_shot_by_shot_and_evolved_are_one_distribution(method: str) -> None:
     pubs = isa_pubs(fake(), [*ansatz((6,)), *ising()], precision=0.02)
     exact = flat(run(manila(), pubs, exact=True))
-    monkeypatch.setattr(methods, "is_density_matrix_cheaper", lambda *_: False)
-    sampled = run(manila(), pubs)
+    forced = NoisyEstimator(fake(), method=method)
+    sampled = run(forced, pubs)
     stds = flat(sampled, "stds")
     assert_normal((flat(sampled) - exact)[stds > 0] / stds[stds > 0])
-    assert flat(run(manila(), pubs)).tolist() == flat(sampled).tolist()
-    assert flat(run(manila(), pubs, seed=2)).tolist() != flat(sampled).tolist()
+    assert flat(run(forced, pubs)).tolist() == flat(sampled).tolist()
+    assert flat(run(forced, pubs, seed=2)).tolist() != flat(sampled).tolist()
 
 
 @pytest.mark.parametrize("shot_by_shot", [False, True])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from qiskit_aer import AerSimulator
 from scipy.stats import chi2_contingency
 
 from qexp.engines.local.backends import aer, fake
-from qexp.simulator import NoisySampler, SimulationError, methods, sampler
+from qexp.simulator import NoisySampler, SimulationError, sampler
 from qexp.simulator.circuits import as_plain
 
 NOISY = NoisySampler(fake("FakeManilaV2"))
@@ -46,6 +47,8 @@ def halfway() -> SamplerPub:
     circuit = QuantumCircuit(QuantumRegister(5), ClassicalRegister(3, "first"))
     circuit.sx(4)
     circuit.measure(4, 2)
+    # No Clifford gate, so that Aer runs it.
+    circuit.rz(0.3, 4)
     circuit.sx(4)
     circuit.measure(4, 0)
     return SamplerPub.coerce((circuit,), 60)
@@ -280,18 +283,40 @@ def test_an_idle_qubit_may_have_a_delay_with_a_parameter() -> None:
     assert sample(NOISY, [pub])[0].data.first.num_shots == 10
 
 
-def test_methods_give_the_same_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "method", ["statevector", "matrix_product_state", "automatic", "trajectory_tree"]
+)
+def test_methods_give_the_same_distribution(method: str) -> None:
     volume = quantum_volume(5, 3, seed=2)
     volume.measure_all()
     passes = generate_preset_pass_manager(1, backend=fake(), seed_transpiler=5)
     pub = SamplerPub.coerce((passes.run(volume),), 1000)
     tables = [np.bincount(sample(NOISY, [pub], 7)[0].data.meas.array.ravel(), minlength=32)]
-    monkeypatch.setattr(methods, "is_density_matrix_cheaper", lambda *_: False)
-    for method in ("statevector", "matrix_product_state"):
-        monkeypatch.setattr(methods, "cheapest_trajectories", lambda _, method=method: method)
-        shots = sample(NOISY, [pub], 7)[0].data.meas.array.ravel()
-        both = np.array([tables[0], np.bincount(shots, minlength=32)])
-        assert chi2_contingency(both[:, both.sum(axis=0) > 0]).pvalue > 0.01
+    shots = sample(NoisySampler(fake(), method=method), [pub], 7)[0].data.meas.array.ravel()
+    both = np.array([tables[0], np.bincount(shots, minlength=32)])
+    assert chi2_contingency(both[:, both.sum(axis=0) > 0]).pvalue > 0.01
+
+
+def looping() -> SamplerPub:
+    circuit = QuantumCircuit(5, 1)
+    with circuit.for_loop(range(2)):
+        circuit.x(0)
+    circuit.measure(0, 0)
+    return SamplerPub.coerce((circuit,), 10)
+
+
+@pytest.mark.parametrize(
+    ("method", "why"),
+    [
+        ("density_matrix", "it is dynamic.*, by density_matrix"),
+        ("trajectory_tree", "it has the operation for_loop, by trajectory_tree"),
+    ],
+)
+def test_a_method_that_cannot_do_a_circuit_says_why(method: str, why: str) -> None:
+    sampler = NoisySampler(fake(), method=method)
+    assert re.search(why, sampler.objection(looping()) or "")
+    with pytest.raises(SimulationError, match=why):
+        sample(sampler, [looping()])
 
 
 def test_an_ideal_simulator_takes_the_stabilizer_method_for_wide_clifford_circuits() -> None:
@@ -329,11 +354,15 @@ def test_some_of_the_pubs_have_the_shots_that_they_have_among_all(
             np.testing.assert_array_equal(bits.array, every[index].data[name].array)
 
 
-def test_only_what_aer_runs_is_said_to_run_on_it() -> None:
+def test_methods_and_costs_are_predicted() -> None:
     plain, dynamic = permuted(), halfway()
-    assert not NOISY.runs_on_aer(plain, shots=100)
-    assert NOISY.runs_on_aer(dynamic, shots=100)
-    assert IDEAL.runs_on_aer(plain, shots=100)
+    ours, aers = NOISY.predict(plain, shots=100), NOISY.predict(dynamic, shots=100)
+    assert (ours.method, ours.on_aer) == ("density_matrix", False)
+    assert (aers.method, aers.on_aer) == ("statevector", True)
+    for one in (ours, aers):
+        assert one.cost is not None
+        assert 0 < one.cost.seconds < 1
+    assert IDEAL.predict(plain, shots=100) == ("given", None, True)
 
 
 def test_an_expression_without_a_derivative_is_simulated() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -7,13 +8,10 @@ import xarray as xr
 
 import qexp
 from qexp.analysis.decay import decay
+from qexp.analysis.declared import make_declared_analyses
 from qexp.core.observer import Observer
 from qexp.core.spec import AnalysisSpec
-from qexp.sweeps.analyses import (
-    evaluate_sweep,
-    make_declared_sweep_analyses,
-    read_sweep_analyses,
-)
+from qexp.sweeps.analyses import evaluate_sweep, read_sweep_analyses
 from tests.unit.sweeps.conftest import write_point
 
 
@@ -65,7 +63,8 @@ def test_a_result_of_other_numbers_is_stale(grid) -> None:
 def test_declared_ones_are_told_and_none_fails_the_sweep(grid) -> None:
     watch = Watch()
     specs = [spec("fails", fails), spec("mean", mean), spec("none", lambda sweep: None)]
-    make_declared_sweep_analyses(grid.path, specs, watch)
+    opened = partial(qexp.open_sweep, grid.path)
+    make_declared_analyses(grid.path, specs, opened, evaluate_sweep, watch, None)
     assert watch.seen[1:] == [
         ("mean", "mean 1.1875", None),
         ("none", "nothing to say of these data", None),

@@ -7,9 +7,10 @@ import pytest
 import xarray as xr
 
 import qexp
-from qexp.errors import ArchiveError
 from qexp.sweeps import dataset as module
-from qexp.sweeps.dataset import axes_of
+from qexp.sweeps import opened
+from qexp.sweeps.dataset import axes_of, build_dataset, evs_table
+from qexp.sweeps.records import read_estimates
 from tests.archives import sampler_jobs, write_run
 from tests.sweeps import declare
 from tests.unit.sweeps.conftest import GRID, write_point
@@ -151,32 +152,68 @@ def test_counts_are_those_of_the_archives(tmp_path: Path) -> None:
 
 def test_workloads_of_both_kinds_share_their_dimensions() -> None:
     axes = axes_of([{"n": 1}, {"n": 2}], ["n"])
-    evs = {"labels": [["a", "b"]], "rows": [[2, 0, [0.5, 0.25], [0.1, 0.2]]]}
-    records = [{"status": "complete", "evs": {"est": evs, "other": evs}}, {"status": "failed"}]
-    counts = module._Table({"c_counts": "counts"}, "c_outcome", ["0", "1"], [
-        module._Row(1, "sam", 0, np.zeros(2, int), np.arange(2), (np.array([3.0, 4.0]),))
-    ])  # fmt: skip
-    put: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
-    built = xr.Dataset()
-    module._put_tables(
-        [module._evs(records), counts],
-        2,
-        built,
-        lambda name, dims, values, **_: put.update({name: (dims, axes.placed(values))}),
+    found = {"labels": [["a", "b"]], "pubs": [[2, 0]]}
+    records = [{"status": "complete", "evs": {"est": found, "other": found}}, {"status": "failed"}]
+
+    def read(point: int, name: str):
+        yield from ((each, 2, np.array([0.5, 0.25])) for each in ("est", "other"))
+
+    counts = module.PubTable(
+        {"c_counts": "counts"},
+        "c_outcome",
+        ["0", "1"],
+        [{}, {("sam", 0): (np.zeros(2, int), np.arange(2))}],
+        lambda point, name: iter([("sam", 0, np.array([3.0, 4.0]))]),
     )
+    built = build_dataset(axes, records, ["", ""], {}, {}, [evs_table(records, read), counts])
     assert built["workload"].values.tolist() == ["est", "other", "sam"]
-    dims, values = put["evs"]
-    assert dims == ("workload", "pub", "observable")
-    assert values[0, 1, 2].tolist() == [0.5, 0.25]
-    assert np.isnan(values[0, 2]).all()
-    dims, values = put["c_counts"]
-    assert dims == ("workload", "pub", "c_outcome")
-    assert values[1, 2, 0].tolist() == [3.0, 4.0]
+    evs = built["evs"]
+    assert evs.dims == ("n", "workload", "pub", "observable")
+    assert evs.values[0, 1, 2].tolist() == [0.5, 0.25]
+    assert np.isnan(evs.values[0, 2]).all()
+    assert built["c_counts"].dims == ("n", "workload", "pub", "c_outcome")
+    assert built["c_counts"].values[1, 2, 0].tolist() == [3.0, 4.0]
 
 
-def test_too_many_values_are_refused(grid, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MAX_VALUES", 15)
-    sweep = qexp.open_sweep(grid.path)
-    with pytest.raises(ArchiveError, match="evs of all points would be 16 values"):
-        sweep.to_dataset()
-    assert "fit_decay" in sweep.to_dataset(evs=False)
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Folder and variable of each point whose values were read."""
+    seen = []
+
+    def read(folder: Path, name: str):
+        seen.append((folder.name, name))
+        return read_estimates(folder, name)
+
+    monkeypatch.setattr(opened, "read_estimates", read)
+    return seen
+
+
+def test_values_are_read_of_the_points_that_are_asked_for_and_kept(grid, reads) -> None:
+    data = qexp.open_sweep(grid.path).to_dataset()
+    assert reads == []
+    assert data["evs"].sel(twirled=True, field=1.0, parameter_set=1).values.tolist() == [[0.4, 0.5]]
+    turned = data["evs"].isel(twirled=[0, 0], field=slice(None, None, -1)).values
+    assert turned.shape == (2, 2, 1, 2, 2)
+    assert sorted(reads) == [("0000", "evs"), ("0001", "evs"), ("0003", "evs")]
+    reads.clear()
+    np.testing.assert_array_equal(data["evs"].values[0, ::-1], turned[1])
+    reads.clear()
+    for _ in range(2):
+        assert data["stds"].mean() == pytest.approx(0.03)
+    assert reads == [(f"{k:04d}", "stds") for k in range(4)]
+
+
+def test_there_is_no_array_before_it_is_read(grid) -> None:
+    records = qexp.open_sweep(grid.path).records
+    records[3]["evs"]["main"]["pubs"][0][0] = 10**6
+    data = build_dataset(
+        axes_of(GRID, ["twirled", "field"]), records, [""] * 4, {}, {}, [evs_table(records, iter)]
+    )
+    assert data["evs"].size == 4 * (10**6 + 1) * 4
+
+
+def test_chunks_are_those_of_dask(grid) -> None:
+    pytest.importorskip("dask")
+    data = qexp.open_sweep(grid.path).to_dataset(chunks={"field": 1})
+    assert data["evs"].chunksizes["field"] == (1, 1)
+    np.testing.assert_allclose(data["stds"].compute(), 0.03)

@@ -83,9 +83,8 @@ def test_equal_points_of_two_sweeps() -> None:
     assert pairs == (Pair(2, 0, {}, same_isa=False),)
 
 
-def records(*values: float, std: float | None = 0.3) -> list[dict[str, Any]]:
-    errors = {} if std is None else {"fit_p_std": std}
-    return [{"values": {"fit_p": value, **errors}} for value in values]
+def numbers(*values: float, std: float = 0.3) -> list[dict[str, tuple[float, float]]]:
+    return [{"fit_p": (value, std)} for value in values]
 
 
 def change(number: int) -> list[Pair]:
@@ -93,13 +92,13 @@ def change(number: int) -> list[Pair]:
 
 
 def test_one_pair_or_two_are_tested_by_their_errors() -> None:
-    both = records(1.0, 2.0, std=0.3)
+    both = numbers(1.0, 2.0, std=0.3)
     (one,) = differences(change(1), both, both)
     assert (one.change, one.name, one.mean) == ("dd false -> true", "fit_p", 1.0)
     assert one.error == pytest.approx(np.hypot(0.3, 0.3))
     assert one.test == "z"
     assert one.p_value == pytest.approx(2 * stats.norm.sf(1 / one.error))
-    both = records(1.0, 2.0, 3.0, 4.5, std=0.3)
+    both = numbers(1.0, 2.0, 3.0, 4.5, std=0.3)
     (two,) = differences(change(2), both, both)
     assert (two.mean, two.test) == (1.25, "z")
     assert two.error == pytest.approx(0.3)
@@ -108,7 +107,7 @@ def test_one_pair_or_two_are_tested_by_their_errors() -> None:
 
 def test_few_pairs_are_tested_by_t() -> None:
     values = [1.0, 1.5, 2.0, 2.25, 3.0, 3.125]
-    both = records(*values)
+    both = numbers(*values)
     (one,) = differences(change(3), both, both)
     assert one.differences == (0.5, 0.25, 0.125)
     assert one.error == pytest.approx(np.sqrt(6 * 0.09) / 3)
@@ -118,27 +117,24 @@ def test_few_pairs_are_tested_by_t() -> None:
 
 def test_many_pairs_are_tested_by_ranks() -> None:
     values = np.random.default_rng(1).random(20).tolist()
-    both = records(*values)
+    both = numbers(*values)
     (one,) = differences(change(10), both, both)
     assert one.test == "Wilcoxon"
     assert one.p_value == pytest.approx(stats.wilcoxon(values[1::2], values[::2]).pvalue)
 
 
 def test_there_is_no_test_without_errors_or_scatter() -> None:
-    both = records(1.0, 2.0, std=None)
+    both = numbers(1.0, 2.0, std=np.nan)
     (one,) = differences(change(1), both, both)
     assert np.isnan(one.error)
     assert (one.test, one.p_value, one.p_adjusted) == (None, None, None)
-    both = records(1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+    both = numbers(1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
     (one,) = differences(change(3), both, both)
     assert one.test is None
 
 
 def test_p_values_are_corrected_for_the_number_of_tests() -> None:
-    both = [
-        {"values": {"fit_p": k, "fit_p_std": 0.3, "fit_q": k / 2, "fit_q_std": 0.3}}
-        for k in range(2)
-    ]
+    both = [{"fit_p": (k, 0.3), "fit_q": (k / 2, 0.3)} for k in range(2)]
     p, q = differences(change(1), both, both)
     assert p.p_adjusted == pytest.approx(2 * p.p_value)
     assert q.p_adjusted == q.p_value

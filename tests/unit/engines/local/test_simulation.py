@@ -4,7 +4,7 @@ import math
 import pickle
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -21,9 +21,10 @@ from qiskit_aer import AerSimulator
 
 from qexp.core.model import JobRequest, Partition, PrimitiveSpec
 from qexp.engines.local.backends import aer, fake
-from qexp.engines.local.engine import LocalEngine
+from qexp.engines.local.engine import LocalEngine, SimulationMethod
 from qexp.engines.local.simulation import Simulation
-from qexp.errors import EngineError
+from qexp.errors import ConfigError, EngineError
+from qexp.simulator.methods import method_names
 
 SAMPLER = PrimitiveSpec("sampler")
 ESTIMATOR = PrimitiveSpec("estimator")
@@ -295,3 +296,34 @@ def test_the_runs_of_a_process_share_the_simulation_of_the_very_same_backend() -
     assert LocalEngine()._simulation(first) is kept
     assert LocalEngine()._simulation(second).backend is second
     assert LocalEngine(exact_expectation_values=True)._simulation(second).exact
+
+
+def test_a_method_that_cannot_simulate_a_pub_is_refused_in_the_plan() -> None:
+    def objection(method: str, circuit: QuantumCircuit) -> str | None:
+        engine = LocalEngine(method=method)  # type: ignore[arg-type]
+        engine.check_backend(fake("FakeSherbrooke"))
+        pub = SamplerPub.coerce((circuit,), 10)
+        return engine.pub_objection(fake("FakeSherbrooke"))(pub)
+
+    wide = ghz(12)
+    wide.measure_all()
+    refused = objection("density_matrix", wide)
+    assert refused is not None
+    assert refused.startswith("it acts on 12 qubits")
+    assert refused.endswith("by density_matrix; set engine.method=null to have another chosen")
+    assert objection("trajectory_tree", wide) is None
+    assert objection("statevector", wide) is None
+    exact = LocalEngine(method="trajectory_tree", exact_expectation_values=True)
+    pub = EstimatorPub.coerce((ghz(3), "ZZZ"))
+    assert "samples, not exact" in (exact.pub_objection(fake("FakeManilaV2"))(pub) or "")
+
+
+@pytest.mark.parametrize("backend", [aer(2), GenericBackendV2(2)])
+def test_a_method_is_for_the_noise_of_a_device(backend: BackendV2) -> None:
+    LocalEngine().check_backend(backend)
+    with pytest.raises(ConfigError, match=r"engine\.method=trajectory_tree .* of its own"):
+        LocalEngine(method="trajectory_tree").check_backend(backend)
+
+
+def test_the_methods_are_those_of_the_simulator() -> None:
+    assert get_args(SimulationMethod) == method_names()

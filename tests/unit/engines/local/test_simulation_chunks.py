@@ -19,6 +19,7 @@ from qexp.core.seeds import as_int, child
 from qexp.engines.local.backends import fake
 from qexp.engines.local.simulation import CHUNK_PUBS, ChunkedSimulation, Simulation
 from qexp.errors import EngineError
+from qexp.simulator import SIMULATOR_VERSION
 from qexp.workers import Workers
 
 
@@ -150,6 +151,8 @@ def dynamic_pubs(count: int) -> list[Any]:
     circuit = QuantumCircuit(1, 2)
     circuit.sx(0)
     circuit.measure(0, 0)
+    # No Clifford gate.
+    circuit.rz(0.3, 0)
     circuit.sx(0)
     circuit.measure(0, 1)
     return [SamplerPub.coerce((circuit, None, 50))] * count
@@ -176,3 +179,9 @@ def _first_chunk_seed(job: JobRequest) -> int:
 
 def _refuse_to_run(*_: Any) -> Any:
     raise AssertionError("simulated in the main process")
+
+
+def test_methods_are_recorded_in_the_order_of_the_pubs(make: Any):
+    info = ChunkedSimulation(make(), Workers(1)).run(request(CHUNK_PUBS + 2)).info
+    assert info["simulator_methods"] == [["density_matrix", CHUNK_PUBS + 2]]
+    assert info["simulator_version"] == SIMULATOR_VERSION

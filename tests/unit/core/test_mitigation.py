@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qexp.core.mitigation import is_twirled, shots_executed, twirling_shots
 from qexp.core.model import PrimitiveKind, PrimitiveSpec
-from qexp.core.twirling import is_twirled, shots_executed, twirling_shots
 
 
 def primitive(kind: PrimitiveKind, options: Mapping[str, Any] | None = None) -> PrimitiveSpec:

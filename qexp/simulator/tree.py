@@ -1,0 +1,389 @@
+"""The method of trajectory trees: noisy circuits whose density matrix is too large.
+
+Qubits that nothing connects are walked apart. A walk serves all shots of a parameter set in all
+bases: they share their evolution up to the rotations at the end.
+
+Reference: K. Molmer, Y. Castin, J. Dalibard, "Monte Carlo wave-function method in quantum optics",
+J. Opt. Soc. Am. B 10, 524 (1993), whose trajectories these are, a shot for each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, cached_property, partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
+
+from qexp.simulator.aer import Outcomes, child
+from qexp.simulator.blocks import Block, to_blocks
+from qexp.simulator.density_matrix import DensityMatrix
+from qexp.simulator.feed_forward import (
+    Bits,
+    Decision,
+    Flow,
+    Gates,
+    Reading,
+    UnknownFlowError,
+    pairs,
+    to_flow,
+)
+from qexp.simulator.noise import NoisyDevice
+from qexp.simulator.observables import Basis, Moments, moments
+from qexp.simulator.protocols import Cost, Measurement, Work
+from qexp.simulator.sites import Site, Split, to_sites
+from qexp.simulator.states import rotation
+from qexp.simulator.walk import Choice, Read, Step, Steps, count_visits, walk
+
+MAX_TREE_QUBITS = 24
+"""Connected qubits: a state of 256 MiB, of which there may be a dozen."""
+
+_CHUNK_SETS = 16
+"""Parameter sets whose noise is kept at a time."""
+
+_MAX_DRY_SHOTS = 8192
+"""Shots of the walk without states that predicts the cost; for more it is taken as linear."""
+
+
+class _Segment(NamedTuple):
+    """Gates between two measurements or decisions, for some parameter sets."""
+
+    sites: list[Site]
+    splits: list[Split]
+    layout: list[tuple[tuple[int, ...], list[int]]]  # qubits and sites of each block
+
+    @classmethod
+    def of(cls, sites: list[Site]) -> _Segment:
+        return cls(sites, [site.split() for site in sites], to_blocks(sites))
+
+    def blocks(self, index: int) -> list[Block]:
+        """Return the blocks for one parameter set."""
+        return [
+            Block(
+                qubits,
+                [self.sites[site].of_set(index) for site in members],
+                [self.splits[site].of_set(index) for site in members],
+            )
+            for qubits, members in self.layout
+        ]
+
+
+class _Part(NamedTuple):
+    """Qubits that are connected with one another and with no others."""
+
+    places: tuple[int, ...]  # among the work's qubits
+    steps: list[Any]  # `_Segment`, `Read` and `Decision`
+
+    def of_set(self, index: int) -> Steps:
+        """Return the steps for one parameter set."""
+        return _of_set(self.steps, index)
+
+
+def _of_set(steps: Sequence[Any], index: int) -> Steps:
+    found: list[Step] = []
+    for step in steps:
+        if isinstance(step, _Segment):
+            found += step.blocks(index)
+        elif isinstance(step, Decision):
+            bodies = [_of_set(body, index) for body in step.bodies]
+            found.append(Choice(partial(_chosen, step.choose, bodies), bodies))
+        else:
+            found.append(step)
+    return found
+
+
+def _chosen(choose: Callable[[Bits], int | None], bodies: Sequence[Steps], bits: Bits) -> Steps:
+    index = choose(bits)
+    return () if index is None else bodies[index]
+
+
+class TrajectoryTree:
+    """Samples circuits whose shots mostly share their evolution.
+
+    Args:
+        device: The device to simulate.
+        channels: Its channels.
+    """
+
+    name = "trajectory_tree"
+
+    def __init__(self, device: NoisyDevice, channels: DensityMatrix) -> None:
+        self.device = device
+        self.channels = channels
+        self.rotation = cache(self._rotation)
+
+    def objection(self, work: Work) -> str | None:
+        """Return why a circuit cannot be walked, or None."""
+        if work.shots is None:
+            return "trajectories give samples, not exact expectation values"
+        try:
+            flow = _flow(work)
+        except UnknownFlowError as error:
+            return str(error)
+        widest = max(map(len, _components(work, flow)), default=0)
+        if widest > MAX_TREE_QUBITS:
+            return f"it connects {widest} qubits, and at most {MAX_TREE_QUBITS} can be walked"
+        return None
+
+    def simulation(self, work: Work) -> TreeSimulation:
+        """Return a circuit as a tree."""
+        return TreeSimulation(self, work)
+
+    def _rotation(self, qubit: int, letter: str) -> tuple[Site, ...]:
+        """Return the rotation of one of the device's qubits into the basis of a Pauli."""
+        circuit = rotation(letter, self.device.noise_model((qubit,)).basis_gates)
+        return tuple(
+            to_sites(
+                circuit.data,
+                {circuit.qubits[0]: qubit},
+                (qubit,),
+                {},
+                np.zeros((1, 0)),
+                self.channels,
+            )
+        )
+
+
+class TreeSimulation:
+    """A circuit as a tree.
+
+    Args:
+        method: Has the device.
+        work: The circuit.
+    """
+
+    def __init__(self, method: TrajectoryTree, work: Work) -> None:
+        assert work.shots is not None
+        self._method = method
+        self._work = work
+        self._shots = work.shots
+        self._flow = _flow(work)
+        self._place = {qubit: place for place, qubit in enumerate(work.qubits)}
+        is_plain = work.plain is not None
+        self._num_bits = 0 if is_plain else work.circuit.num_clbits
+        if is_plain:
+            self._components = _components(work, self._flow)
+        else:
+            # Classical bits may connect all.
+            self._components = [
+                tuple(place for members in _components(work, self._flow) for place in members)
+            ]
+
+    @cached_property
+    def cost(self) -> Cost:
+        """The cost by a walk without states, of the first parameter set."""
+        shots = math.ceil(self._shots * self._work.bases)
+        dry_shots = min(shots, _MAX_DRY_SHOTS)
+        us, size = 0.0, 0
+        parts = self._parts(self._work.values[:1])
+        for part in parts:
+            width = 2 ** len(part.places)
+            visits, hits, leaves = count_visits(part.of_set(0), dry_shots)
+            # Rotations into the bases are blocks of four qubits, too.
+            endings = leaves * (self._work.bases - 1) * len(part.places) / 4
+            walk_us = _BLOCK.us(width) * (visits + endings) + _HIT.us(width) * hits
+            walk_us += _LEAF.us(width) * leaves
+            num_sites = _count_sites(part.steps)
+            us += walk_us * shots / dry_shots + _SITE_US * num_sites
+            # States, and the Kraus operators of each site on its block.
+            size = max(size, 16 * width * (4 + shots.bit_length()) + num_sites * 2**17)
+        size += shots * len(self._work.qubits) * 3
+        return Cost(us * 1e-6 * len(self._work.values), size)
+
+    def sample(self, generator: Callable[[int], np.random.Generator]) -> Iterator[Outcomes]:
+        """Yield the outcomes of each parameter set, every shot by itself."""
+        for index, parts in self._of_sets(range(len(self._work.values))):
+            rng = generator(index)
+            (bits,) = self._walk(parts, [None], rng)
+            num_qubits, num_clbits = len(self._work.qubits), self._work.circuit.num_clbits
+            read = np.zeros((self._shots, num_clbits), dtype=np.uint8)
+            read[:, : self._num_bits] = bits[:, num_qubits:]
+            for qubit, clbit in self._flow.final:
+                read[:, clbit] = self._read(bits, self._place[qubit], rng)
+            yield Outcomes(read, np.ones(self._shots, dtype=np.int64))
+
+    def measurement(self, sequence: np.random.SeedSequence) -> Measurement:
+        """Return the circuit as one that is measured in bases."""
+        return _MeasuredTree(self, sequence)
+
+    def measure(
+        self, sets: Sequence[int], bases: Sequence[Basis], sequence: np.random.SeedSequence
+    ) -> Iterator[list[Moments]]:
+        """Yield the moments of each basis, for one parameter set after the other."""
+        measured = [basis for basis in bases if basis.measured]
+        for index, parts in self._of_sets(sets):
+            rng = np.random.default_rng(child(sequence, index))
+            samples = iter(self._walk(parts, [basis.letters for basis in measured], rng))
+            found = []
+            for basis in bases:
+                bits = np.zeros((self._shots, len(basis.letters)), dtype=np.uint8)
+                if basis.measured:
+                    drawn = next(samples)
+                    for place in basis.measured:
+                        bits[:, place] = self._read(drawn, place, rng)
+                found.append(moments(np.ones((1, self._shots)), bits, basis))
+            yield found
+
+    def _walk(
+        self,
+        parts: Sequence[tuple[tuple[int, ...], Steps]],
+        bases: Sequence[str | None],
+        rng: np.random.Generator,
+    ) -> list[NDArray[np.uint8]]:
+        """Return the shots in each basis; None is without rotations.
+
+        Returns:
+            Qubits and then classical bits, shape (shots, qubits + bits).
+        """
+        num_qubits = len(self._work.qubits)
+        shape = (self._shots, num_qubits + self._num_bits)
+        found = [np.empty(shape, dtype=np.uint8) for _ in bases]
+        for number, (places, steps) in enumerate(parts):
+            endings = [self._ending(places, letters) for letters in bases]
+            walked = walk(len(places), steps, endings, self._shots, rng, self._num_bits)
+            for bits, drawn in zip(found, walked, strict=True):
+                # The parts are independent, so that the order within all but one is random.
+                shuffled = rng.permutation(drawn) if number else drawn
+                bits[:, places] = shuffled[:, : len(places)]
+                bits[:, num_qubits:] = shuffled[:, len(places) :]
+        return found
+
+    def _ending(self, places: Sequence[int], letters: str | None) -> Steps:
+        """Return the rotations of qubits into a basis, with their noise."""
+        if letters is None:
+            return ()
+        rotations = [
+            Site((number,), site.unitary, site.transfer)
+            for number, place in enumerate(places)
+            if letters[place] in "XY"
+            for site in self._method.rotation(self._work.qubits[place], letters[place])
+        ]
+        return _Segment.of(rotations).blocks(0)
+
+    def _read(
+        self, bits: NDArray[np.uint8], place: int, rng: np.random.Generator
+    ) -> NDArray[np.bool_]:
+        """Read out a qubit, with its errors."""
+        chances = self._method.device.readout_probabilities(self._work.qubits[place])[:, 1]
+        return rng.random(len(bits)) < chances[bits[:, place]]
+
+    def _of_sets(
+        self, sets: Sequence[int]
+    ) -> Iterator[tuple[int, list[tuple[tuple[int, ...], Steps]]]]:
+        """Yield parameter sets with the places and the steps of each part."""
+        for first in range(0, len(sets), _CHUNK_SETS):
+            chunk = list(sets[first : first + _CHUNK_SETS])
+            parts = self._parts(self._work.values[chunk])
+            for row, index in enumerate(chunk):
+                yield index, [(part.places, part.of_set(row)) for part in parts]
+
+    def _parts(self, values: NDArray[np.float64]) -> list[_Part]:
+        """Return the steps of each part, for some parameter sets at once."""
+        return [
+            _Part(places, self._compile(self._flow.steps, places, values))
+            for places in self._components
+        ]
+
+    def _compile(
+        self, steps: Sequence[Any], places: tuple[int, ...], values: NDArray[np.float64]
+    ) -> list[Any]:
+        """Return steps with gates as sites, on some of the qubits."""
+        work, method = self._work, self._method
+        qubits = [work.qubits[place] for place in places]
+        found: list[Any] = []
+        for step in steps:
+            if isinstance(step, Gates):
+                args = step.instructions, step.physical, qubits, work.columns, values
+                found.append(_Segment.of(to_sites(*args, method.channels)))
+            elif isinstance(step, Reading):
+                errors = method.device.readout_probabilities(step.qubit)
+                found.append(Read((qubits.index(step.qubit),), step.bit, errors))
+            else:
+                bodies = [self._compile(body, places, values) for body in step.bodies]
+                found.append(Decision(step.choose, bodies))
+        return found
+
+
+class _MeasuredTree:
+    def __init__(self, tree: TreeSimulation, sequence: np.random.SeedSequence) -> None:
+        self._tree = tree
+        self._sequence = sequence
+
+    @property
+    def chunk(self) -> int:
+        """Number of parameter sets whose noise is kept at a time."""
+        return _CHUNK_SETS
+
+    def prepare(self, sets: NDArray[np.intp]) -> None:
+        """Do nothing: all bases are sampled in one walk."""
+
+    def measure(self, sets: NDArray[np.intp], bases: Sequence[Basis]) -> list[Moments]:
+        """Sample all bases of each parameter set in one walk."""
+        rows = list(self._tree.measure(sets.tolist(), bases, self._sequence))
+        return [
+            (np.concatenate([mean for mean, _ in one]), np.concatenate([var for _, var in one]))
+            for one in zip(*rows, strict=True)
+        ]
+
+
+class _Step(NamedTuple):
+    """Time of a step: a constant, and a multiple of the number of amplitudes."""
+
+    constant_us: float
+    amplitude_us: float
+
+    def us(self, amplitudes: int) -> float:
+        return self.constant_us + self.amplitude_us * amplitudes
+
+
+_BLOCK = _Step(12.0, 0.005)
+_HIT = _Step(100.0, 0.004)
+_LEAF = _Step(40.0, 0.006)
+_SITE_US = 500.0
+
+
+def _count_sites(steps: Sequence[Any]) -> int:
+    return sum(
+        len(step.sites)
+        if isinstance(step, _Segment)
+        else sum(map(_count_sites, step.bodies))
+        if isinstance(step, Decision)
+        else 0
+        for step in steps
+    )
+
+
+def _flow(work: Work) -> Flow:
+    """Return a circuit in steps.
+
+    Raises:
+        UnknownFlowError: Its control flow cannot be followed.
+    """
+    circuit, plain = work.circuit, work.plain
+    if plain is None:
+        return to_flow(circuit, all_readings=work.is_estimated)
+    physical = {qubit: index for index, qubit in enumerate(circuit.qubits)}
+    final = [
+        (physical[qubit], circuit.find_bit(bit).index)
+        for qubit, bits in plain.measured
+        for bit in bits
+    ]
+    return Flow([Gates(physical, list(circuit.data))], final)
+
+
+def _components(work: Work, flow: Flow) -> list[tuple[int, ...]]:
+    """Return the places of connected qubits among those of the work, neighbours close together."""
+    place = {qubit: number for number, qubit in enumerate(work.qubits)}
+    near = sorted({(place[low], place[high]) for low, high in pairs(flow.steps)})
+    first, second = np.array(near, dtype=np.intp).reshape(-1, 2).T
+    both = np.r_[first, second], np.r_[second, first]
+    graph = csr_array((np.ones(2 * len(first)), both), (len(place), len(place)))
+    _, labels = connected_components(graph)
+    found: dict[int, list[int]] = {}
+    for number in reverse_cuthill_mckee(graph, symmetric_mode=True).tolist():
+        found.setdefault(labels[number], []).append(number)
+    return [tuple(members) for members in found.values()]
