@@ -39,7 +39,9 @@ class Summary:
         self, specs: Sequence[RunSpec], folder: Path, point: str | None, *, is_quiet: bool
     ) -> None:
         self._specs, self._folder, self._point = specs, folder, point
-        self.declared = read_sweep(folder) if is_sweep(folder) else None
+        self.is_sweep = is_sweep(folder)
+        # Of each point no more is kept, as there may be thousands.
+        self._draws = self._read_draws() if self.is_sweep else []
         # Not cut to a terminal's width when the output goes to a file.
         width = None if sys.stdout.isatty() else 120
         self.out = Console(highlight=False, soft_wrap=True, width=width, quiet=is_quiet)
@@ -68,11 +70,10 @@ class Summary:
 
     def print_sweep(self, summary: SweepSummary, elapsed_s: float) -> None:
         """Print the end of a sweep, with a line for each point."""
-        assert self.declared is not None
         folder, failed = short_path(self._folder), len(summary.failed)
         if summary.status == "planned":
             points = self.count(planned=len(summary.points) - failed, cannot_run=failed)
-            go_on = self._go_on(self.declared.overrides, "-m")
+            go_on = self._go_on(read_sweep(self._folder).overrides, "-m")
             circuits = _decided_by(self._specs)
             self._print_lines({"sweep": folder, "points": points, "circuits": circuits, **go_on})
             return
@@ -113,7 +114,7 @@ class Summary:
     def print_end(self, batch_ids: Sequence[str], **lines: str) -> None:
         """Print names with their texts, after the places of the run."""
         places = {
-            "sweep": short_path(self._folder) if self.declared else "",
+            "sweep": short_path(self._folder) if self.is_sweep else "",
             "batch" if len(batch_ids) <= 1 else "batches": listed(batch_ids),
             "backend" if len(self.backends) <= 1 else "backends": self.backend,
         }
@@ -148,14 +149,15 @@ class Summary:
         more = [f"{count} {what.replace('_', ' ')}" for what, count in others if count]
         return ", ".join([f"{number} of {len(self._specs)} {first}", *more])
 
+    def _read_draws(self) -> list[Mapping[str, Any]]:
+        return [point.draws for point in read_sweep(self._folder).points]
+
     def name(self, point: int) -> str:
         """Return `point 0003 (circuits.num_qubits=9)`."""
-        assert self.declared is not None
-        if point >= len(self.declared.points):
+        if point >= len(self._draws):
             # A sweeper has chosen more points.
-            self.declared = read_sweep(self._folder)
-        draws = self.declared.points[point].draws
-        text = " ".join(f"{key}={_value(value)}" for key, value in draws.items())
+            self._draws = self._read_draws()
+        text = " ".join(f"{key}={_value(value)}" for key, value in self._draws[point].items())
         if len(text) > _LONGEST_DRAWS:
             text = f"{text[: _LONGEST_DRAWS - 1]}…"
         return f"point {point:04d} ({text})" if text else f"point {point:04d}"

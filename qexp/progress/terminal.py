@@ -59,7 +59,7 @@ class Terminal(Observer):
         self._specs = specs
         self._folder = folder
         self._end = Summary(specs, folder, point, is_quiet=is_quiet)
-        self._is_sweep = self._end.declared is not None
+        self._is_sweep = self._end.is_sweep
         self._bars = Bars(self._line, now_s)
         self._lanes: dict[int, Lane] = {}
         self._batch_ids: list[str] = []
