@@ -72,6 +72,7 @@ def reattach(experiment: Experiment, collector: Collector) -> list[Batch]:
         return []
     if not ledger.process_number:
         return []
+    _note_jobs_of_tags(experiment)
     lanes, lane_of, own = experiment.lanes, experiment.lane_of, ledger.own_batches
     earlier: list[Batch] = [collector.batch_of(one) for one in own if lane_of(one) in lanes]
     listed = look_up(experiment, partial(_find_all, experiment), Patience(experiment))
@@ -89,6 +90,22 @@ def reattach(experiment: Experiment, collector: Collector) -> list[Batch]:
         if attempt.job is None:
             _close(experiment, attempt, "the service has no job with its tag")
     return earlier
+
+
+def _note_jobs_of_tags(experiment: Experiment) -> None:
+    """Record the jobs of which a process was killed between the lines of their partitions.
+
+    Another job with their tag may be listed before them, where a proxy doubled the request.
+    """
+    known = [one for one in experiment.ledger.all_attempts() if one.job and not one.is_adopted]
+    jobs = {(one.batch, one.tag): one.job for one in known if one.tag}
+    for attempt in experiment.ledger.open_attempts():
+        job = jobs.get((attempt.batch, attempt.tag))
+        if job is not None and attempt.job is None:
+            partition, number = attempt.partition, attempt.number
+            experiment.journal.append(
+                Submitted(partition, number, attempt.batch, job, adopted=True)
+            )
 
 
 def _find_all(experiment: Experiment) -> list[FoundJob]:

@@ -138,6 +138,7 @@ def test_a_point_that_cannot_run_is_tried_again_after_a_kill(scene: Scenes) -> N
     [
         ("jobs are too large", "fsync journal.jsonl cut@1:after", 1),
         ("the user cancels", "fsync journal.jsonl cancelled@1:after", 1),
+        ("a proxy doubles a job", "fsync journal.jsonl submitted@1:after", 0),
     ],
 )
 def test_a_sweep_in_trouble_is_killed(scene: Scenes, tour: str, kill: str, num_spared: int) -> None:

@@ -172,6 +172,25 @@ def test_a_shared_job_that_a_proxy_doubled_is_a_duplicate_of_all_its_points(
     assert len(told) == 1
 
 
+def test_a_shared_job_that_was_doubled_is_not_divided_by_a_kill_between_its_lines(tmp_path: Path):
+    for dies_at in range(1, 60):
+        folder, service, disk = (
+            tmp_path / str(dies_at),
+            Service(on_submit=[create_twice]),
+            Disk.of(3),
+        )
+        folder.mkdir()
+        with suppress(Killed):
+            go(folder, service, disk, life=Life(dies_at))
+        experiment = go(folder, service, disk)
+        assert_whole(experiment, service, disk)
+        ledger = experiment.ledger
+        for job in service.jobs.values():
+            attempts = ledger.attempts_with(job.id)
+            assert tuple(one.partition for one in attempts) == job.partitions, dies_at
+            assert len({one.is_adopted for one in attempts}) == 1, dies_at
+
+
 def test_a_doubled_shared_job_that_ran_is_accounted_for_once(tmp_path: Path, disk: Disk):
     class Quick(Service):
         """What it takes, it runs at once."""
