@@ -45,7 +45,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("re", ["report", "reproduce", "resume"]),
         ("experiment=gh", ["experiment=ghz"]),
         ("experiment=lab", ["experiment=lab/mine"]),
-        ("seed=3 backend=l", ["backend=least_busy", "backend=local"]),
+        ("seed=3 backend=l", ["backend=lattice", "backend=least_busy", "backend=local"]),
         ("-m experiment=ghz circuits.num_q", ["circuits.num_qubits="]),
         # A key that no file lists does not disturb those after it.
         ("experiment=ghz primitive.options.a=1 circuits.me", ["circuits.method="]),
