@@ -10,7 +10,6 @@ import math
 from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
-from qexp.core.jsonable import dumps
 from qexp.engines.primitives import encoded_bytes, is_sent_as_stored
 
 if TYPE_CHECKING:
@@ -73,6 +72,8 @@ class Payloads:
 
 def _kind(primitive: PrimitiveSpec, pub: Pub) -> Hashable:
     """Return what PUBs have in common that the client accepts or refuses, and prepares, alike."""
+    from qexp.core.jsonable import dumps
+
     circuit = pub.circuit
     counts = circuit.count_ops()
     terms: list[str] = []

@@ -17,7 +17,6 @@ from qexp.engines.options import declared_leaves
 from qexp.engines.primitives import is_stored_as_sent, wire_bytes
 from qexp.errors import ConfigError
 from qexp.text import parse_duration_s
-from qexp.workers import available_cores
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -157,6 +156,8 @@ class LocalEngine:
     @property
     def cores(self) -> int:
         """Number of worker processes."""
+        from qexp.workers import available_cores
+
         return self.workers or available_cores()
 
     @property
