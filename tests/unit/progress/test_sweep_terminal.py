@@ -13,6 +13,7 @@ from qexp.archive.sweep_file import SweepDeclaration, SweepPoint, write_sweep
 from qexp.core.model import JobOutcome, Partition, Plan, PlannedJob
 from qexp.core.observer import PointSummary, SweepSummary
 from qexp.core.spec import PartitionLimits, RunSpec
+from qexp.engines.local.engine import LocalEngine
 from qexp.progress import Terminal
 from tests.unit.progress.test_terminal import Output, bars, terminal_as_stderr
 
@@ -28,6 +29,7 @@ def point_of(number: int, stop_after: str | None) -> RunSpec:
         overrides=(f"depth={number}", "sweep.circuits_by=[depth]"),
         given_anew=(),
         max_time_s=None,
+        engine=LocalEngine(workers=2),
         analyses=("one",),
     )
     return cast("RunSpec", spec)

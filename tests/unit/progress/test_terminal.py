@@ -4,15 +4,17 @@ import io
 import re
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
-from qexp.core.model import JobOutcome, Partition, Plan, RunStatus
+from qexp.core.model import Forecast, JobOutcome, Partition, Plan, RunStatus
 from qexp.core.observer import PointSummary
 from qexp.core.spec import Limit, PartitionLimits, RunSpec
+from qexp.engines.local.engine import LocalEngine
 from qexp.progress import Terminal
 
 HOSTILE = "[bold]x[/nope]"
@@ -45,6 +47,7 @@ def spec_of(
         overrides=overrides,
         given_anew=(),
         max_time_s=None,
+        engine=LocalEngine(workers=2),
     )
     return cast("RunSpec", spec)
 
@@ -369,3 +372,17 @@ def test_a_long_run_without_a_terminal_tells_once_a_minute_how_far_it_is(capsys)
         "qexp: 1m 0s: 1 circuits planned",
         "qexp: 2m 0s: 1 of 3 jobs done; jobs: 2 running, 1 done; about 2m 0s left",
     ]
+
+
+@pytest.mark.parametrize(
+    ("core_s", "said"), [(600.0, "the simulation is predicted to take 5m 0s on 2 cores"), (1.0, "")]
+)
+def test_a_long_simulation_is_announced(
+    core_s: float, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Terminal([spec_of()], tmp_path) as terminal:
+        terminal.backend_selected("fake_torino", 133, "local")
+        terminal.planned(replace(PLAN, forecast=Forecast(core_s, 1.0)), None, {})
+    shown = capsys.readouterr()
+    assert ("predicted to take" in shown.out + shown.err) == bool(said)
+    assert said in shown.out + shown.err
