@@ -311,7 +311,7 @@ def planned_and_simulated(
     )
     spec = WorkloadSpec("main", lambda _: [], primitive, TranspileSpec(level))
     planner = Planner({"main": spec}, 7, backend, LocalEngine(), {})
-    [(row, _)] = planner.plan("main", 0, [pub_like])
+    [(row, *_)] = planner.plan("main", 0, [pub_like])
     isa = load_circuit(row.isa_qpy, "isa")
     cells = row.cells["pubs/main"]
     names = json.loads(cells["parameter_names_json"])

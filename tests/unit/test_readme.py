@@ -18,10 +18,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from qexp.cli.verbs import VERBS
 from qexp.config.hydra_internals import register
 from qexp.config.load import load
-from qexp.config.overrides import open_nodes
+from qexp.config.overrides import draws_of, open_nodes
 from qexp.config.paths import shipped_root
 from qexp.config.schema import SweepNode
-from qexp.config.sweep_points import declared_blocks, draws_of
+from qexp.config.sweep_points import declared_blocks
 from qexp.core.spec import RunSpec
 
 ROOT = Path(__file__).parents[2]
