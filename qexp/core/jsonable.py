@@ -58,7 +58,7 @@ def to_plain(obj: Mapping[str, Any], redact: Callable[[str], str]) -> Plain:
 
 
 dumps_plain = partial(json.dumps, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-"""Write JSON as `dumps` does, of what was read as JSON or converted by `to_jsonable`."""
+"""`dumps` for what was read as JSON, or converted by `to_jsonable`."""
 
 
 def map_text(plain: Any, function: Callable[[str], str]) -> Any:
