@@ -65,7 +65,7 @@ class Repository(ConfigRepository):
         super().initialize_sources(config_search_path)
         self.sources = [
             ConfigFiles(source.provider, f"file://{source.path}")
-            if isinstance(source, FileConfigSource)
+            if source.scheme() == "file"  # Hydra's scan of plugins makes its class anew
             else source
             for source in self.sources
         ]

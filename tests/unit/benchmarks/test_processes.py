@@ -60,7 +60,9 @@ def test_memory_is_summed_over_the_processes_of_a_group(two_holders: int):
     assert len(pids) == 2
     meter.look(pids)
     assert all(50_000_000 < memory_bytes([pid]) < 100_000_000 for pid in pids)
-    assert 100_000_000 < meter.peak_bytes == memory_bytes(pids)
+    assert meter.peak_bytes > 100_000_000
+    # The interpreter itself may take or give back a few pages between two looks.
+    assert meter.peak_bytes == pytest.approx(memory_bytes(pids), rel=1e-3)
 
 
 def test_a_process_that_has_ended_has_no_memory():
