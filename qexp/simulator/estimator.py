@@ -157,13 +157,6 @@ class NoisyEstimator(BaseEstimatorV2):
             return None
         return self._methods.objection(pub, exact=exact)
 
-    def approximated_noise(self, pub: EstimatorPubLike, *, precision: float) -> dict[str, Any]:
-        """Return what the metadata of a PUB's result will say of noise that is approximated."""
-        coerced = EstimatorPub.coerce(pub, precision)
-        if isinstance(self._device, SelfRunning) or not coerced.precision:
-            return {}
-        return self._choose(coerced, shots_for(coerced.precision)).approximated_noise
-
     def exact_objection(self, pub: EstimatorPub) -> str | None:
         """Return why a PUB has no exact expectation values, as a clause about it, or None."""
         if isinstance(self._device, SelfRunning):

@@ -76,10 +76,10 @@ class Choice:
 
     @property
     def prediction(self) -> Prediction:
-        """The method and its cost."""
+        """The method, its cost, and how it approximates noise."""
         simulation = self.simulation
         cost = self.aer_cost if simulation is None else simulation.cost
-        return Prediction(self.method, cost, on_aer=simulation is None)
+        return Prediction(self.method, cost, simulation is None, approximation(simulation))
 
     @property
     def approximated_noise(self) -> dict[str, Any]:

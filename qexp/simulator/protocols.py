@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
@@ -54,6 +54,7 @@ class Prediction(NamedTuple):
     method: str  # "own" where a backend simulates itself
     cost: Cost | None  # None where it is unknown: with a simulator of the user's own
     on_aer: bool  # Aer or the backend itself may keep all other Python threads waiting
+    approximation: Mapping[str, Any] = {}  # how its noise is approximated; empty where it is exact
 
 
 class Measurement(Protocol):

@@ -168,12 +168,6 @@ class NoisySampler(BaseSamplerV2):
         """Return why the only method cannot sample a PUB, as a clause about it, or None."""
         return None if isinstance(self._device, SelfRunning) else self._methods.objection(pub)
 
-    def approximated_noise(self, pub: SamplerPubLike, *, shots: int) -> dict[str, Any]:
-        """Return what the metadata of a PUB's result will say of noise that is approximated."""
-        if isinstance(self._device, SelfRunning):
-            return {}
-        return self._choose(SamplerPub.coerce(pub, shots)).approximated_noise
-
 
 def _sample_on_aer(device: Device, pubs: Sequence[tuple[_Shots, Choice]], seed: int) -> None:
     """Sample PUBs with equal qubits, shots and method in as few calls as the limits allow."""

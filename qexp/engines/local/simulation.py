@@ -48,8 +48,7 @@ class Simulation:
     Args:
         backend: See `qexp.simulator.make_device`.
         exact: Give exact expectation values instead of estimating them from samples.
-        method: See `LocalEngine`.
-        approximate_noise: See `make_device`.
+        method, approximate_noise: See `LocalEngine`.
     """
 
     def __init__(
@@ -180,13 +179,12 @@ class Simulation:
 
         if isinstance(pub, SamplerPub):
             predicted = self._sampler.predict(pub, shots=pub.shots)
-            stated = self._sampler.approximated_noise(pub, shots=pub.shots)
         else:
-            (pub,) = self._with_precision([pub])
-            predicted = self._estimator.predict(pub, precision=pub.precision)
-            stated = self._estimator.approximated_noise(pub, precision=pub.precision)
+            given = self._with_precision([pub])[0]
+            predicted = self._estimator.predict(given, precision=given.precision)
         seconds, size = predicted.cost or (0.0, 0)
-        return Forecast(seconds, seconds, size, tuple(stated.values()))
+        stated = predicted.approximation
+        return Forecast(seconds, seconds, size, (stated,) if stated else ())
 
     @cached_property
     def properties(self) -> Mapping[str, Any] | None:
@@ -375,10 +373,8 @@ def _chunks(request: JobRequest) -> list[_Chunk]:
     import numpy as np
 
     sequence, count = np.random.SeedSequence(request.seed), request.partition.num_pubs
-    return [
-        _Chunk(first, min(first + CHUNK_PUBS, count), as_int(child(sequence, first)))
-        for first in range(0, count, CHUNK_PUBS)
-    ]
+    bounds = ((first, min(first + CHUNK_PUBS, count)) for first in range(0, count, CHUNK_PUBS))
+    return [_Chunk(first, stop, as_int(child(sequence, first))) for first, stop in bounds]
 
 
 def _pieces(count: int, most: int) -> list[range]:

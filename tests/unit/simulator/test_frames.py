@@ -292,12 +292,12 @@ def test_the_sampler_says_what_it_approximates() -> None:
     (pub,) = pubs(manager.run(circuit))
     without = NoisySampler(backend)
     assert without.predict(pub, shots=300).method == "matrix_product_state"
-    assert without.approximated_noise(pub, shots=300) == {}
+    assert without.predict(pub, shots=300).approximation == {}
     device = pickle.loads(pickle.dumps(make_device(backend, approximate_noise=True)))
     sampler = pickle.loads(pickle.dumps(NoisySampler(device)))
     (result,) = sampler.sample([pub], shots=300, seed=1)
     stated = result.metadata["approximated_noise"]
-    assert sampler.approximated_noise(pub, shots=300) == {"approximated_noise": stated}
+    assert sampler.predict(pub, shots=300).approximation == stated
     assert 0 < max(stated["errors"].values()) <= stated["deviation"] < 1e-2
     assert all(name.split()[0] in {"sx", "x", "cz"} for name in stated["errors"])
 
@@ -348,9 +348,11 @@ def test_exact_expectation_values_are_not_sampled() -> None:
     circuit.x(0)
     estimator = NoisyEstimator(backend)
     pub = EstimatorPub.coerce((circuit, "Z" * 15), 0.0)
-    with pytest.raises(SimulationError, match="at most 11 qubits have exact expectation values"):
+    refusal = "at most 11 qubits have exact expectation values"
+    with pytest.raises(SimulationError, match=refusal):
         estimator.estimate([pub], precision=0, seed=1)
-    assert estimator.approximated_noise(pub, precision=0) == {}
+    with pytest.raises(SimulationError, match=refusal):
+        estimator.predict(pub, precision=0)
 
 
 def test_the_noise_of_the_rotations_counts() -> None:
