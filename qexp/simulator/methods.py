@@ -57,6 +57,9 @@ _MAX_AER_DENSITY_QUBITS = 14
 # No noise is approximated where an exact method takes less.
 _MAX_EXACT_S = 1.0
 
+_LEAST_PRODUCT_US = 10
+"""Microseconds of a gate on a matrix product state whose bonds are small."""
+
 # The methods of Aer that give what "pure_state" gives.
 _PURE_METHODS = frozenset({"automatic", "statevector", "density_matrix"})
 
@@ -194,6 +197,8 @@ class Methods:
             return Choice(wanted, taken, simulations[wanted])
         restricted = active()
         cost = _aer_costs(work, restricted.circuit, on_aer).get(wanted)
+        if wanted == "matrix_product_state":
+            cost = _least_product_cost(work, restricted.circuit)
         return Choice(wanted, restricted, aer_cost=cost)
 
 
@@ -243,7 +248,10 @@ def aer_costs(circuit: QuantumCircuit) -> dict[AerMethod, Cost]:
                 crossings[bond] += 1
     ranks = [min(count, i + 1, width - 1 - i) for i, count in enumerate(crossings)]
     bond_dimension = 2 ** max(ranks)
-    product_us, product_bytes = 10 + 0.1 * bond_dimension**3, 64 * width * bond_dimension**2
+    product_us, product_bytes = (
+        _LEAST_PRODUCT_US + 0.1 * bond_dimension**3,
+        64 * width * bond_dimension**2,
+    )
     found: dict[AerMethod, Cost] = {"matrix_product_state": Cost(1e-6 * product_us, product_bytes)}
     if width <= _MAX_STATEVECTOR_QUBITS:
         found["statevector"] = Cost(1e-6 * _statevector_us(width), 32 * 2**width)
@@ -264,6 +272,16 @@ def _aer_costs(work: Work, circuit: QuantumCircuit, method: AerMethod | None) ->
         seconds = 1.25e-9 * 4**width * gates * work.bases
         found["automatic"] = Cost(seconds, 32 * 4**width)
     return found if method is None else {method: min(found.values())}
+
+
+def _least_product_cost(work: Work, circuit: QuantumCircuit) -> Cost:
+    """Return the least cost of matrix product states.
+
+    Their bond dimension is known only once they are made; the bound in `aer_costs`, by which the
+    method is chosen, is many orders of magnitude too large for a GHZ state, where it is 2.
+    """
+    gates = (work.shots or 0) * work.bases * len(work.values) * len(circuit.data)
+    return Cost(1e-6 * _LEAST_PRODUCT_US * gates, 64 * circuit.num_qubits * 2**2)
 
 
 def _is_density_matrix_clear(work: Work) -> bool:
