@@ -57,8 +57,8 @@ _MAX_AER_DENSITY_QUBITS = 14
 # No noise is approximated where an exact method takes less.
 _MAX_EXACT_S = 1.0
 
-_LEAST_PRODUCT_US = 10
-"""Microseconds of a gate on a matrix product state whose bonds are small."""
+_LEAST_PRODUCT_US = 40
+"""Microseconds of a gate and its noise on a matrix product state whose bonds are small."""
 
 # The methods of Aer that give what "pure_state" gives.
 _PURE_METHODS = frozenset({"automatic", "statevector", "density_matrix"})
@@ -249,7 +249,7 @@ def aer_costs(circuit: QuantumCircuit) -> dict[AerMethod, Cost]:
     ranks = [min(count, i + 1, width - 1 - i) for i, count in enumerate(crossings)]
     bond_dimension = 2 ** max(ranks)
     product_us, product_bytes = (
-        _LEAST_PRODUCT_US + 0.1 * bond_dimension**3,
+        10 + 0.1 * bond_dimension**3,
         64 * width * bond_dimension**2,
     )
     found: dict[AerMethod, Cost] = {"matrix_product_state": Cost(1e-6 * product_us, product_bytes)}

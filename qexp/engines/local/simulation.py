@@ -39,8 +39,7 @@ _WORTH_WORKERS = 3
 _WORTH_WORKERS_S = 1.0
 """Predicted time of a job of few PUBs from which on it does."""
 
-_NARROW, _FEW_SETS = 8, 10
-"""Qubits and parameter sets up to which the time of a PUB is not predicted."""
+_NARROW, _FEW_SETS = 8, 10  # up to which the time of a PUB is not predicted
 
 
 class Simulation:
@@ -163,9 +162,7 @@ class Simulation:
 
     def objection(self, pub: Pub) -> str | None:
         """Return why a PUB cannot be run as the engine is set, as a clause about it, or None."""
-        from qiskit.primitives.containers.estimator_pub import EstimatorPub
-
-        is_estimator = isinstance(pub, EstimatorPub)
+        is_estimator = hasattr(pub, "observables")
         if self.exact and is_estimator and (why := self._estimator.exact_objection(pub)):
             return f"{why}; set engine.exact_expectation_values=false to sample them"
         if self.method is None:
@@ -178,12 +175,10 @@ class Simulation:
 
     def forecast(self, pub: Pub) -> Forecast:
         """Predict the simulation of a PUB; what a simulator of the user's own takes counts as 0."""
-        from qiskit.primitives.containers.sampler_pub import SamplerPub
-
         busy = {qubit for item in pub.circuit.data for qubit in item.qubits}
         if len(busy) <= _NARROW and pub.parameter_values.size <= _FEW_SETS:
             return Forecast()  # milliseconds, less than it takes to predict them for many PUBs
-        if isinstance(pub, SamplerPub):
+        if not hasattr(pub, "observables"):
             predicted = self._sampler.predict(pub, shots=pub.shots)
         else:
             given = self._with_precision([pub])[0]
