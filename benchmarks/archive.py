@@ -3,16 +3,19 @@
 The runs are those of the main job: `random_circuit(5, 5)` for FakeSherbrooke, 100 PUBs a job, 4096
 shots of 5 bits. A hundred circuits are made; larger runs repeat them, for which `write` and
 `seal` do the same work again. Then a sweep of 10,000 points is opened, and 5,000 runs are listed:
-copies of 20 points of the smallest experiment.
+copies of 20 points of the smallest experiment. `--other PYTHON`, that of an environment with commit
+c06b04b, lists them too.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import replace
@@ -40,8 +43,12 @@ NUM_POINTS, NUM_RUNS = 10_000, 5_000
 SMALLEST = ("circuits.num_qubits=2", "primitive.shots=100", "analysis=[]")
 
 
-def main(sizes: list[int]) -> None:
-    """Print a row per size."""
+def main() -> None:
+    """Print a row per size, then what many points and runs take."""
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("sizes", type=int, nargs="*", default=NUM_PUBS, metavar="PUBS")
+    parser.add_argument("--other", metavar="PYTHON")
+    arguments = parser.parse_args()
     circuits = make_pubs(PUBS_PER_JOB)
     columns = (
         "PUBs",
@@ -55,21 +62,19 @@ def main(sizes: list[int]) -> None:
         "all counts s",
     )
     sys.stdout.write(row(columns) + row(["---"] * len(columns)))
-    for size in sizes:
+    for size in arguments.sizes:
         with tempfile.TemporaryDirectory() as folder:
             cells = measure(Path(folder), circuits, size)
         sys.stdout.write(row([str(size), *(f"{cell:.3g}" for cell in cells)]))
         sys.stdout.flush()
     with tempfile.TemporaryDirectory() as folder:
-        for name, seconds in measure_many(Path(folder)):
+        for name, seconds in measure_many(Path(folder), arguments.other):
             sys.stdout.write(f"{name}: {seconds:.2f} s\n")
 
 
-def measure_many(folder: Path) -> Iterator[tuple[str, float]]:
+def measure_many(folder: Path, other: str | None) -> Iterator[tuple[str, float]]:
     """Names and CPU times of what is read of many points and runs."""
     import qexp
-    from qexp.listing.index import Index
-    from qexp.listing.runs import list_runs
 
     sweep = copy_points(folder, NUM_POINTS)
     spent: dict[str, float] = {}
@@ -81,9 +86,15 @@ def measure_many(folder: Path) -> Iterator[tuple[str, float]]:
     for path in sorted(sweep.iterdir())[NUM_RUNS:]:
         if path.is_dir():
             shutil.rmtree(path)
+    commands = {"ls": [sys.executable, "-m", "qexp", "ls", str(sweep)]}
+    if other:
+        commands["other ls"] = [other, "-m", "qexp.archive", "ls", str(sweep)]
     for time_of in ("first", "second"):
-        with timed(spent, f"list of {NUM_RUNS:,} runs, the {time_of} time"):
-            list_runs(sweep, index=Index(folder / "index.sqlite"))
+        for name, command in commands.items():
+            env = os.environ | {"XDG_CACHE_HOME": str(folder / name)}
+            with timed(spent, f"{name} of {NUM_RUNS:,} runs, the {time_of} time"):
+                null = subprocess.DEVNULL
+                subprocess.run(command, cwd=folder, env=env, stdout=null, check=True)
     yield from spent.items()
 
 
@@ -238,4 +249,4 @@ def best(call: Callable[[], Any], repeats: int = REPEATS) -> float:
 
 
 if __name__ == "__main__":
-    main([int(size) for size in sys.argv[1:]] or list(NUM_PUBS))
+    main()

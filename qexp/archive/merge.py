@@ -21,9 +21,11 @@ from qexp.archive.jobs import IN_PARTS
 from qexp.archive.netcdf import netcdf_file
 from qexp.archive.parts import StoredParts, copy_rows, open_part, row_of
 from qexp.archive.results import INDEX
-from qexp.archive.schema import BACKEND, JOBS, PUBS, RESULTS, SNAPSHOT, SNAPSHOTS
+from qexp.archive.schema import BACKEND, JOBS, PUBS, RESULTS, SNAPSHOT, SNAPSHOTS, SUMMARY
+from qexp.archive.summary import make_summary
 from qexp.archive.tables import TableData
 from qexp.archive.verify import result_problems
+from qexp.core.jsonable import dumps_plain
 from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ def merge(parts: RunParts, status: str, target: Path) -> None:
                 named = dict(zip(dims, shape, strict=True))
                 datasets[path, name] = group.create(name, named, dtype, column_attrs)
         _fill(datasets, parts)
+        root.describe({SUMMARY: dumps_plain(make_summary(ArchiveFile(target, root.file)))})
     with ArchiveFile(target) as file:
         for problem in result_problems(file):
             raise ArchiveError(f"{problem}, it is not what was returned; the parts are kept")

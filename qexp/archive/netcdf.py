@@ -61,7 +61,16 @@ class NetcdfGroup:
         self._sizes: dict[str, int] = {}
         self._scales: dict[str, Any] = {}
         self._variables: dict[str, tuple[tuple[str, ...], Mapping[str, Any], Any]] = {}
-        _set_attributes(group.id, attrs)
+        self.describe(attrs)
+
+    @property
+    def file(self) -> h5py.File:
+        """The file that it is in."""
+        return self._group.file
+
+    def describe(self, attrs: Mapping[str, Any]) -> None:
+        """Add attributes."""
+        _set_attributes(self._group.id, attrs)
 
     def group(self, path: str, attrs: Mapping[str, Any]) -> NetcdfGroup:
         """Create a group below this one, and the groups between."""

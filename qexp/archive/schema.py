@@ -12,12 +12,13 @@ from typing import Any, Final
 
 from qexp.archive.tables import NAN, Table, TableData, char, float64, int32, int64, text, uint8
 
-SCHEMA: Final = "1.2"
+SCHEMA: Final = "1.3"
 """Version that is written. Minor versions only add; other major versions are not read."""
 ARCHIVE_NAME: Final = "run.h5"
 JOURNAL_NAME: Final = "journal.jsonl"
 PARTS_NAME: Final = "parts"
 REPORT_NAME: Final = "report.html"
+SUMMARY: Final = "summary_json"
 FILE_SHA256: Final = "file_sha256"
 """Dataset that states the digest of the file."""
 
@@ -35,6 +36,7 @@ ROOT: Final = Table(
         text("publisher_json funding_json", "as declared, see below", since=2),
         text("date_created date_finished", "start of the run; end of the last job, or empty"),
         text("data_sha256", "digest of all result data, see below"),
+        text(SUMMARY, "what a listing shows of the run, made of the rest, see below", since=3),
     ),
     is_required=True,
 )

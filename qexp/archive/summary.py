@@ -6,12 +6,14 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from qexp.archive.archive_file import ArchiveFile
+from qexp.archive.schema import SUMMARY
 from qexp.core.jsonable import to_jsonable
 from qexp.core.model import is_charge_pending
 from qexp.errors import ArchiveError
@@ -33,6 +35,14 @@ METADATA_SHAPE: Final[dict[str, Any]] = {
     "reproduces": {"run_id": str, "data_sha256": str, "circuits": str},
 }
 """Key of the metadata -> `str`, a map of keys, or a list that holds the shape of its items."""
+_SUMMARY_TYPES: Final[dict[str, Any]] = {
+    **dict.fromkeys(("status", "run_id", "experiment", "engine", "data_sha256"), str),
+    **dict.fromkeys(("date", "finished", "backend"), str | None),
+    **dict.fromkeys(("pubs", "results", "jobs", "jobs_done", "usage_pending"), int),
+    **dict.fromkeys(("num_qubits", "seed"), int),
+    **dict.fromkeys(("usage_s", "predicted_qpu_s"), float | None),
+    "overrides": list,
+}
 _TOP_LEVEL_KEY: Final = re.compile(r"^(?=\w)", re.MULTILINE)
 _MOST_SECTIONS: Final = 1000
 
@@ -45,6 +55,28 @@ def summarise_archive(file: ArchiveFile) -> dict[str, Any]:
         `pubs` and `results` (planned, and with a result), `jobs` and `jobs_done` (likewise),
         `usage_s`, `usage_pending`, `predicted_qpu_s`, `seed`, `overrides`, `data_sha256`, `config`.
     """
+    return read_summary(file) | {"config": _plain_config(file.text("config/resolved_yaml"))}
+
+
+def read_summary(file: ArchiveFile) -> dict[str, Any]:
+    """Return that summary without `config`: as stated in the archive, else made of its contents."""
+    return stated_summary(file) or make_summary(file)
+
+
+def stated_summary(file: ArchiveFile) -> dict[str, Any] | None:
+    """Return the summary that an archive states, None without one that qexp may have written."""
+    # Archives before schema 1.3 have none; ValueError: it is no JSON.
+    with suppress(ArchiveError, ValueError):
+        summary = json.loads(file.attribute("/", SUMMARY))
+        if isinstance(summary, dict) and summary.keys() == _SUMMARY_TYPES.keys():
+            texts_only = all(isinstance(text, str) for text in summary["overrides"] or ())
+            if texts_only and all(isinstance(summary[k], t) for k, t in _SUMMARY_TYPES.items()):
+                return summary
+    return None
+
+
+def make_summary(file: ArchiveFile) -> dict[str, Any]:
+    """Make the summary of an archive of its contents."""
     root = ("status", "run_id", "experiment", "engine", "data_sha256")
     return {
         **{name: str(file.attribute("/", name)) for name in root},
@@ -55,7 +87,6 @@ def summarise_archive(file: ArchiveFile) -> dict[str, Any]:
         **_progress(file),
         "seed": int(file.attribute("config", "seed")),
         "overrides": file.texts("config/overrides"),
-        "config": _plain_config(file.text("config/resolved_yaml")),
     }
 
 

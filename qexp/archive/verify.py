@@ -38,8 +38,10 @@ from qexp.archive.schema import (
     RESULTS,
     ROOT,
     SNAPSHOTS,
+    SUMMARY,
     TABLES,
 )
+from qexp.archive.summary import make_summary, stated_summary
 from qexp.archive.tables import Table
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
@@ -161,14 +163,17 @@ def result_problems(file: ArchiveFile) -> Iterator[str]:
 
 
 def schema_problems(file: ArchiveFile) -> Iterator[str]:
-    """Yield what a file lacks although its schema requires it, one line each.
+    """Yield what a file lacks although its schema requires it, and a wrong summary, one line each.
 
     Columns without elements and tables without rows are not stored.
     """
     if lacks_digest(file):
         yield f"{file.path} does not state its SHA-256 ({FILE_SHA256}): restore it from a copy"
-    for report in _missing(file):
-        yield f"{file.path} lacks what its schema requires: {report}"
+    missing = list(_missing(file))
+    yield from (f"{file.path} lacks what its schema requires: {report}" for report in missing)
+    has_summary = not missing and SUMMARY in file.group("/").attrs
+    if has_summary and stated_summary(file) != make_summary(file):
+        yield f"the summary of {file.path} ({SUMMARY}) is not that of its contents"
 
 
 def _missing(file: ArchiveFile) -> Iterator[str]:

@@ -20,7 +20,7 @@ from qexp.archive.jobs import why_missing
 from qexp.archive.pubs import observable_texts, read_circuit
 from qexp.archive.results import Signature
 from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
-from qexp.archive.summary import total
+from qexp.archive.summary import read_summary
 from qexp.errors import ArchiveError
 from qexp.text import one_line
 
@@ -39,6 +39,7 @@ Record: TypeAlias = dict[str, Any]
 of a PUB and the place of its observables in `labels`."""
 
 _NUMBERS: Final = "fiu"
+_SUMMARISED: Final = ("seed", "data_sha256", "usage_s", "predicted_qpu_s")
 
 _log = logging.getLogger(__name__)
 
@@ -81,23 +82,18 @@ class RecordReader:
 
     def _record(self, file: ArchiveFile, folder: Path) -> Record:
         status, reason = _state(file)
-        workloads = file.groups("pubs")
-        rows = [file.column(f"pubs/{workload}/result_row") for workload in workloads]
-        data_sha256 = str(file.attribute("/", "data_sha256"))
+        summary, workloads = read_summary(file), file.groups("pubs")
         started = [text for text in file.texts("jobs/running") if text]
         return {
             "status": status,
             "reason": reason,
-            "created": str(file.attribute("/", "date_created")),
+            "created": summary["date"] or "",
             "started": min(started, default=""),
-            "finished": str(file.attribute("/", "date_finished")),
-            "seed": int(file.attribute("config", "seed")),
-            "data_sha256": data_sha256,
-            "usage_s": total(file.numbers("jobs/usage_s")),
-            "predicted_qpu_s": total(file.numbers("partitions/predicted_qpu_s")),
-            "num_pubs": sum(map(len, rows)),
-            "num_results": sum(int(np.count_nonzero(column >= 0)) for column in rows),
-            "values": self._analysis_values(folder, data_sha256),
+            "finished": summary["finished"] or "",
+            **{name: summary[name] for name in _SUMMARISED},
+            "num_pubs": summary["pubs"],
+            "num_results": summary["results"],
+            "values": self._analysis_values(folder, summary["data_sha256"]),
             "evs": {w: found for w in workloads if (found := self._evs(file, w))["pubs"]},
         }
 

@@ -64,7 +64,7 @@ def test_identity_config_and_provenance(tmp_path: Path) -> None:
     with qexp.open_archive(
         write_run(tmp_path, sampler_jobs([2])).seal("complete", keep_parts=False)
     ) as run:
-        assert (run.status, run.run_id, run.schema) == ("complete", "20260101-abc", "1.2")
+        assert (run.status, run.run_id, run.schema) == ("complete", "20260101-abc", "1.3")
         assert (run.experiment, run.engine, run.seed) == ("random_sampling", "local", 7)
         assert run.created == "2026-01-01T00:00:00+00:00"
         assert run.config == {"seed": 7, "circuits": {"depth": 5}}
@@ -229,7 +229,7 @@ def test_xarray_opens_it_without_qexp(two_workloads: Path, engine: str) -> None:
 
 def test_netcdf4_opens_it(two_workloads: Path) -> None:
     with netCDF4.Dataset(two_workloads) as file:
-        assert file.qexp_schema == "1.2"
+        assert file.qexp_schema == "1.3"
         evs = file["results/evs-of/evs-stds-2x2"]["evs"]
         assert evs.dimensions == ("pub", "sweep_0", "sweep_1")
         assert str(file["config"]["resolved_yaml"][...]).startswith("seed: 7")

@@ -11,13 +11,18 @@ import pytest
 import qexp
 from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.digests import write_file_digest
+from qexp.archive.schema import SUMMARY
 from qexp.archive.summary import (
     METADATA_SHAPE,
     load_config,
+    make_summary,
+    read_summary,
+    stated_summary,
     summarise_archive,
     summarise_header,
     total,
 )
+from qexp.archive.verify import schema_problems
 from qexp.cli.main import main
 from qexp.config.schema import CreatorNode, FundingNode, MetadataNode, Node, PublisherNode
 from qexp.core.jsonable import dumps
@@ -48,6 +53,35 @@ def test_the_summary_of_a_partial_run(tmp_path: Path) -> None:
     assert found["predicted_qpu_s"] == 37.5
     assert found["config"] == {"seed": 7, "circuits": {"depth": 5}}
     assert found["finished"].startswith("2026-01-01T00:00:12")
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_read"),
+    [
+        ({"results": 7}, True),
+        ({"usage_s": None}, True),
+        ({"results": "7"}, False),
+        ({"seed": None}, False),
+        ({"overrides": [1]}, False),
+        ({"overrides": None}, False),
+        ({"more": 1}, False),
+    ],
+)
+def test_a_stated_summary_is_read_if_qexp_may_have_written_it(
+    tmp_path: Path, changes: dict[str, Any], is_read: bool
+) -> None:
+    path = write_run(tmp_path, sampler_jobs([1])).seal("complete", keep_parts=False)
+    with h5py.File(path, "r+") as written, ArchiveFile(path, written) as file:
+        made = make_summary(file)
+        assert stated_summary(file) == made
+        written.attrs[SUMMARY] = json.dumps(made | changes)
+        assert read_summary(file) == (made | changes if is_read else made)
+        assert [line for line in schema_problems(file) if "summary" in line]
+        for text in ("[1]", "{"):
+            written.attrs[SUMMARY] = text
+            assert stated_summary(file) is None
+        del written.attrs[SUMMARY]
+        assert read_summary(file) == made
 
 
 def test_only_finite_values_are_summed() -> None:
