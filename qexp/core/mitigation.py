@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from qexp.core.model import PrimitiveSpec
@@ -18,6 +19,40 @@ _ON_FROM_LEVEL: Final = {
 
 _DEFAULT_RESILIENCE_LEVEL: Final = 1
 """https://quantum.cloud.ibm.com/docs/guides/configure-error-mitigation"""
+
+_NOISE_FACTORS: Final = (1.0, 3.0, 5.0)
+_MAX_OVERHEAD: Final = 100.0
+_MAX_LAYERS: Final = 4
+_DEPTHS_OF_LAYERS: Final = (0, 1, 2, 4, 16, 32)
+_BASES_OF_LAYERS: Final = 9
+_PEC_SHOTS: Final = 64
+_LEARNING: Final = {"num_randomizations": 32, "shots_per_randomization": 128}
+"""Defaults of IBM's options: `ZneOptions`, `PecOptions`, `LayerNoiseLearningOptions`."""
+
+
+@dataclass(frozen=True)
+class Executions:
+    """The circuit executions that the shots of a PUB become.
+
+    Attributes:
+        each: Those of a parameter set in one basis, at one noise factor.
+        noise_factors: Factors by which ZNE amplifies the noise; `(1.0,)` without it.
+        readout: Those by which TREX calibrates the readout for all PUBs of a job.
+        learning: Those that learn the noise of layers for all PUBs of a job, at most.
+        bounded_by: Options that bound `each` and `learning`, as no noise was learned yet: path and
+            value, None where the option sets no bound and its default was taken instead.
+    """
+
+    each: int
+    noise_factors: tuple[float, ...] = (1.0,)
+    readout: int = 0
+    learning: int = 0
+    bounded_by: tuple[tuple[str, float | None], ...] = ()
+
+    @property
+    def of_configuration(self) -> int:
+        """Executions of a parameter set in one basis."""
+        return self.each * len(self.noise_factors)
 
 
 def is_on(primitive: PrimitiveSpec, switch: str) -> bool:
@@ -37,8 +72,11 @@ def is_calibrated_per_job(primitive: PrimitiveSpec) -> bool:
     TREX calibrates the readout, PEA and PEC learn the noise of layers. A value then depends on the
     other PUBs of its job.
     """
-    if is_on(primitive, "resilience.measure_mitigation"):
-        return True
+    return is_on(primitive, "resilience.measure_mitigation") or injects_noise(primitive)
+
+
+def injects_noise(primitive: PrimitiveSpec) -> bool:
+    """Return True for PEA and PEC, which inject the noise of layers once it was learned."""
     amplifier = _leaf(primitive.options, "resilience.zne.amplifier")
     is_pea = amplifier == "pea" and is_on(primitive, "resilience.zne_mitigation")
     return is_pea or is_on(primitive, "resilience.pec_mitigation")
@@ -47,20 +85,83 @@ def is_calibrated_per_job(primitive: PrimitiveSpec) -> bool:
 def is_twirled(primitive: PrimitiveSpec) -> bool:
     """Return True if a primitive twirls gates or measurements.
 
-    A Sampler does so only on request; TREX and PEC force an Estimator to.
+    A Sampler does so only on request; TREX, PEA and PEC force an Estimator to.
     """
-    forcing = "resilience.measure_mitigation", "resilience.pec_mitigation"
-    switches = "twirling.enable_gates", "twirling.enable_measure", *forcing
-    return any(is_on(primitive, switch) for switch in switches)
+    switches = "twirling.enable_gates", "twirling.enable_measure", "resilience.measure_mitigation"
+    return any(is_on(primitive, switch) for switch in switches) or injects_noise(primitive)
 
 
-def shots_executed(shots: int, primitive: PrimitiveSpec) -> int:
-    """Return the executions of a circuit that is asked for `shots`: twirling may round up."""
-    if not is_twirled(primitive):
-        return shots
-    declared = primitive.options.get("twirling") or {}
+def executions(shots: int, primitive: PrimitiveSpec, gamma: float | None = None) -> Executions:
+    """Return the executions of a PUB that is asked for `shots`.
+
+    Those of a client-side primitive are what IBM's client prepares. It takes noise as learned
+    before; a legacy Estimator learns it in the job.
+
+    Args:
+        shots: The shots.
+        primitive: The primitive with its options.
+        gamma: Of PEC: the factor of the noise that is cancelled in the PUB's circuit. None: not
+            known before the noise is learned, so that `resilience.pec.max_overhead` bounds it.
+    """
+    options, is_legacy = primitive.options, primitive.implementation == "legacy"
+    is_pec = is_on(primitive, "resilience.pec_mitigation")
+    declared = _leaf(options, "twirling") or {}
     names = "num_randomizations", "shots_per_randomization"
-    return math.prod(twirling_shots(shots, *(declared.get(name, "auto") for name in names)))
+    split = [_or(declared.get(name), "auto") for name in names]
+    if is_pec and split == ["auto", "auto"]:
+        split[1] = _PEC_SHOTS
+    randomizations, each = twirling_shots(shots, *split) if is_twirled(primitive) else (1, shots)
+    readout = learning = 0
+    overhead, bounded_by = gamma**2 if is_pec and gamma is not None else 1.0, []
+    if is_on(primitive, "resilience.measure_mitigation"):
+        calibration = _leaf(options, "resilience.measure_noise_learning") or {}
+        number, of_each = (_or(calibration.get(name), "auto") for name in names)
+        if number == "auto":
+            number = _LEARNING[names[0]] if is_legacy else randomizations
+        readout = number * (each if of_each == "auto" else of_each)
+    if is_pec:
+        most = (_leaf(options, "resilience.pec") or {}).get("max_overhead", _MAX_OVERHEAD)
+        if gamma is None:
+            overhead = _or(most, _MAX_OVERHEAD)
+            bounded_by.append(("resilience.pec.max_overhead", most))
+        elif most is not None:
+            overhead = min(most, overhead)
+    if is_legacy and injects_noise(primitive):
+        layers = _leaf(options, "resilience.layer_noise_learning") or {}
+        most = layers.get("max_layers_to_learn", _MAX_LAYERS)
+        learning = _or(most, _MAX_LAYERS) * _executions_per_layer(layers)
+        bounded_by.append(("resilience.layer_noise_learning.max_layers_to_learn", most))
+    return Executions(
+        math.ceil(randomizations * overhead) * each,
+        _noise_factors(primitive),
+        readout,
+        learning,
+        tuple(bounded_by),
+    )
+
+
+def describe_bounds(primitive: PrimitiveSpec) -> str | None:
+    """Describe the bounds that executions are computed from; None if they are exact."""
+    bounds = executions(1, primitive).bounded_by
+    listed = " and ".join(
+        f"{path}={'null (no bound: its default is taken)' if value is None else f'{value:g}'}"
+        for path, value in bounds
+    )
+    text = "its noise is not learned yet, so that executions and QPU time are upper bounds"
+    return f"{text}, from {listed}" if bounds else None
+
+
+def _noise_factors(primitive: PrimitiveSpec) -> tuple[float, ...]:
+    if not is_on(primitive, "resilience.zne_mitigation"):
+        return (1.0,)
+    factors = _or(_leaf(primitive.options, "resilience.zne.noise_factors"), "auto")
+    return _NOISE_FACTORS if factors == "auto" else tuple(map(float, factors))
+
+
+def _executions_per_layer(declared: Mapping[str, Any]) -> int:
+    depths = _or(declared.get("layer_pair_depths"), _DEPTHS_OF_LAYERS)
+    of_circuit = math.prod(_or(declared.get(name), usual) for name, usual in _LEARNING.items())
+    return int(len(depths) * _BASES_OF_LAYERS * of_circuit)
 
 
 def twirling_shots(
@@ -90,3 +191,7 @@ def _leaf(options: Mapping[str, Any], path: str) -> Any:
     for name in path.split("."):
         node = node.get(name) if isinstance(node, Mapping) else None
     return node
+
+
+def _or(value: Any, default: Any) -> Any:
+    return default if value is None else value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from qiskit.primitives import PrimitiveResult
@@ -85,6 +85,13 @@ class PlannedPub:
     index: int
     logical: Pub
     isa: Pub
+
+
+class PayloadBytes(NamedTuple):
+    """Size of an encoded PUB in a job of its own."""
+
+    total: int
+    shared: int = 0  # of what all PUBs of a job share: the calibration of the readout
 
 
 @dataclass(frozen=True)

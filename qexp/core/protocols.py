@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from qexp.core.model import Forecast, FoundJob, JobOutcome, JobRequest, JobState, PrimitiveSpec
+from qexp.core.model import (
+    Forecast,
+    FoundJob,
+    JobOutcome,
+    JobRequest,
+    JobState,
+    PayloadBytes,
+    PrimitiveSpec,
+)
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
@@ -143,7 +151,7 @@ class Engine(Protocol):
         backend: BackendV2,
         qpy: bytes,
         bound_bytes: float,
-    ) -> int:
+    ) -> PayloadBytes:
         """Measure or estimate the size of an encoded ISA PUB on the wire, in bytes.
 
         An estimate is rather too large, and at most `bound_bytes`.

@@ -10,6 +10,7 @@ import math
 from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
+from qexp.core.model import PayloadBytes
 from qexp.engines.primitives import encoded_bytes, is_sent_as_stored
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Payloads:
     """Measures and estimates the sizes of PUBs for one backend."""
 
     def __init__(self) -> None:
-        self._prepared: dict[Hashable, dict[int, int]] = {}
+        self._prepared: dict[Hashable, dict[int, PayloadBytes]] = {}
 
     def num_bytes(
         self,
@@ -37,7 +38,7 @@ class Payloads:
         backend: BackendV2,
         qpy: bytes,
         bound_bytes: float,
-    ) -> int:
+    ) -> PayloadBytes:
         """Return the size of one ISA PUB on the wire, in bytes of JSON.
 
         It is exact where the circuit is sent as it is, see `encoded_bytes`. A PUB that the client
@@ -63,9 +64,10 @@ class Payloads:
         if near:
             nearest = min(near, key=lambda n: abs(n - count))
             # Part of a PUB's size is that of its qubits, so that fewer instructions may save none.
-            estimate = math.ceil(prepared[nearest] * max(1.0, count / nearest) * MARGIN)
-            if estimate <= bound_bytes:
-                return estimate
+            total, shared = prepared[nearest]
+            own = math.ceil((total - shared) * max(1.0, count / nearest) * MARGIN)
+            if own + shared <= bound_bytes:
+                return PayloadBytes(own + shared, shared)
         prepared[count] = encoded_bytes(primitive, pub, backend, qpy)
         return prepared[count]
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from qexp.core.mitigation import is_twirled
-from qexp.core.model import PrimitiveSpec
+from qexp.core.mitigation import is_on, is_twirled
+from qexp.core.model import PayloadBytes, PrimitiveSpec
 from qexp.engines.options import (
     MAX_TAGS,
     build_options,
@@ -101,7 +101,9 @@ def _tagged_options(spec: PrimitiveSpec, tags: Sequence[str]) -> Any:
     return options
 
 
-def encoded_bytes(primitive: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: bytes) -> int:
+def encoded_bytes(
+    primitive: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: bytes
+) -> PayloadBytes:
     """Return the size of one ISA PUB on the wire, in bytes of JSON.
 
     Where the circuit is sent as it is, by the legacy primitives and by the client-side Sampler
@@ -117,12 +119,22 @@ def encoded_bytes(primitive: PrimitiveSpec, pub: Pub, backend: BackendV2, qpy: b
     if primitive.implementation == "legacy" and primitive.kind == "estimator":
         _check_observables(pub)
     if is_sent_as_stored(primitive, pub.circuit):
-        return wire_bytes(primitive, pub, qpy) + _JSON_BYTES
+        return PayloadBytes(wire_bytes(primitive, pub, qpy) + _JSON_BYTES)
     if primitive.implementation == "legacy":
         from qiskit_ibm_runtime.json import RuntimeEncoder
 
-        return len(json.dumps(pub, cls=RuntimeEncoder))
-    fields = encode_program(*_prepare(primitive, pub, backend), primitive.kind)["quantum_program"]
+        return PayloadBytes(len(json.dumps(pub, cls=RuntimeEncoder)))
+    program, options = _prepare(primitive, pub, backend)
+    total, shared = _program_bytes(primitive, program, options), 0
+    if is_on(primitive, "resilience.measure_mitigation"):
+        # The client calibrates the readout of a job in the last item.
+        program.items.pop()
+        shared = total - _program_bytes(primitive, program, options)
+    return PayloadBytes(total, shared)
+
+
+def _program_bytes(primitive: PrimitiveSpec, program: Any, options: Any) -> int:
+    fields = encode_program(program, options, primitive.kind)["quantum_program"]
     # The options in it are sent once per job, and belong to no PUB.
     (fields["passthrough_data"] or {}).get("post_processor", {}).pop("options", None)
     return sum(len(json.dumps(fields[name])) for name in ("circuits", "items", "passthrough_data"))

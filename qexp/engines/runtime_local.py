@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from qexp.core.model import JobRequest, PrimitiveSpec
+from qexp.core.model import JobRequest, PayloadBytes, PrimitiveSpec
 from qexp.engines.local.backends import calibration, require_backend
 from qexp.engines.local.batch import LocalBatch, Simulated, joined
 from qexp.engines.local.engine import unsupported_options
@@ -96,7 +96,7 @@ class RuntimeLocalEngine:
         backend: BackendV2,
         qpy: bytes,
         bound_bytes: float,
-    ) -> int:
+    ) -> PayloadBytes:
         """Return the size in bytes of an ISA PUB, see `Payloads`.
 
         Estimates are those of this engine's point, so that a point of a sweep is planned as alone.

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from qexp.archive.circuit_digest import Reading
 from qexp.archive.pubs import PubRow, pub_rows
 from qexp.core.bounds import job_bounds, smallest_bound
+from qexp.core.mitigation import describe_bounds
 from qexp.core.model import Forecast, Partition
 from qexp.core.observer import Observer
 from qexp.core.protocols import Engine, SimulatingEngine
@@ -87,6 +88,9 @@ def plan_point(
     """
     spec, parts, partitions = point.spec, list[str](), list[Partition]()
     assert point.backend is not None
+    for workload in spec.workloads:
+        if reason := describe_bounds(workload.primitive):
+            observer.warned(f"workload '{workload.name}': {reason}")
     workloads = {one.name: replace(one, generate=_no_generator) for one in spec.workloads}
     make_planner = partial(
         Planner, workloads, spec.seed, point.backend, spec.engine, spec.limits, spec.partition

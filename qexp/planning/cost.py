@@ -6,10 +6,11 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qexp.core.mitigation import shots_executed
-from qexp.core.model import PlannedPub, PrimitiveSpec
+from qexp.core.mitigation import Executions, executions, injects_noise
+from qexp.core.model import Implementation, PlannedPub, PrimitiveSpec
 from qexp.core.protocols import Engine
 from qexp.errors import PlanError, QexpError
 from qexp.planning.checks import Tally
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from qiskit.primitives.containers.estimator_pub import EstimatorPub
     from qiskit.providers import BackendV2
     from qiskit.transpiler import Target
+
+    from qexp.core.model import Pub
 
 # Heuristic of IBM's job validation: https://quantum.cloud.ibm.com/docs/guides/job-limits,
 # "Maximum number of low-level instructions per qubit". It lists no other instruction; a gate
@@ -44,18 +47,31 @@ CONTROL_INSTRUCTIONS: Mapping[str, int] = {
 DEFAULT_REP_DELAY_S = 250e-6
 
 
+class Shared(NamedTuple):
+    """The part of a cost that the PUBs of a job share: what calibrates the job."""
+
+    executions: int = 0
+    payload_bytes: int = 0
+    qpu_s: float = 0.0
+
+
+_NOTHING_SHARED = Shared()
+
+
 @dataclass(frozen=True)
 class Footprint:
-    """The cost of one PUB, or of consecutive PUBs together.
+    """The cost of one PUB, or of consecutive PUBs together, in a job of their own.
 
     Attributes:
         shots: Shots of a Sampler PUB, or None.
         precision: Precision of an Estimator PUB, or None.
         executions: Circuit executions: parameter sets x shots (twirling: randomizations x shots
-            per randomization). For an Estimator: parameter sets x measurement bases x shots.
+            per randomization). For an Estimator: parameter sets x measurement bases x shots x noise
+            factors, and the calibration of the job.
         payload_bytes: Size of the encoded PUB on the wire, measured or estimated.
         qpu_s: Predicted time on the QPU, without the per-job overhead.
         control_instructions: Control instructions on the busiest qubit, over all parameter sets.
+        shared: The part that is counted once for all PUBs of a job.
     """
 
     shots: int | None
@@ -64,17 +80,22 @@ class Footprint:
     payload_bytes: int
     qpu_s: float
     control_instructions: int
+    shared: Shared = _NOTHING_SHARED
 
     def __add__(self, other: Footprint) -> Footprint:
         """Add the PUBs that follow, which have the same shots and precision."""
+        pairs = list(zip(self.shared, other.shared, strict=True))
+        # The calibration is as wide as the widest circuit.
+        executions, payload_bytes, qpu_s = map(min, pairs)
         return Footprint(
             other.shots,
             other.precision,
-            self.executions + other.executions,
-            self.payload_bytes + other.payload_bytes,
-            self.qpu_s + other.qpu_s,
+            self.executions + other.executions - int(executions),
+            self.payload_bytes + other.payload_bytes - int(payload_bytes),
+            self.qpu_s + other.qpu_s - qpu_s,
             # The busiest qubit of all carries at most the sum of what those of each carry.
             self.control_instructions + other.control_instructions,
+            Shared._make(map(max, pairs)),
         )
 
 
@@ -107,13 +128,15 @@ def footprint(
 
     isa = pub.isa
     if isinstance(isa, SamplerPub):
-        shots, precision, each = isa.shots, None, isa.shots
+        shots, precision = isa.shots, None
+        executed = executions(isa.shots, primitive)
         configurations = isa.parameter_values.size
     else:
-        shots, precision, each = None, isa.precision, shots_for(isa.precision)
-        configurations = estimator_configurations(isa)
+        shots, precision = None, isa.precision
+        executed = executions(shots_for(isa.precision), primitive)
+        configurations = estimator_configurations(isa, primitive.implementation)
     try:
-        payload_bytes = engine.payload_bytes(primitive, isa, backend, qpy, bound_bytes)
+        size = engine.payload_bytes(primitive, isa, backend, qpy, bound_bytes)
     except QexpError:
         raise
     except Exception as error:
@@ -122,18 +145,39 @@ def footprint(
             f"cannot be encoded for the {primitive.kind} ({primitive.implementation}): "
             f"{typed_reason(error)}; change the circuit or primitive.options"
         ) from error
-    executions = configurations * shots_executed(each, primitive)
-    # IBM's formula, to which it adds about 2 s per job; error mitigation's own executions are not
-    # in it: https://quantum.cloud.ibm.com/docs/guides/estimate-job-run-time
-    duration_s = circuit_duration_s(isa.circuit, backend.target)
+    each_s, shared_s = _durations_s(pub.isa, executed, primitive, backend)
+    shared = Shared(executed.readout + executed.learning, size.shared, shared_s)
     return Footprint(
         shots,
         precision,
-        executions,
-        payload_bytes,
-        (rep_delay_s(primitive, backend) + duration_s) * executions,
+        configurations * executed.of_configuration + shared.executions,
+        size.total,
+        configurations * each_s + shared.qpu_s,
         configurations * control_instructions(counts),
+        shared,
     )
+
+
+def _durations_s(
+    isa: Pub, executed: Executions, primitive: PrimitiveSpec, backend: BackendV2
+) -> tuple[float, float]:
+    """Return the predicted QPU seconds of a configuration, and of the job's calibration.
+
+    IBM's formula, to which it adds about 2 s per job:
+    https://quantum.cloud.ibm.com/docs/guides/estimate-job-run-time. An Estimator's circuits are
+    measured by the client. Folding makes them longer by the noise factor; PEA does not. What
+    twirling adds between layers is left out.
+    """
+    delay_s = rep_delay_s(primitive, backend)
+    circuit_s = circuit_duration_s(isa.circuit, backend.target)
+    if primitive.kind == "sampler":
+        return (delay_s + circuit_s) * executed.each, 0.0
+    delay_s += readout_duration_s(backend.target)
+    folded = (
+        [1.0] * len(executed.noise_factors) if injects_noise(primitive) else executed.noise_factors
+    )
+    each_s = sum(executed.each * (delay_s + factor * circuit_s) for factor in folded)
+    return each_s, delay_s * (executed.readout + executed.learning)
 
 
 def control_instructions(counts: Tally) -> int:
@@ -146,24 +190,33 @@ def control_instructions(counts: Tally) -> int:
     return max(load.values(), default=0)
 
 
-def estimator_configurations(pub: EstimatorPub) -> int:
+def estimator_configurations(pub: EstimatorPub, implementation: Implementation) -> int:
     """Count the circuits that are executed for an Estimator PUB: parameter sets times bases.
 
-    All Paulis of the PUB are grouped into qubit-wise commuting measurement bases; a parameter
-    set is executed in those that its own observables need. The rule of `default_shots`:
+    IBM's client groups the Paulis of each parameter set, in their order, into bases that commute
+    qubit by qubit. For the legacy Estimator all Paulis of the PUB are grouped; a parameter set is
+    executed in those bases that its own observables need. The rule of `default_shots`:
     https://quantum.cloud.ibm.com/docs/api/qiskit-ibm-runtime/options-estimator-options
     """
-    from qexp.simulator.observables import group_into_bases, selections
+    from qexp.simulator.observables import group_into_bases, group_paulis, selections
 
-    terms = [frozenset(observable) for observable in pub.observables.ravel().tolist()]
-    bases_of_all = group_into_bases(frozenset().union(*terms))
-    basis_of = {term: k for k, basis in enumerate(bases_of_all) for term in basis.terms}
-    bases = [frozenset(basis_of[term] for term in observable) for observable in terms]
+    observables = pub.observables.ravel().tolist()
     selected = selections(pub)
-    needed = [
-        len(frozenset().union(*(bases[index] for index in row)))
-        for row in selected.observables.tolist()
-    ]
+    if implementation == "client":
+        needed = [
+            len(group_paulis(term for index in row for term in observables[index]))
+            for row in selected.observables.tolist()
+        ]
+    else:
+        basis_of = {
+            term: number
+            for number, basis in enumerate(group_into_bases(frozenset(chain(*observables))))
+            for term in basis.terms
+        }
+        needed = [
+            len({basis_of[term] for index in row for term in observables[index]})
+            for row in selected.observables.tolist()
+        ]
     return sum(needed[row] for row in selected.of_set.tolist())
 
 
@@ -179,6 +232,15 @@ def circuit_duration_s(circuit: QuantumCircuit, target: Target) -> float:
         return float(circuit.estimate_duration(target))
     except QiskitError:
         return 0.0
+
+
+def readout_duration_s(target: Target) -> float:
+    """Return the time in which all qubits are measured in any basis, where it is known."""
+    return sum(
+        times * max((each.duration or 0.0 for each in target[name].values() if each), default=0.0)
+        for name, times in (("sx", 2), ("measure", 1))
+        if name in target
+    )
 
 
 def rep_delay_s(primitive: PrimitiveSpec, backend: Any) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from qiskit.primitives.containers.estimator_pub import EstimatorPub
+    from qiskit.quantum_info import PauliList
 
 Moments: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Means and variances of the terms of a basis, both of shape `(sets, terms)`."""
@@ -106,12 +107,10 @@ def restricted_observables(pub: EstimatorPub, qubits: Sequence[int]) -> list[dic
 
 def group_into_bases(terms: frozenset[str]) -> tuple[Basis, ...]:
     """Group terms that commute qubit by qubit, into as few bases as Qiskit finds."""
-    from qiskit.quantum_info import PauliList
-
     terms_of: dict[str, list[str]] = {}
     for term in sorted(terms):
         terms_of.setdefault(term.translate(_PAULI_OF), []).append(term)
-    groups = PauliList(sorted(terms_of)).group_commuting(qubit_wise=True)
+    groups = group_paulis(sorted(terms_of))
     return tuple(
         Basis(
             "".join(max(letters) for letters in zip(*group.to_labels(), strict=True)),
@@ -119,6 +118,18 @@ def group_into_bases(terms: frozenset[str]) -> tuple[Basis, ...]:
         )
         for group in groups
     )
+
+
+def group_paulis(terms: Iterable[str]) -> list[PauliList]:
+    """Group the Paulis of terms, such that those of a group commute qubit by qubit.
+
+    The number of groups may depend on the order.
+    """
+    from qiskit.quantum_info import PauliList
+
+    paulis = dict.fromkeys(term.translate(_PAULI_OF) for term in terms)
+    groups: list[PauliList] = PauliList(list(paulis)).group_commuting(qubit_wise=True)
+    return groups
 
 
 def count_circuits(

@@ -84,7 +84,8 @@ def test_payload_is_measured_and_grows_with_the_circuit(bench: Bench) -> None:
 
 
 def payload_bytes(bench: Bench, pub: Pub) -> int:
-    return bench.engine.payload_bytes(bench.primitive, pub, bench.backend, qpy_of(pub), 10**9)
+    engine, qpy = bench.engine, qpy_of(pub)
+    return engine.payload_bytes(bench.primitive, pub, bench.backend, qpy, 10**9).total
 
 
 def test_a_batch_from_open_to_closed(bench: Bench) -> None:

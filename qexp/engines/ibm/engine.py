@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from pydantic import Field
 
-from qexp.core.model import FoundJob, PrimitiveSpec
+from qexp.core.model import FoundJob, PayloadBytes, PrimitiveSpec
 from qexp.engines.ibm.batch import IBMBatch, find_jobs, open_session, read_metrics
 from qexp.engines.options import declared_leaves
 from qexp.engines.payload import Payloads
@@ -81,7 +81,7 @@ class IBMEngine:
         backend: BackendV2,
         qpy: bytes,
         bound_bytes: float,
-    ) -> int:
+    ) -> PayloadBytes:
         """Return the size in bytes of an ISA PUB, see `Payloads`; points of a sweep share these."""
         payloads = _payloads.setdefault(backend, Payloads())
         return payloads.num_bytes(primitive, pub, backend, qpy, bound_bytes)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from pydantic import Field
 
 from qexp.core.mitigation import is_on
-from qexp.core.model import Forecast, PrimitiveSpec
+from qexp.core.model import Forecast, PayloadBytes, PrimitiveSpec
 from qexp.engines.local.backends import calibration, require_backend
 from qexp.engines.options import declared_leaves
 from qexp.engines.primitives import is_stored_as_sent, wire_bytes
@@ -180,12 +180,12 @@ class LocalEngine:
         backend: BackendV2,  # noqa: ARG002 - part of the protocol
         qpy: bytes,
         bound_bytes: float,  # noqa: ARG002 - part of the protocol
-    ) -> int:
+    ) -> PayloadBytes:
         """Return the size in bytes that an ISA PUB would have on the wire to IBM's service.
 
         It is the same in every process, because jobs are cut by it and their data must not differ.
         """
-        return wire_bytes(primitive, pub, _steady_qpy(pub.circuit, qpy))
+        return PayloadBytes(wire_bytes(primitive, pub, _steady_qpy(pub.circuit, qpy)))
 
     def open_batch(
         self,

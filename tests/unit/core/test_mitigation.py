@@ -8,8 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qexp.core.mitigation import is_twirled, shots_executed, twirling_shots
-from qexp.core.model import PrimitiveKind, PrimitiveSpec
+from qexp.core.mitigation import (
+    Executions,
+    describe_bounds,
+    executions,
+    is_twirled,
+    twirling_shots,
+)
+from qexp.core.model import Implementation, PrimitiveKind, PrimitiveSpec
 
 
 def primitive(kind: PrimitiveKind, options: Mapping[str, Any] | None = None) -> PrimitiveSpec:
@@ -90,6 +96,52 @@ def test_whether_a_primitive_twirls_agrees_with_ibms_client(
 
 
 def test_executions_are_more_than_the_shots_where_twirling_rounds_up() -> None:
-    assert shots_executed(1000, primitive("sampler")) == 1000
+    assert executions(1000, primitive("sampler")) == Executions(1000)
     twirled = primitive("sampler", {"twirling": {"enable_gates": True, "num_randomizations": 32}})
-    assert shots_executed(1000, twirled) == 32 * 32
+    assert executions(1000, twirled) == Executions(32 * 32)
+
+
+def resilient(resilience: Mapping[str, Any], implementation: Implementation) -> PrimitiveSpec:
+    options = {"resilience_level": 0, "resilience": resilience}
+    return PrimitiveSpec("estimator", implementation, precision=0.1, options=options)
+
+
+def test_the_legacy_estimator_learns_noise_in_the_job() -> None:
+    calibrated = {"measure_mitigation": True}
+    assert executions(4096, resilient(calibrated, "legacy")) == Executions(4096, readout=32 * 128)
+    declared = {"num_randomizations": 10, "shots_per_randomization": 7}
+    calibrated["measure_noise_learning"] = declared  # type: ignore[assignment]
+    assert executions(4096, resilient(calibrated, "legacy")).readout == 70
+
+    pea: dict[str, Any] = {"zne_mitigation": True, "zne": {"amplifier": "pea"}}
+    learned = executions(4096, resilient(pea, "legacy"))
+    assert learned.of_configuration == 3 * 4096
+    # Six depths of nine circuits, of 32 randomizations.
+    assert learned.learning == 4 * 6 * 9 * 32 * 128
+    layers = {"max_layers_to_learn": 2, "layer_pair_depths": [0, 1], "num_randomizations": 5}
+    pea["layer_noise_learning"] = layers
+    assert executions(4096, resilient(pea, "legacy")).learning == 2 * 2 * 9 * 5 * 128
+    # The client takes noise as learned before.
+    assert executions(4096, resilient(pea, "client")).learning == 0
+
+
+def test_pec_is_bounded_before_its_noise_is_learned() -> None:
+    pec: dict[str, Any] = {"pec_mitigation": True}
+    before = executions(4096, resilient(pec, "client"))
+    assert before.each == 100 * 4096
+    assert executions(4096, resilient(pec, "client"), gamma=1.5).each == 64 * 144
+    assert describe_bounds(resilient(pec, "client")) == (
+        "its noise is not learned yet, so that executions and QPU time are upper bounds, from "
+        "resilience.pec.max_overhead=100"
+    )
+    pec["pec"] = {"max_overhead": 2}
+    assert executions(4096, resilient(pec, "client")).each == 2 * 4096
+    assert executions(4096, resilient(pec, "client"), gamma=9.0).each == 2 * 4096
+    pec["pec"] = {"max_overhead": None}
+    assert executions(4096, resilient(pec, "client")).each == 100 * 4096
+    assert executions(4096, resilient(pec, "client"), gamma=20.0).each == 400 * 4096
+    assert str(describe_bounds(resilient(pec, "legacy"))).endswith(
+        "from resilience.pec.max_overhead=null (no bound: its default is taken) and "
+        "resilience.layer_noise_learning.max_layers_to_learn=4"
+    )
+    assert describe_bounds(primitive("estimator")) is None

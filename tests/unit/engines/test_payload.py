@@ -9,7 +9,7 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 
-from qexp.core.model import PrimitiveSpec
+from qexp.core.model import PayloadBytes, PrimitiveSpec
 from qexp.engines import payload
 from qexp.engines.payload import MARGIN, Payloads
 from qexp.errors import PlanError
@@ -29,9 +29,10 @@ def prepared(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Numbers of instructions of the PUBs that are prepared."""
     seen: list[int] = []
 
-    def measure(primitive: PrimitiveSpec, pub: Pub, backend: Any, qpy: bytes) -> int:
+    def measure(primitive: PrimitiveSpec, pub: Pub, backend: Any, qpy: bytes) -> PayloadBytes:
         seen.append(len(pub.circuit.data))
-        return 1000
+        shared = 400 if primitive.kind == "estimator" else 0
+        return PayloadBytes(1000 + shared, shared)
 
     monkeypatch.setattr(payload, "encoded_bytes", measure)
     return seen
@@ -55,6 +56,13 @@ def estimator_pub(*observables: str) -> Pub:
 
 
 def sizes(*pubs: Pub, primitive: PrimitiveSpec = TWIRLED, bound: float = math.inf) -> list[int]:
+    found = payloads_of(*pubs, primitive=primitive, bound=bound)
+    return [each.total for each in found]
+
+
+def payloads_of(
+    *pubs: Pub, primitive: PrimitiveSpec, bound: float = math.inf
+) -> list[PayloadBytes]:
     payloads = Payloads()
     return [payloads.num_bytes(primitive, pub, FakeManilaV2(), qpy_of(pub), bound) for pub in pubs]
 
@@ -77,6 +85,12 @@ def test_a_pub_that_might_be_too_large_is_measured(prepared: list[int]) -> None:
     assert sizes(*map(sampler_pub, (50, 50, 50)), bound=1099) == [1000, 1000, 1000]
     assert prepared == [102, 102, 102]
     assert sizes(*map(sampler_pub, (50, 50)), bound=1100) == [1000, 1100]
+
+
+def test_what_a_job_shares_is_no_part_of_an_estimate(prepared: list[int]) -> None:
+    found = payloads_of(*[estimator_pub("ZZ")] * 2, primitive=ESTIMATOR)
+    assert found == [PayloadBytes(1400, 400), PayloadBytes(1100 + 400, 400)]
+    assert len(prepared) == 1
 
 
 @pytest.mark.parametrize(

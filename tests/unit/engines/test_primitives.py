@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -78,7 +80,7 @@ def test_legacy_size_is_that_of_the_clients_encoding(backend: Any, kind: Primiti
     from qiskit_ibm_runtime.json import RuntimeEncoder
 
     pub = isa_pub(kind, backend)
-    size = encoded_bytes(PrimitiveSpec(kind, "legacy"), pub, backend, qpy_of(pub))
+    size = encoded_bytes(PrimitiveSpec(kind, "legacy"), pub, backend, qpy_of(pub)).total
     # QPY holds random ids, which compress differently each time.
     assert size == pytest.approx(len(json.dumps(pub, cls=RuntimeEncoder)), rel=0.05)
 
@@ -89,10 +91,22 @@ def test_client_size_is_that_of_the_request_without_options(
 ) -> None:
     spec = PrimitiveSpec(kind)
     pub = isa_pub(kind, backend)
-    size = encoded_bytes(spec, pub, backend, qpy_of(pub))
+    size = encoded_bytes(spec, pub, backend, qpy_of(pub)).total
     sent = len(json.dumps(encoded(kind, [pub], 50, backend)))
     dumped = len(json.dumps(dump_options("client", build_options(kind, "client", {}))))
     assert size - 100 <= sent <= size + dumped + 600
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_the_calibration_of_a_job_is_counted_once(backend: Any, level: int) -> None:
+    options = {"resilience_level": level}
+    pub, spec = isa_pub("estimator", backend), PrimitiveSpec("estimator", options=options)
+    total, shared = encoded_bytes(spec, pub, backend, qpy_of(pub))
+    assert (shared > 0) is (level > 0)
+    sent = encoded("estimator", [pub] * 9, 50, backend, options)["quantum_program"]
+    size = sum(len(json.dumps(sent[name])) for name in ("circuits", "items"))
+    # Circuits of a job are compressed together.
+    assert 0.85 < size / (9 * (total - shared) + shared) < 1.02
 
 
 def test_a_job_of_plain_circuits_is_no_larger_than_its_pubs(backend: Any) -> None:
@@ -107,7 +121,7 @@ def test_a_job_of_plain_circuits_is_no_larger_than_its_pubs(backend: Any) -> Non
     pubs = [SamplerPub.coerce((passes.run(circuit),), 50) for circuit in circuits]
     legacy, client = (
         sum(
-            encoded_bytes(PrimitiveSpec("sampler", which), pub, backend, qpy_of(pub))
+            encoded_bytes(PrimitiveSpec("sampler", which), pub, backend, qpy_of(pub)).total
             for pub in pubs
         )
         for which in ("legacy", "client")
@@ -133,7 +147,7 @@ def test_a_circuit_that_is_sent_as_it_is_is_not_encoded_again(
     monkeypatch.setattr("qexp.engines.primitives.encode_program", refuse)
     monkeypatch.setattr("qiskit_ibm_runtime.json.dump", refuse)
     spec = PrimitiveSpec("sampler", implementation)
-    assert encoded_bytes(spec, pub, backend, raw) > 100
+    assert encoded_bytes(spec, pub, backend, raw).total > 100
 
 
 @pytest.mark.parametrize("implementation", ["client", "legacy"])
@@ -153,25 +167,31 @@ def test_circuits_stored_in_another_form_are_measured_as_the_client_sends_them(
         circuit.delay(16, 0, "ns")
     pub = SamplerPub.coerce((circuit,), 10)
     spec = PrimitiveSpec("sampler", implementation)
-    sizes = {encoded_bytes(spec, pub, backend, qpy) for qpy in (b"", bytes(range(256)) * 99)}
+    sizes = {encoded_bytes(spec, pub, backend, qpy).total for qpy in (b"", bytes(range(256)) * 99)}
     assert len(sizes) == 1
 
 
-def encoded(kind: PrimitiveKind, pubs: list[Any], shots: int, backend: Any) -> dict[str, Any]:
+def encoded(
+    kind: PrimitiveKind,
+    pubs: list[Any],
+    shots: int,
+    backend: Any,
+    declared: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
     """Return a whole job as the client's executor sends it."""
     default = shots if kind == "sampler" else None
-    options = build_options(kind, "client", {})
+    options = build_options(kind, "client", declared)
     prepared = client_module(kind, "prepare").prepare(pubs, options, default, backend=backend)
     return encode_program(*prepared, kind)
 
 
 def test_twirling_inflates_the_payload(backend: Any) -> None:
     pub = isa_pub("sampler", backend)
-    plain = encoded_bytes(PrimitiveSpec("sampler"), pub, backend, qpy_of(pub))
+    plain = encoded_bytes(PrimitiveSpec("sampler"), pub, backend, qpy_of(pub)).total
     twirled = PrimitiveSpec(
         "sampler", options={"twirling": {"enable_gates": True, "enable_measure": True}}
     )
-    assert encoded_bytes(twirled, pub, backend, qpy_of(pub)) > 5 * plain
+    assert encoded_bytes(twirled, pub, backend, qpy_of(pub)).total > 5 * plain
 
 
 def test_observables_that_the_legacy_estimator_would_refuse(backend: Any) -> None:

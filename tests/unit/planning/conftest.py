@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from qiskit.providers import BackendV2
 from qiskit_ibm_runtime.fake_provider import FakeFractionalBackend, FakeManilaV2
 
-from qexp.core.model import PrimitiveKind, PrimitiveSpec
+from qexp.core.model import PayloadBytes, PrimitiveKind, PrimitiveSpec
 from qexp.core.spec import Limit, TranspileSpec, WorkloadSpec
 
 CONF = Path(__file__).parents[3] / "conf"
@@ -47,8 +47,8 @@ class StubEngine:
         backend: BackendV2,
         qpy: bytes,
         bound_bytes: float,
-    ) -> int:
-        return self.size
+    ) -> PayloadBytes:
+        return PayloadBytes(self.size)
 
     def open_batch(self, backend: BackendV2, *, max_time_s: int | None) -> Any:
         raise AssertionError("the plan opens no batch")

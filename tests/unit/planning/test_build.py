@@ -15,8 +15,7 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qexp.archive.circuits import load_circuit
 from qexp.archive.pubs import PubRow
-from qexp.core.mitigation import shots_executed
-from qexp.core.model import Partition, Plan, PrimitiveSpec
+from qexp.core.model import Partition, PayloadBytes, Plan, PrimitiveSpec
 from qexp.core.observer import Observer
 from qexp.core.protocols import Engine
 from qexp.core.seeds import child, stream
@@ -326,7 +325,7 @@ class Refusing(StubEngine):
         backend: BackendV2,
         qpy: bytes,
         bound_bytes: float,
-    ) -> int:
+    ) -> PayloadBytes:
         raise ValueError("no boxes")
 
 
@@ -348,4 +347,4 @@ def test_a_declared_repetition_delay_reaches_the_prediction(manila: BackendV2) -
     spec = workload(random_angles(1), options={"execution": {"rep_delay": 0.01}})
     [job] = build([spec], manila).plan.partitions
     assert job.qpu_s == pytest.approx(2 + 100 * 0.01, abs=0.01)
-    assert job.executions == shots_executed(100, spec.primitive)
+    assert job.executions == 100

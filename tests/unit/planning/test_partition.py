@@ -14,7 +14,7 @@ from qexp.core.bounds import Bound, job_bounds
 from qexp.core.model import Partition, PrimitiveSpec
 from qexp.core.spec import Limit, PartitionLimits
 from qexp.errors import PlanError
-from qexp.planning.cost import Footprint
+from qexp.planning.cost import Footprint, Shared
 from qexp.planning.partition import cut_into_jobs
 
 ONE = Footprint(
@@ -38,6 +38,7 @@ FOOTPRINTS = st.builds(
     payload_bytes=st.integers(1, 10),
     qpu_s=st.integers(1, 10).map(float),
     control_instructions=st.integers(0, 10),
+    shared=st.builds(Shared, st.integers(0, 1), st.integers(0, 1), st.integers(0, 1).map(float)),
 )
 BOUND = st.none() | st.integers(10, 30)
 LIMITS = st.builds(
@@ -59,11 +60,15 @@ def cut(
 
 
 def amounts(members: list[Footprint], limits: PartitionLimits) -> dict[str, float]:
+    def total(name: str) -> float:
+        shared = [getattr(one.shared, name) for one in members]
+        return sum(getattr(one, name) for one in members) - sum(shared) + max(shared)
+
     return {
         "max_circuits": len(members),
-        "max_executions": sum(one.executions for one in members),
-        "max_payload_bytes": sum(one.payload_bytes for one in members),
-        "max_qpu_s": limits.job_overhead_s + sum(one.qpu_s for one in members),
+        "max_executions": total("executions"),
+        "max_payload_bytes": total("payload_bytes"),
+        "max_qpu_s": limits.job_overhead_s + total("qpu_s"),
         "max_control_instructions": sum(one.control_instructions for one in members),
     }
 

@@ -34,7 +34,9 @@ def test_payload_is_about_what_the_legacy_client_sends(kind: PrimitiveKind) -> N
     else:
         observables = [SparsePauliOp.from_list([("XXZZ", 0.5), ("ZIIX", 1.0)])]
         pub = EstimatorPub.coerce((circuit, observables, values), 0.1)
-    measured = LocalEngine().payload_bytes(PrimitiveSpec(kind), pub, aer(4), qpy_of(pub), 10**9)
+    measured = (
+        LocalEngine().payload_bytes(PrimitiveSpec(kind), pub, aer(4), qpy_of(pub), 10**9).total
+    )
     sent = len(json.dumps(pub, cls=RuntimeEncoder))
     assert measured == pytest.approx(sent, rel=0.15)
 
@@ -57,7 +59,7 @@ def test_the_payload_of_a_large_circuit_needs_no_second_encoding(
         monkeypatch.setattr("qexp.engines.local.engine._LARGE_QPY_BYTES", large)
         encoded.add(_steady_qpy(circuit, qpy_of(pub)))
         arguments = PrimitiveSpec("sampler"), pub, aer(5), qpy_of(pub), 10**9
-        sizes.add(LocalEngine().payload_bytes(*arguments))
+        sizes.add(LocalEngine().payload_bytes(*arguments).total)
     assert len(encoded) == len(sizes) == 1
 
 
