@@ -227,10 +227,10 @@ class Experiment:
         """The state derived from the journal."""
         return self.journal.ledger
 
-    @cached_property
+    @property
     def id(self) -> str:
         """The id in the tags of all jobs: that of the sweep, or of the single run."""
-        return read_sweep(self.folder).id if self.is_sweep else self.points[0].run_id
+        return self.identity.rpartition(" ")[0] if self.is_sweep else self.points[0].run_id
 
     @cached_property
     def identity(self) -> str:

@@ -9,6 +9,7 @@ launcher makes each a run of its own, the declaration is `points.json`, and each
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,9 @@ from qexp.redact import redactor
 
 SWEEP_NAME: Final = "sweep.json"
 POINTS_NAME: Final = "points.json"
-_FORMAT: Final = 1
+_FORMAT: Final = 2
+_SECTION: Final = re.compile(r"^(?=\w)", re.MULTILINE)
+"""The beginning of a top-level key of a config."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ def write_sweep(folder: Path, sweep: SweepDeclaration, name: str = SWEEP_NAME) -
 
     sources = list(dict.fromkeys(source for point in sweep.points for source in point.sources))
     numbers = {source: number for number, source in enumerate(sources)}
+    sections: dict[str, int] = {}
     content = {
         "format": _FORMAT,
         "id": sweep.id,
@@ -97,11 +101,16 @@ def write_sweep(folder: Path, sweep: SweepDeclaration, name: str = SWEEP_NAME) -
                 "folder": point.folder,
                 "draws": point.draws,
                 "overrides": point.overrides,
-                "config_yaml": point.config_yaml,
+                # Configs of a sweep have most of their sections in common.
+                "config": [
+                    sections.setdefault(text, len(sections))
+                    for text in _SECTION.split(point.config_yaml)
+                ],
                 "sources": [numbers[source] for source in point.sources],
             }
             for point in sweep.points
         ],
+        "sections": [*sections],
     }
     text = dumps(content, redactor())
     write_with_digest(folder / name, text.encode("utf-8", "backslashreplace"))
@@ -117,7 +126,7 @@ def read_sweep(folder: Path, name: str = SWEEP_NAME) -> SweepDeclaration:
     if not path.is_file():
         raise ArchiveError(f"{folder} holds no sweep: there is no {name} in it")
     content = json.loads(read_with_digest(path))
-    if content.get("format") != _FORMAT:
+    if content.get("format") not in (1, _FORMAT):
         raise ArchiveError(
             f"{path} has format {content.get('format')}, and this version of qexp reads {_FORMAT}; "
             f"use the version that the sweep was made with"
@@ -129,7 +138,9 @@ def read_sweep(folder: Path, name: str = SWEEP_NAME) -> SweepDeclaration:
                 folder=point["folder"],
                 draws=point["draws"],
                 overrides=tuple(point["overrides"]),
-                config_yaml=point["config_yaml"],
+                config_yaml=point["config_yaml"]
+                if content["format"] == 1
+                else "".join(content["sections"][number] for number in point["config"]),
                 sources=tuple(sources[number] for number in point["sources"]),
             )
             for point in content["points"]
