@@ -125,7 +125,8 @@ class Point:
     def write_job(self, outcome: JobOutcome, calibrations: Calibrations | None = None) -> None:
         """Write a finished attempt; see `RunStore.write_job`."""
         index = outcome.partition - self.own_indices.start
-        self.store.write_job(replace(outcome, partition=index), calibrations)
+        raw = outcome.raw if self.spec.keeps_raw else None
+        self.store.write_job(replace(outcome, partition=index, raw=raw), calibrations)
 
     def note_sealed(self) -> None:
         """Note if an earlier process has sealed it, complete."""

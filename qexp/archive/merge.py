@@ -21,7 +21,16 @@ from qexp.archive.jobs import IN_PARTS
 from qexp.archive.netcdf import netcdf_file
 from qexp.archive.parts import StoredParts, copy_rows, open_part, row_of
 from qexp.archive.results import INDEX
-from qexp.archive.schema import BACKEND, JOBS, PUBS, RESULTS, SNAPSHOT, SNAPSHOTS, SUMMARY
+from qexp.archive.schema import (
+    BACKEND,
+    FIELDS,
+    JOBS,
+    PUBS,
+    RESULTS,
+    SNAPSHOT,
+    SNAPSHOTS,
+    SUMMARY,
+)
 from qexp.archive.summary import make_summary
 from qexp.archive.tables import TableData
 from qexp.archive.verify import result_problems
@@ -193,7 +202,7 @@ class RunParts:
                         yield self._named(jobs[position])
                         continue
                     with self._opened(job_path) as other:
-                        without = {p: t for p, t in other.items() if not RESULTS.matches(p)}
+                        without = {p: t for p, t in other.items() if not _has_fields(p)}
                         yield self._named(without)
 
     def _result_attempts(self, attempts: Sequence[Path]) -> list[int]:
@@ -236,6 +245,10 @@ class RunParts:
             attrs["snapshot"] = snapshots.get(attrs.pop("snapshot_sha256", ""), -1)
             named[BACKEND.path] = TableData(named[BACKEND.path].columns, attrs)
         return named
+
+
+def _has_fields(path: str) -> bool:
+    return any(table.matches(path) for table in FIELDS)
 
 
 def _with_results(

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qiskit import QuantumCircuit
     from qiskit.primitives import BitArray, PrimitiveResult, PubResult
+    from samplomatic.quantum_program import QuantumProgramResult
 
     from qexp.core.model import Pub
 
@@ -341,6 +342,15 @@ class Archive:
             "jobs": [job.job_id for job in jobs],
         }
         return PrimitiveResult([results[index] for index in results.available], metadata)
+
+    def raw(self, workload: str, index: int) -> QuantumProgramResult | None:
+        """Return the raw data of a PUB as IBM's client received them; see `qexp.core.raw`.
+
+        None where none were kept: another primitive, `archive.raw=false`, an older archive.
+        """
+        self._require(workload)
+        with self._file.reading():
+            return self._reader.raw(workload, index)
 
     def to_datatree(self) -> xr.DataTree:
         """Return the whole file as a lazily read `xarray.DataTree`, to be closed by the caller."""

@@ -14,14 +14,16 @@ import numpy as np
 
 from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.digests import is_array, pub_digest
-from qexp.archive.schema import PUBS, RESULTS
+from qexp.archive.schema import PUBS, RAW, READOUT, RESULTS
 from qexp.archive.tables import ColumnData, Table, TableData, int64, text
 from qexp.core.jsonable import dumps
+from qexp.core.raw import RawData, assemble_raw
 from qexp.errors import ArchiveError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qiskit.primitives import BitArray, PubResult
+    from samplomatic.quantum_program import QuantumProgramResult
 
 INDEX: Final = Table(
     "result_index/*",
@@ -154,11 +156,16 @@ class Signature:
 
 
 def result_tables(
-    workload: str, first: int, results: Sequence[PubResult], redact: Callable[[str], str]
+    workload: str,
+    first: int,
+    results: Sequence[PubResult],
+    redact: Callable[[str], str],
+    table: Table = RESULTS,
 ) -> dict[str, TableData]:
     """Return the results of a job, whose first PUB has index `first`, as tables by path.
 
-    Their `INDEX` is one of them. `redact` is applied to every text.
+    Their `INDEX` is one of them, unless they are raw data, of another `table`. `redact` is applied
+    to every text.
     """
     groups: dict[Signature, list[int]] = {}
     index = []
@@ -175,13 +182,23 @@ def result_tables(
         index.append(cells)
     if not index:
         return {}
-    tables = {INDEX.at(workload): INDEX.encode_rows(index)}
+    tables = {} if table is not RESULTS else {INDEX.at(workload): INDEX.encode_rows(index)}
     for signature, members in sorted(groups.items(), key=lambda item: item[0].group()):
         rows = [{"pub": first + k, "sha256": index[k]["sha256"]} for k in members]
         data = _data_columns(signature, [results[k] for k in members], redact)
-        tables[RESULTS.at(workload, signature.group())] = TableData(
-            {**RESULTS.encode_rows(rows).columns, **data}, {"signature_json": dumps(signature)}
+        tables[table.at(workload, signature.group())] = TableData(
+            {**table.encode_rows(rows).columns, **data}, {"signature_json": dumps(signature)}
         )
+    return tables
+
+
+def raw_tables(
+    workload: str, first: int, raw: RawData, redact: Callable[[str], str]
+) -> dict[str, TableData]:
+    """Return the raw data of a job, whose first PUB has index `first`, as tables by path."""
+    tables = result_tables(workload, first, raw.pubs, redact, RAW)
+    if raw.calibration is not None:
+        tables |= result_tables(workload, first, [raw.calibration], redact, READOUT)
     return tables
 
 
@@ -249,15 +266,38 @@ class ResultReader:
 
     def values(self, workload: str, group: str, row: int) -> dict[str, Any]:
         """Return the fields of one PUB by name, given the group of its result and the row."""
-        signature, datasets = self._group(workload, group)
+        return self.fields(RESULTS.at(workload, group), row)
+
+    def fields(self, path: str, row: int) -> dict[str, Any]:
+        """Return the fields in a row of a table of results or of raw data, by name."""
+        signature, datasets = self._group(path)
         return {
             each.name: each.value(None if dataset is None else dataset[row])
             for each, dataset in zip(signature.fields, datasets, strict=True)
         }
 
-    def _group(self, workload: str, group: str) -> tuple[Signature, list[Any]]:
+    def raw(self, workload: str, index: int) -> QuantumProgramResult | None:
+        """Return the raw data of a PUB, with the readout calibration of its job; None without."""
+        own, readout = (self._rows(table, workload) for table in (RAW, READOUT))
+        if index not in own:
+            return None
+        # The calibration of a job is in the row of its first PUB.
+        job = max((first for first in readout if first <= index), default=None)
+        calibration = None if job is None else self.fields(*readout[job])
+        return assemble_raw(self.fields(*own[index]), calibration)
+
+    def _rows(self, table: Table, workload: str) -> dict[int, tuple[str, int]]:
+        """Return the place of each PUB in the groups of a table: path and row."""
+        root = table.at(workload, "").rstrip("/")
+        paths = [f"{root}/{group}" for group in self._file.groups(root)]
+        return {
+            int(pub): (path, row)
+            for path in paths
+            for row, pub in enumerate(self._file.column(f"{path}/pub"))
+        }
+
+    def _group(self, path: str) -> tuple[Signature, list[Any]]:
         """Return the signature of a group and the dataset of each field, opened once."""
-        path = RESULTS.at(workload, group)
         if path not in self._groups:
             opened = self._file.group(path)
             signature = Signature.from_json(opened.attrs["signature_json"])
@@ -286,7 +326,7 @@ class ResultReader:
                 "restore it from a copy"
             )
         metadata = json.loads(self._file.cell(f"{table}/result_metadata_json", index))
-        signature, _ = self._group(workload, group)
+        signature, _ = self._group(RESULTS.at(workload, group))
         data = DataBin(shape=signature.shape, **values)
         is_sampled = signature.result_class == "SamplerPubResult"
         return (SamplerPubResult if is_sampled else PubResult)(data, metadata)

@@ -239,9 +239,29 @@ RESULTS: Final = Table(
     ),
 )
 
+RAW: Final = Table(
+    "raw/*/*",
+    "pub",
+    int64("pub", "index of the PUB", since=3),
+    text("sha256", "digest of its raw data", since=3),
+    attributes=(text("signature_json", "as of `/results`", since=3),),
+)
+"""Bits, flips and signs behind the values of a client-side Estimator; see `qexp.core.raw`."""
+
+READOUT: Final = Table(
+    "readout/*/*",
+    "pub",
+    int64("pub", "index of the first PUB of the job that was calibrated", since=3),
+    text("sha256", "digest of the raw data", since=3),
+    attributes=(text("signature_json", "as of `/results`", since=3),),
+)
+
+FIELDS: Final = (RESULTS, RAW, READOUT)
+"""Tables with a column for each field of a `DataBin`, and a row for each PUB."""
+
 TABLES: Final = (
     *(ROOT, CONFIG, ENVIRONMENT, BATCH, BATCHES, JOURNAL, BACKEND, SNAPSHOT, PARTITIONS, JOBS),
-    *(SPANS, PUBS, PARAMETERS, LOGICAL_CIRCUITS, ISA_CIRCUITS, RESULTS),
+    *(SPANS, PUBS, PARAMETERS, LOGICAL_CIRCUITS, ISA_CIRCUITS, *FIELDS),
 )
 
 

@@ -31,11 +31,13 @@ from qexp.archive.parts import COPY_BYTES
 from qexp.archive.pubs import read_circuit
 from qexp.archive.results import ResultReader, Signature
 from qexp.archive.schema import (
+    FIELDS,
     FILE_SHA256,
     ISA_CIRCUITS,
     LOGICAL_CIRCUITS,
     PUBS,
-    RESULTS,
+    RAW,
+    READOUT,
     ROOT,
     SNAPSHOTS,
     SUMMARY,
@@ -160,6 +162,16 @@ def result_problems(file: ArchiveFile) -> Iterator[str]:
                 yield f"PUB {index[k]} of {workload!r} in {file.path} is damaged: {problem}"
     if data_digest(digests) != file.attribute("/", "data_sha256"):
         yield f"the data digest of {file.path} is not that of its results"
+    for table in (RAW, READOUT):
+        for path in _paths(file, table):
+            for row, stated in enumerate(file.column(f"{path}/sha256")):
+                problem = "do not have their digest"
+                try:
+                    if pub_digest(reader.fields(path, row)) == stated:
+                        continue
+                except Exception as error:
+                    problem = f"cannot be read ({error_reason(error)})"
+                yield f"the data in row {row} of {path} in {file.path} {problem}"
 
 
 def schema_problems(file: ArchiveFile) -> Iterator[str]:
@@ -221,7 +233,7 @@ def _table_problems(file: ArchiveFile, table: Table, path: str, minor: int) -> I
     if table.dim and not table.is_required and not any(name in group for name in names):
         return
     counted = [name for name in names if table.dim and not table.columns[name].dim]
-    if table is RESULTS:
+    if table in FIELDS:
         signature = group.attrs.get("signature_json")
         fields = Signature.from_json(signature).fields if signature else ()
         variables = [field.variable for field in fields if 0 not in field.shape]
@@ -263,8 +275,8 @@ def _group_damages(group: h5py.Group, path: str, depth: int) -> Iterator[str]:
             yield f"{below} cannot be opened ({reason})"
         elif hasattr(group[name], "keys"):
             yield from _group_damages(group[name], below, depth + 1)
-        elif not below.startswith("results/"):
-            # Results are compared with their digests.
+        elif not below.startswith(("results/", "raw/", "readout/")):
+            # These are compared with their digests.
             yield from _dataset_damages(group, name, below)
 
 

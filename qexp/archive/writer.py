@@ -20,7 +20,7 @@ from qexp.archive.jobs import job_table, partition_table, read_partition, span_t
 from qexp.archive.merge import RunParts, merge
 from qexp.archive.parts import HEADER, StoredParts, first_row, read_json, write_tables
 from qexp.archive.pubs import PubRow
-from qexp.archive.results import result_tables
+from qexp.archive.results import raw_tables, result_tables
 from qexp.archive.tables import TableData
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
@@ -148,6 +148,8 @@ class RunStore(StoredParts):
                 f"of partition {outcome.partition}: they cannot be told apart and are not stored"
             )
         tables = result_tables(planned.workload, planned.first, results, self._redact)
+        if outcome.raw is not None:
+            tables |= raw_tables(planned.workload, planned.first, outcome.raw, self._redact)
         sha256 = ""
         if outcome.backend_properties:
             made = calibrations or Calibrations(self._redact)

@@ -236,7 +236,7 @@ class Collector:
                 Collected(attempt.partition, attempt.number, job_id, part.state, part.failure)
             )
             # The result is on disk; an observer must not keep it in memory.
-            shown = replace(part, result=None)
+            shown = replace(part, result=None, raw=None)
             if experiment.ledger.is_wanted(attempt.piece, experiment.policy):
                 experiment.observer.attempt_failed(shown)
             elif part.failure != "duplicate":

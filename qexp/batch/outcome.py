@@ -70,7 +70,8 @@ def _sliced(outcome: JobOutcome, first: int, stop: int) -> JobOutcome:
         for span in outcome.spans
         if first <= span.pub < stop
     )
-    return replace(outcome, result=result, spans=spans)
+    raw = outcome.raw and outcome.raw.part(first, stop)
+    return replace(outcome, result=result, spans=spans, raw=raw)
 
 
 def _or_duplicate(experiment: Experiment, attempt: Attempt, outcome: JobOutcome) -> JobOutcome:
@@ -82,6 +83,7 @@ def _or_duplicate(experiment: Experiment, attempt: Attempt, outcome: JobOutcome)
         return replace(
             outcome,
             result=None,
+            raw=None,
             state="ERROR" if is_done else outcome.state,
             failure="duplicate",
             error=f"not needed: job {kept} gave the result of its PUBs",

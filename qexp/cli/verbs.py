@@ -19,6 +19,7 @@ VERBS = {
     "verify": "check every digest; name exactly what is damaged",
     "diff": "compare two runs or the pairs of a sweep: do their data differ statistically?",
     "analyse": "evaluate a run; the results are stored beside its archive",
+    "remitigate": "evaluate the shots of mitigated Estimators again, with other settings",
     "report": "write one self-contained HTML page",
     "export": "write RO-Crate, NetCDF, CSV, Parquet or Qiskit's own results",
     "reproduce": "run it again from the archive alone, and compare",

@@ -144,6 +144,7 @@ def freeze(
         sharing=SharingPolicy(
             root.sweep.order, _duration_s(root.sweep.pack, "sweep.pack"), root.sweep.block
         ),
+        keeps_raw=root.archive.raw,
         place=json.dumps([root.backend, root.engine], default=str),
     )
 

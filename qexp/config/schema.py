@@ -45,6 +45,12 @@ class ExecutionNode(Node):
     outage: str | int = "15m"
 
 
+class ArchiveNode(Node):
+    """Contents of the archive that are of use to some readers only."""
+
+    raw: bool = True
+
+
 class PrimitiveNode(Node):
     """A primitive, its options and the default shots or precision of its PUBs."""
 
@@ -217,6 +223,7 @@ class RootNode(AnalysesNode):
     engine: Target
     batch: BatchNode
     execution: ExecutionNode = ExecutionNode()
+    archive: ArchiveNode = ArchiveNode()
     circuits: Target | None = None
     primitive: PrimitiveNode | None = None
     transpile: TranspileNode | None = None

@@ -82,6 +82,21 @@ def injects_noise(primitive: PrimitiveSpec) -> bool:
     return is_pea or is_on(primitive, "resilience.pec_mitigation")
 
 
+def unseeded_folding(primitive: PrimitiveSpec) -> str | None:
+    """Return why the circuits of ZNE cannot be made again, or None: IBM's client has no seed."""
+    amplifier = _leaf(primitive.options, "resilience.zne.amplifier") or "gate_folding"
+    factors = _leaf(primitive.options, "resilience.zne.noise_factors")
+    if amplifier != "gate_folding" or not is_on(primitive, "resilience.zne_mitigation"):
+        return None
+    odd = isinstance(factors, str) or all(factor % 2 == 1 for factor in factors or ())
+    if odd:
+        return None
+    return (
+        f"IBM's client folds gates at random and without a seed for noise factors {factors}; take "
+        f"odd integers, or resilience.zne.amplifier=gate_folding_front or gate_folding_back"
+    )
+
+
 def is_twirled(primitive: PrimitiveSpec) -> bool:
     """Return True if a primitive twirls gates or measurements.
 

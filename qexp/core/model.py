@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from qiskit.primitives.containers.estimator_pub import EstimatorPub
     from qiskit.primitives.containers.sampler_pub import SamplerPub
 
+    from qexp.core.raw import RawData
+
     Pub: TypeAlias = SamplerPub | EstimatorPub
 
 PrimitiveKind: TypeAlias = Literal["sampler", "estimator"]
@@ -198,6 +200,7 @@ class JobOutcome:
         first: First of its PUBs; None: it has those of the partition.
         stop: One more than the last of its PUBs.
         share: Share of the job's usage that its PUBs account for.
+        raw: The data behind the values of a client-side Estimator, or None.
     """
 
     job_id: str
@@ -217,6 +220,7 @@ class JobOutcome:
     first: int | None = None
     stop: int | None = None
     share: float = 1.0
+    raw: RawData | None = None
 
     @property
     def usage_s(self) -> float | None:

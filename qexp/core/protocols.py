@@ -137,11 +137,13 @@ class Engine(Protocol):
     def check_backend(self, backend: BackendV2) -> None:
         """Raise `ConfigError` if this engine cannot run on `backend`."""
 
-    def pub_objection(self, backend: BackendV2) -> Callable[[Pub], str | None]:
-        """Return a function that says why this engine cannot run an ISA PUB; None if it can.
+    def pub_objection(
+        self, backend: BackendV2, primitive: PrimitiveSpec
+    ) -> Callable[[Pub], str | None]:
+        """Return a function that says why a primitive cannot run an ISA PUB here; None if it can.
 
         For reasons beyond the backend's target and IBM's limits. The reason is said of the
-        circuit, as in "it has a switch". The function serves all PUBs of a plan.
+        circuit, as in "it has a switch". The function serves all PUBs of a workload.
         """
 
     def payload_bytes(
@@ -188,7 +190,7 @@ class SimulatingEngine(Engine, Protocol):
     def unbounded(self) -> Engine:
         """Return the same engine without a bound of the time."""
 
-    def forecast(self, backend: BackendV2) -> Callable[[Pub], Forecast]:
+    def forecast(self, backend: BackendV2, primitive: PrimitiveSpec) -> Callable[[Pub], Forecast]:
         """Return a function that predicts the simulation of an ISA PUB."""
 
 

@@ -168,6 +168,7 @@ class RunSpec:
         analyses: Analyses of the sealed data; they decide none of them.
         sweep_analyses: Analyses of the sweep that it is a point of.
         sharing: The way it shares jobs with the other points of a sweep.
+        keeps_raw: Keep the data behind the values of client-side Estimators.
         place: The nodes `backend` and `engine` as text: points with the same share a backend.
     """
 
@@ -190,6 +191,7 @@ class RunSpec:
     analyses: tuple[AnalysisSpec, ...] = ()
     sweep_analyses: tuple[AnalysisSpec, ...] = ()
     sharing: SharingPolicy = SharingPolicy()
+    keeps_raw: bool = True
     place: str = ""
 
     @property

@@ -124,7 +124,7 @@ def encoded_bytes(
         from qiskit_ibm_runtime.json import RuntimeEncoder
 
         return PayloadBytes(len(json.dumps(pub, cls=RuntimeEncoder)))
-    program, options = _prepare(primitive, pub, backend)
+    program, options = prepare(primitive, pub, backend)
     total, shared = _program_bytes(primitive, program, options), 0
     if is_on(primitive, "resilience.measure_mitigation"):
         # The client calibrates the readout of a job in the last item.
@@ -196,15 +196,19 @@ def is_stored_as_sent(circuit: QuantumCircuit) -> bool:
     return not circuit.has_control_flow_op() and "delay" not in circuit.count_ops()
 
 
-def _prepare(spec: PrimitiveSpec, pub: Pub, backend: BackendV2) -> tuple[Any, Any]:
-    """Return the client's program and options for one PUB."""
+def prepare(spec: PrimitiveSpec, pub: Pub, backend: BackendV2) -> tuple[Any, Any]:
+    """Return the client's program and options for one PUB.
+
+    Raises:
+        PlanError: The primitive cannot run this PUB.
+    """
     from qiskit_ibm_runtime.exceptions import IBMInputValueError
 
     options = build_options(spec.kind, spec.implementation, spec.options)
     default = spec.shots if spec.kind == "sampler" else spec.precision
-    prepare = client_module(spec.kind, "prepare").prepare
+    own = client_module(spec.kind, "prepare").prepare
     try:
-        prepared: tuple[Any, Any] = prepare([pub], options, default, backend=backend)
+        prepared: tuple[Any, Any] = own([pub], options, default, backend=backend)
     except IBMInputValueError as error:
         raise PlanError(
             f"circuit {pub.circuit.name!r}: the client-side {spec.kind} cannot run it: "

@@ -11,8 +11,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from qexp.errors import EngineError
+from qexp.text import one_line
 
 if TYPE_CHECKING:
+    import numpy as np
     from qiskit_ibm_runtime import Batch, IBMBackend
 
     from qexp.core.model import PrimitiveKind
@@ -138,6 +140,48 @@ def encode_program(program: Any, options: Any, kind: PrimitiveKind) -> dict[str,
     encoded = QUANTUM_PROGRAM_PARAMS_CONVERTERS[_EXECUTOR_SCHEMA].encoder(program, options)
     fields: dict[str, Any] = encoded.model_dump(mode="json")
     return fields
+
+
+def client_objection(kind: PrimitiveKind, pub: Any, options: Any, backend: Any) -> str | None:
+    """Return why a client-side primitive cannot run a PUB with these options, or None."""
+    from qiskit_ibm_runtime.exceptions import IBMInputValueError
+
+    from qexp.engines.options import client_module
+
+    finalise = getattr(client_module(kind, "finalize_options"), f"finalize_{kind}_options")
+    try:
+        _get(client_module(kind, "prepare"), "_validate")([pub], finalise(options), backend)
+    except IBMInputValueError as error:
+        return one_line(error.message)
+    return None
+
+
+def draw_item(item: Any, generator: np.random.Generator) -> dict[str, Any]:
+    """Return what the samplex of a program's item draws: arrays of its shape, by name."""
+    from qiskit_ibm_runtime.fake_provider.executor.broadcast_sample import broadcast_sample
+
+    drawn: dict[str, Any] = broadcast_sample(
+        item.samplex, item.samplex_arguments, item.shape, generator
+    )
+    return drawn
+
+
+def program_decoder() -> Any:
+    """Return the decoder of a program's result, before anything is made of it."""
+    from qiskit_ibm_runtime.decoders.executor.decoder import ExecutorResultDecoder
+
+    return ExecutorResultDecoder
+
+
+def evaluate_program(result: Any, kind: PrimitiveKind) -> Any:
+    """Return what the client makes of a program's result; it changes the arrays of a Sampler's."""
+    from qiskit_ibm_runtime.decoders.defaults import DEFAULT_DECODERS
+
+    _set(result, "_semantic_role", f"{kind}_v2")
+    for decoder in DEFAULT_DECODERS["executor"]:
+        if decoder is not program_decoder() and decoder.is_applicable(result):
+            return decoder.decode(result)
+    return result
 
 
 def _get(owner: Any, name: str) -> Any:

@@ -20,7 +20,7 @@ from qexp.archive.circuit_digest import Reading
 from qexp.archive.pubs import PubRow, pub_rows
 from qexp.core.bounds import job_bounds, smallest_bound
 from qexp.core.mitigation import describe_bounds
-from qexp.core.model import Forecast, Partition
+from qexp.core.model import Forecast, Partition, PrimitiveSpec
 from qexp.core.observer import Observer
 from qexp.core.protocols import Engine, SimulatingEngine
 from qexp.core.seeds import stream
@@ -38,8 +38,6 @@ from qexp.workers import NotShareableError, Shared, Workers
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
 
-    from qexp.core.model import Pub
-
 _log = logging.getLogger(__name__)
 
 PlannedRow: TypeAlias = tuple[PubRow, Footprint]
@@ -50,6 +48,9 @@ _Planned: TypeAlias = tuple[PubRow, Footprint, Forecast | None]
 
 _Chunk: TypeAlias = tuple[str, int, list[Any]]
 """Arguments of `Planner.plan`."""
+
+_Checks: TypeAlias = tuple[Callable[[Any], str | None], Callable[[Any], Forecast | None]]
+"""Says why an ISA PUB cannot run, and predicts its simulation."""
 
 _PlanChunks: TypeAlias = Callable[[Iterable[_Chunk]], Iterator[list[_Planned]]]
 
@@ -277,6 +278,7 @@ class Planner:
     limits: Mapping[str, Limit]
     partition: PartitionLimits = field(default_factory=PartitionLimits)
     _pass_managers: dict[str, PassManagers] = field(default_factory=dict)
+    _checks: dict[str, _Checks] = field(default_factory=dict)
 
     def plan(self, workload: str, first: int, pub_likes: Sequence[Any]) -> list[_Planned]:
         """Transpile, check, encode and measure consecutive PUBs of a workload.
@@ -296,13 +298,15 @@ class Planner:
         spec, backend = self.workloads[workload], self.backend
         if workload not in self._pass_managers:
             self._pass_managers[workload] = PassManagers(spec, self.seed, backend)
+            self._checks[workload] = self._checks_of(spec.primitive)
         pass_managers, pubs, tallies = self._pass_managers[workload], [], []
+        objection, forecast = self._checks[workload]
         readings = {}
         for index, pub_like in enumerate(pub_likes, start=first):
             pub = transpile_pub(pub_like, index, pass_managers)
             readings[index] = Reading(pub.isa.circuit)
             counts = tally(pub.isa.circuit, readings[index])
-            check_pub(pub, counts, self._hardware, self.limits, self._objection)
+            check_pub(pub, counts, self._hardware, self.limits, objection)
             pubs.append(pub)
             tallies.append(counts)
         try:
@@ -315,7 +319,7 @@ class Planner:
             (
                 row,
                 footprint(pub, counts, spec.primitive, backend, self.engine, row.isa_qpy, limit),
-                self._forecast(pub.isa),
+                forecast(pub.isa),
             )
             for pub, counts, row in zip(pubs, tallies, rows, strict=True)
         ]
@@ -324,12 +328,10 @@ class Planner:
     def _hardware(self) -> Hardware:
         return Hardware.of(self.backend)
 
-    @cached_property
-    def _objection(self) -> Callable[[Pub], str | None]:
-        return self.engine.pub_objection(self.backend)
-
-    @cached_property
-    def _forecast(self) -> Callable[[Pub], Forecast | None]:
-        if isinstance(self.engine, SimulatingEngine):
-            return self.engine.forecast(self.backend)
-        return lambda _pub: None
+    def _checks_of(self, primitive: PrimitiveSpec) -> _Checks:
+        """Return what the engine objects to, and what it predicts, for a primitive."""
+        engine = self.engine
+        objection = engine.pub_objection(self.backend, primitive)
+        if isinstance(engine, SimulatingEngine):
+            return objection, engine.forecast(self.backend, primitive)
+        return objection, lambda _pub: None

@@ -99,13 +99,13 @@ class DensityMatrix:
         order = [1 + remaining.index(qubit) for qubit in reversed(times_read)]
         table = diagonal.transpose(0, *order)
         for qubit in reversed(times_read):
-            matrix = self._readout(qubit, times_read[qubit]) @ _TO_PROBABILITIES
+            matrix = self.readout(qubit, times_read[qubit]) @ _TO_PROBABILITIES
             # Takes the first axis off and puts the outcomes behind the others.
             table = np.einsum("ob,sb...->s...o", matrix, table)
         table = np.clip(table.reshape(len(paulis), -1), 0.0, None)
         return np.asarray(table / table.sum(axis=1, keepdims=True))
 
-    def _readout(self, qubit: int, times: int) -> Reals:
+    def readout(self, qubit: int, times: int = 1) -> Reals:
         """Return the probabilities of the values read (rows) from 0 and 1 (columns)."""
         matrix = once = self._device.readout_probabilities(qubit).T
         for _ in range(times - 1):
@@ -241,6 +241,8 @@ def _angles(
     """Return the value of a gate's parameter: a number, or one per parameter set."""
     if isinstance(param, int | float):
         return float(param)
+    if isinstance(param, Parameter):
+        return values[:, columns[param]]
     parameters = list(param.parameters)
     if not parameters:
         return float(param)

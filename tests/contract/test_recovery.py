@@ -154,7 +154,8 @@ def assert_equal(adopted: JobOutcome, submitted: JobOutcome) -> None:
     assert (adopted.attempt, adopted.batch_id) == (2, submitted.batch_id)
     assert (adopted.partition, adopted.state) == (3, "DONE")
     assert arrays(adopted.result) == arrays(submitted.result)
-    assert replace(adopted, result=None) == replace(submitted, result=None)
+    assert arrays(adopted.raw and adopted.raw.pubs) == arrays(submitted.raw and submitted.raw.pubs)
+    assert replace(adopted, result=None, raw=None) == replace(submitted, result=None, raw=None)
 
 
 def arrays(result: Any) -> list[dict[str, Any]]:
@@ -164,5 +165,5 @@ def arrays(result: Any) -> list[dict[str, Any]]:
             name: np.asarray(getattr(value, "array", value)).tolist()
             for name, value in pub.data.items()
         }
-        for pub in result
+        for pub in result or ()
     ]

@@ -136,6 +136,7 @@ found = {item.name for item in pkgutil.walk_packages(qexp.__path__, "qexp.")}
 used_late = (
     "qexp.engines.local.archived_device",
     "qexp.engines.local.preload",
+    "qexp.engines.local.programs",
     "qexp.simulator.",
     "qexp.sweeps.point_arrays",
     "qexp.archive.verify_run",

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
 from qexp.core.model import JobOutcome, Span
+from qexp.core.raw import RawData, divide_raw
 from qexp.engines.ibm.client import client_reason, reading, redact_json, service_call
 from qexp.engines.ibm.codes import advice, key_to_lower
 from qexp.engines.ibm.expected import ExpectedPub, expected_form, find_mismatch
@@ -23,6 +24,7 @@ from qexp.engines.ibm.jobs import (
     state_fields,
 )
 from qexp.engines.ibm.replies import is_status
+from qexp.engines.private_api import evaluate_program, program_decoder
 from qexp.errors import ArchiveError, EngineError, LostJobError, UndeliveredError
 from qexp.redact import redact
 from qexp.text import parse_time, utc_text
@@ -78,7 +80,7 @@ class Collector:
     def _with_result(self, outcome: JobOutcome, job: Job) -> JobOutcome:
         job_id = outcome.job_id
         properties = self._calibrations.at(_timestamps(outcome).get("running"))
-        result, problem = _fetch_result(job_id, job)
+        result, raw, problem = _fetch_result(job_id, job)
         if problem and not outcome.metrics:
             raise LostJobError(f"the service no longer knows job {job_id}: {problem}")
         if problem:
@@ -91,7 +93,7 @@ class Collector:
             reason = client_reason(error)
             _log.warning("job %s: its execution spans cannot be read: %s", job_id, reason)
             spans = ()
-        return replace(outcome, result=result, spans=spans, backend_properties=properties)
+        return replace(outcome, result=result, raw=raw, spans=spans, backend_properties=properties)
 
     def _with_failure(self, outcome: JobOutcome, job: Job) -> JobOutcome:
         failure = classify_failure(job.entry, outcome.state, _timestamps(outcome), self._expiry)
@@ -150,8 +152,8 @@ def _fetch_metrics(job_id: str, job: Job) -> dict[str, Any]:
     return metrics
 
 
-def _fetch_result(job_id: str, job: Job) -> tuple[Any, str | None]:
-    """Return the result, and what is wrong with it; errors of the service are raised."""
+def _fetch_result(job_id: str, job: Job) -> tuple[Any, RawData | None, str | None]:
+    """Return a result, its raw data, and what is wrong with it; the service's errors are raised."""
     from qiskit.primitives import PrimitiveResult, PubResult
     from qiskit_ibm_runtime.exceptions import IBMError
     from requests import RequestException
@@ -159,18 +161,34 @@ def _fetch_result(job_id: str, job: Job) -> tuple[Any, str | None]:
     job.update_handle()
     with reading(f"fetching the result of job {job_id}"):
         try:
-            result = job.handle.result()
+            result, raw = _decoded(job_id, job)
         except (IBMError, RequestException, OSError) as error:
             if not is_status(error, HTTPStatus.NOT_FOUND):
                 raise
-            return None, f"the service has none: {client_reason(error)}"
+            return None, None, f"the service has none: {client_reason(error)}"
         except Exception as error:  # A decoder can raise anything over a damaged reply.
-            return None, f"it cannot be decoded ({type(error).__name__}: {client_reason(error)})"
+            reason = f"{type(error).__name__}: {client_reason(error)}"
+            return None, None, f"it cannot be decoded ({reason})"
     if not isinstance(result, PrimitiveResult) or not all(
         isinstance(pub, PubResult) for pub in result
     ):
-        return None, f"the client returned {type(result).__name__} instead of a PrimitiveResult"
-    return result, find_mismatch(result, _expected(job_id, job), job.request, job.options)
+        what = type(result).__name__
+        return None, None, f"the client returned {what} instead of a PrimitiveResult"
+    return result, raw, find_mismatch(result, _expected(job_id, job), job.request, job.options)
+
+
+def _decoded(job_id: str, job: Job) -> tuple[Any, RawData | None]:
+    """Return the result, and the raw data of a client-side Estimator, which the client drops."""
+    primitive = job.request.primitive
+    if primitive.kind == "sampler" or primitive.implementation == "legacy":
+        return job.handle.result(), None
+    found = job.handle.result(decoder=program_decoder())
+    raw = None
+    try:
+        raw = divide_raw(found)
+    except Exception as error:  # A result must not be lost for its raw data.
+        _log.warning("job %s: its raw data cannot be kept: %s", job_id, client_reason(error))
+    return evaluate_program(found, primitive.kind), raw
 
 
 def _expected(job_id: str, job: Job) -> Sequence[ExpectedPub] | None:

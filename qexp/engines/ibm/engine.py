@@ -70,6 +70,7 @@ class IBMEngine:
     def pub_objection(
         self,
         backend: BackendV2,  # noqa: ARG002 - part of the protocol
+        primitive: PrimitiveSpec,  # noqa: ARG002 - part of the protocol
     ) -> Callable[[Pub], None]:
         """Return a function without objections: the backend's target decides what can run."""
         return lambda _pub: None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from qexp.core.model import FINAL_STATES, FailureKind, JobOutcome, JobRequest, JobState, Span
+from qexp.core.raw import RawData, joined_raw
 from qexp.errors import BatchOverError, EngineError, LostJobError
 from qexp.text import one_line, utc_text
 
@@ -32,6 +33,7 @@ class Simulated:
     backend_properties: Mapping[str, Any] | None = None  # the calibration that was simulated
     info: Mapping[str, Any] = field(default_factory=dict)  # simulator, method, versions
     methods: tuple[str, ...] = ()  # the simulation method of each PUB
+    raw: RawData | None = None  # of a client-side Estimator
 
 
 def joined(parts: Sequence[Simulated]) -> Simulated:
@@ -47,6 +49,7 @@ def joined(parts: Sequence[Simulated]) -> Simulated:
         result=PrimitiveResult(results, metadata=first.result.metadata),
         executions=tuple(number for part in parts for number in part.executions),
         methods=tuple(method for part in parts for method in part.methods),
+        raw=joined_raw([part.raw for part in parts if part.raw is not None]),
     )
 
 
@@ -269,6 +272,7 @@ class LocalBatch:
                     Span(*span, pub, size) for pub, size in enumerate(simulated.executions)
                 ),
                 backend_properties=simulated.backend_properties,
+                raw=simulated.raw,
             )
 
     def _fail(self, job: _Job, failure: FailureKind, error: str) -> None:

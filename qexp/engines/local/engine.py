@@ -6,14 +6,14 @@ import io
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from qexp.core.mitigation import is_on
 from qexp.core.model import Forecast, PayloadBytes, PrimitiveSpec
 from qexp.engines.local.backends import calibration, require_backend
-from qexp.engines.options import declared_leaves
+from qexp.engines.local.options import ignored_options
 from qexp.engines.primitives import is_stored_as_sent, wire_bytes
 from qexp.errors import ConfigError
 from qexp.text import parse_duration_s
@@ -38,43 +38,6 @@ SimulationMethod: TypeAlias = Literal[
 ]
 """A method of `qexp.simulator.methods`."""
 
-# Values of IBM's options that describe the simulator. `...`: any value is honoured, or changes no
-# data. The client's models (`qiskit_ibm_runtime.options_models`) and the legacy ones
-# (`qiskit_ibm_runtime.options`), version 0.51, are in one table: common keys mean the same.
-_SUPPORTED: dict[str, Any] = {
-    "default_shots": ...,
-    "default_precision": ...,
-    "seed_estimator": ...,
-    "simulator.seed_simulator": ...,
-    "simulator.angle_decimals": 5,
-    "environment.job_tags": ...,
-    "environment.log_level": ...,
-    "environment.private": False,
-    "execution.init_qubits": True,
-    "execution.meas_type": "classified",
-    "execution.scheduler_timing": False,
-    "execution.stretch_values": False,
-    "dynamical_decoupling.enable": False,
-    "twirling.enable_gates": False,
-    "twirling.enable_measure": False,
-    "resilience_level": 0,
-    "resilience.measure_mitigation": False,
-    "resilience.zne_mitigation": False,
-    "resilience.pec_mitigation": False,
-}
-
-# Settings of a technique that do nothing, on IBM's side either, unless one of its switches is on.
-_SWITCHES: dict[str, tuple[str, ...]] = {
-    "dynamical_decoupling.": ("dynamical_decoupling.enable",),
-    "twirling.": ("twirling.enable_gates", "twirling.enable_measure"),
-    "resilience.measure_noise_learning.": ("resilience.measure_mitigation",),
-    "resilience.zne.": ("resilience.zne_mitigation",),
-    "resilience.pec.": ("resilience.pec_mitigation",),
-    "resilience.layer_noise_learning.": ("resilience.zne_mitigation", "resilience.pec_mitigation"),
-    "simulator.warn_absent": ("simulator.layer_noise_model", "resilience.layer_noise_model"),
-}
-
-
 _LARGE_QPY_BYTES = 50_000
 """A smaller circuit is written anew, which takes no longer."""
 
@@ -85,7 +48,9 @@ _CUT_QPY_VERSION = 18
 class LocalEngine:
     """Runs jobs on an embedded simulator of the backend.
 
-    The primitive's implementation (client or legacy) is recorded, but changes nothing here.
+    Twirling, dynamical decoupling and error mitigation need the client-side implementation of a
+    primitive; otherwise the implementation is recorded, but changes nothing here. An Estimator's
+    `resilience_level` is 0 unless it is declared, and not 1 as on IBM's service.
 
     Args:
         allow_ignored_options: Tolerate declared options that have no effect here.
@@ -117,7 +82,7 @@ class LocalEngine:
 
     def ignored_options(self, primitive: PrimitiveSpec) -> dict[str, Any]:
         """Return the declared options (dotted path -> value) that this engine would ignore."""
-        return unsupported_options(primitive)
+        return ignored_options(primitive)
 
     def check_backend(self, backend: BackendV2) -> None:
         """Accept every Qiskit `BackendV2`, if it has noise where a method is set.
@@ -142,14 +107,16 @@ class LocalEngine:
                 f"{backend.name} brings a simulation of its own; set engine.method=null"
             )
 
-    def pub_objection(self, backend: BackendV2) -> Callable[[Pub], str | None]:
+    def pub_objection(
+        self, backend: BackendV2, primitive: PrimitiveSpec
+    ) -> Callable[[Pub], str | None]:
         """Return a function that says why an ISA PUB cannot be simulated as the engine is set."""
         from qexp.simulator import aer_objection
 
         simulation = self._simulation(backend)
 
         def objection(pub: Pub) -> str | None:
-            return aer_objection(pub.circuit) or simulation.objection(pub)
+            return aer_objection(pub.circuit) or simulation.objection(primitive, pub)
 
         return objection
 
@@ -169,9 +136,9 @@ class LocalEngine:
         """Return the same engine without a bound of the time."""
         return replace(self, max_time=None)
 
-    def forecast(self, backend: BackendV2) -> Callable[[Pub], Forecast]:
+    def forecast(self, backend: BackendV2, primitive: PrimitiveSpec) -> Callable[[Pub], Forecast]:
         """Return a function that predicts the simulation of an ISA PUB."""
-        return self._simulation(backend).forecast
+        return partial(self._simulation(backend).forecast, primitive)
 
     def payload_bytes(
         self,
@@ -293,28 +260,3 @@ def _qpy(circuit: QuantumCircuit) -> bytes:
     stream = io.BytesIO()
     qpy.dump(circuit, stream)
     return stream.getvalue()
-
-
-def unsupported_options(primitive: PrimitiveSpec) -> dict[str, Any]:
-    """Return the declared options (dotted path -> value) that the simulator would not honour.
-
-    Left out are options that are None, that describe what the simulator does anyway, or that only
-    tune a technique which is switched off.
-    """
-    declared = {path: value for path, value in declared_leaves(primitive.options) if value != {}}
-    return {
-        path: value
-        for path, value in declared.items()
-        if not _is_supported(path, value) and _has_effect(path, primitive)
-    }
-
-
-def _is_supported(path: str, value: Any) -> bool:
-    return path in _SUPPORTED and _SUPPORTED[path] in (..., value)
-
-
-def _has_effect(path: str, primitive: PrimitiveSpec) -> bool:
-    for prefix, switches in _SWITCHES.items():
-        if path.startswith(prefix) and path not in switches:
-            return any(is_on(primitive, switch) for switch in switches)
-    return True

@@ -12,10 +12,12 @@ from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qexp.core.model import Forecast, JobRequest
+from qexp.core.mitigation import unseeded_folding
+from qexp.core.model import Forecast, JobRequest, PrimitiveSpec
 from qexp.core.seeds import as_int, child
 from qexp.engines.local.backends import calibration
 from qexp.engines.local.batch import Simulated, joined
+from qexp.engines.local.options import is_compiled
 from qexp.engines.options import DEFAULT_SHOTS
 from qexp.errors import EngineError
 from qexp.workers import NotShareableError, Shared, Workers
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from qiskit.providers import BackendV2
 
     from qexp.core.model import Pub
+    from qexp.engines.local.programs import Programs
     from qexp.simulator import NoisyEstimator, NoisySampler
     from qexp.simulator.protocols import Prediction
 
@@ -86,6 +89,9 @@ class Simulation:
         options, seed = self.options_in_force(request), _seed(request)
         wanted = pubs if only is None else pubs[only.start : only.stop]
         try:
+            if is_compiled(request.primitive):
+                simulated = self._programs.run(request, pubs, only or range(len(pubs)), seed)
+                return replace(simulated, backend_properties=self.properties)
             if request.primitive.kind == "sampler":
                 shots = options["default_shots"]
                 result = self._sampler.sample(pubs, shots=shots, seed=seed, only=only)
@@ -111,6 +117,9 @@ class Simulation:
 
     def predict(self, request: JobRequest, pubs: Sequence[Pub]) -> Iterator[Prediction]:
         """Predict methods and costs of some PUBs of a job, one after the other."""
+        if is_compiled(request.primitive):
+            yield from (self._programs.predict(request.primitive, pub) for pub in pubs)
+            return
         options = self.options_in_force(request)
         if request.primitive.kind == "sampler":
             for pub in pubs:
@@ -128,6 +137,8 @@ class Simulation:
 
     def options_in_force(self, request: JobRequest) -> dict[str, Any]:
         """Return the options by which a job is run, in the terms of IBM's options."""
+        if is_compiled(request.primitive):
+            return self._programs.options_in_force(request)
         primitive, declared = request.primitive, request.primitive.options
         seed = declared.get("simulator", {}).get("seed_simulator")
         options: dict[str, Any] = {
@@ -160,9 +171,13 @@ class Simulation:
             },
         }
 
-    def objection(self, pub: Pub) -> str | None:
+    def objection(self, primitive: PrimitiveSpec, pub: Pub) -> str | None:
         """Return why a PUB cannot be run as the engine is set, as a clause about it, or None."""
         is_estimator = hasattr(pub, "observables")
+        if is_compiled(primitive):
+            if self.exact and is_estimator:
+                return "its values are made of samples; set engine.exact_expectation_values=false"
+            return unseeded_folding(primitive) or self._programs.objection(primitive, pub)
         if self.exact and is_estimator and (why := self._estimator.exact_objection(pub)):
             return f"{why}; set engine.exact_expectation_values=false to sample them"
         if self.method is None:
@@ -173,8 +188,11 @@ class Simulation:
             why = self._sampler.objection(pub)
         return why and f"{why}; set engine.method=null to have another chosen"
 
-    def forecast(self, pub: Pub) -> Forecast:
+    def forecast(self, primitive: PrimitiveSpec, pub: Pub) -> Forecast:
         """Predict the simulation of a PUB; what a simulator of the user's own takes counts as 0."""
+        if is_compiled(primitive):
+            seconds, size = self._programs.predict(primitive, pub).cost or (0.0, 0)
+            return Forecast(seconds, seconds, size)
         busy = {qubit for item in pub.circuit.data for qubit in item.qubits}
         if len(busy) <= _NARROW and pub.parameter_values.size <= _FEW_SETS:
             return Forecast()  # milliseconds, less than it takes to predict them for many PUBs
@@ -209,6 +227,12 @@ class Simulation:
         from qexp.simulator import NoisyEstimator
 
         return NoisyEstimator(self._device, method=self.method)
+
+    @cached_property
+    def _programs(self) -> Programs:
+        from qexp.engines.local.programs import Programs
+
+        return Programs(self.backend, self._device, self.method)
 
     def _with_precision(self, pubs: Sequence[Pub]) -> Sequence[Any]:
         """Return Estimator PUBs, with precision 0 where values are exact."""
@@ -374,6 +398,8 @@ def _chunks(request: JobRequest) -> list[_Chunk]:
     import numpy as np
 
     sequence, count = np.random.SeedSequence(request.seed), request.partition.num_pubs
+    if is_compiled(request.primitive):
+        return [_Chunk(0, count, request.seed)]  # they share a calibration
     bounds = ((first, min(first + CHUNK_PUBS, count)) for first in range(0, count, CHUNK_PUBS))
     return [_Chunk(first, stop, as_int(child(sequence, first))) for first, stop in bounds]
 

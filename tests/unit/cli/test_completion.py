@@ -42,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("line", "expected"),
     [
         ("res", ["resume"]),
-        ("re", ["report", "reproduce", "resume"]),
+        ("re", ["remitigate", "report", "reproduce", "resume"]),
         ("experiment=gh", ["experiment=ghz"]),
         ("experiment=lab", ["experiment=lab/mine"]),
         ("seed=3 backend=l", ["backend=lattice", "backend=least_busy", "backend=local"]),

@@ -37,7 +37,9 @@ class StubEngine:
     def check_backend(self, backend: BackendV2) -> None:
         return None
 
-    def pub_objection(self, backend: BackendV2) -> Callable[[Any], str | None]:
+    def pub_objection(
+        self, backend: BackendV2, primitive: PrimitiveSpec
+    ) -> Callable[[Any], str | None]:
         return lambda _pub: None
 
     def payload_bytes(

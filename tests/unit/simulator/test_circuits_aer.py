@@ -11,6 +11,7 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit_aer import AerSimulator
 
+from qexp.core.model import PrimitiveSpec
 from qexp.engines.ibm.engine import IBMEngine
 from qexp.engines.local.engine import LocalEngine
 from qexp.engines.runtime_local import RuntimeLocalEngine
@@ -116,8 +117,10 @@ def test_unsupported_classical_values_are_refused(
     declare(circuit)
     for pub in (SamplerPub.coerce((circuit,), 10), EstimatorPub.coerce((circuit, "IIIIZ"))):
         for engine in (LocalEngine(), RuntimeLocalEngine()):
-            assert said in (engine.pub_objection(AerSimulator())(pub) or "")
-        assert IBMEngine().pub_objection(AerSimulator())(pub) is None
+            assert said in (
+                engine.pub_objection(AerSimulator(), PrimitiveSpec("sampler"))(pub) or ""
+            )
+        assert IBMEngine().pub_objection(AerSimulator(), PrimitiveSpec("sampler"))(pub) is None
 
 
 CONDITIONS: dict[str, tuple[Condition, Callable[[int, int], bool]]] = {

@@ -363,7 +363,12 @@ def test_methods_and_costs_are_predicted() -> None:
         assert one.cost is not None
         assert 0 < one.cost.seconds < 1
     ideal = IDEAL.predict(plain, shots=100)
-    assert (ideal.method, ideal.cost, ideal.on_aer, ideal.approximation) == ("given", None, True, {})
+    assert (ideal.method, ideal.cost, ideal.on_aer, ideal.approximation) == (
+        "given",
+        None,
+        True,
+        {},
+    )
 
 
 def test_an_expression_without_a_derivative_is_simulated() -> None:

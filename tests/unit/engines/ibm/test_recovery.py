@@ -79,7 +79,7 @@ def test_an_adopted_job_is_collected_as_its_own(
             assert mine.data.meas == theirs.data.meas
         else:
             assert mine.data.evs == theirs.data.evs
-    assert replace(adopted, result=None) == replace(own, result=None)
+    assert replace(adopted, result=None, raw=None) == replace(own, result=None, raw=None)
     assert (adopted.attempt, adopted.batch_id, adopted.failure) == (2, batch.id, None)
     assert adopted.backend_properties is not None
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qexp.core.model import PrimitiveKind, PrimitiveSpec
-from qexp.engines.local.engine import unsupported_options
+from qexp.engines.local.options import unsupported_options
 
 
 def lost(kind: PrimitiveKind, options: dict[str, Any]) -> dict[str, Any]:

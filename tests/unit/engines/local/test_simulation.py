@@ -123,21 +123,24 @@ def test_pubs_without_exact_expectation_values_are_refused(
     backend: BackendV2, circuit: QuantumCircuit, said: str
 ) -> None:
     pub = EstimatorPub.coerce((circuit, "Z" * circuit.num_qubits))
-    objection = LocalEngine(exact_expectation_values=True).pub_objection(backend)(pub)
+    objection = LocalEngine(exact_expectation_values=True).pub_objection(backend, ESTIMATOR)(pub)
     assert objection is not None
     assert said in objection
     assert objection.endswith("set engine.exact_expectation_values=false to sample them")
-    assert LocalEngine().pub_objection(backend)(pub) is None
+    assert LocalEngine().pub_objection(backend, ESTIMATOR)(pub) is None
     if circuit.num_clbits:
         sampler = SamplerPub.coerce((circuit,), 10)
-        assert LocalEngine(exact_expectation_values=True).pub_objection(backend)(sampler) is None
+        assert (
+            LocalEngine(exact_expectation_values=True).pub_objection(backend, SAMPLER)(sampler)
+            is None
+        )
 
 
 def test_pubs_with_exact_expectation_values_are_accepted() -> None:
     pub = EstimatorPub.coerce((ghz(11), "Z" * 11))
     engine = LocalEngine(exact_expectation_values=True)
     for backend in (fake("FakeSherbrooke"), aer(30)):
-        assert engine.pub_objection(backend)(pub) is None
+        assert engine.pub_objection(backend, ESTIMATOR)(pub) is None
 
 
 def test_cached_noise_changes_no_data() -> None:
@@ -303,7 +306,7 @@ def test_a_method_that_cannot_simulate_a_pub_is_refused_in_the_plan() -> None:
         engine = LocalEngine(method=method)  # type: ignore[arg-type]
         engine.check_backend(fake("FakeSherbrooke"))
         pub = SamplerPub.coerce((circuit,), 10)
-        return engine.pub_objection(fake("FakeSherbrooke"))(pub)
+        return engine.pub_objection(fake("FakeSherbrooke"), SAMPLER)(pub)
 
     wide = ghz(12)
     wide.measure_all()
@@ -315,7 +318,7 @@ def test_a_method_that_cannot_simulate_a_pub_is_refused_in_the_plan() -> None:
     assert objection("statevector", wide) is None
     exact = LocalEngine(method="trajectory_tree", exact_expectation_values=True)
     pub = EstimatorPub.coerce((ghz(3), "ZZZ"))
-    assert "samples, not exact" in (exact.pub_objection(fake("FakeManilaV2"))(pub) or "")
+    assert "samples, not exact" in (exact.pub_objection(fake("FakeManilaV2"), ESTIMATOR)(pub) or "")
 
 
 @pytest.mark.parametrize("backend", [aer(2), GenericBackendV2(2)])

@@ -1,0 +1,32 @@
+"""`remitigate RUN [key=value ...]`: evaluate the shots of client-side Estimators again."""
+
+from __future__ import annotations
+
+import argparse
+
+from qexp.cli import analyse
+from qexp.cli.verbs import add_json
+
+_EPILOG = """
+The settings are those of the analysis `remitigated`: extrapolator, noise_factors, trex, resamples,
+workload. Results are in RUN/analysis/remitigated.nc; the archive is not changed.
+
+example:
+  python -m qexp remitigate outputs/ising/RUN extrapolator=linear noise_factors=[1,3] trex=false
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.epilog = _EPILOG
+    parser.add_argument(
+        "run", metavar="RUN|SWEEP", help="folder of a run, the run.h5 in it, or folder of a sweep"
+    )
+    parser.add_argument("settings", metavar="key=value", nargs="*", help="a setting")
+    add_json(parser)
+    parser.set_defaults(name="remitigated", trust=[])
+
+
+def run(given: argparse.Namespace) -> int:
+    """Evaluate, and return the exit code."""
+    return analyse.run(given)

@@ -1,0 +1,200 @@
+"""Programs of IBM's client on the embedded simulator: twirling, mitigation and decoupling.
+
+For these options the client compiles PUBs to a `QuantumProgram`: circuits with parameters, which a
+samplex draws for each randomization. Here they are prepared by the same function as for the
+service, simulated as ordinary circuits with parameters, and evaluated by the client's decoder. A
+layer noise model that the options have is learned from a device, so that no noise is inserted a
+second time, as the client's local mode would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qiskit import ClassicalRegister, QuantumCircuit
+
+from qexp.core.mitigation import is_on, is_twirled, twirling_shots
+from qexp.core.model import JobRequest, PrimitiveSpec
+from qexp.core.raw import divide_raw, joined_raw
+from qexp.core.seeds import child
+from qexp.engines.local.batch import Simulated
+from qexp.engines.options import build_options
+from qexp.engines.primitives import finalised_options, prepare
+from qexp.engines.private_api import client_objection, draw_item, evaluate_program
+from qexp.simulator.circuits import active_qubits
+from qexp.simulator.components import ComponentSampler
+from qexp.simulator.observables import count_circuits, shots_for
+from qexp.simulator.protocols import Cost, Prediction
+from qexp.simulator.sampler import NoisySampler
+
+if TYPE_CHECKING:
+    from qiskit.providers import BackendV2
+
+    from qexp.core.model import Pub
+
+_CALIBRATION = 2**32 - 1
+"""Index of the stream of a job's readout calibration, which each of its chunks simulates alike."""
+
+
+_DRESSING = 2.0
+"""Ratio of the time of a circuit whose layers are twirled to that of the circuit."""
+
+
+class Programs:
+    """Runs the PUBs of client-side primitives whose options the client compiles.
+
+    Args:
+        backend: The backend that they are prepared for.
+        device: The device to simulate.
+        method: As of `NoisySampler`.
+    """
+
+    def __init__(self, backend: BackendV2, device: Any, method: str | None) -> None:
+        self._backend = backend
+        self._device = device
+        self._sampler = ComponentSampler(device, method)
+        self._bare = NoisySampler(device, method=method)
+
+    def run(self, request: JobRequest, pubs: Sequence[Pub], only: range, seed: int) -> Simulated:
+        """Prepare, simulate and evaluate PUBs of a job, one after the other.
+
+        Args:
+            request: The job.
+            pubs: The PUBs that the seed is for.
+            only: Indices of those to simulate.
+            seed: Decides every bit, those of the job's calibration too.
+
+        Raises:
+            SimulationError: The simulator reports a failure.
+            PlanError: The primitive cannot run a PUB.
+        """
+        from qiskit.primitives import PrimitiveResult
+
+        spec, sequence = with_level(request.primitive), np.random.SeedSequence(seed)
+        results, raws, executed, methods = [], [], [], []
+        calibration = None
+        for index in only:
+            program, _ = prepare(spec, pubs[index], self._backend)
+            if calibration is None and _is_calibrated(program):
+                calibration = self._calibrate(spec, pubs, sequence, program.shots)
+            found, method = self._simulate(program, child(sequence, index), calibration)
+            own = len(program.items) - (calibration is not None)
+            executed.append(program.shots * sum(item.size() for item in program.items[:own]))
+            methods.append(method)
+            raws += [divide_raw(found)] if spec.kind == "estimator" else []
+            results.append(evaluate_program(found, spec.kind))
+        return Simulated(
+            PrimitiveResult([one[0] for one in results], metadata=results[0].metadata),
+            tuple(executed),
+            self.options_in_force(request),
+            info=self._device.info,
+            methods=tuple(methods),
+            raw=joined_raw(raws),
+        )
+
+    def _simulate(
+        self, program: Any, sequence: np.random.SeedSequence, calibration: dict[str, Any] | None
+    ) -> tuple[Any, str]:
+        """Return the result of a program, and the method of its first circuit."""
+        from qiskit_ibm_runtime.results import QuantumProgramItemResult, QuantumProgramResult
+
+        items = program.items if calibration is None else program.items[:-1]
+        done = [
+            run_item(item, program.shots, self._sampler, child(sequence, number))
+            for number, item in enumerate(items)
+        ]
+        arrays = [data for data, _ in done] + ([] if calibration is None else [calibration])
+        found = [QuantumProgramItemResult(each, {}) for each in arrays]
+        return QuantumProgramResult(found, passthrough_data=program.passthrough_data), done[0][1]
+
+    def _calibrate(
+        self, spec: PrimitiveSpec, pubs: Sequence[Pub], sequence: np.random.SeedSequence, shots: int
+    ) -> dict[str, Any]:
+        """Simulate the readout calibration of a job, which is as wide as its widest circuit."""
+        widest = max(pubs, key=lambda pub: pub.circuit.num_qubits)
+        item = prepare(spec, widest, self._backend)[0].items[-1]
+        return run_item(item, shots, self._sampler, child(sequence, _CALIBRATION))[0]
+
+    def options_in_force(self, request: JobRequest) -> dict[str, Any]:
+        """Return the options by which a job is run, as the client finalises them."""
+        options = finalised_options(with_level(request.primitive), request.tags)
+        if options["simulator"]["seed_simulator"] is None:
+            options["simulator"]["seed_simulator"] = request.seed
+        return options
+
+    def predict(self, spec: PrimitiveSpec, pub: Pub) -> Prediction:
+        """Predict method and cost of a PUB from its circuit, measured once for each program."""
+        spec = with_level(spec)
+        if spec.kind == "estimator":
+            shots, configurations = shots_for(pub.precision), count_circuits(pub)
+        else:
+            shots, configurations = pub.shots, pub.parameter_values.size
+        declared = spec.options.get("twirling") or {}
+        names = "num_randomizations", "shots_per_randomization"
+        randomizations, each = (
+            twirling_shots(shots, *(declared.get(name, "auto") for name in names))
+            if is_twirled(spec)
+            else (1, shots)
+        )
+        values = pub.parameter_values.as_array(pub.circuit.parameters)
+        first = values.reshape(pub.parameter_values.size, -1)[:1]
+        predicted = self._bare.predict((_measured(pub), first, each), shots=each)
+        if predicted.cost is None:
+            return predicted
+        programs = (
+            configurations * randomizations * (9 if is_on(spec, "resilience.zne_mitigation") else 1)
+        )
+        seconds, size = predicted.cost
+        return predicted._replace(cost=Cost(_DRESSING * programs * seconds, size))
+
+    def objection(self, spec: PrimitiveSpec, pub: Pub) -> str | None:
+        """Return why the client cannot run a PUB with these options, or None."""
+        options = build_options(spec.kind, "client", with_level(spec).options)
+        return client_objection(spec.kind, pub, options, self._backend)
+
+
+def run_item(
+    item: Any, shots: int, sampler: ComponentSampler, sequence: np.random.SeedSequence
+) -> tuple[dict[str, Any], str]:
+    """Simulate an item of a program.
+
+    Returns:
+        Its named arrays: bits of each register, of shape (*item, shots, bits), and what its samplex
+        drew; and the method.
+    """
+    drawn: dict[str, Any] = {}
+    if hasattr(item, "samplex"):
+        drawn = draw_item(item, np.random.default_rng(child(sequence, 0)))
+        values = drawn.pop("parameter_values", np.zeros((*item.shape, 0)))
+    else:
+        values = item.circuit_arguments
+    sampled = sampler.sample(item.circuit, values, shots, child(sequence, 1))
+    return {**drawn, **sampled.registers}, sampled.method
+
+
+def _is_calibrated(program: Any) -> bool:
+    """Return whether the last item of a program calibrates the readout."""
+    tasks = program.passthrough_data.get("qiskit_mitigation", ())
+    return any(task["mitigation"] == "trex" for task in tasks)
+
+
+def with_level(spec: PrimitiveSpec) -> PrimitiveSpec:
+    """Return an Estimator with the resilience level that it has here: 0, unless one is declared."""
+    if spec.kind == "sampler":
+        return spec
+    return replace(spec, options={"resilience_level": 0, **spec.options})
+
+
+def _measured(pub: Pub) -> QuantumCircuit:
+    """Return the circuit of a PUB; an Estimator's with its active qubits measured."""
+    if not hasattr(pub, "observables"):
+        return pub.circuit
+    circuit = pub.circuit.copy()
+    qubits = sorted(active_qubits(circuit), key=lambda qubit: circuit.find_bit(qubit).index)
+    register = ClassicalRegister(len(qubits), "measured")
+    circuit.add_register(register)
+    circuit.measure(qubits, register)
+    return circuit
