@@ -51,7 +51,10 @@ def run_header(
         backend=backend,
         limits={name: asdict(limit) for name, limit in spec.limits.items()},
         not_honoured={
-            workload.name: spec.engine.ignored_options(workload.primitive)
+            workload.name: {
+                **workload.primitive.ignored,
+                **spec.engine.ignored_options(workload.primitive),
+            }
             for workload in spec.workloads
         },
         metadata=spec.metadata,

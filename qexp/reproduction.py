@@ -19,6 +19,7 @@ from qexp.compare.model import Change, Comparison
 from qexp.config.recorded_config import given_workloads, load_recorded
 from qexp.config.sources import current_sources
 from qexp.core.protocols import SimulatingEngine
+from qexp.engines.options import flatten, nested
 from qexp.errors import (
     ArchiveError,
     ConfigError,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from qiskit.providers import BackendV2
 
     from qexp.archive.read import Archive
-    from qexp.core.spec import RunSpec
+    from qexp.core.spec import RunSpec, WorkloadSpec
 
 Circuits: TypeAlias = Literal["generated", "archived"]
 Device: TypeAlias = Literal["installed", "archived"]
@@ -141,7 +142,7 @@ def reproduction_spec(
             replace(each, generate=partial(_archived_pubs, archive, each.name), is_archived=True)
             if circuits == "archived" or each.name in given
             else each
-            for each in loaded.workloads
+            for each in (_as_honoured(run, each) for each in loaded.workloads)
         )
         reproduces = {
             "run_id": run.run_id,
@@ -162,6 +163,13 @@ def reproduction_spec(
             metadata={**loaded.metadata, "reproduces": reproduces},
         )
     return spec, (*notes, *changed, *note)
+
+
+def _as_honoured(run: Archive, workload: WorkloadSpec) -> WorkloadSpec:
+    """Return a workload without the options that its run did not honour, though it would now."""
+    primitive, ignored = workload.primitive, run.not_honoured.get(workload.name, {})
+    kept = {path: value for path, value in flatten(primitive.options) if path not in ignored}
+    return replace(workload, primitive=replace(primitive, options=nested(kept), ignored=ignored))
 
 
 def _check_data(run: Archive) -> tuple[str, ...]:

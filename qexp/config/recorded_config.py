@@ -42,6 +42,7 @@ _DECIDES_NO_DATA = (
     ("engine", "workers"),
     ("engine", "max_time"),
     ("analysis",),
+    ("archive",),
     ("engine", "poll_interval_s"),
     # Where the run's jobs are found decides which of them are its own.
     *ACCOUNT,

@@ -70,13 +70,19 @@ def is_charge_pending(metrics: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class PrimitiveSpec:
-    """One primitive as declared; its options have been accepted by IBM's own model."""
+    """One primitive as declared; its options have been accepted by IBM's own model.
+
+    Attributes:
+        ignored: Declared options (dotted path -> value) that are not in `options`, because the run
+            that is reproduced did not honour them.
+    """
 
     kind: PrimitiveKind
     implementation: Implementation = "client"  # client-side, on IBM's Executor; or server-side V2
     shots: int | None = None  # per circuit and parameter set, of PUBs without their own
     precision: float | None = None  # target standard error, of PUBs without their own
     options: Mapping[str, Any] = field(default_factory=dict)
+    ignored: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,18 @@ def client_module(kind: PrimitiveKind, name: str) -> Any:
     return import_module(f"qiskit_ibm_runtime.executor_{kind}.{name}")
 
 
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return dotted paths, as `flatten` yields them, as nested mappings."""
+    options: dict[str, Any] = {}
+    for path, value in flat.items():
+        *parents, leaf = path.split(".")
+        node = options
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = value
+    return options
+
+
 def flatten(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield dotted path and value of every option, in order; lists and empty mappings are values.
 

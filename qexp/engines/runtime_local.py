@@ -5,7 +5,7 @@ The embedded engine honours the options of the client-side primitives too, 10 to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from qexp.core.model import JobRequest, PayloadBytes, PrimitiveSpec
 from qexp.engines.local.backends import calibration, require_backend
 from qexp.engines.local.batch import LocalBatch, Simulated, joined
 from qexp.engines.local.options import unsupported_options
-from qexp.engines.options import declared_leaves, silence_deprecations
+from qexp.engines.options import declared_leaves, nested, silence_deprecations
 from qexp.engines.payload import Payloads
 from qexp.engines.primitives import make_primitive
 from qexp.errors import ConfigError, EngineError
@@ -182,7 +182,7 @@ class _Rehearsal:
             if (path not in ignored if is_client else path in _LEGACY_HONOURS)
         }
         tags = (spec.options.get("environment") or {}).get("job_tags") or []
-        return replace(spec, options=_nested({**kept, "environment.job_tags": list(tags)}))
+        return replace(spec, options=nested({**kept, "environment.job_tags": list(tags)}))
 
 
 def _executions(pub: Pub, spec: PrimitiveSpec, result: PrimitiveResult[Any], index: int) -> int:
@@ -196,15 +196,3 @@ def _executions(pub: Pub, spec: PrimitiveSpec, result: PrimitiveResult[Any], ind
     if shots is None and precision:
         shots = shots_for(precision)
     return int(pub.parameter_values.size * (shots or 1))
-
-
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Return dotted paths as nested mappings."""
-    nested: dict[str, Any] = {}
-    for path, value in flat.items():
-        *parents, leaf = path.split(".")
-        node = nested
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[leaf] = value
-    return nested

@@ -242,7 +242,8 @@ def _angles(
     if isinstance(param, int | float):
         return float(param)
     if isinstance(param, Parameter):
-        return values[:, columns[param]]
+        # NumPy rounds the cosine of a column in another way than that of an array of its own.
+        return np.ascontiguousarray(values[:, columns[param]])
     parameters = list(param.parameters)
     if not parameters:
         return float(param)
