@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import qexp
+from qexp.archive.schema import SCHEMA
 from tests.golden import tree
 from tests.golden.compare import assert_same
 from tests.golden.runs import INPUTS, WRITTEN, installed
@@ -22,11 +24,24 @@ def may_grow(where: str) -> bool:
     )
 
 
+def in_schema_1_2(recorded: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """Take out of a file what schema 1.3 added; return its names."""
+    assert recorded["@qexp_schema"]["value"] == "1.2"
+    recorded["@qexp_schema"]["value"] = SCHEMA
+    added = [name for name in found if name.startswith(("@summary_json", "raw", "readout"))]
+    for name in added:
+        del found[name]
+    return added
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_the_files_are_as_recorded(tmp_path: Path, name: str):
     run = write(name, tmp_path)
     recorded = json.loads((WRITTEN / f"{name}.json").read_text(encoding="utf-8"))
     found = described(run)
+    added = in_schema_1_2(recorded["files"]["run.h5"], found["files"]["run.h5"])
+    assert "@summary_json" in added
+    assert ("readout/estimator" in added) == (name == "ibm")
     files = [each["files"] for each in (recorded, found)]
     if recorded["software"] != installed():
         files = [tree.without_values(each) for each in files]
