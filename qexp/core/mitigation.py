@@ -35,19 +35,26 @@ class Executions:
     """The circuit executions that the shots of a PUB become.
 
     Attributes:
-        each: Those of a parameter set in one basis, at one noise factor.
+        randomizations: Circuits of a parameter set in one basis, at one noise factor.
+        shots: Shots of each of them.
         noise_factors: Factors by which ZNE amplifies the noise; `(1.0,)` without it.
         readout: Those by which TREX calibrates the readout for all PUBs of a job.
         learning: Those that learn the noise of layers for all PUBs of a job, at most.
-        bounded_by: Options that bound `each` and `learning`, as no noise was learned yet: path and
-            value, None where the option sets no bound and its default was taken instead.
+        bounded_by: Options that bound `randomizations` and `learning`, as no noise was learned yet:
+            path and value, None where the option sets no bound and its default was taken instead.
     """
 
-    each: int
+    randomizations: int
+    shots: int
     noise_factors: tuple[float, ...] = (1.0,)
     readout: int = 0
     learning: int = 0
     bounded_by: tuple[tuple[str, float | None], ...] = ()
+
+    @property
+    def each(self) -> int:
+        """Executions of a parameter set in one basis, at one noise factor."""
+        return self.randomizations * self.shots
 
     @property
     def of_configuration(self) -> int:
@@ -85,15 +92,12 @@ def injects_noise(primitive: PrimitiveSpec) -> bool:
 def unseeded_folding(primitive: PrimitiveSpec) -> str | None:
     """Return why the circuits of ZNE cannot be made again, or None: IBM's client has no seed."""
     amplifier = _leaf(primitive.options, "resilience.zne.amplifier") or "gate_folding"
-    factors = _leaf(primitive.options, "resilience.zne.noise_factors")
-    if amplifier != "gate_folding" or not is_on(primitive, "resilience.zne_mitigation"):
-        return None
-    odd = isinstance(factors, str) or all(factor % 2 == 1 for factor in factors or ())
-    if odd:
+    between = [factor for factor in _noise_factors(primitive) if factor % 2 != 1]
+    if amplifier != "gate_folding" or not between:
         return None
     return (
-        f"IBM's client folds gates at random and without a seed for noise factors {factors}; take "
-        f"odd integers, or resilience.zne.amplifier=gate_folding_front or gate_folding_back"
+        f"IBM's client folds gates at random and without a seed for noise factor {between[0]:g}; "
+        f"take odd integers, or resilience.zne.amplifier=gate_folding_front or gate_folding_back"
     )
 
 
@@ -147,7 +151,8 @@ def executions(shots: int, primitive: PrimitiveSpec, gamma: float | None = None)
         learning = _or(most, _MAX_LAYERS) * _executions_per_layer(layers)
         bounded_by.append(("resilience.layer_noise_learning.max_layers_to_learn", most))
     return Executions(
-        math.ceil(randomizations * overhead) * each,
+        math.ceil(randomizations * overhead),
+        each,
         _noise_factors(primitive),
         readout,
         learning,

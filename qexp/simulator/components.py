@@ -7,6 +7,7 @@ for any method. Qubits without a gate to another one are evolved together, as ar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -72,7 +73,7 @@ class ComponentSampler:
             SimulationError: The simulator reports a failure.
         """
         shape = values.shape[:-1]
-        flat = values.reshape(-1, values.shape[-1])
+        flat = values.reshape(math.prod(shape), values.shape[-1])
         bits = np.zeros((len(flat), shots, circuit.num_clbits), dtype=bool)
         method = "density_matrix"
         if self._channels is None or circuit.has_control_flow_op():

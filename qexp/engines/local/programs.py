@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qiskit import ClassicalRegister, QuantumCircuit
 
-from qexp.core.mitigation import is_on, is_twirled, twirling_shots
+from qexp.core.mitigation import executions
 from qexp.core.model import JobRequest, PrimitiveSpec
 from qexp.core.raw import divide_raw, joined_raw
 from qexp.core.seeds import child
@@ -132,21 +132,13 @@ class Programs:
             shots, configurations = shots_for(pub.precision), count_circuits(pub)
         else:
             shots, configurations = pub.shots, pub.parameter_values.size
-        declared = spec.options.get("twirling") or {}
-        names = "num_randomizations", "shots_per_randomization"
-        randomizations, each = (
-            twirling_shots(shots, *(declared.get(name, "auto") for name in names))
-            if is_twirled(spec)
-            else (1, shots)
-        )
+        executed = executions(shots, spec)
         values = pub.parameter_values.as_array(pub.circuit.parameters)
         first = values.reshape(pub.parameter_values.size, -1)[:1]
-        predicted = self._bare.predict((_measured(pub), first, each), shots=each)
+        predicted = self._bare.predict((_measured(pub), first, executed.shots), shots=shots)
         if predicted.cost is None:
             return predicted
-        programs = (
-            configurations * randomizations * (9 if is_on(spec, "resilience.zne_mitigation") else 1)
-        )
+        programs = configurations * executed.randomizations * sum(executed.noise_factors)
         seconds, size = predicted.cost
         return predicted._replace(cost=Cost(_DRESSING * programs * seconds, size))
 

@@ -96,9 +96,9 @@ def test_whether_a_primitive_twirls_agrees_with_ibms_client(
 
 
 def test_executions_are_more_than_the_shots_where_twirling_rounds_up() -> None:
-    assert executions(1000, primitive("sampler")) == Executions(1000)
+    assert executions(1000, primitive("sampler")) == Executions(1, 1000)
     twirled = primitive("sampler", {"twirling": {"enable_gates": True, "num_randomizations": 32}})
-    assert executions(1000, twirled) == Executions(32 * 32)
+    assert executions(1000, twirled) == Executions(32, 32)
 
 
 def resilient(resilience: Mapping[str, Any], implementation: Implementation) -> PrimitiveSpec:
@@ -108,7 +108,9 @@ def resilient(resilience: Mapping[str, Any], implementation: Implementation) -> 
 
 def test_the_legacy_estimator_learns_noise_in_the_job() -> None:
     calibrated = {"measure_mitigation": True}
-    assert executions(4096, resilient(calibrated, "legacy")) == Executions(4096, readout=32 * 128)
+    assert executions(4096, resilient(calibrated, "legacy")) == Executions(
+        32, 128, readout=32 * 128
+    )
     declared = {"num_randomizations": 10, "shots_per_randomization": 7}
     calibrated["measure_noise_learning"] = declared  # type: ignore[assignment]
     assert executions(4096, resilient(calibrated, "legacy")).readout == 70
