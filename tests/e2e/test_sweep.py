@@ -71,7 +71,6 @@ def points_of(done: Finished) -> list[Point]:
 def test_points_that_differ_in_options_or_shots_have_equal_circuits(cli: Cli, reproduce: Cli):
     done = cli(
         *SMALL[:-1],
-        "engine.allow_ignored_options=true",
         "primitive.options.dynamical_decoupling.enable=false,true",
         "primitive.shots=64,100",
     )

@@ -398,11 +398,11 @@ def test_a_max_time_below_the_longest_job_is_refused_before_anything_is_submitte
 
 
 def test_options_that_were_not_honoured_are_in_the_archive(spec: RunSpec, run_dir: Path):
-    workloads = (workload(dynamical_decoupling={"enable": True}), workload("plain"))
+    workloads = (workload(execution={"rep_delay": 0.0003}), workload("plain"))
     report = run(replace(spec, workloads=workloads), run_dir)
     with qexp.open_archive(report.archive) as archive:
         assert archive.not_honoured == {
-            "main": {"dynamical_decoupling.enable": True},
+            "main": {"execution.rep_delay": 0.0003},
             "plain": {},
         }
 

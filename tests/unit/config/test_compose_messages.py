@@ -37,7 +37,7 @@ def message(*overrides: str) -> str | None:
     [
         (
             [RANDOM, "sed=1"],
-            "sed: unknown key; did you mean 'seed'? allowed in the config: analysis, backend, "
+            "sed: unknown key; did you mean 'seed'? allowed in the config: analysis, archive, backend, "
             "batch, circuits, engine, execution, experiment, limits,",
         ),
         # A group is no key of the config, but what one types at the top.

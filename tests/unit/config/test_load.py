@@ -120,7 +120,10 @@ def test_max_time(load_spec, text, seconds):
             r"^primitive\.options\.dynamical_decoupling\.enabel: .*enable",
         ),
         (
-            ["primitive.options.dynamical_decoupling.enable=true"],
+            [
+                "primitive.implementation=legacy",
+                "primitive.options.dynamical_decoupling.enable=true",
+            ],
             r"does not honour dynamical_decoupling\.enable=True; .*allow_ignored_options=true",
         ),
         (["circuits._target_=nowhere.circuits"], r"^circuits\._target_: cannot import 'nowhere'"),
@@ -252,6 +255,7 @@ def test_all_mistakes_are_told_at_once(load_spec):
 def test_an_option_that_is_not_honoured_can_be_allowed(load_spec):
     spec = load_spec(
         "experiment=random_sampling",
+        "primitive.implementation=legacy",
         "primitive.options.dynamical_decoupling.enable=true",
         "engine.allow_ignored_options=true",
     )
