@@ -130,6 +130,7 @@ def plan(
         backend=f"{name} ({num_qubits} qubits, engine {spec.engine.name})",
         folder=declared.folder,
         engine=spec.engine,
+        budget_s=spec.budget_s,
     )
 
 
@@ -199,7 +200,7 @@ def resume(
     Args:
         path: The run's folder, or the `run.h5` in it.
         *overrides: What is given anew: `backend.instance=...`, `backend.account=...` or
-            `backend.channel=...`, and keys of `execution`, such as
+            `backend.channel=...`, `budget.qpu=...`, and keys of `execution`, such as
             `execution.retry_refused=true`.
         collect_only: Take what is finished, wait for nothing and submit nothing;
             `UnfinishedError` says what is left.

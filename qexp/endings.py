@@ -152,7 +152,7 @@ def _summary(experiment: Experiment, point: Point) -> tuple[Path, PointSummary]:
         usage_pending=usage_pending,
         predicted_s=sum(partition.qpu_s for partition in point.partitions),
         batch_ids=tuple(opened.batch for opened in experiment.ledger.batches),
-        only_collects=experiment.ledger.is_cancelled and experiment.out() > 0,
+        next_words=_next_words(experiment),
         point=point.index,
     )
 
@@ -170,8 +170,15 @@ def _sweep_summary(experiment: Experiment, sealed: Sequence[PointSummary]) -> Sw
         usage_pending=sum(pending for _, pending in usages),
         predicted_s=experiment.plan.qpu_s,
         batch_ids=tuple(opened.batch for opened in ledger.batches),
-        only_collects=ledger.is_cancelled and experiment.out() > 0,
+        next_words=_next_words(experiment),
     )
+
+
+def _next_words(experiment: Experiment) -> tuple[str, ...]:
+    """Return the words of the command that goes on, besides what was given anew."""
+    if experiment.ledger.is_cancelled and experiment.out() > 0:
+        return ("--collect-only",)
+    return experiment.next_words
 
 
 def _usage(point: Point) -> tuple[float, int]:

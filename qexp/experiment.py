@@ -52,6 +52,7 @@ from qexp.errors import (
 )
 from qexp.interrupts import Interrupts, StopRequested
 from qexp.journal.events import Ended, Resumed, Started
+from qexp.planning.table import check_budget
 from qexp.points import Clock, Experiment, Point, open_experiment, points_in
 from qexp.preparation import load_plan, make_plan, select
 from qexp.resumption import finished_archive
@@ -233,11 +234,13 @@ def _carry_out(experiment: Experiment, work: Callable[[Experiment], None]) -> No
         _select(experiment)
     if makes_plan:
         make_plan(experiment)
-        if experiment.stop_after == "plan":
-            experiment.journal.append(Ended("planned"))
-            seal(experiment)
-            raise_for_points(experiment)
-            return
+    if not experiment.ledger.batches:
+        check_budget(experiment.plan, experiment.budget_s)
+    if makes_plan and experiment.stop_after == "plan":
+        experiment.journal.append(Ended("planned"))
+        seal(experiment)
+        raise_for_points(experiment)
+        return
     with experiment.interrupts:
         failure = _run_jobs(experiment, work)
         is_out = failure is None and experiment.ledger.open_attempts()

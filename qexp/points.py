@@ -169,6 +169,7 @@ class Experiment:
     keeps_batches: bool = False  # more points are to come, and the batches stay open for them
     open_batches: dict[int, Batch] = field(default_factory=dict)  # lane -> batch kept for them
     first_of_round: int = 0  # number of the first of the points that were added last
+    next_words: tuple[str, ...] = ()  # without which the command to resume would not go on
 
     def __post_init__(self) -> None:
         self._agree()
@@ -187,6 +188,7 @@ class Experiment:
         engines = {spec.place: spec.engine for spec in specs}
         self.engine: Engine = common_value("engine", engines.values())
         self.policy = common_value("execution", (spec.policy for spec in specs))
+        self.budget_s = common_value("budget.qpu", (spec.budget_s for spec in specs))
         self.limits = common_value("limits", (spec.limits for spec in specs))
         self.stop_after = common_value("stop_after", (spec.stop_after for spec in specs))
         self.sharing = common_value("sweep", (spec.sharing for spec in specs))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from qexp.batch.pacing import Patience
 from qexp.batch.packing import gather_plan
 from qexp.batch.recover import note_stored_outcomes
 from qexp.core.jsonable import to_plain
-from qexp.core.model import Partition, Plan, RunHeader
-from qexp.core.protocols import RemoteEngine
-from qexp.errors import ArchiveError, ConfigError, OutageError, PlanError, QexpError
+from qexp.core.model import InstanceUsage, Partition, Plan, RunHeader
+from qexp.core.protocols import MeteredEngine, RemoteEngine
+from qexp.errors import ArchiveError, ConfigError, EngineError, OutageError, PlanError, QexpError
 from qexp.interrupts import StopRequested, stop_requested
 from qexp.journal.events import Planned, Unplanned
 from qexp.planning.build import plan_point
@@ -83,10 +85,7 @@ def make_plan(experiment: Experiment) -> None:
     """
     failed: list[QexpError] = []
     environment = to_plain(describe_environment(Path.cwd()), redactor())
-    described = {
-        lane: to_plain(describe_backend(experiment.backend_of(lane)), redactor())
-        for lane in experiment.lanes
-    }
+    described = {lane: _described(experiment, lane) for lane in experiment.lanes}
     workers = experiment.workers if experiment.plans_with_workers else None
     # What an earlier round has tried is not tried again.
     for point in experiment.unplanned:
@@ -111,10 +110,34 @@ def make_plan(experiment: Experiment) -> None:
             f"no point of the sweep can run; of the first one: {failed[0]}"
         ) from failed[0]
     gather_plan(experiment)
+    if experiment.stop_after == "plan":
+        experiment.plan = replace(experiment.plan, instances=tuple(_usages(experiment)))
     max_time_s = experiment.points[0].spec.max_time_s
     experiment.observer.planned(experiment.plan, max_time_s, experiment.limits)
     for message in _time_warnings(experiment) if experiment.engine.uses_qpu else ():
         experiment.observer.warned(message)
+
+
+def _described(experiment: Experiment, lane: int) -> Any:
+    backend, engine = experiment.backend_of(lane), experiment.engine
+    metered = {"instance": engine.instance(backend)} if isinstance(engine, MeteredEngine) else {}
+    return to_plain(describe_backend(backend) | metered, redactor())
+
+
+def _usages(experiment: Experiment) -> Iterator[InstanceUsage]:
+    """Yield the usage of each instance that is to be charged; it is not known if that fails."""
+    engine, points = experiment.engine, dict[str, list[Point]]()
+    if not isinstance(engine, MeteredEngine):
+        return
+    for point in experiment.points:
+        points.setdefault(engine.instance(experiment.backend_of(point.lane)), []).append(point)
+    for name, own in points.items():
+        usage = InstanceUsage(name)
+        try:
+            usage = engine.read_usage(experiment.backend_of(own[0].lane))
+        except EngineError as error:
+            experiment.observer.warned(str(error))
+        yield replace(usage, points=frozenset(point.index for point in own))
 
 
 def _plan(experiment: Experiment, point: Point, header: RunHeader, workers: Workers | None) -> None:

@@ -69,9 +69,13 @@ def resume_command(folder: Path, config_yaml: str = "{}", *words: str, verb: str
     """Return the command that resumes a run, to be copied into a shell.
 
     The config is that of a run that was declared here, so that its code may be trusted; `words` are
-    further words of the command, as they are typed, and `verb` another that takes the same ones.
+    further words of the command, as they are typed, of which the first with a key counts, and
+    `verb` another that takes the same ones.
     """
-    more = [redact(word) for word in words]
+    first: dict[str, str] = {}
+    for word in words:
+        first.setdefault(word.partition("=")[0], word)
+    more = [redact(word) for word in first.values()]
     if is_sweep(folder):
         # No command line of its own leads into a sweep's folder: secrets are given anew.
         for path, value in leaves(load_config(config_yaml)):

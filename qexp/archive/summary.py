@@ -15,7 +15,7 @@ import numpy as np
 from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.schema import SUMMARY
 from qexp.core.jsonable import to_jsonable
-from qexp.core.model import is_charge_pending
+from qexp.core.model import charged_s, is_charge_pending
 from qexp.errors import ArchiveError
 from qexp.text import one_line
 
@@ -37,10 +37,10 @@ METADATA_SHAPE: Final[dict[str, Any]] = {
 """Key of the metadata -> `str`, a map of keys, or a list that holds the shape of its items."""
 _SUMMARY_TYPES: Final[dict[str, Any]] = {
     **dict.fromkeys(("status", "run_id", "experiment", "engine", "data_sha256"), str),
-    **dict.fromkeys(("date", "finished", "backend"), str | None),
+    **dict.fromkeys(("date", "finished", "backend", "instance"), str | None),
     **dict.fromkeys(("pubs", "results", "jobs", "jobs_done", "usage_pending"), int),
     **dict.fromkeys(("num_qubits", "seed"), int),
-    **dict.fromkeys(("usage_s", "predicted_qpu_s"), float | None),
+    **dict.fromkeys(("usage_s", "predicted_qpu_s", "predicted_charged_s"), float | None),
     "overrides": list,
 }
 _TOP_LEVEL_KEY: Final = re.compile(r"^(?=\w)", re.MULTILINE)
@@ -53,7 +53,8 @@ def summarise_archive(file: ArchiveFile) -> dict[str, Any]:
     Returns:
         `status`, `run_id`, `experiment`, `date`, `finished`, `engine`, `backend`, `num_qubits`,
         `pubs` and `results` (planned, and with a result), `jobs` and `jobs_done` (likewise),
-        `usage_s`, `usage_pending`, `predicted_qpu_s`, `seed`, `overrides`, `data_sha256`, `config`.
+        `usage_s`, `usage_pending`, `predicted_qpu_s`, `predicted_charged_s`, `instance`, `seed`,
+        `overrides`, `data_sha256`, `config`.
     """
     return read_summary(file) | {"config": _plain_config(file.text("config/resolved_yaml"))}
 
@@ -77,6 +78,7 @@ def stated_summary(file: ArchiveFile) -> dict[str, Any] | None:
 
 def make_summary(file: ArchiveFile) -> dict[str, Any]:
     """Make the summary of an archive of its contents."""
+    has_instance = "instance_json" in file.columns("backend")
     root = ("status", "run_id", "experiment", "engine", "data_sha256")
     return {
         **{name: str(file.attribute("/", name)) for name in root},
@@ -84,7 +86,9 @@ def make_summary(file: ArchiveFile) -> dict[str, Any]:
         "finished": str(file.attribute("/", "date_finished")) or None,
         "backend": str(file.attribute("backend", "name")) or None,
         "num_qubits": int(file.attribute("backend", "num_qubits")),
+        "instance": str(file.document("backend/instance_json")) or None if has_instance else None,
         **_progress(file),
+        "predicted_charged_s": _predicted_charged(file),
         "seed": int(file.attribute("config", "seed")),
         "overrides": file.texts("config/overrides"),
     }
@@ -120,6 +124,24 @@ def _progress(file: ArchiveFile) -> dict[str, Any]:
         "usage_s": total(file.numbers("jobs/usage_s")),
         "usage_pending": pending(file),
     }
+
+
+def _predicted_charged(file: ArchiveFile) -> float | None:
+    """Return the QPU seconds predicted for the jobs of a QPU that report a charge.
+
+    A job that points share has one overhead, of which each has its share of the job's charge.
+    """
+    if str(file.attribute("/", "engine")) != "ibm" or not file.count("jobs/usage_s"):
+        return None
+    limit = file.document("config/limits_json").get("job_overhead_s") or {}
+    overhead_s, seconds = float(limit.get("value", 0.0)), []
+    rows = (file.numbers("jobs/usage_s"), file.numbers("jobs/predicted_qpu_s"))
+    for usage_s, predicted_s, text in zip(*rows, file.texts("jobs/metrics_json"), strict=True):
+        with file.reading():
+            of_job_s = charged_s(json.loads(text))
+        if usage_s > 0 and of_job_s:
+            seconds.append(float(predicted_s) - overhead_s * (1 - min(1.0, usage_s / of_job_s)))
+    return math.fsum(seconds)
 
 
 def charged(file: ArchiveFile) -> float:

@@ -183,7 +183,8 @@ class Batches:
 def command_to_resume(experiment: Experiment, *words: str, verb: str = "resume") -> str:
     """Return the command that goes on with an experiment, with what it was given anew."""
     spec = experiment.points[0].spec
-    return resume_command(experiment.folder, spec.config_yaml, *words, *spec.given_anew, verb=verb)
+    words = (*words, *experiment.next_words, *spec.given_anew)
+    return resume_command(experiment.folder, spec.config_yaml, *words, verb=verb)
 
 
 def still_open(experiment: Experiment, batch_ids: Sequence[str], error: QexpError) -> str:

@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from qexp.archive.header import Calibrations
+from qexp.batch.budget import Budget
 from qexp.batch.errands import Errands
 from qexp.batch.found import drop_if_spare, note_found
 from qexp.batch.outcome import outcomes_of
 from qexp.batch.pacing import Patience
 from qexp.batch.request import make_request
-from qexp.core.model import FINAL_STATES, FoundJob, JobOutcome, JobState
+from qexp.core.model import FINAL_STATES, Charge, FoundJob, JobOutcome, JobState, is_charge_pending
 from qexp.core.protocols import Batch, RemoteBatch, RemoteEngine
 from qexp.errors import ArchiveError, LostJobError, UndeliveredError, UnfinishedError
 from qexp.journal.events import Collected
@@ -37,9 +38,10 @@ class _InFlight:
 
 @dataclass
 class Collector:
-    """Collects the jobs of an experiment that are in flight."""
+    """Collects the jobs of an experiment that are in flight; tells its budget, if it has one."""
 
     experiment: Experiment
+    budget: Budget | None = None
     _in_flight: dict[str, _InFlight] = field(default_factory=dict)
     _errors: list[Exception] = field(default_factory=list)
     _batches: dict[str, Batch] = field(default_factory=dict)
@@ -75,6 +77,8 @@ class Collector:
     def watch(self, batch: Batch, job_id: str) -> None:
         """Collect a job once it has ended; the ledger knows its attempts."""
         self._in_flight[job_id] = _InFlight(batch)
+        if self.budget is not None:
+            self.budget.note(self.experiment.ledger.attempts_with(job_id), {})
 
     def adopt(self, job_id: str) -> None:
         """Watch a job that this process has not submitted."""
@@ -224,6 +228,7 @@ class Collector:
         """Store the outcome of each attempt of a job, then record it in the journal."""
         experiment = self.experiment
         attempts = experiment.ledger.attempts_with(job_id)
+        charged: dict[tuple[int, int], Charge] = {}
         for attempt, part in outcomes_of(experiment, attempts, outcome):
             point = experiment.point_of(attempt.partition)
             try:
@@ -235,6 +240,8 @@ class Collector:
             experiment.journal.append(
                 Collected(attempt.partition, attempt.number, job_id, part.state, part.failure)
             )
+            charge = part.usage_s or 0.0, is_charge_pending(part.metrics)
+            charged[attempt.partition, attempt.number] = charge
             # The result is on disk; an observer must not keep it in memory.
             shown = replace(part, result=None, raw=None)
             if experiment.ledger.is_wanted(attempt.piece, experiment.policy):
@@ -244,6 +251,8 @@ class Collector:
             if part.state == "DONE" and experiment.is_measured(point):
                 experiment.observer.point_measured(point.index)
         del self._in_flight[job_id]
+        if self.budget is not None:
+            self.budget.note(attempts, charged)
 
 
 def _failed(job_id: str, error: UndeliveredError | LostJobError) -> JobOutcome:

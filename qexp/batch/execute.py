@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from qexp.batch.batches import Batches
+from qexp.batch.budget import Budget, charges
 from qexp.batch.collect import Collector
 from qexp.batch.pacing import Patience
 from qexp.batch.packing import by_lane, jobs_of
@@ -34,7 +35,7 @@ from qexp.batch.request import planned_piece, run_tag
 from qexp.batch.submit import Submitter
 from qexp.core.model import FINAL_STATES
 from qexp.core.protocols import Batch, RemoteBatch, RemoteEngine
-from qexp.errors import EngineError
+from qexp.errors import EngineError, QexpError
 from qexp.interrupts import StopRequested
 from qexp.journal.events import Cancelled
 from qexp.points import Experiment
@@ -49,7 +50,7 @@ def execute(experiment: Experiment) -> None:
 
     Raises:
         StopRequested: The experiment was asked to stop, and has.
-        UnfinishedError: The deadline is reached; jobs are still in flight.
+        UnfinishedError: The deadline is reached, with jobs in flight; or the budget.
         EngineError: The service was out of reach for too long, or accepts no more jobs.
         ArchiveError: Something cannot be written, or a part is damaged.
         KeyboardInterrupt: It was asked twice to stop, and stopped at once.
@@ -62,6 +63,8 @@ def execute(experiment: Experiment) -> None:
             # Collect what is already paid for before submitting more.
             with _logging_errors("jobs that have ended could not be collected yet"):
                 collector.collect_final()
+        if experiment.budget_s is not None:
+            collector.budget = Budget(experiment, experiment.budget_s)
         _announce_repetitions(experiment)
         while True:
             fatal = _submit_wanted(experiment, collector, batches)
@@ -144,13 +147,9 @@ def _announce_repetitions(experiment: Experiment) -> None:
     ledger = experiment.ledger
     again = [piece for piece in ledger.wanted(experiment.policy) if ledger.attempts_of(piece)]
     if again and experiment.engine.uses_qpu:
-        charges = {
-            (point.own_indices.start + partition, number): seconds
-            for point in experiment.points
-            for (partition, number), (seconds, _) in point.store.charges().items()
-        }
+        stored = charges(experiment)
         charged_s = {
-            index: sum(charges.get((index, one.number), 0.0) for one in ledger.attempts[index])
+            index: sum(stored.get((index, one.number), (0.0,))[0] for one in ledger.attempts[index])
             for index in {piece.partition for piece in again}
         }
         predicted_s = sum(planned_piece(experiment, piece).qpu_s for piece in again)
@@ -200,18 +199,21 @@ def _adopt_late_jobs(experiment: Experiment, collector: Collector) -> None:
 
 def _submit_wanted(
     experiment: Experiment, collector: Collector, batches: Batches
-) -> EngineError | None:
+) -> QexpError | None:
     """Submit the wanted partitions in one batch for each backend, and close the batches.
 
     Returns:
-        The error that rules out further submissions (quota, authorisation), or None.
+        The error that rules out further submissions (quota, authorisation, budget), or None.
     """
     jobs = jobs_of(experiment, experiment.ledger.wanted(experiment.policy))
     experiment.observer.jobs_packed(len(jobs))
     opened: list[Batch] = []
-    fatal: EngineError | None = None
+    fatal: QexpError | None = None
+    budget = collector.budget
     try:
         for lane, own in by_lane(experiment, jobs):
+            if budget is not None and not collector.pending and not budget.has_room_for(own[0]):
+                return budget.refuse(own[0])
             try:
                 opened.append(batches.open(lane))
             except EngineError as error:

@@ -15,7 +15,14 @@ from qexp.batch.pacing import Backoff, Pace, Patience
 from qexp.batch.request import cut, make_request, planned_piece
 from qexp.core.model import FailureKind, JobOutcome, JobRequest
 from qexp.core.protocols import Batch, RemoteBatch
-from qexp.errors import BatchOverError, BusyError, EngineError, RefusedError, UnclearError
+from qexp.errors import (
+    BatchOverError,
+    BusyError,
+    EngineError,
+    QexpError,
+    RefusedError,
+    UnclearError,
+)
 from qexp.journal.events import NotSubmitted, Submitted, Submitting
 from qexp.journal.ledger import Piece
 from qexp.points import Experiment
@@ -40,13 +47,13 @@ class Submitter:
         self._slot_backoff = Backoff(experiment.clock.jitter)
         self._is_unclear = False
 
-    def submit_all(self, jobs: Sequence[tuple[Piece, ...]]) -> EngineError | None:
+    def submit_all(self, jobs: Sequence[tuple[Piece, ...]]) -> QexpError | None:
         """Submit jobs, the pieces of each, in this order, until the batch accepts no more.
 
         A job of several pieces that the service refuses is divided.
 
         Returns:
-            The error that rules out further submissions (quota, authorisation), or None.
+            The error that rules out further submissions (quota, authorisation, budget), or None.
 
         Raises:
             StopRequested: The experiment was asked to stop.
@@ -67,6 +74,16 @@ class Submitter:
                 continue
             job = tuple(one for one in job if experiment.ledger.job_of(one) is None)
             if not job:
+                continue
+            budget = self._collector.budget
+            if budget is not None and not budget.has_room_for(job):
+                if not self._collector.pending:
+                    return budget.refuse(job)
+                # They may be charged less than was predicted.
+                reason = "the jobs in flight may use up budget.qpu"
+                experiment.observer.submission_paused(reason, 0.0)
+                self._collector.step()
+                left.appendleft(job)
                 continue
             next_number = experiment.ledger.next_number
             request = make_request(experiment, {one: next_number(one.partition) for one in job})

@@ -15,6 +15,7 @@ VERBS = {
     "status": "ask the service how far runs are; change nothing",
     "cancel": "cancel what is queued, close the batch, keep what has run",
     "ls": "list the runs in a folder, partial and damaged ones included",
+    "usage": "total the QPU time predicted and charged, by account, instance, backend and month",
     "show": "show one run or sweep: config, place, times, jobs, usage, calibration, software",
     "verify": "check every digest; name exactly what is damaged",
     "diff": "compare two runs or the pairs of a sweep: do their data differ statistically?",

@@ -1,4 +1,4 @@
-"""The keys that a recorded run may be given anew: where its account is, and how jobs are driven."""
+"""The keys that a recorded run may be given anew: its account, its budget, how jobs are driven."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from qexp.errors import ConfigError
 ACCOUNT = (("backend", "account"), ("backend", "channel"), ("backend", "instance"))
 """Keys that select the account, which may be renamed or moved after jobs were submitted."""
 
-_KEYS = (*map(".".join, ACCOUNT), *(f"execution.{key}" for key in ExecutionNode.model_fields))
+_KEYS = (
+    *map(".".join, ACCOUNT),
+    "budget.qpu",
+    *(f"execution.{key}" for key in ExecutionNode.model_fields),
+)
 
 
 def is_override(word: str) -> bool:
@@ -28,7 +32,7 @@ def given_anew(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, A
     """Return a recorded config with the values of overrides that a user gives anew.
 
     Raises:
-        ConfigError: A word is no override of a key that selects the account, or of `execution`.
+        ConfigError: A word is no override of a key that may be given anew.
     """
     config = copy.deepcopy(dict(recorded))
     for word in words:
@@ -40,7 +44,7 @@ def given_anew(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, A
             hint = f"did you mean {close}? " if close and close != key else ""
             raise ConfigError(
                 f"{word}: a recorded run keeps its config; {hint}only one value each of "
-                f"{', '.join(map('.'.join, ACCOUNT))} and execution.KEY may be given anew"
+                f"{', '.join(_KEYS[: len(ACCOUNT) + 1])} and execution.KEY may be given anew"
             )
         section, _, name = key.partition(".")
         config[section] = {**(config.get(section) or {}), name: item.value()}

@@ -129,6 +129,7 @@ def freeze(
         simulation_seed=root.simulation_seed,
         stop_after=root.stop_after,
         max_time_s=_duration_s(root.batch.max_time, "batch.max_time"),
+        budget_s=_duration_s(root.budget.qpu, "budget.qpu"),
         workloads=workloads,
         engine=engine,
         policy=policy,

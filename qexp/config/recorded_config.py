@@ -35,6 +35,7 @@ _DECIDES_NO_DATA = (
     ("run_dir",),
     ("stop_after",),
     ("execution",),
+    ("budget",),
     ("variables",),
     ("sweep",),
     # Another version of qexp words it differently for its own experiments; the recorded one stays.

@@ -97,13 +97,13 @@ def declared_spec(
         stop_after=None,
         overrides=point.overrides,
         sources=point.sources,
-        given_anew=_account_words(anew),
+        given_anew=_kept_words(anew),
     )
 
 
-def _account_words(anew: Sequence[str]) -> tuple[str, ...]:
+def _kept_words(anew: Sequence[str]) -> tuple[str, ...]:
     """Return the overrides that the command that resumes the run again needs, too."""
-    return tuple(word for word in anew if "backend." in word)
+    return tuple(word for word in anew if "backend." in word or "budget." in word)
 
 
 def recorded_spec(folder: Path, trust: Sequence[str], anew: Sequence[str] = ()) -> RunSpec:
@@ -126,7 +126,7 @@ def recorded_spec(folder: Path, trust: Sequence[str], anew: Sequence[str] = ()) 
     if config_yaml is None:
         raise ConfigError(f"{folder}: {NOTHING_RECORDED.format(folder)}")
     spec = load_recorded(config_yaml, trust, anew, needs_circuits=not has_plan)
-    spec = replace(spec, given_anew=_account_words(anew))
+    spec = replace(spec, given_anew=_kept_words(anew))
     if has_plan:
         return replace(spec, stop_after=None)
     # The run is planned from the start, and recorded once more.

@@ -31,6 +31,12 @@ class BatchNode(Node):
     max_time: str | int | None = None
 
 
+class BudgetNode(Node):
+    """The most that a run, or a whole sweep, may use."""
+
+    qpu: str | int | None = None
+
+
 class ExecutionNode(Node):
     """Rules for submitting and collecting jobs; nothing here decides data."""
 
@@ -222,6 +228,7 @@ class RootNode(AnalysesNode):
     backend: Target
     engine: Target
     batch: BatchNode
+    budget: BudgetNode = BudgetNode()
     execution: ExecutionNode = ExecutionNode()
     archive: ArchiveNode = ArchiveNode()
     circuits: Target | None = None

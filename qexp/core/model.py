@@ -282,17 +282,36 @@ class Forecast:
 
 
 @dataclass(frozen=True)
+class InstanceUsage:
+    """QPU time of an instance of the account in the present period.
+
+    Attributes:
+        name: Name of the instance.
+        used_s: Seconds that were used; None: not known.
+        left_s: Seconds that are left; None: there is no limit, or it is not known.
+        points: Points of an experiment that run there.
+    """
+
+    name: str
+    used_s: float | None = None
+    left_s: float | None = None
+    points: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
 class Plan:
     """The partitions in order, and the prediction for all of them.
 
     Attributes:
         jobs: The jobs of a sweep; None: one for each partition.
         forecast: That of a simulation; None: on a QPU, or planned by another process.
+        instances: The instances that are charged, if the plan is all that was asked for.
     """
 
     partitions: tuple[Partition, ...]
     jobs: tuple[PlannedJob, ...] | None = None
     forecast: Forecast | None = None
+    instances: tuple[InstanceUsage, ...] = ()
 
     @property
     def num_jobs(self) -> int:

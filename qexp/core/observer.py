@@ -30,7 +30,7 @@ class PointSummary:
     predicted_s: float  # QPU seconds predicted for the plan
     batch_ids: tuple[str, ...]  # every batch, in order
     usage_pending: int = 0  # jobs whose charge is not final yet
-    only_collects: bool = False  # cancelled, with jobs that run: what is next is to collect them
+    next_words: tuple[str, ...] = ()  # of the command that goes on, besides what was given anew
     point: int = 0  # number of the point in the experiment
 
 
@@ -46,7 +46,7 @@ class SweepSummary:
     usage_pending: int  # charges that are not final yet
     predicted_s: float  # QPU seconds predicted for the plan
     batch_ids: tuple[str, ...]  # every batch, in order
-    only_collects: bool = False  # as in `PointSummary`
+    next_words: tuple[str, ...] = ()  # as in `PointSummary`
 
 
 class Observer:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from qexp.core.model import (
     Forecast,
     FoundJob,
+    InstanceUsage,
     JobOutcome,
     JobRequest,
     JobState,
@@ -192,6 +193,21 @@ class SimulatingEngine(Engine, Protocol):
 
     def forecast(self, backend: BackendV2, primitive: PrimitiveSpec) -> Callable[[Pub], Forecast]:
         """Return a function that predicts the simulation of an ISA PUB."""
+
+
+@runtime_checkable
+class MeteredEngine(Engine, Protocol):
+    """Charges QPU time to instances of an account."""
+
+    def instance(self, backend: BackendV2) -> str:
+        """Return the name of a backend's instance, empty if it has none; asks nothing."""
+
+    def read_usage(self, backend: BackendV2) -> InstanceUsage:
+        """Return the QPU time that a backend's instance has used, and what is left of it.
+
+        Raises:
+            EngineError: The service could not be asked.
+        """
 
 
 @runtime_checkable

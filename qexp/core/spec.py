@@ -160,6 +160,7 @@ class RunSpec:
             is submitted. `"collect"`, in no config: take what is finished, wait for nothing and
             submit nothing. None: run.
         max_time_s: The batch's `max_time` in seconds, or None for the service's own limit.
+        budget_s: The most QPU seconds that the run, or the sweep that it is a point of, may use.
         partition: The user's bounds of one job.
         overrides: The command line's overrides.
         given_anew: Overrides with which a run is resumed, for the command that resumes it again.
@@ -181,6 +182,7 @@ class RunSpec:
     config_yaml: str
     stop_after: Literal["plan", "submit", "collect"] | None = None
     max_time_s: int | None = None
+    budget_s: int | None = None
     policy: ExecutionPolicy = ExecutionPolicy()
     partition: PartitionLimits = PartitionLimits()
     overrides: tuple[str, ...] = ()

@@ -27,6 +27,9 @@ LONGEST_WAIT_S = 30.0
 _SHORTEST_WAIT_S = 3.0
 _WAITS_IN_OUTAGE = 4
 
+REMAINING = "usage_remaining_seconds"
+_LIMITS = ("usage_limit_seconds", "usage_allocation_seconds")
+
 _EXECUTOR_SCHEMA = "v2.0"
 
 
@@ -100,8 +103,27 @@ def connect(longest_s: float, **account: Any) -> Any:
                 limit_waiting(value, longest_s)
             super().__setattr__(name, value)
 
+        def usage(self) -> dict[str, Any]:
+            # Asked before each job. The client's own fails over a limit that is null.
+            return with_remaining(_get(self, "_active_api_client").cloud_usage())
+
     Service.__name__ = QiskitRuntimeService.__name__
     return Service(**account)
+
+
+def with_remaining(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an instance's usage without what is null, and with what remains of it."""
+    known = {name: value for name, value in usage.items() if value is not None}
+    limits = [known[name] for name in _LIMITS if name in known]
+    if limits:
+        known[REMAINING] = max(min(limits) - known.get("usage_consumed_seconds", 0), 0)
+    return known
+
+
+def usage_of(backend: IBMBackend) -> dict[str, Any]:
+    """Return the usage of a backend's instance, by one request; see `with_remaining`."""
+    client = _get(backend.service, "_get_api_client")(instance_of(backend))
+    return with_remaining(client.cloud_usage())
 
 
 def limit_waiting(api_client: Any, longest_s: float = LONGEST_WAIT_S) -> None:

@@ -20,7 +20,7 @@ from qexp import __version__
 from qexp.listing.find import RunPath
 
 #: Version of the format of the entries; another version is another file.
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 _WAIT_S: Final = 5.0
 _TABLE: Final = (
     "CREATE TABLE IF NOT EXISTS runs (path TEXT PRIMARY KEY, signature TEXT, crc32 INTEGER, "

@@ -50,6 +50,8 @@ class RunEntry:
     usage_s: float | None = None  # QPU seconds charged for all jobs, where reported
     usage_pending: int | None = None  # jobs whose charge was not final when they were collected
     predicted_qpu_s: float | None = None
+    predicted_charged_s: float | None = None  # for the jobs that report a charge, on a QPU
+    instance: str | None = None  # of the account, by name
     seed: int | None = None
     overrides: list[str] = field(default_factory=list)
     data_sha256: str | None = None  # digest of all result data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -177,6 +178,7 @@ def plan_table(
     folder: Path | None = None,
     lanes: Sequence[Lane] = (),
     engine: Engine | None = None,
+    budget_s: int | None = None,
 ) -> PlanTable:
     """Summarise a plan.
 
@@ -189,6 +191,7 @@ def plan_table(
         folder: The run's folder.
         lanes: Those of a sweep; several have rows of their own.
         engine: The engine, for the forecast of a simulation.
+        budget_s: The declared `budget.qpu` in seconds, or None.
     """
     # A single lane needs no name.
     parts = (
@@ -208,6 +211,7 @@ def plan_table(
                 for part, where, bound_s in parts
                 for row in _batch_rows(part, where, bound_s, limits)
             ),
+            *_account_rows(plan, budget_s),
             *_job_rows(plan, limits, partition or PartitionLimits()),
             *_simulation_rows(plan, engine),
         ),
@@ -267,6 +271,17 @@ def _batch_rows(
             yield _time_row(f"{jobs}, {what}", plan.qpu_s, limits[name].value, f"limits.{name}")
 
 
+def _account_rows(plan: Plan, budget_s: int | None) -> Iterator[LimitRow]:
+    """Yield the budget, if there is one, and what the instances have left."""
+    if budget_s is not None:
+        yield _time_row("all jobs, budget", plan.qpu_s, budget_s, "budget.qpu")
+    for usage in plan.instances:
+        what, planned_s = f"all jobs, instance {usage.name}", plan.part(usage.points).qpu_s
+        used = "" if usage.used_s is None else f", {format_duration(usage.used_s)} used"
+        row = _time_row(what, planned_s, usage.left_s, f"the account{used}")
+        yield row if used else replace(row, bound="not known")
+
+
 def _job_rows(
     plan: Plan, limits: Mapping[str, Limit], partition: PartitionLimits
 ) -> Iterator[LimitRow]:
@@ -308,6 +323,20 @@ def _time_row(what: str, planned_s: float, bound_s: float | None, source: str) -
         bound_s is None or planned_s <= bound_s,
         source,
     )
+
+
+def check_budget(plan: Plan, budget_s: int | None) -> None:
+    """Refuse a plan that would use more than its budget.
+
+    Raises:
+        PlanError: It is predicted to.
+    """
+    if budget_s is not None and plan.qpu_s > budget_s:
+        raise PlanError(
+            f"budget.qpu is {format_duration(budget_s)}, but all jobs together are predicted to "
+            f"take {format_duration(plan.qpu_s)} of QPU time; raise it to at least "
+            f"budget.qpu={math.ceil(plan.qpu_s)}, or run fewer circuits or shots"
+        )
 
 
 def check_max_time(plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit]) -> list[str]:

@@ -130,7 +130,7 @@ class Summary:
         """Return the command that reads the data, or the one that resumes what is not complete."""
         if summary.status == "complete":
             return f'python -c "import qexp; print(qexp.{opened})"'
-        return self.resume_command(*["--collect-only"] * summary.only_collects)
+        return self.resume_command(*summary.next_words)
 
     def _go_on(self, overrides: Sequence[str], *flags: str) -> dict[str, str]:
         """Return the commands that run a plan; a resumed run has its overrides in its folder."""

@@ -139,6 +139,7 @@ class Terminal(Observer):
             backend=self._end.backend,
             lanes=[*self._lanes.values()],
             engine=first.engine,
+            budget_s=first.budget_s,
         )
         self._end.out.print(table)
 

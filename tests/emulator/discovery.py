@@ -127,14 +127,17 @@ def plan(plan_id: str) -> dict[str, Any]:
 
 
 def usage(instance: str, consumed_s: float, quota_s: float | None) -> dict[str, Any]:
-    """`GET /instances/usage`."""
-    _, plan_id, _, _ = PLANS[instance]
+    """`GET /instances/usage`: an Open instance has a limit, a Premium one is allocated time."""
+    _, plan_id, title, _ = PLANS[instance]
     limit_s = DEFAULT_QUOTA_S if quota_s is None else quota_s
+    limits = {"usage_limit_seconds": limit_s}
+    if title == "Premium":
+        limits = {"usage_limit_seconds": None, "usage_allocation_seconds": limit_s}
     return {
         "instance_id": instance,
         "plan_id": plan_id,
         "usage_consumed_seconds": consumed_s,
-        "usage_limit_seconds": limit_s,
+        **limits,
         "usage_limit_reached": consumed_s >= limit_s,
     }
 

@@ -84,7 +84,7 @@ def quick_clock() -> Clock:
 
 @dataclass
 class Scenario:
-    """One run against one emulator; `max_time_s` and `policy` may be changed before each call.
+    """One run against one emulator; settings may be changed before each call.
 
     The deadline is there for a run that would never end.
     """
@@ -93,6 +93,7 @@ class Scenario:
     run_dir: Path
     implementation: Implementation = "client"
     max_time_s: int | None = None
+    budget_s: int | None = None
     policy: ExecutionPolicy = field(
         default_factory=lambda: ExecutionPolicy(outage_s=30.0, deadline_s=60)
     )
@@ -116,6 +117,7 @@ class Scenario:
             experiment="faults",
             seed=3,
             max_time_s=self.max_time_s,
+            budget_s=self.budget_s,
             workloads=(Workload("main", rotations, primitive, TranspileSpec()),),
             engine=IBMEngine(poll_interval_s=0.02),
             policy=self.policy,

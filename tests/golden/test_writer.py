@@ -20,15 +20,18 @@ def may_grow(where: str) -> bool:
     # Configs, and what is recorded of software and jobs, may have keys that were added later.
     of_jobs = "/jobs/info_json/value/" in where
     return of_jobs or where.endswith(
-        ("/config", "/environment/other_json/value", "header.json/environment")
+        ("/config", "/environment/other_json/value", "header.json/environment", "json/backend")
     )
+
+
+ADDED = ("@summary_json", "raw", "readout", "backend/instance_")
 
 
 def in_schema_1_2(recorded: dict[str, Any], found: dict[str, Any]) -> list[str]:
     """Take out of a file what schema 1.3 added; return its names."""
     assert recorded["@qexp_schema"]["value"] == "1.2"
     recorded["@qexp_schema"]["value"] = SCHEMA
-    added = [name for name in found if name.startswith(("@summary_json", "raw", "readout"))]
+    added = [name for name in found if name.startswith(ADDED)]
     for name in added:
         del found[name]
     return added

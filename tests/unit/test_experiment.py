@@ -535,6 +535,10 @@ def test_the_command_that_goes_on_trusts_what_the_run_was_declared_with():
         "python -m qexp resume /runs/r1 --trust mine.devices"
     )
     assert resume_command(Path("/runs/r1")) == "python -m qexp resume /runs/r1"
+    # The first word with a key counts: what is needed comes before what was given.
+    assert resume_command(Path("/runs/r1"), "{}", "budget.qpu=9", "a=1", "budget.qpu=5m") == (
+        "python -m qexp resume /runs/r1 budget.qpu=9 a=1"
+    )
     # `resume` would be refused, because the secret is in no file.
     secret = "backend: {instance: 'crn:v1:bluemix:public:quantum-computing:us-east:a/1:2::'}\n"
     assert resume_command(Path("/runs/r1"), secret) == (

@@ -9,15 +9,19 @@ from weakref import WeakKeyDictionary
 
 from pydantic import Field
 
-from qexp.core.model import FoundJob, PayloadBytes, PrimitiveSpec
+from qexp.core.model import FoundJob, InstanceUsage, PayloadBytes, PrimitiveSpec
 from qexp.engines.ibm.batch import IBMBatch, find_jobs, open_session, read_metrics
+from qexp.engines.ibm.client import reading
 from qexp.engines.options import declared_leaves
 from qexp.engines.payload import Payloads
 from qexp.engines.private_api import (
+    REMAINING,
     attach_session,
     connected_clients,
+    instance_of,
     limit_waiting,
     longest_wait_s,
+    usage_of,
 )
 from qexp.errors import ConfigError, RetiredError
 
@@ -124,6 +128,20 @@ class IBMEngine:
     def read_metrics(self, backend: BackendV2, job_id: str) -> Mapping[str, Any]:
         """Read the metrics of a job, in whichever instance it is."""
         return read_metrics(connected_clients(cast("IBMBackend", backend).service), job_id)
+
+    def instance(self, backend: BackendV2) -> str:
+        """Return the name of a backend's instance, as the client listed it when it connected."""
+        device = cast("IBMBackend", backend)
+        named = {each["crn"]: str(each["name"]) for each in device.service.instances()}
+        return named.get(instance_of(device), "")
+
+    def read_usage(self, backend: BackendV2) -> InstanceUsage:
+        """Read what the instance has used, by one request."""
+        with reading("reading the usage of the account"):
+            usage = usage_of(cast("IBMBackend", backend))
+            used_s = float(usage["usage_consumed_seconds"])
+            left_s = 0.0 if usage.get("usage_limit_reached") else usage.get(REMAINING)
+            return InstanceUsage(self.instance(backend), used_s, left_s)
 
     def limit_waiting(self, backend: BackendV2, outage_s: float) -> None:
         """Limit the time of the requests of every client of the account."""

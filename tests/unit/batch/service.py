@@ -26,6 +26,7 @@ from qexp.core.model import (
     JobState,
     Partition,
     PrimitiveSpec,
+    is_charge_pending,
 )
 from qexp.core.observer import Observer
 from qexp.core.spec import ExecutionPolicy, RunSpec, TranspileSpec, WorkloadSpec
@@ -95,10 +96,12 @@ class ServiceJob:
 class Service:
     """The other side. `ends` says how the jobs of a partition end, attempt by attempt.
 
+    `usages` has what the jobs of a partition are charged: seconds, and the status of the charge.
     A job that partitions share ends as those of the first one.
     """
 
     ends: dict[int, list[FailureKind | None]] = field(default_factory=dict)
+    usages: dict[int, tuple[float, str]] = field(default_factory=dict)
     on_submit: list[Callable[[Service, JobRequest, str], None] | Exception] = field(
         default_factory=list
     )
@@ -220,7 +223,14 @@ class FakeBatch:
             result=PrimitiveResult(job.pubs) if job.state == "DONE" else None,
             error=job.failure,
             failure=job.failure,
+            metrics=self._metrics(job.partition),
         )
+
+    def _metrics(self, partition: int) -> dict[str, Any]:
+        if partition not in self.service.usages:
+            return {}
+        seconds, status = self.service.usages[partition]
+        return {"usage": {"qpu_charge_time_seconds": seconds, "status": status}}
 
 
 class FakeRemoteBatch(FakeBatch):
@@ -317,7 +327,10 @@ class MemoryStore:
         self.life.step()
 
     def charges(self):
-        return {}
+        return {
+            key: (outcome.usage_s or 0.0, is_charge_pending(outcome.metrics))
+            for key, outcome in self.outcomes.items()
+        }
 
     def job_states(self):
         return {
@@ -371,6 +384,7 @@ class Process:
     num_partitions: int = 3
     sizes: tuple[int, ...] = ()  # PUBs of each partition; empty: one each
     policy: ExecutionPolicy = field(default_factory=ExecutionPolicy)
+    budget_s: int | None = None
     observer: Observer = field(default_factory=Observer)
     life: Life = field(default_factory=Life)
     jobs_outlive_process: bool = True
@@ -386,7 +400,8 @@ class Process:
         engine = (FakeRemoteEngine if self.jobs_outlive_process else FakeEngine)(
             self.service, self.life
         )
-        point = Point(declared(engine, self.policy), self.run_dir)
+        spec = replace(declared(engine, self.policy), budget_s=self.budget_s)
+        point = Point(spec, self.run_dir)
         point.partitions = partitions(sizes)
         point.store, point.run_id = self.store, RUN_ID
         point.backend = SimpleNamespace(name="scripted", num_qubits=5)

@@ -67,6 +67,7 @@ class SweepProcess:
     sharing: SharingPolicy = field(default_factory=SharingPolicy)
     policy: ExecutionPolicy = field(default_factory=ExecutionPolicy)
     lanes: tuple[str, ...] = ()
+    budget_s: int | None = None
     options: Mapping[int, Any] = field(default_factory=dict)
     observer: Observer = field(default_factory=Observer)
     life: Life = field(default_factory=Life)
@@ -99,6 +100,7 @@ class SweepProcess:
             place=self.lanes[index] if self.lanes else "",
             partition=PartitionLimits(max_circuits=self.most),
             sharing=self.sharing,
+            budget_s=self.budget_s,
             workloads=(replace(spec.workloads[0], primitive=primitive),),
         )
         if index not in ledger.planned:

@@ -37,8 +37,8 @@ def message(*overrides: str) -> str | None:
     [
         (
             [RANDOM, "sed=1"],
-            "sed: unknown key; did you mean 'seed'? allowed in the config: analysis, archive, backend, "
-            "batch, circuits, engine, execution, experiment, limits,",
+            "sed: unknown key; did you mean 'seed'? allowed in the config: analysis, archive, "
+            "backend, batch, budget, circuits, engine, execution, experiment, limits,",
         ),
         # A group is no key of the config, but what one types at the top.
         (["experimnt=x"], "experimnt: unknown key; did you mean 'experiment'? allowed in the con"),

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from qexp.core.model import Partition, Plan, PlannedJob
+from qexp.core.model import InstanceUsage, Partition, Plan, PlannedJob
 from qexp.core.spec import Limit, PartitionLimits
 from qexp.errors import PlanError
-from qexp.planning.table import HEADERS, Lane, check_max_time, plan_table
+from qexp.planning.table import HEADERS, Lane, check_budget, check_max_time, plan_table
 
 PLAN = Plan(
     (
@@ -150,3 +152,33 @@ def test_each_backend_of_a_sweep_has_rows_and_bounds_of_its_own() -> None:
         ("all jobs on a, declared", "16s", "10s", False),
         ("all jobs on b, declared", "5.0s", "20s", True),
     ]
+
+
+def test_the_budget_and_what_the_account_has_left_stand_beside_the_prediction() -> None:
+    usages = (
+        InstanceUsage("open", 580.0, 20.0, frozenset([0, 1])),
+        InstanceUsage("premium", 0.5, None, frozenset([2])),
+        InstanceUsage("silent", points=frozenset([2])),
+    )
+    table = plan_table(replace(SWEEP, instances=usages), None, {}, budget_s=20)
+    assert [(row.cells()[1:]) for row in table.limits[1:]] == [
+        ("21s", "20s", "over", "budget.qpu"),
+        ("16s", "20s", "ok", "the account, 9m 40s used"),
+        ("5.0s", "no limit", "ok", "the account, 0.5s used"),
+        ("5.0s", "not known", "ok", "the account"),
+    ]
+    assert [row.what for row in table.limits[1:3]] == [
+        "all jobs, budget",
+        "all jobs, instance open",
+    ]
+
+
+def test_a_plan_above_its_budget_is_refused_with_both_figures() -> None:
+    check_budget(SWEEP, None)
+    check_budget(SWEEP, 21)
+    with pytest.raises(PlanError) as caught:
+        check_budget(plan_of(50, 100.5), 150)
+    assert str(caught.value) == (
+        "budget.qpu is 2m 30s, but all jobs together are predicted to take 2m 30s of QPU time; "
+        "raise it to at least budget.qpu=151, or run fewer circuits or shots"
+    )

@@ -29,6 +29,7 @@ def point_of(number: int, stop_after: str | None) -> RunSpec:
         overrides=(f"depth={number}", "sweep.circuits_by=[depth]"),
         given_anew=(),
         max_time_s=None,
+        budget_s=None,
         engine=LocalEngine(workers=2),
         analyses=("one",),
     )

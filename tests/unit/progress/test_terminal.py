@@ -47,6 +47,7 @@ def spec_of(
         overrides=overrides,
         given_anew=(),
         max_time_s=None,
+        budget_s=None,
         engine=LocalEngine(workers=2),
     )
     return cast("RunSpec", spec)

@@ -1,0 +1,86 @@
+"""The use of `budget.qpu`: what an experiment was charged, and what its other jobs may cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from qexp.batch.packing import jobs_of
+from qexp.batch.request import planned_piece
+from qexp.core.bounds import overhead_s
+from qexp.core.model import Charge
+from qexp.errors import UnfinishedError
+from qexp.journal.ledger import Attempt, Piece
+from qexp.points import Experiment
+from qexp.text import format_duration
+
+_ROUNDING_S = 1e-6
+
+
+class Budget:
+    """Counts what an experiment uses of its budget; journal and parts know all of it.
+
+    Every attempt that was charged counts, whatever it gave. A charge that is pending or not known
+    counts as predicted, as does a simulation. Made once the jobs of earlier processes are found.
+    """
+
+    def __init__(self, experiment: Experiment, budget_s: float) -> None:
+        self._experiment, self._budget_s = experiment, budget_s
+        self._seconds: dict[tuple[int, int], float] = {}
+        self._used_s = 0.0
+        stored, jobs = charges(experiment), dict[str, list[Attempt]]()
+        for attempt in experiment.ledger.all_attempts():
+            jobs.setdefault(attempt.job or attempt.tag, []).append(attempt)
+        for attempts in jobs.values():
+            self.note(attempts, stored)
+
+    def note(self, attempts: Sequence[Attempt], charged: Mapping[tuple[int, int], Charge]) -> None:
+        """Count the attempts that share a job; an earlier process may have collected some."""
+        for attempt in attempts:
+            key = attempt.partition, attempt.number
+            if key in charged or key not in self._seconds:
+                seconds = self._used_by(attempt, len(attempts), *charged.get(key, (0.0, False)))
+                self._used_s += seconds - self._seconds.get(key, 0.0)
+                self._seconds[key] = seconds
+
+    def _used_by(self, attempt: Attempt, members: int, charged_s: float, is_pending: bool) -> float:
+        uses_qpu = self._experiment.engine.uses_qpu
+        if uses_qpu and charged_s > 0 and not is_pending:
+            return charged_s
+        counts = not attempt.is_over or attempt.holds_result or charged_s > 0 or is_pending
+        # A job on a QPU may be charged unseen; a simulation ends with its process.
+        is_unseen = attempt.job is not None and attempt.failure in ("lost", "undelivered")
+        if not (counts or (uses_qpu and is_unseen)):
+            return 0.0
+        return self._predicted_s([attempt.piece] * members) / members
+
+    def has_room_for(self, job: Sequence[Piece]) -> bool:
+        """Return True if the budget holds another job, whatever is not known yet."""
+        return self._used_s + self._predicted_s(job) <= self._budget_s + _ROUNDING_S
+
+    def refuse(self, job: Sequence[Piece]) -> UnfinishedError:
+        """Return the error that ends the work; note the budget that holds all that is left."""
+        experiment = self._experiment
+        left = jobs_of(experiment, experiment.ledger.wanted(experiment.policy))
+        needed_s = self._used_s + sum(map(self._predicted_s, left))
+        experiment.next_words = (f"budget.qpu={math.ceil(needed_s)}",)
+        return UnfinishedError(
+            f"budget.qpu is {format_duration(self._budget_s)}, of which "
+            f"{format_duration(self._used_s)} are used, and the next job is predicted to take "
+            f"{format_duration(self._predicted_s(job))}; raise it to go on"
+        )
+
+    def _predicted_s(self, job: Sequence[Piece]) -> float:
+        """Return the predicted QPU seconds of pieces that share a job, which has one overhead."""
+        spec = self._experiment.point_of(job[0].partition).spec
+        saved_s = overhead_s(spec.partition, spec.limits) * (len(job) - 1)
+        return sum(planned_piece(self._experiment, piece).qpu_s for piece in job) - saved_s
+
+
+def charges(experiment: Experiment) -> dict[tuple[int, int], Charge]:
+    """Return what the attempts with an outcome on disk were charged: (partition, attempt)."""
+    return {
+        (point.own_indices.start + partition, number): charge
+        for point in experiment.points
+        for (partition, number), charge in point.store.charges().items()
+    }
