@@ -232,11 +232,11 @@ def components(circuit: QuantumCircuit) -> list[_Component]:
 
 def _part(circuit: QuantumCircuit, component: _Component) -> QuantumCircuit:
     """Return a component as a circuit: on all qubits, but with its own bits."""
-    register = ClassicalRegister(len(component.bits), "own")
-    part = QuantumCircuit(circuit.qubits, register, name=circuit.name)
-    bit_of = {circuit.clbits[bit]: own for bit, own in zip(component.bits, register, strict=True)}
-    for instruction in component.instructions:
-        part.append(instruction.replace(clbits=[bit_of[bit] for bit in instruction.clbits]))
+    bits = [circuit.clbits[bit] for bit in component.bits]
+    part = QuantumCircuit.from_instructions(
+        component.instructions, qubits=circuit.qubits, clbits=bits, name=circuit.name
+    )
+    part.add_register(ClassicalRegister(name="own", bits=bits))
     return part
 
 

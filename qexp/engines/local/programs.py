@@ -79,7 +79,7 @@ class Programs:
         for index in only:
             program, _ = prepare(spec, pubs[index], self._backend)
             if calibration is None and _is_calibrated(program):
-                calibration = self._calibrate(spec, pubs, sequence, program.shots)
+                calibration = self._calibrate(spec, pubs, sequence, program)
             found, method = self._simulate(program, child(sequence, index), calibration)
             own = len(program.items) - (calibration is not None)
             executed.append(program.shots * sum(item.size() for item in program.items[:own]))
@@ -111,12 +111,13 @@ class Programs:
         return QuantumProgramResult(found, passthrough_data=program.passthrough_data), done[0][1]
 
     def _calibrate(
-        self, spec: PrimitiveSpec, pubs: Sequence[Pub], sequence: np.random.SeedSequence, shots: int
+        self, spec: PrimitiveSpec, pubs: Sequence[Pub], sequence: np.random.SeedSequence, program: Any
     ) -> dict[str, Any]:
         """Simulate the readout calibration of a job, which is as wide as its widest circuit."""
-        widest = max(pubs, key=lambda pub: pub.circuit.num_qubits)
-        item = prepare(spec, widest, self._backend)[0].items[-1]
-        return run_item(item, shots, self._sampler, child(sequence, _CALIBRATION))[0]
+        widest, item = max(pubs, key=lambda pub: pub.circuit.num_qubits), program.items[-1]
+        if item.circuit.num_qubits < widest.circuit.num_qubits:
+            item = prepare(spec, widest, self._backend)[0].items[-1]
+        return run_item(item, program.shots, self._sampler, child(sequence, _CALIBRATION))[0]
 
     def options_in_force(self, request: JobRequest) -> dict[str, Any]:
         """Return the options by which a job is run, as the client finalises them."""
