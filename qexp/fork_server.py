@@ -38,7 +38,7 @@ PRELOADED = (
     "qexp.batch.submit",
     "qexp.planning.build",
     "qexp.engines.local.engine",
-    "qexp.engines.local.simulation",
+    "qexp.engines.local.chunks",
     "qexp.simulator.estimator",
     "qexp.simulator.sampler",
 )

@@ -14,8 +14,16 @@ from qexp.batch.found import drop_if_spare, note_found
 from qexp.batch.outcome import outcomes_of
 from qexp.batch.pacing import Patience
 from qexp.batch.request import make_request
-from qexp.core.model import FINAL_STATES, Charge, FoundJob, JobOutcome, JobState, is_charge_pending
-from qexp.core.protocols import Batch, RemoteBatch, RemoteEngine
+from qexp.core.model import (
+    FINAL_STATES,
+    Charge,
+    FoundJob,
+    JobOutcome,
+    JobState,
+    Progress,
+    is_charge_pending,
+)
+from qexp.core.protocols import Batch, RemoteBatch, RemoteEngine, SimulatedBatch
 from qexp.errors import ArchiveError, LostJobError, UndeliveredError, UnfinishedError
 from qexp.journal.events import Collected
 from qexp.points import Experiment
@@ -127,7 +135,9 @@ class Collector:
         experiment = self.experiment
         experiment.raise_if_stopped()
         states = self._states()
-        experiment.observer.jobs_moved(Counter(states.values()))
+        simulated = [batch for batch in self._active() if isinstance(batch, SimulatedBatch)]
+        progress = sum((batch.progress() for batch in simulated), Progress())
+        experiment.observer.jobs_moved(Counter(states.values()), progress)
         final = [job_id for job_id in self._in_flight if states.get(job_id) in FINAL_STATES]
         now_s = experiment.clock.now_s()
         delays_s = {job_id: self._in_flight[job_id].not_before_s - now_s for job_id in final}

@@ -257,7 +257,7 @@ class Forecast:
 
     Attributes:
         core_s: Seconds of one core, for all of them.
-        longest_s: Those of the longest PUB, which is not divided.
+        longest_s: Those of the longest circuit or block of parameter sets, which is not divided.
         largest_bytes: Memory of the largest PUB.
         approximated: For each PUB with approximated noise, `errors` (instruction and qubits -> how
             far its error is off) and `deviation` (a bound on how far any probability is).
@@ -296,6 +296,22 @@ class InstanceUsage:
     used_s: float | None = None
     left_s: float | None = None
     points: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The work of a simulated batch that is done.
+
+    Attributes:
+        jobs: Jobs that are done, and the done shares of others, by predicted time.
+        core_s: Predicted seconds of one core for all that is done.
+    """
+
+    jobs: float = 0.0
+    core_s: float = 0.0
+
+    def __add__(self, other: Progress) -> Progress:
+        return Progress(self.jobs + other.jobs, self.core_s + other.core_s)
 
 
 @dataclass(frozen=True)

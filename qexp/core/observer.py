@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qexp.core.model import JobOutcome, JobState, Partition, Plan, RunStatus
+from qexp.core.model import JobOutcome, JobState, Partition, Plan, Progress, RunStatus
 from qexp.core.spec import Limit
 
 if TYPE_CHECKING:
@@ -106,8 +106,8 @@ class Observer:
     def queue_seen(self, length: int) -> None:
         """This many jobs of all users wait for the backend."""
 
-    def jobs_moved(self, states: Counter[JobState]) -> None:
-        """This many jobs are in each state."""
+    def jobs_moved(self, states: Counter[JobState], progress: Progress) -> None:
+        """This many jobs are in each state; simulated ones are this far."""
 
     def job_collected(self, outcome: JobOutcome) -> None:
         """A job's outcome is on disk."""

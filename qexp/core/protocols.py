@@ -19,6 +19,7 @@ from qexp.core.model import (
     JobState,
     PayloadBytes,
     PrimitiveSpec,
+    Progress,
 )
 
 if TYPE_CHECKING:
@@ -76,6 +77,14 @@ class Batch(Protocol):
             LostJobError: Neither the listing nor a look-up has the job.
             EngineError: The service could not be asked. In all cases it can be repeated.
         """
+
+
+@runtime_checkable
+class SimulatedBatch(Batch, Protocol):
+    """A batch on this machine, which knows how far its jobs are; `wait` returns when they move."""
+
+    def progress(self) -> Progress:
+        """Return how far its jobs are."""
 
 
 @runtime_checkable

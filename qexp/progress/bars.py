@@ -23,6 +23,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Column
+from rich.text import Text
 
 from qexp.text import format_duration, one_line
 
@@ -54,7 +55,7 @@ class Bars:
         self._started_s = self._last_line_s = now_s()
         # Not the console's `is_terminal`, which FORCE_COLOR makes true of a file, too.
         self._has_bars = in_notebook() or sys.stderr.isatty()
-        self.progress = NotebookBars() if in_notebook() else _terminal_bars(self._has_bars)
+        self.progress = NotebookBars() if in_notebook() else _terminal_bars(self._has_bars, now_s)
         self._has_screen = False
         self._tasks: dict[Stage, TaskID] = {}
 
@@ -102,15 +103,19 @@ class Bars:
         if stage in self:
             self.update(stage, total=total)
         else:
-            self._tasks[stage] = self.progress.add_task(stage, total=total, note=note)
+            self._tasks[stage] = self.progress.add_task(stage, total=total, note=note, ends_s=None)
 
-    def update(self, stage: Stage, note: str | None = None, **changes: Any) -> None:
+    def update(
+        self, stage: Stage, note: str | None = None, *, left_s: float | None = None, **changes: Any
+    ) -> None:
         """Change a stage's bar, if it has one yet; a note is cut to one line."""
+        now_s = self._now_s()
         if note is not None:
             changes["note"] = one_line(note)[:_LONGEST_NOTE]
+        if left_s is not None:
+            changes["ends_s"] = now_s + left_s
         if stage in self:
             self.progress.update(self._tasks[stage], **changes)
-        now_s = self._now_s()
         if not self._has_bars and now_s - self._last_line_s >= _LINE_S:
             self._last_line_s = now_s
             self.print(f"{format_duration(self.elapsed_s)}: {self._line()}")
@@ -123,7 +128,21 @@ class Bars:
         return self.progress.tasks[self._tasks[stage]]
 
 
-def _terminal_bars(is_shown: bool) -> Progress:
+class _TimeLeft(TimeRemainingColumn):
+    """The time until the end that is predicted, or else what follows from the bar's speed."""
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        super().__init__()
+        self._now_s = now_s
+
+    def render(self, task: Task) -> Text:
+        if task.finished or (ends_s := task.fields["ends_s"]) is None:
+            return super().render(task)
+        left_s = max(0.0, ends_s - self._now_s())
+        return Text(f"{format_duration(left_s)} left", style="progress.remaining")
+
+
+def _terminal_bars(is_shown: bool, now_s: Callable[[], float]) -> Progress:
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description:<12}"),
@@ -132,7 +151,7 @@ def _terminal_bars(is_shown: bool) -> Progress:
         # Takes what the others leave of the width; on its own it would take theirs.
         TextColumn("{task.fields[note]}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        _TimeLeft(now_s),
         console=Console(stderr=True, highlight=False),
         disable=not is_shown,
         transient=True,

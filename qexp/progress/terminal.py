@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from qexp.core.model import JobOutcome, JobState, Partition, Plan
+from qexp.core.model import JobOutcome, JobState, Partition, Plan, Progress
 from qexp.core.observer import Observer, PointSummary, SweepSummary
 from qexp.core.protocols import SimulatingEngine
 from qexp.core.spec import Limit, RunSpec
@@ -27,6 +27,8 @@ from qexp.text import format_duration, short_path
 _log = logging.getLogger(__name__)
 
 _LONG_S = 20.0
+
+_NO_PROGRESS = Progress()
 
 _SHOWN_STATES: tuple[JobState, ...] = ("QUEUED", "RUNNING", "DONE", "ERROR", "CANCELLED")
 
@@ -69,6 +71,8 @@ class Terminal(Observer):
         self._measured: set[int] = set()
         self._cannot_run: set[int] = set()
         self._ended: SweepSummary | None = None
+        self._progress = _NO_PROGRESS
+        self._core_s = 0.0  # predicted for all PUBs whose time is predicted
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -144,10 +148,11 @@ class Terminal(Observer):
         self._end.out.print(table)
 
     def _announce(self, plan: Plan) -> None:
-        """Say how long a simulation will take, if that is long."""
+        """Note how long a simulation will take, and say so if that is long."""
         engine = self._specs[0].engine
         if plan.forecast is None or not isinstance(engine, SimulatingEngine):
             return
+        self._core_s = plan.forecast.core_s
         if plan.forecast.wall_s(engine.cores) > _LONG_S:
             time = describe_time(plan.forecast, engine.cores)
             self._bars.print(f"the simulation is predicted to take {time}")
@@ -212,13 +217,15 @@ class Terminal(Observer):
         note = f"{self._batch_note()}, {length} jobs in the backend's queue"
         self._bars.update("submitting", note)
 
-    def jobs_moved(self, states: Counter[JobState]) -> None:
-        """Show the number of jobs in each state."""
+    def jobs_moved(self, states: Counter[JobState], progress: Progress = _NO_PROGRESS) -> None:
+        """Show the number of jobs in each state, how far simulated ones are, and when they end."""
         shown = [f"{states[state]} {state.lower()}" for state in _SHOWN_STATES if states[state]]
         final = states["DONE"] + states["ERROR"] + states["CANCELLED"]
         # The states are those of the batches with jobs in flight, the bar is that of all batches.
-        completed = max(final, self._bars.completed("running"))
-        self._bars.update("running", ", ".join(shown), completed=completed)
+        completed = max(final, progress.jobs, self._bars.completed("running"))
+        self._progress = progress
+        left_s = self._left_s() if progress.jobs else None
+        self._bars.update("running", ", ".join(shown), completed=completed, left_s=left_s)
 
     def job_collected(self, outcome: JobOutcome) -> None:
         """Advance the last bar of a single run, and show that a job failed."""
@@ -303,17 +310,23 @@ class Terminal(Observer):
         states = ", ".join(filter(None, [submitted, bars.note("running")]))
         unit = "points" if self._is_sweep else "jobs"
         done = f"{bars.completed('collecting')} of {bars.total('collecting')} {unit} done"
-        return "; ".join(filter(None, [done, f"jobs: {states}", self._time_left()]))
+        left_s = self._left_s()
+        left = "" if left_s is None else f"about {format_duration(left_s)} left"
+        return "; ".join(filter(None, [done, f"jobs: {states}", left]))
 
-    def _time_left(self) -> str:
-        """Return a prediction from what was collected since the jobs began, if anything was."""
+    def _left_s(self) -> float | None:
+        """Predict the time left from what was done since the jobs began, if anything was."""
         began_s, before = self._began or (0.0, 0)
-        done = self._bars.completed("collecting")
-        left = self._bars.total("collecting") - done
-        if done <= before or left <= 0:
-            return ""
-        seconds = (self._bars.elapsed_s - began_s) / (done - before) * left
-        return f"about {format_duration(seconds)} left"
+        done: float = self._bars.completed("collecting") - before
+        left: float = self._bars.total("collecting") - before - done
+        if 0 < self._progress.core_s < self._core_s:
+            done, left = self._progress.core_s, self._core_s - self._progress.core_s
+        elif self._progress.jobs:
+            done = self._progress.jobs
+            left = self._bars.total("running") - done
+        if done <= 0 or left <= 0:
+            return None
+        return (self._bars.elapsed_s - began_s) / done * left
 
     def _batch_note(self) -> str:
         number = f" (number {len(self._batch_ids)})" if len(self._batch_ids) > 1 else ""

@@ -251,7 +251,9 @@ def _angles(
     slopes = _slopes(param, parameters)
     if all(isinstance(slope, int | float) for slope in slopes):
         offset = float(param.bind(dict.fromkeys(parameters, 0.0)))
-        return np.asarray(offset + chosen @ np.array(slopes, dtype=float))
+        # Not a product by BLAS, whose rounding of a row depends on the rows around it.
+        terms = (column * slope for column, slope in zip(chosen.T, slopes, strict=True))
+        return np.asarray(sum(terms, offset))
     return np.array(
         [float(param.bind(dict(zip(parameters, row, strict=True)))) for row in chosen.tolist()]
     )

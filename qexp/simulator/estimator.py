@@ -36,6 +36,7 @@ from qexp.simulator.observables import (
     selections,
     shots_for,
 )
+from qexp.simulator.parts import PART, Part
 from qexp.simulator.protocols import Measurement, Prediction
 from qexp.simulator.states import PURE, EvolvedStates, evolve_pure
 from qexp.simulator.trajectories import SampledCircuits
@@ -113,6 +114,7 @@ class NoisyEstimator(BaseEstimatorV2):
         precision: float,
         seed: int,
         only: range | None = None,
+        sets: range | None = None,
     ) -> PrimitiveResult[PubResult]:
         """Estimate observables in this thread.
 
@@ -122,6 +124,7 @@ class NoisyEstimator(BaseEstimatorV2):
             precision: Target standard error of the PUBs that carry none.
             seed: Decides all samples. PUBs and parameter sets have streams of their own.
             only: Indices of the PUBs to estimate, see `NoisySampler.sample`; None: all.
+            sets: Those of its parameter sets, in an order of their own, see `NoisySampler.sample`.
 
         Raises:
             SimulationError: The simulator reports a failure, or a PUB has no exact expectation
@@ -131,7 +134,7 @@ class NoisyEstimator(BaseEstimatorV2):
         wanted = range(len(coerced)) if only is None else only
         device, sequence = self._device, np.random.SeedSequence(seed)
         if not isinstance(device, SelfRunning):
-            results = [self._estimate(coerced[k], device, child(sequence, k)) for k in wanted]
+            results = [self._estimate(coerced[k], device, child(sequence, k), sets) for k in wanted]
             return PrimitiveResult(results, metadata={"version": 2})
         for pub in coerced:
             if not pub.precision:
@@ -151,6 +154,13 @@ class NoisyEstimator(BaseEstimatorV2):
         shots = shots_for(coerced.precision) if coerced.precision else None
         return self._choose(coerced, shots).prediction
 
+    def block_sets(self, pub: EstimatorPubLike, *, precision: float) -> int:
+        """Return the size of the blocks of parameter sets, see `NoisySampler.block_sets`."""
+        coerced, device = EstimatorPub.coerce(pub, precision), self._device
+        if isinstance(device, SelfRunning):
+            return coerced.parameter_values.size
+        return self._measurement(coerced, device, np.random.SeedSequence(0)).chunk
+
     def objection(self, pub: EstimatorPub, *, exact: bool) -> str | None:
         """Return why the only method cannot estimate a PUB, as a clause about it, or None."""
         if isinstance(self._device, SelfRunning):
@@ -168,33 +178,37 @@ class NoisyEstimator(BaseEstimatorV2):
         """Return the number of circuits of a PUB: the bases of every parameter set."""
         return count_circuits(pub, self._group)
 
-    def _estimate(
-        self, pub: EstimatorPub, device: Device, sequence: np.random.SeedSequence
-    ) -> PubResult:
+    def _chosen(self, pub: EstimatorPub) -> tuple[Choice, int | None]:
+        """Return the method of a PUB, and the shots of each basis and set; None: exact values."""
         shots = shots_for(pub.precision) if pub.precision else None
-        choice = self._choose(pub, shots)
-        measurement = self._measurement(pub, device, choice, shots, sequence)
-        evs, spreads = self._combine(pub, choice.active.qubits, measurement)
-        stds = spreads / np.sqrt(shots) if shots else np.zeros_like(spreads)
-        return PubResult(
-            DataBin(evs=evs, stds=stds, shape=pub.shape),
-            metadata={
-                "target_precision": pub.precision,
-                "shots": shots or 0,
-                "circuit_metadata": pub.circuit.metadata,
-                **choice.approximated_noise,
-            },
-        )
+        return self._choose(pub, shots), shots
 
-    def _measurement(
+    def _estimate(
         self,
         pub: EstimatorPub,
         device: Device,
-        choice: Choice,
-        shots: int | None,
         sequence: np.random.SeedSequence,
+        sets: range | None,
+    ) -> PubResult:
+        choice, shots = self._chosen(pub)
+        measurement = self._measurement(pub, device, sequence)
+        places, (evs, spreads) = self._combine(pub, choice.active.qubits, measurement, sets)
+        stds = spreads / np.sqrt(shots) if shots else np.zeros_like(spreads)
+        metadata = {
+            "target_precision": pub.precision,
+            "shots": shots or 0,
+            "circuit_metadata": pub.circuit.metadata,
+            **choice.approximated_noise,
+        }
+        if places is not None:
+            metadata[PART] = Part(pub.shape, places)
+        return PubResult(DataBin(evs=evs, stds=stds, shape=evs.shape), metadata=metadata)
+
+    def _measurement(
+        self, pub: EstimatorPub, device: Device, sequence: np.random.SeedSequence
     ) -> Measurement:
         """Return the PUB's circuit in the form that the method measures."""
+        choice, shots = self._chosen(pub)
         if choice.simulation is not None:
             return choice.simulation.measurement(sequence)
         sets, parameters = pub.parameter_values, pub.circuit.parameters
@@ -208,18 +222,26 @@ class NoisyEstimator(BaseEstimatorV2):
         return SampledCircuits(choice, columns, device, shots, sequence)
 
     def _combine(
-        self, pub: EstimatorPub, qubits: Sequence[int], measurement: Measurement
-    ) -> Moments:
+        self,
+        pub: EstimatorPub,
+        qubits: Sequence[int],
+        measurement: Measurement,
+        wanted: range | None,
+    ) -> tuple[NDArray[np.intp] | None, Moments]:
         """Return expectation values, and their standard errors times the root of the shots.
 
         As in `BackendEstimatorV2`, the errors of an observable's terms add up as if all were fully
         correlated: `sum_k |a_k| sqrt(Var(P_k))`.
+
+        Returns:
+            Flat indices of those of the wanted parameter sets, or None: in the PUB's shape.
         """
         observables = restricted_observables(pub, qubits)
         selected = selections(pub)
         evs, spreads = np.zeros((2, pub.size))
         # Sets with equal observables are measured together, in chunks that fit the memory.
         order = np.argsort(selected.of_set, kind="stable")
+        order = order if wanted is None else order[wanted.start : wanted.stop]
         for start in range(0, len(order), measurement.chunk):
             chunk = order[start : start + measurement.chunk]
             measurement.prepare(chunk)
@@ -231,7 +253,10 @@ class NoisyEstimator(BaseEstimatorV2):
                     for term, coefficient in observable.items():
                         evs[places] += coefficient * means[term]
                         spreads[places] += abs(coefficient) * deviations[term]
-        return evs.reshape(pub.shape), spreads.reshape(pub.shape)
+        if len(order) == pub.parameter_values.size:
+            return None, (evs.reshape(pub.shape), spreads.reshape(pub.shape))
+        places = selected.positions[order].ravel()
+        return places, (evs[places], spreads[places])
 
     def _measure_terms(
         self,

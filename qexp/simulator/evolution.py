@@ -73,14 +73,17 @@ class EvolvedCircuit:
             evolution_s * len(self._work.values), 4 * max(2**26, 8 * 4 ** len(self._work.qubits))
         )
 
-    def sample(self, generator: Callable[[int], np.random.Generator]) -> Iterator[Outcomes]:
+    def sample(
+        self, generator: Callable[[int], np.random.Generator], sets: range
+    ) -> Iterator[Outcomes]:
         """Draw the counts of each parameter set from the exact distribution."""
         circuit, plain, shots = self._work.circuit, self._plain, self._work.shots
         assert shots is not None
         index_of = {clbit: index for index, clbit in enumerate(circuit.clbits)}
         bits = all_outcomes([index_of[bit] for bit in plain.bits], len(index_of))
-        for first, table in self._method.channels.probabilities(plain, self._work.values):
-            for index, probabilities in enumerate(table, start=first):
+        values = self._work.values[sets.start : sets.stop]
+        for first, table in self._method.channels.probabilities(plain, values):
+            for index, probabilities in enumerate(table, start=sets.start + first):
                 counts = generator(index).multinomial(shots, probabilities)
                 seen = np.flatnonzero(counts)
                 yield Outcomes(bits[seen], counts[seen])

@@ -129,10 +129,12 @@ class FramedCircuit:
         once = predicted_cost(self._program, self._shots)
         return once._replace(seconds=once.seconds * len(self._work.values) * self._work.bases)
 
-    def sample(self, generator: Callable[[int], np.random.Generator]) -> Iterator[Outcomes]:
+    def sample(
+        self, generator: Callable[[int], np.random.Generator], sets: range
+    ) -> Iterator[Outcomes]:
         """Draw the shots of each parameter set, all of them one by one."""
         ones = np.ones(self._shots, dtype=np.int64)
-        for index in range(len(self._work.values)):
+        for index in sets:
             yield Outcomes(sample(self._program, self._shots, generator(index)), ones)
 
     def measurement(self, sequence: np.random.SeedSequence) -> Measurement:

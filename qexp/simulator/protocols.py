@@ -82,8 +82,10 @@ class Simulation(Protocol):
         """The predicted cost of all of it."""
         ...
 
-    def sample(self, generator: Callable[[int], np.random.Generator]) -> Iterator[Outcomes]:
-        """Yield the outcomes of each parameter set, drawn by the generator for its index."""
+    def sample(
+        self, generator: Callable[[int], np.random.Generator], sets: range
+    ) -> Iterator[Outcomes]:
+        """Yield the outcomes of some parameter sets, each drawn by the generator for its index."""
         ...
 
     def measurement(self, sequence: np.random.SeedSequence) -> Measurement:

@@ -31,6 +31,7 @@ from qexp.simulator.aer import (
 )
 from qexp.simulator.devices import Device, SelfRunning, make_device
 from qexp.simulator.methods import KEPT_CHOICES, Choice, Methods
+from qexp.simulator.parts import PART, Part
 from qexp.simulator.protocols import Prediction
 
 _NUM_SEEDS = 2**31
@@ -111,6 +112,7 @@ class NoisySampler(BaseSamplerV2):
         shots: int,
         seed: int,
         only: range | None = None,
+        sets: range | None = None,
     ) -> PrimitiveResult[SamplerPubResult]:
         """Sample PUBs in this thread.
 
@@ -124,6 +126,8 @@ class NoisySampler(BaseSamplerV2):
                 equal circuits get different shots.
             only: Indices of the PUBs to sample; None: all. They get the shots that they have in a
                 sample of all PUBs.
+            sets: Indices of the parameter sets to sample, if `only` has one PUB; see `block_sets`.
+                The result is a part, see `parts`. None: all.
 
         Raises:
             SimulationError: The simulator reports a failure, or the only method cannot do this.
@@ -136,13 +140,19 @@ class NoisySampler(BaseSamplerV2):
             return PrimitiveResult([done[index] for index in wanted], metadata=done.metadata)
         collected: dict[int, _Shots] = {}
         on_aer: list[tuple[_Shots, Choice]] = []
-        for index, pub in enumerate(coerced):
-            one = _Shots(pub, child(sequence, index), is_wanted=index in wanted)
-            choice = self._choose(pub)
+        choices = {index: self._choose(coerced[index]) for index in wanted}
+        if any(choice.simulation is None for choice in choices.values()):
+            # Seeds of circuits on Aer depend on the PUBs before them.
+            choices = dict(enumerate(map(self._choose, coerced)))
+        for index, choice in choices.items():
+            pub = coerced[index]
+            every = range(pub.parameter_values.size) if sets is None else sets
+            one = _Shots(pub, child(sequence, index), every if index in wanted else range(0))
             if choice.simulation is None:
                 on_aer.append((one, choice))
-            elif one.is_wanted:
-                for number, outcomes in enumerate(choice.simulation.sample(one.generator)):
+            else:
+                sampled = choice.simulation.sample(one.generator, one.sets)
+                for number, outcomes in zip(one.sets, sampled, strict=True):
                     one.add(number, outcomes)
                 one.metadata |= choice.approximated_noise
             collected[index] = one
@@ -163,6 +173,11 @@ class NoisySampler(BaseSamplerV2):
         if isinstance(self._device, SelfRunning):
             return Prediction("own", None, on_aer=True)
         return self._choose(SamplerPub.coerce(pub, shots)).prediction
+
+    def block_sets(self, pub: SamplerPub) -> int:
+        """Return of how many parameter sets the blocks are of which a PUB can be sampled apart."""
+        is_divisible = not isinstance(self._device, SelfRunning)
+        return _SETS_PER_GENERATOR if is_divisible else pub.parameter_values.size
 
     def objection(self, pub: SamplerPub) -> str | None:
         """Return why the only method cannot sample a PUB, as a clause about it, or None."""
@@ -186,7 +201,7 @@ def _sample_on_aer(device: Device, pubs: Sequence[tuple[_Shots, Choice]], seed: 
         size = max_circuits(shots_per_call, _MAX_CIRCUITS)
         for start in range(0, len(targets), size):
             part = targets[start : start + size]
-            first, stop = _span([shots.is_wanted for shots, _, _ in part])
+            first, stop = _span([index in shots.sets for shots, _, index in part])
             wanted = part[first:stop]
             circuits = [shots.bind(circuit, index) for shots, circuit, index in wanted]
             for done in range(0, num_shots, shots_per_call):
@@ -207,13 +222,11 @@ def _span(flags: Sequence[bool]) -> tuple[int, int]:
 
 
 class _Shots:
-    """The shots of one PUB, collected per parameter set."""
+    """The shots of one PUB, collected for some of its parameter sets."""
 
-    def __init__(
-        self, pub: SamplerPub, sequence: np.random.SeedSequence, *, is_wanted: bool
-    ) -> None:
+    def __init__(self, pub: SamplerPub, sequence: np.random.SeedSequence, sets: range) -> None:
         self.pub = pub
-        self.is_wanted = is_wanted
+        self.sets = sets
         self._sequence = sequence
         self._generators: dict[int, np.random.Generator] = {}
         self.num_sets = pub.parameter_values.size
@@ -225,11 +238,11 @@ class _Shots:
         }
         self._shots = {
             creg.name: BitArray(
-                np.empty((self.num_sets, pub.shots, -(-creg.size // 8)), np.uint8), creg.size
+                np.empty((len(sets), pub.shots, -(-creg.size // 8)), np.uint8), creg.size
             )
             for creg in pub.circuit.cregs
         }
-        self._filled = np.zeros(self.num_sets, dtype=np.int64)
+        self._filled = np.zeros(len(sets), dtype=np.int64)
         self.metadata: dict[str, Any] = {
             "shots": pub.shots,
             "circuit_metadata": pub.circuit.metadata,
@@ -261,14 +274,19 @@ class _Shots:
         kind = np.uint16 if len(outcomes.counts) < 2**16 else np.uint32
         order = np.repeat(np.arange(len(outcomes.counts), dtype=kind), outcomes.counts)
         self.generator(index).shuffle(order)
-        start = int(self._filled[index])
-        self._filled[index] = stop = start + len(order)
+        row = index - self.sets.start
+        start = int(self._filled[row])
+        self._filled[row] = stop = start + len(order)
         for name, indices in self._indices.items():
             packed = BitArray.from_bool_array(outcomes.bits[:, indices], order="little").array
-            self._shots[name].array[index, start:stop] = packed[order]
+            self._shots[name].array[row, start:stop] = packed[order]
 
     def result(self) -> SamplerPubResult:
-        """Return the PUB's result, once all shots are there."""
+        """Return the PUB's result, or the part of its sets, once all shots are there."""
         shape = self.pub.parameter_values.shape
-        data = {name: bits.reshape(shape) for name, bits in self._shots.items()}
-        return SamplerPubResult(DataBin(**data, shape=shape), metadata=self.metadata)
+        is_whole = len(self.sets) == self.num_sets
+        own = shape if is_whole else (len(self.sets),)
+        data = {name: bits.reshape(own) for name, bits in self._shots.items()}
+        if not is_whole:
+            self.metadata[PART] = Part(shape, self.sets)
+        return SamplerPubResult(DataBin(**data, shape=own), metadata=self.metadata)

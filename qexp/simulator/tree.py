@@ -194,9 +194,11 @@ class TreeSimulation:
         size += shots * len(self._work.qubits) * 3
         return Cost(us * 1e-6 * len(self._work.values), size)
 
-    def sample(self, generator: Callable[[int], np.random.Generator]) -> Iterator[Outcomes]:
+    def sample(
+        self, generator: Callable[[int], np.random.Generator], sets: range
+    ) -> Iterator[Outcomes]:
         """Yield the outcomes of each parameter set, every shot by itself."""
-        for index, parts in self._of_sets(range(len(self._work.values))):
+        for index, parts in self._of_sets(sets):
             rng = generator(index)
             (bits,) = self._walk(parts, [None], rng)
             num_qubits, num_clbits = len(self._work.qubits), self._work.circuit.num_clbits

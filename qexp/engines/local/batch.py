@@ -11,7 +11,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from qexp.core.model import FINAL_STATES, FailureKind, JobOutcome, JobRequest, JobState, Span
+from qexp.core.model import (
+    FINAL_STATES,
+    FailureKind,
+    JobOutcome,
+    JobRequest,
+    JobState,
+    Progress,
+    Span,
+)
 from qexp.core.raw import RawData, joined_raw
 from qexp.errors import BatchOverError, EngineError, LostJobError
 from qexp.text import one_line, utc_text
@@ -37,18 +45,22 @@ class Simulated:
 
 
 def joined(parts: Sequence[Simulated]) -> Simulated:
-    """Return the simulations of consecutive PUBs of a job as one."""
+    """Return the simulations of consecutive PUBs of a job, or of parts of PUBs, as one."""
     from qiskit.primitives import PrimitiveResult
+
+    from qexp.simulator.parts import wholes
 
     first = parts[0]
     if len(parts) == 1:
         return first
-    results = [pub for part in parts for pub in part.result]
+    found = dict(wholes([pub for part in parts for pub in part.result]))
+    executions = [number for part in parts for number in part.executions]
+    methods = [method for part in parts for method in part.methods]
     return replace(
         first,
-        result=PrimitiveResult(results, metadata=first.result.metadata),
-        executions=tuple(number for part in parts for number in part.executions),
-        methods=tuple(method for part in parts for method in part.methods),
+        result=PrimitiveResult(found.values(), metadata=first.result.metadata),
+        executions=tuple(executions[index] for index in found),
+        methods=tuple(methods[index] for index in found if methods),
         raw=joined_raw([part.raw for part in parts if part.raw is not None]),
     )
 
@@ -73,8 +85,9 @@ class LocalBatch:
     Args:
         backend_name: Name of the backend, for `details()`.
         simulate: Loads and simulates the PUBs of one job.
-        prepare: Called with a job before it is simulated, and already while the previous job is
-            simulated, so that worker processes do not wait between two jobs.
+        prepare: Called with a job before it is simulated, and while it is with those after it, in
+            order, as long as it returns True: so that no worker process waits for the next job.
+        progress: Returns how far jobs are that have not ended, and the work of all jobs so far.
         release: Called when nothing is left to simulate, or when the batch is abandoned.
         max_time_s: Time to live, as on the service: this long after the start of the first job,
             the running job finishes, queued jobs fail and no job is accepted. None: no limit.
@@ -86,7 +99,8 @@ class LocalBatch:
         *,
         backend_name: str,
         simulate: Callable[[JobRequest], Simulated],
-        prepare: Callable[[JobRequest], None] = lambda _request: None,
+        prepare: Callable[[JobRequest], bool] = lambda _request: False,
+        progress: Callable[[Sequence[JobRequest]], Progress] = lambda _requests: Progress(),
         release: Callable[[], None] = lambda: None,
         max_time_s: int | None = None,
         clock: Callable[[], float] | None = None,
@@ -95,6 +109,7 @@ class LocalBatch:
         self._backend_name = backend_name
         self._simulate = simulate
         self._prepare = prepare
+        self._progress_of = progress
         self._release = release
         self._max_time_s = max_time_s
         self._clock = clock or _steady_clock()
@@ -104,6 +119,7 @@ class LocalBatch:
         self._worker: threading.Thread | None = None
         self._changes = 0
         self._changes_seen = 0
+        self._progress_seen = Progress()
         self._opened = self._clock()
         self._closed: float | None = None
 
@@ -190,8 +206,13 @@ class LocalBatch:
             self._changes_seen = self._changes
             return {job.id: job.state for job in self._jobs.values()}
 
+    def progress(self) -> Progress:
+        """Return how far its jobs are."""
+        self._progress_seen = self._progress()
+        return self._progress_seen
+
     def wait(self, timeout_s: float, is_stopped: Callable[[], bool]) -> None:
-        """Return once a state differs from what `states` last returned, or after `timeout_s`.
+        """Return once a state or the progress differs from what was last seen, or in `timeout_s`.
 
         Returns at once when no job is left that could change, or when `is_stopped` is True.
         """
@@ -202,7 +223,7 @@ class LocalBatch:
                 if self._condition.wait_for(self._has_news, timeout=max(0.0, min(left, _SLICE_S))):
                     self._changes_seen = self._changes
                     return
-            if left <= _SLICE_S:
+            if left <= _SLICE_S or self._progress() != self._progress_seen:
                 return
 
     def collect(self, job_id: str) -> JobOutcome:
@@ -246,11 +267,9 @@ class LocalBatch:
         request, start = job.request, self._clock()
         assert request is not None
         try:
-            self._prepare(request)
             with self._condition:
-                upcoming = self._queue[0].request if self._queue else None
-            if upcoming is not None:
-                self._prepare(upcoming)
+                jobs = [request, *(each.request for each in self._queue if each.request)]
+            all(map(self._prepare, jobs))
             simulated = self._simulate(request)
         except BaseException as error:
             # Even SystemExit: if this thread ended, `wait` would wait for its jobs for ever.
@@ -317,6 +336,12 @@ class LocalBatch:
             self.close()
             while self._queue:
                 self._fail(self._queue.popleft(), "cancelled", reason)
+
+    def _progress(self) -> Progress:
+        with self._condition:
+            requests = [job.request for job in self._jobs.values() if job.request is not None]
+            num_final = len(self._jobs) - len(requests)
+        return Progress(num_final) + self._progress_of(requests)
 
     def _has_news(self) -> bool:
         return self._changes != self._changes_seen or self._all_final()

@@ -169,7 +169,7 @@ class LocalEngine:
             workers: Worker processes that simulate; None: the batch has its own.
         """
         from qexp.engines.local.batch import LocalBatch
-        from qexp.engines.local.simulation import ChunkedSimulation
+        from qexp.engines.local.chunks import ChunkedSimulation
         from qexp.workers import Workers
 
         workers = workers or Workers(self.cores)
@@ -178,6 +178,7 @@ class LocalEngine:
             backend_name=backend.name,
             simulate=simulation.run,
             prepare=simulation.prepare,
+            progress=simulation.progress,
             release=simulation.close,
             max_time_s=max_time_s,
         )

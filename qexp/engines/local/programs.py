@@ -111,7 +111,11 @@ class Programs:
         return QuantumProgramResult(found, passthrough_data=program.passthrough_data), done[0][1]
 
     def _calibrate(
-        self, spec: PrimitiveSpec, pubs: Sequence[Pub], sequence: np.random.SeedSequence, program: Any
+        self,
+        spec: PrimitiveSpec,
+        pubs: Sequence[Pub],
+        sequence: np.random.SeedSequence,
+        program: Any,
     ) -> dict[str, Any]:
         """Simulate the readout calibration of a job, which is as wide as its widest circuit."""
         widest, item = max(pubs, key=lambda pub: pub.circuit.num_qubits), program.items[-1]

@@ -1,29 +1,24 @@
-"""Jobs on the simulator: seeds, options in force, and chunks that worker processes share."""
+"""PUBs of jobs on the simulator: seeds, and options in force."""
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
-from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 from qexp.core.mitigation import unseeded_folding
 from qexp.core.model import Forecast, JobRequest, PrimitiveSpec
-from qexp.core.seeds import as_int, child
+from qexp.core.seeds import as_int
 from qexp.engines.local.backends import calibration
-from qexp.engines.local.batch import Simulated, joined
+from qexp.engines.local.batch import Simulated
 from qexp.engines.local.options import is_compiled
 from qexp.engines.options import DEFAULT_SHOTS
 from qexp.errors import EngineError
-from qexp.workers import NotShareableError, Shared, Workers
 
 if TYPE_CHECKING:
-    from qiskit.primitives import PrimitiveResult
     from qiskit.providers import BackendV2
 
     from qexp.core.model import Pub
@@ -31,16 +26,8 @@ if TYPE_CHECKING:
     from qexp.simulator import NoisyEstimator, NoisySampler
     from qexp.simulator.protocols import Prediction
 
-_log = logging.getLogger(__name__)
-
-CHUNK_PUBS = 25
-"""PUBs of one chunk."""
-
-_WORTH_WORKERS = 3
-"""Chunks of a job from which on starting worker processes costs less than it saves."""
-
-_WORTH_WORKERS_S = 1.0
-"""Predicted time of a job of few PUBs from which on it does."""
+_KEPT_JOBS = 2
+"""Jobs whose PUBs are kept: the one that is simulated, and the one after it."""
 
 _NARROW, _FEW_SETS = 8, 10  # up to which the time of a PUB is not predicted
 
@@ -68,42 +55,49 @@ class Simulation:
         self.method = method
         self.approximate_noise = approximate_noise
         self.how = exact, method, approximate_noise
-        self._loaded: tuple[Any, Sequence[Pub]] = (None, ())
+        self._loaded: dict[tuple[Any, ...], Sequence[Pub]] = {}
 
     def __reduce__(self) -> tuple[type[Simulation], tuple[Any, ...]]:
         return type(self), (self.backend, *self.how)
 
-    def run(self, request: JobRequest, pubs: Sequence[Pub], only: range | None = None) -> Simulated:
+    def run(
+        self,
+        request: JobRequest,
+        pubs: Sequence[Pub],
+        only: range | None = None,
+        sets: range | None = None,
+    ) -> Simulated:
         """Simulate some PUBs of a job, seeded by the request's seed.
 
         Args:
             request: The job.
             pubs: The PUBs that the seed is for.
             only: Indices of those to simulate; None: all.
+            sets: Indices of the parameter sets to simulate, if that is one PUB; see `block_sets`.
 
         Raises:
             EngineError: The simulator reports a failure.
         """
-        from qexp.simulator import SimulationError
-
         options, seed = self.options_in_force(request), _seed(request)
         wanted = pubs if only is None else pubs[only.start : only.stop]
-        try:
+        with _reported():
             if is_compiled(request.primitive):
                 simulated = self._programs.run(request, pubs, only or range(len(pubs)), seed)
                 return replace(simulated, backend_properties=self.properties)
             if request.primitive.kind == "sampler":
                 shots = options["default_shots"]
-                result = self._sampler.sample(pubs, shots=shots, seed=seed, only=only)
+                result = self._sampler.sample(pubs, shots=shots, seed=seed, only=only, sets=sets)
                 circuits = [int(pub.parameter_values.size) for pub in wanted]
             else:
                 precision = options["default_precision"]
                 result = self._estimator.estimate(
-                    self._with_precision(pubs), precision=precision, seed=seed, only=only
+                    self._with_precision(pubs),
+                    precision=precision,
+                    seed=seed,
+                    only=only,
+                    sets=sets,
                 )
                 circuits = [self._estimator.count_circuits(pub) for pub in wanted]
-        except SimulationError as error:
-            raise EngineError(str(error)) from error
         return Simulated(
             result=result,
             executions=tuple(
@@ -116,24 +110,43 @@ class Simulation:
         )
 
     def predict(self, request: JobRequest, pubs: Sequence[Pub]) -> Iterator[Prediction]:
-        """Predict methods and costs of some PUBs of a job, one after the other."""
+        """Predict methods and costs of some PUBs of a job, one after the other.
+
+        Raises:
+            EngineError: A PUB cannot be simulated.
+        """
         if is_compiled(request.primitive):
-            yield from (self._programs.predict(request.primitive, pub) for pub in pubs)
+            with _reported():
+                yield from (self._programs.predict(request.primitive, pub) for pub in pubs)
             return
         options = self.options_in_force(request)
+        with _reported():
+            if request.primitive.kind == "sampler":
+                for pub in pubs:
+                    yield self._sampler.predict(pub, shots=options["default_shots"])
+            else:
+                for pub in self._with_precision(pubs):
+                    yield self._estimator.predict(pub, precision=options["default_precision"])
+
+    def block_sets(self, request: JobRequest, pub: Pub) -> int:
+        """Return of how many parameter sets the blocks are of which a PUB can be simulated apart.
+
+        A job has as many of them in each range of `run` but the last.
+        """
+        if is_compiled(request.primitive):
+            return pub.parameter_values.size
         if request.primitive.kind == "sampler":
-            for pub in pubs:
-                yield self._sampler.predict(pub, shots=options["default_shots"])
-        else:
-            for pub in self._with_precision(pubs):
-                yield self._estimator.predict(pub, precision=options["default_precision"])
+            return self._sampler.block_sets(pub)
+        precision = self.options_in_force(request)["default_precision"]
+        return self._estimator.block_sets(*self._with_precision([pub]), precision=precision)
 
     def load_pubs(self, request: JobRequest) -> Sequence[Pub]:
         """Load the PUBs of a job; those of the newest are kept for its other chunks."""
         job = request.tag, request.partition, request.attempt
-        if self._loaded[0] != job or not request.tag:
-            self._loaded = job, request.load_pubs()
-        return self._loaded[1]
+        if job not in self._loaded or not request.tag:
+            self._loaded[job] = request.load_pubs()
+            self._loaded = dict(list(self._loaded.items())[-_KEPT_JOBS:])
+        return self._loaded[job]
 
     def options_in_force(self, request: JobRequest) -> dict[str, Any]:
         """Return the options by which a job is run, in the terms of IBM's options."""
@@ -198,12 +211,15 @@ class Simulation:
             return Forecast()  # milliseconds, less than it takes to predict them for many PUBs
         if not hasattr(pub, "observables"):
             predicted = self._sampler.predict(pub, shots=pub.shots)
+            block_sets = partial(self._sampler.block_sets, pub)
         else:
             given = self._with_precision([pub])[0]
             predicted = self._estimator.predict(given, precision=given.precision)
+            block_sets = partial(self._estimator.block_sets, given, precision=given.precision)
         seconds, size = predicted.cost or (0.0, 0)
-        stated = predicted.approximation
-        return Forecast(seconds, seconds, size, (stated,) if stated else ())
+        stated, sets = predicted.approximation, pub.parameter_values.size
+        longest_s = seconds * min(sets, block_sets()) / sets if sets > 1 else seconds
+        return Forecast(seconds, longest_s, size, (stated,) if stated else ())
 
     @cached_property
     def properties(self) -> Mapping[str, Any] | None:
@@ -246,6 +262,17 @@ class Simulation:
         ]
 
 
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Raise errors of the simulator as those of the engine."""
+    from qexp.simulator import SimulationError
+
+    try:
+        yield
+    except SimulationError as error:
+        raise EngineError(str(error)) from error
+
+
 def _seed(request: JobRequest) -> int:
     """Return the job's seed, mixed with the seed that the primitive's options declare, if any."""
     import numpy as np
@@ -255,172 +282,3 @@ def _seed(request: JobRequest) -> int:
     if declared is None:
         return request.seed
     return as_int(np.random.SeedSequence([request.seed, declared]))
-
-
-class ChunkedSimulation:
-    """Simulates jobs in chunks of PUBs, here or in worker processes.
-
-    Each chunk has a seed of its own, and the chunks depend on the job alone. So does the data,
-    however many workers there are.
-
-    Args:
-        simulation: Simulates one chunk; it is copied to each worker.
-        workers: Worker processes. Small jobs are simulated here, and so are all with a count of
-            1, except what takes long or Aer runs, which would not let this process listen to
-            signals.
-    """
-
-    def __init__(self, simulation: Simulation, workers: Workers) -> None:
-        self._simulation = simulation
-        self._workers = workers
-        # By the id of the request, which is kept so that no other object gets its id.
-        self._begun: dict[int, tuple[JobRequest, list[Future[Simulated]]]] = {}
-        self._is_closed = False
-
-    @cached_property
-    def _shared(self) -> Shared | None:
-        try:
-            return Shared(self._simulation)
-        except NotShareableError as error:
-            # A backend of the user's own need not be picklable.
-            _log.warning("jobs are simulated without worker processes: %s", error)
-            return None
-
-    def close(self) -> None:
-        """Simulate nothing more; the worker processes end with the chunks they are simulating."""
-        self._is_closed = True
-        for _, futures in list(self._begun.values()):
-            _cancel(futures)
-        self._workers.retire()
-
-    def prepare(self, request: JobRequest) -> None:
-        """Let the worker processes begin with a job that is run soon, if it is large enough.
-
-        Raises:
-            EngineError: The batch was abandoned.
-        """
-        if self._is_closed:
-            raise EngineError("the batch was abandoned; its jobs are not simulated any more")
-        if id(request) in self._begun:
-            return
-        num_chunks = sum(len(_chunks(member)) for member in request.by_partition)
-        if self._workers.count > 1 and num_chunks >= _WORTH_WORKERS:
-            self._begin(request, CHUNK_PUBS)
-
-    def _begin(self, request: JobRequest, most: int) -> None:
-        """Let the workers simulate a job, at most so many PUBs at a time, if they can get it."""
-        if self._shared is None:
-            return
-        with suppress(NotShareableError):
-            futures = [
-                self._workers.begin(_simulate, self._shared, member, chunk, only)
-                for member in request.by_partition
-                for chunk in _chunks(member)
-                for only in _pieces(chunk.stop - chunk.first, most)
-            ]
-            self._begun[id(request)] = (request, futures)
-
-    def _is_heavy(self, request: JobRequest) -> bool:
-        """Return whether Aer runs a PUB of a job, or simulating all of them takes long."""
-        takes_s = 0.0
-        try:
-            for member in request.by_partition:
-                for one in self._simulation.predict(member, self._simulation.load_pubs(member)):
-                    takes_s += one.cost.seconds if one.cost is not None else 0.0
-                    if one.on_aer or takes_s > _WORTH_WORKERS_S:
-                        return True
-        except Exception:
-            # It fails again where it is run, and is reported there.
-            return False
-        return False
-
-    def run(self, request: JobRequest) -> Simulated:
-        """Simulate one job.
-
-        Raises:
-            EngineError: The simulator reports a failure, or a worker process died.
-            ArchiveError: The PUBs cannot be loaded.
-        """
-        self.prepare(request)
-        if id(request) not in self._begun and self._is_heavy(request):
-            self._begin(request, max(1, request.num_pubs // self._workers.count))
-        if id(request) in self._begun:
-            parts = self._gather(request)
-        else:
-            parts = [
-                self._simulation.run(*_part(member, self._simulation.load_pubs(member), chunk))
-                for member in request.by_partition
-                for chunk in _chunks(member)
-            ]
-        from qexp.simulator import SIMULATOR_VERSION
-
-        whole = joined(parts)
-        used = {"simulator_version": SIMULATOR_VERSION, "simulator_methods": _runs(whole.methods)}
-        return replace(
-            whole,
-            info={**whole.info, **used, **_approximations(whole.result)},
-            options=self._simulation.options_in_force(request),
-            # One object for all jobs, so that it is neither sent nor written many times.
-            backend_properties=self._simulation.properties,
-        )
-
-    def _gather(self, request: JobRequest) -> list[Simulated]:
-        _, futures = self._begun[id(request)]
-        try:
-            return [future.result() for future in futures]
-        except CancelledError:
-            raise EngineError("the batch was abandoned while this job was simulated") from None
-        finally:
-            del self._begun[id(request)]
-            _cancel(futures)
-
-
-def _approximations(result: PrimitiveResult[Any]) -> dict[str, Any]:
-    """Return the errors that were approximated for a PUB of a job, for its `info`."""
-    errors: dict[str, float] = {}
-    for one in result:
-        errors |= one.metadata.get("approximated_noise", {}).get("errors", {})
-    return {"approximated_noise": errors} if errors else {}
-
-
-def _runs(methods: Sequence[str]) -> list[list[Any]]:
-    """Return the methods in the order of the PUBs: each with the number of PUBs in a row."""
-    return [[method, len(list(row))] for method, row in groupby(methods)]
-
-
-class _Chunk(NamedTuple):
-    first: int
-    stop: int
-    seed: int
-
-
-def _chunks(request: JobRequest) -> list[_Chunk]:
-    import numpy as np
-
-    sequence, count = np.random.SeedSequence(request.seed), request.partition.num_pubs
-    if is_compiled(request.primitive):
-        return [_Chunk(0, count, request.seed)]  # they share a calibration
-    bounds = ((first, min(first + CHUNK_PUBS, count)) for first in range(0, count, CHUNK_PUBS))
-    return [_Chunk(first, stop, as_int(child(sequence, first))) for first, stop in bounds]
-
-
-def _pieces(count: int, most: int) -> list[range]:
-    """Cut the PUBs of a chunk into ranges of at most `most`, which do not change the data."""
-    return [range(first, min(first + most, count)) for first in range(0, count, most)]
-
-
-def _simulate(simulation: Simulation, request: JobRequest, chunk: _Chunk, only: range) -> Simulated:
-    """Simulate a part of a chunk, in a worker."""
-    pubs = simulation.load_pubs(request)
-    return replace(simulation.run(*_part(request, pubs, chunk), only), backend_properties=None)
-
-
-def _part(
-    request: JobRequest, pubs: Sequence[Pub], chunk: _Chunk
-) -> tuple[JobRequest, Sequence[Pub]]:
-    return replace(request, seed=chunk.seed), pubs[chunk.first : chunk.stop]
-
-
-def _cancel(futures: Sequence[Future[Simulated]]) -> None:
-    for future in futures:
-        future.cancel()

@@ -20,7 +20,7 @@ def test_forecasts_add_up() -> None:
     one, other = Forecast(3.0, 2.0, 10, ({"a": 1},)), Forecast(5.0, 4.0, 7, ({"b": 1},))
     assert one + other == Forecast(8.0, 4.0, 10, ({"a": 1}, {"b": 1}))
     assert (one + other).wall_s(1) == 8.0
-    # A PUB is not divided.
+    # A circuit is not divided.
     assert (one + other).wall_s(100) == 4.0
 
 

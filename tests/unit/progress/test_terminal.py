@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from qexp.core.model import Forecast, JobOutcome, Partition, Plan, RunStatus
+from qexp.core.model import Forecast, JobOutcome, Partition, Plan, Progress, RunStatus
 from qexp.core.observer import PointSummary
 from qexp.core.spec import Limit, PartitionLimits, RunSpec
 from qexp.engines.local.engine import LocalEngine
@@ -373,6 +373,28 @@ def test_a_long_run_without_a_terminal_tells_once_a_minute_how_far_it_is(capsys)
         "qexp: 1m 0s: 1 circuits planned",
         "qexp: 2m 0s: 1 of 3 jobs done; jobs: 2 running, 1 done; about 2m 0s left",
     ]
+
+
+@pytest.mark.parametrize(
+    ("core_s", "left"),
+    [
+        (0.0, "30s"),  # by jobs: 2 of 3 are done
+        (36.0, "2m 0s"),  # by predicted work: 12 s of 36 s
+        (10.0, "30s"),  # that of PUBs whose time is not predicted is missing
+    ],
+)
+def test_a_simulation_says_when_it_ends(monkeypatch, core_s, left):
+    tty, seconds = terminal_as_stderr(monkeypatch), [0.0]
+    with Terminal([spec_of()], Path("r1"), now_s=lambda: seconds[0]) as terminal:
+        terminal.backend_selected("x", 5, "local")
+        terminal.planned(replace(PLAN, forecast=Forecast(core_s)), None, LIMITS)
+        terminal.batch_opened("b1")
+        seconds[0] = 60.0
+        terminal.jobs_moved(Counter({"DONE": 1, "RUNNING": 2}), Progress(2.0, 12.0))
+        terminal._bars.progress.refresh()
+        assert terminal._bars.completed("running") == 2
+    note = bars(tty.getvalue())["running"][-1][1]
+    assert re.search(rf" {left} left$", note.strip())
 
 
 @pytest.mark.parametrize(

@@ -277,7 +277,7 @@ def test_a_job_is_prepared_while_the_one_before_it_runs():
     batch = LocalBatch(
         backend_name="b",
         simulate=simulator,
-        prepare=lambda request: prepared.append(request.partition.index),
+        prepare=lambda request: prepared.append(request.partition.index) is None,
     )
     first = batch.submit(job(0))
     simulator.wait_until_running()

@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Callable
 
+from qexp.core.model import Progress
 from qexp.engines.local.batch import LocalBatch
 from tests.unit.engines.jobs import go_on
 from tests.unit.engines.local.stand_ins import TIMEOUT_S, Simulator, job
@@ -37,6 +38,27 @@ def test_wait_returns_at_once_when_nothing_can_change(simulator: Simulator) -> N
     batch = LocalBatch(backend_name="b", simulate=simulator)
     finished = wait_in_a_thread(batch, go_on)
     assert finished.wait(TIMEOUT_S)
+
+
+def test_wait_returns_when_a_job_has_moved(simulator: Simulator) -> None:
+    share = [0.25]
+    batch = LocalBatch(
+        backend_name="b",
+        simulate=simulator,
+        progress=lambda requests: Progress(share[0] * len(requests), 3.0),
+    )
+    batch.submit(job(0))
+    simulator.wait_until_running()
+    batch.states()
+    assert batch.progress() == Progress(0.25, 3.0)
+    share[0] = 0.5
+    finished = wait_in_a_thread(batch, go_on)
+    assert finished.wait(TIMEOUT_S)
+    assert batch.states().popitem()[1] == "RUNNING"
+    simulator.finish_one()
+    batch.close()
+    while batch.progress() != Progress(1, 3.0):
+        batch.wait(TIMEOUT_S, go_on)
 
 
 def test_wait_gives_up_after_its_timeout(simulator: Simulator) -> None:

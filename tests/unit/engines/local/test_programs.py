@@ -23,9 +23,10 @@ from qexp.core.raw import RawData, assemble_raw
 from qexp.core.seeds import child
 from qexp.engines.local.backends import fake
 from qexp.engines.local.batch import Simulated
+from qexp.engines.local.chunks import ChunkedSimulation
 from qexp.engines.local.engine import LocalEngine
 from qexp.engines.local.programs import Programs, run_item, with_level
-from qexp.engines.local.simulation import ChunkedSimulation, Simulation
+from qexp.engines.local.simulation import Simulation
 from qexp.engines.primitives import prepare
 from qexp.engines.private_api import evaluate_program
 from qexp.engines.runtime_local import RuntimeLocalEngine
