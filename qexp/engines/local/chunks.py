@@ -157,6 +157,7 @@ class ChunkedSimulation:
         for future in list(self._tasks):
             future.cancel()
         self._workers.retire()
+        self._simulation.forget_pubs()
 
     def prepare(self, request: JobRequest) -> bool:
         """Let the worker processes begin with a job that is run soon, if it is large enough.

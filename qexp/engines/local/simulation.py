@@ -143,10 +143,15 @@ class Simulation:
     def load_pubs(self, request: JobRequest) -> Sequence[Pub]:
         """Load the PUBs of a job; those of the newest are kept for its other chunks."""
         job = request.tag, request.partition, request.attempt
-        if job not in self._loaded or not request.tag:
-            self._loaded[job] = request.load_pubs()
-            self._loaded = dict(list(self._loaded.items())[-_KEPT_JOBS:])
-        return self._loaded[job]
+        pubs = self._loaded.get(job) if request.tag else None
+        if pubs is None:
+            pubs = request.load_pubs()
+            self._loaded = dict([*self._loaded.items(), (job, pubs)][-_KEPT_JOBS:])
+        return pubs
+
+    def forget_pubs(self) -> None:
+        """Keep no PUBs of any job: the simulation outlives its batches."""
+        self._loaded = {}
 
     def options_in_force(self, request: JobRequest) -> dict[str, Any]:
         """Return the options by which a job is run, in the terms of IBM's options."""
