@@ -23,7 +23,7 @@ from qiskit_ibm_runtime import fake_provider
 BACKENDS = {"kicked_ising": "FakeFez", "trotter": "FakeTorino", "su2": "FakeTorino"}
 _TWIRLING = "primitive.options={twirling: {enable_gates: true, enable_measure: true}}"
 PRIMITIVES = {
-    "sampler": ["primitive=sampler", "engine=local"],
+    "sampler": ["primitive=sampler", "engine=local", "engine.workers=1", "engine.max_time=null"],
     "twirled sampler": ["primitive=sampler", "engine=runtime-local", _TWIRLING],
     "estimator, resilience 1": ["primitive=estimator", "engine=runtime-local"],
     "estimator, resilience 2": [

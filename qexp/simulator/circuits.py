@@ -16,8 +16,10 @@ Limits of Aer 0.18 with classical values, found by trying every operation of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 from qiskit import QuantumCircuit
@@ -30,6 +32,7 @@ _IDLE = frozenset({"barrier", "delay", "break_loop", "continue_loop"})
 _LOOP_EXITS = frozenset({"break_loop", "continue_loop"})
 
 _MAX_AER_BITS = 32
+_MAX_CHANNEL_QUBITS = 2
 
 _UNKNOWN_TO_AER = frozenset({"SHIFT_LEFT", "SHIFT_RIGHT", "ADD", "SUB", "MUL", "DIV", "NEGATE"})
 
@@ -126,7 +129,12 @@ class PlainCircuit:
     # The measured qubits and their bits: several where a qubit is measured again at once.
     measured: tuple[tuple[Qubit, tuple[Clbit, ...]], ...]
     gates: int  # number of instructions
-    pair_gates: int  # number of instructions on two qubits
+    pairs: Mapping[tuple[Qubit, ...], int]  # number of instructions on each two qubits
+
+    @property
+    def pair_gates(self) -> int:
+        """Number of instructions on two qubits."""
+        return sum(self.pairs.values())
 
     @property
     def bits(self) -> tuple[Clbit, ...]:
@@ -138,29 +146,40 @@ def as_plain(circuit: QuantumCircuit) -> PlainCircuit | None:
     """Return the circuit as one that methods without Aer can simulate, or None."""
     if circuit.num_vars or circuit.num_stretches:
         return None
-    used: set[Qubit] = set()
+    acted: list[tuple[Qubit, ...]] = []
     measured: dict[Qubit, list[Clbit]] = {}
-    gates = pair_gates = 0
+    delays = 0
     for instruction in circuit.data:
-        name, qubits = instruction.name, instruction.qubits
-        if name == "barrier":
-            continue
-        if name == "delay":
-            # A parametric delay has another channel for each parameter set.
-            if not isinstance(instruction.params[0], int | float):
+        # Standard gates, the usual case, first.
+        if not instruction.is_standard_gate():
+            name = instruction.name
+            if name == "barrier":
+                continue
+            if name == "delay":
+                # A parametric delay has another channel for each parameter set.
+                if not isinstance(instruction.params[0], int | float):
+                    return None
+                delays += 1
+                continue
+            if name == "measure":
+                qubits = instruction.qubits
+                measured.setdefault(qubits[0], []).append(instruction.clbits[0])
+                acted.append(qubits)
+                continue
+            if name != "reset":
                 return None
-            gates += 1
-            continue
-        if name == "measure":
-            measured.setdefault(qubits[0], []).append(instruction.clbits[0])
-        elif not measured.keys().isdisjoint(qubits) or not is_channel(instruction):
+        qubits = instruction.qubits
+        if len(qubits) > _MAX_CHANNEL_QUBITS or (
+            measured and not measured.keys().isdisjoint(qubits)
+        ):
             return None
-        used.update(qubits)
-        gates += 1
-        pair_gates += len(qubits) == 2
+        acted.append(qubits)
+    on_qubits = Counter(acted)
+    used = frozenset(chain.from_iterable(on_qubits))
     indices = tuple(index for index, qubit in enumerate(circuit.qubits) if qubit in used)
     read_into = tuple((qubit, tuple(bits)) for qubit, bits in measured.items())
-    plain = PlainCircuit(circuit, indices, read_into, gates, pair_gates)
+    pairs = {qubits: number for qubits, number in on_qubits.items() if len(qubits) == 2}
+    plain = PlainCircuit(circuit, indices, read_into, delays + on_qubits.total(), pairs)
     # A bit that is written twice loses its first value.
     return plain if len(set(plain.bits)) == len(plain.bits) else None
 
@@ -168,7 +187,7 @@ def as_plain(circuit: QuantumCircuit) -> PlainCircuit | None:
 def is_channel(instruction: CircuitInstruction) -> bool:
     """Return whether an instruction is a reset, or a standard gate on one or two qubits."""
     return instruction.name == "reset" or (
-        instruction.is_standard_gate() and len(instruction.qubits) <= 2
+        instruction.is_standard_gate() and len(instruction.qubits) <= _MAX_CHANNEL_QUBITS
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import Any, get_args
 
 import numpy as np
@@ -71,11 +72,17 @@ class Choice:
     # A method of ours or of Aer; or "pure_state": Aer evolves the state without noise once; or
     # "given": that of a given Aer simulator.
     method: str
-    # The circuit for Aer, restricted unless the simulator is a given one; for a method of our own,
-    # which takes it as it is, with the qubits that are simulated.
-    active: ActiveCircuit
+    restrict: Callable[[], ActiveCircuit]  # makes `active`, which a prediction does without
     simulation: Simulation | None = None  # of a method of our own
     aer_cost: Cost | None = None
+
+    @cached_property
+    def active(self) -> ActiveCircuit:
+        """The circuit for Aer, restricted unless the simulator is a given one.
+
+        For a method of our own, which takes it as it is, with the qubits that are simulated.
+        """
+        return self.restrict()
 
     @property
     def prediction(self) -> Prediction:
@@ -124,8 +131,8 @@ class Methods:
             SimulationError: The only method cannot do this.
         """
         if isinstance(self._device, GivenSimulator):
-            return Choice("given", ActiveCircuit(pub.circuit, ()))
-        return self._choose(_sampling(pub), lambda: restrict_to_active(pub.circuit))
+            return Choice("given", lambda: ActiveCircuit(pub.circuit, ()))
+        return self._choose(_sampling(pub), cache(lambda: restrict_to_active(pub.circuit)))
 
     def for_estimation(self, pub: EstimatorPub, shots: int | None) -> Choice:
         """Choose the method that estimates the observables of a PUB in the least time.
@@ -143,7 +150,7 @@ class Methods:
         active = _active(pub, self._device)
         if isinstance(self._device, GivenSimulator):
             is_pure = _has_pure_state(self._device, active)
-            return Choice("pure_state" if is_pure else "given", active)
+            return Choice("pure_state" if is_pure else "given", lambda: active)
         bases = count_circuits(pub, self._group) / max(pub.parameter_values.size, 1)
         work = _estimation(pub, active, shots, bases)
         is_narrow = len(active.qubits) <= MAX_NOISY_QUBITS
@@ -185,6 +192,9 @@ class Methods:
         }
         if wanted is None and "density_matrix" in simulations and _is_density_matrix_clear(work):
             wanted = "density_matrix"
+        is_wide = len(work.qubits) > _MAX_STATEVECTOR_QUBITS
+        if wanted is None and is_wide and not simulations:
+            wanted = "matrix_product_state"
         if wanted is None:
             costs = {name: each.cost for name, each in simulations.items()}
             costs |= _aer_costs(work, active().circuit, on_aer)
@@ -194,12 +204,12 @@ class Methods:
             wanted = min(costs, key=lambda name: costs[name].seconds)
         if wanted in simulations:
             taken = ActiveCircuit(work.circuit, work.qubits)
-            return Choice(wanted, taken, simulations[wanted])
-        restricted = active()
-        cost = _aer_costs(work, restricted.circuit, on_aer).get(wanted)
+            return Choice(wanted, lambda: taken, simulations[wanted])
         if wanted == "matrix_product_state":
-            cost = _least_product_cost(work, restricted.circuit)
-        return Choice(wanted, restricted, aer_cost=cost)
+            return Choice(wanted, active, aer_cost=_least_product_cost(work, active))
+        return Choice(
+            wanted, active, aer_cost=_aer_costs(work, active().circuit, on_aer).get(wanted)
+        )
 
 
 def approximation(simulation: Simulation | None) -> Mapping[str, Any]:
@@ -274,14 +284,21 @@ def _aer_costs(work: Work, circuit: QuantumCircuit, method: AerMethod | None) ->
     return found if method is None else {method: min(found.values())}
 
 
-def _least_product_cost(work: Work, circuit: QuantumCircuit) -> Cost:
+def _least_product_cost(work: Work, active: Callable[[], ActiveCircuit]) -> Cost:
     """Return the least cost of matrix product states.
 
     Their bond dimension is known only once they are made; the bound in `aer_costs`, by which the
     method is chosen, is many orders of magnitude too large for a GHZ state, where it is 2.
     """
-    gates = (work.shots or 0) * work.bases * len(work.values) * len(circuit.data)
-    return Cost(1e-6 * _LEAST_PRODUCT_US * gates, 64 * circuit.num_qubits * 2**2)
+    width, names = max(len(work.qubits), 1), work.circuit.count_ops()
+    if work.plain is not None and "delay" not in names:
+        # As many as `active` has, without making it.
+        is_restricted = width < work.circuit.num_qubits
+        size = len(work.circuit.data) - (names.get("barrier", 0) if is_restricted else 0)
+    else:
+        width, size = active().circuit.num_qubits, len(active().circuit.data)
+    gates = (work.shots or 0) * work.bases * len(work.values) * size
+    return Cost(1e-6 * _LEAST_PRODUCT_US * gates, 64 * width * 2**2)
 
 
 def _is_density_matrix_clear(work: Work) -> bool:

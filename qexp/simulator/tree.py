@@ -10,8 +10,9 @@ J. Opt. Soc. Am. B 10, 524 (1993), whose trajectories these are, a shot for each
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, cached_property, partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -121,10 +122,10 @@ class TrajectoryTree:
         if work.shots is None:
             return "trajectories give samples, not exact expectation values"
         try:
-            flow = _flow(work)
+            components = _components(work, _pairs(work))
         except UnknownFlowError as error:
             return str(error)
-        widest = max(map(len, _components(work, flow)), default=0)
+        widest = max(map(len, components), default=0)
         if widest > MAX_TREE_QUBITS:
             return f"it connects {widest} qubits, and at most {MAX_TREE_QUBITS} can be walked"
         return None
@@ -165,13 +166,10 @@ class TreeSimulation:
         self._place = {qubit: place for place, qubit in enumerate(work.qubits)}
         is_plain = work.plain is not None
         self._num_bits = 0 if is_plain else work.circuit.num_clbits
-        if is_plain:
-            self._components = _components(work, self._flow)
-        else:
+        self._components = _components(work, _pairs(work))
+        if not is_plain:
             # Classical bits may connect all.
-            self._components = [
-                tuple(place for members in _components(work, self._flow) for place in members)
-            ]
+            self._components = [tuple(chain.from_iterable(self._components))]
 
     @cached_property
     def cost(self) -> Cost:
@@ -377,10 +375,22 @@ def _flow(work: Work) -> Flow:
     return Flow([Gates(physical, list(circuit.data))], final)
 
 
-def _components(work: Work, flow: Flow) -> list[tuple[int, ...]]:
+def _pairs(work: Work) -> Iterable[tuple[int, int]]:
+    """Return the pairs of the device's qubits that gates act on.
+
+    Raises:
+        UnknownFlowError: Its control flow cannot be followed.
+    """
+    if work.plain is None:
+        return pairs(_flow(work).steps)
+    physical = {qubit: index for index, qubit in enumerate(work.circuit.qubits)}
+    return [(physical[one], physical[other]) for one, other in work.plain.pairs]
+
+
+def _components(work: Work, near_pairs: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:
     """Return the places of connected qubits among those of the work, neighbours close together."""
     place = {qubit: number for number, qubit in enumerate(work.qubits)}
-    near = sorted({(place[low], place[high]) for low, high in pairs(flow.steps)})
+    near = sorted({(place[low], place[high]) for low, high in near_pairs})
     first, second = np.array(near, dtype=np.intp).reshape(-1, 2).T
     both = np.r_[first, second], np.r_[second, first]
     graph = csr_array((np.ones(2 * len(first)), both), (len(place), len(place)))

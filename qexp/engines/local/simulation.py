@@ -19,6 +19,7 @@ from qexp.engines.options import DEFAULT_SHOTS
 from qexp.errors import EngineError
 
 if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
     from qiskit.providers import BackendV2
 
     from qexp.core.model import Pub
@@ -211,8 +212,7 @@ class Simulation:
         if is_compiled(primitive):
             seconds, size = self._programs.predict(primitive, pub).cost or (0.0, 0)
             return Forecast(seconds, seconds, size)
-        busy = {qubit for item in pub.circuit.data for qubit in item.qubits}
-        if len(busy) <= _NARROW and pub.parameter_values.size <= _FEW_SETS:
+        if pub.parameter_values.size <= _FEW_SETS and _is_narrow(pub.circuit):
             return Forecast()  # milliseconds, less than it takes to predict them for many PUBs
         if not hasattr(pub, "observables"):
             predicted = self._sampler.predict(pub, shots=pub.shots)
@@ -276,6 +276,15 @@ def _reported() -> Iterator[None]:
         yield
     except SimulationError as error:
         raise EngineError(str(error)) from error
+
+
+def _is_narrow(circuit: QuantumCircuit) -> bool:
+    busy: set[Any] = set()
+    for item in circuit.data:
+        busy.update(item.qubits)
+        if len(busy) > _NARROW:
+            return False
+    return True
 
 
 def _seed(request: JobRequest) -> int:

@@ -88,6 +88,32 @@ def test_matrix_product_states_are_for_little_entanglement() -> None:
     assert cheaper(QuantumCircuit(1)) == "statevector"
 
 
+@pytest.mark.parametrize("extra", [None, "barrier", "delay"])
+@pytest.mark.parametrize("width", [30, 133])
+def test_a_wide_circuit_is_predicted_as_it_is_simulated(width: int, extra: str | None) -> None:
+    circuit = QuantumCircuit(133, 1)
+    for qubit in range(width - 1):
+        circuit.sx(qubit)
+        circuit.rz(0.3, qubit)
+        circuit.ecr(qubit, qubit + 1)
+    if extra == "barrier":
+        circuit.barrier()
+    elif extra == "delay":
+        circuit.delay(100, 132)
+    circuit.measure(0, 0)
+    device = make_device(fake("FakeTorino"))
+    pub = SamplerPub.coerce(circuit, 1000)
+    choice = Methods(device).for_sampling(pub)  # type: ignore[arg-type]
+    assert choice.method == "matrix_product_state"
+    predicted = choice.prediction.cost
+    assert "active" not in vars(choice)
+    active = choice.active
+    assert len(active.qubits) == width
+    assert predicted is not None
+    assert predicted.seconds == pytest.approx(1000 * 40e-6 * len(active.circuit.data))
+    assert predicted.bytes == 256 * width
+
+
 def test_the_names_of_methods() -> None:
     assert method_names() == (
         "density_matrix",
