@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from qiskit import QuantumCircuit, qpy
 from qiskit.circuit.library import efficient_su2
-from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import generate_preset_pass_manager
 from qiskit_ibm_runtime import fake_provider
 
@@ -25,12 +24,6 @@ _TWIRLING = "primitive.options={twirling: {enable_gates: true, enable_measure: t
 PRIMITIVES = {
     "sampler": ["primitive=sampler", "engine=local", "engine.workers=1", "engine.max_time=null"],
     "twirled sampler": ["primitive=sampler", "engine=runtime-local", _TWIRLING],
-    "estimator, resilience 1": ["primitive=estimator", "engine=runtime-local"],
-    "estimator, resilience 2": [
-        "primitive=estimator",
-        "engine=runtime-local",
-        "primitive.options={resilience_level: 2}",
-    ],
 }
 
 
@@ -48,8 +41,7 @@ def main() -> None:
     import qexp
 
     kept: dict[str, Any] = {"backend": "fake", "backend.name": BACKENDS[kind], "seed": 1}
-    is_estimator = arguments.qexp.startswith("estimator")
-    made = partial(pubs, kind=kind, count=count, is_estimator=is_estimator)
+    made = partial(circuits, kind=kind, count=count)
     plan = qexp.plan(*PRIMITIVES[arguments.qexp], circuits=made, **kept)
     sys.stdout.write(f"{plan.total.payload_bytes} bytes\n")
 
@@ -64,16 +56,10 @@ def plan_by_hand(kind: str, count: int) -> None:
     sys.stdout.write(f"{dict(isa[0].count_ops())}\n")
 
 
-def pubs(*, kind: str, count: int, is_estimator: bool) -> Iterator[Any]:
-    """Yield circuits, for an Estimator with ten observables each."""
+def circuits(*, kind: str, count: int) -> Iterator[QuantumCircuit]:
+    """Yield circuits."""
     for index in range(count):
-        made = circuit(kind, index)
-        if not is_estimator:
-            yield made
-            continue
-        made.remove_final_measurements()
-        pairs = [[("ZZ", [qubit, qubit + 1], 1.0)] for qubit in range(10)]
-        yield made, [SparsePauliOp.from_sparse_list(each, made.num_qubits) for each in pairs]
+        yield circuit(kind, index)
 
 
 def circuit(kind: str, index: int) -> QuantumCircuit:
