@@ -34,6 +34,8 @@ def main() -> None:
     parser.add_argument("--qubits", type=int, default=6, help="of the Estimator's ansatz")
     parser.add_argument("--parameter-sets", type=int, default=20, help="of each Estimator PUB")
     parser.add_argument("--observables", default="", help="Pauli strings with commas between")
+    parser.add_argument("--chain", action="store_true", help="Ising chains in place of the ansatz")
+    parser.add_argument("--resilience-level", type=int, default=None, help="of a client Estimator")
     arguments = parser.parse_args()
     backend = getattr(fake_provider, arguments.backend)()
     if arguments.primitive == "sampler":
@@ -41,9 +43,12 @@ def main() -> None:
     else:
         observables = arguments.observables.split(",")
         shape = (arguments.circuits, arguments.parameter_sets)
-        pubs = estimator_pubs(arguments.qubits, shape, observables, backend)
+        if arguments.chain:
+            pubs = chain_pubs(arguments.qubits, arguments.circuits, observables, backend)
+        else:
+            pubs = estimator_pubs(arguments.qubits, shape, observables, backend)
     primitive = primitive_class(arguments.primitive, arguments.implementation)
-    results = run(pubs, primitive, backend)
+    results = run(pubs, primitive, backend, arguments.resilience_level)
     sys.stdout.write(f"{len(results)} results\n")
 
 
@@ -72,6 +77,23 @@ def estimator_pubs(
     return [(isa, operators, values[index]) for index in range(shape[0])]
 
 
+def chain_pubs(
+    num_qubits: int, steps: int, observables: list[str], backend: Any
+) -> list[tuple[Any, ...]]:
+    """Ising chains of 1, 2, ... Trotter steps, each transpiled."""
+    pass_manager = generate_preset_pass_manager(backend=backend, optimization_level=1)
+    pubs = []
+    for number in range(1, steps + 1):
+        chain = QuantumCircuit(num_qubits)
+        for _ in range(number):
+            chain.rx(0.5, range(num_qubits))
+            for qubit in range(num_qubits - 1):
+                chain.rzz(0.5, qubit, qubit + 1)
+        isa = pass_manager.run(chain)
+        pubs.append((isa, [SparsePauliOp(each).apply_layout(isa.layout) for each in observables]))
+    return pubs
+
+
 def primitive_class(kind: str, implementation: str) -> Any:
     """The primitive's class, legacy (server-side V2) or client-side."""
     if implementation == "legacy":
@@ -85,11 +107,15 @@ def primitive_class(kind: str, implementation: str) -> Any:
     return Estimator
 
 
-def run(pubs: list[Any], primitive_class: Any, backend: Any) -> list[Any]:
+def run(
+    pubs: list[Any], primitive_class: Any, backend: Any, resilience_level: int | None = None
+) -> list[Any]:
     """The guide's loop: one job per partition, all in one batch; then the results of all jobs."""
     partitions = [pubs[first : first + MAX_CIRCUITS] for first in range(0, len(pubs), MAX_CIRCUITS)]
     with Batch(backend=backend) as batch:
         primitive = primitive_class(mode=batch)
+        if resilience_level is not None:
+            primitive.options.resilience_level = resilience_level
         if primitive_class.__name__.startswith("Sampler"):
             jobs = [primitive.run(partition, shots=SHOTS) for partition in partitions]
         else:
