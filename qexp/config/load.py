@@ -27,6 +27,7 @@ from qexp.config.schema import (
 )
 from qexp.config.sources import source_files
 from qexp.config.sweep_points import refuse_declared
+from qexp.config.variants import with_variant
 from qexp.core.model import PrimitiveSpec
 from qexp.core.protocols import Engine, RemoteEngine
 from qexp.core.spec import (
@@ -75,8 +76,7 @@ def load(config: DictConfig, generator_of: GeneratorOf = generator) -> RunSpec:
     Raises:
         ConfigError: One line for everything that is wrong with a section.
     """
-    plain = _plain(config)
-    root = _checked(plain)
+    plain, root = _composed(config)
     spec = freeze(root, as_yaml(plain), generator_of, declared_analysis)
     return replace(spec, overrides=typed_overrides(), sources=source_files(root))
 
@@ -87,19 +87,22 @@ def checked_root(config: DictConfig) -> RootNode:
     Raises:
         ConfigError: One line for everything that is wrong with a section.
     """
-    return _checked(_plain(config))
+    return _composed(config)[1]
 
 
-def _checked(plain: dict[str, Any]) -> RootNode:
+def _composed(config: DictConfig) -> tuple[dict[str, Any], RootNode]:
+    """Return a composed config as plain values, its variant merged, and the same validated."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    plain = _plain(config)
     root = validated(plain)
     is_sweep = HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
     if root.run_dir is not None and is_sweep:
         raise ConfigError("run_dir: names one run, which a sweep cannot resume; leave out -m")
     refuse_declared(root.sweep, is_sweep=is_sweep)
-    return root
+    merged = with_variant(plain, root, is_sweep=is_sweep)
+    return merged, root if merged is plain else validated(merged)
 
 
 def freeze(

@@ -27,8 +27,11 @@ from qexp.errors import ArchiveError, ConfigError, UntrustedError
 from qexp.redact import MASK, redactor
 
 _OWN = ("qexp.circuits.", "qexp.engines.")
-_OWN_ANALYSES = ("qexp.analysis.",)
-_NONE_OF = {_OWN: "no circuit generator, backend or engine", _OWN_ANALYSES: "no analysis"}
+_OWN_ANALYSES = ("qexp.analysis.", "qexp.sweeps.comparison.")
+_NONE_OF: dict[tuple[str, ...], str] = {
+    _OWN: "no circuit generator, backend or engine",
+    _OWN_ANALYSES: "no analysis",
+}
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 _UNSET = "nothing"
 _DECIDES_NO_DATA = (
@@ -38,6 +41,9 @@ _DECIDES_NO_DATA = (
     ("budget",),
     ("variables",),
     ("sweep",),
+    # The variant is part of the recorded primitive.
+    ("variants",),
+    ("variant",),
     # Another version of qexp words it differently for its own experiments; the recorded one stays.
     ("metadata", "description"),
     ("engine", "workers"),

@@ -131,7 +131,9 @@ class SampleNode(Node):
     keys: dict[str, Any]
 
 
-Analyses = dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")], Target]
+NodeName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+
+Analyses = dict[NodeName, Target]
 """Analyses by name, which is also the name of their files."""
 
 
@@ -234,7 +236,9 @@ class RootNode(AnalysesNode):
     circuits: Target | None = None
     primitive: PrimitiveNode | None = None
     transpile: TranspileNode | None = None
-    workloads: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")], WorkloadNode] = {}
+    workloads: dict[NodeName, WorkloadNode] = {}
+    variants: dict[NodeName, dict[str, Any]] = {}
+    variant: str | None = None
     variables: dict[str, Any] = {}
     partition: PartitionNode
     limits: LimitsNode

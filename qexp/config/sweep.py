@@ -41,6 +41,7 @@ from qexp.config.sweep_points import (
     refuse_twice,
     without_declarations,
 )
+from qexp.config.variants import variant_blocks
 from qexp.errors import ConfigError
 
 
@@ -69,6 +70,7 @@ class CheckedSweeper(BasicSweeper):
         grid = _grid(parser.parse_overrides([*self._parse_config(), *arguments]))
         declared = _declared(self.config)
         blocks = declared_blocks(declared, _seed(self.config))
+        blocks += variant_blocks(self.config, [*blocks, *grid])
         refuse_twice([*blocks, *grid])
         for block in blocks:
             _note_equal(block)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from qexp.archive.results import MAX_COUNTED_BITS, counted
 from qexp.core.jsonable import dumps
-from qexp.sweeps.records import Record, Register
+from qexp.sweeps.records import Record, Register, has_exact
 from qexp.text import parse_time
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _TEXTS: Final = {
     "status": "status of the point",
+    "engine": "engine that ran the jobs",
     "folder": "name of the point's folder, which is its run id",
     "data_sha256": "digest of all results",
 }
@@ -213,7 +214,7 @@ def _put_tables(tables: Sequence[PubTable], axes: Axes, built: xr.Dataset) -> No
 
 
 def evs_table(records: Sequence[Record], read: Callable[[int, str], Values]) -> PubTable:
-    """Describe the expectation values of all points, and their standard errors."""
+    """Describe the expectation values of all points, their standard errors and exact values."""
     codes: dict[str, int] = {}
 
     @cache
@@ -235,6 +236,8 @@ def evs_table(records: Sequence[Record], read: Callable[[int, str], Values]) -> 
         for record in records
     ]
     variables = {"evs": "expectation value", "stds": "standard error of the expectation value"}
+    if any(map(has_exact, records)):
+        variables["exact"] = "expectation value without noise"
     return PubTable(variables, "observable", list(codes), places, read)
 
 

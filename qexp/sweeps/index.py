@@ -22,7 +22,7 @@ from qexp.sweeps.records import Record, RecordReader
 
 INDEX_NAME: Final = "index.json"
 #: An index of another format, or of another version of qexp, is made again.
-_FORMAT: Final = f"2 {__version__}"
+_FORMAT: Final = f"3 {__version__}"
 
 
 def read_records(

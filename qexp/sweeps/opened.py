@@ -17,7 +17,7 @@ from qexp.archive.sweep_file import POINTS_NAME, SWEEP_NAME, is_sweep, read_swee
 from qexp.core.jsonable import dumps
 from qexp.errors import ArchiveError
 from qexp.journal.file import read_ledger
-from qexp.sweeps.dataset import axes_of, build_dataset, counts_tables, evs_table
+from qexp.sweeps.dataset import Values, axes_of, build_dataset, counts_tables, evs_table
 from qexp.sweeps.index import read_records
 from qexp.sweeps.pairs import (
     Difference,
@@ -31,8 +31,10 @@ from qexp.sweeps.pairs import (
 from qexp.sweeps.records import (
     PointStatus,
     Record,
+    has_exact,
     numbers_of,
     read_estimates,
+    read_exact,
     read_registers,
 )
 from qexp.text import html_table, short_path, typed_path
@@ -244,14 +246,15 @@ class Sweep:
         """Return the results of all points.
 
         Swept keys are dimensions where the points form a full grid, else coordinates of the
-        dimension `point`. Variables are `status`, `folder`, `usage_s`, `predicted_qpu_s`,
+        dimension `point`. Variables are `status`, `folder`, `engine`, `usage_s`, `predicted_qpu_s`,
         `created`, `started`, `finished`, `seed`, `data_sha256`, `num_pubs`, `num_results`;
         `ANALYSIS_variable`, with `ANALYSIS_variable_std`, of every analysis' variables that are one
-        number; `evs` and `stds` by `pub` and `observable` (and by `workload` and `parameter_set`
-        where there are several). What a point does not have is NaN, `""` or no time.
+        number; `evs`, `stds` and, of the analysis `exact_evs`, `exact` by `pub` and `observable`
+        (and by `workload` and `parameter_set` where there are several). What a point does not have
+        is NaN, `""` or no time.
 
-        `evs`, `stds` and counts are read from the archives when they are asked for, one point at a
-        time and only of the points that are asked for: `data["evs"].isel(point=3)` reads one.
+        These and counts are read from the archives when they are asked for, one point at a time and
+        only of the points that are asked for: `data["evs"].isel(point=3)` reads one.
 
         Args:
             evs: With expectation values.
@@ -267,7 +270,13 @@ class Sweep:
 
         folders = [point.folder for point in self.points]
         records, about = self._records
-        tables = [evs_table(records, lambda k, name: read_estimates(folders[k], name))] * evs
+
+        def read(index: int, name: str) -> Values:
+            if name != "exact":
+                return read_estimates(folders[index], name)
+            return read_exact(folders[index]) if has_exact(records[index]) else iter(())
+
+        tables = [evs_table(records, read)] * evs
         if counts:
             has_results = [bool(record.get("num_results")) for record in records]
             registers = [

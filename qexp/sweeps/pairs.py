@@ -208,25 +208,37 @@ def differences(
     tested = []
     for (change, name), items in sorted(found.items(), key=lambda item: item[0]):
         of, values, errors = map(tuple, zip(*items, strict=True))
-        tested.append(_tested(Difference(change, name, of, values, errors)))
+        test = paired_test(values, errors)
+        tested.append(Difference(change, name, of, values, errors, *test))
     adjusted = iter(holm([one.p_value for one in tested if one.p_value is not None]))
     return tuple(
         one if one.p_value is None else replace(one, p_adjusted=next(adjusted)) for one in tested
     )
 
 
-def _tested(one: Difference) -> Difference:
+def paired_test(
+    values: Sequence[float], errors: Sequence[float]
+) -> tuple[TestName | None, float | None]:
+    """Test if the mean of differences is 0; see `Difference`.
+
+    Args:
+        values: The differences.
+        errors: Standard error of each, NaN where it is not known.
+
+    Returns:
+        The test and its p-value; None and None where there is none.
+    """
     from scipy import stats
 
-    values, mean, error = np.array(one.differences), one.mean, one.error
-    if len(values) < _MIN_SCATTERED and error > 0:
-        return replace(one, test="z", p_value=float(2 * stats.norm.sf(abs(mean) / error)))
-    if len(values) == 1 or np.ptp(values) == 0:
+    number, error = len(values), float(np.sqrt(np.sum(np.square(errors))))
+    if 0 < number < _MIN_SCATTERED and error > 0:
+        return "z", float(2 * stats.norm.sf(abs(sum(values)) / error))
+    if number < 2 or np.ptp(values) == 0:
         # Such as numbers that are exact.
-        return one
-    if len(values) < _MIN_RANKED:
-        return replace(one, test="t", p_value=float(stats.ttest_1samp(values, 0.0).pvalue))
-    return replace(one, test="Wilcoxon", p_value=float(stats.wilcoxon(values).pvalue))
+        return None, None
+    if number < _MIN_RANKED:
+        return "t", float(stats.ttest_1samp(values, 0.0).pvalue)
+    return "Wilcoxon", float(stats.wilcoxon(values).pvalue)
 
 
 def _pair(

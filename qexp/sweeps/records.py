@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from qexp.archive.analyses import analysis_files
+from qexp.archive.analyses import analysis_files, read_analysis
 from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.atomic_files import check_digest
 from qexp.archive.digests import open_sealed
@@ -34,12 +34,14 @@ PointStatus: TypeAlias = Literal[
 ]
 Record: TypeAlias = dict[str, Any]
 """Plain JSON: `status`, `reason`, and for an archive that can be read `created`, `started`,
-`finished`, `seed`, `data_sha256`, `usage_s`, `predicted_qpu_s`, `num_pubs`, `num_results`;
-`values`: `ANALYSIS_variable` -> number; `evs`: workload -> `labels` and `pubs`, each of the index
-of a PUB and the place of its observables in `labels`."""
+`finished`, `engine`, `seed`, `data_sha256`, `usage_s`, `predicted_qpu_s`, `num_pubs`,
+`num_results`; `values`: `ANALYSIS_variable` -> number; `evs`: workload -> `labels` and `pubs`, each
+of the index of a PUB and the place of its observables in `labels`."""
 
+_EXACT: Final = "exact_evs"
+"""The analysis that has exact expectation values."""
 _NUMBERS: Final = "fiu"
-_SUMMARISED: Final = ("seed", "data_sha256", "usage_s", "predicted_qpu_s")
+_SUMMARISED: Final = ("engine", "seed", "data_sha256", "usage_s", "predicted_qpu_s")
 
 _log = logging.getLogger(__name__)
 
@@ -186,6 +188,27 @@ def read_estimates(folder: Path, name: str) -> Iterator[tuple[str, int, NDArray[
                 values = file.column(f"{path}/{name}")
                 for pub, each in zip(file.column(f"{path}/pub").tolist(), values, strict=True):
                     yield workload, pub, each.ravel()
+
+
+def has_exact(record: Record) -> bool:
+    """Return True for a point with exact values, made of its present data."""
+    return f"{_EXACT}_rms_error" in record.get("values", {})
+
+
+def read_exact(folder: Path) -> Iterator[tuple[str, int, NDArray[Any]]]:
+    """Yield workload, index and exact values of each PUB that `exact_evs` has analysed.
+
+    Raises:
+        ArchiveError: The result of the analysis is missing or damaged.
+    """
+    result = read_analysis(analysis_files(folder)[_EXACT])
+    if "exact" in result:
+        places = zip(result["workload"].values.tolist(), result["pub"].values.tolist(), strict=True)
+        pubs: dict[tuple[str, int], list[float]] = {}
+        for place, value in zip(places, result["exact"].values.tolist(), strict=True):
+            pubs.setdefault(place, []).append(value)
+        for (workload, pub), values in pubs.items():
+            yield workload, pub, np.array(values)
 
 
 class Register(NamedTuple):

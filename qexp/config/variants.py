@@ -1,0 +1,97 @@
+"""Variants of the primitive: the same circuits with other options, as points of a sweep."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from qexp.config.messages import did_you_mean
+from qexp.config.overrides import override
+from qexp.config.schema import RootNode
+from qexp.config.sweep_points import Block, Row
+from qexp.core.flatten import leaves
+from qexp.errors import ConfigError
+
+_KEY: Final = "variant"
+
+
+def variant_blocks(config: Mapping[str, Any], blocks: Iterable[Block]) -> list[Block]:
+    """Return the block of all variants of a sweep's config, none where something chooses some."""
+    names = config.get("variants")
+    is_chosen = config.get(_KEY) is not None or any(_KEY in block.keys for block in blocks)
+    if is_chosen or not isinstance(names, Mapping) or not names:
+        return []
+    rows = tuple(Row((override(_KEY, str(name)),)) for name in names)
+    return [Block("variants", (_KEY,), rows, len(rows))]
+
+
+def with_variant(plain: dict[str, Any], root: RootNode, *, is_sweep: bool) -> dict[str, Any]:
+    """Return a config with its chosen variant merged into `primitive`.
+
+    Args:
+        plain: The config.
+        root: The same, validated.
+        is_sweep: True for a point of a sweep.
+
+    Raises:
+        ConfigError: None is chosen, or there is no such variant, or it makes no difference.
+    """
+    name, variants = root.variant, root.variants
+    if name is None and not variants:
+        return plain
+    if root.workloads:
+        raise ConfigError(
+            f"variants: they change the primitive of the top level, not those of the workloads "
+            f"{', '.join(root.workloads)}; sweep over workloads.NAME.primitive.KEY, or declare an "
+            f"experiment without workloads"
+        )
+    if name is None:
+        raise ConfigError(
+            "variants: some are declared that this sweep does not read; name them on the command "
+            "line, variant=NAME,NAME, or choose the experiment there, with hydra/sweeper=qexp"
+            if is_sweep
+            else "variants: a sweep is declared, but this is a single run; add -m, or choose one, "
+            f"variant={next(iter(variants))}"
+        )
+    if name not in variants:
+        raise ConfigError(
+            f"variant: got {name!r}; {did_you_mean(name, variants)}allowed: "
+            f"{', '.join(variants) or 'none, because no variants are declared'}"
+        )
+    base = plain.get("primitive") or {}
+    merged = {each: _merged(base, changes) for each, changes in variants.items()}
+    _refuse_without_effect(base, merged, name)
+    # A copy, because the text of a config has no aliases.
+    return {**plain, "primitive": copy.deepcopy(merged[name])}
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        old: Any = merged.get(key)
+        is_node = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merged(old, value) if is_node else value
+    return merged
+
+
+def _refuse_without_effect(
+    base: Mapping[str, Any], merged: Mapping[str, Mapping[str, Any]], name: str
+) -> None:
+    """Refuse a variant that is the primitive itself or another, and options that none has."""
+    others = {f"variants.{each}": one for each, one in merged.items() if each != name}
+    for other, one in {"primitive": base, **others}.items():
+        if one == merged[name]:
+            raise ConfigError(
+                f"variants.{name}: equal to {other} once it is merged into primitive, so that it "
+                f"has no effect; change a key of one, or leave it out: '~variants.{name}'"
+            )
+    declared = dict(leaves(base.get("options") or {}))
+    of_each = [dict(leaves(one.get("options") or {})) for one in merged.values()]
+    for path, value in declared.items():
+        if path and all(path not in one or one[path] != value for one in of_each):
+            key = ".".join(("options", *path))
+            raise ConfigError(
+                f"primitive.{key}: got {value}, which has no effect, because every variant sets "
+                f"it; set variants.NAME.{key} instead"
+            )
