@@ -216,6 +216,8 @@ def test_circuits_of_a_workload(sweep: Sweep):
             r"^sweep point 'circuits\.depth=2 primitive\.shots=abc': primitive\.shots: got 'abc'",
         ),
         (["backend=local,ibm"], r"^sweep point 'backend=ibm': backend\.name: a value is needed"),
+        (["variants.a={}"], r"^sweep point 'variant=a': variants\.a: equal to primitive once it"),
+        (["variants={a:{shots:2}}", "variant=a,b"], r"^sweep point 'variant=b': variant: got 'b'"),
         # Wrong in every point alike.
         (["seed=1,2", "circuits.dept=3"], r"^sweep point 'seed=1': circuits\.dept: unknown key"),
         (["circuits.dept=3"], r"^circuits\.dept: unknown key"),
@@ -282,6 +284,29 @@ def test_points_are_the_product_of_what_is_declared(sweep: Sweep):
     # As on a grid.
     grid = sweep(RANDOM, "circuits.num_qubits=2,3", "circuits.depth=2,4")
     assert {values(point)["seed"] for point in grid} == {point["seed"] for point in by_key}
+
+
+MITIGATED = "experiment=error_mitigation"
+
+
+def test_variants_are_points_with_the_same_circuits_beside_other_keys(sweep: Sweep):
+    points = sweep(MITIGATED, "circuits.num_qubits=3,4")
+    names = ["bare", "dd", "trex", "zne"]
+    assert [values(point)["variant"] for point in points] == [n for n in names for _ in "34"]
+    assert circuits_by(points) == "[circuits.num_qubits]"
+    assert len(set(seeds(points).values())) == 2
+    assert len(set(seeds(points, "simulation_seed").values())) == 8
+    assert {values(point)["sweep.keys"] for point in points} == {"[variant,circuits.num_qubits]"}
+
+
+def test_variants_are_chosen_like_values_of_any_key(sweep: Sweep):
+    def chosen(*words: str) -> list[str]:
+        return [values(point)["variant"] for point in sweep(MITIGATED, *words)]
+
+    assert chosen("variant=zne,bare") == ["zne", "bare"]
+    assert chosen("variant=trex", "circuits.num_qubits=3,4") == ["trex", "trex"]
+    assert chosen("sweep.zip={variant:[bare,zne],primitive.precision:[0.1,0.2]}") == ["bare", "zne"]
+    assert chosen("~variants.dd", "~variants.zne") == ["bare", "trex"]
 
 
 def test_a_group_and_a_workload_are_walked_together(sweep: Sweep):

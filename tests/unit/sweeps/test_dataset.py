@@ -7,6 +7,9 @@ import pytest
 import xarray as xr
 
 import qexp
+from qexp.analysis.exact_evs import exact_evs
+from qexp.archive.analyses import write_analysis
+from qexp.core.spec import AnalysisSpec
 from qexp.sweeps import dataset as module
 from qexp.sweeps import opened
 from qexp.sweeps.dataset import axes_of, build_dataset, evs_table
@@ -85,6 +88,22 @@ def test_the_dataset_of_a_grid(grid) -> None:
     assert int(at["seed"]) == 7
     with qexp.open_archive(grid.points[3]) as run:
         assert at["data_sha256"] == run.data_sha256
+
+
+def test_exact_values_stand_beside_those_that_they_belong_to(grid) -> None:
+    assert "exact" not in qexp.open_sweep(grid.path).to_dataset()
+    spec = AnalysisSpec("exact_evs", "qexp.analysis.exact_evs.exact_evs", {}, exact_evs)
+    with qexp.open_archive(grid.points[3]) as run:
+        result = exact_evs(run)
+        write_analysis(run, spec, result)
+    data = qexp.open_sweep(grid.path).to_dataset()
+    assert data["exact"].dims == data["evs"].dims
+    at = data.sel(twirled=True, field=1.0)
+    exact = dict(zip(at["evs"].values.ravel(), at["exact"].values.ravel(), strict=True))
+    assert exact == dict(zip(result.ev.values, result.exact.values, strict=True))
+    assert len(exact) == 4
+    assert np.isnan(data["exact"].sel(twirled=False)).all()
+    assert set(data["engine"].values.ravel()) == {"local"}
 
 
 def test_it_comes_back_from_netcdf(grid, tmp_path: Path) -> None:
