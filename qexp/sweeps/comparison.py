@@ -93,7 +93,7 @@ def compare(
 
 @dataclass(frozen=True)
 class _Values:
-    """Values by point, PUB and value of the PUB, NaN where there is none."""
+    """Values by point, PUB and value of the PUB; NaN where there is none, or it is not known."""
 
     evs: Reals
     stds: Reals
@@ -116,7 +116,8 @@ def _values(sweep: xr.Dataset) -> _Values:
         else np.full((*shape[:2], 1), np.nan)
         for name in ("evs", "stds", "exact")
     )
-    return _Values(evs, stds, evs - exact)
+    # An extrapolation that was not fitted has an infinite error: it is not known.
+    return _Values(evs, np.where(np.isfinite(stds), stds, np.nan), evs - exact)
 
 
 def _qpu_s(sweep: xr.Dataset) -> tuple[Reals, str]:
@@ -131,8 +132,8 @@ def _quality(of: _Values) -> tuple[float, float, float, float, int]:
     """Return bias, its error, rms error, rms standard error and number of values."""
     known = np.isfinite(of.errors)
     # Those of one PUB as if fully correlated.
-    linear = np.where(known, of.stds, 0).sum(axis=-1)
-    bias_std = float(np.sqrt(np.sum(linear**2))) / known.sum() if known.any() else np.nan
+    linear = np.where(known, of.stds, 0).sum(axis=-1)[known.any(axis=-1)]
+    bias_std = np.sqrt(linear.size * _mean(linear**2)) / max(known.sum(), 1)
     number = int(np.isfinite(of.evs).sum())
     rms_error, rms_std = (float(np.sqrt(_mean(each**2))) for each in (of.errors, of.stds))
     return _mean(of.errors), bias_std, rms_error, rms_std, number
@@ -186,7 +187,7 @@ def _difference(
     differences = means(np.abs(b.errors) - np.abs(a.errors))
     errors = np.hypot(means(a.stds), means(b.stds))
     number = errors.size
-    error = float(np.sqrt(np.sum(errors**2))) / number if number else np.nan
+    error = np.sqrt(_mean(errors**2) / max(number, 1))
     variance = a.stds**2 + b.stds**2
     chi2 = _mean((b.evs - a.evs)[variance > 0] ** 2 / variance[variance > 0])
     test = paired_test(differences.tolist(), errors.tolist())

@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 DOCUMENTS = [README, ROOT / "docs" / "configuration.md"]
 PYTHON = ROOT / "docs" / "python.md"
+MITIGATION = ROOT / "docs" / "mitigation.md"
 
 DECLARING = ("sweep.zip", "sweep.points", "sweep.sample")
 
@@ -133,7 +134,7 @@ def test_the_page_on_python_runs_from_top_to_bottom(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1].startswith("circuits.num_qubit: unknown key; did you mean")
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, PYTHON], ids=lambda path: path.name)
+@pytest.mark.parametrize("document", [*DOCUMENTS, PYTHON, MITIGATION], ids=lambda path: path.name)
 def test_relative_links_lead_somewhere(document: Path) -> None:
     links = _LINK.findall(document.read_text(encoding="utf-8"))
     assert links

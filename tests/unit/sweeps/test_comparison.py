@@ -139,6 +139,18 @@ def test_values_without_errors_have_no_cost_and_are_tested_by_their_scatter() ->
     assert np.isnan(found.mean_chi2.item())
 
 
+def test_an_error_that_is_not_known_spoils_no_other() -> None:
+    data = swept({"a": 0.1, "b": 0.0})
+    before = compare(data)
+    data["stds"][1, 0, 3, 1] = np.inf
+    found = compare(data)
+    for name in ("bias", "bias_std", "rms_std", "difference", "difference_std", "p_value"):
+        np.testing.assert_allclose(found[name], before[name], err_msg=name)
+    few = swept({"a": 0.1, "b": 0.0}, 2)
+    few["stds"][1, 0, 1, 1] = np.nan
+    assert compare(few).test.item() == "t"
+
+
 def test_one_variant_has_no_pairs_and_any_swept_key_may_tell_variants() -> None:
     alone = compare(swept({"a": 0.1}))
     assert dict(alone.sizes) == {"variant": 1, "pair": 0}
