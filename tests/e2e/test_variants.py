@@ -12,6 +12,8 @@ from qexp.report.write import write_report
 from qexp.sweeps.analyses import read_sweep_analyses
 from tests.crash.processes import Subprocesses, environment
 from tests.e2e.conftest import Cli
+from tests.emulator import IBMEmulator
+from tests.emulator.devices import MANILA
 
 MITIGATED = "experiment=error_mitigation"
 SMALL = (
@@ -115,3 +117,25 @@ def test_a_mistake_is_one_line_before_anything_runs(
     assert problem in done.err
     assert done.err.count("\n") == 1
     assert not list(done.folder.rglob("journal.jsonl"))
+
+
+def test_variants_take_turns_in_one_batch_on_ibms_service_and_are_compared_by_what_is_charged(
+    cli: Cli, resume: Cli
+) -> None:
+    with IBMEmulator() as emulator:
+        env = {name: value for name, value in emulator.env.items() if name != "HOME"}
+        place = ("backend=ibm", f"backend.name={MANILA}", "engine.poll_interval_s=0.1")
+        words = ("variant=bare,trex", "sweep.block=2", "sweep.pack=null", "stop_after=submit")
+        sent = cli("-m", *SMALL, *place, *words, env=env)
+        assert sent.code == 0, sent.err
+        sweep = sweep_in(sent.folder)
+        done = resume(str(sweep), env=env)
+        assert done.code == 0, done.err
+        assert len(emulator.journal.find("POST", "/sessions")) == 1
+    lines = map(json.loads, (sweep / "journal.jsonl").read_text().splitlines())
+    assert [one["partition"] for one in lines if one["event"] == "submitted"] == [0, 2, 1, 3]
+    with qexp.open_sweep(sweep) as opened:
+        found, data = read_sweep_analyses(opened)["compare"], opened.to_dataset(evs=False)
+    assert found.qpu_s.attrs["long_name"] == "QPU time charged"
+    assert found.qpu_s.values.tolist() == data["usage_s"].values.tolist()
+    assert found.num_pairs.item() == 3
