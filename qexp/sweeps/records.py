@@ -6,6 +6,8 @@ import logging
 import math
 import os
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -203,12 +205,9 @@ def read_exact(folder: Path) -> Iterator[tuple[str, int, NDArray[Any]]]:
     """
     result = read_analysis(analysis_files(folder)[_EXACT])
     if "exact" in result:
-        places = zip(result["workload"].values.tolist(), result["pub"].values.tolist(), strict=True)
-        pubs: dict[tuple[str, int], list[float]] = {}
-        for place, value in zip(places, result["exact"].values.tolist(), strict=True):
-            pubs.setdefault(place, []).append(value)
-        for (workload, pub), values in pubs.items():
-            yield workload, pub, np.array(values)
+        columns = (result[name].values.tolist() for name in ("workload", "pub", "exact"))
+        for place, rows in groupby(zip(*columns, strict=True), itemgetter(0, 1)):
+            yield *place, np.array([exact for *_, exact in rows])
 
 
 class Register(NamedTuple):

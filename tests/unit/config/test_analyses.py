@@ -157,6 +157,8 @@ def test_recorded_analyses_are_imported_when_they_are_trusted_only(mine: str) ->
                 "theirs": {"_target_": f"{mine}.level", "bit": 1},
                 "nested": {"_target_": "qexp.analysis.ghz.ghz", "workload": {"_target_": "os.x"}},
                 "other": {"_target_": "qexp.circuits.ghz.ghz_circuits"},
+                "of_sweep": {"_target_": "qexp.sweeps.comparison.compare", "precision": 0},
+                "near": {"_target_": "qexp.sweeps.index.read_records"},
                 "imported": {"_target_": "qexp.analysis.ideal.distribution"},
                 "secret": {"_target_": "qexp.analysis.ghz.ghz", "workload": "[redacted]"},
             }
@@ -168,6 +170,8 @@ def test_recorded_analyses_are_imported_when_they_are_trusted_only(mine: str) ->
         "theirs": f"'{mine}.level', which is no analysis of qexp; .* --trust {mine}",
         "nested": "analysis.nested.workload._target_: .* 'os.x', which is no analysis",
         "other": "'qexp.circuits.ghz.ghz_circuits', which is no analysis of qexp",
+        "of_sweep": "precision: got 0; it must be greater than 0",
+        "near": "'qexp.sweeps.index.read_records', which is no analysis of qexp",
         "imported": "'qexp.analysis.ideal.distribution', which is no analysis of qexp",
         "secret": "analysis.secret.workload: recorded as",
     }
