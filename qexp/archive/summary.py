@@ -43,6 +43,7 @@ _SUMMARY_TYPES: Final[dict[str, Any]] = {
     **dict.fromkeys(("usage_s", "predicted_qpu_s", "predicted_charged_s"), float | None),
     "overrides": list,
 }
+_LARGEST: Final = 2**63
 _TOP_LEVEL_KEY: Final = re.compile(r"^(?=\w)", re.MULTILINE)
 _MOST_SECTIONS: Final = 1000
 
@@ -69,11 +70,22 @@ def stated_summary(file: ArchiveFile) -> dict[str, Any] | None:
     # Archives before schema 1.3 have none; ValueError: it is no JSON.
     with suppress(ArchiveError, ValueError):
         summary = json.loads(file.attribute("/", SUMMARY))
-        if isinstance(summary, dict) and summary.keys() == _SUMMARY_TYPES.keys():
-            texts_only = all(isinstance(text, str) for text in summary["overrides"] or ())
-            if texts_only and all(isinstance(summary[k], t) for k, t in _SUMMARY_TYPES.items()):
-                return summary
+        if isinstance(summary, dict) and _is_usual(summary):
+            return summary
     return None
+
+
+def _is_usual(summary: Mapping[str, Any]) -> bool:
+    """Return whether a summary has the keys, types and numbers of those that qexp writes."""
+    if summary.keys() != _SUMMARY_TYPES.keys():
+        return False
+    numbers = [value for value in summary.values() if isinstance(value, int | float)]
+    return (
+        all(isinstance(summary[key], kind) for key, kind in _SUMMARY_TYPES.items())
+        and all(isinstance(text, str) for text in summary["overrides"])
+        # Not so of NaN.
+        and all(abs(number) < _LARGEST for number in numbers)
+    )
 
 
 def make_summary(file: ArchiveFile) -> dict[str, Any]:

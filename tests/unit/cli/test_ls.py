@@ -7,6 +7,7 @@ import h5py
 import pytest
 
 from qexp.archive.digests import write_file_digest
+from qexp.archive.schema import SUMMARY
 from qexp.listing.summary import LISTED
 from tests.archives import sampler_jobs, write_run
 from tests.unit.cli.conftest import Command
@@ -46,10 +47,16 @@ def test_filters_by_config_get_a_column(command: Command, runs: Path) -> None:
     assert "1 of 10 runs" in ended.out
 
 
-def test_a_status_does_not_steer_the_terminal(command: Command, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_stated", [True, False])
+def test_a_status_does_not_steer_the_terminal(
+    command: Command, tmp_path: Path, is_stated: bool
+) -> None:
     path = write_run(tmp_path / "r", sampler_jobs([1])).seal("complete", keep_parts=False)
     with h5py.File(path, "r+") as file:
-        file.attrs["status"] = "com\x1b[31mplete\x9b\u202e"
+        file.attrs["status"] = status = "com\x1b[31mplete\x9b\u202e"
+        stated = json.loads(file.attrs.pop(SUMMARY))
+        if is_stated:
+            file.attrs[SUMMARY] = json.dumps({**stated, "status": status})
     write_file_digest(path)
     told = command("ls", tmp_path).out
     assert told.replace("\n", "").isprintable()

@@ -9,7 +9,7 @@ import h5py
 import pytest
 
 from qexp.archive.digests import write_file_digest
-from qexp.archive.schema import SNAPSHOTS
+from qexp.archive.schema import SNAPSHOTS, SUMMARY
 from qexp.archive.writer import RunStore
 from tests.archives import (
     header,
@@ -135,6 +135,8 @@ def test_times_that_are_not_finite_are_not_shown(
             file[name][...] = value
         for name in ("t1_s", "readout_error"):
             file[f"{SNAPSHOTS}/s0/{name}"][...] = value
+        stated = json.loads(file.attrs[SUMMARY])
+        file.attrs[SUMMARY] = json.dumps({**stated, "predicted_qpu_s": value, "usage_s": value})
     write_file_digest(path)
     ended = command("show", tmp_path)
     assert (ended.code, ended.err) == (0, "")

@@ -212,4 +212,4 @@ def test_analyse_names_the_choices_of_both_kinds(command: Command, whole: Path) 
     done = command("analyse", whole, "decai")
     assert done.code == ExitCode.REFUSED
     assert "allowed for each point: exact_evs, ghz" in done.err
-    assert "for the sweep: crossing, decay" in done.err
+    assert "for the sweep: compare, crossing, decay" in done.err

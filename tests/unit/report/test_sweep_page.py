@@ -11,6 +11,7 @@ from qiskit.primitives import DataBin, PubResult
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 
 from qexp.archive.digests import write_file_digest
+from qexp.archive.schema import SUMMARY
 from qexp.archive.writer import RunStore
 from qexp.errors import ConfigError
 from qexp.listing.summary import RunDetails
@@ -171,6 +172,7 @@ def test_times_that_are_not_finite_count_as_unknown(sweep: Path):
     with h5py.File(path, "r+") as file:
         file["partitions/predicted_qpu_s"][...] = file["jobs/predicted_qpu_s"][...] = float("nan")
         file["jobs/usage_s"][...] = float("inf")
+        del file.attrs[SUMMARY]
     write_file_digest(path)
     for place in (path.parent, sweep):
         written = write_report(place).read_text(encoding="utf-8")
