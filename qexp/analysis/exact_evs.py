@@ -72,15 +72,12 @@ def exact_values(pub: EstimatorPub, max_qubits: int = MAX_QUBITS) -> Reals:
     """
     from qiskit.quantum_info import SparsePauliOp
 
+    from qexp.simulator.observables import broadcast
+
     observables = np.ravel(pub.observables.sparse_observables_array())
     operators = [SparsePauliOp.from_sparse_observable(each) for each in observables]
     circuits = np.ravel(pub.parameter_values.bind_all(pub.circuit))
-    # Index of the flattened parameter set, and of the flattened observable, at each point.
-    pairs = np.broadcast_arrays(
-        np.arange(pub.parameter_values.size).reshape(pub.parameter_values.shape),
-        np.arange(pub.observables.size).reshape(pub.observables.shape),
-    )
-    parameter_sets, terms = map(np.ravel, pairs)
+    parameter_sets, terms = map(np.ravel, broadcast(pub))
     exact = np.empty(parameter_sets.size)
     for number, circuit in enumerate(circuits):
         state = statevector(circuit, max_qubits)

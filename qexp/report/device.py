@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qexp.archive.header import qubit_value
 from qexp.report.figures.plot import WIDE, WIDE_TEXT
 from qexp.report.figures.svg import Drawing, Position
 from qexp.report.text import finite, microseconds, percent
@@ -21,7 +22,6 @@ _LEGEND = 56.0
 _MOST_HEIGHT = 400.0
 _MOST_SPACING = 70.0
 _MAX_DRAWN = 500
-_UNITS_S = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 Pair = tuple[int, int]
 
@@ -100,11 +100,9 @@ def _read_device(backend: Mapping[str, Any]) -> Device:
         elif len(qubits) == 1 and error is not None and item.get("name") in ("sx", "x"):
             device.single[qubits[0]] = min(error, device.single.get(qubits[0], error))
     for qubit, values in enumerate((backend.get("properties") or {}).get("qubits") or ()):
-        for item in values:
-            factor, value = _UNITS_S.get(str(item.get("unit"))), finite(item.get("value"))
-            times_s = {"T1": device.t1_s, "T2": device.t2_s}.get(str(item.get("name")))
-            if times_s is not None and factor is not None and value is not None:
-                times_s[qubit] = value * factor
+        for name, times_s in (("T1", device.t1_s), ("T2", device.t2_s)):
+            if (value := finite(qubit_value(values, name))) is not None:
+                times_s[qubit] = value
     return device
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import rustworkx
 from numpy.typing import NDArray
 from qiskit import ClassicalRegister, QuantumCircuit
 from qiskit.circuit import CircuitInstruction, Parameter
@@ -202,23 +203,17 @@ def components(circuit: QuantumCircuit) -> list[_Component]:
     Barriers join nothing and are left out, as are delays of a qubit that is only idle.
     """
     index = {bit: k for k, bit in enumerate([*circuit.qubits, *circuit.clbits])}
-    root = list(range(len(index)))
-
-    def find(one: int) -> int:
-        while root[one] != one:
-            root[one] = root[root[one]]
-            one = root[one]
-        return one
-
     kept = [one for one in circuit.data if one.name != "barrier"]
-    for instruction in kept:
-        first, *others = (index[bit] for bit in (*instruction.qubits, *instruction.clbits))
-        for other in others:
-            low, high = sorted((find(first), find(other)))
-            root[high] = low
+    graph = rustworkx.PyGraph(multigraph=False)
+    graph.add_nodes_from(index)
+    for one in kept:
+        first, *others = (index[bit] for bit in (*one.qubits, *one.clbits))
+        graph.add_edges_from_no_data([(first, other) for other in others])
+    parts = sorted(map(sorted, rustworkx.connected_components(graph)))
+    number = {bit: k for k, joined in enumerate(parts) for bit in joined}
     members: dict[int, list[CircuitInstruction]] = {}
-    for instruction in kept:
-        members.setdefault(find(index[instruction.qubits[0]]), []).append(instruction)
+    for one in kept:
+        members.setdefault(number[index[one.qubits[0]]], []).append(one)
     offset = circuit.num_qubits
     return [
         _Component(
