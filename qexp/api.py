@@ -228,10 +228,7 @@ def resume(
 def cancel(path: str | Path, *overrides: str, trust: Sequence[str] = ()) -> Archive | Sweep | None:
     """Cancel the queued jobs of a run or a sweep, close its batches, and keep what has run.
 
-    Args:
-        path: As `resume`.
-        *overrides: As `resume`.
-        trust: As `resume`.
+    Arguments are those of `resume`.
 
     Returns:
         The archive; None if nothing was ever out: the run was not submitted, or its engine's jobs
@@ -252,10 +249,7 @@ def cancel(path: str | Path, *overrides: str, trust: Sequence[str] = ()) -> Arch
 def status(path: str | Path, *overrides: str, trust: Sequence[str] = ()) -> RunState:
     """Ask the service how far a run is; submit, cancel and write nothing, and take no lock.
 
-    Args:
-        path: As `resume`.
-        *overrides: As `resume`.
-        trust: As `resume`.
+    Arguments are those of `resume`.
 
     Returns:
         The state of its partitions and batches, and what was charged; `print` shows a table.

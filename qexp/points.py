@@ -137,11 +137,7 @@ class Point:
                 self.archive, self.is_to_analyse = self.folder / ARCHIVE_NAME, True
 
     def seal(self, status: RunStatus, shared: SharedRecord | None = None) -> None:
-        """Make the archive from what is on disk; remove the parts of a complete run.
-
-        Args:
-            status: The outcome of the run.
-            shared: See `RunStore.seal`.
+        """Make the archive from what is on disk, as `RunStore.seal`; remove parts once complete.
 
         Raises:
             ArchiveError: It cannot be written; the parts are kept.

@@ -58,14 +58,7 @@ def exact_evs(
 
 
 def exact_values(pub: EstimatorPub, max_qubits: int = MAX_QUBITS) -> Reals:
-    """Compute the exact expectation values of an Estimator PUB.
-
-    Args:
-        pub: The PUB as generated.
-        max_qubits: Largest number of qubits.
-
-    Returns:
-        The values, of the PUB's shape.
+    """Compute the exact expectation values of an Estimator PUB as generated, of the PUB's shape.
 
     Raises:
         NotExactError: The circuit is too wide, or contains something other than gates.

@@ -84,12 +84,7 @@ def heavy_output(
 
 
 def heavy_fraction(counts: dict[str, int], exact: Distribution) -> tuple[float, float]:
-    """Return the fraction of heavy shots, and the ideal probability of heavy outcomes.
-
-    Args:
-        counts: Outcome -> number of shots.
-        exact: The ideal distribution.
-    """
+    """Return the fraction of heavy shots, and the ideal probability of heavy outcomes."""
     # A measured qubit without gates makes half of all outcomes impossible, and the others heavy.
     is_full = exact.num_measured == len(exact.bits)
     median = np.median(exact.probabilities) if is_full else ROUNDING

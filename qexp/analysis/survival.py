@@ -72,14 +72,9 @@ def survival(run: Archive, *, workload: str | None = None, floor: Floor = "unifo
 
 
 def fit(layers: Reals, mean: Reals, error: Reals, num_qubits: int, floor: Floor) -> Decay:
-    """Fit the decay of mean survival probabilities.
+    """Fit the decay of the mean survival probability of each number of layers; errors are above 0.
 
-    Args:
-        layers: Numbers of layers, all different.
-        mean: Mean survival probability of each.
-        error: Its standard error, above 0.
-        num_qubits: Width of the circuits.
-        floor: As in `survival`.
+    The floor is that of `survival`.
     """
     fixed = {"uniform": 2.0**-num_qubits, "zero": 0.0}
     number = 3 if floor == "free" else 2

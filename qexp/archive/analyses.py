@@ -32,24 +32,7 @@ _SUFFIX: Final = ".nc"
 def write_analysis(
     run: Archive, spec: AnalysisSpec, dataset: xr.Dataset, redact: Callable[[str], str] = str
 ) -> Path:
-    """Store a result beside the archive, atomically; an earlier one of this name is replaced.
-
-    The attributes of the file say where it comes from: `analysis`, `target`, `arguments_json`,
-    `run_id`, `data_sha256` (of the data that were analysed), `qexp_version`, `date_created`.
-
-    Args:
-        run: The archive, open.
-        spec: The analysis that made the result.
-        dataset: The result.
-        redact: Applied to every text.
-
-    Returns:
-        Path of the file.
-
-    Raises:
-        AnalysisError: The result has a value that netCDF cannot hold.
-        ArchiveError: The file cannot be written.
-    """
+    """Store a result beside its archive, with `run_id` and `data_sha256`; see `write_result`."""
     origin = {"run_id": run.run_id, "data_sha256": run.data_sha256}
     return write_result(beside(run.path, FOLDER), spec, dataset, origin, redact)
 
@@ -61,13 +44,16 @@ def write_result(
     origin: Mapping[str, str],
     redact: Callable[[str], str] = str,
 ) -> Path:
-    """Store a result in a folder, as `write_analysis`.
+    """Store a result in a folder, atomically; an earlier one of this name is replaced.
+
+    The attributes of the file say where it comes from: `analysis`, `target`, `arguments_json`, its
+    `origin`, `qexp_version`, `date_created`.
 
     Args:
         folder: The folder.
         spec: The analysis that made the result.
         dataset: The result.
-        origin: Attributes that say what was analysed.
+        origin: Attributes that say what was analysed, the digest of its data among them.
         redact: Applied to every text.
 
     Returns:
@@ -156,11 +142,7 @@ def read_analyses(run_dir: str | Path) -> dict[str, xr.Dataset]:
 
 
 def read_number(run_dir: str | Path, named: str) -> float:
-    """Return a number that an analysis of a run has returned.
-
-    Args:
-        run_dir: The run's folder.
-        named: `ANALYSIS.VARIABLE`, the value of `sweep.value`.
+    """Return the number `ANALYSIS.VARIABLE` (the form of `sweep.value`) of an analysis of a run.
 
     Raises:
         AnalysisError: The run has no such number.

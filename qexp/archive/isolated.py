@@ -49,11 +49,7 @@ class IsolatedReader:
         self._end()
 
     def read(self, argument: str, timeout_s: float) -> Iterator[Any]:
-        """Yield what the function yields, as soon as it does.
-
-        Args:
-            argument: Argument of the function.
-            timeout_s: Time limit in seconds.
+        """Yield what the function yields for an argument, as soon as it does.
 
         Raises:
             ArchiveError: The function raised it.

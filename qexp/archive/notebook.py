@@ -19,14 +19,7 @@ _MAX_BATCHES: Final = 3
 def describe_html(
     path: Path, summary: Mapping[str, Any], batch_ids: Sequence[str], workloads: Sequence[str]
 ) -> str:
-    """Return the HTML of an archive; nothing in it is trusted.
-
-    Args:
-        path: Path of the archive.
-        summary: Result of `summarise_archive`.
-        batch_ids: Ids of the batches.
-        workloads: Names of the workloads.
-    """
+    """Return the HTML of an archive and its `summarise_archive`; nothing in it is trusted."""
     more = "..." if len(batch_ids) > _MAX_BATCHES else ""
     backend, results = summary["backend"], summary["results"]
     pending = summary["usage_pending"]

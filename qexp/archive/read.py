@@ -80,9 +80,6 @@ def _computed(read: Callable[[ArchiveFile], Any], doc: str) -> Any:
 class Archive:
     """One run: everything is read when asked for. See `docs/archive-format.md`.
 
-    Args:
-        path: Path of the file.
-
     Raises:
         ArchiveError: It is no archive that this version reads. All properties and methods raise
             it as well if the file is damaged or closed.

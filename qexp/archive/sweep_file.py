@@ -74,12 +74,7 @@ def is_sweep(folder: Path) -> bool:
 
 
 def write_sweep(folder: Path, sweep: SweepDeclaration, name: str = SWEEP_NAME) -> None:
-    """Write the declaration of a sweep; it is durable when this returns.
-
-    Args:
-        folder: The sweep's folder.
-        sweep: Its declaration.
-        name: Name of the file.
+    """Write the declaration of a sweep to the file of this name; it is durable when this returns.
 
     Raises:
         ArchiveError: It cannot be written.

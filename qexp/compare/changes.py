@@ -55,13 +55,9 @@ def software_changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Change
 
 
 def package_versions(distributions: Iterable[str]) -> dict[str, str]:
-    """Return the version of each package by its normalised name, in order of the names.
+    """Return the version of each of some packages `name==version`, by normalised name, in order.
 
-    Names are normalised as https://packaging.python.org/en/latest/specifications/name-normalization
-    says.
-
-    Args:
-        distributions: Texts `name==version`.
+    https://packaging.python.org/en/latest/specifications/name-normalization says what that is.
     """
     pairs = (item.partition("==") for item in distributions)
     return dict(

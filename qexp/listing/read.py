@@ -59,9 +59,6 @@ def read_entry(path: str) -> Iterator[dict[str, Any]]:
 def summarise_sealed(path: Path) -> RunDetails:
     """Summarise a run that has an archive.
 
-    Args:
-        path: The file `run.h5`.
-
     Raises:
         ArchiveError: It cannot be read. A file that is not what was sealed is read as far as it
             can be; `is_intact` is then False.

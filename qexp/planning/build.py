@@ -260,33 +260,19 @@ def _without_collector() -> Iterator[None]:
 
 @dataclass
 class Planner:
-    """Makes ISA PUBs; picklable as long as it was not used.
+    """Makes ISA PUBs; picklable as long as it was not used."""
 
-    Args:
-        workloads: The workloads by name; their generators are not called.
-        seed: The point's seed.
-        backend: The backend that the circuits are transpiled for.
-        engine: Measures the payload.
-        limits: The service's documented limits.
-        partition: The user's bounds of a job.
-    """
-
-    workloads: Mapping[str, WorkloadSpec]
-    seed: int
+    workloads: Mapping[str, WorkloadSpec]  # by name; their generators are not called
+    seed: int  # of the point
     backend: BackendV2
-    engine: Engine
+    engine: Engine  # measures the payload
     limits: Mapping[str, Limit]
     partition: PartitionLimits = field(default_factory=PartitionLimits)
     _pass_managers: dict[str, PassManagers] = field(default_factory=dict)
     _checks: dict[str, _Checks] = field(default_factory=dict)
 
     def plan(self, workload: str, first: int, pub_likes: Sequence[Any]) -> list[_Planned]:
-        """Transpile, check, encode and measure consecutive PUBs of a workload.
-
-        Args:
-            workload: Its name.
-            first: Index of the first PUB.
-            pub_likes: PUB-likes of its generator.
+        """Transpile, check, encode and measure consecutive PUBs of a workload; `first` is an index.
 
         Raises:
             PlanError: A circuit cannot run on the backend, or cannot be stored.

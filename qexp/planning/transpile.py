@@ -59,16 +59,10 @@ def build_pass_manager(workload: WorkloadSpec, seed: int, backend: BackendV2) ->
 
 @dataclass
 class PassManagers:
-    """The pass managers of a workload; each is made once.
-
-    Args:
-        workload: The workload.
-        seed: The experiment's seed.
-        backend: The backend to transpile for.
-    """
+    """The pass managers of a workload; each is made once."""
 
     workload: WorkloadSpec
-    seed: int
+    seed: int  # of the experiment
     backend: BackendV2
     _made: dict[int | None, PassManager] = field(default_factory=dict)
 

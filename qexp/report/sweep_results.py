@@ -21,9 +21,6 @@ _MAX_DIFFERENCES = 40
 def sweep_results(folder: Path) -> dict[str, Any]:
     """Read values by key, results of the sweep's analyses, differences of pairs, and reasons.
 
-    Args:
-        folder: Folder with `sweep.json`.
-
     Raises:
         ArchiveError: The declaration is damaged.
     """

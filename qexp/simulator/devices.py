@@ -22,11 +22,7 @@ from qexp.simulator.noise import NoisyDevice
 
 
 class GivenSimulator:
-    """An Aer simulator that is used as it is: noise and method are its own.
-
-    Args:
-        backend: The simulator.
-    """
+    """An Aer simulator that is used as it is: noise and method are its own."""
 
     def __init__(self, backend: AerSimulator) -> None:
         self.backend = backend
@@ -58,11 +54,7 @@ class GivenSimulator:
 
 
 class SelfRunning:
-    """A backend that runs circuits itself.
-
-    Args:
-        backend: The backend.
-    """
+    """A backend that runs circuits itself."""
 
     def __init__(self, backend: BackendV2) -> None:
         self.backend = backend

@@ -23,12 +23,7 @@ _MAX_BITS = 20
 
 
 class Evolution:
-    """Evolves density matrices, and samples or measures them.
-
-    Args:
-        device: The device to simulate.
-        channels: Its channels.
-    """
+    """Evolves density matrices, and samples or measures them."""
 
     name = "density_matrix"
 
@@ -52,12 +47,7 @@ class Evolution:
 
 
 class EvolvedCircuit:
-    """A circuit whose density matrix is evolved.
-
-    Args:
-        method: Has the device.
-        work: The circuit.
-    """
+    """A circuit whose density matrix is evolved."""
 
     def __init__(self, method: Evolution, work: Work) -> None:
         assert work.plain is not None

@@ -68,11 +68,7 @@ class _Mixture:
 
 
 class GateErrors:
-    """The transfer matrices of a device's gate errors.
-
-    Args:
-        device: The device.
-    """
+    """The transfer matrices of a device's gate errors."""
 
     def __init__(self, device: NoisyDevice) -> None:
         self._device = device

@@ -50,11 +50,7 @@ class Mixture:
 
 
 class PauliNoise:
-    """The mixtures of a device's errors, each made once.
-
-    Args:
-        channels: The device's channels.
-    """
+    """The mixtures of a device's errors, each made once."""
 
     def __init__(self, channels: DensityMatrix) -> None:
         self._channels = channels

@@ -94,12 +94,7 @@ class Simulation(Protocol):
 
 
 class Method(Protocol):
-    """A method that simulates circuits on one noisy device.
-
-    Args:
-        device: The device to simulate.
-        channels: Its channels.
-    """
+    """A method that simulates circuits on one noisy device, by its channels."""
 
     name: str
 

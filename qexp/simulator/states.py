@@ -163,13 +163,7 @@ def evolve_pure(
 def evolve_noisy(
     plain: PlainCircuit, values: NDArray[np.float64], density_matrix: DensityMatrix
 ) -> Evolve:
-    """Return the evolution of a circuit with noise.
-
-    Args:
-        plain: The circuit.
-        values: Parameter sets, shape `(sets, parameters)`.
-        density_matrix: Simulates it.
-    """
+    """Return the evolution of a circuit with noise; `values` has shape `(sets, parameters)`."""
 
     def evolve(sets: NDArray[np.intp]) -> NDArray[np.float64]:
         states = density_matrix.paulis(plain, values[sets])
