@@ -77,15 +77,12 @@ def ideal_probabilities(
 def distribution(circuit: QuantumCircuit, max_qubits: int = MAX_QUBITS) -> Distribution:
     """Compute the distribution of a circuit's outcomes without any noise.
 
-    Outcomes are those of all classical registers joined, as `Archive.counts` has them.
-
-    Args:
-        circuit: A circuit without unbound parameters.
-        max_qubits: Largest number of qubits, those that no gate acts on not counted.
+    Outcomes are those of all classical registers joined, as `Archive.counts` has them. Qubits that
+    no gate acts on do not count in `max_qubits`.
 
     Raises:
-        NotExactError: The circuit is too wide, measures nothing, or has something that no
-            statevector has: measurements before its end, resets, control flow.
+        NotExactError: The circuit has parameters without values, is too wide, measures nothing, or
+            has what no statevector has: measurements before its end, resets, control flow.
     """
     gates, measured = split_final_measurements(circuit)
     if not measured:

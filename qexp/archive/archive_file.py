@@ -237,9 +237,7 @@ _FILES_OF_A_RUN = frozenset({"run.log", REPORT_NAME, JOURNAL_NAME, PARTS_NAME, "
 def beside(archive: Path, name: str) -> Path:
     """Return the path of what is made of an archive: no other archive in the folder has the same.
 
-    Args:
-        archive: The archive's file.
-        name: Its name beside a `run.h5`; beside `mine.h5` it begins with `mine.`.
+    `name` is its name beside a `run.h5`; beside `mine.h5` it begins with `mine.`.
     """
     return archive.with_name(name if archive.name == ARCHIVE_NAME else f"{archive.stem}.{name}")
 

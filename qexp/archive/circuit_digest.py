@@ -79,9 +79,6 @@ def listing(circuit: QuantumCircuit) -> str:
 
     The name and metadata of the circuit, names of quantum registers, labels and the layout do not
     count. It has a line of compact JSON for the circuit itself, then one per instruction.
-
-    Args:
-        circuit: Any circuit, with parameters, control flow or custom gates.
     """
     return "\n".join(map(_compact, _rows(circuit)))
 

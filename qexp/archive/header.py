@@ -89,8 +89,7 @@ def _backend(backend: Mapping[str, Any]) -> dict[str, TableData]:
 class Calibrations:
     """Calibrations as tables; one that outcomes share is made once.
 
-    Args:
-        redact: Applied to every text in them.
+    `redact` is applied to every text in them.
     """
 
     def __init__(self, redact: Callable[[str], str]) -> None:

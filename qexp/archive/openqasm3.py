@@ -78,10 +78,7 @@ class Program:
     def append(self, operation: Any, qubits: str, clbits: Sequence[int]) -> bool:
         """Append a measurement, a reset, a barrier or a delay; return False for anything else.
 
-        Args:
-            operation: Any operation.
-            qubits: References to its qubits, in order.
-            clbits: Indices of its classical bits.
+        `qubits` are references to its qubits, `clbits` indices of its classical bits, in order.
         """
         from qiskit.circuit import Barrier, Delay, Measure, Reset
 

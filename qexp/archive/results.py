@@ -80,8 +80,7 @@ class Field:
     def value(self, stored: Any) -> BitArray | NDArray[Any] | Any:
         """Return the field's value, equal in type, dtype and shape to what the job returned.
 
-        Args:
-            stored: Its row of the dataset, or None if the value has no elements.
+        `stored` is its row of the dataset, or None if the value has no elements.
         """
         if self.kind == "json":
             return json.loads(stored)

@@ -121,9 +121,7 @@ def require_intact(given: str | Path) -> Path:
 def problems(path: str, *, is_damaged: bool = True) -> Iterator[tuple[str, str]]:
     """Yield the problems of a file: their kind (a result, or anything else), and one line.
 
-    Args:
-        path: Path of the file.
-        is_damaged: True if it may be damaged anywhere, so that everything in it is read.
+    Where the file may be damaged anywhere (`is_damaged`), everything in it is read.
     """
     try:
         file = ArchiveFile(Path(path))

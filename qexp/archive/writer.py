@@ -130,9 +130,7 @@ class RunStore(StoredParts):
     def write_job(self, outcome: JobOutcome, calibrations: Calibrations | None = None) -> None:
         """Write a finished attempt to run a partition, with its result.
 
-        Args:
-            outcome: The attempt.
-            calibrations: Of several outcomes that may share one.
+        `calibrations` are of several outcomes that may share one.
 
         Raises:
             ArchiveError: Its partition is missing or damaged, or has fewer PUBs than results.

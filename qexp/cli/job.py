@@ -113,9 +113,7 @@ def _refuse_mistyped(arguments: Sequence[str]) -> None:
 def run_point(config: DictConfig, ends: Ends) -> Failed | float | None:
     """Run one point of a sweep, or the only run; a point that fails stops no other.
 
-    Args:
-        config: The composed config.
-        ends: Receives the error, for a run in this process.
+    `ends` receives the error, for a run in this process.
 
     Returns:
         The error; the number that `sweep.value` names; None for a run that did all it was asked

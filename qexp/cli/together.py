@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 class Together:
     """Runs the points of a sweep as one experiment, however many rounds a sweeper makes of them.
 
-    Args:
-        ends: Receives the errors that end rounds.
+    `ends` receives the errors that end rounds.
     """
 
     def __init__(self, ends: Ends) -> None:

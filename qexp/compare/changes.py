@@ -36,10 +36,7 @@ def software_changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Change
     """Return the differences in Python, platform, repository and packages.
 
     Uncommitted changes are described by their number of lines, packages by normalised names.
-
-    Args:
-        a: As `Archive.environment` or `qexp.provenance.describe_environment` returns it.
-        b: As `a`.
+    Both are as `Archive.environment` or `qexp.provenance.describe_environment` returns them.
     """
     names = ("python", "platform", "git_commit", "git_diff")
     facts = mapping_changes(*({name: each.get(name) or "" for name in names} for each in (a, b)))

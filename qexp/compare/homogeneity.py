@@ -88,9 +88,7 @@ def homogeneity(points: Sequence[tuple[Counts, Counts]]) -> tuple[TestResult, fl
     At a point with :math:`a_x + b_x = t_x` counts of outcome x, the statistic is :math:`\sum_x
     (a_x n_b - b_x n_a)^2 / (n_a n_b t_x)`, as for any 2 x k table of contingency. Statistics and
     degrees of freedom of independent points add up.
-
-    Args:
-        points: For each point the counts of both samples, as `aligned_counts` returns them.
+    `points` has the counts of both samples at each, as `aligned_counts` returns them.
 
     Returns:
         The result, and the share of all counts that are of pooled outcomes.
@@ -125,8 +123,7 @@ def _pooled(a: Counts, b: Counts, smaller: float) -> tuple[tuple[Counts, Counts]
 def parities(points: Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]]) -> float:
     """Apply Fisher's exact test to every bit and product of two bits, corrected for their number.
 
-    Args:
-        points: For each point the bits of both samples, shape (shots, bits).
+    `points` has the bits of both samples at each, shape (shots, bits).
 
     Returns:
         The p-value; valid for any number of shots, and for correlated bits.

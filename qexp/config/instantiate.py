@@ -81,10 +81,7 @@ def build(
 def validate(model: type[M], plain: Mapping[str, Any], path: str = "") -> M:
     """Validate plain values with a model; nothing is converted, but one value may stand for a list.
 
-    Args:
-        model: The model.
-        plain: The values.
-        path: Path of the node within the config, for messages.
+    `path` is that of the node within the config, for messages.
 
     Raises:
         ConfigError: One line for everything that is wrong.

@@ -113,11 +113,8 @@ def freeze(
 ) -> RunSpec:
     """Bind every target of a validated config; only the engine's is called.
 
-    Args:
-        root: The config.
-        config_yaml: Its text, for the archive.
-        generator_of: As in `load`.
-        analysis_of: Binds an analysis, given its name, its node and its group.
+    `config_yaml` is its text, for the archive; `analysis_of` binds an analysis, given its name, its
+    node and its group.
 
     Raises:
         ConfigError: One line for everything that is wrong with a section.

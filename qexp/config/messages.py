@@ -77,10 +77,7 @@ def nothing_chosen(path: str, node: Mapping[str, Any]) -> str:
 def validation_message(error: ValidationError, model: type[BaseModel], path: str = "") -> str:
     """Join all problems that pydantic found into one line.
 
-    Args:
-        error: The error that `model_validate` raised.
-        model: The model that raised it.
-        path: Path of the validated node within the config.
+    `path` is that of the validated node within the config.
     """
     messages: dict[str, str] = {}
     # Unknown keys first: a missing value is often the other half of a misspelt key.

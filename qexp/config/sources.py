@@ -145,9 +145,7 @@ def _modules(targets: Iterable[str]) -> Iterator[SourceFile]:
     """Yield the source of modules, and of those of the user's own that they import.
 
     Nothing is executed, so that imports within functions, or for type checkers only, count as well.
-
-    Args:
-        targets: Names of modules, which are kept even if they are installed.
+    The `targets` are kept even if they are installed.
     """
     wanted, seen = [(name, True) for name in targets], set[str]()
     while wanted:

@@ -178,9 +178,6 @@ def _variables(
 def distinct_names(fields: Sequence[str]) -> list[str]:
     """Return a name for each field, so that all variables and dimensions have different names.
 
-    Args:
-        fields: Names of registers or of other fields of a result.
-
     Returns:
         The field's own name where possible, `field_<k>` for the k-th otherwise.
     """

@@ -43,8 +43,7 @@ _MEDIANS: Final = ("t1_s", "t2_s", "readout_error")
 def read_entry(path: str) -> Iterator[dict[str, Any]]:
     """Yield the JSON form of a run's entry, without `path` and `size_bytes`.
 
-    Args:
-        path: The archive, or the folder of a run that has none yet.
+    `path` is that of the archive, or of the folder of a run that has none yet.
     """
     place = Path(path)
     try:

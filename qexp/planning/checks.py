@@ -60,9 +60,7 @@ def instructions(
 ) -> Iterator[tuple[CircuitInstruction, tuple[int, ...]]]:
     """Yield every instruction with the circuit's qubit indices, inside control flow too.
 
-    Args:
-        circuit: The circuit.
-        qubits: Index of each qubit in the outermost circuit; for blocks of control flow.
+    `qubits` has the index of each qubit in the outermost circuit, for blocks of control flow.
     """
     index = qubits or {qubit: i for i, qubit in enumerate(circuit.qubits)}
     for instruction in circuit.data:
@@ -78,9 +76,7 @@ def instructions(
 def tally(circuit: QuantumCircuit, reading: Reading | None = None) -> Tally:
     """Count how often each instruction acts on which qubits, inside control flow too.
 
-    Args:
-        circuit: The circuit.
-        reading: Its reading, if there is one, where they are counted already.
+    A `reading` of the circuit, if there is one, has counted them already.
     """
     if reading is not None and reading.is_sequence:
         return reading.tally

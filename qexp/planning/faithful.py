@@ -45,10 +45,6 @@ def faithful(circuit: QuantumCircuit, target: Target) -> QuantumCircuit:
     barriers, delays, matrices, or control flow of these. Any other is written as QPY and read
     back, which takes as long as encoding it.
 
-    Args:
-        circuit: As a generator yielded it.
-        target: What it will be transpiled for.
-
     Raises:
         UnfaithfulError: There is no such circuit.
     """

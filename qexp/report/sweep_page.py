@@ -73,9 +73,7 @@ class SweptRun:
 def sweep_page(folder: Path, page: Path) -> dict[str, Any]:
     """Read everything that `sweep.html` shows.
 
-    Args:
-        folder: The folder with the runs.
-        page: Path of the page: links to the runs' own pages are relative to it.
+    Links to the runs' own pages are relative to `page`.
 
     Raises:
         ConfigError: There is no run in the folder, or too many.

@@ -31,11 +31,7 @@ def visible(text: str, redact: Callable[[str], str]) -> str:
     """Return a text without secrets and without characters that hide or reorder others.
 
     Control characters become their pictures (U+2400...). Characters that change the direction of
-    writing, or that UTF-8 cannot encode, become U+FFFD.
-
-    Args:
-        text: Any text.
-        redact: `qexp.redact.redactor()`, one for a whole page.
+    writing, or that UTF-8 cannot encode, become U+FFFD. One `redact` serves a whole page.
     """
     text = redact(text)
     if text.isascii() and text.isprintable():

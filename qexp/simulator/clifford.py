@@ -126,9 +126,7 @@ class CliffordCompiler:
     def compile(self, circuit: QuantumCircuit, qubits: Sequence[int] | None = None) -> Program:
         """Compile a circuit.
 
-        Args:
-            circuit: An ISA circuit.
-            qubits: The physical qubit behind each of its qubits; None: they are the physical ones.
+        `qubits` are the physical qubits behind those of the circuit; None: they are the same.
 
         Raises:
             NoCliffordError: It cannot be simulated here.

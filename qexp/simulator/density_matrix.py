@@ -52,9 +52,7 @@ class DensityMatrix:
     def paulis(self, plain: PlainCircuit, values: Reals) -> Reals:
         """Return the Pauli expectation values of the states before measurement.
 
-        Args:
-            plain: The circuit.
-            values: Parameter sets, shape (sets, parameters), in the order of `circuit.parameters`.
+        Parameter sets are of shape (sets, parameters), in the order of `circuit.parameters`.
 
         Returns:
             Shape (sets, 4, ..., 4) with one axis (I, X, Y, Z) per qubit of `plain.qubits`.

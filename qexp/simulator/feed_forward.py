@@ -79,9 +79,7 @@ class Flow(NamedTuple):
 def to_flow(circuit: QuantumCircuit, *, all_readings: bool = False) -> Flow:
     """Return a circuit in steps.
 
-    Args:
-        circuit: The circuit.
-        all_readings: Make no difference between the last measurements and the others.
+    With `all_readings`, no difference is made between the last measurements and the others.
 
     Raises:
         UnknownFlowError: It has loops, variables or unknown operations.

@@ -75,11 +75,7 @@ class GateErrors:
         self._relaxation = lru_cache(maxsize=_MAX_RELAXATIONS)(_relaxation)
 
     def matrix(self, name: str, qubits: tuple[int, ...]) -> NDArray[np.float64] | None:
-        """Return the transfer matrix of the error of an instruction; None if it has none.
-
-        Args:
-            name: Name of the instruction.
-            qubits: Physical qubits, in the order of the instruction.
+        """Return the transfer matrix of an instruction's error on physical qubits; None: no error.
 
         Returns:
             Shape (4**n, 4**n) for n qubits, the first of which is the least significant.

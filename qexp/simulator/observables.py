@@ -87,11 +87,7 @@ def support(pub: EstimatorPub) -> set[int]:
 
 
 def restricted_observables(pub: EstimatorPub, qubits: Sequence[int]) -> list[dict[str, float]]:
-    """Return the PUB's observables in flat order, restricted to some qubits.
-
-    Args:
-        pub: The PUB.
-        qubits: At least the qubits on which the observables act.
+    """Return the PUB's observables in flat order, on some qubits: at least those they act on.
 
     Returns:
         Coefficients by term. Terms have a letter for each of `qubits`, in this order.
@@ -138,9 +134,7 @@ def count_circuits(
 ) -> int:
     """Return the number of circuits of a PUB: the bases of every parameter set.
 
-    Args:
-        pub: The PUB.
-        group: Groups terms into bases, perhaps with a cache.
+    `group` groups terms into bases, perhaps with a cache.
     """
     terms = [frozenset(observable) for observable in pub.observables.ravel().tolist()]
     selected = selections(pub)

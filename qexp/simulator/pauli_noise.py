@@ -73,8 +73,7 @@ class PauliNoise:
 def as_mixture(matrix: Reals) -> Mixture:
     """Return the mixture that is equal to a channel, or nearest to it.
 
-    Args:
-        matrix: The channel's Pauli transfer matrix, shape (4**n, 4**n) with n of 1 or 2.
+    `matrix` is its Pauli transfer matrix, shape (4**n, 4**n) with n of 1 or 2.
 
     Raises:
         ValueError: It is no combination of Paulis and resets.

@@ -133,10 +133,7 @@ def evolve_pure(
 ) -> Evolve:
     """Return the evolution of a circuit without noise, all parameter sets in one call to Aer.
 
-    Args:
-        circuit: The circuit, of gates only.
-        values: Values of its parameters, each of shape `(sets,)`.
-        device: Simulates it.
+    The circuit has gates only; values of its parameters are each of shape `(sets,)`.
     """
     saved = circuit.copy()
     # It changes no measurement, but would be one more expression to bind.
@@ -196,12 +193,7 @@ def noisy_operators(device: NoisyDevice, qubit: int) -> Operators:
 
 
 def rotation(letter: str, basis_gates: Sequence[str] | None) -> QuantumCircuit:
-    """Return the circuit that turns a measurement of Z into one of another Pauli.
-
-    Args:
-        letter: X, Y or Z.
-        basis_gates: The gates to use; None: any.
-    """
+    """Return the circuit, of some gates or any, that turns a measurement of Z into a Pauli's."""
     circuit = QuantumCircuit(1)
     if letter == "Y":
         circuit.sdg(0)

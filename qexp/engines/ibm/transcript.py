@@ -41,9 +41,7 @@ _DATE_RESOLUTION_S = 1.0
 class Transcript:
     """Writes a transcript as it comes, so that it is there however the program ends.
 
-    Args:
-        path: A new file.
-        about: What is recorded, plain JSON; the software that makes it is added.
+    The file is new; `about`, plain JSON, says what is recorded besides the software that makes it.
 
     Attributes:
         failure: Why the transcript is not complete; empty as long as it is.

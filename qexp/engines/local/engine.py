@@ -210,9 +210,7 @@ _newest: Simulation | None = None
 def _steady_qpy(circuit: QuantumCircuit, stored: bytes) -> bytes:
     """Return QPY without the parts that differ between processes: name, layout, parameter ids.
 
-    Args:
-        circuit: The circuit.
-        stored: Its QPY with name and layout, from which a large circuit's is cut.
+    A large circuit's is cut from `stored`, its QPY with name and layout.
     """
     is_large = len(stored) > _LARGE_QPY_BYTES and stored[6] == _CUT_QPY_VERSION
     if is_large and is_stored_as_sent(circuit):
