@@ -210,15 +210,10 @@ class AnalysisFailedError(AnalysisError):
 
 @dataclass(frozen=True)
 class Failed:
-    """Return value of a run that failed; Hydra would print more than one line of an exception.
+    """Return value of a run that failed; Hydra would print more than one line of an exception."""
 
-    Attributes:
-        message: One line, without secrets.
-        exit_code: Exit code of the process if nothing else was run.
-    """
-
-    message: str
-    exit_code: int
+    message: str  # one line, without secrets
+    exit_code: int  # exit code of the process if nothing else was run
 
 
 def exit_code(error: BaseException) -> int:

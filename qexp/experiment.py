@@ -66,15 +66,12 @@ class RunReport:
 
     Attributes:
         archive: Path of `run.h5`; None while the jobs of the run are in flight, and of a sweep.
-        status: The status in the archive, or of the sweep.
-        plan: The plan; None if it was already complete.
-        points: The points, one for a single run.
     """
 
     archive: Path | None
-    status: RunStatus | None
-    plan: Plan | None
-    points: tuple[Point, ...] = ()
+    status: RunStatus | None  # the status in the archive, or of the sweep
+    plan: Plan | None  # the plan; None if it was already complete
+    points: tuple[Point, ...] = ()  # the points, one for a single run
 
 
 def run(

@@ -27,17 +27,14 @@ class Program:
     """A program that is being written.
 
     Attributes:
-        declarations: The declarations of the registers.
-        qubits: Reference to each qubit; `clbits` likewise.
-        registers: Names of the registers.
         statements: The statements, in order, each with a newline.
         blocks: The `gate` blocks that they need, by name.
     """
 
-    declarations: str
-    qubits: list[str]
+    declarations: str  # the declarations of the registers
+    qubits: list[str]  # reference to each qubit; `clbits` likewise
     clbits: list[str]
-    registers: Sequence[str]
+    registers: Sequence[str]  # names of the registers
     statements: list[str] = field(default_factory=list)
     blocks: dict[str, str] = field(default_factory=dict)
 

@@ -213,24 +213,16 @@ class PubSummary:
 
 @dataclass(frozen=True)
 class PubIdentity:
-    """One PUB by its digests. PUBs with an equal `measurement_key` measure the same distribution.
-
-    Attributes:
-        logical: Identity of the circuit as generated, see `qexp.archive.circuit_digest`.
-        isa: Identity of the circuit as transpiled.
-        parameters: Digest of names, shape and values of the parameters.
-        observables: Observables as generated, as JSON; `""` for a sampler.
-        result: Digest of its result, `""` without one.
-    """
+    """One PUB by its digests; with an equal `measurement_key` two have the same distribution."""
 
     kind: str
-    logical: str
-    isa: str
-    parameters: str
-    observables: str
+    logical: str  # identity of the circuit as generated, see `qexp.archive.circuit_digest`
+    isa: str  # identity of the circuit as transpiled
+    parameters: str  # digest of names, shape and values of the parameters
+    observables: str  # observables as generated, as JSON; `""` for a sampler
     shots: int | None
     precision: float | None
-    result: str
+    result: str  # digest of its result, `""` without one
 
     @property
     def measurement_key(self) -> tuple[str, str, str, str]:

@@ -47,23 +47,14 @@ _MAX_GROUP_NAME: Final = 64
 
 @dataclass(frozen=True)
 class Field:
-    """Storage of one field of a `DataBin`.
+    """Storage of one field of a `DataBin`."""
 
-    Attributes:
-        name: Name of the field.
-        variable: Name of its dataset: the field's own if netCDF allows it.
-        kind: `"bits"` (`BitArray`), `"array"`, `"scalar"` (NumPy scalar) or `"json"`.
-        dtype: NumPy's `dtype.str` of the value.
-        shape: Shape of the value of one PUB.
-        num_bits: Bits per shot (`"bits"` only).
-    """
-
-    name: str
-    variable: str
-    kind: str
-    dtype: str = ""
-    shape: tuple[int, ...] = ()
-    num_bits: int = 0
+    name: str  # name of the field
+    variable: str  # name of its dataset: the field's own if netCDF allows it
+    kind: str  # `"bits"` (`BitArray`), `"array"`, `"scalar"` (NumPy scalar) or `"json"`
+    dtype: str = ""  # NumPy's `dtype.str` of the value
+    shape: tuple[int, ...] = ()  # shape of the value of one PUB
+    num_bits: int = 0  # bits per shot (`"bits"` only)
 
     @classmethod
     def of(cls, position: int, name: str, value: Any) -> Field:

@@ -29,21 +29,13 @@ _SECTION: Final = re.compile(r"^(?=\w)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """A point as declared.
+    """A point as declared."""
 
-    Attributes:
-        folder: Name of its folder, which is also its run id.
-        draws: Swept key -> its value here, as plain JSON.
-        overrides: All of its overrides, with its derived seeds: they repeat it alone.
-        config_yaml: Its resolved config.
-        sources: Files that declare it.
-    """
-
-    folder: str
-    draws: Mapping[str, Any]
-    overrides: tuple[str, ...]
-    config_yaml: str
-    sources: tuple[SourceFile, ...] = ()
+    folder: str  # name of its folder, which is also its run id
+    draws: Mapping[str, Any]  # swept key -> its value here, as plain JSON
+    overrides: tuple[str, ...]  # all of its overrides, with its derived seeds: they repeat it alone
+    config_yaml: str  # its resolved config
+    sources: tuple[SourceFile, ...] = ()  # files that declare it
 
 
 @dataclass(frozen=True)
@@ -51,15 +43,12 @@ class SweepDeclaration:
     """A sweep as declared.
 
     Attributes:
-        id: Its id, which the tags of its jobs have.
-        created: ISO 8601 in UTC.
-        points: In order; points that are added later come last.
         overrides: Those of the command line, with all values of swept keys.
     """
 
-    id: str
-    created: str
-    points: tuple[SweepPoint, ...]
+    id: str  # its id, which the tags of its jobs have
+    created: str  # ISO 8601 in UTC
+    points: tuple[SweepPoint, ...]  # in order; points that are added later come last
     overrides: tuple[str, ...] = field(default=())
 
     @property

@@ -68,27 +68,21 @@ class Column:
         dtype: `"str"` (variable-length UTF-8), `"char"` (one long text as UTF-8 bytes, which HDF5
             can compress), or a NumPy type such as `"<i4"`.
         names: The name, or several separated by spaces. Names of JSON columns end in `_json`.
-        doc: Its content in a few words, for `docs/archive-format.md`.
-        unit: Its unit, or `""`.
         dim: Its only dimension, if that is not the dimension of the table. In a table of rows, the
             columns `NAME_start` and `NAME_size` give the elements of each row.
-        last_dim: Last dimension of a column of arrays; those between belong to a sweep.
         absent: The stored value that stands for None; None if there always is a value.
-        base: See `ColumnData`; without PATH, the path of the table.
-        since: Minor version of the schema that added it.
-        is_optional: True if a sealed run may lack it although the table has rows.
     """
 
     dtype: str
     names: str
-    doc: str
-    unit: str = ""
+    doc: str  # its content in a few words, for `docs/archive-format.md`
+    unit: str = ""  # its unit, or `""`
     dim: str = ""
-    last_dim: str = ""
+    last_dim: str = ""  # last dimension of a column of arrays; those between belong to a sweep
     absent: float | str | None = None
-    base: str = ""
-    since: int = 0
-    is_optional: bool = False
+    base: str = ""  # see `ColumnData`; without PATH, the path of the table
+    since: int = 0  # minor version of the schema that added it
+    is_optional: bool = False  # True if a sealed run may lack it although the table has rows
 
     def encode(self, values: Any, dim: str, path: str = "") -> ColumnData:
         """Convert values to the stored form.

@@ -36,15 +36,10 @@ _SEED_LIMIT: Final = 2**63
 
 @dataclass(frozen=True)
 class SharedRecord:
-    """The part of a point's record that the folder of its sweep has.
+    """The part of a point's record that the folder of its sweep has."""
 
-    Attributes:
-        batches: Its batches, as `StoredParts.read_batches` returns them.
-        journal: The lines of the journal that are about it.
-    """
-
-    batches: Sequence[Mapping[str, Any]]
-    journal: str
+    batches: Sequence[Mapping[str, Any]]  # its batches, as `StoredParts.read_batches` returns them
+    journal: str  # the lines of the journal that are about it
 
 
 class RunStore(StoredParts):

@@ -44,15 +44,10 @@ _LONGEST_NAMES: Final = _MAX_TAG_LENGTH - len("qexp-parts:000000::") - _DIGEST_L
 
 @dataclass(frozen=True)
 class Held:
-    """Consecutive PUBs of one partition that a job on the service holds.
+    """Consecutive PUBs of one partition that a job on the service holds."""
 
-    Attributes:
-        piece: The PUBs.
-        offset: Position of the first of them in the job.
-    """
-
-    piece: Piece
-    offset: int
+    piece: Piece  # the PUBs
+    offset: int  # position of the first of them in the job
 
 
 def make_request(experiment: Experiment, attempts: Mapping[Piece, int]) -> JobRequest:

@@ -24,23 +24,14 @@ _NUM_TRIED: Final = 8
 
 @dataclass(frozen=True)
 class SweptPoint:
-    """A valid point, before its seeds are derived.
+    """A valid point, before its seeds are derived."""
 
-    Attributes:
-        overrides: All of its overrides.
-        draws: Swept key -> its override in this point, without added `++`.
-        circuits: Digest of its resolved nodes that declare circuits.
-        rule: The declared `sweep.seed`.
-        seed: The declared seed.
-        simulation_seed: The declared seed of simulation.
-    """
-
-    overrides: list[str]
-    draws: Mapping[str, str]
-    circuits: str
-    rule: Literal["derived", "shared", "independent"]
-    seed: int
-    simulation_seed: int | None
+    overrides: list[str]  # all of its overrides
+    draws: Mapping[str, str]  # swept key -> its override in this point, without added `++`
+    circuits: str  # digest of its resolved nodes that declare circuits
+    rule: Literal["derived", "shared", "independent"]  # the declared `sweep.seed`
+    seed: int  # the declared seed
+    simulation_seed: int | None  # the declared seed of simulation
 
     @classmethod
     def of(cls, overrides: list[str], swept: Iterable[str], root: RootNode) -> SweptPoint:

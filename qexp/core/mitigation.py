@@ -35,20 +35,16 @@ class Executions:
     """The circuit executions that the shots of a PUB become.
 
     Attributes:
-        randomizations: Circuits of a parameter set in one basis, at one noise factor.
-        shots: Shots of each of them.
         noise_factors: Factors by which ZNE amplifies the noise; `(1.0,)` without it.
-        readout: Those by which TREX calibrates the readout for all PUBs of a job.
-        learning: Those that learn the noise of layers for all PUBs of a job, at most.
         bounded_by: Options that bound `randomizations` and `learning`, as no noise was learned yet:
             path and value, None where the option sets no bound and its default was taken instead.
     """
 
-    randomizations: int
-    shots: int
+    randomizations: int  # circuits of a parameter set in one basis, at one noise factor
+    shots: int  # shots of each of them
     noise_factors: tuple[float, ...] = (1.0,)
-    readout: int = 0
-    learning: int = 0
+    readout: int = 0  # executions by which TREX calibrates the readout for all PUBs of a job
+    learning: int = 0  # executions that learn the noise of layers for all PUBs of a job, at most
     bounded_by: tuple[tuple[str, float | None], ...] = ()
 
     @property

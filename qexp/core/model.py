@@ -194,23 +194,15 @@ class JobOutcome:
     """A job that reached a final state, with everything known about it.
 
     Attributes:
-        job_id: The service's id (or the engine's own, locally); `""` if there was no job.
-        partition: Index of the partition it ran.
         metrics: `job.metrics()`, or the same of another engine: `timestamps` (created, running,
             finished) and `usage` (`qpu_charge_time_seconds`, `status`).
         options: The primitive's options as finalised by the engine.
         backend_properties: The calibration at the time the job ran (`to_dict()`), or None.
         info: Anything else worth keeping: tags, primitive id, usage estimation, logs.
-        failure: The kind of failure; None for a job that is DONE.
-        attempt: Number of the attempt to run the partition, from 1.
-        first: First of its PUBs; None: it has those of the partition.
-        stop: One more than the last of its PUBs.
-        share: Share of the job's usage that its PUBs account for.
-        raw: The data behind the values of a client-side Estimator, or None.
     """
 
-    job_id: str
-    partition: int
+    job_id: str  # the service's id (or the engine's own, locally); `""` if there was no job
+    partition: int  # index of the partition it ran
     state: JobState
     result: PrimitiveResult[Any] | None
     error: str | None = None
@@ -220,13 +212,13 @@ class JobOutcome:
     spans: tuple[Span, ...] = ()
     backend_properties: Mapping[str, Any] | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
-    failure: FailureKind | None = None
-    attempt: int = 1
+    failure: FailureKind | None = None  # the kind of failure; None for a job that is DONE
+    attempt: int = 1  # number of the attempt to run the partition, from 1
     batch_id: str = ""
-    first: int | None = None
-    stop: int | None = None
-    share: float = 1.0
-    raw: RawData | None = None
+    first: int | None = None  # first of its PUBs; None: it has those of the partition
+    stop: int | None = None  # one more than the last of its PUBs
+    share: float = 1.0  # share of the job's usage that its PUBs account for
+    raw: RawData | None = None  # the data behind the values of a client-side Estimator, or None
 
     @property
     def usage_s(self) -> float | None:
@@ -240,15 +232,10 @@ class JobOutcome:
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """A job that partitions of a sweep are to share.
+    """A job that partitions of a sweep are to share."""
 
-    Attributes:
-        partitions: Their indices in the experiment, in the order of the job.
-        saved_s: Predicted QPU seconds that a job of each would take in addition.
-    """
-
-    partitions: tuple[int, ...]
-    saved_s: float = 0.0
+    partitions: tuple[int, ...]  # their indices in the experiment, in the order of the job
+    saved_s: float = 0.0  # predicted QPU seconds that a job of each would take in addition
 
 
 @dataclass(frozen=True)
@@ -286,29 +273,21 @@ class InstanceUsage:
     """QPU time of an instance of the account in the present period.
 
     Attributes:
-        name: Name of the instance.
-        used_s: Seconds that were used; None: not known.
         left_s: Seconds that are left; None: there is no limit, or it is not known.
-        points: Points of an experiment that run there.
     """
 
     name: str
-    used_s: float | None = None
+    used_s: float | None = None  # seconds that were used; None: not known
     left_s: float | None = None
-    points: frozenset[int] = frozenset()
+    points: frozenset[int] = frozenset()  # points of an experiment that run there
 
 
 @dataclass(frozen=True)
 class Progress:
-    """The work of a simulated batch that is done.
+    """The work of a simulated batch that is done."""
 
-    Attributes:
-        jobs: Jobs that are done, and the done shares of others, by predicted time.
-        core_s: Predicted seconds of one core for all that is done.
-    """
-
-    jobs: float = 0.0
-    core_s: float = 0.0
+    jobs: float = 0.0  # jobs that are done, and the done shares of others, by predicted time
+    core_s: float = 0.0  # predicted seconds of one core for all that is done
 
     def __add__(self, other: Progress) -> Progress:
         return Progress(self.jobs + other.jobs, self.core_s + other.core_s)

@@ -25,21 +25,18 @@ class Format:
     """A form of output.
 
     Attributes:
-        content: Content of the output, for `--help`.
         writer: Function of this package, as `module:name`. It is called with the open archive and a
             path that does not exist yet or is an empty folder, and with the metadata given at
             export if it takes any; it returns what the user should know, one line each.
-        suffix: Appended to the archive's name without `.h5` for the default output beside it.
         file_ending: Ending of the names of outputs that are a file: `""` if all are, None if all
             are folders.
-        takes_metadata: True if keys of the config's `metadata` may be given at export.
     """
 
-    content: str
+    content: str  # content of the output, for `--help`
     writer: str
-    suffix: str
+    suffix: str  # appended to the archive's name without `.h5` for the default output beside it
     file_ending: str | None = None
-    takes_metadata: bool = False
+    takes_metadata: bool = False  # True if keys of the config's `metadata` may be given at export
 
 
 FORMATS: Final = {

@@ -63,24 +63,18 @@ class Footprint:
     """The cost of one PUB, or of consecutive PUBs together, in a job of their own.
 
     Attributes:
-        shots: Shots of a Sampler PUB, or None.
-        precision: Precision of an Estimator PUB, or None.
         executions: Circuit executions: parameter sets x shots (twirling: randomizations x shots
             per randomization). For an Estimator: parameter sets x measurement bases x shots x noise
             factors, and the calibration of the job.
-        payload_bytes: Size of the encoded PUB on the wire, measured or estimated.
-        qpu_s: Predicted time on the QPU, without the per-job overhead.
-        control_instructions: Control instructions on the busiest qubit, over all parameter sets.
-        shared: The part that is counted once for all PUBs of a job.
     """
 
-    shots: int | None
-    precision: float | None
+    shots: int | None  # shots of a Sampler PUB, or None
+    precision: float | None  # precision of an Estimator PUB, or None
     executions: int
-    payload_bytes: int
-    qpu_s: float
-    control_instructions: int
-    shared: Shared = _NOTHING_SHARED
+    payload_bytes: int  # size of the encoded PUB on the wire, measured or estimated
+    qpu_s: float  # predicted time on the QPU, without the per-job overhead
+    control_instructions: int  # control instructions on the busiest qubit, over all parameter sets
+    shared: Shared = _NOTHING_SHARED  # the part that is counted once for all PUBs of a job
 
     def __add__(self, other: Footprint) -> Footprint:
         """Add the PUBs that follow, which have the same shots and precision."""

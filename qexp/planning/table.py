@@ -155,17 +155,11 @@ class PlanTable:
 
 @dataclass(frozen=True)
 class Lane:
-    """The points of a sweep that share the batches of a backend.
+    """The points of a sweep that share the batches of a backend."""
 
-    Attributes:
-        backend: Name of the backend.
-        points: Their numbers.
-        max_time_s: Their `batch.max_time` in seconds, or None.
-    """
-
-    backend: str
-    points: frozenset[int]
-    max_time_s: int | None = None
+    backend: str  # name of the backend
+    points: frozenset[int]  # their numbers
+    max_time_s: int | None = None  # their `batch.max_time` in seconds, or None
 
 
 def plan_table(

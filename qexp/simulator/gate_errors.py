@@ -30,16 +30,13 @@ class _Mixture:
     """Channels on n qubits, one of which happens.
 
     Attributes:
-        probabilities: Shape (terms,).
-        matrices: Their transfer matrices, shape (terms, 4**n, 4**n).
         factors: What each leaves of the entries of a density matrix, shape (terms, columns, rows).
-        is_ideal: True if nothing happens.
     """
 
-    probabilities: NDArray[np.float64]
-    matrices: NDArray[np.float64]
+    probabilities: NDArray[np.float64]  # shape (terms,)
+    matrices: NDArray[np.float64]  # their transfer matrices, shape (terms, 4**n, 4**n)
     factors: NDArray[np.complex128]
-    is_ideal: bool
+    is_ideal: bool  # True if nothing happens
 
     def tensor(self, low: _Mixture) -> _Mixture:
         """Return the mixture of this one and of another one on less significant qubits."""

@@ -109,26 +109,16 @@ def _not_tried(reason: str) -> UnfitError:
 
 @dataclass
 class LiveChecks:
-    """One batch, two jobs and a third one that must be refused; `run` makes all checks.
+    """One batch, two jobs and a third one that must be refused; `run` makes all checks."""
 
-    Attributes:
-        backend: A backend of the service.
-        report: Takes each finding.
-        transcript: A new one; takes every request and every finding.
-        settle_s: Time until every listing contains a new job, as the protocol assumes.
-        wait_s: Longest time to wait for the first job, listed every `poll_interval_s`.
-        is_stopped: Asked before each step.
-        say: Takes a line about what is being waited for.
-    """
-
-    backend: IBMBackend
-    report: Report
-    transcript: Transcript
-    settle_s: float
-    wait_s: float
+    backend: IBMBackend  # a backend of the service
+    report: Report  # takes each finding
+    transcript: Transcript  # a new one; takes every request and every finding
+    settle_s: float  # time until every listing contains a new job, as the protocol assumes
+    wait_s: float  # longest time to wait for the first job, listed every `poll_interval_s`
     poll_interval_s: float = 3.0
-    is_stopped: Callable[[], bool] = lambda: False
-    say: Callable[[str], None] = lambda _: None
+    is_stopped: Callable[[], bool] = lambda: False  # asked before each step
+    say: Callable[[str], None] = lambda _: None  # takes a line about what is being waited for
     sleep: Callable[[float], None] = time.sleep
     now_s: Callable[[], float] = time.monotonic
     _batch: IBMBatch | None = None
