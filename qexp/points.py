@@ -323,12 +323,7 @@ def open_experiment(
 ) -> Iterator[Experiment]:
     """Lock an experiment's folder and open its journal; no worker process outlasts the context.
 
-    Args:
-        folder: The experiment's folder.
-        points: Its points.
-        observer: Receives progress events.
-        clock: The clock; tests substitute their own.
-        interrupts: Handles signals; None: the second one ends the process.
+    Tests have a clock of their own. Without `interrupts`, the second signal ends the process.
 
     Raises:
         RunLockedError: Another process works on the experiment.

@@ -21,11 +21,7 @@ def dataset(
 ) -> xr.Dataset:
     """Assemble a dataset; every variable gets `long_name`, and `units` unless it is text.
 
-    Args:
-        title: Title of the analysis.
-        summary: Its result on one line, for people.
-        variables: Name -> column.
-        coordinates: Name -> column.
+    `summary` is its result on one line, for people.
     """
     import xarray as xr
 

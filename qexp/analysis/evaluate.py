@@ -45,10 +45,8 @@ def evaluate_into(
 ) -> Evaluated:
     """Make an analysis and store its result.
 
-    Args:
-        spec: The analysis.
-        given: What is analysed: an open archive, or the dataset of a sweep.
-        write: Stores a result, given a function that removes secrets from its texts.
+    `given` is an open archive, or the dataset of a sweep; `write` stores a result, and is given a
+    function that removes secrets from its texts.
 
     Raises:
         AnalysisError: The analysis does not suit the run, or its result cannot be stored.

@@ -179,10 +179,7 @@ class ArchiveFile:
 class LazySequence(Sequence[T_co]):
     """A sequence whose items are read when they are asked for. Slices are lists.
 
-    Args:
-        length: Number of items.
-        read: Reads one item by its index, `0 <= index < length`.
-        name: Name in messages and `repr`.
+    `read` reads one item by its index, `0 <= index < length`; `name` is for messages.
     """
 
     def __init__(self, length: int, read: Callable[[int], T_co], name: str) -> None:

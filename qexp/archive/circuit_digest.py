@@ -49,11 +49,7 @@ def describe(
 
     Qiskit is asked for the OpenQASM 3 text of circuits that hold anything but standard gates with
     bound parameters, measurements, resets, barriers and delays; that costs ten times as much.
-
-    Args:
-        circuit: Any circuit.
-        redact: Applied to the OpenQASM 3 text, which is `""` if it cannot express the circuit.
-        reading: The circuit's reading, if there is one.
+    `redact` is applied to the OpenQASM 3 text, which is `""` if it cannot express the circuit.
     """
     read = reading or Reading(circuit)
     return {

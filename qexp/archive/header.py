@@ -21,10 +21,8 @@ def header_tables(
 ) -> dict[str, TableData]:
     """Return the tables that belong to the run as a whole, by path.
 
-    Args:
-        header: `RunHeader` as plain JSON.
-        batches: Every batch, in order: `id`, `follows`, `opened`, `final`.
-        journal: A JSON document per line.
+    The header is `RunHeader` as plain JSON, a batch has `id`, `follows`, `opened` and `final`, and
+    the journal is a JSON document per line.
     """
     names = ("seeds", "limits", "not_honoured", "metadata")
     config = {

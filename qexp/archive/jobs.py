@@ -150,11 +150,8 @@ def job_table(
 ) -> TableData:
     """Return one row of `/jobs`, as a part holds it, with `IN_PARTS`.
 
-    Args:
-        outcome: The job.
-        planned: Its partition, or the piece of it that the job has.
-        snapshot_sha256: SHA-256 of its calibration, `""` for none.
-        redact: Applied to every text.
+    `planned` is its partition, or the piece of it that the job has; `snapshot_sha256` is `""`
+    without a calibration. `redact` is applied to every text.
     """
     times = outcome.metrics.get("timestamps") or {}
     result = outcome.result

@@ -136,10 +136,7 @@ def _fill(datasets: Mapping[tuple[str, str], h5py.Dataset], parts: RunParts) -> 
 class RunParts:
     """The parts of a run, in the order in which the archive holds them.
 
-    Args:
-        stored: The parts on disk.
-        batches: Every batch, as `StoredParts.read_batches` returns them.
-        journal: Journal of the run, a JSON document per line.
+    Batches are as `StoredParts.read_batches` returns them; the journal is a JSON document per line.
 
     Raises:
         ArchiveError: The run has no header, or a part is damaged.

@@ -102,10 +102,8 @@ class Patience:
     ) -> T:
         """Call the service, again after each outage, and return its answer.
 
-        Args:
-            request: Makes one request.
-            retry_on: Errors after which the request is made again; `LostJobError` is never one.
-            meanwhile: Called before the request is made again.
+        The request is made again after errors of `retry_on`, but for `LostJobError`, and
+        `meanwhile` is called before that.
 
         Raises:
             StopRequested: The experiment was asked to stop.

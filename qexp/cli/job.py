@@ -37,9 +37,7 @@ if TYPE_CHECKING:
 def run(arguments: Sequence[str], run_together: RunTogether | None = None) -> int:
     """Run what overrides and flags declare; return the exit code.
 
-    Args:
-        arguments: As on the command line.
-        run_together: Runs the points of a sweep; None: as a new experiment.
+    `run_together` runs the points of a sweep; None: as a new experiment.
     """
     # Until a run begins: imports and configs leave no garbage worth looking for.
     gc.disable()

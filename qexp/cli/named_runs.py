@@ -39,10 +39,7 @@ def add_runs(parser: argparse.ArgumentParser, every: str) -> None:
 class Runs:
     """The runs of a command line, and the overrides after them.
 
-    Args:
-        verb: Name of the verb.
-        given: Its arguments.
-        unknown: What the verb adds to an outcome, for a run that it knows nothing of.
+    `unknown` is what the verb adds to an outcome, for a run that it knows nothing of.
 
     Raises:
         ConfigError: No run is named, or an override cannot be given anew.

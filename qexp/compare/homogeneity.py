@@ -54,9 +54,7 @@ class TestResult:
 def aligned_counts(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[Counts, Counts]:
     """Count the outcomes of two samples, in the same order of outcomes.
 
-    Args:
-        a: Packed bits, shape (shots, bytes).
-        b: As `a`; the number of shots may differ, the number of bytes must not.
+    Samples are packed bits, shape (shots, bytes), of the same number of bytes.
 
     Returns:
         Two arrays of shape (outcomes,), for the outcomes that occur in either sample.

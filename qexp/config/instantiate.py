@@ -35,10 +35,8 @@ _NO_TARGETS = frozenset({"builtins", "os", "subprocess", "sys", "shutil"})
 def bind(node: Mapping[str, Any], path: str, *, positional: int = 0) -> Callable[..., Any]:
     """Bind a node's arguments to its target, ready to be called.
 
-    Args:
-        node: A resolved node with `_target_`.
-        path: The node's path in the config, for messages.
-        positional: Number of leading parameters, whatever their names, that qexp itself supplies.
+    The first parameters, `positional` of them, are supplied by qexp itself, whatever their names.
+    `path` is that of the node in the config, for messages.
 
     Raises:
         ConfigError: No or bad `_target_`, unknown key, wrong type, out of range, missing value.
@@ -59,10 +57,7 @@ def build(
 ) -> Any:
     """Call a node's target with its declared arguments.
 
-    Args:
-        node: A resolved node with `_target_`.
-        path: The node's path in the config, for messages.
-        supplied: Values that qexp supplies, if the target has parameters of these names.
+    Of the `supplied` values it gets those that it has parameters for; `path` is as in `bind`.
 
     Raises:
         ConfigError: The node is refused by `bind`, or by the target itself.

@@ -60,11 +60,8 @@ def recorded_specs(
 ) -> list[RunSpec]:
     """Return the specs with which an unfinished run, or each point of a sweep, is resumed.
 
-    Args:
-        folder: The folder of the run or the sweep, from which alone all is read.
-        trust: As in `recorded_spec`.
-        anew: As in `recorded_spec`.
-        plans: False if nothing is to be planned, so that the circuits' code is not needed.
+    All is read from the folder alone. Where nothing `plans`, the circuits' code is not needed. For
+    `trust` and `anew`, see `recorded_spec`.
 
     Raises:
         As `recorded_spec`.

@@ -69,10 +69,7 @@ _VERIFIER: Final = Path(__file__).parents[1] / "archive" / "verify_run.py"
 def write(run: Archive, target: Path, metadata: Mapping[str, Any]) -> list[str]:
     """Write the crate: a folder, or a zip file if the name of `target` ends with `.zip.tmp`.
 
-    Args:
-        run: The archive, open.
-        target: The file or folder.
-        metadata: Keys of the config's `metadata` that replace those of the archive.
+    `metadata` are keys of the config's `metadata` that replace those of the archive.
 
     Returns:
         The files that are left out, and the metadata that RO-Crate recommends and that are missing.
@@ -357,12 +354,8 @@ def _add_license(crate: ROCrate, text: str) -> Entity:
 def _add(crate: ROCrate, key: str, kind: str, name: str, /, **properties: Any) -> Entity:
     """Add an entity, or return the one that has this identifier.
 
-    Args:
-        crate: The crate.
-        key: Its `@id`; characters that an IRI cannot have are quoted.
-        kind: Its `@type`.
-        name: Its name.
-        properties: As in `_describe`.
+    `key` is its `@id`, of which characters that an IRI cannot have are quoted, and `kind` its
+    `@type`; `properties` are as in `_describe`.
     """
     from rocrate.model.contextentity import ContextEntity
 

@@ -79,9 +79,7 @@ class _Lines:
 def guarded(text: str, column: str) -> str:
     """Return a text with an apostrophe before it if a spreadsheet would take it for a formula.
 
-    Args:
-        text: The text.
-        column: Name of its column; in `observable`, Pauli strings such as `+-Z` stay as they are.
+    In the column `observable`, Pauli strings such as `+-Z` stay as they are.
     """
     if not text.startswith(_FORMULA) or (column == "observable" and _PAULI.fullmatch(text)):
         return text

@@ -118,13 +118,9 @@ def check_pub(
 ) -> None:
     """Refuse a PUB that the service or the engine would refuse, or whose results would be lost.
 
-    Args:
-        pub: The PUB, transpiled.
-        counts: The `tally` of its ISA circuit.
-        hardware: Capabilities of the backend.
-        limits: The service's limits; `circuit_rz_gates`, `circuit_sx_gates` and
-            `circuit_two_qubit_gates` are checked here, as far as they are given.
-        objection: The engine's, see `Engine.pub_objection`.
+    `counts` is the `tally` of its ISA circuit, and `objection` the engine's, see
+    `Engine.pub_objection`. Of the limits, those of the gates of a circuit are checked here, as far
+    as they are given.
 
     Raises:
         PlanError: The first thing that is wrong.

@@ -116,10 +116,7 @@ def _by_meaning(  # noqa: PLR0911
 ) -> Any:
     """Return what to replace an operation by that has the name of another one; None to keep it.
 
-    Args:
-        operation: The operation.
-        target: What the circuit will be transpiled for.
-        is_controlled: True for a part of a controlled operation, whose phase matters.
+    In a part of a controlled operation, `is_controlled`, the phase matters.
     """
     from qiskit.circuit import AnnotatedOperation, ControlledGate, Gate, Instruction
     from qiskit.circuit.library import UnitaryGate

@@ -336,10 +336,7 @@ def check_budget(plan: Plan, budget_s: int | None) -> None:
 def check_max_time(plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit]) -> list[str]:
     """Compare the prediction with the batch's time to live.
 
-    Args:
-        plan: The plan.
-        max_time_s: The declared `batch.max_time` in seconds, or None.
-        limits: The service's limits; `batch_max_time_s` and `open_plan_batch_max_time_s`.
+    The limits are `batch_max_time_s` and `open_plan_batch_max_time_s`.
 
     Returns:
         Warnings, one line each: the batch may end before its last job.

@@ -95,11 +95,7 @@ def transpile_pub(pub_like: Any, index: int, pass_managers: PassManagers) -> Pla
     Shots or precision are the PUB-like's own where it has them, else the workload's. Observables
     are laid out as the circuit was; a parameter that the transpiler found to have no effect is
     dropped from the ISA PUB, whose shape stays.
-
-    Args:
-        pub_like: A circuit, or a tuple in the order of `SamplerPub` or `EstimatorPub`.
-        index: Index of the PUB within the workload.
-        pass_managers: Those of its workload.
+    A PUB-like is a circuit, or a tuple in the order of `SamplerPub` or `EstimatorPub`.
 
     Raises:
         PlanError: It is no PUB, it has more qubits than the backend, or transpiling it failed.

@@ -39,10 +39,8 @@ def analysis_views(
 ) -> Iterator[dict[str, Any]]:
     """Yield what `analyses.html` shows of stored analyses; one that is damaged has a `problem`.
 
-    Args:
-        place: The archive, or the folder of a sweep.
-        data_sha256: The digest that results have which were made of the present data.
-        draw: Draws figures of a result.
+    `place` is the archive, or the folder of a sweep; results with `data_sha256` were made of the
+    present data; `draw` draws figures of a result.
     """
     for name, path in analysis_files(place).items():
         try:

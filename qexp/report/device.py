@@ -64,10 +64,7 @@ def device_section(
 ) -> dict[str, Any]:
     """Draw a device and sum up its calibration.
 
-    Args:
-        backend: `Archive.backend`.
-        used: Qubits that the circuits act on.
-        used_pairs: Pair -> number of gates of the circuits on it.
+    `backend` is `Archive.backend`; `used_pairs` has the number of gates on each pair of qubits.
     """
     device = _read_device(backend)
     drawing = None

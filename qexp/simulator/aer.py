@@ -102,11 +102,8 @@ def sample_circuits(
 ) -> list[Outcomes]:
     """Sample circuits in one call; no two shots share random numbers, see `num_seeds`.
 
-    Args:
-        run: Runs circuits with `shots` and `seed_simulator`.
-        circuits: Circuits without parameters, perhaps without measurements.
-        shots: Shots of each circuit.
-        seed: Seed of the first shot.
+    `run` runs circuits without parameters with `shots` and `seed_simulator`; the seed is that of
+    the first shot.
     """
     if not circuits:
         return []

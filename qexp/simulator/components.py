@@ -64,11 +64,8 @@ class ComponentSampler:
     ) -> Sampled:
         """Sample a circuit.
 
-        Args:
-            circuit: An ISA circuit.
-            values: Parameter sets, shape (*sets, parameters), in the order of its parameters.
-            shots: Shots for each parameter set.
-            sequence: Decides every bit; the components have streams of their own.
+        Parameter sets have the shape (*sets, parameters), in the order of its parameters.
+        Components have streams of their own of the sequence, which decides every bit.
 
         Raises:
             SimulationError: The simulator reports a failure.

@@ -119,11 +119,7 @@ class DensityMatrix:
     ) -> Reals:
         """Return the transfer matrix of an instruction, noise included.
 
-        Args:
-            instruction: A gate, a reset or a delay.
-            where: The device's qubits.
-            columns: Column of `values` of each parameter.
-            values: Parameter sets, shape (sets, parameters).
+        Parameter sets are of shape (sets, parameters); `columns` has the column of each parameter.
 
         Returns:
             Shape (d, d), or (sets, d, d) where the parameter sets differ.

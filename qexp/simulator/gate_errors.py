@@ -134,10 +134,8 @@ def _depolarisation(
 ) -> NDArray[np.float64] | None:
     """Return the probabilities of all Paulis that with relaxation give the rate of a gate's error.
 
-    Args:
-        error_rate: 1 minus the average gate fidelity, with relaxation.
-        fidelity: The average gate fidelity of relaxation alone.
-        num_qubits: Qubits of the gate.
+    `error_rate` is 1 minus the average gate fidelity, with relaxation; `fidelity` is that of
+    relaxation alone.
 
     Returns:
         Shape (4**n,), or None if relaxation is all.

@@ -166,10 +166,7 @@ def all_outcomes(measured: Sequence[int], width: int) -> NDArray[np.uint8]:
 def moments(weights: NDArray[Any], bits: NDArray[np.uint8], basis: Basis) -> Moments:
     """Return means and variances of the terms of a basis over weighted outcomes.
 
-    Args:
-        weights: Count or probability of each outcome, shape `(sets, outcomes)`.
-        bits: The outcomes, shape `(outcomes, qubits)`.
-        basis: The basis that was measured.
+    Weights, counts or probabilities, are of shape `(sets, outcomes)`, bits `(outcomes, qubits)`.
     """
     means, squares = np.empty((2, len(weights), len(basis.terms)))
     total = weights.sum(axis=1)

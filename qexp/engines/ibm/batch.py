@@ -96,12 +96,8 @@ def read_metrics(clients: Sequence[Any], job_id: str) -> dict[str, Any]:
 class IBMBatch:
     """The jobs of one `qiskit_ibm_runtime.Batch`, opened or attached.
 
-    Args:
-        session: The client's batch.
-        backend: The backend that it runs on.
-        attached: True for an earlier batch, which takes no more jobs.
-        poll_interval_s: Longest sleep of `wait`.
-        sleep: Sleeps for some seconds.
+    One that is `attached` is an earlier batch, which takes no more jobs; `poll_interval_s` is the
+    longest sleep of `wait`.
     """
 
     def __init__(

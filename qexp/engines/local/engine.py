@@ -163,10 +163,8 @@ class LocalEngine:
     ) -> LocalBatch:
         """Open a batch.
 
-        Args:
-            backend: The backend to simulate.
-            max_time_s: Time to live, as on the service; see `LocalBatch`.
-            workers: Worker processes that simulate; None: the batch has its own.
+        For `max_time_s`, see `LocalBatch`. Without `workers`, which simulate, the batch has its
+        own.
         """
         from qexp.engines.local.batch import LocalBatch
         from qexp.engines.local.chunks import ChunkedSimulation

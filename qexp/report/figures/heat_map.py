@@ -21,10 +21,8 @@ def draw_heat_map(
 ) -> Drawing:
     """Draw a cell for each pair of values, with its number where there is room; others are empty.
 
-    Args:
-        label: Description of the picture.
-        axes: Name and values of the key to the right, and of the key upwards.
-        values: Place on both axes -> finite number; at least one.
+    The axes are name and values of the key to the right, and of the key upwards; a value is finite,
+    and has its place on both.
     """
     (x_name, x_values), (y_name, y_values) = axes
     plot = Plot(

@@ -18,12 +18,7 @@ class Drawing:
 
     Coordinates are in pixels at the natural width, y downwards. A `tip` is shown where the reader
     points at a shape.
-
-    Args:
-        width: Natural width.
-        height: Natural height.
-        label: Description for readers who cannot see the picture.
-        name: CSS classes.
+    `label` describes it for readers who cannot see it, and `name` has its CSS classes.
     """
 
     def __init__(self, width: float, height: float, label: str, name: str = "") -> None:
