@@ -22,13 +22,17 @@ def one_line(text: object) -> str:
     return " ".join(str(text).split())
 
 
+def shortened(text: str, most: int) -> str:
+    """Return a text without what is beyond `most` characters, with an ellipsis in its place."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def error_reason(error: BaseException) -> str:
     """Return the message of an exception on one line of at most 300 characters.
 
     An exception without a message is named by its type.
     """
-    reason = one_line(error) or type(error).__name__
-    return reason if len(reason) <= _LONGEST_REASON else f"{reason[: _LONGEST_REASON - 1]}…"
+    return shortened(one_line(error) or type(error).__name__, _LONGEST_REASON)
 
 
 def typed_reason(error: BaseException) -> str:

@@ -10,8 +10,8 @@ from qexp.batch.request import planned_piece
 from qexp.core.bounds import overhead_s
 from qexp.core.model import Charge
 from qexp.errors import UnfinishedError
-from qexp.journal.ledger import Attempt, Piece
-from qexp.points import Experiment
+from qexp.journal.ledger import Attempt, Ledger, Piece
+from qexp.points import Experiment, Point
 from qexp.text import format_duration
 
 _ROUNDING_S = 1e-6
@@ -28,8 +28,9 @@ class Budget:
         self._experiment, self._budget_s = experiment, budget_s
         self._seconds: dict[tuple[int, int], float] = {}
         self._used_s = 0.0
-        stored, jobs = charges(experiment), dict[str, list[Attempt]]()
-        for attempt in experiment.ledger.all_attempts():
+        ledger, jobs = experiment.ledger, dict[str, list[Attempt]]()
+        stored = charges_of(experiment.points, ledger)
+        for attempt in ledger.all_attempts():
             jobs.setdefault(attempt.job or attempt.tag, []).append(attempt)
         for attempts in jobs.values():
             self.note(attempts, stored)
@@ -77,10 +78,10 @@ class Budget:
         return sum(planned_piece(self._experiment, piece).qpu_s for piece in job) - saved_s
 
 
-def charges(experiment: Experiment) -> dict[tuple[int, int], Charge]:
+def charges_of(points: Sequence[Point], ledger: Ledger) -> dict[tuple[int, int], Charge]:
     """Return what the attempts with an outcome on disk were charged: (partition, attempt)."""
     return {
-        (point.own_indices.start + partition, number): charge
-        for point in experiment.points
+        (ledger.partitions_of(point.index).start + partition, number): charge
+        for point in points
         for (partition, number), charge in point.store.charges().items()
     }

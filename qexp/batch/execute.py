@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from qexp.batch.batches import Batches
-from qexp.batch.budget import Budget, charges
+from qexp.batch.budget import Budget, charges_of
 from qexp.batch.collect import Collector
 from qexp.batch.pacing import Patience
 from qexp.batch.packing import by_lane, jobs_of
@@ -147,7 +147,7 @@ def _announce_repetitions(experiment: Experiment) -> None:
     ledger = experiment.ledger
     again = [piece for piece in ledger.wanted(experiment.policy) if ledger.attempts_of(piece)]
     if again and experiment.engine.uses_qpu:
-        stored = charges(experiment)
+        stored = charges_of(experiment.points, ledger)
         charged_s = {
             index: sum(stored.get((index, one.number), (0.0,))[0] for one in ledger.attempts[index])
             for index in {piece.partition for piece in again}

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from qexp.batch.request import fits_tags, planned_piece
-from qexp.core.bounds import JobBounds, job_bounds, overhead_s
+from qexp.core.bounds import JobBounds, Load, job_bounds, overhead_s
 from qexp.core.mitigation import is_calibrated_per_job
 from qexp.core.model import Forecast, Partition, Plan, PlannedJob, PrimitiveSpec
 from qexp.journal.ledger import Piece
@@ -21,16 +21,6 @@ from qexp.points import Experiment
 
 _ALONE_AFTER = ("shared", "too_large", "refused")
 """Failures after which PUBs share a job no more."""
-
-
-@dataclass(frozen=True)
-class _Load:
-    """Sums of what the partitions of a job take; see `qexp.core.bounds.Load`."""
-
-    executions: int
-    payload_bytes: int
-    qpu_s: float
-    control_instructions: int = 0  # unknown here: a job with too many is refused, and divided
 
 
 @dataclass
@@ -46,7 +36,8 @@ class _Job:
     def has_room(self, experiment: Experiment, piece: Piece) -> bool:
         partitions = [*self.partitions, planned_piece(experiment, piece)]
         overhead_s = self.bounds.overhead_s
-        load = _Load(
+        # Control instructions are not known here: a job with too many is refused, and divided.
+        load = Load(
             sum(each.executions for each in partitions),
             sum(each.payload_bytes for each in partitions),
             sum(each.qpu_s - overhead_s for each in partitions),

@@ -12,6 +12,7 @@ from qexp.archive.jobs import JobRecord
 from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME
 from qexp.archive.sweep_file import is_sweep, read_sweep
+from qexp.batch.budget import charges_of
 from qexp.batch.request import run_tag
 from qexp.core.model import FINAL_STATES, Charge, FoundJob, JobState, charged_s, is_charge_pending
 from qexp.core.protocols import RemoteEngine
@@ -133,11 +134,7 @@ def read_state(specs: RunSpec | Sequence[RunSpec], folder: Path) -> RunState:
     spec = points[0].spec
     if finished_archive(folder) is not None:
         return _complete(spec, folder, points, batches)
-    charges = {
-        (ledger.partitions_of(point.index).start + partition, number): charge
-        for point in points
-        for (partition, number), charge in point.store.charges().items()
-    }
+    charges = charges_of(points, ledger)
     engine, listed, asked = spec.engine, list[FoundJob](), dict[str, Charge]()
     lanes = _backends(points)
     tag = run_tag(read_sweep(folder).id if is_sweep(folder) else points[0].run_id)

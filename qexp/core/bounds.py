@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from qexp.core.model import PrimitiveSpec
 from qexp.core.spec import Limit, PartitionLimits
@@ -35,24 +35,13 @@ DIMENSIONS: Mapping[str, tuple[str | None, str, str]] = {
 """Field of `PartitionLimits` -> the service's limit, the unit and the remedy in a message."""
 
 
-class Load(Protocol):
-    """The amount of each dimension that PUBs take together."""
+class Load(NamedTuple):
+    """The amount of each dimension that PUBs take together in a job."""
 
-    @property
-    def executions(self) -> int:
-        """Circuit executions."""
-
-    @property
-    def payload_bytes(self) -> int:
-        """Encoded size on the wire."""
-
-    @property
-    def qpu_s(self) -> float:
-        """Predicted QPU seconds, without the overhead of a job."""
-
-    @property
-    def control_instructions(self) -> int:
-        """Control instructions on the busiest qubit."""
+    executions: int  # circuit executions
+    payload_bytes: int  # encoded size on the wire
+    qpu_s: float  # predicted, without the overhead of a job
+    control_instructions: int = 0  # on the busiest qubit; 0 where that is not known
 
 
 class Bound(NamedTuple):

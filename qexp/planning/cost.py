@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from qexp.core.bounds import Load
 from qexp.core.mitigation import Executions, executions, injects_noise
 from qexp.core.model import Implementation, PlannedPub, PrimitiveSpec
 from qexp.core.protocols import Engine
@@ -75,6 +76,11 @@ class Footprint:
     qpu_s: float  # predicted time on the QPU, without the per-job overhead
     control_instructions: int  # control instructions on the busiest qubit, over all parameter sets
     shared: Shared = _NOTHING_SHARED  # the part that is counted once for all PUBs of a job
+
+    @property
+    def load(self) -> Load:
+        """The amounts that are bounded."""
+        return Load(self.executions, self.payload_bytes, self.qpu_s, self.control_instructions)
 
     def __add__(self, other: Footprint) -> Footprint:
         """Add the PUBs that follow, which have the same shots and precision."""

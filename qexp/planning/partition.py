@@ -41,7 +41,7 @@ def cut_into_jobs(
     """
     index, job = first_index, _Job[T](bounds)
     for pub, (item, footprint) in enumerate(items):
-        if (exceeded := bounds.exceeded(1, footprint)) is not None:
+        if (exceeded := bounds.exceeded(1, footprint.load)) is not None:
             raise PlanError(
                 f"PUB {pub} of workload '{workload}' alone takes "
                 f"{_describe_excess(*exceeded, bounds.by_dimension[exceeded[0]])}"
@@ -81,7 +81,7 @@ class _Job(Generic[T]):
         for name in ("shots", "precision"):
             if getattr(footprint, name) != getattr(self.total, name):
                 return name
-        exceeded = self.bounds.exceeded(len(self.members) + 1, self.total + footprint)
+        exceeded = self.bounds.exceeded(len(self.members) + 1, (self.total + footprint).load)
         return exceeded[0] if exceeded else None
 
     def close(self, index: int, workload: str, reason: str) -> Partition:

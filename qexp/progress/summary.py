@@ -17,7 +17,7 @@ from qexp.archive.sweep_file import is_sweep, read_sweep
 from qexp.core.observer import PointSummary, SweepSummary
 from qexp.core.spec import RunSpec
 from qexp.resumption import resume_command
-from qexp.text import format_duration, one_line, short_path
+from qexp.text import format_duration, one_line, short_path, shortened
 
 MOST_LINES = 20
 """Points of a larger sweep have no line each; and no more than these are said to have failed."""
@@ -158,9 +158,7 @@ class Summary:
             # A sweeper has chosen more points.
             self._draws = self._read_draws()
         text = " ".join(f"{key}={_value(value)}" for key, value in self._draws[point].items())
-        if len(text) > _LONGEST_DRAWS:
-            text = f"{text[: _LONGEST_DRAWS - 1]}…"
-        return f"point {point:04d} ({text})" if text else f"point {point:04d}"
+        return f"point {point:04d}" + (f" ({shortened(text, _LONGEST_DRAWS)})" if text else "")
 
 
 def listed(names: Sequence[str]) -> str:

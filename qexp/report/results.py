@@ -20,6 +20,7 @@ from qexp.report.figures.plot import Axis, Plot
 from qexp.report.figures.svg import Figure
 from qexp.report.text import number, plural, upper_first
 from qexp.report.workload_results import EstimatedPoint, SampledPoint, WorkloadResults
+from qexp.text import shortened
 
 _MAX_PANELS = 5
 _LEAST_FOR_QUALITY = 10
@@ -143,10 +144,7 @@ def _panel(name: str, points: Sequence[EstimatedPoint]) -> Figure:
     chart = draw_spots(plot, [spots], style="value", join=join, radius=2.8, cap=5)
     title = name if len(name) <= 40 else f"{' '.join(name.split()[:3])} …"
     terms = points[0].terms if is_one else ""
-    caption = "" if title == terms else terms
-    if len(caption) > _MOST_CAPTION:
-        caption = f"{caption[: _MOST_CAPTION - 2]}…"
-    return Figure(chart, title, caption)
+    return Figure(chart, title, "" if title == terms else shortened(terms, _MOST_CAPTION))
 
 
 def _spot(point: EstimatedPoint, x: float) -> Spot:

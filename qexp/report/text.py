@@ -14,7 +14,7 @@ from typing import Any
 from qexp.archive.jobs import JobRecord
 from qexp.archive.read import Archive
 from qexp.listing.summary import MissingPubs
-from qexp.text import format_duration, format_ranges, one_line, parse_time
+from qexp.text import format_duration, format_ranges, one_line, parse_time, shortened
 
 _CONTROL_PICTURES = 0x2400
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -116,8 +116,7 @@ def plural(count: int, noun: str) -> str:
 
 def cut_line(text: str | None, most: int = 200) -> str:
     """Return a text on one line, without what is beyond `most` characters."""
-    line = one_line(text or "")
-    return line if len(line) <= most else f"{line[: most - 1]}…"
+    return shortened(one_line(text or ""), most)
 
 
 def date(text: str) -> str:
@@ -210,14 +209,14 @@ def cut(text: str) -> str:
 
 def event_details(event: dict[str, Any]) -> str:
     """Return what a journal's event says besides its kind and time, in one line."""
-    text = ", ".join(
+    each = (
         f"{name} {len(value)} digests"
         if name == "parts" and isinstance(value, list)
         else f"{name} {value}"
         for name, value in event.items()
         if name not in ("time", "event", "crc32") and value is not None
     )
-    return text if len(text) <= _MAX_DETAILS else f"{text[: _MAX_DETAILS - 1]}…"
+    return shortened(", ".join(each), _MAX_DETAILS)
 
 
 def limit(value: Any) -> str:

@@ -14,6 +14,7 @@ from qexp.text import (
     parse_duration_s,
     printable,
     short_path,
+    shortened,
     typed_reason,
 )
 
@@ -148,3 +149,7 @@ def test_ranges_contain_all_indices_and_no_others(indices: set[int]) -> None:
 )
 def test_sizes_are_for_people(size: int, text: str) -> None:
     assert format_bytes(size) == text
+
+
+def test_a_long_text_is_shortened_to_what_may_be_shown() -> None:
+    assert [shortened("abcdef", most) for most in (6, 5, 1)] == ["abcdef", "abcd…", "…"]

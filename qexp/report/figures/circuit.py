@@ -10,6 +10,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from qexp.report.figures.svg import Drawing, text_width
+from qexp.text import shortened
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -133,11 +134,11 @@ def _gate(item: Any, rows: tuple[int, ...], bits: Sequence[int]) -> Gate:
         return Gate(rows, name, tip)
     num_controls = int(getattr(operation, "num_ctrl_qubits", 0) or 0)
     if not 0 < num_controls < len(rows):
-        shown = _NAMES.get(name) or _cut(getattr(operation, "label", None) or _title(name))
+        shown = _NAMES.get(name) or shortened(getattr(operation, "label", None) or _title(name), 14)
         return Gate(rows, "box", tip, shown, values)
     state, base = int(operation.ctrl_state), operation.base_gate.name
     kind = {"x": "x", "z": "dot", "swap": "swap"}.get(base, "box")
-    shown = _NAMES.get(base) or _cut(_title(base))
+    shown = _NAMES.get(base) or shortened(_title(base), 14)
     is_open = tuple(not state >> k & 1 for k in range(num_controls))
     return Gate(rows, kind, tip, shown, values, is_open)
 
@@ -145,7 +146,7 @@ def _gate(item: Any, rows: tuple[int, ...], bits: Sequence[int]) -> Gate:
 def angle_text(value: Any) -> str:
     """Format a parameter: `π/2`, `−3π/4`, `0.79`, or an expression, cut where it is long."""
     if not isinstance(value, int | float):
-        return _cut(str(value), 12)
+        return shortened(str(value), 12)
     share = Fraction(value / math.pi).limit_denominator(_LARGEST_DENOMINATOR)
     text = f"{abs(value):.3g}"
     if share and abs(float(share) * math.pi - value) < 1e-9:
@@ -156,10 +157,6 @@ def angle_text(value: Any) -> str:
 
 def _title(name: str) -> str:
     return name.upper() if len(name) <= 2 else name
-
-
-def _cut(name: str, most: int = 14) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _is_number(value: Any) -> bool:

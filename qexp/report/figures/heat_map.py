@@ -8,6 +8,7 @@ from itertools import product
 from qexp.report.figures.plot import Axis, Plot, Tick
 from qexp.report.figures.svg import Drawing
 from qexp.report.text import number
+from qexp.text import shortened
 
 _NUM_CLASSES = 9
 _MOST_TICKS = 6
@@ -62,5 +63,4 @@ def _draw_scale(plot: Plot, low: str, high: str) -> None:
 
 def _ticks(values: Sequence[str]) -> list[Tick]:
     step = max(1, -(-len(values) // _MOST_TICKS))
-    short = [text if len(text) <= 8 else f"{text[:7]}…" for text in values]
-    return [(k + 0.5, short[k]) for k in range(0, len(values), step)]
+    return [(k + 0.5, shortened(values[k], 8)) for k in range(0, len(values), step)]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from qexp.report.figures.plot import WIDTH, Plot
 from qexp.report.figures.svg import text_width
+from qexp.text import shortened
 
 _ROW = 16
 _MARK = 12
@@ -24,7 +25,7 @@ def draw_legend(plot: Plot, names: Sequence[str]) -> None:
         if len(names) > 1:
             y = 10 + _ROW * row
             plot.drawing.circle(x + 4, y - 4, 3.5, f"dot s{k}")
-            plot.drawing.text(x + _MARK, y, _short(name), "tick")
+            plot.drawing.text(x + _MARK, y, shortened(name, _LONGEST), "tick")
 
 
 def _places(names: Sequence[str]) -> list[tuple[float, int]]:
@@ -32,13 +33,9 @@ def _places(names: Sequence[str]) -> list[tuple[float, int]]:
     places: list[tuple[float, int]] = []
     x, row = 8.0, 0
     for name in names:
-        width = _MARK + text_width(_short(name), 10.5) + _GAP
+        width = _MARK + text_width(shortened(name, _LONGEST), 10.5) + _GAP
         if x + width > WIDTH and x > 8:
             x, row = 8.0, row + 1
         places.append((x, row))
         x += width
     return places
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"

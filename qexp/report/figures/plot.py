@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from qexp.report.figures.svg import Drawing, Position, text_width
 from qexp.report.text import plain_number
+from qexp.text import shortened
 
 WIDTH = 360
 """Natural width of a figure in pixels: a phone's page, or a third of a desktop's."""
@@ -64,10 +65,7 @@ class Axis:
         Where the values are names rather than numbers, `values` are their positions from 0.
         """
         if names is not None:
-            ticks = [
-                (float(k), text if len(text) <= 12 else f"{text[:11]}…")
-                for k, text in enumerate(names)
-            ]
+            ticks = [(float(k), shortened(text, 12)) for k, text in enumerate(names)]
             return cls(key, -0.5, len(names) - 0.5, ticks=_thinned(ticks, 5))
         different = sorted(set(values))
         ticks = [(value, plain_number(value)) for value in different]
