@@ -63,15 +63,12 @@ class Measurement(Protocol):
     @property
     def chunk(self) -> int:
         """Number of parameter sets to prepare at a time."""
-        ...
 
     def prepare(self, sets: NDArray[np.intp]) -> None:
         """Prepare the states of these parameter sets."""
-        ...
 
     def measure(self, sets: NDArray[np.intp], bases: Sequence[Basis]) -> list[Moments]:
         """Return the moments of each basis for some of the prepared sets."""
-        ...
 
 
 class Simulation(Protocol):
@@ -80,17 +77,14 @@ class Simulation(Protocol):
     @property
     def cost(self) -> Cost:
         """The predicted cost of all of it."""
-        ...
 
     def sample(
         self, generator: Callable[[int], np.random.Generator], sets: range
     ) -> Iterator[Outcomes]:
         """Yield the outcomes of some parameter sets, each drawn by the generator for its index."""
-        ...
 
     def measurement(self, sequence: np.random.SeedSequence) -> Measurement:
         """Return the work as one that is measured; the sequence decides all samples."""
-        ...
 
 
 class Method(Protocol):
@@ -102,8 +96,6 @@ class Method(Protocol):
 
     def objection(self, work: Work) -> str | None:
         """Return why the method cannot do this, as a clause about the circuit, or None."""
-        ...
 
     def simulation(self, work: Work) -> Simulation:
         """Return work without objection as the method does it."""
-        ...
