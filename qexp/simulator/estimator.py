@@ -79,13 +79,8 @@ class NoisyEstimator(BaseEstimatorV2):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle device and arguments, without the noise, which is made again as it was."""
-        arguments = {
-            "default_precision": self._default_precision,
-            "seed": self._seed,
-            "method": self._method,
-        }
-        make: Any = type(self)
-        return partial(make, self._device, **arguments), ()
+        make = partial[Any](type(self), self._device, default_precision=self._default_precision)
+        return partial(make, seed=self._seed, method=self._method), ()
 
     def run(
         self, pubs: Iterable[EstimatorPubLike], *, precision: float | None = None
@@ -150,9 +145,7 @@ class NoisyEstimator(BaseEstimatorV2):
         """
         if isinstance(self._device, SelfRunning):
             return Prediction("own", None, on_aer=True)
-        coerced = EstimatorPub.coerce(pub, precision)
-        shots = shots_for(coerced.precision) if coerced.precision else None
-        return self._choose(coerced, shots).prediction
+        return self._chosen(EstimatorPub.coerce(pub, precision))[0].prediction
 
     def block_sets(self, pub: EstimatorPubLike, *, precision: float) -> int:
         """Return the size of the blocks of parameter sets, see `NoisySampler.block_sets`."""

@@ -78,13 +78,8 @@ class NoisySampler(BaseSamplerV2):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle device and arguments, without the noise, which is made again as it was."""
-        arguments = {
-            "default_shots": self._default_shots,
-            "seed": self._seed,
-            "method": self._method,
-        }
-        make: Any = type(self)
-        return partial(make, self._device, **arguments), ()
+        make = partial[Any](type(self), self._device, default_shots=self._default_shots)
+        return partial(make, seed=self._seed, method=self._method), ()
 
     def run(
         self, pubs: Iterable[SamplerPubLike], *, shots: int | None = None
