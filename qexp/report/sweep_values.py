@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qexp.analysis.lines import REPLICATES, Line, label, lines, numeric_keys, swept_keys, value_text
-from qexp.report.figures.charts import NUM_COLOURS, Spot, draw_spots, extent
-from qexp.report.figures.heat_map import draw_heat_map
-from qexp.report.figures.legend import draw_legend, legend_height
+from qexp.report.figures.charts import (
+    NUM_COLOURS,
+    Spot,
+    draw_heat_map,
+    draw_legend,
+    draw_spots,
+    extent,
+    legend_height,
+)
 from qexp.report.figures.plot import HEIGHT, Axis, Plot
 from qexp.report.figures.svg import Figure
 from qexp.report.text import cut_line, is_finite, number, plural, upper_first

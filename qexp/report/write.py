@@ -103,7 +103,7 @@ def _write_missing_pages(sweep: Path) -> None:
 def _write_figures(folder: Path, results: dict[str, Any]) -> None:
     """Write the figures of a sweep's dataset; earlier ones of the same names are replaced."""
     from qexp.archive.atomic_files import replacing
-    from qexp.report.figures.files import svg_file
+    from qexp.report.figures.svg import svg_file
     from qexp.report.sweep_results import all_figures
 
     redact, number_of = redactor(), Counter[str]()

@@ -1,19 +1,20 @@
-"""Charts of a report: values with error bars, a trend, histograms."""
+"""Charts of a report: values with error bars and a legend, a trend, histograms, heat maps."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from statistics import median
 from typing import Literal
 
 import numpy as np
 
-from qexp.report.figures.plot import HEIGHT, Axis, Plot, whole_ticks
-from qexp.report.figures.svg import Anchor, Drawing
+from qexp.report.figures.plot import HEIGHT, WIDTH, Axis, Plot, Tick, whole_ticks
+from qexp.report.figures.svg import Anchor, Drawing, text_width
 from qexp.report.text import number, percent
+from qexp.text import shortened
 
 NUM_COLOURS = 6
 """Series of a chart that have colours of their own."""
@@ -21,6 +22,15 @@ MAX_OUTCOMES = 32
 _FEW_OUTCOMES = 8
 _LEAST_FOR_TREND = 12
 _NUM_GROUPS = 9
+_ROW = 16
+_MARK = 12
+_GAP = 14
+_LONGEST_NAME = 36
+"""Heights and widths of a legend in pixels, and the characters of a name in it."""
+_NUM_SHADES = 9
+_MOST_TICKS = 6
+_LEAST_TEXT = 30
+"""Shades of a heat map, ticks of its axes, and the width of a cell that has room for its number."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,33 @@ def draw_spots(
             if spot.y is not None:
                 plot.dot((spot.x, spot.y), radius, f"dot {name}", spot.tip, shift)
     return plot.drawing
+
+
+def legend_height(names: Sequence[str]) -> float:
+    """Return the height of the legend of some series in pixels, 0 for a single one."""
+    return _ROW * (1 + max(row for _, row in _places(names))) if len(names) > 1 else 0
+
+
+def draw_legend(plot: Plot, names: Sequence[str]) -> None:
+    """Draw the names of series with their colours above a plot, where there are several."""
+    for k, (name, (x, row)) in enumerate(zip(names, _places(names), strict=True)):
+        if len(names) > 1:
+            y = 10 + _ROW * row
+            plot.drawing.circle(x + 4, y - 4, 3.5, f"dot s{k}")
+            plot.drawing.text(x + _MARK, y, shortened(name, _LONGEST_NAME), "tick")
+
+
+def _places(names: Sequence[str]) -> list[tuple[float, int]]:
+    """Return place from the left and row of each name."""
+    places: list[tuple[float, int]] = []
+    x, row = 8.0, 0
+    for name in names:
+        width = _MARK + text_width(shortened(name, _LONGEST_NAME), 10.5) + _GAP
+        if x + width > WIDTH and x > 8:
+            x, row = 8.0, row + 1
+        places.append((x, row))
+        x += width
+    return places
 
 
 def draw_trend(plot: Plot, spots: Sequence[Spot]) -> None:
@@ -206,3 +243,54 @@ def _short(outcome: str) -> str:
         return outcome
     text = f"0x{int(outcome, 2):0{-(-len(outcome) // 4)}x}"
     return text if len(text) <= 14 else f"{text[:7]}…{text[-6:]}"
+
+
+def draw_heat_map(
+    label: str,
+    axes: tuple[tuple[str, Sequence[str]], tuple[str, Sequence[str]]],
+    values: Mapping[tuple[int, int], float],
+) -> Drawing:
+    """Draw a cell for each pair of values, with its number where there is room; others are empty.
+
+    The axes are name and values of the key to the right, and of the key upwards; a value is finite,
+    and has its place on both.
+    """
+    (x_name, x_values), (y_name, y_values) = axes
+    plot = Plot(
+        label,
+        Axis(x_name, 0, len(x_values), ticks=_ticks(x_values)),
+        Axis(y_name, 0, len(y_values), ticks=_ticks(y_values)),
+        top=30,
+        height=260,
+        grid="",
+    )
+    low, high = min(values.values()), max(values.values())
+    width, height = plot.x(1) - plot.x(0), plot.y(0) - plot.y(1)
+    for i, j in product(range(len(x_values)), range(len(y_values))):
+        value = values.get((i, j))
+        where = f"{x_name} {x_values[i]}, {y_name} {y_values[j]}"
+        if value is None:
+            plot.box((i, j), (i + 1, j + 1), "unknown", f"{where}: no value")
+            continue
+        share = (value - low) / (high - low) if high > low else 0.0
+        shade = f"e{min(_NUM_SHADES - 1, int(share * _NUM_SHADES))}"
+        plot.box((i, j), (i + 1, j + 1), shade, f"{where}: {number(value)}")
+        if width >= _LEAST_TEXT and height >= 12:
+            x, y = plot.x(i + 0.5), plot.y(j + 0.5)
+            plot.drawing.text(x, y, number(value), f"cell on-{shade}", "middle")
+    _draw_scale(plot, number(low), number(high))
+    return plot.drawing
+
+
+def _draw_scale(plot: Plot, low: str, high: str) -> None:
+    draw, step = plot.drawing, 12
+    left = plot.right - step * _NUM_SHADES - 60
+    draw.text(left - 6, 15, low, "tick", "end")
+    for k in range(_NUM_SHADES):
+        draw.rect(left + k * step, 7, step + 0.4, 9, f"e{k}")
+    draw.text(left + step * _NUM_SHADES + 6, 15, high, "tick")
+
+
+def _ticks(values: Sequence[str]) -> list[Tick]:
+    step = max(1, -(-len(values) // _MOST_TICKS))
+    return [(k + 0.5, shortened(values[k], 8)) for k in range(0, len(values), step)]

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from qexp.analysis.decay import decay
-from qexp.report.figures.files import svg_file
+from qexp.report.figures.svg import svg_file
 from qexp.report.sweep_values import SweepFigures
 
 VALUES = ["fit_p", "fit_p_std", "fit_q"]
