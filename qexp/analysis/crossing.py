@@ -83,8 +83,7 @@ def crossing(
     def curve(number: int, at: Reals) -> Reals:
         fit = fits[number]
         values = np.full(degree + 1, np.nan) if fit is None else fit.values
-        drawn: Reals = _powers(at, degree) @ values
-        return drawn
+        return _powers(at, degree) @ values
 
     return with_curves(made, found, (value, key), curve)
 
@@ -119,14 +118,12 @@ def _pairs(found: Sequence[Line], by: str) -> Iterator[tuple[int, int]]:
 
 
 def _powers(x: Reals, degree: int) -> Reals:
-    powers: Reals = np.vander(np.atleast_1d(x), degree + 1, increasing=True)
-    return powers
+    return np.vander(np.atleast_1d(x), degree + 1, increasing=True)
 
 
 def _polynomial(line: Line, degree: int) -> Fit | None:
     def model(x: Reals, *coefficients: float) -> Reals:
-        modelled: Reals = _powers(x, degree) @ np.array(coefficients)
-        return modelled
+        return _powers(x, degree) @ np.array(coefficients)
 
     return fit_model(model, line.x, line.y, line.std, [0.0] * (degree + 1))
 

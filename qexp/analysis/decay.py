@@ -53,8 +53,7 @@ def decay(
 
     def curve(line: int, x: Reals) -> Reals:
         p, amplitude, base = rows[line, :3]
-        drawn: Reals = amplitude * p**x + base
-        return drawn
+        return amplitude * p**x + base
 
     # Points of a short decay are those of a line: they say nothing of the floor.
     none = "no fit, give the floor (floor=B)" if floor == "free" else "no fit"
@@ -76,8 +75,7 @@ def _row(line: Line, floor: Floor) -> list[float]:
     bounds = ([0.0, -np.inf, -np.inf][:number], [1.0, np.inf, np.inf][:number])
 
     def model(m: Reals, p: float, amplitude: float, free: float = base) -> Reals:
-        decayed: Reals = amplitude * p**m + free
-        return decayed
+        return amplitude * p**m + free
 
     fit = fit_model(model, line.x, line.y, line.std, start[:number], bounds)
     if fit is None:

@@ -32,8 +32,7 @@ class Fit:
     @property
     def errors(self) -> Reals:
         """Standard errors of the parameters, shape (n,)."""
-        errors: Reals = np.sqrt(np.diag(self.covariance))
-        return errors
+        return np.sqrt(np.diag(self.covariance))
 
 
 def fit_model(

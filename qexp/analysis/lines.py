@@ -141,8 +141,7 @@ def _numbers_of(keys: Mapping[str, Any], over: str) -> Reals:
         raise AnalysisError(
             f"over={over}: no swept key with numbers; allowed: {', '.join(numeric) or 'none'}"
         )
-    numbers: Reals = keys[over].astype(float)
-    return numbers
+    return keys[over].astype(float)
 
 
 def _value(sweep: xr.Dataset, value: str) -> Reals:
@@ -158,8 +157,7 @@ def _value(sweep: xr.Dataset, value: str) -> Reals:
             f"value={value}: the sweep has no such number of each point; allowed: "
             f"{', '.join(allowed)}"
         )
-    numbers: Reals = found.values.ravel().astype(float)
-    return numbers
+    return found.values.ravel().astype(float)
 
 
 def with_curves(

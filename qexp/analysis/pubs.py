@@ -74,8 +74,7 @@ def joined_bits(result: PubResult) -> BitArray | None:
     """
     names = [name for name, value in result.data.items() if hasattr(value, "get_counts")]
     if len(names) > 1:
-        joined: BitArray = result.join_data(names)
-        return joined
+        return result.join_data(names)
     return result.data[names[0]] if names else None
 
 

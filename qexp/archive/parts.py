@@ -188,8 +188,7 @@ def read_config_yaml(run_dir: Path) -> str:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a part that is JSON."""
-    loaded: dict[str, Any] = json.loads(read_with_digest(path))
-    return loaded
+    return json.loads(read_with_digest(path))
 
 
 def first_row(path: Path, table: str) -> dict[str, Any]:

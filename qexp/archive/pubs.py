@@ -129,10 +129,7 @@ def read_parameter_values(file: ArchiveFile, workload: str, row: int) -> NDArray
         return None
     path = PARAMETERS.at(workload, group)
     index = file.cached_cell(f"{table}/pub", row)
-    values: NDArray[Any] = file.cell(
-        f"{path}/values", int(np.searchsorted(file.column(f"{path}/pub"), index))
-    )
-    return values
+    return file.cell(f"{path}/values", int(np.searchsorted(file.column(f"{path}/pub"), index)))
 
 
 def read_pub(file: ArchiveFile, workload: str, isa: bool, row: int) -> Pub:

@@ -100,8 +100,7 @@ def _run_verb(name: str, arguments: Sequence[str]) -> int:
         return ExitCode.DONE
     logging.captureWarnings(True)
     logging.getLogger("qexp").setLevel(logging.INFO)
-    code: int = import_module(f"qexp.cli.{name}").run(given)
-    return code
+    return import_module(f"qexp.cli.{name}").run(given)
 
 
 def _overview() -> str:

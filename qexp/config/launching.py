@@ -150,10 +150,9 @@ def watched(ends: Ends, run_together: RunTogether) -> Iterator[None]:
         # As for each point: otherwise neither `name` nor the sweep's folder can be resolved.
         set_current(config)
         _refuse_valueless(config)
-        made: Sweeper = before[0](
+        return before[0](
             self, config=config, hydra_context=hydra_context, task_function=task_function
         )
-        return made
 
     def launcher(
         self: Plugins, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig

@@ -223,8 +223,7 @@ def _engine(node: Mapping[str, Any]) -> Engine:
 
 
 def _select_backend(node: Mapping[str, Any], outage_s: float, pinned: str | None) -> BackendV2:
-    backend: BackendV2 = build(node, "backend", {"pinned": pinned, "outage_s": outage_s})
-    return backend
+    return build(node, "backend", {"pinned": pinned, "outage_s": outage_s})
 
 
 def _generate(

@@ -98,8 +98,7 @@ def dump_options(implementation: Implementation, options: Any) -> dict[str, Any]
 
     kind: PrimitiveKind = "sampler" if isinstance(options, SamplerOptions) else "estimator"
     finalise = getattr(client_module(kind, "finalize_options"), f"finalize_{kind}_options")
-    dumped: dict[str, Any] = finalise(options).model_dump(mode="json")
-    return dumped
+    return finalise(options).model_dump(mode="json")
 
 
 def client_module(kind: PrimitiveKind, name: str) -> Any:

@@ -141,14 +141,12 @@ def limit_waiting(api_client: Any, longest_s: float = LONGEST_WAIT_S) -> None:
 
 def reply_hooks(api_client: Any) -> list[Any]:
     """Return the functions that a client's `requests` session calls with each reply."""
-    hooks: list[Any] = _get(api_client, "_session").hooks["response"]
-    return hooks
+    return _get(api_client, "_session").hooks["response"]
 
 
 def instance_of(backend: IBMBackend) -> str:
     """Return the CRN of a backend's instance."""
-    instance: str = _get(backend, "_instance")
-    return instance
+    return _get(backend, "_instance")
 
 
 def encode_program(program: Any, options: Any, kind: PrimitiveKind) -> dict[str, Any]:
@@ -160,8 +158,7 @@ def encode_program(program: Any, options: Any, kind: PrimitiveKind) -> dict[str,
     # The executor needs the kind of post-processing.
     _set(program, "_semantic_role", f"{kind}_v2")
     encoded = QUANTUM_PROGRAM_PARAMS_CONVERTERS[_EXECUTOR_SCHEMA].encoder(program, options)
-    fields: dict[str, Any] = encoded.model_dump(mode="json")
-    return fields
+    return encoded.model_dump(mode="json")
 
 
 def client_objection(kind: PrimitiveKind, pub: Any, options: Any, backend: Any) -> str | None:
@@ -182,10 +179,7 @@ def draw_item(item: Any, generator: np.random.Generator) -> dict[str, Any]:
     """Return what the samplex of a program's item draws: arrays of its shape, by name."""
     from qiskit_ibm_runtime.fake_provider.executor.broadcast_sample import broadcast_sample
 
-    drawn: dict[str, Any] = broadcast_sample(
-        item.samplex, item.samplex_arguments, item.shape, generator
-    )
-    return drawn
+    return broadcast_sample(item.samplex, item.samplex_arguments, item.shape, generator)
 
 
 def program_decoder() -> Any:

@@ -124,8 +124,7 @@ def group_paulis(terms: Iterable[str]) -> list[PauliList]:
     from qiskit.quantum_info import PauliList
 
     paulis = dict.fromkeys(term.translate(_PAULI_OF) for term in terms)
-    groups: list[PauliList] = PauliList(list(paulis)).group_commuting(qubit_wise=True)
-    return groups
+    return PauliList(list(paulis)).group_commuting(qubit_wise=True)
 
 
 def count_circuits(

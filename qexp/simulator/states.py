@@ -124,8 +124,7 @@ class EvolvedStates:
             weights = weights.reshape(count, -1)
         else:
             weights = np.maximum(states, 0.0)
-        normalized: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
-        return normalized
+        return weights / weights.sum(axis=1, keepdims=True)
 
 
 def evolve_pure(

@@ -43,8 +43,7 @@ def _fake(name: str) -> BackendV2:
     ]
     by_name = {cls.__name__: cls for cls in classes} | {cls.backend_name: cls for cls in classes}
     if name in by_name:
-        backend: BackendV2 = by_name[name]()
-        return backend
+        return by_name[name]()
     close = get_close_matches(name, by_name, n=3)
     hint = f"did you mean {', '.join(close)}?" if close else "for example FakeManilaV2"
     raise ConfigError(
