@@ -111,31 +111,26 @@ class IBMBatch:
     ) -> None:
         self._session = session
         self._backend = backend
-        self._id = cast(str, session.session_id)
+        self.id = cast(str, session.session_id)
         self._attached = attached
         self._poll_interval_s = poll_interval_s
         self._sleep = sleep
         self._jobs: dict[str, Job] = {}
         self._others: dict[str, FoundJob] = {}
         self._closed = False
-        self._collector = Collector(backend, self._id, self._read_details)
+        self._collector = Collector(backend, self.id, self._read_details)
         for client in self._clients():
             limit_waiting(client)
-
-    @property
-    def id(self) -> str:
-        """The service's session id."""
-        return self._id
 
     def details(self) -> dict[str, Any]:
         """Return all fields of `Batch.details()`, by one request."""
         details = self._read_details()
         if details is None:
-            raise LostJobError(f"the service knows nothing of batch {self._id}")
+            raise LostJobError(f"the service knows nothing of batch {self.id}")
         return details
 
     def _read_details(self) -> dict[str, Any] | None:
-        with reading(f"reading the details of batch {self._id}"):
+        with reading(f"reading the details of batch {self.id}"):
             try:
                 details = self._in_its_instance(self._session.details)
             except Exception as error:
@@ -153,7 +148,7 @@ class IBMBatch:
             ArchiveError: The PUBs cannot be loaded.
             EngineError: One of the five kinds that the protocol names.
         """
-        doing = f"submitting partition {request.partition.index} to batch {self._id}"
+        doing = f"submitting partition {request.partition.index} to batch {self.id}"
         if self._attached or self._closed:
             raise BatchOverError(f"{doing}: it is closed")
         pubs = request.load_pubs()
@@ -177,8 +172,8 @@ class IBMBatch:
 
     def listed(self) -> Sequence[FoundJob]:
         """List every job of this batch, newest first; one request per 200 of them."""
-        client, doing = batch_client(self._session), f"listing the jobs of batch {self._id}"
-        pages = _pages(client, doing, session_id=self._id)
+        client, doing = batch_client(self._session), f"listing the jobs of batch {self.id}"
+        pages = _pages(client, doing, session_id=self.id)
         return [read_job(entry) for entries, _ in pages for entry in entries]
 
     def adopt(self, job_id: str, request: JobRequest) -> None:
@@ -206,7 +201,7 @@ class IBMBatch:
             program_id=str(program.get("id") or "") if isinstance(program, Mapping) else "",
             service=self._session.service,
             creation_date=entry.get("created"),
-            session_id=self._id,
+            session_id=self.id,
             tags=list(read_job(entry).tags),
             private=bool(entry.get("private")),
         )
@@ -249,7 +244,7 @@ class IBMBatch:
         if len(self._clients()) > 1:
             # Finds its instance: in another one, the client takes a 404 for success.
             self._read_details()
-        with service_call(f"{doing} batch {self._id}"):
+        with service_call(f"{doing} batch {self.id}"):
             try:
                 end()
             except Exception as error:
@@ -290,11 +285,11 @@ class IBMBatch:
             key for key, job in self._jobs.items() if job.state not in FINAL_STATES or job.lost
         }
         if pending:
-            doing = f"listing the jobs of batch {self._id}"
+            doing = f"listing the jobs of batch {self.id}"
             # Newest first, so that unfinished jobs are on the first page. service.jobs() would
             # drop the states and ask for each job again.
             client = batch_client(self._session)
-            for entries, count in _pages(client, doing, session_id=self._id):
+            for entries, count in _pages(client, doing, session_id=self.id):
                 for entry in entries:
                     self._update(entry, pending, client)
                 if not pending and count <= len(self._jobs.keys() | self._others.keys()):
@@ -339,7 +334,7 @@ class IBMBatch:
         """
         job = self._jobs.get(job_id)
         if job is None:
-            raise EngineError(f"job {job_id} is not one of batch {self._id}")
+            raise EngineError(f"job {job_id} is not one of batch {self.id}")
         if job.state not in FINAL_STATES:
             self.states()
         if job.state not in FINAL_STATES:

@@ -105,7 +105,7 @@ class LocalBatch:
         max_time_s: int | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        self._id = f"local-{uuid4()}"
+        self.id = f"local-{uuid4()}"
         self._backend_name = backend_name
         self._simulate = simulate
         self._prepare = prepare
@@ -123,11 +123,6 @@ class LocalBatch:
         self._opened = self._clock()
         self._closed: float | None = None
 
-    @property
-    def id(self) -> str:
-        """The batch's id, `local-<uuid>`."""
-        return self._id
-
     def details(self) -> dict[str, Any]:
         """Return all fields of `qiskit_ibm_runtime.Batch.details()`, with `mode` `"local"`.
 
@@ -144,7 +139,7 @@ class LocalBatch:
         history = {"open": _timestamp(self._opened), "active": first_started, "closed": closed_at}
         reached = [(state, at) for state, at in history.items() if at is not None]
         return {
-            "id": self._id,
+            "id": self.id,
             "backend_name": self._backend_name,
             "interactive_timeout": None,
             "max_time": self._max_time_s,
@@ -169,7 +164,7 @@ class LocalBatch:
         """
         with self._condition:
             if self._closed is not None or self._expired():
-                over = f"batch {self._id} is closed; open a new batch"
+                over = f"batch {self.id} is closed; open a new batch"
                 raise BatchOverError(
                     f"partition {request.partition.index} was not submitted: "
                     f"{over if self._closed is not None else self._over()}"
@@ -179,7 +174,7 @@ class LocalBatch:
             self._queue.append(job)
             if self._worker is None:
                 # A daemon, so that Ctrl-C does not have to wait for the queue.
-                self._worker = threading.Thread(target=self._work, name=self._id, daemon=True)
+                self._worker = threading.Thread(target=self._work, name=self.id, daemon=True)
                 self._worker.start()
             self._changed()
         return job.id
@@ -236,7 +231,7 @@ class LocalBatch:
         with self._condition:
             job = self._jobs.get(job_id)
             if job is None:
-                raise LostJobError(f"job {job_id} is not one of batch {self._id}")
+                raise LostJobError(f"job {job_id} is not one of batch {self.id}")
             if job.state not in FINAL_STATES:
                 raise EngineError(f"job {job_id} is {job.state}: wait for a final state first")
             if job.outcome is None:
@@ -326,7 +321,7 @@ class LocalBatch:
                 **info,
             },
             attempt=request.attempt,
-            batch_id=self._id,
+            batch_id=self.id,
             **fields,
         )
         self._changed()
@@ -370,7 +365,7 @@ class LocalBatch:
 
     def _over(self) -> str:
         return (
-            f"batch {self._id} reached its max_time of {self._max_time_s} s; "
+            f"batch {self.id} reached its max_time of {self._max_time_s} s; "
             f"raise batch.max_time or run less"
         )
 
