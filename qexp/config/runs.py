@@ -72,12 +72,10 @@ def recorded_specs(
         make_experiments_importable()
     has_journal = (folder / JOURNAL_NAME).exists()
     planned = read_ledger(folder).planned if has_journal else {}
-    specs = []
-    for index, point in enumerate(read_sweep(folder).points):
-        specs.append(
-            declared_spec(point, trust, anew, needs_circuits=plans and index not in planned)
-        )
-    return specs
+    return [
+        declared_spec(point, trust, anew, needs_circuits=plans and index not in planned)
+        for index, point in enumerate(read_sweep(folder).points)
+    ]
 
 
 def declared_spec(

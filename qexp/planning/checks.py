@@ -257,12 +257,9 @@ def _instructions(counts: Tally, hardware: Hardware, limits: Mapping[str, Limit]
 
 def _conditions(circuit: QuantumCircuit) -> Iterator[str]:
     """Refuse numbers in conditions that QPY cannot hold."""
-    if not circuit.has_control_flow_op():
-        return
-    for instruction in circuit.data:
-        if not instruction.is_control_flow():
-            continue
-        condition = getattr(instruction.operation, "condition", None)
+    for instruction, _ in instructions(circuit) if circuit.has_control_flow_op() else ():
+        is_flow = instruction.is_control_flow()
+        condition = getattr(instruction.operation, "condition", None) if is_flow else None
         if isinstance(condition, tuple) and condition[1] > _MAX_CONDITION:
             name, number = condition[0].name, condition[1]
             yield (
@@ -270,8 +267,6 @@ def _conditions(circuit: QuantumCircuit) -> Iterator[str]:
                 f"stored in such a condition; write expr.equal({name}, {number}) "
                 f"(qiskit.circuit.classical), or on a simulator compare registers of up to 32 bits"
             )
-        for block in instruction.operation.blocks:
-            yield from _conditions(block)
 
 
 def _not_finite(pub: Pub) -> Iterator[str]:
