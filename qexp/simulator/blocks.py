@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,12 @@ from qexp.simulator.sites import Complexes, Reals, Site, Split
 
 BLOCK_QUBITS = 4
 """Qubits of a block: wider ones cost more arithmetic, narrower ones more passes over the state."""
+
+FREE_QUBITS = 12
+"""Qubits up to which a step costs its calls rather than its arithmetic."""
+
+_MAX_GROUPED_QUBITS = 32
+"""Qubits up to which the largest of all blocks is looked for: the search takes their square."""
 
 _NEGLIGIBLE = 1e-14
 """Rounding in the place of a 0. It would become denormal numbers, with which arithmetic is slow."""
@@ -136,16 +143,85 @@ class Block:
 
 
 def to_blocks(sites: Sequence[Site]) -> list[tuple[tuple[int, ...], list[int]]]:
-    """Group sites into blocks of a few qubits; sites that share no qubit may change places.
+    """Group sites into few blocks of a few qubits; sites that share no qubit may change places.
 
     Returns:
         Qubits and indices of the sites of each block.
     """
-    blocks = []
-    remaining = list(range(len(sites)))
+    return _grouped(sites, range(len(sites)), candidates=None)
+
+
+def to_swept_blocks(sites: Sequence[Site]) -> list[tuple[tuple[int, ...], list[int]]]:
+    """Group sites into blocks so that few qubits are in use at a time, or into few blocks.
+
+    Returns:
+        As `to_blocks`, whichever costs less if qubits are measured once they are done.
+    """
+    swept = _grouped(sites, sweep([site.qubits for site in sites]), candidates=1)
+    if len({qubit for site in sites for qubit in site.qubits}) > _MAX_GROUPED_QUBITS:
+        return swept
+    return min(swept, to_blocks(sites), key=lambda blocks: _swept_cost([one[0] for one in blocks]))
+
+
+def sweep(sites: Sequence[tuple[int, ...]]) -> list[int]:
+    """Return an order of sites in which few qubits are in use at a time.
+
+    One qubit after the other is taken to its end, with all that this needs, first the one for
+    which the fewest others have to begin.
+
+    Args:
+        sites: The qubits of each site.
+    """
+    needs: dict[int, int] = {}  # sites that a qubit's end depends on, as bits
+    touches: dict[int, int] = {}  # and their qubits
+    for index, qubits in enumerate(sites):
+        need, touched = 1 << index, 0
+        for qubit in qubits:
+            need |= needs.get(qubit, 0)
+            touched |= touches.get(qubit, 0) | 1 << qubit
+        for qubit in qubits:
+            needs[qubit], touches[qubit] = need, touched
+    order: list[int] = []
+    done = begun = 0
+    remaining = sorted(needs)
     while remaining:
-        grown = [_grow(sites, remaining, first) for first in _free(sites, remaining)]
-        members = max(grown, key=len)
+        fresh = [(touches[qubit] & ~begun).bit_count() for qubit in remaining]
+        qubit = remaining.pop(fresh.index(min(fresh)))
+        missing = needs[qubit] & ~done
+        while missing:
+            lowest = missing & -missing
+            order.append(lowest.bit_length() - 1)
+            missing ^= lowest
+        done |= needs[qubit]
+        begun |= touches[qubit]
+    return order
+
+
+def widths(steps: Sequence[tuple[int, ...]]) -> list[int]:
+    """Return the number of qubits in use at each step, from its first to its last one."""
+    last = {qubit: index for index, qubits in enumerate(steps) for qubit in qubits}
+    found, using = [], set[int]()
+    for index, qubits in enumerate(steps):
+        using.update(qubits)
+        found.append(len(using))
+        using.difference_update(qubit for qubit in qubits if last[qubit] == index)
+    return found
+
+
+def _swept_cost(steps: Sequence[tuple[int, ...]]) -> float:
+    """Return what steps cost for a single shot, in steps of few amplitudes."""
+    return sum(1 + 2.0 ** (width - FREE_QUBITS) for width in widths(steps))
+
+
+def _grouped(
+    sites: Sequence[Site], order: Sequence[int], candidates: int | None
+) -> list[tuple[tuple[int, ...], list[int]]]:
+    """Group sites into the largest blocks that begin with one of the first free sites."""
+    blocks = []
+    remaining = list(order)
+    while remaining:
+        free = islice(_free(sites, remaining), candidates)
+        members = max((_grow(sites, remaining, first) for first in free), key=len)
         qubits = {qubit for index in members for qubit in sites[index].qubits}
         blocks.append((tuple(sorted(qubits)), members))
         taken = set(members)

@@ -20,6 +20,7 @@ from qiskit.circuit import (
 from qiskit.circuit.classical import expr, types
 
 from qexp.simulator.circuits import is_channel
+from qexp.simulator.protocols import Work
 
 Bits: TypeAlias = bytes
 """Values of all classical bits, a byte for each."""
@@ -207,3 +208,33 @@ def pairs(steps: Steps) -> Iterator[tuple[int, int]]:
         elif isinstance(step, Decision):
             for body in step.bodies:
                 yield from pairs(body)
+
+
+def flow_of(work: Work) -> Flow:
+    """Return a circuit in steps.
+
+    Raises:
+        UnknownFlowError: Its control flow cannot be followed.
+    """
+    circuit, plain = work.circuit, work.plain
+    if plain is None:
+        return to_flow(circuit, all_readings=work.is_estimated)
+    physical = {qubit: index for index, qubit in enumerate(circuit.qubits)}
+    final = [
+        (physical[qubit], circuit.find_bit(bit).index)
+        for qubit, bits in plain.measured
+        for bit in bits
+    ]
+    return Flow([Gates(physical, list(circuit.data))], final)
+
+
+def pairs_of(work: Work) -> Iterable[tuple[int, int]]:
+    """Return the pairs of the device's qubits that gates act on.
+
+    Raises:
+        UnknownFlowError: Its control flow cannot be followed.
+    """
+    if work.plain is None:
+        return pairs(flow_of(work).steps)
+    physical = {qubit: index for index, qubit in enumerate(work.circuit.qubits)}
+    return [(physical[one], physical[other]) for one, other in work.plain.pairs]

@@ -202,6 +202,13 @@ class Methods:
             if min((costs[name].seconds for name in exact), default=math.inf) <= _MAX_EXACT_S:
                 costs = {name: costs[name] for name in costs if name in exact}
             wanted = min(costs, key=lambda name: costs[name].seconds)
+            if is_wide and wanted == TrajectoryTree.name:
+                # The bound of Aer's cost may be far too large, see `_least_product_cost`.
+                costs = {
+                    wanted: costs[wanted],
+                    "matrix_product_state": _least_product_cost(work, active),
+                }
+                wanted = min(costs, key=lambda name: costs[name].seconds)
         if wanted in simulations:
             taken = ActiveCircuit(work.circuit, work.qubits)
             return Choice(wanted, lambda: taken, simulations[wanted])

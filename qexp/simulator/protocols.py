@@ -36,6 +36,11 @@ class Work:
     is_estimated: bool = False  # measured in bases, rather than sampled
 
     @property
+    def is_plainly_sampled(self) -> bool:
+        """True if each qubit is done with its last gate, and then measured in Z, if at all."""
+        return self.plain is not None and not self.is_estimated
+
+    @property
     def columns(self) -> dict[Any, int]:
         """The column of `values` of each parameter."""
         return {parameter: index for index, parameter in enumerate(self.circuit.parameters)}

@@ -21,33 +21,42 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
 
 from qexp.simulator.aer import Outcomes, child
-from qexp.simulator.blocks import Block, to_blocks
+from qexp.simulator.blocks import Block, sweep, to_blocks, to_swept_blocks, widths
 from qexp.simulator.density_matrix import DensityMatrix
+from qexp.simulator.dry_walk import predicted_us
 from qexp.simulator.feed_forward import (
     Bits,
     Decision,
-    Flow,
     Gates,
     Reading,
     UnknownFlowError,
-    pairs,
-    to_flow,
+    flow_of,
+    pairs_of,
 )
 from qexp.simulator.noise import NoisyDevice
 from qexp.simulator.observables import Basis, Moments, moments
 from qexp.simulator.protocols import Cost, Measurement, Work
 from qexp.simulator.sites import Site, Split, to_sites
 from qexp.simulator.states import rotation
-from qexp.simulator.walk import Choice, Read, Step, Steps, count_visits, walk
-
-MAX_TREE_QUBITS = 24
-"""Connected qubits: a state of 256 MiB, of which there may be a dozen."""
+from qexp.simulator.walk import (
+    MAX_QUBITS,
+    Choice,
+    Read,
+    Step,
+    Steps,
+    walk,
+    with_gaps,
+)
 
 _CHUNK_SETS = 16
 """Parameter sets whose noise is kept at a time."""
 
-_MAX_DRY_SHOTS = 8192
-"""Shots of the walk without states that predicts the cost; for more it is taken as linear."""
+_MAX_GATES = 12
+"""Gates on two qubits, for each qubit, up to which few may be in use at a time: so many layers on a
+line use `MAX_QUBITS`."""
+
+_SITE_US = 500.0
+"""Time of the noise of a site."""
 
 
 class _Segment(NamedTuple):
@@ -56,14 +65,16 @@ class _Segment(NamedTuple):
     sites: list[Site]
     splits: list[Split]
     layout: list[tuple[tuple[int, ...], list[int]]]  # qubits and sites of each block
+    is_whole: bool  # all of a circuit that is sampled
 
     @classmethod
-    def of(cls, sites: list[Site]) -> _Segment:
-        return cls(sites, [site.split() for site in sites], to_blocks(sites))
+    def of(cls, sites: list[Site], *, is_whole: bool = False) -> _Segment:
+        layout = to_swept_blocks(sites) if is_whole else to_blocks(sites)
+        return cls(sites, [site.split() for site in sites], layout, is_whole)
 
-    def blocks(self, index: int) -> list[Block]:
-        """Return the blocks for one parameter set."""
-        return [
+    def steps(self, index: int) -> Steps:
+        """Return the blocks for one parameter set, with gaps if nothing comes after them."""
+        blocks = [
             Block(
                 qubits,
                 [self.sites[site].of_set(index) for site in members],
@@ -71,6 +82,7 @@ class _Segment(NamedTuple):
             )
             for qubits, members in self.layout
         ]
+        return with_gaps(blocks) if self.is_whole else blocks
 
 
 class _Part(NamedTuple):
@@ -88,7 +100,7 @@ def _of_set(steps: Sequence[Any], index: int) -> Steps:
     found: list[Step] = []
     for step in steps:
         if isinstance(step, _Segment):
-            found += step.blocks(index)
+            found += step.steps(index)
         elif isinstance(step, Decision):
             bodies = [_of_set(body, index) for body in step.bodies]
             found.append(Choice(partial(_chosen, step.choose, bodies), bodies))
@@ -122,12 +134,14 @@ class TrajectoryTree:
         if work.shots is None:
             return "trajectories give samples, not exact expectation values"
         try:
-            components = _components(work, _pairs(work))
+            components = _components(work, pairs_of(work))
         except UnknownFlowError as error:
             return str(error)
-        widest = max(map(len, components), default=0)
-        if widest > MAX_TREE_QUBITS:
-            return f"it connects {widest} qubits, and at most {MAX_TREE_QUBITS} can be walked"
+        widest = max((_width(work, component) for component in components), default=0)
+        if widest > MAX_QUBITS:
+            return (
+                f"it has {widest} qubits in use at a time, and at most {MAX_QUBITS} can be walked"
+            )
         return None
 
     def simulation(self, work: Work) -> TreeSimulation:
@@ -162,11 +176,11 @@ class TreeSimulation:
         self._method = method
         self._work = work
         self._shots = work.shots
-        self._flow = _flow(work)
+        self._flow = flow_of(work)
         self._place = {qubit: place for place, qubit in enumerate(work.qubits)}
         is_plain = work.plain is not None
         self._num_bits = 0 if is_plain else work.circuit.num_clbits
-        self._components = _components(work, _pairs(work))
+        self._components = _components(work, pairs_of(work))
         if not is_plain:
             # Classical bits may connect all.
             self._components = [tuple(chain.from_iterable(self._components))]
@@ -175,19 +189,14 @@ class TreeSimulation:
     def cost(self) -> Cost:
         """The cost by a walk without states, of the first parameter set."""
         shots = math.ceil(self._shots * self._work.bases)
-        dry_shots = min(shots, _MAX_DRY_SHOTS)
         us, size = 0.0, 0
-        parts = self._parts(self._work.values[:1])
-        for part in parts:
-            width = 2 ** len(part.places)
-            visits, hits, leaves = count_visits(part.of_set(0), dry_shots)
+        for part in self._parts(self._work.values[:1]):
             # Rotations into the bases are blocks of four qubits, too.
-            endings = leaves * (self._work.bases - 1) * len(part.places) / 4
-            walk_us = _BLOCK.us(width) * (visits + endings) + _HIT.us(width) * hits
-            walk_us += _LEAF.us(width) * leaves
+            endings = (self._work.bases - 1) * len(part.places) / 4
             num_sites = _count_sites(part.steps)
-            us += walk_us * shots / dry_shots + _SITE_US * num_sites
+            us += predicted_us(part.of_set(0), shots, endings) + _SITE_US * num_sites
             # States, and the Kraus operators of each site on its block.
+            width = 2 ** _width(self._work, part.places)
             size = max(size, 16 * width * (4 + shots.bit_length()) + num_sites * 2**17)
         size += shots * len(self._work.qubits) * 3
         return Cost(us * 1e-6 * len(self._work.values), size)
@@ -262,7 +271,7 @@ class TreeSimulation:
             if letters[place] in "XY"
             for site in self._method.rotation(self._work.qubits[place], letters[place])
         ]
-        return _Segment.of(rotations).blocks(0)
+        return _Segment.of(rotations).steps(0)
 
     def _read(
         self, bits: NDArray[np.uint8], place: int, rng: np.random.Generator
@@ -298,7 +307,8 @@ class TreeSimulation:
         for step in steps:
             if isinstance(step, Gates):
                 args = step.instructions, step.physical, qubits, work.columns, values
-                found.append(_Segment.of(to_sites(*args, method.channels)))
+                sites = to_sites(*args, method.channels)
+                found.append(_Segment.of(sites, is_whole=work.is_plainly_sampled))
             elif isinstance(step, Reading):
                 errors = method.device.readout_probabilities(step.qubit)
                 found.append(Read((qubits.index(step.qubit),), step.bit, errors))
@@ -330,22 +340,6 @@ class _MeasuredTree:
         ]
 
 
-class _Step(NamedTuple):
-    """Time of a step: a constant, and a multiple of the number of amplitudes."""
-
-    constant_us: float
-    amplitude_us: float
-
-    def us(self, amplitudes: int) -> float:
-        return self.constant_us + self.amplitude_us * amplitudes
-
-
-_BLOCK = _Step(12.0, 0.005)
-_HIT = _Step(100.0, 0.004)
-_LEAF = _Step(40.0, 0.006)
-_SITE_US = 500.0
-
-
 def _count_sites(steps: Sequence[Any]) -> int:
     return sum(
         len(step.sites)
@@ -357,34 +351,17 @@ def _count_sites(steps: Sequence[Any]) -> int:
     )
 
 
-def _flow(work: Work) -> Flow:
-    """Return a circuit in steps.
-
-    Raises:
-        UnknownFlowError: Its control flow cannot be followed.
-    """
-    circuit, plain = work.circuit, work.plain
-    if plain is None:
-        return to_flow(circuit, all_readings=work.is_estimated)
-    physical = {qubit: index for index, qubit in enumerate(circuit.qubits)}
-    final = [
-        (physical[qubit], circuit.find_bit(bit).index)
-        for qubit, bits in plain.measured
-        for bit in bits
-    ]
-    return Flow([Gates(physical, list(circuit.data))], final)
-
-
-def _pairs(work: Work) -> Iterable[tuple[int, int]]:
-    """Return the pairs of the device's qubits that gates act on.
-
-    Raises:
-        UnknownFlowError: Its control flow cannot be followed.
-    """
-    if work.plain is None:
-        return pairs(_flow(work).steps)
-    physical = {qubit: index for index, qubit in enumerate(work.circuit.qubits)}
-    return [(physical[one], physical[other]) for one, other in work.plain.pairs]
+def _width(work: Work, component: Sequence[int]) -> int:
+    """Return the most qubits that are in use at a time, among connected places of the work."""
+    plain = work.plain if work.is_plainly_sampled else None
+    most_gates = _MAX_GATES * len(component)
+    if len(component) <= MAX_QUBITS or plain is None or plain.pair_gates > most_gates:
+        return len(component)
+    places = {work.circuit.qubits[work.qubits[place]]: place for place in component}
+    gates = [item.qubits for item in work.circuit.data if item.name != "barrier"]
+    on_two = [qubits for qubits in gates if len(qubits) == 2 and qubits[0] in places]
+    steps = [(places[one], places[other]) for one, other in on_two]
+    return max(widths([steps[index] for index in sweep(steps)]))
 
 
 def _components(work: Work, near_pairs: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:

@@ -38,10 +38,12 @@ from qexp.simulator import NoisySampler
 from qexp.simulator.circuits import as_plain
 from qexp.simulator.density_matrix import DensityMatrix
 from qexp.simulator.noise import NoisyDevice
+from qexp.simulator.walk import Gap
 
 SHOTS = 20_000
 
-METHODS = ["density_matrix", "trajectory_tree"]
+EARLY = "trajectory_tree that measures qubits once they are done, as on more qubits"
+METHODS = ["density_matrix", "trajectory_tree", EARLY]
 
 # Probability that any of the tests of distributions here fails although all is right, if its seed
 # is changed: divided by their number (Bonferroni).
@@ -239,8 +241,15 @@ def test_probabilities_are_those_of_the_whole_device(
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", GENERATORS)
 def test_shots_follow_the_probabilities_of_plain_aer(
-    name: str, method: str, backend: BackendV2, cases: dict[str, Case]
+    name: str,
+    method: str,
+    backend: BackendV2,
+    cases: dict[str, Case],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if method == EARLY:
+        monkeypatch.setattr(Gap, "is_worth_measuring", lambda *_: True)
+        method = "trajectory_tree"
     sampled = sample(backend, cases[name].pubs, method=method)
     numbers = [row for one in sampled for row in outcomes(one.data)]
     p_values = [

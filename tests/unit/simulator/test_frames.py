@@ -285,11 +285,17 @@ def pubs(*circuits: QuantumCircuit) -> list[SamplerPub]:
     return [SamplerPub.coerce((circuit,), 300) for circuit in circuits]
 
 
+def deep_on(backend: BackendV2) -> QuantumCircuit:
+    """A mirror circuit that uses 30 qubits at a time."""
+    (circuit,) = mirror_circuits(
+        num_qubits=30, depths=[30], num_circuits=1, seed_sequence=np.random.SeedSequence(0)
+    )
+    return generate_preset_pass_manager(1, backend=backend, seed_transpiler=1).run(circuit)
+
+
 def test_the_sampler_says_what_it_approximates() -> None:
     backend = fake("fake_torino")
-    manager = generate_preset_pass_manager(1, backend=backend, seed_transpiler=1)
-    (circuit,) = ghz_circuits(num_qubits=30, seed_sequence=np.random.SeedSequence(0))
-    (pub,) = pubs(manager.run(circuit))
+    (pub,) = pubs(deep_on(backend))
     without = NoisySampler(backend)
     assert without.predict(pub, shots=300).method == "matrix_product_state"
     assert without.predict(pub, shots=300).approximation == {}
@@ -298,7 +304,7 @@ def test_the_sampler_says_what_it_approximates() -> None:
     (result,) = sampler.sample([pub], shots=300, seed=1)
     stated = result.metadata["approximated_noise"]
     assert sampler.predict(pub, shots=300).approximation == stated
-    assert 0 < max(stated["errors"].values()) <= stated["deviation"] < 1e-2
+    assert 0 < max(stated["errors"].values()) <= stated["deviation"] < 1e-1
     assert all(name.split()[0] in {"sx", "x", "cz"} for name in stated["errors"])
 
 
@@ -336,8 +342,9 @@ def test_noise_is_not_approximated_where_an_exact_method_is_quick() -> None:
         for circuit in ghz_circuits(num_qubits=[12, 30], seed_sequence=np.random.SeedSequence(0))
     )
     methods = Methods(NoisyDevice(backend, approximate=True))
-    chosen = [methods.for_sampling(pub).method for pub in pubs(narrow, broad)]
-    assert chosen == ["trajectory_tree", "clifford"]
+    some = pubs(narrow, broad, deep_on(backend))
+    chosen = [methods.for_sampling(pub).method for pub in some]
+    assert chosen == ["trajectory_tree", "trajectory_tree", "clifford"]
     only = Methods(NoisyDevice(backend, approximate=True), "clifford")
     assert only.for_sampling(pubs(narrow)[0]).approximated_noise
 
