@@ -166,8 +166,8 @@ def to_swept_blocks(sites: Sequence[Site]) -> list[tuple[tuple[int, ...], list[i
 def sweep(sites: Sequence[tuple[int, ...]]) -> list[int]:
     """Return an order of sites in which few qubits are in use at a time.
 
-    One qubit after the other is taken to its end, with all that this needs, first the one for
-    which the fewest others have to begin.
+    One qubit after the other is taken to its end, with all that this needs: the one for which the
+    fewest others have to begin, and of these the last that has begun.
 
     Args:
         sites: The qubits of each site.
@@ -182,18 +182,23 @@ def sweep(sites: Sequence[tuple[int, ...]]) -> list[int]:
         for qubit in qubits:
             needs[qubit], touches[qubit] = need, touched
     order: list[int] = []
-    done = begun = 0
+    begun: dict[int, int] = {}  # when qubits begin
+    done = using = 0
     remaining = sorted(needs)
     while remaining:
-        fresh = [(touches[qubit] & ~begun).bit_count() for qubit in remaining]
+        fresh = [
+            ((touches[qubit] & ~using).bit_count(), -begun.get(qubit, -1)) for qubit in remaining
+        ]
         qubit = remaining.pop(fresh.index(min(fresh)))
         missing = needs[qubit] & ~done
         while missing:
-            lowest = missing & -missing
-            order.append(lowest.bit_length() - 1)
-            missing ^= lowest
+            index = (missing & -missing).bit_length() - 1
+            missing &= missing - 1
+            order.append(index)
+            for each in sites[index]:
+                begun.setdefault(each, len(begun))
         done |= needs[qubit]
-        begun |= touches[qubit]
+        using |= touches[qubit]
     return order
 
 

@@ -29,7 +29,7 @@ class _Step(NamedTuple):
         return self.constant_us * number + self.amplitude_us * amplitudes
 
 
-_BLOCK = _Step(12.0, 0.005)
+_BLOCK = _Step(25.0, 0.005)
 _HIT = _Step(100.0, 0.004)
 _LEAF = _Step(40.0, 0.006)
 

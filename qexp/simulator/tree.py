@@ -91,6 +91,13 @@ class _Part(NamedTuple):
     places: tuple[int, ...]  # among the work's qubits
     steps: list[Any]  # `_Segment`, `Read` and `Decision`
 
+    @property
+    def width(self) -> int:
+        """The most qubits of a state."""
+        if len(self.places) <= MAX_QUBITS:
+            return len(self.places)
+        return max(widths([qubits for segment in self.steps for qubits, _ in segment.layout]))
+
     def of_set(self, index: int) -> Steps:
         """Return the steps for one parameter set."""
         return _of_set(self.steps, index)
@@ -196,7 +203,7 @@ class TreeSimulation:
             num_sites = _count_sites(part.steps)
             us += predicted_us(part.of_set(0), shots, endings) + _SITE_US * num_sites
             # States, and the Kraus operators of each site on its block.
-            width = 2 ** _width(self._work, part.places)
+            width = 2**part.width
             size = max(size, 16 * width * (4 + shots.bit_length()) + num_sites * 2**17)
         size += shots * len(self._work.qubits) * 3
         return Cost(us * 1e-6 * len(self._work.values), size)

@@ -30,7 +30,6 @@ _COLUMNS = 128
 """Columns that a block is multiplied by at a time. BLAS would use threads for more, and then its
 rounding would depend on their number."""
 
-
 MAX_QUBITS = 24
 """Qubits of a state: one of 256 MiB, of which there may be a dozen."""
 

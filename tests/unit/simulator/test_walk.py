@@ -130,6 +130,12 @@ def test_a_sweep_has_few_qubits_in_use() -> None:
     assert max(widths([qubits for qubits, _ in to_swept_blocks(sites(40, 6))])) <= 10
 
 
+def test_a_sweep_follows_a_branch_to_its_end() -> None:
+    pairs = [((qubit - 1) // 2, qubit) for qubit in range(1, 127)]
+    assert max(widths(pairs)) == 33
+    assert max(widths([pairs[index] for index in sweep(pairs)])) == 7
+
+
 @pytest.mark.parametrize("is_early", [False, True])
 def test_qubits_may_be_measured_once_they_are_done(
     is_early: bool, monkeypatch: pytest.MonkeyPatch
