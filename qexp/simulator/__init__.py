@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from qexp.simulator.estimator import NoisyEstimator
     from qexp.simulator.sampler import NoisySampler
 
-SIMULATOR_VERSION = 2
+SIMULATOR_VERSION = 3
 """Version of the methods, of the boundaries between them and of their draws. Within a version a
-seed gives the same shots; version 1, which recorded none, had no trajectory trees."""
+seed gives the same shots. Version 1, which recorded none, had no trajectory trees; those of
+version 2 evolved all qubits at a time."""
 
 __all__ = [
     "SIMULATOR_VERSION",

@@ -56,7 +56,7 @@ def test_the_data_are_reproduced(unpacked: Unpacked, key: str):
         assert new.metadata["reproduces"]["run_id"] == old.run_id
         if key.startswith("1.0/"):
             # Seeds are derived in another way since schema 1.1.
-            versions = "(simulator version 1 then, 2 now)"
+            versions = "(simulator version 1 then, 3 now)"
             assert last == f"reproduced: statistically compatible {versions}"
         elif is_same_software(old):
             assert last == "reproduced: bit-identical"
