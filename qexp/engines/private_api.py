@@ -181,7 +181,7 @@ def draw_item(item: Any, generator: np.random.Generator) -> dict[str, Any]:
     """Return what the samplex of a program's item draws: arrays of its shape, by name."""
     from qiskit_ibm_runtime.fake_provider.executor.broadcast_sample import broadcast_sample
 
-    # The same draws in three quarters of the time: threads keep each other waiting.
+    # The same draws in less time: threads keep each other waiting.
     samplex: Any = SimpleNamespace(sample=partial(item.samplex.sample, max_workers=1))
     return broadcast_sample(samplex, item.samplex_arguments, item.shape, generator)
 
