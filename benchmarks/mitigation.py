@@ -25,7 +25,7 @@ from qexp.core.model import JobRequest, Partition, PrimitiveSpec
 from qexp.engines.local.backends import fake as fake_backend
 from qexp.engines.local.programs import Programs
 from qexp.engines.primitives import prepare
-from qexp.simulator import make_device
+from qexp.simulator import NoisySampler, make_device
 
 QUBITS = 4
 OBSERVABLES = ["ZIII", "IIIZ", "ZZII", "IIZZ"]
@@ -117,7 +117,8 @@ def estimate(
     """Values of PUBs on the embedded simulator."""
     partition = Partition(0, "main", 0, len(pubs), None, None, 0, 0, 0.0, "end")
     request = JobRequest(partition, spec, list, (), seed)
-    programs = Programs(backend, make_device(backend), None)
+    device = make_device(backend)
+    programs = Programs(backend, device, NoisySampler(device))
     done = programs.run(request, pubs, range(len(pubs)), seed)
     return [one.data.evs for one in done.result]
 

@@ -52,11 +52,11 @@ class ComponentSampler:
 
     Args:
         device: The device to simulate.
-        method: As of `NoisySampler`, which samples components of several qubits.
+        sampler: Samples components of several qubits on it; None: it has its own.
     """
 
-    def __init__(self, device: Device | SelfRunning, method: str | None = None) -> None:
-        self._sampler = NoisySampler(device, method=method)
+    def __init__(self, device: Device | SelfRunning, sampler: NoisySampler | None = None) -> None:
+        self._sampler = sampler or NoisySampler(device)
         self._channels = DensityMatrix(device) if isinstance(device, NoisyDevice) else None
 
     def sample(

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _CALIBRATION = 2**32 - 1
 """Index of the stream of a job's readout calibration, which each of its chunks simulates alike."""
 
+_NO_CLIFFORD_ANGLE = 0.1
 
 _DRESSING = 2.0
 """Ratio of the time of a circuit whose layers are twirled to that of the circuit."""
@@ -49,14 +50,14 @@ class Programs:
     Args:
         backend: The backend that they are prepared for.
         device: The device to simulate.
-        method: As of `NoisySampler`.
+        sampler: Samples circuits on it.
     """
 
-    def __init__(self, backend: BackendV2, device: Any, method: str | None) -> None:
+    def __init__(self, backend: BackendV2, device: Any, sampler: NoisySampler) -> None:
         self._backend = backend
         self._device = device
-        self._sampler = ComponentSampler(device, method)
-        self._bare = NoisySampler(device, method=method)
+        self._sampler = ComponentSampler(device, sampler)
+        self._bare = sampler
 
     def run(self, request: JobRequest, pubs: Sequence[Pub], only: range, seed: int) -> Simulated:
         """Prepare, simulate and evaluate PUBs of a job, one after the other.
@@ -131,7 +132,7 @@ class Programs:
         return options
 
     def predict(self, spec: PrimitiveSpec, pub: Pub) -> Prediction:
-        """Predict method and cost of a PUB from its circuit, measured once for each program."""
+        """Predict method and cost of a PUB from a circuit like each that it is compiled to."""
         spec = with_level(spec)
         if spec.kind == "estimator":
             shots, configurations = shots_for(pub.precision), count_circuits(pub)
@@ -140,7 +141,7 @@ class Programs:
         executed = executions(shots, spec)
         values = pub.parameter_values.as_array(pub.circuit.parameters)
         first = values.reshape(pub.parameter_values.size, -1)[:1]
-        predicted = self._bare.predict((_measured(pub), first, executed.shots), shots=shots)
+        predicted = self._bare.predict((_stand_in(pub), first, executed.shots), shots=shots)
         if predicted.cost is None:
             return predicted
         programs = configurations * executed.randomizations * sum(executed.noise_factors)
@@ -185,13 +186,19 @@ def with_level(spec: PrimitiveSpec) -> PrimitiveSpec:
     return replace(spec, options={"resilience_level": 0, **spec.options})
 
 
-def _measured(pub: Pub) -> QuantumCircuit:
-    """Return the circuit of a PUB; an Estimator's with its active qubits measured."""
-    if not hasattr(pub, "observables"):
-        return pub.circuit
+def _stand_in(pub: Pub) -> QuantumCircuit:
+    """Return the circuit of a PUB as the client compiles it, as far as its cost is concerned.
+
+    An Estimator's has its active qubits measured. It is no Clifford circuit: twirls are parameters.
+    """
     circuit = pub.circuit.copy()
     qubits = sorted(active_qubits(circuit), key=lambda qubit: circuit.find_bit(qubit).index)
-    register = ClassicalRegister(len(qubits), "measured")
-    circuit.add_register(register)
-    circuit.measure(qubits, register)
+    if hasattr(pub, "observables"):
+        register = ClassicalRegister(len(qubits), "measured")
+        circuit.add_register(register)
+        circuit.measure(qubits, register)
+    if qubits:
+        twirled = circuit.copy_empty_like()
+        twirled.rz(_NO_CLIFFORD_ANGLE, qubits[0])
+        circuit = twirled.compose(circuit)
     return circuit

@@ -33,6 +33,9 @@ _KEPT_JOBS = 2
 _NARROW, _FEW_SETS = 8, 10  # up to which the time of a PUB is not predicted
 
 
+_COMPILED = "IBM's client compiles it for primitive.options, and it is simulated by the best method"
+
+
 class Simulation:
     """Simulates PUBs on one backend.
 
@@ -194,9 +197,7 @@ class Simulation:
         """Return why a PUB cannot be run as the engine is set, as a clause about it, or None."""
         is_estimator = hasattr(pub, "observables")
         if is_compiled(primitive):
-            if self.exact and is_estimator:
-                return "its values are made of samples; set engine.exact_expectation_values=false"
-            return unseeded_folding(primitive) or self._programs.objection(primitive, pub)
+            return self._compiled_objection(primitive, pub)
         if self.exact and is_estimator and (why := self._estimator.exact_objection(pub)):
             return f"{why}; set engine.exact_expectation_values=false to sample them"
         if self.method is None:
@@ -206,6 +207,15 @@ class Simulation:
         else:
             why = self._sampler.objection(pub)
         return why and f"{why}; set engine.method=null to have another chosen"
+
+    def _compiled_objection(self, primitive: PrimitiveSpec, pub: Pub) -> str | None:
+        if self.exact and hasattr(pub, "observables"):
+            return "its values are made of samples; set engine.exact_expectation_values=false"
+        if self.method is not None:
+            return f"{_COMPILED}; set engine.method=null"
+        if self.approximate_noise:
+            return f"{_COMPILED} with exact noise; set engine.approximate_noise=false"
+        return unseeded_folding(primitive) or self._programs.objection(primitive, pub)
 
     def forecast(self, primitive: PrimitiveSpec, pub: Pub) -> Forecast:
         """Predict the simulation of a PUB; what a simulator of the user's own takes counts as 0."""
@@ -253,7 +263,7 @@ class Simulation:
     def _programs(self) -> Programs:
         from qexp.engines.local.programs import Programs
 
-        return Programs(self.backend, self._device, self.method)
+        return Programs(self.backend, self._device, self._sampler)
 
     def _with_precision(self, pubs: Sequence[Pub]) -> Sequence[Any]:
         """Return Estimator PUBs, with precision 0 where values are exact."""

@@ -30,7 +30,7 @@ from qexp.engines.local.simulation import Simulation
 from qexp.engines.primitives import prepare
 from qexp.engines.private_api import evaluate_program
 from qexp.engines.runtime_local import RuntimeLocalEngine
-from qexp.simulator import make_device
+from qexp.simulator import NoisySampler, make_device
 from qexp.simulator.components import ComponentSampler
 from qexp.workers import Workers
 
@@ -263,8 +263,41 @@ def test_exact_values_cannot_be_mitigated() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("engine", "remedy"),
+    [
+        (LocalEngine(method="clifford"), "set engine.method=null"),
+        (LocalEngine(approximate_noise=True), "set engine.approximate_noise=false"),
+    ],
+)
+def test_compiled_circuits_have_no_method_and_no_approximation(
+    engine: LocalEngine, remedy: str
+) -> None:
+    objection = engine.pub_objection(MANILA, estimator(resilience_level=1))(ising(MANILA))
+    assert objection is not None
+    assert objection.endswith(remedy)
+    assert engine.pub_objection(MANILA, estimator(resilience_level=0))(coin()) is None
+
+
+def coin() -> EstimatorPub:
+    circuit = QuantumCircuit(5)
+    circuit.sx(0)
+    return EstimatorPub.coerce((circuit, "IIIIZ"), PRECISION)
+
+
+def test_twirled_clifford_circuits_are_not_predicted_as_such() -> None:
+    """Their twirls are parameters, which frames do not take."""
+    ghz = QuantumCircuit(133)
+    ghz.sx(0)
+    for qubit in range(13):
+        ghz.cz(qubit, qubit + 1)
+    pub = EstimatorPub.coerce((ghz, SparsePauliOp("I" * 132 + "Z")), PRECISION)
+    programs = Programs(TORINO, make_device(TORINO), NoisySampler(TORINO))
+    assert programs.predict(estimator(resilience_level=2), pub).method != "clifford"
+
+
 def test_costs_grow_with_what_is_executed() -> None:
-    programs, pub = Programs(MANILA, make_device(MANILA), None), ising(MANILA)
+    programs, pub = Programs(MANILA, make_device(MANILA), NoisySampler(MANILA)), ising(MANILA)
     plain, twirled, folded = (
         programs.predict(estimator(**options), pub).cost
         for options in (DECOUPLED, OPTIONS["level 1"], OPTIONS["level 2"])
