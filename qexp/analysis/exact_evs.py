@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import numpy as np
 from pydantic import Field
 
-from qexp.analysis.dataset import Reals, dataset
+from qexp.analysis.dataset import Reals, dataset, value_coordinates
 from qexp.analysis.exact import MAX_QUBITS, NotExactError, statevector
 from qexp.analysis.pubs import MeasuredPub, read_pubs
 from qexp.archive.read import Archive
@@ -90,12 +90,9 @@ def _values(pub: MeasuredPub, max_qubits: int) -> Iterator[_Row]:
         exact = exact_values(pub.read_pub(), max_qubits)
     except NotExactError:
         exact = np.full(evs.shape, np.nan)
-    listed = pub.metadata.get("observables")
-    names = listed if isinstance(listed, list) and evs.shape == (len(listed),) else None
-    for point, ev in np.ndenumerate(evs):
-        position = ",".join(map(str, point))
-        name = str(names[point[0]]) if names else ""
-        yield (*pub.place, position, name, float(ev), float(stds[point]), float(exact[point]))
+    for point, position, name in pub.positions():
+        ev, std, without_noise = (float(each[point]) for each in (evs, stds, exact))
+        yield (*pub.place, position, name, ev, std, without_noise)
 
 
 def _dataset(rows: list[_Row]) -> xr.Dataset:
@@ -127,10 +124,5 @@ def _dataset(rows: list[_Row]) -> xr.Dataset:
             "chi2": ("", chi2, "sum of squared differences in standard errors"),
             "num_values": ("", number, "values in chi2"),
         },
-        {
-            "workload": ("value", workload, "name of the workload"),
-            "pub": ("value", index, "index of the PUB in its workload"),
-            "position": ("value", position, "position of the value in the PUB's shape"),
-            "observable": ("value", observable, "name of the observable"),
-        },
+        value_coordinates(workload, index, position, observable),
     )

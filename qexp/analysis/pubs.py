@@ -50,6 +50,15 @@ class MeasuredPub:
         """Metadata of the circuit, such as its family."""
         return self.circuit.metadata or {}
 
+    def positions(self) -> Iterator[tuple[tuple[int, ...], str, str]]:
+        """Yield index, text (`"2,1"`) and observable (`""`: no name) of an Estimator's values."""
+        assert self.result is not None
+        shape = np.shape(self.result.data.evs)
+        listed = self.metadata.get("observables")
+        names = listed if isinstance(listed, list) and shape == (len(listed),) else None
+        for point in np.ndindex(shape):
+            yield point, ",".join(map(str, point)), str(names[point[0]]) if names else ""
+
     def samples(self) -> Iterator[Sample]:
         """Go through the points of a Sampler PUB, in the order of its flattened shape."""
         bits = None if self.result is None else joined_bits(self.result)

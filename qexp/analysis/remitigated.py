@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from qexp.analysis.dataset import Reals, dataset
+from qexp.analysis.dataset import Reals, dataset, value_coordinates
 from qexp.analysis.pubs import MeasuredPub, read_pubs
 from qexp.archive.read import Archive
 from qexp.errors import AnalysisError
@@ -89,20 +90,16 @@ def _values(
     if found is None:
         return
     assert pub.result is not None
-    evs, stds = _evaluate(found, settings, pub.place)
+    evs, stds = _evaluate(_copied(found), settings, pub.place)
     errors = np.full(evs.shape, np.nan)
     if resamples:
-        drawn = (_drawn(run, pub, rng) for _ in range(resamples))
+        drawn = (_copied(found, rng) for _ in range(resamples))
         samples = [_evaluate(one, settings, pub.place)[0] for one in drawn]
         errors = np.std(samples, axis=0, ddof=1)
     archived = np.asarray(pub.result.data.evs)
-    listed = pub.metadata.get("observables")
-    names = listed if isinstance(listed, list) and evs.shape == (len(listed),) else None
-    for point, ev in np.ndenumerate(evs):
-        position = ",".join(map(str, point))
-        name = str(names[point[0]]) if names else ""
-        std, was, error = (float(each[point]) for each in (stds, archived, errors))
-        yield (*pub.place, position, name, float(ev), std, was, error)
+    for point, position, name in pub.positions():
+        ev, std, was, error = (float(each[point]) for each in (evs, stds, archived, errors))
+        yield (*pub.place, position, name, ev, std, was, error)
 
 
 def _evaluate(found: Any, settings: _Settings, place: tuple[str, int]) -> tuple[Reals, Reals]:
@@ -160,21 +157,22 @@ def _indices(factors: Sequence[float], wanted: Sequence[float] | None) -> list[i
     return [index for index, factor in enumerate(factors) if not wanted or factor in wanted]
 
 
-def _drawn(run: Archive, pub: MeasuredPub, rng: np.random.Generator) -> Any:
-    """Return the raw data of a PUB with randomizations drawn with replacement."""
-    from qiskit_mitigation import PEA, load_tasks_from_result
+def _copied(found: Any, rng: np.random.Generator | None = None) -> Any:
+    """Return raw data that may be changed, as evaluating them does.
 
-    found = run.raw(*pub.place)
-    assert found is not None
-    [task] = load_tasks_from_result(found)
-    for number, item in enumerate(found):
-        is_calibration = task.trex is not None and number == len(found) - 1
-        axis = 1 if isinstance(task, PEA) and not is_calibration else 0
-        size = item["_meas"].shape[axis]
+    With a generator, the randomizations are drawn with replacement.
+    """
+    copied = copy.deepcopy(found)
+    if rng is None:
+        return copied
+    tasks = found.passthrough_data["qiskit_mitigation"]
+    for number, item in enumerate(copied):
+        is_pea = tasks[0]["mitigation"] == "pea" and number == 0
+        size = item["_meas"].shape[is_pea]
         chosen: NDArray[np.intp] = rng.integers(size, size=size)
         for name, array in item.items():
-            item[name] = array.take(chosen, axis=axis)
-    return found
+            item[name] = array.take(chosen, axis=int(is_pea))
+    return copied
 
 
 def _dataset(rows: list[_Row], resamples: int) -> xr.Dataset:
@@ -196,10 +194,5 @@ def _dataset(rows: list[_Row], resamples: int) -> xr.Dataset:
             "archived": ("value", archived, "expectation value in the archive", _UNITS),
             **bootstrap,
         },
-        {
-            "workload": ("value", workload, "name of the workload"),
-            "pub": ("value", index, "index of the PUB in its workload"),
-            "position": ("value", position, "position of the value in the PUB's shape"),
-            "observable": ("value", observable, "name of the observable"),
-        },
+        value_coordinates(workload, index, position, observable),
     )

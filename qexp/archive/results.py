@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -247,12 +247,17 @@ def _to_stored(array: NDArray[Any]) -> NDArray[Any]:
     return little.astype(_STORED.get(key, little.dtype))
 
 
+_Rows: TypeAlias = dict[int, tuple[str, int]]
+"""Index of a PUB -> path of its table, and row."""
+
+
 class ResultReader:
     """Reads the results of an archive, one PUB at a time."""
 
     def __init__(self, file: ArchiveFile) -> None:
         self._file = file
         self._groups: dict[str, tuple[Signature, list[Any]]] = {}
+        self._raw_rows: dict[str, tuple[_Rows, _Rows]] = {}  # of PUBs and of calibrations
 
     def values(self, workload: str, group: str, row: int) -> dict[str, Any]:
         """Return the fields of one PUB by name, given the group of its result and the row."""
@@ -268,7 +273,9 @@ class ResultReader:
 
     def raw(self, workload: str, index: int) -> QuantumProgramResult | None:
         """Return the raw data of a PUB, with the readout calibration of its job; None without."""
-        own, readout = (self._rows(table, workload) for table in (RAW, READOUT))
+        if workload not in self._raw_rows:
+            self._raw_rows[workload] = self._rows(RAW, workload), self._rows(READOUT, workload)
+        own, readout = self._raw_rows[workload]
         if index not in own:
             return None
         # The calibration of a job is in the row of its first PUB.
@@ -276,7 +283,7 @@ class ResultReader:
         calibration = None if job is None else self.fields(*readout[job])
         return assemble_raw(self.fields(*own[index]), calibration)
 
-    def _rows(self, table: Table, workload: str) -> dict[int, tuple[str, int]]:
+    def _rows(self, table: Table, workload: str) -> _Rows:
         """Return the place of each PUB in the groups of a table: path and row."""
         root = table.at(workload, "").rstrip("/")
         paths = [f"{root}/{group}" for group in self._file.groups(root)]

@@ -97,8 +97,12 @@ def dump_options(implementation: Implementation, options: Any) -> dict[str, Any]
     from qiskit_ibm_runtime.options_models import SamplerOptions
 
     kind: PrimitiveKind = "sampler" if isinstance(options, SamplerOptions) else "estimator"
-    finalise = getattr(client_module(kind, "finalize_options"), f"finalize_{kind}_options")
-    return finalise(options).model_dump(mode="json")
+    return finalised(kind, options).model_dump(mode="json")
+
+
+def finalised(kind: PrimitiveKind, options: Any) -> Any:
+    """Return options of a client-side primitive with what its client fills in."""
+    return getattr(client_module(kind, "finalize_options"), f"finalize_{kind}_options")(options)
 
 
 def client_module(kind: PrimitiveKind, name: str) -> Any:

@@ -167,11 +167,11 @@ def client_objection(kind: PrimitiveKind, pub: Any, options: Any, backend: Any) 
     """Return why a client-side primitive cannot run a PUB with these options, or None."""
     from qiskit_ibm_runtime.exceptions import IBMInputValueError
 
-    from qexp.engines.options import client_module
+    from qexp.engines.options import client_module, finalised
 
-    finalise = getattr(client_module(kind, "finalize_options"), f"finalize_{kind}_options")
+    validate = _get(client_module(kind, "prepare"), "_validate")
     try:
-        _get(client_module(kind, "prepare"), "_validate")([pub], finalise(options), backend)
+        validate([pub], finalised(kind, options), backend)
     except IBMInputValueError as error:
         return one_line(error.message)
     return None
