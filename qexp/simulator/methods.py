@@ -38,7 +38,7 @@ from qexp.simulator.protocols import AerMethod, Cost, Method, Prediction, Simula
 from qexp.simulator.tree import TrajectoryTree
 
 METHODS: tuple[type[Method], ...] = (Evolution, TrajectoryTree, CliffordFrames)
-"""The methods of our own."""
+"""The methods of our own, the one for narrow circuits first."""
 
 KEPT_CHOICES = 128
 """Choices that a primitive keeps: those of a job of the default size."""
@@ -184,14 +184,16 @@ class Methods:
         # Left to Aer, as they were in version 1: dynamic circuits on few qubits, and no circuit.
         is_left = work.plain is None and len(work.qubits) <= _MAX_CLEAR_QUBITS
         is_left |= not work.qubits
+        if wanted is None and not is_left and self._table and _is_density_matrix_clear(work):
+            # Methods that are not wanted would be asked for their objections, which takes longer.
+            evolves = self._table[0].objection(work) is None
+            wanted = Evolution.name if evolves else None
         simulations = {
             method.name: method.simulation(work)
             for method in self._table
             if wanted == method.name or (wanted is None and not is_left)
             if method.objection(work) is None
         }
-        if wanted is None and "density_matrix" in simulations and _is_density_matrix_clear(work):
-            wanted = "density_matrix"
         is_wide = len(work.qubits) > _MAX_STATEVECTOR_QUBITS
         if wanted is None and is_wide and not simulations:
             wanted = "matrix_product_state"

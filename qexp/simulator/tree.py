@@ -17,8 +17,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
 
 from qexp.simulator.aer import Outcomes, child
 from qexp.simulator.blocks import Block, sweep, to_blocks, to_swept_blocks, widths
@@ -373,6 +371,10 @@ def _width(work: Work, component: Sequence[int]) -> int:
 
 def _components(work: Work, near_pairs: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:
     """Return the places of connected qubits among those of the work, neighbours close together."""
+    # Narrow circuits do without.
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
+
     place = {qubit: number for number, qubit in enumerate(work.qubits)}
     near = sorted({(place[low], place[high]) for low, high in near_pairs})
     first, second = np.array(near, dtype=np.intp).reshape(-1, 2).T
