@@ -26,7 +26,7 @@ from qexp.config.sweep_launcher import (
     write_declaration,
 )
 from qexp.errors import ConfigError, EngineError, Failed, PointsFailedError, QexpError
-from qexp.text import one_line
+from qexp.text import typed_reason
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -39,7 +39,6 @@ _OPTIMISES = {"direction", "ax_config", "optim"}
 """Settings of the sweepers of Hydra's own repository that choose points by results."""
 
 _PLUGINS = "hydra_plugins."
-_LONGEST_REASON = 300
 
 
 @dataclass
@@ -130,11 +129,10 @@ class WatchedLauncher(PointLauncher):
             is_mistake = isinstance(error, QexpError) or compose_message(error) is not None
             if is_mistake or not self._is_plugin:
                 raise
-            reason = f"{type(error).__name__}: {one_line(error)}"[:_LONGEST_REASON]
             raise EngineError(
                 f"{name}: the launcher failed, most likely because one of its processes died "
-                f"({reason}); to go on with the points that began, and run the others: "
-                f"python -m qexp resume {folder}"
+                f"({typed_reason(error)}); to go on with the points that began, and run the "
+                f"others: python -m qexp resume {folder}"
             ) from error
 
 

@@ -25,7 +25,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from qexp.text import format_duration, one_line
+from qexp.text import format_duration, one_line, shortened
 
 Stage = Literal["transpiling", "submitting", "running", "collecting", "analysing"]
 
@@ -111,7 +111,7 @@ class Bars:
         """Change a stage's bar, if it has one yet; a note is cut to one line."""
         now_s = self._now_s()
         if note is not None:
-            changes["note"] = one_line(note)[:_LONGEST_NOTE]
+            changes["note"] = shortened(one_line(note), _LONGEST_NOTE)
         if left_s is not None:
             changes["ends_s"] = now_s + left_s
         if stage in self:

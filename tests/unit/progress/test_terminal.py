@@ -278,6 +278,17 @@ def test_what_holds_a_run_up_is_said(monkeypatch, stage, told, note):
     assert note in bars(tty.getvalue())[stage][-1][1]
 
 
+def test_a_note_that_is_cut_says_so(monkeypatch):
+    terminal_as_stderr(monkeypatch)
+    with Terminal([spec_of()], Path("r1")) as terminal:
+        terminal.planned(PLAN, None, LIMITS)
+        terminal.batch_opened("b1")
+        terminal.service_lost("503 " * 100, 4.0)
+        note = terminal._bars.note("running")
+    assert len(note) == 160
+    assert note.endswith(" 50…")
+
+
 def test_a_job_that_is_run_again_is_one_more_to_submit(monkeypatch):
     tty = terminal_as_stderr(monkeypatch)
     with Terminal([spec_of()], Path("r1")) as terminal:
