@@ -13,6 +13,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -287,7 +288,8 @@ class Reading:
     @property
     def size(self) -> int:
         """Number of instructions without directives."""
-        return self.tally.total() - self._directives
+        calls = chain.from_iterable(each.values() for each in self._calls.values())
+        return sum(call.number for call in calls) + self._others.total() - self._directives
 
     def _run(self, circuit: QuantumCircuit) -> None:
         """Visit the instructions: standard gates, the usual case, here; others in `_other`."""

@@ -289,6 +289,8 @@ def _reported() -> Iterator[None]:
 
 
 def _is_narrow(circuit: QuantumCircuit) -> bool:
+    if circuit.num_qubits <= _NARROW:
+        return True
     busy: set[Any] = set()
     for item in circuit.data:
         busy.update(item.qubits)
