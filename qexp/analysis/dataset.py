@@ -53,21 +53,6 @@ def pub_coordinates(places: Sequence[tuple[str, int]]) -> dict[str, Column]:
     }
 
 
-def value_coordinates(
-    workloads: Sequence[str],
-    indices: Sequence[int],
-    positions: Sequence[str],
-    observables: Sequence[str],
-) -> dict[str, Column]:
-    """Return the coordinates of the dimension `value`, the single values of Estimator PUBs."""
-    return {
-        "workload": ("value", workloads, "name of the workload"),
-        "pub": ("value", indices, "index of the PUB in its workload"),
-        "position": ("value", positions, "position of the value in the PUB's shape"),
-        "observable": ("value", observables, "name of the observable"),
-    }
-
-
 def mean_and_error(values: Reals) -> tuple[float, float]:
     """Return the mean of the finite values and its standard error; NaN where there are too few."""
     valid = values[np.isfinite(values)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from qexp.analysis.dataset import Column, Reals, dataset, format_value, with_std
-from qexp.analysis.fits import fit_model
+from qexp.analysis.fits import Decay, fit_decay
 from qexp.analysis.lines import Line, lines, the_key, with_curves
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def decay(
     """
     key = the_key(sweep, over)
     found = lines(sweep, value, key)
-    rows = np.array([_row(line, floor) for line in found], float)
+    rows = np.array([_fit(line, floor) for line in found], float).reshape(-1, 7)
     names = ("p", "amplitude", "floor")
     texts = ("decay per unit", "amplitude of the decay", "value it decays to")
     columns: dict[str, Column] = {}
@@ -64,21 +64,12 @@ def decay(
     return with_curves(dataset(title, summary, columns, {}), found, (value, key), curve)
 
 
-def _row(line: Line, floor: Floor) -> list[float]:
-    """Return p, amplitude, floor, their standard errors, and the reduced chi-square."""
+def _fit(line: Line, floor: Floor) -> Decay:
     if line.x.size == 0:
-        return [np.nan] * 7
+        return Decay()
     low, span = line.y.min(), np.ptp(line.y) or 1.0
     base = low - 0.1 * span if floor == "free" else floor
     start = [np.exp(-2 / (np.ptp(line.x) or 1.0)), line.y[0] - base, base]
-    number = 3 if floor == "free" else 2
-    bounds = ([0.0, -np.inf, -np.inf][:number], [1.0, np.inf, np.inf][:number])
-
-    def model(m: Reals, p: float, amplitude: float, free: float = base) -> Reals:
-        return amplitude * p**m + free
-
-    fit = fit_model(model, line.x, line.y, line.std, start[:number], bounds)
-    if fit is None:
-        return [np.nan] * 7
-    given = [] if floor == "free" else [floor]
-    return [*fit.values, *given, *fit.errors, *[0.0 for _ in given], fit.reduced_chi2]
+    bounds = [0.0, -np.inf, -np.inf], [1.0, np.inf, np.inf]
+    given = None if floor == "free" else floor
+    return fit_decay(line.x, line.y, line.std, start, bounds, given)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from pydantic import Field
 
-from qexp.analysis.dataset import Reals, dataset, value_coordinates
+from qexp.analysis.dataset import Reals, dataset
 from qexp.analysis.exact import MAX_QUBITS, NotExactError, statevector
-from qexp.analysis.pubs import MeasuredPub, read_pubs
+from qexp.analysis.pubs import MeasuredPub, measure_values, read_pubs
 from qexp.archive.read import Archive
 from qexp.errors import AnalysisError
 
@@ -54,50 +54,8 @@ def exact_evs(
         AnalysisError: The run has no Estimator workload, or no value can be compared.
     """
     pubs = read_pubs(run, workload, "estimator")
-    return _dataset([row for pub in pubs for row in _values(pub, max_qubits)])
-
-
-def exact_values(pub: EstimatorPub, max_qubits: int = MAX_QUBITS) -> Reals:
-    """Compute the exact expectation values of an Estimator PUB as generated, of the PUB's shape.
-
-    Raises:
-        NotExactError: The circuit is too wide, or contains something other than gates.
-    """
-    from qiskit.quantum_info import SparsePauliOp
-
-    from qexp.simulator.observables import broadcast
-
-    observables = np.ravel(pub.observables.sparse_observables_array())
-    operators = [SparsePauliOp.from_sparse_observable(each) for each in observables]
-    circuits = np.ravel(pub.parameter_values.bind_all(pub.circuit))
-    parameter_sets, terms = map(np.ravel, broadcast(pub))
-    exact = np.empty(parameter_sets.size)
-    for number, circuit in enumerate(circuits):
-        state = statevector(circuit, max_qubits)
-        for position in np.flatnonzero(parameter_sets == number):
-            exact[position] = state.expectation_value(operators[terms[position]]).real
-    return exact.reshape(pub.shape)
-
-
-_Row: TypeAlias = tuple[str, int, str, str, float, float, float]
-"""Workload, PUB, position, observable; value, standard error, exact value."""
-
-
-def _values(pub: MeasuredPub, max_qubits: int) -> Iterator[_Row]:
-    assert pub.result is not None
-    evs, stds = np.asarray(pub.result.data.evs), np.asarray(pub.result.data.stds)
-    try:
-        exact = exact_values(pub.read_pub(), max_qubits)
-    except NotExactError:
-        exact = np.full(evs.shape, np.nan)
-    for point, position, name in pub.positions():
-        ev, std, without_noise = (float(each[point]) for each in (evs, stds, exact))
-        yield (*pub.place, position, name, ev, std, without_noise)
-
-
-def _dataset(rows: list[_Row]) -> xr.Dataset:
-    workload, index, position, observable, *numbers = map(list, zip(*rows, strict=True))
-    ev, std, exact = np.array(numbers, dtype=np.float64)
+    coordinates, numbers = measure_values(pubs, partial(_values, max_qubits=max_qubits))
+    ev, std, exact = numbers
     difference = ev - exact
     z = np.divide(difference, std, out=np.full_like(ev, np.nan), where=std > 0)
     compared, counted = np.isfinite(difference), np.isfinite(z)
@@ -124,5 +82,37 @@ def _dataset(rows: list[_Row]) -> xr.Dataset:
             "chi2": ("", chi2, "sum of squared differences in standard errors"),
             "num_values": ("", number, "values in chi2"),
         },
-        value_coordinates(workload, index, position, observable),
+        coordinates,
     )
+
+
+def exact_values(pub: EstimatorPub, max_qubits: int = MAX_QUBITS) -> Reals:
+    """Compute the exact expectation values of an Estimator PUB as generated, of the PUB's shape.
+
+    Raises:
+        NotExactError: The circuit is too wide, or contains something other than gates.
+    """
+    from qiskit.quantum_info import SparsePauliOp
+
+    from qexp.simulator.observables import broadcast
+
+    observables = np.ravel(pub.observables.sparse_observables_array())
+    operators = [SparsePauliOp.from_sparse_observable(each) for each in observables]
+    circuits = np.ravel(pub.parameter_values.bind_all(pub.circuit))
+    parameter_sets, terms = map(np.ravel, broadcast(pub))
+    exact = np.empty(parameter_sets.size)
+    for number, circuit in enumerate(circuits):
+        state = statevector(circuit, max_qubits)
+        for position in np.flatnonzero(parameter_sets == number):
+            exact[position] = state.expectation_value(operators[terms[position]]).real
+    return exact.reshape(pub.shape)
+
+
+def _values(pub: MeasuredPub, max_qubits: int) -> tuple[Reals, Reals, Reals]:
+    """Return the values of a PUB, their standard errors, and the exact ones, NaN if not known."""
+    assert pub.result is not None
+    evs, stds = np.asarray(pub.result.data.evs), np.asarray(pub.result.data.stds)
+    try:
+        return evs, stds, exact_values(pub.read_pub(), max_qubits)
+    except NotExactError:
+        return evs, stds, np.full(evs.shape, np.nan)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -79,3 +80,42 @@ def fit_model(
     freedom = len(x) - len(start)
     chi2 = float((((y - model(x, *values)) / std) ** 2).sum()) if is_weighted else np.nan
     return Fit(values, covariance, chi2 / freedom if freedom else np.nan)
+
+
+class Decay(NamedTuple):
+    """A fit of `amplitude * p**x + floor`; NaN where nothing could be fitted."""
+
+    p: float = np.nan  # decay per unit of x
+    amplitude: float = np.nan  # of probabilities, below 1 for errors of preparation and readout
+    floor: float = np.nan  # the value of infinite x
+    p_std: float = np.nan
+    amplitude_std: float = np.nan
+    floor_std: float = np.nan  # 0 where the floor is not fitted
+    reduced_chi2: float = np.nan  # see `Fit`
+
+
+def fit_decay(
+    x: Reals,
+    y: Reals,
+    std: Reals,
+    start: Sequence[float],
+    bounds: tuple[Sequence[float], Sequence[float]],
+    floor: float | None,
+) -> Decay:
+    """Fit an exponential decay as `fit_model` does.
+
+    `start` and `bounds` are of p, amplitude and floor; the floor is fitted unless it is given.
+    """
+    given = [] if floor is None else [floor]
+    number = 3 - len(given)
+
+    def model(m: Reals, p: float, amplitude: float, *free: float) -> Reals:
+        [base] = free or given
+        return amplitude * p**m + base
+
+    low, high = bounds
+    found = fit_model(model, x, y, std, start[:number], (low[:number], high[:number]))
+    if found is None:
+        return Decay()
+    values = [*found.values, *given, *found.errors, *[0.0 for _ in given], found.reduced_chi2]
+    return Decay(*map(float, values))

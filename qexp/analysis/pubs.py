@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from qexp.analysis.dataset import Column, Reals
 from qexp.archive.read import Archive
 from qexp.archive.results import counts_of
 from qexp.core.model import PrimitiveKind
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
     from qiskit.primitives import BitArray, PubResult
 
     from qexp.core.model import Pub
+
+
+_VALUE_COORDINATES = {
+    "workload": "name of the workload",
+    "pub": "index of the PUB in its workload",
+    "position": "position of the value in the PUB's shape",
+    "observable": "name of the observable",
+}
 
 
 class Sample(NamedTuple):
@@ -50,14 +59,14 @@ class MeasuredPub:
         """Metadata of the circuit, such as its family."""
         return self.circuit.metadata or {}
 
-    def positions(self) -> Iterator[tuple[tuple[int, ...], str, str]]:
-        """Yield index, text (`"2,1"`) and observable (`""`: no name) of an Estimator's values."""
+    def positions(self) -> Iterator[tuple[str, int, str, str]]:
+        """Yield workload, PUB, position and observable (`""`: no name) of an Estimator's values."""
         assert self.result is not None
         shape = np.shape(self.result.data.evs)
         listed = self.metadata.get("observables")
         names = listed if isinstance(listed, list) and shape == (len(listed),) else None
         for point in np.ndindex(shape):
-            yield point, ",".join(map(str, point)), str(names[point[0]]) if names else ""
+            yield *self.place, ",".join(map(str, point)), str(names[point[0]]) if names else ""
 
     def samples(self) -> Iterator[Sample]:
         """Go through the points of a Sampler PUB, in the order of its flattened shape."""
@@ -128,6 +137,27 @@ def measure_pubs(
     """
     places, rows = zip(*((pub.place, measure(pub)) for pub in pubs), strict=True)
     return list(places), np.array(rows)
+
+
+def measure_values(
+    pubs: Iterable[MeasuredPub], measure: Callable[[MeasuredPub], Sequence[Reals] | None]
+) -> tuple[dict[str, Column], Reals]:
+    """Take some numbers of each value of Estimator PUBs: arrays of the PUB's shape, None for none.
+
+    Returns:
+        The coordinates of the dimension `value`, and the numbers, shape (numbers, values).
+    """
+    places: list[tuple[str, int, str, str]] = []
+    numbers: list[Reals] = []
+    for pub in pubs:
+        if (arrays := measure(pub)) is not None:
+            places += pub.positions()
+            numbers.append(np.reshape(arrays, (len(arrays), -1)))
+    if not places:
+        return {}, np.empty(0)
+    columns = zip(_VALUE_COORDINATES.items(), zip(*places, strict=True), strict=True)
+    coordinates = {name: ("value", [*column], text) for (name, text), column in columns}
+    return {**coordinates}, np.concatenate(numbers, axis=1)
 
 
 def _suitable_workloads(

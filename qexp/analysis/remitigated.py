@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from qexp.analysis.dataset import Reals, dataset, value_coordinates
-from qexp.analysis.pubs import MeasuredPub, read_pubs
+from qexp.analysis.dataset import Column, Reals, dataset
+from qexp.analysis.pubs import MeasuredPub, measure_values, read_pubs
 from qexp.archive.read import Archive
 from qexp.errors import AnalysisError
 from qexp.text import one_line
@@ -69,37 +69,41 @@ def remitigated(
         AnalysisError: The run has no raw data, or was not run with what a setting is for.
     """
     settings, rng = _Settings(extrapolator, noise_factors, trex), np.random.default_rng(resamples)
-    pubs = read_pubs(run, workload, "estimator")
-    rows = [row for pub in pubs for row in _values(run, pub, settings, resamples, rng)]
-    if not rows:
+
+    def values(pub: MeasuredPub) -> list[Reals] | None:
+        found = run.raw(*pub.place)
+        if found is None:
+            return None
+        assert pub.result is not None
+        arrays = [np.asarray(pub.result.data.evs), *_evaluate(_copied(found), settings, pub.place)]
+        if resamples:
+            drawn = (_copied(found, rng) for _ in range(resamples))
+            samples = [_evaluate(one, settings, pub.place)[0] for one in drawn]
+            arrays.append(np.std(samples, axis=0, ddof=1))
+        return arrays
+
+    coordinates, numbers = measure_values(read_pubs(run, workload, "estimator"), values)
+    if not coordinates:
         raise AnalysisError(
             "the run has no raw data: they are kept of client-side Estimators on IBM's service and "
             "of those with mitigation on the embedded engine, with archive.raw=true"
         )
-    return _dataset(rows, resamples)
-
-
-_Row: TypeAlias = tuple[str, int, str, str, float, float, float, float]
-"""Workload, PUB, position, observable; value, its error, archived value, bootstrap error."""
-
-
-def _values(
-    run: Archive, pub: MeasuredPub, settings: _Settings, resamples: int, rng: np.random.Generator
-) -> Iterator[_Row]:
-    found = run.raw(*pub.place)
-    if found is None:
-        return
-    assert pub.result is not None
-    evs, stds = _evaluate(_copied(found), settings, pub.place)
-    errors = np.full(evs.shape, np.nan)
-    if resamples:
-        drawn = (_copied(found, rng) for _ in range(resamples))
-        samples = [_evaluate(one, settings, pub.place)[0] for one in drawn]
-        errors = np.std(samples, axis=0, ddof=1)
-    archived = np.asarray(pub.result.data.evs)
-    for point, position, name in pub.positions():
-        ev, std, was, error = (float(each[point]) for each in (evs, stds, archived, errors))
-        yield (*pub.place, position, name, ev, std, was, error)
+    archived, ev, std, *bootstrap = numbers
+    moved = float(np.nanmax(np.abs(ev - archived)))
+    verdict = f"at most {moved:.4g} from those in the archive" if moved else "equal to the archived"
+    columns: dict[str, Column] = {
+        "ev": ("value", ev, "expectation value", _UNITS),
+        "std": ("value", std, "expectation value, standard error", _UNITS),
+        "archived": ("value", archived, "expectation value in the archive", _UNITS),
+    }
+    for errors in bootstrap:
+        columns["bootstrap_std"] = ("value", errors, "bootstrap standard error", _UNITS)
+    return dataset(
+        "Expectation values evaluated again",
+        f"{len(ev)} value{'s' if len(ev) > 1 else ''}: {verdict}",
+        columns,
+        coordinates,
+    )
 
 
 def _evaluate(found: Any, settings: _Settings, place: tuple[str, int]) -> tuple[Reals, Reals]:
@@ -173,26 +177,3 @@ def _copied(found: Any, rng: np.random.Generator | None = None) -> Any:
         for name, array in item.items():
             item[name] = array.take(chosen, axis=int(is_pea))
     return copied
-
-
-def _dataset(rows: list[_Row], resamples: int) -> xr.Dataset:
-    workload, index, position, observable, *numbers = map(list, zip(*rows, strict=True))
-    ev, std, archived, bootstrap_std = np.array(numbers, dtype=np.float64)
-    bootstrap = (
-        {"bootstrap_std": ("value", bootstrap_std, "bootstrap standard error", _UNITS)}
-        if resamples
-        else {}
-    )
-    moved = float(np.nanmax(np.abs(ev - archived)))
-    verdict = f"at most {moved:.4g} from those in the archive" if moved else "equal to the archived"
-    return dataset(
-        "Expectation values evaluated again",
-        f"{len(ev)} value{'s' if len(ev) > 1 else ''}: {verdict}",
-        {
-            "ev": ("value", ev, "expectation value", _UNITS),
-            "std": ("value", std, "expectation value, standard error", _UNITS),
-            "archived": ("value", archived, "expectation value in the archive", _UNITS),
-            **bootstrap,
-        },
-        value_coordinates(workload, index, position, observable),
-    )

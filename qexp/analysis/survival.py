@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qexp.analysis.dataset import Column, Reals, dataset, format_value, pub_coordinates, with_std
-from qexp.analysis.fits import fit_model
+from qexp.analysis.fits import Decay, fit_decay
 from qexp.analysis.pubs import MeasuredPub, measure_pubs, read_pubs
 from qexp.archive.read import Archive
 from qexp.errors import AnalysisError
@@ -19,19 +18,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Floor = Literal["uniform", "free", "zero"]
-
-
-@dataclass(frozen=True)
-class Decay:
-    """A fit of `amplitude * p**layers + floor`; NaN where nothing could be fitted."""
-
-    p: float = np.nan  # decay per layer
-    amplitude: float = np.nan  # below 1 for errors of preparation and readout
-    floor: float = np.nan  # the value of infinitely many layers
-    p_std: float = np.nan
-    amplitude_std: float = np.nan
-    floor_std: float = np.nan  # 0 where the floor is not fitted
-    reduced_chi2: float = np.nan  # squared residuals over their variances, per degree of freedom
 
 
 def survival(run: Archive, *, workload: str | None = None, floor: Floor = "uniform") -> xr.Dataset:
@@ -76,22 +62,11 @@ def fit(layers: Reals, mean: Reals, error: Reals, num_qubits: int, floor: Floor)
 
     The floor is that of `survival`.
     """
-    fixed = {"uniform": 2.0**-num_qubits, "zero": 0.0}
-    number = 3 if floor == "free" else 2
-
-    def model(m: Reals, p: float, amplitude: float, *free: float) -> Reals:
-        base: float = free[0] if free else fixed[floor]
-        return amplitude * p**m + base
-
-    start = [0.99, max(float(mean.max()) - fixed.get(floor, 0.0), 0.1), 2.0**-num_qubits]
+    uniform = 2.0**-num_qubits
+    given = {"uniform": uniform, "zero": 0.0}.get(floor)
+    start = [0.99, max(float(mean.max()) - (given or 0.0), 0.1), uniform]
     # p is at most 1: nothing gets better with more layers.
-    bounds = ([0.0] * number, [1.0, 1.5, 1.0][:number])
-    found = fit_model(model, layers, mean, error, start[:number], bounds)
-    if found is None:
-        return Decay()
-    p, amplitude, base = [*found.values.tolist(), fixed.get(floor, np.nan)][:3]
-    p_std, amplitude_std, base_std = [*found.errors.tolist(), 0.0][:3]
-    return Decay(p, amplitude, base, p_std, amplitude_std, base_std, found.reduced_chi2)
+    return fit_decay(layers, mean, error, start, ([0.0] * 3, [1.0, 1.5, 1.0]), given)
 
 
 def means(layers: NDArray[np.int64], hits: NDArray[np.int64], shots: NDArray[np.int64]) -> Reals:
