@@ -205,11 +205,7 @@ def failed_points(experiment: Experiment) -> dict[int, str]:
 
 
 def raise_for_points(experiment: Experiment) -> None:
-    """Raise if points of a sweep cannot run.
-
-    Raises:
-        PointsFailedError: At least one cannot; the message has the command that tries them again.
-    """
+    """Raise if points of a sweep cannot run."""
     first, ledger = experiment.first_of_round, experiment.ledger
     unplanned = {index: event for index, event in ledger.unplanned.items() if index >= first}
     if not unplanned:

@@ -2,6 +2,9 @@
 
 Every message is one line: what was wrong, where, what is allowed, what to do next. The command
 line prints it without a traceback and exits with the error's `exit_code`.
+
+A docstring names an error where it says more than this: what a user got wrong is a `ConfigError`, a
+file that is damaged or cannot be written an `ArchiveError`, a service that fails an `EngineError`.
 """
 
 from __future__ import annotations

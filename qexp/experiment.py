@@ -62,13 +62,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunReport:
-    """The state in which a run, or a sweep, was left.
+    """The state in which a run, or a sweep, was left."""
 
-    Attributes:
-        archive: Path of `run.h5`; None while the jobs of the run are in flight, and of a sweep.
-    """
-
-    archive: Path | None
+    archive: Path | None  # path of `run.h5`; None while jobs of the run are out, and of a sweep
     status: RunStatus | None  # the status in the archive, or of the sweep
     plan: Plan | None  # the plan; None if it was already complete
     points: tuple[Point, ...] = ()  # the points, one for a single run
@@ -123,12 +119,9 @@ def start(experiment: Experiment) -> RunReport:
 
 
 def start_more(experiment: Experiment, specs: Sequence[RunSpec]) -> RunReport:
-    """Run further points of a sweep in the batches that it has open.
+    """Run further points of a sweep in the batches that it has open, given the specs of all.
 
-    `sweep.json` has the points by now, and `specs` are those of all, the earlier ones included.
-
-    Raises:
-        As `run`.
+    `sweep.json` has the points by now.
     """
     experiment.add_points(points_in(experiment.folder, specs)[len(experiment.points) :])
     return carry_out(experiment)
@@ -148,16 +141,9 @@ def resume(
     Once the plan of a point is committed, nothing of it is generated or transpiled again. No
     partition is submitted that has a result, or a job that may still give one.
 
-    Args:
-        specs: The same experiment; its `policy` and `stop_after` may differ.
-        folder: The experiment's folder, which may have been copied from elsewhere.
-        observer: As in `run`, like `clock` and `interrupts`.
-        clock: The clock.
-        interrupts: Handles signals.
-        work: The work on its jobs; `cancel` has another.
-
-    Raises:
-        As `run`.
+    Arguments and errors are those of `run`. The specs are of the same experiment, of which `policy`
+    and `stop_after` may differ; its folder may have been copied from elsewhere. `work` is done on
+    its jobs; `cancel` has another.
     """
     if not any((folder / name).exists() for name in (JOURNAL_NAME, ARCHIVE_NAME, SWEEP_NAME)):
         raise ConfigError(f"{folder} holds no run: name the folder of one, as in outputs/NAME/ID")
@@ -186,15 +172,8 @@ def cancel(
 ) -> RunReport:
     """Cancel the jobs of an experiment that are queued, close its batches, and seal what has run.
 
-    The arguments are those of `resume`.
-
-    Returns:
-        The state in which it was left; without an archive and a status if nothing was ever out: it
-        was not submitted, or its engine's jobs end with their process.
-
-    Raises:
-        UnfinishedError: Jobs are running, and left to be collected.
-        EngineError, ArchiveError, RunLockedError, KeyboardInterrupt: As `run`.
+    Arguments and errors are those of `resume`. The report has neither an archive nor a status if
+    nothing was ever out: it was not submitted, or its engine's jobs end with their process.
     """
     each = [specs] if isinstance(specs, RunSpec) else specs
     collecting = [replace(spec, stop_after="collect") for spec in each]
@@ -206,9 +185,6 @@ def carry_out(experiment: Experiment, work: Callable[[Experiment], None] = execu
 
     `work` is done on its jobs, once it is planned. The declared analyses of what is complete are
     made, whatever is not.
-
-    Raises:
-        As `run`.
     """
     try:
         _carry_out(experiment, work)

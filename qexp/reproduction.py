@@ -51,9 +51,6 @@ def installed_changes(path: Path) -> tuple[Change, ...]:
     """Compare the software that an archive records with the installed one.
 
     The repositories are compared only if both runs were started in one.
-
-    Raises:
-        ArchiveError: The archive cannot be read.
     """
     from qexp.provenance import describe_environment
 
@@ -67,12 +64,7 @@ def installed_changes(path: Path) -> tuple[Change, ...]:
 
 
 def write_requirements(archive: Path, path: Path) -> None:
-    """Write the packages that an archive records as a new requirements file of pip.
-
-    Raises:
-        ArchiveError: The archive cannot be read, or records no packages.
-        ConfigError: The file exists, or cannot be written.
-    """
+    """Write the packages that an archive records as a new requirements file of pip."""
     with open_archive(archive) as run:
         run_id, environment = run.run_id, run.environment
     recorded = environment["distributions"]
@@ -269,9 +261,6 @@ def run_again(spec: RunSpec, run_dir: Path, circuits: Circuits = "generated") ->
 
     Progress and summary go to the terminal. If it fails before a batch is opened, nothing is left
     behind in `run_dir`, which is from `new_folder`.
-
-    Raises:
-        As `qexp.experiment.run`.
     """
     from qexp.config.cleanup import LOG_NAME, clean_up
     from qexp.experiment import run

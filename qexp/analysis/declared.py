@@ -30,15 +30,10 @@ def make_declared_analyses(
     observer: Observer,
     point: int | None,
 ) -> None:
-    """Make the analyses that a run, or a sweep, declares.
+    """Make the analyses that a run, or a sweep, declares of what `opened` opens.
 
-    Args:
-        folder: The folder of the run or the sweep.
-        specs: The analyses.
-        opened: Opens what is analysed.
-        evaluate: Makes one of them.
-        observer: Receives the result of each, or a warning that says why there is none.
-        point: Number of the point; None for a sweep's own.
+    The observer receives the result of each, or a warning that says why there is none; `point` is
+    None for those of a whole sweep.
 
     Raises:
         KeyboardInterrupt: Interrupted; what is analysed is sealed.

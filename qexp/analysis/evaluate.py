@@ -32,11 +32,7 @@ class Evaluated:
 
 
 def evaluate(spec: AnalysisSpec, run: Archive) -> Evaluated:
-    """Make an analysis of a run and store its result beside the archive.
-
-    Raises:
-        As `evaluate_into`.
-    """
+    """Make an analysis of a run and store its result beside the archive."""
     return evaluate_into(spec, run, partial(write_analysis, run, spec))
 
 

@@ -30,19 +30,15 @@ class NotExactError(Exception):
 class Distribution:
     """The exact distribution of a circuit's outcomes.
 
-    Attributes:
-        probabilities: One for each value of the bits that may be 1, shape `(2**len(bits),)`;
-            `bits[0]` is the least significant.
-        bits: For each of them its positions in the outcome: several, where a qubit was measured
-            into several bits. All others are 0.
-        num_bits: Number of bits of an outcome, those of all registers.
-        num_measured: Number of measured qubits, including those that no gate acts on.
+    `probabilities` has one for each value of the bits that may be 1, shape `(2**len(bits),)`, of
+    which `bits[0]` is the least significant. A bit has several positions in the outcome where its
+    qubit was measured into several bits.
     """
 
     probabilities: NDArray[np.float64]
     bits: tuple[tuple[int, ...], ...]
-    num_bits: int
-    num_measured: int
+    num_bits: int  # of an outcome, those of all registers
+    num_measured: int  # qubits, including those that no gate acts on
 
     def outcome(self, index: int) -> str:
         """Return the key of `get_counts()` to which `probabilities[index]` belongs."""
@@ -161,11 +157,7 @@ def split_final_measurements(
 
 
 def _refuse_collapse(item: CircuitInstruction) -> None:
-    """Refuse an instruction that resets or measures inside: `Statevector` would draw an outcome.
-
-    Raises:
-        NotExactError: It contains one, however deep.
-    """
+    """Refuse an instruction that resets or measures inside: `Statevector` would draw an outcome."""
     if item.is_standard_gate():
         return
 

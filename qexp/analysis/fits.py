@@ -17,17 +17,14 @@ Model = Callable[..., Reals]
 
 @dataclass(frozen=True)
 class Fit:
-    """A fit.
+    """A fit of n parameters.
 
-    Attributes:
-        values: Parameters, shape (n,).
-        covariance: Their covariance, shape (n, n).
-        reduced_chi2: Squared residuals over their variances, per degree of freedom; NaN without
-            degrees of freedom, or without errors of the data.
+    The reduced chi-square is that of squared residuals over their variances, per degree of freedom;
+    NaN without degrees of freedom, or without errors of the data.
     """
 
-    values: Reals
-    covariance: Reals
+    values: Reals  # shape (n,)
+    covariance: Reals  # shape (n, n)
     reduced_chi2: float
 
     @property
@@ -50,13 +47,8 @@ def fit_model(
     parameters follow from them. Otherwise all points weigh the same, and the errors are from the
     scatter about the fit.
 
-    Args:
-        model: The model.
-        x: Shape (points,).
-        y: Shape (points,), finite.
-        std: Standard error of each y, NaN where it is not known.
-        start: Where to start, one number for each parameter.
-        bounds: Smallest and largest values of the parameters.
+    Arrays have shape (points,); y is finite, and its standard error NaN where it is not known.
+    `start` and the two `bounds` have one number for each parameter.
     """
     from scipy.optimize import OptimizeWarning, curve_fit
 

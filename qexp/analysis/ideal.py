@@ -124,13 +124,9 @@ def compare(
     resamples: int = 0,
     rng: np.random.Generator | None = None,
 ) -> dict[str, float]:
-    """Compare the counts of one circuit with their exact distribution.
+    """Compare the counts of one circuit, by outcome, with their exact distribution.
 
-    Args:
-        counts: Outcome -> number of shots.
-        exact: The ideal distribution.
-        resamples: Number of bootstrap samples, and of samples of a perfect device; 0: none.
-        rng: Draws them.
+    `resamples` is the number of bootstrap samples, and of samples of a perfect device.
 
     Returns:
         `hellinger_fidelity`, `tvd`, `xeb`, `num_qubits`, `shots`; with samples also `_std`,

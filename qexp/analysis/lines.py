@@ -25,17 +25,13 @@ _NUM_CURVE: Final = 60
 class Line:
     """The points that agree in all swept keys but one, in order of that key.
 
-    Attributes:
-        keys: Swept key -> its value on this line; without replicates.
-        x: Values of the other key, shape (points,); points that repeat each other are all there.
-        y: The value there, shape (points,), finite.
-        std: Its standard error, shape (points,); NaN where it is not known.
+    Arrays have shape (points,); points that repeat each other are all there.
     """
 
-    keys: Mapping[str, Any]
-    x: Reals
-    y: Reals
-    std: Reals
+    keys: Mapping[str, Any]  # swept key -> its value on this line; without replicates
+    x: Reals  # values of the other key
+    y: Reals  # the value there, finite
+    std: Reals  # its standard error; NaN where it is not known
 
     @property
     def label(self) -> str:
@@ -83,10 +79,8 @@ def swept_keys(sweep: xr.Dataset) -> dict[str, Reals | Any]:
 def lines(sweep: xr.Dataset, value: str, over: str) -> list[Line]:
     """Return the lines of a value over a swept key; points without the value are left out.
 
-    Args:
-        sweep: Dataset of the sweep, `Sweep.to_dataset()`.
-        value: The variable, one number for each point; `VALUE_std` has its standard error.
-        over: The swept key, whose values are numbers.
+    The value is a variable of the dataset, one number for each point, `VALUE_std` its standard
+    error.
 
     Raises:
         AnalysisError: There is no such variable or key, or they are no numbers.
@@ -169,13 +163,8 @@ def with_curves(
     """Return a result by `line` with the keys of its lines, and the curves that a report draws.
 
     A report draws any variable by `line` (or none) and one more dimension that has the attributes
-    `value` and `over`: as curves over the points of that value over that key.
-
-    Args:
-        result: Variables by `line`.
-        found: The lines.
-        fitted: The variable that was fitted, and the swept key.
-        curve: Returns the fitted value, given the index of a line and x.
+    `value` and `over`: as curves over the points of that value over that key. These two are
+    `fitted`; `curve` returns the fitted values, given the index of a line and x.
     """
     import xarray as xr
 

@@ -92,11 +92,7 @@ def execute(experiment: Experiment) -> None:
 
 
 def collect_finished(experiment: Experiment) -> None:
-    """Collect the jobs that are finished; wait for none, and submit nothing.
-
-    Raises:
-        As `execute`.
-    """
+    """Collect the jobs that are finished; wait for none, and submit nothing."""
     collector = Collector(experiment)
     batches = Batches(experiment, collector)
     batches.take_over(reattach(experiment, collector))
@@ -116,9 +112,6 @@ def cancel(experiment: Experiment) -> None:
 
     Jobs that are running keep running, to be collected later. From the first moment on, nobody but
     a user who names the run submits anything of it again.
-
-    Raises:
-        As `execute`.
     """
     experiment.journal.append(Cancelled())
     collector = Collector(experiment)
@@ -171,11 +164,7 @@ def _is_another_batch_allowed(experiment: Experiment) -> bool:
 
 
 def _collect(experiment: Experiment, collector: Collector, batches: Batches) -> None:
-    """Collect every job; what could not be done with the batches before is done meanwhile.
-
-    Raises:
-        StopRequested, UnfinishedError, EngineError, ArchiveError: As `Collector.collect_all`.
-    """
+    """Collect every job; what could not be done with the batches before is done meanwhile."""
     while True:
         while collector.pending:
             collector.step()

@@ -24,11 +24,7 @@ _log = logging.getLogger(__name__)
 def look_up(
     experiment: Experiment, find: Callable[[], Sequence[FoundJob]], patience: Patience
 ) -> Sequence[FoundJob]:
-    """Return the jobs with a tag; ask twice, because a new job may take a moment to be listed.
-
-    Raises:
-        StopRequested, EngineError: As `Patience.call`.
-    """
+    """Return the jobs with a tag; ask twice, because a new job may take a moment to be listed."""
     found = patience.call(find)
     if not found:
         experiment.pause(experiment.clock.settle_s)

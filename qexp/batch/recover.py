@@ -121,11 +121,7 @@ def _find_all(experiment: Experiment) -> list[FoundJob]:
 def _refuse_other_account(
     experiment: Experiment, collector: Collector, listed: Sequence[FoundJob]
 ) -> None:
-    """Refuse a different account, where every job would look lost.
-
-    Raises:
-        EngineError: The account has no job of the run, nor the batch of the last one in flight.
-    """
+    """Refuse a different account, where every job would look lost."""
     in_flight = [
         attempt for attempt in experiment.ledger.open_attempts() if attempt.job is not None
     ]

@@ -307,9 +307,6 @@ def _load_pubs(parts: StoredParts, partition: Partition, sha256: str) -> list[Pu
     """Load the ISA PUBs of a partition, after a check that its part is the planned one.
 
     A circuit that was not planned must never be paid for.
-
-    Raises:
-        ArchiveError: The part has another digest, or is missing or damaged.
     """
     parts.check_part(partition.index, sha256)
     return parts.load_isa_pubs(partition)

@@ -268,11 +268,7 @@ def _ask_charges(
 def _ask_batches(
     engine: RemoteEngine, backend: BackendV2, batches: Sequence[str], *, is_lost: bool
 ) -> dict[str, str]:
-    """Return the states of batches that the service reports.
-
-    Raises:
-        EngineError: Jobs are out, and the account knows none of them (`is_lost`), nor a batch.
-    """
+    """Return the states of batches that the service reports."""
     states = {}
     for batch in batches:
         try:

@@ -40,9 +40,6 @@ class Runs:
     """The runs of a command line, and the overrides after them.
 
     `unknown` is what the verb adds to an outcome, for a run that it knows nothing of.
-
-    Raises:
-        ConfigError: No run is named, or an override cannot be given anew.
     """
 
     def __init__(self, verb: str, given: argparse.Namespace, unknown: Mapping[str, Any]) -> None:
@@ -64,10 +61,8 @@ class Runs:
     ) -> int:
         """Work on one run after the other, and return the highest of their exit codes.
 
-        Args:
-            work: Works on a run, and returns its outcome.
-            reason_to_leave: Why `--all` leaves a run alone, as one line; an empty text for one that
-                is not worth a word, None for one to work on.
+        `reason_to_leave` says why `--all` leaves a run alone, on one line; an empty text for one
+        that is not worth a word, None for one to work on.
         """
         outcomes: list[Outcome] = []
         try:
@@ -132,12 +127,9 @@ class Runs:
     ) -> Outcome:
         """Work on one run, with its log. Whatever goes wrong is one line and stops no other run.
 
-        Args:
-            path: The run, as it was named.
-            consequence: What is said first in the log of an error.
-            left: The verb for what is left to do, of which a run that is complete has nothing.
-            work: Works on the run in a folder that is not complete.
-            is_new: True for a folder that is made, and cleaned up after an error.
+        The log of an error begins with its `consequence`; `left` is the verb for what is left to
+        do, of which a run that is complete has nothing. A folder that `is_new` is made, and cleaned
+        up after an error.
         """
         from qexp.config.cleanup import LOG_NAME, cleaning_up, make_folder
         from qexp.config.paths import run_folder

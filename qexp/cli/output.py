@@ -35,14 +35,10 @@ def report_error(
 ) -> tuple[int, str]:
     """Print an error that ends a command, or one of the runs that a command works on.
 
-    Args:
-        error: The error. One of a file, such as a folder that cannot be read, is no bug.
-        log: The file that has the traceback of an error that is explained by one, or None.
-        subject: The run or point that failed, unless the message names it already.
-
-    Returns:
-        The error's exit code, and the line.
+    `log` has the traceback of an error that is explained by one; the `subject`, a run or point, is
+    named unless the message does. Return the error's exit code, and the line.
     """
+    # One of a file, such as a folder that cannot be read, is no bug.
     error = ArchiveError(str(error)) if isinstance(error, OSError) else error
     message = describe_error(error, log)
     line = message if subject in message else f"{subject}: {message}"

@@ -82,16 +82,9 @@ def _is_unfinished(folder: Path) -> bool:
 def render(path: str, form: str, width: str) -> Iterator[dict[str, Any]]:
     """Yield the summary of a run; called in a process of its own, see `qexp.archive.isolated`.
 
-    Args:
-        path: The archive, or the folder of a run that has none yet.
-        form: `"json"`, `"text"`, or `"terminal"` for text with colours.
-        width: Number of columns.
-
-    Yields:
-        `summary` as JSON or `page` as text, and `is_damaged`: the file is not what was sealed.
-
-    Raises:
-        ArchiveError: The run cannot be read.
+    `path` is that of the archive, or of the folder of a run that has none yet. The form is `"json"`
+    for a `summary`, `"text"` for a `page` of some columns, `"terminal"` for one with colours;
+    `is_damaged` says that the file is not what was sealed.
     """
     from qexp.listing.read import summarise_sealed, summarise_unfinished
 

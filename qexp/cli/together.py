@@ -39,15 +39,9 @@ class Together:
         self._specs: list[RunSpec] = []
 
     def __call__(self, launch: Launch) -> list[Failed | float | None]:
-        """Run the points of one round.
+        """Run the points of one round, and return for each what `run_point` returns for one.
 
-        Returns:
-            For each point, the error; the number that `sweep.value` names; None for one that did
-            all it was asked for.
-
-        Raises:
-            QexpError: No round can follow.
-            KeyboardInterrupt: A stop was asked for.
+        An error is raised if no round can follow, `KeyboardInterrupt` if a stop was asked for.
         """
         folder, failure = launch.folder, None
         logging.captureWarnings(True)

@@ -34,11 +34,7 @@ class VerbParser(argparse.ArgumentParser):
     """A parser that raises one line for a mistake, instead of printing its usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Refuse the arguments.
-
-        Raises:
-            ConfigError: Always.
-        """
+        """Refuse the arguments."""
         raise ConfigError(f"{message}; '{self.prog} --help' explains")
 
 

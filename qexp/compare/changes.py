@@ -36,7 +36,6 @@ def software_changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Change
     """Return the differences in Python, platform, repository and packages.
 
     Uncommitted changes are described by their number of lines, packages by normalised names.
-    Both are as `Archive.environment` or `qexp.provenance.describe_environment` returns them.
     """
     names = ("python", "platform", "git_commit", "git_diff")
     facts = mapping_changes(*({name: each.get(name) or "" for name in names} for each in (a, b)))
@@ -65,13 +64,7 @@ def package_versions(distributions: Iterable[str]) -> dict[str, str]:
 def compare_calibrations(
     a: Mapping[str, Any] | None, b: Mapping[str, Any] | None, *, same_device: bool
 ) -> Calibration:
-    """Compare two calibrations.
-
-    Args:
-        a: `BackendProperties.to_dict()` of the first run, or None.
-        b: The same of the second run.
-        same_device: True if both are of one device, so that its qubits can be compared.
-    """
+    """Compare two calibrations, `BackendProperties.to_dict()`; qubits only of the same device."""
     values_a, values_b = _values(a), _values(b)
     moved = [
         Moved(*key, _UNITS.get(key[0], "1"), value, values_b[key])

@@ -35,14 +35,9 @@ def compare_data(
     num_results: tuple[int, int],
     alpha: float,
 ) -> DataComparison:
-    """Compare the results of the PUBs that both runs have; nothing is read if all are identical.
+    """Compare the results of the PUBs of which both runs have one; read none if all are identical.
 
-    Args:
-        a: The first run.
-        b: The second run.
-        common: PUBs of which both have a result.
-        num_results: Number of PUBs with a result in A and in B.
-        alpha: Level of the verdict, between 0 and 1.
+    `num_results` are the numbers of PUBs with a result in A and in B.
     """
     num_identical = sum(pub.identical for pub in common)
     pubs: list[PubComparison] = []

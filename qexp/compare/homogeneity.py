@@ -169,10 +169,8 @@ def sampled(
 ) -> TestResult:
     """Test one Sampler PUB: `homogeneity`, and `parities` where much had to be pooled.
 
-    Args:
-        points: For each parameter set of the PUB, the counts of both samples.
-        bits: Returns the bits of both samples for each point, shape (shots, bits); called only if
-            needed.
+    `points` has the counts of both samples for each parameter set; `bits` returns their bits, shape
+    (shots, bits).
     """
     test, pooled = homogeneity(points)
     if pooled <= MAX_POOLED:

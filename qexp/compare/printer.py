@@ -32,12 +32,7 @@ _SAME_SOFTWARE: Final = "the same Python, platform, packages and repository"
 
 
 class Printer:
-    """Prints comparisons.
-
-    Args:
-        out: Stream to print to; on a terminal lines are as wide as the terminal.
-        top: Most rows of the tables of calibrations and PUBs.
-    """
+    """Prints comparisons, on a terminal in lines as wide as that."""
 
     def __init__(self, out: IO[str], top: int = TOP) -> None:
         width = None if out.isatty() else WIDTH

@@ -22,9 +22,6 @@ def extended_overrides(folder: Path, sweep: SweepDeclaration, words: Sequence[st
 
     Words are `KEY=VALUE,VALUE` of a swept key on a grid, `sweep.points=[...]` and `sweep.zip={...}`
     with further points, or `sweep.sample.n=N` with a larger number.
-
-    Raises:
-        ConfigError: A word is none of these.
     """
     left_out = ("hydra.sweep.dir=", "stop_after=")
     overrides = [item for item in sweep.overrides if not item.startswith(left_out)]

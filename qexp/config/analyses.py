@@ -22,11 +22,7 @@ _SETTING = re.compile(r"[^\W\d][\w.]*=.*", re.DOTALL)
 def declared_analysis(
     name: str, node: Mapping[str, Any], group: AnalysisGroup = "analysis"
 ) -> AnalysisSpec:
-    """Bind the analysis that a node of the config declares.
-
-    Raises:
-        ConfigError: The node is refused by `instantiate.bind`.
-    """
+    """Bind the analysis that a node of the config declares."""
     path = f"{group}.{name}"
     if "_target_" not in node:
         raise ConfigError(
@@ -46,11 +42,7 @@ def settings(node: Mapping[str, Any]) -> dict[str, Any]:
 def validated_analyses(
     plain: Mapping[str, Any], group: AnalysisGroup = "analysis"
 ) -> dict[str, dict[str, Any]]:
-    """Return the nodes by name of a config with the key of a group, or without it.
-
-    Raises:
-        ConfigError: The key does not hold a mapping of names to nodes.
-    """
+    """Return the nodes by name of a config with the key of a group, or without it."""
     if group == "sweep.analysis":
         sweep = plain.get("sweep")
         nodes = sweep.get("analysis") if isinstance(sweep, Mapping) else None
@@ -60,11 +52,7 @@ def validated_analyses(
 
 
 def refuse_nameless(plain: Mapping[str, Any]) -> None:
-    """Refuse an analysis without a name above it, which is the form of the other groups.
-
-    Raises:
-        ConfigError: `analysis` has a `_target_` of its own.
-    """
+    """Refuse an analysis without a name above it, which is the form of the other groups."""
     nodes = plain.get("analysis")
     if isinstance(nodes, Mapping) and isinstance(nodes.get("_target_"), str):
         raise ConfigError(
@@ -78,13 +66,8 @@ def chosen_analyses(
 ) -> tuple[AnalysisSpec, ...]:
     """Bind the analyses in `conf/analysis/NAME.yaml`, of the current folder or qexp's own.
 
-    Args:
-        name: The choice.
-        changes: Settings to change, as on the command line: `max_qubits=8`.
-        group: `"sweep.analysis"` for those in `conf/sweep/analysis/NAME.yaml`.
-
-    Raises:
-        ConfigError: There is no such choice, or it has no such setting.
+    Those of the group `"sweep.analysis"` are in `conf/sweep/analysis/NAME.yaml`; `changes` of their
+    settings are as on the command line: `max_qubits=8`.
     """
     folder = group.replace(".", "/")
     if not _CHOICE.fullmatch(name):

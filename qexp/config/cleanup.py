@@ -24,11 +24,7 @@ LOG_NAME = "run.log"
 
 
 def make_folder(folder: Path, key: str) -> bool:
-    """Make the folder that a key of the config names; return True if there is nothing in it.
-
-    Raises:
-        ConfigError: It cannot be made.
-    """
+    """Make the folder that a key of the config names; return True if there is nothing in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return not any(folder.iterdir())
@@ -40,13 +36,10 @@ def make_folder(folder: Path, key: str) -> bool:
 
 @contextmanager
 def cleaning_up(folder: Path, *, is_new: bool, failure: str | None = None) -> Iterator[None]:
-    """Clean up a folder if the run in it ends with an error.
+    """Clean up a folder that `is_new` if the run in it ends with an error.
 
-    Args:
-        folder: The folder.
-        is_new: False if there was something in it, so that nothing is removed.
-        failure: Text with which an error is logged, a mistake in the config excepted; None: it was
-            logged before.
+    The error is logged with the text `failure`, a mistake in the config excepted, unless that is
+    None.
 
     Raises:
         KeyboardInterrupt: Interrupted; the message says so if nothing was submitted.

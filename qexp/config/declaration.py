@@ -44,17 +44,11 @@ _DECIDED = (
 
 @dataclass(frozen=True)
 class Declaration:
-    """A declared run.
-
-    Attributes:
-        spec: The frozen run.
-        folder: Its folder, which need not exist.
-        run_dir: The earlier run that the config names to resume, or None.
-    """
+    """A declared run."""
 
     spec: RunSpec
-    folder: Path
-    run_dir: str | None
+    folder: Path  # its folder, which need not exist
+    run_dir: str | None  # the earlier run that the config names to resume
 
 
 def declare_run(
@@ -67,9 +61,6 @@ def declare_run(
         values: Further overrides: values in Python by key.
         circuits: PUBs; or the generator of PUBs, a function with its settings bound by
             `functools.partial`; or None. Both replace the circuits that the overrides choose.
-
-    Raises:
-        ConfigError: One line for everything that is wrong.
     """
     words = _words(overrides)
     with messages.one_line_errors():
@@ -79,15 +70,7 @@ def declare_run(
 
 
 def declare_sweep(overrides: Sequence[str], values: Mapping[str, Any]) -> Launch:
-    """Compose, check and freeze the points of a sweep; as `declare_run`.
-
-    Args:
-        overrides: As in `declare_run`; `key=a,b` is swept.
-        values: As in `declare_run`.
-
-    Raises:
-        ConfigError: One line for everything that is wrong.
-    """
+    """Compose, check and freeze the points of a sweep, as `declare_run`; `key=a,b` is swept."""
     from qexp.config.hydra_internals import sweep_with
     from qexp.config.sweep import CheckedSweeper
     from qexp.config.sweep_launcher import PointLauncher

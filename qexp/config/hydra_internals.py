@@ -118,11 +118,7 @@ def run_main(task: Callable[[DictConfig], Any], arguments: Sequence[str]) -> Non
 
 
 def mistyped(arguments: Sequence[str]) -> list[str]:
-    """List arguments that are neither overrides nor flags of Hydra, abbreviated ones included.
-
-    Raises:
-        ConfigError: A flag of Hydra has a value that it does not take.
-    """
+    """List arguments that are neither overrides nor flags of Hydra, abbreviated ones included."""
 
     def refuse(message: str) -> NoReturn:
         raise ConfigError(f"{message}; 'python -m qexp --hydra-help' explains Hydra's flags")
@@ -223,11 +219,7 @@ class UserConfigs(SearchPathPlugin):
     """Puts `conf/` of the current folder before qexp's own, so that a user's files win."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Prepend the user's `conf/` if there is one.
-
-        Raises:
-            ConfigError: It has a primary config, which would take the place of qexp's.
-        """
+        """Prepend the user's `conf/` if there is one."""
         user = user_conf()
         if user is not None:
             if (user / f"{PRIMARY}.yaml").is_file():

@@ -40,12 +40,7 @@ class ConfigFiles(FileConfigSource):
     """Hydra's source of config files, which qexp reads itself."""
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """Return a config and its header (`# @package`).
-
-        Raises:
-            ConfigError: See `read_config_text`.
-            ConfigLoadError: There is no such file.
-        """
+        """Return a config and its header (`# @package`)."""
         path = Path(self.path, self._normalize_file_name(config_path))
         if not path.is_file():
             return super().load_config(config_path)
@@ -108,10 +103,8 @@ class CachingLoader(ConfigLoaderImpl):
     def complete(self, config: DictConfig, overrides: Sequence[str]) -> None:
         """Set values in a composed config as if it had been composed with these overrides.
 
-        Args:
-            config: The config.
-            overrides: All that it is to have. Those that it lacks set values; those that it has
-                besides are values, too, which others take the place of.
+        Those that it lacks set values; those that it has besides are values, too, which others take
+        the place of.
         """
         parsed, known = [*map(parse, overrides)], {*given_overrides(config)}
         self._apply_overrides_to_config([o for o in parsed if o.input_line not in known], config)

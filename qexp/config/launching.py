@@ -43,17 +43,11 @@ _PLUGINS = "hydra_plugins."
 
 @dataclass
 class Ends:
-    """Ends of runs, and the one place that prints why they failed.
+    """Ends of runs, and the one place that prints why they failed."""
 
-    Attributes:
-        tell: Prints an error in the process that made this object.
-        failed: Runs that failed, in the order in which this process learnt of them.
-        launched: Number of points that a launcher has returned from.
-    """
-
-    tell: Callable[[str], None]
-    failed: list[Failed] = field(default_factory=list)
-    launched: int = 0
+    tell: Callable[[str], None]  # prints an error in the process that made this object
+    failed: list[Failed] = field(default_factory=list)  # as this process learnt of them
+    launched: int = 0  # number of points that a launcher has returned from
     _process: int = field(default_factory=os.getpid)
 
     def add(self, failed: Failed) -> None:

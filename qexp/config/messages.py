@@ -124,11 +124,7 @@ def _type_hint(key: str, problem: ErrorDetails) -> str:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Convert what Hydra, OmegaConf or YAML raises for a mistake in a config.
-
-    Raises:
-        ConfigError: See `compose_message`.
-    """
+    """Convert what Hydra, OmegaConf or YAML raises for a mistake in a config."""
     try:
         yield
     except ConfigError:

@@ -100,13 +100,8 @@ def draws_of(overrides: Sequence[str], swept: Sequence[str]) -> dict[str, Any]:
 def override(key: str, value: Any) -> str:
     """Return `key=value` as on the command line, for a value in Python.
 
-    Args:
-        key: A key of the config, such as `circuits.depth`, or a config group.
-        value: None, a number, text, a path, or a list or mapping of such. A function or class
-            stands for its dotted name, as a `_target_` does.
-
-    Raises:
-        ConfigError: It has no such form.
+    That is None, a number, text, a path, or a list or mapping of such. A function or class stands
+    for its dotted name, as a `_target_` does.
 
     Example:
         >>> override("metadata", {"title": "Bell, twice", "keywords": ["bell"]})
@@ -163,15 +158,7 @@ def _dict_key(name: Any, key: str) -> str:
 
 
 def dotted_name(target: Callable[..., Any], key: str) -> str:
-    """Return the name by which a config refers to a function or class.
-
-    Args:
-        target: The function or class, which may be defined in `__main__`.
-        key: The key that it is for, for messages.
-
-    Raises:
-        ConfigError: It has no such name.
-    """
+    """Return the name by which a config refers to a function or class, also one of `__main__`."""
     module, name = getattr(target, "__module__", None), getattr(target, "__qualname__", "")
     if getattr(sys.modules.get(str(module)), name, None) is target:
         return f"{module}.{name}"

@@ -63,11 +63,6 @@ def circuit_keys(points: Sequence[SweptPoint], circuits_of: CircuitsOf) -> tuple
     Such a key is `seed`, a key of a `circuits` node, or any whose values alone change one. On a
     grid, the points themselves tell. Keys that are walked together or sampled never differ alone,
     so a few points are composed with the value that another point has for this key.
-
-    Args:
-        points: All points.
-        circuits_of: Returns the digest of circuits for overrides that no point has; None if they
-            are not valid.
     """
     known = {frozenset(point.draws.values()): point.circuits for point in points}
 

@@ -61,10 +61,7 @@ def make_experiments_importable(*, is_own_process: bool = True) -> None:
 
     A console script does not have the current folder on its path, as `python -m` does. The user's
     `experiments/` and the shipped one coexist, whether or not the user's has an `__init__.py`.
-
-    Args:
-        is_own_process: True to put the current folder first, as `python -m` does; False to leave
-            all that the process finds now as it is.
+    In a process that is not qexp's own, all that it finds now stays as it is.
     """
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
@@ -103,14 +100,7 @@ def new_point_id(sweep_id: str, number: int) -> str:
 
 
 def run_folder(given: str | Path) -> Path:
-    """Return the folder of a run or a sweep as an absolute path.
-
-    Args:
-        given: The folder, or the `run.h5` in it.
-
-    Raises:
-        ConfigError: There is no such folder, or no run in it.
-    """
+    """Return the folder of a run or a sweep, given it or its `run.h5`, as an absolute path."""
     from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME
     from qexp.archive.sweep_file import SWEEP_NAME
 

@@ -63,9 +63,9 @@ def load_recorded(
     """Validate a recorded config and freeze it; every target is allowed before one is imported.
 
     Args:
-        config_yaml: The text that `qexp.archive.parts.recorded_config` returns.
+        config_yaml: Its text.
         trust: Dotted prefixes of targets that the user allows beside qexp's own.
-        anew: Overrides of the keys that may be given anew, see `qexp.config.given_anew`.
+        anew: Overrides of the keys that may be given anew, see `given_anew`.
         needs_circuits: False if the circuits are on disk. Their targets are then neither checked
             nor imported, and the workloads' `generate` raises.
 
@@ -95,11 +95,7 @@ def load_recorded(
 def recorded_analyses(
     config_yaml: str, trust: Sequence[str], group: AnalysisGroup = "analysis"
 ) -> tuple[AnalysisSpec, ...]:
-    """Return the analyses that a recorded config declares; see `recorded_analysis`.
-
-    Raises:
-        ConfigError: It is no config, or declares analyses in a form unknown to this version.
-    """
+    """Return the analyses that a recorded config declares; see `recorded_analysis`."""
     first = group.partition(".")[0]
     declared = {name: node for name, node in parse(config_yaml).items() if name == first}
     nodes = validated_analyses(declared, group)
@@ -130,11 +126,7 @@ def recorded_analysis(
 
 
 def given_workloads(config_yaml: str) -> set[str]:
-    """Return the workloads whose circuits no config can make, because a caller gave them.
-
-    Raises:
-        ConfigError: It is no config.
-    """
+    """Return the workloads whose circuits no config can make, because a caller gave them."""
     plain = parse(config_yaml)
     nodes = plain.get("workloads") or {"main": {}}
     circuits = {name: node.get("circuits") or plain.get("circuits") for name, node in nodes.items()}
@@ -144,11 +136,7 @@ def given_workloads(config_yaml: str) -> set[str]:
 
 
 def parse(config_yaml: str) -> dict[str, Any]:
-    """Read a config's YAML: plain values only, nothing is constructed or interpolated.
-
-    Raises:
-        ConfigError: It is no mapping of names in valid YAML.
-    """
+    """Read a config's YAML: plain values only, nothing is constructed or interpolated."""
     from qexp.archive.summary import load_config
 
     plain: dict[str, Any] | None
@@ -174,9 +162,6 @@ def differences(recorded_yaml: str, new_yaml: str) -> list[str]:
     """Describe each key that differs, such as `"circuits.depth: recorded 5, now 8"`.
 
     Keys that decide no data are left out. Secrets are compared, and shown, by their mask.
-
-    Raises:
-        ConfigError: One of the texts is no config.
     """
     recorded, new = _comparable(recorded_yaml), _comparable(new_yaml)
     return [

@@ -27,11 +27,7 @@ NOTHING_RECORDED = (
 
 
 def is_planned(folder: Path) -> bool:
-    """Return True if the run's plan is complete and on disk.
-
-    Raises:
-        ArchiveError: The journal is damaged.
-    """
+    """Return True if the run's plan is complete and on disk."""
     return (folder / ARCHIVE_NAME).exists() or bool(read_ledger(folder).planned)
 
 
@@ -39,9 +35,6 @@ def config_of(folder: Path) -> str | None:
     """Return the config that a run, or the first point of a sweep, recorded.
 
     None for a run that stopped before that.
-
-    Raises:
-        ArchiveError: The journal or the record is damaged.
     """
     from qexp.archive import parts
 
@@ -60,11 +53,7 @@ def recorded_specs(
 ) -> list[RunSpec]:
     """Return the specs with which an unfinished run, or each point of a sweep, is resumed.
 
-    All is read from the folder alone. Where nothing `plans`, the circuits' code is not needed. For
-    `trust` and `anew`, see `recorded_spec`.
-
-    Raises:
-        As `recorded_spec`.
+    As `recorded_spec`; where nothing `plans`, the circuits' code is not needed.
     """
     if not is_sweep(folder):
         return [recorded_spec(folder, trust, anew)]
@@ -81,11 +70,7 @@ def recorded_specs(
 def declared_spec(
     point: SweepPoint, trust: Sequence[str], anew: Sequence[str], *, needs_circuits: bool = True
 ) -> RunSpec:
-    """Return the spec of a point as its sweep declared it; see `load_recorded`.
-
-    Raises:
-        ConfigError: `load_recorded` refuses it.
-    """
+    """Return the spec of a point as its sweep declared it; see `load_recorded`."""
     spec = load_recorded(point.config_yaml, trust, anew, needs_circuits=needs_circuits)
     return replace(
         spec,
@@ -104,13 +89,9 @@ def _kept_words(anew: Sequence[str]) -> tuple[str, ...]:
 def recorded_spec(folder: Path, trust: Sequence[str], anew: Sequence[str] = ()) -> RunSpec:
     """Return the spec with which an unfinished run is resumed, from its folder alone.
 
-    Args:
-        folder: The run's folder.
-        trust: Dotted prefixes of targets that the user allows beside qexp's own.
-        anew: Overrides of the keys that may be given anew, see `qexp.config.given_anew`.
+    Arguments and errors are those of `load_recorded`.
 
     Raises:
-        ConfigError: No config was recorded, or `load_recorded` refuses it.
         ArchiveError: The journal or the record is damaged.
     """
     from qexp.archive.parts import StoredParts
@@ -160,12 +141,7 @@ def check_resumable(run_dir: Path, named: str, spec: RunSpec) -> Path | None:
 
 
 def refuse_other_config(folder: Path, spec: RunSpec) -> None:
-    """Refuse to resume a run with another config, or to plan a planned one again.
-
-    Raises:
-        ConfigError: The config differs in a key that decides data; the message lists such keys.
-        ArchiveError: The journal or the recorded config cannot be read.
-    """
+    """Refuse to resume a run with another config, or to plan a planned one again."""
     recorded = config_of(folder)
     if recorded is None:
         return

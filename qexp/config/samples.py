@@ -24,11 +24,7 @@ _WHERE: Final = "sweep.sample"
 
 
 def draw_samples(node: SampleNode, seed: int) -> list[dict[str, Any]]:
-    """Draw points as key -> value; small spaces give some of them more than once.
-
-    Raises:
-        ConfigError: A key's values are declared in no valid form.
-    """
+    """Draw points as key -> value; small spaces give some of them more than once."""
     import numpy as np
 
     if not node.keys:

@@ -43,23 +43,14 @@ _OWN_SWEEPER = "qexp.config.sweep.CheckedSweeper"
 
 @dataclass(frozen=True)
 class Launch:
-    """Points that a sweeper launches together, composed and checked.
+    """Points that a sweeper launches together, composed and checked."""
 
-    Attributes:
-        folder: The sweep's folder.
-        sweep: The declaration of these points, and of no earlier ones.
-        specs: The frozen run of each.
-        is_first: True if the sweep has no earlier points.
-        has_rounds: True if more points may follow, which the sweeper chooses by results.
-        value: The number of a point's analyses that the sweeper asks for, `sweep.value`, or None.
-    """
-
-    folder: Path
-    sweep: SweepDeclaration
-    specs: tuple[RunSpec, ...]
-    is_first: bool
-    has_rounds: bool
-    value: str | None
+    folder: Path  # of the sweep
+    sweep: SweepDeclaration  # of these points, and of no earlier ones
+    specs: tuple[RunSpec, ...]  # the frozen run of each
+    is_first: bool  # the sweep has no earlier points
+    has_rounds: bool  # more points may follow, which the sweeper chooses by results
+    value: str | None  # `sweep.value`: the number of a point's analyses that the sweeper asks for
 
 
 RunTogether: TypeAlias = Callable[[Launch], Sequence[Failed | float | None]]
@@ -103,9 +94,6 @@ class PointLauncher(Launcher):
         """Check and freeze a point that was composed, to be launched later.
 
         Those of its overrides that it was composed without set values.
-
-        Raises:
-            ConfigError: It is not valid.
         """
         from qexp.config.load import load
 
@@ -124,11 +112,7 @@ class PointLauncher(Launcher):
         self._declared[number] = point, spec
 
     def launched(self, job_overrides: Sequence[Sequence[str]], first: int) -> Launch:
-        """Return points that are launched, of which `first` is the number of the first.
-
-        Raises:
-            ConfigError: A point is not valid.
-        """
+        """Return points that are launched, of which `first` is the number of the first."""
         for number, overrides in enumerate(job_overrides, start=first):
             if number not in self._declared:
                 self.declare(self.compose(overrides, number), overrides, number)
@@ -201,13 +185,8 @@ def _log_into_folder(config: DictConfig) -> None:
 def write_declaration(launch: Launch, name: str = SWEEP_NAME) -> None:
     """Declare a new sweep in its folder, or add points to the one that is declared there.
 
-    Args:
-        launch: The points.
-        name: Name of the file; `points.json` if each point is a run of its own.
-
-    Raises:
-        ConfigError: The folder of the sweep, or of a point, is in use, or two points share one.
-        ArchiveError: The declaration cannot be written.
+    The file is `points.json` if each point is a run of its own. A folder of the sweep, or of a
+    point, that is in use is refused, and one that two points share.
     """
     folder, sweep = launch.folder, launch.sweep
     if launch.is_first:

@@ -23,15 +23,10 @@ _DECLARING: Final = ("zip", "points", "sample")
 
 @dataclass(frozen=True)
 class Row:
-    """Values of a block's keys in one point.
+    """Values of a block's keys in one point."""
 
-    Attributes:
-        overrides: One for each key, in order.
-        origin: Where it is declared, such as `points.csv, line 3`; empty if its values tell.
-    """
-
-    overrides: tuple[str, ...]
-    origin: str = ""
+    overrides: tuple[str, ...]  # one for each key, in order
+    origin: str = ""  # where it is declared, as `points.csv, line 3`; empty if its values tell
 
     @property
     def text(self) -> str:
@@ -41,29 +36,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Block:
-    """Points that are declared together, or the values of one key on a grid.
+    """Points that are declared together, or the values of one key on a grid."""
 
-    Attributes:
-        declared: The key that declares them, such as `sweep.zip`, or the typed values.
-        keys: Their keys, in order.
-        rows: Their values, no two equal if they are declared together.
-        num_drawn: Number of rows before equal ones were left out.
-        is_swept: False for a key with one value that is not written as a sweep.
-    """
-
-    declared: str
-    keys: tuple[str, ...]
-    rows: tuple[Row, ...]
-    num_drawn: int
-    is_swept: bool = True
+    declared: str  # the key that declares them, such as `sweep.zip`, or the typed values
+    keys: tuple[str, ...]  # in order
+    rows: tuple[Row, ...]  # their values, no two equal if they are declared together
+    num_drawn: int  # rows before equal ones were left out
+    is_swept: bool = True  # False for a key with one value that is not written as a sweep
 
 
 def declared_blocks(node: SweepNode, seed: int) -> list[Block]:
-    """Return the blocks of points that a sweep declares, in order; `seed` decides a sample.
-
-    Raises:
-        ConfigError: A block is not valid.
-    """
+    """Return the blocks of points that a sweep declares, in order; `seed` decides a sample."""
     blocks = []
     if node.zip is not None:
         blocks.append(_zipped(node.zip))
@@ -82,11 +65,7 @@ def declared_nodes(node: SweepNode) -> tuple[str, ...]:
 
 
 def refuse_declared(node: SweepNode, *, is_sweep: bool) -> None:
-    """Refuse a single run, or a point, whose config still declares points, which it would ignore.
-
-    Raises:
-        ConfigError: The config declares some.
-    """
+    """Refuse a single run, or a point, whose config still declares points: it would ignore them."""
     for key in declared_nodes(node):
         raise ConfigError(
             f"{key}: points are declared that this sweep does not read; declare them on the "
@@ -97,11 +76,7 @@ def refuse_declared(node: SweepNode, *, is_sweep: bool) -> None:
 
 
 def refuse_twice(blocks: Iterable[Block]) -> None:
-    """Refuse a key that two blocks have.
-
-    Raises:
-        ConfigError: There is such a key.
-    """
+    """Refuse a key that two blocks have."""
     seen: dict[str, str] = {}
     for block in blocks:
         for key in block.keys:

@@ -27,16 +27,7 @@ def variant_blocks(config: Mapping[str, Any], blocks: Iterable[Block]) -> list[B
 
 
 def with_variant(plain: dict[str, Any], root: RootNode, *, is_sweep: bool) -> dict[str, Any]:
-    """Return a config with its chosen variant merged into `primitive`.
-
-    Args:
-        plain: The config.
-        root: The same, validated.
-        is_sweep: True for a point of a sweep.
-
-    Raises:
-        ConfigError: None is chosen, or there is no such variant, or it makes no difference.
-    """
+    """Return a config, also given validated, with its chosen variant merged into `primitive`."""
     name, variants = root.variant, root.variants
     if name is None and not variants:
         return plain

@@ -24,18 +24,15 @@ if TYPE_CHECKING:
 class Format:
     """A form of output.
 
-    Attributes:
-        writer: Function of this package, as `module:name`. It is called with the open archive and a
-            path that does not exist yet or is an empty folder, and with the metadata given at
-            export if it takes any; it returns what the user should know, one line each.
-        file_ending: Ending of the names of outputs that are a file: `""` if all are, None if all
-            are folders.
+    Its writer is called with the open archive and a path that does not exist yet or is an empty
+    folder, and with the metadata given at export if it takes any; it returns what the user should
+    know, one line each.
     """
 
     content: str  # content of the output, for `--help`
-    writer: str
+    writer: str  # function of this package, as `module:name`
     suffix: str  # appended to the archive's name without `.h5` for the default output beside it
-    file_ending: str | None = None
+    file_ending: str | None = None  # of outputs that are a file: `""` if all are, None: all folders
     takes_metadata: bool = False  # True if keys of the config's `metadata` may be given at export
 
 
@@ -171,10 +168,6 @@ def _replacing_folder(path: Path) -> Iterator[Path]:
 
     On an exception nothing is left behind and an existing `path` stays as it was. It is not
     replaced if it holds files that the new one does not have.
-
-    Raises:
-        ArchiveError: The folder cannot be written.
-        ConfigError: The folder holds other files.
     """
     temporary, old = (path.with_name(f".{path.name}.{name}") for name in ("tmp", "old"))
     try:

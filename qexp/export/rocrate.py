@@ -108,11 +108,7 @@ def write(run: Archive, target: Path, metadata: Mapping[str, Any]) -> list[str]:
 
 
 def combine_metadata(archived: Mapping[str, Any], at_export: Mapping[str, Any]) -> MetadataNode:
-    """Return the metadata of an archive, with keys given at export in place of its own.
-
-    Raises:
-        ConfigError: A key or a value is not one that the config takes.
-    """
+    """Return the metadata of an archive, with keys given at export in place of its own."""
     from pydantic import ValidationError
 
     # A repeated run adds `reproduces`, which is no key that a user can give.

@@ -16,17 +16,9 @@ _NAME = "sweep"
 def export_sweep(
     folder: Path, name: str, output: str | Path | None = None, *, force: bool = False
 ) -> Exported:
-    """Write `Sweep.to_dataset(counts=True)` as a file; other formats are of single points.
+    """Write `Sweep.to_dataset(counts=True)` as a file, by default `sweep.nc` in the sweep's folder.
 
-    Args:
-        folder: The sweep's folder.
-        name: Name of the format: `"netcdf"`.
-        output: File to write; None: `sweep.nc` in the sweep's folder.
-        force: Replace an earlier export.
-
-    Raises:
-        ConfigError: The format is another one, or the output exists.
-        ArchiveError: The sweep is damaged, or the output cannot be written.
+    Other formats are of single points. Arguments are as of `qexp.export.formats.export`.
     """
     if name != "netcdf":
         raise ConfigError(

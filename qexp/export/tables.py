@@ -87,11 +87,7 @@ def guarded(text: str, column: str) -> str:
 
 
 def write_parquet(run: Archive, folder: Path) -> list[str]:
-    """Write the tables of a run; return the name and number of rows of each.
-
-    Raises:
-        ConfigError: pyarrow is not installed.
-    """
+    """Write the tables of a run; return the name and number of rows of each."""
     try:
         import pyarrow as pa
         from pyarrow import parquet

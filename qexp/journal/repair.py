@@ -51,23 +51,18 @@ from qexp.journal.lock import lock_folder
 
 @dataclass(frozen=True)
 class Stored:
-    """The part of a journal's content that the parts of its run tell.
+    """The part of a journal's content that the parts of its run tell."""
 
-    Attributes:
-        parts: SHA-256 of the part of each partition; None for one that is damaged or missing.
-        batches: Id of each batch, in order -> id of the one before it, or None.
-        outcomes: (partition, attempt) -> ids of the job, `""` for none, and of the batch.
-        pubs: Partition -> its first PUB, and one more than its last.
-        pieces: The same of each outcome that is of a piece of its partition.
-        shares_jobs: True for a sweep: only a line tells where in a job an attempt's PUBs are.
-    """
-
-    parts: tuple[str | None, ...] = ()
+    parts: tuple[str | None, ...] = ()  # SHA-256 of each; None for one that is damaged or missing
+    #: Id of each batch, in order -> id of the one before it, or None.
     batches: Mapping[str, str | None] = field(default_factory=dict)
+    #: (partition, attempt) -> ids of the job, `""` for none, and of the batch.
     outcomes: Mapping[tuple[int, int], tuple[str, str]] = field(default_factory=dict)
+    #: Partition -> its first PUB, and one more than its last.
     pubs: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    #: The same of each outcome that is of a piece of its partition.
     pieces: Mapping[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
-    shares_jobs: bool = False
+    shares_jobs: bool = False  # a sweep: only a line tells where in a job an attempt's PUBs are
 
 
 def repair_journal(folder: Path) -> str | None:
@@ -75,10 +70,6 @@ def repair_journal(folder: Path) -> str | None:
 
     Returns:
         One line that says what was done, or None if nothing was damaged.
-
-    Raises:
-        RunLockedError: A process works on the run.
-        ArchiveError: It cannot be repaired, or not be written.
     """
     path = folder / JOURNAL_NAME
     with lock_folder(folder):
@@ -187,9 +178,6 @@ def repaired(raw: bytes, stored: Stored, path: Path) -> list[bytes | Event] | No
     Returns:
         Lines that were read, as they are, without their ends; events that were rebuilt; and last,
         a `Repaired` event. None if nothing is missing or damaged.
-
-    Raises:
-        ArchiveError: A line is of a newer version of qexp, or the plan cannot be rebuilt.
     """
     lines, lost, corrected = readable_lines(raw)
     try:

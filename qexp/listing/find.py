@@ -32,10 +32,7 @@ def find_runs(root: Path, *, whole_sweeps: bool = False) -> Iterator[RunPath]:
     A folder is a run's if it holds `run.h5`, a journal or parts. Nothing below it is another run's.
     That of a sweep, with `sweep.json`, is none: the folders of its points are, once they hold any.
     Links to folders are not followed. A folder that cannot be listed is yielded, as it may be one.
-
-    Args:
-        root: The folder, or the file of an archive.
-        whole_sweeps: True to yield the folder of a sweep instead of its points.
+    With `whole_sweeps`, the folder of a sweep is yielded instead of its points.
     """
     if root.is_file():
         yield _run_path(root, root)

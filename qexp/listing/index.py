@@ -48,21 +48,13 @@ class Index:
     """The index of all runs that were ever listed.
 
     No method raises an error: a listing is the same without the index.
-
-    Args:
-        path: Path of its file; created with its folder where it can be.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def read(self, root: Path, runs: Iterable[RunPath]) -> dict[RunPath, dict[str, Any]]:
-        """Return the entries of those runs that have not changed since they were read.
-
-        Args:
-            root: The folder that was listed.
-            runs: The runs that are there now.
-        """
+        """Return the entries of those runs below a folder that have not changed."""
         if not self._path.is_file():
             return {}
         there = {_key(run.path): run for run in runs}
@@ -82,13 +74,7 @@ class Index:
     def write(
         self, root: Path, runs: Iterable[RunPath], entries: Mapping[RunPath, Mapping[str, Any]]
     ) -> None:
-        """Keep entries, and forget those of runs that are no longer there.
-
-        Args:
-            root: The folder that was listed.
-            runs: The runs that are there now.
-            entries: The entries that were read of some of them.
-        """
+        """Keep entries of runs below a folder, and forget those of runs that are not there."""
         there = {_key(run.path) for run in runs}
         texts = {run: json.dumps(entry) for run, entry in entries.items()}
         rows = [

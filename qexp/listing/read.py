@@ -41,10 +41,7 @@ _MEDIANS: Final = ("t1_s", "t2_s", "readout_error")
 
 
 def read_entry(path: str) -> Iterator[dict[str, Any]]:
-    """Yield the JSON form of a run's entry, without `path` and `size_bytes`.
-
-    `path` is that of the archive, or of the folder of a run that has none yet.
-    """
+    """Yield the JSON form of the entry of an archive, or of a run's folder, without its place."""
     place = Path(path)
     try:
         entry = summarise_unfinished(place) if place.is_dir() else _sealed_entry(place)
@@ -56,12 +53,7 @@ def read_entry(path: str) -> Iterator[dict[str, Any]]:
 
 
 def summarise_sealed(path: Path) -> RunDetails:
-    """Summarise a run that has an archive.
-
-    Raises:
-        ArchiveError: It cannot be read. A file that is not what was sealed is read as far as it
-            can be; `is_intact` is then False.
-    """
+    """Summarise a run that has an archive, as far as it can be read if it `is_intact` no more."""
     intact = is_intact(path)
     with closing(ArchiveFile(path)) as file, file.reading():
         entry = summarise_archive(file)
@@ -97,12 +89,7 @@ def summarise_sealed(path: Path) -> RunDetails:
 
 
 def summarise_unfinished(folder: Path) -> RunDetails:
-    """Summarise a run that has no archive yet, from its parts and its journal.
-
-    Raises:
-        ArchiveError: There is no run in the folder, or it is damaged.
-        OSError: The folder cannot be read.
-    """
+    """Summarise a run that has no archive yet, from its parts and its journal."""
     from qexp.archive.parts import StoredParts
     from qexp.journal.file import read_ledger
 

@@ -37,10 +37,9 @@ def analysis_views(
     data_sha256: str,
     draw: Callable[[xr.Dataset], Sequence[Figure]] = lambda _dataset: (),
 ) -> Iterator[dict[str, Any]]:
-    """Yield what `analyses.html` shows of stored analyses; one that is damaged has a `problem`.
+    """Yield what `analyses.html` shows of the analyses beside an archive, or in a sweep's folder.
 
-    `place` is the archive, or the folder of a sweep; results with `data_sha256` were made of the
-    present data; `draw` draws figures of a result.
+    Results with `data_sha256` were made of the present data; `draw` draws figures of a result.
     """
     for name, path in analysis_files(place).items():
         try:

@@ -19,11 +19,7 @@ _MAX_DIFFERENCES = 40
 
 
 def sweep_results(folder: Path) -> dict[str, Any]:
-    """Read values by key, results of the sweep's analyses, differences of pairs, and reasons.
-
-    Raises:
-        ArchiveError: The declaration is damaged.
-    """
+    """Read values by key, results of the sweep's analyses, differences of pairs, and reasons."""
     with open_sweep(folder) as sweep:
         names = dict.fromkeys(name for one in sweep.records for name in one.get("values", {}))
         figures = SweepFigures(sweep.to_dataset(evs=False), [*names])

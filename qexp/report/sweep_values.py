@@ -36,13 +36,9 @@ Points = Sequence[tuple[float, float]]
 
 
 class SweepFigures:
-    """Draws the numbers of each point.
+    """Draws the numbers that analyses gave each point, with `VALUE_std` as error bars.
 
-    Args:
-        data: Dataset of the sweep.
-        values: Names of the variables that analyses gave each point; one with an error has it as
-            `VALUE_std`.
-        draws_constant: True to draw also what is the same in all points.
+    Those that are the same in all points are listed, unless `draws_constant`.
     """
 
     def __init__(

@@ -173,11 +173,7 @@ def first_options(jobs: Iterable[JobRecord]) -> dict[str, Any]:
 
 
 def by_reason(missing: Iterable[MissingPubs]) -> list[tuple[str, str, int, str]]:
-    """Join PUBs of a workload that have no result for the same reason.
-
-    Returns:
-        Workload, indices of the PUBs such as `0-9, 40-99`, number of jobs that failed, reason.
-    """
+    """Join PUBs that lack a result: workload, indices (`0-9, 40-99`), jobs that failed, reason."""
     groups: dict[tuple[str, str], list[MissingPubs]] = {}
     for each in missing:
         reason = each.reason

@@ -45,19 +45,12 @@ _TIMES: Final = {
 
 @dataclass(frozen=True)
 class Axes:
-    """Dimensions of the points, and the place of each point in them.
+    """Dimensions of the points, and the place of each point in them."""
 
-    Attributes:
-        dims: The swept keys, or `("point",)`.
-        shape: Lengths of these dimensions.
-        order: Index of the point at each place, in C order.
-        values: Swept key -> its values, by its own dimension or by `point`.
-    """
-
-    dims: tuple[str, ...]
-    shape: tuple[int, ...]
-    order: NDArray[np.int64]
-    values: Mapping[str, NDArray[Any]]
+    dims: tuple[str, ...]  # the swept keys, or `("point",)`
+    shape: tuple[int, ...]  # lengths of these dimensions
+    order: NDArray[np.int64]  # index of the point at each place, in C order
+    values: Mapping[str, NDArray[Any]]  # of each swept key, by its own dimension or by `point`
 
     def placed(self, column: NDArray[Any]) -> NDArray[Any]:
         """Return values by point, shape (points, ...), in the shape (*shape, ...)."""
@@ -66,12 +59,7 @@ class Axes:
 
 
 def axes_of(draws: Sequence[Mapping[str, Any]], swept: Sequence[str]) -> Axes:
-    """Find out if the points form a full grid of their swept keys.
-
-    Args:
-        draws: Swept key -> value, of each point.
-        swept: The swept keys.
-    """
+    """Find out if the points, given by their draws, form a full grid of their swept keys."""
     columns = {key: [draw.get(key) for draw in draws] for key in swept}
     # With its type, as True equals 1; as JSON, as lists cannot be hashed.
     marks = {key: [(type(v), dumps(v)) for v in column] for key, column in columns.items()}
@@ -104,21 +92,13 @@ Values: TypeAlias = Iterator[tuple[str, int, NDArray[Any]]]
 
 
 class PubTable(NamedTuple):
-    """Variables by workload, PUB, parameter set, and a last dimension of their own.
+    """Variables by workload, PUB, parameter set, and a last dimension of their own."""
 
-    Attributes:
-        variables: Name -> long name.
-        last: Name of the last dimension.
-        labels: Values of its coordinate.
-        places: Of each point, workload and PUB -> place of its values.
-        read: Reads the values of a variable, given the number of a point and its name.
-    """
-
-    variables: Mapping[str, str]
-    last: str
-    labels: Sequence[Any]
-    places: Sequence[Mapping[tuple[str, int], Place]]
-    read: Callable[[int, str], Values]
+    variables: Mapping[str, str]  # name -> long name
+    last: str  # name of the last dimension
+    labels: Sequence[Any]  # values of its coordinate
+    places: Sequence[Mapping[tuple[str, int], Place]]  # of each point: workload and PUB -> place
+    read: Callable[[int, str], Values]  # given the number of a point and a variable's name
 
 
 def build_dataset(
@@ -131,13 +111,8 @@ def build_dataset(
 ) -> xr.Dataset:
     """Build the dataset; what a point does not have is NaN, `""` or no time.
 
-    Args:
-        axes: Dimensions of the points.
-        records: Of each point.
-        folders: Name of the folder of each point.
-        about: `ANALYSIS_variable` -> long name and unit.
-        attrs: Attributes.
-        tables: Variables that are read when they are asked for.
+    Records and names of folders are of each point; `about` is `ANALYSIS_variable` -> long name and
+    unit; the variables of `tables` are read when they are asked for.
     """
     import xarray as xr
 
@@ -244,12 +219,7 @@ def evs_table(records: Sequence[Record], read: Callable[[int, str], Values]) -> 
 def counts_tables(
     registers: Sequence[Sequence[Register]], open_point: Callable[[int], Archive]
 ) -> Iterator[PubTable]:
-    """Describe the counts of the outcomes of small registers.
-
-    Args:
-        registers: Of each point.
-        open_point: Opens the archive of a point.
-    """
+    """Describe the counts of the outcomes of small registers, given those of each point."""
     small = [[each for each in of if 0 < each.num_bits <= MAX_COUNTED_BITS] for of in registers]
     for name in dict.fromkeys(each.name for of in small for each in of):
         own = [[each for each in of if each.name == name] for of in small]

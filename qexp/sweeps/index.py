@@ -30,11 +30,8 @@ def read_records(
 ) -> tuple[list[Record], dict[str, list[str] | None]]:
     """Return the record of each point, and `ANALYSIS_variable` -> long name and unit.
 
-    Points that changed since they were last read are read again; one archive is open at a time.
-
-    Args:
-        sweep: The folder of the sweep.
-        folders: Names of the points' folders in it.
+    `folders` are the names of the points' folders in that of the sweep. Points that changed since
+    they were last read are read again; one archive is open at a time.
     """
     path = sweep / INDEX_NAME
     kept = _load(path)

@@ -67,21 +67,13 @@ def open_sweep(path: str | Path) -> Sweep:
 
 @dataclass(frozen=True)
 class SweepEntry:
-    """One point of a sweep.
+    """One point of a sweep."""
 
-    Attributes:
-        index: Its place in the order of declaration.
-        folder: Its folder.
-        draws: Swept key -> its value here.
-        overrides: All of its overrides: they repeat it alone.
-        records: Returns the records of all points.
-    """
-
-    index: int
+    index: int  # its place in the order of declaration
     folder: Path
-    draws: Mapping[str, Any]
-    overrides: tuple[str, ...] = field(repr=False)
-    records: Callable[[], Sequence[Record]] = field(repr=False, compare=False)
+    draws: Mapping[str, Any]  # swept key -> its value here
+    overrides: tuple[str, ...] = field(repr=False)  # all of its own: they repeat it alone
+    records: Callable[[], Sequence[Record]] = field(repr=False, compare=False)  # of all points
 
     @property
     def status(self) -> PointStatus:
@@ -112,9 +104,6 @@ class Sweep:
     """A sweep: `len(sweep)` points; `sweep[3]` opens the archive of one.
 
     What is read is kept: open the sweep again to see what changed.
-
-    Args:
-        path: Its folder.
 
     Attributes:
         path: Its folder.
@@ -217,9 +206,7 @@ class Sweep:
     def differences(self, other: Sweep | None = None) -> tuple[Difference, ...]:
         """Compare the numbers of pairs, with error bars and a paired test of each change.
 
-        Args:
-            other: Another sweep, whose points are compared with those of equal draws; None: the
-                pairs within this one.
+        The pairs are those within this sweep, or its points with those of equal draws of another.
         """
         if other is None:
             return differences(self.pairs(), self.numbers, self.numbers)

@@ -30,19 +30,12 @@ _MIN_RANKED: Final = 10
 
 @dataclass(frozen=True)
 class Pair:
-    """Two points with the same circuits, parameter values and observables.
+    """Two points with the same circuits, parameter values and observables."""
 
-    Attributes:
-        a: Index of the first point.
-        b: Index of the second point.
-        changes: Key -> its value in both; `{}` for equal points of two sweeps.
-        same_isa: True if the circuits are the same as transpiled, too.
-    """
-
-    a: int
-    b: int
-    changes: Mapping[str, tuple[Any, Any]]
-    same_isa: bool
+    a: int  # index of the first point
+    b: int  # index of the second point
+    changes: Mapping[str, tuple[Any, Any]]  # key -> both values; `{}` for points of two sweeps
+    same_isa: bool  # the circuits are the same as transpiled, too
 
     @property
     def change(self) -> str:
@@ -55,25 +48,18 @@ class Pair:
 class Difference:
     """The effect of one change on one number: B minus A, over all pairs that differ in it alone.
 
-    Attributes:
-        change: The change, as `Pair.change`.
-        name: `ANALYSIS_variable`, or workload, PUB, observable (and its repetition) of `evs`.
-        pairs: Pairs in which both points have the number.
-        differences: Of each pair.
-        errors: Standard error of each, NaN where it is not known.
-        test: `"z"` of one or two pairs, by their own errors; `"t"` below 10 pairs; `"Wilcoxon"`.
-        p_value: Of that test; None where there is none, such as for a pair without errors.
-        p_adjusted: Corrected for the number of tests by Holm.
+    The test is `"z"` for one or two pairs, by their own errors; `"t"` below 10 pairs; `"Wilcoxon"`.
+    There is none for a pair without errors.
     """
 
-    change: str
-    name: str
-    pairs: tuple[Pair, ...]
-    differences: tuple[float, ...]
-    errors: tuple[float, ...]
+    change: str  # as `Pair.change`
+    name: str  # `ANALYSIS_variable`, or workload, PUB, observable (and its repetition) of `evs`
+    pairs: tuple[Pair, ...]  # pairs in which both points have the number
+    differences: tuple[float, ...]  # of each pair
+    errors: tuple[float, ...]  # standard error of each, NaN where it is not known
     test: TestName | None = None
-    p_value: float | None = None
-    p_adjusted: float | None = None
+    p_value: float | None = None  # of that test
+    p_adjusted: float | None = None  # corrected for the number of tests by Holm
 
     @property
     def mean(self) -> float:
@@ -88,17 +74,11 @@ class Difference:
 
 @dataclass(frozen=True)
 class ComparedPair:
-    """All data of a pair, compared PUB by PUB.
-
-    Attributes:
-        pair: The pair.
-        data: Their comparison, as that of two runs.
-        p_adjusted: Its p-value corrected for the number of pairs by Holm; None without a test.
-    """
+    """All data of a pair, compared PUB by PUB."""
 
     pair: Pair
-    data: DataComparison
-    p_adjusted: float | None
+    data: DataComparison  # as of two runs
+    p_adjusted: float | None  # p-value corrected for the number of pairs by Holm; None: no test
 
     @property
     def distance(self) -> float | None:
@@ -123,11 +103,7 @@ def find_pairs(
     Of each key the first value that is declared is compared with every other one, with equal values
     of all other keys. Where no key changes alone, as in a list of points, the first point with the
     same circuits is compared with every other one. Points that differ in seeds only are replicates,
-    no pairs.
-
-    Args:
-        draws: Swept key -> value, of each point.
-        identities: Workload -> identities of its PUBs, of each point; None without an archive.
+    no pairs. Of each point there are its draws and its identities, None without an archive.
     """
     groups: dict[Any, list[int]] = {}
     for index, of in enumerate(identities):
@@ -174,11 +150,7 @@ def equal_points(
 def compare_data_of(
     pairs: Sequence[Pair], a: Sequence[Path], b: Sequence[Path], alpha: float
 ) -> tuple[ComparedPair, ...]:
-    """Compare all data of each pair, given the folders that `Pair.a` and `Pair.b` count.
-
-    Raises:
-        ArchiveError: An archive is damaged.
-    """
+    """Compare all data of each pair, given the folders that `Pair.a` and `Pair.b` count."""
     data = [compare_runs(a[pair.a], b[pair.b], alpha=alpha).data for pair in pairs]
     adjusted = iter(holm([one.p_value for one in data if one.p_value is not None]))
     return tuple(
@@ -190,13 +162,7 @@ def compare_data_of(
 def differences(
     pairs: Sequence[Pair], a: Sequence[Numbers], b: Sequence[Numbers]
 ) -> tuple[Difference, ...]:
-    """Compare every number that both points of a pair have, and test each change.
-
-    Args:
-        pairs: The pairs.
-        a: Numbers of the points that `Pair.a` counts.
-        b: Numbers of the points that `Pair.b` counts.
-    """
+    """Compare the numbers that both points of a pair have, its `a` and `b`; test each change."""
     found: dict[tuple[str, str], list[tuple[Pair, float, float]]] = {}
     for pair in pairs:
         numbers_a, numbers_b = a[pair.a], b[pair.b]
@@ -219,15 +185,7 @@ def differences(
 def paired_test(
     values: Sequence[float], errors: Sequence[float]
 ) -> tuple[TestName | None, float | None]:
-    """Test if the mean of differences is 0; see `Difference`.
-
-    Args:
-        values: The differences.
-        errors: Standard error of each, NaN where it is not known.
-
-    Returns:
-        The test and its p-value; None and None where there is none.
-    """
+    """Test if the mean of differences is 0; return the test and its p-value, see `Difference`."""
     from scipy import stats
 
     number, error = len(values), float(np.sqrt(np.sum(np.square(errors))))

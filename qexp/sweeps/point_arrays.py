@@ -16,10 +16,7 @@ from xarray.core import indexing
 class PointArray(BackendArray):
     """An array of which one point is read at a time.
 
-    Args:
-        points: Number of the point at each place.
-        shape: Shape of the values of one point.
-        read: Returns the values of a point, of that shape.
+    `points` has the number of the point at each place; the values of one are of a `shape`.
     """
 
     def __init__(

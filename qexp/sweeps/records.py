@@ -179,11 +179,7 @@ def _estimated(file: ArchiveFile, workload: str) -> Iterator[str]:
 
 
 def read_estimates(folder: Path, name: str) -> Iterator[tuple[str, int, NDArray[Any]]]:
-    """Yield workload, index and `evs` or `stds` of each PUB of a point, shape (values,).
-
-    Raises:
-        ArchiveError: The archive is missing or damaged.
-    """
+    """Yield workload, index and `evs` or `stds` of each PUB of a point, shape (values,)."""
     with open_sealed(folder / ARCHIVE_NAME)[0] as file:
         for workload in file.groups("pubs"):
             for path in _estimated(file, workload):
@@ -198,11 +194,7 @@ def has_exact(record: Record) -> bool:
 
 
 def read_exact(folder: Path) -> Iterator[tuple[str, int, NDArray[Any]]]:
-    """Yield workload, index and exact values of each PUB that `exact_evs` has analysed.
-
-    Raises:
-        ArchiveError: The result of the analysis is missing or damaged.
-    """
+    """Yield workload, index and exact values of each PUB that `exact_evs` has analysed."""
     result = read_analysis(analysis_files(folder)[_EXACT])
     if "exact" in result:
         columns = (result[name].values.tolist() for name in ("workload", "pub", "exact"))
@@ -221,11 +213,7 @@ class Register(NamedTuple):
 
 
 def read_registers(folder: Path) -> Iterator[Register]:
-    """Yield the registers of the results of a point.
-
-    Raises:
-        ArchiveError: The archive is missing or damaged.
-    """
+    """Yield the registers of the results of a point."""
     with open_sealed(folder / ARCHIVE_NAME)[0] as file:
         for workload in file.groups("pubs"):
             for group in file.groups(f"results/{workload}"):

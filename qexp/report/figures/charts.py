@@ -62,14 +62,9 @@ def draw_spots(
 ) -> Drawing:
     """Draw values with their error bars and references into a plot, and return its drawing.
 
-    Args:
-        plot: The plot; zero is marked where its y axis holds it.
-        series: Spots in order of x; several series have a colour each, beside each other.
-        style: CSS class of a single series.
-        join: What lines join: values, references, or each value and its reference.
-        radius: Radius of the dots in pixels.
-        cap: Width of the ends of error bars in pixels.
-        spread: Pixels from each series to the next.
+    Zero is marked where the y axis holds it. A single series, of spots in order of x, has the CSS
+    class `style`, several have a colour each, and `spread` pixels from one to the next. Lines join
+    values, references, or each value and its reference; `radius` and `cap` are pixels.
     """
     if plot.y_axis.low < 0 < plot.y_axis.high:
         plot.line([(plot.x_axis.low, 0), (plot.x_axis.high, 0)], "zero")
