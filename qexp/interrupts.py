@@ -22,34 +22,44 @@ class StopRequested(Exception):  # noqa: N818 - no error
     """The experiment was asked to stop (Ctrl-C, SIGTERM)."""
 
 
-class StopSignals:
+class _Taken:
+    """Signals that are taken over in the main thread, and given back."""
+
+    def __init__(self, *, ends_process: bool = True) -> None:
+        self._ends_process = ends_process
+        self._is_set = False
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __exit__(self, *_: object) -> None:
+        for number, previous in self._previous.items():
+            signal.signal(number, previous)
+
+    def is_set(self) -> bool:
+        """Return whether a stop was asked for."""
+        return self._is_set
+
+
+class StopSignals(_Taken):
     """Notes a signal, and raises `KeyboardInterrupt`; a context manager.
 
     Python drops an exception that is raised inside a callback of C code or of a weak reference, or
     in `__del__`; the note stays. Outside of the main thread it leaves signals alone, and also a
     signal that the process was started to ignore.
 
-    Args:
-        ends_process: True for a command; False for a call from Python, which takes over only from
-            Python's own handler of Ctrl-C, and leaves SIGTERM to the caller.
+    In a call from Python, which does not end the process, it takes over only from Python's own
+    handler of Ctrl-C, and leaves SIGTERM to the caller.
     """
 
-    def __init__(self, *, ends_process: bool = True) -> None:
-        self._ends_process = ends_process
-        self._is_set = False
-        self._previous: dict[signal.Signals, Any] = {}
-        self._hook = sys.unraisablehook
-
     def __enter__(self) -> Self:
+        self._hook = sys.unraisablehook
         if threading.current_thread() is threading.main_thread():
-            self._hook, sys.unraisablehook = sys.unraisablehook, self._say_unless_noted
+            sys.unraisablehook = self._say_unless_noted
             for number in filter(self._takes_over, _SIGNALS):
                 self._previous[number] = signal.signal(number, self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, previous in self._previous.items():
-            signal.signal(number, previous)
+        super().__exit__()
         if threading.current_thread() is threading.main_thread():
             sys.unraisablehook = self._hook
 
@@ -61,10 +71,6 @@ class StopSignals:
     def note(self) -> None:
         """Note that a stop was asked for."""
         self._is_set = True
-
-    def is_set(self) -> bool:
-        """Return whether a stop was asked for."""
-        return self._is_set
 
     def _takes_over(self, number: signal.Signals) -> bool:
         handler = signal.getsignal(number)
@@ -83,21 +89,13 @@ def stop_requested() -> bool:
     return any(isinstance(one, StopSignals) and one.is_set() for one in handlers)
 
 
-class Interrupts:
+class Interrupts(_Taken):
     """Notes signals instead of raising, so that no result is lost between two lines of code.
 
     A context manager; outside of the main thread it leaves signals alone. It begins with what the
-    `StopSignals` that it takes over from have noted, and tells them at its end.
-
-    Args:
-        ends_process: True if the second signal ends the process; False if it raises
-            `KeyboardInterrupt`, because the process has more to do than this experiment.
+    `StopSignals` that it takes over from have noted, and tells them at its end. The second signal
+    ends the process, or raises `KeyboardInterrupt` if that has more to do than this experiment.
     """
-
-    def __init__(self, *, ends_process: bool = True) -> None:
-        self._ends_process = ends_process
-        self._is_set = False
-        self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -107,14 +105,9 @@ class Interrupts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, previous in self._previous.items():
-            signal.signal(number, previous)
+        super().__exit__()
         for outer in self._outer() if self._is_set else ():
             outer.note()
-
-    def is_set(self) -> bool:
-        """Return whether there was a signal."""
-        return self._is_set
 
     def _outer(self) -> list[StopSignals]:
         return [one for one in self._previous.values() if isinstance(one, StopSignals)]

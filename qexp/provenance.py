@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from qexp.core.spec import RunSpec
 
-_GIT_TIMEOUT_S = 20
+_GIT_TIMEOUT_S = 20.0
 _DIFF_TIMEOUT_S = 5.0
 _MOST_DIFF_BYTES = 1_000_000
 _DIFF = ("diff", "--no-color", "--no-ext-diff", "--full-index", "HEAD")
@@ -129,19 +129,20 @@ def _diff(folder: Path) -> str:
     return f"[cut: the whole diff has {whole}]\n" + head.decode("utf-8", "replace")
 
 
-def _read_output(folder: Path, *arguments: str) -> tuple[bytes, int, str]:
-    """Read what git prints, for as long as is reasonable.
+def _read_output(
+    folder: Path, *arguments: str, timeout_s: float = _DIFF_TIMEOUT_S
+) -> tuple[bytes, int, str]:
+    """Return the beginning of what git prints, its size in bytes, and its SHA-256.
 
-    Returns:
-        Its beginning, its size in bytes, and its SHA-256, which is empty if it did not end in time.
+    The digest is empty if git failed, or did not end in time.
     """
     head, size, digest = bytearray(), 0, hashlib.sha256()
     command = ["git", "-C", str(folder), *arguments]
     try:
         git = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     except OSError:
-        return b"", 0, digest.hexdigest()
-    timer = Timer(_DIFF_TIMEOUT_S, git.kill)
+        return b"", 0, ""
+    timer = Timer(timeout_s, git.kill)
     timer.start()
     with git:
         assert git.stdout is not None
@@ -150,20 +151,12 @@ def _read_output(folder: Path, *arguments: str) -> tuple[bytes, int, str]:
             size += len(piece)
             digest.update(piece)
     timer.cancel()
-    return bytes(head), size, digest.hexdigest() if git.returncode >= 0 else ""
+    return bytes(head), size, digest.hexdigest() if git.returncode == 0 else ""
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            timeout=_GIT_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
+    head, _, sha256 = _read_output(folder, *arguments, timeout_s=_GIT_TIMEOUT_S)
+    return head.decode("utf-8", "replace") if sha256 else ""
 
 
 def describe_backend(backend: BackendV2) -> dict[str, Any]:

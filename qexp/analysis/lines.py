@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from qexp.analysis.dataset import Reals, mean_and_error
-from qexp.core.jsonable import dumps
+from qexp.core.jsonable import as_text
 from qexp.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def value_text(value: Any) -> str:
     plain = value.item() if isinstance(value, np.generic) else value
     if isinstance(plain, float) and plain.is_integer():
         plain = int(plain)
-    return plain if isinstance(plain, str) else dumps(plain)
+    return as_text(plain)
 
 
 def swept_keys(sweep: xr.Dataset) -> dict[str, Reals | Any]:

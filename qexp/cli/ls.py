@@ -169,7 +169,8 @@ def _styles() -> dict[str, tuple[str, str]]:
 
 
 def _cells(run: RunEntry, root: Path, keys: Sequence[str]) -> list[str]:
-    from qexp.listing.filters import as_text, values_of
+    from qexp.core.jsonable import as_text
+    from qexp.listing.filters import values_of
 
     results = "" if run.results is None or run.pubs is None else f"{run.results}/{run.pubs}"
     return [

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from qexp.cli.show_page import Columns, Page, duration
-from qexp.core.jsonable import dumps, to_jsonable
+from qexp.core.jsonable import as_text, to_jsonable
 from qexp.sweeps.opened import Sweep
 from qexp.sweeps.pairs import ComparedPair, Difference
 from qexp.text import format_duration
@@ -45,7 +45,7 @@ def format_sweep(sweep: Sweep, width: int, *, is_terminal: bool = False) -> str:
     columns: Columns = {
         "point": lambda row: str(row["point"].index),
         **{
-            name: lambda row, key=key: _text(row["point"].draws.get(key))  # type: ignore[misc]
+            name: lambda row, key=key: as_text(row["point"].draws.get(key))  # type: ignore[misc]
             for key, name in short_names(sweep.swept).items()
         },
         "status": lambda row: row["status"],
@@ -95,7 +95,7 @@ def _facts(sweep: Sweep) -> Iterator[tuple[str, str]]:
     yield "declared", sweep.created
     yield "overrides", " ".join(sweep.overrides)
     for key in sweep.swept:
-        values = dict.fromkeys(_text(point.draws.get(key)) for point in sweep.points)
+        values = dict.fromkeys(as_text(point.draws.get(key)) for point in sweep.points)
         yield (
             "swept",
             f"{key}: {', '.join([*values][:_MAX_REASONS])}"
@@ -118,20 +118,12 @@ def _pubs(row: Mapping[str, Any]) -> str:
     return str(planned) if done == planned else f"{done}/{planned}"
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else dumps(value)
-
-
 def _rank(p_value: float | None) -> float:
     return math.inf if p_value is None else p_value
 
 
 def _p(p_value: float | None) -> str:
     return "" if p_value is None else f"{p_value:.2g}"
-
-
-def _measured(one: Difference) -> str:
-    return f"{one.mean:+.4g}" + ("" if math.isnan(one.error) else f" ± {one.error:.2g}")
 
 
 _PAIR: Final[Columns] = {
@@ -146,7 +138,9 @@ _PAIR: Final[Columns] = {
 }
 _DIFFERENCE: Final[Columns] = {
     "pairs": lambda one: str(len(one.pairs)),
-    "difference": _measured,
+    "difference": lambda one: (
+        f"{one.mean:+.4g}" + ("" if math.isnan(one.error) else f" ± {one.error:.2g}")
+    ),
     "test": lambda one: one.test or "",
     "p": lambda one: _p(one.p_value),
     "adjusted p": lambda one: _p(one.p_adjusted),

@@ -52,6 +52,11 @@ def dumps(obj: Any, redact: Callable[[str], str] | None = None, *, sort_keys: bo
     return dumps_plain(plain, sort_keys=sort_keys)
 
 
+def as_text(value: Any) -> str:
+    """Return a text as it is, and anything else as JSON."""
+    return value if isinstance(value, str) else dumps(value)
+
+
 def to_plain(obj: Mapping[str, Any], redact: Callable[[str], str]) -> Plain:
     """Return a mapping as `dumps` writes it, for what is written many times."""
     return Plain(map_text(to_jsonable(obj), redact))

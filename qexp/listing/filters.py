@@ -6,7 +6,6 @@ A small language: expressions are parsed, never executed.
 from __future__ import annotations
 
 import difflib
-import json
 import operator
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from qexp.core.flatten import flatten
+from qexp.core.jsonable import as_text
 from qexp.errors import ConfigError
 from qexp.listing.summary import LISTED, RunEntry
 from qexp.text import printable
@@ -116,11 +116,6 @@ def values_of(run: RunEntry, key: str) -> list[Any]:
     if key == "backend.name" and run.backend is not None:
         values.append(run.backend)
     return values
-
-
-def as_text(value: Any) -> str:
-    """Format a value as JSON, a text as it is."""
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _require_key(runs: Sequence[RunEntry], key: str, option: str) -> None:

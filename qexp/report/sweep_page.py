@@ -22,7 +22,7 @@ from qexp.archive.schema import ARCHIVE_NAME
 from qexp.archive.sweep_file import is_sweep
 from qexp.archive.sweep_file import read_sweep as read_declaration
 from qexp.archive.verify import require_intact
-from qexp.core.jsonable import dumps
+from qexp.core.jsonable import as_text
 from qexp.errors import ArchiveError, ConfigError
 from qexp.listing.find import find_runs
 from qexp.listing.read import summarise_sealed
@@ -60,8 +60,7 @@ class SweptRun:
     def value(self, key: str) -> str:
         """Return the value of a swept key, or of a key in its overrides; `""` if it was not set."""
         if key in self.draws:
-            value = self.draws[key]
-            return value if isinstance(value, str) else dumps(value)
+            return as_text(self.draws[key])
         return dict(map(_override, self.summary.overrides)).get(key, "")
 
     def results(self, workload: str) -> WorkloadResults:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qexp.archive.results import MAX_COUNTED_BITS, counted
-from qexp.core.jsonable import dumps
+from qexp.core.jsonable import as_text, dumps
 from qexp.sweeps.records import Record, Register, has_exact
 from qexp.text import parse_time
 
@@ -82,7 +82,7 @@ def _column(values: Sequence[Any]) -> NDArray[Any]:
         return np.array(values)
     if kinds <= {int, float, type(None)} and kinds != {type(None)}:
         return np.array([np.nan if value is None else value for value in values], float)
-    return np.array([value if isinstance(value, str) else dumps(value) for value in values], object)
+    return np.array([*map(as_text, values)], object)
 
 
 Place: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]

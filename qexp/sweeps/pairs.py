@@ -19,7 +19,7 @@ from qexp.archive.pubs import PubIdentity
 from qexp.compare.homogeneity import holm
 from qexp.compare.model import DataComparison
 from qexp.compare.runs import compare_runs
-from qexp.core.jsonable import dumps
+from qexp.core.jsonable import as_text, dumps
 
 TestName: TypeAlias = Literal["z", "t", "Wilcoxon"]
 #: The scatter of fewer differences says less than their own errors.
@@ -40,7 +40,7 @@ class Pair:
     @property
     def change(self) -> str:
         """The changes as a text: `primitive.shots 100 -> 200`."""
-        each = (f"{key} {_text(a)} -> {_text(b)}" for key, (a, b) in self.changes.items())
+        each = (f"{key} {as_text(a)} -> {as_text(b)}" for key, (a, b) in self.changes.items())
         return ", ".join(each)
 
 
@@ -218,7 +218,3 @@ def _isa(identities: Identities | None) -> dict[str, list[str]]:
 def _mark(draw: Mapping[str, Any], key: str = "", value: str = "") -> tuple[tuple[str, str], ...]:
     """Return the values of a point, with another value of one key, to be compared."""
     return tuple(sorted((k, value if k == key else dumps(v)) for k, v in draw.items()))
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else dumps(value)
