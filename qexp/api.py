@@ -212,13 +212,14 @@ def resume(
         QexpError: As `run`.
         KeyboardInterrupt: As `run`.
     """
+    from qexp.config.runs import recorded_specs
     from qexp.experiment import resume as resume_run
     from qexp.resumption import finished_archive
 
     folder = _folder_of(path, trust)
     archive = finished_archive(folder)
     if archive is None:
-        specs = _recorded(folder, trust, overrides)
+        specs = recorded_specs(folder, trust, overrides)
         if collect_only:
             specs = [replace(spec, stop_after="collect") for spec in specs]
         archive = _run_logged(specs, folder, resume_run).archive
@@ -239,10 +240,11 @@ def cancel(path: str | Path, *overrides: str, trust: Sequence[str] = ()) -> Arch
         QexpError: As `run`.
         KeyboardInterrupt: As `run`.
     """
+    from qexp.config.runs import recorded_specs
     from qexp.experiment import cancel as cancel_run
 
     folder = _folder_of(path, trust)
-    report = _run_logged(_recorded(folder, trust, overrides), folder, cancel_run)
+    report = _run_logged(recorded_specs(folder, trust, overrides), folder, cancel_run)
     return None if report.status is None else _opened(folder, report.archive)
 
 
@@ -260,9 +262,10 @@ def status(path: str | Path, *overrides: str, trust: Sequence[str] = ()) -> RunS
         ArchiveError: The run is damaged.
     """
     from qexp.batch.status import read_state
+    from qexp.config.runs import recorded_specs
 
     folder = _folder_of(path, trust)
-    return read_state(_recorded(folder, trust, overrides), folder)
+    return read_state(recorded_specs(folder, trust, overrides), folder)
 
 
 def _opened(folder: Path, archive: Path | None) -> Archive | Sweep:
@@ -284,12 +287,6 @@ def _folder_of(path: str | Path, trust: Sequence[str]) -> Path:
     if trust:
         make_experiments_importable(is_own_process=False)
     return run_folder(path)
-
-
-def _recorded(folder: Path, trust: Sequence[str], overrides: Sequence[str]) -> list[RunSpec]:
-    from qexp.config.runs import recorded_specs
-
-    return recorded_specs(folder, trust, overrides)
 
 
 def _declared(

@@ -80,7 +80,8 @@ def run(
 ) -> RunReport:
     """Run a declared experiment and leave its archive in a folder, or one for each point.
 
-    May be called again and again in one process, in any thread, and in a running event loop.
+    May be called again and again in one process, in any thread, and in a running event loop. Errors
+    are those of `qexp.run`.
 
     Args:
         specs: The validated run; for a folder with `sweep.json`, one spec for each point in it.
@@ -89,17 +90,6 @@ def run(
         observer: Receives progress events.
         clock: The clock; tests substitute their own.
         interrupts: Handles signals; None: the second one ends the process.
-
-    Raises:
-        ConfigError: The backend does not exist or does not suit the engine, or `folder` already
-            holds a run.
-        PlanError: The circuits cannot run as declared; nothing was submitted.
-        EngineError: The batch could not be opened.
-        UnfinishedError: Jobs are in flight or still to be submitted; `resume` continues.
-        JobsFailedError: Everything was tried, but jobs have no result; the archive says why.
-        ArchiveError: Something could not be written.
-        RunLockedError: Another process works on the run.
-        KeyboardInterrupt: Interrupted; once a batch is open, what was collected is kept.
     """
     if any((folder / name).exists() for name in (ARCHIVE_NAME, PARTS_NAME, JOURNAL_NAME)):
         raise ConfigError(

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qexp.cli.named_runs import each_point
 from qexp.cli.output import print_json, print_line, report_error
-from qexp.cli.verbs import add_json, add_trust
+from qexp.cli.verbs import add_json, add_run, add_trust
 from qexp.errors import AnalysisError, ConfigError, QexpError
-from qexp.text import typed_path
 
 if TYPE_CHECKING:
     from qexp.analysis.evaluate import Evaluated
@@ -35,9 +35,7 @@ examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = _EPILOG
-    parser.add_argument(
-        "run", metavar="RUN|SWEEP", help="folder of a run, the run.h5 in it, or folder of a sweep"
-    )
+    add_run(parser)
     parser.add_argument(
         "name", metavar="NAME", nargs="?", help="a choice of analysis or sweep/analysis"
     )
@@ -54,8 +52,7 @@ def run(given: argparse.Namespace) -> int:
     from qexp.core.jsonable import to_jsonable
 
     results: list[Evaluated] = []
-    path = typed_path(given.run)
-    code = (_analyse_sweep if is_sweep(path) else _analyse)(path, given, results)
+    code = (_analyse_sweep if is_sweep(given.run) else _analyse)(given.run, given, results)
     if given.json:
         print_json([to_jsonable(result) for result in results])
     return code
@@ -95,25 +92,17 @@ def _analyse_sweep(path: Path, given: argparse.Namespace, results: list[Evaluate
 
 
 def _analyse_points(path: Path, given: argparse.Namespace, results: list[Evaluated]) -> int:
-    """Make the analyses of each point of a sweep; what fails of one stops no other."""
-    from qexp.sweeps.opened import open_sweep
-
-    codes = [0]
-    points = open_sweep(path).points
-    with_results = [point for point in points if point.status in ("complete", "partial")]
-    for point in with_results:
-        if not given.json:
-            print_line(f"point {point.index}: {point.folder.name}")
-        try:
-            codes.append(_analyse(point.folder, given, results))
-        except QexpError as error:
-            codes.append(report_error(error, subject=point.folder.name)[0])
-    if not with_results:
+    """Make the analyses of each point of a sweep."""
+    codes, left = each_point(
+        path, lambda folder: _analyse(folder, given, results), is_quiet=given.json
+    )
+    if not codes:
         raise AnalysisError(
             f"{path} has no point with results, so that there is nothing to analyse"
         )
-    if (left := len(points) - len(with_results)) and not given.json:
-        print_line(f"{left} of {len(points)} points have no results: python -m qexp show {path}")
+    if left and not given.json:
+        number = left + len(codes)
+        print_line(f"{left} of {number} points have no results: python -m qexp show {path}")
     return max(codes)
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from qexp.cli.output import print_json
-from qexp.cli.verbs import add_alpha, add_json
+from qexp.cli.verbs import add_alpha, add_json, whole_number
 from qexp.errors import ConfigError
 from qexp.text import typed_path
 
@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_alpha(parser)
     parser.add_argument(
         "--top",
-        type=_rows,
+        type=whole_number,
         default=TOP,
         metavar="N",
         help="most rows of the tables of calibrations and PUBs (default: %(default)s)",
@@ -102,9 +102,3 @@ def _diff_sweeps(given: argparse.Namespace, a: Path, b: Path | None) -> int:
         sys.stdout.write(format_differences(compared, differences, width, given.top))
     adjusted = [*(one.p_adjusted for one in compared), *(one.p_adjusted for one in differences)]
     return int(given.exit_code and any(p is not None and p <= given.alpha for p in adjusted))
-
-
-def _rows(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"got {text}; it must be a whole number, 0 or more")
-    return int(text)

@@ -7,18 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qexp.archive.sweep_file import is_sweep
 from qexp.cli.output import print_line
+from qexp.cli.verbs import add_run
 from qexp.errors import ConfigError
 from qexp.export.formats import FORMATS, export
-from qexp.text import one_line, typed_path
+from qexp.text import one_line
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
-        "run", metavar="RUN|SWEEP", help="a run's folder, its archive, or a sweep's folder (netcdf)"
-    )
+    add_run(parser, "a run's folder, its archive, or a sweep's folder (netcdf)")
     parser.add_argument("--to", required=True, metavar="FORMAT", help=f"{', '.join(FORMATS)}")
     parser.add_argument(
         "--output",
@@ -46,13 +44,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Export the run, and print what was written."""
-    path, metadata = typed_path(given.run), read_metadata(given.metadata, given.set)
-    if is_sweep(path) and not metadata:
-        from qexp.export.sweep import export_sweep
-
-        exported = export_sweep(path, given.to, given.output, force=given.force)
-    else:
-        exported = export(path, given.to, given.output, metadata=metadata, force=given.force)
+    metadata = read_metadata(given.metadata, given.set)
+    exported = export(given.run, given.to, given.output, metadata=metadata, force=given.force)
     for line in (exported.path, *exported.notes):
         print_line(line)
     return 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from qexp.cli.output import print_json
-from qexp.cli.verbs import add_json
+from qexp.cli.verbs import add_json, whole_number
 from qexp.text import format_duration, printable
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--sort", metavar="KEY", help="sort by a field or a key of the config (newest first)"
     )
     parser.add_argument("--reverse", action="store_true", help="sort the other way round")
-    parser.add_argument("--limit", metavar="N", type=_count, help="list the first N only")
+    parser.add_argument("--limit", metavar="N", type=whole_number, help="list the first N only")
     add_json(parser)
     parser.add_argument(
         "--fresh", action="store_true", help="read all runs again, whatever the index holds"
@@ -93,12 +93,6 @@ def run(given: argparse.Namespace) -> int:
 
         sys.stdout.write(redact("\n".join(_lines(runs))) + "\n")
     return 0
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of runs")
-    return int(text)
 
 
 def _show_progress(done: int, count: int) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from qexp.cli.output import print_error, print_json, print_line, report_error
 from qexp.cli.verbs import PROGRAM, add_json, add_trust
-from qexp.errors import ArchiveError, ConfigError, ExitCode
+from qexp.errors import ArchiveError, ConfigError, ExitCode, QexpError
 
 if TYPE_CHECKING:
     from qexp.archive.sweep_file import SweepPoint
@@ -158,6 +158,27 @@ class Runs:
     def _failed(self, path: Path, message: str, code: ExitCode) -> Outcome:
         print_error(message)
         return self.outcome(path, code, message)
+
+
+def each_point(
+    sweep: Path, work: Callable[[Path], int], *, is_quiet: bool = False
+) -> tuple[list[int], int]:
+    """Work on each point of a sweep that has results; what fails of one stops no other.
+
+    Returns:
+        The exit codes, and the number of points without results.
+    """
+    from qexp.sweeps.opened import open_sweep
+
+    points, codes = open_sweep(sweep).points, list[int]()
+    for point in (each for each in points if each.status in ("complete", "partial")):
+        if not is_quiet:
+            print_line(f"point {point.index}: {point.folder.name}")
+        try:
+            codes.append(work(point.folder))
+        except QexpError as error:
+            codes.append(report_error(error, subject=point.folder.name)[0])
+    return codes, len(points) - len(codes)
 
 
 def never_begun(folder: Path) -> SweepPoint | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from qexp.cli import analyse
-from qexp.cli.verbs import add_json
+from qexp.cli.verbs import add_json, add_run
 
 _EPILOG = """
 The settings are those of the analysis `remitigated`: extrapolator, noise_factors, trex, resamples,
@@ -19,9 +19,7 @@ example:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = _EPILOG
-    parser.add_argument(
-        "run", metavar="RUN|SWEEP", help="folder of a run, the run.h5 in it, or folder of a sweep"
-    )
+    add_run(parser)
     parser.add_argument("settings", metavar="key=value", nargs="*", help="a setting")
     add_json(parser)
     parser.set_defaults(name="remitigated", trust=[])

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from qexp.cli.verbs import add_run
+
 _EPILOG = """\
 The page needs no network and no other file; it opens from disk and prints well. That of a run has
 measured against ideal distributions, expectation values with error bars, jobs in time, the device,
@@ -19,9 +21,7 @@ examples:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
-        "run", type=Path, metavar="RUN|SWEEP", help="a run's folder or run.h5, or a folder of runs"
-    )
+    add_run(parser, "a run's folder or run.h5, or a folder of runs")
     parser.add_argument(
         "--output", type=Path, metavar="PAGE", help="where to write it (default: report.html there)"
     )

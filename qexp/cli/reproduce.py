@@ -9,10 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from qexp.cli.output import print_line, report_error
-from qexp.cli.verbs import add_alpha, add_trust
-from qexp.errors import ArchiveError, ConfigError, QexpError
-from qexp.text import typed_path
+from qexp.cli.named_runs import each_point
+from qexp.cli.output import print_line
+from qexp.cli.verbs import add_alpha, add_run, add_trust
+from qexp.errors import ArchiveError, ConfigError
 
 _EPILOG = """
 The new run is an ordinary one, in outputs/ of the current folder; the archive is only read. The
@@ -30,9 +30,7 @@ examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = _EPILOG
-    parser.add_argument(
-        "run", metavar="RUN|SWEEP", help="folder of a run, its run.h5, or folder of a sweep"
-    )
+    add_run(parser)
     parser.add_argument("--into", metavar="FOLDER", help="folder of the new run; a new one")
     parser.add_argument(
         "--requirements",
@@ -64,25 +62,17 @@ def run(given: argparse.Namespace) -> int:
     """Reproduce the run, or each point of a sweep; return the highest exit code."""
     from qexp.archive.sweep_file import is_sweep
 
-    path = typed_path(given.run)
+    path, into = given.run, given.into
     if not is_sweep(path):
-        return _reproduce(path, given.into, given)
+        return _reproduce(path, into, given)
     if given.requirements is not None:
         raise ConfigError("--requirements: name one point of the sweep, all were run alike")
-    from qexp.sweeps.opened import open_sweep
-
-    codes = [0]
-    points = [p for p in open_sweep(path).points if p.status in ("complete", "partial")]
-    if not points:
+    codes, _ = each_point(
+        path, lambda folder: _reproduce(folder, into and str(Path(into) / folder.name), given)
+    )
+    if not codes:
         raise ArchiveError(f"{path} has no point with results, so that nothing can be reproduced")
-    for point in points:
-        print_line(f"point {point.index}: {point.folder.name}")
-        into = None if given.into is None else str(Path(given.into) / point.folder.name)
-        try:
-            codes.append(_reproduce(point.folder, into, given))
-        except QexpError as error:
-            codes.append(report_error(error, subject=point.folder.name)[0])
-    print_line(f"{codes.count(0) - 1} of {len(points)} points reproduced")
+    print_line(f"{codes.count(0)} of {len(codes)} points reproduced")
     return max(codes)
 
 

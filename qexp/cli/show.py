@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from qexp.cli.output import print_json
-from qexp.cli.verbs import add_json
+from qexp.cli.verbs import add_json, add_run
 from qexp.errors import ArchiveError
-from qexp.text import typed_path
 
 if TYPE_CHECKING:
     import argparse
@@ -39,9 +38,7 @@ _POINT_S: Final = 0.5
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = _EPILOG
-    parser.add_argument(
-        "run", metavar="RUN|SWEEP", help="folder of a run, its run.h5, or folder of a sweep"
-    )
+    add_run(parser)
     add_json(parser)
 
 
@@ -52,7 +49,7 @@ def run(given: argparse.Namespace) -> int:
     from qexp.archive.schema import ARCHIVE_NAME
     from qexp.archive.sweep_file import is_sweep
 
-    path, time_limit_s, function = typed_path(given.run), _TIME_LIMIT_S, "render"
+    path, time_limit_s, function = given.run, _TIME_LIMIT_S, "render"
     if is_sweep(path):
         function = "render_sweep"
         time_limit_s += _POINT_S * sum(1 for _ in path.iterdir())

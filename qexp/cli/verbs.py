@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from qexp.errors import ConfigError
+from qexp.text import typed_path
 
 PROGRAM = "python -m qexp"
 
@@ -49,6 +50,14 @@ def verb_parser(name: str) -> VerbParser:
     return parser
 
 
+def add_run(
+    parser: argparse.ArgumentParser,
+    what: str = "folder of a run, its run.h5, or folder of a sweep",
+) -> None:
+    """Add `run`, the path of a run or a sweep."""
+    parser.add_argument("run", metavar="RUN|SWEEP", type=typed_path, help=what)
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add `--json`; a verb that has it prints with `qexp.cli.output.print_json`."""
     parser.add_argument("--json", action="store_true", help="print one JSON document")
@@ -76,6 +85,13 @@ def add_alpha(parser: argparse.ArgumentParser) -> None:
         default=ALPHA,
         help="largest probability of calling equal data different (default: %(default)s)",
     )
+
+
+def whole_number(text: str) -> int:
+    """Read a number of things on a command line."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"got {text}; it must be a whole number, 0 or more")
+    return int(text)
 
 
 def _level(text: str) -> float:

@@ -86,7 +86,7 @@ class CachingLoader(ConfigLoaderImpl):
         if validate_sweep_overrides:
             self.validate_sweep_overrides_legal(parsed, run_mode, from_shell)
         chosen = None
-        if not any(_key(item).startswith(_DECIDE_MORE) for item in parsed):
+        if not any(str(item.key_or_group).startswith(_DECIDE_MORE) for item in parsed):
             chosen = self._chosen(config_name, [item for item in parsed if self._chooses(item)])
         if chosen is None:
             return super()._load_configuration_impl(
@@ -151,10 +151,6 @@ class CachingLoader(ConfigLoaderImpl):
 def set_current(config: DictConfig) -> None:
     """Let `${hydra:...}` be resolved from a config; unlike Hydra's own way, it is not copied."""
     HydraConfig.instance().cfg = config  # type: ignore[assignment]
-
-
-def _key(override: Override) -> str:
-    return str(override.key_or_group)
 
 
 def _note_overrides(config: DictConfig, parsed: list[Override]) -> None:

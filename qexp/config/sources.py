@@ -41,9 +41,7 @@ def source_files(root: RootNode) -> tuple[SourceFile, ...]:
     return tuple(_shared(found[name].name, found[name].text) for name in sorted(found))
 
 
-@lru_cache(maxsize=256)
-def _shared(name: str, text: str) -> SourceFile:
-    return SourceFile(name, text)
+_shared = lru_cache(maxsize=256)(SourceFile)
 
 
 def current_sources(
@@ -59,7 +57,7 @@ def current_sources(
         The sources, and one line for each that is not what was recorded.
     """
     paths = [Path(source.name) for source in recorded if source.name.endswith(".py")]
-    modules = [".".join(_without_init(path.with_suffix("").parts)) for path in paths]
+    modules = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths]
     # Either may be within the other: a package may be trusted, or one function.
     trusted = [name for name in modules if any(_is_within(name, each) for each in trust)]
     now = {source.name: source for source in _modules(trusted)}
@@ -107,10 +105,6 @@ def _plain_defaults(text: str, name: str) -> tuple[str, ...]:
     paths = [item.partition("@")[0] for item in named if item != "_self_"]
     parent = PurePosixPath(name).parent
     return tuple(path[1:] if path.startswith("/") else str(parent / path) for path in paths)
-
-
-def _without_init(parts: tuple[str, ...]) -> tuple[str, ...]:
-    return parts[:-1] if parts[-1] == "__init__" else parts
 
 
 def _is_within(module: str, prefix: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from qexp.config.overrides import key_of, open_nodes, override, parse
 from qexp.config.samples import draw_samples
-from qexp.config.schema import SampleNode, SweepNode
+from qexp.config.schema import SweepNode
 from qexp.errors import ConfigError
 from qexp.text import typed_path
 
@@ -53,9 +53,12 @@ def declared_blocks(node: SweepNode, seed: int) -> list[Block]:
     if isinstance(node.points, str):
         blocks.append(_block("sweep.points", _csv_rows(node.points)))
     elif node.points is not None:
-        blocks.append(_listed(node.points))
+        listed = ((f"sweep.points, point {n}", row) for n, row in enumerate(node.points, 1))
+        blocks.append(_block("sweep.points", listed))
     if node.sample is not None:
-        blocks.append(_sampled(node.sample, seed))
+        drawn = [_row("", draws) for draws in draw_samples(node.sample, seed)]
+        keys, rows = tuple(map(key_of, node.sample.keys)), tuple(dict.fromkeys(drawn))
+        blocks.append(Block("sweep.sample", keys, rows, len(drawn)))
     return blocks
 
 
@@ -119,18 +122,6 @@ def _zipped(columns: Mapping[str, Sequence[Any]]) -> Block:
     rows = zip(*columns.values(), strict=True)
     draws = (dict(zip(columns, row, strict=True)) for row in rows)
     return _block(where, ((f"{where}, position {n}", row) for n, row in enumerate(draws, 1)))
-
-
-def _listed(points: Sequence[Mapping[str, Any]]) -> Block:
-    """Return the points of an inline list."""
-    where = "sweep.points"
-    return _block(where, ((f"{where}, point {n}", row) for n, row in enumerate(points, 1)))
-
-
-def _sampled(node: SampleNode, seed: int) -> Block:
-    where = "sweep.sample"
-    drawn = [_row("", draws) for draws in draw_samples(node, seed)]
-    return Block(where, tuple(map(key_of, node.keys)), tuple(dict.fromkeys(drawn)), len(drawn))
 
 
 def _block(where: str, points: Iterable[tuple[str, Mapping[str, Any]]]) -> Block:

@@ -14,6 +14,8 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Final
 
+from qexp.archive import atomic_files
+from qexp.archive.sweep_file import SWEEP_NAME, is_sweep
 from qexp.errors import ArchiveError, ConfigError
 
 if TYPE_CHECKING:
@@ -89,7 +91,7 @@ def export(
         `export("outputs/ghz/RUN", "csv").path` is the folder `outputs/ghz/RUN/run-csv`.
 
     Args:
-        path: The archive, or the run's folder.
+        path: The archive, the run's folder, or that of a sweep, of which netCDF is written.
         name: Name of the format, a key of `FORMATS`.
         output: File or folder to write; None: beside the archive, named after it.
         metadata: Keys of the config's `metadata` that replace those of the archive.
@@ -100,7 +102,6 @@ def export(
             exists, or the run was only planned.
         ArchiveError: The archive is damaged, or the output cannot be written.
     """
-    from qexp.archive import atomic_files
     from qexp.archive.archive_file import locate
     from qexp.archive.read import open_archive
     from qexp.archive.verify import verify
@@ -111,11 +112,13 @@ def export(
     if metadata and not form.takes_metadata:
         takers = ", ".join(known for known, each in FORMATS.items() if each.takes_metadata)
         raise ConfigError(f"{name} takes no metadata at export; this does: {takers}")
+    if is_sweep(Path(path)):
+        return _export_sweep(Path(path), name, output, force=force)
     archive = locate(Path(path))
     target = Path(output) if output else archive.with_name(f"{archive.stem}{form.suffix}")
     ending = form.file_ending
     is_file = ending is not None and target.name.lower().endswith(ending)
-    refuse_existing(target, archive, is_file=is_file, force=force)
+    _refuse_existing(target, archive, is_file=is_file, force=force)
     if problems := verify(archive):
         more = f" {len(problems) - 1} more: python -m qexp verify {archive}"
         raise ArchiveError(f"{problems[0]}{more if len(problems) > 1 else ''}")
@@ -135,6 +138,28 @@ def export(
     return Exported(target, tuple(notes))
 
 
+def _export_sweep(folder: Path, name: str, output: str | Path | None, *, force: bool) -> Exported:
+    """Write `Sweep.to_dataset(counts=True)`, by default as `sweep.nc` in the sweep's folder."""
+    from qexp.sweeps.opened import open_sweep
+
+    if name != "netcdf":
+        raise ConfigError(
+            f"--to {name}: of a sweep, netcdf is written (its dataset); for {name}, name a point's "
+            f"folder in {folder}"
+        )
+    target = Path(output) if output else folder / f"sweep{FORMATS[name].suffix}"
+    _refuse_existing(target, folder / SWEEP_NAME, is_file=True, force=force)
+    with open_sweep(folder) as sweep:
+        data = sweep.to_dataset(counts=True)
+        lacking = [point for point in sweep.points if point.status != "complete"]
+    with atomic_files.replacing(target) as temporary:
+        data.to_netcdf(temporary, engine="h5netcdf")
+    notes = [f"/: {len(sweep)} points, {', '.join(map(str, data.sizes))}"]
+    if lacking:
+        notes.append(f"{len(lacking)} points are not complete: python -m qexp show {folder}")
+    return Exported(target, tuple(notes))
+
+
 def _gaps(run: Archive) -> list[str]:
     """Return a line for each workload that lacks results; refuse a run that was only planned."""
     if run.status == "planned":
@@ -147,7 +172,7 @@ def _gaps(run: Archive) -> list[str]:
     ]
 
 
-def refuse_existing(path: Path, archive: Path, *, is_file: bool, force: bool) -> None:
+def _refuse_existing(path: Path, archive: Path, *, is_file: bool, force: bool) -> None:
     """Refuse an output that exists, unless it may be replaced; the archive never is."""
     if not os.path.lexists(path):
         return

@@ -81,7 +81,7 @@ def test_json_has_the_documented_fields(command: Command, runs: Path) -> None:
         (("--where", "circuits.dept>1"), 2, "did you mean 'circuits.depth'?"),
         (("--sort", "dat"), 2, "did you mean 'date'?"),
         (("--limit", "-1"), 2, "--limit"),
-        (("--limit", "x"), 2, "'x' is no number of runs"),
+        (("--limit", "x"), 2, "got x; it must be a whole number"),
         (("--frsh",), 2, "unrecognized arguments: --frsh"),
     ],
 )
