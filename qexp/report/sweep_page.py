@@ -28,13 +28,16 @@ from qexp.listing.find import find_runs
 from qexp.listing.read import summarise_sealed
 from qexp.listing.summary import RunDetails
 from qexp.report import PAGE_NAME
+from qexp.report.analyses import analysis_views
 from qexp.report.figures.charts import NUM_COLOURS, Spot, draw_spots, extent
 from qexp.report.figures.plot import Axis, Plot
 from qexp.report.figures.svg import Figure
-from qexp.report.sweep_results import sweep_results
 from qexp.report.sweep_values import SweepFigures
-from qexp.report.text import finite, left_out, plural
+from qexp.report.text import finite, left_out, number, plural
 from qexp.report.workload_results import MAX_PUBS, WorkloadResults, read_workload
+from qexp.sweeps.analyses import digest
+from qexp.sweeps.opened import Sweep, open_sweep
+from qexp.sweeps.pairs import Difference
 from qexp.text import one_line
 
 MAX_RUNS = 500
@@ -42,6 +45,7 @@ _ALL_PUBS = 6000
 """PUBs of all runs of a sweep together that are compared with ideal distributions."""
 _LEAST_PUBS = 8
 _MAX_SECTIONS = 6
+_MAX_DIFFERENCES = 40
 _FILLED_IN = ("seed", "simulation_seed", "sweep.circuits_by", "sweep.keys")
 """Overrides that a sweep adds to each of its points."""
 _KEY = re.compile(r"\+{0,2}(?P<key>[^=~]+)=(?P<value>.*)", re.DOTALL)
@@ -88,7 +92,7 @@ def sweep_page(folder: Path, page: Path) -> dict[str, Any]:
         "links": dict(_links(runs, page)),
         "quality": quality,
         "medians": medians,
-        "results": sweep_results(folder) if is_sweep(folder) else None,
+        "results": _results(folder) if is_sweep(folder) else None,
     }
 
 
@@ -258,3 +262,38 @@ def _links(runs: Sequence[SweptRun], page: Path) -> Iterator[tuple[Path, str]]:
         if own.is_file():
             relative = os.path.relpath(own.resolve(), page.resolve().parent)
             yield run.folder, "./" + quote(Path(relative).as_posix())
+
+
+def _results(folder: Path) -> dict[str, Any]:
+    """Read values by key, results of the sweep's analyses, differences of pairs, and reasons."""
+    with open_sweep(folder) as sweep:
+        names = dict.fromkeys(name for one in sweep.records for name in one.get("values", {}))
+        figures = SweepFigures(sweep.to_dataset(evs=False), [*names])
+        differences = sorted(
+            sweep.differences(),
+            key=lambda one: math.inf if one.p_adjusted is None else one.p_adjusted,
+        )
+        return {
+            "values": list(figures.sections()),
+            "constant": figures.constant,
+            "num_left_out": figures.num_left_out,
+            "analyses": list(analysis_views(folder, digest(sweep), figures.of_result)),
+            "differences": list(map(_difference, differences[:_MAX_DIFFERENCES])),
+            "num_differences": len(differences),
+            "reasons": dict(_reasons(sweep)),
+        }
+
+
+def _reasons(sweep: Sweep) -> Iterator[tuple[str, str]]:
+    for point, record in zip(sweep.points, sweep.records, strict=True):
+        if record["reason"]:
+            # A page that is passed on must not name paths of this machine.
+            reason = str(record["reason"]).replace(str(sweep.path.absolute()), sweep.path.name)
+            yield point.folder.name, reason.replace(str(sweep.path), sweep.path.name)
+
+
+def _difference(one: Difference) -> tuple[str, ...]:
+    error = "" if math.isnan(one.error) else f" ± {number(one.error, 2)}"
+    tests = ("" if p is None else number(p, 2) for p in (one.p_value, one.p_adjusted))
+    mean = f"{number(one.mean)}{error}"
+    return (one.change, one.name, str(len(one.pairs)), mean, one.test or "", *tests)

@@ -104,14 +104,14 @@ def _write_figures(folder: Path, results: dict[str, Any]) -> None:
     """Write the figures of a sweep's dataset; earlier ones of the same names are replaced."""
     from qexp.archive.atomic_files import replacing
     from qexp.report.figures.svg import svg_file
-    from qexp.report.sweep_results import all_figures
 
     redact, number_of = redactor(), Counter[str]()
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise ArchiveError(f"cannot write {folder}: {error.strerror}") from error
-    for figure in all_figures(results):
+    parts = (*results["values"], *results["analyses"])
+    for figure in (each for part in parts for each in part.get("figures", ())):
         name = re.sub(r"[^A-Za-z0-9]+", "-", figure.drawing.label).strip("-")
         number_of[name] += 1
         again = f"-{number_of[name]}" if number_of[name] > 1 else ""
