@@ -210,8 +210,7 @@ class LazySequence(Sequence[T_co]):
 class Results(LazySequence[T_co]):
     """The results of one workload, by PUB index. A PUB without result raises `ArchiveError`.
 
-    Attributes:
-        available: Indices of the PUBs that have a result; all of them in a complete run.
+    Those that have one are `available`; in a complete run, all of them.
     """
 
     def __init__(
@@ -240,11 +239,7 @@ def beside(archive: Path, name: str) -> Path:
 
 
 def locate(path: Path) -> Path:
-    """Return the file of an archive, given the file, the run's folder, or another file in that.
-
-    Raises:
-        ArchiveError: There is none.
-    """
+    """Return the file of an archive, given the file, the run's folder, or another file in that."""
     if path.is_dir():
         if (path / ARCHIVE_NAME).is_file():
             return path / ARCHIVE_NAME
@@ -295,11 +290,7 @@ def _values(stored: Any) -> NDArray[Any]:
 
 
 def open_hdf5(path: Path) -> h5py.File:
-    """Open a file to be read; nothing in it is read yet.
-
-    Raises:
-        DamagedFileError: It is no HDF5 file, or too damaged to be opened.
-    """
+    """Open a file to be read; nothing in it is read yet."""
     import h5py
 
     try:

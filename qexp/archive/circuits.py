@@ -31,9 +31,6 @@ def circuit_cells(
 
     `redact` is applied to every text, and to the name and metadata in QPY. A `reading` of the
     circuit spares another one.
-
-    Raises:
-        ArchiveError: The circuit, which `where` names, cannot be serialised as QPY.
     """
     stream = io.BytesIO()
     write_circuits([_redacted(circuit, redact)], stream, where)
@@ -53,11 +50,7 @@ def circuit_cells(
 
 
 def load_circuit(raw: bytes, where: str) -> QuantumCircuit:
-    """Decode one circuit from QPY; `where` names it in errors.
-
-    Raises:
-        ArchiveError: The bytes are no QPY, damaged, or older than version 13.
-    """
+    """Decode one circuit from QPY; `where` names it in errors."""
     from qiskit import qpy
 
     if len(raw) < 7 or not raw.startswith(_QPY_MAGIC):
@@ -83,9 +76,6 @@ def write_circuits(circuits: Sequence[QuantumCircuit], stream: BinaryIO, where: 
 
     Returns:
         True if there are delays that QPY cannot hold; they are opaque instructions there.
-
-    Raises:
-        ArchiveError: A circuit cannot be serialised as QPY.
     """
     from qiskit import qpy
 
@@ -123,15 +113,10 @@ def _mapped(circuit: QuantumCircuit, change: Callable[[Any], Any]) -> QuantumCir
 
 
 def rebuild(circuit: QuantumCircuit, change: Callable[[Any], Any]) -> QuantumCircuit:
-    """Return a circuit with some operations changed, in control flow too.
+    """Return a circuit with some operations changed, in control flow too; itself if none is.
 
-    Args:
-        circuit: The circuit.
-        change: Called with each operation but standard gates and control flow. It returns an
-            operation, or a circuit, to take its place; None: the operation stays.
-
-    Returns:
-        A new circuit; `circuit` itself where nothing is changed.
+    `change` is called with each operation but standard gates and control flow. It returns an
+    operation, or a circuit, to take its place; None: the operation stays.
     """
     from qiskit import QuantumCircuit
     from qiskit.circuit import ControlFlowOp

@@ -62,8 +62,7 @@ def pub_digest(fields: Mapping[str, Any]) -> str:
 def data_digest(pubs: Iterable[tuple[str, int, str]]) -> str:
     """Return the digest of all result data of a run, 64 hexadecimal digits.
 
-    Args:
-        pubs: (workload, index of the PUB, PUB digest) of every PUB that has a result, in any order.
+    It is of (workload, index of the PUB, PUB digest) of every PUB with a result, in any order.
     """
     sha = hashlib.sha256()
     for workload, index, digest in sorted(pubs):
@@ -104,11 +103,7 @@ def write_file_digest(path: Path) -> None:
 
 
 def is_as_sealed(path: Path) -> bool | None:
-    """Return True if a file has the digest that it states, None if it states none.
-
-    Raises:
-        DamagedFileError: It is no HDF5 file, or too damaged to be opened.
-    """
+    """Return True if a file has the digest that it states, None if it states none."""
     file = open_hdf5(path)
     try:
         return _is_as_sealed(file, path)
@@ -167,9 +162,6 @@ def is_intact(path: Path) -> bool | None:
     """Return True if a file is what was sealed.
 
     None only for schema 1.0, whose results have digests, which are compared as they are read.
-
-    Raises:
-        ArchiveError: It is no archive, or too damaged to be opened.
     """
     matches_digest = is_as_sealed(path)
     if matches_digest is not None:

@@ -121,11 +121,9 @@ def snapshot_table(properties: Plain) -> tuple[str, TableData]:
 
 
 def qubit_value(qubit: list[Any], name: str) -> float:
-    """Return one property of a qubit in a calibration, NaN if it is not known.
+    """Return one property of a qubit in `BackendProperties.to_dict()["qubits"]`, NaN if not known.
 
-    Args:
-        qubit: Entry of the qubit in `BackendProperties.to_dict()["qubits"]`.
-        name: `"T1"` or `"T2"`, returned in seconds; or one without a unit, `"readout_error"`.
+    `"T1"` and `"T2"` are returned in seconds; `"readout_error"` has no unit.
     """
     for item in qubit:
         if isinstance(item, Mapping) and item.get("name") == name:

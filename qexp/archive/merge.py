@@ -45,11 +45,7 @@ _MOST_KEPT_OPEN: Final = 4
 
 
 def merge(parts: RunParts, status: str, target: Path) -> None:
-    """Write the archive of a run that ended with this status, and read its results back.
-
-    Raises:
-        ArchiveError: A part is damaged, or a result is not what was returned.
-    """
+    """Write the archive of a run that ended with this status, and read its results back."""
     survey = _Survey()
     for tables in parts.tables():
         survey.add(tables)
@@ -137,9 +133,6 @@ class RunParts:
     """The parts of a run, in the order in which the archive holds them.
 
     Batches are as `StoredParts.read_batches` returns them; the journal is a JSON document per line.
-
-    Raises:
-        ArchiveError: The run has no header, or a part is damaged.
     """
 
     def __init__(
@@ -256,11 +249,8 @@ def _with_results(
 ) -> dict[str, TableData]:
     """Return the tables of a partition; `/pubs` gets the place of each result.
 
-    Args:
-        partition: Tables of the partition.
-        jobs: Position -> tables of the attempts whose results are kept, among all of them.
-        last: Position of the last attempt, -1 if there is none.
-        rows: Results so far in each group of `/results`; those of this partition are added.
+    `jobs` are the attempts whose results are kept, by their position among all, of which that of
+    the `last` is -1 if there is none; `rows` counts the results in each group of `/results`.
     """
     (path,) = (path for path in partition if PUBS.matches(path))
     pubs, workload = partition[path], path.rpartition("/")[2]

@@ -24,19 +24,14 @@ EXACT_INTEGERS: Final = 2**53
 
 @dataclass
 class Program:
-    """A program that is being written.
-
-    Attributes:
-        statements: The statements, in order, each with a newline.
-        blocks: The `gate` blocks that they need, by name.
-    """
+    """A program that is being written."""
 
     declarations: str  # the declarations of the registers
     qubits: list[str]  # reference to each qubit; `clbits` likewise
     clbits: list[str]
     registers: Sequence[str]  # names of the registers
-    statements: list[str] = field(default_factory=list)
-    blocks: dict[str, str] = field(default_factory=dict)
+    statements: list[str] = field(default_factory=list)  # in order, each with a newline
+    blocks: dict[str, str] = field(default_factory=dict)  # `gate` blocks that they need, by name
 
     @classmethod
     def of(cls, circuit: QuantumCircuit) -> Program | None:
@@ -94,12 +89,7 @@ class Program:
         return True
 
     def text(self, redact: Callable[[str], str]) -> str:
-        """Return the text.
-
-        Args:
-            redact: Applied to the names of registers, and to all of the text only if one of these
-                is secret, as that is slow.
-        """
+        """Return the text, redacted as a whole only if the name of a register is: that is slow."""
         text = "".join([PROLOGUE, *self.blocks.values(), self.declarations, *self.statements])
         return text if redact(self.declarations) == self.declarations else redact(text)
 

@@ -20,9 +20,6 @@ def probe(folder: str) -> Iterator[str]:
 
     Yields:
         The versions of h5py and HDF5.
-
-    Raises:
-        ArchiveError: The folder cannot hold an archive.
     """
     import h5py
 

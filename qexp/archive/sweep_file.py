@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,16 +40,12 @@ class SweepPoint:
 
 @dataclass(frozen=True)
 class SweepDeclaration:
-    """A sweep as declared.
-
-    Attributes:
-        overrides: Those of the command line, with all values of swept keys.
-    """
+    """A sweep as declared."""
 
     id: str  # its id, which the tags of its jobs have
     created: str  # ISO 8601 in UTC
     points: tuple[SweepPoint, ...]  # in order; points that are added later come last
-    overrides: tuple[str, ...] = field(default=())
+    overrides: tuple[str, ...] = ()  # of the command line, with all values of swept keys
 
     @property
     def swept(self) -> tuple[str, ...]:
@@ -63,11 +59,7 @@ def is_sweep(folder: Path) -> bool:
 
 
 def write_sweep(folder: Path, sweep: SweepDeclaration, name: str = SWEEP_NAME) -> None:
-    """Write the declaration of a sweep to the file of this name; it is durable when this returns.
-
-    Raises:
-        ArchiveError: It cannot be written.
-    """
+    """Write the declaration of a sweep to the file of this name, durably."""
     from qexp.core.jsonable import dumps
 
     sources = list(dict.fromkeys(source for point in sweep.points for source in point.sources))
@@ -101,11 +93,7 @@ def write_sweep(folder: Path, sweep: SweepDeclaration, name: str = SWEEP_NAME) -
 
 
 def read_sweep(folder: Path, name: str = SWEEP_NAME) -> SweepDeclaration:
-    """Read the declaration of a sweep from the file of this name.
-
-    Raises:
-        ArchiveError: There is none, or it is damaged or of a later version.
-    """
+    """Read the declaration of a sweep from the file of this name."""
     path = folder / name
     if not path.is_file():
         raise ArchiveError(f"{folder} holds no sweep: there is no {name} in it")

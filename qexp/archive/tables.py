@@ -28,17 +28,13 @@ T = TypeVar("T")
 class ColumnData:
     """Values of one column.
 
-    Attributes:
-        values: An array (of objects for texts), or an open dataset of a part.
-        dims: Names of the dimensions; parts are concatenated along the first. Empty for a scalar.
-        attrs: Attributes of the dataset: texts and numbers.
-        base: `"PATH#DIMENSION"` if the values are indices along that dimension of the same part, so
-            that merging adds the length of the parts before it.
+    The base is `"PATH#DIMENSION"` if they are indices along that dimension of the same part, so
+    that merging adds the length of the parts before it.
     """
 
-    values: NDArray[Any] | h5py.Dataset
-    dims: tuple[str, ...]
-    attrs: Mapping[str, Any] = field(default_factory=dict)
+    values: NDArray[Any] | h5py.Dataset  # an array (of objects for texts), or one of a part
+    dims: tuple[str, ...]  # parts are concatenated along the first; empty for a scalar
+    attrs: Mapping[str, Any] = field(default_factory=dict)  # texts and numbers
     base: str = ""
 
     @property
@@ -85,12 +81,9 @@ class Column:
     is_optional: bool = False  # True if a sealed run may lack it although the table has rows
 
     def encode(self, values: Any, dim: str, path: str = "") -> ColumnData:
-        """Convert values to the stored form.
+        """Convert one text or byte string, or a sequence of values, to the stored form.
 
-        Args:
-            values: One text or byte string, or a sequence of values; None becomes `absent`.
-            dim: Dimension of the table, `""` for scalars.
-            path: Path of the table.
+        None becomes `absent`; dimension (`""` for scalars) and path are those of the table.
         """
         dims = (self.dim or dim,) if self.dim or dim else ()
         if self.dtype == "char" or isinstance(values, bytes):
@@ -125,14 +118,11 @@ float64 = partial(Column, "<f8")
 
 
 class Table:
-    """Declaration of a table: a group with columns and attributes.
+    """Declaration of a table: a group with columns, in the order of storage, and attributes.
 
-    Args:
-        path: Path of the group; `*` stands for the name of a workload, a shape or a number.
-        dim: Dimension of the columns, `""` for a group of scalars.
-        columns: The columns in the order of storage.
-        attributes: Attributes of the group.
-        is_required: True if every archive has it, even that of a run without jobs.
+    In its path, `*` stands for the name of a workload, a shape or a number; `dim` is the dimension
+    of the columns, `""` for a group of scalars. What every archive has, even that of a run without
+    jobs, `is_required`.
     """
 
     def __init__(

@@ -103,11 +103,7 @@ def verify(path: str | Path, reader: IsolatedReader | None = None) -> list[str]:
 def require_intact(given: str | Path) -> Path:
     """Return the file of an archive that is what was sealed: HDF5 and Qiskit may hang on others.
 
-    Args:
-        given: The file, or the run's folder.
-
-    Raises:
-        ArchiveError: It is not there, not what was sealed, or no archive.
+    Given are the file or the run's folder; any other archive is refused.
     """
     path = locate(Path(given))
     if is_intact(path) is False:

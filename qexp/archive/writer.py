@@ -46,11 +46,9 @@ class RunStore(StoredParts):
     """The parts of one run, and sealing them into `run.h5`.
 
     Every method that writes returns once its data are durable on disk, and raises `ArchiveError`
-    if the folder cannot be written. Writing the same part again replaces it.
-
-    Args:
-        run_dir: Folder of the run; it and `parts/` in it are created by the first write.
-        redact: Applied to every text that is written here; rows of PUBs are redacted already.
+    if the folder cannot be written. Writing the same part again replaces it. The folder of the run,
+    and `parts/` in it, are created by the first write. Every text that is written here is redacted;
+    rows of PUBs are already.
     """
 
     def __init__(self, run_dir: Path, redact: Callable[[str], str] = str) -> None:
@@ -86,12 +84,7 @@ class RunStore(StoredParts):
         self._write_json(path, {k: old.get(k) if v is None else v for k, v in new.items()})
 
     def write_partition(self, partition: Partition, pubs: Sequence[PubRow]) -> str:
-        """Write a partition with its PUBs; return the SHA-256 of the part, see `check_part`.
-
-        Raises:
-            ArchiveError: The PUBs are not those of the partition, or no group can be named after
-                the workload.
-        """
+        """Write a partition with its PUBs; return the SHA-256 of the part, see `check_part`."""
         workload = partition.workload
         if not _WORKLOAD.fullmatch(workload):
             raise ArchiveError(
@@ -126,9 +119,6 @@ class RunStore(StoredParts):
         """Write a finished attempt to run a partition, with its result.
 
         `calibrations` are of several outcomes that may share one.
-
-        Raises:
-            ArchiveError: Its partition is missing or damaged, or has fewer PUBs than results.
         """
         row = first_row(self.path("partition", outcome.partition), schema.PARTITIONS.path)
         planned = read_partition(row)

@@ -34,15 +34,13 @@ _LEARNING: Final = {"num_randomizations": 32, "shots_per_randomization": 128}
 class Executions:
     """The circuit executions that the shots of a PUB become.
 
-    Attributes:
-        noise_factors: Factors by which ZNE amplifies the noise; `(1.0,)` without it.
-        bounded_by: Options that bound `randomizations` and `learning`, as no noise was learned yet:
-            path and value, None where the option sets no bound and its default was taken instead.
+    `bounded_by` has the options that bound `randomizations` and `learning`, as no noise was learned
+    yet: path and value, None where the option sets no bound and its default was taken instead.
     """
 
     randomizations: int  # circuits of a parameter set in one basis, at one noise factor
     shots: int  # shots of each of them
-    noise_factors: tuple[float, ...] = (1.0,)
+    noise_factors: tuple[float, ...] = (1.0,)  # by which ZNE amplifies the noise
     readout: int = 0  # executions by which TREX calibrates the readout for all PUBs of a job
     learning: int = 0  # executions that learn the noise of layers for all PUBs of a job, at most
     bounded_by: tuple[tuple[str, float | None], ...] = ()

@@ -70,18 +70,14 @@ def is_charge_pending(metrics: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class PrimitiveSpec:
-    """One primitive as declared; its options have been accepted by IBM's own model.
-
-    Attributes:
-        ignored: Declared options (dotted path -> value) that are not in `options`, because the run
-            that is reproduced did not honour them.
-    """
+    """One primitive as declared; its options have been accepted by IBM's own model."""
 
     kind: PrimitiveKind
     implementation: Implementation = "client"  # client-side, on IBM's Executor; or server-side V2
     shots: int | None = None  # per circuit and parameter set, of PUBs without their own
     precision: float | None = None  # target standard error, of PUBs without their own
     options: Mapping[str, Any] = field(default_factory=dict)
+    #: Others that were declared, by dotted path; the run that is reproduced did not honour them.
     ignored: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -140,12 +136,9 @@ class Partition:
 class JobRequest:
     """Everything an engine needs to run one partition as one job, or several that share a job.
 
-    Of a shared job, `partition`, `seed` and `attempt` are those of its first member; `load_pubs`
-    loads the PUBs of all.
-
-    Attributes:
-        load_pubs: Loads the ISA PUBs, in order; called when the engine needs them, so that
-            memory does not grow with the number of queued jobs.
+    Of a shared job, `partition`, `seed` and `attempt` are those of its first member. `load_pubs`
+    loads the ISA PUBs of all, in order, when the engine needs them, so that memory does not grow
+    with the number of queued jobs.
     """
 
     partition: Partition
@@ -242,17 +235,13 @@ class PlannedJob:
 class Forecast:
     """Predicted cost of a simulation of PUBs on this machine.
 
-    Attributes:
-        core_s: Seconds of one core, for all of them.
-        longest_s: Those of the longest circuit or block of parameter sets, which is not divided.
-        largest_bytes: Memory of the largest PUB.
-        approximated: For each PUB with approximated noise, `errors` (instruction and qubits -> how
-            far its error is off) and `deviation` (a bound on how far any probability is).
+    Each PUB with approximated noise has `errors` (instruction and qubits -> how far its error is
+    off) and `deviation` (a bound on how far any probability is).
     """
 
-    core_s: float = 0.0
-    longest_s: float = 0.0
-    largest_bytes: int = 0
+    core_s: float = 0.0  # seconds of one core, for all of them
+    longest_s: float = 0.0  # of the longest circuit or block of parameter sets, never divided
+    largest_bytes: int = 0  # memory of the largest PUB
     approximated: tuple[Mapping[str, Any], ...] = ()
 
     def __add__(self, other: Forecast) -> Forecast:
@@ -270,15 +259,11 @@ class Forecast:
 
 @dataclass(frozen=True)
 class InstanceUsage:
-    """QPU time of an instance of the account in the present period.
-
-    Attributes:
-        left_s: Seconds that are left; None: there is no limit, or it is not known.
-    """
+    """QPU time of an instance of the account in the present period."""
 
     name: str
     used_s: float | None = None  # seconds that were used; None: not known
-    left_s: float | None = None
+    left_s: float | None = None  # seconds that are left; None: no limit, or not known
     points: frozenset[int] = frozenset()  # points of an experiment that run there
 
 
@@ -295,18 +280,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class Plan:
-    """The partitions in order, and the prediction for all of them.
-
-    Attributes:
-        jobs: The jobs of a sweep; None: one for each partition.
-        forecast: That of a simulation; None: on a QPU, or planned by another process.
-        instances: The instances that are charged, if the plan is all that was asked for.
-    """
+    """The partitions in order, and the prediction for all of them."""
 
     partitions: tuple[Partition, ...]
-    jobs: tuple[PlannedJob, ...] | None = None
-    forecast: Forecast | None = None
-    instances: tuple[InstanceUsage, ...] = ()
+    jobs: tuple[PlannedJob, ...] | None = None  # of a sweep; None: one for each partition
+    forecast: Forecast | None = None  # of a simulation; None: planned by another process
+    instances: tuple[InstanceUsage, ...] = ()  # charged, if the plan is all that was asked for
 
     @property
     def num_jobs(self) -> int:

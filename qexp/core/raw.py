@@ -30,16 +30,10 @@ _TASKS: Final = "qiskit_mitigation"
 
 @dataclass(frozen=True)
 class RawData:
-    """Raw data of consecutive PUBs of a job.
+    """Raw data of consecutive PUBs of a job."""
 
-    Attributes:
-        pubs: Those of each PUB.
-        calibration: Those of the job's readout calibration (TREX), which all its PUBs share; None
-            where it has none.
-    """
-
-    pubs: tuple[PubResult, ...]
-    calibration: PubResult | None = None
+    pubs: tuple[PubResult, ...]  # of each PUB
+    calibration: PubResult | None = None  # of the readout (TREX), which all PUBs of the job share
 
     def part(self, first: int, stop: int) -> RawData:
         """Return those of some of the PUBs."""
@@ -54,11 +48,7 @@ def joined_raw(parts: Sequence[RawData]) -> RawData | None:
 
 
 def divide_raw(result: QuantumProgramResult) -> RawData:
-    """Return the raw data of a job by PUB.
-
-    Args:
-        result: The result of an Estimator's program, before it is evaluated.
-    """
+    """Return the raw data of a job by PUB, from an Estimator's result that is not evaluated yet."""
     tasks, calibration = [], None
     passthrough: Any = result.passthrough_data
     for task in passthrough[_TASKS]:
@@ -81,11 +71,7 @@ def divide_raw(result: QuantumProgramResult) -> RawData:
 def assemble_raw(
     pub: Mapping[str, Any], calibration: Mapping[str, Any] | None
 ) -> QuantumProgramResult:
-    """Return the raw data of one PUB as the client received them.
-
-    Args:
-        pub: Its fields, as of `RawData.pubs`.
-        calibration: Those of the job's calibration, or None.
+    """Return the raw data of one PUB, and of its job's calibration, as the client received them.
 
     Example:
         task, = qiskit_mitigation.load_tasks_from_result(assemble_raw(pub, None))

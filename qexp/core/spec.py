@@ -34,22 +34,16 @@ class TranspileSpec:
 class WorkloadSpec:
     """One named workload: its generator, its transpilation, its primitive.
 
-    Attributes:
-        name: The workload's name; `"main"` where an experiment has only one.
-        generate: The bound circuit generator. Called with the workload's
-            `numpy.random.SeedSequence`, it yields PUB-likes (a circuit, or a tuple in the order
-            of Qiskit's `SamplerPub` or `EstimatorPub`), lazily.
-        num_circuits: Number of circuits that the config asks for, where it says so; it decides
-            only whether worker processes plan.
-        is_archived: True if the circuits come from an archive: they get no registers.
+    The generator is called with the workload's `numpy.random.SeedSequence`, and yields PUB-likes (a
+    circuit, or a tuple in the order of Qiskit's `SamplerPub` or `EstimatorPub`), lazily.
     """
 
-    name: str
+    name: str  # `"main"` where an experiment has only one
     generate: Callable[[Any], Iterable[Any]]
     primitive: PrimitiveSpec
     transpile: TranspileSpec
-    num_circuits: int | None = None
-    is_archived: bool = False
+    num_circuits: int | None = None  # as the config says; it decides only if workers plan
+    is_archived: bool = False  # the circuits come from an archive: they get no registers
 
 
 @dataclass(frozen=True)
@@ -131,15 +125,12 @@ class SharingPolicy:
 class AnalysisSpec:
     """One declared analysis of a run's sealed archive, or of a sweep's dataset.
 
-    Attributes:
-        name: Its name in the config, and that of its result.
-        target: Dotted name of the function.
-        evaluate: Returns an `xarray.Dataset` for an open `qexp.archive.read.Archive`, or for the
-            dataset of a sweep; None where it has nothing to say.
+    `evaluate` returns an `xarray.Dataset` for an open `qexp.archive.read.Archive`, or for the
+    dataset of a sweep; None where it has nothing to say.
     """
 
-    name: str
-    target: str
+    name: str  # in the config, and that of its result
+    target: str  # dotted name of the function
     arguments: Mapping[str, Any]
     evaluate: Callable[[Any], Any]
 
@@ -148,53 +139,36 @@ class AnalysisSpec:
 class RunSpec:
     """A frozen run: everything that decides its data, and nothing that depends on the clock.
 
-    Attributes:
-        seed: Decides circuits, transpilation and simulation.
-        simulation_seed: Decides simulation instead of `seed`; None: it does not.
-        workloads: In the order of submission.
-        select_backend: Returns the backend, and may ask the service. Called with the name of the
-            backend that a recorded plan is for, or None for a new run.
-        limits: The service's documented limits by name, see `conf/limits`.
-        config_yaml: The resolved config.
-        stop_after: `"plan"`: print the plan and submit nothing. `"submit"`: return once every job
-            is submitted. `"collect"`, in no config: take what is finished, wait for nothing and
-            submit nothing. None: run.
-        max_time_s: The batch's `max_time` in seconds, or None for the service's own limit.
-        budget_s: The most QPU seconds that the run, or the sweep that it is a point of, may use.
-        partition: The user's bounds of one job.
-        overrides: The command line's overrides.
-        given_anew: Overrides with which a run is resumed, for the command that resumes it again.
-        sources: Files that declare the experiment.
-        metadata: Title, description, creators, publisher, funding, license, keywords.
-        analyses: Analyses of the sealed data; they decide none of them.
-        sweep_analyses: Analyses of the sweep that it is a point of.
-        sharing: The way it shares jobs with the other points of a sweep.
-        keeps_raw: Keep the data behind the values of client-side Estimators.
-        place: The nodes `backend` and `engine` as text: points with the same share a backend.
+    `select_backend` returns the backend, and may ask the service. It is called with the name of the
+    backend that a recorded plan is for, or None for a new run.
+
+    `stop_after="plan"`: print the plan and submit nothing; `"submit"`: return once every job is
+    submitted; `"collect"`, in no config: take what is finished, wait for nothing and submit
+    nothing.
     """
 
     experiment: str
-    seed: int
-    workloads: tuple[WorkloadSpec, ...]
+    seed: int  # decides circuits, transpilation and simulation
+    workloads: tuple[WorkloadSpec, ...]  # in the order of submission
     engine: Engine
     select_backend: Callable[[str | None], BackendV2]
-    limits: Mapping[str, Limit]
-    config_yaml: str
+    limits: Mapping[str, Limit]  # the service's documented limits, see `conf/limits`
+    config_yaml: str  # the resolved config
     stop_after: Literal["plan", "submit", "collect"] | None = None
-    max_time_s: int | None = None
-    budget_s: int | None = None
+    max_time_s: int | None = None  # of the batch; None: the service's own limit
+    budget_s: int | None = None  # most QPU seconds of the run, or of the sweep that it is in
     policy: ExecutionPolicy = ExecutionPolicy()
-    partition: PartitionLimits = PartitionLimits()
-    overrides: tuple[str, ...] = ()
-    given_anew: tuple[str, ...] = ()
-    sources: tuple[SourceFile, ...] = ()
+    partition: PartitionLimits = PartitionLimits()  # the user's bounds of one job
+    overrides: tuple[str, ...] = ()  # of the command line
+    given_anew: tuple[str, ...] = ()  # overrides with which a run is resumed, and resumed again
+    sources: tuple[SourceFile, ...] = ()  # files that declare the experiment
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    simulation_seed: int | None = None
-    analyses: tuple[AnalysisSpec, ...] = ()
-    sweep_analyses: tuple[AnalysisSpec, ...] = ()
-    sharing: SharingPolicy = SharingPolicy()
-    keeps_raw: bool = True
-    place: str = ""
+    simulation_seed: int | None = None  # decides simulation instead of `seed`
+    analyses: tuple[AnalysisSpec, ...] = ()  # of the sealed data; they decide none of them
+    sweep_analyses: tuple[AnalysisSpec, ...] = ()  # of the sweep that it is a point of
+    sharing: SharingPolicy = SharingPolicy()  # of jobs with the other points of a sweep
+    keeps_raw: bool = True  # keep the data behind the values of client-side Estimators
+    place: str = ""  # nodes `backend` and `engine`: points with the same share a backend
 
     @property
     def noise_seed(self) -> int:

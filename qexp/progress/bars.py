@@ -44,9 +44,7 @@ _LINE_S = 60.0
 class Bars:
     """Shows how far each stage is; what is printed in between goes above the bars.
 
-    Args:
-        line: Returns the text of a line; asked for once a minute, when a bar changes.
-        now_s: The clock; tests substitute their own.
+    Where there are none, `line` is asked for a text once a minute, when a bar changes.
     """
 
     def __init__(self, line: Callable[[], str], now_s: Callable[[], float]) -> None:

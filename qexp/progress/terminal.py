@@ -44,9 +44,6 @@ class Terminal(Observer):
         point: Overrides of a run that is a point of a sweep, or None.
         is_quiet: Print nothing on stdout.
         now_s: The clock; tests substitute their own.
-
-    Raises:
-        ArchiveError: The declaration of the sweep is damaged.
     """
 
     def __init__(
