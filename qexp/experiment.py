@@ -238,8 +238,7 @@ def _refuse_to_collect_nothing(experiment: Experiment) -> None:
 def _run_jobs(experiment: Experiment, work: Callable[[Experiment], None]) -> Exception | None:
     """Do the `work` on the jobs until nothing of it is left, or an error ends it.
 
-    Returns:
-        The error that ended it after a batch was opened, or None.
+    Return the error that ended it after a batch was opened, or None.
     """
     if not experiment.has_work and work is not cancel_jobs:
         return None

@@ -75,11 +75,7 @@ class ForkServer:
             return self._control
 
     def fork_worker(self, connection: socket.socket) -> None:
-        """Fork a worker for the other end of a connection, as soon as the server is ready.
-
-        Raises:
-            OSError: The server has ended.
-        """
+        """Fork a worker for the other end of a connection, as soon as the server is ready."""
         socket.send_fds(self.start(), [b"."], [connection.fileno()])
         self._has_workers = True
 

@@ -288,9 +288,6 @@ def new_folder(spec: RunSpec, into: str | None) -> Path:
     """Return the folder of the new run, which does not exist yet or is empty.
 
     It is the one that the user names, or a new one in `outputs/` of the current folder.
-
-    Raises:
-        ConfigError: The named folder is not empty, or cannot be made.
     """
     if into is None:
         from qexp.config.paths import new_run_id

@@ -44,24 +44,13 @@ def write_result(
     origin: Mapping[str, str],
     redact: Callable[[str], str] = str,
 ) -> Path:
-    """Store a result in a folder, atomically; an earlier one of this name is replaced.
+    """Store a result in a folder, atomically, and return its path; an earlier one is replaced.
 
     The attributes of the file say where it comes from: `analysis`, `target`, `arguments_json`, its
-    `origin`, `qexp_version`, `date_created`.
-
-    Args:
-        folder: The folder.
-        spec: The analysis that made the result.
-        dataset: The result.
-        origin: Attributes that say what was analysed, the digest of its data among them.
-        redact: Applied to every text.
-
-    Returns:
-        Path of the file.
+    `origin` (what was analysed, the digest of its data among it), `qexp_version`, `date_created`.
 
     Raises:
         AnalysisError: The result has a value that netCDF cannot hold.
-        ArchiveError: The file cannot be written.
     """
     from qexp import __version__
 

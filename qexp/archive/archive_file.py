@@ -260,11 +260,7 @@ def locate(path: Path) -> Path:
 
 
 def _dataset(root: h5py.File, path: str) -> Any:
-    """Open a dataset by HDF5's own function, as h5py's objects take longer than reading.
-
-    Returns:
-        The `h5py.h5d.DatasetID`, None if the dataset was left out.
-    """
+    """Open a dataset by HDF5's own function, quicker than h5py's objects; None: it was left out."""
     import h5py
 
     try:

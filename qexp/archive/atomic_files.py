@@ -74,8 +74,7 @@ def require_space(path: Path, num_bytes: int) -> None:
 def write_with_digest(path: Path, data: bytes) -> str:
     """Write a file that ends with its digest, atomically and durably, creating its folder.
 
-    Returns:
-        SHA-256 of all bytes of the file, in hexadecimal.
+    Return the SHA-256 of all bytes of the file, in hexadecimal.
     """
     folder = path.parent
     if not folder.is_dir():

@@ -74,8 +74,7 @@ def load_circuit(raw: bytes, where: str) -> QuantumCircuit:
 def write_circuits(circuits: Sequence[QuantumCircuit], stream: BinaryIO, where: str = "") -> bool:
     """Write circuits to one QPY file, in order; `where` names a single one in errors.
 
-    Returns:
-        True if there are delays that QPY cannot hold; they are opaque instructions there.
+    Return True if there are delays that QPY cannot hold; they are opaque instructions there.
     """
     from qiskit import qpy
 

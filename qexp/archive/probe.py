@@ -14,12 +14,9 @@ _NUM_VALUES = 100_000
 
 
 def probe(folder: str) -> Iterator[str]:
-    """Write, seal, read back and verify a file in a folder, as `run.h5` is written.
+    """Write, seal, read back and verify a file in a folder; yield the versions of h5py and HDF5.
 
     Called in a process of its own, see `qexp.archive.isolated`.
-
-    Yields:
-        The versions of h5py and HDF5.
     """
     import h5py
 

@@ -51,11 +51,8 @@ _MOST_SECTIONS: Final = 1000
 def summarise_archive(file: ArchiveFile) -> dict[str, Any]:
     """Return the identity of a run, its backend, and its progress.
 
-    Returns:
-        `status`, `run_id`, `experiment`, `date`, `finished`, `engine`, `backend`, `num_qubits`,
-        `pubs` and `results` (planned, and with a result), `jobs` and `jobs_done` (likewise),
-        `usage_s`, `usage_pending`, `predicted_qpu_s`, `predicted_charged_s`, `instance`, `seed`,
-        `overrides`, `data_sha256`, `config`.
+    These are the keys of `_SUMMARY_TYPES`, and `config`; `pubs` and `jobs` count what was planned,
+    `results` and `jobs_done` what has a result.
     """
     return read_summary(file) | {"config": _plain_config(file.text("config/resolved_yaml"))}
 

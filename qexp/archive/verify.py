@@ -68,14 +68,10 @@ def verify(path: str | Path, reader: IsolatedReader | None = None) -> list[str]:
 
     Reads the whole file, one PUB at a time. Archives of schema 1.0 have no digest of the file, so
     only their results are checked. A file that is not what was sealed is read in full, to name what
-    is damaged.
+    is damaged. Return every problem, one line each; none if the archive is what was sealed.
 
-    Args:
-        path: The file `run.h5`, or the run's folder.
-        reader: `IsolatedReader(PROBLEMS)`, to verify several files; None: a new one.
-
-    Returns:
-        Every problem, one line each; empty if the archive is what was sealed.
+    Given are the file or the run's folder; `reader` is an `IsolatedReader(PROBLEMS)` that verifies
+    several files.
     """
     try:
         located = locate(Path(path))

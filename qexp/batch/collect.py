@@ -153,8 +153,7 @@ class Collector:
     def collect_final(self) -> list[str]:
         """Collect the jobs that are final now, even though the experiment was asked to stop.
 
-        Returns:
-            Those of which the outcome could not be had yet.
+        Return those of which the outcome could not be had yet.
         """
         states = {job: state for batch in self._active() for job, state in batch.states().items()}
         final = [job_id for job_id in self._in_flight if states.get(job_id) in FINAL_STATES]

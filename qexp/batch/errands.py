@@ -35,10 +35,8 @@ class Errands:
         """Make a request now; if it fails, again when `run_due` or `finish` is called in time.
 
         One errand of a name waits; another one replaces it. The request records what follows from
-        it; `give_up` is called with the last error, once it has failed for too long.
-
-        Returns:
-            True if it did not fail.
+        it; `give_up` is called with the last error, once it has failed for too long. Return True if
+        it did not fail.
         """
         self._waiting.pop(name, None)
         return self._try(_Errand(name, request, give_up, Patience(self.experiment)))

@@ -191,8 +191,7 @@ def _submit_wanted(
 ) -> QexpError | None:
     """Submit the wanted partitions in one batch for each backend, and close the batches.
 
-    Returns:
-        The error that rules out further submissions (quota, authorisation, budget), or None.
+    Return the error that rules out further submissions (quota, authorisation, budget), or None.
     """
     jobs = jobs_of(experiment, experiment.ledger.wanted(experiment.policy))
     experiment.observer.jobs_packed(len(jobs))

@@ -33,11 +33,7 @@ def look_up(
 
 
 def note_found(experiment: Experiment, jobs: Sequence[FoundJob]) -> list[str]:
-    """Record what this folder does not know yet of jobs with its tag, oldest first.
-
-    Returns:
-        Ids of the jobs of which something was recorded.
-    """
+    """Record what this folder does not know yet of jobs with its tag; return the ids of those."""
     return [
         job.job_id
         for job in jobs
@@ -101,10 +97,7 @@ def _note_expected(experiment: Experiment, job: FoundJob) -> bool:
 def _note_adopted(experiment: Experiment, job: FoundJob) -> bool:
     """Record a job as attempts of their own, one for each piece of a partition in it.
 
-    A process that was killed may have recorded some of them.
-
-    Returns:
-        False if there was nothing to record.
+    A process that was killed may have recorded some of them; return False if it has all.
     """
     ledger, known = experiment.ledger, experiment.ledger.attempts_with(job.job_id)
     # A repaired journal may lack some of the attempts that share a job of a sweep.

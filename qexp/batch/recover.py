@@ -56,13 +56,10 @@ def reattach(experiment: Experiment, collector: Collector) -> list[Batch]:
     """Find the jobs of a resumed experiment on the service, and let a collector watch them.
 
     All that carry the tag of the run are listed, also those that another copy of the folder
-    submitted. Attempts without a job are closed.
-
-    Returns:
-        The batches that earlier processes opened in this folder.
+    submitted. Attempts without a job are closed. Return the batches that earlier processes opened
+    in this folder.
 
     Raises:
-        StopRequested: The experiment was asked to stop.
         EngineError: The account has none of the jobs, or the service was out of reach for too long.
     """
     ledger, engine = experiment.ledger, experiment.engine

@@ -129,13 +129,10 @@ def attempt_tags(job: FoundJob) -> list[str]:
 
 
 def pubs_in(experiment: Experiment, job: FoundJob) -> list[Held]:
-    """Return the planned PUBs that a job on the service holds, by its tags.
+    """Return the planned PUBs, pieces or parts of them, that a job has by its tags on the service.
 
     Jobs of version 0.1.0 of qexp and before have no tag of their PUBs: they hold those of their
-    partition, if it is this folder that submitted them.
-
-    Returns:
-        Whole pieces or parts of pieces; empty where the job holds other circuits.
+    partition, if it is this folder that submitted them. Of other circuits, none are returned.
     """
     found = [held for tag in job.tags for held in _pubs_of_tag(experiment, tag)]
     has_tag = any(_PUBS_TAG.fullmatch(tag) or _PARTS_TAG.fullmatch(tag) for tag in job.tags)
@@ -168,10 +165,9 @@ def fits_tags(experiment: Experiment, pieces: Sequence[Piece], primitive: Primit
 
 
 def held_names(experiment: Experiment, pieces: Sequence[Piece]) -> list[str]:
-    """Name pieces as tags do: `0-6/2,9,11.20-40` is partitions 0, 2, 4, 6, 9, PUBs 20 to 39 of 11.
+    """Name pieces as tags do, in one text for each tag that is needed.
 
-    Returns:
-        One text for each tag that is needed.
+    `0-6/2,9,11.20-40` is partitions 0, 2, 4, 6, 9, and PUBs 20 to 39 of 11.
     """
     names: list[str] = []
     runs: list[range] = []

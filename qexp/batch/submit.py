@@ -50,10 +50,8 @@ class Submitter:
     def submit_all(self, jobs: Sequence[tuple[Piece, ...]]) -> QexpError | None:
         """Submit jobs, the pieces of each, in this order, until the batch accepts no more.
 
-        A job of several pieces that the service refuses is divided.
-
-        Returns:
-            The error that rules out further submissions (quota, authorisation, budget), or None.
+        A job of several pieces that the service refuses is divided. Return the error that rules out
+        further submissions (quota, authorisation, budget), or None.
 
         Raises:
             StopRequested: The experiment was asked to stop.

@@ -111,11 +111,8 @@ def _refuse_mistyped(arguments: Sequence[str]) -> None:
 def run_point(config: DictConfig, ends: Ends) -> Failed | float | None:
     """Run one point of a sweep, or the only run; a point that fails stops no other.
 
-    `ends` receives the error, for a run in this process.
-
-    Returns:
-        The error; the number that `sweep.value` names; None for a run that did all it was asked
-        for.
+    Return the error, which `ends` receives for a run in this process; the number that `sweep.value`
+    names; None for a run that did all it was asked for.
     """
     from qexp.config.cleanup import LOG_NAME, cleaning_up
 

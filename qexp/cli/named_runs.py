@@ -165,8 +165,7 @@ def each_point(
 ) -> tuple[list[int], int]:
     """Work on each point of a sweep that has results; what fails of one stops no other.
 
-    Returns:
-        The exit codes, and the number of points without results.
+    Return the exit codes, and the number of points without results.
     """
     from qexp.sweeps.opened import open_sweep
 

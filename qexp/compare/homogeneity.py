@@ -52,12 +52,9 @@ class TestResult:
 
 
 def aligned_counts(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[Counts, Counts]:
-    """Count the outcomes of two samples, in the same order of outcomes.
+    """Count the outcomes that occur in either of two samples, in the same order, shape (outcomes,).
 
     Samples are packed bits, shape (shots, bytes), of the same number of bytes.
-
-    Returns:
-        Two arrays of shape (outcomes,), for the outcomes that occur in either sample.
     """
     both = np.concatenate([a, b])
     num_bytes = both.shape[-1]
@@ -119,12 +116,10 @@ def _pooled(a: Counts, b: Counts, smaller: float) -> tuple[tuple[Counts, Counts]
 
 
 def parities(points: Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]]) -> float:
-    """Apply Fisher's exact test to every bit and product of two bits, corrected for their number.
+    """Return the p-value of Fisher's exact test of all bits and products of two, for their number.
 
-    `points` has the bits of both samples at each, shape (shots, bits).
-
-    Returns:
-        The p-value; valid for any number of shots, and for correlated bits.
+    `points` has the bits of both samples at each, shape (shots, bits). The value is valid for any
+    number of shots, and for correlated bits.
     """
     counts = [_parity_counts(a, b) for a, b in points if len(a) and len(b)]
     if not counts:
@@ -209,9 +204,8 @@ def expectations(
 def jointly(tests: Sequence[TestResult]) -> tuple[float, list[float]]:
     """Combine the tests of independent PUBs, those that do not differ included.
 
-    Returns:
-        P-value of the null hypothesis that no PUB differs, 1 if there are no tests; and the p-value
-        of each PUB, corrected so that it can be compared with the level.
+    Return the p-value of the null hypothesis that no PUB differs, 1 if there are no tests; and that
+    of each PUB, corrected so that it can be compared with the level.
     """
     if not tests:
         return 1.0, []

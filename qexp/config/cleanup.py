@@ -61,11 +61,8 @@ def cleaning_up(folder: Path, *, is_new: bool, failure: str | None = None) -> It
 def clean_up(run_dir: Path, error: BaseException) -> bool:
     """Remove the folder of a run that an error ended, unless it may be of use.
 
-    `run.log` stays, and so does the folder, if its traceback explains the error.
-
-    Returns:
-        True if nothing but the log is left; False if the folder may hold data, can be resumed, or
-        is in use.
+    `run.log` stays, and so does the folder, if its traceback explains the error. Return True if
+    nothing but the log is left; False if the folder may hold data, can be resumed, or is in use.
     """
     if _is_worth_keeping(run_dir, error):
         return False

@@ -14,9 +14,6 @@ def check_orcid(orcid: str) -> str:
     """Return an ORCID iD if its check digit is right (ISO 7064 MOD 11-2).
 
     https://support.orcid.org/hc/en-us/articles/360006897674 has the algorithm.
-
-    Raises:
-        PydanticCustomError: It is no ORCID iD.
     """
     if not _ORCID.fullmatch(orcid):
         raise _wrong("it must be an ORCID iD such as 0000-0002-1825-0097, without a web address")
@@ -30,13 +27,7 @@ def check_orcid(orcid: str) -> str:
 
 
 def check_license(text: str) -> str:
-    """Return a licence if it is an SPDX expression or a web address.
-
-    The package `packaging` has the list of SPDX identifiers.
-
-    Raises:
-        PydanticCustomError: It is neither.
-    """
+    """Return a licence if it is an SPDX expression, as `packaging` lists them, or a web address."""
     from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
     if _is_url(text):
@@ -54,11 +45,7 @@ def check_license(text: str) -> str:
 
 
 def check_url(text: str) -> str:
-    """Return a text if it is a web address.
-
-    Raises:
-        PydanticCustomError: It is no web address.
-    """
+    """Return a text if it is a web address."""
     if not _is_url(text):
         raise _wrong("it must be a web address such as https://ror.org/02mhbdp94")
     return text

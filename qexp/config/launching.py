@@ -57,11 +57,7 @@ class Ends:
             self.tell(failed.message)
 
     def check(self) -> None:
-        """Raise if points failed.
-
-        Raises:
-            PointsFailedError: At least one did; the exit code is the highest of theirs.
-        """
+        """Raise `PointsFailedError` if points failed, with the highest of their exit codes."""
         if self.launched and self.failed:
             raise PointsFailedError(
                 f"{len(self.failed)} of {self.launched} points failed; their messages are above, "

@@ -139,9 +139,8 @@ def one_line_errors() -> Iterator[None]:
 def compose_message(error: Exception) -> str | None:
     """Describe what Hydra, OmegaConf or YAML raised while a config was composed.
 
-    Returns:
-        One line that names the key or file and what is allowed; None for an error that is no
-        mistake in a config.
+    That is one line which names the key or file and what is allowed; None for an error that is no
+    mistake in a config.
     """
     from hydra.errors import HydraException, OverrideParseException
     from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException

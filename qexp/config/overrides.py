@@ -80,11 +80,7 @@ def key_of(override: str) -> str:
 
 @lru_cache(maxsize=1000)
 def parse(override: str) -> Override:
-    """Parse an override by Hydra's grammar; the points of a sweep have most of theirs in common.
-
-    Raises:
-        HydraException: It is none.
-    """
+    """Parse an override by Hydra's grammar; the points of a sweep have most of theirs in common."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     (parsed,) = OverridesParser.create().parse_overrides([override])

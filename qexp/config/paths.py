@@ -40,10 +40,9 @@ def user_conf() -> Path | None:
 
 
 def config_choices() -> dict[str, list[str]]:
-    """List the choices of every config group, those in the user's `conf/` included.
+    """List the choices of every config group, those in the user's `conf/` included, all sorted.
 
-    Returns:
-        Group -> sorted choices, such as `{"experiment": ["ghz", "lab/mine"]}`, sorted by group.
+    Example: `{"experiment": ["ghz", "lab/mine"]}`.
     """
     found: dict[str, set[str]] = {}
     for conf in filter(None, (user_conf(), shipped_conf())):

@@ -118,12 +118,7 @@ def recorded_spec(folder: Path, trust: Sequence[str], anew: Sequence[str] = ()) 
 def check_resumable(run_dir: Path, named: str, spec: RunSpec) -> Path | None:
     """Check that a run can be resumed with a config in which `run_dir` names it.
 
-    Returns:
-        The archive of a run with nothing left to do; None if there is something.
-
-    Raises:
-        ConfigError: It is another folder, or `refuse_other_config` refuses the config.
-        ArchiveError: The archive, the journal or the recorded config is damaged.
+    Return the archive of a run with nothing left to do; None if there is something.
     """
     from qexp.resumption import finished_archive
 

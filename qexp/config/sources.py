@@ -49,12 +49,7 @@ def current_sources(
 ) -> tuple[tuple[SourceFile, ...], tuple[str, ...]]:
     """Return recorded sources with the text that trusted modules, and what they import, have now.
 
-    Args:
-        recorded: The sources of an archived run.
-        trust: Dotted prefixes of modules that may be imported.
-
-    Returns:
-        The sources, and one line for each that is not what was recorded.
+    Modules are trusted by dotted prefixes. There is one line for each that is not as recorded.
     """
     paths = [Path(source.name) for source in recorded if source.name.endswith(".py")]
     modules = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths]

@@ -145,13 +145,7 @@ class SharedLauncher(PointLauncher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Run points together.
-
-        Raises:
-            ConfigError: A point is not valid; nothing was run.
-            QexpError: The sweep failed as a whole.
-            KeyboardInterrupt: A stop was asked for.
-        """
+        """Run points together."""
         from hydra.core.utils import JobReturn, JobStatus
 
         _refuse_per_point(self.config)

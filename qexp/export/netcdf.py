@@ -178,8 +178,7 @@ def _variables(
 def distinct_names(fields: Sequence[str]) -> list[str]:
     """Return a name for each field, so that all variables and dimensions have different names.
 
-    Returns:
-        The field's own name where possible, `field_<k>` for the k-th otherwise.
+    It is the field's own name where possible, `field_<k>` for the k-th otherwise.
     """
     names: list[str] = []
     for position, field in enumerate(fields):

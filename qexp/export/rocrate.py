@@ -69,13 +69,8 @@ _VERIFIER: Final = Path(__file__).parents[1] / "archive" / "verify_run.py"
 def write(run: Archive, target: Path, metadata: Mapping[str, Any]) -> list[str]:
     """Write the crate: a folder, or a zip file if the name of `target` ends with `.zip.tmp`.
 
-    `metadata` are keys of the config's `metadata` that replace those of the archive.
-
-    Returns:
-        The files that are left out, and the metadata that RO-Crate recommends and that are missing.
-
-    Raises:
-        ConfigError: The metadata are wrong, or there is no licence.
+    `metadata` are keys of the config's `metadata` that replace those of the archive. Return the
+    files that are left out, and the metadata that RO-Crate recommends and that are missing.
     """
     from rocrate.rocrate import ROCrate
 
@@ -122,10 +117,8 @@ def combine_metadata(archived: Mapping[str, Any], at_export: Mapping[str, Any]) 
 def _find_companions(run: Archive) -> tuple[dict[Path, str], list[str]]:
     """Find the files beside an archive to publish with it: log, report, analyses of its data.
 
-    Links are left out, as they could bring in anything.
-
-    Returns:
-        Path -> title of each file; and name and reason of each that is left out.
+    Links are left out, as they could bring in anything. Return path -> title of each file; and name
+    and reason of each that is left out.
     """
     folder = run.path.parent
     analyses = beside(run.path, FOLDER)

@@ -195,11 +195,7 @@ def _advice(folder: Path) -> str:
 
 
 def read_event(line: bytes) -> Event:
-    """Return the event of a line.
-
-    Raises:
-        ValueError: It is none that this version of qexp knows.
-    """
+    """Return the event of a line; ValueError: it is none that this version of qexp knows."""
     try:
         fields = json.loads(line)
         kind = _EVENTS[fields["event"]]

@@ -23,7 +23,6 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
     Raises:
         RunLockedError: Another process holds it; the message says which.
-        ArchiveError: The folder cannot be written.
     """
     from filelock import FileLock, Timeout
 

@@ -68,8 +68,7 @@ class Stored:
 def repair_journal(folder: Path) -> str | None:
     """Repair the journal of a run that no process works on, and keep a copy of the damaged one.
 
-    Returns:
-        One line that says what was done, or None if nothing was damaged.
+    Return one line that says what was done, or None if nothing was damaged.
     """
     path = folder / JOURNAL_NAME
     with lock_folder(folder):
@@ -175,9 +174,8 @@ def _stored_of_point(folder: Path) -> Stored:
 def repaired(raw: bytes, stored: Stored, path: Path) -> list[bytes | Event] | None:
     """Return the lines of a repaired journal, from the damaged one and what is on disk besides.
 
-    Returns:
-        Lines that were read, as they are, without their ends; events that were rebuilt; and last,
-        a `Repaired` event. None if nothing is missing or damaged.
+    Those that were read are as they are, without their ends; others are events that were rebuilt,
+    the last one `Repaired`. None if nothing is missing or damaged.
     """
     lines, lost, corrected = readable_lines(raw)
     try:

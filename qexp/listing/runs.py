@@ -69,9 +69,8 @@ class RunTable:
     def to_dataframe(self, *keys: str) -> pd.DataFrame:
         """Return a table with a row for each run.
 
-        Args:
-            *keys: Keys of the config that become columns after those of `RunEntry`. None given:
-                those that were filtered or sorted by, and those that differ between the runs.
+        Keys of the config become columns after those of `RunEntry`: the given ones, or those that
+        were filtered or sorted by, and those that differ between the runs.
         """
         import pandas as pd
 

@@ -36,14 +36,8 @@ _SHOWN_STATES: tuple[JobState, ...] = ("QUEUED", "RUNNING", "DONE", "ERROR", "CA
 class Terminal(Observer):
     """Shows a run or a sweep on the terminal, or its bars in a notebook; a context manager.
 
-    The summary of a sweep is printed at the end of the context, after the analyses.
-
-    Args:
-        specs: The run, or each point of the sweep, in order.
-        folder: Its folder; that of a sweep has its declaration.
-        point: Overrides of a run that is a point of a sweep, or None.
-        is_quiet: Print nothing on stdout.
-        now_s: The clock; tests substitute their own.
+    The summary of a sweep is printed at the end of the context, after the analyses. `point` has the
+    overrides of a run that is a point of a sweep; if `is_quiet`, nothing is printed on stdout.
     """
 
     def __init__(

@@ -62,9 +62,8 @@ def _state(file: ArchiveFile) -> tuple[PointStatus, str]:
 class RecordReader:
     """Reads the records of points.
 
-    Args:
-        about: `ANALYSIS_variable` -> its long name and unit, None for one that is left out; what is
-            read is added, once, since attributes take longer to read than numbers.
+    `about` is `ANALYSIS_variable` -> long name and unit, None for one that is left out; what is
+    read is added, once, since attributes take longer to read than numbers.
     """
 
     def __init__(self, about: dict[str, list[str] | None]) -> None:
