@@ -16,11 +16,7 @@ from typing import Any, Literal, Self
 
 
 class ExitCode(IntEnum):
-    """Exit codes of the command line. The table in docs/configuration.md is made from these lines.
-
-    Attributes:
-        meaning: The line of the table, in Markdown.
-    """
+    """Exit codes of the command line, of which the table in docs/configuration.md is made."""
 
     DONE = 0, "everything that was asked for was done"
     DIFFERENT = (
@@ -36,7 +32,7 @@ class ExitCode(IntEnum):
     BUG = 70, "a bug in qexp; the traceback is in `run.log`"
     INTERRUPTED = 130, "interrupted (Ctrl-C, SIGTERM); everything measured is kept"
 
-    meaning: str
+    meaning: str  # the line of the table, in Markdown
 
     def __new__(cls, code: int, meaning: str) -> Self:
         """Make a code that knows its meaning."""
@@ -69,11 +65,7 @@ class ConfigError(QexpError):
 
 
 class UntrustedError(ConfigError):
-    """A recorded config names code that is imported only with the user's permission.
-
-    Attributes:
-        target: Dotted name of that code.
-    """
+    """A recorded config names code (`target`) that is imported only with the user's permission."""
 
     def __init__(self, message: str, target: str) -> None:
         super().__init__(message)
@@ -107,11 +99,9 @@ class RetiredError(EngineError):
 class RefusedError(EngineError):
     """A job was not created, because the service, or its client, refused it.
 
-    Attributes:
-        code: The service's error code, or None.
-        failure: "refused": the request itself is wrong, and would be refused again. "too_large":
-            so is this one, but its parts may pass. "transient": the refusal cannot be read, or
-            says that another try may succeed.
+    The failure is "refused": the request itself is wrong, and would be refused again; "too_large":
+    so is this one, but its parts may pass; "transient": the refusal cannot be read, or says that
+    another try may succeed.
     """
 
     def __init__(
@@ -128,9 +118,7 @@ class RefusedError(EngineError):
 class BusyError(EngineError):
     """A job was not created, because the service takes none at the moment.
 
-    Attributes:
-        retry_after_s: Seconds to wait before the next attempt, if the service names them.
-        needs_slot: True if one of the account's own jobs has to end first.
+    It may say how long to wait, `retry_after_s`; or one of the account's own jobs has to end first.
     """
 
     def __init__(
@@ -150,11 +138,7 @@ class UnclearError(EngineError):
 
 
 class UndeliveredError(EngineError):
-    """A job has run, but the reply is not its result.
-
-    Attributes:
-        metrics: The job's metrics, with what it was charged; empty if they are not known.
-    """
+    """A job has run, but the reply is not its result; its metrics say what it was charged."""
 
     def __init__(self, message: str, metrics: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from qexp.analysis.dataset import Column, Reals
 from qexp.archive.read import Archive
-from qexp.archive.results import counts_of
+from qexp.archive.results import counts_of, joined_bits
 from qexp.core.model import PrimitiveKind
 from qexp.errors import AnalysisError
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
-    from qiskit.primitives import BitArray, PubResult
+    from qiskit.primitives import PubResult
 
     from qexp.core.model import Pub
 
@@ -82,18 +82,6 @@ class MeasuredPub:
         """Return the sample of a PUB that has just one, None for any other PUB."""
         samples = list(islice(self.samples(), 2))
         return samples[0] if len(samples) == 1 else None
-
-
-def joined_bits(result: PubResult) -> BitArray | None:
-    """Join the classical registers of a result, as `SamplerPubResult.join_data` does.
-
-    Returns:
-        The shots of all registers, of the PUB's shape; None where there is no register.
-    """
-    names = [name for name, value in result.data.items() if hasattr(value, "get_counts")]
-    if len(names) > 1:
-        return result.join_data(names)
-    return result.data[names[0]] if names else None
 
 
 def read_pubs(

@@ -327,15 +327,26 @@ class ResultReader:
 
 def bits_in(result: PubResult, register: str | None, where: str) -> BitArray:
     """Return the outcomes of one register of a PUB's result; None: of all of them joined."""
-    registers = [name for name, value in result.data.items() if hasattr(value, "get_counts")]
+    registers = registers_of(result)
     if not registers or register not in (None, *registers):
         known = ", ".join(registers) or "none"
         raise ArchiveError(
             f"{where} has no counts of register {register!r}; its registers: {known}"
         )
-    if register is None and len(registers) > 1:
-        return result.join_data(registers)
-    return result.data[register or registers[0]]
+    return joined_bits(result) if register is None else result.data[register]
+
+
+def registers_of(result: PubResult) -> list[str]:
+    """Return the names of the classical registers of a result."""
+    return [name for name, value in result.data.items() if hasattr(value, "get_counts")]
+
+
+def joined_bits(result: PubResult) -> Any:
+    """Return the shots of all registers joined, of the PUB's shape; None without a register."""
+    names = registers_of(result)
+    if len(names) > 1:
+        return result.join_data(names)
+    return result.data[names[0]] if names else None
 
 
 def counts_of(bits: BitArray) -> dict[str, int]:

@@ -46,14 +46,9 @@ _STATES: Final[Mapping[JobState, PartitionState]] = {
 class RunState:
     """The state of a run at the moment when it was asked for.
 
-    Attributes:
-        state: `"complete"`; `"out"`: jobs are on the service, or finished and not collected;
-            `"cancelled"`; `"not submitted"`; `"unfinished"`: nothing is out, and not all is done.
-        batches: Id and state of each batch, in order, as the service reports it; `"closed"` or
-            `"not closed"` as recorded where it was not asked.
-        unlisted: Partitions with a job that the service does not list.
-        strays: Ids of jobs with the run's tag that this folder does not know.
-        next: Command to type -> what it does.
+    A run is `"out"` while jobs are on the service, or finished and not collected, and
+    `"unfinished"` if nothing is out, and not all is done. The state of a batch is as the service
+    reports it; `"closed"` or `"not closed"` as recorded where it was not asked.
     """
 
     path: str
@@ -65,15 +60,15 @@ class RunState:
     collected: int = 0  # their results are on disk
     running: int = 0
     queued: int = 0
-    unlisted: int = 0
+    unlisted: int = 0  # partitions with a job that the service does not list
     failed: int = 0
     unsubmitted: int = 0
-    batches: list[dict[str, str]] = field(default_factory=list)
-    strays: list[str] = field(default_factory=list)
+    batches: list[dict[str, str]] = field(default_factory=list)  # id and state of each, in order
+    strays: list[str] = field(default_factory=list)  # jobs of the run not known here
     usage_s: float = 0.0  # QPU seconds charged for all jobs so far
     usage_pending: int = 0  # jobs that run or ran, and whose charge is not final
     predicted_qpu_s: float = 0.0  # of all partitions
-    next: dict[str, str] = field(default_factory=dict)
+    next: dict[str, str] = field(default_factory=dict)  # command to type -> what it does
 
     def __str__(self) -> str:
         return "\n".join(self.lines())

@@ -134,17 +134,14 @@ class Software:
 class RunDetails(RunEntry):
     """All that is known of one run; what only an archive holds is None or empty without one.
 
-    Attributes:
-        is_intact: True if the file is what was sealed; None where it states no digest (schema 1.0).
-        attempts: `jobs_run` of an unfinished run, as the journal has them: `partition`, `attempt`,
-            `job_id`, `batch`, `state` (`"OUT"`: no outcome is on disk), `failure`.
-        batches: Every batch, in order: `id`, `follows`, and `state`, `mode`, `max_time`,
-            `started_at`, `closed_at`, `usage_time` as the service reported them last, or
-            `is_closed` for an unfinished run.
+    The journal tells the attempts of an unfinished run: `partition`, `attempt`, `job_id`, `batch`,
+    `state` (`"OUT"`: no outcome is on disk), `failure`. A batch has `id`, `follows`, and `state`,
+    `mode`, `max_time`, `started_at`, `closed_at`, `usage_time` as the service reported them last,
+    or `is_closed` for an unfinished run.
     """
 
     schema: str | None = None  # version of the archive's schema
-    is_intact: bool | None = None
+    is_intact: bool | None = None  # None where the file states no digest (schema 1.0)
     can_resume: bool = False  # its journal or its parts are there
     took_s: float | None = None  # from the start of the run to the end of its last job
     metadata: dict[str, Any] = field(default_factory=dict)  # title, creators, ... as declared

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from qexp.analysis.pubs import joined_bits
 from qexp.archive.pubs import PubTable
 from qexp.archive.read import Archive
-from qexp.archive.results import counts_of
+from qexp.archive.results import counts_of, joined_bits
 from qexp.report.text import finite, is_finite, number
 
 if TYPE_CHECKING:
