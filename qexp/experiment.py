@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from qexp import __version__
-from qexp.analysis.declared import make_declared_analyses
-from qexp.analysis.evaluate import evaluate
+from qexp.analysis.evaluate import evaluate, make_declared_analyses
 from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
 from qexp.archive.sweep_file import SWEEP_NAME

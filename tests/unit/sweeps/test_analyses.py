@@ -8,7 +8,7 @@ import xarray as xr
 
 import qexp
 from qexp.analysis.decay import decay
-from qexp.analysis.declared import make_declared_analyses
+from qexp.analysis.evaluate import make_declared_analyses
 from qexp.core.observer import Observer
 from qexp.core.spec import AnalysisSpec
 from qexp.sweeps.analyses import evaluate_sweep, read_sweep_analyses
