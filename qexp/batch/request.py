@@ -129,7 +129,7 @@ def attempt_tags(job: FoundJob) -> list[str]:
 
 
 def pubs_in(experiment: Experiment, job: FoundJob) -> list[Held]:
-    """Return the planned PUBs, pieces or parts of them, that a job has by its tags on the service.
+    """Return the planned PUBs, pieces or parts of some, that a job on the service has by its tags.
 
     Jobs of version 0.1.0 of qexp and before have no tag of their PUBs: they hold those of their
     partition, if it is this folder that submitted them. Of other circuits, none are returned.

@@ -263,7 +263,7 @@ def _ask_charges(
 def _ask_batches(
     engine: RemoteEngine, backend: BackendV2, batches: Sequence[str], *, is_lost: bool
 ) -> dict[str, str]:
-    """Return the states of batches that the service reports."""
+    """Return the states of batches that the service reports; it must know one if jobs are lost."""
     states = {}
     for batch in batches:
         try:

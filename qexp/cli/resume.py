@@ -175,7 +175,7 @@ def _bounded(specs: list[RunSpec], folder: Path, runs: Runs) -> list[RunSpec]:
 def _reason_to_leave(folder: Path, *, collects: bool) -> str | None:
     """Say why a run is resumed only if its folder is named, with the command to do so.
 
-    That is None for a run to resume, an empty text for one that is complete.
+    None is for a run to resume, an empty text for one that is complete.
     """
     from qexp.config.recorded_config import parse
     from qexp.config.runs import NOTHING_RECORDED, config_of

@@ -62,16 +62,14 @@ def run(given: argparse.Namespace) -> int:
         print_json(
             [*checked, *({"path": str(p), "is_intact": None, "problems": reason} for p in absent)]
         )
-        return ArchiveError.exit_code if num_damaged else 0
-    for point in absent:
-        print_line(f"{'absent':<9}{point}")
-    if len(checked) > 1:
-        num_intact = len(checked) - num_damaged
-        what = (
-            f"runs and sweeps: {num_intact}" if any(map(is_sweep, paths)) else f"runs: {num_intact}"
-        )
-        more = f", {len(absent)} absent" if absent else ""
-        print_line(f"{len(checked)} {what} intact, {num_damaged} damaged{more}")
+    else:
+        for point in absent:
+            print_line(f"{'absent':<9}{point}")
+        if len(checked) > 1:
+            what = "runs and sweeps" if any(map(is_sweep, paths)) else "runs"
+            counts = f"{len(checked) - num_damaged} intact, {num_damaged} damaged"
+            more = f", {len(absent)} absent" if absent else ""
+            print_line(f"{len(checked)} {what}: {counts}{more}")
     return ArchiveError.exit_code if num_damaged else 0
 
 

@@ -116,10 +116,10 @@ def _pooled(a: Counts, b: Counts, smaller: float) -> tuple[tuple[Counts, Counts]
 
 
 def parities(points: Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]]) -> float:
-    """Return the p-value of Fisher's exact test of all bits and products of two, for their number.
+    """Apply Fisher's exact test to every bit and product of two bits, corrected for their number.
 
-    `points` has the bits of both samples at each, shape (shots, bits). The value is valid for any
-    number of shots, and for correlated bits.
+    `points` has the bits of both samples at each, shape (shots, bits). Return the p-value; it is
+    valid for any number of shots, and for correlated bits.
     """
     counts = [_parity_counts(a, b) for a, b in points if len(a) and len(b)]
     if not counts:

@@ -52,9 +52,9 @@ def merge_points(
 ) -> tuple[tuple[SweepPoint, ...], list[int]]:
     """Append the points that a sweep does not have yet, in folders that `name` names by number.
 
-    Return all points, and for each the position among those that are composed now. A point that is
-    not composed any more, or otherwise than it was, is refused: so points that are compared would
-    not be run alike.
+    Return all points, and for each the position among those that are composed now. If one of the
+    sweep is not composed any more, or otherwise than it was, they are refused: points that are
+    compared would not be run alike.
     """
     positions = {_draws(point): position for position, point in enumerate(composed)}
     order = []

@@ -36,13 +36,10 @@ def make_folder(folder: Path, key: str) -> bool:
 
 @contextmanager
 def cleaning_up(folder: Path, *, is_new: bool, failure: str | None = None) -> Iterator[None]:
-    """Clean up a folder that `is_new` if the run in it ends with an error.
+    """Clean up a folder that `is_new` if the run in it ends with an error, or an interrupt.
 
     The error is logged with the text `failure`, a mistake in the config excepted, unless that is
-    None.
-
-    Raises:
-        KeyboardInterrupt: Interrupted; the message says so if nothing was submitted.
+    None. The message of an interrupt says if nothing was submitted.
     """
     try:
         yield

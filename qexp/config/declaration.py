@@ -62,11 +62,8 @@ def declare_run(
         circuits: PUBs; or the generator of PUBs, a function with its settings bound by
             `functools.partial`; or None. Both replace the circuits that the overrides choose.
     """
-    words = _words(overrides)
     with messages.one_line_errors():
-        arguments = open_nodes(words + [override(key, value) for key, value in values.items()])
-        _refuse_without_effect(arguments, has_circuits=circuits is not None)
-        return _declared(arguments, circuits)
+        return _declared(_arguments(overrides, values, has_circuits=circuits is not None), circuits)
 
 
 def declare_sweep(overrides: Sequence[str], values: Mapping[str, Any]) -> Launch:
@@ -86,10 +83,8 @@ def declare_sweep(overrides: Sequence[str], values: Mapping[str, Any]) -> Launch
             launches.append(self.launched(job_overrides, initial_job_idx))
             return []
 
-    words = _words(overrides)
     with messages.one_line_errors():
-        arguments = open_nodes(words + [override(key, value) for key, value in values.items()])
-        _refuse_without_effect(arguments, has_circuits=False)
+        arguments = _arguments(overrides, values, has_circuits=False)
         make_experiments_importable(is_own_process=False)
         sweep_with(Declaring(), CheckedSweeper, arguments)
     (launch,) = launches
@@ -99,8 +94,7 @@ def declare_sweep(overrides: Sequence[str], values: Mapping[str, Any]) -> Launch
 def declaration_of(spec: RunSpec) -> Declaration:
     """Return the declaration of a spec that was declared earlier, to run it in a new folder.
 
-    Raises:
-        ConfigError: It was changed since, so that its recorded config would be another.
+    One that was changed since is refused, as its recorded config would be another.
     """
     plain = parse(spec.config_yaml)
     again = freeze(
@@ -148,7 +142,9 @@ def _declared(arguments: list[str], circuits: Any) -> Declaration:
         return Declaration(replace(spec, overrides=overrides), folder, run_dir)
 
 
-def _words(overrides: Sequence[str]) -> list[str]:
+def _arguments(
+    overrides: Sequence[str], values: Mapping[str, Any], *, has_circuits: bool
+) -> list[str]:
     """Return overrides for Hydra, of which a name alone chooses an experiment."""
     words: list[str] = []
     for position, word in enumerate(overrides):
@@ -164,7 +160,9 @@ def _words(overrides: Sequence[str]) -> list[str]:
             raise ConfigError(_mistyped(word))
         else:
             words.append(word)
-    return words
+    arguments = open_nodes(words + [override(key, value) for key, value in values.items()])
+    _refuse_without_effect(arguments, has_circuits=has_circuits)
+    return arguments
 
 
 def _mistyped(word: str) -> str:

@@ -152,10 +152,8 @@ def composed(overrides: Sequence[str]) -> Iterator[DictConfig]:
     """Compose qexp's config in any thread of any program, as `hydra.main` does for one run.
 
     The config has Hydra's own node, and can be resolved within the context only. What the caller
-    has of Hydra (singletons, resolvers, search path) is theirs again afterwards.
-
-    Raises:
-        Exception: Hydra's, OmegaConf's or YAML's error, for `messages.compose_message`.
+    has of Hydra (singletons, resolvers, search path) is theirs again afterwards. Whatever Hydra,
+    OmegaConf or YAML raises is for `messages.compose_message`.
     """
     with _composed(overrides, RunMode.RUN) as (_, config):
         config.hydra.runtime.output_dir = os.path.abspath(config.hydra.run.dir)
@@ -163,20 +161,13 @@ def composed(overrides: Sequence[str]) -> Iterator[DictConfig]:
 
 
 def sweep_with(launcher: Launcher, sweeper: type[BasicSweeper], overrides: Sequence[str]) -> None:
-    """Let a sweeper make the points of a command line with `-m`, in any thread of any program.
-
-    Raises:
-        Exception: As `composed`, and what the sweeper and the launcher, which gets them, raise.
-    """
-
-    def nothing(_config: DictConfig) -> None:
-        """Stand in for a task, which the launcher does not call."""
-
+    """Let a sweeper make the points of a command line with `-m`, in any thread of any program."""
     with _composed(overrides, RunMode.MULTIRUN) as (loader, config):
         context = HydraContext(config_loader=loader, callbacks=Callbacks())
         made = sweeper(max_batch_size=None, params=config.hydra.sweeper.params)
         made.hydra_context, made.config, made.launcher = context, config, launcher
-        launcher.setup(hydra_context=context, task_function=nothing, config=config)
+        # The launcher calls no task.
+        launcher.setup(hydra_context=context, task_function=lambda _: None, config=config)
         made.sweep(given_overrides(config))
 
 

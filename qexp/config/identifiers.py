@@ -27,7 +27,7 @@ def check_orcid(orcid: str) -> str:
 
 
 def check_license(text: str) -> str:
-    """Return a licence if it is an SPDX expression, as `packaging` lists them, or a web address."""
+    """Return a licence if it is an SPDX expression, as `packaging` knows them, or a web address."""
     from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
     if _is_url(text):

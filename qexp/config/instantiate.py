@@ -37,9 +37,6 @@ def bind(node: Mapping[str, Any], path: str, *, positional: int = 0) -> Callable
 
     The first parameters, `positional` of them, are supplied by qexp itself, whatever their names.
     `path` is that of the node in the config, for messages.
-
-    Raises:
-        ConfigError: No or bad `_target_`, unknown key, wrong type, out of range, missing value.
     """
     if "_target_" not in node:
         raise ConfigError(messages.nothing_chosen(path, node))

@@ -28,12 +28,11 @@ def hydra_arguments(arguments: Sequence[str]) -> list[str]:
 
     People write `-m` and `--cfg job` anywhere between the overrides.
     """
-    is_override = [
-        not item.startswith("-") and ("=" in item or item.startswith("~")) for item in arguments
-    ]
-    pairs = list(zip(arguments, is_override, strict=True))
-    overrides = [item for item, is_one in pairs if is_one]
-    return open_nodes(overrides) + [item for item, is_one in pairs if not is_one]
+
+    def is_override(item: str) -> bool:
+        return not item.startswith("-") and ("=" in item or item.startswith("~"))
+
+    return open_nodes(sorted(arguments, key=is_override, reverse=True))
 
 
 def open_nodes(overrides: Sequence[str]) -> list[str]:

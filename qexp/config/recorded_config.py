@@ -111,9 +111,8 @@ def recorded_analysis(
 ) -> AnalysisSpec:
     """Return an analysis as recorded, which is checked and imported only when it is evaluated.
 
-    Evaluating it raises:
-        ConfigError: It is neither qexp's own nor trusted, was recorded without a secret that is an
-            argument, or its declaration does not fit the function.
+    That raises `ConfigError` if it is neither qexp's own nor trusted, was recorded without a secret
+    that is an argument, or its declaration does not fit the function.
     """
 
     def evaluate(run: Any) -> Any:

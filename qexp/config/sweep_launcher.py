@@ -146,11 +146,14 @@ class SharedLauncher(PointLauncher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Run points together."""
-        from hydra.core.utils import JobReturn, JobStatus
+        from hydra.core.utils import JobReturn, JobStatus, configure_log
 
         _refuse_per_point(self.config)
         launch = self.launched(job_overrides, initial_job_idx)
-        _log_into_folder(self.config)
+        # Into the folder of the sweep, as Hydra logs each job into that of the job.
+        OmegaConf.set_readonly(self.config.hydra, False)
+        self.config.hydra.runtime.output_dir = os.path.abspath(self.config.hydra.sweep.dir)
+        configure_log(self.config.hydra.job_logging, self.config.hydra.verbose)
         return [
             JobReturn(overrides=overrides, _return_value=value, status=JobStatus.COMPLETED)
             for overrides, value in zip(job_overrides, self.run_together(launch), strict=True)
@@ -165,15 +168,6 @@ def _refuse_per_point(config: DictConfig) -> None:
                 f"{key}={value}: has no effect where points are run together; leave it out, or add "
                 f"hydra/launcher=basic to run each on its own"
             )
-
-
-def _log_into_folder(config: DictConfig) -> None:
-    """Log into the folder of the sweep, as Hydra does for each job into the job's."""
-    from hydra.core.utils import configure_log
-
-    OmegaConf.set_readonly(config.hydra, False)
-    config.hydra.runtime.output_dir = os.path.abspath(config.hydra.sweep.dir)
-    configure_log(config.hydra.job_logging, config.hydra.verbose)
 
 
 def write_declaration(launch: Launch, name: str = SWEEP_NAME) -> None:

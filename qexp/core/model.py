@@ -186,12 +186,9 @@ class Span:
 class JobOutcome:
     """A job that reached a final state, with everything known about it.
 
-    Attributes:
-        metrics: `job.metrics()`, or the same of another engine: `timestamps` (created, running,
-            finished) and `usage` (`qpu_charge_time_seconds`, `status`).
-        options: The primitive's options as finalised by the engine.
-        backend_properties: The calibration at the time the job ran (`to_dict()`), or None.
-        info: Anything else worth keeping: tags, primitive id, usage estimation, logs.
+    Its metrics are `job.metrics()`, or the same of another engine: `timestamps` (created, running,
+    finished) and `usage` (`qpu_charge_time_seconds`, `status`). `info` is anything else worth
+    keeping: tags, primitive id, usage estimation, logs.
     """
 
     job_id: str  # the service's id (or the engine's own, locally); `""` if there was no job
@@ -201,9 +198,9 @@ class JobOutcome:
     error: str | None = None
     error_code: int | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)  # as finalised by the engine
     spans: tuple[Span, ...] = ()
-    backend_properties: Mapping[str, Any] | None = None
+    backend_properties: Mapping[str, Any] | None = None  # the calibration at that time, as a dict
     info: Mapping[str, Any] = field(default_factory=dict)
     failure: FailureKind | None = None  # the kind of failure; None for a job that is DONE
     attempt: int = 1  # number of the attempt to run the partition, from 1

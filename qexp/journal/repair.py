@@ -303,9 +303,9 @@ class _Rebuilt:
                 self._assume(Submitting(*key, where, "", first=0, stop=0), text)
                 self._write(NotSubmitted(*key, "its PUBs are not known any more", "lost"))
                 continue
-            begun: Submitting | Adopted = Submitting(
-                *key, where, self._tag(*key), first=first, stop=stop
-            )
+            token, digests = self._ledger.token, self._ledger.part_digests
+            tag = attempt_tag(token, digests[partition], *key) if token else ""
+            begun: Submitting | Adopted = Submitting(*key, where, tag, first=first, stop=stop)
             if its_job:
                 offset = UNKNOWN if self._stored.shares_jobs else 0
                 told_by = (*key, where, begun.tag, its_job)
@@ -349,11 +349,6 @@ class _Rebuilt:
             f"{self._path}: jobs were submitted, and nothing says to which batch; restore the "
             f"run's folder from a copy"
         )
-
-    def _tag(self, partition: int, number: int) -> str:
-        """Return the tag of an attempt; `""` if the token is lost."""
-        token, digests = self._ledger.token, self._ledger.part_digests
-        return attempt_tag(token, digests[partition], partition, number) if token else ""
 
 
 def _foreign_batches(events: Sequence[Event], stored: Stored) -> set[str]:

@@ -98,42 +98,33 @@ def summarise_unfinished(folder: Path) -> RunDetails:
     known: dict[str, Any] = {"run_id": folder.absolute().name}
     if stored.has_header:
         known |= summarise_header(stored.read_header())
+    known |= {"status": "unfinished", "path": str(folder)}
     if is_sweep(folder.parent) and not (folder / JOURNAL_NAME).exists():
         # Its jobs are in the journal of the sweep, with those of the other points.
-        return RunDetails(
-            status="unfinished",
-            path=str(folder),
-            problem=f"not sealed; its jobs are those of the sweep {folder.parent}",
-            **known,
-        )
+        problem = f"not sealed; its jobs are those of the sweep {folder.parent}"
+        return RunDetails(problem=problem, **known)
     ledger = read_ledger(folder)
     problem = "its plan is not complete; nothing was submitted"
     if ledger.planned:
         known |= {"jobs": ledger.num_partitions, "jobs_done": len(ledger.done)}
         out = len(ledger.open_attempts())
         problem = f"not sealed, {out} jobs may be out" if out else "not sealed, no job is out"
-    return RunDetails(
-        status="unfinished",
-        path=str(folder),
-        problem=problem,
-        can_resume=True,
-        attempts=[
-            {
-                "partition": attempt.partition,
-                "attempt": attempt.number,
-                "job_id": attempt.job,
-                "batch": attempt.batch,
-                "state": attempt.state or ("OUT" if attempt.failure is None else "ERROR"),
-                "failure": attempt.failure,
-            }
-            for attempt in ledger.all_attempts()
-        ],
-        batches=[
-            {"id": batch.batch, "follows": batch.follows, "is_closed": batch.batch in ledger.closed}
-            for batch in ledger.batches
-        ],
-        **known,
-    )
+    attempts = [
+        {
+            "partition": attempt.partition,
+            "attempt": attempt.number,
+            "job_id": attempt.job,
+            "batch": attempt.batch,
+            "state": attempt.state or ("OUT" if attempt.failure is None else "ERROR"),
+            "failure": attempt.failure,
+        }
+        for attempt in ledger.all_attempts()
+    ]
+    batches = [
+        {"id": batch.batch, "follows": batch.follows, "is_closed": batch.batch in ledger.closed}
+        for batch in ledger.batches
+    ]
+    return RunDetails(problem=problem, can_resume=True, attempts=attempts, batches=batches, **known)
 
 
 def _sealed_entry(path: Path) -> RunEntry:

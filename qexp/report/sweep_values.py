@@ -48,9 +48,12 @@ class SweepFigures:
         self._names: dict[str, list[str]] = {}
         self._data = data
         numeric = numeric_keys(data)
-        for key in self._keys:
+        for key, column in self._keys.items():
             if key not in numeric and key not in REPLICATES:
-                self._number(key)
+                # They are numbered, for their places on an axis.
+                names = list(dict.fromkeys(map(value_text, column.tolist())))
+                if len(names) <= _MOST_NAMES:
+                    self._names[key] = names
         own = [
             name
             for name in values
@@ -70,13 +73,6 @@ class SweepFigures:
         self.num_left_out = max(0, len(self._values) - _MAX_VALUES)
         self._numeric = numeric
         self._over = [*numeric, *(key for key in self._names if len(self._names[key]) > 1)]
-
-    def _number(self, key: str) -> None:
-        """Number the values of a key that are no numbers, for their places on an axis."""
-        texts = list(map(value_text, self._keys[key].tolist()))
-        names = list(dict.fromkeys(texts))
-        if len(names) <= _MOST_NAMES:
-            self._names[key] = names
 
     def sections(self) -> Iterator[dict[str, Any]]:
         """Yield a section for each key, and one for each heat map's pair of keys."""

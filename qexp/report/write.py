@@ -39,16 +39,13 @@ _FILTERS: Final = {
 
 
 def write_report(given: Path, output: Path | None = None, *, figures: bool = False) -> Path:
-    """Write one self-contained page; with that of a sweep, those that its points lack.
+    """Write one self-contained page, of a sweep with those that its points lack; return its path.
 
     Args:
         given: A run's folder or archive, or a folder with the runs of a sweep.
         output: The page; by default `report.html` beside the archive (`mine.report.html` beside
             `mine.h5`), or in the sweep's folder.
         figures: Also write the figures of a sweep's dataset as `figures/*.svg` beside the page.
-
-    Returns:
-        Path of the page.
 
     Raises:
         ArchiveError: There is no run, its archive is damaged, or the page cannot be written.
