@@ -33,12 +33,8 @@ _NOT_SEALED: Final = "{} is not what was sealed: restore it from a copy"
 def pub_digest(fields: Mapping[str, Any]) -> str:
     """Return the digest of one PUB's result data, 64 hexadecimal digits.
 
-    SHA-256 over the fields in ascending order of their names: of each a line of compact JSON, then
-    its bytes in C order, little-endian.
-
-    Args:
-        fields: Field name -> Qiskit `BitArray`, NumPy array or scalar, or any other value: what
-            `dict(data_bin.items())` returns.
+    SHA-256 over the fields, as `dict(data_bin.items())` returns them, in ascending order of their
+    names: of each a line of compact JSON, then its bytes in C order, little-endian.
     """
     sha = hashlib.sha256()
     for name in sorted(fields):
@@ -112,14 +108,10 @@ def is_as_sealed(path: Path) -> bool | None:
 
 
 def open_sealed(path: Path) -> tuple[ArchiveFile, bool]:
-    """Open an archive, after comparing its digest if it has at most 16 MiB.
-
-    Returns:
-        The archive, and True if its digest was compared.
+    """Open an archive; return it, and True if its digest was compared, as it has at most 16 MiB.
 
     Raises:
         DamagedFileError: It is not what was sealed, or too damaged to be opened.
-        ArchiveError: It is no archive, or one of another schema.
     """
     file, matches_digest = open_hdf5(path), None
     try:

@@ -94,12 +94,8 @@ class NetcdfGroup:
     ) -> h5py.Dataset:
         """Create a variable and return its dataset, to be filled by assignment.
 
-        Args:
-            name: Its name. A variable named after its only dimension is a coordinate, to be
-                created before other variables with this dimension.
-            dims: Its dimensions -> their sizes, all above zero; none for a scalar.
-            dtype: `str`, or an integer or real type.
-            attrs: Its attributes.
+        One that is named after its only dimension is a coordinate, to be created before other
+        variables with this dimension. Sizes of dimensions are above zero; a scalar has none.
 
         Raises:
             ValueError: A dimension has another size in this group, or the name of a variable that

@@ -148,16 +148,10 @@ class RunStore(StoredParts):
         """Merge the parts and the journal into `run.h5`, verify it, make it durable.
 
         The same parts and journal give the same bytes. It may be called again at any time, also
-        after a crash within it: with parts, `run.h5` is replaced; without, it is left alone.
-
-        Args:
-            status: The outcome of the run.
-            keep_parts: True if the run may be resumed; otherwise the parts are deleted in the end.
-            shared: The batches and the journal of a point of a sweep; None: they are in the run's
-                own folder.
-
-        Raises:
-            ArchiveError: There is no header, or a part is damaged; the parts are kept.
+        after a crash within it: with parts, `run.h5` is replaced; without, it is left alone. The
+        parts are deleted in the end, unless the run may be resumed (`keep_parts`) or an error is
+        raised. Batches and journal of a point of a sweep are `shared`; those of a run are in
+        its own folder.
         """
         target = self._run_dir / schema.ARCHIVE_NAME
         if self.has_header or not target.exists():
