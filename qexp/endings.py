@@ -205,7 +205,11 @@ def failed_points(experiment: Experiment) -> dict[int, str]:
 
 
 def raise_for_points(experiment: Experiment) -> None:
-    """Raise if points of a sweep cannot run."""
+    """Raise if points of a sweep cannot run.
+
+    Raises:
+        PointsFailedError: At least one cannot; the message has the command that tries them again.
+    """
     first, ledger = experiment.first_of_round, experiment.ledger
     unplanned = {index: event for index, event in ledger.unplanned.items() if index >= first}
     if not unplanned:

@@ -89,6 +89,17 @@ def run(
         observer: Receives progress events.
         clock: The clock; tests substitute their own.
         interrupts: Handles signals; None: the second one ends the process.
+
+    Raises:
+        ConfigError: The backend does not exist or does not suit the engine, or `folder` already
+            holds a run.
+        PlanError: The circuits cannot run as declared; nothing was submitted.
+        EngineError: The batch could not be opened.
+        UnfinishedError: Jobs are in flight or still to be submitted; `resume` continues.
+        JobsFailedError: Everything was tried, but jobs have no result; the archive says why.
+        ArchiveError: Something could not be written.
+        RunLockedError: Another process works on the run.
+        KeyboardInterrupt: Interrupted; once a batch is open, what was collected is kept.
     """
     if any((folder / name).exists() for name in (ARCHIVE_NAME, PARTS_NAME, JOURNAL_NAME)):
         raise ConfigError(
@@ -111,6 +122,9 @@ def start_more(experiment: Experiment, specs: Sequence[RunSpec]) -> RunReport:
     """Run further points of a sweep in the batches that it has open, given the specs of all.
 
     `sweep.json` has the points by now.
+
+    Raises:
+        As `run`.
     """
     experiment.add_points(points_in(experiment.folder, specs)[len(experiment.points) :])
     return carry_out(experiment)
@@ -133,6 +147,9 @@ def resume(
     Arguments and errors are those of `run`. The specs are of the same experiment, of which `policy`
     and `stop_after` may differ; its folder may have been copied from elsewhere. `work` is done on
     its jobs; `cancel` has another.
+
+    Raises:
+        As `run`.
     """
     if not any((folder / name).exists() for name in (JOURNAL_NAME, ARCHIVE_NAME, SWEEP_NAME)):
         raise ConfigError(f"{folder} holds no run: name the folder of one, as in outputs/NAME/ID")
@@ -163,6 +180,10 @@ def cancel(
 
     Arguments and errors are those of `resume`. The report has neither an archive nor a status if
     nothing was ever out: it was not submitted, or its engine's jobs end with their process.
+
+    Raises:
+        UnfinishedError: Jobs are running, and left to be collected.
+        EngineError, ArchiveError, RunLockedError, KeyboardInterrupt: As `run`.
     """
     each = [specs] if isinstance(specs, RunSpec) else specs
     collecting = [replace(spec, stop_after="collect") for spec in each]
@@ -174,6 +195,9 @@ def carry_out(experiment: Experiment, work: Callable[[Experiment], None] = execu
 
     `work` is done on its jobs, once it is planned. The declared analyses of what is complete are
     made, whatever is not.
+
+    Raises:
+        As `run`.
     """
     try:
         _carry_out(experiment, work)

@@ -75,7 +75,11 @@ class ForkServer:
             return self._control
 
     def fork_worker(self, connection: socket.socket) -> None:
-        """Fork a worker for the other end of a connection, as soon as the server is ready."""
+        """Fork a worker for the other end of a connection, as soon as the server is ready.
+
+        Raises:
+            OSError: The server has ended.
+        """
         socket.send_fds(self.start(), [b"."], [connection.fileno()])
         self._has_workers = True
 

@@ -51,6 +51,9 @@ def installed_changes(path: Path) -> tuple[Change, ...]:
     """Compare the software that an archive records with the installed one.
 
     The repositories are compared only if both runs were started in one.
+
+    Raises:
+        ArchiveError: The archive cannot be read.
     """
     from qexp.provenance import describe_environment
 
@@ -64,7 +67,12 @@ def installed_changes(path: Path) -> tuple[Change, ...]:
 
 
 def write_requirements(archive: Path, path: Path) -> None:
-    """Write the packages that an archive records as a new requirements file of pip."""
+    """Write the packages that an archive records as a new requirements file of pip.
+
+    Raises:
+        ArchiveError: The archive cannot be read, or records no packages.
+        ConfigError: The file exists, or cannot be written.
+    """
     with open_archive(archive) as run:
         run_id, environment = run.run_id, run.environment
     recorded = environment["distributions"]
@@ -261,6 +269,9 @@ def run_again(spec: RunSpec, run_dir: Path, circuits: Circuits = "generated") ->
 
     Progress and summary go to the terminal. If it fails before a batch is opened, nothing is left
     behind in `run_dir`, which is from `new_folder`.
+
+    Raises:
+        As `qexp.experiment.run`.
     """
     from qexp.config.cleanup import LOG_NAME, clean_up
     from qexp.experiment import run
@@ -288,6 +299,9 @@ def new_folder(spec: RunSpec, into: str | None) -> Path:
     """Return the folder of the new run, which does not exist yet or is empty.
 
     It is the one that the user names, or a new one in `outputs/` of the current folder.
+
+    Raises:
+        ConfigError: The named folder is not empty, or cannot be made.
     """
     if into is None:
         from qexp.config.paths import new_run_id

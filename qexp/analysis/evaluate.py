@@ -36,7 +36,11 @@ class Evaluated:
 
 
 def evaluate(spec: AnalysisSpec, run: Archive) -> Evaluated:
-    """Make an analysis of a run and store its result beside the archive."""
+    """Make an analysis of a run and store its result beside the archive.
+
+    Raises:
+        As `evaluate_into`.
+    """
     return evaluate_into(spec, run, partial(write_analysis, run, spec))
 
 

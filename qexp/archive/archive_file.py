@@ -239,7 +239,11 @@ def beside(archive: Path, name: str) -> Path:
 
 
 def locate(path: Path) -> Path:
-    """Return the file of an archive, given the file, the run's folder, or another file in that."""
+    """Return the file of an archive, given the file, the run's folder, or another file in that.
+
+    Raises:
+        ArchiveError: There is none.
+    """
     if path.is_dir():
         if (path / ARCHIVE_NAME).is_file():
             return path / ARCHIVE_NAME
@@ -286,7 +290,11 @@ def _values(stored: Any) -> NDArray[Any]:
 
 
 def open_hdf5(path: Path) -> h5py.File:
-    """Open a file to be read; nothing in it is read yet."""
+    """Open a file to be read; nothing in it is read yet.
+
+    Raises:
+        DamagedFileError: It is no HDF5 file, or too damaged to be opened.
+    """
     import h5py
 
     try:

@@ -34,6 +34,9 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; on success it becomes `path`, durably and atomically.
 
     On an exception nothing is left behind and an existing `path` is as it was.
+
+    Raises:
+        ArchiveError: The file cannot be written (disk full, no permission).
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
@@ -60,6 +63,9 @@ def require_space(path: Path, num_bytes: int) -> None:
 
     HDF5 must not find out: a failed write corrupts the memory of the process, which aborts later.
     Small files are therefore built in memory and written without HDF5.
+
+    Raises:
+        ArchiveError: There is not enough free space.
     """
     # In measurements an archive was always smaller than its parts; a quarter more is a margin.
     needed = num_bytes + num_bytes // 4 + _MARGIN_BYTES
@@ -75,6 +81,9 @@ def write_with_digest(path: Path, data: bytes) -> str:
     """Write a file that ends with its digest, atomically and durably, creating its folder.
 
     Return the SHA-256 of all bytes of the file, in hexadecimal.
+
+    Raises:
+        ArchiveError: The file cannot be written.
     """
     folder = path.parent
     if not folder.is_dir():

@@ -31,6 +31,9 @@ def circuit_cells(
 
     `redact` is applied to every text, and to the name and metadata in QPY. A `reading` of the
     circuit spares another one.
+
+    Raises:
+        ArchiveError: The circuit, which `where` names, cannot be serialised as QPY.
     """
     stream = io.BytesIO()
     write_circuits([_redacted(circuit, redact)], stream, where)
@@ -50,7 +53,11 @@ def circuit_cells(
 
 
 def load_circuit(raw: bytes, where: str) -> QuantumCircuit:
-    """Decode one circuit from QPY; `where` names it in errors."""
+    """Decode one circuit from QPY; `where` names it in errors.
+
+    Raises:
+        ArchiveError: The bytes are no QPY, damaged, or older than version 13.
+    """
     from qiskit import qpy
 
     if len(raw) < 7 or not raw.startswith(_QPY_MAGIC):
@@ -75,6 +82,9 @@ def write_circuits(circuits: Sequence[QuantumCircuit], stream: BinaryIO, where: 
     """Write circuits to one QPY file, in order; `where` names a single one in errors.
 
     Return True if there are delays that QPY cannot hold; they are opaque instructions there.
+
+    Raises:
+        ArchiveError: A circuit cannot be serialised as QPY.
     """
     from qiskit import qpy
 

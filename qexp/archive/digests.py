@@ -99,7 +99,11 @@ def write_file_digest(path: Path) -> None:
 
 
 def is_as_sealed(path: Path) -> bool | None:
-    """Return True if a file has the digest that it states, None if it states none."""
+    """Return True if a file has the digest that it states, None if it states none.
+
+    Raises:
+        DamagedFileError: It is no HDF5 file, or too damaged to be opened.
+    """
     file = open_hdf5(path)
     try:
         return _is_as_sealed(file, path)
@@ -154,6 +158,9 @@ def is_intact(path: Path) -> bool | None:
     """Return True if a file is what was sealed.
 
     None only for schema 1.0, whose results have digests, which are compared as they are read.
+
+    Raises:
+        ArchiveError: It is no archive, or too damaged to be opened.
     """
     matches_digest = is_as_sealed(path)
     if matches_digest is not None:

@@ -45,7 +45,11 @@ _MOST_KEPT_OPEN: Final = 4
 
 
 def merge(parts: RunParts, status: str, target: Path) -> None:
-    """Write the archive of a run that ended with this status, and read its results back."""
+    """Write the archive of a run that ended with this status, and read its results back.
+
+    Raises:
+        ArchiveError: A part is damaged, or a result is not what was returned.
+    """
     survey = _Survey()
     for tables in parts.tables():
         survey.add(tables)
@@ -133,6 +137,9 @@ class RunParts:
     """The parts of a run, in the order in which the archive holds them.
 
     Batches are as `StoredParts.read_batches` returns them; the journal is a JSON document per line.
+
+    Raises:
+        ArchiveError: The run has no header, or a part is damaged.
     """
 
     def __init__(

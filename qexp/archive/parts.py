@@ -174,7 +174,11 @@ class StoredParts:
 
 
 def read_config_yaml(run_dir: Path) -> str:
-    """Return the resolved config (YAML) with which a run was started, sealed or not."""
+    """Return the resolved config (YAML) with which a run was started, sealed or not.
+
+    Raises:
+        ArchiveError: There is no run in the folder, or what is there is damaged.
+    """
     stored = StoredParts(run_dir)
     if stored.has_header or not (run_dir / ARCHIVE_NAME).is_file():
         return str(stored.read_header()["config_yaml"])
@@ -188,7 +192,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def first_row(path: Path, table: str) -> dict[str, Any]:
-    """Return the first row of a table of a part, by column, after a check of the part."""
+    """Return the first row of a table of a part, by column, after a check of the part.
+
+    Raises:
+        ArchiveError: The part is missing or damaged; nothing in it has been read then.
+    """
     check_digest(path)
     with open_part(path, table) as tables:
         return row_of(tables[table])

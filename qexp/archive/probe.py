@@ -17,6 +17,9 @@ def probe(folder: str) -> Iterator[str]:
     """Write, seal, read back and verify a file in a folder; yield the versions of h5py and HDF5.
 
     Called in a process of its own, see `qexp.archive.isolated`.
+
+    Raises:
+        ArchiveError: The folder cannot hold an archive.
     """
     import h5py
 

@@ -56,6 +56,9 @@ def pub_rows(
 
     A circuit that several have in common is encoded once. `readings` are those of ISA circuits
     that were read already, by the index of their PUB.
+
+    Raises:
+        ArchiveError: A circuit has no QPY form.
     """
     encoded: dict[int, dict[str, Any]] = {}
 
@@ -107,7 +110,11 @@ def _shape_name(shape: Sequence[int]) -> str:
 
 
 def read_circuit(file: ArchiveFile, workload: str, isa: bool, row: int) -> QuantumCircuit:
-    """Read the circuit of one PUB, as generated or as transpiled."""
+    """Read the circuit of one PUB, as generated or as transpiled.
+
+    Raises:
+        ArchiveError: It is damaged, or QPY older than version 13.
+    """
     table = (ISA_CIRCUITS if isa else LOGICAL_CIRCUITS).at(workload)
     start, size = (int(file.cached_cell(f"{table}/qpy_{name}", row)) for name in ("start", "size"))
     qpy = file.cell(f"{table}/qpy", slice(start, start + size)).tobytes()
@@ -126,7 +133,11 @@ def read_parameter_values(file: ArchiveFile, workload: str, row: int) -> NDArray
 
 
 def read_pub(file: ArchiveFile, workload: str, isa: bool, row: int) -> Pub:
-    """Read one PUB, as generated or as submitted (`isa`), from an archive or a part."""
+    """Read one PUB, as generated or as submitted (`isa`), from an archive or a part.
+
+    Raises:
+        ArchiveError: The circuit is damaged, QPY older than version 13, or does not fit its PUB.
+    """
     from qiskit.primitives.containers.bindings_array import BindingsArray
     from qiskit.primitives.containers.estimator_pub import EstimatorPub
     from qiskit.primitives.containers.sampler_pub import SamplerPub
@@ -282,7 +293,11 @@ def _as_texts(nested: Any) -> Any:
 
 
 def pub_identities(path: str | Path) -> dict[str, tuple[PubIdentity, ...]]:
-    """Return the identities of all PUBs of a run: workload -> by index. No circuit is decoded."""
+    """Return the identities of all PUBs of a run: workload -> by index. No circuit is decoded.
+
+    Raises:
+        ArchiveError: There is no such file, or it cannot be read.
+    """
     with ArchiveFile(locate(Path(path))) as file:
         return {name: _identities(file, name) for name in file.groups("pubs")}
 

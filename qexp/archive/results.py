@@ -306,7 +306,11 @@ class ResultReader:
         return self._groups[path]
 
     def result(self, workload: str, index: int) -> PubResult:
-        """Return Qiskit's own result of a PUB that has one."""
+        """Return Qiskit's own result of a PUB that has one.
+
+        Raises:
+            ArchiveError: Its data do not have their digest.
+        """
         from qiskit.primitives import DataBin, PubResult, SamplerPubResult
 
         table = PUBS.at(workload)
@@ -326,7 +330,11 @@ class ResultReader:
 
 
 def bits_in(result: PubResult, register: str | None, where: str) -> BitArray:
-    """Return the outcomes of one register of a PUB's result; None: of all of them joined."""
+    """Return the outcomes of one register of a PUB's result; None: of all of them joined.
+
+    Raises:
+        ArchiveError: There is no such register; `where` says whose result it is.
+    """
     registers = registers_of(result)
     if not registers or register not in (None, *registers):
         known = ", ".join(registers) or "none"

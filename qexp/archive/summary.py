@@ -104,7 +104,11 @@ def make_summary(file: ArchiveFile) -> dict[str, Any]:
 
 
 def summarise_header(header: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of that summary that a header (`RunHeader` as plain JSON) holds."""
+    """Return the part of that summary that a header (`RunHeader` as plain JSON) holds.
+
+    Raises:
+        ArchiveError: It holds no config.
+    """
     names = {"run_id": "run_id", "experiment": "experiment", "date": "created", "engine": "engine"}
     return {
         **{name: header[key] for name, key in names.items()},
@@ -168,7 +172,11 @@ def total(values: NDArray[np.float64]) -> float | None:
 
 
 def load_config(text: str) -> dict[str, Any]:
-    """Parse a recorded config."""
+    """Parse a recorded config.
+
+    Raises:
+        ArchiveError: It is no mapping in valid YAML.
+    """
     import yaml  # type: ignore[import-untyped]
 
     # The loader written in C takes a tenth of the time.
@@ -207,6 +215,9 @@ def read_metadata(file: ArchiveFile) -> dict[str, Any]:
     """Return title, description, creators, publisher, funding, license, keywords, if declared.
 
     Any of them may be None. Keys of a later version are kept as they are.
+
+    Raises:
+        ArchiveError: They do not have the shape of the config's `metadata`.
     """
     metadata = file.document("config/metadata_json")
     for problem in _deviations(metadata, METADATA_SHAPE, "metadata"):

@@ -59,7 +59,11 @@ def is_sweep(folder: Path) -> bool:
 
 
 def write_sweep(folder: Path, sweep: SweepDeclaration, name: str = SWEEP_NAME) -> None:
-    """Write the declaration of a sweep to the file of this name, durably."""
+    """Write the declaration of a sweep to the file of this name, durably.
+
+    Raises:
+        ArchiveError: It cannot be written.
+    """
     from qexp.core.jsonable import dumps
 
     sources = list(dict.fromkeys(source for point in sweep.points for source in point.sources))
@@ -93,7 +97,11 @@ def write_sweep(folder: Path, sweep: SweepDeclaration, name: str = SWEEP_NAME) -
 
 
 def read_sweep(folder: Path, name: str = SWEEP_NAME) -> SweepDeclaration:
-    """Read the declaration of a sweep from the file of this name."""
+    """Read the declaration of a sweep from the file of this name.
+
+    Raises:
+        ArchiveError: There is none, or it is damaged or of a later version.
+    """
     path = folder / name
     if not path.is_file():
         raise ArchiveError(f"{folder} holds no sweep: there is no {name} in it")

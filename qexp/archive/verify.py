@@ -100,6 +100,9 @@ def require_intact(given: str | Path) -> Path:
     """Return the file of an archive that is what was sealed: HDF5 and Qiskit may hang on others.
 
     Given are the file or the run's folder; any other archive is refused.
+
+    Raises:
+        ArchiveError: It is not there, not what was sealed, or no archive.
     """
     path = locate(Path(given))
     if is_intact(path) is False:

@@ -84,7 +84,12 @@ class RunStore(StoredParts):
         self._write_json(path, {k: old.get(k) if v is None else v for k, v in new.items()})
 
     def write_partition(self, partition: Partition, pubs: Sequence[PubRow]) -> str:
-        """Write a partition with its PUBs; return the SHA-256 of the part, see `check_part`."""
+        """Write a partition with its PUBs; return the SHA-256 of the part, see `check_part`.
+
+        Raises:
+            ArchiveError: The PUBs are not those of the partition, or no group can be named after
+                the workload.
+        """
         workload = partition.workload
         if not _WORKLOAD.fullmatch(workload):
             raise ArchiveError(
@@ -119,6 +124,9 @@ class RunStore(StoredParts):
         """Write a finished attempt to run a partition, with its result.
 
         `calibrations` are of several outcomes that may share one.
+
+        Raises:
+            ArchiveError: Its partition is missing or damaged, or has fewer PUBs than results.
         """
         row = first_row(self.path("partition", outcome.partition), schema.PARTITIONS.path)
         planned = read_partition(row)
@@ -152,6 +160,9 @@ class RunStore(StoredParts):
         parts are deleted in the end, unless the run may be resumed (`keep_parts`) or an error is
         raised. Batches and journal of a point of a sweep are `shared`; those of a run are in
         its own folder.
+
+        Raises:
+            ArchiveError: There is no header, or a part is damaged; the parts are kept.
         """
         target = self._run_dir / schema.ARCHIVE_NAME
         if self.has_header or not target.exists():

@@ -119,6 +119,9 @@ class Batches:
         """Return once every batch is closed, and the details of each are stored, or given up.
 
         They are final if no job is in flight, `is_collected`.
+
+        Raises:
+            StopRequested: The experiment was asked to stop.
         """
         self.errands.drop(_QUEUE)
         self.errands.finish()

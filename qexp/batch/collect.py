@@ -127,7 +127,11 @@ class Collector:
             raise self._errors[0]
 
     def step(self, timeout_s: float = _LONGEST_WAIT_S) -> None:
-        """Ask for the states once; collect jobs that are final, else wait at most `timeout_s`."""
+        """Ask for the states once; collect jobs that are final, else wait at most `timeout_s`.
+
+        Raises:
+            StopRequested, UnfinishedError, EngineError, ArchiveError: As `collect_all`.
+        """
         experiment = self.experiment
         experiment.raise_if_stopped()
         states = self._states()
@@ -154,6 +158,9 @@ class Collector:
         """Collect the jobs that are final now, even though the experiment was asked to stop.
 
         Return those of which the outcome could not be had yet.
+
+        Raises:
+            EngineError, ArchiveError: As `collect_all`.
         """
         states = {job: state for batch in self._active() for job, state in batch.states().items()}
         final = [job_id for job_id in self._in_flight if states.get(job_id) in FINAL_STATES]
@@ -162,7 +169,12 @@ class Collector:
         return [job_id for job_id in final if job_id in self._in_flight]
 
     def collect_ended(self) -> None:
-        """Collect the jobs that have ended, each with patience, and wait for no other."""
+        """Collect the jobs that have ended, each with patience, and wait for no other.
+
+        Raises:
+            StopRequested: The experiment was asked to stop.
+            EngineError, ArchiveError: As `collect_all`.
+        """
         experiment = self.experiment
         while postponed := Patience(experiment).call(self.collect_final):
             until_s = min(self._in_flight[job_id].not_before_s for job_id in postponed)

@@ -52,7 +52,11 @@ class Errands:
         self._waiting.pop(name, None)
 
     def finish(self) -> None:
-        """Return once each request was made, or given up."""
+        """Return once each request was made, or given up.
+
+        Raises:
+            StopRequested: The experiment was asked to stop.
+        """
         while self._waiting:
             first_s = min(each.not_before_s for each in self._waiting.values())
             self.experiment.pause(max(0.0, first_s - self.experiment.clock.now_s()))

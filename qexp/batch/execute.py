@@ -92,7 +92,11 @@ def execute(experiment: Experiment) -> None:
 
 
 def collect_finished(experiment: Experiment) -> None:
-    """Collect the jobs that are finished; wait for none, and submit nothing."""
+    """Collect the jobs that are finished; wait for none, and submit nothing.
+
+    Raises:
+        As `execute`.
+    """
     collector = Collector(experiment)
     batches = Batches(experiment, collector)
     batches.take_over(reattach(experiment, collector))
@@ -112,6 +116,9 @@ def cancel(experiment: Experiment) -> None:
 
     Jobs that are running keep running, to be collected later. From the first moment on, nobody but
     a user who names the run submits anything of it again.
+
+    Raises:
+        As `execute`.
     """
     experiment.journal.append(Cancelled())
     collector = Collector(experiment)

@@ -24,7 +24,11 @@ _log = logging.getLogger(__name__)
 def look_up(
     experiment: Experiment, find: Callable[[], Sequence[FoundJob]], patience: Patience
 ) -> Sequence[FoundJob]:
-    """Return the jobs with a tag; ask twice, because a new job may take a moment to be listed."""
+    """Return the jobs with a tag; ask twice, because a new job may take a moment to be listed.
+
+    Raises:
+        StopRequested, EngineError: As `Patience.call`.
+    """
     found = patience.call(find)
     if not found:
         experiment.pause(experiment.clock.settle_s)

@@ -113,6 +113,9 @@ def run_point(config: DictConfig, ends: Ends) -> Failed | float | None:
 
     Return the error, which `ends` receives for a run in this process; the number that `sweep.value`
     names; None for a run that did all it was asked for.
+
+    Raises:
+        KeyboardInterrupt: A stop was asked for, so that no further point may run.
     """
     from qexp.config.cleanup import LOG_NAME, cleaning_up
 

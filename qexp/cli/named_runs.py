@@ -40,6 +40,9 @@ class Runs:
     """The runs of a command line, and the overrides after them.
 
     `unknown` is what the verb adds to an outcome, for a run that it knows nothing of.
+
+    Raises:
+        ConfigError: No run is named, or an override cannot be given anew.
     """
 
     def __init__(self, verb: str, given: argparse.Namespace, unknown: Mapping[str, Any]) -> None:

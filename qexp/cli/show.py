@@ -82,6 +82,9 @@ def render(path: str, form: str, width: str) -> Iterator[dict[str, Any]]:
     `path` is that of the archive, or of the folder of a run that has none yet. The form is `"json"`
     for a `summary`, `"text"` for a `page` of some columns, `"terminal"` for one with colours;
     `is_damaged` says that the file is not what was sealed.
+
+    Raises:
+        ArchiveError: The run cannot be read.
     """
     from qexp.listing.read import summarise_sealed, summarise_unfinished
 

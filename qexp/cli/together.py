@@ -42,6 +42,10 @@ class Together:
         """Run the points of one round, and return for each what `run_point` returns for one.
 
         An error is raised if no round can follow, `KeyboardInterrupt` if a stop was asked for.
+
+        Raises:
+            QexpError: No round can follow.
+            KeyboardInterrupt: A stop was asked for.
         """
         folder, failure = launch.folder, None
         logging.captureWarnings(True)

@@ -35,7 +35,11 @@ class VerbParser(argparse.ArgumentParser):
     """A parser that raises one line for a mistake, instead of printing its usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Refuse the arguments."""
+        """Refuse the arguments.
+
+        Raises:
+            ConfigError: Always.
+        """
         raise ConfigError(f"{message}; '{self.prog} --help' explains")
 
 

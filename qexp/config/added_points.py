@@ -22,6 +22,9 @@ def extended_overrides(folder: Path, sweep: SweepDeclaration, words: Sequence[st
 
     Words are `KEY=VALUE,VALUE` of a swept key on a grid, `sweep.points=[...]` and `sweep.zip={...}`
     with further points, or `sweep.sample.n=N` with a larger number.
+
+    Raises:
+        ConfigError: A word is none of these.
     """
     left_out = ("hydra.sweep.dir=", "stop_after=")
     overrides = [item for item in sweep.overrides if not item.startswith(left_out)]
@@ -55,6 +58,10 @@ def merge_points(
     Return all points, and for each the position among those that are composed now. If one of the
     sweep is not composed any more, or otherwise than it was, they are refused: points that are
     compared would not be run alike.
+
+    Raises:
+        ConfigError: A point of the sweep is not composed any more, or otherwise than it was; so
+            points that are compared would not be run alike.
     """
     positions = {_draws(point): position for position, point in enumerate(composed)}
     order = []

@@ -22,7 +22,11 @@ _SETTING = re.compile(r"[^\W\d][\w.]*=.*", re.DOTALL)
 def declared_analysis(
     name: str, node: Mapping[str, Any], group: AnalysisGroup = "analysis"
 ) -> AnalysisSpec:
-    """Bind the analysis that a node of the config declares."""
+    """Bind the analysis that a node of the config declares.
+
+    Raises:
+        ConfigError: The node is refused by `instantiate.bind`.
+    """
     path = f"{group}.{name}"
     if "_target_" not in node:
         raise ConfigError(
@@ -42,7 +46,11 @@ def settings(node: Mapping[str, Any]) -> dict[str, Any]:
 def validated_analyses(
     plain: Mapping[str, Any], group: AnalysisGroup = "analysis"
 ) -> dict[str, dict[str, Any]]:
-    """Return the nodes by name of a config with the key of a group, or without it."""
+    """Return the nodes by name of a config with the key of a group, or without it.
+
+    Raises:
+        ConfigError: The key does not hold a mapping of names to nodes.
+    """
     if group == "sweep.analysis":
         sweep = plain.get("sweep")
         nodes = sweep.get("analysis") if isinstance(sweep, Mapping) else None
@@ -52,7 +60,11 @@ def validated_analyses(
 
 
 def refuse_nameless(plain: Mapping[str, Any]) -> None:
-    """Refuse an analysis without a name above it, which is the form of the other groups."""
+    """Refuse an analysis without a name above it, which is the form of the other groups.
+
+    Raises:
+        ConfigError: `analysis` has a `_target_` of its own.
+    """
     nodes = plain.get("analysis")
     if isinstance(nodes, Mapping) and isinstance(nodes.get("_target_"), str):
         raise ConfigError(
@@ -68,6 +80,9 @@ def chosen_analyses(
 
     Those of the group `"sweep.analysis"` are in `conf/sweep/analysis/NAME.yaml`; `changes` of their
     settings are as on the command line: `max_qubits=8`.
+
+    Raises:
+        ConfigError: There is no such choice, or it has no such setting.
     """
     folder = group.replace(".", "/")
     if not _CHOICE.fullmatch(name):

@@ -24,7 +24,11 @@ LOG_NAME = "run.log"
 
 
 def make_folder(folder: Path, key: str) -> bool:
-    """Make the folder that a key of the config names; return True if there is nothing in it."""
+    """Make the folder that a key of the config names; return True if there is nothing in it.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return not any(folder.iterdir())
@@ -40,6 +44,9 @@ def cleaning_up(folder: Path, *, is_new: bool, failure: str | None = None) -> It
 
     The error is logged with the text `failure`, a mistake in the config excepted, unless that is
     None. The message of an interrupt says if nothing was submitted.
+
+    Raises:
+        KeyboardInterrupt: Interrupted; the message says so if nothing was submitted.
     """
     try:
         yield

@@ -61,13 +61,20 @@ def declare_run(
         values: Further overrides: values in Python by key.
         circuits: PUBs; or the generator of PUBs, a function with its settings bound by
             `functools.partial`; or None. Both replace the circuits that the overrides choose.
+
+    Raises:
+        ConfigError: One line for everything that is wrong.
     """
     with messages.one_line_errors():
         return _declared(_arguments(overrides, values, has_circuits=circuits is not None), circuits)
 
 
 def declare_sweep(overrides: Sequence[str], values: Mapping[str, Any]) -> Launch:
-    """Compose, check and freeze the points of a sweep, as `declare_run`; `key=a,b` is swept."""
+    """Compose, check and freeze the points of a sweep, as `declare_run`; `key=a,b` is swept.
+
+    Raises:
+        ConfigError: One line for everything that is wrong.
+    """
     from qexp.config.hydra_internals import sweep_with
     from qexp.config.sweep import CheckedSweeper
     from qexp.config.sweep_launcher import PointLauncher
@@ -95,6 +102,9 @@ def declaration_of(spec: RunSpec) -> Declaration:
     """Return the declaration of a spec that was declared earlier, to run it in a new folder.
 
     One that was changed since is refused, as its recorded config would be another.
+
+    Raises:
+        ConfigError: It was changed since, so that its recorded config would be another.
     """
     plain = parse(spec.config_yaml)
     again = freeze(

@@ -29,7 +29,11 @@ def is_override(word: str) -> bool:
 
 
 def given_anew(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
-    """Return a recorded config with the values of overrides that a user gives anew."""
+    """Return a recorded config with the values of overrides that a user gives anew.
+
+    Raises:
+        ConfigError: A word is no override of a key that may be given anew.
+    """
     config = copy.deepcopy(dict(recorded))
     for word in words:
         with messages.one_line_errors():

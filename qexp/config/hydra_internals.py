@@ -118,7 +118,11 @@ def run_main(task: Callable[[DictConfig], Any], arguments: Sequence[str]) -> Non
 
 
 def mistyped(arguments: Sequence[str]) -> list[str]:
-    """List arguments that are neither overrides nor flags of Hydra, abbreviated ones included."""
+    """List arguments that are neither overrides nor flags of Hydra, abbreviated ones included.
+
+    Raises:
+        ConfigError: A flag of Hydra has a value that it does not take.
+    """
 
     def refuse(message: str) -> NoReturn:
         raise ConfigError(f"{message}; 'python -m qexp --hydra-help' explains Hydra's flags")
@@ -154,6 +158,9 @@ def composed(overrides: Sequence[str]) -> Iterator[DictConfig]:
     The config has Hydra's own node, and can be resolved within the context only. What the caller
     has of Hydra (singletons, resolvers, search path) is theirs again afterwards. Whatever Hydra,
     OmegaConf or YAML raises is for `messages.compose_message`.
+
+    Raises:
+        Exception: Hydra's, OmegaConf's or YAML's error, for `messages.compose_message`.
     """
     with _composed(overrides, RunMode.RUN) as (_, config):
         config.hydra.runtime.output_dir = os.path.abspath(config.hydra.run.dir)
@@ -161,7 +168,11 @@ def composed(overrides: Sequence[str]) -> Iterator[DictConfig]:
 
 
 def sweep_with(launcher: Launcher, sweeper: type[BasicSweeper], overrides: Sequence[str]) -> None:
-    """Let a sweeper make the points of a command line with `-m`, in any thread of any program."""
+    """Let a sweeper make the points of a command line with `-m`, in any thread of any program.
+
+    Raises:
+        Exception: As `composed`, and what the sweeper and the launcher, which gets them, raise.
+    """
     with _composed(overrides, RunMode.MULTIRUN) as (loader, config):
         context = HydraContext(config_loader=loader, callbacks=Callbacks())
         made = sweeper(max_batch_size=None, params=config.hydra.sweeper.params)
@@ -210,7 +221,11 @@ class UserConfigs(SearchPathPlugin):
     """Puts `conf/` of the current folder before qexp's own, so that a user's files win."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Prepend the user's `conf/` if there is one."""
+        """Prepend the user's `conf/` if there is one.
+
+        Raises:
+            ConfigError: It has a primary config, which would take the place of qexp's.
+        """
         user = user_conf()
         if user is not None:
             if (user / f"{PRIMARY}.yaml").is_file():

@@ -40,7 +40,12 @@ class ConfigFiles(FileConfigSource):
     """Hydra's source of config files, which qexp reads itself."""
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """Return a config and its header (`# @package`)."""
+        """Return a config and its header (`# @package`).
+
+        Raises:
+            ConfigError: See `read_config_text`.
+            ConfigLoadError: There is no such file.
+        """
         path = Path(self.path, self._normalize_file_name(config_path))
         if not path.is_file():
             return super().load_config(config_path)

@@ -14,6 +14,9 @@ def check_orcid(orcid: str) -> str:
     """Return an ORCID iD if its check digit is right (ISO 7064 MOD 11-2).
 
     https://support.orcid.org/hc/en-us/articles/360006897674 has the algorithm.
+
+    Raises:
+        PydanticCustomError: It is no ORCID iD.
     """
     if not _ORCID.fullmatch(orcid):
         raise _wrong("it must be an ORCID iD such as 0000-0002-1825-0097, without a web address")
@@ -27,7 +30,11 @@ def check_orcid(orcid: str) -> str:
 
 
 def check_license(text: str) -> str:
-    """Return a licence if it is an SPDX expression, as `packaging` knows them, or a web address."""
+    """Return a licence if it is an SPDX expression, as `packaging` knows them, or a web address.
+
+    Raises:
+        PydanticCustomError: It is neither.
+    """
     from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
     if _is_url(text):
@@ -45,7 +52,11 @@ def check_license(text: str) -> str:
 
 
 def check_url(text: str) -> str:
-    """Return a text if it is a web address."""
+    """Return a text if it is a web address.
+
+    Raises:
+        PydanticCustomError: It is no web address.
+    """
     if not _is_url(text):
         raise _wrong("it must be a web address such as https://ror.org/02mhbdp94")
     return text

@@ -37,6 +37,9 @@ def bind(node: Mapping[str, Any], path: str, *, positional: int = 0) -> Callable
 
     The first parameters, `positional` of them, are supplied by qexp itself, whatever their names.
     `path` is that of the node in the config, for messages.
+
+    Raises:
+        ConfigError: No or bad `_target_`, unknown key, wrong type, out of range, missing value.
     """
     if "_target_" not in node:
         raise ConfigError(messages.nothing_chosen(path, node))
@@ -55,6 +58,9 @@ def build(
     """Call a node's target with its declared arguments.
 
     Of the `supplied` values it gets those that it has parameters for; `path` is as in `bind`.
+
+    Raises:
+        ConfigError: The node is refused by `bind`, or by the target itself.
     """
     bound = bind(node, path)
     try:
@@ -71,6 +77,9 @@ def validate(model: type[M], plain: Mapping[str, Any], path: str = "") -> M:
     """Validate plain values with a model; nothing is converted, but one value may stand for a list.
 
     `path` is that of the node within the config, for messages.
+
+    Raises:
+        ConfigError: One line for everything that is wrong.
     """
     from pydantic import ValidationError
 
@@ -97,7 +106,11 @@ def _with_lists(plain: Mapping[str, Any], error: ValidationError) -> dict[str, A
 
 
 def locate(name: Any, path: str) -> Callable[..., Any]:
-    """Import the callable that a `_target_` names."""
+    """Import the callable that a `_target_` names.
+
+    Raises:
+        ConfigError: It is not a dotted name, cannot be imported, or is not callable.
+    """
     key = f"{path}._target_"
     if not isinstance(name, str) or "." not in name:
         raise ConfigError(

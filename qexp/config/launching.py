@@ -57,7 +57,11 @@ class Ends:
             self.tell(failed.message)
 
     def check(self) -> None:
-        """Raise `PointsFailedError` if points failed, with the highest of their exit codes."""
+        """Raise `PointsFailedError` if points failed, with the highest of their exit codes.
+
+        Raises:
+            PointsFailedError: At least one did; the exit code is the highest of theirs.
+        """
         if self.launched and self.failed:
             raise PointsFailedError(
                 f"{len(self.failed)} of {self.launched} points failed; their messages are above, "

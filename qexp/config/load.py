@@ -60,21 +60,33 @@ GeneratorOf = Callable[[Mapping[str, Any], str], Generator]
 
 
 def generator(node: Mapping[str, Any], path: str) -> Generator:
-    """Bind the generator that a `circuits` node declares."""
+    """Bind the generator that a `circuits` node declares.
+
+    Raises:
+        ConfigError: The node is refused by `instantiate.bind`.
+    """
     bound = bind(node, path)
     takes = [name for name in ("seed_sequence", "rng") if accepts(bound, name)]
     return partial(_generate, bound, takes)
 
 
 def load(config: DictConfig, generator_of: GeneratorOf = generator) -> RunSpec:
-    """Validate a composed config and freeze it; `generator_of` binds generators of circuits."""
+    """Validate a composed config and freeze it; `generator_of` binds generators of circuits.
+
+    Raises:
+        ConfigError: One line for everything that is wrong with a section.
+    """
     plain, root = _composed(config)
     spec = freeze(root, as_yaml(plain), generator_of, declared_analysis)
     return replace(spec, overrides=typed_overrides(), sources=source_files(root))
 
 
 def checked_root(config: DictConfig) -> RootNode:
-    """Validate the shape of a composed config."""
+    """Validate the shape of a composed config.
+
+    Raises:
+        ConfigError: One line for everything that is wrong with a section.
+    """
     return _composed(config)[1]
 
 
@@ -103,6 +115,9 @@ def freeze(
 
     `config_yaml` is its text, for the archive; `analysis_of` binds an analysis, given its name, its
     node and its group.
+
+    Raises:
+        ConfigError: One line for everything that is wrong with a section.
     """
     engine = _engine(root.engine)
     bind(root.backend, "backend")
@@ -136,7 +151,11 @@ def freeze(
 
 
 def validated(plain: dict[str, Any]) -> RootNode:
-    """Check the shape of a config."""
+    """Check the shape of a config.
+
+    Raises:
+        ConfigError: One line for everything that is wrong with it.
+    """
     if "experiment" in plain:
         raise ConfigError(f"experiment: unknown key; {messages.PACKAGE_HINT}")
     _refuse_unchosen(plain)

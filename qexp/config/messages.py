@@ -124,7 +124,11 @@ def _type_hint(key: str, problem: ErrorDetails) -> str:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Convert what Hydra, OmegaConf or YAML raises for a mistake in a config."""
+    """Convert what Hydra, OmegaConf or YAML raises for a mistake in a config.
+
+    Raises:
+        ConfigError: See `compose_message`.
+    """
     try:
         yield
     except ConfigError:

@@ -79,7 +79,11 @@ def key_of(override: str) -> str:
 
 @lru_cache(maxsize=1000)
 def parse(override: str) -> Override:
-    """Parse an override by Hydra's grammar; the points of a sweep have most of theirs in common."""
+    """Parse an override by Hydra's grammar; the points of a sweep have most of theirs in common.
+
+    Raises:
+        HydraException: It is none.
+    """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     (parsed,) = OverridesParser.create().parse_overrides([override])
@@ -101,6 +105,9 @@ def override(key: str, value: Any) -> str:
     Example:
         >>> override("metadata", {"title": "Bell, twice", "keywords": ["bell"]})
         "metadata={title:'Bell, twice',keywords:[bell]}"
+
+    Raises:
+        ConfigError: It has no such form.
     """
     if not _KEY.fullmatch(key):
         raise ConfigError(f"{key!r}: no key of the config; write it as in circuits.depth")
@@ -153,7 +160,11 @@ def _dict_key(name: Any, key: str) -> str:
 
 
 def dotted_name(target: Callable[..., Any], key: str) -> str:
-    """Return the name by which a config refers to a function or class, also one of `__main__`."""
+    """Return the name by which a config refers to a function or class, also one of `__main__`.
+
+    Raises:
+        ConfigError: It has no such name.
+    """
     module, name = getattr(target, "__module__", None), getattr(target, "__qualname__", "")
     if getattr(sys.modules.get(str(module)), name, None) is target:
         return f"{module}.{name}"

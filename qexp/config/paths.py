@@ -99,7 +99,11 @@ def new_point_id(sweep_id: str, number: int) -> str:
 
 
 def run_folder(given: str | Path) -> Path:
-    """Return the folder of a run or a sweep, given it or its `run.h5`, as an absolute path."""
+    """Return the folder of a run or a sweep, given it or its `run.h5`, as an absolute path.
+
+    Raises:
+        ConfigError: There is no such folder, or no run in it.
+    """
     from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME
     from qexp.archive.sweep_file import SWEEP_NAME
 

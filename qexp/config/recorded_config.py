@@ -95,7 +95,11 @@ def load_recorded(
 def recorded_analyses(
     config_yaml: str, trust: Sequence[str], group: AnalysisGroup = "analysis"
 ) -> tuple[AnalysisSpec, ...]:
-    """Return the analyses that a recorded config declares; see `recorded_analysis`."""
+    """Return the analyses that a recorded config declares; see `recorded_analysis`.
+
+    Raises:
+        ConfigError: It is no config, or declares analyses in a form unknown to this version.
+    """
     first = group.partition(".")[0]
     declared = {name: node for name, node in parse(config_yaml).items() if name == first}
     nodes = validated_analyses(declared, group)
@@ -125,7 +129,11 @@ def recorded_analysis(
 
 
 def given_workloads(config_yaml: str) -> set[str]:
-    """Return the workloads whose circuits no config can make, because a caller gave them."""
+    """Return the workloads whose circuits no config can make, because a caller gave them.
+
+    Raises:
+        ConfigError: It is no config.
+    """
     plain = parse(config_yaml)
     nodes = plain.get("workloads") or {"main": {}}
     circuits = {name: node.get("circuits") or plain.get("circuits") for name, node in nodes.items()}
@@ -135,7 +143,11 @@ def given_workloads(config_yaml: str) -> set[str]:
 
 
 def parse(config_yaml: str) -> dict[str, Any]:
-    """Read a config's YAML: plain values only, nothing is constructed or interpolated."""
+    """Read a config's YAML: plain values only, nothing is constructed or interpolated.
+
+    Raises:
+        ConfigError: It is no mapping of names in valid YAML.
+    """
     from qexp.archive.summary import load_config
 
     plain: dict[str, Any] | None
@@ -161,6 +173,9 @@ def differences(recorded_yaml: str, new_yaml: str) -> list[str]:
     """Describe each key that differs, such as `"circuits.depth: recorded 5, now 8"`.
 
     Keys that decide no data are left out. Secrets are compared, and shown, by their mask.
+
+    Raises:
+        ConfigError: One of the texts is no config.
     """
     recorded, new = _comparable(recorded_yaml), _comparable(new_yaml)
     return [

@@ -27,7 +27,11 @@ NOTHING_RECORDED = (
 
 
 def is_planned(folder: Path) -> bool:
-    """Return True if the run's plan is complete and on disk."""
+    """Return True if the run's plan is complete and on disk.
+
+    Raises:
+        ArchiveError: The journal is damaged.
+    """
     return (folder / ARCHIVE_NAME).exists() or bool(read_ledger(folder).planned)
 
 
@@ -35,6 +39,9 @@ def config_of(folder: Path) -> str | None:
     """Return the config that a run, or the first point of a sweep, recorded.
 
     None for a run that stopped before that.
+
+    Raises:
+        ArchiveError: The journal or the record is damaged.
     """
     from qexp.archive import parts
 
@@ -54,6 +61,9 @@ def recorded_specs(
     """Return the specs with which an unfinished run, or each point of a sweep, is resumed.
 
     As `recorded_spec`; where nothing `plans`, the circuits' code is not needed.
+
+    Raises:
+        As `recorded_spec`.
     """
     if not is_sweep(folder):
         return [recorded_spec(folder, trust, anew)]
@@ -70,7 +80,11 @@ def recorded_specs(
 def declared_spec(
     point: SweepPoint, trust: Sequence[str], anew: Sequence[str], *, needs_circuits: bool = True
 ) -> RunSpec:
-    """Return the spec of a point as its sweep declared it; see `load_recorded`."""
+    """Return the spec of a point as its sweep declared it; see `load_recorded`.
+
+    Raises:
+        ConfigError: `load_recorded` refuses it.
+    """
     spec = load_recorded(point.config_yaml, trust, anew, needs_circuits=needs_circuits)
     return replace(
         spec,
@@ -119,6 +133,10 @@ def check_resumable(run_dir: Path, named: str, spec: RunSpec) -> Path | None:
     """Check that a run can be resumed with a config in which `run_dir` names it.
 
     Return the archive of a run with nothing left to do; None if there is something.
+
+    Raises:
+        ConfigError: It is another folder, or `refuse_other_config` refuses the config.
+        ArchiveError: The archive, the journal or the recorded config is damaged.
     """
     from qexp.resumption import finished_archive
 
@@ -136,7 +154,12 @@ def check_resumable(run_dir: Path, named: str, spec: RunSpec) -> Path | None:
 
 
 def refuse_other_config(folder: Path, spec: RunSpec) -> None:
-    """Refuse to resume a run with another config, or to plan a planned one again."""
+    """Refuse to resume a run with another config, or to plan a planned one again.
+
+    Raises:
+        ConfigError: The config differs in a key that decides data; the message lists such keys.
+        ArchiveError: The journal or the recorded config cannot be read.
+    """
     recorded = config_of(folder)
     if recorded is None:
         return

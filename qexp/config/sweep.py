@@ -51,7 +51,11 @@ class CheckedSweeper(BasicSweeper):
     launcher: PointLauncher
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
-        """Compose and check all points, and launch them."""
+        """Compose and check all points, and launch them.
+
+        Raises:
+            ConfigError: A point is not valid; nothing was launched.
+        """
         returns: list[JobReturn] = []
         points = self._points(arguments)
         for batch in self.split_overrides_to_chunks(points, self.max_batch_size):

@@ -94,6 +94,9 @@ class PointLauncher(Launcher):
         """Check and freeze a point that was composed, to be launched later.
 
         Those of its overrides that it was composed without set values.
+
+        Raises:
+            ConfigError: It is not valid.
         """
         from qexp.config.load import load
 
@@ -112,7 +115,11 @@ class PointLauncher(Launcher):
         self._declared[number] = point, spec
 
     def launched(self, job_overrides: Sequence[Sequence[str]], first: int) -> Launch:
-        """Return points that are launched, of which `first` is the number of the first."""
+        """Return points that are launched, of which `first` is the number of the first.
+
+        Raises:
+            ConfigError: A point is not valid.
+        """
         for number, overrides in enumerate(job_overrides, start=first):
             if number not in self._declared:
                 self.declare(self.compose(overrides, number), overrides, number)
@@ -145,7 +152,13 @@ class SharedLauncher(PointLauncher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Run points together."""
+        """Run points together.
+
+        Raises:
+            ConfigError: A point is not valid; nothing was run.
+            QexpError: The sweep failed as a whole.
+            KeyboardInterrupt: A stop was asked for.
+        """
         from hydra.core.utils import JobReturn, JobStatus, configure_log
 
         _refuse_per_point(self.config)
@@ -175,6 +188,10 @@ def write_declaration(launch: Launch, name: str = SWEEP_NAME) -> None:
 
     The file is `points.json` if each point is a run of its own. A folder of the sweep, or of a
     point, that is in use is refused, and one that two points share.
+
+    Raises:
+        ConfigError: The folder of the sweep, or of a point, is in use, or two points share one.
+        ArchiveError: The declaration cannot be written.
     """
     folder, sweep = launch.folder, launch.sweep
     if launch.is_first:

@@ -51,7 +51,11 @@ class Block:
 
 
 def declared_blocks(node: SweepNode, seed: int) -> list[Block]:
-    """Return the blocks of points that a sweep declares, in order; `seed` decides a sample."""
+    """Return the blocks of points that a sweep declares, in order; `seed` decides a sample.
+
+    Raises:
+        ConfigError: A block is not valid.
+    """
     blocks = []
     if node.zip is not None:
         blocks.append(_zipped(node.zip))
@@ -73,7 +77,11 @@ def declared_nodes(node: SweepNode) -> tuple[str, ...]:
 
 
 def refuse_declared(node: SweepNode, *, is_sweep: bool) -> None:
-    """Refuse a single run, or a point, whose config still declares points: it would ignore them."""
+    """Refuse a single run, or a point, whose config still declares points: it would ignore them.
+
+    Raises:
+        ConfigError: The config declares some.
+    """
     for key in declared_nodes(node):
         raise ConfigError(
             f"{key}: points are declared that this sweep does not read; declare them on the "
@@ -84,7 +92,11 @@ def refuse_declared(node: SweepNode, *, is_sweep: bool) -> None:
 
 
 def refuse_twice(blocks: Iterable[Block]) -> None:
-    """Refuse a key that two blocks have."""
+    """Refuse a key that two blocks have.
+
+    Raises:
+        ConfigError: There is such a key.
+    """
     seen: dict[str, str] = {}
     for block in blocks:
         for key in block.keys:
@@ -222,7 +234,11 @@ _WHERE: Final = "sweep.sample"
 
 
 def draw_samples(node: SampleNode, seed: int) -> list[dict[str, Any]]:
-    """Draw points as key -> value; small spaces give some of them more than once."""
+    """Draw points as key -> value; small spaces give some of them more than once.
+
+    Raises:
+        ConfigError: A key's values are declared in no valid form.
+    """
     import numpy as np
 
     if not node.keys:

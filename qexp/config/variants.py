@@ -27,7 +27,11 @@ def variant_blocks(config: Mapping[str, Any], blocks: Iterable[Block]) -> list[B
 
 
 def with_variant(plain: dict[str, Any], root: RootNode, *, is_sweep: bool) -> dict[str, Any]:
-    """Return a config, also given validated, with its chosen variant merged into `primitive`."""
+    """Return a config, also given validated, with its chosen variant merged into `primitive`.
+
+    Raises:
+        ConfigError: None is chosen, or there is no such variant, or it makes no difference.
+    """
     name, variants = root.variant, root.variants
     if name is None and not variants:
         return plain

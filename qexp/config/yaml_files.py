@@ -16,7 +16,12 @@ _CANDIDATE = re.compile(rf"(?<![\w.+-])(?:{_MISREAD.pattern})(?![\w.-])")
 
 
 def read_config_text(path: Path) -> str:
-    """Return the text of a config file, without a byte order mark."""
+    """Return the text of a config file, without a byte order mark.
+
+    Raises:
+        ConfigError: It is not UTF-8, or has a number that YAML 1.1 reads in another base.
+        OSError: It cannot be read.
+    """
     content = path.read_bytes()
     try:
         text = content.decode("utf-8-sig")

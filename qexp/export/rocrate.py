@@ -71,6 +71,9 @@ def write(run: Archive, target: Path, metadata: Mapping[str, Any]) -> list[str]:
 
     `metadata` are keys of the config's `metadata` that replace those of the archive. Return the
     files that are left out, and the metadata that RO-Crate recommends and that are missing.
+
+    Raises:
+        ConfigError: The metadata are wrong, or there is no licence.
     """
     from rocrate.rocrate import ROCrate
 
@@ -103,7 +106,11 @@ def write(run: Archive, target: Path, metadata: Mapping[str, Any]) -> list[str]:
 
 
 def combine_metadata(archived: Mapping[str, Any], at_export: Mapping[str, Any]) -> MetadataNode:
-    """Return the metadata of an archive, with keys given at export in place of its own."""
+    """Return the metadata of an archive, with keys given at export in place of its own.
+
+    Raises:
+        ConfigError: A key or a value is not one that the config takes.
+    """
     from pydantic import ValidationError
 
     # A repeated run adds `reproduces`, which is no key that a user can give.

@@ -87,7 +87,11 @@ def guarded(text: str, column: str) -> str:
 
 
 def write_parquet(run: Archive, folder: Path) -> list[str]:
-    """Write the tables of a run; return the name and number of rows of each."""
+    """Write the tables of a run; return the name and number of rows of each.
+
+    Raises:
+        ConfigError: pyarrow is not installed.
+    """
     try:
         import pyarrow as pa
         from pyarrow import parquet

@@ -43,6 +43,9 @@ class Journal:
     """The journal of an experiment, open for appending; a context manager.
 
     An existing one is read and continued. Its `ledger` is the state derived from the events so far.
+
+    Raises:
+        ArchiveError: The journal cannot be read or written, or is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -115,6 +118,9 @@ class Journal:
 
         On disk are `stored`, the parts in the experiment's own folder, and outcomes of the
         attempts in `jobs`, by partition and number.
+
+        Raises:
+            ArchiveError: Going on with it would submit jobs again.
         """
         folder, ledger = self._path.parent, self.ledger
         opened = {one.batch for one in ledger.batches}
@@ -136,7 +142,11 @@ class Journal:
 
 
 def read_ledger(folder: Path) -> Ledger:
-    """Read the state of an experiment from its journal, without changing the file."""
+    """Read the state of an experiment from its journal, without changing the file.
+
+    Raises:
+        ArchiveError: There is no journal, it cannot be read, or it is malformed.
+    """
     path = folder / JOURNAL_NAME
     with _raising_archive_errors(path):
         if not path.exists() and is_sweep(folder):
@@ -195,7 +205,11 @@ def _advice(folder: Path) -> str:
 
 
 def read_event(line: bytes) -> Event:
-    """Return the event of a line; ValueError: it is none that this version of qexp knows."""
+    """Return the event of a line; ValueError: it is none that this version of qexp knows.
+
+    Raises:
+        ValueError: It is none that this version of qexp knows.
+    """
     try:
         fields = json.loads(line)
         kind = _EVENTS[fields["event"]]

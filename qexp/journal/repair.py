@@ -69,6 +69,10 @@ def repair_journal(folder: Path) -> str | None:
     """Repair the journal of a run that no process works on, and keep a copy of the damaged one.
 
     Return one line that says what was done, or None if nothing was damaged.
+
+    Raises:
+        RunLockedError: A process works on the run.
+        ArchiveError: It cannot be repaired, or not be written.
     """
     path = folder / JOURNAL_NAME
     with lock_folder(folder):
@@ -176,6 +180,9 @@ def repaired(raw: bytes, stored: Stored, path: Path) -> list[bytes | Event] | No
 
     Those that were read are as they are, without their ends; others are events that were rebuilt,
     the last one `Repaired`. None if nothing is missing or damaged.
+
+    Raises:
+        ArchiveError: A line is of a newer version of qexp, or the plan cannot be rebuilt.
     """
     lines, lost, corrected = readable_lines(raw)
     try:

@@ -79,12 +79,20 @@ class Condition:
 
 
 def parse(expression: str) -> list[Condition]:
-    """Read conditions that all have to hold, joined by `&`."""
+    """Read conditions that all have to hold, joined by `&`.
+
+    Raises:
+        ConfigError: The expression is not understood.
+    """
     return [_condition(part, expression) for part in _AND.split(expression)]
 
 
 def matching(runs: Sequence[RunEntry], conditions: Sequence[Condition]) -> list[RunEntry]:
-    """Return the runs that fulfil all conditions."""
+    """Return the runs that fulfil all conditions.
+
+    Raises:
+        ConfigError: No run has a key, or its values cannot be ordered against the value.
+    """
     for condition in conditions:
         _require_key(runs, condition.key, "--where")
         _require_order(runs, condition)
@@ -92,7 +100,11 @@ def matching(runs: Sequence[RunEntry], conditions: Sequence[Condition]) -> list[
 
 
 def ordered(runs: Sequence[RunEntry], key: str, *, is_descending: bool) -> list[RunEntry]:
-    """Sort runs by a field or a key of the config; those that lack it come last."""
+    """Sort runs by a field or a key of the config; those that lack it come last.
+
+    Raises:
+        ConfigError: No run has the key.
+    """
     _require_key(runs, key, "--sort")
     firsts = [(next(iter(values_of(run, key)), None), run) for run in runs]
     ranked = [(_rank(value), run) for value, run in firsts if value is not None]

@@ -53,7 +53,12 @@ def read_entry(path: str) -> Iterator[dict[str, Any]]:
 
 
 def summarise_sealed(path: Path) -> RunDetails:
-    """Summarise a run that has an archive, as far as it can be read if it `is_intact` no more."""
+    """Summarise a run that has an archive, as far as it can be read if it `is_intact` no more.
+
+    Raises:
+        ArchiveError: It cannot be read. A file that is not what was sealed is read as far as it
+            can be; `is_intact` is then False.
+    """
     intact = is_intact(path)
     with closing(ArchiveFile(path)) as file, file.reading():
         entry = summarise_archive(file)
@@ -89,7 +94,12 @@ def summarise_sealed(path: Path) -> RunDetails:
 
 
 def summarise_unfinished(folder: Path) -> RunDetails:
-    """Summarise a run that has no archive yet, from its parts and its journal."""
+    """Summarise a run that has no archive yet, from its parts and its journal.
+
+    Raises:
+        ArchiveError: There is no run in the folder, or it is damaged.
+        OSError: The folder cannot be read.
+    """
     from qexp.archive.parts import StoredParts
     from qexp.journal.file import read_ledger
 

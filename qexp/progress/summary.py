@@ -29,7 +29,11 @@ _LONGEST_DRAWS = 80
 
 
 class Summary:
-    """Prints the end of a run or a sweep on stdout; arguments are those of `Terminal`."""
+    """Prints the end of a run or a sweep on stdout; arguments are those of `Terminal`.
+
+    Raises:
+        ArchiveError: The declaration of the sweep is damaged.
+    """
 
     def __init__(
         self, specs: Sequence[RunSpec], folder: Path, point: str | None, *, is_quiet: bool

@@ -38,6 +38,9 @@ class Terminal(Observer):
 
     The summary of a sweep is printed at the end of the context, after the analyses. `point` has the
     overrides of a run that is a point of a sweep; if `is_quiet`, nothing is printed on stdout.
+
+    Raises:
+        ArchiveError: The declaration of the sweep is damaged.
     """
 
     def __init__(

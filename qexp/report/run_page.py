@@ -21,7 +21,11 @@ _MAX_WORKLOADS = 12
 
 
 def run_page(archive: Archive) -> dict[str, Any]:
-    """Read everything that `run.html` shows."""
+    """Read everything that `run.html` shows.
+
+    Raises:
+        ArchiveError: The archive is damaged.
+    """
     summary = summarise_sealed(archive.path)
     workloads = [read_workload(archive, name) for name in archive.workloads[:_MAX_WORKLOADS]]
     used = frozenset[int]().union(*(each.used_qubits for each in workloads))

@@ -74,7 +74,11 @@ class SweptRun:
 
 
 def sweep_page(folder: Path, page: Path) -> dict[str, Any]:
-    """Read everything that `sweep.html` shows, with links to the runs' own pages from `page`."""
+    """Read everything that `sweep.html` shows, with links to the runs' own pages from `page`.
+
+    Raises:
+        ConfigError: There is no run in the folder, or too many.
+    """
     runs = read_sweep(folder)
     readable = [run for run in runs if not run.summary.problem]
     keys = swept_keys(runs)
@@ -97,7 +101,11 @@ def sweep_page(folder: Path, page: Path) -> dict[str, Any]:
 
 
 def read_sweep(folder: Path) -> tuple[SweptRun, ...]:
-    """Read the points of a sweep, in order, or the runs that `find_runs` finds, by path."""
+    """Read the points of a sweep, in order, or the runs that `find_runs` finds, by path.
+
+    Raises:
+        ConfigError: There is no such folder, no run in it, or more than 500.
+    """
     if not folder.is_dir():
         raise ConfigError(f"{folder} does not exist; name a run, or a folder with runs")
     draws: dict[Path, Mapping[str, Any]] = {}

@@ -133,7 +133,11 @@ class WorkloadResults:
 
 
 def read_workload(archive: Archive, name: str, max_pubs: int = MAX_PUBS) -> WorkloadResults:
-    """Read the results of at most `max_pubs` PUBs and compare them with an ideal device."""
+    """Read the results of at most `max_pubs` PUBs and compare them with an ideal device.
+
+    Raises:
+        ArchiveError: The archive is damaged.
+    """
     stored, table, pubs = archive.results[name], archive.pub_table(name), archive.pubs(name)
     isa_circuits = archive.circuits(name, isa=True)
     # A workload without results is read for its circuits.

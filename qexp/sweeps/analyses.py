@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 
 def evaluate_sweep(spec: AnalysisSpec, sweep: Sweep) -> Evaluated:
-    """Make an analysis of a sweep's dataset, as `evaluate_into`; store its result in its folder."""
+    """Make an analysis of a sweep's dataset, as `evaluate_into`; store its result in its folder.
+
+    Raises:
+        AnalysisError: The analysis does not suit the sweep, or its result cannot be stored.
+        AnalysisFailedError: The analysis failed in its own code; the log has the traceback.
+        ArchiveError: The sweep is damaged, or the result cannot be written.
+        ConfigError: A recorded analysis is not trusted, or does not fit its function.
+    """
 
     def write(result: xr.Dataset, redact: Callable[[str], str]) -> Path:
         origin = {"sweep": sweep.id, "data_sha256": digest(sweep)}

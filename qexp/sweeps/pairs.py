@@ -150,7 +150,11 @@ def equal_points(
 def compare_data_of(
     pairs: Sequence[Pair], a: Sequence[Path], b: Sequence[Path], alpha: float
 ) -> tuple[ComparedPair, ...]:
-    """Compare all data of each pair, given the folders that `Pair.a` and `Pair.b` count."""
+    """Compare all data of each pair, given the folders that `Pair.a` and `Pair.b` count.
+
+    Raises:
+        ArchiveError: An archive is damaged.
+    """
     data = [compare_runs(a[pair.a], b[pair.b], alpha=alpha).data for pair in pairs]
     adjusted = iter(holm([one.p_value for one in data if one.p_value is not None]))
     return tuple(

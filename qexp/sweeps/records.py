@@ -178,7 +178,11 @@ def _estimated(file: ArchiveFile, workload: str) -> Iterator[str]:
 
 
 def read_estimates(folder: Path, name: str) -> Iterator[tuple[str, int, NDArray[Any]]]:
-    """Yield workload, index and `evs` or `stds` of each PUB of a point, shape (values,)."""
+    """Yield workload, index and `evs` or `stds` of each PUB of a point, shape (values,).
+
+    Raises:
+        ArchiveError: The archive is missing or damaged.
+    """
     with open_sealed(folder / ARCHIVE_NAME)[0] as file:
         for workload in file.groups("pubs"):
             for path in _estimated(file, workload):
@@ -193,7 +197,11 @@ def has_exact(record: Record) -> bool:
 
 
 def read_exact(folder: Path) -> Iterator[tuple[str, int, NDArray[Any]]]:
-    """Yield workload, index and exact values of each PUB that `exact_evs` has analysed."""
+    """Yield workload, index and exact values of each PUB that `exact_evs` has analysed.
+
+    Raises:
+        ArchiveError: The result of the analysis is missing or damaged.
+    """
     result = read_analysis(analysis_files(folder)[_EXACT])
     if "exact" in result:
         columns = (result[name].values.tolist() for name in ("workload", "pub", "exact"))
@@ -212,7 +220,11 @@ class Register(NamedTuple):
 
 
 def read_registers(folder: Path) -> Iterator[Register]:
-    """Yield the registers of the results of a point."""
+    """Yield the registers of the results of a point.
+
+    Raises:
+        ArchiveError: The archive is missing or damaged.
+    """
     with open_sealed(folder / ARCHIVE_NAME)[0] as file:
         for workload in file.groups("pubs"):
             for group in file.groups(f"results/{workload}"):
