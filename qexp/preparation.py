@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,19 +12,22 @@ from qexp.batch.pacing import Patience
 from qexp.batch.packing import gather_plan
 from qexp.batch.recover import note_stored_outcomes
 from qexp.core.jsonable import to_plain
-from qexp.core.model import InstanceUsage, Partition, Plan, RunHeader
+from qexp.core.model import InstanceUsage, Partition, Plan
 from qexp.core.protocols import MeteredEngine, RemoteEngine
 from qexp.errors import ArchiveError, ConfigError, EngineError, OutageError, PlanError, QexpError
 from qexp.interrupts import StopRequested, stop_requested
 from qexp.journal.events import Planned, Unplanned
-from qexp.planning.build import plan_point
+from qexp.planning.build import plan_points
 from qexp.planning.forecast import check_forecast
+from qexp.planning.partition import PointPlan
 from qexp.planning.table import check_max_time
 from qexp.points import Experiment, Point
 from qexp.provenance import describe_backend, describe_environment, run_header
 from qexp.redact import redact, redactor
 from qexp.text import one_line
-from qexp.workers import Workers
+
+_MOST_TOGETHER = 16
+"""Points that are planned together at most: all are planned anew after a kill meanwhile."""
 
 
 def select_backends(experiment: Experiment) -> None:
@@ -87,24 +90,26 @@ def make_plan(experiment: Experiment) -> None:
     environment = to_plain(describe_environment(Path.cwd()), redactor())
     described = {lane: _described(experiment, lane) for lane in experiment.lanes}
     workers = experiment.workers if experiment.plans_with_workers else None
-    # What an earlier round has tried is not tried again.
-    for point in experiment.unplanned:
-        if point.index < experiment.first_of_round:
-            continue
+    for points in _with_same_circuits(experiment):
         if stop_requested():
-            # Python has dropped the exception while the point before was planned.
+            # Python has dropped the exception while the points before were planned.
             raise KeyboardInterrupt
-        header = run_header(point.spec, point.folder.name, described[point.lane], environment)
-        try:
-            _plan(experiment, point, header, workers)
-            experiment.observer.point_planned(point.index)
-        except PlanError as error:
-            if not experiment.is_sweep:
-                raise
-            failed.append(error)
-            reason = one_line(redact(str(error))).rstrip(".")
-            experiment.journal.append(Unplanned(point.index, reason, error.exit_code))
-            experiment.observer.point_failed(point.index, reason)
+        for point in points:
+            # An incomplete plan is rebuilt; jobs are submitted only once it is committed.
+            point.store.discard_plan()
+            header = run_header(point.spec, point.folder.name, described[point.lane], environment)
+            point.store.write_header(header)
+        for plan in plan_points(points, experiment.observer, workers):
+            try:
+                _commit(experiment, plan)
+                experiment.observer.point_planned(plan.point.index)
+            except PlanError as error:
+                if not experiment.is_sweep:
+                    raise
+                failed.append(error)
+                reason = one_line(redact(str(error))).rstrip(".")
+                experiment.journal.append(Unplanned(plan.point.index, reason, error.exit_code))
+                experiment.observer.point_failed(plan.point.index, reason)
     if not experiment.ledger.planned and not experiment.keeps_batches:
         raise PlanError(
             f"no point of the sweep can run; of the first one: {failed[0]}"
@@ -140,20 +145,39 @@ def _usages(experiment: Experiment) -> Iterator[InstanceUsage]:
         yield replace(usage, points=frozenset(point.index for point in own))
 
 
-def _plan(experiment: Experiment, point: Point, header: RunHeader, workers: Workers | None) -> None:
-    """Plan one point, and commit its plan."""
-    # An incomplete plan is rebuilt; jobs are submitted only once it is committed.
-    point.store.discard_plan()
-    point.store.write_header(header)
-    first = experiment.ledger.num_partitions
-    digests = plan_point(point, first, experiment.observer, workers)
-    try:
-        check_max_time(Plan(point.partitions), point.spec.max_time_s, point.spec.limits)
-        check_forecast(point.forecast, point.spec.engine)
-    except PlanError:
-        point.partitions = ()
-        raise
-    experiment.journal.append(Planned(tuple(digests), point=point.index, first=first))
+def _with_same_circuits(experiment: Experiment) -> Iterator[Sequence[Point]]:
+    """Yield the points to be planned, those with the same circuits on one backend together."""
+    alike = dict[Hashable, list[Point]]()
+    for point in experiment.unplanned:
+        # What an earlier round has tried is not tried again.
+        if point.index >= experiment.first_of_round:
+            spec = point.spec
+            workloads = tuple(
+                (each.name, each.circuits, each.is_archived, each.transpile, each.primitive.kind)
+                if each.circuits
+                else point.index
+                for each in spec.workloads
+            )
+            key = id(point.backend), spec.seed, spec.partition, workloads
+            alike.setdefault(key, []).append(point)
+    for points in alike.values():
+        yield from (points[k : k + _MOST_TOGETHER] for k in range(0, len(points), _MOST_TOGETHER))
+
+
+def _commit(experiment: Experiment, plan: PointPlan) -> None:
+    """Commit the plan of a point.
+
+    Raises:
+        PlanError: It cannot run.
+    """
+    if plan.error is not None:
+        raise plan.error
+    point, spec, first = plan.point, plan.point.spec, experiment.ledger.num_partitions
+    check_max_time(Plan(tuple(plan.partitions)), spec.max_time_s, spec.limits)
+    check_forecast(plan.forecast, spec.engine)
+    point.forecast = plan.forecast
+    point.number(plan.partitions, first)
+    experiment.journal.append(Planned(tuple(plan.digests), point=point.index, first=first))
 
 
 def _time_warnings(experiment: Experiment) -> Iterator[str]:

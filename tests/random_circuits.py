@@ -310,8 +310,11 @@ def planned_and_simulated(
         precision=None if kind == "sampler" else 0.1,
     )
     spec = WorkloadSpec("main", lambda _: [], primitive, TranspileSpec(level))
-    planner = Planner({"main": spec}, 7, backend, LocalEngine(), {})
-    [(row, *_)] = planner.plan("main", 0, [pub_like])
+    planner = Planner({"main": spec}, {"main": [primitive]}, 7, backend, LocalEngine(), {})
+    [planned] = planner.plan("main", 0, [pub_like])
+    if isinstance(planned, PlanError):
+        raise planned
+    [(row, *_)] = planned
     isa = load_circuit(row.isa_qpy, "isa")
     cells = row.cells["pubs/main"]
     names = json.loads(cells["parameter_names_json"])

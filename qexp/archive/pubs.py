@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import starmap
 from pathlib import Path
@@ -44,6 +44,12 @@ class PubRow:
     index: int
     cells: Mapping[str, Mapping[str, Any]]
     isa_qpy: bytes
+
+    def with_accuracy(self, workload: str, shots: int | None, precision: float | None) -> PubRow:
+        """Return the row of the same PUB of a workload with other shots or another precision."""
+        path = PUBS.at(workload)
+        own = {**self.cells[path], "shots": shots, "precision": precision}
+        return replace(self, cells={**self.cells, path: own})
 
 
 def pub_rows(

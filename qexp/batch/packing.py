@@ -104,7 +104,7 @@ def in_order(experiment: Experiment, pieces: Iterable[Piece]) -> list[Piece]:
         index, point = piece.partition, experiment.point_of(piece.partition)
         turn, first = index - point.own_indices.start, piece.first or 0
         if order == "declared":
-            return (index, first)
+            return (point.index, index, first)
         if order == "interleaved":
             return (turn, point.index, first)
         text = f"{points[0].spec.seed} {turn} {point.index}"

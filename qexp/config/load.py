@@ -275,6 +275,7 @@ def _workloads(root: RootNode, generator_of: GeneratorOf) -> Iterable[WorkloadSp
             primitive=_primitive(primitive, f"{prefix}primitive"),
             transpile=_transpile(node.transpile or root.transpile or TranspileNode()),
             num_circuits=circuits.get("num_circuits"),
+            circuits=repr(circuits),
         )
 
 

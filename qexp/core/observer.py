@@ -58,7 +58,7 @@ class Observer:
         """The backend is resolved, and runs these points."""
 
     def pub_planned(self, workload: str, count: int) -> None:
-        """`count` PUBs of a workload are generated, transpiled and checked."""
+        """`count` PUBs of a workload are transpiled and checked, for all points that share them."""
 
     def planned(self, plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit]) -> None:
         """The plan is complete and on disk."""

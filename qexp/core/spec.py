@@ -44,6 +44,7 @@ class WorkloadSpec:
     transpile: TranspileSpec
     num_circuits: int | None = None  # as the config says; it decides only if workers plan
     is_archived: bool = False  # the circuits come from an archive: they get no registers
+    circuits: str = ""  # the node as text: with the same one, name and seed, PUBs are the same
 
 
 @dataclass(frozen=True)

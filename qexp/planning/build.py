@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from qexp.archive.circuit_digest import Reading
 from qexp.archive.pubs import PubRow, pub_rows
-from qexp.core.bounds import job_bounds, smallest_bound
+from qexp.core.bounds import smallest_bound
 from qexp.core.mitigation import describe_bounds
-from qexp.core.model import Forecast, Partition, PrimitiveSpec
+from qexp.core.model import Forecast, PlannedPub, PrimitiveSpec
 from qexp.core.observer import Observer
 from qexp.core.protocols import Engine, SimulatingEngine
 from qexp.core.seeds import stream
-from qexp.core.spec import Limit, PartitionLimits, RunSpec, WorkloadSpec
+from qexp.core.spec import Limit, PartitionLimits, WorkloadSpec
 from qexp.errors import ArchiveError, GeneratorError, PlanError, QexpError, is_panic
-from qexp.planning.checks import Hardware, check_pub, tally
-from qexp.planning.cost import Footprint, footprint
-from qexp.planning.partition import cut_into_jobs
-from qexp.planning.transpile import PassManagers, transpile_pub
+from qexp.planning.checks import Hardware, Tally, check_pub, tally
+from qexp.planning.cost import footprint
+from qexp.planning.partition import PlannedPubs, PointPlan
+from qexp.planning.transpile import PassManagers, transpile_pub, with_accuracy
 from qexp.points import Point
 from qexp.redact import redactor
 from qexp.text import typed_reason
@@ -40,21 +40,14 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-PlannedRow: TypeAlias = tuple[PubRow, Footprint]
-"""A PUB ready to be stored, and its cost."""
-
-_Planned: TypeAlias = tuple[PubRow, Footprint, Forecast | None]
-"""The same, and the forecast of its simulation."""
-
 _Chunk: TypeAlias = tuple[str, int, list[Any]]
 """Arguments of `Planner.plan`."""
 
 _Checks: TypeAlias = tuple[Callable[[Any], str | None], Callable[[Any], Forecast | None]]
 """Says why an ISA PUB cannot run, and predicts its simulation."""
 
-_PlanChunks: TypeAlias = Callable[[Iterable[_Chunk]], Iterator[list[_Planned]]]
-
-_MAX_LISTED = 6
+_PlanChunks: TypeAlias = Callable[[Iterable[_Chunk]], Iterator[list[PlannedPubs]]]
+"""Plans chunks, each for all points."""
 
 CHUNK_PUBS = 20
 """Few, so that all workers end at about the same time."""
@@ -63,61 +56,86 @@ _CHUNK_INSTRUCTIONS = 4000
 """Instructions of the circuits of a chunk, unless it is a single circuit."""
 
 
-def plan_point(
-    point: Point, first_index: int, observer: Observer, workers: Workers | None = None
-) -> list[str]:
-    """Generate, transpile, check, measure, encode and partition all workloads of a point.
+def plan_points(
+    points: Sequence[Point], observer: Observer, workers: Workers | None = None
+) -> list[PointPlan]:
+    """Generate, transpile, check, measure, encode and partition all workloads of some points.
 
-    Each partition is on disk as soon as it is full; afterwards its PUBs are forgotten here.
+    They have the same circuits on the same backend, which are generated, transpiled and encoded
+    once. Each partition is on disk as soon as it is full; afterwards its PUBs are forgotten here.
 
     Args:
-        point: The point, with its backend; it gets the partitions, in the order of submission,
-            and the forecast.
-        first_index: Index of its first partition in the experiment.
+        points: The points, with their backend; they differ in what runs their circuits, if at all.
         observer: Receives an event for each PUB.
         workers: Worker processes that do all of it but generate; None: everything is done here.
             The plan is the same for any number.
 
     Returns:
-        The SHA-256 of each partition's part.
+        The plan of each point, with an error if a generator fails or yields nothing, a circuit
+        cannot run on the backend, or a single PUB exceeds a limit.
 
     Raises:
-        PlanError: A generator fails or yields nothing, a circuit cannot run on the backend, or
-            a single PUB exceeds a limit.
         ArchiveError: A part cannot be written.
         EngineError: A worker process died.
     """
-    spec, parts, partitions = point.spec, list[str](), list[Partition]()
-    assert point.backend is not None
-    for workload in spec.workloads:
+    spec, plans = points[0].spec, [PointPlan(point) for point in points]
+    for workload in (each for point in points for each in point.spec.workloads):
         if reason := describe_bounds(workload.primitive):
             observer.warned(f"workload '{workload.name}': {reason}")
-    workloads = {one.name: replace(one, generate=_no_generator) for one in spec.workloads}
-    make_planner = partial(
-        Planner, workloads, spec.seed, point.backend, spec.engine, spec.limits, spec.partition
+    plan_chunks = _plan_chunks(partial(_planner, points), workers)
+    try:
+        for workload in spec.workloads:
+            _plan_workload(workload, spec.seed, plans, plan_chunks, observer)
+    except PlanError as error:
+        for plan in plans:
+            plan.error = plan.error or error
+    return plans
+
+
+def _plan_workload(
+    workload: WorkloadSpec,
+    seed: int,
+    plans: Sequence[PointPlan],
+    plan_chunks: _PlanChunks,
+    observer: Observer,
+) -> None:
+    """Add a workload to the plans.
+
+    Raises:
+        PlanError: None of the points can run.
+    """
+    count = 0
+    for plan in plans:
+        plan.begin(workload.name)
+    for of_points in plan_chunks(_chunks(workload.name, _generate(workload, seed))):
+        for plan, planned in zip(plans, of_points, strict=True):
+            plan.add(planned)
+        errors = [plan.error for plan in plans if plan.error is not None]
+        if len(errors) == len(plans):
+            raise errors[0]
+        for _ in next(each for each in of_points if not isinstance(each, PlanError)):
+            count += 1
+            observer.pub_planned(workload.name, count)
+    if not count:
+        raise PlanError(
+            f"workload '{workload.name}': its generator yielded no circuits; check the circuits' "
+            f"config"
+        )
+    for plan in plans:
+        plan.end(observer)
+
+
+def _planner(points: Sequence[Point]) -> Planner:
+    """Return what plans the circuits of some points."""
+    point, spec, workloads = points[0], points[0].spec, {}
+    assert point.backend is not None
+    for each in spec.workloads:
+        of_any = PrimitiveSpec(each.primitive.kind)
+        workloads[each.name] = replace(each, generate=_no_generator, primitive=of_any)
+    primitives = {name: [one.spec.primitive_of(name) for one in points] for name in workloads}
+    return Planner(
+        workloads, primitives, spec.seed, point.backend, spec.engine, spec.limits, spec.partition
     )
-    plan_chunks = _plan_chunks(make_planner, workers)
-    for workload in spec.workloads:
-        bounds = job_bounds(workload.primitive, _blocks(spec), spec.limits)
-        rows = _plan_rows(workload, point, plan_chunks, observer)
-        before = len(parts)
-        for partition, pubs in cut_into_jobs(rows, workload.name, bounds, before):
-            parts.append(point.store.write_partition(partition, pubs))
-            partitions.append(partition)
-            del pubs  # or two jobs' circuits would be held while the next one fills up
-        if len(parts) == before:
-            raise PlanError(
-                f"workload '{workload.name}': its generator yielded no circuits; "
-                f"check the circuits' config"
-            )
-    point.number(partitions, first_index)
-    return parts
-
-
-def _blocks(spec: RunSpec) -> PartitionLimits:
-    """Return the bounds of a partition, which takes its turn with those of other points."""
-    given = [one for one in (spec.sharing.block, spec.partition.max_circuits) if one is not None]
-    return replace(spec.partition, max_circuits=min(given, default=None))
 
 
 def _no_generator(_sequence: Any) -> Iterable[Any]:
@@ -143,45 +161,13 @@ def _plan_chunks(make_planner: Callable[[], Planner], workers: Workers | None) -
             _log.warning("the plan is made without worker processes: %s", error)
             return None
 
-    def plan(chunks: Iterable[_Chunk]) -> Iterator[list[_Planned]]:
+    def plan(chunks: Iterable[_Chunk]) -> Iterator[list[PlannedPubs]]:
         left = iter(chunks)
         first = list(islice(left, 2))
         divided = in_workers() if len(first) > 1 else None
         return (divided or partial(starmap, here.plan))(chain(first, left))
 
     return plan
-
-
-def _plan_rows(
-    workload: WorkloadSpec, point: Point, plan_chunks: _PlanChunks, observer: Observer
-) -> Iterator[PlannedRow]:
-    """Plan what a workload's generator yields, in order; add to the point's forecast."""
-    forecast = None
-    for rows in plan_chunks(_chunks(workload.name, _generate(workload, point.spec.seed))):
-        for row, cost, predicted in rows:
-            observer.pub_planned(workload.name, row.index + 1)
-            if predicted is not None:
-                forecast = (forecast or Forecast()) + predicted
-            yield row, cost
-    if forecast is None:
-        return
-    point.forecast = (point.forecast or Forecast()) + forecast
-    if forecast.approximated:
-        observer.warned(f"workload '{workload.name}': {_describe(forecast.approximated)}")
-
-
-def _describe(approximations: Sequence[Mapping[str, Any]]) -> str:
-    """Describe how the noise of some PUBs is approximated, the worst errors first."""
-    errors = {name: off for each in approximations for name, off in each["errors"].items()}
-    worst = sorted(errors, key=errors.__getitem__, reverse=True)
-    listed = ", ".join(f"{name} by {errors[name]:.1e}" for name in worst[:_MAX_LISTED])
-    more = f" and {len(worst) - _MAX_LISTED} others" if len(worst) > _MAX_LISTED else ""
-    count = f"{len(approximations)} circuit{'s' if len(approximations) > 1 else ''}"
-    return (
-        f"noise is approximated in {count}, as engine.approximate_noise allows: {listed}{more}; no "
-        f"probability of a circuit is off by more than "
-        f"{max(each['deviation'] for each in approximations):.1e}"
-    )
 
 
 def _chunks(workload: str, pub_likes: Iterable[Any]) -> Iterator[_Chunk]:
@@ -260,55 +246,81 @@ def _without_collector() -> Iterator[None]:
 
 @dataclass
 class Planner:
-    """Makes ISA PUBs; picklable as long as it was not used."""
+    """Makes ISA PUBs for points with the same circuits; picklable as long as it was not used."""
 
     workloads: Mapping[str, WorkloadSpec]  # by name; their generators are not called
-    seed: int  # of the point
+    primitives: Mapping[str, Sequence[PrimitiveSpec]]  # by workload, of each point
+    seed: int  # of the points
     backend: BackendV2
     engine: Engine  # measures the payload
     limits: Mapping[str, Limit]
     partition: PartitionLimits = field(default_factory=PartitionLimits)
     _pass_managers: dict[str, PassManagers] = field(default_factory=dict)
-    _checks: dict[str, _Checks] = field(default_factory=dict)
+    _checks: dict[str, list[_Checks]] = field(default_factory=dict)
 
-    def plan(self, workload: str, first: int, pub_likes: Sequence[Any]) -> list[_Planned]:
-        """Transpile, check, encode and measure consecutive PUBs of a workload; `first` is an index.
+    def plan(self, workload: str, first: int, pub_likes: Sequence[Any]) -> list[PlannedPubs]:
+        """Transpile, check, encode and measure consecutive PUBs of a workload for each point.
+
+        `first` is the index of the first one.
 
         Raises:
-            PlanError: A circuit cannot run on the backend, or cannot be stored.
+            PlanError: A circuit cannot be transpiled, so that no point can run.
         """
         with _without_collector():
             return self._plan(workload, first, pub_likes)
 
-    def _plan(self, workload: str, first: int, pub_likes: Sequence[Any]) -> list[_Planned]:
-        spec, backend = self.workloads[workload], self.backend
+    def _plan(self, workload: str, first: int, pub_likes: Sequence[Any]) -> list[PlannedPubs]:
+        primitives = self.primitives[workload]
         if workload not in self._pass_managers:
-            self._pass_managers[workload] = PassManagers(spec, self.seed, backend)
-            self._checks[workload] = self._checks_of(spec.primitive)
-        pass_managers, pubs, tallies = self._pass_managers[workload], [], []
-        objection, forecast = self._checks[workload]
-        readings = {}
+            spec = self.workloads[workload]
+            self._pass_managers[workload] = PassManagers(spec, self.seed, self.backend)
+            self._checks[workload] = [self._checks_of(each) for each in primitives]
+        pubs, readings, tallies = [], {}, []
         for index, pub_like in enumerate(pub_likes, start=first):
-            pub = transpile_pub(pub_like, index, pass_managers)
+            pub = transpile_pub(pub_like, index, self._pass_managers[workload])
             readings[index] = Reading(pub.isa.circuit)
-            counts = tally(pub.isa.circuit, readings[index])
-            check_pub(pub, counts, self._hardware, self.limits, objection)
             pubs.append(pub)
-            tallies.append(counts)
-        try:
-            rows = pub_rows(workload, pubs, redactor(), readings)
-        except ArchiveError as error:
-            raise PlanError(f"workload '{workload}': {error}") from error
+            tallies.append(tally(pub.isa.circuit, readings[index]))
+
+        @cache
+        def rows() -> list[PubRow]:
+            try:
+                return pub_rows(workload, pubs, redactor(), readings)
+            except ArchiveError as error:
+                raise PlanError(f"workload '{workload}': {error}") from error
+
+        checks = self._checks[workload]
+        return [
+            self._plan_for(primitive, of_primitive, pubs, tallies, rows)
+            for primitive, of_primitive in zip(primitives, checks, strict=True)
+        ]
+
+    def _plan_for(
+        self,
+        primitive: PrimitiveSpec,
+        checks: _Checks,
+        transpiled: Sequence[PlannedPub],
+        tallies: Sequence[Tally],
+        rows: Callable[[], Sequence[PubRow]],
+    ) -> PlannedPubs:
+        """Plan PUBs for one point; `rows` encodes them, which is done once they are checked."""
+        objection, forecast = checks
         bound = smallest_bound("max_payload_bytes", self.partition, self.limits)
         limit = math.inf if bound is None else bound.value
-        return [
-            (
-                row,
-                footprint(pub, counts, spec.primitive, backend, self.engine, row.isa_qpy, limit),
-                forecast(pub.isa),
-            )
-            for pub, counts, row in zip(pubs, tallies, rows, strict=True)
-        ]
+        planned = []
+        try:
+            pubs = [with_accuracy(pub, primitive) for pub in transpiled]
+            for pub, counts in zip(pubs, tallies, strict=True):
+                check_pub(pub, counts, self._hardware, self.limits, objection)
+            for pub, counts, row in zip(pubs, tallies, rows(), strict=True):
+                cost = footprint(
+                    pub, counts, primitive, self.backend, self.engine, row.isa_qpy, limit
+                )
+                own = row.with_accuracy(pub.workload, cost.shots, cost.precision)
+                planned.append((own, cost, forecast(pub.isa)))
+        except PlanError as error:
+            return error
+        return planned
 
     @cached_property
     def _hardware(self) -> Hardware:

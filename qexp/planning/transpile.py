@@ -104,7 +104,6 @@ def transpile_pub(pub_like: Any, index: int, pass_managers: PassManagers) -> Pla
     where = f"PUB {index} of workload '{workload.name}'"
     try:
         logical = coerce_pub(pub_like, workload.primitive)
-        _refuse_open_accuracy(logical)
     except STOPS:
         raise
     except BaseException as error:
@@ -185,11 +184,20 @@ def coerce_pub(pub_like: Any, primitive: PrimitiveSpec) -> Pub:
         return EstimatorPub.coerce(pub_like, primitive.precision)
 
 
-def _refuse_open_accuracy(pub: Pub) -> None:
-    if getattr(pub, "shots", 0) is None:
-        raise ValueError("neither the PUB nor primitive.shots says how many shots")
-    if getattr(pub, "precision", 0) is None:
-        raise ValueError("neither the PUB nor primitive.precision says how precise")
+def with_accuracy(pub: PlannedPub, primitive: PrimitiveSpec) -> PlannedPub:
+    """Return a PUB with a primitive's shots or precision, unless it has its own.
+
+    Raises:
+        PlanError: Neither has.
+    """
+    logical, isa = (coerce_pub(each, primitive) for each in (pub.logical, pub.isa))
+    accuracy = "shots" if primitive.kind == "sampler" else "precision"
+    if getattr(isa, accuracy) is None:
+        raise PlanError(
+            f"PUB {pub.index} of workload '{pub.workload}': neither it nor primitive.{accuracy} "
+            f"gives its {accuracy}; set primitive.{accuracy}"
+        )
+    return replace(pub, logical=logical, isa=isa)
 
 
 def _refuse_other_kind(pub_like: Any, primitive: PrimitiveSpec) -> None:

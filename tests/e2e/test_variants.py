@@ -68,14 +68,15 @@ def test_variants_have_the_same_circuits_and_layouts_and_are_compared(
         assert run.data_sha256 == data["data_sha256"].values[1]
 
 
+@pytest.mark.parametrize("place", ["collected@2", "planned@2"])
 def test_variants_that_are_killed_go_on_and_have_the_data_of_those_that_were_not(
-    cli: Cli, resume: Cli, tmp_path: Path
+    cli: Cli, resume: Cli, tmp_path: Path, place: str
 ) -> None:
     whole = cli("-m", *SMALL)
     assert whole.code == 0, whole.err
     sweep = tmp_path / "killed"
     words = ("qexp", "-m", *SMALL, f"hydra.sweep.dir={sweep}", "engine.workers=1")
-    kill = ("fsync journal.jsonl collected@2:after", str(sweep), str(tmp_path / "trace"))
+    kill = (f"fsync journal.jsonl {place}:after", str(sweep), str(tmp_path / "trace"))
     ended = Subprocesses().run((*kill, *words), tmp_path, environment(tmp_path / "home", {}))
     assert ended.was_killed, ended.err
     again = resume(str(sweep))
@@ -84,9 +85,10 @@ def test_variants_that_are_killed_go_on_and_have_the_data_of_those_that_were_not
     with qexp.open_sweep(sweep) as killed, qexp.open_sweep(sweep_in(whole.folder)) as other:
         digests = [[run.data_sha256 for run in opened] for opened in (killed, other)]
     assert digests[0] == digests[1]
-    lines = map(json.loads, (sweep / "journal.jsonl").read_text().splitlines())
+    lines = [*map(json.loads, (sweep / "journal.jsonl").read_text().splitlines())]
     collected = [line["partition"] for line in lines if line["event"] == "collected"]
     assert sorted(collected) == [0, 1, 2, 3]
+    assert [line.get("point", 0) for line in lines if line["event"] == "planned"] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(

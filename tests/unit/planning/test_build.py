@@ -21,8 +21,8 @@ from qexp.core.protocols import Engine
 from qexp.core.seeds import child, stream
 from qexp.core.spec import Limit, PartitionLimits, RunSpec, TranspileSpec, WorkloadSpec
 from qexp.engines.local.engine import LocalEngine
-from qexp.errors import ConfigError, PlanError
-from qexp.planning.build import CHUNK_PUBS, plan_point
+from qexp.errors import ConfigError, GeneratorError, PlanError
+from qexp.planning.build import CHUNK_PUBS, plan_points
 from qexp.points import Point
 from qexp.workers import Workers
 from tests.unit.planning.conftest import StubEngine, workload
@@ -70,6 +70,21 @@ class Built(Observer):
         self.seen.append((workload, count))
 
 
+def point_of(
+    workloads: list[WorkloadSpec], backend: BackendV2, take: Take, **settings: Any
+) -> Point:
+    spec = RunSpec(
+        experiment="built",
+        workloads=tuple(workloads),
+        select_backend=lambda recorded: backend,
+        config_yaml="",
+        **settings,
+    )
+    point = Point(spec, Path("nowhere"), index=4, backend=backend)
+    point.store = Store(take)  # type: ignore[assignment]
+    return point
+
+
 def build(
     workloads: list[WorkloadSpec],
     backend: BackendV2,
@@ -81,24 +96,23 @@ def build(
     take: Take | None = None,
     num_workers: int = 1,
 ) -> Built:
-    spec = RunSpec(
-        experiment="built",
+    built = Built()
+    point = point_of(
+        workloads,
+        backend,
+        take or (lambda job, pubs: built.jobs.append((job, pubs))),
         seed=seed,
-        workloads=tuple(workloads),
         engine=engine or StubEngine(),
-        select_backend=lambda recorded: backend,
         partition=partition or PartitionLimits(),
         limits=limits or {},
-        config_yaml="",
     )
-    built = Built()
-    point = Point(spec, Path("nowhere"), index=4, backend=backend)
-    point.store = Store(take or (lambda job, pubs: built.jobs.append((job, pubs))))  # type: ignore[assignment]
     with Workers(num_workers) as workers:
-        digests = plan_point(point, 0, built, workers)
-    built.plan = Plan(point.partitions)
-    assert digests == [f"digest {job.index}" for job in point.partitions]
-    assert {job.point for job in point.partitions} == {4}
+        [plan] = plan_points([point], built, workers)
+    if plan.error is not None:
+        raise plan.error
+    assert plan.point is point
+    assert plan.digests == [f"digest {job.index}" for job in plan.partitions]
+    built.plan = Plan(tuple(plan.partitions))
     return built
 
 
@@ -138,7 +152,7 @@ def test_workloads_become_jobs_in_order(
         (3, "energy", 0, 1, "precision"),
         (4, "energy", 1, 2, "end"),
     ]
-    assert [replace(job, point=4) for job, _ in built.jobs] == list(built.plan.partitions)
+    assert [job for job, _ in built.jobs] == list(built.plan.partitions)
     taken = [(job.workload, pub.index) for job, pubs in built.jobs for pub in pubs]
     assert taken == [("main", k) for k in range(5)] + [("energy", 0), ("energy", 1)]
     assert built.seen == [(name, index + 1) for name, index in taken]
@@ -211,6 +225,60 @@ def test_what_is_yielded_may_change_afterwards(manila: BackendV2, num_workers: i
         if path.startswith("parameters")
     ]
     assert values == [0.125, 0.25, 0.375, 0.5]
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_points_share_circuits_and_are_cut_by_costs_of_their_own(
+    manila: BackendV2, num_workers: int
+) -> None:
+    made: list[str] = []
+
+    def generate(sequence: np.random.SeedSequence) -> Iterator[Any]:
+        made.append("anew")
+        yield *random_angles(1)(sequence), None, 7
+        yield from random_angles(2 * CHUNK_PUBS)(sequence)
+
+    def of_shots(shots: int, take: Take) -> Point:
+        own = workload(generate)
+        own = replace(own, primitive=replace(own.primitive, shots=shots))
+        limits = {"sampler_executions_per_job": limit(2400)}
+        return point_of([own], manila, take, seed=7, engine=LocalEngine(), limits=limits)
+
+    jobs: dict[int, list[tuple[Partition, list[PubRow]]]] = {100: [], 9000: [], 200: []}
+    built = Built()
+    with Workers(num_workers) as workers:
+        points = [of_shots(k, lambda *job, k=k: jobs[k].append(job)) for k in jobs]
+        plans = dict(zip(jobs, plan_points(points, built, workers), strict=True))
+    assert made == ["anew"]
+    assert built.seen[-1] == ("main", len(built.seen)) == ("main", 1 + 2 * CHUNK_PUBS)
+    assert "PUB 1 of workload 'main' alone takes 9000 executions" in str(plans[9000].error)
+    rows = {}
+    for shots, sizes in ((100, [1, 24, 16]), (200, [1, 12, 12, 12, 4])):
+        assert plans[shots].error is None
+        assert plans[shots].partitions == [job for job, _ in jobs[shots]]
+        assert [job.num_pubs for job, _ in jobs[shots]] == sizes
+        assert [job.shots for job, _ in jobs[shots]] == [7] + [shots] * (len(sizes) - 1)
+        rows[shots] = [pub for _, pubs in jobs[shots] for pub in pubs]
+        own = [cells_of(pub, "pubs/main")["shots"] for pub in rows[shots]]
+        assert own == [7] + [shots] * (2 * CHUNK_PUBS)
+    identities = [[cells_of(pub, "isa")["sha256"] for pub in each] for each in rows.values()]
+    assert identities[0] == identities[1]
+
+
+def test_all_points_have_the_error_of_a_generator(manila: BackendV2) -> None:
+    points = [
+        point_of(
+            [workload(failing(ZeroDivisionError()))],
+            manila,
+            lambda *_: None,
+            seed=7,
+            engine=StubEngine(),
+            limits={},
+        )
+        for _ in range(2)
+    ]
+    plans = plan_points(points, Observer())
+    assert {type(plan.error) for plan in plans} == {GeneratorError}
 
 
 def test_circuits_are_forgotten_once_their_job_is_handed_over(manila: BackendV2) -> None:

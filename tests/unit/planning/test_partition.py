@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import count, pairwise
 from typing import Any
@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qexp.core.bounds import Bound, job_bounds
+from qexp.core.bounds import Bound, JobBounds, job_bounds
 from qexp.core.model import Partition, PrimitiveSpec
 from qexp.core.spec import Limit, PartitionLimits
 from qexp.errors import PlanError
 from qexp.planning.cost import Footprint, Shared
-from qexp.planning.partition import cut_into_jobs
+from qexp.planning.partition import Cutter
 
 ONE = Footprint(
     shots=100,
@@ -52,11 +52,28 @@ LIMITS = st.builds(
 )
 
 
+def cut_into_jobs(
+    items: Iterable[tuple[Any, Footprint]], bounds: JobBounds, first_index: int = 0
+) -> Iterator[tuple[Partition, list[Any]]]:
+    """Cut PUBs as they come."""
+    done: list[tuple[Partition, list[Any]]] = []
+    cutter = Cutter[Any](
+        "main", bounds, first_index, lambda job, members: done.append((job, members))
+    )
+    for item, footprint in items:
+        cutter.add(item, footprint)
+        del item
+        while done:
+            yield done.pop()
+    cutter.close()
+    yield from done
+
+
 def cut(
     footprints: list[Footprint], limits: PartitionLimits, first_index: int = 0
 ) -> list[tuple[Partition, list[int]]]:
     bounds = job_bounds(SAMPLER, limits, {})
-    return list(cut_into_jobs(enumerate(footprints), "main", bounds, first_index))
+    return list(cut_into_jobs(enumerate(footprints), bounds, first_index))
 
 
 def amounts(members: list[Footprint], limits: PartitionLimits) -> dict[str, float]:
@@ -175,7 +192,7 @@ def test_a_limit_of_the_service_cannot_be_raised() -> None:
     limits = {"sampler_executions_per_job": Limit(99, "somewhere", "2026-01-01")}
     bounds = job_bounds(SAMPLER, PartitionLimits(max_executions=100), limits)
     with pytest.raises(PlanError, match=r"limits\.sampler_executions_per_job allows") as caught:
-        list(cut_into_jobs([(0, ONE)], "main", bounds, 0))
+        list(cut_into_jobs([(0, ONE)], bounds))
     assert "raise" not in str(caught.value)
 
 
@@ -187,7 +204,7 @@ def test_an_endless_stream_is_cut_as_it_comes() -> None:
             taken.append(k)
             yield k, ONE
 
-    jobs = cut_into_jobs(endless(), "main", TENS, 0)
+    jobs = cut_into_jobs(endless(), TENS)
     assert next(jobs)[1] == list(range(10))
     assert len(taken) == 11
 
@@ -205,7 +222,7 @@ def test_only_the_open_job_is_held() -> None:
             alive.add(item)
             yield item, ONE
 
-    held = [len(alive) for _job, _members in cut_into_jobs(items(), "main", TENS, 0)]
+    held = [len(alive) for _job, _members in cut_into_jobs(items(), TENS)]
     # The job that the loop still names, the one just closed, and the PUB after it.
     assert max(held) <= 21
 
