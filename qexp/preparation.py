@@ -151,15 +151,11 @@ def _with_same_circuits(experiment: Experiment) -> Iterator[Sequence[Point]]:
     for point in experiment.unplanned:
         # What an earlier round has tried is not tried again.
         if point.index >= experiment.first_of_round:
-            spec = point.spec
-            workloads = tuple(
-                (each.name, each.circuits, each.is_archived, each.transpile, each.primitive.kind)
-                if each.circuits
-                else point.index
-                for each in spec.workloads
-            )
-            key = id(point.backend), spec.seed, spec.partition, workloads
-            alike.setdefault(key, []).append(point)
+            spec, key = point.spec, [id(point.backend), point.spec.seed, point.spec.partition]
+            for each in spec.workloads:
+                circuits = each.circuits or point.index
+                key += each.name, circuits, each.is_archived, each.transpile, each.primitive.kind
+            alike.setdefault(tuple(key), []).append(point)
     for points in alike.values():
         yield from (points[k : k + _MOST_TOGETHER] for k in range(0, len(points), _MOST_TOGETHER))
 
