@@ -44,7 +44,9 @@ def netcdf_file(path: Path, attrs: Mapping[str, Any]) -> Iterator[NetcdfGroup]:
     """Create or replace a file and yield its root group, which gets these attributes."""
     import h5py
 
-    with h5py.File(path, "w", track_order=True, rdcc_nbytes=_CACHE_BYTES) as file:
+    # Unlocked: a process that another thread is starting holds a lock for a moment longer than the
+    # file is open here, and the file could not be read back.
+    with h5py.File(path, "w", track_order=True, rdcc_nbytes=_CACHE_BYTES, locking=False) as file:
         root = NetcdfGroup(file, attrs)
         yield root
         root.finish(count())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -178,3 +179,9 @@ def test_a_clash_of_dimensions_and_variables_is_refused(
             group.create(name, *variable)
         with pytest.raises(ValueError, match=message):
             group.create(last[0], *last[1])
+
+
+def test_a_file_that_is_written_is_not_locked(tmp_path):
+    path = tmp_path / "run.h5"
+    with netcdf_file(path, {}), path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
