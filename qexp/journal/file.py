@@ -81,18 +81,19 @@ class Journal:
         Those are the lines of the whole experiment and of the point's own partitions, which
         `point_of` tells. Bytes that are not UTF-8 are escaped.
         """
-        text = complete_lines(self._path.read_bytes()).decode("utf-8", "backslashreplace")
-        lines: dict[int | None, list[tuple[int, str]]] = {None: []}
-        for number, line in enumerate(text.splitlines(keepends=True)):
-            fields = json.loads(line)
-            about = None
+        # Only their places: there may be thousands of points.
+        spans: dict[int | None, list[tuple[int, int]]] = {None: []}
+        for line in re.finditer(rb".*\n", complete_lines(self._path.read_bytes())):
+            fields, about = json.loads(line[0]), None
             if "partition" in fields:
                 about = point_of(fields["partition"])
             elif fields["event"] in (_NAMES[Planned], _NAMES[Unplanned]):
                 about = fields.get("point", 0)
-            lines.setdefault(about, []).append((number, line))
-        common = lines.pop(None)
-        return lambda point: "".join(line for _, line in sorted([*common, *lines.get(point, ())]))
+            spans.setdefault(about, []).append(line.span())
+        return lambda point: b"".join(
+            os.pread(self._file, stop - first, first)
+            for first, stop in sorted([*spans[None], *spans.get(point, ())])
+        ).decode("utf-8", "backslashreplace")
 
     def append(self, event: Event) -> None:
         """Write an event; it is durable when this returns.

@@ -217,3 +217,22 @@ def test_secrets_do_not_reach_the_journal(tmp_path: Path, monkeypatch):
     with Journal(tmp_path) as journal:
         journal.append(BatchOpened("s3cr3t-t0ken", "t"))
     assert b"s3cr3t" not in (tmp_path / JOURNAL_NAME).read_bytes()
+
+
+def test_an_excerpt_has_the_lines_about_a_point_and_those_about_all(tmp_path: Path):
+    events = [
+        Started("h\u00f6st\u2028", 42, "0.1"),
+        Planned(("aa",), point=1, first=0),
+        Planned(("bb",), point=0, first=1),
+        BatchOpened("b0", "t", None, 1500),
+        Submitting(0, 1, "b0", "tag"),
+        Submitting(1, 1, "b0", "tag2"),
+        Submitted(1, 1, "b0", "job"),
+    ]
+    with Journal(tmp_path) as journal:
+        for event in events:
+            journal.append(event)
+        lines = (tmp_path / JOURNAL_NAME).read_text().split("\n")
+        excerpt = journal.excerpts(lambda partition: [1, 0][partition])
+        for point, own in ((0, (0, 2, 3, 5, 6)), (1, (0, 1, 3, 4)), (2, (0, 3))):
+            assert excerpt(point).split("\n")[:-1] == [lines[number] for number in own]
