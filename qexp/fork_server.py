@@ -128,7 +128,7 @@ def serve(control: int) -> NoReturn:
     for name in PRELOADED:
         with suppress(Exception):
             import_module(name)
-    gc.freeze()
+    gc.freeze()  # or workers would collect their garbage only once it is a quarter of all this
     gc.enable()
     # From Python 3.12 on; threads of libraries that are idle here do no harm.
     warnings.simplefilter("ignore", DeprecationWarning)

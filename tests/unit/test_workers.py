@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import signal
@@ -43,6 +44,10 @@ def die(_: list[int], number: int) -> int:
 
 def pid(_: object, __: int) -> int:
     return os.getpid()
+
+
+def num_frozen(_: object) -> int:
+    return gc.get_freeze_count()
 
 
 def sleep(_: object, pipe: str) -> None:
@@ -95,6 +100,10 @@ def test_a_worker_keeps_a_shared_value_from_task_to_task():
         assert list(pool.map(raised, shared, [(0,)])) == [13]
         assert list(pool.map(raised, Shared([10]), [(0,)])) == [11]
         assert list(pool.map(raised, shared, [(0,)])) == [14]
+
+
+def test_a_worker_collects_no_garbage_among_what_the_server_imported(pool: Workers):
+    assert pool.begin(num_frozen, TEN).result() > 10_000
 
 
 def test_a_worker_that_dies_costs_its_task_and_is_replaced():
