@@ -11,6 +11,7 @@ import yaml
 
 from qexp.archive.read import open_archive
 from qexp.archive.sweep_file import SweepDeclaration, SweepPoint, write_sweep
+from qexp.core.model import config_sections
 
 CREATED = "2026-11-29T19:47:23Z"
 
@@ -19,7 +20,9 @@ def declare(folder: Path, draws: Sequence[Mapping[str, Any]], config: str = "see
     """Declare a sweep of points of which none has run."""
     folder.mkdir(parents=True, exist_ok=True)
     points = tuple(
-        SweepPoint(f"{k:04d}", draw, tuple(f"{key}={value}" for key, value in draw.items()), config)
+        SweepPoint(
+            f"{k:04d}", draw, tuple(f"{key}={value}" for key, value in draw.items()), (config,)
+        )
         for k, draw in enumerate(draws)
     )
     write_sweep(folder, SweepDeclaration("3f9a2c", CREATED, points, ("experiment=e",)))
@@ -33,7 +36,7 @@ def gather(runs: Sequence[Path], folder: Path, keys: Sequence[str]) -> Path:
         point = folder / f"20261129T194723Z-3f9a2c-{index:04d}"
         with open_archive(run) as archive:
             overrides = archive.overrides
-            config, sources = archive.config_yaml, archive.sources
+            config, sources = config_sections(archive.config_yaml), archive.sources
         values = dict(text.lstrip("+").split("=", 1) for text in overrides)
         draws = {key: yaml.safe_load(values[key]) for key in keys}
         shutil.copytree(run, point)

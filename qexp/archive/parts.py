@@ -58,8 +58,12 @@ class StoredParts:
     """The parts of one run. Reading one that is missing or damaged raises `ArchiveError`."""
 
     def __init__(self, run_dir: Path) -> None:
-        self._run_dir = Path(run_dir)
-        self._parts = self._run_dir / PARTS_NAME
+        self._run_dir = run_dir
+
+    @property
+    def _parts(self) -> Path:
+        # Made anew, as there may be thousands of runs.
+        return self._run_dir / PARTS_NAME
 
     @property
     def has_header(self) -> bool:

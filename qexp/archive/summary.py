@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
@@ -15,7 +14,7 @@ import numpy as np
 from qexp.archive.archive_file import ArchiveFile
 from qexp.archive.schema import SUMMARY
 from qexp.core.jsonable import to_jsonable
-from qexp.core.model import charged_s, is_charge_pending
+from qexp.core.model import charged_s, config_sections, is_charge_pending
 from qexp.errors import ArchiveError
 from qexp.text import one_line
 
@@ -44,7 +43,6 @@ _SUMMARY_TYPES: Final[dict[str, Any]] = {
     "overrides": list,
 }
 _LARGEST: Final = 2**63
-_TOP_LEVEL_KEY: Final = re.compile(r"^(?=\w)", re.MULTILINE)
 _MOST_SECTIONS: Final = 1000
 
 
@@ -200,7 +198,7 @@ def _plain_config(text: str) -> dict[str, Any]:
     It is parsed by its top-level keys: of most runs of a listing most of them are the same.
     """
     try:
-        sections = [_section(part) for part in _TOP_LEVEL_KEY.split(text) if part]
+        sections = [_section(part) for part in config_sections(text) if part]
     except ArchiveError:
         sections = [to_jsonable(load_config(text))]
     return {key: value for section in sections for key, value in section.items()}

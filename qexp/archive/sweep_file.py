@@ -9,22 +9,19 @@ launcher makes each a run of its own, the declaration is `points.json`, and each
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from qexp.archive.atomic_files import read_with_digest, write_with_digest
-from qexp.core.model import SourceFile
+from qexp.core.model import SourceFile, config_sections
 from qexp.errors import ArchiveError
 from qexp.redact import redactor
 
 SWEEP_NAME: Final = "sweep.json"
 POINTS_NAME: Final = "points.json"
 _FORMAT: Final = 2
-_SECTION: Final = re.compile(r"^(?=\w)", re.MULTILINE)
-"""The beginning of a top-level key of a config."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +31,13 @@ class SweepPoint:
     folder: str  # name of its folder, which is also its run id
     draws: Mapping[str, Any]  # swept key -> its value here, as plain JSON
     overrides: tuple[str, ...]  # all of its overrides, with its derived seeds: they repeat it alone
-    config_yaml: str  # its resolved config
+    config: tuple[str, ...]  # its resolved config by top-level keys, see `config_sections`
     sources: tuple[SourceFile, ...] = ()  # files that declare it
+
+    @property
+    def config_yaml(self) -> str:
+        """The text of its resolved config."""
+        return "".join(self.config)
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,7 @@ def write_sweep(folder: Path, sweep: SweepDeclaration, name: str = SWEEP_NAME) -
                 "draws": point.draws,
                 "overrides": point.overrides,
                 # Configs of a sweep have most of their sections in common.
-                "config": [
-                    sections.setdefault(text, len(sections))
-                    for text in _SECTION.split(point.config_yaml)
-                ],
+                "config": [sections.setdefault(text, len(sections)) for text in point.config],
                 "sources": [numbers[source] for source in point.sources],
             }
             for point in sweep.points
@@ -118,9 +117,9 @@ def read_sweep(folder: Path, name: str = SWEEP_NAME) -> SweepDeclaration:
                 folder=point["folder"],
                 draws=point["draws"],
                 overrides=tuple(point["overrides"]),
-                config_yaml=point["config_yaml"]
+                config=config_sections(point["config_yaml"])
                 if content["format"] == 1
-                else "".join(content["sections"][number] for number in point["config"]),
+                else tuple(content["sections"][number] for number in point["config"]),
                 sources=tuple(sources[number] for number in point["sources"]),
             )
             for point in content["points"]

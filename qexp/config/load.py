@@ -28,7 +28,7 @@ from qexp.config.schema import (
 from qexp.config.sources import source_files
 from qexp.config.sweep_points import refuse_declared
 from qexp.config.variants import with_variant
-from qexp.core.model import PrimitiveSpec
+from qexp.core.model import PrimitiveSpec, config_sections
 from qexp.core.protocols import Engine, RemoteEngine
 from qexp.core.spec import (
     AnalysisSpec,
@@ -136,7 +136,7 @@ def freeze(
         select_backend=partial(_select_backend, root.backend, policy.outage_s),
         partition=PartitionLimits(**root.partition.model_dump()),
         limits={name: Limit(**limit) for name, limit in root.limits.model_dump().items()},
-        config_yaml=config_yaml,
+        config=config_sections(config_yaml),
         metadata=root.metadata.model_dump(),
         analyses=tuple(analysis_of(*each, "analysis") for each in root.analysis.items()),
         sweep_analyses=tuple(

@@ -35,8 +35,17 @@ if TYPE_CHECKING:
 
     from qexp.core.spec import RunSpec
 
-_SHARED = ("engine", "limits", "metadata", "partition", "place", "policy", "sharing")
-"""Fields of a spec that are equal in most points."""
+_DECIDED_BY = {
+    **{name: (name,) for name in ("engine", "limits", "metadata", "partition")},
+    "place": ("backend", "engine"),
+    "select_backend": ("backend", "execution"),
+    "policy": ("execution",),
+    "workloads": ("circuits", "primitive", "transpile", "workloads"),
+    "analyses": ("analysis",),
+    "sweep_analyses": ("sweep",),
+    "sharing": ("sweep",),
+}
+"""Field of a spec -> top-level keys of the config that it is made of."""
 
 _OWN_SWEEPER = "qexp.config.sweep.CheckedSweeper"
 
@@ -102,16 +111,17 @@ class PointLauncher(Launcher):
 
         self.loader.complete(config, overrides)
         spec = load(config)
-        # What is equal in all points is kept once.
+        # What is declared alike in all points is kept once.
         self._first = first = self._first or spec
-        equal = [name for name in _SHARED if getattr(spec, name) == getattr(first, name)]
-        spec = replace(spec, **{name: getattr(first, name) for name in equal})
+        own = {text.partition(":")[0] for text in {*spec.config} ^ {*first.config}}
+        alike = [name for name, keys in _DECIDED_BY.items() if own.isdisjoint(keys)]
+        spec = replace(spec, **{name: getattr(first, name) for name in alike})
         typed = {*given_overrides(self.config)}
         # Another sweeper than qexp's says only so what it has chosen.
         chosen = [key_of(item) for item in overrides if item not in typed]
         draws = draws_of(overrides, config.sweep.get("keys") or chosen)
         folder = str(config.hydra.sweep.subdir)
-        point = SweepPoint(folder, draws, spec.overrides, spec.config_yaml, spec.sources)
+        point = SweepPoint(folder, draws, spec.overrides, spec.config, spec.sources)
         self._declared[number] = point, spec
 
     def launched(self, job_overrides: Sequence[Sequence[str]], first: int) -> Launch:

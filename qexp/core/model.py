@@ -6,9 +6,11 @@ a job's result is a `PrimitiveResult`. Times are ISO 8601 in UTC, `""` where not
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from qiskit.primitives import PrimitiveResult
@@ -301,6 +303,14 @@ class Plan:
         indices = {partition.index for partition in own}
         jobs = self.jobs and tuple(job for job in self.jobs if job.partitions[0] in indices)
         return Plan(own, jobs)
+
+
+_TOP_LEVEL_KEY: Final = re.compile(r"^(?=\w)", re.MULTILINE)
+
+
+def config_sections(config_yaml: str) -> tuple[str, ...]:
+    """Return the text of a config by its top-level keys, of which equal ones are kept once."""
+    return tuple(map(sys.intern, _TOP_LEVEL_KEY.split(config_yaml)))
 
 
 @dataclass(frozen=True)

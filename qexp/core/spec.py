@@ -154,7 +154,7 @@ class RunSpec:
     engine: Engine
     select_backend: Callable[[str | None], BackendV2]
     limits: Mapping[str, Limit]  # the service's documented limits, see `conf/limits`
-    config_yaml: str  # the resolved config
+    config: tuple[str, ...]  # the resolved config, see `config_sections`
     stop_after: Literal["plan", "submit", "collect"] | None = None
     max_time_s: int | None = None  # of the batch; None: the service's own limit
     budget_s: int | None = None  # most QPU seconds of the run, or of the sweep that it is in
@@ -170,6 +170,11 @@ class RunSpec:
     sharing: SharingPolicy = SharingPolicy()  # of jobs with the other points of a sweep
     keeps_raw: bool = True  # keep the data behind the values of client-side Estimators
     place: str = ""  # nodes `backend` and `engine`: points with the same share a backend
+
+    @property
+    def config_yaml(self) -> str:
+        """Return the text of the resolved config."""
+        return "".join(self.config)
 
     @property
     def noise_seed(self) -> int:

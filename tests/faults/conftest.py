@@ -126,7 +126,7 @@ class Scenario:
             ),
             partition=PartitionLimits(max_circuits=2, job_overhead_s=0.0),
             limits={},
-            config_yaml="seed: 3\n",
+            config=("seed: 3\n",),
         )
 
     def run(self) -> RunReport:

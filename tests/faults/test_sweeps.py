@@ -32,7 +32,7 @@ class Sweep:
         self.scenario = scenario
         self.folder = scenario.run_dir
         self.folder.mkdir()
-        points = tuple(SweepPoint(f"{n:04d}", {"seed": n}, (), "") for n in range(POINTS))
+        points = tuple(SweepPoint(f"{n:04d}", {"seed": n}, (), ()) for n in range(POINTS))
         write_sweep(self.folder, SweepDeclaration("sweep-1", "2026-11-29", points))
 
     def specs(self) -> list[RunSpec]:

@@ -168,7 +168,7 @@ def spec(backend: BackendV2, run_dir: Path) -> RunSpec:
         select_backend=lambda pinned: backend,
         partition=PartitionLimits(max_circuits=2),
         limits={},
-        config_yaml="seed: 3\n",
+        config=("seed: 3\n",),
         overrides=("seed=3",),
     )
 

@@ -38,7 +38,7 @@ def spec(workers):
     return RunSpec(
         experiment="own", seed=1, workloads=(workload,), engine=LocalEngine(workers=workers),
         select_backend=lambda recorded: fake("FakeManilaV2"),
-        partition=PartitionLimits(max_circuits=80), limits={}, config_yaml="seed: 1",
+        partition=PartitionLimits(max_circuits=80), limits={}, config=("seed: 1",),
     )
 
 

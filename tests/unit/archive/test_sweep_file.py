@@ -15,7 +15,7 @@ from qexp.archive.sweep_file import (
     read_sweep,
     write_sweep,
 )
-from qexp.core.model import SourceFile
+from qexp.core.model import SourceFile, config_sections
 from qexp.errors import ArchiveError
 
 CONFIGS = (
@@ -27,7 +27,13 @@ SWEEP = SweepDeclaration(
     "id",
     "2026-01-01T00:00:00.000Z",
     tuple(
-        SweepPoint(str(k), {"seed": k}, (f"seed={k}",), text, (SourceFile("a.yaml", "seed: 1"),))
+        SweepPoint(
+            str(k),
+            {"seed": k},
+            (f"seed={k}",),
+            config_sections(text),
+            (SourceFile("a.yaml", "seed: 1"),),
+        )
         for k, text in enumerate(CONFIGS)
     ),
 )

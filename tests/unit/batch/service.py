@@ -429,7 +429,7 @@ def declared(engine: Any, policy: ExecutionPolicy) -> RunSpec:
         policy=policy,
         select_backend=lambda recorded: None,
         limits={},
-        config_yaml="",
+        config=(),
     )
 
 

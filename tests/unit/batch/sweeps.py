@@ -76,7 +76,7 @@ class SweepProcess:
     def experiment(self) -> Experiment:
         """Open it; write its declaration and its plan, if it is new."""
         if not is_sweep(self.folder):
-            points = tuple(SweepPoint(f"{n:04d}", {}, (), "") for n in range(len(self.sizes)))
+            points = tuple(SweepPoint(f"{n:04d}", {}, (), ()) for n in range(len(self.sizes)))
             write_sweep(self.folder, SweepDeclaration(RUN_ID, "2026-11-29", points))
         journal = MortalJournal(self.folder, self.life)
         for store in (*self.disk.stores, self.disk.shared):

@@ -16,7 +16,7 @@ FOLDER = Path("outputs/ghz/sweep-1")
 
 def point(folder: str, config_yaml: str = "", **draws: Any) -> SweepPoint:
     keys = {key.replace("__", "."): value for key, value in draws.items()}
-    return SweepPoint(folder, keys, (), config_yaml or f"circuits: {{depth: {keys}}}")
+    return SweepPoint(folder, keys, (), (config_yaml or f"circuits: {{depth: {keys}}}",))
 
 
 def sweep(*points: SweepPoint, overrides: tuple[str, ...] = ()) -> SweepDeclaration:

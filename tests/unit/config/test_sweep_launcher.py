@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from qexp.archive.sweep_file import (
     SweepPoint,
     read_sweep,
 )
+from qexp.config.declaration import declare_sweep
 from qexp.config.sweep_launcher import Launch, write_declaration
 from qexp.core.model import SourceFile
 from qexp.errors import ConfigError
@@ -23,7 +25,7 @@ def point(number: int, folder: str | None = None) -> SweepPoint:
         folder or f"s-{number:04d}",
         {"circuits.depth": number},
         (f"circuits.depth={number}",),
-        f"circuits: {{depth: {number}}}",
+        (f"circuits: {{depth: {number}}}",),
         (SourceFile("mine.yaml", "text"),),
     )
 
@@ -62,3 +64,23 @@ def test_a_folder_that_holds_something_is_never_taken(tmp_path: Path, used: str,
 def test_two_points_of_one_folder_are_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"hydra\.sweep\.subdir: gives several points .* same"):
         write_declaration(launch(tmp_path, point(0, "same"), point(1, "same")))
+
+
+@pytest.mark.parametrize(
+    ("swept", "own"),
+    [
+        ("seed=1,2", {"seed"}),
+        ("primitive.shots=100,200", {"simulation_seed", "workloads"}),
+        ("circuits.num_qubits=2,3", {"seed", "workloads"}),
+        ("backend.name=FakeManilaV2,FakeLimaV2", {"place", "select_backend", "simulation_seed"}),
+        ("analysis.ghz.workload=main,null", {"analyses", "simulation_seed"}),
+    ],
+)
+def test_what_is_declared_alike_in_all_points_is_kept_once(swept: str, own: set[str]) -> None:
+    typed = ["ghz", "backend=fake", "backend.name=FakeManilaV2"]
+    one, other = declare_sweep([*typed, swept], {}).specs
+    names = {field.name for field in fields(one)}
+    always = {"config", "experiment", "overrides", "sources"}
+    alike = {name for name in names if getattr(one, name) is getattr(other, name)}
+    assert names - alike - always == own
+    assert len({*map(id, one.config)} & {*map(id, other.config)}) > 10

@@ -77,7 +77,7 @@ def point_of(
         experiment="built",
         workloads=tuple(workloads),
         select_backend=lambda recorded: backend,
-        config_yaml="",
+        config=(),
         **settings,
     )
     point = Point(spec, Path("nowhere"), index=4, backend=backend)

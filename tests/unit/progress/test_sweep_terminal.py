@@ -51,7 +51,8 @@ def sweep_in(
 ) -> Terminal:
     folder.mkdir()
     declared = [
-        SweepPoint(f"s1-{n:04d}", {"depth": n, "noise": "off"}, (), CONFIG) for n in range(points)
+        SweepPoint(f"s1-{n:04d}", {"depth": n, "noise": "off"}, (), (CONFIG,))
+        for n in range(points)
     ]
     typed = ("experiment=ghz", "depth=range(0,3)", "stop_after=plan")
     write_sweep(folder, SweepDeclaration("s1", "2026-11-29T10:00:00Z", tuple(declared), typed))
