@@ -83,6 +83,9 @@ def measure_many(folder: Path, other: str | None) -> Iterator[tuple[str, float]]
             opened = qexp.open_sweep(sweep)
         with timed(spent, f"to_dataset, the {time_of} time"):
             opened.to_dataset()
+    shutil.copytree(sweep, folder / "copy", copy_function=shutil.copyfile)
+    with timed(spent, "open_sweep and to_dataset of a copy"):
+        qexp.open_sweep(folder / "copy").to_dataset()
     for path in sorted(sweep.iterdir())[NUM_RUNS:]:
         if path.is_dir():
             shutil.rmtree(path)

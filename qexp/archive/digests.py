@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from qexp.archive.netcdf import NetcdfGroup
 
-_COMPARED_BYTES: Final = 16 * 2**20
+COMPARED_BYTES: Final = 16 * 2**20
+"""Size of a file up to which all of it is compared with its digest whenever it is opened."""
 _NOT_SEALED: Final = "{} is not what was sealed: restore it from a copy"
 
 
@@ -119,7 +120,7 @@ def open_sealed(path: Path) -> tuple[ArchiveFile, bool]:
     """
     file, matches_digest = open_hdf5(path), None
     try:
-        if path.stat().st_size <= _COMPARED_BYTES:
+        if path.stat().st_size <= COMPARED_BYTES:
             matches_digest = _is_as_sealed(file, path)
         if matches_digest is False:
             raise DamagedFileError(_NOT_SEALED.format(path))

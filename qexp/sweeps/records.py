@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -48,15 +48,13 @@ _SUMMARISED: Final = ("engine", "seed", "data_sha256", "usage_s", "predicted_qpu
 _log = logging.getLogger(__name__)
 
 
-def _state(file: ArchiveFile) -> tuple[PointStatus, str]:
-    status: Any = str(file.attribute("/", "status"))
-    if status not in ("partial", "failed"):
-        return status, ""
-    for workload in file.groups("pubs"):
+def _reason(file: ArchiveFile, workloads: Sequence[str]) -> str:
+    """Return the reason why the first PUB without a result has none."""
+    for workload in workloads:
         missing = np.flatnonzero(file.column(f"pubs/{workload}/result_row") < 0)
         if missing.size:
-            return status, why_missing(file, workload, int(missing[0]))
-    return status, ""
+            return why_missing(file, workload, int(missing[0]))
+    return ""
 
 
 class RecordReader:
@@ -84,12 +82,12 @@ class RecordReader:
         return {"status": "declared", "reason": "it was not run"}
 
     def _record(self, file: ArchiveFile, folder: Path) -> Record:
-        status, reason = _state(file)
         summary, workloads = read_summary(file), file.groups("pubs")
         started = [text for text in file.texts("jobs/running") if text]
+        is_whole = summary["status"] not in ("partial", "failed")
         return {
-            "status": status,
-            "reason": reason,
+            "status": summary["status"],
+            "reason": "" if is_whole else _reason(file, workloads),
             "created": summary["date"] or "",
             "started": min(started, default=""),
             "finished": summary["finished"] or "",

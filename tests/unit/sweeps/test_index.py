@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -38,10 +39,53 @@ def test_only_a_point_that_changed_is_read_again(grid, reads: list[str]) -> None
     read_records(grid.path, NAMES)
     reads.clear()
     (grid.points[1] / "analysis" / "fit.nc").unlink()
-    os.utime(grid.points[2] / "run.h5", ns=(0, 0))
+    archive = grid.points[2] / "run.h5"
+    before = archive.stat()
+    raw = bytearray(archive.read_bytes())
+    raw[-1] ^= 1
+    archive.write_bytes(raw)
+    os.utime(archive, ns=(before.st_atime_ns, before.st_mtime_ns))
     records, _ = read_records(grid.path, NAMES)
     assert reads == ["0001", "0002"]
     assert records[1]["values"] == {}
+    assert records[2]["status"] == "damaged"
+
+
+def test_points_that_were_copied_are_not_read_again_but_those_that_changed_meanwhile(
+    grid, reads: list[str], tmp_path: Path
+) -> None:
+    archive = grid.points[3] / "run.h5"
+    archive.write_bytes(archive.read_bytes()[:-1])
+    first, _ = read_records(grid.path, NAMES)
+    reads.clear()
+    copy = tmp_path / "copy"
+    shutil.copytree(grid.path, copy, copy_function=shutil.copyfile)
+    swapped = copy / "0001" / "analysis" / "fit.nc", copy / "0002" / "analysis" / "fit.nc"
+    raws = [path.read_bytes() for path in swapped]
+    assert raws[0] != raws[1]
+    for path, raw in zip(swapped, reversed(raws), strict=True):
+        path.write_bytes(raw)
+    (copy / "0000" / "analysis" / "fit.nc").rename(copy / "0000" / "analysis" / "other.nc")
+    records, _ = read_records(copy, NAMES)
+    assert reads == ["0000", "0001", "0002", "0003"]
+    assert str(copy) in records[3]["reason"]
+    assert str(grid.path) in first[3]["reason"]
+    reads.clear()
+    again = tmp_path / "again"
+    shutil.copytree(copy, again, copy_function=shutil.copyfile)
+    assert read_records(again, NAMES)[0][:3] == records[:3]
+    assert reads == ["0003"]
+
+
+def test_a_large_archive_is_read_again_rather_than_hashed(
+    grid, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "COMPARED_BYTES", 1000)
+    for times in (0, 1):
+        first = read_records(grid.path, NAMES)
+        os.utime(grid.points[0] / "run.h5", ns=(times, times))
+    assert read_records(grid.path, NAMES) == first
+    assert reads == [*NAMES, "0000", "0000"]
 
 
 @pytest.mark.parametrize(
