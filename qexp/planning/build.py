@@ -6,11 +6,9 @@ Circuits are generated here; all else is done for some PUBs at a time, here or i
 from __future__ import annotations
 
 import copy
-import gc
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from itertools import chain, islice, starmap
@@ -33,7 +31,7 @@ from qexp.planning.transpile import PassManagers, transpile_pub, with_accuracy
 from qexp.points import Point
 from qexp.redact import redactor
 from qexp.text import typed_reason
-from qexp.workers import NotShareableError, Shared, Workers
+from qexp.workers import NotShareableError, Shared, Workers, without_collector
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
@@ -229,21 +227,6 @@ def _copied(pub_like: Any) -> Any:
     return pub_like.copy() if isinstance(pub_like, QuantumCircuit) else copy.deepcopy(pub_like)
 
 
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Keep Python from looking for cycles of garbage, which circuits hardly make, for a chunk.
-
-    Each look passes over all circuits that are held: a tenth of the time of a plan.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
 @dataclass
 class Planner:
     """Makes ISA PUBs for points with the same circuits; picklable as long as it was not used."""
@@ -266,7 +249,7 @@ class Planner:
         Raises:
             PlanError: A circuit cannot be transpiled, so that no point can run.
         """
-        with _without_collector():
+        with without_collector():
             return self._plan(workload, first, pub_likes)
 
     def _plan(self, workload: str, first: int, pub_likes: Sequence[Any]) -> list[PlannedPubs]:

@@ -29,6 +29,7 @@ from qexp.simulator.components import ComponentSampler
 from qexp.simulator.observables import count_circuits, shots_for
 from qexp.simulator.protocols import Cost, Prediction
 from qexp.simulator.sampler import NoisySampler
+from qexp.workers import without_collector
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
@@ -78,10 +79,11 @@ class Programs:
         results, raws, executed, methods = [], [], [], []
         calibration = None
         for index in only:
-            program, _ = prepare(spec, pubs[index], self._backend)
-            if calibration is None and _is_calibrated(program):
-                calibration = self._calibrate(spec, pubs, sequence, program)
-            found, method = self._simulate(program, child(sequence, index), calibration)
+            with without_collector():
+                program, _ = prepare(spec, pubs[index], self._backend)
+                if calibration is None and _is_calibrated(program):
+                    calibration = self._calibrate(spec, pubs, sequence, program)
+                found, method = self._simulate(program, child(sequence, index), calibration)
             own = len(program.items) - (calibration is not None)
             executed.append(program.shots * sum(item.size() for item in program.items[:own]))
             methods.append(method)

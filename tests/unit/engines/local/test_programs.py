@@ -15,7 +15,9 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.quantum_info import PauliLindbladMap, SparsePauliOp
 from qiskit.transpiler import generate_preset_pass_manager
 from qiskit_ibm_runtime.executor_estimator import Estimator
+from qiskit_ibm_runtime.executor_estimator.prepare import prepare as prepare_pubs
 from qiskit_ibm_runtime.executor_sampler import Sampler
+from qiskit_ibm_runtime.fake_provider.executor.broadcast_sample import broadcast_sample
 from qiskit_mitigation import load_tasks_from_result
 
 from qexp.core.model import JobRequest, Partition, PrimitiveSpec
@@ -28,7 +30,7 @@ from qexp.engines.local.engine import LocalEngine
 from qexp.engines.local.programs import Programs, run_item, with_level
 from qexp.engines.local.simulation import Simulation
 from qexp.engines.primitives import prepare
-from qexp.engines.private_api import evaluate_program
+from qexp.engines.private_api import draw_item, evaluate_program
 from qexp.engines.runtime_local import RuntimeLocalEngine
 from qexp.simulator import NoisySampler, make_device
 from qexp.simulator.components import ComponentSampler
@@ -201,6 +203,31 @@ def layers_of(pub: EstimatorPub, options: dict[str, Any]) -> list[tuple[Any, Pau
     return found
 
 
+@pytest.mark.parametrize("samplomatic", ["0.21.0", "0.99"])
+def test_a_samplex_draws_what_the_clients_own_does(
+    samplomatic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where noise is injected, and an angle of rzz, which passes by the twirls."""
+    fractional = QuantumCircuit(5)
+    fractional.rzz(Parameter("angle"), 0, 1)
+    fractional_pub = EstimatorPub.coerce((fractional, "IIIZZ", [0.3, 0.5]), PRECISION)
+    base = {"resilience_level": 0, "resilience": {"pec_mitigation": True}}
+    client = Estimator(MANILA, options=base)
+    client.options.resilience.layer_noise_model = layers_of(ising(MANILA), base)
+    injected, _ = prepare_pubs([ising(MANILA)], client.options, PRECISION, backend=MANILA)
+    folded, _ = prepare(estimator(resilience_level=2), ising(MANILA), MANILA)
+    passed, _ = prepare(estimator(resilience_level=1), fractional_pub, MANILA)
+    monkeypatch.setattr("samplomatic.__version__", samplomatic)
+    for item in (*injected.items, *folded.items, *passed.items):
+        ours = draw_item(item, np.random.default_rng(3))
+        theirs = broadcast_sample(
+            item.samplex, item.samplex_arguments, item.shape, np.random.default_rng(3)
+        )
+        assert ours.keys() == theirs.keys()
+        for name, drawn in ours.items():
+            np.testing.assert_array_equal(drawn, theirs[name])
+
+
 @pytest.mark.parametrize("options", [
     {"resilience": {"pec_mitigation": True}},
     {"resilience": {"zne_mitigation": True, "zne": {"amplifier": "pea"}}},
@@ -215,7 +242,6 @@ def test_noise_that_was_learned_is_injected_once(options: dict[str, Any]) -> Non
     client.options.simulator.layer_noise_model = []
     client.options.simulator.seed_simulator = 4
     theirs = client.run([pub], precision=0.1).result()[0].data
-    from qiskit_ibm_runtime.executor_estimator.prepare import prepare as prepare_pubs
     from qiskit_ibm_runtime.results import QuantumProgramItemResult, QuantumProgramResult
 
     program, _ = prepare_pubs([pub], client.options, 0.1, backend=MANILA)
