@@ -225,10 +225,10 @@ def components(circuit: QuantumCircuit) -> list[_Component]:
 def _part(circuit: QuantumCircuit, component: _Component) -> QuantumCircuit:
     """Return a component as a circuit: on all qubits, but with its own bits."""
     bits = [circuit.clbits[bit] for bit in component.bits]
-    part = QuantumCircuit.from_instructions(
-        component.instructions, qubits=circuit.qubits, clbits=bits, name=circuit.name
-    )
-    part.add_register(ClassicalRegister(name="own", bits=bits))
+    register = ClassicalRegister(name="own", bits=bits)
+    part = QuantumCircuit(circuit.qubits, bits, register, name=circuit.name)
+    for one in component.instructions:
+        part._append(one)
     return part
 
 
