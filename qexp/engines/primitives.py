@@ -202,17 +202,18 @@ def prepare(spec: PrimitiveSpec, pub: Pub, backend: BackendV2) -> tuple[Any, Any
     Raises:
         PlanError: The primitive cannot run this PUB.
     """
-    from qiskit_ibm_runtime.exceptions import IBMInputValueError
+    from qiskit.exceptions import QiskitError
+    from samplomatic.exceptions import BuildError
 
     options = build_options(spec.kind, spec.implementation, spec.options)
     default = spec.shots if spec.kind == "sampler" else spec.precision
     own = client_module(spec.kind, "prepare").prepare
     try:
         prepared: tuple[Any, Any] = own([pub], options, default, backend=backend)
-    except IBMInputValueError as error:
+    except (QiskitError, BuildError, ValueError) as error:
         raise PlanError(
             f"circuit {pub.circuit.name!r}: the client-side {spec.kind} cannot run it: "
-            f"{one_line(error.message)}"
+            f"{one_line(getattr(error, 'message', str(error)))}"
         ) from None
     return prepared
 

@@ -166,16 +166,24 @@ def encode_program(program: Any, options: Any, kind: PrimitiveKind) -> dict[str,
 
 
 def client_objection(kind: PrimitiveKind, pub: Any, options: Any, backend: Any) -> str | None:
-    """Return why a client-side primitive cannot run a PUB with these options, or None."""
-    from qiskit_ibm_runtime.exceptions import IBMInputValueError
+    """Return why a client-side primitive cannot run a PUB with these options, or None.
+
+    Circuits with what the client may not know how to twirl are compiled to find out.
+    """
+    from qiskit.exceptions import QiskitError
+    from samplomatic.constants import SUPPORTED_2Q_FRACTIONAL_GATES
+    from samplomatic.exceptions import BuildError
 
     from qexp.engines.options import client_module, finalised
 
-    validate = _get(client_module(kind, "prepare"), "_validate")
+    module, circuit = client_module(kind, "prepare"), pub.circuit
+    is_fractional = not SUPPORTED_2Q_FRACTIONAL_GATES.isdisjoint(circuit.count_ops())
     try:
-        validate([pub], finalised(kind, options), backend)
-    except IBMInputValueError as error:
-        return one_line(error.message)
+        _get(module, "_validate")([pub], finalised(kind, options), backend)
+        if is_fractional or circuit.has_control_flow_op():
+            module.prepare([pub], options, backend=backend)
+    except (QiskitError, BuildError, ValueError) as error:
+        return one_line(getattr(error, "message", str(error)))
     return None
 
 

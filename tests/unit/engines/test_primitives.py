@@ -10,7 +10,7 @@ import pytest
 
 from qexp.core.model import Implementation, PrimitiveKind, PrimitiveSpec
 from qexp.engines.options import build_options, client_module, dump_options
-from qexp.engines.primitives import encoded_bytes, make_primitive
+from qexp.engines.primitives import encoded_bytes, make_primitive, prepare
 from qexp.engines.private_api import encode_program
 from qexp.errors import EngineError, PlanError
 from tests.unit.engines.jobs import isa_pub, qpy_of
@@ -214,3 +214,23 @@ def test_a_circuit_the_client_cannot_run(backend: Any) -> None:
     pub = SamplerPub.coerce(circuit, 10)
     with pytest.raises(PlanError, match=r"^circuit 'boxed': the client-side sampler cannot run it"):
         encoded_bytes(PrimitiveSpec("sampler"), pub, backend, qpy_of(pub))
+
+
+def test_a_circuit_the_client_cannot_compile(backend: Any) -> None:
+    from qiskit import ClassicalRegister, QuantumCircuit
+    from qiskit.primitives.containers.estimator_pub import EstimatorPub
+
+    dynamic, fractional, reserved = (QuantumCircuit(2, 1, name="bell") for _ in range(3))
+    with dynamic.if_test((dynamic.clbits[0], 1)):
+        dynamic.x(1)
+    fractional.rzz(0.3, 0, 1)
+    reserved.add_register(ClassicalRegister(1, "_meas"))
+    spec = PrimitiveSpec("estimator", options={"resilience_level": 2}, precision=0.1)
+    for circuit, said in (
+        (dynamic, "'if_else'`` is not supported"),
+        (fractional, "fractional entanglers are only supported"),
+        (reserved, "Name `_meas` is reserved"),
+    ):
+        with pytest.raises(PlanError, match=r"^circuit 'bell': the client-side estimator .*") as no:
+            prepare(spec, EstimatorPub.coerce((circuit, "ZZ"), 0.1), backend)
+        assert said in str(no.value)

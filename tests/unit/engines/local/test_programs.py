@@ -281,6 +281,19 @@ def test_what_the_client_cannot_run_is_refused_in_the_plan(
     assert said in objection
 
 
+def test_circuits_that_the_client_cannot_twirl_are_refused_in_the_plan() -> None:
+    dynamic, fractional = QuantumCircuit(5, 1), QuantumCircuit(5)
+    with dynamic.if_test((dynamic.clbits[0], 1)):
+        dynamic.x(1)
+    fractional.rzz(0.3, 0, 1)
+    for circuit, said in ((dynamic, "'if_else'"), (fractional, "fractional entanglers")):
+        pub = EstimatorPub.coerce((circuit, "IIIZZ"), PRECISION)
+        why = LocalEngine().pub_objection(MANILA, estimator(resilience_level=2))(pub)
+        assert why is not None
+        assert said in why
+    assert LocalEngine().pub_objection(MANILA, estimator(resilience_level=1))(pub) is None
+
+
 def test_exact_values_cannot_be_mitigated() -> None:
     engine = LocalEngine(exact_expectation_values=True)
     objection = engine.pub_objection(MANILA, estimator(resilience_level=1))(ising(MANILA))
