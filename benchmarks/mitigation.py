@@ -26,6 +26,7 @@ from qexp.engines.local.backends import fake as fake_backend
 from qexp.engines.local.programs import Programs
 from qexp.engines.primitives import prepare
 from qexp.simulator import NoisySampler, make_device
+from qexp.workers import without_collector
 
 QUBITS = 4
 OBSERVABLES = ["ZIII", "IIIZ", "ZZII", "IIZZ"]
@@ -74,17 +75,26 @@ def chains(backend: BackendV2, steps: int) -> list[EstimatorPub]:
 
 
 def execution(backend: BackendV2, steps: int) -> str:
-    """Times of preparing all PUBs, and of everything after it on both sides."""
+    """Times of preparing all PUBs, and of everything after it, on both sides."""
     spec = PrimitiveSpec("estimator", precision=1 / 64, options={"resilience_level": 2})
     pubs = chains(backend, steps)
     prepared_s = cpu_s(lambda: [prepare(spec, pub, backend) for pub in pubs])
-    ours_s = cpu_s(lambda: estimate(backend, pubs, spec, 1)) - prepared_s
+
+    def prepare_one_by_one() -> None:
+        for pub in pubs:
+            with without_collector():
+                prepare(spec, pub, backend)
+
+    our_prepared_s = cpu_s(prepare_one_by_one)
+    ours_s = cpu_s(lambda: estimate(backend, pubs, spec, 1)) - our_prepared_s
     theirs_s = cpu_s(lambda: in_local_mode(backend, pubs, spec, 1)) - prepared_s
     return "\n".join(
         [
-            "| preparation | execution, local mode | execution, qexp | ratio |",
-            "| ---: | ---: | ---: | ---: |",
-            f"| {prepared_s:.1f} | {theirs_s:.1f} | {ours_s:.1f} | {theirs_s / ours_s:.1f} |",
+            "| | local mode | qexp | ratio |",
+            "| --- | ---: | ---: | ---: |",
+            f"| preparation | {prepared_s:.1f} | {our_prepared_s:.1f} "
+            f"| {prepared_s / our_prepared_s:.1f} |",
+            f"| execution | {theirs_s:.1f} | {ours_s:.1f} | {theirs_s / ours_s:.1f} |",
         ]
     )
 
