@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 
 _JSON_BYTES = 100
 """Bytes of the names of types and fields, and of the shots, in one PUB."""
+
+_LARGE_QPY_BYTES = 50_000
+"""A smaller circuit is written anew, which takes no longer."""
+
+_CUT_QPY_VERSION = 18
 
 _CLASSES = {
     ("client", "sampler"): ("executor_sampler", "Sampler"),
@@ -155,6 +161,60 @@ def wire_bytes(spec: PrimitiveSpec, pub: Pub, qpy: bytes) -> int:
     if spec.kind == "estimator":
         size += len(json.dumps(pub.observables.tolist()))
     return size
+
+
+def steady_qpy(circuit: QuantumCircuit, stored: bytes = b"") -> bytes:
+    """Return QPY without the parts that differ between processes: name, layout, parameter ids.
+
+    A large circuit's is cut from `stored`, its QPY with name and layout.
+    """
+    is_large = len(stored) > _LARGE_QPY_BYTES and stored[6] == _CUT_QPY_VERSION
+    if is_large and is_stored_as_sent(circuit):
+        raw = _without_name_and_layout(circuit, stored)
+    else:
+        bare = circuit.copy(name="circuit")
+        bare._layout = None
+        raw = _qpy(bare)
+    for parameter in circuit.parameters:
+        raw = raw.replace(parameter.uuid.bytes, bytes(16))
+    return raw
+
+
+def _without_name_and_layout(circuit: QuantumCircuit, stored: bytes) -> bytes:
+    """Cut QPY of version 18: its header holds the name's length, and its last part is the layout.
+
+    https://quantum.cloud.ibm.com/docs/api/qiskit/qpy has the format.
+    """
+    from qiskit.qpy import formats
+
+    table = formats.FILE_HEADER_V10_SIZE + 1
+    (start,) = struct.unpack_from(formats.CIRCUIT_TABLE_ENTRY_PACK, stored, table)
+    fields = struct.unpack_from(formats.CIRCUIT_HEADER_V12_PACK, stored, start)
+    header = formats.CIRCUIT_HEADER_V12._make(fields)
+    empty = circuit.copy_empty_like()
+    with_layout = _qpy(empty)
+    empty._layout = None
+    without = _qpy(empty)
+    no_layout = without[-formats.LAYOUT_V2_SIZE :]
+    body = stored[start + formats.CIRCUIT_HEADER_V12_SIZE + header.name_size :]
+    name = b"circuit"
+    return b"".join(
+        [
+            stored[:start],
+            struct.pack(formats.CIRCUIT_HEADER_V12_PACK, *header._replace(name_size=len(name))),
+            name,
+            body[: len(without) - len(with_layout) - len(no_layout)],
+            no_layout,
+        ]
+    )
+
+
+def _qpy(circuit: QuantumCircuit) -> bytes:
+    from qiskit import qpy
+
+    stream = io.BytesIO()
+    qpy.dump(circuit, stream)
+    return stream.getvalue()
 
 
 def _check_observables(pub: Pub) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,12 +12,11 @@ from pydantic import Field
 from qexp.core.model import Forecast, PayloadBytes, PrimitiveSpec
 from qexp.engines.local.backends import calibration, require_backend
 from qexp.engines.local.options import ignored_options
-from qexp.engines.primitives import is_stored_as_sent, wire_bytes
+from qexp.engines.primitives import steady_qpy, wire_bytes
 from qexp.errors import ConfigError
 from qexp.text import parse_duration_s
 
 if TYPE_CHECKING:
-    from qiskit import QuantumCircuit
     from qiskit.providers import BackendV2
 
     from qexp.core.model import Pub
@@ -37,11 +34,6 @@ SimulationMethod: TypeAlias = Literal[
     "automatic",
 ]
 """A method of `qexp.simulator.methods`."""
-
-_LARGE_QPY_BYTES = 50_000
-"""A smaller circuit is written anew, which takes no longer."""
-
-_CUT_QPY_VERSION = 18
 
 
 @dataclass(frozen=True)
@@ -152,7 +144,7 @@ class LocalEngine:
 
         It is the same in every process, because jobs are cut by it and their data must not differ.
         """
-        return PayloadBytes(wire_bytes(primitive, pub, _steady_qpy(pub.circuit, qpy)))
+        return PayloadBytes(wire_bytes(primitive, pub, steady_qpy(pub.circuit, qpy)))
 
     def open_batch(
         self,
@@ -203,57 +195,3 @@ def _simulation_of(
 
 
 _newest: Simulation | None = None
-
-
-def _steady_qpy(circuit: QuantumCircuit, stored: bytes) -> bytes:
-    """Return QPY without the parts that differ between processes: name, layout, parameter ids.
-
-    A large circuit's is cut from `stored`, its QPY with name and layout.
-    """
-    is_large = len(stored) > _LARGE_QPY_BYTES and stored[6] == _CUT_QPY_VERSION
-    if is_large and is_stored_as_sent(circuit):
-        raw = _without_name_and_layout(circuit, stored)
-    else:
-        bare = circuit.copy(name="circuit")
-        bare._layout = None
-        raw = _qpy(bare)
-    for parameter in circuit.parameters:
-        raw = raw.replace(parameter.uuid.bytes, bytes(16))
-    return raw
-
-
-def _without_name_and_layout(circuit: QuantumCircuit, stored: bytes) -> bytes:
-    """Cut QPY of version 18: its header holds the name's length, and its last part is the layout.
-
-    https://quantum.cloud.ibm.com/docs/api/qiskit/qpy has the format.
-    """
-    from qiskit.qpy import formats
-
-    table = formats.FILE_HEADER_V10_SIZE + 1
-    (start,) = struct.unpack_from(formats.CIRCUIT_TABLE_ENTRY_PACK, stored, table)
-    fields = struct.unpack_from(formats.CIRCUIT_HEADER_V12_PACK, stored, start)
-    header = formats.CIRCUIT_HEADER_V12._make(fields)
-    empty = circuit.copy_empty_like()
-    with_layout = _qpy(empty)
-    empty._layout = None
-    without = _qpy(empty)
-    no_layout = without[-formats.LAYOUT_V2_SIZE :]
-    body = stored[start + formats.CIRCUIT_HEADER_V12_SIZE + header.name_size :]
-    name = b"circuit"
-    return b"".join(
-        [
-            stored[:start],
-            struct.pack(formats.CIRCUIT_HEADER_V12_PACK, *header._replace(name_size=len(name))),
-            name,
-            body[: len(without) - len(with_layout) - len(no_layout)],
-            no_layout,
-        ]
-    )
-
-
-def _qpy(circuit: QuantumCircuit) -> bytes:
-    from qiskit import qpy
-
-    stream = io.BytesIO()
-    qpy.dump(circuit, stream)
-    return stream.getvalue()

@@ -17,7 +17,8 @@ from qiskit_ibm_runtime import RuntimeEncoder
 
 from qexp.core.model import PrimitiveKind, PrimitiveSpec
 from qexp.engines.local.backends import aer, fake
-from qexp.engines.local.engine import _CUT_QPY_VERSION, LocalEngine, _steady_qpy
+from qexp.engines.local.engine import LocalEngine
+from qexp.engines.primitives import _CUT_QPY_VERSION, steady_qpy
 from tests.unit.engines.jobs import qpy_of
 
 
@@ -56,8 +57,8 @@ def test_the_payload_of_a_large_circuit_needs_no_second_encoding(
     assert qpy_of(pub)[6] == _CUT_QPY_VERSION
     encoded, sizes = set(), set()
     for large in (0, 10**9):
-        monkeypatch.setattr("qexp.engines.local.engine._LARGE_QPY_BYTES", large)
-        encoded.add(_steady_qpy(circuit, qpy_of(pub)))
+        monkeypatch.setattr("qexp.engines.primitives._LARGE_QPY_BYTES", large)
+        encoded.add(steady_qpy(circuit, qpy_of(pub)))
         arguments = PrimitiveSpec("sampler"), pub, aer(5), qpy_of(pub), 10**9
         sizes.add(LocalEngine().payload_bytes(*arguments).total)
     assert len(encoded) == len(sizes) == 1
@@ -74,6 +75,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
 import sys
 import qexp.engines.local.backends, qexp.engines.local.simulation
 from qexp.engines.local.engine import LocalEngine
+from qexp.engines.primitives import _CUT_QPY_VERSION, steady_qpy
 from qexp.core.model import PrimitiveSpec
 spec = PrimitiveSpec("sampler", options={"execution": {"rep_delay": 1.0}})
 assert LocalEngine().ignored_options(spec) == {"execution.rep_delay": 1.0}

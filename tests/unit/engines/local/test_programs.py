@@ -134,6 +134,34 @@ def test_executions_are_those_of_the_prepared_program(name: str) -> None:
         assert executions == program.shots * sum(item.size() for item in items)
 
 
+@pytest.mark.parametrize("name", OPTIONS)
+def test_pubs_of_one_circuit_are_compiled_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With parameters, values and observables of their own; their data are those of each alone."""
+    first, third, gates = ising(MANILA), ising(MANILA, steps=1), []
+    circuit = first.circuit.assign_parameters([Parameter(f"angle_{k}") for k in range(2)])
+    circuit.metadata = {"index": 1}
+    second = EstimatorPub.coerce((circuit, first.observables.ravel()[1:], [0.2, 0.9]), PRECISION)
+    pubs, request = [first, second, third], job(estimator(**OPTIONS[name]), num_pubs=3)
+
+    def watched(spec: PrimitiveSpec, pub: Any, backend: Any) -> Any:
+        gates.append("cx" in pub.circuit.count_ops())
+        return prepare(spec, pub, backend)
+
+    monkeypatch.setattr("qexp.engines.local.programs.prepare", watched)
+    whole = Simulation(MANILA).run(request, pubs)
+    assert gates == [True, False, True]
+    assert whole.raw is not None
+    for index, values in enumerate(whole.result):
+        alone = Simulation(MANILA).run(request, pubs, range(index, index + 1))
+        assert repr(alone.result[0].metadata) == repr(values.metadata)
+        assert alone.executions == whole.executions[index : index + 1]
+        assert alone.raw is not None
+        assert alone.raw.pubs[0].data.keys() == whole.raw.pubs[index].data.keys()
+        assert set(alone.result[0].data) == set(values.data)
+        for key, numbers in values.data.items():
+            np.testing.assert_array_equal(numbers, alone.result[0].data[key])
+
+
 def test_the_pieces_of_a_job_share_its_calibration() -> None:
     spec, pubs = estimator(resilience_level=1), [ising(MANILA, steps=steps) for steps in (1, 2, 3)]
     simulation = Simulation(MANILA)
