@@ -108,10 +108,12 @@ class Programs:
         PUB with the circuit of the one before gets them again, with the arguments of its own that
         the client makes for a circuit without gates.
         """
+        if spec.kind == "sampler":
+            return prepare(spec, pub, self._backend)[0]
         circuit = pub.circuit.copy()
         circuit.metadata = {}
         kind = spec, steady_qpy(circuit)
-        if spec.kind == "estimator" and self._kept is not None and self._kept[0] == kind:
+        if self._kept is not None and self._kept[0] == kind:
             empty = pub.circuit.copy_empty_like()
             for parameter in pub.circuit.parameters:
                 empty.rz(parameter, 0)

@@ -154,8 +154,9 @@ class Simulation:
         return pubs
 
     def forget_pubs(self) -> None:
-        """Keep no PUBs of any job: the simulation outlives its batches."""
+        """Keep nothing of any job: the simulation outlives its batches."""
         self._loaded = {}
+        vars(self).pop("_programs", None)
 
     def options_in_force(self, request: JobRequest) -> dict[str, Any]:
         """Return the options by which a job is run, in the terms of IBM's options."""
