@@ -162,6 +162,14 @@ def test_pubs_of_one_circuit_are_compiled_once(name: str, monkeypatch: pytest.Mo
             np.testing.assert_array_equal(numbers, alone.result[0].data[key])
 
 
+def test_nothing_is_kept_of_a_batch_that_is_over() -> None:
+    simulation = Simulation(MANILA)
+    simulation.run(job(estimator(resilience_level=1)), [ising(MANILA)])
+    assert "_programs" in vars(simulation)
+    simulation.forget_pubs()
+    assert "_programs" not in vars(simulation)
+
+
 def test_the_pieces_of_a_job_share_its_calibration() -> None:
     spec, pubs = estimator(resilience_level=1), [ising(MANILA, steps=steps) for steps in (1, 2, 3)]
     simulation = Simulation(MANILA)
