@@ -333,10 +333,14 @@ def _refuse_impossible(root: RootNode, engine: Engine, workloads: tuple[Workload
         ignored = {} if engine.allow_ignored_options else engine.ignored_options(workload.primitive)
         if ignored:
             listed = ", ".join(f"{key}={value}" for key, value in ignored.items())
+            is_off = workload.primitive.implementation == "client" and any(
+                key.startswith(("resilience.", "twirling.")) for key in ignored
+            )
+            switch = "switch on what it tunes, as by resilience_level, " if is_off else ""
             raise ConfigError(
                 f"primitive.options of workload '{workload.name}': the engine '{engine.name}' "
-                f"does not honour {listed}; remove it, choose another engine, or set "
-                f"engine.allow_ignored_options=true to run without it"
+                f"does not honour {listed}; remove it, {switch}choose another "
+                f"engine, or set engine.allow_ignored_options=true to run without it"
             )
     kinds = {workload.primitive.kind for workload in workloads}
     if root.engine.get("exact_expectation_values") and "estimator" not in kinds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from qexp.core.mitigation import is_on
@@ -50,19 +51,32 @@ _SWITCHES: dict[str, tuple[str, ...]] = {
 
 
 def ignored_options(primitive: PrimitiveSpec) -> dict[str, Any]:
-    """Return the declared options (dotted path -> value) that the embedded engine would ignore."""
-    unsupported = unsupported_options(primitive)
-    if primitive.implementation == "client":
-        return {k: v for k, v in unsupported.items() if not k.startswith(_COMPILED)}
-    return unsupported
+    """Return the declared options (dotted path -> value) that the embedded engine would ignore.
+
+    Among them are those that tune what only IBM's default resilience level switches on.
+    """
+    honoured = _compiled(primitive)
+    return {k: v for k, v in unsupported_options(primitive).items() if k not in honoured}
 
 
 def is_compiled(primitive: PrimitiveSpec) -> bool:
     """Return True if the client compiles a primitive's circuits for the options that it has."""
-    unsupported = unsupported_options(primitive)
-    return primitive.implementation == "client" and any(
-        k.startswith(_COMPILED) for k in unsupported
-    )
+    return bool(_compiled(primitive))
+
+
+def _compiled(primitive: PrimitiveSpec) -> dict[str, Any]:
+    """Return the declared options (dotted path -> value) for which the client compiles circuits."""
+    if primitive.implementation != "client":
+        return {}
+    unsupported = unsupported_options(with_level(primitive))
+    return {k: v for k, v in unsupported.items() if k.startswith(_COMPILED)}
+
+
+def with_level(primitive: PrimitiveSpec) -> PrimitiveSpec:
+    """Return an Estimator with the resilience level that it has here: 0, unless one is declared."""
+    if primitive.kind == "sampler" or primitive.options.get("resilience_level") is not None:
+        return primitive
+    return replace(primitive, options={**primitive.options, "resilience_level": 0})
 
 
 def unsupported_options(primitive: PrimitiveSpec) -> dict[str, Any]:

@@ -10,7 +10,6 @@ second time, as the client's local mode would.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from string import digits
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from qexp.core.model import JobRequest, PrimitiveSpec
 from qexp.core.raw import divide_raw, joined_raw
 from qexp.core.seeds import child
 from qexp.engines.local.batch import Simulated
+from qexp.engines.local.options import with_level
 from qexp.engines.options import build_options
 from qexp.engines.primitives import finalised_options, prepare, steady_qpy
 from qexp.engines.private_api import client_objection, draw_item, evaluate_program
@@ -45,6 +45,9 @@ _NO_CLIFFORD_ANGLE = 0.1
 
 _DRESSING = 2.0
 """Ratio of the time of a circuit whose layers are twirled to that of the circuit."""
+
+_BIT_BYTES = 3
+"""Memory of a bit of a shot: it is drawn, kept and evaluated as an array of truth values."""
 
 
 class Programs:
@@ -170,13 +173,17 @@ class Programs:
         else:
             shots, configurations = pub.shots, pub.parameter_values.size
         executed = executions(shots, spec)
-        values = pub.parameter_values.as_array(pub.circuit.parameters)
-        first = values.reshape(pub.parameter_values.size, -1)[:1]
-        predicted = self._bare.predict((_stand_in(pub), first, executed.shots), shots=shots)
+        circuit, every, sets = _stand_in(pub), list(pub.circuit.parameters), pub.parameter_values
+        columns = [every.index(parameter) for parameter in circuit.parameters]
+        first = sets.as_array(every).reshape(sets.size, len(every))[:1, columns]
+        predicted = self._bare.predict((circuit, first, executed.shots), shots=shots)
         if predicted.cost is None:
             return predicted
         programs = configurations * executed.randomizations * sum(executed.noise_factors)
         seconds, size = predicted.cost
+        is_wide = spec.kind == "estimator"  # the client measures all qubits of the device
+        num_bits = self._backend.num_qubits if is_wide else pub.circuit.num_clbits
+        size += _BIT_BYTES * num_bits * configurations * executed.of_configuration
         return predicted._replace(cost=Cost(_DRESSING * programs * seconds, size))
 
     def objection(self, spec: PrimitiveSpec, pub: Pub) -> str | None:
@@ -223,17 +230,11 @@ def _is_calibrated(program: Any) -> bool:
     return any(task["mitigation"] == "trex" for task in tasks)
 
 
-def with_level(spec: PrimitiveSpec) -> PrimitiveSpec:
-    """Return an Estimator with the resilience level that it has here: 0, unless one is declared."""
-    if spec.kind == "sampler":
-        return spec
-    return replace(spec, options={"resilience_level": 0, **spec.options})
-
-
 def _stand_in(pub: Pub) -> QuantumCircuit:
     """Return the circuit of a PUB as the client compiles it, as far as its cost is concerned.
 
     An Estimator's has its active qubits measured. It is no Clifford circuit: twirls are parameters.
+    Qubits that share no gate with others are left out but for one, see `ComponentSampler`.
     """
     circuit = pub.circuit.copy()
     qubits = sorted(active_qubits(circuit), key=lambda qubit: circuit.find_bit(qubit).index)
@@ -241,8 +242,14 @@ def _stand_in(pub: Pub) -> QuantumCircuit:
         register = ClassicalRegister(len(qubits), "measured")
         circuit.add_register(register)
         circuit.measure(qubits, register)
-    if qubits:
-        twirled = circuit.copy_empty_like()
-        twirled.rz(_NO_CLIFFORD_ANGLE, qubits[0])
-        circuit = twirled.compose(circuit)
-    return circuit
+    if not qubits or circuit.has_control_flow_op():
+        return circuit
+    gates = [item for item in circuit.data if item.name != "barrier"]
+    joined = {qubit for item in gates if len(item.qubits) > 1 for qubit in item.qubits}
+    kept = joined or {qubits[0]}
+    twirled = circuit.copy_empty_like()
+    twirled.rz(_NO_CLIFFORD_ANGLE, next(qubit for qubit in qubits if qubit in kept))
+    for item in gates:
+        if kept.issuperset(item.qubits):
+            twirled.append(item)
+    return twirled

@@ -129,6 +129,10 @@ def test_max_time(load_spec, text, seconds):
             ],
             r"does not honour dynamical_decoupling\.enable=True; .*allow_ignored_options=true",
         ),
+        (
+            ["experiment=ising", "primitive.options.twirling.num_randomizations=8"],
+            r"does not honour twirling\.num_randomizations=8; .*as by resilience_level",
+        ),
         (["circuits._target_=nowhere.circuits"], r"^circuits\._target_: cannot import 'nowhere'"),
         (
             ["circuits._target_=qexp.circuits.random.randm_circuits"],

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qexp.core.model import PrimitiveKind, PrimitiveSpec
-from qexp.engines.local.options import unsupported_options
+from qexp.engines.local.options import ignored_options, is_compiled, unsupported_options
 
 
 def lost(kind: PrimitiveKind, options: dict[str, Any]) -> dict[str, Any]:
@@ -96,6 +96,32 @@ def test_estimator_options_that_lose_nothing(options: dict[str, Any]) -> None:
 )
 def test_estimator_options_that_are_lost(options: dict[str, Any], paths: set[str]) -> None:
     assert set(lost("estimator", options)) == paths
+
+
+@pytest.mark.parametrize(
+    ("options", "ignored", "compiled"),
+    [
+        # Twirling and TREX are on from IBM's level 1, which is not the default here.
+        ({"twirling": {"num_randomizations": 8}}, {"twirling.num_randomizations": 8}, False),
+        (
+            {
+                "resilience_level": None,
+                "resilience": {"measure_noise_learning": {"num_randomizations": 8}},
+            },
+            {"resilience.measure_noise_learning.num_randomizations": 8},
+            False,
+        ),
+        ({"resilience_level": 1, "twirling": {"num_randomizations": 8}}, {}, True),
+        ({"twirling": {"enable_gates": True, "num_randomizations": 8}}, {}, True),
+        ({"resilience_level": 0}, {}, False),
+    ],
+)
+def test_what_tunes_a_technique_that_is_off_here_would_be_ignored(
+    options: dict[str, Any], ignored: dict[str, Any], compiled: bool
+) -> None:
+    primitive = PrimitiveSpec("estimator", "client", options=options)
+    assert ignored_options(primitive) == ignored
+    assert is_compiled(primitive) is compiled
 
 
 def test_values_are_reported_as_declared() -> None:

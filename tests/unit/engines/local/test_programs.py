@@ -27,7 +27,8 @@ from qexp.engines.local.backends import fake
 from qexp.engines.local.batch import Simulated
 from qexp.engines.local.chunks import ChunkedSimulation
 from qexp.engines.local.engine import LocalEngine
-from qexp.engines.local.programs import Programs, run_item, with_level
+from qexp.engines.local.options import with_level
+from qexp.engines.local.programs import Programs, run_item
 from qexp.engines.local.simulation import Simulation
 from qexp.engines.primitives import prepare
 from qexp.engines.private_api import draw_item, evaluate_program
@@ -382,6 +383,24 @@ def test_costs_grow_with_what_is_executed() -> None:
     assert folded is not None
     assert twirled.seconds == pytest.approx(16 * plain.seconds)
     assert folded.seconds == pytest.approx(9 * twirled.seconds)
+
+
+def test_qubits_that_share_no_gate_cost_as_much_as_one() -> None:
+    """They are evolved together as arrays; only the bits of the device take memory."""
+    programs = Programs(TORINO, make_device(TORINO), NoisySampler(TORINO))
+
+    def cost(width: int, sets: int) -> Any:
+        circuit = QuantumCircuit(133)
+        for qubit in range(width):
+            circuit.rz(Parameter(f"angle_{qubit:02}"), qubit)
+            circuit.sx(qubit)
+        pub = EstimatorPub.coerce((circuit, "I" * 132 + "Z", np.ones((sets, width))), PRECISION)
+        return programs.predict(estimator(resilience_level=2), pub).cost
+
+    assert cost(20, 1).seconds == pytest.approx(cost(1, 1).seconds)
+    # 1024 shots at three noise factors, of 133 qubits.
+    each = 3 * 133 * 1024 * 3
+    assert cost(20, 300).bytes - cost(20, 100).bytes == 200 * each
 
 
 def test_the_level_is_zero_unless_it_is_declared() -> None:
