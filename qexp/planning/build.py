@@ -25,7 +25,7 @@ from qexp.core.seeds import stream
 from qexp.core.spec import Limit, PartitionLimits, WorkloadSpec
 from qexp.errors import ArchiveError, GeneratorError, PlanError, QexpError, is_panic
 from qexp.planning.checks import Hardware, Tally, check_pub, tally
-from qexp.planning.cost import footprint
+from qexp.planning.cost import delays_of, footprint
 from qexp.planning.partition import PlannedPubs, PointPlan
 from qexp.planning.transpile import PassManagers, transpile_pub, with_accuracy
 from qexp.points import Point
@@ -288,6 +288,7 @@ class Planner:
     ) -> PlannedPubs:
         """Plan PUBs for one point; `rows` encodes them, which is done once they are checked."""
         objection, forecast = checks
+        backend, delays = self.backend, delays_of(primitive, self.backend)
         bound = smallest_bound("max_payload_bytes", self.partition, self.limits)
         limit = math.inf if bound is None else bound.value
         planned = []
@@ -297,7 +298,7 @@ class Planner:
                 check_pub(pub, counts, self._hardware, self.limits, objection)
             for pub, counts, row in zip(pubs, tallies, rows(), strict=True):
                 cost = footprint(
-                    pub, counts, primitive, self.backend, self.engine, row.isa_qpy, limit
+                    pub, counts, primitive, backend, delays, self.engine, row.isa_qpy, limit
                 )
                 own = row.with_accuracy(pub.workload, cost.shots, cost.precision)
                 planned.append((own, cost, forecast(pub.isa)))

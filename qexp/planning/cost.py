@@ -59,6 +59,13 @@ class Shared(NamedTuple):
 _NOTHING_SHARED = Shared()
 
 
+class Delays(NamedTuple):
+    """Times in seconds that come on top of each execution of a circuit."""
+
+    repetition_s: float
+    readout_s: float  # in which all qubits are measured in any basis, where it is known
+
+
 @dataclass(frozen=True)
 class Footprint:
     """The cost of one PUB, or of consecutive PUBs together, in a job of their own.
@@ -104,6 +111,7 @@ def footprint(
     counts: Tally,
     primitive: PrimitiveSpec,
     backend: BackendV2,
+    delays: Delays,
     engine: Engine,
     qpy: bytes,
     bound_bytes: float = math.inf,
@@ -114,7 +122,8 @@ def footprint(
         pub: The PUB.
         counts: The `tally` of its ISA circuit.
         primitive: The primitive that will run it, with its options.
-        backend: The backend; it gives the gate durations and the repetition delay.
+        backend: The backend; it gives the gate durations.
+        delays: See `delays_of`.
         engine: Measures the encoded payload.
         qpy: The ISA circuit in QPY.
         bound_bytes: The largest payload that a job may have.
@@ -145,7 +154,7 @@ def footprint(
             f"cannot be encoded for the {primitive.kind} ({primitive.implementation}): "
             f"{typed_reason(error)}; change the circuit or primitive.options"
         ) from error
-    each_s, shared_s = _durations_s(pub.isa, executed, primitive, backend)
+    each_s, shared_s = _durations_s(pub.isa, executed, primitive, backend.target, delays)
     shared = Shared(executed.readout + executed.learning, size.shared, shared_s)
     return Footprint(
         shots,
@@ -159,7 +168,7 @@ def footprint(
 
 
 def _durations_s(
-    isa: Pub, executed: Executions, primitive: PrimitiveSpec, backend: BackendV2
+    isa: Pub, executed: Executions, primitive: PrimitiveSpec, target: Target, delays: Delays
 ) -> tuple[float, float]:
     """Return the predicted QPU seconds of a configuration, and of the job's calibration.
 
@@ -168,11 +177,11 @@ def _durations_s(
     measured by the client. Folding makes them longer by the noise factor; PEA does not. What
     twirling adds between layers is left out.
     """
-    delay_s = rep_delay_s(primitive, backend)
-    circuit_s = circuit_duration_s(isa.circuit, backend.target)
+    delay_s = delays.repetition_s
+    circuit_s = circuit_duration_s(isa.circuit, target)
     if primitive.kind == "sampler":
         return (delay_s + circuit_s) * executed.each, 0.0
-    delay_s += readout_duration_s(backend.target)
+    delay_s += delays.readout_s
     folded = (
         [1.0] * len(executed.noise_factors) if injects_noise(primitive) else executed.noise_factors
     )
@@ -234,13 +243,15 @@ def circuit_duration_s(circuit: QuantumCircuit, target: Target) -> float:
         return 0.0
 
 
-def readout_duration_s(target: Target) -> float:
-    """Return the time in which all qubits are measured in any basis, where it is known."""
-    return sum(
+def delays_of(primitive: PrimitiveSpec, backend: BackendV2) -> Delays:
+    """Return the delays of all PUBs of a primitive on a backend, which are slow to read."""
+    target = backend.target
+    readout_s = sum(
         times * max((each.duration or 0.0 for each in target[name].values() if each), default=0.0)
         for name, times in (("sx", 2), ("measure", 1))
         if name in target
     )
+    return Delays(rep_delay_s(primitive, backend), readout_s)
 
 
 def rep_delay_s(primitive: PrimitiveSpec, backend: Any) -> float:

@@ -36,7 +36,9 @@ def primitive(kind: PrimitiveKind, options: Mapping[str, Any] | None = None) -> 
 def footprint_of(pub: SamplerPub, options: Mapping[str, Any] | None = None) -> cost.Footprint:
     spec, counts = primitive("sampler", options), tally(pub.circuit)
     planned = PlannedPub("main", 0, pub, pub)
-    return cost.footprint(planned, counts, spec, FakeManilaV2(), StubEngine(), b"")
+    backend = FakeManilaV2()
+    delays = cost.delays_of(spec, backend)
+    return cost.footprint(planned, counts, spec, backend, delays, StubEngine(), b"")
 
 
 def test_executions_of_a_sampler() -> None:
@@ -181,6 +183,7 @@ def test_the_price_is_that_of_the_prepared_program(
                 tally(pub.circuit),
                 spec,
                 backend,
+                cost.delays_of(spec, backend),
                 StubEngine(),
                 b"",
             )
