@@ -6,7 +6,7 @@ import copy
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +37,10 @@ def remitigated(
     run: Archive,
     *,
     workload: str | None = None,
-    extrapolator: str | list[str] | None = None,
-    noise_factors: list[float] | None = None,
+    extrapolator: Annotated[list[str], Field(min_length=1)] | str | None = None,
+    noise_factors: Annotated[list[float], Field(min_length=1)] | None = None,
     trex: bool | None = None,
-    resamples: Annotated[int, Field(ge=0, le=10_000)] = 0,
+    resamples: Annotated[int, Field(ge=2, le=10_000)] | Literal[0] = 0,
 ) -> xr.Dataset:
     """Evaluate the raw data of client-side Estimators again, by IBM's public functions.
 
@@ -50,7 +50,7 @@ def remitigated(
     too small: between independent runs the values scatter by 1.7 of them. `resamples` draws the
     randomizations of each circuit, and of the calibration, anew with replacement, and gives the
     standard deviation of the values: an error that needs no model. Without twirling there is only
-    one randomization, and nothing to draw from.
+    one randomization, and nothing to draw from, which is refused.
 
     Args:
         run: The archive.
@@ -59,7 +59,7 @@ def remitigated(
             `qiskit_mitigation.GateFolding.postprocess`. None: those of the job.
         noise_factors: Those that are extrapolated from, some of the job's. None: all of them.
         trex: False: the readout is not mitigated. None: as it was run.
-        resamples: Bootstrap samples; 0: none. Each takes as long as the evaluation.
+        resamples: Bootstrap samples, two or more; 0: none. Each takes as long as the evaluation.
 
     Returns:
         By `value`, as of `exact_evs`: `ev`, `std` (of the randomizations, or of the fit),
@@ -126,12 +126,14 @@ def _evaluate(found: Any, settings: _Settings, place: tuple[str, int]) -> tuple[
         factors = [float(factor) for factor in task.noise_factors]
         kept = _indices(factors, settings.noise_factors)
         arguments["noise_factors"] = [factors[index] for index in kept]
-        arguments["extrapolator"] = _extrapolators(settings.extrapolator or task.extrapolator)
+        arguments["extrapolator"] = _extrapolators(
+            task.extrapolator if settings.extrapolator is None else settings.extrapolator
+        )
         if isinstance(task, PEA):
             items = [{name: array[kept] for name, array in items[0].items()}]
         else:
             items = [items[index] for index in kept]
-    elif settings.extrapolator or settings.noise_factors:
+    elif settings.extrapolator is not None or settings.noise_factors is not None:
         raise AnalysisError("the run has no amplified noise, so that nothing is extrapolated")
     given = items if isinstance(task, GateFolding) else items[0]
     try:
@@ -158,7 +160,7 @@ def _indices(factors: Sequence[float], wanted: Sequence[float] | None) -> list[i
     missing = [factor for factor in wanted or () if factor not in factors]
     if missing:
         raise AnalysisError(f"noise_factors={missing[0]:g}: the run has only {factors}")
-    return [index for index, factor in enumerate(factors) if not wanted or factor in wanted]
+    return [index for index, factor in enumerate(factors) if wanted is None or factor in wanted]
 
 
 def _copied(found: Any, rng: np.random.Generator | None = None) -> Any:
@@ -173,6 +175,12 @@ def _copied(found: Any, rng: np.random.Generator | None = None) -> Any:
     for number, item in enumerate(copied):
         is_pea = tasks[0]["mitigation"] == "pea" and number == 0
         size = item["_meas"].shape[is_pea]
+        if size == 1:
+            raise AnalysisError(
+                "resamples: a circuit has one randomization, so that there is nothing to draw "
+                "from; leave it out, or run with several, primitive.options.twirling."
+                "enable_gates=true"
+            )
         chosen: NDArray[np.intp] = rng.integers(size, size=size)
         for name, array in item.items():
             item[name] = array.take(chosen, axis=int(is_pea))

@@ -9,14 +9,16 @@ import pytest
 
 import qexp
 from qexp.analysis.remitigated import remitigated
-from qexp.errors import AnalysisError
+from qexp.config.analyses import declared_analysis
+from qexp.errors import AnalysisError, ConfigError
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two chains of 3 qubits at resilience level 2, or 0 in `bare`."""
+    """Two chains of 3 qubits at resilience level 2, or 0, in `untwirled` with ZNE."""
     root = tmp_path_factory.mktemp("runs")
-    for name, level in (("folded", 2), ("bare", 0)):
+    untwirled = "primitive.options.resilience.zne_mitigation=true"
+    for name, level, *more in (("folded", 2), ("bare", 0), ("untwirled", 0, untwirled)):
         qexp.run(
             "ising",
             "circuits.num_qubits=3",
@@ -25,6 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "primitive.precision=0.05",
             "analysis=[]",
             "engine.workers=1",
+            *more,
             f"hydra.run.dir={root / name}",
         )
     return root
@@ -75,6 +78,7 @@ def test_bootstrap_errors_come_from_the_randomizations(folder: Path) -> None:
         ("folded", {"extrapolator": "cubic"}, "extrapolator=cubic: unknown; allowed: linear"),
         ("folded", {"noise_factors": [1.0]}, "PUB 0 of 'main': exponential requires at least 2"),
         ("bare", {}, "the run has no raw data: they are kept"),
+        ("untwirled", {"resamples": 5}, "resamples: a circuit has one randomization, so that ther"),
     ],
 )
 def test_what_was_not_run_is_refused(
@@ -82,3 +86,18 @@ def test_what_was_not_run_is_refused(
 ) -> None:
     with qexp.open_archive(folder / name) as run, pytest.raises(AnalysisError, match=said):
         remitigated(run, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"resamples": 1}, "resamples: got 1; it must be greater than or equal to 2"),
+        ({"noise_factors": []}, r"noise_factors: got \[\]; list should have at least 1 item"),
+        ({"extrapolator": []}, r"extrapolator: got \[\]; list should have at least 1 item"),
+    ],
+)
+def test_a_setting_that_says_nothing_is_refused(setting: dict[str, object], said: str) -> None:
+    node = {"_target_": "qexp.analysis.remitigated.remitigated", "resamples": 0, **setting}
+    with pytest.raises(ConfigError, match=f"^analysis.remitigated.{said}"):
+        declared_analysis("remitigated", node)
+    declared_analysis("remitigated", {"_target_": node["_target_"], "resamples": 2})
