@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 ANEW = """
 Words key=value after the runs give anew where the account is (backend.instance, backend.account,
-backend.channel), as after an instance was renamed, the budget (budget.qpu), and how jobs are driven
-(execution.KEY).
+backend.channel), as after an instance was renamed, the budget (budget.qpu), whether raw data are
+kept (archive.raw), and how jobs are driven (execution.KEY).
 """
 
 Outcome = dict[str, Any]

@@ -1,4 +1,4 @@
-"""The keys that a recorded run may be given anew: its account, its budget, how jobs are driven."""
+"""The keys that a recorded run may be given anew: account, budget, raw data, driving of jobs."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ ACCOUNT = (("backend", "account"), ("backend", "channel"), ("backend", "instance
 _KEYS = (
     *map(".".join, ACCOUNT),
     "budget.qpu",
+    "archive.raw",
     *(f"execution.{key}" for key in ExecutionNode.model_fields),
 )
 
@@ -44,7 +45,7 @@ def given_anew(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, A
             hint = f"did you mean {close}? " if close and close != key else ""
             raise ConfigError(
                 f"{word}: a recorded run keeps its config; {hint}only one value each of "
-                f"{', '.join(_KEYS[: len(ACCOUNT) + 1])} and execution.KEY may be given anew"
+                f"{', '.join(_KEYS[: len(ACCOUNT) + 2])} and execution.KEY may be given anew"
             )
         section, _, name = key.partition(".")
         config[section] = {**(config.get(section) or {}), name: item.value()}

@@ -20,6 +20,8 @@ def test_the_account_and_the_way_of_execution_are_given_anew():
     assert RECORDED["backend"] == {"name": "ibm_torino", "instance": "old"}
     # An older run has no budget.
     assert given_anew({}, ["budget.qpu=10m"]) == {"budget": {"qpu": "10m"}}
+    # Nor has it a section for raw data.
+    assert given_anew({}, ["archive.raw=false"]) == {"archive": {"raw": False}}
     assert given_anew({"execution": None}, ["execution.deadline=10m"]) == {
         "execution": {"deadline": "10m"}
     }
@@ -29,7 +31,7 @@ def test_the_account_and_the_way_of_execution_are_given_anew():
     ("word", "message"),
     [
         ("seed=4", "seed=4: a recorded run keeps its config; only one value each of backend.acc"),
-        ("seed=4", "backend.instance, budget.qpu and execution.KEY may be given anew"),
+        ("seed=4", "backend.instance, budget.qpu, archive.raw and execution.KEY may be given anew"),
         ("budget=5m", "a recorded run keeps its config"),
         ("backend.name=x", "a recorded run keeps its config"),
         ("backend.instanc=x", "did you mean backend.instance?"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -11,7 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qexp.config.load import as_yaml, load
+from qexp.config.paths import shipped_root
 from qexp.config.recorded_config import (
+    _DECIDES_NO_DATA,
     differences,
     given_workloads,
     is_masked,
@@ -324,3 +327,16 @@ def test_workloads_whose_circuits_were_given():
         "b",
         "c",
     }
+
+
+def test_raw_data_may_be_given_anew():
+    text = recorded("experiment=ising")
+    assert load_recorded(text, (), needs_circuits=True).keeps_raw
+    assert not load_recorded(text, (), ["archive.raw=false"], needs_circuits=True).keeps_raw
+
+
+def test_the_page_lists_the_keys_in_which_a_config_may_differ():
+    page = (shipped_root() / "docs" / "configuration.md").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"is refused, with what differs; (.*?) may\.", page, re.DOTALL)
+    keys = {".".join(key) for key in _DECIDES_NO_DATA} - {"run_dir"}
+    assert set(re.findall("`(.*?)`", listed)) == keys
