@@ -6,12 +6,13 @@ options that the config sets.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from qexp.config import messages
@@ -27,7 +28,7 @@ from qexp.config.schema import (
 )
 from qexp.config.sources import source_files
 from qexp.config.sweep_points import refuse_declared
-from qexp.config.variants import with_variant
+from qexp.config.variants import merged_variants
 from qexp.core.model import PrimitiveSpec, config_sections
 from qexp.core.protocols import Engine, RemoteEngine
 from qexp.core.spec import (
@@ -101,8 +102,30 @@ def _composed(config: DictConfig) -> tuple[dict[str, Any], RootNode]:
     if root.run_dir is not None and is_sweep:
         raise ConfigError("run_dir: names one run, which a sweep cannot resume; leave out -m")
     refuse_declared(root.sweep, is_sweep=is_sweep)
-    merged = with_variant(plain, root, is_sweep=is_sweep)
-    return merged, root if merged is plain else validated(merged)
+    variants = merged_variants(plain, root, is_sweep=is_sweep)
+    if not variants:
+        return plain, root
+    base = plain.get("primitive") or {}
+    _check_variants(json.dumps(base, default=str), json.dumps(variants, default=str))
+    # A copy, because the text of a config has no aliases.
+    plain = {**plain, "primitive": copy.deepcopy(variants[str(root.variant)])}
+    return plain, validated(plain)
+
+
+@lru_cache(maxsize=1000)
+def _check_variants(primitive: str, variants: str) -> None:
+    """Refuse a variant that could not be run, chosen or not; JSON, because points have the same."""
+
+    def check(node: dict[str, Any], path: str) -> None:
+        _primitive(validate(PrimitiveNode, node, path), path)
+
+    for name, node in json.loads(variants).items():
+        try:
+            check(node, f"variants.{name}")
+        except ConfigError:
+            # That of all of them names its own key.
+            check(json.loads(primitive), "primitive")
+            raise
 
 
 def freeze(

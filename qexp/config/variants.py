@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -26,15 +25,17 @@ def variant_blocks(config: Mapping[str, Any], blocks: Iterable[Block]) -> list[B
     return [Block("variants", (_KEY,), rows, len(rows))]
 
 
-def with_variant(plain: dict[str, Any], root: RootNode, *, is_sweep: bool) -> dict[str, Any]:
-    """Return a config, also given validated, with its chosen variant merged into `primitive`.
+def merged_variants(
+    plain: Mapping[str, Any], root: RootNode, *, is_sweep: bool
+) -> dict[str, dict[str, Any]]:
+    """Return the primitive of every variant of a config, also given validated; {}: it has none.
 
     Raises:
         ConfigError: None is chosen, or there is no such variant, or it makes no difference.
     """
     name, variants = root.variant, root.variants
     if name is None and not variants:
-        return plain
+        return {}
     if root.workloads:
         raise ConfigError(
             f"variants: they change the primitive of the top level, not those of the workloads "
@@ -57,8 +58,7 @@ def with_variant(plain: dict[str, Any], root: RootNode, *, is_sweep: bool) -> di
     base = plain.get("primitive") or {}
     merged = {each: _merged(base, changes) for each, changes in variants.items()}
     _refuse_without_effect(base, merged, name)
-    # A copy, because the text of a config has no aliases.
-    return {**plain, "primitive": copy.deepcopy(merged[name])}
+    return merged
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -67,9 +67,21 @@ def test_a_variant_more_changes_no_recorded_run(load_spec: Load):
             "primitive.options.resilience_level: got 2, which has no effect, because every variant "
             "sets it; set variants.NAME.options.resilience_level instead",
         ),
-        (("variant=plain", "variants.plain.shot=1"), "primitive.shot: unknown key; did you mean"),
+        *(
+            ((f"variant={name}", f"variants.plain.{key}"), f"variants.plain.{problem}")
+            for name in ("plain", "mitigated")
+            for key, problem in (
+                ("shot=1", "shot: unknown key; did you mean 'shots'? allowed in 'variants.plain'"),
+                ("precision=-1", "precision: got -1; it must be"),
+                ("shots=10", "shots: got 10, but an estimator takes a precision; set variants."),
+                (
+                    "options.resilience_levl=1",
+                    "options.resilience_levl: unknown option, did you mean 'resilience_level'",
+                ),
+            )
+        ),
         (
-            ("variant=plain", "variants.plain.options.resilience_levl=1"),
+            ("variant=plain", "primitive.options.resilience_levl=1"),
             "primitive.options.resilience_levl: unknown option, did you mean 'resilience_level'",
         ),
         (
@@ -119,3 +131,10 @@ def test_no_variants_are_swept_where_there_are_none_or_some_are_chosen(
 def test_all_variants_are_swept_where_none_is_chosen():
     (block,) = variant_blocks({"variants": {"b": {}, "a": {}}}, [])
     assert [row.text for row in block.rows] == ["variant=b", "variant=a"]
+
+
+def test_variants_without_a_primitive_are_refused(load_spec: Load):
+    with pytest.raises(ConfigError, match=r"^primitive\.kind: a value is needed"):
+        load_spec("circuits=ghz", "variants={a:{shots:1}}", "variant=a")
+    spec = load_spec("circuits=ghz", "variants={a:{kind:sampler,shots:1}}", "variant=a")
+    assert spec.workloads[0].primitive.shots == 1
