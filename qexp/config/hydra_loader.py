@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import pickle
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +21,10 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from qexp.config.messages import did_you_mean
 from qexp.config.overrides import given_overrides, parse
 from qexp.config.yaml_files import read_config_text
+from qexp.errors import ConfigError
 
 if TYPE_CHECKING:
     from hydra.core.config_search_path import ConfigSearchPath
@@ -34,6 +37,8 @@ _MOST_KEPT = 32
 
 _DECIDE_MORE = ("hydra.job.", "hydra.runtime.", "hydra.searchpath", "hydra.overrides")
 """Keys whose values Hydra reads while it composes."""
+
+_IN_VARIANT = re.compile(r"variants\.(\w+)\.")
 
 
 class ConfigFiles(FileConfigSource):
@@ -90,6 +95,8 @@ class CachingLoader(ConfigLoaderImpl):
         parsed = [*map(parse, overrides)]
         if validate_sweep_overrides:
             self.validate_sweep_overrides_legal(parsed, run_mode, from_shell)
+        if run_mode is RunMode.RUN:  # a MULTIRUN may leave the experiment to its points
+            self._refuse_new_variants(config_name, parsed)
         chosen = None
         if not any(str(item.key_or_group).startswith(_DECIDE_MORE) for item in parsed):
             chosen = self._chosen(config_name, [item for item in parsed if self._chooses(item)])
@@ -104,6 +111,19 @@ class CachingLoader(ConfigLoaderImpl):
         config.hydra.overrides.hydra = [o.input_line for o in parsed if o.is_hydra_override()]
         _note_overrides(config, [o for o in parsed if not o.is_hydra_override()])
         return config
+
+    def _refuse_new_variants(self, config_name: str | None, parsed: Sequence[Override]) -> None:
+        """Refuse to change a variant that nothing declares, which would be one more to pay for."""
+        changed = [_IN_VARIANT.match(item.key_or_group) for item in parsed]
+        if any(changed):
+            others = [o.input_line or "" for o, key in zip(parsed, changed, strict=True) if not key]
+            config = self._load_configuration_impl(config_name, others, RunMode.RUN)
+            names = [str(name) for name in config.get("variants") or ()]
+            for name in (key[1] for key in changed if key and key[1] not in names):
+                raise ConfigError(
+                    f"variants.{name}: no such variant; {did_you_mean(name, names)}declared: "
+                    f"{', '.join(names) or 'none'}; to declare one more: variants.{name}={{...}}"
+                )
 
     def complete(self, config: DictConfig, overrides: Sequence[str]) -> None:
         """Set values in a composed config as if it had been composed with these overrides.

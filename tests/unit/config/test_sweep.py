@@ -20,6 +20,7 @@ from qexp.core.seeds import sweep_point_seed
 from qexp.errors import ConfigError
 
 RANDOM = "experiment=random_sampling"
+MITIGATED = "experiment=error_mitigation"
 
 
 class StubLauncher(PointLauncher):
@@ -217,6 +218,10 @@ def test_circuits_of_a_workload(sweep: Sweep):
         ),
         (["backend=local,ibm"], r"^sweep point 'backend=ibm': backend\.name: a value is needed"),
         (["variants.a={}"], r"^sweep point 'variant=a': variants\.a: equal to primitive once it"),
+        (
+            [MITIGATED, "variants.zme.precision=0.2"],
+            r"^sweep point 'variant=bare': variants\.zme: no such variant; did you mean 'zne'\?",
+        ),
         (["variants={a:{shots:2}}", "variant=a,b"], r"^sweep point 'variant=b': variant: got 'b'"),
         # Wrong in every point alike.
         (["seed=1,2", "circuits.dept=3"], r"^sweep point 'seed=1': circuits\.dept: unknown key"),
@@ -284,9 +289,6 @@ def test_points_are_the_product_of_what_is_declared(sweep: Sweep):
     # As on a grid.
     grid = sweep(RANDOM, "circuits.num_qubits=2,3", "circuits.depth=2,4")
     assert {values(point)["seed"] for point in grid} == {point["seed"] for point in by_key}
-
-
-MITIGATED = "experiment=error_mitigation"
 
 
 def test_variants_are_points_with_the_same_circuits_beside_other_keys(sweep: Sweep):

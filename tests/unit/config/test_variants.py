@@ -106,6 +106,21 @@ def test_a_variant_of_an_experiment_without_any_is_refused(load_spec: Load):
         load_spec("experiment=ising", "variant=plain")
 
 
+def test_a_key_of_a_variant_that_is_not_declared_is_refused(load_spec: Load):
+    comparison = ("experiment=error_mitigation", "variant=zne")
+    with pytest.raises(ConfigError) as caught:
+        load_spec(*comparison, "variants.zne.precision=0.3", "variants.zme.precision=0.2")
+    assert str(caught.value) == (
+        "variants.zme: no such variant; did you mean 'zne'? declared: bare, dd, trex, zne; to "
+        "declare one more: variants.zme={...}"
+    )
+    # By Hydra's own composition, too.
+    with pytest.raises(ConfigError, match=r"^variants\.zme: no such variant"):
+        load_spec(*comparison, "+variants.zme.precision=0.2", "hydra.job.name=other")
+    new = ("variants.zme={precision:0.2}", "variants.zme.options.resilience_level=1")
+    assert load_spec(*comparison, *new, "variant=zme").workloads[0].primitive.precision == 0.2
+
+
 def test_a_default_that_every_variant_sets_is_no_option_without_effect(load_spec: Load):
     both = "variants={a:{precision:0.1,options:{}},b:{precision:0.2}}"
     assert load_spec("experiment=ising", both, "variant=b").workloads[0].primitive.precision == 0.2
