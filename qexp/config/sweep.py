@@ -41,7 +41,7 @@ from qexp.config.sweep_points import (
     refuse_twice,
     without_declarations,
 )
-from qexp.config.variants import variant_blocks
+from qexp.config.variants import VARIANT, variant_blocks
 from qexp.errors import ConfigError
 
 
@@ -72,7 +72,7 @@ class CheckedSweeper(BasicSweeper):
         blocks = declared_blocks(declared, _seed(self.config))
         blocks += variant_blocks(self.config, [*blocks, *grid])
         refuse_twice([*blocks, *grid])
-        for block in blocks:
+        for block in (*blocks, *grid):
             _note_equal(block)
         swept = [key for block in (*blocks, *grid) if block.is_swept for key in block.keys]
         declaring, first = declared_nodes(declared), len(blocks)
@@ -137,8 +137,10 @@ def _grid(overrides: Iterable[Override]) -> list[Block]:
         key, is_swept = item.get_key_element(), item.is_sweep_override()
         values = item.sweep_string_iterator() if is_swept else [item.get_value_element_as_str()]
         rows = tuple(Row((f"{key}={value}",)) for value in values)
-        typed = f"'{(item.input_line or key).lstrip('+')}'"
-        given[key_of(key)] = Block(typed, (key_of(key),), rows, len(rows), is_swept)
+        typed, name = f"'{(item.input_line or key).lstrip('+')}'", key_of(key)
+        # Points with the same variant would be equal; with other keys that is the user's business.
+        kept = tuple(dict.fromkeys(rows)) if name == VARIANT else rows
+        given[name] = Block(typed, (name,), kept, len(rows), is_swept or name == VARIANT)
     return list(given.values())
 
 
@@ -167,10 +169,10 @@ def _seed(config: DictConfig) -> int:
 
 
 def _note_equal(block: Block) -> None:
-    """Say that a sample has fewer points than were asked for."""
+    """Say that a sample, or a list of variants, has fewer points than were asked for."""
     if len(block.rows) < block.num_drawn:
         sys.stderr.write(
-            f"qexp: warning: {block.declared}: {len(block.rows)} points of {block.num_drawn}, the "
+            f"qexp: warning: {block.declared}: {len(block.rows)} of {block.num_drawn} points, the "
             f"others are equal to one of them\n"
         )
 

@@ -12,17 +12,22 @@ from qexp.config.sweep_points import Block, Row
 from qexp.core.flatten import leaves
 from qexp.errors import ConfigError
 
-_KEY: Final = "variant"
+VARIANT: Final = "variant"
+"""The key that chooses one; it is swept also where that is just one."""
 
 
 def variant_blocks(config: Mapping[str, Any], blocks: Iterable[Block]) -> list[Block]:
-    """Return the block of all variants of a sweep's config, none where something chooses some."""
-    names = config.get("variants")
-    is_chosen = config.get(_KEY) is not None or any(_KEY in block.keys for block in blocks)
-    if is_chosen or not isinstance(names, Mapping) or not names:
+    """Return the block of the variants of a sweep's config, none where a block chooses some."""
+    names, chosen = config.get("variants"), config.get(VARIANT)
+    if (
+        any(VARIANT in block.keys for block in blocks)
+        or not isinstance(names, Mapping)
+        or not names
+    ):
         return []
-    rows = tuple(Row((override(_KEY, str(name)),)) for name in names)
-    return [Block("variants", (_KEY,), rows, len(rows))]
+    swept = names if chosen is None else [chosen]
+    rows = tuple(Row((override(VARIANT, str(name)),)) for name in swept)
+    return [Block("variants", (VARIANT,), rows, len(rows))]
 
 
 def merged_variants(

@@ -311,6 +311,23 @@ def test_variants_are_chosen_like_values_of_any_key(sweep: Sweep):
     assert chosen("~variants.dd", "~variants.zne") == ["bare", "trex"]
 
 
+def test_a_variant_that_is_named_twice_is_run_once(
+    sweep: Sweep, capsys: pytest.CaptureFixture[str]
+):
+    points = sweep(MITIGATED, "variant=bare,zne,bare")
+    assert [values(point)["variant"] for point in points] == ["bare", "zne"]
+    assert capsys.readouterr().err == (
+        "qexp: warning: 'variant=bare,zne,bare': 2 of 3 points, the others are equal to one of "
+        "them\n"
+    )
+
+
+def test_a_variant_alone_is_the_point_that_it_is_among_others(sweep: Sweep):
+    (alone,), (first, _) = sweep(MITIGATED, "variant=bare"), sweep(MITIGATED, "variant=bare,zne")
+    assert alone == first
+    assert values(alone)["sweep.keys"] == "[variant]"
+
+
 def test_a_group_and_a_workload_are_walked_together(sweep: Sweep):
     points = sweep(
         "sweep.zip={primitive:[sampler,estimator],+circuits@workloads.a.circuits:[ghz,ising]}"
@@ -357,7 +374,7 @@ def test_a_sample_of_few_values_says_that_points_are_equal(
     sample = "sweep.sample={method:random,n:20,keys:{transpile.optimization_level:[0,1]}}"
     assert len(sweep(RANDOM, sample)) == 2
     assert capsys.readouterr().err == (
-        "qexp: warning: sweep.sample: 2 points of 20, the others are equal to one of them\n"
+        "qexp: warning: sweep.sample: 2 of 20 points, the others are equal to one of them\n"
     )
     assert len(sweep(RANDOM, sample.replace("20", "1"))) == 1
     assert capsys.readouterr().err == ""

@@ -132,20 +132,21 @@ def test_a_default_that_every_variant_sets_is_no_option_without_effect(load_spec
         ({}, {}),
         ({"variants": {}}, {}),
         ({"variants": 3}, {}),
-        ({"variants": {"a": {}}, "variant": "a"}, {}),
         ({"variants": {"a": {}}, "variant": None}, {"zip": {"variant": ["a"]}}),
     ],
 )
-def test_no_variants_are_swept_where_there_are_none_or_some_are_chosen(
+def test_no_variants_are_swept_where_there_are_none_or_a_block_has_some(
     config: dict[str, Any], declared: dict[str, Any]
 ):
     blocks = declared_blocks(SweepNode.model_validate(declared), 0)
     assert variant_blocks(config, blocks) == []
 
 
-def test_all_variants_are_swept_where_none_is_chosen():
+def test_all_variants_are_swept_or_the_one_that_is_chosen():
     (block,) = variant_blocks({"variants": {"b": {}, "a": {}}}, [])
     assert [row.text for row in block.rows] == ["variant=b", "variant=a"]
+    (block,) = variant_blocks({"variants": {"b": {}, "a": {}}, "variant": "a"}, [])
+    assert [row.text for row in block.rows] == ["variant=a"]
 
 
 def test_variants_without_a_primitive_are_refused(load_spec: Load):
