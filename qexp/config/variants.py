@@ -60,6 +60,12 @@ def merged_variants(
             f"variant: got {name!r}; {did_you_mean(name, variants)}allowed: "
             f"{', '.join(variants) or 'none, because no variants are declared'}"
         )
+    for key in root.sweep.keys or ():
+        if key.startswith("variants.") and not f"{key}.".startswith(f"variants.{name}."):
+            raise ConfigError(
+                f"{key}: swept, but variant={name} does not read it and would run again for each "
+                f"value; leave {name} out, or declare a variant for each value"
+            )
     base = plain.get("primitive") or {}
     merged = {each: _merged(base, changes) for each, changes in variants.items()}
     _refuse_without_effect(base, merged, name)

@@ -222,6 +222,10 @@ def test_circuits_of_a_workload(sweep: Sweep):
             [MITIGATED, "variants.zme.precision=0.2"],
             r"^sweep point 'variant=bare': variants\.zme: no such variant; did you mean 'zne'\?",
         ),
+        (
+            [MITIGATED, "variant=zne,bare", "variants.zne.precision=0.1,0.2"],
+            r"'variant=bare variants.zne.precision=0.1': variants.zne.precision: swept, but var",
+        ),
         (["variants={a:{shots:2}}", "variant=a,b"], r"^sweep point 'variant=b': variant: got 'b'"),
         # Wrong in every point alike.
         (["seed=1,2", "circuits.dept=3"], r"^sweep point 'seed=1': circuits\.dept: unknown key"),
@@ -326,6 +330,17 @@ def test_a_variant_alone_is_the_point_that_it_is_among_others(sweep: Sweep):
     (alone,), (first, _) = sweep(MITIGATED, "variant=bare"), sweep(MITIGATED, "variant=bare,zne")
     assert alone == first
     assert values(alone)["sweep.keys"] == "[variant]"
+
+
+def test_a_key_of_the_only_variant_is_swept(sweep: Sweep):
+    points = sweep(MITIGATED, "variant=zne", "variants.zne.precision=0.1,0.2")
+    assert [values(point)["variants.zne.precision"] for point in points] == ["0.1", "0.2"]
+    assert circuits_by(points) == "[]"
+    whole = sweep(MITIGATED, "variant=zne", "variants.zne={precision:0.1},{precision:0.2}")
+    assert [values(point)["variants.zne"] for point in whole] == [
+        "{precision:0.1}",
+        "{precision:0.2}",
+    ]
 
 
 def test_a_group_and_a_workload_are_walked_together(sweep: Sweep):
