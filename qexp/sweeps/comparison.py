@@ -48,9 +48,11 @@ def compare(
         precision: The rms standard error whose cost is estimated.
 
     Returns:
-        By `variant`: `bias` and its standard error, `rms_error`, `rms_std`, `num_values`, `qpu_s`,
-        `cost_s`. By `pair`: `difference` of B minus A, negative where B is closer to the exact
-        values, and its standard error, `num_pairs`, `test`, `p_value`, `p_adjusted`, `mean_chi2`.
+        By `variant`: `bias` and its standard error, `rms_error`, `rms_std`, `num_values`,
+        `num_unknown` (those without a finite error, which `rms_std` and `cost_s` leave out),
+        `qpu_s`, `cost_s`. By `pair`: `difference` of B minus A, negative where B is closer to the
+        exact values, and its standard error, `num_pairs`, `test`, `p_value`, `p_adjusted`,
+        `mean_chi2`.
 
     Raises:
         AnalysisError: The sweep has no such key, or no expectation values.
@@ -64,6 +66,7 @@ def compare(
     names, at = _table(over, {"seed": sweep["seed"].values.ravel(), **keys})
     evs, stds, exact = (_placed(sweep, name, at) for name in ("evs", "stds", "exact"))
     # An extrapolation that was not fitted has an infinite error: it is not known.
+    num_unknown = (np.isfinite(evs) & ~np.isfinite(stds)).sum(axis=(1, 2, 3))
     stds, errors = np.where(np.isfinite(stds), stds, np.nan), evs - exact
     time_s, about = _qpu_s(sweep)
     spent_s = np.nansum(np.append(time_s, 0)[at], axis=-1)
@@ -75,6 +78,7 @@ def compare(
         "rms_error": ("variant", rms_error, "root mean square difference from the exact value"),
         "rms_std": ("variant", rms_std, "root mean square standard error"),
         "num_values": ("variant", np.isfinite(evs).sum(axis=(1, 2, 3)), "expectation values"),
+        "num_unknown": ("variant", num_unknown, "values whose standard error is not known"),
         "qpu_s": ("variant", spent_s, about, "s"),
         "cost_s": ("variant", cost_s, f"QPU time for an rms standard error of {precision}", "s"),
         **_pairs(evs, stds, errors),
@@ -82,10 +86,13 @@ def compare(
     is_exact = bool(np.isfinite(rms_error).any())
     what = "rms error" if is_exact else "no exact values; rms standard error"
     shown = zip(names, rms_error if is_exact else rms_std, strict=True)
+    unknown = ", ".join(f"{k} of {name}" for name, k in zip(names, num_unknown, strict=True) if k)
+    left_out = f"; left out of rms_std and cost_s, as their errors are not known: {unknown}"
     pairs = [f"{b} against {a}" for a, b in combinations(names, 2)]
     return dataset(
         f"Comparison by {over}",
-        f"{what}: {', '.join(f'{name} {each:.4g}' for name, each in shown)}",
+        f"{what}: {', '.join(f'{name} {each:.4g}' for name, each in shown)}"
+        f"{left_out if unknown else ''}",
         columns,
         {"variant": ("variant", names, over), "pair": ("pair", pairs, "variants, B against A")},
     )

@@ -146,6 +146,14 @@ def test_an_error_that_is_not_known_spoils_no_other() -> None:
     found = compare(data)
     for name in ("bias", "bias_std", "rms_std", "difference", "difference_std", "p_value"):
         np.testing.assert_allclose(found[name], before[name], err_msg=name)
+    # It is counted, and said, because the cost without it is too low.
+    assert before.num_unknown.values.tolist() == [0, 0]
+    assert found.num_unknown.values.tolist() == [0, 1]
+    assert found.num_values.values.tolist() == [36, 36]
+    assert "left out" not in before.attrs["summary"]
+    assert found.attrs["summary"].endswith(
+        "; left out of rms_std and cost_s, as their errors are not known: 1 of b"
+    )
     few = swept({"a": 0.1, "b": 0.0}, 2)
     few["stds"][1, 0, 1, 1] = np.nan
     assert compare(few).test.item() == "t"
