@@ -115,16 +115,13 @@ def _composed(config: DictConfig) -> tuple[dict[str, Any], RootNode]:
 @lru_cache(maxsize=1000)
 def _check_variants(primitive: str, variants: str) -> None:
     """Refuse a variant that could not be run, chosen or not; JSON, because points have the same."""
-
-    def check(node: dict[str, Any], path: str) -> None:
-        _primitive(validate(PrimitiveNode, node, path), path)
-
     for name, node in json.loads(variants).items():
+        path = f"variants.{name}"
         try:
-            check(node, f"variants.{name}")
+            _primitive(validate(PrimitiveNode, node, path), path)
         except ConfigError:
-            # That of all of them names its own key.
-            check(json.loads(primitive), "primitive")
+            # What is wrong in all of them names its own key.
+            _primitive(validate(PrimitiveNode, json.loads(primitive), "primitive"), "primitive")
             raise
 
 

@@ -19,15 +19,11 @@ VARIANT: Final = "variant"
 def variant_blocks(config: Mapping[str, Any], blocks: Iterable[Block]) -> list[Block]:
     """Return the block of the variants of a sweep's config, none where a block chooses some."""
     names, chosen = config.get("variants"), config.get(VARIANT)
-    if (
-        any(VARIANT in block.keys for block in blocks)
-        or not isinstance(names, Mapping)
-        or not names
-    ):
+    if not isinstance(names, Mapping) or any(VARIANT in block.keys for block in blocks):
         return []
     swept = names if chosen is None else [chosen]
     rows = tuple(Row((override(VARIANT, str(name)),)) for name in swept)
-    return [Block("variants", (VARIANT,), rows, len(rows))]
+    return [Block("variants", (VARIANT,), rows, len(rows))] if names else []
 
 
 def merged_variants(

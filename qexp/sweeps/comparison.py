@@ -49,10 +49,9 @@ def compare(
 
     Returns:
         By `variant`: `bias` and its standard error, `rms_error`, `rms_std`, `num_values`,
-        `num_unknown` (those without a finite error, which `rms_std` and `cost_s` leave out),
-        `qpu_s`, `cost_s`. By `pair`: `difference` of B minus A, negative where B is closer to the
-        exact values, and its standard error, `num_pairs`, `test`, `p_value`, `p_adjusted`,
-        `mean_chi2`.
+        `num_unknown` (of them left out of `rms_std`), `qpu_s`, `cost_s`. By `pair`: `difference` of
+        B minus A, negative where B is closer to the exact values, and its standard error,
+        `num_pairs`, `test`, `p_value`, `p_adjusted`, `mean_chi2`.
 
     Raises:
         AnalysisError: The sweep has no such key, or no expectation values.
@@ -86,13 +85,13 @@ def compare(
     is_exact = bool(np.isfinite(rms_error).any())
     what = "rms error" if is_exact else "no exact values; rms standard error"
     shown = zip(names, rms_error if is_exact else rms_std, strict=True)
-    unknown = ", ".join(f"{k} of {name}" for name, k in zip(names, num_unknown, strict=True) if k)
-    left_out = f"; left out of rms_std and cost_s, as their errors are not known: {unknown}"
+    unknown = [f"{k} of {name}" for name, k in zip(names, num_unknown, strict=True) if k]
+    left_out = "; left out of rms_std and cost_s, as their errors are not known: "
     pairs = [f"{b} against {a}" for a, b in combinations(names, 2)]
     return dataset(
         f"Comparison by {over}",
         f"{what}: {', '.join(f'{name} {each:.4g}' for name, each in shown)}"
-        f"{left_out if unknown else ''}",
+        f"{left_out if unknown else ''}{', '.join(unknown)}",
         columns,
         {"variant": ("variant", names, over), "pair": ("pair", pairs, "variants, B against A")},
     )
