@@ -191,6 +191,10 @@ class AnalysisError(QexpError):
     exit_code = ExitCode.REFUSED
 
 
+class UnsuitableError(AnalysisError):
+    """The run has no data of the kind that an analysis is made of; other points may have some."""
+
+
 class AnalysisFailedError(AnalysisError):
     """An analysis failed in its own code; the run's log has the traceback."""
 

@@ -63,7 +63,8 @@ def evaluate_into(
     try:
         result = spec.evaluate(given)
     except AnalysisError as error:
-        raise AnalysisError(f"analysis '{spec.name}': {error}") from None
+        error.args = (f"analysis '{spec.name}': {error}",)
+        raise
     except QexpError:
         raise
     except (KeyboardInterrupt, GeneratorExit):

@@ -15,7 +15,7 @@ from pydantic import Field
 from qexp.analysis.dataset import Column, Reals, dataset
 from qexp.analysis.pubs import MeasuredPub, measure_values, read_pubs
 from qexp.archive.read import Archive
-from qexp.errors import AnalysisError
+from qexp.errors import AnalysisError, UnsuitableError
 from qexp.text import one_line
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def remitigated(
 
     coordinates, numbers = measure_values(read_pubs(run, workload, "estimator"), values)
     if not coordinates:
-        raise AnalysisError(
+        raise UnsuitableError(
             "the run has no raw data: they are kept of client-side Estimators on IBM's service and "
             "of those with mitigation on the embedded engine, with archive.raw=true"
         )
@@ -116,7 +116,7 @@ def _evaluate(found: Any, settings: _Settings, place: tuple[str, int]) -> tuple[
     [task] = load_tasks_from_result(found)
     calibration = task.trex
     if settings.trex and calibration is None:
-        raise AnalysisError("trex=true: the run has no readout calibration")
+        raise UnsuitableError("trex=true: the run has no readout calibration")
     has_trex = calibration is not None and settings.trex is not False
     noise = calibration.compute_noise_model(found) if has_trex else None
     task.trex = None
@@ -134,7 +134,7 @@ def _evaluate(found: Any, settings: _Settings, place: tuple[str, int]) -> tuple[
         else:
             items = [items[index] for index in kept]
     elif settings.extrapolator is not None or settings.noise_factors is not None:
-        raise AnalysisError("the run has no amplified noise, so that nothing is extrapolated")
+        raise UnsuitableError("the run has no amplified noise, so that nothing is extrapolated")
     given = items if isinstance(task, GateFolding) else items[0]
     try:
         with warnings.catch_warnings():
@@ -177,9 +177,8 @@ def _copied(found: Any, rng: np.random.Generator | None = None) -> Any:
         size = item["_meas"].shape[is_pea]
         if size == 1:
             raise AnalysisError(
-                "resamples: a circuit has one randomization, so that there is nothing to draw "
-                "from; leave it out, or run with several, primitive.options.twirling."
-                "enable_gates=true"
+                "resamples: a circuit has one randomization, and none can be drawn; leave it out, "
+                "or run with several: primitive.options.twirling.enable_gates=true"
             )
         chosen: NDArray[np.intp] = rng.integers(size, size=size)
         for name, array in item.items():

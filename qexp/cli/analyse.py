@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from qexp.cli.named_runs import each_point
 from qexp.cli.output import print_json, print_line, report_error
 from qexp.cli.verbs import add_json, add_run, add_trust
-from qexp.errors import AnalysisError, ConfigError, QexpError
+from qexp.errors import AnalysisError, ConfigError, QexpError, UnsuitableError
 
 if TYPE_CHECKING:
     from qexp.analysis.evaluate import Evaluated
@@ -94,7 +94,7 @@ def _analyse_sweep(path: Path, given: argparse.Namespace, results: list[Evaluate
 def _analyse_points(path: Path, given: argparse.Namespace, results: list[Evaluated]) -> int:
     """Make the analyses of each point of a sweep."""
     codes, left = each_point(
-        path, lambda folder: _analyse(folder, given, results), is_quiet=given.json
+        path, lambda one: _analyse(one, given, results, one.name), is_quiet=given.json
     )
     if not codes:
         raise AnalysisError(
@@ -103,10 +103,14 @@ def _analyse_points(path: Path, given: argparse.Namespace, results: list[Evaluat
     if left and not given.json:
         number = left + len(codes)
         print_line(f"{left} of {number} points have no results: python -m qexp show {path}")
+    if not results and not max(codes):
+        raise AnalysisError(f"{path} has no point with data for it; each line above says why")
     return max(codes)
 
 
-def _analyse(path: Path, given: argparse.Namespace, results: list[Evaluated]) -> int:
+def _analyse(
+    path: Path, given: argparse.Namespace, results: list[Evaluated], point: str = ""
+) -> int:
     """Make the analyses of one run, add their results; return the highest exit code."""
     from qexp.analysis.evaluate import evaluate
     from qexp.archive.read import open_archive
@@ -127,7 +131,7 @@ def _analyse(path: Path, given: argparse.Namespace, results: list[Evaluated]) ->
                 f"to analyse"
             )
         log = archive.path.parent / LOG_NAME
-        return _evaluated(specs, partial(evaluate, run=archive), log, given, results)
+        return _evaluated(specs, partial(evaluate, run=archive), log, given, results, point)
 
 
 def _evaluated(
@@ -136,6 +140,7 @@ def _evaluated(
     log: Path,
     given: argparse.Namespace,
     results: list[Evaluated],
+    point: str = "",
 ) -> int:
     """Make analyses, print and add their results; return the highest exit code."""
     from qexp.runlog import logging_into
@@ -147,8 +152,10 @@ def _evaluated(
             try:
                 result = evaluate(spec)
             except QexpError as error:
-                # One line, which stops no other analysis.
-                codes.append(report_error(error, log)[0])
+                # One line, which stops no other analysis; a point without data is no failure.
+                is_left = bool(point) and isinstance(error, UnsuitableError)
+                code, _ = report_error(error, log, f"{point}: left out" if is_left else point)
+                codes.append(0 if is_left else code)
                 continue
             results.append(result)
             if not given.json:

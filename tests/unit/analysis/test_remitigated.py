@@ -78,7 +78,7 @@ def test_bootstrap_errors_come_from_the_randomizations(folder: Path) -> None:
         ("folded", {"extrapolator": "cubic"}, "extrapolator=cubic: unknown; allowed: linear"),
         ("folded", {"noise_factors": [1.0]}, "PUB 0 of 'main': exponential requires at least 2"),
         ("bare", {}, "the run has no raw data: they are kept"),
-        ("untwirled", {"resamples": 5}, "resamples: a circuit has one randomization, so that ther"),
+        ("untwirled", {"resamples": 5}, "resamples: a circuit has one randomization, and none can"),
     ],
 )
 def test_what_was_not_run_is_refused(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
+import qexp
 from qexp.archive.sweep_file import SWEEP_NAME, read_sweep
 from qexp.errors import ExitCode
 from tests.archives import started
@@ -213,3 +214,33 @@ def test_analyse_names_the_choices_of_both_kinds(command: Command, whole: Path) 
     assert done.code == ExitCode.REFUSED
     assert "allowed for each point: exact_evs, ghz" in done.err
     assert "for the sweep: compare, crossing, decay" in done.err
+
+
+def test_remitigate_leaves_out_the_points_without_data_for_it(
+    command: Command, tmp_path: Path
+) -> None:
+    sweep = tmp_path / "sweep"
+    for level in (0, 1):
+        qexp.run(
+            *("ising", "circuits.num_qubits=2", "circuits.steps=[1]", "primitive.precision=0.1"),
+            *("analysis=[]", "engine.workers=1", f"primitive.options.resilience_level={level}"),
+            f"hydra.run.dir={sweep / f'{level:04d}'}",
+        )
+    declare(sweep, [{"level": 0}, {"level": 1}])
+    done = command("remitigate", sweep, "--json")
+    assert done.code == 0
+    assert [one["summary"] for one in json.loads(done.out)] == ["2 values: equal to the archived"]
+    assert done.err.startswith("qexp: 0000: left out: analysis 'remitigated': the run has no raw")
+    assert done.err.count("\n") == 1
+    bad = command("remitigate", sweep, "workload=x")
+    assert bad.code == ExitCode.REFUSED
+    assert [line[:12] for line in bad.err.splitlines()] == ["qexp: 0000: ", "qexp: 0001: "]
+    none = command("remitigate", sweep, "extrapolator=linear")
+    assert none.code == ExitCode.REFUSED
+    *left_out, last = none.err.splitlines()
+    assert [line[:21] for line in left_out] == ["qexp: 0000: left out:", "qexp: 0001: left out:"]
+    assert "the run has no amplified noise" in left_out[1]
+    assert last == f"qexp: {sweep} has no point with data for it; each line above says why"
+    alone = command("remitigate", sweep / "0000")
+    assert alone.code == ExitCode.REFUSED
+    assert alone.err.startswith("qexp: analysis 'remitigated': the run has no raw data")
