@@ -102,7 +102,7 @@ def in_order(experiment: Experiment, pieces: Iterable[Piece]) -> list[Piece]:
 
     def key(piece: Piece) -> tuple[object, ...]:
         index, point = piece.partition, experiment.point_of(piece.partition)
-        turn, first = index - point.own_indices.start, piece.first or 0
+        turn, first = _turn(experiment, piece), piece.first or 0
         if order == "declared":
             return (point.index, index, first)
         if order == "interleaved":
@@ -111,6 +111,10 @@ def in_order(experiment: Experiment, pieces: Iterable[Piece]) -> list[Piece]:
         return (turn, hashlib.sha256(text.encode()).digest(), first)
 
     return sorted(pieces, key=key)
+
+
+def _turn(experiment: Experiment, piece: Piece) -> int:
+    return piece.partition - experiment.point_of(piece.partition).own_indices.start
 
 
 def _kind(experiment: Experiment, piece: Piece) -> Hashable:
@@ -130,7 +134,9 @@ def _kind(experiment: Experiment, piece: Piece) -> Hashable:
     if is_alone:
         return piece
     agreed = repr((primitive, point.spec.partition))
-    return point.lane, agreed, partition.shots, partition.precision
+    # Blocks are declared so that points take turns: those that share no jobs do, too.
+    turn = None if experiment.sharing.block is None else _turn(experiment, piece)
+    return point.lane, turn, agreed, partition.shots, partition.precision
 
 
 def by_lane(

@@ -106,6 +106,18 @@ def test_a_job_is_filled_up_to_a_time_that_has_the_overhead_once(
     assert alone_s - experiment.plan.qpu_s == pytest.approx(2.0 * (6 - jobs))
 
 
+def test_points_take_turns_with_those_that_share_no_jobs_where_blocks_are_declared(tmp_path: Path):
+    for order in ("interleaved", "random"):
+        (folder := tmp_path / order).mkdir()
+        sharing = SharingPolicy(block=1, order=order)
+        experiment = sweep(
+            folder, ((1, 1), (1, 1), (1,)), most=100, options={1: TREX}, sharing=sharing
+        )
+        turns = [{index % 2 for index in job} for job in packed(experiment)]
+        assert turns == [{0}, {0}, {1}, {1}]
+        assert sorted(map(sorted, packed(experiment))) == [[0, 4], [1], [2], [3]]
+
+
 def test_points_that_are_calibrated_with_their_job_have_jobs_of_their_own(tmp_path: Path):
     experiment = sweep(tmp_path, most=100, options={1: TREX})
     assert packed(experiment) == [(0, 4, 1, 5), (2,), (3,)]
