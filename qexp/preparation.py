@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from qexp.batch.pacing import Patience
-from qexp.batch.packing import gather_plan
+from qexp.batch.packing import gather_plan, read_plan
 from qexp.batch.recover import note_stored_outcomes
 from qexp.core.jsonable import to_plain
-from qexp.core.model import InstanceUsage, Partition, Plan
+from qexp.core.model import InstanceUsage, Plan
 from qexp.core.protocols import MeteredEngine, RemoteEngine
-from qexp.errors import ArchiveError, ConfigError, EngineError, OutageError, PlanError, QexpError
+from qexp.errors import ConfigError, EngineError, OutageError, PlanError, QexpError
 from qexp.interrupts import StopRequested, stop_requested
 from qexp.journal.events import Planned, Unplanned
 from qexp.planning.build import plan_points
@@ -185,33 +185,12 @@ def _time_warnings(experiment: Experiment) -> Iterator[str]:
             yield from check_max_time(plan, spec.max_time_s, spec.limits)
 
 
-def _partitions(experiment: Experiment, point: Point, count: int) -> Sequence[Partition]:
-    """Return the partitions of a point; empty ones of a sealed point whose archive is damaged."""
-    try:
-        return point.store.read_partitions()
-    except ArchiveError as error:
-        if not point.is_sealed:
-            raise
-        experiment.observer.warned(f"{error}; the other points go on")
-        return [Partition(k, "damaged", 0, 0, None, None, 0, 0, 0.0, "end") for k in range(count)]
-
-
 def load_plan(experiment: Experiment) -> None:
     """Read the committed plan and the outcomes on disk."""
     ledger = experiment.ledger
-    for index in ledger.planned:
-        point, own = experiment.points[index], ledger.partitions_of(index)
-        if point.partitions:
-            continue
-        point.number(_partitions(experiment, point, len(own)), own.start)
-        if len(point.partitions) != len(own):
-            raise ArchiveError(
-                f"{point.folder} has parts of {len(point.partitions)} partitions, but "
-                f"{len(own)} were planned; restore them from a copy"
-            )
+    read_plan(experiment)
     if not ledger.planned:
         return
-    gather_plan(experiment)
     note_stored_outcomes(experiment)
     # By partition: several jobs may hold PUBs of one.
     done, in_flight = ledger.done, {attempt.partition for attempt in ledger.open_attempts()}

@@ -140,8 +140,7 @@ def _predicted_charged(file: ArchiveFile) -> float | None:
     """
     if str(file.attribute("/", "engine")) != "ibm" or not file.count("jobs/usage_s"):
         return None
-    limit = file.document("config/limits_json").get("job_overhead_s") or {}
-    overhead_s, seconds = float(limit.get("value", 0.0)), []
+    overhead_s, seconds = job_overhead_s(file), []
     rows = (file.numbers("jobs/usage_s"), file.numbers("jobs/predicted_qpu_s"))
     for usage_s, predicted_s, text in zip(*rows, file.texts("jobs/metrics_json"), strict=True):
         with file.reading():
@@ -149,6 +148,12 @@ def _predicted_charged(file: ArchiveFile) -> float | None:
         if usage_s > 0 and of_job_s:
             seconds.append(float(predicted_s) - overhead_s * (1 - min(1.0, usage_s / of_job_s)))
     return math.fsum(seconds)
+
+
+def job_overhead_s(file: ArchiveFile) -> float:
+    """Return the part of a job's predicted QPU seconds that does not depend on what it holds."""
+    limit = file.document("config/limits_json").get("job_overhead_s") or {}
+    return float(limit.get("value", 0.0))
 
 
 def charged(file: ArchiveFile) -> float:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from qexp.batch.request import fits_tags, planned_piece
 from qexp.core.bounds import JobBounds, Load, job_bounds, overhead_s
 from qexp.core.mitigation import is_calibrated_per_job
 from qexp.core.model import Forecast, Partition, Plan, PlannedJob, PrimitiveSpec
+from qexp.errors import ArchiveError
 from qexp.journal.ledger import Piece
-from qexp.points import Experiment
+from qexp.points import Experiment, Point
 
 _ALONE_AFTER = ("shared", "too_large", "refused")
 """Failures after which PUBs share a job no more."""
@@ -72,6 +73,38 @@ def jobs_of(experiment: Experiment, pieces: Iterable[Piece]) -> list[tuple[Piece
             open_jobs[kind] = job
         job.add(experiment, piece)
     return [tuple(job.pieces) for job in jobs]
+
+
+def read_plan(experiment: Experiment) -> None:
+    """Read the plan of each point as it was committed, where this process has not made it.
+
+    Raises:
+        ArchiveError: A part is damaged, or missing.
+    """
+    ledger = experiment.ledger
+    for index in ledger.planned:
+        point, own = experiment.points[index], ledger.partitions_of(index)
+        if point.partitions:
+            continue
+        point.number(_partitions(experiment, point, len(own)), own.start)
+        if len(point.partitions) != len(own):
+            raise ArchiveError(
+                f"{point.folder} has parts of {len(point.partitions)} partitions, but "
+                f"{len(own)} were planned; restore them from a copy"
+            )
+    if ledger.planned:
+        gather_plan(experiment)
+
+
+def _partitions(experiment: Experiment, point: Point, count: int) -> Sequence[Partition]:
+    """Return the partitions of a point; empty ones of a sealed point whose archive is damaged."""
+    try:
+        return point.store.read_partitions()
+    except ArchiveError as error:
+        if not point.is_sealed:
+            raise
+        experiment.observer.warned(f"{error}; the other points go on")
+        return [Partition(k, "damaged", 0, 0, None, None, 0, 0, 0.0, "end") for k in range(count)]
 
 
 def gather_plan(experiment: Experiment) -> None:

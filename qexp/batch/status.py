@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast, get_args
 
 from qexp.archive.jobs import JobRecord
 from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME
 from qexp.archive.sweep_file import is_sweep, read_sweep
 from qexp.batch.budget import charges_of
+from qexp.batch.packing import read_plan
 from qexp.batch.request import run_tag
 from qexp.core.model import FINAL_STATES, Charge, FoundJob, JobState, charged_s, is_charge_pending
 from qexp.core.protocols import RemoteEngine
@@ -20,12 +22,14 @@ from qexp.core.spec import RunSpec
 from qexp.errors import EngineError
 from qexp.journal.file import read_ledger
 from qexp.journal.ledger import Attempt, Ledger
-from qexp.points import Point, points_in
+from qexp.points import Experiment, Point, points_in
 from qexp.resumption import finished_archive, resume_command
 from qexp.text import format_duration, short_path
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
+
+    from qexp.journal.file import Journal
 
 PartitionState: TypeAlias = Literal[
     "done", "running", "queued", "unlisted", "failed", "unsubmitted"
@@ -127,8 +131,11 @@ def read_state(specs: RunSpec | Sequence[RunSpec], folder: Path) -> RunState:
     }
     points = points_in(folder, specs)
     spec = points[0].spec
+    # Its journal, which another process may write, is not opened.
+    experiment = Experiment(folder, tuple(points), cast("Journal", SimpleNamespace(ledger=ledger)))
+    read_plan(experiment)
     if finished_archive(folder) is not None:
-        return _complete(spec, folder, points, batches)
+        return _complete(experiment, batches)
     charges = charges_of(points, ledger)
     engine, listed, asked = spec.engine, list[FoundJob](), dict[str, Charge]()
     lanes = _backends(points)
@@ -169,9 +176,7 @@ def read_state(specs: RunSpec | Sequence[RunSpec], folder: Path) -> RunState:
         strays=[job.job_id for job in listed if job.job_id not in known_jobs],
         usage_s=sum(seconds for seconds, _ in (*charges.values(), *asked.values())),
         usage_pending=sum(pending for _, pending in (*charges.values(), *asked.values())),
-        predicted_qpu_s=sum(
-            partition.qpu_s for point in points for partition in point.store.read_partitions()
-        ),
+        predicted_qpu_s=experiment.plan.qpu_s,
         next=_next(spec, folder, ledger, counts, is_out=is_out, is_waited_for=is_waited_for),
     )
 
@@ -198,28 +203,27 @@ def _name(point: Point) -> str | None:
         return str(archive.backend["name"])
 
 
-def _complete(
-    spec: RunSpec, folder: Path, points: Sequence[Point], batches: Mapping[str, str]
-) -> RunState:
+def _complete(experiment: Experiment, batches: Mapping[str, str]) -> RunState:
     """Return the state of an experiment with nothing left to do, from its archives."""
     jobs, predicted = list[JobRecord](), dict[tuple[int, int], float]()
-    for point in points:
+    for point in experiment.points:
         with open_archive(point.folder) as archive:
             own = list(archive.jobs)
         jobs += own
         predicted |= {(point.index, job.partition): job.predicted_qpu_s for job in own}
     return RunState(
-        path=short_path(folder),
+        path=short_path(experiment.folder),
         state="complete",
-        engine=spec.engine.name,
-        backend=_names(_backends(points)),
+        engine=experiment.engine.name,
+        backend=_names(_backends(experiment.points)),
         partitions=len(predicted),
         done=len(predicted),
         collected=len(predicted),
         batches=_rows(batches),
         usage_s=sum(job.usage_s or 0.0 for job in jobs),
         usage_pending=sum(is_charge_pending(job.metrics) for job in jobs),
-        predicted_qpu_s=sum(predicted.values()),
+        # There is no plan without a journal.
+        predicted_qpu_s=experiment.plan.qpu_s or sum(predicted.values()),
     )
 
 

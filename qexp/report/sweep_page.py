@@ -123,7 +123,12 @@ def read_sweep(folder: Path) -> tuple[SweptRun, ...]:
             f"folder with fewer, such as one sweep"
         )
     most = max(_LEAST_PUBS, min(MAX_PUBS, _ALL_PUBS // len(folders)))
-    return tuple(replace(_read(run, most), draws=draws.get(run, {})) for run in folders)
+    runs = [replace(_read(run, most), draws=draws.get(run, {})) for run in folders]
+    for k, record in enumerate(open_sweep(folder).records if draws else ()):
+        # Its jobs may have been shared.
+        own = replace(runs[k].summary, predicted_qpu_s=record.get("predicted_qpu_s"))
+        runs[k] = replace(runs[k], summary=own)
+    return tuple(runs)
 
 
 def swept_keys(runs: Sequence[SweptRun]) -> tuple[str, ...]:

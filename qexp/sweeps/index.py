@@ -20,11 +20,11 @@ from qexp.archive.atomic_files import read_with_digest, write_with_digest
 from qexp.archive.digests import COMPARED_BYTES
 from qexp.archive.schema import ARCHIVE_NAME
 from qexp.errors import ArchiveError
-from qexp.sweeps.records import Record, RecordReader
+from qexp.sweeps.records import Record, RecordReader, share_overheads
 
 INDEX_NAME: Final = "index.json"
 #: An index of another format, or of another version of qexp, is made again.
-_FORMAT: Final = f"4 {__version__}"
+_FORMAT: Final = f"5 {__version__}"
 
 
 def read_records(
@@ -58,7 +58,7 @@ def read_records(
         content = {"format": _FORMAT, "about": reader.about, "points": stored}
         with suppress(OSError, ArchiveError):
             write_with_digest(path, json.dumps(content).encode())
-    return [record for *_, record in entries.values()], reader.about
+    return share_overheads([record for *_, record in entries.values()]), reader.about
 
 
 def _load(path: Path) -> dict[str, Any]:

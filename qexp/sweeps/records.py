@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -22,7 +23,7 @@ from qexp.archive.jobs import why_missing
 from qexp.archive.pubs import observable_texts, read_circuit
 from qexp.archive.results import Signature
 from qexp.archive.schema import ARCHIVE_NAME, PARTS_NAME
-from qexp.archive.summary import read_summary
+from qexp.archive.summary import job_overhead_s, read_summary
 from qexp.errors import ArchiveError
 from qexp.text import one_line
 
@@ -57,6 +58,20 @@ def _reason(file: ArchiveFile, workloads: Sequence[str]) -> str:
     return ""
 
 
+def share_overheads(records: Sequence[Record]) -> list[Record]:
+    """Return records of points in whose `predicted_qpu_s` a job has one overhead, shared equally.
+
+    A point's own archive has a prediction as if it were run alone.
+    """
+    members = Counter(job for record in records for job in record.get("jobs", ()))
+    shared = [dict(record) for record in records]
+    for record in shared:
+        jobs, overhead_s = record.pop("jobs", ()), record.pop("job_overhead_s", 0.0)
+        if jobs and record["predicted_qpu_s"] is not None:
+            record["predicted_qpu_s"] -= overhead_s * sum(1 - 1 / members[job] for job in jobs)
+    return shared
+
+
 class RecordReader:
     """Reads the records of points.
 
@@ -83,6 +98,7 @@ class RecordReader:
 
     def _record(self, file: ArchiveFile, folder: Path) -> Record:
         summary, workloads = read_summary(file), file.groups("pubs")
+        partitions = file.numbers("jobs/partition").tolist()
         started = [text for text in file.texts("jobs/running") if text]
         is_whole = summary["status"] not in ("partial", "failed")
         return {
@@ -94,6 +110,9 @@ class RecordReader:
             **{name: summary[name] for name in _SUMMARISED},
             "num_pubs": summary["pubs"],
             "num_results": summary["results"],
+            # Of each partition, that of the last attempt.
+            "jobs": [*dict(zip(partitions, file.texts("jobs/job_id"), strict=True)).values()],
+            "job_overhead_s": job_overhead_s(file),
             "values": self._analysis_values(folder, summary["data_sha256"]),
             "evs": {w: found for w in workloads if (found := self._evs(file, w))["pubs"]},
         }

@@ -8,9 +8,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import qexp
+from qexp.cli.sweep_page import format_sweep
+from qexp.report.write import write_report
+from qexp.text import format_duration
 from tests.e2e.conftest import Cli, Finished
 
 SMALL = (
@@ -59,6 +63,24 @@ def test_points_share_a_job_and_have_the_data_that_each_has_in_a_run_of_its_own(
     assert [line["partition"] for line in submitted] == [0, 1, 2, 3]
     assert len({line["job"] for line in submitted}) == 4
     assert digests(declared) == digests(blocks)
+
+
+def test_a_shared_job_is_predicted_with_one_overhead_wherever_points_are_summed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    with qexp.sweep("ghz", "circuits.num_qubits=2,3", "primitive.shots=1000,2000") as sweep:
+        each_s = sweep.to_dataset()["predicted_qpu_s"].values
+        alone_s = [[sum(job.predicted_qpu_s for job in run.jobs)] for run in sweep]
+    # Two jobs of two points each; a job has 2 s of overhead.
+    assert each_s.ravel().tolist() == pytest.approx(np.ravel(alone_s) - 1.0)
+    total_s = each_s.sum()
+    assert qexp.status(sweep.path).predicted_qpu_s == pytest.approx(total_s)
+    shown = format_duration(total_s)
+    assert f"(predicted {shown} on a QPU)" in format_sweep(sweep, 120)
+    page = write_report(sweep.path).read_text(encoding="utf-8")
+    assert f"predicted for a QPU: {shown}" in page
+    assert page.count(f'<td class="n">{format_duration(each_s.flat[0])}</td>') == 2
 
 
 def test_a_point_that_cannot_run_is_named_and_the_others_are_kept(cli: Cli, resume: Cli):

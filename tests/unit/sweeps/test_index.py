@@ -9,7 +9,7 @@ import pytest
 
 from qexp.sweeps import index as module
 from qexp.sweeps.index import INDEX_NAME, read_records
-from qexp.sweeps.records import RecordReader
+from qexp.sweeps.records import RecordReader, share_overheads
 
 NAMES = ["0000", "0001", "0002", "0003"]
 
@@ -134,3 +134,19 @@ def test_it_has_numbers_only_and_no_path(grid) -> None:
     raw = (grid.path / INDEX_NAME).read_bytes()[:-64]
     assert str(grid.path).encode() not in raw
     assert set(json.loads(raw)["points"]) == set(NAMES)
+
+
+def test_a_job_that_points_share_has_one_overhead() -> None:
+    shared = [
+        {"predicted_qpu_s": 10.0, "jobs": ["a", "b"], "job_overhead_s": 2.0},
+        {"predicted_qpu_s": 5.0, "jobs": ["a", "a"], "job_overhead_s": 2.0},
+        {"predicted_qpu_s": None, "jobs": ["a"], "job_overhead_s": 2.0},
+        {"status": "declared"},
+    ]
+    assert share_overheads(shared) == [
+        {"predicted_qpu_s": 10.0 - 2.0 * 3 / 4},
+        {"predicted_qpu_s": 5.0 - 2 * 2.0 * 3 / 4},
+        {"predicted_qpu_s": None},
+        {"status": "declared"},
+    ]
+    assert shared[0]["predicted_qpu_s"] == 10.0
