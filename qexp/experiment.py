@@ -27,6 +27,7 @@ from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME, PARTS_NAME
 from qexp.archive.sweep_file import SWEEP_NAME
 from qexp.batch.batches import command_to_resume
+from qexp.batch.budget import Budget
 from qexp.batch.execute import cancel as cancel_jobs
 from qexp.batch.execute import collect_finished, execute
 from qexp.core.model import Plan, RunStatus
@@ -51,7 +52,6 @@ from qexp.errors import (
 )
 from qexp.interrupts import Interrupts, StopRequested
 from qexp.journal.events import Ended, Resumed, Started
-from qexp.planning.table import check_budget
 from qexp.points import Clock, Experiment, Point, open_experiment, points_in
 from qexp.preparation import load_plan, make_plan, select
 from qexp.resumption import finished_archive
@@ -218,10 +218,12 @@ def _carry_out(experiment: Experiment, work: Callable[[Experiment], None]) -> No
         if makes_plan and experiment.plans_with_workers:
             experiment.workers.prepare()
         _select(experiment)
+    planned = len(experiment.ledger.planned)
     if makes_plan:
         make_plan(experiment)
-    if not experiment.ledger.batches:
-        check_budget(experiment.plan, experiment.budget_s)
+    is_new = not experiment.ledger.batches or len(experiment.ledger.planned) > planned
+    if is_new and experiment.budget_s is not None:
+        Budget(experiment, experiment.budget_s).check()
     if makes_plan and experiment.stop_after == "plan":
         experiment.journal.append(Ended("planned"))
         seal(experiment)

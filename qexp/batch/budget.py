@@ -9,9 +9,10 @@ from qexp.batch.packing import jobs_of
 from qexp.batch.request import planned_piece
 from qexp.core.bounds import overhead_s
 from qexp.core.model import Charge
-from qexp.errors import UnfinishedError
+from qexp.errors import PlanError, UnfinishedError
 from qexp.journal.ledger import Attempt, Ledger, Piece
 from qexp.points import Experiment, Point
+from qexp.resumption import resume_command
 from qexp.text import format_duration
 
 _ROUNDING_S = 1e-6
@@ -61,15 +62,41 @@ class Budget:
 
     def refuse(self, job: Sequence[Piece]) -> UnfinishedError:
         """Return the error that ends the work; note the budget that holds all that is left."""
-        experiment = self._experiment
-        left = jobs_of(experiment, experiment.ledger.wanted(experiment.policy))
-        needed_s = self._used_s + sum(map(self._predicted_s, left))
-        experiment.next_words = (f"budget.qpu={math.ceil(needed_s)}",)
+        self._experiment.next_words = (self._needed(),)
         return UnfinishedError(
             f"budget.qpu is {format_duration(self._budget_s)}, of which "
             f"{format_duration(self._used_s)} are used, and the next job is predicted to take "
             f"{format_duration(self._predicted_s(job))}; raise it to go on"
         )
+
+    def check(self) -> None:
+        """Refuse to submit anything of what was planned if there is no room for all of it.
+
+        Raises:
+            PlanError: There is none.
+        """
+        if self._used_s + (left_s := self._left_s()) <= self._budget_s + _ROUNDING_S:
+            return
+        experiment, needed, used, those = self._experiment, self._needed(), "", "all jobs"
+        remedy = f"raise it to at least {needed}, or run fewer circuits or shots"
+        if experiment.ledger.batches:
+            used, those = f", of which {format_duration(self._used_s)} are used", "all other jobs"
+            spec = experiment.points[0].spec
+            command = resume_command(experiment.folder, spec.config_yaml, needed, *spec.given_anew)
+            remedy = f"raise it to go on: {command}"
+        raise PlanError(
+            f"budget.qpu is {format_duration(self._budget_s)}{used}, but {those} together are "
+            f"predicted to take {format_duration(left_s)} of QPU time; {remedy}"
+        )
+
+    def _needed(self) -> str:
+        """Return the budget that holds all that is left, as it is given anew."""
+        return f"budget.qpu={math.ceil(self._used_s + self._left_s() - _ROUNDING_S)}"
+
+    def _left_s(self) -> float:
+        experiment = self._experiment
+        left = jobs_of(experiment, experiment.ledger.wanted(experiment.policy))
+        return sum(map(self._predicted_s, left))
 
     def _predicted_s(self, job: Sequence[Piece]) -> float:
         """Return the predicted QPU seconds of pieces that share a job, which has one overhead."""

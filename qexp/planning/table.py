@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -317,20 +316,6 @@ def _time_row(what: str, planned_s: float, bound_s: float | None, source: str) -
         bound_s is None or planned_s <= bound_s,
         source,
     )
-
-
-def check_budget(plan: Plan, budget_s: int | None) -> None:
-    """Refuse a plan that would use more than its budget.
-
-    Raises:
-        PlanError: It is predicted to.
-    """
-    if budget_s is not None and plan.qpu_s > budget_s:
-        raise PlanError(
-            f"budget.qpu is {format_duration(budget_s)}, but all jobs together are predicted to "
-            f"take {format_duration(plan.qpu_s)} of QPU time; raise it to at least "
-            f"budget.qpu={math.ceil(plan.qpu_s)}, or run fewer circuits or shots"
-        )
 
 
 def check_max_time(plan: Plan, max_time_s: int | None, limits: Mapping[str, Limit]) -> list[str]:

@@ -124,6 +124,23 @@ def test_only_points_that_are_added_are_run(cli: Cli, resume: Cli, tmp_path: Pat
         assert refused.err.count("\n") == 1
 
 
+def test_points_that_the_budget_does_not_hold_are_added_and_not_submitted(cli: Cli, resume: Cli):
+    done = cli(
+        *("-m", "experiment=ghz", "circuits.num_qubits=2", "primitive.shots=50,60", "budget.qpu=5")
+    )
+    sweep = sweep_of(done)
+    # One job for each number of shots, of 2 s and a little.
+    refused = resume(str(sweep), "--add", "primitive.shots=70")
+    assert refused.code == 2
+    assert "budget.qpu is 5.0s, of which 4.0s are used, but all other jobs" in refused.err
+    assert refused.err.endswith(f" resume {sweep.relative_to(done.folder)} budget.qpu=7\n")
+    assert len(events(sweep, "batch_opened")) == 1
+    # To go on without a higher one stops before the next job, as after any.
+    assert resume(str(sweep)).code == 6
+    assert resume(str(sweep), "budget.qpu=7").code == 0
+    assert len(digests(done)) == 3
+
+
 def test_rounds_of_a_sweeper_go_to_one_open_batch(cli: Cli):
     done = cli(*SMALL, "hydra.sweeper.max_batch_size=1")
     assert done.code == 0, done.err

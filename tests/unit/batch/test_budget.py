@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from qexp.archive.sweep_file import SweepPoint, read_sweep, write_sweep
+from qexp.batch.budget import Budget
 from qexp.batch.execute import execute
 from qexp.batch.recover import note_stored_outcomes
 from qexp.core.spec import ExecutionPolicy
-from qexp.errors import UnfinishedError
+from qexp.errors import PlanError, UnfinishedError
 from qexp.journal.events import Resumed
 from qexp.points import Experiment
 from tests.unit.batch.service import Killed, Life, MemoryStore, Process, Service
-from tests.unit.batch.sweeps import Disk
+from tests.unit.batch.sweeps import Disk, SweepProcess
 from tests.unit.batch.sweeps import go as go_sweep
 
 CHARGED = dict.fromkeys(range(3), (2.0, "complete"))
@@ -168,3 +171,33 @@ def test_a_sweep_whose_budget_is_used_up(tmp_path: Path) -> None:
         go_sweep(tmp_path, service, disk, budget_s=3)
     go_sweep(tmp_path, service, disk, budget_s=4)
     assert service.created == 2
+
+
+def test_a_plan_above_its_budget_is_refused_with_both_figures(tmp_path: Path) -> None:
+    """Six partitions of 2 s, all of it the overhead, in two jobs: 4 s."""
+    experiment = SweepProcess(tmp_path, Service(), Disk.of(3)).experiment()
+    with experiment.journal:
+        Budget(experiment, 4).check()
+        with pytest.raises(PlanError) as caught:
+            Budget(experiment, 3).check()
+    assert str(caught.value) == (
+        "budget.qpu is 3.0s, but all jobs together are predicted to take 4.0s of QPU time; "
+        "raise it to at least budget.qpu=4, or run fewer circuits or shots"
+    )
+
+
+def test_points_that_are_added_are_refused_with_what_is_used(tmp_path: Path) -> None:
+    disk, sizes = Disk.of(3), ((2, 2), (4,))
+    go_sweep(tmp_path, Service(), disk, sizes=sizes[:1], budget_s=2)
+    declared = read_sweep(tmp_path)
+    write_sweep(tmp_path, replace(declared, points=(*declared.points, SweepPoint("1", {}, (), ""))))
+    experiment = SweepProcess(tmp_path, Service(), disk, sizes=sizes).experiment()
+    experiment.points[0].spec = replace(experiment.points[0].spec, config=("seed: 1",))
+    with experiment.journal:
+        Budget(experiment, 4).check()
+        with pytest.raises(PlanError) as caught:
+            Budget(experiment, 3).check()
+    assert str(caught.value) == (
+        "budget.qpu is 3.0s, of which 2.0s are used, but all other jobs together are predicted to "
+        f"take 2.0s of QPU time; raise it to go on: python -m qexp resume {tmp_path} budget.qpu=4"
+    )

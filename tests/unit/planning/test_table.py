@@ -7,7 +7,7 @@ import pytest
 from qexp.core.model import InstanceUsage, Partition, Plan, PlannedJob
 from qexp.core.spec import Limit, PartitionLimits
 from qexp.errors import PlanError
-from qexp.planning.table import HEADERS, Lane, check_budget, check_max_time, plan_table
+from qexp.planning.table import HEADERS, Lane, check_max_time, plan_table
 
 PLAN = Plan(
     (
@@ -171,14 +171,3 @@ def test_the_budget_and_what_the_account_has_left_stand_beside_the_prediction() 
         "all jobs, budget",
         "all jobs, instance open",
     ]
-
-
-def test_a_plan_above_its_budget_is_refused_with_both_figures() -> None:
-    check_budget(SWEEP, None)
-    check_budget(SWEEP, 21)
-    with pytest.raises(PlanError) as caught:
-        check_budget(plan_of(50, 100.5), 150)
-    assert str(caught.value) == (
-        "budget.qpu is 2m 30s, but all jobs together are predicted to take 2m 30s of QPU time; "
-        "raise it to at least budget.qpu=151, or run fewer circuits or shots"
-    )
