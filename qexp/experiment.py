@@ -166,7 +166,9 @@ def resume(
         is_remote = isinstance(experiment.engine, RemoteEngine)
         if cancels and not (is_remote and experiment.ledger.batches):
             return RunReport(None, None, None)
-        experiment.journal.append(Resumed(socket.gethostname(), os.getpid(), __version__))
+        anew = tuple(word for word in points[0].spec.given_anew if "budget." in word)
+        host = socket.gethostname()
+        experiment.journal.append(Resumed(host, os.getpid(), __version__, anew=anew))
         # What was cancelled has no result, which is as it should be.
         with suppress(*[JobsFailedError, PointsFailedError] * cancels):
             return carry_out(experiment, work)

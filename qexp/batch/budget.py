@@ -61,8 +61,8 @@ class Budget:
         return self._used_s + self._predicted_s(job) <= self._budget_s + _ROUNDING_S
 
     def refuse(self, job: Sequence[Piece]) -> UnfinishedError:
-        """Return the error that ends the work; note the budget that holds all that is left."""
-        self._experiment.next_words = (self._needed(),)
+        """Return the error that ends the work, with a note as of `note_needed`."""
+        self.note_needed()
         return UnfinishedError(
             f"budget.qpu is {format_duration(self._budget_s)}, of which "
             f"{format_duration(self._used_s)} are used, and the next job is predicted to take "
@@ -70,14 +70,15 @@ class Budget:
         )
 
     def check(self) -> None:
-        """Refuse to submit anything of what was planned if there is no room for all of it.
+        """Refuse to go on with a plan that was just made if there is no room for all that is left.
 
         Raises:
             PlanError: There is none.
         """
-        if self._used_s + (left_s := self._left_s()) <= self._budget_s + _ROUNDING_S:
+        experiment, left_s = self._experiment, self.note_needed()
+        if not experiment.next_words:
             return
-        experiment, needed, used, those = self._experiment, self._needed(), "", "all jobs"
+        used, those, (needed,) = "", "all jobs", experiment.next_words
         remedy = f"raise it to at least {needed}, or run fewer circuits or shots"
         if experiment.ledger.batches:
             used, those = f", of which {format_duration(self._used_s)} are used", "all other jobs"
@@ -89,14 +90,17 @@ class Budget:
             f"predicted to take {format_duration(left_s)} of QPU time; {remedy}"
         )
 
-    def _needed(self) -> str:
-        """Return the budget that holds all that is left, as it is given anew."""
-        return f"budget.qpu={math.ceil(self._used_s + self._left_s() - _ROUNDING_S)}"
+    def note_needed(self) -> float:
+        """Return the QPU seconds predicted for all that is left.
 
-    def _left_s(self) -> float:
+        If the budget does not hold that, note the one that does, for the command to resume.
+        """
         experiment = self._experiment
         left = jobs_of(experiment, experiment.ledger.wanted(experiment.policy))
-        return sum(map(self._predicted_s, left))
+        left_s = sum(map(self._predicted_s, left))
+        if (needed_s := self._used_s + left_s - _ROUNDING_S) > self._budget_s:
+            experiment.next_words = (f"budget.qpu={math.ceil(needed_s)}",)
+        return left_s
 
     def _predicted_s(self, job: Sequence[Piece]) -> float:
         """Return the predicted QPU seconds of pieces that share a job, which has one overhead."""

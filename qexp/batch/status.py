@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast, get_args
@@ -13,7 +14,8 @@ from qexp.archive.jobs import JobRecord
 from qexp.archive.read import open_archive
 from qexp.archive.schema import ARCHIVE_NAME, JOURNAL_NAME
 from qexp.archive.sweep_file import is_sweep, read_sweep
-from qexp.batch.budget import charges_of
+from qexp.batch.batches import command_to_resume
+from qexp.batch.budget import Budget, charges_of
 from qexp.batch.packing import read_plan
 from qexp.batch.request import run_tag
 from qexp.core.model import FINAL_STATES, Charge, FoundJob, JobState, charged_s, is_charge_pending
@@ -23,7 +25,7 @@ from qexp.errors import EngineError
 from qexp.journal.file import read_ledger
 from qexp.journal.ledger import Attempt, Ledger
 from qexp.points import Experiment, Point, points_in
-from qexp.resumption import finished_archive, resume_command
+from qexp.resumption import finished_archive
 from qexp.text import format_duration, short_path
 
 if TYPE_CHECKING:
@@ -177,7 +179,7 @@ def read_state(specs: RunSpec | Sequence[RunSpec], folder: Path) -> RunState:
         usage_s=sum(seconds for seconds, _ in (*charges.values(), *asked.values())),
         usage_pending=sum(pending for _, pending in (*charges.values(), *asked.values())),
         predicted_qpu_s=experiment.plan.qpu_s,
-        next=_next(spec, folder, ledger, counts, is_out=is_out, is_waited_for=is_waited_for),
+        next=_next(experiment, counts, is_out=is_out, is_waited_for=is_waited_for),
     )
 
 
@@ -306,20 +308,17 @@ def partition_state(ledger: Ledger, jobs: Mapping[str, FoundJob], partition: int
 
 
 def _next(
-    spec: RunSpec,
-    folder: Path,
-    ledger: Ledger,
+    experiment: Experiment,
     counts: Mapping[PartitionState, int],
     *,
     is_out: bool,
     is_waited_for: bool,
 ) -> dict[str, str]:
     """Return the commands that may follow, and what each does."""
-
-    def command(*words: str, verb: str = "resume") -> str:
-        return resume_command(folder, spec.config_yaml, *words, *spec.given_anew, verb=verb)
-
+    ledger, command = experiment.ledger, partial(command_to_resume, experiment)
     if not is_out:
+        if experiment.budget_s is not None:
+            Budget(experiment, experiment.budget_s).note_needed()
         last = {a[-1].failure for p, a in ledger.attempts.items() if p not in ledger.done}
         if last == {"refused"} and not counts["unsubmitted"]:
             return {command("--retry-refused"): "submit again what the service refused"}

@@ -120,6 +120,7 @@ def _add(runs: Runs, path: Path) -> Outcome:
     from qexp.config.added_points import extended_overrides
     from qexp.config.cleanup import LOG_NAME
     from qexp.config.paths import run_folder
+    from qexp.journal.file import read_ledger
 
     log = None
     try:
@@ -131,7 +132,8 @@ def _add(runs: Runs, path: Path) -> Outcome:
         given = [f"--{name.replace('_', '-')}" for name in flags if getattr(runs.given, name)]
         if others := [*given, *runs.anew]:
             raise ConfigError(f"--add: cannot be combined with {' '.join(others)}; resume it first")
-        overrides = extended_overrides(folder, read_sweep(folder), runs.given.add)
+        anew = read_ledger(folder).anew
+        overrides = extended_overrides(folder, read_sweep(folder), runs.given.add, anew)
         code = run_job(["-m", *overrides], partial(_merge, is_quiet=runs.given.json))
         return runs.outcome(path, code, status="complete" if not code else None)
     except (Exception, SystemExit) as error:

@@ -17,8 +17,10 @@ from qexp.errors import ConfigError
 _LISTS = ("sweep.points", "sweep.zip", "sweep.sample.n")
 
 
-def extended_overrides(folder: Path, sweep: SweepDeclaration, words: Sequence[str]) -> list[str]:
-    """Return the command line of a sweep with more points.
+def extended_overrides(
+    folder: Path, sweep: SweepDeclaration, words: Sequence[str], anew: Sequence[str] = ()
+) -> list[str]:
+    """Return the command line of a sweep with more points, and the budget it was given `anew`.
 
     Words are `KEY=VALUE,VALUE` of a swept key on a grid, `sweep.points=[...]` and `sweep.zip={...}`
     with further points, or `sweep.sample.n=N` with a larger number.
@@ -26,8 +28,8 @@ def extended_overrides(folder: Path, sweep: SweepDeclaration, words: Sequence[st
     Raises:
         ConfigError: A word is none of these.
     """
-    left_out = ("hydra.sweep.dir=", "stop_after=")
-    overrides = [item for item in sweep.overrides if not item.startswith(left_out)]
+    left_out = ("hydra.sweep.dir=", "stop_after=", *["budget."] * bool(anew))
+    overrides = [item for item in sweep.overrides if not item.startswith(left_out)] + [*anew]
     for word in words:
         with messages.one_line_errors():
             item: Any = parse(word)

@@ -15,6 +15,7 @@ from qexp.config.recorded_config import differences, load_recorded
 from qexp.core.model import SourceFile
 from qexp.errors import ArchiveError, ConfigError
 from qexp.journal.file import read_ledger
+from qexp.journal.ledger import Ledger
 
 if TYPE_CHECKING:
     from qexp.archive.sweep_file import SweepPoint
@@ -60,19 +61,21 @@ def recorded_specs(
 ) -> list[RunSpec]:
     """Return the specs with which an unfinished run, or each point of a sweep, is resumed.
 
-    As `recorded_spec`; where nothing `plans`, the circuits' code is not needed.
+    As `recorded_spec`, with the budget that it was last given anew; where nothing `plans`, the
+    circuits' code is not needed.
 
     Raises:
         As `recorded_spec`.
     """
+    ledger = read_ledger(folder) if (folder / JOURNAL_NAME).exists() else Ledger()
+    if not any("budget." in word for word in anew):
+        anew = (*anew, *ledger.anew)
     if not is_sweep(folder):
         return [recorded_spec(folder, trust, anew)]
     if trust:
         make_experiments_importable()
-    has_journal = (folder / JOURNAL_NAME).exists()
-    planned = read_ledger(folder).planned if has_journal else {}
     return [
-        declared_spec(point, trust, anew, needs_circuits=plans and index not in planned)
+        declared_spec(point, trust, anew, needs_circuits=plans and index not in ledger.planned)
         for index, point in enumerate(read_sweep(folder).points)
     ]
 

@@ -54,11 +54,12 @@ class Unplanned(Event):
 
 @dataclass(frozen=True)
 class Resumed(Event):
-    """Another process (`pid` on `host`) resumes the experiment."""
+    """Another process (`pid` on `host`) resumes the experiment; `anew` has its budget, if given."""
 
     host: str
     pid: int
     version: str
+    anew: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)

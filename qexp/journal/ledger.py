@@ -110,6 +110,7 @@ class Ledger:
     process_number: int = 0  # number of times that the experiment was resumed
     batches_of_process: int = 0  # number of batches that the present process opened
     ended: RunStatus | None = None  # None while something is left to do
+    anew: tuple[str, ...] = ()  # the budget that it was given last when it was resumed
     is_cancelled: bool = False  # by the user, since the last batch was opened
 
     def apply(self, event: Event) -> None:
@@ -126,6 +127,7 @@ class Ledger:
                 self.process_number += 1
                 self.batches_of_process = 0
                 self.ended = None
+                self.anew = event.anew or self.anew
             case BatchOpened():
                 self.batches.append(event)
                 self.batches_of_process += not event.is_foreign

@@ -68,6 +68,11 @@ def test_a_budget_stops_a_rehearsal_that_was_killed(cli: Cli, resume: Cli, tmp_p
     assert stopped.code == 6
     assert "budget.qpu is 3m 20s, of which 3m 18s are used, and the next job" in stopped.err
     assert "; 63 of 100 jobs are kept; go on with: " in stopped.err
+    # That budget is in force until another is given; `status` names the one that holds all.
+    stopped = resume(str(killed))
+    assert (stopped.code, "budget.qpu is 3m 20s, of which" in stopped.err) == (6, True)
+    [command] = qexp.status(killed).next
+    assert command.split()[-1:] == words(stopped.err) == ["budget.qpu=314"]
     again = resume(str(killed), *words(stopped.err))
     assert again.code == 0, again.err
     with qexp.open_archive(killed) as run:

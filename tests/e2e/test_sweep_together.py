@@ -139,6 +139,10 @@ def test_points_that_the_budget_does_not_hold_are_added_and_not_submitted(cli: C
     assert resume(str(sweep)).code == 6
     assert resume(str(sweep), "budget.qpu=7").code == 0
     assert len(digests(done)) == 3
+    # That budget is in force from now on.
+    refused = resume(str(sweep), "--add", "primitive.shots=80")
+    assert refused.code == 2
+    assert "budget.qpu is 7.0s, of which 6.0s are used, but all other jobs" in refused.err
 
 
 def test_rounds_of_a_sweeper_go_to_one_open_batch(cli: Cli):

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from qexp.batch.status import read_state
 from qexp.errors import PlanError, UnfinishedError
 from tests.emulator import faults
 from tests.faults.conftest import PARTITIONS, Scenario
@@ -48,6 +49,8 @@ def test_a_run_stops_at_its_budget_and_goes_on_with_a_higher_one(tight: Scenario
     with tight.archive() as archive:
         assert archive.status == "partial"
     assert tight.posts() == 2
+    [command] = read_state(tight.spec(), tight.run_dir).next
+    assert command.endswith(" budget.qpu=81")
     with pytest.raises(UnfinishedError, match="of which 1m 20s are used"):
         tight.resume()
     assert (tight.posts(), len(tight.emulator.session_ids)) == (2, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,13 @@ def test_the_command_line_with_more_points(declared: SweepDeclaration, word: str
     overrides = extended_overrides(FOLDER, declared, [word])
     assert overrides[0] == "experiment=ghz"
     assert overrides[-2:] == [given, "hydra.sweep.dir=outputs/ghz/sweep-1"]
+
+
+def test_the_budget_that_a_sweep_was_given_anew_replaces_the_declared_one():
+    declared = replace(GRID, overrides=(*GRID.overrides, "budget.qpu=7s"))
+    found = extended_overrides(FOLDER, declared, ["circuits.depth=8"], ["budget.qpu=10"])
+    assert [word for word in found if "budget" in word] == ["budget.qpu=10"]
+    assert "budget.qpu=7s" in extended_overrides(FOLDER, declared, ["circuits.depth=8"])
 
 
 @pytest.mark.parametrize(

@@ -101,3 +101,9 @@ def test_an_event_of_an_attempt_that_never_began_is_refused():
 def test_a_resumed_run_has_not_ended():
     assert ledger(Ended("partial")).ended == "partial"
     assert ledger(Ended("partial"), Resumed("host", 1, "0")).ended is None
+
+
+def test_the_budget_given_last_is_in_force():
+    given = (Resumed("host", 1, "0", anew=(word,)) for word in ("budget.qpu=9", "budget.qpu=10"))
+    assert ledger(*given, Resumed("host", 1, "0")).anew == ("budget.qpu=10",)
+    assert ledger(Resumed("host", 1, "0")).anew == ()
