@@ -168,7 +168,8 @@ def _kind(experiment: Experiment, piece: Piece) -> Hashable:
         return piece
     agreed = repr((primitive, point.spec.partition))
     # Blocks are declared so that points take turns: those that share no jobs do, too.
-    turn = None if experiment.sharing.block is None else _turn(experiment, piece)
+    has_turns = experiment.sharing.block is not None and experiment.sharing.order != "declared"
+    turn = _turn(experiment, piece) if has_turns else None
     return point.lane, turn, agreed, partition.shots, partition.precision
 
 

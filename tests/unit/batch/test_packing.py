@@ -118,6 +118,11 @@ def test_points_take_turns_with_those_that_share_no_jobs_where_blocks_are_declar
         assert sorted(map(sorted, packed(experiment))) == [[0, 4], [1], [2], [3]]
 
 
+def test_blocks_in_the_declared_order_take_no_turns(tmp_path: Path):
+    sharing = SharingPolicy(block=1, order="declared")
+    assert packed(sweep(tmp_path, most=100, sharing=sharing)) == [(0, 1, 2, 3, 4, 5)]
+
+
 def test_points_that_are_calibrated_with_their_job_have_jobs_of_their_own(tmp_path: Path):
     experiment = sweep(tmp_path, most=100, options={1: TREX})
     assert packed(experiment) == [(0, 4, 1, 5), (2,), (3,)]
