@@ -70,11 +70,7 @@ class Budget:
         )
 
     def check(self) -> None:
-        """Refuse to go on with a plan that was just made if there is no room for all that is left.
-
-        Raises:
-            PlanError: There is none.
-        """
+        """Raise `PlanError` if there is no room for all that is left of a new plan."""
         experiment, left_s = self._experiment, self.note_needed()
         if not experiment.next_words:
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from qexp.batch.request import fits_tags, planned_piece
@@ -18,7 +18,7 @@ from qexp.core.mitigation import is_calibrated_per_job
 from qexp.core.model import Forecast, Partition, Plan, PlannedJob, PrimitiveSpec
 from qexp.errors import ArchiveError
 from qexp.journal.ledger import Piece
-from qexp.points import Experiment, Point
+from qexp.points import Experiment
 
 _ALONE_AFTER = ("shared", "too_large", "refused")
 """Failures after which PUBs share a job no more."""
@@ -76,7 +76,7 @@ def jobs_of(experiment: Experiment, pieces: Iterable[Piece]) -> list[tuple[Piece
 
 
 def read_plan(experiment: Experiment) -> None:
-    """Read the plan of each point as it was committed, where this process has not made it.
+    """Read the committed plan; of a sealed point whose archive is damaged, nothing is known.
 
     Raises:
         ArchiveError: A part is damaged, or missing.
@@ -86,7 +86,15 @@ def read_plan(experiment: Experiment) -> None:
         point, own = experiment.points[index], ledger.partitions_of(index)
         if point.partitions:
             continue
-        point.number(_partitions(experiment, point, len(own)), own.start)
+        try:
+            partitions = point.store.read_partitions()
+        except ArchiveError as error:
+            if not point.is_sealed:
+                raise
+            experiment.observer.warned(f"{error}; the other points go on")
+            unknown = Partition(0, "damaged", 0, 0, None, None, 0, 0, 0.0, "end")
+            partitions = (unknown,) * len(own)
+        point.number(partitions, own.start)
         if len(point.partitions) != len(own):
             raise ArchiveError(
                 f"{point.folder} has parts of {len(point.partitions)} partitions, but "
@@ -94,17 +102,6 @@ def read_plan(experiment: Experiment) -> None:
             )
     if ledger.planned:
         gather_plan(experiment)
-
-
-def _partitions(experiment: Experiment, point: Point, count: int) -> Sequence[Partition]:
-    """Return the partitions of a point; empty ones of a sealed point whose archive is damaged."""
-    try:
-        return point.store.read_partitions()
-    except ArchiveError as error:
-        if not point.is_sealed:
-            raise
-        experiment.observer.warned(f"{error}; the other points go on")
-        return [Partition(k, "damaged", 0, 0, None, None, 0, 0, 0.0, "end") for k in range(count)]
 
 
 def gather_plan(experiment: Experiment) -> None:
