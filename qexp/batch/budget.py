@@ -70,7 +70,11 @@ class Budget:
         )
 
     def check(self) -> None:
-        """Raise `PlanError` if there is no room for all that is left of a new plan."""
+        """Refuse a plan that was just made if there is no room for all that is left.
+
+        Raises:
+            PlanError: There is none.
+        """
         experiment, left_s = self._experiment, self.note_needed()
         if not experiment.next_words:
             return
