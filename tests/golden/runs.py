@@ -69,7 +69,9 @@ def unpack(key: str, target: Path) -> Path:
     if not folder.exists():
         folder.mkdir(parents=True)
         with tarfile.open(ARCHIVES / schema / f"{name}.tar.gz") as packed:
-            packed.extractall(folder, filter="data")
+            # Python has filters from 3.11.4 on.
+            safe: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+            packed.extractall(folder, **safe)
     return target / key
 
 
