@@ -75,10 +75,9 @@ class Budget:
         Raises:
             PlanError: There is none.
         """
-        experiment, left_s = self._experiment, self.note_needed()
-        if not experiment.next_words:
+        if not (needed := self.note_needed()):
             return
-        used, those, (needed,) = "", "all jobs", experiment.next_words
+        experiment, used, those = self._experiment, "", "all jobs"
         remedy = f"raise it to at least {needed}, or run fewer circuits or shots"
         if experiment.ledger.batches:
             used, those = f", of which {format_duration(self._used_s)} are used", "all other jobs"
@@ -87,20 +86,25 @@ class Budget:
             remedy = f"raise it to go on: {command}"
         raise PlanError(
             f"budget.qpu is {format_duration(self._budget_s)}{used}, but {those} together are "
-            f"predicted to take {format_duration(left_s)} of QPU time; {remedy}"
+            f"predicted to take {format_duration(self._left_s())} of QPU time; {remedy}"
         )
 
-    def note_needed(self) -> float:
-        """Return the QPU seconds predicted for all that is left.
+    def note_needed(self) -> str:
+        """Note the budget that holds all that is left, for the command to resume, and return it.
 
-        If the budget does not hold that, note the one that does, for the command to resume.
+        Return `""` if this one does.
         """
-        experiment = self._experiment
-        left = jobs_of(experiment, experiment.ledger.wanted(experiment.policy))
-        left_s = sum(map(self._predicted_s, left))
-        if (needed_s := self._used_s + left_s - _ROUNDING_S) > self._budget_s:
-            experiment.next_words = (f"budget.qpu={math.ceil(needed_s)}",)
-        return left_s
+        needed_s = self._used_s + self._left_s() - _ROUNDING_S
+        if needed_s <= self._budget_s:
+            return ""
+        needed = f"budget.qpu={math.ceil(needed_s)}"
+        self._experiment.next_words = (needed,)
+        return needed
+
+    def _left_s(self) -> float:
+        """Return the QPU seconds predicted for all that is left."""
+        wanted = self._experiment.ledger.wanted(self._experiment.policy)
+        return sum(map(self._predicted_s, jobs_of(self._experiment, wanted)))
 
     def _predicted_s(self, job: Sequence[Piece]) -> float:
         """Return the predicted QPU seconds of pieces that share a job, which has one overhead."""

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from qexp.archive.jobs import JobRecord
 from qexp.archive.read import open_archive
@@ -22,7 +21,7 @@ from qexp.core.model import FINAL_STATES, Charge, FoundJob, JobState, charged_s,
 from qexp.core.protocols import RemoteEngine
 from qexp.core.spec import RunSpec
 from qexp.errors import EngineError
-from qexp.journal.file import read_ledger
+from qexp.journal.file import ReadJournal, read_ledger
 from qexp.journal.ledger import Attempt, Ledger
 from qexp.points import Experiment, Point, points_in
 from qexp.resumption import finished_archive
@@ -30,8 +29,6 @@ from qexp.text import format_duration, short_path
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
-
-    from qexp.journal.file import Journal
 
 PartitionState: TypeAlias = Literal[
     "done", "running", "queued", "unlisted", "failed", "unsubmitted"
@@ -133,8 +130,7 @@ def read_state(specs: RunSpec | Sequence[RunSpec], folder: Path) -> RunState:
     }
     points = points_in(folder, specs)
     spec = points[0].spec
-    # Its journal, which another process may write, is not opened.
-    experiment = Experiment(folder, tuple(points), cast("Journal", SimpleNamespace(ledger=ledger)))
+    experiment = Experiment(folder, tuple(points), ReadJournal(ledger))
     read_plan(experiment)
     if finished_archive(folder) is not None:
         return _complete(experiment, batches)

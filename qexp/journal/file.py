@@ -142,6 +142,17 @@ class Journal:
             )
 
 
+class ReadJournal(Journal):
+    """The journal of an experiment that is only looked at, as another process may be writing it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+
+    def append(self, event: Event) -> None:
+        """Refuse to write."""
+        raise AssertionError(f"the journal is not open: {event}")
+
+
 def read_ledger(folder: Path) -> Ledger:
     """Read the state of an experiment from its journal, without changing the file.
 

@@ -186,6 +186,13 @@ def test_a_plan_above_its_budget_is_refused_with_both_figures(tmp_path: Path) ->
     )
 
 
+def test_a_plan_is_not_refused_for_what_was_noted_before(tmp_path: Path) -> None:
+    experiment = SweepProcess(tmp_path, Service(), Disk.of(3)).experiment()
+    with experiment.journal:
+        experiment.next_words = ("budget.qpu=9",)
+        Budget(experiment, 4).check()
+
+
 def test_points_that_are_added_are_refused_with_what_is_used(tmp_path: Path) -> None:
     disk, sizes = Disk.of(3), ((2, 2), (4,))
     go_sweep(tmp_path, Service(), disk, sizes=sizes[:1], budget_s=2)
